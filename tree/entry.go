@@ -1,0 +1,78 @@
+// Package tree holds file trees as lists of entries: metadata, and a way to
+// open each regular file's content when it is needed.
+//
+// Guarantees:
+//
+//   - An entry carries nothing of the machine it was read on: no owner names,
+//     no inode numbers, no access or change times.
+//   - A tree is in canonical order: depth first, parents before children, the
+//     children of a directory by the bytes of their names.
+//   - Names and link targets are bytes. They are never transcoded and link
+//     targets are kept verbatim.
+//   - Reading a directory never follows a symlink inside it, and never opens a
+//     FIFO, a socket or a device.
+//   - Content is opened on demand, any number of times; it is checked against
+//     the size that the entry states.
+//
+// Non-goals: hard links (each name is a file of its own; FromTar resolves
+// them) and sparse files (read expanded).
+package tree
+
+import (
+	"io"
+	"iter"
+)
+
+// Type is what an entry is. The values are the tar type flags.
+type Type byte
+
+// The types of entries.
+const (
+	Regular Type = '0'
+	Symlink Type = '2'
+	Char    Type = '3'
+	Block   Type = '4'
+	Dir     Type = '5'
+	FIFO    Type = '6'
+)
+
+// MaxID is the largest user or group id: 2^32-1 means "no id" to the kernel.
+const MaxID = 1<<32 - 2
+
+// Entry is one file, directory, symlink or device of a tree.
+type Entry struct {
+	// Path is slash-separated, clean and relative to the tree's root, which is
+	// "." itself.
+	Path string
+	Type Type
+	// Mode holds the permission bits with set-user-id, set-group-id and sticky
+	// as chmod(2) takes them: 0 to 07777.
+	Mode uint32
+	// UID and GID are 0 to MaxID.
+	UID, GID uint32
+	// Uname and Gname are the owner's names, or empty.
+	Uname, Gname string
+	// ModTime is in seconds since 1970-01-01T00:00:00Z.
+	ModTime int64
+	// Linkname is a symlink's text.
+	Linkname string
+	// Devmajor and Devminor are a device's numbers.
+	Devmajor, Devminor uint32
+	// Xattrs are the extended attributes by name: security.capability and
+	// user.* only.
+	Xattrs map[string]string
+	// Size is a regular file's length in bytes, 0 for anything else.
+	Size int64
+	// Open opens a regular file's content: exactly Size bytes, then io.EOF. An
+	// error names the file. It may be called any number of times.
+	Open func() (io.ReadCloser, error)
+	// Implied says that the entry is a directory that stands here only to hold
+	// what is below it: its attributes yield to those of an explicit entry.
+	Implied bool
+	// Source tells a person where the entry comes from, for messages.
+	Source string
+}
+
+// Seq is a tree as a stream. After an error nothing follows. An entry may be
+// kept or changed by the one who receives it.
+type Seq = iter.Seq2[*Entry, error]
