@@ -1,19 +1,188 @@
+// Package image assembles images: an ordered list of layers with the config
+// that describes them.
+//
+// Guarantees:
+//
+//   - The config is a pure function of the layers' digests and the fields of
+//     Image: no clock, host or user is in it. Its bytes are written as nixpkgs
+//     writes them (keys in a fixed order, four spaces, ASCII).
+//   - History has one entry for each layer, so that the two always match.
+//   - Layers are read when they are needed: digests are computed ahead, some
+//     layers at a time, and nothing is held in memory or on disk meanwhile.
+//
+// Non-goals: where images go. The packages that write them import this one.
 package image
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base32"
 	"io"
+	"runtime"
 
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/layer"
 )
 
 // Layer is a layer's uncompressed tar, which can be written any number of
-// times.
+// times. Its methods may be called by several goroutines.
 type Layer interface {
+	// Title tells people what is in the layer.
+	Title() string
 	// Info returns the tar's digest and size. It may have to read the whole
 	// layer the first time; later calls return at once.
 	Info(ctx context.Context) (layer.Info, error)
 	// Write writes the tar to w. It fails, naming the entry where it can, if
 	// what it wrote is not what Info says.
 	Write(ctx context.Context, w io.Writer) error
+}
+
+// Image is what an image is made of.
+type Image struct {
+	// Layers are the layers, the lowest first, and History what the config
+	// says of each of them.
+	Layers  []Layer
+	History []History
+	// Created is the config's time, in RFC 3339's form.
+	Created string
+	// Architecture and OS have the values of Go's GOARCH and GOOS.
+	Architecture, OS string
+	// Config is how a container runs: the config's field of the same name.
+	Config *ordjson.Object
+	// Repository is the image's name without a tag.
+	Repository string
+	// Tag is the image's tag; empty is one made of the image id.
+	Tag string
+	// Annotations are the manifest's, where it can have any.
+	Annotations map[string]string
+	// ModTime is the time of an archive's members, in seconds since 1970.
+	ModTime int64
+}
+
+// History is an entry of the config's history (OCI image-spec, config.md).
+type History struct {
+	Created   string
+	CreatedBy string
+	Comment   string
+}
+
+// Event tells that a layer is about to be written, or was.
+type Event struct {
+	// Layer counts from 1 to Layers.
+	Layer, Layers int
+	Title         string
+	// Size is the layer's, uncompressed, in bytes.
+	Size int64
+	Done bool
+}
+
+// ConfigJSON returns the image's config: OCI image-spec's, with the fields and
+// the layout that nixpkgs gives it. It needs every layer's digest.
+func (img *Image) ConfigJSON(ctx context.Context) ([]byte, error) {
+	diffIDs := make([]any, len(img.Layers))
+	history := make([]any, len(img.History))
+	for i, l := range img.Layers {
+		info, err := l.Info(ctx)
+		if err != nil {
+			return nil, err
+		}
+		diffIDs[i] = info.DiffID.String()
+	}
+	for i, h := range img.History {
+		history[i] = h.object()
+	}
+	config := img.Config
+	if config == nil {
+		config = &ordjson.Object{}
+	}
+	return ordjson.Marshal(&ordjson.Object{Members: []ordjson.Member{
+		{Key: "created", Value: img.Created},
+		{Key: "architecture", Value: img.Architecture},
+		{Key: "os", Value: img.OS},
+		{Key: "config", Value: config},
+		{Key: "rootfs", Value: &ordjson.Object{Members: []ordjson.Member{
+			{Key: "diff_ids", Value: diffIDs},
+			{Key: "type", Value: "layers"},
+		}}},
+		{Key: "history", Value: history},
+	}})
+}
+
+func (h History) object() *ordjson.Object {
+	o := &ordjson.Object{}
+	for _, m := range []struct{ key, value string }{
+		{"created", h.Created}, {"created_by", h.CreatedBy}, {"comment", h.Comment},
+	} {
+		if m.value != "" {
+			o.Set(m.key, m.value)
+		}
+	}
+	return o
+}
+
+// ID returns the image id, which is the digest of its config.
+func (img *Image) ID(ctx context.Context) (digest.Digest, error) {
+	config, err := img.ConfigJSON(ctx)
+	return digest.FromBytes(config), err
+}
+
+// tagEncoding is base32 in Nix's alphabet.
+var tagEncoding = base32.NewEncoding("0123456789abcdfghijklmnpqrsvwxyz").WithPadding(base32.NoPadding)
+
+// RepoTag returns the image's full name, REPOSITORY:TAG. Without a tag of its
+// own the tag is 32 characters that stand for the image id.
+func (img *Image) RepoTag(ctx context.Context) (string, error) {
+	tag := img.Tag
+	if tag == "" {
+		config, err := img.ConfigJSON(ctx)
+		if err != nil {
+			return "", err
+		}
+		id := sha256.Sum256(config)
+		tag = tagEncoding.EncodeToString(id[:20])
+	}
+	return img.Repository + ":" + tag, nil
+}
+
+// Each calls visit for each layer in order, as soon as its digest is known.
+// The digests of the layers behind it are computed meanwhile: as many at once
+// as there are processors, and only so far ahead that what was read is still
+// in the page cache when visit reads it again.
+func (img *Image) Each(ctx context.Context, visit func(ctx context.Context, i int, info layer.Info) error) error {
+	workers := runtime.GOMAXPROCS(0)
+	ahead := make(chan struct{}, 2*workers)
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.Go(func() error {
+		hashing, ctx := errgroup.WithContext(ctx)
+		hashing.SetLimit(workers)
+		for _, l := range img.Layers {
+			select {
+			case ahead <- struct{}{}:
+			case <-ctx.Done():
+				return hashing.Wait()
+			}
+			hashing.Go(func() error {
+				_, err := l.Info(ctx)
+				return err
+			})
+		}
+		return hashing.Wait()
+	})
+	tasks.Go(func() error {
+		for i, l := range img.Layers {
+			info, err := l.Info(ctx)
+			if err == nil {
+				err = visit(ctx, i, info)
+			}
+			if err != nil {
+				return err
+			}
+			<-ahead
+		}
+		return nil
+	})
+	return tasks.Wait()
 }

@@ -69,6 +69,9 @@ type Entry struct {
 	// Implied says that the entry is a directory that stands here only to hold
 	// what is below it: its attributes yield to those of an explicit entry.
 	Implied bool
+	// Stamp grows when the file on disk is changed in any way: its change time in
+	// nanoseconds, never written anywhere. 0 where there is no such thing.
+	Stamp int64
 	// Source tells a person where the entry comes from, for messages.
 	Source string
 }

@@ -1,0 +1,356 @@
+package build
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/varve-image/varve/dockerarchive"
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/tree"
+)
+
+// Conf is what nixpkgs' streamLayeredImage hands to its streamer: conf.json.
+type Conf struct {
+	architecture, os   string
+	config             *ordjson.Object
+	storeDir           string
+	fromImage          string
+	customisationLayer string
+	repoTag            string
+	created, mtime     string
+	uid, gid           uint32
+	uname, gname       string
+	storeLayers        [][]string
+}
+
+// IsConf tells whether data is a conf.json rather than a spec.
+func IsConf(data []byte) bool {
+	v, err := ordjson.Parse(data)
+	o, ok := v.(*ordjson.Object)
+	if err != nil || !ok {
+		return false
+	}
+	_, ok = o.Get("store_layers")
+	return ok
+}
+
+// ParseConf reads a conf.json. Fields that are not known are an error: they
+// belong to a version of nixpkgs whose images would come out wrong.
+func ParseConf(data []byte) (*Conf, error) {
+	v, err := ordjson.Parse(data)
+	if err != nil {
+		return nil, err
+	}
+	o, ok := v.(*ordjson.Object)
+	if !ok {
+		return nil, errors.New("expected an object")
+	}
+	c := &Conf{
+		os: "linux", storeDir: "/nix/store", mtime: "1970-01-01T00:00:01+00:00",
+		uname: "root", gname: "root", config: &ordjson.Object{},
+	}
+	fields := map[string]func(any) error{
+		"architecture":        textInto(&c.architecture),
+		"os":                  textInto(&c.os),
+		"store_dir":           textInto(&c.storeDir),
+		"from_image":          textInto(&c.fromImage),
+		"customisation_layer": textInto(&c.customisationLayer),
+		"repo_tag":            textInto(&c.repoTag),
+		"created":             textInto(&c.created),
+		"mtime":               textInto(&c.mtime),
+		"uid":                 idInto(&c.uid),
+		"gid":                 idInto(&c.gid),
+		"uname":               textInto(&c.uname),
+		"gname":               textInto(&c.gname),
+		"config":              objectInto(&c.config),
+		"store_layers":        c.setStoreLayers,
+	}
+	var errs []error
+	for _, m := range o.Members {
+		set := fields[m.Key]
+		if set == nil {
+			errs = append(errs, fmt.Errorf("%s: this field of conf.json is not known", m.Key))
+		} else if err := set(m.Value); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", m.Key, err))
+		}
+	}
+	if errs = append(errs, c.check()...); len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return c, nil
+}
+
+func textInto(dst *string) func(any) error {
+	return func(v any) error {
+		s, ok := v.(string)
+		if !ok && v != nil {
+			return errors.New("expected a string")
+		}
+		*dst = s
+		return nil
+	}
+}
+
+func idInto(dst *uint32) func(any) error {
+	return func(v any) error {
+		text := ""
+		switch v := v.(type) {
+		case string:
+			text = v
+		case json.Number:
+			text = v.String()
+		}
+		id, err := strconv.ParseUint(text, 10, 32)
+		if err != nil || id > tree.MaxID {
+			return fmt.Errorf("expected a number from 0 to %d", uint32(tree.MaxID))
+		}
+		*dst = uint32(id)
+		return nil
+	}
+}
+
+func objectInto(dst **ordjson.Object) func(any) error {
+	return func(v any) error {
+		o, ok := v.(*ordjson.Object)
+		if !ok {
+			return errors.New("expected an object")
+		}
+		*dst = o
+		return nil
+	}
+}
+
+func (c *Conf) setStoreLayers(v any) error {
+	list, ok := v.([]any)
+	if !ok {
+		return errors.New("expected a list of lists of store paths")
+	}
+	for i, item := range list {
+		paths, err := stringList(item)
+		if err != nil {
+			return fmt.Errorf("[%d]: %w", i, err)
+		}
+		c.storeLayers = append(c.storeLayers, paths)
+	}
+	return nil
+}
+
+func stringList(v any) ([]string, error) {
+	list, ok := v.([]any)
+	if !ok {
+		return nil, errors.New("expected a list of strings")
+	}
+	out := make([]string, len(list))
+	for i, item := range list {
+		if out[i], ok = item.(string); !ok {
+			return nil, errors.New("expected a list of strings")
+		}
+	}
+	return out, nil
+}
+
+// check looks at the fields together.
+func (c *Conf) check() []error {
+	var errs []error
+	for _, f := range []struct{ name, value string }{
+		{"architecture", c.architecture}, {"customisation_layer", c.customisationLayer},
+		{"repo_tag", c.repoTag}, {"created", c.created},
+	} {
+		if f.value == "" {
+			errs = append(errs, fmt.Errorf("%s: missing", f.name))
+		}
+	}
+	for i, paths := range c.storeLayers {
+		for _, p := range paths {
+			if !strings.HasPrefix(p, c.storeDir+"/") || path.Clean(p) != p || strings.Contains(p, "\x00") {
+				errs = append(errs, fmt.Errorf("store_layers[%d]: %q is not a path in the store %q", i, p, c.storeDir))
+			}
+		}
+	}
+	return errs
+}
+
+// ConfOptions is what an image made of a conf.json depends on besides it.
+type ConfOptions struct {
+	// Root is put before every absolute path in the conf to find the file.
+	Root string
+	// RepoTag takes the place of the conf's name and tag.
+	RepoTag string
+	// Now is what the time "now" stands for.
+	Now time.Time
+	// TempDir is where a compressed base image is unpacked; empty is the
+	// system's place for temporary files.
+	TempDir string
+}
+
+// Image describes the image of a conf.json, which dockerarchive.Write with
+// RepeatLayers writes as nixpkgs' streamer does, byte for byte. The closer
+// has to be closed when the image is no longer needed.
+func (c *Conf) Image(ctx context.Context, opts ConfOptions) (*image.Image, io.Closer, error) {
+	created, err := c.time(c.created, opts.Now)
+	if err != nil {
+		return nil, nil, fmt.Errorf("created: %w", err)
+	}
+	mtime, err := c.time(c.mtime, opts.Now)
+	if err != nil {
+		return nil, nil, fmt.Errorf("mtime: %w", err)
+	}
+	img := &image.Image{
+		Created: pythonTime(created), Architecture: c.architecture, OS: c.os,
+		Config: c.config, ModTime: mtime.Unix(),
+	}
+	if opts.RepoTag == "" {
+		opts.RepoTag = c.repoTag
+	}
+	if img.Repository, img.Tag, err = splitRepoTag(opts.RepoTag); err != nil {
+		return nil, nil, err
+	}
+	base, err := c.addBase(ctx, img, opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	c.addStoreLayers(img, mtime, opts.Root)
+	if err := c.addTop(img, opts.Root); err != nil {
+		base.Close()
+		return nil, nil, err
+	}
+	return img, base, nil
+}
+
+// time reads a time as Python's datetime.fromisoformat does.
+func (c *Conf) time(text string, now time.Time) (time.Time, error) {
+	if text == "now" {
+		return now.UTC(), nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return t, fmt.Errorf("%q is not a time such as 1970-01-01T00:00:01+00:00", text)
+	}
+	if t.Unix() < 0 {
+		return t, fmt.Errorf("%q is before 1970, which a tar cannot say for all readers", text)
+	}
+	return t, nil
+}
+
+// pythonTime writes a time as Python's datetime.isoformat does.
+func pythonTime(t time.Time) string {
+	layout := "2006-01-02T15:04:05"
+	if t.Nanosecond() >= 1000 {
+		layout += ".000000"
+	}
+	return t.Format(layout + "-07:00")
+}
+
+// splitRepoTag takes a name apart from its tag.
+func splitRepoTag(ref string) (name, tag string, err error) {
+	i := strings.LastIndexByte(ref, ':')
+	if i <= 0 || strings.Contains(ref[i:], "/") || i == len(ref)-1 {
+		return "", "", fmt.Errorf("%q is not NAME:TAG", ref)
+	}
+	return ref[:i], ref[i+1:], nil
+}
+
+func (c *Conf) addLayer(img *image.Image, l image.Layer, paths ...string) {
+	img.Layers = append(img.Layers, l)
+	img.History = append(img.History, image.History{Created: img.Created, Comment: image.StorePathsComment(paths)})
+}
+
+type noCloser struct{}
+
+func (noCloser) Close() error { return nil }
+
+// addBase adds the layers of the base image, and its environment.
+func (c *Conf) addBase(ctx context.Context, img *image.Image, opts ConfOptions) (io.Closer, error) {
+	if c.fromImage == "" {
+		return noCloser{}, nil
+	}
+	archive, err := dockerarchive.Open(ctx, opts.Root+c.fromImage, opts.TempDir)
+	if err != nil {
+		return nil, err
+	}
+	base, err := archive.Image(0)
+	if err == nil {
+		err = c.inheritEnv(base.ConfigJSON)
+	}
+	if err != nil {
+		archive.Close()
+		return nil, err
+	}
+	for _, l := range base.Layers {
+		c.addLayer(img, l, l.Member().Path)
+	}
+	return archive, nil
+}
+
+// inheritEnv puts the base's environment before the image's own. A variable
+// that occurs twice keeps its first place and has its last value.
+func (c *Conf) inheritEnv(base *ordjson.Object) error {
+	config, _ := base.Get("config")
+	baseConfig, _ := config.(*ordjson.Object)
+	var merged []any
+	place := map[string]int{}
+	for _, o := range []*ordjson.Object{baseConfig, c.config} {
+		v, _ := o.Get("Env")
+		if v == nil {
+			continue
+		}
+		env, err := stringList(v)
+		if err != nil {
+			return fmt.Errorf("config.Env: %w", err)
+		}
+		for _, entry := range env {
+			name, _, _ := strings.Cut(entry, "=")
+			if i, ok := place[name]; ok {
+				merged[i] = entry
+				continue
+			}
+			place[name] = len(merged)
+			merged = append(merged, entry)
+		}
+	}
+	if len(merged) > 0 {
+		c.config.Set("Env", merged)
+	}
+	return nil
+}
+
+func (c *Conf) addStoreLayers(img *image.Image, mtime time.Time, root string) {
+	for _, paths := range c.storeLayers {
+		c.addLayer(img, layer.Store(paths, layer.StoreOptions{
+			UID: c.uid, GID: c.gid, Uname: c.uname, Gname: c.gname, ModTime: mtime.Unix(), Root: root,
+		}), paths...)
+	}
+}
+
+// addTop adds the layer that nixpkgs made: DIR/layer.tar, whose SHA-256 is in
+// DIR/checksum.
+func (c *Conf) addTop(img *image.Image, root string) error {
+	dir := root + c.customisationLayer
+	data, err := os.ReadFile(dir + "/checksum")
+	if err != nil {
+		return err
+	}
+	sum := strings.TrimSpace(string(data))
+	id := digest.NewDigestFromEncoded(digest.SHA256, sum)
+	if err := id.Validate(); err != nil {
+		return fmt.Errorf("%q holds no SHA-256: %w", dir+"/checksum", err)
+	}
+	l, err := layer.OpenFile(dir+"/layer.tar", id)
+	if err != nil {
+		return err
+	}
+	c.addLayer(img, l, c.customisationLayer)
+	return nil
+}

@@ -1,0 +1,134 @@
+// Package dockerarchive writes images as the archives that `docker load`
+// reads, and reads the image in such an archive.
+//
+// Guarantees:
+//
+//   - The archive is a tar whose members are, as nixpkgs' streamLayeredImage
+//     writes them: <digest>/layer.tar for each layer, the lowest first;
+//     <digest of the config>.json; manifest.json. Its headers hold no owner
+//     but 0:0 and no time but the image's.
+//   - The layers in it are not compressed. Whether the whole is, is up to the
+//     writer that it goes to.
+//   - A layer that is there twice is written once.
+//   - What is read is checked: sizes are bounded, and a layer's bytes have the
+//     digest that the config gives them.
+//
+// Non-goals: the repositories file and the layers' own json files of Docker
+// before 1.10, which nothing reads any more.
+package dockerarchive
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/tree"
+)
+
+// Options says how Write writes.
+type Options struct {
+	// RepeatLayers writes a layer that occurs twice both times, as nixpkgs'
+	// streamer does.
+	RepeatLayers bool
+	// Observe, where it is set, is told of each layer.
+	Observe func(image.Event)
+}
+
+// member is a layer that has a member header of its own in an archive. An
+// empty Path stands for <digest>/layer.tar.
+type member interface {
+	Member() *tree.Entry
+}
+
+// Write writes the image to w.
+func Write(ctx context.Context, w io.Writer, img *image.Image, opts Options) error {
+	a := &writer{ctx: ctx, tar: layer.NewWriter(w, layer.PAX, ""), img: img, opts: opts, written: map[string]bool{}}
+	if err := img.Each(ctx, a.layer); err != nil {
+		return err
+	}
+	config, err := img.ConfigJSON(ctx)
+	if err != nil {
+		return err
+	}
+	repoTag, err := img.RepoTag(ctx)
+	if err != nil {
+		return err
+	}
+	configName := digest.FromBytes(config).Encoded() + ".json"
+	manifest, err := ordjson.Marshal([]any{&ordjson.Object{Members: []ordjson.Member{
+		{Key: "Config", Value: configName},
+		{Key: "RepoTags", Value: []any{repoTag}},
+		{Key: "Layers", Value: a.layers},
+	}}})
+	if err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		name string
+		data []byte
+	}{{configName, config}, {"manifest.json", manifest}} {
+		if err := a.file(f.name, f.data); err != nil {
+			return err
+		}
+	}
+	return a.tar.Close()
+}
+
+type writer struct {
+	ctx     context.Context
+	tar     *layer.Writer
+	img     *image.Image
+	opts    Options
+	layers  []any
+	written map[string]bool
+}
+
+func (a *writer) layer(ctx context.Context, i int, info layer.Info) error {
+	l := a.img.Layers[i]
+	e := &tree.Entry{}
+	if m, ok := l.(member); ok {
+		e = m.Member()
+	} else {
+		e.Mode = 0o644
+	}
+	if e.Path == "" {
+		e.Path = info.DiffID.Encoded() + "/layer.tar"
+		e.ModTime = a.img.ModTime
+	}
+	e.Type, e.Size = tree.Regular, info.Size
+	a.layers = append(a.layers, e.Path)
+	event := image.Event{Layer: i + 1, Layers: len(a.img.Layers), Title: l.Title(), Size: info.Size}
+	a.observe(event)
+	if !a.written[e.Path] || a.opts.RepeatLayers {
+		a.written[e.Path] = true
+		if err := a.tar.WriteHeader(e); err != nil {
+			return err
+		}
+		if err := a.tar.Content(info.Size, func(w io.Writer) error { return l.Write(ctx, w) }); err != nil {
+			return fmt.Errorf("write layer %d: %w", i+1, err)
+		}
+		a.tar.Pad(info.Size)
+	}
+	event.Done = true
+	a.observe(event)
+	return nil
+}
+
+func (a *writer) observe(e image.Event) {
+	if a.opts.Observe != nil {
+		a.opts.Observe(e)
+	}
+}
+
+func (a *writer) file(name string, data []byte) error {
+	return a.tar.Write(a.ctx, &tree.Entry{
+		Path: name, Type: tree.Regular, Mode: 0o644, ModTime: a.img.ModTime, Size: int64(len(data)),
+		Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil },
+	})
+}

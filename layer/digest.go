@@ -1,0 +1,67 @@
+package layer
+
+import (
+	"crypto/sha256"
+	"hash"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// ringSize is how many buffers go round between reading and hashing.
+const ringSize = 3
+
+// digester is an output that hashes in a goroutine of its own, while the next
+// buffer is filled.
+type digester struct {
+	hash  hash.Hash
+	full  chan []byte
+	empty chan []byte
+	done  chan struct{}
+}
+
+// newDigester starts hashing. sum must be called, once, to end it.
+func newDigester() *digester {
+	d := &digester{
+		hash:  sha256.New(),
+		full:  make(chan []byte, ringSize),
+		empty: make(chan []byte, ringSize),
+		done:  make(chan struct{}),
+	}
+	for range ringSize - 1 { // the Writer brings one
+		d.empty <- make([]byte, 0, bufferSize)
+	}
+	go d.run()
+	return d
+}
+
+func (d *digester) run() {
+	defer close(d.done)
+	for p := range d.full {
+		d.hash.Write(p)
+		d.empty <- p[:0]
+	}
+}
+
+func (d *digester) flush(p []byte) ([]byte, error) {
+	d.full <- p
+	return <-d.empty, nil
+}
+
+// sum ends the hashing.
+func (d *digester) sum() digest.Digest {
+	close(d.full)
+	<-d.done
+	return digest.NewDigest(digest.SHA256, d.hash)
+}
+
+// hashingWriter writes and hashes.
+type hashingWriter struct {
+	w    io.Writer
+	hash hash.Hash
+}
+
+func (h hashingWriter) Write(p []byte) (int, error) {
+	h.hash.Write(p)
+	return h.w.Write(p)
+}

@@ -1,0 +1,312 @@
+package layer
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/varve-image/varve/tree"
+)
+
+// Dialect is how a tar's headers are written.
+type Dialect byte
+
+const (
+	// PAX is POSIX.1-2001 as Python's tarfile writes it: a ustar header, and an
+	// extended header before it only for what does not fit or is not ASCII.
+	PAX Dialect = iota
+	// GNU is GNU tar's own format: base-256 numbers and L and K records for
+	// what does not fit.
+	GNU
+)
+
+const (
+	blockSize  = 512
+	recordSize = 20 * blockSize
+
+	typePAX      = 'x'
+	typeLongName = 'L'
+	typeLongLink = 'K'
+)
+
+// field is the place of a header field: POSIX.1-1988 ustar, and the same in
+// GNU tar's format.
+type field struct{ offset, size int }
+
+var (
+	fieldName     = field{0, 100}
+	fieldMode     = field{100, 8}
+	fieldUID      = field{108, 8}
+	fieldGID      = field{116, 8}
+	fieldSize     = field{124, 12}
+	fieldMtime    = field{136, 12}
+	fieldChecksum = field{148, 8}
+	fieldType     = field{156, 1}
+	fieldLinkname = field{157, 100}
+	fieldMagic    = field{257, 8}
+	fieldUname    = field{265, 32}
+	fieldGname    = field{297, 32}
+	fieldDevmajor = field{329, 8}
+	fieldDevminor = field{337, 8}
+)
+
+const (
+	magicPOSIX = "ustar\x0000"
+	magicGNU   = "ustar  \x00"
+)
+
+// block is one header block.
+type block [blockSize]byte
+
+func (b *block) text(f field, s string) { copy(b[f.offset:f.offset+f.size], s) }
+
+// octal writes n with leading zeros and a NUL at the end, if it fits.
+func (b *block) octal(f field, n int64) bool {
+	if n < 0 || n >= 1<<(3*(f.size-1)) {
+		return false
+	}
+	b[f.offset+f.size-1] = 0
+	for i := f.offset + f.size - 2; i >= f.offset; i-- {
+		b[i] = byte('0' + n&7)
+		n >>= 3
+	}
+	return true
+}
+
+// number writes n in octal, or in base 256 as GNU tar does where that does
+// not fit.
+func (b *block) number(f field, n int64) {
+	if b.octal(f, n) {
+		return
+	}
+	for i := f.offset + f.size - 1; i > f.offset; i-- {
+		b[i] = byte(n)
+		n >>= 8
+	}
+	b[f.offset] = 0x80
+}
+
+func (b *block) checksum() {
+	b.text(fieldChecksum, "        ")
+	sum := int64(0)
+	for _, c := range b {
+		sum += int64(c)
+	}
+	b.octal(field{fieldChecksum.offset, 7}, sum)
+}
+
+// check refuses what no tar can say, or readers differ on.
+func check(e *tree.Entry) error {
+	switch {
+	case e.UID > tree.MaxID || e.GID > tree.MaxID:
+		return fmt.Errorf("entry %q: owner %d:%d is out of range", e.Path, e.UID, e.GID)
+	case e.Mode > 0o7777:
+		return fmt.Errorf("entry %q: mode %#o is out of range", e.Path, e.Mode)
+	case e.ModTime < 0:
+		return fmt.Errorf("entry %q: its time is before 1970, which readers of tar do not agree on", e.Path)
+	case e.Size < 0:
+		return fmt.Errorf("entry %q: negative size", e.Path)
+	case strings.Contains(e.Path+e.Linkname+e.Uname+e.Gname, "\x00"):
+		return fmt.Errorf("entry %q: NUL byte in a name", e.Path)
+	}
+	return nil
+}
+
+// appendHeader appends the blocks that stand before e's content, with name in
+// the place of e's path.
+func (d Dialect) appendHeader(dst []byte, name string, e *tree.Entry) ([]byte, error) {
+	if err := check(e); err != nil {
+		return dst, err
+	}
+	if e.Type == tree.Dir && !strings.HasSuffix(name, "/") {
+		name += "/"
+	}
+	if d == GNU {
+		return appendGNU(dst, name, e), nil
+	}
+	return appendPAX(dst, name, e), nil
+}
+
+func appendGNU(dst []byte, name string, e *tree.Entry) []byte {
+	if records := xattrRecords(e); len(records) > 0 {
+		dst = appendExtended(dst, records)
+	}
+	if len(e.Linkname) > fieldLinkname.size {
+		dst = appendLong(dst, typeLongLink, e.Linkname)
+	}
+	if len(name) > fieldName.size {
+		dst = appendLong(dst, typeLongName, name)
+	}
+	b := common(e, magicGNU)
+	b.text(fieldName, name)
+	b.text(fieldLinkname, e.Linkname)
+	b.text(fieldUname, e.Uname)
+	b.text(fieldGname, e.Gname)
+	b.number(fieldUID, int64(e.UID))
+	b.number(fieldGID, int64(e.GID))
+	b.number(fieldSize, e.Size)
+	b.number(fieldMtime, e.ModTime)
+	b.checksum()
+	return append(dst, b[:]...)
+}
+
+// appendLong appends a record of GNU tar's that holds a long name, as GNU tar
+// writes it: owned by root, with a NUL at the end.
+func appendLong(dst []byte, kind byte, text string) []byte {
+	var b block
+	b.text(fieldName, "././@LongLink")
+	b.text(fieldMagic, magicGNU)
+	b.text(fieldUname, "root")
+	b.text(fieldGname, "root")
+	b.octal(fieldMode, 0o644)
+	b.octal(fieldUID, 0)
+	b.octal(fieldGID, 0)
+	b.number(fieldSize, int64(len(text))+1)
+	b.octal(fieldMtime, 0)
+	b[fieldType.offset] = kind
+	b.checksum()
+	dst = append(dst, b[:]...)
+	dst = append(dst, text...)
+	return appendPadding(append(dst, 0), int64(len(text))+1)
+}
+
+func appendPAX(dst []byte, name string, e *tree.Entry) []byte {
+	var records []record
+	b := common(e, magicPOSIX)
+	for _, s := range []struct {
+		field field
+		key   string
+		value string
+	}{
+		{fieldName, "path", name},
+		{fieldLinkname, "linkpath", e.Linkname},
+		{fieldUname, "uname", e.Uname},
+		{fieldGname, "gname", e.Gname},
+	} {
+		ascii := asciiOnly(s.value)
+		b.text(s.field, ascii)
+		if ascii != s.value || len(ascii) > s.field.size {
+			records = append(records, record{s.key, s.value})
+		}
+	}
+	for _, n := range []struct {
+		field field
+		key   string
+		value int64
+	}{
+		{fieldUID, "uid", int64(e.UID)},
+		{fieldGID, "gid", int64(e.GID)},
+		{fieldSize, "size", e.Size},
+		{fieldMtime, "mtime", e.ModTime},
+	} {
+		if !b.octal(n.field, n.value) {
+			b.octal(n.field, 0)
+			records = append(records, record{n.key, strconv.FormatInt(n.value, 10)})
+		}
+	}
+	if records = append(records, xattrRecords(e)...); len(records) > 0 {
+		dst = appendExtended(dst, records)
+	}
+	b.checksum()
+	return append(dst, b[:]...)
+}
+
+// common is a header with the fields that both dialects write alike.
+func common(e *tree.Entry, magic string) *block {
+	var b block
+	b.octal(fieldMode, int64(e.Mode))
+	b[fieldType.offset] = byte(e.Type)
+	b.text(fieldMagic, magic)
+	if e.Type == tree.Char || e.Type == tree.Block {
+		b.number(fieldDevmajor, int64(e.Devmajor))
+		b.number(fieldDevminor, int64(e.Devminor))
+	}
+	return &b
+}
+
+// record is one keyword and value of a PAX extended header.
+type record struct{ key, value string }
+
+// xattrRecords gives e's extended attributes under the keyword that star, GNU
+// tar and archive/tar know.
+func xattrRecords(e *tree.Entry) []record {
+	if len(e.Xattrs) == 0 {
+		return nil
+	}
+	records := make([]record, 0, len(e.Xattrs))
+	for name, value := range e.Xattrs {
+		records = append(records, record{"SCHILY.xattr." + name, value})
+	}
+	slices.SortFunc(records, func(a, b record) int { return strings.Compare(a.key, b.key) })
+	return records
+}
+
+// appendExtended appends a PAX extended header (POSIX.1-2001, "pax Header
+// Block"). As Python does, names that are not UTF-8 are announced by a
+// hdrcharset record at its start; attribute values are always bytes.
+func appendExtended(dst []byte, records []record) []byte {
+	var data []byte
+	for _, r := range records {
+		if !utf8.ValidString(r.value) && !strings.HasPrefix(r.key, "SCHILY.") {
+			data = appendRecord(data, record{"hdrcharset", "BINARY"})
+			break
+		}
+	}
+	for _, r := range records {
+		data = appendRecord(data, r)
+	}
+	var b block
+	b.text(fieldName, "././@PaxHeader")
+	b.octal(fieldMode, 0)
+	b.octal(fieldUID, 0)
+	b.octal(fieldGID, 0)
+	b.number(fieldSize, int64(len(data)))
+	b.octal(fieldMtime, 0)
+	b[fieldType.offset] = typePAX
+	b.text(fieldMagic, magicPOSIX)
+	b.checksum()
+	dst = append(dst, b[:]...)
+	return appendPadding(append(dst, data...), int64(len(data)))
+}
+
+// appendRecord appends "LENGTH key=value\n", whose length counts itself.
+func appendRecord(dst []byte, r record) []byte {
+	rest := len(r.key) + len(r.value) + len(" =\n")
+	length := rest + 1
+	for length != rest+len(strconv.Itoa(length)) {
+		length = rest + len(strconv.Itoa(length))
+	}
+	dst = strconv.AppendInt(dst, int64(length), 10)
+	dst = append(dst, ' ')
+	dst = append(dst, r.key...)
+	dst = append(dst, '=')
+	dst = append(dst, r.value...)
+	return append(dst, '\n')
+}
+
+// asciiOnly puts a question mark in the place of each character outside ASCII
+// and of each byte that is not UTF-8.
+func asciiOnly(s string) string {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return strings.Map(func(r rune) rune {
+				if r >= utf8.RuneSelf {
+					return '?'
+				}
+				return r
+			}, s)
+		}
+	}
+	return s
+}
+
+var zeros [recordSize]byte
+
+// appendPadding fills up the last block of size bytes of content.
+func appendPadding(dst []byte, size int64) []byte {
+	return append(dst, zeros[:padding(size, blockSize)]...)
+}
+
+func padding(size, unit int64) int64 { return (unit - size%unit) % unit }

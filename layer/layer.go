@@ -1,0 +1,163 @@
+package layer
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/varve-image/varve/tree"
+)
+
+// Options says how a layer is written and what is known of its entries.
+type Options struct {
+	Dialect Dialect
+	// Prefix stands before every path: "/" in a store layer, "./" in a tree.
+	Prefix string
+	// Title names the layer in messages.
+	Title string
+	// Immutable says that the files are in a store that nobody writes to. Their
+	// content is then handed on by the kernel without being hashed again; a
+	// layer whose files look changed all the same is hashed once more.
+	Immutable bool
+}
+
+// Layer is a tar that is made anew, from the same entries, each time that it
+// is asked for.
+type Layer struct {
+	entries func() tree.Seq
+	opts    Options
+	seed    maphash.Seed
+
+	mu   sync.Mutex // held while the digest is computed
+	info *Info
+	seen trace
+}
+
+// New describes the layer of the entries, which have to be in the order that
+// they are to be written in, and the same ones on every call.
+func New(entries func() tree.Seq, opts Options) *Layer {
+	return &Layer{entries: entries, opts: opts, seed: maphash.MakeSeed()}
+}
+
+// Entries gives the layer's entries.
+func (l *Layer) Entries() tree.Seq { return l.entries() }
+
+// Title names the layer in messages.
+func (l *Layer) Title() string { return l.opts.Title }
+
+// trace remembers of one pass over the entries what tells whether another saw
+// the same: the headers, and when the files were last changed.
+type trace struct {
+	sum    uint64
+	newest int64
+}
+
+// Info returns the tar's digest and size. The first call reads the whole layer.
+func (l *Layer) Info(ctx context.Context) (Info, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.info == nil {
+		info, seen, err := l.digest(ctx)
+		if err != nil {
+			return Info{}, err
+		}
+		l.info, l.seen = &info, seen
+	}
+	return *l.info, nil
+}
+
+// digest reads the layer and hashes it.
+func (l *Layer) digest(ctx context.Context) (Info, trace, error) {
+	d := newDigester()
+	w := &Writer{dialect: l.opts.Dialect, prefix: l.opts.Prefix, out: d, buf: make([]byte, 0, bufferSize)}
+	seen, err := l.encode(ctx, w)
+	sum := d.sum()
+	return Info{DiffID: sum, Size: w.Size()}, seen, err
+}
+
+// encode writes all entries to w.
+func (l *Layer) encode(ctx context.Context, w *Writer) (trace, error) {
+	var seen trace
+	var sum maphash.Hash
+	sum.SetSeed(l.seed)
+	w.mark = func(header []byte, e *tree.Entry) {
+		sum.Write(header)
+		maphash.WriteComparable(&sum, e.Stamp)
+		seen.newest = max(seen.newest, e.Stamp)
+	}
+	for e, err := range l.entries() {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil {
+			err = w.Write(ctx, e)
+		}
+		if err != nil {
+			return seen, err
+		}
+	}
+	seen.sum = sum.Sum64()
+	return seen, w.Close()
+}
+
+// Write writes the tar to dst. Where dst is a pipe or a regular file the
+// kernel copies what it can.
+func (l *Layer) Write(ctx context.Context, dst io.Writer) error {
+	info, err := l.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if l.opts.Immutable {
+		return l.writeTrusting(ctx, dst, info)
+	}
+	h := sha256.New()
+	w := NewWriter(hashingWriter{dst, h}, l.opts.Dialect, l.opts.Prefix)
+	if _, err := l.encode(ctx, w); err != nil {
+		return err
+	}
+	if got := (Info{digest.NewDigest(digest.SHA256, h), w.Size()}); got != info {
+		return l.changed()
+	}
+	return nil
+}
+
+// writeTrusting writes without hashing. It compares what can be seen of the
+// files with what was seen when they were hashed, and hashes them again if
+// that differs: a store that is being optimised changes a file's link count
+// and with it the change time, but no content.
+func (l *Layer) writeTrusting(ctx context.Context, dst io.Writer, info Info) error {
+	w := NewWriter(dst, l.opts.Dialect, l.opts.Prefix)
+	seen, err := l.encode(ctx, w)
+	if err != nil {
+		return err
+	}
+	if seen == l.seen {
+		return nil
+	}
+	again, _, err := l.digest(ctx)
+	if err != nil {
+		return err
+	}
+	if again != info || w.Size() != info.Size {
+		return l.changed()
+	}
+	return nil
+}
+
+// changed is the error for a layer that is not what it was when it was
+// hashed. It names the first entry that has a younger change time.
+func (l *Layer) changed() error {
+	for e, err := range l.entries() {
+		if err != nil {
+			return err
+		}
+		if e.Stamp > l.seen.newest {
+			return fmt.Errorf("%s changed while the image was written", describe(e))
+		}
+	}
+	return fmt.Errorf("layer of %s: its files changed while the image was written", l.opts.Title)
+}

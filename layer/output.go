@@ -1,0 +1,40 @@
+package layer
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"github.com/varve-image/varve/tree"
+)
+
+// output takes a Writer's buffers.
+type output interface {
+	// flush takes a buffer over and gives an empty one back.
+	flush(p []byte) ([]byte, error)
+}
+
+// kernelCopier is an output that has the kernel copy files.
+type kernelCopier interface {
+	// copyFile copies up to size bytes and returns how many it did; the rest
+	// goes by the buffers.
+	copyFile(ctx context.Context, f *tree.File, size int64) (int64, error)
+}
+
+// kernelCopyMin is the file size from which the kernel's copying pays.
+const kernelCopyMin = 64 << 10
+
+func newOutput(w io.Writer) output {
+	if f, ok := w.(*os.File); ok {
+		return newFileOutput(f)
+	}
+	return writerOutput{w}
+}
+
+// writerOutput writes to any io.Writer.
+type writerOutput struct{ w io.Writer }
+
+func (o writerOutput) flush(p []byte) ([]byte, error) {
+	_, err := o.w.Write(p)
+	return p[:0], err
+}

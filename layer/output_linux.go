@@ -1,0 +1,92 @@
+package layer
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/varve-image/varve/tree"
+	"golang.org/x/sys/unix"
+)
+
+// kernelChunk is how much the kernel copies between two looks at the context.
+const kernelChunk = 16 << 20
+
+// newFileOutput has the kernel copy into pipes (splice) and regular files
+// (copy_file_range).
+func newFileOutput(f *os.File) output {
+	var st unix.Stat_t
+	fd := int(f.Fd())
+	if err := unix.Fstat(fd, &st); err != nil {
+		return writerOutput{f}
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFIFO:
+		// A larger pipe means fewer switches between its two ends. It is only a
+		// wish: an ordinary user may be over the limit.
+		_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, bufferSize)
+		return &fileOutput{writerOutput{f}, f, func(in, n int) (int64, error) {
+			return unix.Splice(in, nil, fd, nil, n, unix.SPLICE_F_MORE)
+		}}
+	case unix.S_IFREG:
+		return &fileOutput{writerOutput{f}, f, func(in, n int) (int64, error) {
+			n, err := unix.CopyFileRange(in, nil, fd, nil, n, 0)
+			return int64(n), err
+		}}
+	}
+	return writerOutput{f}
+}
+
+// fileOutput writes to a file that the kernel can copy to.
+type fileOutput struct {
+	writerOutput
+	file *os.File
+	copy func(in, n int) (int64, error)
+}
+
+func (o *fileOutput) copyFile(ctx context.Context, f *tree.File, size int64) (int64, error) {
+	var done int64
+	for done < size {
+		if err := ctx.Err(); err != nil {
+			return done, err
+		}
+		n, err := o.copy(f.Fd(), int(min(size-done, kernelChunk)))
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN: // a pipe that somebody made non-blocking
+			if err := waitWritable(int(o.file.Fd())); err != nil {
+				return done, err
+			}
+			continue
+		case done == 0 && cannotCopy(err):
+			return 0, nil
+		case err != nil:
+			return done, err
+		}
+		if err := f.Advance(n); err != nil {
+			return done, err
+		}
+		done += n
+	}
+	return done, nil
+}
+
+// cannotCopy tells that these two files are not for the kernel to copy: across
+// file systems, on a file system that does not know how, or opened to append.
+func cannotCopy(err error) bool {
+	for _, e := range []error{unix.EINVAL, unix.EXDEV, unix.ENOSYS, unix.EOPNOTSUPP, unix.EPERM, unix.EBADF, unix.ETXTBSY} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+func waitWritable(fd int) error {
+	_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
+	if err == unix.EINTR {
+		return nil
+	}
+	return err
+}

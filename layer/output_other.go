@@ -1,0 +1,7 @@
+//go:build !linux
+
+package layer
+
+import "os"
+
+func newFileOutput(f *os.File) output { return writerOutput{f} }

@@ -1,0 +1,68 @@
+package layer
+
+import (
+	"strings"
+
+	"github.com/varve-image/varve/tree"
+)
+
+// StoreOptions says how the files of a store layer look.
+type StoreOptions struct {
+	// UID, GID, Uname and Gname own every entry.
+	UID, GID     uint32
+	Uname, Gname string
+	// ModTime is every entry's, in seconds since 1970.
+	ModTime int64
+	// Root is put before the store paths to find the files, as in Nix's
+	// local?root=; empty is the machine's own root.
+	Root string
+}
+
+// Store describes the layer of store paths, in the order given, that nixpkgs'
+// streamLayeredImage makes of them: the directories /nix and /nix/store first
+// whatever the store is called, then each path and all below it by code point,
+// hard links as full copies, modes as on disk, no extended attributes.
+func Store(paths []string, opts StoreOptions) *Layer {
+	return New(func() tree.Seq {
+		return func(yield func(*tree.Entry, error) bool) {
+			own := func(e *tree.Entry, err error) bool {
+				if err != nil {
+					return yield(nil, err)
+				}
+				e.UID, e.GID, e.Uname, e.Gname = opts.UID, opts.GID, opts.Uname, opts.Gname
+				e.ModTime = opts.ModTime
+				return yield(e, nil)
+			}
+			for _, dir := range []string{"nix", "nix/store"} {
+				if !own(&tree.Entry{Path: dir, Type: tree.Dir, Mode: 0o755}, nil) {
+					return
+				}
+			}
+			for _, path := range paths {
+				if !storePath(path, opts.Root, own) {
+					return
+				}
+			}
+		}
+	}, Options{Dialect: PAX, Prefix: "/", Title: strings.Join(paths, ", "), Immutable: true})
+}
+
+// storePath yields the files of one store path and tells whether to go on.
+func storePath(path, root string, yield func(*tree.Entry, error) bool) bool {
+	base := strings.TrimPrefix(path, "/")
+	for e, err := range tree.FromDir(root+path, tree.DirOptions{Compare: tree.CompareCodePoints}) {
+		if err != nil {
+			yield(nil, err)
+			return false
+		}
+		if e.Path == "." {
+			e.Path = base
+		} else {
+			e.Path = base + "/" + e.Path
+		}
+		if !yield(e, nil) {
+			return false
+		}
+	}
+	return true
+}

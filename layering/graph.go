@@ -1,0 +1,292 @@
+// Package layering decides which store paths share a layer.
+//
+// Guarantees:
+//
+//   - What comes out depends on the arguments alone: nothing is read from the
+//     machine and no order is left to chance.
+//   - A Graph is whole and has no cycle: NewGraph refuses any other, naming
+//     every fault it finds. It never changes, and may be used by several
+//     goroutines.
+//   - Popularity orders as nixpkgs' dockerTools does, in exact integers.
+//   - Memory stays bounded: a graph whose numbers would outgrow the bound (see
+//     Popularity) is refused.
+//   - CheckPartition proves of any plan that no path is lost or stored twice.
+//
+// Non-goals: looking into a store, and judging names. A path is any string;
+// its dashes matter only to the order of equally popular paths.
+package layering
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Node is a store path and what it refers to.
+type Node struct {
+	// Path is the store path, such as /nix/store/<hash>-<name>.
+	Path string
+	// NarSize is the size of the path's archive in bytes.
+	NarSize uint64
+	// References are the store paths that the files below Path mention. Path
+	// itself may be among them.
+	References []string
+}
+
+// Graph holds store paths and the references between them.
+type Graph struct {
+	paths []string
+	sizes []uint64
+	refs  [][]int // of each path: what it refers to, without itself, each once
+	index map[string]int
+	topo  []int // every path, after all those that refer to it
+}
+
+// NewGraph checks nodes and keeps them in their order. References of a path to
+// itself are dropped and repeated ones folded. A path that is given twice, a
+// reference to a path that is not given, and a cycle are errors, reported
+// together.
+func NewGraph(nodes []Node) (*Graph, error) {
+	g, first, faults := addPaths(nodes)
+	last := make([]int, len(g.paths))
+	for i, node := range first {
+		for _, missing := range g.addReferences(i, nodes[node].References, last) {
+			faults.add("%q refers to %q, which is not in the graph; give the whole closure", g.paths[i], missing)
+		}
+	}
+	g.topo = g.sortReferrersFirst()
+	if len(g.topo) < len(g.paths) {
+		faults.add("the references form a cycle: %s", g.cycle())
+	}
+	if err := faults.err(); err != nil {
+		return nil, fmt.Errorf("read reference graph: %w", err)
+	}
+	return g, nil
+}
+
+// addPaths makes a graph of the nodes' paths, without references. first says
+// which node each path came from.
+func addPaths(nodes []Node) (g *Graph, first []int, faults *faultList) {
+	g = &Graph{index: make(map[string]int, len(nodes))}
+	faults = &faultList{}
+	for i, node := range nodes {
+		if _, ok := g.index[node.Path]; ok {
+			faults.add("%q is given twice", node.Path)
+			continue
+		}
+		g.index[node.Path] = len(g.paths)
+		g.paths = append(g.paths, node.Path)
+		g.sizes = append(g.sizes, node.NarSize)
+		first = append(first, i)
+	}
+	g.refs = make([][]int, len(g.paths))
+	return g, first, faults
+}
+
+// addReferences gives path number i its references and returns those that are
+// not in the graph. last holds, of each path, 1 + the number of the path that
+// was the last one found to refer to it.
+func (g *Graph) addReferences(i int, references []string, last []int) (missing []string) {
+	lost := map[string]bool{}
+	for _, ref := range references {
+		j, ok := g.index[ref]
+		switch {
+		case !ok && !lost[ref]:
+			lost[ref] = true
+			missing = append(missing, ref)
+		case ok && j != i && last[j] != i+1:
+			last[j] = i + 1
+			g.refs[i] = append(g.refs[i], j)
+		}
+	}
+	return missing
+}
+
+// sortReferrersFirst returns the paths in topological order. Those on a cycle,
+// and those below one, are left out.
+func (g *Graph) sortReferrersFirst() []int {
+	waiting := g.countReferrers()
+	order := make([]int, 0, len(g.paths))
+	for i, n := range waiting {
+		if n == 0 {
+			order = append(order, i)
+		}
+	}
+	for next := 0; next < len(order); next++ {
+		for _, j := range g.refs[order[next]] {
+			if waiting[j]--; waiting[j] == 0 {
+				order = append(order, j)
+			}
+		}
+	}
+	return order
+}
+
+// countReferrers returns by how many others each path is referred to.
+func (g *Graph) countReferrers() []int {
+	count := make([]int, len(g.paths))
+	for _, refs := range g.refs {
+		for _, j := range refs {
+			count[j]++
+		}
+	}
+	return count
+}
+
+// cycle names the paths of a cycle, given that g.topo is short of some.
+func (g *Graph) cycle() string {
+	sorted := make([]bool, len(g.paths))
+	for _, i := range g.topo {
+		sorted[i] = true
+	}
+	// A path that could not be sorted has a referrer that could not be sorted
+	// either; following these referrers must come round.
+	referrer := make([]int, len(g.paths))
+	at := -1
+	for i, refs := range g.refs {
+		if sorted[i] {
+			continue
+		}
+		at = i
+		for _, j := range refs {
+			referrer[j] = i
+		}
+	}
+	passed := make([]bool, len(g.paths))
+	for ; !passed[at]; at = referrer[at] {
+		passed[at] = true
+	}
+	names := []string{g.paths[at]}
+	for i := referrer[at]; i != at; i = referrer[i] {
+		names = append(names, g.paths[i])
+	}
+	slices.Reverse(names)
+	return quoteList(names, " -> ") + " -> " + quoteList(names[:1], "")
+}
+
+// Paths returns the paths in the order in which they were given.
+func (g *Graph) Paths() []string {
+	return slices.Clone(g.paths)
+}
+
+// Nodes returns the graph as NewGraph takes it: without references of a path to
+// itself and without repeated ones.
+func (g *Graph) Nodes() []Node {
+	nodes := make([]Node, len(g.paths))
+	for i, path := range g.paths {
+		nodes[i] = Node{Path: path, NarSize: g.sizes[i]}
+		for _, j := range g.refs[i] {
+			nodes[i].References = append(nodes[i].References, g.paths[j])
+		}
+	}
+	return nodes
+}
+
+// Closure returns roots and all that they refer to, directly or not, in the
+// graph's order. Roots that are not in the graph are an error that names them.
+func (g *Graph) Closure(roots []string) ([]string, error) {
+	reached := make([]bool, len(g.paths))
+	var todo []int
+	var unknown []string
+	for _, root := range roots {
+		i, ok := g.index[root]
+		if !ok {
+			unknown = append(unknown, root)
+		} else if !reached[i] {
+			reached[i] = true
+			todo = append(todo, i)
+		}
+	}
+	if len(unknown) > 0 {
+		return nil, fmt.Errorf("find closure: not in the reference graph: %s", quoteList(unknown, ", "))
+	}
+	for len(todo) > 0 {
+		i := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		for _, j := range g.refs[i] {
+			if !reached[j] {
+				reached[j] = true
+				todo = append(todo, j)
+			}
+		}
+	}
+	var closure []string
+	for i, path := range g.paths {
+		if reached[i] {
+			closure = append(closure, path)
+		}
+	}
+	return closure, nil
+}
+
+// Subgraph returns the graph of paths alone: in g's order, without references
+// to any other path. Paths that g does not have are ignored.
+func (g *Graph) Subgraph(paths []string) *Graph {
+	keep := make(map[int]bool, len(paths))
+	for _, path := range paths {
+		if i, ok := g.index[path]; ok {
+			keep[i] = true
+		}
+	}
+	sub := &Graph{index: make(map[string]int, len(keep))}
+	for i, path := range g.paths {
+		if keep[i] {
+			sub.index[path] = len(sub.paths)
+			sub.paths = append(sub.paths, path)
+			sub.sizes = append(sub.sizes, g.sizes[i])
+		}
+	}
+	sub.refs = make([][]int, len(sub.paths))
+	for i, path := range sub.paths {
+		for _, j := range g.refs[g.index[path]] {
+			if keep[j] {
+				sub.refs[i] = append(sub.refs[i], sub.index[g.paths[j]])
+			}
+		}
+	}
+	sub.topo = sub.sortReferrersFirst()
+	return sub
+}
+
+// maxNamed is how many faults, or names in one fault, an error spells out.
+const maxNamed = 20
+
+// faultList gathers what is wrong with an input.
+type faultList struct {
+	errs []error
+	more int
+}
+
+func (f *faultList) add(format string, args ...any) {
+	if len(f.errs) == maxNamed {
+		f.more++
+		return
+	}
+	f.errs = append(f.errs, fmt.Errorf(format, args...))
+}
+
+// err returns all faults as one error with a line each, or nil.
+func (f *faultList) err() error {
+	if f.more > 0 {
+		return errors.Join(append(f.errs, fmt.Errorf("and %d more", f.more))...)
+	}
+	return errors.Join(f.errs...)
+}
+
+// quoteList writes names for a message: quoted, and only as many as a person
+// reads.
+func quoteList(names []string, separator string) string {
+	var b strings.Builder
+	for i, name := range names {
+		if i > 0 {
+			b.WriteString(separator)
+		}
+		if i == maxNamed {
+			fmt.Fprintf(&b, "%d more", len(names)-i)
+			break
+		}
+		fmt.Fprintf(&b, "%q", name)
+	}
+	return b.String()
+}

@@ -1,0 +1,249 @@
+package tree
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// DirOptions says how FromDir reads a directory.
+type DirOptions struct {
+	// Compare orders the names in one directory; nil is by their bytes, which
+	// is the canonical order.
+	Compare func(a, b string) int
+	// Xattrs asks for the extended attributes that an Entry may carry.
+	Xattrs bool
+}
+
+// FromDir reads the tree at root, whose first entry is "." with root's own
+// type: root may be a directory, a regular file or a symlink, which is not
+// followed. Owners are 0:0 whoever owns the files; modes, sizes and times are
+// those on disk.
+//
+// Each directory is opened below the one that holds it and each file is
+// looked at once, so that a directory swapped for a symlink meanwhile leads
+// nowhere. FIFOs, sockets and devices are an error; they are never opened.
+func FromDir(root string, opts DirOptions) Seq {
+	return func(yield func(*Entry, error) bool) {
+		w := &dirWalk{root: root, opts: opts, yield: yield}
+		if opts.Compare == nil {
+			w.opts.Compare = strings.Compare
+		}
+		if err := w.visit(unix.AT_FDCWD, root, "."); err != nil && !errors.Is(err, errStopped) {
+			yield(nil, err)
+		}
+	}
+}
+
+// errStopped ends a walk whose receiver wants no more.
+var errStopped = errors.New("stopped")
+
+type dirWalk struct {
+	root  string
+	opts  DirOptions
+	yield func(*Entry, error) bool
+}
+
+// visit yields the entry called name in the directory that is open at parent,
+// and what is below it; rel is its path below the root.
+func (w *dirWalk) visit(parent int, name, rel string) error {
+	var st unix.Stat_t
+	if err := retryEINTR(func() error { return unix.Fstatat(parent, name, &st, unix.AT_SYMLINK_NOFOLLOW) }); err != nil {
+		return w.fail("lstat", rel, err)
+	}
+	e, err := w.entry(parent, name, rel, &st)
+	if err != nil {
+		return err
+	}
+	if !w.yield(e, nil) {
+		return errStopped
+	}
+	if e.Type != Dir {
+		return nil
+	}
+	return w.children(parent, name, rel)
+}
+
+func (w *dirWalk) children(parent int, name, rel string) error {
+	fd, err := openAt(parent, name, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return w.fail("open", rel, err)
+	}
+	dir := os.NewFile(uintptr(fd), name)
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return w.fail("read directory", rel, err)
+	}
+	slices.SortFunc(names, w.opts.Compare)
+	for _, name := range names {
+		below := name
+		if rel != "." {
+			below = rel + "/" + name
+		}
+		if err := w.visit(fd, name, below); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *dirWalk) entry(parent int, name, rel string, st *unix.Stat_t) (*Entry, error) {
+	e := &Entry{
+		Path:    rel,
+		Mode:    uint32(st.Mode) & 0o7777,
+		ModTime: int64(st.Mtim.Sec),
+		Stamp:   changeTime(st),
+		Source:  w.name(rel),
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		e.Type = Dir
+	case unix.S_IFREG:
+		e.Type = Regular
+		e.Size = st.Size
+		e.Open = w.opener(rel, stateOf(st))
+	case unix.S_IFLNK:
+		e.Type = Symlink
+		e.Mode = 0o777
+		target, err := readlinkAt(parent, name)
+		if err != nil {
+			return nil, w.fail("read symlink", rel, err)
+		}
+		e.Linkname = target
+	default:
+		return nil, fmt.Errorf("%q is a %s: only directories, regular files and symlinks can be copied", w.name(rel), typeName(uint32(st.Mode)))
+	}
+	if w.opts.Xattrs && e.Type != Symlink {
+		var err error
+		if e.Xattrs, err = readXattrs(parent, name); err != nil {
+			return nil, w.fail("read extended attributes of", rel, err)
+		}
+	}
+	return e, nil
+}
+
+func (w *dirWalk) name(rel string) string {
+	if rel == "." {
+		return w.root
+	}
+	return w.root + "/" + rel
+}
+
+func (w *dirWalk) fail(verb, rel string, err error) error {
+	return fmt.Errorf("%s %q: %w", verb, w.name(rel), err)
+}
+
+// opener opens the file at rel below the root, through directories only.
+func (w *dirWalk) opener(rel string, want fileState) func() (io.ReadCloser, error) {
+	root := w.root
+	return func() (io.ReadCloser, error) {
+		name := root
+		if rel != "." {
+			name = root + "/" + rel
+		}
+		fd, err := openBelow(root, rel)
+		if err != nil {
+			return nil, fmt.Errorf("open %q: %w", name, err)
+		}
+		f := &File{fd: fd, name: name, left: want.size, want: want}
+		if err := f.check(); err != nil {
+			unix.Close(fd)
+			return nil, err
+		}
+		return f, nil
+	}
+}
+
+// openBelow opens the file at rel below the directory root without following
+// a symlink on the way and without waiting for anything.
+func openBelow(root, rel string) (int, error) {
+	const flags = unix.O_RDONLY | unix.O_NONBLOCK
+	if rel == "." {
+		return openAt(unix.AT_FDCWD, root, flags)
+	}
+	dir, err := openAt(unix.AT_FDCWD, root, openPath|unix.O_DIRECTORY)
+	if err != nil {
+		return -1, err
+	}
+	defer func() { unix.Close(dir) }()
+	if fd, err := openBeneath(dir, rel, flags); !errors.Is(err, errors.ErrUnsupported) {
+		return fd, err
+	}
+	for {
+		first, rest, more := strings.Cut(rel, "/")
+		if !more {
+			return openAt(dir, rel, flags)
+		}
+		next, err := openAt(dir, first, openPath|unix.O_DIRECTORY)
+		if err != nil {
+			return -1, err
+		}
+		unix.Close(dir)
+		dir, rel = next, rest
+	}
+}
+
+func openAt(dir int, name string, flags int) (fd int, err error) {
+	err = retryEINTR(func() error {
+		fd, err = unix.Openat(dir, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		return err
+	})
+	return fd, err
+}
+
+func readlinkAt(dir int, name string) (string, error) {
+	for size := 256; ; size *= 2 {
+		buf := make([]byte, size)
+		n, err := unix.Readlinkat(dir, name, buf)
+		if err != nil {
+			return "", err
+		}
+		if n < size {
+			return string(buf[:n]), nil
+		}
+	}
+}
+
+func retryEINTR(call func() error) error {
+	for {
+		if err := call(); err != syscall.EINTR {
+			return err
+		}
+	}
+}
+
+func typeName(mode uint32) string {
+	switch mode & unix.S_IFMT {
+	case unix.S_IFIFO:
+		return "FIFO"
+	case unix.S_IFSOCK:
+		return "socket"
+	case unix.S_IFCHR, unix.S_IFBLK:
+		return "device"
+	}
+	return fmt.Sprintf("file of unknown type %#o", mode&unix.S_IFMT)
+}
+
+// Resolve follows the symlinks of a path that a user named, so that FromDir
+// gets the directory or file itself. A path that leads to nothing is an error.
+func Resolve(name string) (string, error) {
+	resolved, err := filepath.EvalSymlinks(name)
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		return "", fmt.Errorf("%q: %w", name, pathErr.Err)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%q: %w", name, err)
+	}
+	return path.Clean(resolved), nil
+}

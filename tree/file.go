@@ -1,0 +1,90 @@
+package tree
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"golang.org/x/sys/unix"
+)
+
+// File is the content of a regular file on disk, as Entry.Open of FromDir
+// gives it. It reads as many bytes as the file had when it was looked at, and
+// fails if the file has been changed since.
+type File struct {
+	fd   int
+	name string
+	left int64
+	want fileState
+}
+
+// fileState is what tells a file that was written to from one that was not.
+type fileState struct {
+	size, sec, nsec int64
+}
+
+func stateOf(st *unix.Stat_t) fileState {
+	return fileState{st.Size, int64(st.Mtim.Sec), int64(st.Mtim.Nsec)}
+}
+
+// Read reads from the file. At the end it looks whether the file is still what
+// it was.
+func (f *File) Read(p []byte) (int, error) {
+	if f.left == 0 {
+		if err := f.check(); err != nil {
+			return 0, err
+		}
+		return 0, io.EOF
+	}
+	if int64(len(p)) > f.left {
+		p = p[:f.left]
+	}
+	var n int
+	err := retryEINTR(func() (err error) {
+		n, err = unix.Read(f.fd, p)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("read %q: %w", f.name, err)
+	}
+	return n, f.Advance(int64(n))
+}
+
+// Fd is the open file's descriptor, for the kernel to copy from. Advance must
+// be told what was taken.
+func (f *File) Fd() int { return f.fd }
+
+// Advance says that n bytes were read past Read; 0 is the end of the file.
+func (f *File) Advance(n int64) error {
+	if n <= 0 {
+		return fmt.Errorf("%q changed while it was read: it ends %d bytes early", f.name, f.left)
+	}
+	f.left -= n
+	return nil
+}
+
+func (f *File) check() error {
+	var st unix.Stat_t
+	if err := unix.Fstat(f.fd, &st); err != nil {
+		return fmt.Errorf("stat %q: %w", f.name, err)
+	}
+	switch got := stateOf(&st); {
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return fmt.Errorf("%q changed while it was read: it is a %s now", f.name, typeName(uint32(st.Mode)))
+	case got.size != f.want.size:
+		return fmt.Errorf("%q changed while it was read: it had %d bytes and has %d now", f.name, f.want.size, got.size)
+	case got != f.want:
+		return fmt.Errorf("%q changed while it was read: it was written to", f.name)
+	}
+	return nil
+}
+
+// Close closes the file.
+func (f *File) Close() error {
+	if f.fd < 0 {
+		return errors.New("already closed")
+	}
+	err := unix.Close(f.fd)
+	f.fd = -1
+	return err
+}
