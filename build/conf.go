@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"strconv"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/varve-image/varve/dockerarchive"
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/layer"
@@ -190,22 +188,20 @@ type ConfOptions struct {
 	RepoTag string
 	// Now is what the time "now" stands for.
 	Now time.Time
-	// TempDir is where a compressed base image is unpacked; empty is the
-	// system's place for temporary files.
-	TempDir string
+	// OpenBase opens the docker-archive that the conf builds on.
+	OpenBase func(ctx context.Context, name string) (*image.Base, error)
 }
 
 // Image describes the image of a conf.json, which dockerarchive.Write with
-// RepeatLayers writes as nixpkgs' streamer does, byte for byte. The closer
-// has to be closed when the image is no longer needed.
-func (c *Conf) Image(ctx context.Context, opts ConfOptions) (*image.Image, io.Closer, error) {
+// RepeatLayers writes as nixpkgs' streamer does, byte for byte.
+func (c *Conf) Image(ctx context.Context, opts ConfOptions) (*image.Image, error) {
 	created, err := c.time(c.created, opts.Now)
 	if err != nil {
-		return nil, nil, fmt.Errorf("created: %w", err)
+		return nil, fmt.Errorf("created: %w", err)
 	}
 	mtime, err := c.time(c.mtime, opts.Now)
 	if err != nil {
-		return nil, nil, fmt.Errorf("mtime: %w", err)
+		return nil, fmt.Errorf("mtime: %w", err)
 	}
 	img := &image.Image{
 		Created: pythonTime(created), Architecture: c.architecture, OS: c.os,
@@ -214,19 +210,17 @@ func (c *Conf) Image(ctx context.Context, opts ConfOptions) (*image.Image, io.Cl
 	if opts.RepoTag == "" {
 		opts.RepoTag = c.repoTag
 	}
-	if img.Repository, img.Tag, err = splitRepoTag(opts.RepoTag); err != nil {
-		return nil, nil, err
+	if img.Repository, img.Tag, err = image.SplitRepoTag(opts.RepoTag); err != nil {
+		return nil, err
 	}
-	base, err := c.addBase(ctx, img, opts)
-	if err != nil {
-		return nil, nil, err
+	if err := c.addBase(ctx, img, opts); err != nil {
+		return nil, err
 	}
 	c.addStoreLayers(img, mtime, opts.Root)
 	if err := c.addTop(img, opts.Root); err != nil {
-		base.Close()
-		return nil, nil, err
+		return nil, err
 	}
-	return img, base, nil
+	return img, nil
 }
 
 // time reads a time as Python's datetime.fromisoformat does.
@@ -253,45 +247,24 @@ func pythonTime(t time.Time) string {
 	return t.Format(layout + "-07:00")
 }
 
-// splitRepoTag takes a name apart from its tag.
-func splitRepoTag(ref string) (name, tag string, err error) {
-	i := strings.LastIndexByte(ref, ':')
-	if i <= 0 || strings.Contains(ref[i:], "/") || i == len(ref)-1 {
-		return "", "", fmt.Errorf("%q is not NAME:TAG", ref)
-	}
-	return ref[:i], ref[i+1:], nil
-}
-
 func (c *Conf) addLayer(img *image.Image, l image.Layer, paths ...string) {
 	img.Layers = append(img.Layers, l)
 	img.History = append(img.History, image.History{Created: img.Created, Comment: image.StorePathsComment(paths)})
 }
 
-type noCloser struct{}
-
-func (noCloser) Close() error { return nil }
-
 // addBase adds the layers of the base image, and its environment.
-func (c *Conf) addBase(ctx context.Context, img *image.Image, opts ConfOptions) (io.Closer, error) {
+func (c *Conf) addBase(ctx context.Context, img *image.Image, opts ConfOptions) error {
 	if c.fromImage == "" {
-		return noCloser{}, nil
+		return nil
 	}
-	archive, err := dockerarchive.Open(ctx, opts.Root+c.fromImage, opts.TempDir)
+	base, err := opts.OpenBase(ctx, opts.Root+c.fromImage)
 	if err != nil {
-		return nil, err
-	}
-	base, err := archive.Image(0)
-	if err == nil {
-		err = c.inheritEnv(base.ConfigJSON)
-	}
-	if err != nil {
-		archive.Close()
-		return nil, err
+		return err
 	}
 	for _, l := range base.Layers {
-		c.addLayer(img, l, l.Member().Path)
+		c.addLayer(img, l, l.Title())
 	}
-	return archive, nil
+	return c.inheritEnv(base.Config)
 }
 
 // inheritEnv puts the base's environment before the image's own. A variable

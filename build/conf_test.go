@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/varve-image/varve/dockerarchive"
+	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/goldenstore"
 )
 
@@ -25,11 +26,17 @@ func streamConf(t *testing.T, root, file, repoTag string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	img, base, err := conf.Image(context.Background(), ConfOptions{Root: root, RepoTag: repoTag, TempDir: t.TempDir()})
+	img, err := conf.Image(context.Background(), ConfOptions{Root: root, RepoTag: repoTag, OpenBase: func(ctx context.Context, name string) (*image.Base, error) {
+		a, err := dockerarchive.Open(ctx, name, t.TempDir())
+		if err != nil {
+			return nil, err
+		}
+		t.Cleanup(func() { a.Close() })
+		return a.Image(0)
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer base.Close()
 	var out bytes.Buffer
 	if err := dockerarchive.Write(context.Background(), &out, img, dockerarchive.Options{RepeatLayers: true}); err != nil {
 		t.Fatal(err)

@@ -12,8 +12,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ctxio"
-	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/tree"
 )
@@ -26,6 +26,9 @@ const (
 	// maxLinks bounds a chain of members that are links.
 	maxLinks = 10
 )
+
+// ErrNoManifest is the error of Open for a tar that is no docker-archive.
+var ErrNoManifest = errors.New("it has no manifest.json")
 
 // Archive is an open archive with its index.
 type Archive struct {
@@ -85,6 +88,9 @@ func (a *Archive) index(ctx context.Context, tempDir string) error {
 	}
 	if err := a.readMembers(ctx); err != nil {
 		return err
+	}
+	if a.members["manifest.json"] == nil {
+		return ErrNoManifest
 	}
 	data, err := a.readJSON("manifest.json")
 	if err != nil {
@@ -190,24 +196,12 @@ func (a *Archive) readJSON(name string) ([]byte, error) {
 	return io.ReadAll(a.open(m))
 }
 
-// Image is one of the images in an archive.
-type Image struct {
-	// RepoTags are the image's names.
-	RepoTags []string
-	// Config is the image's config as it is written, and ConfigJSON the same
-	// parsed.
-	Config     []byte
-	ConfigJSON *ordjson.Object
-	// Layers are its layers, the lowest first.
-	Layers []*Layer
-}
-
 // Images returns the number of images in the archive.
 func (a *Archive) Images() int { return len(a.images) }
 
 // Image returns the image with the number i, from 0, as manifest.json lists
 // them. Its config's digests are checked when the layers are read.
-func (a *Archive) Image(i int) (*Image, error) {
+func (a *Archive) Image(i int) (*image.Base, error) {
 	m := a.images[i]
 	img, err := a.image(m)
 	if err != nil {
@@ -216,7 +210,7 @@ func (a *Archive) Image(i int) (*Image, error) {
 	return img, nil
 }
 
-func (a *Archive) image(m manifest) (*Image, error) {
+func (a *Archive) image(m manifest) (*image.Base, error) {
 	config, err := a.readJSON(m.config)
 	if err != nil {
 		return nil, err
@@ -228,7 +222,7 @@ func (a *Archive) image(m manifest) (*Image, error) {
 	if len(diffIDs) != len(m.layers) {
 		return nil, fmt.Errorf("config %q has %d diff_ids for %d layers", m.config, len(diffIDs), len(m.layers))
 	}
-	img := &Image{RepoTags: m.repoTags, Config: config, ConfigJSON: object}
+	img := &image.Base{RepoTags: m.repoTags, ConfigJSON: config, Config: object}
 	for i, name := range m.layers {
 		l, err := a.layer(name, diffIDs[i])
 		if err != nil {

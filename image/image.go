@@ -17,8 +17,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base32"
+	"fmt"
 	"io"
 	"runtime"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -185,4 +187,13 @@ func (img *Image) Each(ctx context.Context, visit func(ctx context.Context, i in
 		return nil
 	})
 	return tasks.Wait()
+}
+
+// SplitRepoTag takes NAME:TAG apart. NAME may hold a registry and its port.
+func SplitRepoTag(ref string) (name, tag string, err error) {
+	i := strings.LastIndexByte(ref, ':')
+	if i <= 0 || strings.Contains(ref[i:], "/") || i == len(ref)-1 {
+		return "", "", fmt.Errorf("%q is not NAME:TAG", ref)
+	}
+	return ref[:i], ref[i+1:], nil
 }

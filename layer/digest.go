@@ -11,25 +11,27 @@ import (
 // ringSize is how many buffers go round between reading and hashing.
 const ringSize = 3
 
-// digester is an output that hashes in a goroutine of its own, while the next
-// buffer is filled.
+// digester is an output that hashes in a goroutine of its own, while the
+// buffer is written and the next one is filled.
 type digester struct {
+	w     io.Writer
 	hash  hash.Hash
 	full  chan []byte
 	empty chan []byte
 	done  chan struct{}
+	made  int // buffers that go round; a small layer needs no second one
 }
 
-// newDigester starts hashing. sum must be called, once, to end it.
-func newDigester() *digester {
+// newDigester starts hashing what it hands on to w. sum must be called, once,
+// to end it.
+func newDigester(w io.Writer) *digester {
 	d := &digester{
+		w:     w,
 		hash:  sha256.New(),
 		full:  make(chan []byte, ringSize),
 		empty: make(chan []byte, ringSize),
 		done:  make(chan struct{}),
-	}
-	for range ringSize - 1 { // the Writer brings one
-		d.empty <- make([]byte, 0, bufferSize)
+		made:  1, // the Writer brings it
 	}
 	go d.run()
 	return d
@@ -45,7 +47,17 @@ func (d *digester) run() {
 
 func (d *digester) flush(p []byte) ([]byte, error) {
 	d.full <- p
-	return <-d.empty, nil
+	_, err := d.w.Write(p)
+	select {
+	case p = <-d.empty:
+	default:
+		if d.made < ringSize {
+			d.made++
+			return make([]byte, 0, bufferSize), err
+		}
+		p = <-d.empty
+	}
+	return p, err
 }
 
 // sum ends the hashing.

@@ -2,6 +2,7 @@ package layer
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +31,9 @@ const (
 	typeLongName = 'L'
 	typeLongLink = 'K'
 )
+
+// xattrKeyword begins the PAX keyword of an extended attribute.
+const xattrKeyword = "SCHILY.xattr."
 
 // field is the place of a header field: POSIX.1-1988 ustar, and the same in
 // GNU tar's format.
@@ -108,10 +112,29 @@ func check(e *tree.Entry) error {
 		return fmt.Errorf("entry %q: its time is before 1970, which readers of tar do not agree on", e.Path)
 	case e.Size < 0:
 		return fmt.Errorf("entry %q: negative size", e.Path)
-	case strings.Contains(e.Path+e.Linkname+e.Uname+e.Gname, "\x00"):
+	case e.Size > 0 && e.Type != tree.Regular:
+		return fmt.Errorf("entry %q: it has content but is no regular file", e.Path)
+	case e.Path == "" || strings.HasSuffix(e.Path, "/"):
+		return fmt.Errorf("entry %q: not a clean path", e.Path)
+	case hasNUL(e.Path) || hasNUL(e.Linkname) || hasNUL(e.Uname) || hasNUL(e.Gname):
 		return fmt.Errorf("entry %q: NUL byte in a name", e.Path)
 	}
-	return nil
+	for _, name := range slices.Sorted(maps.Keys(e.Xattrs)) {
+		if name == "" || hasNUL(name) || strings.Contains(name, "=") {
+			return fmt.Errorf("entry %q: a tar cannot hold the extended attribute %q", e.Path, name)
+		}
+	}
+	return checkType(e)
+}
+
+func hasNUL(s string) bool { return strings.IndexByte(s, 0) >= 0 }
+
+func checkType(e *tree.Entry) error {
+	switch e.Type {
+	case tree.Regular, tree.Symlink, tree.Char, tree.Block, tree.Dir, tree.FIFO:
+		return nil
+	}
+	return fmt.Errorf("entry %q: unknown type %q", e.Path, e.Type)
 }
 
 // appendHeader appends the blocks that stand before e's content, with name in
@@ -124,6 +147,9 @@ func (d Dialect) appendHeader(dst []byte, name string, e *tree.Entry) ([]byte, e
 		name += "/"
 	}
 	if d == GNU {
+		if len(e.Uname) > fieldUname.size || len(e.Gname) > fieldGname.size {
+			return dst, fmt.Errorf("entry %q: the owner %q:%q has a name of more than %d bytes, which GNU tar's format cannot hold", e.Path, e.Uname, e.Gname, fieldUname.size)
+		}
 		return appendGNU(dst, name, e), nil
 	}
 	return appendPAX(dst, name, e), nil
@@ -139,7 +165,8 @@ func appendGNU(dst []byte, name string, e *tree.Entry) []byte {
 	if len(name) > fieldName.size {
 		dst = appendLong(dst, typeLongName, name)
 	}
-	b := common(e, magicGNU)
+	var b block
+	b.common(e, magicGNU)
 	b.text(fieldName, name)
 	b.text(fieldLinkname, e.Linkname)
 	b.text(fieldUname, e.Uname)
@@ -174,7 +201,8 @@ func appendLong(dst []byte, kind byte, text string) []byte {
 
 func appendPAX(dst []byte, name string, e *tree.Entry) []byte {
 	var records []record
-	b := common(e, magicPOSIX)
+	var b block
+	b.common(e, magicPOSIX)
 	for _, s := range []struct {
 		field field
 		key   string
@@ -213,9 +241,8 @@ func appendPAX(dst []byte, name string, e *tree.Entry) []byte {
 	return append(dst, b[:]...)
 }
 
-// common is a header with the fields that both dialects write alike.
-func common(e *tree.Entry, magic string) *block {
-	var b block
+// common writes the fields that are alike in both dialects.
+func (b *block) common(e *tree.Entry, magic string) {
 	b.octal(fieldMode, int64(e.Mode))
 	b[fieldType.offset] = byte(e.Type)
 	b.text(fieldMagic, magic)
@@ -223,7 +250,6 @@ func common(e *tree.Entry, magic string) *block {
 		b.number(fieldDevmajor, int64(e.Devmajor))
 		b.number(fieldDevminor, int64(e.Devminor))
 	}
-	return &b
 }
 
 // record is one keyword and value of a PAX extended header.
@@ -237,7 +263,7 @@ func xattrRecords(e *tree.Entry) []record {
 	}
 	records := make([]record, 0, len(e.Xattrs))
 	for name, value := range e.Xattrs {
-		records = append(records, record{"SCHILY.xattr." + name, value})
+		records = append(records, record{xattrKeyword + name, value})
 	}
 	slices.SortFunc(records, func(a, b record) int { return strings.Compare(a.key, b.key) })
 	return records
@@ -249,7 +275,7 @@ func xattrRecords(e *tree.Entry) []record {
 func appendExtended(dst []byte, records []record) []byte {
 	var data []byte
 	for _, r := range records {
-		if !utf8.ValidString(r.value) && !strings.HasPrefix(r.key, "SCHILY.") {
+		if !utf8.ValidString(r.value) && !strings.HasPrefix(r.key, xattrKeyword) {
 			data = appendRecord(data, record{"hdrcharset", "BINARY"})
 			break
 		}

@@ -2,13 +2,11 @@ package layer
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"hash/maphash"
 	"io"
 	"sync"
 
-	"github.com/opencontainers/go-digest"
 	"github.com/varve-image/varve/tree"
 )
 
@@ -61,7 +59,7 @@ func (l *Layer) Info(ctx context.Context) (Info, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.info == nil {
-		info, seen, err := l.digest(ctx)
+		info, seen, err := l.hash(ctx, io.Discard)
 		if err != nil {
 			return Info{}, err
 		}
@@ -70,9 +68,9 @@ func (l *Layer) Info(ctx context.Context) (Info, error) {
 	return *l.info, nil
 }
 
-// digest reads the layer and hashes it.
-func (l *Layer) digest(ctx context.Context) (Info, trace, error) {
-	d := newDigester()
+// hash writes the layer to dst and hashes it.
+func (l *Layer) hash(ctx context.Context, dst io.Writer) (Info, trace, error) {
+	d := newDigester(dst)
 	w := &Writer{dialect: l.opts.Dialect, prefix: l.opts.Prefix, out: d, buf: make([]byte, 0, bufferSize)}
 	seen, err := l.encode(ctx, w)
 	sum := d.sum()
@@ -114,12 +112,11 @@ func (l *Layer) Write(ctx context.Context, dst io.Writer) error {
 	if l.opts.Immutable {
 		return l.writeTrusting(ctx, dst, info)
 	}
-	h := sha256.New()
-	w := NewWriter(hashingWriter{dst, h}, l.opts.Dialect, l.opts.Prefix)
-	if _, err := l.encode(ctx, w); err != nil {
+	got, _, err := l.hash(ctx, dst)
+	if err != nil {
 		return err
 	}
-	if got := (Info{digest.NewDigest(digest.SHA256, h), w.Size()}); got != info {
+	if got != info {
 		return l.changed()
 	}
 	return nil
@@ -138,7 +135,7 @@ func (l *Layer) writeTrusting(ctx context.Context, dst io.Writer, info Info) err
 	if seen == l.seen {
 		return nil
 	}
-	again, _, err := l.digest(ctx)
+	again, _, err := l.hash(ctx, io.Discard)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/varve-image/varve/tree"
@@ -44,7 +45,18 @@ func Store(paths []string, opts StoreOptions) *Layer {
 				}
 			}
 		}
-	}, Options{Dialect: PAX, Prefix: "/", Title: strings.Join(paths, ", "), Immutable: true})
+	}, Options{Dialect: PAX, Prefix: "/", Title: storeTitle(paths), Immutable: true})
+}
+
+// storeTitle names a layer by the first of its paths.
+func storeTitle(paths []string) string {
+	switch len(paths) {
+	case 0:
+		return "no store paths"
+	case 1:
+		return paths[0]
+	}
+	return fmt.Sprintf("%s and %d more", paths[0], len(paths)-1)
 }
 
 // storePath yields the files of one store path and tells whether to go on.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -38,7 +39,7 @@ func FromDir(root string, opts DirOptions) Seq {
 		if opts.Compare == nil {
 			w.opts.Compare = strings.Compare
 		}
-		if err := w.visit(unix.AT_FDCWD, root, "."); err != nil && !errors.Is(err, errStopped) {
+		if err := w.visit(&openDir{fd: unix.AT_FDCWD}, root, root, "."); err != nil && !errors.Is(err, errStopped) {
 			yield(nil, err)
 		}
 	}
@@ -47,20 +48,50 @@ func FromDir(root string, opts DirOptions) Seq {
 // errStopped ends a walk whose receiver wants no more.
 var errStopped = errors.New("stopped")
 
+// openDir is a directory that a walk is in.
+type openDir struct {
+	fd   int
+	file *os.File
+
+	mu   sync.RWMutex // held to open something in it, or to close it
+	left bool
+}
+
+// errLeft says that the walk is not in the directory any more.
+var errLeft = errors.New("left")
+
+// open opens a file in the directory; errLeft says that it is closed.
+func (d *openDir) open(name string) (int, error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.left {
+		return -1, errLeft
+	}
+	return openAt(d.fd, name, openFile)
+}
+
+func (d *openDir) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.left = true
+	// Nothing was written that closing could lose.
+	_ = d.file.Close()
+}
+
 type dirWalk struct {
 	root  string
 	opts  DirOptions
 	yield func(*Entry, error) bool
 }
 
-// visit yields the entry called name in the directory that is open at parent,
-// and what is below it; rel is its path below the root.
-func (w *dirWalk) visit(parent int, name, rel string) error {
+// visit yields the entry called name in the directory parent, and what is
+// below it; source is its path on disk, rel the part of it below the root.
+func (w *dirWalk) visit(parent *openDir, name, source, rel string) error {
 	var st unix.Stat_t
-	if err := retryEINTR(func() error { return unix.Fstatat(parent, name, &st, unix.AT_SYMLINK_NOFOLLOW) }); err != nil {
-		return w.fail("lstat", rel, err)
+	if err := retryEINTR(func() error { return unix.Fstatat(parent.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) }); err != nil {
+		return fail("lstat", source, err)
 	}
-	e, err := w.entry(parent, name, rel, &st)
+	e, err := w.entry(parent, name, source, rel, &st)
 	if err != nil {
 		return err
 	}
@@ -70,40 +101,37 @@ func (w *dirWalk) visit(parent int, name, rel string) error {
 	if e.Type != Dir {
 		return nil
 	}
-	return w.children(parent, name, rel)
+	return w.children(parent, name, source)
 }
 
-func (w *dirWalk) children(parent int, name, rel string) error {
-	fd, err := openAt(parent, name, unix.O_RDONLY|unix.O_DIRECTORY)
+func (w *dirWalk) children(parent *openDir, name, source string) error {
+	fd, err := openAt(parent.fd, name, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
-		return w.fail("open", rel, err)
+		return fail("open", source, err)
 	}
-	dir := os.NewFile(uintptr(fd), name)
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
+	dir := &openDir{fd: fd, file: os.NewFile(uintptr(fd), name)}
+	defer dir.close()
+	names, err := dir.file.Readdirnames(-1)
 	if err != nil {
-		return w.fail("read directory", rel, err)
+		return fail("read directory", source, err)
 	}
 	slices.SortFunc(names, w.opts.Compare)
 	for _, name := range names {
-		below := name
-		if rel != "." {
-			below = rel + "/" + name
-		}
-		if err := w.visit(fd, name, below); err != nil {
+		below := source + "/" + name
+		if err := w.visit(dir, name, below, below[len(w.root)+1:]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *dirWalk) entry(parent int, name, rel string, st *unix.Stat_t) (*Entry, error) {
+func (w *dirWalk) entry(parent *openDir, name, source, rel string, st *unix.Stat_t) (*Entry, error) {
 	e := &Entry{
 		Path:    rel,
 		Mode:    uint32(st.Mode) & 0o7777,
 		ModTime: int64(st.Mtim.Sec),
 		Stamp:   changeTime(st),
-		Source:  w.name(rel),
+		Source:  source,
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
@@ -111,51 +139,44 @@ func (w *dirWalk) entry(parent int, name, rel string, st *unix.Stat_t) (*Entry, 
 	case unix.S_IFREG:
 		e.Type = Regular
 		e.Size = st.Size
-		e.Open = w.opener(rel, stateOf(st))
+		e.Open = w.opener(parent, name, source, rel, stateOf(st))
 	case unix.S_IFLNK:
 		e.Type = Symlink
 		e.Mode = 0o777
-		target, err := readlinkAt(parent, name)
+		target, err := readlinkAt(parent.fd, name)
 		if err != nil {
-			return nil, w.fail("read symlink", rel, err)
+			return nil, fail("read symlink", source, err)
 		}
 		e.Linkname = target
 	default:
-		return nil, fmt.Errorf("%q is a %s: only directories, regular files and symlinks can be copied", w.name(rel), typeName(uint32(st.Mode)))
+		return nil, fmt.Errorf("%q is a %s: only directories, regular files and symlinks can be copied", source, typeName(uint32(st.Mode)))
 	}
 	if w.opts.Xattrs && e.Type != Symlink {
 		var err error
-		if e.Xattrs, err = readXattrs(parent, name); err != nil {
-			return nil, w.fail("read extended attributes of", rel, err)
+		if e.Xattrs, err = readXattrs(parent.fd, name); err != nil {
+			return nil, fail("read extended attributes of", source, err)
 		}
 	}
 	return e, nil
 }
 
-func (w *dirWalk) name(rel string) string {
-	if rel == "." {
-		return w.root
-	}
-	return w.root + "/" + rel
+func fail(verb, source string, err error) error {
+	return fmt.Errorf("%s %q: %w", verb, source, err)
 }
 
-func (w *dirWalk) fail(verb, rel string, err error) error {
-	return fmt.Errorf("%s %q: %w", verb, w.name(rel), err)
-}
-
-// opener opens the file at rel below the root, through directories only.
-func (w *dirWalk) opener(rel string, want fileState) func() (io.ReadCloser, error) {
+// opener opens the file at rel below the root, through directories only. As
+// long as the walk is in the file's directory it is opened from there.
+func (w *dirWalk) opener(parent *openDir, name, source, rel string, want fileState) func() (io.ReadCloser, error) {
 	root := w.root
 	return func() (io.ReadCloser, error) {
-		name := root
-		if rel != "." {
-			name = root + "/" + rel
+		fd, err := parent.open(name)
+		if err == errLeft {
+			fd, err = openBelow(root, rel)
 		}
-		fd, err := openBelow(root, rel)
 		if err != nil {
-			return nil, fmt.Errorf("open %q: %w", name, err)
+			return nil, fail("open", source, err)
 		}
-		f := &File{fd: fd, name: name, left: want.size, want: want}
+		f := &File{fd: fd, name: source, left: want.size, want: want}
 		if err := f.check(); err != nil {
 			unix.Close(fd)
 			return nil, err
@@ -164,25 +185,27 @@ func (w *dirWalk) opener(rel string, want fileState) func() (io.ReadCloser, erro
 	}
 }
 
+// openFile is how files are opened: without waiting, should it be a FIFO now.
+const openFile = unix.O_RDONLY | unix.O_NONBLOCK
+
 // openBelow opens the file at rel below the directory root without following
 // a symlink on the way and without waiting for anything.
 func openBelow(root, rel string) (int, error) {
-	const flags = unix.O_RDONLY | unix.O_NONBLOCK
 	if rel == "." {
-		return openAt(unix.AT_FDCWD, root, flags)
+		return openAt(unix.AT_FDCWD, root, openFile)
 	}
 	dir, err := openAt(unix.AT_FDCWD, root, openPath|unix.O_DIRECTORY)
 	if err != nil {
 		return -1, err
 	}
 	defer func() { unix.Close(dir) }()
-	if fd, err := openBeneath(dir, rel, flags); !errors.Is(err, errors.ErrUnsupported) {
+	if fd, err := openBeneath(dir, rel, openFile); !errors.Is(err, errors.ErrUnsupported) {
 		return fd, err
 	}
 	for {
 		first, rest, more := strings.Cut(rel, "/")
 		if !more {
-			return openAt(dir, rel, flags)
+			return openAt(dir, rel, openFile)
 		}
 		next, err := openAt(dir, first, openPath|unix.O_DIRECTORY)
 		if err != nil {

@@ -1,0 +1,55 @@
+# Targets: build demo test e2e bench lint fuzz clean. "make test" is all there is
+# to run before a change is sent.
+
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+FUZZTIME ?= 30s
+
+# All that targets make, but the program itself.
+WORK := $(CURDIR)/.cache
+
+# Built by the go command when it is first needed, a matter of minutes; it is
+# no dependency of the module.
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# The race detector needs a C compiler; the program itself never does.
+RACE := $(shell command -v gcc >/dev/null 2>&1 && [ "$$($(GO) env GOARCH)" = amd64 ] && echo -race)
+TEST := $(if $(RACE),CGO_ENABLED=1,CGO_ENABLED=0) $(GO) run ./hack/testsum \
+	$(GO) test -json $(RACE) -count=1 -timeout=15m
+
+.PHONY: build demo test e2e bench lint fuzz clean
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath \
+		-ldflags '-s -w -X github.com/varve-image/varve/internal/cli.version=$(VERSION)' -o varve ./cmd/varve
+
+# An image of varve itself: needs Go and git, nothing else.
+demo: build
+	mkdir -p $(WORK)/demo
+	./varve build examples/01-static/image.yaml -o $(WORK)/demo/static.tar
+	./varve inspect $(WORK)/demo/static.tar
+
+test:
+	sh hack/install-test-deps.sh
+	$(GO) vet ./...
+	$(TEST) ./...
+
+# What a user sees: scripts of commands, and images in real engines.
+e2e:
+	sh hack/install-test-deps.sh
+	$(TEST) ./cmd/... ./internal/enginetest/... ./examples/...
+
+bench: build
+	$(GO) run ./internal/bench -varve ./varve -work $(WORK)/bench
+
+lint:
+	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not formatted:"; echo "$$unformatted"; exit 1; fi
+	GOOS=darwin $(GO) vet ./...
+	$(GO) run $(GOLANGCI) run ./...
+
+fuzz:
+	FUZZTIME=$(FUZZTIME) sh hack/fuzz.sh
+
+clean:
+	rm -rf varve $(WORK)

@@ -1,0 +1,196 @@
+// Package build makes an image of a spec: it is the one place where trees,
+// store closures, layers and configs come together.
+//
+// Guarantees:
+//
+//   - The image is a function of the spec, the files that it names and Options.
+//     What depends on the machine (its architecture, the time) is in Options.
+//   - Every store path of the closure is in exactly one layer.
+//   - Nothing is written anywhere, but for compressed tarballs that are unpacked
+//     to files without a name in Options.TempDir.
+//   - All references to the store are found: those of contents, of config, and
+//     of every file of the top layer.
+//
+// Non-goals: base images, run steps; where the image goes.
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/layering"
+	"github.com/varve-image/varve/spec"
+	"github.com/varve-image/varve/tree"
+)
+
+// Options is what an image depends on besides its spec.
+type Options struct {
+	// Root is put before absolute store and input paths to find the files, as
+	// in Nix's local?root=.
+	Root string
+	// Architecture is the image's where the spec names none.
+	Architecture string
+	// SourceDateEpoch is the created time where the spec has none, in seconds
+	// since 1970; nil is 1970-01-01T00:00:01Z.
+	SourceDateEpoch *int64
+	// Now is what the time "now" stands for.
+	Now time.Time
+	// TempDir is where compressed tarballs are unpacked; empty is the system's
+	// place for temporary files.
+	TempDir string
+}
+
+// Result is an image that can be written, and how its layers came about.
+type Result struct {
+	Image *image.Image
+	// Layers tells what each layer of the image holds.
+	Layers []PlannedLayer
+
+	closers []io.Closer
+}
+
+// PlannedLayer tells what is in a layer.
+type PlannedLayer struct {
+	// Kind is KindStore or KindTree.
+	Kind string `json:"kind"`
+	// Paths are the store paths in the layer, in their order.
+	Paths []string `json:"paths"`
+	// Files counts the entries that are not below a store path; Size is the
+	// size in bytes of the layer's store paths as archives, and of its files.
+	Files int    `json:"files"`
+	Size  uint64 `json:"size"`
+}
+
+// The kinds of layers: store paths in the bytes that nixpkgs makes of them,
+// and anything else.
+const (
+	KindStore = "store"
+	KindTree  = "tree"
+)
+
+// Close frees what the image's layers are read from.
+func (r *Result) Close() error {
+	var errs []error
+	for _, c := range r.closers {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Build describes the image of a spec. Its files are looked at, and read where
+// references are looked for; its layers are read when the image is written.
+// The result has to be closed.
+func Build(ctx context.Context, s *spec.Spec, opts Options) (*Result, error) {
+	b := &builder{ctx: ctx, spec: s, opts: opts, result: &Result{}}
+	if err := b.build(); err != nil {
+		b.result.Close()
+		return nil, err
+	}
+	return b.result, nil
+}
+
+type builder struct {
+	ctx    context.Context
+	spec   *spec.Spec
+	opts   Options
+	result *Result
+	// closure holds the store paths that the image needs, with their sizes;
+	// nil where it needs none.
+	closure *layering.Graph
+	sizes   map[string]uint64
+	layers  []image.Layer
+	history []image.History
+}
+
+func (b *builder) build() error {
+	contents, outside := b.splitContents(b.spec.Contents)
+	groups, err := b.groups()
+	if err != nil {
+		return err
+	}
+	links := slices.Clone(contents)
+	for _, g := range groups {
+		links = append(links, g.contents...)
+	}
+	top, err := b.topTree(links, outside)
+	if err != nil {
+		return err
+	}
+	adoptParents(groups, top)
+	if err := b.findClosure(contents, groups, top); err != nil {
+		return err
+	}
+	if err := b.place(groups, top); err != nil {
+		return err
+	}
+	b.describe()
+	return nil
+}
+
+// describe fills in the image's fields.
+func (b *builder) describe() {
+	s := b.spec
+	img := &image.Image{
+		Layers: b.layers, History: b.history,
+		Created: b.created(), Architecture: s.Architecture, OS: s.OS, Config: s.Config,
+		Repository: s.Name, Tag: s.Tag, ModTime: s.MTime,
+	}
+	if img.Architecture == "" {
+		img.Architecture = b.opts.Architecture
+	}
+	if len(s.Annotations) > 0 {
+		img.Annotations = map[string]string{}
+		for _, a := range s.Annotations {
+			img.Annotations[a.Key] = a.Value
+		}
+	}
+	b.result.Image = img
+}
+
+// created is the time of the config and its history.
+func (b *builder) created() string {
+	t := time.Unix(1, 0)
+	switch {
+	case b.spec.Created != nil && b.spec.Created.Now:
+		t = b.opts.Now.Truncate(time.Second)
+	case b.spec.Created != nil:
+		t = time.Unix(b.spec.Created.Seconds, 0)
+	case b.opts.SourceDateEpoch != nil:
+		t = time.Unix(*b.opts.SourceDateEpoch, 0)
+	}
+	return pythonTime(t.UTC())
+}
+
+// ParseSourceDateEpoch reads the environment's SOURCE_DATE_EPOCH
+// (reproducible-builds.org/specs/source-date-epoch).
+func ParseSourceDateEpoch(text string) (int64, error) {
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || seconds < 0 || seconds > spec.MaxTime || strings.HasPrefix(text, "+") {
+		return 0, fmt.Errorf("SOURCE_DATE_EPOCH is %q, expected seconds since 1970", text)
+	}
+	return seconds, nil
+}
+
+// treeLayer describes the layer of a tree as GNU tar writes it.
+func (b *builder) treeLayer(title string, entries []*tree.Entry) *layer.Layer {
+	for _, e := range entries {
+		e.ModTime = b.spec.MTime
+	}
+	return layer.New(func() tree.Seq {
+		return func(yield func(*tree.Entry, error) bool) {
+			for _, e := range entries {
+				if !yield(e, nil) {
+					return
+				}
+			}
+		}
+	}, layer.Options{Dialect: layer.GNU, Prefix: "./", Title: title})
+}

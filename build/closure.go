@@ -1,0 +1,179 @@
+package build
+
+import (
+	"context"
+	"io"
+	"slices"
+
+	"github.com/varve-image/varve/internal/ctxio"
+	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/layering"
+	"github.com/varve-image/varve/nixstore"
+	"github.com/varve-image/varve/tree"
+)
+
+// references finds the store paths that texts and trees mention.
+type references struct {
+	// byHash are the paths that can be found, by the hash part of their names.
+	byHash map[string][]string
+	hashes []string
+}
+
+func newReferences(storeDir string, candidates []string) (*references, error) {
+	r := &references{byHash: map[string][]string{}}
+	for _, p := range candidates {
+		parsed, err := nixstore.ParsePath(storeDir, p)
+		if err != nil {
+			return nil, err
+		}
+		if r.byHash[parsed.Hash] == nil {
+			r.hashes = append(r.hashes, parsed.Hash)
+		}
+		r.byHash[parsed.Hash] = append(r.byHash[parsed.Hash], p)
+	}
+	return r, nil
+}
+
+// paths returns what a scanner found.
+func (r *references) paths(s *nixstore.Scanner) []string {
+	var found []string
+	for _, hash := range s.Found() {
+		found = append(found, r.byHash[hash]...)
+	}
+	return found
+}
+
+// inText finds the paths that a text mentions.
+func (r *references) inText(text []byte) []string {
+	s := nixstore.NewScanner(r.hashes)
+	s.Write(text)
+	return r.paths(s)
+}
+
+// inTree finds the paths that a tree mentions: in names, in the text of
+// symlinks, and in the content of files.
+func (r *references) inTree(ctx context.Context, entries []*tree.Entry) ([]string, error) {
+	if len(r.hashes) == 0 {
+		return nil, nil
+	}
+	s := nixstore.NewScanner(r.hashes)
+	buf := make([]byte, 1<<20)
+	for _, e := range entries {
+		for _, text := range []string{e.Path, e.Linkname} {
+			io.WriteString(s, text)
+			s.Next()
+		}
+		if e.Type != tree.Regular || e.Open == nil {
+			continue
+		}
+		if err := scanFile(ctx, s, e, buf); err != nil {
+			return nil, err
+		}
+	}
+	return r.paths(s), nil
+}
+
+func scanFile(ctx context.Context, s *nixstore.Scanner, e *tree.Entry, buf []byte) error {
+	f, err := e.Open()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	defer s.Next()
+	_, err = io.CopyBuffer(s, ctxio.Reader(ctx, f), buf)
+	return err
+}
+
+// findClosure fills in which store paths the image needs: those of contents
+// and the groups, those that config and the trees mention, and all that they
+// refer to.
+func (b *builder) findClosure(contents []content, groups []*group, top []*tree.Entry) error {
+	if !b.spec.IncludeStorePaths {
+		return nil
+	}
+	nodes, candidates, err := b.candidates()
+	if err != nil {
+		return err
+	}
+	refs, err := newReferences(b.spec.StoreDir, candidates)
+	if err != nil {
+		return err
+	}
+	config, err := ordjson.Marshal(b.spec.Config)
+	if err != nil {
+		return err
+	}
+	inTop, err := refs.inTree(b.ctx, top)
+	if err != nil {
+		return err
+	}
+	roots := slices.Concat(storePaths(contents), refs.inText(config), inTop)
+	for _, g := range groups {
+		inGroup, err := refs.inTree(b.ctx, g.tree)
+		if err != nil {
+			return err
+		}
+		g.roots = sorted(append(storePaths(g.contents), inGroup...))
+		roots = append(roots, g.roots...)
+	}
+	roots = sorted(roots)
+	if len(roots) == 0 {
+		return nil
+	}
+	return b.openGraph(nodes, roots)
+}
+
+// openGraph makes the graph of the closure of roots.
+func (b *builder) openGraph(nodes []layering.Node, roots []string) (err error) {
+	if nodes == nil {
+		nodes, err = nixstore.Scan(b.ctx, nixstore.ScanOptions{StoreDir: b.spec.StoreDir, Root: b.opts.Root, Roots: roots})
+		if err != nil {
+			return specError("contents", err)
+		}
+	}
+	field := "closure"
+	graph, err := layering.NewGraph(nodes)
+	if err != nil {
+		return specError(field, err)
+	}
+	paths, err := graph.Closure(roots)
+	if err != nil {
+		return specError(field, err)
+	}
+	b.closure = graph.Subgraph(paths)
+	b.sizes = map[string]uint64{}
+	for _, n := range b.closure.Nodes() {
+		b.sizes[n.Path] = n.NarSize
+	}
+	return nil
+}
+
+// candidates are the store paths that can be referred to: those of the closure
+// file with their references, or the names in the store.
+func (b *builder) candidates() (nodes []layering.Node, paths []string, err error) {
+	if b.spec.Closure == "" {
+		paths, err = nixstore.List(nixstore.ScanOptions{StoreDir: b.spec.StoreDir, Root: b.opts.Root})
+		return nil, paths, err
+	}
+	nodes, err = nixstore.ReadClosureFile(b.spec.StoreDir, b.physical(b.spec.Closure))
+	if err != nil {
+		return nil, nil, specError("closure", err)
+	}
+	for _, n := range nodes {
+		paths = append(paths, n.Path)
+	}
+	return nodes, paths, nil
+}
+
+func storePaths(contents []content) []string {
+	var paths []string
+	for _, c := range contents {
+		paths = append(paths, c.storePath)
+	}
+	return paths
+}
+
+func sorted(paths []string) []string {
+	slices.Sort(paths)
+	return slices.Compact(paths)
+}

@@ -1,0 +1,36 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+)
+
+// SpecError is an error that a change of the spec mends.
+type SpecError struct {
+	// Field is the spec's field that is at fault.
+	Field string
+	Err   error
+}
+
+func (e *SpecError) Error() string { return fmt.Sprintf("%s: %v", e.Field, e.Err) }
+
+func (e *SpecError) Unwrap() error { return e.Err }
+
+// specError blames a field of the spec, unless the machine is at fault: a file
+// that cannot be read is not the spec's, one that is not there is.
+func specError(field string, err error) error {
+	var errno syscall.Errno
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+	case errors.As(err, &errno):
+		return fmt.Errorf("%s: %w", field, err)
+	}
+	return &SpecError{field, err}
+}

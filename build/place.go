@@ -1,0 +1,230 @@
+package build
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/layering"
+	"github.com/varve-image/varve/spec"
+	"github.com/varve-image/varve/tree"
+)
+
+// group is an explicit layer of the spec.
+type group struct {
+	title    string
+	contents []content
+	// tree is what is copied into the layer; nil where nothing is.
+	tree []*tree.Entry
+	// roots are the store paths that the layer asks for.
+	roots []string
+}
+
+// groups reads the explicit layers.
+func (b *builder) groups() ([]*group, error) {
+	if b.spec.Layering == spec.Single && len(b.spec.Layers) > 0 {
+		return nil, &SpecError{"layers", errors.New("an image with layering: single has no other layers")}
+	}
+	var groups []*group
+	for i, g := range b.spec.Layers {
+		field := fmt.Sprintf("layers[%d]", i)
+		inStore, outside := b.splitContents(g.Contents)
+		copies, err := b.copies(field+".contents", outside, g.KeepContentsDirlinks)
+		more, moreErr := b.copies(field+".copyToRoot", g.CopyToRoot, g.KeepContentsDirlinks)
+		if err := errors.Join(err, moreErr); err != nil {
+			return nil, err
+		}
+		made := &group{title: "layers[" + strconv.Itoa(i) + "]", contents: inStore}
+		if sources := append(copies, more...); len(sources) > 0 {
+			if made.tree, err = b.merge(g.KeepContentsDirlinks, append([][]*tree.Entry{rootDir()}, sources...)...); err != nil {
+				return nil, specError(field, err)
+			}
+		}
+		if err := applyPerms(made.tree, g.Perms); err != nil {
+			return nil, specError(field+".perms", err)
+		}
+		groups = append(groups, made)
+	}
+	return groups, nil
+}
+
+// place makes the layers: those of popularity, the groups, the top layer.
+func (b *builder) place(groups []*group, top []*tree.Entry) error {
+	if b.spec.Layering == spec.Single {
+		return b.placeSingle(top)
+	}
+	grouped, rest, err := b.takeGroups(groups)
+	if err != nil {
+		return err
+	}
+	layers, err := b.spread(rest, len(groups)+1)
+	if err != nil {
+		return err
+	}
+	if err := layering.CheckPartition(b.closurePaths(), slices.Concat(layers, grouped)); err != nil {
+		return err
+	}
+	for _, paths := range layers {
+		b.addStore(paths)
+	}
+	for i, g := range groups {
+		if g.tree == nil {
+			b.addStore(grouped[i])
+		} else if err := b.addTree(g.title, g.tree, grouped[i]); err != nil {
+			return err
+		}
+	}
+	return b.addTree("top layer", top, nil)
+}
+
+func (b *builder) closurePaths() []string {
+	if b.closure == nil {
+		return nil
+	}
+	return b.closure.Paths()
+}
+
+// takeGroups gives each group the paths of its closure that no group before it
+// has, and returns what is left besides.
+func (b *builder) takeGroups(groups []*group) (grouped [][]string, rest []string, err error) {
+	taken := map[string]bool{}
+	for _, g := range groups {
+		var own []string
+		if b.closure != nil {
+			all, err := b.closure.Closure(g.roots)
+			if err != nil {
+				return nil, nil, err
+			}
+			own = slices.DeleteFunc(all, func(p string) bool { return taken[p] })
+		}
+		for _, p := range own {
+			taken[p] = true
+		}
+		if own, err = b.byPopularity(own); err != nil {
+			return nil, nil, err
+		}
+		grouped = append(grouped, own)
+	}
+	for _, p := range b.closurePaths() {
+		if !taken[p] {
+			rest = append(rest, p)
+		}
+	}
+	return grouped, rest, nil
+}
+
+func (b *builder) byPopularity(paths []string) ([]string, error) {
+	if len(paths) == 0 {
+		return nil, nil
+	}
+	return b.closure.Subgraph(paths).Popularity(b.ctx)
+}
+
+// spread spreads paths over the layers that other ones leave.
+func (b *builder) spread(paths []string, other int) ([][]string, error) {
+	if len(paths) == 0 {
+		if other > b.spec.MaxLayers {
+			return nil, &SpecError{"maxLayers", fmt.Errorf("the image has %d layers, and maxLayers allows %d", other, b.spec.MaxLayers)}
+		}
+		return nil, nil
+	}
+	n, err := layering.Available(b.spec.MaxLayers, 0, other)
+	if err != nil {
+		return nil, &SpecError{"maxLayers", err}
+	}
+	order, err := b.byPopularity(paths)
+	if err != nil {
+		return nil, err
+	}
+	return layering.Limit(order, n), nil
+}
+
+// placeSingle puts everything into one layer. As in nixpkgs' buildImage, uid
+// and gid own what is copied and not what is in the store.
+func (b *builder) placeSingle(top []*tree.Entry) error {
+	for _, e := range top {
+		if e.Path != "." && e.UID == 0 && e.GID == 0 && !e.Implied {
+			e.UID, e.GID = b.spec.UID, b.spec.GID
+		}
+	}
+	paths, err := b.byPopularity(b.closurePaths())
+	if err != nil {
+		return err
+	}
+	return b.addTree("single layer", top, paths)
+}
+
+// addStore adds the layer of store paths that nixpkgs would make.
+func (b *builder) addStore(paths []string) {
+	s := b.spec
+	b.add(layer.Store(paths, layer.StoreOptions{
+		UID: s.UID, GID: s.GID, Uname: s.Uname, Gname: s.Gname, ModTime: s.MTime, Root: b.opts.Root,
+	}), image.StorePathsComment(paths), PlannedLayer{Kind: KindStore, Paths: paths, Size: b.size(paths)})
+}
+
+// addTree adds a layer of a tree with store paths in it.
+func (b *builder) addTree(title string, entries []*tree.Entry, paths []string) error {
+	plan := PlannedLayer{Kind: KindTree, Paths: paths, Files: len(entries), Size: b.size(paths)}
+	for _, e := range entries {
+		plan.Size += uint64(e.Size)
+	}
+	sources := [][]*tree.Entry{entries}
+	for _, p := range paths {
+		files, err := tree.Collect(tree.FromDir(b.opts.Root+p, tree.DirOptions{}))
+		if err != nil {
+			return err
+		}
+		if files, err = tree.Place(files, p); err != nil {
+			return err
+		}
+		sources = append(sources, files)
+	}
+	if len(paths) > 0 {
+		var err error
+		if entries, err = b.merge(false, sources...); err != nil {
+			return specError("conflicts", err)
+		}
+	}
+	b.add(b.treeLayer(title, entries), title, plan)
+	return nil
+}
+
+func (b *builder) size(paths []string) (sum uint64) {
+	for _, p := range paths {
+		sum += b.sizes[p]
+	}
+	return sum
+}
+
+func (b *builder) add(l image.Layer, comment string, plan PlannedLayer) {
+	if plan.Paths == nil {
+		plan.Paths = []string{} // a list in JSON too
+	}
+	b.layers = append(b.layers, l)
+	b.history = append(b.history, image.History{Created: b.created(), CreatedBy: "varve", Comment: comment})
+	b.result.Layers = append(b.result.Layers, plan)
+}
+
+// adoptParents gives the directories that are in a tree only to hold something
+// the attributes that they have in the layers below it.
+func adoptParents(groups []*group, top []*tree.Entry) {
+	lower := map[string]*tree.Entry{}
+	adopt := func(entries []*tree.Entry) {
+		for _, e := range entries {
+			if e.Type != tree.Dir {
+				continue
+			}
+			if below := lower[e.Path]; below != nil && e.Implied {
+				e.Mode, e.UID, e.GID, e.Xattrs = below.Mode, below.UID, below.GID, below.Xattrs
+			}
+			lower[e.Path] = e
+		}
+	}
+	for _, g := range groups {
+		adopt(g.tree)
+	}
+	adopt(top)
+}

@@ -1,0 +1,180 @@
+package build
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/varve-image/varve/nixstore"
+	"github.com/varve-image/varve/spec"
+	"github.com/varve-image/varve/tree"
+)
+
+// content is an element of contents that is in the store.
+type content struct {
+	// path is what was asked for, which is storePath or below it.
+	path, storePath string
+}
+
+// splitContents tells the elements of contents that are in the store from the
+// others, which are copied.
+func (b *builder) splitContents(contents []string) (inStore []content, outside []spec.Copy) {
+	for _, p := range contents {
+		if storePath, _, ok := nixstore.InStore(b.spec.StoreDir, p); ok {
+			inStore = append(inStore, content{p, storePath})
+		} else {
+			outside = append(outside, spec.Copy{Source: p})
+		}
+	}
+	return inStore, outside
+}
+
+// physical is where a path of the spec is on this machine.
+func (b *builder) physical(p string) string {
+	if b.spec.Local(p) {
+		return p
+	}
+	return b.opts.Root + p
+}
+
+// maxLinks bounds a chain of symlinks, as Linux does.
+const maxLinks = 40
+
+// follow follows the symlinks that a source itself is. Absolute ones start at
+// the root that the source was looked for below.
+func (b *builder) follow(source string) (string, fs.FileInfo, error) {
+	root := b.opts.Root
+	if b.spec.Local(source) {
+		root = ""
+	}
+	p := root + source
+	for range maxLinks {
+		st, err := os.Lstat(p)
+		if err != nil || st.Mode()&fs.ModeSymlink == 0 {
+			return p, st, err
+		}
+		target, err := os.Readlink(p)
+		if err != nil {
+			return "", nil, err
+		}
+		if filepath.IsAbs(target) {
+			p = root + target
+		} else {
+			p = filepath.Join(filepath.Dir(p), target)
+		}
+	}
+	return "", nil, fmt.Errorf("%q: too many symlinks", p)
+}
+
+// copied reads a source of copyToRoot and puts it where it is to go.
+func (b *builder) copied(c spec.Copy, keepDirlinks bool) ([]*tree.Entry, error) {
+	p, st, err := b.follow(c.Source)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := b.read(p, st, keepDirlinks)
+	if err != nil {
+		return nil, err
+	}
+	// Owners are never those of the machine or the tarball.
+	owner := spec.Owner{}
+	if c.Owner != nil {
+		owner = *c.Owner
+	}
+	tree.Chown(entries, owner.UID, owner.GID)
+	target := copyTarget(c, entries)
+	placed, err := tree.Copy{Target: target, Mode: c.Mode, Exclude: c.Exclude}.Apply(entries)
+	if err != nil {
+		return nil, err
+	}
+	if root := placed[0]; root.Path == "." && c.Mode == nil {
+		root.Mode, root.UID, root.GID, root.Implied = 0o755, 0, 0, true
+	}
+	return placed, nil
+}
+
+// copyTarget is where a source goes: a directory's files to the target, a file
+// to the target itself, or into it where that ends in a slash.
+func copyTarget(c spec.Copy, entries []*tree.Entry) string {
+	target := c.Target
+	if target == "" {
+		target = "/"
+	}
+	if len(entries) > 0 && entries[0].Type != tree.Dir && strings.HasSuffix(target, "/") {
+		return target + path.Base(c.Source)
+	}
+	return target
+}
+
+// read reads a directory, a tarball or a file.
+func (b *builder) read(p string, st fs.FileInfo, keepDirlinks bool) ([]*tree.Entry, error) {
+	switch {
+	case st.IsDir() && keepDirlinks:
+		return tree.Collect(tree.FromDir(p, tree.DirOptions{Xattrs: true}))
+	case st.IsDir():
+		return tree.Collect(tree.CopyDirlinks(b.ctx, p, tree.DirlinkOptions{StoreDir: b.spec.StoreDir, Root: b.opts.Root, Xattrs: true}))
+	case st.Mode().IsRegular() && isTarball(p):
+		t, err := tree.OpenTar(b.ctx, p, tree.TarOptions{TempDir: b.opts.TempDir})
+		if err != nil {
+			return nil, err
+		}
+		b.result.closers = append(b.result.closers, t)
+		return t.Entries, nil
+	}
+	return tree.Collect(tree.FromDir(p, tree.DirOptions{Xattrs: true}))
+}
+
+// isTarball tells by its name whether a file is to be unpacked. Content alone
+// would not do: a compressed file may be meant to be copied as it is.
+func isTarball(name string) bool {
+	for _, ending := range []string{".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz"} {
+		if strings.HasSuffix(name, ending) {
+			return true
+		}
+	}
+	return false
+}
+
+// merge lays the sources over one another as the spec says.
+func (b *builder) merge(keepDirlinks bool, sources ...[]*tree.Entry) ([]*tree.Entry, error) {
+	return tree.Merge(b.ctx, tree.MergeOptions{Conflicts: conflicts(b.spec.Conflicts), KeepDirlinks: keepDirlinks}, sources...)
+}
+
+func conflicts(c spec.Conflicts) tree.Conflicts {
+	switch c {
+	case spec.ConflictsFirst:
+		return tree.ConflictFirst
+	case spec.ConflictsLast:
+		return tree.ConflictLast
+	}
+	return tree.ConflictError
+}
+
+// applyPerms applies rules of the spec to a finished tree.
+func applyPerms(entries []*tree.Entry, perms []spec.PermRule) error {
+	rules := make([]tree.Rule, len(perms))
+	for i, p := range perms {
+		rules[i] = tree.Rule{Path: p.Path, Mode: p.Mode, UID: p.UID, GID: p.GID, Capabilities: p.Capabilities}
+	}
+	return tree.ApplyRules(entries, rules)
+}
+
+// copies reads several sources of copyToRoot; all that cannot be read are
+// reported.
+func (b *builder) copies(field string, list []spec.Copy, keepDirlinks bool) ([][]*tree.Entry, error) {
+	var sources [][]*tree.Entry
+	var errs []error
+	for i, c := range list {
+		entries, err := b.copied(c, keepDirlinks)
+		if err != nil {
+			errs = append(errs, specError(fmt.Sprintf("%s[%d]", field, i), err))
+			continue
+		}
+		sources = append(sources, entries)
+	}
+	return sources, errors.Join(errs...)
+}

@@ -1,0 +1,152 @@
+package build
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/varve-image/varve/rootfs"
+	"github.com/varve-image/varve/spec"
+	"github.com/varve-image/varve/tree"
+)
+
+// topTree makes the tree of the top layer: links to the files of contents,
+// copies, presets; then the perms.
+func (b *builder) topTree(contents []content, outside []spec.Copy) ([]*tree.Entry, error) {
+	s := b.spec
+	sources, err := b.contentTrees(contents)
+	if err != nil {
+		return nil, err
+	}
+	copies, err := b.copies("contents", outside, s.KeepContentsDirlinks)
+	more, moreErr := b.copies("copyToRoot", s.CopyToRoot, s.KeepContentsDirlinks)
+	if err := errors.Join(err, moreErr); err != nil {
+		return nil, err
+	}
+	sources = append(append(sources, copies...), more...)
+	top, err := b.withPresets(sources)
+	if err != nil {
+		return nil, err
+	}
+	return top, specError("perms", applyPerms(top, s.Perms))
+}
+
+// contentTrees are the trees of contents: links to its files, or copies in an
+// image of a single layer.
+func (b *builder) contentTrees(contents []content) ([][]*tree.Entry, error) {
+	if b.spec.Layering != spec.Single {
+		join := make([]tree.JoinSource, len(contents))
+		for i, c := range contents {
+			join[i] = tree.JoinSource{Logical: c.path, Physical: b.opts.Root + c.path}
+		}
+		trees, err := tree.SymlinkJoin(b.ctx, join)
+		return trees, specError("contents", err)
+	}
+	copies := make([]spec.Copy, len(contents))
+	for i, c := range contents {
+		copies[i].Source = c.path
+	}
+	return b.copies("contents", copies, b.spec.KeepContentsDirlinks)
+}
+
+// withPresets merges the sources with the presets, which are the weaker ones
+// where the spec lets one source win.
+func (b *builder) withPresets(sources [][]*tree.Entry) ([]*tree.Entry, error) {
+	s := b.spec
+	own, err := b.merge(s.KeepContentsDirlinks, append([][]*tree.Entry{rootDir()}, sources...)...)
+	if err != nil {
+		return nil, specError("conflicts", err)
+	}
+	var presets [][]*tree.Entry
+	for i, p := range s.Presets {
+		entries, err := b.preset(p, own)
+		if err != nil {
+			return nil, specError(fmt.Sprintf("presets[%d]: %s", i, p.Name), err)
+		}
+		presets = append(presets, entries)
+	}
+	all := append([][]*tree.Entry{own}, presets...)
+	if s.Conflicts == spec.ConflictsLast {
+		all = append(presets, own)
+	}
+	top, err := b.merge(s.KeepContentsDirlinks, all...)
+	return top, specError("conflicts", err)
+}
+
+// rootDir is the tree of a root directory alone.
+func rootDir() []*tree.Entry {
+	return []*tree.Entry{{Path: ".", Type: tree.Dir, Mode: 0o755, Implied: true}}
+}
+
+// preset makes the files of a preset for an image that has the tree own.
+func (b *builder) preset(p spec.Preset, own []*tree.Entry) ([]*tree.Entry, error) {
+	switch p.Name {
+	case "nss":
+		return rootfs.NSS(p.ExtraPasswdLines, p.ExtraGroupLines)
+	case "shadow":
+		// An image with the preset nss has its passwd and group from there.
+		nss := b.hasPreset("nss")
+		return rootfs.Shadow("", func(path string) bool {
+			return find(own, path) != nil || nss && (path == "etc/passwd" || path == "etc/group")
+		})
+	case "binSh":
+		target, err := programFor(p.Path, own, "bin/bash", "bash")
+		if err != nil {
+			return nil, err
+		}
+		return rootfs.BinSh(target)
+	case "usrBinEnv":
+		target, err := programFor(p.Path, own, "bin/env", "coreutils")
+		if err != nil {
+			return nil, err
+		}
+		return rootfs.UsrBinEnv(target)
+	case "caCertificates":
+		bundle := b.physical(p.Path)
+		if p.Path == "" {
+			var err error
+			if bundle, err = rootfs.HostBundle(); err != nil {
+				return nil, err
+			}
+		}
+		return rootfs.CACertificates(bundle)
+	case "tmp":
+		return rootfs.Tmp(), nil
+	}
+	return nil, fmt.Errorf("%q is no preset", p.Name)
+}
+
+func (b *builder) hasPreset(name string) bool {
+	for _, p := range b.spec.Presets {
+		if p.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// programFor is what a link to a program points at: what the spec says, or the
+// program where the image has it.
+func programFor(given string, own []*tree.Entry, program, packageName string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	e := find(own, program)
+	switch {
+	case e == nil:
+		return "", fmt.Errorf("the image has no /%s: put %s into contents, or say what the link is to point at", program, packageName)
+	case e.Type == tree.Symlink && strings.HasPrefix(e.Linkname, "/"):
+		return e.Linkname, nil
+	}
+	return "/" + program, nil
+}
+
+// find returns the entry at path, or nil.
+func find(entries []*tree.Entry, path string) *tree.Entry {
+	for _, e := range entries {
+		if e.Path == path {
+			return e
+		}
+	}
+	return nil
+}

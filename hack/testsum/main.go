@@ -1,0 +1,47 @@
+// Testsum runs "go test -json …" and sums up what it says: each package as it
+// ends, the output of what failed, the name of each test that was skipped and
+// why. Its last line is
+//
+//	N passed, N failed, N skipped
+//
+// where a test with subtests does not count beside them, and a package that
+// does not build or dies counts as one failure. It exits with 1 if anything
+// failed or nothing ran, and under CI=true also if a test was skipped because
+// the machine lacks something.
+//
+//	go run ./hack/testsum go test -json ./...
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+)
+
+func main() {
+	if len(os.Args) < 2 {
+		fmt.Fprintln(os.Stderr, "usage: testsum go test -json ARGUMENT...")
+		os.Exit(2)
+	}
+	cmd := exec.Command(os.Args[1], os.Args[2:]...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "testsum: run %q: %v\n", os.Args[1], err)
+		os.Exit(1)
+	}
+	s := newSummary(os.Stdout, os.Getenv("CI") == "true")
+	readErr := s.read(out)
+	if readErr != nil {
+		fmt.Fprintf(os.Stderr, "testsum: read the tests' output: %v\n", readErr)
+		_ = cmd.Process.Kill()
+	}
+	waitErr := cmd.Wait()
+	ok := s.finish(readErr == nil && waitErr == nil)
+	if !ok {
+		os.Exit(1)
+	}
+}

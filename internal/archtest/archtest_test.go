@@ -1,0 +1,172 @@
+package archtest
+
+import (
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/varve-image/varve"
+
+// arrows are the direct imports that the design draws. A package may also
+// import what those may.
+var arrows = map[string][]string{
+	"tree":     nil,
+	"layering": nil,
+	"spec":     nil,
+
+	"layer":    {"tree"},
+	"rootfs":   {"tree"},
+	"nixstore": {"tree", "layering"},
+	"image":    {"layer"},
+	"cache":    {"layer"},
+	"sandbox":  {"tree", "layer"},
+
+	"dockerarchive": {"image"},
+	"ocilayout":     {"image"},
+	"registry":      {"image"},
+	"daemon":        {"image"},
+
+	"build": {"spec", "rootfs", "image", "layer", "layering", "nixstore", "sandbox", "cache"},
+
+	"internal/ui":         nil,
+	"internal/atomicfile": nil,
+	"internal/ctxio":      nil,
+	"internal/ordjson":    nil,
+
+	"internal/cli": {
+		"build", "dockerarchive", "ocilayout", "registry", "daemon", "internal/ui",
+	},
+	"cmd/varve": {"internal/cli"},
+}
+
+// anyone are the leaves that every package may import.
+var anyone = []string{"internal/atomicfile", "internal/ctxio", "internal/ordjson"}
+
+// testOnly are imported by tests, and by each other.
+var testOnly = map[string]bool{
+	"internal/archtest":    true,
+	"internal/debstore":    true,
+	"internal/enginetest":  true,
+	"internal/goldenstore": true,
+	"internal/testtools":   true,
+}
+
+// isTool reports whether a package is a program for those who work on the
+// project.
+func isTool(pkg string) bool {
+	return strings.HasPrefix(pkg, "hack/") || strings.HasPrefix(pkg, "internal/bench") ||
+		strings.HasPrefix(pkg, "internal/debstore/cmd/")
+}
+
+// frontends may know terminals, signals and the clock.
+var frontends = map[string]bool{"cmd/varve": true, "internal/cli": true, "internal/ui": true}
+
+// environment is who may read environment variables.
+var environment = map[string]bool{"cmd/varve": true, "internal/cli": true}
+
+// source is a file of a package, test or not.
+type source struct {
+	pkg, name string
+	test      bool
+	file      *ast.File
+}
+
+func TestImports(t *testing.T) {
+	for _, s := range sources(t) {
+		for _, problem := range checkImports(s) {
+			t.Error(problem)
+		}
+	}
+}
+
+func TestCalls(t *testing.T) {
+	for _, s := range sources(t) {
+		for _, problem := range checkCalls(s) {
+			t.Error(problem)
+		}
+	}
+}
+
+// TestMainIsShort: what is in main is out of reach for tests.
+func TestMainIsShort(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.pkg != "cmd/varve" || s.test {
+			continue
+		}
+		data, err := os.ReadFile(s.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(data), "\n"); n > 30 {
+			t.Errorf("%s has %d lines, at most 30 are allowed", s.name, n)
+		}
+	}
+}
+
+// TestOneMain: all of cmd/varve is one file.
+func TestOneMain(t *testing.T) {
+	n := 0
+	for _, s := range sources(t) {
+		if s.pkg == "cmd/varve" && !s.test {
+			n++
+		}
+	}
+	if n > 1 {
+		t.Errorf("cmd/varve has %d files: what it does belongs into internal/cli", n)
+	}
+}
+
+// sources parses every Go file of the module that its packages hold.
+func sources(t *testing.T) []source {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Dir", module+"/...")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []source
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct{ ImportPath, Dir string }
+		err := dec.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatalf("read go list's output: %v", err)
+		}
+		names, err := filepath.Glob(filepath.Join(p.Dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			all = append(all, parse(t, relative(p.ImportPath), name, nil))
+		}
+	}
+	if len(all) == 0 {
+		t.Fatal("go list names no files")
+	}
+	return all
+}
+
+func parse(t *testing.T, pkg, name string, text any) source {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), name, text, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return source{pkg: pkg, name: name, test: strings.HasSuffix(name, "_test.go"), file: file}
+}
+
+func relative(importPath string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(importPath, module), "/")
+}

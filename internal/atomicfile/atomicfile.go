@@ -1,0 +1,144 @@
+// Package atomicfile writes files that appear whole or not at all.
+//
+// A file is written under no name, or where the file system cannot do that
+// under a temporary one beside its own. Commit makes it safe on disk and then
+// gives it its name; until then whatever had the name keeps it. A process that
+// is killed leaves nothing, or a temporary file that the next one to write the
+// same file takes away.
+package atomicfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// File is a file that is being written.
+type File struct {
+	*os.File
+	target string
+	// temp is the file's present name, empty for none.
+	temp string
+	// direct says that the target is a pipe or a device, which is written to
+	// as it stands.
+	direct bool
+}
+
+// Create begins a file that is to be called target. What it is given must be
+// ended by Commit or Abort.
+func Create(target string) (*File, error) {
+	st, err := os.Stat(target)
+	switch {
+	case err == nil && st.IsDir():
+		return nil, fmt.Errorf("%q is a directory", target)
+	case err == nil && !st.Mode().IsRegular():
+		f, err := os.OpenFile(target, os.O_WRONLY, 0)
+		return &File{File: f, target: target, direct: true}, err
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	reclaim(target)
+	f := &File{target: target}
+	if f.File, err = unnamed(filepath.Dir(target)); err != nil {
+		if f.File, err = os.OpenFile(tempName(target), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666); err != nil {
+			return nil, fmt.Errorf("create %q: %w", target, err)
+		}
+		f.temp = f.Name()
+	}
+	// The lock tells reclaim that somebody is still at work. A file system that
+	// has no locks only loses that.
+	_ = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	return f, nil
+}
+
+// Commit makes the file durable and gives it its name. The file is closed in
+// either case; after an error nothing is left of it.
+func (f *File) Commit() error {
+	if f.direct {
+		return f.File.Close()
+	}
+	defer f.Abort()
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("write %q: %w", f.target, err)
+	}
+	if f.temp == "" {
+		name := tempName(f.target)
+		if err := nameIt(f.File, name); err != nil {
+			return fmt.Errorf("create %q: %w", f.target, err)
+		}
+		f.temp = name
+	}
+	if err := os.Rename(f.temp, f.target); err != nil {
+		return err
+	}
+	f.temp = ""
+	return SyncDir(filepath.Dir(f.target))
+}
+
+// Abort closes the file and removes it, unless it was committed.
+func (f *File) Abort() {
+	if f.temp != "" {
+		os.Remove(f.temp)
+		f.temp = ""
+	}
+	f.File.Close()
+}
+
+// SyncDir makes the names in a directory durable.
+func SyncDir(name string) error {
+	d, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil && !errors.Is(err, unix.EINVAL) { // not every file system can
+		return fmt.Errorf("sync directory %q: %w", name, err)
+	}
+	return nil
+}
+
+const tempMark = ".varve-"
+
+func tempPrefix(target string) string {
+	return filepath.Join(filepath.Dir(target), "."+filepath.Base(target)+tempMark)
+}
+
+func tempName(target string) string {
+	return fmt.Sprintf("%s%d", tempPrefix(target), os.Getpid())
+}
+
+// reclaim removes the temporary files of target that nobody works on any more.
+func reclaim(target string) {
+	dir, prefix := filepath.Split(tempPrefix(target))
+	names, err := readNames(dir)
+	if err != nil {
+		return
+	}
+	for _, name := range names {
+		if !strings.HasPrefix(name, prefix) {
+			continue
+		}
+		fd, err := unix.Open(dir+name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err != nil {
+			continue
+		}
+		if unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) == nil {
+			os.Remove(dir + name)
+		}
+		unix.Close(fd)
+	}
+}
+
+func readNames(dir string) ([]string, error) {
+	d, err := os.Open(filepath.Clean(dir))
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Readdirnames(-1)
+}

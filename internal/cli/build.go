@@ -1,0 +1,173 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/varve-image/varve/dockerarchive"
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/atomicfile"
+	"github.com/varve-image/varve/internal/ui"
+	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/ocilayout"
+)
+
+type buildOptions struct {
+	spec   specFlags
+	output string
+}
+
+func newBuild(g *global) *cobra.Command {
+	o := &buildOptions{}
+	cmd := &cobra.Command{
+		Use:   "build [SPEC | -] [-o DEST]",
+		Short: "Build an image from a spec, from flags, or from both",
+		Long: `build makes the image that a spec describes and writes it to DEST:
+
+  FILE.tar, FILE.tar.gz, FILE.tar.zst   a docker-archive, compressed as its name says
+  DIR/                                  an OCI layout
+  docker-archive:FILE[:NAME:TAG]        a docker-archive of any name
+  oci:DIR[:NAME]                        an OCI layout, added to where it exists
+  oci-archive:FILE[:NAME]               the tar of an OCI layout
+  -                                     a docker-archive on standard output
+
+Without -o it is a docker-archive in the current directory that is called after
+the image. DEST appears when it is complete, or not at all. Flags stand for a
+spec or override its fields: scalars and lists are replaced; --env, --label,
+--annotation, --expose and --volume are added to.`,
+		Example: `  varve build image.yaml -o hello.tar
+  varve build --name hello --copy ./rootfs --cmd /bin/hello -o hello.tar
+  varve build image.yaml --tag 1.2 --env DEBUG=1 -o oci:images:hello`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runBuild(cmd.Context(), g, o, args)
+		},
+	}
+	o.spec.register(cmd)
+	cmd.Flags().StringVarP(&o.output, "output", "o", "", "where to write the image (see above)")
+	return cmd
+}
+
+func runBuild(ctx context.Context, g *global, o *buildOptions, args []string) error {
+	in, err := o.spec.read(g, args)
+	if err != nil {
+		return err
+	}
+	s, err := o.spec.parse(in)
+	if err != nil {
+		return err
+	}
+	dest, err := parseDestination(o.output, s)
+	if err != nil {
+		return err
+	}
+	if dest.path == "-" && ui.IsTerminal(g.streams.Out) {
+		return usageError(hint(fmt.Errorf("an archive is not written to a terminal"), "name a file with -o, or send it to a program"))
+	}
+	result, err := buildParsed(ctx, g, s)
+	if err != nil {
+		return err
+	}
+	defer result.Close()
+	if err := g.write(ctx, result.Image, dest); err != nil {
+		return fmt.Errorf("write image to %q: %w", dest.path, err)
+	}
+	return g.summary(ctx, result.Image, dest)
+}
+
+// write writes an image to its destination.
+func (g *global) write(ctx context.Context, img *image.Image, d *destination) error {
+	task := g.ui.Progress(ctx, len(img.Layers), "writing "+img.Repository)
+	defer task.Finish()
+	if d.kind == dockerArchive {
+		if d.name != "" {
+			if err := rename(img, d.name); err != nil {
+				return err
+			}
+		}
+		return g.toFile(d.path, func(w io.Writer) error {
+			return writeDockerArchive(ctx, w, img, d.compression, dockerarchive.Options{Observe: observe(task)})
+		})
+	}
+	opts := ocilayout.Options{Compression: d.compression, RefName: d.name, TempDir: g.tempDir(), Observe: observe(task)}
+	if d.kind == ociDir {
+		_, err := ocilayout.WriteDir(ctx, img, d.path, opts)
+		return err
+	}
+	return g.toFile(d.path, func(w io.Writer) error {
+		_, err := ocilayout.WriteArchive(ctx, w, img, opts)
+		return err
+	})
+}
+
+// toFile has write fill a file that appears whole or not at all, or standard
+// output.
+func (g *global) toFile(path string, write func(io.Writer) error) error {
+	if path == "-" {
+		return outputError(write(g.streams.Out))
+	}
+	f, err := atomicfile.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	if err := write(f.File); err != nil {
+		return err
+	}
+	return f.Commit()
+}
+
+func writeDockerArchive(ctx context.Context, w io.Writer, img *image.Image, c layer.Compression, opts dockerarchive.Options) error {
+	if c.Algorithm == layer.None {
+		return dockerarchive.Write(ctx, w, img, opts)
+	}
+	z, err := c.NewWriter(w)
+	if err != nil {
+		return err
+	}
+	if err := dockerarchive.Write(ctx, z, img, opts); err != nil {
+		z.Close()
+		return err
+	}
+	return z.Close()
+}
+
+// rename gives an image the name that its destination asks for.
+func rename(img *image.Image, repoTag string) error {
+	name, tag, err := image.SplitRepoTag(repoTag)
+	if err != nil {
+		return usageError(err)
+	}
+	img.Repository, img.Tag = name, tag
+	return nil
+}
+
+// summary tells what was written.
+func (g *global) summary(ctx context.Context, img *image.Image, d *destination) error {
+	id, err := img.ID(ctx)
+	if err != nil {
+		return err
+	}
+	name, err := img.RepoTag(ctx)
+	if err != nil {
+		return err
+	}
+	var size int64
+	for _, l := range img.Layers {
+		info, err := l.Info(ctx)
+		if err != nil {
+			return err
+		}
+		size += info.Size
+	}
+	where := d.path
+	if st, err := os.Stat(d.path); err == nil && st.Mode().IsRegular() {
+		where += " (" + ui.Size(st.Size()) + ")"
+	}
+	g.ui.Info("%s: image %s, id %s, %s in %s", where, name, id, ui.Size(size), plural(len(img.Layers), "layer"))
+	return nil
+}

@@ -1,0 +1,145 @@
+// Package cli is varve's command line: one file for each command, with newX
+// that declares it and runX that does it.
+//
+// Standard output carries only what was asked for; everything else goes to
+// standard error. Only this package knows the environment, the clock and the
+// signals, and no part of it ends the process.
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/varve-image/varve/internal/ui"
+)
+
+// Streams is what a command works with besides its arguments.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+	// LookupEnv finds a variable of the environment.
+	LookupEnv func(string) (string, bool)
+	// Now is the clock.
+	Now func() time.Time
+	// Signals end a command: the first one in order, the next at once.
+	Signals <-chan os.Signal
+}
+
+// Process returns the process's own streams.
+func Process() Streams {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// A pipe that nobody reads from is an error like any other, so that what
+	// has to be removed is removed.
+	signal.Ignore(syscall.SIGPIPE)
+	return Streams{
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+		LookupEnv: os.LookupEnv, Now: time.Now, Signals: signals,
+	}
+}
+
+// graceTime is how long a command may take to clean up after a signal.
+const graceTime = 2 * time.Second
+
+// Main runs the command that args name and returns the exit code.
+func Main(args []string, s Streams) int {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	g := &global{streams: s}
+	root := newRoot(g)
+	root.SetArgs(args)
+	done := make(chan error, 1)
+	go func() { done <- root.ExecuteContext(ctx) }()
+	var err error
+	select {
+	case err = <-done:
+	case <-s.Signals:
+		cancel(errInterrupted)
+		select {
+		case <-done:
+		case <-s.Signals:
+		case <-time.After(graceTime): // something waits that cannot be woken
+		}
+		err = errInterrupted
+	}
+	if err == nil {
+		return exitDone
+	}
+	g.report(err)
+	return exitCode(err)
+}
+
+// report tells the user what went wrong.
+func (g *global) report(err error) {
+	u := g.ui
+	if u == nil {
+		u, _ = ui.New(g.uiStreams(), ui.Options{})
+	}
+	var h *hintedError
+	if errors.As(err, &h) {
+		u.Error(err, h.hints...)
+		return
+	}
+	u.Error(err)
+}
+
+// global holds the flags that every command has.
+type global struct {
+	streams   Streams
+	ui        *ui.UI
+	root      string
+	progress  string
+	logFormat string
+	quiet     bool
+	verbose   int
+}
+
+func (g *global) uiStreams() ui.Streams {
+	return ui.Streams{In: g.streams.In, Out: g.streams.Out, Err: g.streams.Err, Getenv: func(name string) string {
+		value, _ := g.streams.LookupEnv(name)
+		return value
+	}}
+}
+
+func newRoot(g *global) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "varve",
+		Short: "Build container images from files and store closures: same input, same bytes",
+		Long: `varve builds container images from files, packages and Nix store closures.
+Same input, same bytes; no daemon, no root, no virtual machine.`,
+		Example: `  varve build image.yaml                                  write NAME.tar.gz
+  varve build --name hello --copy ./rootfs --cmd /bin/hello -o hello.tar
+  varve stream image.yaml | docker load
+  varve inspect hello.tar`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(*cobra.Command, []string) (err error) {
+			g.ui, err = ui.New(g.uiStreams(), ui.Options{
+				Progress: g.progress, LogFormat: g.logFormat, Quiet: g.quiet, Verbose: g.verbose, Now: g.streams.Now,
+			})
+			return usageError(err)
+		},
+	}
+	f := cmd.PersistentFlags()
+	f.StringVar(&g.root, "root", "", "`directory` put before absolute store and input paths to find the files")
+	f.StringVar(&g.progress, "progress", "auto", "auto, plain, json or none")
+	f.StringVar(&g.logFormat, "log-format", "text", "text or json")
+	f.BoolVarP(&g.quiet, "quiet", "q", false, "only warnings and errors")
+	f.CountVarP(&g.verbose, "verbose", "v", "more messages")
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
+	cmd.SetIn(g.streams.In)
+	cmd.SetOut(g.streams.Out)
+	cmd.SetErr(g.streams.Err)
+	cmd.AddCommand(newBuild(g), newStream(g), newLayers(g), newInspect(g), newTarsum(g), newSchema(g), newVersion(g))
+	for _, c := range cmd.Commands() {
+		c.Args = usageArgs(c.Args)
+	}
+	return cmd
+}

@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/spec"
+)
+
+// The kinds of places that an image can be written to.
+const (
+	dockerArchive = "docker-archive"
+	ociDir        = "oci"
+	ociArchive    = "oci-archive"
+)
+
+// later are transports that people know and this version cannot write to.
+var later = []string{"docker://", "docker-daemon:", "containerd:", "containers-storage:"}
+
+// destination is where an image is written to.
+type destination struct {
+	kind string
+	// path is a file or directory; "-" is standard output.
+	path string
+	// name is what follows the path: NAME:TAG in a docker-archive, a name
+	// within a layout.
+	name string
+	// compression is the archive's in a docker-archive, the layers' elsewhere.
+	compression layer.Compression
+}
+
+// parseDestination reads what -o was given. Empty is a file in the current
+// directory that is called after the image.
+func parseDestination(text string, s *spec.Spec) (*destination, error) {
+	compression, explicit, err := specCompression(s)
+	if err != nil {
+		return nil, err
+	}
+	if text == "" {
+		text = path.Base(s.Name) + ".tar" + compression.Ext()
+	}
+	d := &destination{compression: compression}
+	if err := d.parse(text); err != nil {
+		return nil, err
+	}
+	if d.kind != dockerArchive {
+		return d, nil
+	}
+	algorithm, ok := archiveCompression(d.path)
+	switch {
+	case !ok:
+		if d.path == "-" && !explicit {
+			d.compression = layer.Compression{Algorithm: layer.None}
+		}
+	case explicit && algorithm != compression.Algorithm:
+		return nil, usageError(fmt.Errorf("the name %q says compression %q and the compressor %q: change one of them", d.path, algorithm, compression.Algorithm))
+	case algorithm != compression.Algorithm:
+		d.compression = layer.Compression{Algorithm: algorithm}
+	}
+	return d, nil
+}
+
+// specCompression is the compression that a spec asks for, and whether it
+// does.
+func specCompression(s *spec.Spec) (layer.Compression, bool, error) {
+	if s.Compressor == nil {
+		return layer.Compression{Algorithm: layer.Gzip}, false, nil
+	}
+	c := layer.Compression{Algorithm: layer.Algorithm(s.Compressor.Algorithm), Level: s.Compressor.Level}
+	_, err := layer.ParseCompression(c.String())
+	return c, true, usageError(err)
+}
+
+// parse takes a destination apart.
+func (d *destination) parse(text string) error {
+	for _, transport := range later {
+		if strings.HasPrefix(text, transport) {
+			return usageError(hint(fmt.Errorf("destination %q: this version of varve cannot write to %s", text, strings.TrimRight(transport, ":/")),
+				"write an archive (-o FILE.tar) and load it, or an OCI layout (-o DIR/) and copy it with skopeo"))
+		}
+	}
+	kind, rest, found := strings.Cut(text, ":")
+	switch {
+	case found && (kind == dockerArchive || kind == ociDir || kind == ociArchive):
+		d.kind = kind
+		d.path, d.name, _ = strings.Cut(rest, ":")
+	case strings.HasSuffix(text, "/"):
+		d.kind, d.path = ociDir, text
+	case text == "-":
+		d.kind, d.path = dockerArchive, text
+	default:
+		if _, ok := archiveCompression(text); !ok {
+			return usageError(hint(fmt.Errorf("destination %q: its name does not say what it is to be", text),
+				"end it in .tar, .tar.gz or .tar.zst for a docker-archive, in / for an OCI layout, or put docker-archive:, oci: or oci-archive: before it"))
+		}
+		d.kind, d.path = dockerArchive, text
+	}
+	if d.path == "" {
+		return usageError(fmt.Errorf("destination %q: the path is missing", text))
+	}
+	return nil
+}
+
+// archiveCompression tells by its name how an archive is compressed.
+func archiveCompression(name string) (layer.Algorithm, bool) {
+	for ending, algorithm := range map[string]layer.Algorithm{
+		".tar": layer.None, ".tar.gz": layer.Gzip, ".tgz": layer.Gzip, ".tar.zst": layer.Zstd,
+	} {
+		if strings.HasSuffix(name, ending) {
+			return algorithm, true
+		}
+	}
+	return "", false
+}

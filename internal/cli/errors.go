@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/varve-image/varve/build"
+	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/spec"
+)
+
+// The exit codes.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitMissing     = 3
+	exitMismatch    = 4
+	exitInterrupted = 130
+)
+
+// errInterrupted is the end by a signal.
+var errInterrupted = errors.New("interrupted")
+
+// usage marks an error in what the user wrote.
+type usage struct{ error }
+
+func (u usage) Unwrap() error { return u.error }
+
+func usageError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return usage{err}
+}
+
+// usageArgs has wrong arguments count as usage errors.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if check == nil {
+			return nil
+		}
+		return usageError(check(cmd, args))
+	}
+}
+
+// missing marks an error that something on this machine would mend.
+type missing struct{ error }
+
+func (m missing) Unwrap() error { return m.error }
+
+// hintedError has words on what to do next.
+type hintedError struct {
+	error
+	hints []string
+}
+
+func (h *hintedError) Unwrap() error { return h.error }
+
+func hint(err error, hints ...string) error { return &hintedError{err, hints} }
+
+func exitCode(err error) int {
+	var (
+		asUsage    usage
+		asSpec     spec.Errors
+		asBuild    *build.SpecError
+		asMissing  missing
+		asMismatch *layer.DigestError
+	)
+	switch {
+	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.As(err, &asUsage), errors.As(err, &asSpec), errors.As(err, &asBuild):
+		return exitUsage
+	case errors.As(err, &asMissing):
+		return exitMissing
+	case errors.As(err, &asMismatch):
+		return exitMismatch
+	}
+	return exitFailed
+}
+
+// outputError explains an error of writing to standard output.
+func outputError(err error) error {
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
+		return errors.New("standard output was closed before everything was written")
+	}
+	return err
+}

@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/varve-image/varve/build"
+	"github.com/varve-image/varve/internal/ui"
+)
+
+type layersOptions struct {
+	spec specFlags
+	json bool
+}
+
+func newLayers(g *global) *cobra.Command {
+	o := &layersOptions{}
+	cmd := &cobra.Command{
+		Use:   "layers SPEC | -",
+		Short: "Show which layers an image will have, without building it",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runLayers(cmd.Context(), g, o, args)
+		},
+	}
+	o.spec.register(cmd)
+	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON")
+	return cmd
+}
+
+func runLayers(ctx context.Context, g *global, o *layersOptions, args []string) error {
+	in, err := o.spec.read(g, args)
+	if err != nil {
+		return err
+	}
+	result, err := buildSpec(ctx, g, &o.spec, in)
+	if err != nil {
+		return err
+	}
+	defer result.Close()
+	if o.json {
+		text, err := json.MarshalIndent(result.Layers, "", "  ")
+		if err != nil {
+			return err
+		}
+		return g.print(string(text) + "\n")
+	}
+	return g.print(layersText(result.Layers))
+}
+
+// layersText is the plan for people: a line for each layer, its store paths
+// below it.
+func layersText(layers []build.PlannedLayer) string {
+	var b strings.Builder
+	for i, l := range layers {
+		fmt.Fprintf(&b, "layer %d/%d  %s  %s", i+1, len(layers), l.Kind, ui.Size(int64(l.Size)))
+		if l.Kind == build.KindTree {
+			fmt.Fprintf(&b, "  %d files and directories", l.Files)
+		}
+		b.WriteByte('\n')
+		for _, p := range l.Paths {
+			fmt.Fprintf(&b, "  %s\n", p)
+		}
+	}
+	return b.String()
+}

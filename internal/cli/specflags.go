@@ -1,0 +1,144 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/varve-image/varve/build"
+	"github.com/varve-image/varve/spec"
+)
+
+// specFlag is a flag that sets a field of the spec.
+type specFlag struct {
+	name, field, value, help string
+	list                     bool
+}
+
+// specFlagTable has a flag for every scalar and list field.
+var specFlagTable = []specFlag{
+	{"name", "name", "NAME", "the image's name", false},
+	{"tag", "tag", "TAG", "its tag (default: made of the image id)", false},
+	{"content", "contents", "PATH", "store path: its closure becomes layers, its files are linked from /", true},
+	{"copy", "copyToRoot", "SRC[:DST]", "directory, file or tarball to copy", true},
+	{"keep-contents-dirlinks", "keepContentsDirlinks", "BOOL", "write through symlinks to directories", false},
+	{"closure", "closure", "FILE", "references: exportReferencesGraph JSON or registration", false},
+	{"store-dir", "storeDir", "DIR", "directory of the store paths (default /nix/store)", false},
+	{"include-store-paths", "includeStorePaths", "BOOL", "false leaves the store paths out", false},
+	{"max-layers", "maxLayers", "N", "layers that the image may have (default 100)", false},
+	{"layering", "layering", "HOW", "popularity or single", false},
+	{"preset", "presets", "NAME[=ARG]", "nss, shadow, binSh, usrBinEnv, caCertificates, tmp", true},
+	{"perm", "perms", "GLOB:MODE[:UID:GID]", "mode and owner of what matches", true},
+	{"conflicts", "conflicts", "HOW", "error, first or last", false},
+	{"architecture", "architecture", "ARCH", "as GOARCH (default: this machine's)", false},
+	{"os", "os", "OS", "linux", false},
+	{"created", "created", "TIME", "RFC 3339, date, @seconds or now", false},
+	{"mtime", "mtime", "TIME", "time of all files: RFC 3339, date or @seconds", false},
+	{"uid", "uid", "ID", "owner of the store layers", false},
+	{"gid", "gid", "ID", "group of the store layers", false},
+	{"uname", "uname", "NAME", "name of that owner", false},
+	{"gname", "gname", "NAME", "name of that group", false},
+	{"compressor", "compressor", "HOW", "none, gz or zstd, with a level as in gz:9", false},
+	{"annotation", "annotations", "KEY=VALUE", "annotation of the manifest", true},
+	{"label", "labels", "KEY=VALUE", "label of the image", true},
+	{"env", "config.Env", "NAME=VALUE", "variable of the environment", true},
+	{"entrypoint", "config.Entrypoint", "ARG", "word of the entry point; repeat for more", true},
+	{"cmd", "config.Cmd", "ARG", "word of the command; repeat for more", true},
+	{"user", "config.User", "USER[:GROUP]", "who the program runs as", false},
+	{"workdir", "config.WorkingDir", "DIR", "where it starts", false},
+	{"expose", "config.ExposedPorts", "PORT[/PROTO]", "port it listens on", true},
+	{"volume", "config.Volumes", "DIR", "directory that is a volume", true},
+	{"stop-signal", "config.StopSignal", "SIGNAL", "signal that ends it", false},
+}
+
+// specFlags are the flags that stand for a spec or override one.
+type specFlags struct {
+	flags    *pflag.FlagSet
+	settings []spec.Setting
+}
+
+func (s *specFlags) register(cmd *cobra.Command) {
+	s.flags = cmd.Flags()
+	for _, f := range specFlagTable {
+		help := f.help
+		if f.list {
+			help += "; repeatable"
+		}
+		s.flags.Var(&settingValue{set: s, flag: f}, f.name, help)
+	}
+}
+
+// settingValue collects a flag's values as they come.
+type settingValue struct {
+	set  *specFlags
+	flag specFlag
+}
+
+func (v *settingValue) String() string { return "" }
+func (v *settingValue) Type() string   { return v.flag.value }
+
+func (v *settingValue) Set(value string) error {
+	for i := range v.set.settings {
+		if s := &v.set.settings[i]; s.Field == v.flag.field {
+			s.Values = append(s.Values, value)
+			return nil
+		}
+	}
+	v.set.settings = append(v.set.settings, spec.Setting{Field: v.flag.field, Flag: "--" + v.flag.name, Values: []string{value}})
+	return nil
+}
+
+// setRepoTag has NAME:TAG override the spec's.
+func (s *specFlags) setRepoTag(repoTag string) {
+	name, tag := repoTag, ""
+	if i := strings.LastIndexByte(repoTag, ':'); i > strings.LastIndexByte(repoTag, '/') {
+		name, tag = repoTag[:i], repoTag[i+1:]
+	}
+	s.settings = append(s.settings, spec.Setting{Field: "name", Flag: "--repo_tag", Values: []string{name}})
+	if tag != "" {
+		s.settings = append(s.settings, spec.Setting{Field: "tag", Flag: "--repo_tag", Values: []string{tag}})
+	}
+}
+
+// read reads the spec that args name. Without one the flags have to say
+// something.
+func (s *specFlags) read(g *global, args []string) (*input, error) {
+	if len(args) == 0 && len(s.settings) == 0 {
+		return nil, usageError(hint(errors.New("no spec"), "name a file such as image.yaml, - for standard input, or describe the image with flags (--name, --copy …)"))
+	}
+	return readInput(g, args)
+}
+
+func (s *specFlags) parse(in *input) (*spec.Spec, error) {
+	return spec.Parse(in.reader(), spec.Options{File: in.name, Dir: in.dir, Settings: s.settings})
+}
+
+// buildSpec describes the image of a spec.
+func buildSpec(ctx context.Context, g *global, flags *specFlags, in *input) (*build.Result, error) {
+	s, err := flags.parse(in)
+	if err != nil {
+		return nil, err
+	}
+	return buildParsed(ctx, g, s)
+}
+
+func buildParsed(ctx context.Context, g *global, s *spec.Spec) (*build.Result, error) {
+	opts := build.Options{Root: g.root, Architecture: runtime.GOARCH, Now: g.streams.Now(), TempDir: g.tempDir()}
+	if text, ok := g.streams.LookupEnv("SOURCE_DATE_EPOCH"); ok && text != "" {
+		epoch, err := build.ParseSourceDateEpoch(text)
+		if err != nil {
+			return nil, usageError(err)
+		}
+		opts.SourceDateEpoch = &epoch
+	}
+	result, err := build.Build(ctx, s, opts)
+	if err != nil {
+		return nil, fmt.Errorf("build image %s: %w", s.Name, err)
+	}
+	return result, nil
+}

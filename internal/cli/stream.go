@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/varve-image/varve/build"
+	"github.com/varve-image/varve/dockerarchive"
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/ui"
+	"github.com/varve-image/varve/spec"
+)
+
+type streamOptions struct {
+	spec    specFlags
+	repoTag string
+}
+
+func newStream(g *global) *cobra.Command {
+	o := &streamOptions{}
+	cmd := &cobra.Command{
+		Use:   "stream SPEC | CONF.json | -",
+		Short: "Write an image as an uncompressed docker-archive to standard output",
+		Long: `stream writes an image as an uncompressed docker-archive to standard output.
+
+It takes a spec, or the conf.json that nixpkgs' streamLayeredImage makes for its
+streamer, in whose place it writes the same bytes. "-" is standard input.`,
+		Example: `  varve stream image.yaml | docker load
+  varve stream conf.json --repo_tag registry.example/app:2 | podman load`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runStream(cmd.Context(), g, o, args)
+		},
+	}
+	o.spec.register(cmd)
+	cmd.Flags().StringVarP(&o.repoTag, "repo_tag", "t", "", "`NAME:TAG` in the place of the one in conf.json, or of a spec's name and tag")
+	return cmd
+}
+
+func runStream(ctx context.Context, g *global, o *streamOptions, args []string) error {
+	if f, ok := g.streams.Out.(*os.File); ok && ui.IsTerminal(f) {
+		return usageError(hint(fmt.Errorf("an archive is not written to a terminal"),
+			"send it to a program (varve stream … | docker load) or a file (varve build … -o FILE.tar)"))
+	}
+	in, err := o.spec.read(g, args)
+	if err != nil {
+		return err
+	}
+	if build.IsConf(in.data) {
+		return streamConf(ctx, g, o, in)
+	}
+	if o.repoTag != "" {
+		o.spec.setRepoTag(o.repoTag)
+	}
+	result, err := buildSpec(ctx, g, &o.spec, in)
+	if err != nil {
+		return err
+	}
+	defer result.Close()
+	return writeStream(ctx, g, result.Image, dockerarchive.Options{})
+}
+
+// streamConf does what nixpkgs' streamer does.
+func streamConf(ctx context.Context, g *global, o *streamOptions, in *input) error {
+	conf, err := build.ParseConf(in.data)
+	if err != nil {
+		return usageError(fmt.Errorf("%s: %w", in.name, err))
+	}
+	var base *dockerarchive.Archive
+	img, err := conf.Image(ctx, build.ConfOptions{
+		Root: g.root, RepoTag: o.repoTag, Now: g.streams.Now(),
+		OpenBase: func(ctx context.Context, name string) (_ *image.Base, err error) {
+			if base, err = dockerarchive.Open(ctx, name, g.tempDir()); err != nil {
+				return nil, err
+			}
+			return base.Image(0)
+		},
+	})
+	if base != nil {
+		defer base.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", in.name, err)
+	}
+	return writeStream(ctx, g, img, dockerarchive.Options{RepeatLayers: true})
+}
+
+func writeStream(ctx context.Context, g *global, img *image.Image, opts dockerarchive.Options) error {
+	task := g.ui.Progress(ctx, len(img.Layers), "streaming")
+	defer task.Finish()
+	opts.Observe = observe(task)
+	if err := dockerarchive.Write(ctx, g.streams.Out, img, opts); err != nil {
+		return outputError(err)
+	}
+	return nil
+}
+
+// observe shows the layers of an image that is being written.
+func observe(task *ui.Task) func(image.Event) {
+	return func(e image.Event) {
+		if e.Done {
+			task.Done(e.Layer, e.Size)
+		} else {
+			task.Start(e.Layer, e.Title)
+		}
+	}
+}
+
+func (g *global) tempDir() string {
+	dir, _ := g.streams.LookupEnv("TMPDIR")
+	return dir
+}
+
+// input is the file that a command was given.
+type input struct {
+	// name is what messages call it, dir where its relative paths start.
+	name, dir string
+	// data is nil where there is no file and the flags say it all.
+	data []byte
+}
+
+func (in *input) reader() io.Reader {
+	if in.data == nil {
+		return nil
+	}
+	return bytes.NewReader(in.data)
+}
+
+// readInput reads the file that args name: "-" is standard input, none is
+// none.
+func readInput(g *global, args []string) (*input, error) {
+	if len(args) == 0 {
+		return &input{}, nil
+	}
+	if args[0] == "-" {
+		data, err := io.ReadAll(io.LimitReader(g.streams.In, spec.MaxSize+1))
+		if err != nil {
+			return nil, fmt.Errorf("read standard input: %w", err)
+		}
+		return &input{name: "standard input", data: data}, nil
+	}
+	st, err := os.Stat(args[0])
+	if err != nil {
+		return nil, usageError(err)
+	}
+	if st.IsDir() {
+		return nil, usageError(fmt.Errorf("%q is a directory: name the spec in it", args[0]))
+	}
+	f, err := os.Open(args[0])
+	if err != nil {
+		return nil, usageError(err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, spec.MaxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %q: %w", args[0], err)
+	}
+	return &input{name: args[0], dir: filepath.Dir(args[0]), data: data}, nil
+}

@@ -1,0 +1,95 @@
+package enginetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+)
+
+// containerd is a containerd of its own, used through ctr.
+//
+// Found on Debian 12's containerd 1.6: ctr makes its FIFOs in /run/containerd
+// unless told otherwise, and both sides must see them. A container's cgroup is
+// named after its id alone, so ids must differ between test binaries. ctr
+// exits with 1 for a failure of its own too; "ctr: " on stderr tells them apart.
+type containerd struct {
+	home        *home
+	socket      string
+	snapshotter string
+	containers  atomic.Int64
+}
+
+func startContainerd(h *home) (Engine, func(), error) {
+	if err := need("containerd", "ctr", "runc"); err != nil {
+		return nil, nil, err
+	}
+	dir, err := h.sub("containerd")
+	if err != nil {
+		return nil, nil, err
+	}
+	c := &containerd{home: h, socket: filepath.Join(dir, "sock"), snapshotter: "native"}
+	if overlayWorks(filepath.Join(dir, "probe")) {
+		c.snapshotter = "overlayfs"
+	}
+	config := filepath.Join(dir, "config.toml")
+	text := fmt.Sprintf(`version = 2
+root = %q
+state = %q
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt", "io.containerd.internal.v1.restart"]
+[grpc]
+address = %q
+[ttrpc]
+address = %q
+`, filepath.Join(dir, "root"), filepath.Join(dir, "state"), c.socket, c.socket+".ttrpc")
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		return nil, nil, fmt.Errorf("configure containerd: %w", err)
+	}
+	ready := func() error {
+		_, err := check(context.Background(), c, "version")
+		return err
+	}
+	process, err := startDaemon(filepath.Join(dir, "log"), ready, environment(h), "containerd", "--config", config)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c, process.stop, nil
+}
+
+func (c *containerd) Name() string { return "containerd" }
+
+func (c *containerd) Command(ctx context.Context, args ...string) *exec.Cmd {
+	args = append([]string{"--address", c.socket, "--namespace", "varve"}, args...)
+	cmd := exec.CommandContext(ctx, "ctr", args...)
+	cmd.Env = environment(c.home)
+	return cmd
+}
+
+func (c *containerd) Load(ctx context.Context, path string) (string, error) {
+	stdout, err := check(ctx, c, "image", "import", "--snapshotter", c.snapshotter, path)
+	if err != nil {
+		return "", err
+	}
+	if line, ok := field(stdout, "unpacking "); ok {
+		name, _, _ := strings.Cut(line, " (")
+		return name, nil
+	}
+	return "", errors.New("ctr image import names no image: " + stdout)
+}
+
+func (c *containerd) Run(ctx context.Context, image string, args ...string) (Result, error) {
+	id := fmt.Sprintf("varve-%d-%d", os.Getpid(), c.containers.Add(1))
+	fifos := filepath.Join(c.home.dir, "containerd", "fifos")
+	args = append([]string{"run", "--rm", "--snapshotter", c.snapshotter, "--fifo-dir", fifos, image, id}, args...)
+	ownFailure := func(r Result) bool { return r.ExitCode == 1 && strings.Contains(r.Stderr, "ctr: ") }
+	return run(ctx, c, ownFailure, args...)
+}
+
+func (c *containerd) Remove(ctx context.Context, image string) error {
+	_, err := check(ctx, c, "image", "rm", "--sync", image)
+	return err
+}

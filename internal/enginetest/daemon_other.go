@@ -1,0 +1,8 @@
+//go:build !linux
+
+package enginetest
+
+import "syscall"
+
+// dieWithParent has no meaning here: need refuses engines beforehand.
+func dieWithParent() *syscall.SysProcAttr { return nil }

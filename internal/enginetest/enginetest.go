@@ -1,0 +1,244 @@
+// Package enginetest gives tests real container engines: Docker, Podman and
+// containerd, and the tools skopeo and umoci.
+//
+// Guarantees:
+//
+//   - An engine is started once per test binary, by the first test that asks
+//     for it, with its own storage, state and socket in a temporary directory.
+//     The machine's own engines, if any, are neither used nor changed.
+//   - Daemons live in their own process and mount namespace, whose first
+//     process dies with the test binary, however that ends. Containers, shims
+//     and mounts go with them.
+//   - Containers have no network; nothing is ever fetched.
+//   - An engine that cannot run here is a skip, or a failure under CI=true: see
+//     package testtools.
+//
+// Non-goals: engines without root, several engines of a kind in one binary,
+// anything but Linux.
+//
+// A package that uses it has one Set, and stops it after its tests:
+//
+//	var engines enginetest.Set
+//
+//	func TestMain(m *testing.M) { os.Exit(engines.Around(m).Run()) }
+//
+// Only tests import this package.
+package enginetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/varve-image/varve/internal/testtools"
+)
+
+// commandTimeout bounds every command of an engine.
+const commandTimeout = 2 * time.Minute
+
+// Engine loads image archives and runs images.
+type Engine interface {
+	// Name is the engine's name: docker, podman or containerd.
+	Name() string
+	// Load loads the image archive at path and returns the name, or where it has
+	// none the ID, that Run and Remove take; of several images the first.
+	Load(ctx context.Context, path string) (image string, err error)
+	// Run runs the image in a new container without network, and removes the
+	// container. Arguments replace the image's Cmd (containerd's ctr: Entrypoint
+	// and Cmd). An exit code of the container is no error.
+	Run(ctx context.Context, image string, args ...string) (Result, error)
+	// Remove removes the image.
+	Remove(ctx context.Context, image string) error
+	// Command is any other command of the engine's client.
+	Command(ctx context.Context, args ...string) *exec.Cmd
+}
+
+// Result is what a command wrote and how it ended.
+type Result struct {
+	Stdout, Stderr string
+	ExitCode       int
+}
+
+// Set is the engines of a test binary. The zero value is ready for use.
+type Set struct {
+	mu      sync.Mutex
+	home    *home
+	engines map[string]*started
+	stopped bool
+}
+
+// started is an engine, or why there is none.
+type started struct {
+	engine Engine
+	stop   func()
+	err    error
+}
+
+// starters are how each engine is brought up. An error that wraps errMissing
+// is a lack of the machine.
+var starters = map[string]func(*home) (Engine, func(), error){
+	"docker":     startDocker,
+	"podman":     startPodman,
+	"containerd": startContainerd,
+}
+
+// Names are the names that Set.Get knows.
+func Names() []string { return []string{"docker", "podman", "containerd"} }
+
+// errMissing says that the machine lacks what an engine needs.
+var errMissing = errors.New("not available")
+
+// Docker returns a running dockerd.
+func (s *Set) Docker(t testing.TB) Engine { t.Helper(); return s.Get(t, "docker") }
+
+// Podman returns a Podman with its own storage.
+func (s *Set) Podman(t testing.TB) Engine { t.Helper(); return s.Get(t, "podman") }
+
+// Containerd returns a running containerd, used through ctr.
+func (s *Set) Containerd(t testing.TB) Engine { t.Helper(); return s.Get(t, "containerd") }
+
+// Get returns the engine called name. If the machine lacks what it needs the
+// test is skipped, or fails under CI=true.
+func (s *Set) Get(t testing.TB, name string) Engine {
+	t.Helper()
+	engine, err := s.Start(name)
+	if errors.Is(err, errMissing) {
+		testtools.Lack(t, "%v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return engine
+}
+
+// Start is Get for where there is no testing.TB: the engine, or why there is
+// none.
+func (s *Set) Start(name string) (Engine, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return nil, fmt.Errorf("start %s: the engines were stopped", name)
+	}
+	if one, ok := s.engines[name]; ok {
+		return one.engine, one.err
+	}
+	one := s.start(name)
+	if s.engines == nil {
+		s.engines = map[string]*started{}
+	}
+	s.engines[name] = one
+	return one.engine, one.err
+}
+
+func (s *Set) start(name string) *started {
+	start, ok := starters[name]
+	if !ok {
+		return &started{err: fmt.Errorf("start %q: no such engine: one of %s", name, strings.Join(Names(), ", "))}
+	}
+	if s.home == nil {
+		home, err := newHome()
+		if err != nil {
+			return &started{err: fmt.Errorf("start %s: %w", name, err)}
+		}
+		s.home = home
+	}
+	engine, stop, err := start(s.home)
+	if err != nil {
+		return &started{err: fmt.Errorf("start %s: %w", name, err)}
+	}
+	return &started{engine: engine, stop: stop}
+}
+
+// Around returns m with a Run that stops the engines after the tests. It takes
+// and gives what both testing and testscript run.
+func (s *Set) Around(m interface{ Run() int }) interface{ Run() int } {
+	return around{s, m}
+}
+
+type around struct {
+	set *Set
+	m   interface{ Run() int }
+}
+
+func (a around) Run() int {
+	defer a.set.stop()
+	return a.m.Run()
+}
+
+func (s *Set) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = true
+	for _, name := range Names() {
+		if one := s.engines[name]; one != nil && one.stop != nil {
+			one.stop()
+		}
+	}
+	if s.home != nil {
+		if err := s.home.remove(); err != nil {
+			fmt.Fprintf(os.Stderr, "enginetest: %v\n", err)
+		}
+	}
+}
+
+// Output runs cmd to its end. An exit code other than 0 is no error.
+func Output(cmd *exec.Cmd) (Result, error) {
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	// A process that outlives cmd may hold its pipes open.
+	cmd.WaitDelay = 10 * time.Second
+	err := cmd.Run()
+	result := Result{Stdout: stdout.String(), Stderr: stderr.String(), ExitCode: cmd.ProcessState.ExitCode()}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Exited() {
+		return result, nil
+	}
+	if err != nil {
+		return result, fmt.Errorf("run %q: %w\n%s", cmd.Args, err, stderr.String())
+	}
+	return result, nil
+}
+
+// check runs an engine's command, for at most commandTimeout, and takes any
+// exit code but 0 as an error. It returns stdout.
+func check(ctx context.Context, e Engine, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	result, err := Output(e.Command(ctx, args...))
+	if err != nil {
+		return "", err
+	}
+	if result.ExitCode != 0 {
+		return "", fmt.Errorf("%s %q: exit code %d: %s", e.Name(), args, result.ExitCode, strings.TrimSpace(result.Stderr))
+	}
+	return result.Stdout, nil
+}
+
+// run runs a container, for at most commandTimeout. The exit codes of which
+// engineFailed says so mean that there was none.
+func run(ctx context.Context, e Engine, engineFailed func(Result) bool, args ...string) (Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	result, err := Output(e.Command(ctx, args...))
+	if err == nil && engineFailed(result) {
+		err = fmt.Errorf("%s %q: exit code %d: %s", e.Name(), args, result.ExitCode, strings.TrimSpace(result.Stderr))
+	}
+	return result, err
+}
+
+// field returns what follows prefix in the first of the lines that has it.
+func field(lines, prefix string) (string, bool) {
+	for line := range strings.Lines(lines) {
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), prefix); ok {
+			return strings.TrimSpace(rest), true
+		}
+	}
+	return "", false
+}

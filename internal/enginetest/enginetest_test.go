@@ -1,0 +1,133 @@
+package enginetest
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var engines Set
+
+func TestMain(m *testing.M) { os.Exit(engines.Around(m).Run()) }
+
+// TestRun: output and exit code of a container come through, from the image's
+// command and from one given.
+func TestRun(t *testing.T) {
+	for _, name := range Names() {
+		t.Run(name, func(t *testing.T) {
+			e := engines.Get(t, name)
+			archive := filepath.Join(t.TempDir(), "image.tar")
+			if err := os.WriteFile(archive, dockerArchive(t), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			image, err := e.Load(t.Context(), archive)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasSuffix(image, imageName) {
+				t.Errorf("loaded image is %q", image)
+			}
+			for _, c := range []struct {
+				args []string
+				want Result
+			}{
+				{nil, Result{Stdout: "out\n", Stderr: "err\n", ExitCode: 3}},
+				{[]string{"/bin/sh", "-c", "echo other; exit 42"}, Result{Stdout: "other\n", ExitCode: 42}},
+				{[]string{"/bin/busybox", "true"}, Result{}},
+			} {
+				got, err := e.Run(t.Context(), image, c.args...)
+				if err != nil || got != c.want {
+					t.Errorf("run %q: %+v, %v, want %+v", c.args, got, err, c.want)
+				}
+			}
+			if err := e.Remove(t.Context(), image); err != nil {
+				t.Error(err)
+			}
+			if r, err := e.Run(t.Context(), image); err == nil {
+				t.Errorf("run of an image that was removed: %+v", r)
+			}
+		})
+	}
+}
+
+// debian12 is what the engines of Debian 12 read: docker.io 20.10.24, podman
+// 4.3.1, containerd 1.6.20, skopeo 1.9.3. Later versions read more.
+var debian12 = map[string]map[string]bool{
+	"docker":     {"tar": true, "tar.gz": true, "tar.zst": false, "oci-archive": false, "oci": false},
+	"podman":     {"tar": true, "tar.gz": false, "tar.zst": true, "oci-archive": true, "oci": true},
+	"containerd": {"tar": true, "tar.gz": false, "tar.zst": false, "oci-archive": true, "oci": false},
+}
+
+// TestFormats: each engine reads what it is known to read, and refuses the
+// rest as an error.
+func TestFormats(t *testing.T) {
+	// Podman makes an image name of a layout's path: no upper case letters.
+	dir, err := os.MkdirTemp("", "formats")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	paths := formats(t, dir)
+	for _, name := range Names() {
+		t.Run(name, func(t *testing.T) {
+			e := engines.Get(t, name)
+			for format, reads := range debian12[name] {
+				image, err := e.Load(t.Context(), paths[format])
+				switch {
+				case err != nil && reads:
+					t.Errorf("%s: %v", format, err)
+				case err == nil && !reads:
+					t.Logf("%s: Debian 12's version refuses it, this one reads it", format)
+				case err != nil:
+					t.Logf("%s: %v", format, err)
+				}
+				if err == nil {
+					if err := e.Remove(t.Context(), image); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestTools: skopeo and umoci read the layout.
+func TestTools(t *testing.T) {
+	dir := t.TempDir()
+	paths := formats(t, dir)
+	if r := Skopeo(t, "inspect", "oci:"+paths["oci"]+":one"); !strings.Contains(r.Stdout, `"Architecture"`) {
+		t.Errorf("skopeo inspect: %+v", r)
+	}
+	if r := Skopeo(t, "inspect", "oci:"+dir+"/none"); r.ExitCode == 0 {
+		t.Errorf("skopeo inspect of a layout that is not there: %+v", r)
+	}
+	for _, format := range []string{"tar", "tar.gz", "tar.zst"} {
+		if r := Skopeo(t, "inspect", "docker-archive:"+paths[format]); r.ExitCode != 0 {
+			t.Logf("skopeo refuses %s: %s", format, r.Stderr)
+		}
+	}
+	bundle := filepath.Join(dir, "bundle")
+	args := []string{"unpack", "--image", paths["oci"] + ":one", bundle}
+	if os.Geteuid() != 0 {
+		args = append([]string{"unpack", "--rootless"}, args[1:]...)
+	}
+	if r := Umoci(t, args...); r.ExitCode != 0 {
+		t.Fatalf("umoci unpack: %s", r.Stderr)
+	}
+	if target, err := os.Readlink(filepath.Join(bundle, "rootfs/bin/sh")); err != nil || target != "busybox" {
+		t.Errorf("unpacked bin/sh is a link to %q, %v", target, err)
+	}
+}
+
+func TestStartRefuses(t *testing.T) {
+	if _, err := engines.Start("rkt"); err == nil || errors.Is(err, errMissing) {
+		t.Errorf("start of an unknown engine: %v", err)
+	}
+	var set Set
+	set.stop()
+	if _, err := set.Start("docker"); err == nil {
+		t.Error("start after the end succeeded")
+	}
+}

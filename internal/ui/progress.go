@@ -1,0 +1,175 @@
+package ui
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// Task is the progress of one piece of work: layers that are made, several at
+// a time. End it with Finish.
+type Task struct {
+	ui   *UI
+	bar  *bar // nil: none is shown
+	stop func() bool
+	end  sync.Once
+
+	// mu is never held while a method of bar is called: the bar's goroutine
+	// asks for status meanwhile.
+	mu      sync.Mutex
+	total   int
+	done    int
+	bytes   int64
+	running []layer // in the order they were started
+	ended   bool
+}
+
+type layer struct {
+	number int
+	label  string
+}
+
+// event is a line of --progress json.
+type event struct {
+	Event  string `json:"event"`
+	Layer  int    `json:"layer"`
+	Layers int    `json:"layers,omitempty"` // absent while unknown
+	Bytes  int64  `json:"bytes"`
+	Title  string `json:"title"`
+}
+
+// Progress starts a task of total layers, 0 if their number is not known yet.
+// The title, such as the image's name, stands before the bar; the other forms
+// of progress leave it out. When ctx ends, so does the task's output.
+//
+// A second task beside one that has a bar shows none. Call Finish before
+// writing to a standard output that may be the same terminal.
+func (u *UI) Progress(ctx context.Context, total int, title string) *Task {
+	t := &Task{ui: u, total: max(total, 0)}
+	if u.progress == "bar" && u.takeBar() {
+		t.bar = newBar(u.screen, cleanLabel(title), t.total, t.status)
+	}
+	t.stop = context.AfterFunc(ctx, t.close)
+	return t
+}
+
+// takeBar reports whether a bar may be shown now.
+func (u *UI) takeBar() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	free := !u.hasBar
+	u.hasBar = true
+	return free
+}
+
+// SetTotal says how many layers there are, once that is known.
+func (t *Task) SetTotal(n int) {
+	t.mu.Lock()
+	t.total = max(n, 0)
+	t.mu.Unlock()
+	if t.bar != nil {
+		t.bar.setTotal(max(n, 0))
+	}
+}
+
+// Start says that layer n, counted from 1, is being made. The label tells what
+// is in it.
+func (t *Task) Start(n int, label string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.ended {
+		t.running = append(t.running, layer{n, cleanLabel(label)})
+	}
+}
+
+// Done says that layer n is made and how long it is. A layer is done once,
+// started or not.
+func (t *Task) Done(n int, bytes int64) {
+	t.mu.Lock()
+	ended, total, label := t.ended, t.total, ""
+	if at := slices.IndexFunc(t.running, func(l layer) bool { return l.number == n }); at >= 0 {
+		label = t.running[at].label
+		t.running = slices.Delete(t.running, at, at+1)
+	}
+	t.done++
+	t.bytes += bytes
+	t.mu.Unlock()
+	if ended {
+		return
+	}
+	switch t.ui.progress {
+	case "bar":
+		if t.bar != nil {
+			t.bar.increment()
+		}
+	case "plain":
+		t.ui.writeLine(plainLine(n, total, bytes, label))
+	case "json":
+		t.ui.writeLine(jsonLine(event{"layer", n, total, bytes, label}))
+	}
+}
+
+// Finish ends the task: its bar leaves the screen, and later calls do nothing.
+// It may be called more than once.
+func (t *Task) Finish() {
+	t.stop()
+	t.close()
+}
+
+func (t *Task) close() {
+	t.end.Do(func() {
+		t.mu.Lock()
+		t.ended, t.running = true, nil
+		t.mu.Unlock()
+		if t.bar == nil {
+			return
+		}
+		t.bar.close()
+		t.ui.mu.Lock()
+		t.ui.hasBar = false
+		t.ui.mu.Unlock()
+	})
+}
+
+// status returns the words beside the bar: "3/12  45.6 MB" and the label of
+// the layer that was started last.
+func (t *Task) status() (text, label string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.running) > 0 {
+		label = t.running[len(t.running)-1].label
+	}
+	return fmt.Sprintf("%s  %s", count(t.done, t.total), Size(t.bytes)), label
+}
+
+func (u *UI) writeLine(line []byte) {
+	// As with messages, nobody is left to tell that the stream is broken.
+	_, _ = u.screen.Write(line)
+}
+
+func plainLine(n, total int, bytes int64, label string) []byte {
+	if label != "" {
+		label = "  " + label
+	}
+	return fmt.Appendf(nil, "layer %s  %s%s\n", count(n, total), Size(bytes), label)
+}
+
+// jsonLine encodes v on one line. Labels keep their <, > and &.
+func jsonLine(v event) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(v) // numbers and strings cannot fail
+	return b.Bytes()
+}
+
+// count is "3/12", or "3" of a number that is not known.
+func count(n, total int) string {
+	if total == 0 {
+		return fmt.Sprint(n)
+	}
+	return fmt.Sprintf("%d/%d", n, total)
+}

@@ -1,0 +1,196 @@
+// Package ui is what a command-line program says to a person or a log: its
+// messages and the progress of its work, both on the error stream.
+//
+// Guarantees:
+//
+//   - Only the error stream is written to. Standard output belongs to what the
+//     user asked for.
+//   - A message is written at once, whole, in one write. A progress bar on the
+//     terminal is taken away before it and drawn again below it.
+//   - No control character reaches the terminal through a message, a hint or a
+//     label: names come from hostile input. Such characters, and bytes that are
+//     not UTF-8, are written as in a Go string literal, in JSON too. Newlines in
+//     a message stay; in text what follows them is indented, so that no name can
+//     forge a message.
+//   - Without a terminal and without Options.Now the output is a function of the
+//     calls.
+//   - When Finish returns, or soon after the context of a progress ends, no
+//     goroutine is left and no bar is on the screen. The terminal's modes
+//     are never touched.
+//   - Everything is safe for concurrent use.
+//
+// Non-goals: asking questions, writing to files, several bars at a time.
+//
+// The package knows nothing of the environment: the caller passes a way to
+// look variables up.
+package ui
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// Streams are what the program was started with.
+type Streams struct {
+	In  io.Reader
+	Out io.Writer
+	// Err gets the messages; nil is nowhere. It is asked for a method Fd to
+	// learn whether it is a terminal.
+	Err io.Writer
+	// Getenv looks up an environment variable, "" where there is none. NO_COLOR
+	// (https://no-color.org) and TERM are asked for. Nil is an empty
+	// environment.
+	Getenv func(name string) string
+}
+
+// IsTerminal reports whether stream, a reader or a writer, is a terminal.
+func IsTerminal(stream any) bool {
+	f, ok := stream.(interface{ Fd() uintptr })
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// ProgressModes returns what Options.Progress may be, the default first.
+func ProgressModes() []string { return []string{"auto", "plain", "json", "none"} }
+
+// LogFormats returns what Options.LogFormat may be, the default first.
+func LogFormats() []string { return []string{"text", "json"} }
+
+// Options say how much is written and in which form.
+type Options struct {
+	// Progress is one of ProgressModes; "" is auto: a bar where the error
+	// stream is a terminal that can show one, json beside JSON messages, plain
+	// lines elsewhere, and none with Quiet.
+	Progress string
+	// LogFormat is one of LogFormats; "" is text.
+	LogFormat string
+	// Quiet leaves out Info messages; warnings and errors stay.
+	Quiet bool
+	// Verbose above 0 adds Debug messages.
+	Verbose int
+	// Now gives JSON messages their time; nil leaves it out. Text messages
+	// carry none.
+	Now func() time.Time
+}
+
+// UI writes messages and progress. Make one with New.
+type UI struct {
+	screen   *screen
+	handler  slog.Handler
+	json     bool   // messages are JSON
+	progress string // "bar", "plain", "json" or "none"
+	now      func() time.Time
+
+	mu     sync.Mutex
+	hasBar bool // a task has its bar on the screen
+}
+
+// New returns a UI. The error tells every option that is wrong.
+func New(s Streams, opts Options) (*UI, error) {
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
+	if s.Err == nil {
+		s.Err = io.Discard
+	}
+	if s.Getenv == nil {
+		s.Getenv = func(string) string { return "" }
+	}
+	capable := IsTerminal(s.Err) && s.Getenv("TERM") != "dumb"
+	u := &UI{
+		screen:   &screen{out: s.Err},
+		json:     opts.LogFormat == "json",
+		progress: opts.progressMode(capable),
+		now:      opts.Now,
+	}
+	u.handler = newHandler(u.screen, opts, capable && s.Getenv("NO_COLOR") == "")
+	return u, nil
+}
+
+func (o *Options) check() error {
+	return errors.Join(
+		oneOf("progress", o.Progress, ProgressModes()),
+		oneOf("log format", o.LogFormat, LogFormats()),
+		o.checkAmount())
+}
+
+func (o *Options) checkAmount() error {
+	if o.Quiet && o.Verbose > 0 {
+		return errors.New("quiet and verbose exclude each other: choose one")
+	}
+	return nil
+}
+
+func oneOf(what, value string, allowed []string) error {
+	if value == "" || slices.Contains(allowed, value) {
+		return nil
+	}
+	return fmt.Errorf("unknown %s %q: choose one of %s", what, value, strings.Join(allowed, ", "))
+}
+
+func (o *Options) progressMode(capable bool) string {
+	switch {
+	case o.Progress != "" && o.Progress != "auto":
+		return o.Progress
+	case o.Quiet:
+		return "none"
+	case o.LogFormat == "json":
+		return "json"
+	case capable:
+		return "bar"
+	}
+	return "plain"
+}
+
+// Debug writes a message for one who asked for details (Options.Verbose).
+func (u *UI) Debug(format string, args ...any) {
+	u.log(slog.LevelDebug, fmt.Sprintf(format, args...))
+}
+
+// Info writes a message that Options.Quiet leaves out.
+func (u *UI) Info(format string, args ...any) {
+	u.log(slog.LevelInfo, fmt.Sprintf(format, args...))
+}
+
+// Warn writes a message that starts with "varve: warning: ".
+func (u *UI) Warn(format string, args ...any) {
+	u.log(slog.LevelWarn, fmt.Sprintf(format, args...))
+}
+
+// Error writes why the program fails as "varve: " and the error, and below it
+// what to do about it, one line a hint.
+func (u *UI) Error(err error, hints ...string) {
+	u.log(slog.LevelError, err.Error(), hints...)
+}
+
+func (u *UI) log(level slog.Level, text string, hints ...string) {
+	ctx := context.Background() // slog wants one; neither handler looks at it
+	if !u.handler.Enabled(ctx, level) {
+		return
+	}
+	text = cleanText(strings.TrimRight(text, "\n"))
+	clean := make([]string, len(hints))
+	for i, hint := range hints {
+		clean[i] = cleanText(hint)
+	}
+	record := slog.NewRecord(time.Time{}, level, text, 0)
+	switch {
+	case !u.json:
+		record.Message = layOut(text, clean)
+	case len(hints) > 0:
+		record.AddAttrs(slog.Any("hints", clean))
+	}
+	if u.json && u.now != nil {
+		record.Time = u.now()
+	}
+	// There is nobody left to tell that the error stream is broken.
+	_ = u.handler.Handle(ctx, record)
+}

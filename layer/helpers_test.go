@@ -1,0 +1,26 @@
+package layer_test
+
+import (
+	"bytes"
+	"context"
+	"testing"
+
+	"github.com/varve-image/varve/layer"
+)
+
+// writeLayer returns the layer's tar and checks it against its Info.
+func writeLayer(t testing.TB, l *layer.Layer) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	if err := l.Write(context.Background(), &out); err != nil {
+		t.Fatal(err)
+	}
+	info, err := l.Info(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := "sha256:" + sha(out.Bytes()); got != info.DiffID.String() || int64(out.Len()) != info.Size {
+		t.Errorf("the layer has %d bytes, %s, its Info says %d, %s", out.Len(), got, info.Size, info.DiffID)
+	}
+	return out.Bytes()
+}

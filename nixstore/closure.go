@@ -1,0 +1,214 @@
+package nixstore
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/layering"
+)
+
+// ReadClosureFile reads the closure that file describes, in whichever form:
+// JSON as ReadGraph takes it if the first character that is no white space is
+// "{" or "[", else text as ReadRegistration takes it. A directory stands for
+// its file "registration", as the output of nixpkgs' closureInfo has it.
+// Anything but a regular file is refused without being opened.
+func ReadClosureFile(storeDir, file string) ([]layering.Node, error) {
+	if info, err := os.Stat(file); err == nil && info.IsDir() {
+		file = filepath.Join(file, "registration")
+	}
+	f, err := openRegular(file)
+	if err != nil {
+		return nil, fmt.Errorf("read closure %q: %w", file, err)
+	}
+	defer f.Close()
+	nodes, err := readClosure(storeDir, f)
+	if err != nil {
+		return nil, fmt.Errorf("read closure %q: %w", file, err)
+	}
+	return nodes, nil
+}
+
+// openRegular opens a regular file. It looks first, because opening a device
+// may do something, and again, because what stands there may have changed;
+// it never waits for a FIFO's other end.
+func openRegular(file string) (*os.File, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if err := wantRegular(info); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err = f.Stat(); err == nil {
+		err = wantRegular(info)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func wantRegular(info os.FileInfo) error {
+	if info.Mode().IsRegular() {
+		return nil
+	}
+	return fmt.Errorf("it is a %s; give a regular file", kindOf(info.Mode()))
+}
+
+// readClosure looks at the content to tell the forms apart.
+func readClosure(storeDir string, r io.Reader) ([]layering.Node, error) {
+	br := bufio.NewReader(r)
+	// More white space than the buffer holds is no closure of either form: the
+	// reader of text then says so.
+	head, err := br.Peek(br.Size())
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	for _, c := range head {
+		switch c {
+		case ' ', '\t', '\r', '\n':
+			continue
+		case '{', '[':
+			return ReadGraph(storeDir, br)
+		}
+		break
+	}
+	return ReadRegistration(storeDir, br)
+}
+
+func kindOf(mode os.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "directory"
+	case mode&os.ModeNamedPipe != 0:
+		return "FIFO"
+	case mode&os.ModeSocket != 0:
+		return "socket"
+	case mode&os.ModeDevice != 0:
+		return "device"
+	}
+	return "special file"
+}
+
+// closure gathers nodes and what is wrong with them.
+type closure struct {
+	storeDir string
+	nodes    []layering.Node
+	// index finds a node by its path.
+	index map[string]int
+	// names holds one copy of each path, which references then share.
+	names    map[string]string
+	problems problems
+}
+
+func newClosure(storeDir string) (*closure, error) {
+	dir, err := cleanStoreDir(storeDir)
+	if err != nil {
+		return nil, err
+	}
+	return &closure{storeDir: dir, nodes: []layering.Node{}, index: map[string]int{}, names: map[string]string{}}, nil
+}
+
+// name returns s, or an equal string seen earlier.
+func (c *closure) name(s string) string {
+	if known, ok := c.names[s]; ok {
+		return known
+	}
+	c.names[s] = s
+	return s
+}
+
+// add appends a node; where tells a person where it stands in the input.
+func (c *closure) add(where string, node layering.Node) {
+	if _, ok := c.index[node.Path]; ok {
+		c.problems.addf("%s: path %.300q is there already", where, node.Path)
+		return
+	}
+	if _, err := parsePath(c.storeDir, node.Path); err != nil {
+		c.problems.addf("%s: %w", where, err)
+	}
+	c.index[node.Path] = len(c.nodes)
+	c.nodes = append(c.nodes, node)
+}
+
+// finish checks the references once all nodes are there. The closure of no
+// paths is empty, not nil.
+func (c *closure) finish() ([]layering.Node, error) {
+	for _, node := range c.nodes {
+		for _, ref := range node.References {
+			if _, ok := c.index[ref]; ok {
+				continue
+			}
+			if _, err := parsePath(c.storeDir, ref); err != nil {
+				c.problems.addf("path %.300q: reference %w", node.Path, err)
+			} else {
+				c.problems.addf("path %.300q: its reference %.300q is not in the closure", node.Path, ref)
+			}
+		}
+	}
+	if err := c.problems.err(); err != nil {
+		return nil, err
+	}
+	return c.nodes, nil
+}
+
+// maxProblems is how many problems are reported one by one.
+const maxProblems = 20
+
+// problems collects errors that are reported together.
+type problems struct {
+	list []error
+	more int
+}
+
+func (p *problems) addf(format string, args ...any) {
+	if len(p.list) == maxProblems {
+		p.more++
+		return
+	}
+	p.list = append(p.list, fmt.Errorf(format, args...))
+}
+
+// err returns nil if there are none.
+func (p *problems) err() error {
+	if p.more == 0 {
+		return errors.Join(p.list...)
+	}
+	return errors.Join(append(p.list[:len(p.list):len(p.list)], fmt.Errorf("and %d more", p.more))...)
+}
+
+// boundedReader fails once more than left bytes have been read, where an
+// io.LimitedReader would pretend that the input ends.
+type boundedReader struct {
+	r           io.Reader
+	left, limit int64
+}
+
+func newBoundedReader(r io.Reader, limit int64) *boundedReader {
+	return &boundedReader{r: r, left: limit, limit: limit}
+}
+
+func (b *boundedReader) Read(p []byte) (int, error) {
+	// One byte past the limit tells an input that ends there from a longer one.
+	if int64(len(p)) > b.left+1 {
+		p = p[:b.left+1]
+	}
+	n, err := b.r.Read(p)
+	b.left -= int64(n)
+	if b.left < 0 {
+		b.left = 0
+		return 0, fmt.Errorf("it is longer than %d MiB", b.limit>>20)
+	}
+	return n, err
+}

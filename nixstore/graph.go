@@ -1,0 +1,166 @@
+package nixstore
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+
+	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/layering"
+)
+
+// maxGraph bounds a reference graph in JSON, in bytes: 50,000 paths and more.
+const maxGraph = 64 << 20
+
+// ReadGraph reads the closure that Nix's exportReferencesGraph writes as JSON:
+// a list of objects with the keys path, references and narSize (bytes; 0 if
+// absent), or an object, in which every list of such objects counts. The lists
+// are joined in order; a path that stands in several must be the same in each.
+// All other keys are ignored.
+//
+// Source: "exportReferencesGraph" in the Nix manual; with structured
+// attributes the object is the whole of .attrs.json.
+func ReadGraph(storeDir string, r io.Reader) ([]layering.Node, error) {
+	c, err := newClosure(storeDir)
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(newBoundedReader(r, maxGraph))
+	if err != nil {
+		return nil, fmt.Errorf("read reference graph: %w", err)
+	}
+	value, err := ordjson.Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("read reference graph: %w", err)
+	}
+	switch v := value.(type) {
+	case []any:
+		c.addList("", v, c.add)
+	case *ordjson.Object:
+		err = c.addLists(v)
+	default:
+		err = errors.New("want a list, or an object that holds lists")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read reference graph: %w", err)
+	}
+	nodes, err := c.finish()
+	if err != nil {
+		return nil, fmt.Errorf("read reference graph: %w", err)
+	}
+	return nodes, nil
+}
+
+// addLists adds the lists of o that are reference graphs. An empty list may be
+// one: the graph of no paths.
+func (c *closure) addLists(o *ordjson.Object) error {
+	found := false
+	for _, m := range o.Members {
+		list, ok := m.Value.([]any)
+		if !ok || len(list) > 0 && !slices.ContainsFunc(list, isGraphNode) {
+			continue
+		}
+		found = true
+		known := len(c.nodes)
+		c.addList(m.Key, list, func(where string, node layering.Node) {
+			if i, ok := c.index[node.Path]; ok && i < known {
+				c.checkSame(where, c.nodes[i], node)
+				return
+			}
+			c.add(where, node)
+		})
+	}
+	if !found {
+		return errors.New("the object holds no list of objects with path and references; give what exportReferencesGraph wrote")
+	}
+	return nil
+}
+
+func isGraphNode(value any) bool {
+	o, ok := value.(*ordjson.Object)
+	if !ok {
+		return false
+	}
+	_, hasPath := o.Get("path")
+	_, hasReferences := o.Get("references")
+	return hasPath && hasReferences
+}
+
+// addList hands each node of a list, which is called key, to add.
+func (c *closure) addList(key string, list []any, add func(where string, node layering.Node)) {
+	for i, value := range list {
+		where := "entry " + strconv.Itoa(i)
+		if key != "" {
+			where = fmt.Sprintf("%.300q, %s", key, where)
+		}
+		node, err := c.graphNode(value)
+		if err != nil {
+			c.problems.addf("%s: %w", where, err)
+			continue
+		}
+		add(where, node)
+	}
+}
+
+// graphNode reads one object of a graph.
+func (c *closure) graphNode(value any) (layering.Node, error) {
+	var node layering.Node
+	o, ok := value.(*ordjson.Object)
+	if !ok {
+		return node, errors.New("want an object with path and references")
+	}
+	v, _ := o.Get("path")
+	p, ok := v.(string)
+	if !ok {
+		return node, errors.New("path: want a string")
+	}
+	node.Path = c.name(p)
+	v, _ = o.Get("references")
+	refs, ok := v.([]any)
+	if !ok {
+		return node, fmt.Errorf("path %.300q: references: want a list of strings", p)
+	}
+	node.References = make([]string, len(refs))
+	for i, v := range refs {
+		ref, ok := v.(string)
+		if !ok {
+			return node, fmt.Errorf("path %.300q: reference %d: want a string", p, i)
+		}
+		node.References[i] = c.name(ref)
+	}
+	if v, ok = o.Get("narSize"); ok {
+		number, _ := v.(json.Number)
+		size, err := parseSize(number.String())
+		if err != nil {
+			return node, fmt.Errorf("path %.300q: narSize: %w", p, err)
+		}
+		node.NarSize = size
+	}
+	return node, nil
+}
+
+// checkSame reports a path of which two lists say different things.
+func (c *closure) checkSame(where string, a, b layering.Node) {
+	if a.NarSize != b.NarSize {
+		c.problems.addf("%s: path %.300q: its narSize is %d, but %d in an earlier list", where, b.Path, b.NarSize, a.NarSize)
+	}
+	if !slices.Equal(sortedSet(a.References), sortedSet(b.References)) {
+		c.problems.addf("%s: path %.300q: its references differ from those in an earlier list", where, b.Path)
+	}
+}
+
+func sortedSet(list []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(list)))
+}
+
+// parseSize reads a size in bytes. Nix holds them in 63 bits.
+func parseSize(s string) (uint64, error) {
+	size, err := strconv.ParseUint(s, 10, 63)
+	if err != nil {
+		return 0, fmt.Errorf("want a whole number from 0 to 2^63-1, got %.40q", s)
+	}
+	return size, nil
+}

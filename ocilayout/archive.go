@@ -1,0 +1,112 @@
+package ocilayout
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/ctxio"
+	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/tree"
+)
+
+// WriteArchive writes the image to w as the tar of a layout and returns the
+// digest of its manifest. The members are oci-layout, the directories, the
+// layers in their order, config, manifest and index.json. A layer is compressed
+// into a temporary file first, because a tar states sizes ahead; a few such
+// files, without names, are there at a time.
+//
+// After an error, what w has got is of no use.
+func WriteArchive(ctx context.Context, w io.Writer, img *image.Image, opts Options) (digest.Digest, error) {
+	if err := opts.check(); err != nil {
+		return "", err
+	}
+	a := &archiver{tar: layer.NewWriter(w, layer.PAX, ""), modTime: img.ModTime}
+	d, err := a.write(ctx, img, opts)
+	if err != nil {
+		return "", fmt.Errorf("write OCI archive: %w", err)
+	}
+	return d, nil
+}
+
+type archiver struct {
+	tar     *layer.Writer
+	modTime int64
+}
+
+func (a *archiver) write(ctx context.Context, img *image.Image, opts Options) (digest.Digest, error) {
+	if err := a.put(ctx, layoutName, layoutFile()); err != nil {
+		return "", err
+	}
+	for _, dir := range []string{path.Dir(blobDir), blobDir} {
+		if err := a.tar.WriteHeader(&tree.Entry{Path: dir, Type: tree.Dir, Mode: 0o755, ModTime: a.modTime}); err != nil {
+			return "", err
+		}
+	}
+	p := packer{
+		img: img, opts: opts, take: a.blob,
+		temp: func() (*os.File, error) { return nameless(opts.TempDir) },
+	}
+	layers, err := p.run(ctx)
+	if err != nil {
+		return "", err
+	}
+	config, manifest, err := describe(ctx, img, layers, opts)
+	if err != nil {
+		return "", err
+	}
+	index, err := ordjson.Marshal(newIndex(manifest.desc))
+	if err != nil {
+		return "", err
+	}
+	for _, f := range []struct {
+		name string
+		data []byte
+	}{
+		{blobPath(config.desc.Digest), config.data},
+		{blobPath(manifest.desc.Digest), manifest.data},
+		{indexName, index},
+	} {
+		if err := a.put(ctx, f.name, f.data); err != nil {
+			return "", err
+		}
+	}
+	return manifest.desc.Digest, a.tar.Close()
+}
+
+// blob writes a layer's member.
+func (a *archiver) blob(ctx context.Context, file *os.File, desc v1.Descriptor) error {
+	if err := a.tar.WriteHeader(a.entry(blobPath(desc.Digest), desc.Size)); err != nil {
+		return err
+	}
+	err := a.tar.Content(desc.Size, func(w io.Writer) error {
+		n, err := io.Copy(w, ctxio.Reader(ctx, io.NewSectionReader(file, 0, desc.Size)))
+		if err == nil && n != desc.Size {
+			err = io.ErrUnexpectedEOF
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	a.tar.Pad(desc.Size)
+	return nil
+}
+
+func (a *archiver) put(ctx context.Context, name string, data []byte) error {
+	e := a.entry(name, int64(len(data)))
+	e.Open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
+	return a.tar.Write(ctx, e)
+}
+
+func (a *archiver) entry(name string, size int64) *tree.Entry {
+	return &tree.Entry{Path: name, Type: tree.Regular, Mode: 0o644, ModTime: a.modTime, Size: size}
+}

@@ -1,0 +1,282 @@
+package ocilayout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/ordjson"
+)
+
+// tempName begins the names of files in a layout that are not finished.
+const tempName = ".varve-"
+
+// dirWriter writes into a locked directory, which is empty or a layout. All
+// paths are resolved inside it.
+type dirWriter struct {
+	*lock
+	root  *os.Root
+	temps atomic.Int64 // numbers the temporary names: the lock makes them ours
+	made  []string     // what undo removes
+}
+
+func openDir(dir string) (*dirWriter, error) {
+	l, err := openLock(dir)
+	if errors.Is(err, unix.ENOTDIR) {
+		return nil, errors.New("it is not a directory")
+	}
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		l.close()
+		return nil, err
+	}
+	w := &dirWriter{root: root, lock: l}
+	if !w.isAt(dir) || !w.isRoot() {
+		w.close()
+		return nil, errAgain
+	}
+	return w, nil
+}
+
+// isRoot reports whether the lock and the root are the same directory.
+func (w *dirWriter) isRoot() bool {
+	locked, err := w.file.Stat()
+	if err != nil {
+		return false
+	}
+	root, err := w.root.Stat(".")
+	return err == nil && os.SameFile(locked, root)
+}
+
+func (w *dirWriter) close() {
+	w.root.Close()
+	w.lock.close()
+}
+
+// write adds the image and returns its manifest's digest. After an error the
+// directory is as it was.
+func (w *dirWriter) write(ctx context.Context, img *image.Image, opts Options) (d digest.Digest, err error) {
+	index, err := w.readIndex()
+	if err != nil {
+		return "", err
+	}
+	w.removeTemps()
+	defer func() {
+		if err != nil {
+			w.undo()
+		}
+	}()
+	if err := w.makeDirs(index == nil); err != nil {
+		return "", err
+	}
+	p := packer{img: img, opts: opts, temp: w.temp, take: w.blob}
+	layers, err := p.run(ctx)
+	if err != nil {
+		return "", err
+	}
+	config, manifest, err := describe(ctx, img, layers, opts)
+	if err != nil {
+		return "", err
+	}
+	for _, doc := range []document{config, manifest} {
+		if err := w.put(ctx, blobPath(doc.desc.Digest), doc.data); err != nil {
+			return "", err
+		}
+	}
+	indexData, err := addToIndex(index, manifest.desc)
+	if err != nil {
+		return "", err
+	}
+	return manifest.desc.Digest, w.commit(ctx, indexData)
+}
+
+// readIndex returns the layout's index.json. It is nil in an empty directory,
+// and where a writer was killed before it had written the first one.
+func (w *dirWriter) readIndex() (*ordjson.Object, error) {
+	files := dirFiles{w.root}
+	if _, err := w.root.Lstat(layoutName); errors.Is(err, fs.ErrNotExist) {
+		return nil, w.mustBeEmpty()
+	}
+	if err := checkLayout(files); err != nil {
+		return nil, err
+	}
+	data, err := readFile(files, indexName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	index, _, err := parseIndex(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", indexName, err)
+	}
+	return index, nil
+}
+
+// mustBeEmpty allows for nothing but what a killed writer may have left.
+func (w *dirWriter) mustBeEmpty() error {
+	names, err := w.names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if !strings.HasPrefix(name, tempName) && name != "blobs" {
+			return fmt.Errorf("it is not empty (it has %q) and not an OCI layout: choose another directory", name)
+		}
+	}
+	return nil
+}
+
+func (w *dirWriter) names() ([]string, error) {
+	dir, err := w.root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return dir.Readdirnames(-1)
+}
+
+// removeTemps removes what killed processes have left: no other has the lock.
+func (w *dirWriter) removeTemps() {
+	names, _ := w.names()
+	for _, name := range names {
+		if strings.HasPrefix(name, tempName) {
+			w.root.Remove(name)
+		}
+	}
+}
+
+// makeDirs makes the directories for blobs and, in a new layout, oci-layout.
+func (w *dirWriter) makeDirs(isNew bool) error {
+	for _, dir := range []string{path.Dir(blobDir), blobDir} {
+		switch err := w.root.Mkdir(dir, 0o777); {
+		case err == nil:
+			w.made = append(w.made, dir)
+		case !errors.Is(err, fs.ErrExist):
+			return err
+		}
+	}
+	if !isNew {
+		return nil
+	}
+	return w.put(context.Background(), layoutName, layoutFile())
+}
+
+// temp makes a file with a temporary name.
+func (w *dirWriter) temp() (*os.File, error) {
+	name := tempName + strconv.FormatInt(w.temps.Add(1), 10)
+	return w.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+}
+
+// blob gives a layer's file its name.
+func (w *dirWriter) blob(_ context.Context, file *os.File, desc v1.Descriptor) error {
+	return w.keep(file, blobPath(desc.Digest))
+}
+
+// put writes a small file.
+func (w *dirWriter) put(ctx context.Context, name string, data []byte) error {
+	file, err := w.temp()
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if _, err := file.Write(data); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return w.keep(file, name)
+}
+
+// keep brings a temporary file to disk and renames it.
+func (w *dirWriter) keep(file *os.File, name string) error {
+	if err := file.Sync(); err != nil {
+		return err
+	}
+	if _, err := w.root.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+		w.made = append(w.made, name)
+	}
+	return w.root.Rename(path.Base(file.Name()), name)
+}
+
+// commit makes the image part of the layout.
+func (w *dirWriter) commit(ctx context.Context, index []byte) error {
+	for _, dir := range []string{blobDir, path.Dir(blobDir), "."} {
+		if err := w.sync(dir); err != nil {
+			return err
+		}
+	}
+	if err := w.put(ctx, indexName, index); err != nil {
+		return err
+	}
+	w.made = nil // index.json says that it is all there
+	return w.sync(".")
+}
+
+func (w *dirWriter) sync(dir string) error {
+	f, err := w.root.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return syncOpen(f)
+}
+
+// undo removes what was made, in the reverse order. Directories that
+// somebody else has put something into stay.
+func (w *dirWriter) undo() {
+	w.removeTemps()
+	for _, name := range slices.Backward(w.made) {
+		w.root.Remove(name)
+	}
+}
+
+// addToIndex writes index.json with one image more; nil stands for a new one.
+func addToIndex(index *ordjson.Object, manifest v1.Descriptor) ([]byte, error) {
+	if index == nil {
+		index = newIndex(manifest)
+	} else if err := replaceManifest(index, manifest); err != nil {
+		return nil, fmt.Errorf("%s: %w", indexName, err)
+	}
+	data, err := ordjson.Marshal(index)
+	if err == nil && len(data) > maxJSON {
+		err = fmt.Errorf("%s would have %d bytes, more than %d: take images out of the layout or choose another", indexName, len(data), maxJSON)
+	}
+	return data, err
+}
+
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return syncOpen(f)
+}
+
+// syncOpen brings a directory's names to disk, where the file system has such
+// an operation.
+func syncOpen(dir *os.File) error {
+	err := dir.Sync()
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	return err
+}

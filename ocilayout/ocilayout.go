@@ -1,0 +1,196 @@
+// Package ocilayout writes images as OCI image layouts, in a directory or in
+// the tar of one (an oci-archive), and reads them.
+//
+// Guarantees:
+//
+//   - Bytes: blobs, manifest, index and archive depend on the image and the
+//     Options alone. In an archive the members stand in a fixed order, owned
+//     by 0:0, with the image's time.
+//   - Whole or not at all: a new directory gets its name when everything is
+//     in it and on disk. In a layout that exists blobs come first and
+//     index.json last, each by a rename; a failure takes away what was added.
+//   - One writer at a time: a layout is locked with flock(2) while it is
+//     written. Locks end with their process, and what a killed one has left
+//     is removed by the next.
+//   - A layout that exists keeps what it has: other images, fields that this
+//     package does not know, their order.
+//   - What is read is checked: JSON is strict and bounded, a blob's path is
+//     only formed from a valid digest, symlinks and special files are
+//     refused without opening them, and no blob ends without an error if its
+//     size or digest is not what its descriptor says.
+//   - Nothing is held in memory or on disk beyond a few compressed layers.
+//
+// Non-goals: deleting images or blobs from a layout; digests other than
+// sha256, and when reading sha512; network or engines.
+//
+// The format is that of OCI image-spec 1.1: image-layout.md, image-index.md,
+// manifest.md, descriptor.md.
+package ocilayout
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path"
+	"regexp"
+	"strconv"
+
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/layer"
+)
+
+const (
+	// annotationName is where containerd, Docker and Podman find an image's
+	// full name; org.opencontainers.image.ref.name, which skopeo and umoci
+	// look for, is its tag.
+	annotationName = "io.containerd.image.name"
+
+	// maxJSON bounds an index, a manifest and a config, in bytes.
+	maxJSON = 8 << 20
+
+	blobDir       = "blobs/sha256"
+	indexName     = v1.ImageIndexFile
+	layoutName    = v1.ImageLayoutFile
+	layoutVersion = v1.ImageLayoutVersion
+	layoutContent = `{"imageLayoutVersion": "` + layoutVersion + `"}`
+)
+
+// Options says how an image is written. The zero value compresses with gzip
+// and names the image as it is called.
+type Options struct {
+	// Compression is how layers are compressed.
+	Compression layer.Compression
+	// RefName is what the image is called within the layout, what follows the
+	// path in oci:PATH:REFNAME; empty is the image's tag. A layout has one
+	// image of a name: the last one written.
+	RefName string
+	// TempDir is where WriteArchive keeps compressed layers, a few at a time
+	// and without a name; empty is the system's place for such files.
+	// WriteDir needs no place but the layout's.
+	TempDir string
+	// Observe, where it is set, is told of each layer, from one goroutine at
+	// a time.
+	Observe func(image.Event)
+}
+
+// blobPath is where a layout has a blob (image-layout.md). d is valid.
+func blobPath(d digest.Digest) string {
+	return path.Join("blobs", d.Algorithm().String(), d.Encoded())
+}
+
+// refNames is what a reference's name is made of (image-spec, annotations.md,
+// and what a tag may be beyond that).
+var refNames = regexp.MustCompile(`^[A-Za-z0-9._:@+/-]{1,255}$`)
+
+// document is a JSON blob and its descriptor.
+type document struct {
+	data []byte
+	desc v1.Descriptor
+}
+
+func newDocument(mediaType string, value any) (document, error) {
+	data, err := ordjson.Marshal(value)
+	return rawDocument(mediaType, data), err
+}
+
+func rawDocument(mediaType string, data []byte) document {
+	return document{data, v1.Descriptor{
+		MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data)),
+	}}
+}
+
+// describe makes the config and the manifest of an image whose layers are at
+// hand. The manifest's descriptor is the one for index.json.
+func describe(ctx context.Context, img *image.Image, layers []v1.Descriptor, opts Options) (config, manifest document, err error) {
+	data, err := img.ConfigJSON(ctx)
+	if err != nil {
+		return config, manifest, err
+	}
+	config = rawDocument(v1.MediaTypeImageConfig, data)
+	list := make([]any, len(layers))
+	for i, d := range layers {
+		list[i] = descriptorObject(d)
+	}
+	o := &ordjson.Object{Members: []ordjson.Member{
+		{Key: "schemaVersion", Value: json.Number("2")},
+		{Key: "mediaType", Value: v1.MediaTypeImageManifest},
+		{Key: "config", Value: descriptorObject(config.desc)},
+		{Key: "layers", Value: list},
+	}}
+	if len(img.Annotations) > 0 {
+		o.Set("annotations", sortedObject(img.Annotations))
+	}
+	if manifest, err = newDocument(v1.MediaTypeImageManifest, o); err != nil {
+		return config, manifest, err
+	}
+	if len(manifest.data) > maxJSON {
+		return config, manifest, fmt.Errorf("the manifest has %d bytes: at most %d can be read again", len(manifest.data), maxJSON)
+	}
+	manifest.desc.Platform = &v1.Platform{Architecture: img.Architecture, OS: img.OS}
+	manifest.desc.Annotations, err = names(ctx, img, opts.RefName)
+	return config, manifest, err
+}
+
+// names are the annotations by which tools find an image in a layout.
+func names(ctx context.Context, img *image.Image, refName string) (map[string]string, error) {
+	repoTag, err := img.RepoTag(ctx)
+	if err != nil {
+		return nil, err
+	}
+	named, err := reference.ParseNormalizedNamed(repoTag)
+	if err != nil {
+		return nil, fmt.Errorf("image name %q: %w", repoTag, err)
+	}
+	tagged, ok := named.(reference.NamedTagged)
+	if !ok {
+		return nil, fmt.Errorf("image name %q: it has no tag", repoTag)
+	}
+	if refName == "" {
+		refName = tagged.Tag()
+	}
+	return map[string]string{annotationName: tagged.String(), v1.AnnotationRefName: refName}, nil
+}
+
+// check refuses what can be refused before any work is done.
+func (o Options) check() error {
+	if o.RefName != "" && !refNames.MatchString(o.RefName) {
+		return fmt.Errorf("name %q of an image in a layout: want letters, digits and any of %q, 255 at most", o.RefName, "._:@+/-")
+	}
+	_, err := layer.ParseCompression(o.Compression.String())
+	return err
+}
+
+func descriptorObject(d v1.Descriptor) *ordjson.Object {
+	o := &ordjson.Object{Members: []ordjson.Member{
+		{Key: "mediaType", Value: d.MediaType},
+		{Key: "digest", Value: d.Digest.String()},
+		{Key: "size", Value: json.Number(strconv.FormatInt(d.Size, 10))},
+	}}
+	if len(d.Annotations) > 0 {
+		o.Set("annotations", sortedObject(d.Annotations))
+	}
+	if d.Platform != nil {
+		o.Set("platform", &ordjson.Object{Members: []ordjson.Member{
+			{Key: "architecture", Value: d.Platform.Architecture},
+			{Key: "os", Value: d.Platform.OS},
+		}})
+	}
+	return o
+}
+
+// newIndex is an index.json of one image.
+func newIndex(manifest v1.Descriptor) *ordjson.Object {
+	return &ordjson.Object{Members: []ordjson.Member{
+		{Key: "schemaVersion", Value: json.Number("2")},
+		{Key: "mediaType", Value: v1.MediaTypeImageIndex},
+		{Key: "manifests", Value: []any{descriptorObject(manifest)}},
+	}}
+}
+
+// layoutFile is the content of oci-layout.
+func layoutFile() []byte { return []byte(layoutContent) }

@@ -1,0 +1,337 @@
+package ocilayout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/layer"
+)
+
+// maxNesting is how deep indexes may stand in one another.
+const maxNesting = 4
+
+// Layout is an OCI layout that is read.
+type Layout struct {
+	name  string
+	files files
+	index []v1.Descriptor
+}
+
+// Open opens the layout in a directory, or in an archive of one, plain or
+// compressed with gzip or zstd. A compressed archive is unpacked to a
+// temporary file in tempDir that has no name; empty is the system's place for
+// such files.
+func Open(ctx context.Context, name, tempDir string) (*Layout, error) {
+	f, err := openFiles(ctx, name, tempDir)
+	if err != nil {
+		return nil, fmt.Errorf("read OCI layout %q: %w", name, err)
+	}
+	l := &Layout{name: name, files: f}
+	if l.index, err = readIndex(f); err != nil {
+		f.close()
+		return nil, l.wrap(err)
+	}
+	return l, nil
+}
+
+func openFiles(ctx context.Context, name, tempDir string) (files, error) {
+	st, err := os.Stat(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case st.IsDir():
+		root, err := os.OpenRoot(name)
+		if err != nil {
+			return nil, err
+		}
+		return dirFiles{root}, nil
+	case !st.Mode().IsRegular():
+		return nil, errors.New("it is neither a directory nor a regular file")
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	t, err := openTar(ctx, f, tempDir)
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func readIndex(f files) ([]v1.Descriptor, error) {
+	if err := checkLayout(f); err != nil {
+		return nil, err
+	}
+	data, err := readFile(f, indexName)
+	if err != nil {
+		return nil, err
+	}
+	_, descs, err := parseIndex(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", indexName, err)
+	}
+	return descs, nil
+}
+
+// Close closes the layout. Its layers cannot be opened any more.
+func (l *Layout) Close() error { return l.files.close() }
+
+func (l *Layout) wrap(err error) error {
+	return fmt.Errorf("read OCI layout %q: %w", l.name, err)
+}
+
+// Entry is an image's manifest as index.json, or an index below it, lists it.
+type Entry struct {
+	// RefName is the image's name in the layout
+	// (org.opencontainers.image.ref.name), and Name its full one
+	// (io.containerd.image.name). Either may be empty. Manifests of a nested
+	// index have the names of that index.
+	RefName, Name string
+	// Descriptor is the manifest's.
+	Descriptor v1.Descriptor
+}
+
+// Entries lists the layout's images in order, those of nested indexes
+// included, and attestations about other images left out.
+func (l *Layout) Entries() ([]Entry, error) {
+	entries, err := l.entries(nil, l.index, Entry{}, 0)
+	if err != nil {
+		return nil, l.wrap(err)
+	}
+	return entries, nil
+}
+
+func (l *Layout) entries(list []Entry, descs []v1.Descriptor, above Entry, depth int) ([]Entry, error) {
+	for _, d := range descs {
+		e := above
+		e.Descriptor = d
+		if depth == 0 {
+			e.RefName, e.Name = d.Annotations[v1.AnnotationRefName], d.Annotations[annotationName]
+		}
+		switch {
+		case isAttestation(d):
+			continue
+		case d.MediaType == v1.MediaTypeImageManifest, d.MediaType == mediaTypeDockerManifest:
+			if list = append(list, e); len(list) > maxDescriptors {
+				return nil, fmt.Errorf("more than %d images", maxDescriptors)
+			}
+		case d.MediaType == v1.MediaTypeImageIndex, d.MediaType == mediaTypeDockerList:
+			if depth == maxNesting {
+				return nil, fmt.Errorf("index %s: nested deeper than %d levels", d.Digest, maxNesting)
+			}
+			data, err := l.document(d)
+			if err != nil {
+				return nil, err
+			}
+			_, nested, err := parseIndex(data)
+			if err != nil {
+				return nil, fmt.Errorf("index %s: %w", d.Digest, err)
+			}
+			if list, err = l.entries(list, nested, e, depth+1); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return list, nil
+}
+
+// isAttestation tells what BuildKit adds to an index beside the images.
+func isAttestation(d v1.Descriptor) bool {
+	return d.Annotations["vnd.docker.reference.type"] == "attestation-manifest" ||
+		d.Platform != nil && d.Platform.OS == "unknown" && d.Platform.Architecture == "unknown"
+}
+
+// Image is an image in a layout.
+type Image struct {
+	// Manifest and Config are the bytes of the blobs, which have the digests
+	// that are said of them.
+	Manifest, Config []byte
+	// Layers are the layers, the lowest first.
+	Layers []Layer
+}
+
+// Layer is a layer of an image in a layout.
+type Layer struct {
+	// Descriptor is the blob's, as the manifest has it.
+	Descriptor v1.Descriptor
+	// DiffID is the tar's digest, as the config has it.
+	DiffID digest.Digest
+
+	files files
+}
+
+// Image reads the manifest and the config of an entry and checks that they
+// belong together.
+func (l *Layout) Image(e Entry) (*Image, error) {
+	img, err := l.image(e.Descriptor)
+	if err != nil {
+		return nil, l.wrap(err)
+	}
+	return img, nil
+}
+
+func (l *Layout) image(d v1.Descriptor) (*Image, error) {
+	img := &Image{}
+	var err error
+	if img.Manifest, err = l.document(d); err != nil {
+		return nil, err
+	}
+	config, layers, err := parseManifest(img.Manifest)
+	if err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", d.Digest, err)
+	}
+	if img.Config, err = l.document(config); err != nil {
+		return nil, err
+	}
+	diffIDs, err := parseDiffIDs(img.Config)
+	if err != nil {
+		return nil, fmt.Errorf("config %s: %w", config.Digest, err)
+	}
+	if len(diffIDs) != len(layers) {
+		return nil, fmt.Errorf("config %s has %d diff_ids, manifest %s has %d layers", config.Digest, len(diffIDs), d.Digest, len(layers))
+	}
+	for i, d := range layers {
+		img.Layers = append(img.Layers, Layer{Descriptor: d, DiffID: diffIDs[i], files: l.files})
+	}
+	return img, nil
+}
+
+// parseDiffIDs reads the layers' digests in a config (config.md).
+func parseDiffIDs(config []byte) ([]digest.Digest, error) {
+	o, err := parseObject(config, "rootfs")
+	if err != nil {
+		return nil, err
+	}
+	v, _ := o.Get("rootfs")
+	rootfs, ok := v.(*ordjson.Object)
+	if !ok {
+		return nil, errors.New("rootfs: expected an object")
+	}
+	if _, err := object(rootfs, "diff_ids"); err != nil {
+		return nil, fmt.Errorf("rootfs: %w", err)
+	}
+	texts, err := stringList(rootfs, "diff_ids")
+	if err != nil {
+		return nil, fmt.Errorf("rootfs.%w", err)
+	}
+	ids := make([]digest.Digest, len(texts))
+	for i, text := range texts {
+		if ids[i], err = parseDigest(text); err != nil {
+			return nil, fmt.Errorf("rootfs.diff_ids[%d]: %w", i, err)
+		}
+	}
+	return ids, nil
+}
+
+// document reads a blob of JSON.
+func (l *Layout) document(d v1.Descriptor) ([]byte, error) {
+	if d.Size > maxJSON {
+		return nil, fmt.Errorf("blob %s is said to have %d bytes, more than %d", d.Digest, d.Size, maxJSON)
+	}
+	r, err := openBlob(l.files, d)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
+// Open opens the layer's tar, without its compression: the blob's first bytes
+// tell which one it has, not the media type. In the place of io.EOF it gives
+// an error, a *layer.DigestError where digests differ, if the blob or the tar
+// is not what the descriptor and DiffID say: nothing read is to be relied on
+// before. How much is read is for the caller to bound.
+func (l Layer) Open() (io.ReadCloser, error) {
+	blob, err := openBlob(l.files, l.Descriptor)
+	if err != nil {
+		return nil, err
+	}
+	plain, _, err := layer.NewReader(blob)
+	if err != nil {
+		blob.Close()
+		return nil, fmt.Errorf("layer %s: %w", l.Descriptor.Digest, err)
+	}
+	return &layerReader{layer: l, blob: blob, plain: plain, hash: l.DiffID.Algorithm().Hash()}, nil
+}
+
+// layerReader checks a layer's tar, and at its end the rest of the blob.
+type layerReader struct {
+	layer Layer
+	blob  *blobReader
+	plain io.ReadCloser
+	hash  hash.Hash
+}
+
+func (r *layerReader) Read(p []byte) (int, error) {
+	n, err := r.plain.Read(p)
+	r.hash.Write(p[:n])
+	switch {
+	case err == io.EOF:
+		if checkErr := r.check(); checkErr != nil {
+			err = checkErr
+		}
+	case err != nil:
+		err = fmt.Errorf("layer %s: %w", r.layer.Descriptor.Digest, err)
+	}
+	return n, err
+}
+
+func (r *layerReader) check() error {
+	if _, err := io.Copy(io.Discard, r.blob); err != nil {
+		return err
+	}
+	if got := digest.NewDigest(r.layer.DiffID.Algorithm(), r.hash); got != r.layer.DiffID {
+		what := fmt.Sprintf("tar in layer %s", r.layer.Descriptor.Digest)
+		return &layer.DigestError{What: what, Want: r.layer.DiffID, Got: got}
+	}
+	return nil
+}
+
+func (r *layerReader) Close() error {
+	return errors.Join(r.plain.Close(), r.blob.Close())
+}
+
+// blobReader reads a blob and checks it at its end.
+type blobReader struct {
+	io.ReadCloser
+	desc v1.Descriptor
+	hash hash.Hash
+	size int64
+}
+
+// openBlob opens a blob that has the size that its descriptor says.
+func openBlob(f files, d v1.Descriptor) (*blobReader, error) {
+	r, size, err := f.open(blobPath(d.Digest))
+	if err != nil {
+		return nil, err
+	}
+	if size != d.Size {
+		r.Close()
+		return nil, fmt.Errorf("blob %s has %d bytes, %d are expected", d.Digest, size, d.Size)
+	}
+	return &blobReader{ReadCloser: r, desc: d, hash: d.Digest.Algorithm().Hash()}, nil
+}
+
+func (b *blobReader) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.hash.Write(p[:n])
+	b.size += int64(n)
+	if b.size > b.desc.Size {
+		return n, fmt.Errorf("blob %s has more than the %d bytes expected", b.desc.Digest, b.desc.Size)
+	}
+	if err == io.EOF {
+		if got := digest.NewDigest(b.desc.Digest.Algorithm(), b.hash); got != b.desc.Digest {
+			err = &layer.DigestError{What: "blob " + b.desc.Digest.String(), Want: b.desc.Digest, Got: got}
+		}
+	}
+	return n, err
+}

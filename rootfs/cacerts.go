@@ -1,0 +1,146 @@
+package rootfs
+
+import (
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/varve-image/varve/tree"
+)
+
+// maxBundle is the size in bytes of the largest bundle that is accepted. The
+// one that Mozilla's list makes has a quarter of a megabyte.
+const maxBundle = 16 << 20
+
+// bundlePaths are the places where OpenSSL, GnuTLS, Go, curl and Python look
+// on one distribution or another.
+var bundlePaths = [...]string{
+	"etc/ssl/certs/ca-bundle.crt",
+	"etc/ssl/certs/ca-certificates.crt",
+	"etc/pki/tls/certs/ca-bundle.crt",
+}
+
+// hostPaths are the places of a distribution's bundle: Debian and Alpine,
+// Fedora, openSUSE, Fedora's generated one, macOS and the BSDs.
+var hostPaths = [...]string{
+	"/etc/ssl/certs/ca-certificates.crt",
+	"/etc/pki/tls/certs/ca-bundle.crt",
+	"/etc/ssl/ca-bundle.pem",
+	"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+	"/etc/ssl/cert.pem",
+}
+
+// CACertificates returns a bundle of CA certificates in the three places where
+// programs look, as regular files of mode 0644. The bundle is a regular file
+// of the host, or a symlink to one, of at most 16 MiB, that holds at least one
+// PEM certificate and no private key. It is read once here, to be checked, and
+// again whenever an entry is opened; that fails if it has been changed
+// meanwhile.
+func CACertificates(bundle string) ([]*tree.Entry, error) {
+	content, err := readBundle(bundle)
+	if err != nil {
+		return nil, fmt.Errorf("preset caCertificates: %w", err)
+	}
+	var entries []*tree.Entry
+	for _, p := range bundlePaths {
+		entries = append(entries, &tree.Entry{
+			Path:  p,
+			Type:  tree.Regular,
+			Mode:  0o644,
+			Size:  content.Size,
+			Open:  content.Open,
+			Stamp: content.Stamp,
+		})
+	}
+	return assemble("preset caCertificates", entries...), nil
+}
+
+// HostBundle returns the path of the host's bundle of CA certificates: the
+// first of the well-known places that has a file. Which certificates it holds
+// depends on the host, and so will an image that it goes into.
+func HostBundle() (string, error) {
+	return firstBundle(hostPaths[:])
+}
+
+func firstBundle(paths []string) (string, error) {
+	for _, p := range paths {
+		if info, err := os.Stat(p); err == nil && info.Mode().IsRegular() && info.Size() > 0 {
+			return p, nil
+		}
+	}
+	return "", fmt.Errorf("this machine has no bundle of CA certificates at %s: install its package ca-certificates or give a bundle's path",
+		strings.Join(paths, ", "))
+}
+
+// readBundle returns the bundle's entry after checking what it holds.
+func readBundle(bundle string) (*tree.Entry, error) {
+	if bundle == "" {
+		return nil, errors.New("the bundle's path is empty")
+	}
+	name, err := tree.Resolve(bundle)
+	if err != nil {
+		return nil, fmt.Errorf("find bundle: %w", err)
+	}
+	e, err := lookAt(name)
+	if err != nil {
+		return nil, fmt.Errorf("look at bundle: %w", err)
+	}
+	switch {
+	case e.Type != tree.Regular:
+		return nil, fmt.Errorf("bundle %q is not a regular file; give the one file that holds all certificates", bundle)
+	case e.Size > maxBundle:
+		return nil, fmt.Errorf("bundle %q has %d bytes; at most %d are accepted", bundle, e.Size, maxBundle)
+	}
+	data, err := readAll(e)
+	if err != nil {
+		return nil, fmt.Errorf("read bundle: %w", err)
+	}
+	if err := checkPEM(data); err != nil {
+		return nil, fmt.Errorf("bundle %q: %w", bundle, err)
+	}
+	return e, nil
+}
+
+// lookAt returns the first entry at name, whose Open sees every change.
+func lookAt(name string) (*tree.Entry, error) {
+	for e, err := range tree.FromDir(name, tree.DirOptions{}) {
+		return e, err
+	}
+	return nil, fmt.Errorf("%q is not there", name)
+}
+
+// readAll reads an entry, which gives no more than its size.
+func readAll(e *tree.Entry) (data []byte, err error) {
+	r, err := e.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	return io.ReadAll(r)
+}
+
+// checkPEM looks at every block of a bundle; what stands between them is
+// comment.
+func checkPEM(data []byte) error {
+	certificates := 0
+	for {
+		block, rest := pem.Decode(data)
+		if block == nil {
+			break
+		}
+		if strings.Contains(block.Type, "PRIVATE KEY") {
+			return fmt.Errorf("holds a PEM block of type %q, which must not go into an image", block.Type)
+		}
+		if block.Type == "CERTIFICATE" && len(block.Bytes) > 0 {
+			certificates++
+		}
+		data = rest
+	}
+	if certificates == 0 {
+		return errors.New("holds no PEM certificate")
+	}
+	return nil
+}

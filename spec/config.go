@@ -1,0 +1,187 @@
+package spec
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/varve-image/varve/internal/ordjson"
+)
+
+// configKind is what the value of a config key must be.
+type configKind int
+
+const (
+	configString configKind = iota
+	configBool
+	configInteger
+	configStrings
+	configEnv
+	configSet
+	configLabels
+	configObject
+)
+
+// configKeys returns the keys of an image's config that the OCI image
+// specification names (config.md, "config") and those that Docker adds
+// (moby's container.Config).
+func configKeys() map[string]configKind {
+	return map[string]configKind{
+		"User": configString, "WorkingDir": configString, "StopSignal": configString,
+		"Hostname": configString, "Domainname": configString, "Image": configString, "MacAddress": configString,
+		"Entrypoint": configStrings, "Cmd": configStrings, "OnBuild": configStrings, "Shell": configStrings,
+		"Env":          configEnv,
+		"ExposedPorts": configSet, "Volumes": configSet,
+		"Labels":      configLabels,
+		"ArgsEscaped": configBool, "AttachStdin": configBool, "AttachStdout": configBool, "AttachStderr": configBool,
+		"Tty": configBool, "OpenStdin": configBool, "StdinOnce": configBool, "NetworkDisabled": configBool,
+		"StopTimeout": configInteger, "Memory": configInteger, "MemorySwap": configInteger, "CpuShares": configInteger,
+		"Healthcheck": configObject,
+	}
+}
+
+// canonicalKey returns a config key as OCI spells it: names that are known get
+// the case of their first letter.
+func canonicalKey(key string) string {
+	if key == "" {
+		return key
+	}
+	upper := strings.ToUpper(key[:1]) + key[1:]
+	if _, ok := configKeys()[upper]; ok {
+		return upper
+	}
+	return key
+}
+
+// config returns the image's config with its keys in order and in OCI's
+// spelling, the values of known keys checked.
+func (d *decoder) config(v value) *ordjson.Object {
+	out := &ordjson.Object{}
+	if v.kind != object {
+		d.want(v, "an object as in the OCI image specification")
+		return out
+	}
+	known := configKeys()
+	names := slices.Collect(maps.Keys(known))
+	spelling := map[string]string{}
+	for _, m := range v.members {
+		key := canonicalKey(m.key.text)
+		field := value{m.value, joinField(v.field, m.key.text)}
+		kind, ok := known[key]
+		if before, twice := spelling[key]; twice {
+			d.add(place(m), field.field, "given twice: as %s and as %s", quote(before), quote(m.key.text))
+			continue
+		}
+		spelling[key] = m.key.text
+		var item any
+		switch {
+		case ok:
+			item = d.configValue(field, kind)
+		case slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, key) }):
+			// Engines written in Go would read it as the key that it resembles.
+			d.add(place(m), field.field, "unknown key%s", didYouMean(key, names))
+		default:
+			item = d.json(field)
+		}
+		out.Set(key, item)
+	}
+	return out
+}
+
+// configValue checks the value of a known key. null is left to be null.
+func (d *decoder) configValue(v value, kind configKind) any {
+	if v.kind == null {
+		return nil
+	}
+	switch kind {
+	case configString:
+		s, _ := d.line(v)
+		return s
+	case configBool:
+		return d.bool(v)
+	case configInteger:
+		if v.kind != number && v.flag == "" || strings.Trim(v.text, "-0123456789") != "" {
+			d.want(v, "a whole number")
+			return nil
+		}
+		return d.json(value{&node{kind: number, text: v.text, flag: v.flag, line: v.line, column: v.column}, v.field})
+	case configStrings, configEnv:
+		return d.configList(v, kind)
+	case configSet:
+		d.each(v, `an object such as {"8080/tcp": {}}`, func(v value) {
+			if v.kind != object && v.kind != null {
+				d.want(v, "{}")
+			}
+		})
+	case configLabels:
+		d.each(v, "an object with strings", func(v value) { d.string(v) })
+	case configObject:
+		if v.kind != object {
+			d.want(v, "an object")
+			return nil
+		}
+	}
+	return d.json(v)
+}
+
+// each calls item for every member of an object.
+func (d *decoder) each(v value, wanted string, item func(value)) {
+	if v.kind != object {
+		d.want(v, wanted)
+		return
+	}
+	for _, m := range v.members {
+		item(value{m.value, joinField(v.field, m.key.text)})
+	}
+}
+
+// configList returns a list of strings that a program can be given.
+func (d *decoder) configList(v value, kind configKind) any {
+	out := []any{}
+	if v.kind == text {
+		d.fail(v, "got %s, want a list of strings: write [%s]", v.describe(), quote(v.text))
+		return out
+	}
+	d.items(v, "a list of strings", func(v value) {
+		s, ok := d.string(v)
+		switch {
+		case !ok:
+		case strings.Contains(s, "\x00"):
+			d.fail(v, "%s holds a NUL: no program can be given that", quote(s))
+		case kind == configEnv && strings.Index(s, "=") < 1:
+			d.fail(v, "got %s, want NAME=value", quote(s))
+		}
+		out = append(out, s)
+	})
+	return out
+}
+
+// json returns v as a value of ordjson.
+func (d *decoder) json(v value) any {
+	switch v.kind {
+	case boolean:
+		return strings.EqualFold(v.text, "true")
+	case number:
+		if !json.Valid([]byte(v.text)) {
+			d.fail(v, "got %s, want a number as JSON has it: decimal, no leading zero", v.describe())
+		}
+		return json.Number(v.text)
+	case text:
+		return v.text
+	case list:
+		out := []any{}
+		for i, n := range v.items {
+			out = append(out, d.json(value{n, v.field + "[" + itoa(i) + "]"}))
+		}
+		return out
+	case object:
+		out := &ordjson.Object{}
+		for _, m := range v.members {
+			item := d.json(value{m.value, joinField(v.field, m.key.text)})
+			out.Members = append(out.Members, ordjson.Member{Key: m.key.text, Value: item})
+		}
+		return out
+	}
+	return nil
+}

@@ -1,0 +1,248 @@
+package spec
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+// badSpecs are inputs and the errors that they give, one a line. Those whose
+// schema is true are valid by the schema, which cannot tell what is wrong.
+var badSpecs = []struct {
+	in     string
+	want   string
+	schema bool
+}{
+	{in: "", want: "spec: the spec is empty: it needs at least a name"},
+	{in: "# nothing\n", want: "spec: the spec is empty: it needs at least a name"},
+	{in: "~", want: "spec:1:1: got null, want an object with the fields of an image"},
+	{in: "[a]", want: "spec:1:1: got a list, want an object with the fields of an image"},
+	{in: "hello", want: `spec:1:1: got "hello", want an object with the fields of an image`},
+	{in: "{}", want: `spec:1:1: name: missing: the image's name, such as "hello"`},
+	{in: "name:\n", want: `spec:1:1: name: missing: the image's name, such as "hello"`},
+
+	// Names of fields.
+	{in: "name: a\ncopytoroot: b\n", want: `spec:2:1: copytoroot: unknown field; did you mean "copyToRoot"?`},
+	{in: "name: a\nTag: b\n", want: `spec:2:1: Tag: unknown field; did you mean "tag"?`},
+	{in: "name: a\ncotents: b\n", want: `spec:2:1: cotents: unknown field; did you mean "contents"?`},
+	{in: "name: a\nnothingLikeIt: b\n", want: "spec:2:1: nothingLikeIt: unknown field"},
+	{in: "name: a\n\"x\\ny\": b\n", want: `spec:2:1: ["x\ny"]: unknown field`},
+	{in: "name: a\nname: b\n", want: "spec:2:1: name: given twice, first on line 1", schema: true},
+	{in: "{\"name\": \"a\",\n\t\"tag\": \"b\",\n\t\"tag\": \"c\"}", want: "spec:3:2: tag: given twice, first on line 2", schema: true},
+	{
+		in:   "name: a\nconfig:\n  Env: []\n  x: [{a: 1, a: 2}]\n",
+		want: "spec:4:14: config.x[0].a: given twice, first on line 4", schema: true,
+	},
+	{in: "name: a\ncopyToRoot: [{sorce: b}]\n", want: "spec:2:14: copyToRoot[0].source: missing: the path to copy\n" +
+		`spec:2:15: copyToRoot[0].sorce: unknown field; did you mean "source"?`},
+	{in: "name: a\nrunAsRoot: |\n  ls\n", want: `spec:2:12: runAsRoot: field "runAsRoot" is known but not supported by this version of varve; remove it`},
+	{in: "name: a\nincludeNixDB: true\n", want: `spec:2:15: includeNixDB: field "includeNixDB" is known but not supported by this version of varve; remove it`},
+	{in: "name: a\ndiskSize: 2048\n", want: `spec:2:11: diskSize: field "diskSize" is known but not supported by this version of varve; remove it`},
+	{in: "name: a\nfromImage: 'null'\n", want: `spec:2:12: fromImage: field "fromImage" is known but not supported by this version of varve; remove it`},
+
+	// YAML and JSON themselves.
+	{in: "name: a\n---\nname: b\n", want: "spec:2:1: a second document: a spec is one document", schema: true},
+	{in: "name: [a\n", want: "spec:2:1: bad YAML: while parsing a flow sequence: did not find expected ',' or ']'"},
+	{in: "mtime: @1", want: "spec:1:8: bad YAML: while scanning for the next token: found character that cannot start any token; put values that begin with @, %, a tab or a backquote in quotes"},
+	{in: "name: &a b\ntag: *a\n", want: "spec:1:7: anchor &a: anchors are not supported; remove it\nspec:2:6: alias *a: aliases are not supported; write the value out"},
+	{in: "name: a\n<<: {tag: b}\n", want: "spec:2:1: merge key <<: merge keys are not supported; write the fields out"},
+	{in: "name: !foo b\n", want: "spec:1:7: tag !foo: tags are not supported; remove it, and put a string in quotes"},
+	{in: "name: !!str 5\n", want: "spec:1:7: tag !!str: tags are not supported; remove it, and put a string in quotes"},
+	{in: "name: a\nconfig: !!map {a: b}\n", want: "spec:2:9: tag !!map: tags are not supported; remove it, and put a string in quotes"},
+	{in: "name: a\n? [b]\n: c\n", want: "spec:2:3: got a list for a key, want a string"},
+	{in: "name: a\n~: c\n", want: "spec:2:1: got null for a key, want a string"},
+	{in: "name: \xff\n", want: "spec:1:7: byte 0xff: the text is not UTF-8"},
+	{in: "name: a\ntag: \x01\n", want: "spec:2:6: control character 0x01: write it as an escape in a quoted string"},
+	{in: `{"name": "a", "config": {"User": "\ud83d"}}`, want: `spec:1:34: "\"\\ud83d\"" holds half of a surrogate pair`, schema: true},
+	{in: `{"name": "a"} {}`, want: "spec:1:15: bad YAML: did not find expected <document start>"},
+
+	// Kinds of values.
+	{in: "name: 5", want: "spec:1:7: name: got the number 5, want a string: put it in quotes"},
+	{in: "name: a\ntag: 1.10\n", want: "spec:2:6: tag: got the number 1.10, want a string: put it in quotes"},
+	{in: "name: [a]", want: "spec:1:7: name: got a list, want a string"},
+	{in: "name: a\ncontents: {a: b}\n", want: "spec:2:11: contents: got an object, want a list of paths"},
+	{in: "name: a\ncontents: [[b]]\n", want: "spec:2:12: contents[0]: got a list, want a string"},
+	{in: "name: a\ncontents: [null]\n", want: "spec:2:12: contents[0]: got null, want a string"},
+	{in: "name: a\nkeepContentsDirlinks: yes\n", want: `spec:2:23: keepContentsDirlinks: got "yes", want true or false`},
+	{in: "name: a\nkeepContentsDirlinks: 'true'\n", want: `spec:2:23: keepContentsDirlinks: got "true", want true or false`},
+	{in: "name: a\nlabels: [b=c]\n", want: "spec:2:9: labels: got a list, want an object with strings"},
+	{in: "name: a\nlabels: {b: [c], d: }\n", want: "spec:2:13: labels.b: got a list, want a string\n" +
+		`spec:2:21: labels.d: got null, want a string: write "" for an empty one`},
+	{in: "name: a\nannotations: {'': b}\n", want: "spec:2:15: annotations: a key is empty", schema: true},
+	{in: "name: a\nlabels: {b: c}\nconfig: {Labels: {b: d}}\n", want: `spec:2:13: labels.b: got "c", but config.Labels has "d": remove one`, schema: true},
+
+	// Names and tags.
+	{in: "name: ''", want: "spec:1:7: name: got an empty string, want a name"},
+	{in: "name: a:b", want: `spec:1:7: name: "a:b" holds a tag: move it to the field tag`, schema: true},
+	{in: "name: a@sha256:" + strings.Repeat("0", 64), want: `spec:1:7: name: "a@sha256:` + strings.Repeat("0", 64) + `" holds a digest: a name has none`},
+	{in: "name: a b", want: `spec:1:7: name: "a b" is no image name: want lower-case letters, digits and single . _ - between them, parts divided by slashes, such as ghcr.io/acme/hello`},
+	{in: "name: ../a", want: `spec:1:7: name: "../a" is no image name: want lower-case letters, digits and single . _ - between them, parts divided by slashes, such as ghcr.io/acme/hello`},
+	{in: "name: \u212aelvin", want: "spec:1:7: name: \"\u212aelvin\" is no image name: want lower-case letters, digits and single . _ - between them, parts divided by slashes, such as ghcr.io/acme/hello"},
+	{in: "name: a/" + strings.Repeat("b", 300), want: `spec:1:7: name: "a/` + strings.Repeat("b", 78) + `"… is longer than 255 characters`, schema: true},
+	{in: `name: "a\0"`, want: `spec:1:7: name: "a\x00" holds the control character '\x00'`},
+	{in: `{name: a, tag: "b\n"}`, want: `spec:1:16: tag: "b\n" holds the control character '\n'`},
+	{in: "{name: a, tag: -b}", want: `spec:1:16: tag: "-b" is no tag: want 1 to 128 letters, digits and _ . -, the first one no . or -`},
+	{in: "{name: a, tag: b/../c}", want: `spec:1:16: tag: "b/../c" is no tag: want 1 to 128 letters, digits and _ . -, the first one no . or -`},
+
+	// Paths.
+	{in: `{name: a, contents: ["b\nc"]}`, want: `spec:1:22: contents[0]: "b\nc" holds the control character '\n'`},
+	{in: `{name: a, contents: ''}`, want: "spec:1:21: contents: got an empty string, want a path"},
+	{in: "{name: a, copyToRoot: [{source: b, target: c/../../d}]}", want: `spec:1:44: copyToRoot[0].target: "c/../../d" leads out of the image: remove the .. parts`, schema: true},
+	{in: `{name: a, copyToRoot: [{source: b, target: "c\0"}]}`, want: `spec:1:44: copyToRoot[0].target: "c\x00" holds the control character '\x00'`},
+	{in: "{name: a, copyToRoot: [{source: b, exclude: ['[']}]}", want: `spec:1:46: copyToRoot[0].exclude[0]: "[" is no glob: want * ? ** [a-z] {a,b}, and \ before such a character that stands for itself`, schema: true},
+	{in: "{name: a, copyToRoot: [{source: b, exclude: ['../c']}]}", want: `spec:1:46: copyToRoot[0].exclude[0]: "../c" leads out: remove the .. parts`, schema: true},
+	{in: "{name: a, storeDir: nix/store}", want: `spec:1:21: storeDir: got "nix/store", want an absolute path without . .. or empty parts, such as /nix/store`},
+	{in: "{name: a, storeDir: /nix/../store}", want: `spec:1:21: storeDir: got "/nix/../store", want an absolute path without . .. or empty parts, such as /nix/store`, schema: true},
+	{in: "{name: a, storeDir: /}", want: `spec:1:21: storeDir: got "/", want an absolute path without . .. or empty parts, such as /nix/store`},
+
+	// Ids and owners.
+	{in: "{name: a, uid: -1}", want: "spec:1:16: uid: got the number -1, want a number from 0 to 4294967294 in decimal digits"},
+	{in: "{name: a, uid: 4294967295}", want: `spec:1:16: uid: got the number 4294967295, want a number from 0 to 4294967294: 4294967295 means "no id" to the kernel`},
+	{in: "{name: a, gid: 4294967296}", want: "spec:1:16: gid: got the number 4294967296, want a number from 0 to 4294967294"},
+	{in: "{name: a, gid: 99999999999999999999}", want: "spec:1:16: gid: got the number 99999999999999999999, want a number from 0 to 4294967294"},
+	{in: "{name: a, uid: 0x0}", want: "spec:1:16: uid: got the number 0x0, want a number from 0 to 4294967294 in decimal digits", schema: true},
+	{in: `{name: a, uid: "0x0"}`, want: `spec:1:16: uid: got "0x0", want a number from 0 to 4294967294 in decimal digits`},
+	{in: "{name: a, uid: 1.5}", want: "spec:1:16: uid: got the number 1.5, want a number from 0 to 4294967294 in decimal digits"},
+	{in: "{name: a, uid: 1e3}", want: "spec:1:16: uid: got the number 1e3, want a number from 0 to 4294967294 in decimal digits", schema: true},
+	{in: "{name: a, uid: 0100}", want: "spec:1:16: uid: got the number 0100, want a number from 0 to 4294967294 without leading zeros, which some would read as octal", schema: true},
+	{in: "{name: a, uid: ''}", want: `spec:1:16: uid: got "", want a number from 0 to 4294967294 in decimal digits`},
+	{in: "{name: a, uid: true}", want: "spec:1:16: uid: got true, want a number from 0 to 4294967294"},
+	{in: "{name: a, copyToRoot: [{source: b, owner: root}]}", want: `spec:1:43: copyToRoot[0].owner: got "root", want "uid:gid" or one number for both, each from 0 to 4294967294 in decimal digits`},
+	{in: "{name: a, copyToRoot: [{source: b, owner: '1:'}]}", want: `spec:1:43: copyToRoot[0].owner: got "1:", want "uid:gid" or one number for both, each from 0 to 4294967294 in decimal digits`},
+	{in: "{name: a, copyToRoot: [{source: b, owner: '1:4294967295'}]}", want: `spec:1:43: copyToRoot[0].owner: got "1:4294967295", want "uid:gid" or one number for both, each from 0 to 4294967294: 4294967295 means "no id" to the kernel`, schema: true},
+
+	// Modes.
+	{in: "{name: a, perms: [{path: b, mode: u=rwx}]}", want: `spec:1:35: perms[0].mode: got "u=rwx", want a mode in octal digits such as 0755`},
+	{in: "{name: a, perms: [{path: b, mode: 10000}]}", want: "spec:1:35: perms[0].mode: got the number 10000, want at most 07777"},
+	{in: "{name: a, perms: [{path: b, mode: 493}]}", want: "spec:1:35: perms[0].mode: got the number 493, want a mode in octal digits such as 0755", schema: true},
+	{in: "{name: a, perms: [{path: b, mode: 0x1ed}]}", want: "spec:1:35: perms[0].mode: got the number 0x1ed, want a mode in octal digits such as 0755", schema: true},
+	{in: "{name: a, perms: [{path: b, mode: -1}]}", want: "spec:1:35: perms[0].mode: got the number -1, want a mode in octal digits such as 0755"},
+	{in: "{name: a, perms: [{path: b, mode: 77777777777777777777777777}]}", want: "spec:1:35: perms[0].mode: got the number 77777777777777777777777777, want at most 07777"},
+	{in: "{name: a, perms: [{path: b}]}", want: "spec:1:19: perms[0]: the rule sets nothing: give mode, uid, gid or capabilities", schema: true},
+	{in: "{name: a, perms: [{mode: 1}]}", want: "spec:1:19: perms[0].path: missing: the glob of the entries that the rule is for"},
+	{in: "{name: a, perms: [b]}", want: `spec:1:19: perms[0]: got "b", want a rule with path and mode, uid, gid or capabilities`},
+
+	// Times.
+	{in: "{name: a, mtime: now}", want: `spec:1:18: mtime: got "now": the files' time must be fixed, or each build would change every layer`},
+	{in: "{name: a, mtime: 5}", want: `spec:1:18: mtime: got the number 5, want RFC 3339 such as 2024-02-29T12:00:00Z, a date, or "@seconds": seconds since 1970 are written "@5"`},
+	{in: "{name: a, created: 2023-02-29}", want: `spec:1:20: created: got "2023-02-29", which is no date of the calendar; want RFC 3339 such as 2024-02-29T12:00:00Z, a date, "now" or "@seconds"`, schema: true},
+	{in: "{name: a, created: 2024-02-29T12:00:00.5Z}", want: `spec:1:20: created: got "2024-02-29T12:00:00.5Z", which has a fraction: times are whole seconds; want RFC 3339 such as 2024-02-29T12:00:00Z, a date, "now" or "@seconds"`},
+	{in: "{name: a, created: '2024-02-29 12:00:00'}", want: `spec:1:20: created: got "2024-02-29 12:00:00"; want RFC 3339 such as 2024-02-29T12:00:00Z, a date, "now" or "@seconds"`},
+	{in: "{name: a, created: 2024-02-29T1:00:00Z}", want: `spec:1:20: created: got "2024-02-29T1:00:00Z"; want RFC 3339 such as 2024-02-29T12:00:00Z, a date, "now" or "@seconds"`},
+	{in: "{name: a, mtime: 1969-12-31}", want: `spec:1:18: mtime: got "1969-12-31", which is before 1970: tar readers differ on such times; want RFC 3339 such as 2024-02-29T12:00:00Z, a date, or "@seconds"`, schema: true},
+	{in: "{name: a, mtime: '@-1'}", want: `spec:1:18: mtime: got "@-1", which is before 1970: tar readers differ on such times; want RFC 3339 such as 2024-02-29T12:00:00Z, a date, or "@seconds"`},
+	{in: "{name: a, mtime: '@253402300800'}", want: `spec:1:18: mtime: got "@253402300800", which is after the year 9999; want RFC 3339 such as 2024-02-29T12:00:00Z, a date, or "@seconds"`, schema: true},
+	{in: "{name: a, mtime: '@99999999999999999999'}", want: `spec:1:18: mtime: got "@99999999999999999999", which is after the year 9999; want RFC 3339 such as 2024-02-29T12:00:00Z, a date, or "@seconds"`, schema: true},
+	{in: "{name: a, mtime: '@1.5'}", want: `spec:1:18: mtime: got "@1.5", which is not whole seconds; want RFC 3339 such as 2024-02-29T12:00:00Z, a date, or "@seconds"`},
+	{in: "{name: a, mtime: '@+1'}", want: `spec:1:18: mtime: got "@+1", which is not whole seconds; want RFC 3339 such as 2024-02-29T12:00:00Z, a date, or "@seconds"`},
+
+	// Words.
+	{in: "{name: a, architecture: x86_64}", want: `spec:1:25: architecture: got "x86_64", want ` + alternatives(Architectures()) + `; did you mean "amd64"?`},
+	{in: "{name: a, architecture: amd46}", want: `spec:1:25: architecture: got "amd46", want ` + alternatives(Architectures()) + `; did you mean "amd64"?`},
+	{in: "{name: a, os: windows}", want: `spec:1:15: os: got "windows": varve makes images for "linux" only`},
+	{in: "{name: a, layering: popular}", want: `spec:1:21: layering: got "popular", want popularity or single; did you mean "popularity"?`},
+	{in: "{name: a, conflicts: never}", want: `spec:1:22: conflicts: got "never", want error, first or last`},
+	{in: "{name: a, compressor: gzip}", want: `spec:1:23: compressor: got "gzip", want none, gz, zstd, gz:1 to gz:9 or zstd:1 to zstd:22; did you mean "gz"?`},
+	{in: "{name: a, compressor: 'zst:3'}", want: `spec:1:23: compressor: got "zst:3", want none, gz, zstd, gz:1 to gz:9 or zstd:1 to zstd:22; did you mean "zstd"?`},
+	{in: "{name: a, compressor: 'gz:10'}", want: `spec:1:23: compressor: got "gz:10", want a level from 1 to 9`},
+	{in: "{name: a, compressor: 'gz:0'}", want: `spec:1:23: compressor: got "gz:0", want a level from 1 to 9`},
+	{in: "{name: a, compressor: 'gz:'}", want: `spec:1:23: compressor: got "gz:", want a level from 1 to 9`},
+	{in: "{name: a, compressor: 'none:1'}", want: `spec:1:23: compressor: got "none:1": none has no level`},
+	{in: "{name: a, maxLayers: 0}", want: "spec:1:22: maxLayers: got the number 0, want a number from 1 to 127: engines stop between 125 and 127 layers"},
+	{in: "{name: a, maxLayers: 128}", want: "spec:1:22: maxLayers: got the number 128, want a number from 1 to 127: engines stop between 125 and 127 layers"},
+	{in: "{name: a, maxLayers: lots}", want: `spec:1:22: maxLayers: got "lots", want a number from 1 to 127: engines stop between 125 and 127 layers`},
+
+	// Layers and presets.
+	{in: "{name: a, layers: [{}]}", want: "spec:1:20: layers[0]: the layer holds nothing: give contents or copyToRoot", schema: true},
+	{in: "{name: a, layers: [{contents: [], perm: []}]}", want: "spec:1:20: layers[0]: the layer holds nothing: give contents or copyToRoot\n" +
+		`spec:1:35: layers[0].perm: unknown field; did you mean "perms"?`},
+	{in: "{name: a, layers: [b]}", want: `spec:1:20: layers[0]: got "b", want an object with contents or copyToRoot`},
+	{in: "{name: a, presets: [caCerts]}", want: `spec:1:21: presets[0]: got "caCerts", want nss, shadow, binSh, usrBinEnv, caCertificates or tmp`},
+	{in: "{name: a, presets: [binsh]}", want: `spec:1:21: presets[0]: got "binsh", want nss, shadow, binSh, usrBinEnv, caCertificates or tmp; did you mean "binSh"?`},
+	{in: "{name: a, presets: [tmp, tmp]}", want: `spec:1:26: presets[1]: preset "tmp" given twice`, schema: true},
+	{in: "{name: a, presets: [{temp: x}]}", want: `spec:1:22: presets[0]: got "temp", want nss, shadow, binSh, usrBinEnv, caCertificates or tmp; did you mean "tmp"?`},
+	{in: "{name: a, presets: [{tmp: x}]}", want: "spec:1:27: presets[0].tmp: preset tmp takes no argument"},
+	{in: "{name: a, presets: [{nss: {}, tmp: null}]}", want: "spec:1:21: presets[0]: got an object, want a preset's name or an object with one name and its argument"},
+	{in: "{name: a, presets: [{nss: {extraPasswdLines: ['a:b']}}]}", want: `spec:1:47: presets[0].nss.extraPasswdLines[0]: got "a:b", want 7 parts: name:x:uid:gid:comment:home:shell`},
+
+	// Config.
+	{in: "{name: a, config: [b]}", want: "spec:1:19: config: got a list, want an object as in the OCI image specification"},
+	{in: "name: a\nconfig:\n  Env: [A=b]\n  env: [C=d]\n", want: `spec:4:3: config.env: given twice: as "Env" and as "env"`, schema: true},
+	{in: "{name: a, config: {ENV: []}}", want: `spec:1:20: config.ENV: unknown key; did you mean "Env"?`, schema: true},
+	{in: "{name: a, config: {workingdir: /}}", want: `spec:1:20: config.workingdir: unknown key; did you mean "WorkingDir"?`, schema: true},
+	{in: "{name: a, config: {Env: [A=b, B, =c]}}", want: "spec:1:31: config.Env[1]: got \"B\", want NAME=value\nspec:1:34: config.Env[2]: got \"=c\", want NAME=value"},
+	{in: "{name: a, config: {Env: {A: b}}}", want: "spec:1:25: config.Env: got an object, want a list of strings"},
+	{in: "{name: a, config: {cmd: /bin/sh}}", want: `spec:1:25: config.cmd: got "/bin/sh", want a list of strings: write ["/bin/sh"]`},
+	{in: "{name: a, config: {Cmd: [sleep, 5]}}", want: "spec:1:33: config.Cmd[1]: got the number 5, want a string: put it in quotes"},
+	{in: `{name: a, config: {Cmd: ["a\0b"]}}`, want: `spec:1:26: config.Cmd[0]: "a\x00b" holds a NUL: no program can be given that`},
+	{in: "{name: a, config: {User: 1000}}", want: "spec:1:26: config.User: got the number 1000, want a string: put it in quotes"},
+	{in: "{name: a, config: {ExposedPorts: [80/tcp]}}", want: `spec:1:34: config.ExposedPorts: got a list, want an object such as {"8080/tcp": {}}`},
+	{in: "{name: a, config: {Volumes: {/data: rw}}}", want: `spec:1:37: config.Volumes./data: got "rw", want {}`},
+	{in: "{name: a, config: {Labels: {a.b: 1}}}", want: `spec:1:34: config.Labels["a.b"]: got the number 1, want a string: put it in quotes`},
+	{in: "{name: a, config: {Tty: 1}}", want: "spec:1:25: config.Tty: got the number 1, want true or false"},
+	{in: "{name: a, config: {StopTimeout: 1.5}}", want: "spec:1:33: config.StopTimeout: got the number 1.5, want a whole number"},
+	{in: "{name: a, config: {Healthcheck: NONE}}", want: `spec:1:33: config.Healthcheck: got "NONE", want an object`},
+	{in: "{name: a, config: {x: 0755}}", want: "spec:1:23: config.x: got the number 0755, want a number as JSON has it: decimal, no leading zero", schema: true},
+	{in: "{name: a, config: {x: .inf}}", want: "spec:1:23: config.x: got the number .inf, want a number as JSON has it: decimal, no leading zero", schema: true},
+
+	// All at once, in the order of lines.
+	{in: "config: {Cmd: x}\nuid: -1\nxyz: 1\nname: A B\n", want: `spec:1:15: config.Cmd: got "x", want a list of strings: write ["x"]` + "\n" +
+		"spec:2:6: uid: got the number -1, want a number from 0 to 4294967294 in decimal digits\n" +
+		"spec:3:1: xyz: unknown field\n" +
+		`spec:4:7: name: "A B" is no image name: want lower-case letters, digits and single . _ - between them, parts divided by slashes, such as ghcr.io/acme/hello`},
+}
+
+func TestErrors(t *testing.T) {
+	for _, tt := range badSpecs {
+		_, err := Parse(strings.NewReader(tt.in), Options{})
+		if err == nil {
+			t.Errorf("%.100q is accepted, want %s", tt.in, tt.want)
+			continue
+		}
+		if _, ok := errors.AsType[Errors](err); !ok {
+			t.Errorf("%.100q: got a %T, want Errors", tt.in, err)
+		}
+		if got := err.Error(); got != tt.want {
+			t.Errorf("%.100q:\n got %s\nwant %s", tt.in, got, tt.want)
+		}
+	}
+}
+
+func TestErrorsAreLimited(t *testing.T) {
+	_, err := Parse(strings.NewReader("name: a\n"+strings.Repeat("b: c\n", 1000)), Options{File: "f"})
+	errs, ok := errors.AsType[Errors](err)
+	if !ok || len(errs) != MaxErrors+1 {
+		t.Fatalf("got %d errors, want %d", len(errs), MaxErrors+1)
+	}
+	// The second b and those after it are repeated, and b is unknown.
+	if got, want := errs[MaxErrors].Error(), "f: and 900 more errors"; got != want {
+		t.Errorf("the last one is %q, want %q", got, want)
+	}
+}
+
+func TestErrorFields(t *testing.T) {
+	_, err := Parse(strings.NewReader("name: a\nlayers:\n- contents: 5\n"), Options{File: "dir/image.yaml"})
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		t.Fatalf("got %v", err)
+	}
+	want := Error{
+		File: "dir/image.yaml", Line: 3, Column: 13, Field: "layers[0].contents",
+		Message: "got the number 5, want a list of paths",
+	}
+	if *e != want {
+		t.Errorf("got %+v, want %+v", *e, want)
+	}
+}
+
+func TestNearest(t *testing.T) {
+	names := []string{"uid", "gid", "name", "uname", "copyToRoot", "contents"}
+	for _, tt := range []struct{ got, want string }{
+		{"COPYTOROOT", "copyToRoot"}, {"copyRoot", "copyToRoot"}, {"content", "contents"}, {"nam", "name"}, {"mane", ""}, {"nmae", "name"}, {"copy", "copyToRoot"},
+		{"uuid", "uid"}, {"zzz", ""}, {"", ""}, {strings.Repeat("x", 1<<20), ""},
+	} {
+		if got := nearest(tt.got, names); got != tt.want {
+			t.Errorf("nearest(%.20q) = %q, want %q", tt.got, got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,201 @@
+package spec
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+)
+
+// copies returns the items of copyToRoot: a path, or a list of paths and
+// objects.
+func (d *decoder) copies(v value) []Copy {
+	var list []Copy
+	d.oneOrMore(v, "a list of paths or of {source, target}", func(v value) {
+		list = append(list, d.copy(v))
+	})
+	return list
+}
+
+func (d *decoder) copy(v value) Copy {
+	c := Copy{Target: "/"}
+	if v.kind == text {
+		c.Source = d.path(v)
+		return c
+	}
+	if d.object(v, "a path or an object with source and target", fields{
+		"source":  func(v value) { c.Source = d.path(v) },
+		"target":  func(v value) { c.Target = d.target(v) },
+		"mode":    func(v value) { c.Mode = d.mode(v) },
+		"owner":   func(v value) { c.Owner = d.owner(v) },
+		"exclude": func(v value) { c.Exclude = d.globs(v) },
+	}) {
+		d.required(v, "source", "the path to copy")
+	}
+	return c
+}
+
+// target returns a path in the image: absolute and clean, but for a slash at
+// the end, which is kept.
+func (d *decoder) target(v value) string {
+	s, ok := d.filled(v, "a path in the image")
+	if !ok {
+		return ""
+	}
+	if climbs(s) {
+		d.fail(v, "%s leads out of the image: remove the .. parts", quote(s))
+	}
+	clean := path.Clean("/" + s)
+	if clean != "/" && (strings.HasSuffix(s, "/") || strings.HasSuffix(s, "/.")) {
+		clean += "/"
+	}
+	return clean
+}
+
+// climbs reports whether one of p's parts is "..".
+func climbs(p string) bool {
+	return slices.Contains(strings.Split(p, "/"), "..")
+}
+
+// glob returns a pattern of paths below the image's root or a source.
+func (d *decoder) glob(v value) string {
+	s, ok := d.filled(v, "a glob")
+	switch {
+	case !ok:
+	case climbs(s):
+		d.fail(v, "%s leads out: remove the .. parts", quote(s))
+	case !doublestar.ValidatePattern(s):
+		d.fail(v, "%s is no glob: want * ? ** [a-z] {a,b}, and \\ before such a character that stands for itself", quote(s))
+	}
+	return s
+}
+
+func (d *decoder) globs(v value) []string {
+	var list []string
+	d.oneOrMore(v, "a list of globs", func(v value) {
+		list = append(list, d.glob(v))
+	})
+	return list
+}
+
+func (d *decoder) perms(v value) []PermRule {
+	var list []PermRule
+	d.items(v, "a list of rules with path and mode, uid, gid or capabilities", func(v value) {
+		list = append(list, d.perm(v))
+	})
+	return list
+}
+
+func (d *decoder) perm(v value) PermRule {
+	var r PermRule
+	if !d.object(v, "a rule with path and mode, uid, gid or capabilities", fields{
+		"path":         func(v value) { r.Path = d.glob(v) },
+		"mode":         func(v value) { r.Mode = d.mode(v) },
+		"uid":          func(v value) { r.UID = d.idPointer(v) },
+		"gid":          func(v value) { r.GID = d.idPointer(v) },
+		"capabilities": func(v value) { r.Capabilities, _ = d.filled(v, "capabilities such as cap_net_raw+ep") },
+	}) {
+		return r
+	}
+	d.required(v, "path", "the glob of the entries that the rule is for")
+	if !slices.ContainsFunc(v.members, func(m member) bool {
+		return m.key.text != "path" && m.value.kind != null
+	}) {
+		d.fail(v, "the rule sets nothing: give mode, uid, gid or capabilities")
+	}
+	return r
+}
+
+func (d *decoder) groups(v value) []Group {
+	var list []Group
+	d.items(v, "a list of objects with contents or copyToRoot", func(v value) {
+		list = append(list, d.group(v))
+	})
+	return list
+}
+
+func (d *decoder) group(v value) Group {
+	var g Group
+	if d.object(v, "an object with contents or copyToRoot", fields{
+		"contents":             func(v value) { g.Contents = d.paths(v) },
+		"copyToRoot":           func(v value) { g.CopyToRoot = d.copies(v) },
+		"keepContentsDirlinks": func(v value) { g.KeepContentsDirlinks = d.bool(v) },
+		"perms":                func(v value) { g.Perms = d.perms(v) },
+	}) && !d.holds(v, "contents") && !d.holds(v, "copyToRoot") {
+		d.fail(v, "the layer holds nothing: give contents or copyToRoot")
+	}
+	return g
+}
+
+// holds reports whether the object v has something in the field name.
+func (d *decoder) holds(v value, name string) bool {
+	i := v.index(name)
+	if i < 0 {
+		return false
+	}
+	n := v.members[i].value
+	return n.kind != null && (n.kind != list || len(n.items) > 0)
+}
+
+func (d *decoder) presets(v value) []Preset {
+	var presets []Preset
+	d.oneOrMore(v, "a list of presets", func(v value) {
+		p := d.preset(v)
+		if p.Name == "" {
+			return
+		}
+		if slices.ContainsFunc(presets, func(q Preset) bool { return q.Name == p.Name }) {
+			d.fail(v, "preset %q given twice", p.Name)
+		}
+		presets = append(presets, p)
+	})
+	return presets
+}
+
+// preset returns a preset: its name, or an object of its name and argument.
+func (d *decoder) preset(v value) Preset {
+	if v.kind == text {
+		return Preset{Name: d.oneOf(v, PresetNames()...)}
+	}
+	if v.kind != object || len(v.members) != 1 {
+		d.want(v, "a preset's name or an object with one name and its argument")
+		return Preset{}
+	}
+	p := Preset{Name: d.oneOf(value{v.members[0].key, v.field}, PresetNames()...)}
+	if !slices.Contains(PresetNames(), p.Name) {
+		return Preset{}
+	}
+	symlink := func(v value) { p.Path, _ = d.filled(v, "the path that the symlink leads to") }
+	none := func(v value) { d.fail(v, "preset %s takes no argument", p.Name) }
+	d.object(v, "", fields{
+		"nss":            func(v value) { d.nss(v, &p) },
+		"shadow":         none,
+		"tmp":            none,
+		"binSh":          symlink,
+		"usrBinEnv":      symlink,
+		"caCertificates": func(v value) { p.Path = d.path(v) },
+	})
+	return p
+}
+
+// nss decodes nss's argument.
+func (d *decoder) nss(v value, p *Preset) {
+	d.object(v, "an object with extraPasswdLines or extraGroupLines", fields{
+		"extraPasswdLines": func(v value) { p.ExtraPasswdLines = d.lines(v, 7, "name:x:uid:gid:comment:home:shell") },
+		"extraGroupLines":  func(v value) { p.ExtraGroupLines = d.lines(v, 4, "name:x:gid:members") },
+	})
+}
+
+// lines returns a list of lines with so many parts between colons.
+func (d *decoder) lines(v value, parts int, form string) []string {
+	var list []string
+	d.items(v, "a list of lines such as "+form, func(v value) {
+		s, ok := d.filled(v, form)
+		if ok && strings.Count(s, ":") != parts-1 {
+			d.fail(v, "got %s, want %d parts: %s", quote(s), parts, form)
+		}
+		list = append(list, s)
+	})
+	return list
+}

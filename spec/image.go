@@ -1,0 +1,146 @@
+package spec
+
+import (
+	"path"
+
+	"github.com/varve-image/varve/internal/ordjson"
+)
+
+// image decodes the whole spec.
+func (d *decoder) image(v value) {
+	s := d.spec
+	known := fields{
+		"name":                 func(v value) { s.Name = d.imageName(v) },
+		"tag":                  func(v value) { s.Tag = d.tag(v) },
+		"contents":             func(v value) { s.Contents = d.paths(v) },
+		"copyToRoot":           func(v value) { s.CopyToRoot = d.copies(v) },
+		"keepContentsDirlinks": func(v value) { s.KeepContentsDirlinks = d.bool(v) },
+		"closure":              func(v value) { s.Closure = d.path(v) },
+		"storeDir":             func(v value) { s.StoreDir = d.storeDir(v) },
+		"includeStorePaths":    func(v value) { s.IncludeStorePaths = d.bool(v) },
+		"maxLayers":            func(v value) { s.MaxLayers = d.maxLayers(v) },
+		"layering":             func(v value) { s.Layering = Layering(d.oneOf(v, string(Popularity), string(Single))) },
+		"layers":               func(v value) { s.Layers = d.groups(v) },
+		"presets":              func(v value) { s.Presets = d.presets(v) },
+		"perms":                func(v value) { s.Perms = d.perms(v) },
+		"conflicts":            func(v value) { s.Conflicts = d.conflicts(v) },
+		"config":               func(v value) { s.Config = d.config(v) },
+		"architecture":         func(v value) { s.Architecture = d.architecture(v) },
+		"os":                   func(v value) { s.OS = d.os(v) },
+		"created":              func(v value) { s.Created = d.created(v) },
+		"mtime":                func(v value) { s.MTime = d.mtime(v) },
+		"uid":                  func(v value) { s.UID = d.id(v) },
+		"gid":                  func(v value) { s.GID = d.id(v) },
+		"uname":                func(v value) { s.Uname, _ = d.line(v) },
+		"gname":                func(v value) { s.Gname, _ = d.line(v) },
+		"compressor":           func(v value) { s.Compressor = d.compressor(v) },
+		"annotations":          func(v value) { s.Annotations = d.pairs(v) },
+		"labels":               func(v value) { s.Labels = d.pairs(v) },
+	}
+	for name, accepted := range laterFields() {
+		known[name] = func(v value) { d.later(v, name, accepted) }
+	}
+	d.object(v, "an object", known)
+	d.required(v, "name", `the image's name, such as "hello"`)
+	d.mergeLabels(v)
+}
+
+// laterFields returns the fields of a spec that this version does not serve,
+// and the value that dockerTools gives each when it is not wanted ("null" for
+// null alone).
+func laterFields() map[string]string {
+	return map[string]string{
+		"fromImage":         "null",
+		"fromImageName":     "null",
+		"fromImageTag":      "null",
+		"inherit":           "null",
+		"includeNixDB":      "false",
+		"layeringPipeline":  "null",
+		"extraCommands":     "",
+		"fakeRootCommands":  "",
+		"enableFakechroot":  "false",
+		"runAsRoot":         "",
+		"shell":             "null",
+		"path":              "null",
+		"isolation":         "null",
+		"network":           "null",
+		"diskSize":          "1024",
+		"buildVMMemorySize": "512",
+		"variant":           "null",
+	}
+}
+
+// later refuses a field that this version does not serve, unless it says what
+// is so without it.
+func (d *decoder) later(v value, name, accepted string) {
+	scalar := v.kind == text || v.kind == number || v.kind == boolean
+	if v.kind == invalid || scalar && v.text == accepted && accepted != "null" {
+		return
+	}
+	d.fail(v, "field %q is known but not supported by this version of varve; remove it", name)
+}
+
+func (d *decoder) conflicts(v value) Conflicts {
+	return Conflicts(d.oneOf(v, string(ConflictsError), string(ConflictsFirst), string(ConflictsLast)))
+}
+
+// storeDir returns an absolute, clean path other than /.
+func (d *decoder) storeDir(v value) string {
+	s, ok := d.filled(v, "a path")
+	if ok && (!path.IsAbs(s) || path.Clean(s) != s || s == "/") {
+		d.fail(v, "got %s, want an absolute path without . .. or empty parts, such as /nix/store", quote(s))
+	}
+	return s
+}
+
+// pairs returns a map of strings. A number or a truth value stands for its
+// text as written.
+func (d *decoder) pairs(v value) []KeyValue {
+	if v.kind != object {
+		d.want(v, "an object with strings")
+		return nil
+	}
+	m := make(map[string]string, len(v.members))
+	for _, item := range v.members {
+		field := value{item.value, joinField(v.field, item.key.text)}
+		switch {
+		case item.key.text == "":
+			d.add(place(item), v.field, "a key is empty")
+		case field.kind == number || field.kind == boolean:
+			m[item.key.text] = field.text
+		case field.kind == null:
+			d.fail(field, `got null, want a string: write "" for an empty one`)
+		default:
+			m[item.key.text], _ = d.string(field)
+		}
+	}
+	return sortedPairs(m)
+}
+
+// mergeLabels makes labels part of config.Labels, behind what is there.
+func (d *decoder) mergeLabels(v value) {
+	i := v.index("labels")
+	if len(d.spec.Labels) == 0 || i < 0 {
+		return
+	}
+	old, _ := d.spec.Config.Get("Labels")
+	labels, ok := old.(*ordjson.Object)
+	if !ok || labels == nil {
+		labels = &ordjson.Object{}
+	}
+	given := v.members[i].value
+	for _, l := range d.spec.Labels {
+		if old, ok := labels.Get(l.Key); ok && old != l.Value {
+			at := given.members[given.index(l.Key)].value
+			d.add(at, joinField("labels", l.Key), "got %s, but config.Labels has %s: remove one", quote(l.Value), quote(toText(old)))
+			continue
+		}
+		labels.Set(l.Key, l.Value)
+	}
+	d.spec.Config.Set("Labels", labels)
+}
+
+func toText(v any) string {
+	s, _ := v.(string)
+	return s
+}

@@ -1,0 +1,83 @@
+package spec
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// Options says how an input is read. The zero value is useful.
+type Options struct {
+	// File is the input's name in messages; "spec" if empty.
+	File string
+	// Dir is the folder that relative paths of the input start at; the working
+	// directory if empty.
+	Dir string
+	// Settings override what the input says, or stand alone.
+	Settings []Setting
+	// SettingsDir is the folder that relative paths of Settings start at; the
+	// working directory if empty.
+	SettingsDir string
+}
+
+// ParseFile reads the spec in the named file. File and Dir of o are taken from
+// name where they are empty.
+func ParseFile(name string, o Options) (*Spec, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("read spec: %w", err)
+	}
+	defer f.Close()
+	if o.File == "" {
+		o.File = name
+	}
+	if o.Dir == "" {
+		o.Dir = filepath.Dir(name)
+	}
+	return Parse(f, o)
+}
+
+// Parse reads a spec, YAML or JSON, from r; a nil r stands for an empty one,
+// so that settings alone can make a spec. What is wrong with the spec comes
+// back as Errors; any other error is one of reading. Parse reads at most
+// MaxSize+1 bytes.
+//
+// In the result, Config is never nil and holds Labels too.
+func Parse(r io.Reader, o Options) (*Spec, error) {
+	if o.File == "" {
+		o.File = "spec"
+	}
+	d := &decoder{problems: problems{file: o.File}, spec: withDefaults()}
+	var err error
+	if d.dir, err = filepath.Abs(o.Dir); err != nil {
+		return nil, fmt.Errorf("find the spec's folder: %w", err)
+	}
+	if d.settingsDir, err = filepath.Abs(o.SettingsDir); err != nil {
+		return nil, fmt.Errorf("find the working directory: %w", err)
+	}
+	root := &node{kind: object}
+	if r == nil {
+		d.file = ""
+	} else {
+		data, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
+		if err != nil {
+			return nil, fmt.Errorf("read spec %s: %w", o.File, err)
+		}
+		if len(data) > MaxSize {
+			d.add(&node{}, "", "larger than %d MiB: that is no spec", MaxSize>>20)
+			return nil, d.err()
+		}
+		if root = readTree(data, &d.problems); root == nil || root.kind == invalid {
+			return nil, d.err()
+		}
+	}
+	for _, s := range o.Settings {
+		s.apply(root, &d.problems)
+	}
+	d.image(value{root, ""})
+	if err := d.err(); err != nil {
+		return nil, err
+	}
+	return d.spec, nil
+}

@@ -1,0 +1,281 @@
+package spec
+
+import (
+	_ "embed" // for the comments of types.go
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/invopop/jsonschema"
+)
+
+// typesSource is where the descriptions in the schema come from.
+//
+//go:embed types.go
+var typesSource string
+
+// Schema returns the JSON Schema (draft 2020-12) of a spec, indented by two
+// spaces, with a line end. What Parse takes is valid by it. It finds wrong
+// names, kinds and ranges; what a schema cannot say well (that a name follows
+// the grammar of references, that a date exists, that a config key stands
+// twice in two spellings) only Parse finds.
+//
+// Names, their order, what is required and the descriptions come from Spec and
+// the types in it; forms says what may be written for each.
+func Schema() ([]byte, error) {
+	comments, err := fieldComments(typesSource)
+	if err != nil {
+		return nil, fmt.Errorf("read descriptions: %w", err)
+	}
+	written := []reflect.Type{reflect.TypeFor[Spec](), reflect.TypeFor[Copy](), reflect.TypeFor[Group](), reflect.TypeFor[PermRule]()}
+	r := &jsonschema.Reflector{
+		ExpandedStruct: true,
+		Anonymous:      true,
+		LookupComment: func(t reflect.Type, field string) string {
+			return comments[t.Name()+"."+field]
+		},
+		Mapper: func(t reflect.Type) *jsonschema.Schema {
+			if t.Kind() == reflect.Struct && !slices.Contains(written, t) {
+				return &jsonschema.Schema{}
+			}
+			return nil
+		},
+	}
+	root := r.Reflect(&Spec{})
+	root.Title = "varve image"
+	root.Description = "What an image is made of. Field names are those of dockerTools; null stands for a field that is not set."
+	fill(root)
+	for _, def := range root.Definitions {
+		fill(def)
+	}
+	for _, name := range slices.Sorted(maps.Keys(laterFields())) {
+		root.Properties.Set(name, laterForm(laterFields()[name]))
+	}
+	out, err := json.MarshalIndent(root, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("write schema: %w", err)
+	}
+	return append(out, '\n'), nil
+}
+
+// fill gives each property of an object its form, and null to those that may
+// be left out.
+func fill(s *jsonschema.Schema) {
+	all := forms()
+	for pair := s.Properties.Oldest(); pair != nil; pair = pair.Next() {
+		form, ok := all[pair.Key]
+		if !ok {
+			form = pair.Value
+		}
+		if !slices.Contains(s.Required, pair.Key) {
+			form = either(form, &jsonschema.Schema{Type: "null"})
+		}
+		form.Description = pair.Value.Description
+		pair.Value = form
+	}
+}
+
+// either returns a schema that takes what one of list takes.
+func either(list ...*jsonschema.Schema) *jsonschema.Schema {
+	s := &jsonschema.Schema{}
+	for _, form := range list {
+		if form.AnyOf != nil {
+			s.AnyOf = append(s.AnyOf, form.AnyOf...)
+			continue
+		}
+		alternative := *form
+		alternative.Description = ""
+		s.AnyOf = append(s.AnyOf, &alternative)
+	}
+	return s
+}
+
+func matching(pattern string) *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: pattern}
+}
+
+func oneOf[T ~string](names ...T) *jsonschema.Schema {
+	s := &jsonschema.Schema{Type: "string"}
+	for _, name := range names {
+		s.Enum = append(s.Enum, name)
+	}
+	return s
+}
+
+func integer(least, most int) *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "integer", Minimum: json.Number(itoa(least)), Maximum: json.Number(itoa(most))}
+}
+
+func listOf(item *jsonschema.Schema) *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "array", Items: item}
+}
+
+func mapOf(item *jsonschema.Schema) *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "object", AdditionalProperties: item}
+}
+
+func defined(name string) *jsonschema.Schema {
+	return &jsonschema.Schema{Ref: "#/$defs/" + name}
+}
+
+// forms returns what may be written for each field, wherever it stands.
+func forms() map[string]*jsonschema.Schema {
+	const (
+		date  = `\d{4}-\d\d-\d\d`
+		clock = `\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)`
+		times = date + `(T` + clock + `)?|@\d+`
+		idMax = MaxID
+		ids   = `(0|[1-9][0-9]{0,9})`
+	)
+	line := matching(`^[^\x00-\x1f\x7f]+$`)
+	paths := either(line, listOf(line))
+	id := either(integer(0, idMax), matching(`^`+ids+`$`))
+	label := &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string"}, {Type: "number"}, {Type: "boolean"}}}
+	return map[string]*jsonschema.Schema{
+		"name":         matching(`^[A-Za-z0-9\[][A-Za-z0-9._:/\[\]-]*$`),
+		"tag":          matching(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`),
+		"contents":     paths,
+		"copyToRoot":   either(line, listOf(either(line, defined("Copy")))),
+		"closure":      line,
+		"storeDir":     matching(`^/[^\x00-\x1f\x7f]+$`),
+		"maxLayers":    either(integer(1, MaxLayers), matching(`^0*[1-9][0-9]{0,2}$`)),
+		"layering":     oneOf(Popularity, Single),
+		"layers":       listOf(defined("Group")),
+		"presets":      presetsForm(),
+		"perms":        listOf(defined("PermRule")),
+		"conflicts":    oneOf(ConflictsError, ConflictsFirst, ConflictsLast),
+		"config":       configForm(),
+		"architecture": oneOf(Architectures()...),
+		"os":           oneOf("linux"),
+		"created":      matching(`^(now|` + times + `)$`),
+		"mtime":        matching(`^(` + times + `)$`),
+		"uid":          id,
+		"gid":          id,
+		"uname":        matching(`^[^\x00-\x1f\x7f]*$`),
+		"gname":        matching(`^[^\x00-\x1f\x7f]*$`),
+		"compressor":   matching(`^(none|gz(:[1-9])?|zstd(:([1-9]|1[0-9]|2[0-2]))?)$`),
+		"annotations":  mapOf(label),
+		"labels":       mapOf(label),
+		"source":       line,
+		"target":       line,
+		"path":         line,
+		"mode":         either(integer(0, 7777), matching(`^(0o)?0*[0-7]{1,4}$`)),
+		"owner":        either(integer(0, idMax), matching(`^`+ids+`(:`+ids+`)?$`)),
+		"exclude":      either(line, listOf(line)),
+		"capabilities": line,
+	}
+}
+
+func presetsForm() *jsonschema.Schema {
+	name := oneOf(PresetNames()...)
+	null := &jsonschema.Schema{Type: "null"}
+	argument := either(matching(`^[^\x00-\x1f\x7f]+$`), null)
+	lines := func(parts int) *jsonschema.Schema {
+		part := `[^:\x00-\x1f\x7f]*`
+		return either(listOf(matching(`^`+part+strings.Repeat(`:`+part, parts-1)+`$`)), null)
+	}
+	nss := jsonschema.NewProperties()
+	nss.Set("extraPasswdLines", lines(7))
+	nss.Set("extraGroupLines", lines(4))
+	properties := jsonschema.NewProperties()
+	properties.Set("nss", either(&jsonschema.Schema{
+		Type: "object", Properties: nss, AdditionalProperties: jsonschema.FalseSchema,
+	}, null))
+	properties.Set("shadow", null)
+	properties.Set("binSh", argument)
+	properties.Set("usrBinEnv", argument)
+	properties.Set("caCertificates", argument)
+	properties.Set("tmp", null)
+	one := uint64(1)
+	withArgument := &jsonschema.Schema{
+		Type: "object", Properties: properties, AdditionalProperties: jsonschema.FalseSchema,
+		MinProperties: &one, MaxProperties: &one,
+	}
+	return either(name, listOf(either(name, withArgument)))
+}
+
+// configForm takes known keys in both cases of their first letter, and others.
+func configForm() *jsonschema.Schema {
+	keys := configKeys()
+	s := &jsonschema.Schema{
+		Type:              "object",
+		Properties:        jsonschema.NewProperties(),
+		PatternProperties: map[string]*jsonschema.Schema{},
+	}
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		form := either(configValueForm(keys[key]), &jsonschema.Schema{Type: "null"})
+		s.Properties.Set(key, form)
+		s.PatternProperties["^"+strings.ToLower(key[:1])+key[1:]+"$"] = form
+	}
+	return s
+}
+
+func configValueForm(kind configKind) *jsonschema.Schema {
+	switch kind {
+	case configString:
+		return matching(`^[^\x00-\x1f\x7f]*$`)
+	case configBool:
+		return &jsonschema.Schema{Type: "boolean"}
+	case configInteger:
+		return &jsonschema.Schema{Type: "integer"}
+	case configStrings:
+		return listOf(matching(`^[^\x00]*$`))
+	case configEnv:
+		return listOf(matching(`^[^=\x00]+=[^\x00]*$`))
+	case configSet:
+		return mapOf(either(&jsonschema.Schema{Type: "object"}, &jsonschema.Schema{Type: "null"}))
+	case configLabels:
+		return mapOf(&jsonschema.Schema{Type: "string"})
+	default:
+		return &jsonschema.Schema{Type: "object"}
+	}
+}
+
+// laterForm takes null and the value that says what is so without the field.
+func laterForm(accepted string) *jsonschema.Schema {
+	s := &jsonschema.Schema{
+		Enum:        []any{nil},
+		Description: "Known, but not supported by this version of varve: remove it.",
+	}
+	switch {
+	case accepted == "null":
+	case accepted == "":
+		s.Enum = append(s.Enum, "")
+	case accepted == "false":
+		s.Enum = append(s.Enum, false)
+	default:
+		s.Enum = append(s.Enum, json.Number(accepted))
+	}
+	return s
+}
+
+// fieldComments returns the comments of the fields in Go source as
+// "Type.Field" -> one line of text.
+func fieldComments(source string) (map[string]string, error) {
+	file, err := parser.ParseFile(token.NewFileSet(), "types.go", source, parser.ParseComments)
+	if err != nil {
+		return nil, err
+	}
+	comments := map[string]string{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		t, ok := n.(*ast.TypeSpec)
+		if !ok {
+			return true
+		}
+		if s, ok := t.Type.(*ast.StructType); ok {
+			for _, f := range s.Fields.List {
+				for _, name := range f.Names {
+					comments[t.Name.Name+"."+name.Name] = strings.Join(strings.Fields(f.Doc.Text()), " ")
+				}
+			}
+		}
+		return false
+	})
+	return comments, nil
+}

@@ -1,0 +1,227 @@
+package spec
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// Setting is a value from the command line. Settings are applied before an
+// input is checked, in order, so that they are judged like the input and may
+// mend it.
+//
+// What Values are and do depends on Field:
+//
+//   - contents, config.Cmd, config.Entrypoint, config.OnBuild, config.Shell:
+//     the items of a list, which replaces the input's.
+//   - copyToRoot: SRC or SRC:DST, divided at the last colon; the list replaces
+//     the input's.
+//   - perms: GLOB:MODE or GLOB:MODE:UID:GID, where MODE, UID and GID may be
+//     empty; the list replaces the input's.
+//   - presets: NAME or NAME=ARGUMENT; the list replaces the input's.
+//   - config.Env: NAME=value; takes the place of the same variable, or follows
+//     the others.
+//   - labels, annotations: KEY=VALUE; takes the place of the same key, in
+//     config.Labels too.
+//   - config.ExposedPorts, config.Volumes: a key that is added.
+//   - anything else: a scalar, of which the last value counts; it replaces the
+//     input's.
+//
+// A list without values empties the input's; another field without values is
+// left as it is.
+type Setting struct {
+	// Field is a field of the spec, or config and a key with a dot between.
+	Field string
+	// Flag names the setting in messages, such as "--copy"; Field if empty.
+	Flag string
+	// Values are as they stand on the command line.
+	Values []string
+}
+
+// apply puts the setting into root, an object.
+func (s Setting) apply(root *node, p *problems) {
+	parent, name := root, s.Field
+	if key, ok := strings.CutPrefix(s.Field, "config."); ok {
+		parent, name = s.child(root, "config", object), key
+	}
+	if parent.kind != object { // the decoder will say so
+		return
+	}
+	for _, v := range s.Values {
+		if !utf8.ValidString(v) {
+			p.add(s.text(v), s.Field, "%s is not UTF-8", quote(v))
+			put(parent, s.text(canonicalIn(parent, name)), s.node(invalid, ""))
+			return
+		}
+	}
+	switch s.Field {
+	case "copyToRoot":
+		s.replace(parent, name, s.copy)
+	case "perms":
+		s.replace(parent, name, func(v string) *node { return s.perm(v, p) })
+	case "presets":
+		s.replace(parent, name, s.preset)
+	case "contents", "config.Cmd", "config.Entrypoint", "config.OnBuild", "config.Shell":
+		s.replace(parent, name, s.text)
+	case "config.Env":
+		s.mergeEnv(s.child(parent, name, list))
+	case "config.ExposedPorts", "config.Volumes":
+		for _, v := range s.Values {
+			put(s.child(parent, name, object), s.text(v), s.node(object, ""))
+		}
+	case "labels", "annotations":
+		s.mergePairs(root, parent, p)
+	default:
+		if n := len(s.Values); n > 0 {
+			put(parent, s.text(canonicalIn(parent, name)), s.text(s.Values[n-1]))
+		}
+	}
+}
+
+// node returns a node that names the setting in messages.
+func (s Setting) node(k kind, value string) *node {
+	flag := s.Flag
+	if flag == "" {
+		flag = s.Field
+	}
+	return &node{kind: k, text: value, flag: flag}
+}
+
+func (s Setting) text(v string) *node { return s.node(text, v) }
+
+// object returns an object of the given keys and values; empty values are left
+// out.
+func (s Setting) object(pairs ...string) *node {
+	o := s.node(object, "")
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			put(o, s.text(pairs[i]), s.text(pairs[i+1]))
+		}
+	}
+	return o
+}
+
+// child returns the member name of parent; where it is absent or null, a new
+// one of kind k.
+func (s Setting) child(parent *node, name string, k kind) *node {
+	name = canonicalIn(parent, name)
+	if i := parent.index(name); i >= 0 && parent.members[i].value.kind != null {
+		return parent.members[i].value
+	}
+	n := s.node(k, "")
+	put(parent, s.text(name), n)
+	return n
+}
+
+// canonicalIn returns the spelling that parent, perhaps a config, has of name.
+func canonicalIn(parent *node, name string) string {
+	for _, m := range parent.members {
+		if m.key.text == name || canonicalKey(m.key.text) == name {
+			return m.key.text
+		}
+	}
+	return name
+}
+
+// put gives the object parent a member, in the place of one of that key.
+func put(parent, key, value *node) {
+	if i := parent.index(key.text); i >= 0 {
+		parent.members[i] = member{key, value}
+		return
+	}
+	parent.members = append(parent.members, member{key, value})
+}
+
+// replace makes the member name of parent a list of the values.
+func (s Setting) replace(parent *node, name string, item func(string) *node) {
+	l := s.node(list, "")
+	for _, v := range s.Values {
+		l.items = append(l.items, item(v))
+	}
+	put(parent, s.text(canonicalIn(parent, name)), l)
+}
+
+// copy reads SRC or SRC:DST.
+func (s Setting) copy(v string) *node {
+	i := strings.LastIndexByte(v, ':')
+	if i < 0 {
+		return s.text(v)
+	}
+	o := s.node(object, "")
+	put(o, s.text("source"), s.text(v[:i]))
+	put(o, s.text("target"), s.text(v[i+1:]))
+	return o
+}
+
+// perm reads GLOB:MODE or GLOB:MODE:UID:GID.
+func (s Setting) perm(v string, p *problems) *node {
+	switch parts := strings.Split(v, ":"); len(parts) {
+	case 2:
+		return s.object("path", parts[0], "mode", parts[1])
+	case 4:
+		return s.object("path", parts[0], "mode", parts[1], "uid", parts[2], "gid", parts[3])
+	}
+	p.add(s.text(v), s.Field, "got %s, want GLOB:MODE or GLOB:MODE:UID:GID", quote(v))
+	return s.node(invalid, "")
+}
+
+// preset reads NAME or NAME=ARGUMENT.
+func (s Setting) preset(v string) *node {
+	name, argument, ok := strings.Cut(v, "=")
+	if !ok {
+		return s.text(v)
+	}
+	o := s.node(object, "")
+	put(o, s.text(name), s.text(argument))
+	return o
+}
+
+// mergeEnv puts variables into a list of NAME=value.
+func (s Setting) mergeEnv(env *node) {
+	if env.kind != list { // the decoder will say so
+		return
+	}
+	for _, v := range s.Values {
+		name, _, _ := strings.Cut(v, "=")
+		found := false
+		for i, item := range env.items {
+			if old, _, _ := strings.Cut(item.text, "="); item.kind == text && old == name {
+				env.items[i], found = s.text(v), true
+			}
+		}
+		if !found {
+			env.items = append(env.items, s.text(v))
+		}
+	}
+}
+
+// mergePairs puts KEY=VALUE into a map, and takes labels out of config.Labels.
+func (s Setting) mergePairs(root, parent *node, p *problems) {
+	for _, v := range s.Values {
+		key, val, ok := strings.Cut(v, "=")
+		if !ok || key == "" {
+			p.add(s.text(v), s.Field, "got %s, want KEY=VALUE", quote(v))
+			continue
+		}
+		if target := s.child(parent, s.Field, object); target.kind == object {
+			put(target, s.text(key), s.text(val))
+		}
+		if s.Field == "labels" {
+			forgetLabel(root, key)
+		}
+	}
+}
+
+// forgetLabel takes a key out of root's config.Labels.
+func forgetLabel(root *node, key string) {
+	labels := root
+	for _, name := range []string{"config", "Labels"} {
+		i := labels.index(canonicalIn(labels, name))
+		if i < 0 {
+			return
+		}
+		labels = labels.members[i].value
+	}
+	if i := labels.index(key); i >= 0 {
+		labels.members = append(labels.members[:i:i], labels.members[i+1:]...)
+	}
+}

@@ -1,0 +1,236 @@
+package spec
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/varve-image/varve/internal/ordjson"
+)
+
+// The comments of the fields below are also the descriptions in the JSON
+// Schema: see schema.go.
+
+// Spec describes an image. Parse returns it checked and with its defaults
+// filled in; fields that stay empty say so.
+type Spec struct {
+	// The image's name, lower-cased. It may hold a registry's host:port and
+	// slashes, but no tag or digest.
+	Name string `json:"name"`
+	// The image's tag. Default: taken from the image id.
+	Tag string `json:"tag,omitempty"`
+	// Store paths whose closure becomes layers and whose files are linked from
+	// the root of the image. A path outside a store is copied as copyToRoot does.
+	Contents []string `json:"contents,omitempty"`
+	// Directories, files and tarballs that are copied into the image.
+	CopyToRoot []Copy `json:"copyToRoot,omitempty"`
+	// What happens where a symlink to a directory meets a directory. false: one
+	// in a source is copied as a directory (rsync -k). true: one at the
+	// destination is written through (rsync -K).
+	KeepContentsDirlinks bool `json:"keepContentsDirlinks,omitempty"`
+	// The file that tells which store paths refer to which: an
+	// exportReferencesGraph JSON or a registration file. Default: found by
+	// looking into the store paths.
+	Closure string `json:"closure,omitempty"`
+	// The directory that store paths are in. Default: /nix/store.
+	StoreDir string `json:"storeDir,omitempty"`
+	// Whether the store paths themselves are put into the image. Default: true.
+	IncludeStorePaths bool `json:"includeStorePaths,omitempty"`
+	// How many layers the whole image may have, 1 to 127. Default: 100.
+	MaxLayers int `json:"maxLayers,omitempty"`
+	// How store paths are spread over layers: popularity gives the paths that
+	// most others need a layer each; single makes one layer of everything.
+	// Default: popularity.
+	Layering Layering `json:"layering,omitempty"`
+	// Explicit layers, bottom first: never split or merged further.
+	Layers []Group `json:"layers,omitempty"`
+	// Files that many images need: nss, shadow, binSh, usrBinEnv,
+	// caCertificates, tmp.
+	Presets []Preset `json:"presets,omitempty"`
+	// Modes, owners and capabilities for entries of the top layer. Later rules
+	// win; a rule that matches nothing is an error.
+	Perms []PermRule `json:"perms,omitempty"`
+	// What happens when two sources give one path different entries: error,
+	// first or last. Default: error.
+	Conflicts Conflicts `json:"conflicts,omitempty"`
+	// The config as in the OCI image specification. The first letter of a key
+	// may be of either case; unknown keys are kept as written.
+	Config *ordjson.Object `json:"config,omitempty"`
+	// The machine the image is for, as Go names it: amd64, arm64 … Default:
+	// this machine's.
+	Architecture string `json:"architecture,omitempty"`
+	// The operating system the image is for. Default: linux, the only one.
+	OS string `json:"os,omitempty"`
+	// When the image was created: RFC 3339 in whole seconds, a date, @seconds
+	// or now. Default: SOURCE_DATE_EPOCH, else 1970-01-01T00:00:01Z.
+	Created *Time `json:"created,omitempty"`
+	// The modification time of all entries in layers: RFC 3339 in whole
+	// seconds, a date or @seconds. Default: 1970-01-01T00:00:01Z.
+	MTime int64 `json:"mtime,omitempty"`
+	// The user id that owns the store layers, 0 to 4294967294. Default: 0.
+	UID uint32 `json:"uid,omitempty"`
+	// The group id that owns the store layers, 0 to 4294967294. Default: 0.
+	GID uint32 `json:"gid,omitempty"`
+	// The name of the user that owns the store layers. Default: root.
+	Uname string `json:"uname,omitempty"`
+	// The name of the group that owns the store layers. Default: root.
+	Gname string `json:"gname,omitempty"`
+	// How the image is compressed: none, gz or zstd, with a level as in gz:9 or
+	// zstd:19. Default: gz, or what the name of the output says.
+	Compressor *Compressor `json:"compressor,omitempty"`
+	// Annotations of the manifest.
+	Annotations []KeyValue `json:"annotations,omitempty"`
+	// Labels of the image: short for config.Labels.
+	Labels []KeyValue `json:"labels,omitempty"`
+
+	// local holds the paths that were written as relative ones.
+	local map[string]bool
+}
+
+// Copy is something that is copied into the image.
+type Copy struct {
+	// The directory, file or tarball to copy. A relative path starts at the
+	// spec's folder.
+	Source string `json:"source"`
+	// The place in the image that a directory or tarball is unpacked at. A file
+	// gets this name, or is put into it if it ends in a slash. Default: /.
+	Target string `json:"target,omitempty"`
+	// The mode of the target itself, in octal: of the file, or of the top
+	// directory. What is below keeps its modes. Default: as in the source.
+	Mode *uint32 `json:"mode,omitempty"`
+	// The owner of everything that is copied: "uid:gid", or one number for both.
+	// Default: 0:0.
+	Owner *Owner `json:"owner,omitempty"`
+	// Globs, ** included, of paths below the source that are left out.
+	Exclude []string `json:"exclude,omitempty"`
+}
+
+// Owner is a user id and a group id.
+type Owner struct {
+	UID, GID uint32
+}
+
+// Group is one explicit layer.
+type Group struct {
+	// Store paths of this layer: as the field of the same name of the image.
+	Contents []string `json:"contents,omitempty"`
+	// What is copied into this layer: as the field of the same name of the image.
+	CopyToRoot []Copy `json:"copyToRoot,omitempty"`
+	// As the field of the same name of the image.
+	KeepContentsDirlinks bool `json:"keepContentsDirlinks,omitempty"`
+	// Modes, owners and capabilities of entries of this layer.
+	Perms []PermRule `json:"perms,omitempty"`
+}
+
+// PermRule sets attributes of the entries whose path matches a glob.
+type PermRule struct {
+	// A glob over paths in the image; ** stands for any number of directories.
+	Path string `json:"path"`
+	// The mode, in octal: 0755, "0755" and 755 are the same.
+	Mode *uint32 `json:"mode,omitempty"`
+	// The user id, 0 to 4294967294.
+	UID *uint32 `json:"uid,omitempty"`
+	// The group id, 0 to 4294967294.
+	GID *uint32 `json:"gid,omitempty"`
+	// File capabilities as setcap takes them: cap_net_bind_service+ep.
+	Capabilities string `json:"capabilities,omitempty"`
+}
+
+// Preset is a set of files that varve knows how to make.
+type Preset struct {
+	// Name is one of PresetNames.
+	Name string
+	// Path is caCertificates' bundle, as an absolute path; or the text of the
+	// symlink that binSh or usrBinEnv makes. Empty: the preset's default.
+	Path string
+	// ExtraPasswdLines and ExtraGroupLines are nss's, without line ends.
+	ExtraPasswdLines, ExtraGroupLines []string
+}
+
+// PresetNames returns the names that Preset.Name can have.
+func PresetNames() []string {
+	return []string{"nss", "shadow", "binSh", "usrBinEnv", "caCertificates", "tmp"}
+}
+
+// Layering is how store paths are spread over layers.
+type Layering string
+
+// The values of Layering.
+const (
+	Popularity Layering = "popularity"
+	Single     Layering = "single"
+)
+
+// Conflicts is what happens when two sources give one path different entries.
+type Conflicts string
+
+// The values of Conflicts.
+const (
+	ConflictsError Conflicts = "error"
+	ConflictsFirst Conflicts = "first"
+	ConflictsLast  Conflicts = "last"
+)
+
+// Time is a point in time in whole seconds, or the moment of the build.
+type Time struct {
+	// Now says that the time is that of the build; Seconds is 0 then.
+	Now bool
+	// Seconds counts from 1970-01-01T00:00:00Z: 0 to MaxTime.
+	Seconds int64
+}
+
+// MaxTime is 9999-12-31T23:59:59Z, the last second that RFC 3339 can say.
+const MaxTime = 253402300799
+
+// Compressor is a way to compress.
+type Compressor struct {
+	// Algorithm is "none", "gz" or "zstd".
+	Algorithm string
+	// Level is 1 to 9 for gz, 1 to 22 for zstd, or 0: the default.
+	Level int
+}
+
+// KeyValue is one item of a map. Lists of them are in the order of their keys.
+type KeyValue struct {
+	Key, Value string
+}
+
+// MaxID is the largest user or group id: 2^32-1 means "no id" to the kernel.
+const MaxID = 1<<32 - 2
+
+// MaxLayers is the most layers an image may have: Docker's storage stops
+// between 125 and 127.
+const MaxLayers = 127
+
+// Local reports whether path was written relative to the spec's folder (or, in
+// a setting, to the working directory). Such a path is on this machine as it
+// stands, even where absolute ones are looked up below another root.
+func (s *Spec) Local(path string) bool {
+	return s.local[path]
+}
+
+// withDefaults returns a spec with nothing set but the defaults that depend on
+// nothing.
+func withDefaults() *Spec {
+	return &Spec{
+		StoreDir:          "/nix/store",
+		IncludeStorePaths: true,
+		MaxLayers:         100,
+		Layering:          Popularity,
+		Conflicts:         ConflictsError,
+		Config:            &ordjson.Object{},
+		OS:                "linux",
+		MTime:             1,
+		Uname:             "root",
+		Gname:             "root",
+		local:             map[string]bool{},
+	}
+}
+
+// sortedPairs returns m's items in the order of their keys.
+func sortedPairs(m map[string]string) []KeyValue {
+	pairs := make([]KeyValue, 0, len(m))
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		pairs = append(pairs, KeyValue{k, m[k]})
+	}
+	return pairs
+}

@@ -1,0 +1,336 @@
+package spec
+
+import (
+	"errors"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/distribution/reference"
+)
+
+func itoa(i int) string { return strconv.Itoa(i) }
+
+// imageName returns v's name in lower case, as dockerTools has it, if it is a
+// repository name in the grammar of github.com/distribution/reference.
+func (d *decoder) imageName(v value) string {
+	s, ok := d.filled(v, "a name")
+	if !ok {
+		return ""
+	}
+	name := lowerASCII(s)
+	ref, err := reference.ParseNormalizedNamed(name)
+	switch {
+	case errors.Is(err, reference.ErrNameTooLong):
+		d.fail(v, "%s is longer than %d characters", quote(s), reference.RepositoryNameTotalLengthMax)
+	case err != nil:
+		d.fail(v, "%s is no image name: want lower-case letters, digits and single . _ - between them, "+
+			"parts divided by slashes, such as ghcr.io/acme/hello", quote(s))
+	default:
+		if _, ok := ref.(reference.Digested); ok {
+			d.fail(v, "%s holds a digest: a name has none", quote(s))
+		} else if _, ok := ref.(reference.Tagged); ok {
+			d.fail(v, "%s holds a tag: move it to the field tag", quote(s))
+		}
+	}
+	return name
+}
+
+// lowerASCII lower-cases A to Z only, so that no other letter becomes one that
+// a name may hold.
+func lowerASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
+}
+
+var tagPattern = regexp.MustCompile(`^` + reference.TagRegexp.String() + `$`)
+
+func (d *decoder) tag(v value) string {
+	s, ok := d.filled(v, "a tag")
+	if ok && !tagPattern.MatchString(s) {
+		d.fail(v, "%s is no tag: want 1 to 128 letters, digits and _ . -, the first one no . or -", quote(s))
+	}
+	return s
+}
+
+// oneOf returns v's text if it is one of names.
+func (d *decoder) oneOf(v value, names ...string) string {
+	s, ok := d.line(v)
+	if ok && !slices.Contains(names, s) {
+		d.fail(v, "got %s, want %s%s", quote(s), alternatives(names), didYouMean(s, names))
+	}
+	return s
+}
+
+// alternatives returns "a, b or c".
+func alternatives(names []string) string {
+	last := len(names) - 1
+	if last == 0 {
+		return names[0]
+	}
+	return strings.Join(names[:last], ", ") + " or " + names[last]
+}
+
+// Architectures returns the values of Spec.Architecture: Go's names of the
+// machines that run Linux, which the OCI image specification takes over.
+func Architectures() []string {
+	return []string{
+		"386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle",
+		"ppc64", "ppc64le", "riscv64", "s390x",
+	}
+}
+
+// goarch returns Go's name of a machine that other tools call name, or "".
+func goarch(name string) string {
+	switch strings.ToLower(name) {
+	case "x86_64", "x86-64", "x64", "amd64":
+		return "amd64"
+	case "aarch64", "arm64", "arm64v8", "armv8":
+		return "arm64"
+	case "armv5l", "armv6l", "armv7l", "armhf", "armel", "armv7", "armv6":
+		return "arm"
+	case "i386", "i486", "i586", "i686", "x86":
+		return "386"
+	case "powerpc64le", "ppc64el":
+		return "ppc64le"
+	case "powerpc64":
+		return "ppc64"
+	case "loongarch64":
+		return "loong64"
+	}
+	return ""
+}
+
+func (d *decoder) architecture(v value) string {
+	s, ok := d.filled(v, "an architecture")
+	if !ok || slices.Contains(Architectures(), s) {
+		return s
+	}
+	hint := didYouMean(s, Architectures())
+	if name := goarch(s); name != "" {
+		hint = `; did you mean "` + name + `"?`
+	}
+	d.fail(v, "got %s, want %s%s", quote(s), alternatives(Architectures()), hint)
+	return s
+}
+
+func (d *decoder) os(v value) string {
+	s, ok := d.line(v)
+	if ok && s != "linux" {
+		d.fail(v, `got %s: varve makes images for "linux" only`, quote(s))
+	}
+	return s
+}
+
+// id returns a user or group id: decimal, as a number or a string.
+func (d *decoder) id(v value) uint32 {
+	if v.kind != number && v.kind != text {
+		d.want(v, "a number from 0 to 4294967294")
+		return 0
+	}
+	id, why, ok := parseID(v.text)
+	if !ok {
+		d.fail(v, "got %s, want a number from 0 to 4294967294%s", v.describe(), why)
+	}
+	return id
+}
+
+// parseID reads a decimal id. Where it cannot, why may add to what is wanted.
+func parseID(s string) (id uint32, why string, ok bool) {
+	switch n, err := strconv.ParseUint(s, 10, 64); {
+	case strings.Trim(s, "0123456789") != "" || s == "":
+		return 0, " in decimal digits", false
+	case len(s) > 1 && s[0] == '0':
+		return 0, " without leading zeros, which some would read as octal", false
+	case err != nil || n > MaxID+1:
+		return 0, "", false
+	case n > MaxID:
+		return 0, `: 4294967295 means "no id" to the kernel`, false
+	default:
+		return uint32(n), "", true
+	}
+}
+
+// idPointer is id for a field that may be unset.
+func (d *decoder) idPointer(v value) *uint32 {
+	id := d.id(v)
+	return &id
+}
+
+// owner returns "uid:gid", or one id for both.
+func (d *decoder) owner(v value) *Owner {
+	if v.kind != number && v.kind != text {
+		d.want(v, `"uid:gid" or one number for both`)
+		return nil
+	}
+	user, group, both := strings.Cut(v.text, ":")
+	if !both {
+		group = user
+	}
+	uid, why, ok := parseID(user)
+	gid, groupWhy, groupOK := parseID(group)
+	if ok && groupOK {
+		return &Owner{UID: uid, GID: gid}
+	}
+	if ok {
+		why = groupWhy
+	}
+	d.fail(v, `got %s, want "uid:gid" or one number for both, each from 0 to 4294967294%s`, v.describe(), why)
+	return nil
+}
+
+// mode returns permission bits. They are octal however they are written:
+// 0755, 0o755, 755 and "0755" are the same.
+func (d *decoder) mode(v value) *uint32 {
+	if v.kind != number && v.kind != text {
+		d.want(v, "an octal mode such as 0755")
+		return nil
+	}
+	mode, err := strconv.ParseUint(strings.TrimPrefix(v.text, "0o"), 8, 64)
+	switch {
+	case errors.Is(err, strconv.ErrRange) || err == nil && mode > 0o7777:
+		d.fail(v, "got %s, want at most 07777", v.describe())
+	case err != nil:
+		d.fail(v, "got %s, want a mode in octal digits such as 0755", v.describe())
+	}
+	m := uint32(mode & 0o7777)
+	return &m
+}
+
+// maxLayers returns a number from 1 to MaxLayers.
+func (d *decoder) maxLayers(v value) int {
+	if v.kind != number && v.kind != text {
+		d.want(v, "a number from 1 to "+itoa(MaxLayers))
+		return 0
+	}
+	n, err := strconv.ParseUint(v.text, 10, 64)
+	if err != nil || n < 1 || n > MaxLayers {
+		d.fail(v, "got %s, want a number from 1 to %d: engines stop between 125 and 127 layers", v.describe(), MaxLayers)
+		return 0
+	}
+	return int(n)
+}
+
+// timePattern is RFC 3339 in whole seconds, or its date alone. time.Parse by
+// itself takes more than that.
+var timePattern = regexp.MustCompile(
+	`^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d))?$`)
+
+// seconds returns a time as seconds since 1970. forms names more forms that
+// the caller takes.
+func (d *decoder) seconds(v value, forms string) int64 {
+	wanted := "RFC 3339 such as 2024-02-29T12:00:00Z, a date, " + forms + `"@seconds"`
+	if v.kind == number {
+		d.fail(v, `got %s, want %s: seconds since 1970 are written "@%s"`, v.describe(), wanted, clip(v.text))
+		return 0
+	}
+	if v.kind != text {
+		d.want(v, wanted)
+		return 0
+	}
+	seconds, why, ok := parseTime(v.text)
+	if !ok {
+		d.fail(v, "got %s%s; want %s", v.describe(), why, wanted)
+	}
+	return seconds
+}
+
+// parseTime reads a time. Where it cannot, why may say what is wrong with s.
+func parseTime(s string) (seconds int64, why string, ok bool) {
+	if digits, ok := strings.CutPrefix(s, "@"); ok {
+		n, err := strconv.ParseInt(digits, 10, 64)
+		if strings.Trim(digits, "0123456789") != "" && !strings.HasPrefix(digits, "-") ||
+			err != nil && !errors.Is(err, strconv.ErrRange) {
+			return 0, ", which is not whole seconds", false
+		}
+		return checkTime(n)
+	}
+	if !timePattern.MatchString(s) {
+		return 0, "", false
+	}
+	if strings.Contains(s, ".") {
+		return 0, ", which has a fraction: times are whole seconds", false
+	}
+	layout := time.RFC3339
+	if len(s) == len(time.DateOnly) {
+		layout = time.DateOnly
+	}
+	t, err := time.Parse(layout, s)
+	if err != nil {
+		return 0, ", which is no date of the calendar", false
+	}
+	return checkTime(t.Unix())
+}
+
+func checkTime(seconds int64) (in int64, why string, ok bool) {
+	switch {
+	case seconds < 0:
+		return 0, ", which is before 1970: tar readers differ on such times", false
+	case seconds > MaxTime:
+		return 0, ", which is after the year 9999", false
+	}
+	return seconds, "", true
+}
+
+// created returns a time or the moment of the build.
+func (d *decoder) created(v value) *Time {
+	if v.kind == text && v.text == "now" {
+		return &Time{Now: true}
+	}
+	return &Time{Seconds: d.seconds(v, `"now" or `)}
+}
+
+// mtime returns a time that is fixed.
+func (d *decoder) mtime(v value) int64 {
+	if v.kind == text && v.text == "now" {
+		d.fail(v, `got "now": the files' time must be fixed, or each build would change every layer`)
+		return 0
+	}
+	return d.seconds(v, "or ")
+}
+
+// compressor returns an algorithm with an optional level.
+func (d *decoder) compressor(v value) *Compressor {
+	s, ok := d.line(v)
+	if !ok {
+		return nil
+	}
+	algorithm, digits, levelled := strings.Cut(s, ":")
+	most := map[string]int{"none": 0, "gz": 9, "zstd": 22}
+	highest, known := most[algorithm]
+	switch {
+	case !known:
+		d.fail(v, "got %s, want none, gz, zstd, gz:1 to gz:9 or zstd:1 to zstd:22%s", quote(s), compressorHint(algorithm))
+		return nil
+	case !levelled:
+		return &Compressor{Algorithm: algorithm}
+	case highest == 0:
+		d.fail(v, "got %s: none has no level", quote(s))
+		return nil
+	}
+	level, err := strconv.ParseUint(digits, 10, 8)
+	if err != nil || digits[0] == '0' || int(level) > highest {
+		d.fail(v, "got %s, want a level from 1 to %d", quote(s), highest)
+		return nil
+	}
+	return &Compressor{Algorithm: algorithm, Level: int(level)}
+}
+
+// compressorHint suggests what a name that other tools use is called here.
+func compressorHint(name string) string {
+	switch strings.ToLower(name) {
+	case "gzip", "gz", "pigz", "tgz":
+		return `; did you mean "gz"?`
+	case "zst", "zstd", "zstandard":
+		return `; did you mean "zstd"?`
+	case "", "no", "off", "uncompressed", "store":
+		return `; did you mean "none"?`
+	}
+	return ""
+}

@@ -1,0 +1,239 @@
+package tree
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Compare orders paths canonically: component by component, each by its
+// bytes, so that "a/b" comes before "a-b" and a directory before what is below
+// it. The root, ".", comes first.
+func Compare(a, b string) int {
+	if a == "." {
+		a = ""
+	}
+	if b == "." {
+		b = ""
+	}
+	for i := range min(len(a), len(b)) {
+		switch {
+		case a[i] == b[i]:
+		case a[i] == '/':
+			return -1
+		case b[i] == '/':
+			return 1
+		default:
+			return cmp.Compare(a[i], b[i])
+		}
+	}
+	return cmp.Compare(len(a), len(b))
+}
+
+// Sort puts entries into canonical order. Entries of the same path keep
+// theirs.
+func Sort(entries []*Entry) {
+	slices.SortStableFunc(entries, compareEntries)
+}
+
+func compareEntries(a, b *Entry) int { return Compare(a.Path, b.Path) }
+
+// Collect reads a whole stream. On an error it returns no entries.
+func Collect(seq Seq) ([]*Entry, error) {
+	var entries []*Entry
+	for e, err := range seq {
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
+
+// Chown gives every entry the owner uid:gid and no owner names. The set-user-id
+// and set-group-id bits and capabilities stay: there is no kernel here that
+// would clear them.
+func Chown(entries []*Entry, uid, gid uint32) {
+	for _, e := range entries {
+		e.UID, e.GID = uid, gid
+		e.Uname, e.Gname = "", ""
+	}
+}
+
+// Place returns a copy of the tree, moved so that its root becomes target. The
+// directories above target are added as Implied ones, 0755 0:0. A leading slash of target
+// means nothing. A target that is empty or has a ".." is an error, and so is a
+// tree that would put something other than a directory at the image's root.
+func Place(entries []*Entry, target string) ([]*Entry, error) {
+	to, err := cleanTarget(target)
+	if err != nil {
+		return nil, err
+	}
+	placed := make([]*Entry, len(entries))
+	for i, e := range entries {
+		c := *e
+		c.Path = rebase(e.Path, ".", to)
+		if c.Path == "." && c.Type != Dir {
+			return nil, fmt.Errorf("%s (%s) cannot become the root directory: give it a target such as %q", e.Type, from(e), "/"+path.Base(e.Source))
+		}
+		placed[i] = &c
+	}
+	return complete(placed)
+}
+
+func cleanTarget(target string) (string, error) {
+	if target == "" {
+		return "", errors.New(`target is empty: write "/" for the root`)
+	}
+	if strings.ContainsRune(target, 0) {
+		return "", fmt.Errorf("target %q holds a NUL byte", target)
+	}
+	if hasDotDot(target) {
+		return "", fmt.Errorf("target %q holds \"..\"", target)
+	}
+	return cleanPath(target), nil
+}
+
+// cleanPath makes a name without ".." into a Path.
+func cleanPath(name string) string {
+	if clean := strings.TrimPrefix(path.Clean("/"+name), "/"); clean != "" {
+		return clean
+	}
+	return "."
+}
+
+func hasDotDot(name string) bool {
+	for c := range strings.SplitSeq(name, "/") {
+		if c == ".." {
+			return true
+		}
+	}
+	return false
+}
+
+// below tells whether name is a path strictly below dir.
+func below(name, dir string) bool {
+	if dir == "." {
+		return name != "."
+	}
+	return len(name) > len(dir) && name[len(dir)] == '/' && name[:len(dir)] == dir
+}
+
+// rebase moves name, which is from or below it, to the same place at to.
+func rebase(name, from, to string) string {
+	if name == from {
+		return to
+	}
+	if from != "." {
+		name = name[len(from)+1:]
+	}
+	if to == "." {
+		return name
+	}
+	return to + "/" + name
+}
+
+// find returns the entry at name of a canonical tree, or nil.
+func find(entries []*Entry, name string) *Entry {
+	if i, ok := indexOf(entries, name); ok {
+		return entries[i]
+	}
+	return nil
+}
+
+func indexOf(entries []*Entry, name string) (int, bool) {
+	return slices.BinarySearchFunc(entries, name, func(e *Entry, name string) int { return Compare(e.Path, name) })
+}
+
+// complete returns the canonical entries with every missing parent added. An
+// entry that lies below something other than a directory, or a path that
+// stands there twice, is an error; all of them are reported.
+func complete(entries []*Entry) ([]*Entry, error) {
+	all := make([]*Entry, 0, len(entries)+1)
+	var open []string // the directories that lead to the last entry, outermost first
+	var last *Entry   // the last entry that was good
+	var bad problems
+	for _, e := range entries {
+		if last != nil && e.Path == last.Path {
+			bad.addf("%q is there twice: %s and %s", e.Path, from(last), from(e))
+			continue
+		}
+		if last != nil && last.Type != Dir && below(e.Path, last.Path) {
+			bad.add(belowError(e, last))
+			continue
+		}
+		for len(open) > 0 && !below(e.Path, open[len(open)-1]) {
+			open = open[:len(open)-1]
+		}
+		if e.Path != "." {
+			if len(open) == 0 {
+				all, open = append(all, implied(".", e)), append(open, ".")
+			}
+			for _, dir := range between(open[len(open)-1], e.Path) {
+				all, open = append(all, implied(dir, e)), append(open, dir)
+			}
+		}
+		if all = append(all, e); e.Type == Dir {
+			open = append(open, e.Path)
+		}
+		last = e
+	}
+	return all, bad.err()
+}
+
+// between lists the directories that are below dir and above name, outermost
+// first.
+func between(dir, name string) []string {
+	start := len(dir) + 1
+	if dir == "." {
+		start = 0
+	}
+	var dirs []string
+	for i := start; i < len(name); i++ {
+		if name[i] == '/' {
+			dirs = append(dirs, name[:i])
+		}
+	}
+	return dirs
+}
+
+func implied(name string, because *Entry) *Entry {
+	return &Entry{Path: name, Type: Dir, Mode: 0o755, Implied: true, ModTime: because.ModTime, Source: because.Source}
+}
+
+func belowError(e, above *Entry) error {
+	if above.Type == Symlink {
+		return fmt.Errorf("entry %q lies below the symlink %q (to %q): write it at the directory itself", e.Path, above.Path, above.Linkname)
+	}
+	return fmt.Errorf("entry %q lies below %q, which is a %s", e.Path, above.Path, above.Type)
+}
+
+// from names an entry's origin.
+func from(e *Entry) string {
+	if e.Source == "" {
+		return "from an unnamed source"
+	}
+	return fmt.Sprintf("from %q", e.Source)
+}
+
+// String names the type for messages.
+func (t Type) String() string {
+	switch t {
+	case Regular:
+		return "regular file"
+	case Symlink:
+		return "symlink"
+	case Char:
+		return "character device"
+	case Block:
+		return "block device"
+	case Dir:
+		return "directory"
+	case FIFO:
+		return "FIFO"
+	}
+	return fmt.Sprintf("entry of type %q", byte(t))
+}

@@ -1,0 +1,89 @@
+package tree
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+)
+
+// glob matches paths: "*" and "?" within a component, "**" across components,
+// character classes and {a,b}. It starts at the tree's root, with or without a
+// leading slash; "**/x" finds x anywhere, "x/**" is x and everything below it,
+// "**" everything with the root. The root alone is "/".
+type glob struct {
+	pattern string
+	// literal says that the pattern matches only itself.
+	literal bool
+}
+
+func parseGlob(text string) (glob, error) {
+	if text == "" {
+		return glob{}, fmt.Errorf(`glob is empty: write "/" for the root`)
+	}
+	if !doublestar.ValidatePattern(text) {
+		return glob{}, fmt.Errorf("glob %q is malformed: a bracket, brace or backslash is left open", text)
+	}
+	pattern := text
+	for trimmed := ""; pattern != trimmed; {
+		trimmed = pattern
+		pattern = strings.TrimPrefix(strings.TrimLeft(pattern, "/"), "./")
+	}
+	if !strings.HasSuffix(pattern, `\/`) {
+		pattern = strings.TrimRight(pattern, "/")
+	}
+	if pattern == "" {
+		pattern = "."
+	}
+	return glob{pattern, !strings.ContainsAny(pattern, `*?[{\`)}, nil
+}
+
+func (g glob) match(name string) bool {
+	if g.literal {
+		return g.pattern == name
+	}
+	if name == "." {
+		// To the matcher "." is a name of one character.
+		return g.pattern == "**"
+	}
+	return doublestar.MatchUnvalidated(g.pattern, name)
+}
+
+// Exclude returns the entries of the canonical tree that no glob matches,
+// without what lies below an excluded directory. The root is never excluded:
+// "**" empties the tree. A glob that matches nothing is no error.
+func Exclude(entries []*Entry, globs []string) ([]*Entry, error) {
+	parsed := make([]glob, len(globs))
+	var bad problems
+	for i, text := range globs {
+		var err error
+		if parsed[i], err = parseGlob(text); err != nil {
+			bad.addf("exclude[%d]: %w", i, err)
+		}
+	}
+	if err := bad.err(); err != nil {
+		return nil, err
+	}
+	kept := make([]*Entry, 0, len(entries))
+	var gone *Entry
+	for _, e := range entries {
+		if gone != nil && below(e.Path, gone.Path) {
+			continue
+		}
+		if e.Path != "." && matchesAny(parsed, e.Path) {
+			gone = e
+			continue
+		}
+		kept = append(kept, e)
+	}
+	return kept, nil
+}
+
+func matchesAny(globs []glob, name string) bool {
+	for _, g := range globs {
+		if g.match(name) {
+			return true
+		}
+	}
+	return false
+}

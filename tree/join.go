@@ -1,0 +1,64 @@
+package tree
+
+import (
+	"context"
+	"fmt"
+)
+
+// JoinSource is a directory whose files are linked to.
+type JoinSource struct {
+	// Logical is the path that symlinks point to: where the directory is when
+	// the image runs.
+	Logical string
+	// Physical is where it can be read now.
+	Physical string
+}
+
+// SymlinkJoin returns one tree per source, for Merge, which links to the
+// source's files as lndir does and nixpkgs' contents with it: directories are
+// directories of the tree's own (Implied, 0755 0:0), regular files become
+// symlinks to their logical path, symlinks are copied with their text. A
+// source that cannot be read or is no directory is an error; those of all
+// sources are reported together.
+func SymlinkJoin(ctx context.Context, sources []JoinSource) ([][]*Entry, error) {
+	trees := make([][]*Entry, len(sources))
+	var bad problems
+	for i, s := range sources {
+		tree, err := symlinkTree(ctx, s)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil {
+			bad.addf("link to the files of %q: %w", s.Logical, err)
+		}
+		trees[i] = tree
+	}
+	if err := bad.err(); err != nil {
+		return nil, err
+	}
+	return trees, nil
+}
+
+func symlinkTree(ctx context.Context, s JoinSource) ([]*Entry, error) {
+	var links []*Entry
+	for e, err := range FromDir(s.Physical, DirOptions{}) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return nil, err
+		}
+		if e.Path == "." && e.Type != Dir {
+			return nil, fmt.Errorf("%q is a %s, not a directory: copy it with copyToRoot, or name the directory that holds it", s.Physical, e.Type)
+		}
+		link := &Entry{Path: e.Path, Type: e.Type, Mode: 0o777, ModTime: e.ModTime, Linkname: e.Linkname, Stamp: e.Stamp, Source: e.Source}
+		switch e.Type {
+		case Dir:
+			link.Mode, link.Implied = 0o755, true
+		case Regular:
+			link.Type, link.Linkname = Symlink, s.Logical+"/"+e.Path
+		}
+		links = append(links, link)
+	}
+	return links, nil
+}

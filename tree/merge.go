@@ -1,0 +1,212 @@
+package tree
+
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
+// Conflicts says what becomes of different entries that two sources give for
+// one path.
+type Conflicts int
+
+// The ways to treat conflicts.
+const (
+	// ConflictError reports all of them as one error.
+	ConflictError Conflicts = iota
+	// ConflictFirst keeps what the first source gives.
+	ConflictFirst
+	// ConflictLast keeps what the last source gives.
+	ConflictLast
+)
+
+// MergeOptions says how Merge does its work.
+type MergeOptions struct {
+	Conflicts Conflicts
+	// KeepDirlinks writes a source's directory through a symlink that earlier sources
+	// put at its path, if that leads to a directory of theirs: what rsync -K does.
+	// Without it a directory that meets a symlink is a conflict. Links are
+	// resolved inside the merged tree: an absolute target starts at its root,
+	// and ".." stops there. A source's own links are not written through by
+	// itself. Each source costs time in proportion to all before it.
+	KeepDirlinks bool
+}
+
+// Merge makes one canonical tree of several, with all parents present.
+//
+// Directories merge. An Implied directory takes the attributes of an explicit
+// one. These are conflicts: two explicit directories that differ in mode, owner or
+// extended attributes; other entries unless they are the same in type, mode,
+// owner, extended attributes and target, device number or content; a directory and
+// something else, of which the one that wins replaces the other with everything
+// below it. Times are no difference. Content is compared only where all else
+// is equal and only under ConflictError, which needs to know; ctx ends that.
+//
+// Without KeepDirlinks the result shares its entries with the sources. Sources in another order
+// than the canonical are sorted. One that has a path twice, or an entry
+// below a non-directory, is an error.
+func Merge(ctx context.Context, opts MergeOptions, sources ...[]*Entry) ([]*Entry, error) {
+	var bad problems
+	trees := make([][]*Entry, len(sources))
+	for i, s := range sources {
+		if !slices.IsSortedFunc(s, compareEntries) {
+			s = slices.Clone(s)
+			Sort(s)
+		}
+		var err error
+		if trees[i], err = complete(s); err != nil {
+			bad.addf("source %d: %w", i+1, err)
+		}
+	}
+	if err := bad.err(); err != nil {
+		return nil, fmt.Errorf("merge: %w", err)
+	}
+	m := &merger{ctx: ctx, policy: opts.Conflicts}
+	merged, err := m.all(trees, opts.KeepDirlinks)
+	if err != nil {
+		return nil, fmt.Errorf("merge: %w", err)
+	}
+	if err := m.conflicts.err(); err != nil {
+		return nil, fmt.Errorf("sources give different entries for %d paths:\n%w\n`conflicts: first` or `conflicts: last` chooses which source wins", m.conflicts.count(), err)
+	}
+	return merged, nil
+}
+
+type merger struct {
+	ctx       context.Context
+	policy    Conflicts
+	conflicts problems
+	left      []byte // buffers for comparing contents
+	right     []byte
+}
+
+func (m *merger) all(trees [][]*Entry, keepDirlinks bool) ([]*Entry, error) {
+	if !keepDirlinks {
+		return m.merge(trees)
+	}
+	var merged []*Entry
+	for _, t := range trees {
+		parts, err := throughDirlinks(merged, t)
+		if err != nil {
+			return nil, err
+		}
+		if merged, err = m.merge(append([][]*Entry{merged}, parts...)); err != nil {
+			return nil, err
+		}
+	}
+	return merged, nil
+}
+
+// candidate is an entry with the number of its source.
+type candidate struct {
+	entry  *Entry
+	source int
+}
+
+// interleave lists the entries of all trees by path, then by source.
+func interleave(trees [][]*Entry, first int) []candidate {
+	if len(trees) == 0 {
+		return nil
+	}
+	if len(trees) == 1 {
+		list := make([]candidate, len(trees[0]))
+		for i, e := range trees[0] {
+			list[i] = candidate{e, first}
+		}
+		return list
+	}
+	half := len(trees) / 2
+	a, b := interleave(trees[:half], first), interleave(trees[half:], first+half)
+	list := make([]candidate, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if Compare(a[0].entry.Path, b[0].entry.Path) <= 0 {
+			list, a = append(list, a[0]), a[1:]
+		} else {
+			list, b = append(list, b[0]), b[1:]
+		}
+	}
+	return append(append(list, a...), b...)
+}
+
+// scope is what the entry chosen for a path means for what is below it.
+type scope struct {
+	path string
+	// since is the first source whose entries below count: what earlier ones
+	// had there was replaced.
+	since int
+	// closed says that the entry is no directory: nothing below counts.
+	closed bool
+}
+
+// merge merges complete canonical trees.
+func (m *merger) merge(trees [][]*Entry) ([]*Entry, error) {
+	list := interleave(trees, 0)
+	merged := make([]*Entry, 0, len(list))
+	var scopes []scope
+	for len(list) > 0 {
+		name := list[0].entry.Path
+		n := 1
+		for n < len(list) && list[n].entry.Path == name {
+			n++
+		}
+		group := list[:n]
+		list = list[n:]
+		for len(scopes) > 0 && !below(name, scopes[len(scopes)-1].path) {
+			scopes = scopes[:len(scopes)-1]
+		}
+		here := scope{path: name}
+		if len(scopes) > 0 {
+			outer := scopes[len(scopes)-1]
+			if outer.closed {
+				continue
+			}
+			here.since = outer.since
+		}
+		for len(group) > 0 && group[0].source < here.since {
+			group = group[1:]
+		}
+		if len(group) == 0 {
+			continue
+		}
+		winner, since, err := m.choose(group)
+		if err != nil {
+			return nil, err
+		}
+		merged = append(merged, winner)
+		here.since, here.closed = max(here.since, since), winner.Type != Dir
+		scopes = append(scopes, here)
+	}
+	return merged, nil
+}
+
+// choose returns the entry that stays of those for one path, and the first
+// source whose entries below it count.
+func (m *merger) choose(group []candidate) (winner *Entry, since int, err error) {
+	winner = group[0].entry
+	for _, c := range group[1:] {
+		if err := m.ctx.Err(); err != nil {
+			return nil, 0, err
+		}
+		e := c.entry
+		switch {
+		case winner.Type == Dir && e.Type == Dir && (winner.Implied || e.Implied):
+			if winner.Implied && !e.Implied {
+				winner = e
+			}
+		case m.policy == ConflictLast:
+			if (winner.Type == Dir) != (e.Type == Dir) {
+				since = c.source
+			}
+			winner = e
+		case m.policy == ConflictError:
+			what, err := m.difference(winner, e)
+			if err != nil {
+				return nil, 0, err
+			}
+			if what != "" {
+				m.conflicts.addf("%q: %s: %s and %s", winner.Path, what, from(winner), from(e))
+			}
+		}
+	}
+	return winner, since, nil
+}

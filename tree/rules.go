@@ -1,0 +1,99 @@
+package tree
+
+import (
+	"fmt"
+	"maps"
+)
+
+// Rule sets attributes of the entries that a glob matches: an element of the
+// spec's perms. What is nil or empty stays as it is.
+type Rule struct {
+	// Path is a glob, read from the tree's root with or without a leading
+	// slash: "*" and "?" within a component, "**" across components, [a-z],
+	// {a,b}. "dir/**" is dir and everything below it; "/" is the root alone.
+	Path string
+	// Mode is 0 to 07777.
+	Mode *uint32
+	// UID and GID are 0 to MaxID.
+	UID, GID *uint32
+	// Capabilities is the text form of cap_from_text(3), such as
+	// "cap_net_raw,cap_net_admin=ep", for regular files.
+	Capabilities string
+}
+
+// ApplyRules changes the entries as the rules say, in their order: the last
+// rule that sets an attribute wins. Owners change without touching the
+// set-user-id bits or capabilities. It works on what goes into headers, so that
+// it needs no privilege.
+//
+// A symlink has no mode: one that a glob finds among other entries keeps its
+// 0777, and a mode for symlinks alone is an error. So are capabilities for
+// anything but a regular file, and a rule that matches nothing or sets nothing.
+// All errors are reported together, as "perms[index]"; entries are then
+// partly changed and of no use.
+func ApplyRules(entries []*Entry, rules []Rule) error {
+	var bad problems
+	for i, r := range rules {
+		if err := r.apply(entries); err != nil {
+			bad.addf("perms[%d]: %w", i, err)
+		}
+	}
+	return bad.err()
+}
+
+func (r Rule) apply(entries []*Entry) error {
+	g, err := parseGlob(r.Path)
+	if err != nil {
+		return err
+	}
+	if r.Mode == nil && r.UID == nil && r.GID == nil && r.Capabilities == "" {
+		return fmt.Errorf("%q sets nothing: give it a mode, uid, gid or capabilities", r.Path)
+	}
+	if err := checkAttributes(r.Mode, r.UID, r.GID); err != nil {
+		return fmt.Errorf("%q: %w", r.Path, err)
+	}
+	var capability string
+	if r.Capabilities != "" {
+		if capability, err = EncodeCapabilities(r.Capabilities); err != nil {
+			return fmt.Errorf("%q: %w", r.Path, err)
+		}
+	}
+	matched, links := 0, 0
+	for _, e := range entries {
+		if !g.match(e.Path) {
+			continue
+		}
+		matched++
+		if e.Type == Symlink {
+			links++
+		}
+		if capability != "" && e.Type != Regular {
+			return fmt.Errorf("%q matches %q, a %s: only regular files have capabilities", r.Path, e.Path, e.Type)
+		}
+		r.set(e, capability)
+	}
+	if matched == 0 {
+		return fmt.Errorf("no entry matches %q", r.Path)
+	}
+	if r.Mode != nil && links == matched {
+		return fmt.Errorf("%q matches only symlinks, which have no mode: name what they point to", r.Path)
+	}
+	return nil
+}
+
+func (r Rule) set(e *Entry, capability string) {
+	if r.Mode != nil && e.Type != Symlink {
+		e.Mode = *r.Mode
+		e.Implied = false
+	}
+	setOwner(e, r.UID, r.GID)
+	if capability != "" {
+		// The map may be shared with another copy of the entry.
+		xattrs := maps.Clone(e.Xattrs)
+		if xattrs == nil {
+			xattrs = map[string]string{}
+		}
+		xattrs[capabilityXattr] = capability
+		e.Xattrs = xattrs
+	}
+}

@@ -1,0 +1,374 @@
+package tree
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
+)
+
+// TarOptions bounds how a tarball is read.
+type TarOptions struct {
+	// TempDir is where a compressed tarball is decompressed into a file
+	// without a name; "" is the system's directory for such files.
+	TempDir string
+	// MaxBytes bounds what a compressed tarball decompresses to, and the
+	// expanded size of all sparse files together; 0 is 64 GiB.
+	MaxBytes int64
+	// MaxEntries bounds the entries, implied directories included; 0 is ten
+	// million.
+	MaxEntries int
+}
+
+const (
+	defaultMaxBytes   = 64 << 30
+	defaultMaxEntries = 10_000_000
+	// maxZstdWindow is the largest window that zstd itself accepts without
+	// being told to.
+	maxZstdWindow = 128 << 20
+)
+
+// ErrNotTar is the error of OpenTar for a file whose beginning is no tar.
+var ErrNotTar = errors.New("not a tar archive")
+
+// Tar is an open tarball.
+type Tar struct {
+	// Entries is its tree in canonical order, with the owners, modes and times
+	// that the tarball says, and without owner names. Regular files can be
+	// opened until Close.
+	Entries []*Entry
+
+	name  string
+	file  *os.File
+	stamp int64
+	// verify tells whether file is still what was indexed.
+	verify func() error
+}
+
+// OpenTar reads the tarball at path, plain or compressed with gzip, zstd or
+// bzip2 (by its first bytes, not its name). The contents of a plain one are
+// read from it when they are asked for; a compressed one is decompressed once,
+// into a temporary file that has no name and is gone when Close is called or
+// the process ends.
+//
+// Names are normalised: "./x", "/x", "x/" and "a//b" are "x" and "a/b". A later
+// entry replaces an earlier one of the same name; a directory given again changes
+// its attributes. A hard link is a file of its own with the content and
+// attributes that its target has at that point. Sparse files are expanded.
+// Devices and FIFOs are entries like others. Extended attributes are those
+// that Entry may carry. PAX global headers are ignored.
+//
+// Refused, with the entry's name: "..", names no file system takes, an entry
+// below a symlink or another non-directory, a directory that is something else
+// elsewhere in the tarball, hard links to what is not a file seen before,
+// whiteouts (".wh." names and 0:0 character devices: they delete, which only
+// makes sense in an image's layer), ids out of range, times out of the years
+// 1970 to 9999, malformed capabilities. The tarball itself must be whole:
+// two blocks of zeros at the end, and nothing but zeros after them.
+func OpenTar(ctx context.Context, path string, opts TarOptions) (*Tar, error) {
+	if opts.MaxBytes <= 0 {
+		opts.MaxBytes = defaultMaxBytes
+	}
+	if opts.MaxEntries <= 0 {
+		opts.MaxEntries = defaultMaxEntries
+	}
+	t := &Tar{name: path}
+	if err := t.open(path); err != nil {
+		return nil, fmt.Errorf("read tarball %q: %w", path, err)
+	}
+	if err := t.read(ctx, opts); err != nil {
+		t.file.Close()
+		return nil, fmt.Errorf("read tarball %q: %w", path, err)
+	}
+	return t, nil
+}
+
+// Close ends the use of the entries' contents.
+func (t *Tar) Close() error { return t.file.Close() }
+
+// open opens the file at path if it is a regular one, waiting for nothing.
+func (t *Tar) open(path string) error {
+	var st unix.Stat_t
+	if err := retryEINTR(func() error { return unix.Stat(path, &st) }); err != nil {
+		return err
+	}
+	// Opening a device may already do something, so it is not even tried.
+	if err := wantRegular(&st); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return unwrapPath(err)
+	}
+	err = fstat(f, &st)
+	if err == nil {
+		err = wantRegular(&st)
+	}
+	if err != nil {
+		f.Close()
+		return err
+	}
+	want := stateOf(&st)
+	t.file, t.stamp = f, changeTime(&st)
+	t.verify = func() error {
+		var now unix.Stat_t
+		if err := fstat(f, &now); err != nil {
+			return err
+		}
+		if stateOf(&now) != want {
+			return errors.New("it changed while it was read")
+		}
+		return nil
+	}
+	return nil
+}
+
+func wantRegular(st *unix.Stat_t) error {
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return nil
+	case unix.S_IFDIR:
+		return errors.New("it is a directory")
+	}
+	return fmt.Errorf("it is a %s", typeName(uint32(st.Mode)))
+}
+
+func fstat(f *os.File, st *unix.Stat_t) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return unwrapPath(err)
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		failed = retryEINTR(func() error { return unix.Fstat(int(fd), st) })
+	})
+	if err != nil {
+		return unwrapPath(err)
+	}
+	return failed
+}
+
+// unwrapPath takes the verb and path off an error that gets its own.
+func unwrapPath(err error) error {
+	var pathErr *os.PathError
+	if errors.As(err, &pathErr) {
+		return pathErr.Err
+	}
+	return err
+}
+
+func (t *Tar) read(ctx context.Context, opts TarOptions) error {
+	start := make([]byte, 512)
+	n, err := io.ReadFull(t.file, start)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return unwrapPath(err)
+	}
+	if _, err := t.file.Seek(0, io.SeekStart); err != nil {
+		return unwrapPath(err)
+	}
+	stream, err := decompressor(start[:n], t.file)
+	if err != nil {
+		return err
+	}
+	if stream == nil {
+		src := &tarSource{ctx: ctx, r: bufio.NewReaderSize(t.file, 64<<10), seek: t.file}
+		if err := t.index(src, opts); err != nil {
+			return err
+		}
+		return t.verify()
+	}
+	defer stream.Close()
+	return t.decompress(ctx, stream, opts)
+}
+
+// decompress indexes the decompressed tarball while it writes it to a
+// temporary file, which then takes the place of t.file.
+func (t *Tar) decompress(ctx context.Context, stream io.Reader, opts TarOptions) error {
+	temp, err := os.CreateTemp(opts.TempDir, ".varve-tar-")
+	if err != nil {
+		return fmt.Errorf("make a temporary file to decompress into: %w", err)
+	}
+	if err := os.Remove(temp.Name()); err != nil {
+		temp.Close()
+		return fmt.Errorf("unlink temporary file: %w", err)
+	}
+	compressed, check := t.file, t.verify
+	defer compressed.Close()
+	// From here on t.file belongs to OpenTar, which closes it on an error.
+	t.file, t.verify = temp, func() error { return nil }
+
+	out := bufio.NewWriterSize(temp, 256<<10)
+	limited := &limitReader{r: stream, left: opts.MaxBytes, max: opts.MaxBytes}
+	src := &tarSource{ctx: ctx, r: bufio.NewReaderSize(io.TeeReader(limited, out), 64<<10)}
+	if err := t.index(src, opts); err != nil {
+		return err
+	}
+	if err := out.Flush(); err != nil {
+		return fmt.Errorf("decompress: %w", err)
+	}
+	return check()
+}
+
+// decompressor returns a reader of what r decompresses to, or nil if it is not
+// compressed, by its first bytes.
+func decompressor(start []byte, r io.Reader) (io.ReadCloser, error) {
+	switch {
+	case bytes.HasPrefix(start, []byte("\x1f\x8b")):
+		z, err := gzip.NewReader(bufio.NewReaderSize(r, 64<<10))
+		if err != nil {
+			return nil, fmt.Errorf("gzip: %w", err)
+		}
+		return z, nil
+	case isZstd(start):
+		z, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(maxZstdWindow), zstd.WithDecoderLowmem(true))
+		if err != nil {
+			return nil, fmt.Errorf("zstd: %w", err)
+		}
+		return z.IOReadCloser(), nil
+	case bytes.HasPrefix(start, []byte("BZh")) && !looksLikeTar(start):
+		return io.NopCloser(bzip2.NewReader(bufio.NewReaderSize(r, 64<<10))), nil
+	}
+	for _, other := range []struct{ magic, name, command string }{
+		{"\xfd7zXZ\x00", "xz", "xz -d"},
+		{"LZIP", "lzip", "lzip -d"},
+		{"\x04\x22\x4d\x18", "lz4", "lz4 -d"},
+		{"\x1f\x9d", "compress", "uncompress"},
+	} {
+		if bytes.HasPrefix(start, []byte(other.magic)) && !looksLikeTar(start) {
+			return nil, fmt.Errorf("it is compressed with %s, which is not read here: decompress it first (%s)", other.name, other.command)
+		}
+	}
+	return nil, nil
+}
+
+// isZstd knows frames and the skippable frames that may stand before them.
+func isZstd(start []byte) bool {
+	return bytes.HasPrefix(start, []byte("\x28\xb5\x2f\xfd")) ||
+		len(start) >= 4 && start[0]&0xf0 == 0x50 && string(start[1:4]) == "\x2a\x4d\x18"
+}
+
+// looksLikeTar tells a tar whose first name begins as another format does.
+func looksLikeTar(start []byte) bool {
+	_, err := tar.NewReader(bytes.NewReader(start)).Next()
+	return err == nil
+}
+
+// limitReader fails, where io.LimitReader would end, once more than max bytes
+// are read.
+type limitReader struct {
+	r         io.Reader
+	left, max int64
+}
+
+func (l *limitReader) Read(p []byte) (int, error) {
+	n, err := l.r.Read(p)
+	if l.left -= int64(n); l.left < 0 {
+		return 0, fmt.Errorf("it decompresses to more than %d bytes", l.max)
+	}
+	return n, err
+}
+
+// tarSource is what archive/tar reads from. It knows its position and skips by
+// seeking where it can.
+type tarSource struct {
+	ctx  context.Context
+	r    *bufio.Reader
+	seek io.Seeker // what r reads from, if that can seek
+	pos  int64
+}
+
+func (s *tarSource) Read(p []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := s.r.Read(p)
+	s.pos += int64(n)
+	return n, err
+}
+
+// Seek moves forward from the current position, which is all that archive/tar
+// asks for.
+func (s *tarSource) Seek(offset int64, whence int) (int64, error) {
+	if s.seek == nil || whence != io.SeekCurrent || offset < 0 {
+		return 0, errors.ErrUnsupported
+	}
+	if offset <= int64(s.r.Buffered()) {
+		if _, err := s.r.Discard(int(offset)); err != nil {
+			return 0, err
+		}
+	} else {
+		if _, err := s.seek.Seek(s.pos+offset, io.SeekStart); err != nil {
+			return 0, err
+		}
+		s.r.Reset(s.seek.(io.Reader))
+	}
+	s.pos += offset
+	return s.pos, nil
+}
+
+// tarContent is the content of one regular file of a tarball.
+type tarContent struct {
+	tar  *Tar
+	name string // of the entry
+	r    io.Reader
+	left int64
+}
+
+func (c *tarContent) Read(p []byte) (int, error) {
+	if c.left == 0 {
+		if err := c.tar.verify(); err != nil {
+			return 0, c.fail(err)
+		}
+		return 0, io.EOF
+	}
+	n, err := c.r.Read(p[:min(int64(len(p)), c.left)])
+	c.left -= int64(n)
+	switch {
+	case err == io.EOF && c.left > 0:
+		return n, c.fail(io.ErrUnexpectedEOF)
+	case err != nil && err != io.EOF:
+		return n, c.fail(unwrapPath(err))
+	}
+	return n, nil
+}
+
+func (c *tarContent) fail(err error) error {
+	return fmt.Errorf("read %q in tarball %q: %w", c.name, c.tar.name, err)
+}
+
+// Close does nothing: the file is the Tar's.
+func (c *tarContent) Close() error { return nil }
+
+// opener opens the size bytes at offset of the tarball.
+func (t *Tar) opener(name string, offset, size int64) func() (io.ReadCloser, error) {
+	return func() (io.ReadCloser, error) {
+		return &tarContent{t, name, io.NewSectionReader(t.file, offset, size), size}, nil
+	}
+}
+
+// sparseOpener opens the sparse file of size bytes whose headers start at
+// offset, by reading them again.
+func (t *Tar) sparseOpener(name string, offset, size int64) func() (io.ReadCloser, error) {
+	return func() (io.ReadCloser, error) {
+		const toTheEnd = 1<<63 - 1
+		r := tar.NewReader(bufio.NewReader(io.NewSectionReader(t.file, offset, toTheEnd-offset)))
+		c := &tarContent{t, name, r, size}
+		hdr, err := nextHeader(r)
+		if err != nil {
+			return nil, c.fail(unwrapPath(err))
+		}
+		if hdr.Size != size {
+			return nil, c.fail(errors.New("it changed while it was read"))
+		}
+		return c, nil
+	}
+}

@@ -1,0 +1,180 @@
+package tree
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+)
+
+const (
+	// whiteoutPrefix begins the names that delete, in an image's layer.
+	whiteoutPrefix = ".wh."
+	// xattrRecord begins the PAX records of extended attributes.
+	xattrRecord = "SCHILY.xattr."
+)
+
+// tarName returns the path that an entry's name means.
+func tarName(hdr *tar.Header) (string, error) {
+	name, err := archivePath(hdr.Name)
+	if err != nil {
+		return "", err
+	}
+	for c := range strings.SplitSeq(name, "/") {
+		if strings.HasPrefix(c, whiteoutPrefix) {
+			return "", fmt.Errorf("%q is a whiteout, which deletes a file of an image's lower layers: a tarball to copy has nothing to delete", c)
+		}
+	}
+	if name == "." && hdr.Typeflag != tar.TypeDir {
+		return "", errors.New("the root must be a directory")
+	}
+	if strings.HasSuffix(hdr.Name, "/") && hasContent(hdr.Typeflag) {
+		return "", errors.New("it is a regular file, but its name ends in a slash")
+	}
+	return name, nil
+}
+
+// archivePath normalises a path that an archive gives.
+func archivePath(name string) (string, error) {
+	switch {
+	case name == "":
+		return "", errors.New("its name is empty")
+	case strings.ContainsRune(name, 0):
+		return "", fmt.Errorf("%q holds a NUL byte", name)
+	case hasDotDot(name):
+		return "", fmt.Errorf("%q holds \"..\", which would lead out of the tree", name)
+	case len(name) > 2*maxPath:
+		return "", fmt.Errorf("its name has %d bytes: paths have at most %d", len(name), maxPath)
+	}
+	name = cleanPath(name)
+	if len(name) > maxPath {
+		return "", fmt.Errorf("its name has %d bytes: paths have at most %d", len(name), maxPath)
+	}
+	for c := range strings.SplitSeq(name, "/") {
+		if len(c) > maxName {
+			return "", fmt.Errorf("a part of its name has %d bytes: names have at most %d", len(c), maxName)
+		}
+	}
+	return name, nil
+}
+
+// entry makes the Entry of a header, without the content of a regular file.
+// That of a hard link is its target's.
+func (x *tarIndex) entry(hdr *tar.Header, name string) (*Entry, error) {
+	source := x.tar.name + ":" + name
+	if hdr.Typeflag == tar.TypeLink {
+		target, err := x.linkTarget(hdr, name)
+		if err != nil {
+			return nil, err
+		}
+		e := *target
+		e.Path, e.Source = name, source
+		return &e, nil
+	}
+	e := &Entry{Path: name, Source: source, Mode: uint32(hdr.Mode) & 0o7777, Stamp: x.tar.stamp}
+	var err error
+	if e.Type, err = entryType(hdr.Typeflag); err != nil {
+		return nil, err
+	}
+	if e.Type != Regular && hdr.Size != 0 {
+		// Readers differ in whether content follows, so that no reading is safe.
+		return nil, fmt.Errorf("a %s cannot have a size, here of %d bytes", e.Type, hdr.Size)
+	}
+	if err := setTarAttributes(e, hdr); err != nil {
+		return nil, err
+	}
+	if e.Xattrs, err = tarXattrs(hdr, e.Type); err != nil {
+		return nil, err
+	}
+	for name, value := range e.Xattrs {
+		x.text += len(name) + len(value)
+	}
+	return e, nil
+}
+
+func entryType(flag byte) (Type, error) {
+	switch flag {
+	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
+		return Regular, nil
+	case tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeDir, tar.TypeFifo:
+		return Type(flag), nil
+	}
+	return 0, fmt.Errorf("its type %q is not one of files that can be copied", flag)
+}
+
+// setTarAttributes sets what archives may have out of range: owner, time,
+// link target and device numbers.
+func setTarAttributes(e *Entry, hdr *tar.Header) error {
+	for _, id := range []int{hdr.Uid, hdr.Gid} {
+		if int64(id) < 0 || int64(id) > MaxID {
+			return fmt.Errorf("its owner %d:%d is not between 0 and %d", hdr.Uid, hdr.Gid, uint32(MaxID))
+		}
+	}
+	e.UID, e.GID = uint32(hdr.Uid), uint32(hdr.Gid)
+	e.ModTime = hdr.ModTime.Unix()
+	if e.ModTime < 0 || e.ModTime > maxTime {
+		return fmt.Errorf("its time of %d seconds is not in the years 1970 to 9999", e.ModTime)
+	}
+	switch e.Type {
+	case Symlink:
+		e.Mode, e.Linkname = 0o777, hdr.Linkname
+		if len(e.Linkname) == 0 || len(e.Linkname) > maxPath || strings.ContainsRune(e.Linkname, 0) {
+			return fmt.Errorf("its target has %d bytes or holds a NUL: symlinks have 1 to %d bytes", len(e.Linkname), maxPath)
+		}
+	case Char, Block:
+		for _, n := range []int64{hdr.Devmajor, hdr.Devminor} {
+			if n < 0 || n > math.MaxUint32 {
+				return fmt.Errorf("its device number %d,%d is out of range", hdr.Devmajor, hdr.Devminor)
+			}
+		}
+		e.Devmajor, e.Devminor = uint32(hdr.Devmajor), uint32(hdr.Devminor)
+		if e.Type == Char && e.Devmajor == 0 && e.Devminor == 0 {
+			return errors.New("the character device 0:0 is overlayfs's whiteout, which deletes: a tarball to copy has nothing to delete")
+		}
+	}
+	return nil
+}
+
+func tarXattrs(hdr *tar.Header, t Type) (map[string]string, error) {
+	var found map[string]string
+	for key, value := range hdr.PAXRecords {
+		name, ok := strings.CutPrefix(key, xattrRecord)
+		if !ok || !keepXattr(name) {
+			continue
+		}
+		if name == capabilityXattr {
+			if t != Regular {
+				return nil, fmt.Errorf("a %s has capabilities: only regular files can", t)
+			}
+			if err := checkCapability(value); err != nil {
+				return nil, err
+			}
+		}
+		if found == nil {
+			found = map[string]string{}
+		}
+		found[name] = value
+	}
+	return found, nil
+}
+
+// linkTarget returns the entry that a hard link called name is another name of.
+func (x *tarIndex) linkTarget(hdr *tar.Header, name string) (*Entry, error) {
+	target, err := archivePath(hdr.Linkname)
+	if err != nil {
+		return nil, fmt.Errorf("it is a hard link: %w", err)
+	}
+	if target == name {
+		return nil, errors.New("it is a hard link to itself")
+	}
+	i, ok := x.at[target]
+	if !ok {
+		return nil, fmt.Errorf("it is a hard link to %q, which is not in the tarball before it", hdr.Linkname)
+	}
+	e := x.entries[i]
+	if e.Type == Dir {
+		return nil, fmt.Errorf("it is a hard link to %q, which is a directory", hdr.Linkname)
+	}
+	return e, nil
+}
