@@ -34,3 +34,12 @@ func specError(field string, err error) error {
 	}
 	return &SpecError{field, err}
 }
+
+// quotePath puts quotes around the name in an error of package os.
+func quotePath(err error) error {
+	var e *fs.PathError
+	if errors.As(err, &e) {
+		return fmt.Errorf("%q: %w", e.Path, e.Err)
+	}
+	return err
+}

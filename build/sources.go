@@ -54,12 +54,15 @@ func (b *builder) follow(source string) (string, fs.FileInfo, error) {
 	p := root + source
 	for range maxLinks {
 		st, err := os.Lstat(p)
-		if err != nil || st.Mode()&fs.ModeSymlink == 0 {
-			return p, st, err
+		if err != nil {
+			return "", nil, quotePath(err)
+		}
+		if st.Mode()&fs.ModeSymlink == 0 {
+			return p, st, nil
 		}
 		target, err := os.Readlink(p)
 		if err != nil {
-			return "", nil, err
+			return "", nil, quotePath(err)
 		}
 		if filepath.IsAbs(target) {
 			p = root + target

@@ -180,13 +180,12 @@ func appendGNU(dst []byte, name string, e *tree.Entry) []byte {
 }
 
 // appendLong appends a record of GNU tar's that holds a long name, as GNU tar
-// writes it: owned by root, with a NUL at the end.
+// with numeric owners writes it: owned by 0 without a name, with a NUL at the
+// end.
 func appendLong(dst []byte, kind byte, text string) []byte {
 	var b block
 	b.text(fieldName, "././@LongLink")
 	b.text(fieldMagic, magicGNU)
-	b.text(fieldUname, "root")
-	b.text(fieldGname, "root")
 	b.octal(fieldMode, 0o644)
 	b.octal(fieldUID, 0)
 	b.octal(fieldGID, 0)

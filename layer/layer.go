@@ -146,15 +146,23 @@ func (l *Layer) writeTrusting(ctx context.Context, dst io.Writer, info Info) err
 }
 
 // changed is the error for a layer that is not what it was when it was
-// hashed. It names the first entry that has a younger change time.
+// hashed. It names the first file that has a younger change time, or else the
+// last such directory: something may be missing from it.
 func (l *Layer) changed() error {
+	var dir *tree.Entry
 	for e, err := range l.entries() {
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if e.Stamp > l.seen.newest {
+		case e.Stamp <= l.seen.newest:
+		case e.Type == tree.Dir:
+			dir = e
+		default:
 			return fmt.Errorf("%s changed while the image was written", describe(e))
 		}
+	}
+	if dir != nil {
+		return fmt.Errorf("%s changed while the image was written", describe(dir))
 	}
 	return fmt.Errorf("layer of %s: its files changed while the image was written", l.opts.Title)
 }

@@ -12,6 +12,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/ctxio"
 	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/layer"
@@ -53,7 +54,7 @@ func (a *archiver) write(ctx context.Context, img *image.Image, opts Options) (d
 	}
 	p := packer{
 		img: img, opts: opts, take: a.blob,
-		temp: func() (*os.File, error) { return nameless(opts.TempDir) },
+		temp: func() (*os.File, error) { return atomicfile.Unnamed(opts.TempDir) },
 	}
 	layers, err := p.run(ctx)
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -28,34 +27,9 @@ func sortedObject(m map[string]string) *ordjson.Object {
 	return o
 }
 
-// parseObject reads a JSON object. A key that some reader might take for one
-// of fields, because it differs by case alone, is an error.
-func parseObject(data []byte, fields ...string) (*ordjson.Object, error) {
-	v, err := ordjson.Parse(data)
-	if err != nil {
-		return nil, err
-	}
-	return object(v, fields...)
-}
-
-func object(v any, fields ...string) (*ordjson.Object, error) {
-	o, ok := v.(*ordjson.Object)
-	if !ok {
-		return nil, errors.New("expected an object")
-	}
-	for _, m := range o.Members {
-		for _, f := range fields {
-			if m.Key != f && strings.EqualFold(m.Key, f) {
-				return nil, fmt.Errorf("field %q: expected %q", m.Key, f)
-			}
-		}
-	}
-	return o, nil
-}
-
 // parseIndex reads an image index (image-index.md), which index.json is too.
 func parseIndex(data []byte) (*ordjson.Object, []v1.Descriptor, error) {
-	o, err := parseObject(data, "schemaVersion", "mediaType", "manifests", "layers", "config")
+	o, err := ordjson.ParseObject(data, "schemaVersion", "mediaType", "manifests", "layers", "config")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -78,7 +52,7 @@ const (
 // parseManifest reads an image manifest (manifest.md) and returns its config
 // and layers.
 func parseManifest(data []byte) (config v1.Descriptor, layers []v1.Descriptor, err error) {
-	o, err := parseObject(data, "schemaVersion", "mediaType", "config", "layers", "manifests")
+	o, err := ordjson.ParseObject(data, "schemaVersion", "mediaType", "config", "layers", "manifests")
 	if err != nil {
 		return config, nil, err
 	}
@@ -152,7 +126,7 @@ func descriptors(o *ordjson.Object, key string) ([]v1.Descriptor, error) {
 // parseDescriptor reads a descriptor (descriptor.md). Its digest is valid and
 // its size is not negative.
 func parseDescriptor(v any) (d v1.Descriptor, err error) {
-	o, err := object(v, "mediaType", "digest", "size", "urls", "annotations", "data", "platform", "artifactType")
+	o, err := ordjson.AsObject(v, "mediaType", "digest", "size", "urls", "annotations", "data", "platform", "artifactType")
 	if err != nil {
 		return d, err
 	}
@@ -161,7 +135,7 @@ func parseDescriptor(v any) (d v1.Descriptor, err error) {
 		key string
 		to  *string
 	}{{"mediaType", &d.MediaType}, {"digest", &text}, {"artifactType", &d.ArtifactType}} {
-		if *f.to, err = stringField(o, f.key); err != nil {
+		if *f.to, err = o.String(f.key); err != nil {
 			return d, err
 		}
 	}
@@ -176,7 +150,7 @@ func parseDescriptor(v any) (d v1.Descriptor, err error) {
 	if d.Size, err = strconv.ParseInt(number.String(), 10, 64); err != nil || d.Size < 0 {
 		return d, fmt.Errorf("size is %s, expected a number of bytes", show(size))
 	}
-	if d.URLs, err = stringList(o, "urls"); err != nil {
+	if d.URLs, err = o.Strings("urls"); err != nil {
 		return d, err
 	}
 	if d.Annotations, err = stringMap(o, "annotations"); err != nil {
@@ -202,7 +176,7 @@ func parsePlatform(o *ordjson.Object) (*v1.Platform, error) {
 	if !given || v == nil {
 		return nil, nil
 	}
-	po, err := object(v, "architecture", "os", "variant", "os.version", "os.features")
+	po, err := ordjson.AsObject(v, "architecture", "os", "variant", "os.version", "os.features")
 	if err != nil {
 		return nil, fmt.Errorf("platform: %w", err)
 	}
@@ -211,18 +185,18 @@ func parsePlatform(o *ordjson.Object) (*v1.Platform, error) {
 		key string
 		to  *string
 	}{{"architecture", &p.Architecture}, {"os", &p.OS}, {"variant", &p.Variant}, {"os.version", &p.OSVersion}} {
-		if *f.to, err = stringField(po, f.key); err != nil {
+		if *f.to, err = po.String(f.key); err != nil {
 			return nil, fmt.Errorf("platform: %w", err)
 		}
 	}
-	p.OSFeatures, err = stringList(po, "os.features")
+	p.OSFeatures, err = po.Strings("os.features")
 	return p, err
 }
 
 // checkData checks content that a descriptor embeds: some readers use it in
 // the place of the blob.
 func checkData(o *ordjson.Object, d v1.Descriptor) error {
-	text, err := stringField(o, "data")
+	text, err := o.String("data")
 	if err != nil || text == "" {
 		return err
 	}
@@ -234,36 +208,6 @@ func checkData(o *ordjson.Object, d v1.Descriptor) error {
 		return fmt.Errorf("data: it is not what the digest %s says", d.Digest)
 	}
 	return nil
-}
-
-func stringField(o *ordjson.Object, key string) (string, error) {
-	v, _ := o.Get(key)
-	if v == nil {
-		return "", nil
-	}
-	s, ok := v.(string)
-	if !ok {
-		return "", fmt.Errorf("%s: expected a string", key)
-	}
-	return s, nil
-}
-
-func stringList(o *ordjson.Object, key string) ([]string, error) {
-	v, _ := o.Get(key)
-	if v == nil {
-		return nil, nil
-	}
-	list, ok := v.([]any)
-	if !ok {
-		return nil, fmt.Errorf("%s: expected a list of strings", key)
-	}
-	out := make([]string, len(list))
-	for i, item := range list {
-		if out[i], ok = item.(string); !ok {
-			return nil, fmt.Errorf("%s[%d]: expected a string", key, i)
-		}
-	}
-	return out, nil
 }
 
 func stringMap(o *ordjson.Object, key string) (map[string]string, error) {

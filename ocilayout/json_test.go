@@ -7,6 +7,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ordjson"
 )
 
@@ -79,7 +80,7 @@ func FuzzManifest(f *testing.F) {
 				wantSound(t, d)
 			}
 		}
-		if ids, err := parseDiffIDs(data); err == nil {
+		if _, ids, err := image.ParseConfig(data); err == nil {
 			for _, id := range ids {
 				if err := id.Validate(); err != nil {
 					t.Error(err)

@@ -11,7 +11,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/tarindex"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -53,18 +54,12 @@ func openFiles(ctx context.Context, name, tempDir string) (files, error) {
 			return nil, err
 		}
 		return dirFiles{root}, nil
-	case !st.Mode().IsRegular():
-		return nil, errors.New("it is neither a directory nor a regular file")
 	}
-	f, err := os.Open(name)
+	t, err := tarindex.Open(ctx, name, tempDir)
 	if err != nil {
 		return nil, err
 	}
-	t, err := openTar(ctx, f, tempDir)
-	if err != nil {
-		return nil, err
-	}
-	return t, nil
+	return tarFiles{t}, nil
 }
 
 func readIndex(f files) ([]v1.Descriptor, error) {
@@ -192,7 +187,7 @@ func (l *Layout) image(d v1.Descriptor) (*Image, error) {
 	if img.Config, err = l.document(config); err != nil {
 		return nil, err
 	}
-	diffIDs, err := parseDiffIDs(img.Config)
+	_, diffIDs, err := image.ParseConfig(img.Config)
 	if err != nil {
 		return nil, fmt.Errorf("config %s: %w", config.Digest, err)
 	}
@@ -203,33 +198,6 @@ func (l *Layout) image(d v1.Descriptor) (*Image, error) {
 		img.Layers = append(img.Layers, Layer{Descriptor: d, DiffID: diffIDs[i], files: l.files})
 	}
 	return img, nil
-}
-
-// parseDiffIDs reads the layers' digests in a config (config.md).
-func parseDiffIDs(config []byte) ([]digest.Digest, error) {
-	o, err := parseObject(config, "rootfs")
-	if err != nil {
-		return nil, err
-	}
-	v, _ := o.Get("rootfs")
-	rootfs, ok := v.(*ordjson.Object)
-	if !ok {
-		return nil, errors.New("rootfs: expected an object")
-	}
-	if _, err := object(rootfs, "diff_ids"); err != nil {
-		return nil, fmt.Errorf("rootfs: %w", err)
-	}
-	texts, err := stringList(rootfs, "diff_ids")
-	if err != nil {
-		return nil, fmt.Errorf("rootfs.%w", err)
-	}
-	ids := make([]digest.Digest, len(texts))
-	for i, text := range texts {
-		if ids[i], err = parseDigest(text); err != nil {
-			return nil, fmt.Errorf("rootfs.diff_ids[%d]: %w", i, err)
-		}
-	}
-	return ids, nil
 }
 
 // document reads a blob of JSON.

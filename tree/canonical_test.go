@@ -102,7 +102,7 @@ opt/app/l 2 0777 7:0 -> keep
 	}
 	bad := uint32(0o10000)
 	_, err = Copy{Target: "x", Mode: &bad}.Apply(source)
-	wantError(t, err, "mode 0o10000 is not")
+	wantError(t, err, "mode 010000 is not")
 	bad = MaxID + 1
 	_, err = Copy{Target: "x", GID: &bad}.Apply(source)
 	wantError(t, err, "id 4294967295 is above 4294967294")

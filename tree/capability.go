@@ -33,8 +33,8 @@ type capabilitySets struct{ effective, inheritable, permitted uint64 }
 // EncodeCapabilities turns the text form of file capabilities (cap_from_text(3))
 // into the value of the attribute security.capability, revision 2. The text is
 // clauses separated by white space; a clause is a list of names ("cap_net_raw",
-// "all", nothing for all before "="), then one or more of "=", "+", "-", each
-// followed by flags out of e, i, p. Names are those of Linux 5.9 and later
+// "all", nothing for all before "="), then one or more of "=" (only first), "+",
+// "-", each followed by flags out of e, i, p. Names are those of Linux 5.9 and later
 // (CAP_CHECKPOINT_RESTORE is the last), whatever kernel runs.
 func EncodeCapabilities(text string) (string, error) {
 	clauses := strings.Fields(text)
@@ -82,6 +82,9 @@ func (s *capabilitySets) apply(clause string) error {
 		flags := rest[1:end]
 		if bad := strings.Trim(flags, "eip"); bad != "" {
 			return fmt.Errorf("clause %q: flags are e, i and p, not %q", clause, bad)
+		}
+		if op == '=' && len(rest) < len(clause)-at {
+			return fmt.Errorf("clause %q: \"=\" can only be its first operator", clause)
 		}
 		if flags == "" && op != '=' {
 			return fmt.Errorf("clause %q: no flags after %q", clause, string(op))

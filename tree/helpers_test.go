@@ -173,7 +173,7 @@ func makeTar(t testing.TB, headers ...tar.Header) []byte {
 			text, h.Uname = h.Uname, ""
 			h.Size = int64(len(text))
 		}
-		if h.ModTime.IsZero() {
+		if h.ModTime.IsZero() && h.Typeflag != tar.TypeXGlobalHeader {
 			h.ModTime = time.Unix(1, 0)
 		}
 		if err := w.WriteHeader(&h); err != nil {

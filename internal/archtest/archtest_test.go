@@ -30,8 +30,8 @@ var arrows = map[string][]string{
 	"cache":    {"layer"},
 	"sandbox":  {"tree", "layer"},
 
-	"dockerarchive": {"image"},
-	"ocilayout":     {"image"},
+	"dockerarchive": {"image", "internal/tarindex"},
+	"ocilayout":     {"image", "internal/tarindex"},
 	"registry":      {"image"},
 	"daemon":        {"image"},
 
@@ -40,7 +40,9 @@ var arrows = map[string][]string{
 	"internal/ui":         nil,
 	"internal/atomicfile": nil,
 	"internal/ctxio":      nil,
-	"internal/ordjson":    nil,
+	// It serves the packages that read archives.
+	"internal/tarindex": {"layer"},
+	"internal/ordjson":  nil,
 
 	"internal/cli": {
 		"build", "dockerarchive", "ocilayout", "registry", "daemon", "internal/ui",

@@ -89,6 +89,27 @@ func (f *File) Abort() {
 	f.File.Close()
 }
 
+// Unnamed opens a temporary file in dir that has no name and is gone when it
+// is closed, or when the process ends. An empty dir is the system's place for
+// temporary files.
+func Unnamed(dir string) (*os.File, error) {
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	if f, err := unnamed(dir); err == nil {
+		return f, nil
+	}
+	f, err := os.CreateTemp(dir, "varve-")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
 // SyncDir makes the names in a directory durable.
 func SyncDir(name string) error {
 	d, err := os.Open(name)

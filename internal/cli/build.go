@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -93,7 +94,7 @@ func (g *global) write(ctx context.Context, img *image.Image, d *destination) er
 			return writeDockerArchive(ctx, w, img, d.compression, dockerarchive.Options{Observe: observe(task)})
 		})
 	}
-	opts := ocilayout.Options{Compression: d.compression, RefName: d.name, TempDir: g.tempDir(), Observe: observe(task)}
+	opts := ocilayout.Options{Compression: d.compression, RefName: d.name, TempDir: filepath.Dir(d.path), Observe: observe(task)}
 	if d.kind == ociDir {
 		_, err := ocilayout.WriteDir(ctx, img, d.path, opts)
 		return err

@@ -9,9 +9,11 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -118,8 +120,12 @@ Same input, same bytes; no daemon, no root, no virtual machine.`,
   varve build --name hello --copy ./rootfs --cmd /bin/hello -o hello.tar
   varve stream image.yaml | docker load
   varve inspect hello.tar`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		Version:                    versionText(),
+		Args:                       knownCommand,
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SuggestionsMinimumDistance: 2,
 		PersistentPreRunE: func(*cobra.Command, []string) (err error) {
 			g.ui, err = ui.New(g.uiStreams(), ui.Options{
 				Progress: g.progress, LogFormat: g.logFormat, Quiet: g.quiet, Verbose: g.verbose, Now: g.streams.Now,
@@ -142,4 +148,16 @@ Same input, same bytes; no daemon, no root, no virtual machine.`,
 		c.Args = usageArgs(c.Args)
 	}
 	return cmd
+}
+
+// knownCommand refuses a first word that is no command.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("unknown command %q", args[0])
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		return usageError(hint(err, "did you mean "+strings.Join(near, " or ")+"?"))
+	}
+	return usageError(hint(err, "see varve --help"))
 }

@@ -1,0 +1,21 @@
+package main
+
+import (
+	"os"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/varve-image/varve/internal/enginetest"
+)
+
+var engines enginetest.Set
+
+// TestMain runs the tests, or varve itself where a script calls for it.
+func TestMain(m *testing.M) {
+	if os.Getenv("GORACE") == "" {
+		// The race detector makes a program sleep for a second at its end.
+		os.Setenv("GORACE", "atexit_sleep_ms=0")
+	}
+	testscript.Main(engines.Around(m), map[string]func(){"varve": main})
+}

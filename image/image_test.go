@@ -1,0 +1,189 @@
+package image
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/layer"
+)
+
+// fakeLayer is a layer of some text.
+type fakeLayer struct {
+	text  string
+	err   error
+	reads atomic.Int32
+}
+
+func (f *fakeLayer) Title() string { return f.text }
+
+func (f *fakeLayer) Info(ctx context.Context) (layer.Info, error) {
+	if err := ctx.Err(); err != nil {
+		return layer.Info{}, err
+	}
+	f.reads.Add(1)
+	return layer.Info{DiffID: digest.FromString(f.text), Size: int64(len(f.text))}, f.err
+}
+
+func (f *fakeLayer) Write(_ context.Context, w io.Writer) error {
+	_, err := io.WriteString(w, f.text)
+	return err
+}
+
+func fakeImage(n int) (*Image, []*fakeLayer) {
+	img := &Image{Created: "1970-01-01T00:00:01+00:00", Architecture: "amd64", OS: "linux", Repository: "a"}
+	var layers []*fakeLayer
+	for i := range n {
+		l := &fakeLayer{text: fmt.Sprint("layer ", i)}
+		layers = append(layers, l)
+		img.Layers = append(img.Layers, l)
+		img.History = append(img.History, History{Created: img.Created, Comment: l.text})
+	}
+	return img, layers
+}
+
+func TestConfigJSON(t *testing.T) {
+	img, _ := fakeImage(1)
+	img.Config = &ordjson.Object{}
+	img.Config.Set("Cmd", []any{"/bin/é"})
+	got, err := img.ConfigJSON(context.Background())
+	want := `{
+    "created": "1970-01-01T00:00:01+00:00",
+    "architecture": "amd64",
+    "os": "linux",
+    "config": {
+        "Cmd": [
+            "/bin/\u00e9"
+        ]
+    },
+    "rootfs": {
+        "diff_ids": [
+            "` + digest.FromString("layer 0").String() + `"
+        ],
+        "type": "layers"
+    },
+    "history": [
+        {
+            "created": "1970-01-01T00:00:01+00:00",
+            "comment": "layer 0"
+        }
+    ]
+}`
+	if err != nil || string(got) != want {
+		t.Errorf("config is\n%s\n%v, want\n%s", got, err, want)
+	}
+	object, ids, err := ParseConfig(got)
+	if err != nil || len(ids) != 1 || ids[0] != digest.FromString("layer 0") {
+		t.Errorf("read again: %v, %v", ids, err)
+	}
+	if again, err := ordjson.Marshal(object); err != nil || !bytes.Equal(again, got) {
+		t.Errorf("written again: %s, %v", again, err)
+	}
+}
+
+func TestRepoTag(t *testing.T) {
+	img, layers := fakeImage(1)
+	a, err := img.RepoTag(context.Background())
+	if err != nil || len(a) != len("a:")+32 {
+		t.Errorf("tag made of the id: %q, %v", a, err)
+	}
+	layers[0].text = "other"
+	if b, _ := img.RepoTag(context.Background()); a == b {
+		t.Error("another image has the same tag")
+	}
+	img.Tag = "1.2"
+	if got, _ := img.RepoTag(context.Background()); got != "a:1.2" {
+		t.Errorf("own tag: %q", got)
+	}
+}
+
+func TestSplitRepoTag(t *testing.T) {
+	for ref, want := range map[string]string{
+		"a:b": "a b", "localhost:5000/a/b:c": "localhost:5000/a/b c",
+		"a": "", "a:": "", ":b": "", "localhost:5000/a": "", "": "",
+	} {
+		name, tag, err := SplitRepoTag(ref)
+		if got := strings.TrimSpace(name + " " + tag); got != want || (err == nil) != (want != "") {
+			t.Errorf("SplitRepoTag(%q) = %q, %v; want %q", ref, got, err, want)
+		}
+	}
+}
+
+func TestStorePathsComment(t *testing.T) {
+	// Printed by Python: f"store paths: {paths}".
+	for want, paths := range map[string][]string{
+		`store paths: []`:                          nil,
+		`store paths: ['/a', '/b']`:                {"/a", "/b"},
+		`store paths: ["it's"]`:                    {"it's"},
+		`store paths: ['it\'s "x"']`:               {`it's "x"`},
+		`store paths: ['a\\b\n\t\r\x00\x7f\xa0é']`: {"a\\b\n\t\r\x00\x7f\u00a0é"},
+		`store paths: ['\u200b\U000e0001']`:        {"\u200b\U000e0001"},
+	} {
+		if got := StorePathsComment(paths); got != want {
+			t.Errorf("StorePathsComment(%q) = %s, want %s", paths, got, want)
+		}
+	}
+}
+
+func TestEach(t *testing.T) {
+	img, layers := fakeImage(50)
+	var order []int
+	err := img.Each(context.Background(), func(_ context.Context, i int, info layer.Info) error {
+		order = append(order, i)
+		if info.DiffID != digest.FromString(layers[i].text) {
+			t.Errorf("layer %d has the digest of another", i)
+		}
+		return nil
+	})
+	if err != nil || len(order) != 50 || !slices.IsSorted(order) {
+		t.Errorf("visited %v, %v", order, err)
+	}
+}
+
+func TestEachStops(t *testing.T) {
+	broken := errors.New("broken")
+	img, layers := fakeImage(50)
+	layers[20].err = broken
+	visits := 0
+	err := img.Each(context.Background(), func(context.Context, int, layer.Info) error { visits++; return nil })
+	if !errors.Is(err, broken) || visits > 20 {
+		t.Errorf("a broken layer: %d visits, %v", visits, err)
+	}
+	img, layers = fakeImage(50)
+	err = img.Each(context.Background(), func(_ context.Context, i int, _ layer.Info) error {
+		if i == 3 {
+			return broken
+		}
+		return nil
+	})
+	if !errors.Is(err, broken) || layers[49].reads.Load() > 0 {
+		t.Errorf("a broken visit: %v, and the last layer was read %d times", err, layers[49].reads.Load())
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	img, _ = fakeImage(50)
+	err = img.Each(ctx, func(context.Context, int, layer.Info) error { cancel(); return nil })
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+func TestParseConfigRefuses(t *testing.T) {
+	for in, want := range map[string]string{
+		`[]`: "expected an object", `{}`: "rootfs", `{"rootfs": {}, "RootFS": {}}`: `field "RootFS"`,
+		`{"rootfs": {"diff_ids": [1]}}`:       "rootfs.diff_ids[0]",
+		`{"rootfs": {"diff_ids": ["md5:x"]}}`: "rootfs.diff_ids[0]",
+	} {
+		if _, _, err := ParseConfig([]byte(in)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("ParseConfig(%s): %v, want an error with %q", in, err, want)
+		}
+	}
+}

@@ -1,0 +1,203 @@
+// Package tarindex opens an archive whose members are read in any order: a
+// tar, plain or compressed with gzip or zstd.
+//
+// Guarantees: only members of the archive are ever read, whatever its links
+// say; the number of members is bounded; a compressed archive is unpacked once,
+// to a file that has no name and is gone with its last descriptor.
+//
+// Non-goals: what the members mean, and bounding what a compressed archive
+// unpacks to.
+package tarindex
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/atomicfile"
+	"github.com/varve-image/varve/internal/ctxio"
+	"github.com/varve-image/varve/layer"
+)
+
+const (
+	// maxMembers bounds an archive's members.
+	maxMembers = 100_000
+	// maxLinks bounds a chain of members that are links.
+	maxLinks = 10
+)
+
+// Archive is an open archive.
+type Archive struct {
+	file    *os.File
+	members map[string]*Member
+}
+
+// Member is a member of an archive.
+type Member struct {
+	// Header is its header.
+	Header  *tar.Header
+	section func() *io.SectionReader
+}
+
+// Open returns the member's content.
+func (m *Member) Open() *io.SectionReader { return m.section() }
+
+// Open reads the table of contents of the archive called name. A compressed
+// one is unpacked to a file in tempDir; empty is the system's place for
+// temporary files.
+func Open(ctx context.Context, name, tempDir string) (*Archive, error) {
+	f, err := openRegular(name)
+	if err != nil {
+		return nil, err
+	}
+	a := &Archive{file: f, members: map[string]*Member{}}
+	if err = a.decompress(ctx, tempDir); err == nil {
+		err = a.readMembers(ctx)
+	}
+	if err != nil {
+		a.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+// Close closes the archive. Its members cannot be read any more.
+func (a *Archive) Close() error { return a.file.Close() }
+
+// openRegular opens a file without waiting for what is none.
+func openRegular(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = errors.New("not a regular file")
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// decompress puts the unpacked archive in the place of a compressed one.
+func (a *Archive) decompress(ctx context.Context, tempDir string) error {
+	r, algorithm, err := layer.NewReader(a.file)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if algorithm != layer.None {
+		temp, err := atomicfile.Unnamed(tempDir)
+		if err != nil {
+			return err
+		}
+		defer a.file.Close()
+		a.file = temp
+		if _, err := io.Copy(temp, ctxio.Reader(ctx, r)); err != nil {
+			return err
+		}
+	}
+	_, err = a.file.Seek(0, io.SeekStart)
+	return err
+}
+
+func (a *Archive) readMembers(ctx context.Context) error {
+	r := tar.NewReader(a.file)
+	for {
+		h, err := r.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return fmt.Errorf("read tar: after %d members: %w", len(a.members), err)
+		}
+		name := path.Clean(h.Name)
+		if had := a.members[name]; had != nil && !sameMember(had.Header, h) {
+			return fmt.Errorf("two different members are called %q", name)
+		}
+		if len(a.members) == maxMembers {
+			return fmt.Errorf("more than %d members", maxMembers)
+		}
+		// archive/tar reads no further than the header, and the content of a
+		// member that is not sparse follows it as it is.
+		offset, err := a.file.Seek(0, io.SeekCurrent)
+		if err != nil {
+			return err
+		}
+		a.members[name] = &Member{h, func() *io.SectionReader { return io.NewSectionReader(a.file, offset, h.Size) }}
+	}
+}
+
+// sameMember tells that a name may be there twice: a directory, or a file that
+// is named by the digest of its content, as a layer is.
+func sameMember(a, b *tar.Header) bool {
+	if a.Typeflag != b.Typeflag {
+		return false
+	}
+	return a.Typeflag == tar.TypeDir || strings.HasSuffix(a.Name, "/layer.tar") && a.Size == b.Size
+}
+
+// Has tells whether the archive has a member of that name, of whatever type.
+func (a *Archive) Has(name string) bool { return a.members[path.Clean(name)] != nil }
+
+// Member finds a regular member, following links among the members. A name
+// that leads out of the archive is an error, a missing one fs.ErrNotExist.
+func (a *Archive) Member(name string) (*Member, error) {
+	at := name
+	for range maxLinks {
+		if at = path.Clean(at); path.IsAbs(at) || at == ".." || strings.HasPrefix(at, "../") {
+			return nil, fmt.Errorf("member %q leads out of the archive", name)
+		}
+		m := a.members[at]
+		if m == nil {
+			return nil, fmt.Errorf("member %q: %w", name, fs.ErrNotExist)
+		}
+		switch h := m.Header; {
+		case h.Typeflag == tar.TypeReg && !sparse(h):
+			return m, nil
+		case h.Typeflag == tar.TypeSymlink && !path.IsAbs(h.Linkname):
+			at = path.Join(path.Dir(at), h.Linkname)
+		case h.Typeflag == tar.TypeSymlink, h.Typeflag == tar.TypeLink:
+			at = h.Linkname
+		default:
+			return nil, fmt.Errorf("member %q is not a regular file", name)
+		}
+	}
+	return nil, fmt.Errorf("member %q: too many links", name)
+}
+
+// sparse tells a member whose content is stored without its holes: its bytes
+// in the archive are not its content.
+func sparse(h *tar.Header) bool {
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return h.Typeflag == tar.TypeGNUSparse
+}
+
+// Read reads a small member whole. One of more than limit bytes is an error.
+func (a *Archive) Read(name string, limit int64) ([]byte, error) {
+	m, err := a.Member(name)
+	if err != nil {
+		return nil, err
+	}
+	if m.Header.Size > limit {
+		return nil, fmt.Errorf("member %q has %d bytes, more than %d", name, m.Header.Size, limit)
+	}
+	return io.ReadAll(m.Open())
+}
