@@ -17,10 +17,11 @@
 package layering
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/varve-image/varve/internal/problems"
 )
 
 // Node is a store path and what it refers to.
@@ -52,14 +53,14 @@ func NewGraph(nodes []Node) (*Graph, error) {
 	last := make([]int, len(g.paths))
 	for i, node := range first {
 		for _, missing := range g.addReferences(i, nodes[node].References, last) {
-			faults.add("%q refers to %q, which is not in the graph; give the whole closure", g.paths[i], missing)
+			faults.Addf("%q refers to %q, which is not in the graph; give the whole closure", g.paths[i], missing)
 		}
 	}
 	g.topo = g.sortReferrersFirst()
 	if len(g.topo) < len(g.paths) {
-		faults.add("the references form a cycle: %s", g.cycle())
+		faults.Addf("the references form a cycle: %s", g.cycle())
 	}
-	if err := faults.err(); err != nil {
+	if err := faults.Err(); err != nil {
 		return nil, fmt.Errorf("read reference graph: %w", err)
 	}
 	return g, nil
@@ -67,12 +68,12 @@ func NewGraph(nodes []Node) (*Graph, error) {
 
 // addPaths makes a graph of the nodes' paths, without references. first says
 // which node each path came from.
-func addPaths(nodes []Node) (g *Graph, first []int, faults *faultList) {
+func addPaths(nodes []Node) (g *Graph, first []int, faults *problems.List) {
 	g = &Graph{index: make(map[string]int, len(nodes))}
-	faults = &faultList{}
+	faults = &problems.List{}
 	for i, node := range nodes {
 		if _, ok := g.index[node.Path]; ok {
-			faults.add("%q is given twice", node.Path)
+			faults.Addf("%q is given twice", node.Path)
 			continue
 		}
 		g.index[node.Path] = len(g.paths)
@@ -249,30 +250,8 @@ func (g *Graph) Subgraph(paths []string) *Graph {
 	return sub
 }
 
-// maxNamed is how many faults, or names in one fault, an error spells out.
+// maxNamed is how many names a message spells out.
 const maxNamed = 20
-
-// faultList gathers what is wrong with an input.
-type faultList struct {
-	errs []error
-	more int
-}
-
-func (f *faultList) add(format string, args ...any) {
-	if len(f.errs) == maxNamed {
-		f.more++
-		return
-	}
-	f.errs = append(f.errs, fmt.Errorf(format, args...))
-}
-
-// err returns all faults as one error with a line each, or nil.
-func (f *faultList) err() error {
-	if f.more > 0 {
-		return errors.Join(append(f.errs, fmt.Errorf("and %d more", f.more))...)
-	}
-	return errors.Join(f.errs...)
-}
 
 // quoteList writes names for a message: quoted, and only as many as a person
 // reads.

@@ -3,6 +3,8 @@ package layering
 import (
 	"fmt"
 	"slices"
+
+	"github.com/varve-image/varve/internal/problems"
 )
 
 // LimitError says that an image's layers leave none for its store paths.
@@ -53,28 +55,28 @@ func CheckPartition(paths []string, layers [][]string) error {
 	for _, path := range paths {
 		place[path] = nowhere
 	}
-	var faults faultList
+	var faults problems.List
 	for i, layer := range layers {
 		for _, path := range layer {
 			switch before, known := place[path]; {
 			case !known:
-				faults.add("%q, in layer %d, is not one of the paths", path, i+1)
+				faults.Addf("%q, in layer %d, is not one of the paths", path, i+1)
 			case before == nowhere:
 				place[path] = i + 1
 			case before == i+1:
-				faults.add("%q is in layer %d twice", path, before)
+				faults.Addf("%q is in layer %d twice", path, before)
 			default:
-				faults.add("%q is in layers %d and %d", path, before, i+1)
+				faults.Addf("%q is in layers %d and %d", path, before, i+1)
 			}
 		}
 	}
 	for _, path := range paths {
 		if place[path] == nowhere {
-			faults.add("%q is in no layer", path)
+			faults.Addf("%q is in no layer", path)
 			place[path] = len(layers) + 1 // named once, however often it is given
 		}
 	}
-	if err := faults.err(); err != nil {
+	if err := faults.Err(); err != nil {
 		return fmt.Errorf("place store paths in layers: %w", err)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/layering"
 )
 
@@ -109,7 +110,7 @@ type closure struct {
 	index map[string]int
 	// names holds one copy of each path, which references then share.
 	names    map[string]string
-	problems problems
+	problems problems.List
 }
 
 func newClosure(storeDir string) (*closure, error) {
@@ -132,11 +133,11 @@ func (c *closure) name(s string) string {
 // add appends a node; where tells a person where it stands in the input.
 func (c *closure) add(where string, node layering.Node) {
 	if _, ok := c.index[node.Path]; ok {
-		c.problems.addf("%s: path %.300q is there already", where, node.Path)
+		c.problems.Addf("%s: path %.300q is there already", where, node.Path)
 		return
 	}
 	if _, err := parsePath(c.storeDir, node.Path); err != nil {
-		c.problems.addf("%s: %w", where, err)
+		c.problems.Addf("%s: %w", where, err)
 	}
 	c.index[node.Path] = len(c.nodes)
 	c.nodes = append(c.nodes, node)
@@ -151,41 +152,16 @@ func (c *closure) finish() ([]layering.Node, error) {
 				continue
 			}
 			if _, err := parsePath(c.storeDir, ref); err != nil {
-				c.problems.addf("path %.300q: reference %w", node.Path, err)
+				c.problems.Addf("path %.300q: reference %w", node.Path, err)
 			} else {
-				c.problems.addf("path %.300q: its reference %.300q is not in the closure", node.Path, ref)
+				c.problems.Addf("path %.300q: its reference %.300q is not in the closure", node.Path, ref)
 			}
 		}
 	}
-	if err := c.problems.err(); err != nil {
+	if err := c.problems.Err(); err != nil {
 		return nil, err
 	}
 	return c.nodes, nil
-}
-
-// maxProblems is how many problems are reported one by one.
-const maxProblems = 20
-
-// problems collects errors that are reported together.
-type problems struct {
-	list []error
-	more int
-}
-
-func (p *problems) addf(format string, args ...any) {
-	if len(p.list) == maxProblems {
-		p.more++
-		return
-	}
-	p.list = append(p.list, fmt.Errorf(format, args...))
-}
-
-// err returns nil if there are none.
-func (p *problems) err() error {
-	if p.more == 0 {
-		return errors.Join(p.list...)
-	}
-	return errors.Join(append(p.list[:len(p.list):len(p.list)], fmt.Errorf("and %d more", p.more))...)
 }
 
 // boundedReader fails once more than left bytes have been read, where an

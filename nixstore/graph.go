@@ -98,7 +98,7 @@ func (c *closure) addList(key string, list []any, add func(where string, node la
 		}
 		node, err := c.graphNode(value)
 		if err != nil {
-			c.problems.addf("%s: %w", where, err)
+			c.problems.Addf("%s: %w", where, err)
 			continue
 		}
 		add(where, node)
@@ -145,10 +145,10 @@ func (c *closure) graphNode(value any) (layering.Node, error) {
 // checkSame reports a path of which two lists say different things.
 func (c *closure) checkSame(where string, a, b layering.Node) {
 	if a.NarSize != b.NarSize {
-		c.problems.addf("%s: path %.300q: its narSize is %d, but %d in an earlier list", where, b.Path, b.NarSize, a.NarSize)
+		c.problems.Addf("%s: path %.300q: its narSize is %d, but %d in an earlier list", where, b.Path, b.NarSize, a.NarSize)
 	}
 	if !slices.Equal(sortedSet(a.References), sortedSet(b.References)) {
-		c.problems.addf("%s: path %.300q: its references differ from those in an earlier list", where, b.Path)
+		c.problems.Addf("%s: path %.300q: its references differ from those in an earlier list", where, b.Path)
 	}
 }
 

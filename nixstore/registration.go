@@ -39,7 +39,7 @@ func ReadRegistration(storeDir string, r io.Reader) ([]layering.Node, error) {
 	for more := true; more; {
 		if more, err = rd.entry(); err != nil {
 			// Paths are missing for sure, so references are not looked at.
-			return nil, fmt.Errorf("read registration: %w", errors.Join(err, c.problems.err()))
+			return nil, fmt.Errorf("read registration: %w", errors.Join(err, c.problems.Err()))
 		}
 	}
 	nodes, err := c.finish()

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/layering"
 )
 
@@ -116,20 +117,20 @@ func (c *crawl) isCompanion(name string) bool {
 
 // roots returns the names in the store directory of the paths to start from.
 func (c *crawl) roots(paths []string) ([]string, error) {
-	var bad problems
+	var bad problems.List
 	var bases []string
 	for _, p := range paths {
 		sp, err := parsePath(c.dir, p)
 		if err != nil {
-			bad.addf("%w", err)
+			bad.Addf("%w", err)
 			continue
 		}
 		if !c.bases[sp.String()] {
-			bad.addf("path %.300q: there is no such store path", p)
+			bad.Addf("path %.300q: there is no such store path", p)
 		}
 		bases = append(bases, sp.String())
 	}
-	return bases, bad.err()
+	return bases, bad.Err()
 }
 
 // scanned is what reading one store path gave.
@@ -194,11 +195,11 @@ func (c *crawl) run(ctx context.Context, queue []string) ([]layering.Node, error
 // nodes puts the results in order.
 func (c *crawl) nodes(done []scanned) ([]layering.Node, error) {
 	slices.SortFunc(done, func(a, b scanned) int { return cmp.Compare(a.base, b.base) })
-	var bad problems
+	var bad problems.List
 	nodes := make([]layering.Node, 0, len(done))
 	for _, r := range done {
 		if r.err != nil {
-			bad.addf("%w", r.err)
+			bad.Addf("%w", r.err)
 			continue
 		}
 		node := layering.Node{Path: c.dir + "/" + r.base, NarSize: r.size}
@@ -207,7 +208,7 @@ func (c *crawl) nodes(done []scanned) ([]layering.Node, error) {
 		}
 		nodes = append(nodes, node)
 	}
-	if err := bad.err(); err != nil {
+	if err := bad.Err(); err != nil {
 		return nil, err
 	}
 	return nodes, nil

@@ -7,6 +7,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/varve-image/varve/internal/problems"
 )
 
 // Compare orders paths canonically: component by component, each by its
@@ -155,14 +157,14 @@ func complete(entries []*Entry) ([]*Entry, error) {
 	all := make([]*Entry, 0, len(entries)+1)
 	var open []string // the directories that lead to the last entry, outermost first
 	var last *Entry   // the last entry that was good
-	var bad problems
+	var bad problems.List
 	for _, e := range entries {
 		if last != nil && e.Path == last.Path {
-			bad.addf("%q is there twice: %s and %s", e.Path, from(last), from(e))
+			bad.Addf("%q is there twice: %s and %s", e.Path, from(last), from(e))
 			continue
 		}
 		if last != nil && last.Type != Dir && below(e.Path, last.Path) {
-			bad.add(belowError(e, last))
+			bad.Add(belowError(e, last))
 			continue
 		}
 		for len(open) > 0 && !below(e.Path, open[len(open)-1]) {
@@ -181,7 +183,7 @@ func complete(entries []*Entry) ([]*Entry, error) {
 		}
 		last = e
 	}
-	return all, bad.err()
+	return all, bad.Err()
 }
 
 // between lists the directories that are below dir and above name, outermost

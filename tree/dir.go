@@ -118,6 +118,9 @@ func (w *dirWalk) children(parent *openDir, name, source string) error {
 	slices.SortFunc(names, w.opts.Compare)
 	for _, name := range names {
 		below := source + "/" + name
+		if strings.HasPrefix(name, whiteoutPrefix) {
+			return fmt.Errorf("%q is called like a whiteout: in an image it would delete %q instead of being there", below, strings.TrimPrefix(name, whiteoutPrefix))
+		}
 		if err := w.visit(dir, name, below, below[len(w.root)+1:]); err != nil {
 			return err
 		}

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
+
+	"github.com/varve-image/varve/internal/problems"
 )
 
 // glob matches paths: "*" and "?" within a component, "**" across components,
@@ -54,14 +56,14 @@ func (g glob) match(name string) bool {
 // "**" empties the tree. A glob that matches nothing is no error.
 func Exclude(entries []*Entry, globs []string) ([]*Entry, error) {
 	parsed := make([]glob, len(globs))
-	var bad problems
+	var bad problems.List
 	for i, text := range globs {
 		var err error
 		if parsed[i], err = parseGlob(text); err != nil {
-			bad.addf("exclude[%d]: %w", i, err)
+			bad.Addf("exclude[%d]: %w", i, err)
 		}
 	}
-	if err := bad.err(); err != nil {
+	if err := bad.Err(); err != nil {
 		return nil, err
 	}
 	kept := make([]*Entry, 0, len(entries))

@@ -3,6 +3,8 @@ package tree
 import (
 	"context"
 	"fmt"
+
+	"github.com/varve-image/varve/internal/problems"
 )
 
 // JoinSource is a directory whose files are linked to.
@@ -22,18 +24,18 @@ type JoinSource struct {
 // sources are reported together.
 func SymlinkJoin(ctx context.Context, sources []JoinSource) ([][]*Entry, error) {
 	trees := make([][]*Entry, len(sources))
-	var bad problems
+	var bad problems.List
 	for i, s := range sources {
 		tree, err := symlinkTree(ctx, s)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		if err != nil {
-			bad.addf("link to the files of %q: %w", s.Logical, err)
+			bad.Addf("link to the files of %q: %w", s.Logical, err)
 		}
 		trees[i] = tree
 	}
-	if err := bad.err(); err != nil {
+	if err := bad.Err(); err != nil {
 		return nil, err
 	}
 	return trees, nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"github.com/varve-image/varve/internal/problems"
 )
 
 // Conflicts says what becomes of different entries that two sources give for
@@ -46,7 +48,7 @@ type MergeOptions struct {
 // than the canonical are sorted. One that has a path twice, or an entry
 // below a non-directory, is an error.
 func Merge(ctx context.Context, opts MergeOptions, sources ...[]*Entry) ([]*Entry, error) {
-	var bad problems
+	var bad problems.List
 	trees := make([][]*Entry, len(sources))
 	for i, s := range sources {
 		if !slices.IsSortedFunc(s, compareEntries) {
@@ -55,10 +57,10 @@ func Merge(ctx context.Context, opts MergeOptions, sources ...[]*Entry) ([]*Entr
 		}
 		var err error
 		if trees[i], err = complete(s); err != nil {
-			bad.addf("source %d: %w", i+1, err)
+			bad.Addf("source %d: %w", i+1, err)
 		}
 	}
-	if err := bad.err(); err != nil {
+	if err := bad.Err(); err != nil {
 		return nil, fmt.Errorf("merge: %w", err)
 	}
 	m := &merger{ctx: ctx, policy: opts.Conflicts}
@@ -66,8 +68,8 @@ func Merge(ctx context.Context, opts MergeOptions, sources ...[]*Entry) ([]*Entr
 	if err != nil {
 		return nil, fmt.Errorf("merge: %w", err)
 	}
-	if err := m.conflicts.err(); err != nil {
-		return nil, fmt.Errorf("sources give different entries for %d paths:\n%w\n`conflicts: first` or `conflicts: last` chooses which source wins", m.conflicts.count(), err)
+	if err := m.conflicts.Err(); err != nil {
+		return nil, fmt.Errorf("sources give different entries:\n%w\n`conflicts: first` or `conflicts: last` chooses which source wins", err)
 	}
 	return merged, nil
 }
@@ -75,7 +77,7 @@ func Merge(ctx context.Context, opts MergeOptions, sources ...[]*Entry) ([]*Entr
 type merger struct {
 	ctx       context.Context
 	policy    Conflicts
-	conflicts problems
+	conflicts problems.List
 	left      []byte // buffers for comparing contents
 	right     []byte
 }
@@ -204,7 +206,7 @@ func (m *merger) choose(group []candidate) (winner *Entry, since int, err error)
 				return nil, 0, err
 			}
 			if what != "" {
-				m.conflicts.addf("%q: %s: %s and %s", winner.Path, what, from(winner), from(e))
+				m.conflicts.Addf("%q: %s: %s and %s", winner.Path, what, from(winner), from(e))
 			}
 		}
 	}

@@ -99,7 +99,7 @@ func TestMergeReportsAll(t *testing.T) {
 		b = append(b, testFile(fmt.Sprintf("f%02d", i), "b"))
 	}
 	_, err := Merge(context.Background(), MergeOptions{}, a, b)
-	wantError(t, err, "different entries for 27 paths", `"f00"`, `"f19"`, "and 7 more")
+	wantError(t, err, "and 7 more", `"f00"`, `"f19"`, "and 7 more")
 	if strings.Contains(err.Error(), `"f20"`) {
 		t.Error("more than 20 conflicts are listed")
 	}

@@ -3,6 +3,8 @@ package tree
 import (
 	"fmt"
 	"maps"
+
+	"github.com/varve-image/varve/internal/problems"
 )
 
 // Rule sets attributes of the entries that a glob matches: an element of the
@@ -32,13 +34,13 @@ type Rule struct {
 // All errors are reported together, as "perms[index]"; entries are then
 // partly changed and of no use.
 func ApplyRules(entries []*Entry, rules []Rule) error {
-	var bad problems
+	var bad problems.List
 	for i, r := range rules {
 		if err := r.apply(entries); err != nil {
-			bad.addf("perms[%d]: %w", i, err)
+			bad.Addf("perms[%d]: %w", i, err)
 		}
 	}
-	return bad.err()
+	return bad.Err()
 }
 
 func (r Rule) apply(entries []*Entry) error {

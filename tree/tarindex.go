@@ -7,6 +7,8 @@ import (
 	"io"
 	"math"
 	"strings"
+
+	"github.com/varve-image/varve/internal/problems"
 )
 
 const (
@@ -30,7 +32,7 @@ type tarIndex struct {
 	at      map[string]int // where in entries a path stands
 	sparse  int64          // bytes of sparse files so far
 	text    int            // bytes of names so far
-	bad     problems
+	bad     problems.List
 }
 
 // index reads a whole tarball from src and sets t.Entries.
@@ -39,7 +41,7 @@ func (t *Tar) index(src *tarSource, opts TarOptions) error {
 	if err := x.scan(); err != nil {
 		return err
 	}
-	if err := x.bad.err(); err != nil {
+	if err := x.bad.Err(); err != nil {
 		return err
 	}
 	x.at = nil
@@ -202,7 +204,7 @@ func (x *tarIndex) add(hdr *tar.Header, start, end int64) error {
 		}
 	}
 	if err != nil {
-		x.bad.addf("entry %q: %w", hdr.Name, err)
+		x.bad.Addf("entry %q: %w", hdr.Name, err)
 	}
 	if len(x.entries) > x.opts.MaxEntries {
 		return x.tooMany()

@@ -51,7 +51,7 @@ var arrows = map[string][]string{
 }
 
 // anyone are the leaves that every package may import.
-var anyone = []string{"internal/atomicfile", "internal/ctxio", "internal/ordjson"}
+var anyone = []string{"internal/atomicfile", "internal/ctxio", "internal/ordjson", "internal/problems"}
 
 // testOnly are imported by tests, and by each other.
 var testOnly = map[string]bool{
@@ -66,7 +66,7 @@ var testOnly = map[string]bool{
 // project.
 func isTool(pkg string) bool {
 	return strings.HasPrefix(pkg, "hack/") || strings.HasPrefix(pkg, "internal/bench") ||
-		strings.HasPrefix(pkg, "internal/debstore/cmd/")
+		strings.HasPrefix(pkg, "internal/debstore/cmd/") || strings.HasPrefix(pkg+"/", "examples/")
 }
 
 // frontends may know terminals, signals and the clock.

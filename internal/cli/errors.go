@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -82,6 +83,16 @@ func exitCode(err error) int {
 		return exitMismatch
 	}
 	return exitFailed
+}
+
+// cause is what went wrong with a file, without its name: messages quote that
+// themselves.
+func cause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
 }
 
 // outputError explains an error of writing to standard output.

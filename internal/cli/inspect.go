@@ -138,7 +138,7 @@ func (g *global) spool(ctx context.Context) (string, error) {
 func openImages(ctx context.Context, g *global, kind, path string) ([]*inspected, io.Closer, error) {
 	st, err := os.Stat(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("read image %q: %w", path, cause(err))
 	}
 	if kind == dockerArchive || kind == "" && !st.IsDir() {
 		images, closer, err := openDockerArchive(ctx, g, path)

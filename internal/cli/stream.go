@@ -147,19 +147,19 @@ func readInput(g *global, args []string) (*input, error) {
 	}
 	st, err := os.Stat(args[0])
 	if err != nil {
-		return nil, usageError(err)
+		return nil, usageError(fmt.Errorf("read spec %q: %w", args[0], cause(err)))
 	}
 	if st.IsDir() {
 		return nil, usageError(fmt.Errorf("%q is a directory: name the spec in it", args[0]))
 	}
 	f, err := os.Open(args[0])
 	if err != nil {
-		return nil, usageError(err)
+		return nil, usageError(fmt.Errorf("read spec %q: %w", args[0], cause(err)))
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, spec.MaxSize+1))
 	if err != nil {
-		return nil, fmt.Errorf("read %q: %w", args[0], err)
+		return nil, fmt.Errorf("read spec %q: %w", args[0], cause(err))
 	}
 	return &input{name: args[0], dir: filepath.Dir(args[0]), data: data}, nil
 }
