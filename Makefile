@@ -40,6 +40,7 @@ e2e:
 	$(TEST) ./cmd/... ./internal/enginetest/... ./examples/...
 
 bench: build
+	sh hack/install-test-deps.sh
 	$(GO) run ./internal/bench -varve ./varve -work $(WORK)/bench
 
 lint:

@@ -37,7 +37,11 @@ func (b *builder) contentTrees(contents []content) ([][]*tree.Entry, error) {
 	if b.spec.Layering != spec.Single {
 		join := make([]tree.JoinSource, len(contents))
 		for i, c := range contents {
-			join[i] = tree.JoinSource{Logical: c.path, Physical: b.opts.Root + c.path}
+			physical, _, err := b.follow(c.path) // as lndir does
+			if err != nil {
+				return nil, specError(fmt.Sprintf("contents[%d]", i), err)
+			}
+			join[i] = tree.JoinSource{Logical: c.path, Physical: physical}
 		}
 		trees, err := tree.SymlinkJoin(b.ctx, join)
 		return trees, specError("contents", err)

@@ -119,12 +119,23 @@ func check(e *tree.Entry) error {
 	case hasNUL(e.Path) || hasNUL(e.Linkname) || hasNUL(e.Uname) || hasNUL(e.Gname):
 		return fmt.Errorf("entry %q: NUL byte in a name", e.Path)
 	}
+	if err := checkXattrs(e); err != nil {
+		return err
+	}
+	return checkType(e)
+}
+
+// checkXattrs refuses names that would end a record's keyword early.
+func checkXattrs(e *tree.Entry) error {
+	if len(e.Xattrs) == 0 {
+		return nil
+	}
 	for _, name := range slices.Sorted(maps.Keys(e.Xattrs)) {
 		if name == "" || hasNUL(name) || strings.Contains(name, "=") {
 			return fmt.Errorf("entry %q: a tar cannot hold the extended attribute %q", e.Path, name)
 		}
 	}
-	return checkType(e)
+	return nil
 }
 
 func hasNUL(s string) bool { return strings.IndexByte(s, 0) >= 0 }

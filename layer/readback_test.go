@@ -184,7 +184,10 @@ func TestOtherTarsRead(t *testing.T) {
 		}
 		for _, tool := range []string{"tar", "bsdtar"} {
 			t.Run(name+"/"+tool, func(t *testing.T) {
-				path := testtools.Need(t, tool)
+				path, err := exec.LookPath(tool)
+				if err != nil {
+					t.Skip(testtools.Missing + tool + " is not installed")
+				}
 				var opts []string
 				if tool == "tar" && d == layer.PAX {
 					opts = []string{"--warning=no-unknown-keyword"}
@@ -201,6 +204,9 @@ func TestOtherTarsRead(t *testing.T) {
 					t.Errorf("it lists no attributes:\n%s", list)
 				}
 				dir := t.TempDir()
+				if tool == "bsdtar" { // no file system takes a symlink's
+					opts = append(opts, "--no-xattrs")
+				}
 				runTar(t, data, path, append(opts, "-C", dir, "--no-same-owner", "-xf", "-")...)
 				if got, err := os.ReadFile(filepath.Join(dir, "bin")); string(got) != "content" {
 					t.Errorf("extracted %q, %v", got, err)

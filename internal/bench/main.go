@@ -1,12 +1,13 @@
-// Bench compares "varve stream" with the least that any tool has to do: read
-// every file of a closure and hash it once, as "tar | openssl sha256" does.
+// Bench compares varve with the least that any tool has to do for the same
+// closure: read every file and hash it once ("tar | openssl sha256"), or read
+// and compress it once ("tar | pigz", "tar | zstd").
 //
 // It prints, for the medians of several runs of both in turn, the times, their
-// ratio, and varve's peak memory. The closure is made of installed Debian
-// packages, see package debstore. Times mean something on a quiet machine only;
-// the ratio holds up better.
+// ratio, and varve's peak memory. The closures are made of installed Debian
+// packages, see package debstore: the medium one of some, the large one of
+// all. Times mean something on a quiet machine only; ratios hold up better.
 //
-//	go run ./internal/bench -varve ./varve -work DIR [-runs 5] [PACKAGE...]
+//	go run ./internal/bench -varve ./varve -work DIR [-runs 5] [-large=false] [PACKAGE...]
 package main
 
 import (
@@ -32,70 +33,135 @@ import (
 var medium = []string{"git", "python3", "podman", "nodejs", "perl"}
 
 func main() {
-	varve := flag.String("varve", "./varve", "the program")
-	work := flag.String("work", "", "directory for the store; kept for the next run")
-	runs := flag.Int("runs", 5, "runs of each")
+	b := &bench{}
+	flag.StringVar(&b.varve, "varve", "./varve", "the program")
+	flag.StringVar(&b.work, "work", "", "directory for the stores; kept for the next run")
+	flag.IntVar(&b.runs, "runs", 5, "runs of each")
+	large := flag.Bool("large", true, "measure the closure of every installed package too")
 	flag.Parse()
-	packages := flag.Args()
-	if len(packages) == 0 {
-		packages = medium
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *varve, *work, *runs, packages); err != nil {
+	if err := b.run(ctx, flag.Args(), *large); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, varve, work string, runs int, packages []string) error {
-	if work == "" || runs < 1 {
+type bench struct {
+	varve, work string
+	runs        int
+}
+
+func (b *bench) run(ctx context.Context, packages []string, large bool) (err error) {
+	if b.work == "" || b.runs < 1 {
 		return errors.New("-work needs a directory, -runs at least 1")
 	}
-	varve, err := filepath.Abs(varve)
+	if b.varve, err = filepath.Abs(b.varve); err != nil {
+		return err
+	}
+	if b.work, err = filepath.Abs(b.work); err != nil {
+		return err
+	}
+	if len(packages) == 0 {
+		packages = medium
+	}
+	c, err := b.closure(ctx, "medium", installed(ctx, packages))
 	if err != nil {
 		return err
 	}
-	work, err = filepath.Abs(work)
-	if err != nil {
+	if err := b.compareAll(ctx, c, true); err != nil || !large {
 		return err
 	}
-	store := filepath.Join(work, "store")
-	summary, err := debstore.Make(ctx, store, work, packages)
-	if err != nil {
+	if c, err = b.closure(ctx, "large", installed(ctx, nil)); err != nil {
 		return err
 	}
-	fmt.Printf("%d store paths, %d MB, %d references\n", summary.Paths, summary.Bytes>>20, summary.Edges)
-	spec, paths, err := writeSpec(work, store)
-	if err != nil {
-		return err
+	return b.compareAll(ctx, c, false)
+}
+
+// installed returns which of the packages, or of all, this machine has.
+func installed(ctx context.Context, packages []string) []string {
+	args := append([]string{"-W", "-f", "${db:Status-Abbrev}${Package}\n"}, packages...)
+	// It fails if one is missing, and lists the others all the same.
+	out, _ := exec.CommandContext(ctx, "dpkg-query", args...).Output()
+	var have []string
+	for line := range strings.Lines(string(out)) {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "ii "); ok {
+			have = append(have, name)
+		}
 	}
+	return have
+}
+
+// closure is a closure to make images of.
+type closure struct {
+	spec  string
+	paths []string
+}
+
+func (b *bench) closure(ctx context.Context, name string, packages []string) (*closure, error) {
+	dir := filepath.Join(b.work, name)
+	summary, err := debstore.Make(ctx, filepath.Join(dir, "store"), dir, packages)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Printf("%s: %d store paths, %d MB, %d references\n", name, summary.Paths, summary.Bytes>>20, summary.Edges)
+	spec, paths, err := writeSpec(dir, filepath.Join(dir, "store"))
+	return &closure{spec, paths}, err
+}
+
+// compareAll measures varve's outputs of a closure against what other tools
+// need to read the same files once.
+func (b *bench) compareAll(ctx context.Context, c *closure, compressed bool) error {
+	out := filepath.Join(b.work, "out")
+	defer func() {
+		for _, ending := range []string{".tar", ".tar.gz", ".tar.zst"} {
+			os.Remove(out + ending)
+		}
+	}()
+	type pair struct{ ours, theirs []string }
+	pairs := []pair{{[]string{"stream", c.spec}, []string{"openssl", "sha256"}}}
+	if compressed {
+		pairs = append(pairs,
+			pair{[]string{"build", c.spec, "-o", out + ".tar"}, []string{"openssl", "sha256"}},
+			pair{[]string{"build", c.spec, "-o", out + ".tar.gz"}, []string{"pigz", "-n"}},
+			pair{[]string{"build", c.spec, "-o", out + ".tar.zst"}, []string{"zstd", "-3", "-T2"}})
+	}
+	for _, p := range pairs {
+		if err := b.compare(ctx, c, p.ours, p.theirs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compare runs varve with arguments and tar piped into another program in
+// turn, and prints the medians.
+func (b *bench) compare(ctx context.Context, c *closure, args, reference []string) error {
 	var ours, theirs []time.Duration
 	var peak int64
 	// The first run of each fills the page cache, and does not count.
-	for i := range runs + 1 {
-		took, memory, err := stream(ctx, varve, spec)
+	for i := range b.runs + 1 {
+		took, memory, err := b.runVarve(ctx, args)
 		if err != nil {
 			return err
 		}
-		reference, err := tarAndHash(ctx, paths)
+		other, err := tarInto(ctx, c.paths, reference)
 		if err != nil {
 			return err
 		}
 		if i > 0 {
-			ours, theirs = append(ours, took), append(theirs, reference)
+			ours, theirs = append(ours, took), append(theirs, other)
 			peak = max(peak, memory)
 		}
 	}
-	report(ours, theirs, peak)
+	what := "varve " + args[0]
+	if args[0] == "build" {
+		what += " " + strings.TrimPrefix(filepath.Base(args[len(args)-1]), "out")
+	}
+	x, y := median(ours), median(theirs)
+	fmt.Printf("  %-22s %6.2f s   peak %5.1f MiB   %-22s %6.2f s   ratio %.2f\n",
+		what, x.Seconds(), float64(peak)/(1<<20), "tar | "+strings.Join(reference, " "), y.Seconds(), x.Seconds()/y.Seconds())
 	return nil
-}
-
-func report(ours, theirs []time.Duration, peak int64) {
-	a, b := median(ours), median(theirs)
-	fmt.Printf("varve stream          %6.2f s   peak %.1f MiB\n", a.Seconds(), float64(peak)/(1<<20))
-	fmt.Printf("tar | openssl sha256  %6.2f s\n", b.Seconds())
-	fmt.Printf("ratio                 %6.2f\n", a.Seconds()/b.Seconds())
 }
 
 func median(times []time.Duration) time.Duration {
@@ -133,10 +199,10 @@ func writeSpec(work, store string) (spec string, paths []string, err error) {
 	return spec, paths, os.WriteFile(spec, text, 0o644)
 }
 
-// stream runs varve stream into a pipe that is read and thrown away. It
+// runVarve runs varve, whose output is read from a pipe and thrown away. It
 // returns the time and the peak memory in bytes.
-func stream(ctx context.Context, varve, spec string) (time.Duration, int64, error) {
-	cmd := exec.CommandContext(ctx, varve, "stream", spec)
+func (b *bench) runVarve(ctx context.Context, args []string) (time.Duration, int64, error) {
+	cmd := exec.CommandContext(ctx, b.varve, append([]string{"--quiet"}, args...)...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -166,23 +232,24 @@ type drain struct{}
 
 func (drain) Write(p []byte) (int, error) { return len(p), nil }
 
-// tarAndHash runs GNU tar of the paths piped into openssl sha256.
-func tarAndHash(ctx context.Context, paths []string) (time.Duration, error) {
+// tarInto runs GNU tar of the paths piped into another program, whose output is
+// thrown away.
+func tarInto(ctx context.Context, paths, program []string) (time.Duration, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return 0, err
 	}
 	tar := exec.CommandContext(ctx, "tar", append([]string{"-cPf", "-", "--"}, paths...)...)
 	tar.Stdout, tar.Stderr = w, os.Stderr
-	hash := exec.CommandContext(ctx, "openssl", "sha256")
-	hash.Stdin, hash.Stderr = r, os.Stderr
+	other := exec.CommandContext(ctx, program[0], program[1:]...)
+	other.Stdin, other.Stderr = r, os.Stderr
 	start := time.Now()
-	err = errors.Join(tar.Start(), hash.Start(), w.Close(), r.Close())
+	err = errors.Join(tar.Start(), other.Start(), w.Close(), r.Close())
 	if err != nil {
-		return 0, fmt.Errorf("start tar | openssl: %w", err)
+		return 0, fmt.Errorf("start tar | %s: %w", program[0], err)
 	}
-	if err := errors.Join(tar.Wait(), hash.Wait()); err != nil {
-		return 0, fmt.Errorf("run tar | openssl: %w", err)
+	if err := errors.Join(tar.Wait(), other.Wait()); err != nil {
+		return 0, fmt.Errorf("run tar | %s: %w", program[0], err)
 	}
 	return time.Since(start), nil
 }

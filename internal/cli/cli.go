@@ -144,8 +144,12 @@ Same input, same bytes; no daemon, no root, no virtual machine.`,
 	cmd.SetOut(g.streams.Out)
 	cmd.SetErr(g.streams.Err)
 	cmd.AddCommand(newBuild(g), newStream(g), newLayers(g), newInspect(g), newTarsum(g), newSchema(g), newVersion(g))
+	cmd.InitDefaultCompletionCmd()
 	for _, c := range cmd.Commands() {
 		c.Args = usageArgs(c.Args)
+		if !c.Runnable() { // or cobra would take any word, and do nothing
+			c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
 	}
 	return cmd
 }

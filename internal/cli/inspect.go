@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -69,7 +70,9 @@ func runInspect(ctx context.Context, g *global, ref string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
+	source := strconv.Quote(ref)
 	if path == "-" {
+		source = "standard input"
 		if path, err = g.spool(ctx); err != nil {
 			return err
 		}
@@ -77,7 +80,7 @@ func runInspect(ctx context.Context, g *global, ref string, asJSON bool) error {
 	}
 	images, closer, err := openImages(ctx, g, kind, path)
 	if err != nil {
-		return err
+		return fmt.Errorf("inspect %s: %w", source, err)
 	}
 	defer closer.Close()
 	if images, err = choose(images, name, ref); err != nil {
@@ -86,7 +89,7 @@ func runInspect(ctx context.Context, g *global, ref string, asJSON bool) error {
 	for _, img := range images {
 		for i := range img.layers {
 			if err := img.layers[i].read(ctx); err != nil {
-				return fmt.Errorf("inspect %q: layer %d: %w", ref, i+1, err)
+				return fmt.Errorf("inspect %s: layer %d: %w", source, i+1, err)
 			}
 		}
 	}
@@ -138,7 +141,7 @@ func (g *global) spool(ctx context.Context) (string, error) {
 func openImages(ctx context.Context, g *global, kind, path string) ([]*inspected, io.Closer, error) {
 	st, err := os.Stat(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read image %q: %w", path, cause(err))
+		return nil, nil, cause(err)
 	}
 	if kind == dockerArchive || kind == "" && !st.IsDir() {
 		images, closer, err := openDockerArchive(ctx, g, path)

@@ -68,6 +68,10 @@ func runStream(ctx context.Context, g *global, o *streamOptions, args []string) 
 
 // streamConf does what nixpkgs' streamer does.
 func streamConf(ctx context.Context, g *global, o *streamOptions, in *input) error {
+	if len(o.spec.settings) > 0 {
+		return usageError(hint(fmt.Errorf("%s is a conf.json, which %s cannot change", in.name, o.spec.settings[0].Flag),
+			"only --repo_tag goes with a conf.json; make the change where nixpkgs makes it"))
+	}
 	conf, err := build.ParseConf(in.data)
 	if err != nil {
 		return usageError(fmt.Errorf("%s: %w", in.name, err))
