@@ -184,10 +184,7 @@ func TestOtherTarsRead(t *testing.T) {
 		}
 		for _, tool := range []string{"tar", "bsdtar"} {
 			t.Run(name+"/"+tool, func(t *testing.T) {
-				path, err := exec.LookPath(tool)
-				if err != nil {
-					t.Skip(testtools.Missing + tool + " is not installed")
-				}
+				path := testtools.Need(t, tool)
 				var opts []string
 				if tool == "tar" && d == layer.PAX {
 					opts = []string{"--warning=no-unknown-keyword"}

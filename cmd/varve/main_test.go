@@ -17,5 +17,5 @@ func TestMain(m *testing.M) {
 		// The race detector makes a program sleep for a second at its end.
 		os.Setenv("GORACE", "atexit_sleep_ms=0")
 	}
-	testscript.Main(engines.Around(m), map[string]func(){"varve": main})
+	testscript.Main(shipped.Around(engines.Around(m)), map[string]func(){"varve": main})
 }

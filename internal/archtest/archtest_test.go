@@ -43,6 +43,7 @@ var arrows = map[string][]string{
 	// It serves the packages that read archives.
 	"internal/tarindex": {"layer"},
 	"internal/ordjson":  nil,
+	"internal/problems": nil,
 
 	"internal/cli": {
 		"build", "dockerarchive", "ocilayout", "registry", "daemon", "internal/ui",
