@@ -189,7 +189,7 @@ type ConfOptions struct {
 	// Now is what the time "now" stands for.
 	Now time.Time
 	// OpenBase opens the docker-archive that the conf builds on.
-	OpenBase func(ctx context.Context, name string) (*image.Base, error)
+	OpenBase func(ctx context.Context, name string) (*image.Existing, error)
 }
 
 // Image describes the image of a conf.json, which dockerarchive.Write with

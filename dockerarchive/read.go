@@ -70,7 +70,7 @@ func (a *Archive) Images() int { return len(a.images) }
 
 // Image returns the image with the number i, from 0, as manifest.json lists
 // them. Its config's digests are checked when the layers are read.
-func (a *Archive) Image(i int) (*image.Base, error) {
+func (a *Archive) Image(i int) (*image.Existing, error) {
 	m := a.images[i]
 	img, err := a.image(m)
 	if err != nil {
@@ -79,7 +79,7 @@ func (a *Archive) Image(i int) (*image.Base, error) {
 	return img, nil
 }
 
-func (a *Archive) image(m manifest) (*image.Base, error) {
+func (a *Archive) image(m manifest) (*image.Existing, error) {
 	config, err := a.tar.Read(m.config, maxJSON)
 	if err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func (a *Archive) image(m manifest) (*image.Base, error) {
 	if len(diffIDs) != len(m.layers) {
 		return nil, fmt.Errorf("config %q has %d diff_ids for %d layers", m.config, len(diffIDs), len(m.layers))
 	}
-	img := &image.Base{RepoTags: m.repoTags, ConfigJSON: config, Config: object}
+	img := &image.Existing{Names: m.repoTags, ConfigJSON: config, Config: object}
 	for i, name := range m.layers {
 		l, err := a.layer(name, diffIDs[i])
 		if err != nil {
@@ -104,7 +104,7 @@ func (a *Archive) image(m manifest) (*image.Base, error) {
 
 // Layer is a layer of an image in an archive.
 type Layer struct {
-	layer.Stored
+	layer.Blob
 	header *tar.Header
 }
 
@@ -115,7 +115,7 @@ func (a *Archive) layer(name string, id digest.Digest) (*Layer, error) {
 	}
 	l := &Layer{header: m.Header}
 	l.Name, l.DiffID = name, id
-	l.Open = func() (io.ReadCloser, error) { return io.NopCloser(m.Open()), nil }
+	l.Fetch = func(context.Context) (io.ReadCloser, error) { return io.NopCloser(m.Open()), nil }
 	return l, nil
 }
 

@@ -38,8 +38,10 @@ func names(t *testing.T) []string {
 	return all
 }
 
-// needsDocker reports whether a command is run in Docker.
-func needsDocker(c command) bool { return strings.Contains(c.text, "docker ") }
+// needsDocker reports whether a command needs an engine or its tools.
+func needsDocker(c command) bool {
+	return strings.Contains(c.text, "docker ") || strings.HasPrefix(c.text, "skopeo ")
+}
 
 // split divides commands into those without and those with Docker. Changes of
 // the directory belong to both.

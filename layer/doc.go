@@ -31,7 +31,7 @@
 //
 // # How
 //
-// [New] and [Store] make a [Layer] of entries; [Stored] and [File] are layers
+// [New] and [Store] make a [Layer] of entries; [Blob] and [File] are layers
 // whose tar is at hand. A [Writer] encodes entries into a buffer and hands it
 // on: to a hash that runs beside the reading, to any io.Writer, or to a file or
 // pipe, into which the kernel copies large files itself. Headers come in two

@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -12,7 +13,7 @@ import (
 
 // File is a layer whose tar is a file on disk.
 type File struct {
-	Stored
+	Blob
 	mode os.FileMode
 }
 
@@ -28,7 +29,7 @@ func OpenFile(path string, id digest.Digest) (*File, error) {
 	}
 	f := &File{mode: st.Mode().Perm()}
 	f.Name, f.DiffID = path, id
-	f.Open = func() (io.ReadCloser, error) { return os.Open(path) }
+	f.Fetch = func(context.Context) (io.ReadCloser, error) { return os.Open(path) }
 	return f, nil
 }
 

@@ -2,9 +2,7 @@ package ocilayout
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 
@@ -145,57 +143,46 @@ func isAttestation(d v1.Descriptor) bool {
 		d.Platform != nil && d.Platform.OS == "unknown" && d.Platform.Architecture == "unknown"
 }
 
-// Image is an image in a layout.
-type Image struct {
-	// Manifest and Config are the bytes of the blobs, which have the digests
-	// that are said of them.
-	Manifest, Config []byte
-	// Layers are the layers, the lowest first.
-	Layers []Layer
-}
-
-// Layer is a layer of an image in a layout.
-type Layer struct {
-	// Descriptor is the blob's, as the manifest has it.
-	Descriptor v1.Descriptor
-	// DiffID is the tar's digest, as the config has it.
-	DiffID digest.Digest
-
-	files files
-}
-
 // Image reads the manifest and the config of an entry and checks that they
 // belong together.
-func (l *Layout) Image(e Entry) (*Image, error) {
-	img, err := l.image(e.Descriptor)
+func (l *Layout) Image(e Entry) (*image.Existing, error) {
+	img, err := l.image(e)
 	if err != nil {
 		return nil, l.wrap(err)
 	}
 	return img, nil
 }
 
-func (l *Layout) image(d v1.Descriptor) (*Image, error) {
-	img := &Image{}
+func (l *Layout) image(e Entry) (*image.Existing, error) {
+	img := &image.Existing{ManifestDescriptor: e.Descriptor}
+	for _, name := range []string{e.Name, e.RefName} {
+		if name != "" {
+			img.Names = append(img.Names, name)
+		}
+	}
 	var err error
-	if img.Manifest, err = l.document(d); err != nil {
+	if img.Manifest, err = l.document(e.Descriptor); err != nil {
 		return nil, err
 	}
 	config, layers, err := parseManifest(img.Manifest)
 	if err != nil {
-		return nil, fmt.Errorf("manifest %s: %w", d.Digest, err)
+		return nil, fmt.Errorf("manifest %s: %w", e.Descriptor.Digest, err)
 	}
-	if img.Config, err = l.document(config); err != nil {
+	if img.ConfigJSON, err = l.document(config); err != nil {
 		return nil, err
 	}
-	_, diffIDs, err := image.ParseConfig(img.Config)
-	if err != nil {
+	var diffIDs []digest.Digest
+	if img.Config, diffIDs, err = image.ParseConfig(img.ConfigJSON); err != nil {
 		return nil, fmt.Errorf("config %s: %w", config.Digest, err)
 	}
 	if len(diffIDs) != len(layers) {
-		return nil, fmt.Errorf("config %s has %d diff_ids, manifest %s has %d layers", config.Digest, len(diffIDs), d.Digest, len(layers))
+		return nil, fmt.Errorf("config %s has %d diff_ids, manifest %s has %d layers", config.Digest, len(diffIDs), e.Descriptor.Digest, len(layers))
 	}
 	for i, d := range layers {
-		img.Layers = append(img.Layers, Layer{Descriptor: d, DiffID: diffIDs[i], files: l.files})
+		img.Layers = append(img.Layers, &layer.Blob{
+			Name: d.Digest.String(), Descriptor: d, DiffID: diffIDs[i],
+			Fetch: func(context.Context) (io.ReadCloser, error) { return fetch(l.files, d) },
+		})
 	}
 	return img, nil
 }
@@ -205,79 +192,16 @@ func (l *Layout) document(d v1.Descriptor) ([]byte, error) {
 	if d.Size > maxJSON {
 		return nil, fmt.Errorf("blob %s is said to have %d bytes, more than %d", d.Digest, d.Size, maxJSON)
 	}
-	r, err := openBlob(l.files, d)
+	blob, err := fetch(l.files, d)
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
-	return io.ReadAll(r)
+	defer blob.Close()
+	return io.ReadAll(layer.Verify(blob, d))
 }
 
-// Open opens the layer's tar, without its compression: the blob's first bytes
-// tell which one it has, not the media type. In the place of io.EOF it gives
-// an error, a *layer.DigestError where digests differ, if the blob or the tar
-// is not what the descriptor and DiffID say: nothing read is to be relied on
-// before. How much is read is for the caller to bound.
-func (l Layer) Open() (io.ReadCloser, error) {
-	blob, err := openBlob(l.files, l.Descriptor)
-	if err != nil {
-		return nil, err
-	}
-	plain, _, err := layer.NewReader(blob)
-	if err != nil {
-		blob.Close()
-		return nil, fmt.Errorf("layer %s: %w", l.Descriptor.Digest, err)
-	}
-	return &layerReader{layer: l, blob: blob, plain: plain, hash: l.DiffID.Algorithm().Hash()}, nil
-}
-
-// layerReader checks a layer's tar, and at its end the rest of the blob.
-type layerReader struct {
-	layer Layer
-	blob  *blobReader
-	plain io.ReadCloser
-	hash  hash.Hash
-}
-
-func (r *layerReader) Read(p []byte) (int, error) {
-	n, err := r.plain.Read(p)
-	r.hash.Write(p[:n])
-	switch {
-	case err == io.EOF:
-		if checkErr := r.check(); checkErr != nil {
-			err = checkErr
-		}
-	case err != nil:
-		err = fmt.Errorf("layer %s: %w", r.layer.Descriptor.Digest, err)
-	}
-	return n, err
-}
-
-func (r *layerReader) check() error {
-	if _, err := io.Copy(io.Discard, r.blob); err != nil {
-		return err
-	}
-	if got := digest.NewDigest(r.layer.DiffID.Algorithm(), r.hash); got != r.layer.DiffID {
-		what := fmt.Sprintf("tar in layer %s", r.layer.Descriptor.Digest)
-		return &layer.DigestError{What: what, Want: r.layer.DiffID, Got: got}
-	}
-	return nil
-}
-
-func (r *layerReader) Close() error {
-	return errors.Join(r.plain.Close(), r.blob.Close())
-}
-
-// blobReader reads a blob and checks it at its end.
-type blobReader struct {
-	io.ReadCloser
-	desc v1.Descriptor
-	hash hash.Hash
-	size int64
-}
-
-// openBlob opens a blob that has the size that its descriptor says.
-func openBlob(f files, d v1.Descriptor) (*blobReader, error) {
+// fetch opens a blob that has the size that its descriptor says.
+func fetch(f files, d v1.Descriptor) (io.ReadCloser, error) {
 	r, size, err := f.open(blobPath(d.Digest))
 	if err != nil {
 		return nil, err
@@ -286,20 +210,5 @@ func openBlob(f files, d v1.Descriptor) (*blobReader, error) {
 		r.Close()
 		return nil, fmt.Errorf("blob %s has %d bytes, %d are expected", d.Digest, size, d.Size)
 	}
-	return &blobReader{ReadCloser: r, desc: d, hash: d.Digest.Algorithm().Hash()}, nil
-}
-
-func (b *blobReader) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	b.hash.Write(p[:n])
-	b.size += int64(n)
-	if b.size > b.desc.Size {
-		return n, fmt.Errorf("blob %s has more than the %d bytes expected", b.desc.Digest, b.desc.Size)
-	}
-	if err == io.EOF {
-		if got := digest.NewDigest(b.desc.Digest.Algorithm(), b.hash); got != b.desc.Digest {
-			err = &layer.DigestError{What: "blob " + b.desc.Digest.String(), Want: b.desc.Digest, Got: got}
-		}
-	}
-	return n, err
+	return r, nil
 }

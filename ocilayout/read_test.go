@@ -17,6 +17,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/ocilayout"
 )
@@ -84,7 +85,7 @@ func wantImage(t *testing.T, l *ocilayout.Layout, d digest.Digest) {
 	}
 	source := newImage("v1")
 	config, err := source.ConfigJSON(t.Context())
-	if err != nil || !bytes.Equal(img.Config, config) || digest.FromBytes(img.Manifest) != d || len(img.Layers) != 3 {
+	if err != nil || !bytes.Equal(img.ConfigJSON, config) || digest.FromBytes(img.Manifest) != d || len(img.Layers) != 3 {
 		t.Fatalf("image %+v (%v)", img, err)
 	}
 	for i, l := range img.Layers {
@@ -93,7 +94,7 @@ func wantImage(t *testing.T, l *ocilayout.Layout, d digest.Digest) {
 			t.Errorf("layer %d: %d bytes, %v", i, len(data), err)
 		}
 	}
-	r, err := img.Layers[0].Open() // closed before its end
+	r, err := img.Layers[0].Open(t.Context()) // closed before its end
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,8 +103,8 @@ func wantImage(t *testing.T, l *ocilayout.Layout, d digest.Digest) {
 	}
 }
 
-func readLayer(l ocilayout.Layer) ([]byte, error) {
-	r, err := l.Open()
+func readLayer(l image.ExistingLayer) ([]byte, error) {
+	r, err := l.Open(context.Background())
 	if err != nil {
 		return nil, err
 	}
@@ -233,7 +234,7 @@ func TestReadRefuses(t *testing.T) {
 		"data is not the blob":    {func(t *testing.T, l layout) { l.setIndex(t, `"platform"`, `"data": "eA==", "platform"`) }, "data"},
 		"manifest flipped":        {func(t *testing.T, l layout) { flipManifest(t, l, flip) }, "digest is"},
 		"config flipped":          {func(t *testing.T, l layout) { flip(t, l.blob(l.manifest.Config.Digest)) }, "digest is"},
-		"layer flipped":           {func(t *testing.T, l layout) { flip(t, layer1(l)) }, "layer sha256:"},
+		"layer flipped":           {func(t *testing.T, l layout) { flip(t, layer1(l)) }, `layer "sha256:`},
 		"layer longer":            {func(t *testing.T, l layout) { mustWrite(t, layer1(l), append(mustRead(t, layer1(l)), 0)) }, "are expected"},
 		"layer shorter":           {func(t *testing.T, l layout) { mustWrite(t, layer1(l), mustRead(t, layer1(l))[:99]) }, "are expected"},
 		"layer missing":           {func(t *testing.T, l layout) { replace(t, layer1(l), func(*testing.T, string) {}) }, "no such file"},

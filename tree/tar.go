@@ -307,7 +307,7 @@ func (s *tarSource) Seek(offset int64, whence int) (int64, error) {
 		}
 	} else {
 		if _, err := s.seek.Seek(s.pos+offset, io.SeekStart); err != nil {
-			return 0, err
+			return 0, io.ErrUnexpectedEOF // no file is as long as that
 		}
 		s.r.Reset(s.seek.(io.Reader))
 	}

@@ -9,13 +9,11 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
 	"github.com/varve-image/varve/dockerarchive"
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ctxio"
-	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/ocilayout"
 )
@@ -43,26 +41,17 @@ its layers and what is in them, and its history. IMAGE is
 	return cmd
 }
 
-// inspected is what there is to say about an image.
+// inspected is an image and what reading its layers told.
 type inspected struct {
-	names []string
-	// manifest is the digest of the manifest, where there is one.
-	manifest digest.Digest
-	config   *ordjson.Object
-	id       digest.Digest
-	layers   []inspectedLayer
+	*image.Existing
+	layers []inspectedLayer
 }
 
+// inspectedLayer is a layer, what it holds, and its tar's size in bytes.
 type inspectedLayer struct {
-	// digest, mediaType and size are those of the layer as it is stored.
-	digest    digest.Digest
-	mediaType string
-	size      int64
-	diffID    digest.Digest
-	open      func() (io.ReadCloser, error)
-	// plainSize and summary come from reading it.
-	plainSize int64
-	summary   *layer.Summary
+	image.ExistingLayer
+	info    layer.Info
+	summary *layer.Summary
 }
 
 func runInspect(ctx context.Context, g *global, ref string, asJSON bool) error {
@@ -78,19 +67,18 @@ func runInspect(ctx context.Context, g *global, ref string, asJSON bool) error {
 		}
 		defer os.Remove(path)
 	}
-	images, closer, err := openImages(ctx, g, kind, path)
+	found, closer, err := openImages(ctx, g, kind, path)
 	if err != nil {
 		return fmt.Errorf("inspect %s: %w", source, err)
 	}
 	defer closer.Close()
-	if images, err = choose(images, name, ref); err != nil {
+	if found, err = choose(found, name, ref); err != nil {
 		return err
 	}
-	for _, img := range images {
-		for i := range img.layers {
-			if err := img.layers[i].read(ctx); err != nil {
-				return fmt.Errorf("inspect %s: layer %d: %w", source, i+1, err)
-			}
+	images := make([]*inspected, len(found))
+	for i, img := range found {
+		if images[i], err = readLayers(ctx, img); err != nil {
+			return fmt.Errorf("inspect %s: %w", source, err)
 		}
 	}
 	if asJSON {
@@ -138,7 +126,7 @@ func (g *global) spool(ctx context.Context) (string, error) {
 
 // openImages opens what is at path, finding out what it is where kind does not
 // say.
-func openImages(ctx context.Context, g *global, kind, path string) ([]*inspected, io.Closer, error) {
+func openImages(ctx context.Context, g *global, kind, path string) ([]*image.Existing, io.Closer, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return nil, nil, cause(err)
@@ -152,98 +140,58 @@ func openImages(ctx context.Context, g *global, kind, path string) ([]*inspected
 	return openLayout(ctx, g, path)
 }
 
-func openDockerArchive(ctx context.Context, g *global, path string) (_ []*inspected, _ io.Closer, err error) {
+func openDockerArchive(ctx context.Context, g *global, path string) ([]*image.Existing, io.Closer, error) {
 	a, err := dockerarchive.Open(ctx, path, g.tempDir())
 	if err != nil {
 		return nil, nil, err
 	}
-	defer func() {
-		if err != nil {
+	images := make([]*image.Existing, a.Images())
+	for i := range images {
+		if images[i], err = a.Image(i); err != nil {
 			a.Close()
-		}
-	}()
-	var images []*inspected
-	for i := range a.Images() {
-		base, err := a.Image(i)
-		if err != nil {
 			return nil, nil, err
 		}
-		img := &inspected{names: base.RepoTags, config: base.Config, id: digest.FromBytes(base.ConfigJSON)}
-		for _, l := range base.Layers {
-			info, err := l.Info(ctx)
-			if err != nil {
-				return nil, nil, err
-			}
-			img.layers = append(img.layers, inspectedLayer{
-				digest: info.DiffID, size: info.Size, diffID: info.DiffID, open: opener(ctx, l),
-			})
-		}
-		images = append(images, img)
 	}
 	return images, a, nil
 }
 
-// opener reads a layer that can only be written.
-func opener(ctx context.Context, l image.Layer) func() (io.ReadCloser, error) {
-	return func() (io.ReadCloser, error) {
-		r, w := io.Pipe()
-		go func() { w.CloseWithError(l.Write(ctx, w)) }()
-		return r, nil
-	}
-}
-
-func openLayout(ctx context.Context, g *global, path string) (_ []*inspected, _ io.Closer, err error) {
+func openLayout(ctx context.Context, g *global, path string) ([]*image.Existing, io.Closer, error) {
 	l, err := ocilayout.Open(ctx, path, g.tempDir())
 	if err != nil {
 		return nil, nil, err
 	}
-	defer func() {
-		if err != nil {
-			l.Close()
-		}
-	}()
-	entries, err := l.Entries()
+	images, err := layoutImages(l)
 	if err != nil {
+		l.Close()
 		return nil, nil, err
-	}
-	var images []*inspected
-	for _, e := range entries {
-		stored, err := l.Image(e)
-		if err != nil {
-			return nil, nil, err
-		}
-		config, err := ordjson.Parse(stored.Config)
-		if err != nil {
-			return nil, nil, err
-		}
-		img := &inspected{manifest: e.Descriptor.Digest, id: digest.FromBytes(stored.Config)}
-		img.config, _ = config.(*ordjson.Object)
-		for _, name := range []string{e.Name, e.RefName} {
-			if name != "" {
-				img.names = append(img.names, name)
-			}
-		}
-		for _, l := range stored.Layers {
-			img.layers = append(img.layers, inspectedLayer{
-				digest: l.Descriptor.Digest, mediaType: l.Descriptor.MediaType, size: l.Descriptor.Size,
-				diffID: l.DiffID, open: l.Open,
-			})
-		}
-		images = append(images, img)
 	}
 	return images, l, nil
 }
 
+func layoutImages(l *ocilayout.Layout) ([]*image.Existing, error) {
+	entries, err := l.Entries()
+	if err != nil {
+		return nil, err
+	}
+	images := make([]*image.Existing, len(entries))
+	for i, e := range entries {
+		if images[i], err = l.Image(e); err != nil {
+			return nil, err
+		}
+	}
+	return images, nil
+}
+
 // choose picks the image that has a name. No name picks all.
-func choose(images []*inspected, name, ref string) ([]*inspected, error) {
+func choose(images []*image.Existing, name, ref string) ([]*image.Existing, error) {
 	if name == "" {
 		return images, nil
 	}
 	var have []string
 	for _, img := range images {
-		for _, n := range img.names {
+		for _, n := range img.Names {
 			if n == name {
-				return []*inspected{img}, nil
+				return []*image.Existing{img}, nil
 			}
 			have = append(have, fmt.Sprintf("%q", n))
 		}
@@ -251,28 +199,29 @@ func choose(images []*inspected, name, ref string) ([]*inspected, error) {
 	return nil, usageError(fmt.Errorf("image %q: nothing there has this name, but %s", ref, strings.Join(have, ", ")))
 }
 
-// read reads the layer's tar to its end.
-func (l *inspectedLayer) read(ctx context.Context) error {
-	r, err := l.open()
+// readLayers reads an image's layers to their ends.
+func readLayers(ctx context.Context, img *image.Existing) (*inspected, error) {
+	all := &inspected{Existing: img}
+	for i, l := range img.Layers {
+		read, err := readLayer(ctx, l)
+		if err != nil {
+			return nil, fmt.Errorf("layer %d: %w", i+1, err)
+		}
+		all.layers = append(all.layers, *read)
+	}
+	return all, nil
+}
+
+func readLayer(ctx context.Context, l image.ExistingLayer) (*inspectedLayer, error) {
+	info, err := l.Info(ctx)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	r, err := l.Open(ctx)
+	if err != nil {
+		return nil, err
 	}
 	defer r.Close()
-	c := &countingReader{r: r}
-	if l.summary, err = layer.Summarize(ctx, c); err != nil {
-		return err
-	}
-	l.plainSize = c.n
-	return nil
-}
-
-type countingReader struct {
-	r io.Reader
-	n int64
-}
-
-func (c *countingReader) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n += int64(n)
-	return n, err
+	summary, err := layer.Summarize(ctx, r)
+	return &inspectedLayer{l, info, summary}, err
 }

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/internal/ui"
 )
@@ -21,16 +23,16 @@ func (img *inspected) text() string {
 			fmt.Fprintf(&b, "%-10s%s\n", key, value)
 		}
 	}
-	for _, name := range img.names {
+	for _, name := range img.Names {
 		line("image", plain(name))
 	}
-	line("id", img.id.String())
-	line("manifest", img.manifest.String())
+	line("id", digest.FromBytes(img.ConfigJSON).String())
+	line("manifest", img.ManifestDescriptor.Digest.String())
 	line("created", img.field("created"))
 	line("platform", img.field("os")+"/"+img.field("architecture"))
 	var size int64
 	for _, l := range img.layers {
-		size += l.plainSize
+		size += l.info.Size
 	}
 	line("size", ui.Size(size)+" in "+plural(len(img.layers), "layer"))
 	img.configText(&b)
@@ -46,13 +48,13 @@ func (img *inspected) text() string {
 }
 
 func (img *inspected) field(key string) string {
-	v, _ := img.config.Get(key)
+	v, _ := img.Config.Get(key)
 	s, _ := v.(string)
 	return plain(s)
 }
 
 func (img *inspected) configText(b *strings.Builder) {
-	v, _ := img.config.Get("config")
+	v, _ := img.Config.Get("config")
 	config, ok := v.(*ordjson.Object)
 	if !ok || len(config.Members) == 0 {
 		return
@@ -66,7 +68,7 @@ func (img *inspected) configText(b *strings.Builder) {
 // history returns the history entries of the layers: those that are not said
 // to be empty.
 func (img *inspected) history() []*ordjson.Object {
-	v, _ := img.config.Get("history")
+	v, _ := img.Config.Get("history")
 	list, _ := v.([]any)
 	var layers []*ordjson.Object
 	for _, item := range list {
@@ -90,9 +92,9 @@ func historyText(o *ordjson.Object) string {
 }
 
 func (l *inspectedLayer) text() string {
-	text := l.diffID.String() + "  " + ui.Size(l.plainSize)
-	if l.digest != l.diffID {
-		text += fmt.Sprintf("\n  stored as   %s  %s  %s", l.digest, ui.Size(l.size), plain(l.mediaType))
+	text := l.info.DiffID.String() + "  " + ui.Size(l.info.Size)
+	if d := l.Stored(); d.Digest != "" && d.Digest != l.info.DiffID {
+		text += fmt.Sprintf("\n  stored as   %s  %s  %s", d.Digest, ui.Size(d.Size), plain(d.MediaType))
 	}
 	return text
 }
@@ -138,34 +140,34 @@ func (g *global) printJSON(images []*inspected) error {
 }
 
 func (img *inspected) object() *ordjson.Object {
-	names := make([]any, len(img.names))
-	for i, n := range img.names {
+	names := make([]any, len(img.Names))
+	for i, n := range img.Names {
 		names[i] = n
 	}
 	o := &ordjson.Object{}
 	o.Set("names", names)
-	o.Set("id", img.id.String())
-	if img.manifest != "" {
-		o.Set("manifest", img.manifest.String())
+	o.Set("id", digest.FromBytes(img.ConfigJSON).String())
+	if d := img.ManifestDescriptor.Digest; d != "" {
+		o.Set("manifest", d.String())
 	}
 	layers := make([]any, len(img.layers))
 	for i, l := range img.layers {
 		layers[i] = l.object()
 	}
 	o.Set("layers", layers)
-	o.Set("config", img.config)
+	o.Set("config", img.Config)
 	return o
 }
 
 func (l *inspectedLayer) object() *ordjson.Object {
 	o := &ordjson.Object{}
-	o.Set("digest", l.digest.String())
-	if l.mediaType != "" {
-		o.Set("mediaType", l.mediaType)
+	if d := l.Stored(); d.Digest != "" {
+		o.Set("digest", d.Digest.String())
+		o.Set("mediaType", d.MediaType)
+		o.Set("size", number(d.Size))
 	}
-	o.Set("size", number(l.size))
-	o.Set("diffID", l.diffID.String())
-	o.Set("uncompressedSize", number(l.plainSize))
+	o.Set("diffID", l.info.DiffID.String())
+	o.Set("uncompressedSize", number(l.info.Size))
 	o.Set("entries", number(l.summary.Entries))
 	o.Set("files", number(l.summary.Files))
 	o.Set("whiteouts", number(l.summary.Whiteouts))

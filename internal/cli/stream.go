@@ -79,7 +79,7 @@ func streamConf(ctx context.Context, g *global, o *streamOptions, in *input) err
 	var base *dockerarchive.Archive
 	img, err := conf.Image(ctx, build.ConfOptions{
 		Root: g.root, RepoTag: o.repoTag, Now: g.streams.Now(),
-		OpenBase: func(ctx context.Context, name string) (_ *image.Base, err error) {
+		OpenBase: func(ctx context.Context, name string) (_ *image.Existing, err error) {
 			if base, err = dockerarchive.Open(ctx, name, g.tempDir()); err != nil {
 				return nil, err
 			}

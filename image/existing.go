@@ -1,24 +1,42 @@
 package image
 
 import (
+	"context"
 	"fmt"
+	"io"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/internal/ordjson"
 )
 
-// Base is an image that is there already and that another one builds on.
-type Base struct {
-	// RepoTags are the names that it has where it comes from.
-	RepoTags []string
-	// ConfigJSON is its config, as it is written.
+// Existing is an image that is there already, in an archive, a layout or a
+// registry.
+type Existing struct {
+	// Names are the names that it has where it comes from.
+	Names []string
+	// Manifest is its manifest as it is stored, and ManifestDescriptor what
+	// is said of that; both are empty where there is none.
+	Manifest           []byte
+	ManifestDescriptor v1.Descriptor
+	// ConfigJSON is its config as it is stored, and Config the same, parsed.
 	ConfigJSON []byte
-	// Config is the same, parsed.
-	Config *ordjson.Object
-	// Layers are its layers, the lowest first. The Title of one is the name
-	// that it has where it comes from.
-	Layers []Layer
+	Config     *ordjson.Object
+	// Layers are its layers, the lowest first.
+	Layers []ExistingLayer
+}
+
+// ExistingLayer is a layer of an image that is there already. *layer.Blob is
+// one.
+type ExistingLayer interface {
+	Layer
+	// Open opens the layer's tar. In the place of io.EOF there is an error if
+	// it is not what the manifest and the config say.
+	Open(ctx context.Context) (io.ReadCloser, error)
+	// Stored is what the manifest says of the layer; its digest is empty where
+	// there is no manifest.
+	Stored() v1.Descriptor
 }
 
 // ParseConfig reads an image config and the digests of its layers' tars (OCI

@@ -1,0 +1,162 @@
+package layer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/internal/ctxio"
+)
+
+// Blob is a layer that is at hand as it is: in a file, an archive, a layout or
+// a registry, compressed or not. Each time that it is read its bytes are
+// checked, over the whole stream, against what is said of them.
+type Blob struct {
+	// Name names the layer in messages and titles.
+	Name string
+	// Descriptor is what a manifest says of the blob. An empty digest means
+	// that nobody said anything: only DiffID is checked.
+	Descriptor v1.Descriptor
+	// DiffID is what the config says that the digest of its tar is.
+	DiffID digest.Digest
+	// Fetch opens the blob.
+	Fetch func(ctx context.Context) (io.ReadCloser, error)
+
+	mu   sync.Mutex // held while the tar is read for the first time
+	info *Info
+}
+
+// Title names the layer.
+func (b *Blob) Title() string { return b.Name }
+
+// Stored is what a manifest says of the blob.
+func (b *Blob) Stored() v1.Descriptor { return b.Descriptor }
+
+// Info returns the tar's digest and size. The first call reads the whole
+// layer; a *DigestError says that it is not what Descriptor or DiffID say.
+func (b *Blob) Info(ctx context.Context) (Info, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.info == nil {
+		info, err := b.copy(ctx, io.Discard)
+		if err != nil {
+			return Info{}, err
+		}
+		b.info = &info
+	}
+	return *b.info, nil
+}
+
+// Write writes the layer's tar, without the blob's compression.
+func (b *Blob) Write(ctx context.Context, w io.Writer) error {
+	_, err := b.copy(ctx, w)
+	return err
+}
+
+func (b *Blob) copy(ctx context.Context, w io.Writer) (Info, error) {
+	r, err := b.Open(ctx)
+	if err != nil {
+		return Info{}, err
+	}
+	defer r.Close()
+	// The struct hides methods that would take the copy away from the context.
+	n, err := io.CopyBuffer(struct{ io.Writer }{w}, ctxio.Reader(ctx, r), make([]byte, bufferSize))
+	if err != nil {
+		return Info{}, fmt.Errorf("copy layer %q: %w", b.Name, err)
+	}
+	return Info{DiffID: b.DiffID, Size: n}, nil
+}
+
+// Open opens the layer's tar. The blob's first bytes tell how it is
+// compressed, not its media type. In the place of io.EOF there is an error if
+// the blob or the tar is not what is said of it, so that nothing that was read
+// is to be relied on before. How much is read is for the caller to bound.
+func (b *Blob) Open(ctx context.Context) (io.ReadCloser, error) {
+	stored, err := b.OpenStored(ctx)
+	if err != nil {
+		return nil, err
+	}
+	plain, _, err := NewReader(stored)
+	if err != nil {
+		stored.Close()
+		return nil, fmt.Errorf("layer %q: %w", b.Name, err)
+	}
+	return &verifier{
+		r: plain, what: fmt.Sprintf("tar of layer %q", b.Name), want: b.DiffID, hash: b.DiffID.Algorithm().Hash(), size: -1,
+		atEnd: func() error { _, err := io.Copy(io.Discard, stored); return err },
+		close: func() error { return errors.Join(plain.Close(), stored.Close()) },
+	}, nil
+}
+
+// OpenStored opens the blob as it is stored. In the place of io.EOF there is
+// an error if it is not what Descriptor says.
+func (b *Blob) OpenStored(ctx context.Context) (io.ReadCloser, error) {
+	r, err := b.Fetch(ctx)
+	if err != nil || b.Descriptor.Digest == "" {
+		return r, err
+	}
+	return Verify(r, b.Descriptor), nil
+}
+
+// Verify returns a reader of r that fails in the place of io.EOF if what was
+// read is not what d says, and as soon as it is more than that.
+func Verify(r io.ReadCloser, d v1.Descriptor) io.ReadCloser {
+	return &verifier{
+		r: r, what: "blob " + d.Digest.String(), want: d.Digest, hash: d.Digest.Algorithm().Hash(), size: d.Size,
+		close: r.Close,
+	}
+}
+
+// verifier checks what is read through it.
+type verifier struct {
+	r    io.Reader
+	what string
+	want digest.Digest
+	hash hash.Hash
+	// size is what is expected, -1 for anything; n is what was read.
+	size, n int64
+	// atEnd, where it is set, is called before the digest is compared.
+	atEnd func() error
+	close func() error
+}
+
+func (v *verifier) Read(p []byte) (int, error) {
+	n, err := v.r.Read(p)
+	v.hash.Write(p[:n])
+	v.n += int64(n)
+	if v.size >= 0 && v.n > v.size {
+		return n, fmt.Errorf("%s has more than the %d bytes that are expected", v.what, v.size)
+	}
+	switch {
+	case err == io.EOF:
+		if checkErr := v.check(); checkErr != nil {
+			return n, checkErr
+		}
+	case err != nil:
+		err = fmt.Errorf("read %s: %w", v.what, err)
+	}
+	return n, err
+}
+
+func (v *verifier) check() error {
+	if v.atEnd != nil {
+		if err := v.atEnd(); err != nil {
+			return err
+		}
+	}
+	if v.size >= 0 && v.n != v.size {
+		return fmt.Errorf("%s has %d bytes, %d are expected", v.what, v.n, v.size)
+	}
+	if got := digest.NewDigest(v.want.Algorithm(), v.hash); got != v.want {
+		return &DigestError{What: v.what, Want: v.want, Got: got}
+	}
+	return nil
+}
+
+func (v *verifier) Close() error { return v.close() }
