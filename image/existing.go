@@ -37,6 +37,22 @@ type ExistingLayer interface {
 	// Stored is what the manifest says of the layer; its digest is empty where
 	// there is no manifest.
 	Stored() v1.Descriptor
+	// OpenStored opens the layer as it is stored, compressed or not. In the
+	// place of io.EOF there is an error if it is not what Stored says.
+	OpenStored(ctx context.Context) (io.ReadCloser, error)
+}
+
+// Image describes the image as it is, to be written elsewhere: its config is
+// written byte for byte.
+func (e *Existing) Image() *Image {
+	img := &Image{RawConfig: e.ConfigJSON, RawManifest: e.Manifest, ManifestDescriptor: e.ManifestDescriptor}
+	for _, l := range e.Layers {
+		img.Layers = append(img.Layers, l)
+	}
+	img.Architecture, _ = e.Config.String("architecture")
+	img.OS, _ = e.Config.String("os")
+	img.Variant, _ = e.Config.String("variant")
+	return img
 }
 
 // ParseConfig reads an image config and the digests of its layers' tars (OCI

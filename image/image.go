@@ -23,6 +23,7 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/varve-image/varve/internal/ordjson"
@@ -50,8 +51,9 @@ type Image struct {
 	History []History
 	// Created is the config's time, in RFC 3339's form.
 	Created string
-	// Architecture and OS have the values of Go's GOARCH and GOOS.
-	Architecture, OS string
+	// Architecture and OS have the values of Go's GOARCH and GOOS. Variant is a
+	// kind of the architecture, such as v7, or empty.
+	Architecture, OS, Variant string
 	// Config is how a container runs: the config's field of the same name.
 	Config *ordjson.Object
 	// Repository is the image's name without a tag.
@@ -62,6 +64,12 @@ type Image struct {
 	Annotations map[string]string
 	// ModTime is the time of an archive's members, in seconds since 1970.
 	ModTime int64
+	// RawConfig is the config of an image that is passed on as it is, in the
+	// place of one that is made of the fields above; RawManifest and
+	// ManifestDescriptor are its manifest, where it has one.
+	RawConfig          []byte
+	RawManifest        []byte
+	ManifestDescriptor v1.Descriptor
 }
 
 // History is an entry of the config's history (OCI image-spec, config.md).
@@ -84,6 +92,9 @@ type Event struct {
 // ConfigJSON returns the image's config: OCI image-spec's, with the fields and
 // the layout that nixpkgs gives it. It needs every layer's digest.
 func (img *Image) ConfigJSON(ctx context.Context) ([]byte, error) {
+	if img.RawConfig != nil {
+		return img.RawConfig, nil
+	}
 	diffIDs := make([]any, len(img.Layers))
 	history := make([]any, len(img.History))
 	for i, l := range img.Layers {

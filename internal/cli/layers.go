@@ -20,7 +20,7 @@ type layersOptions struct {
 func newLayers(g *global) *cobra.Command {
 	o := &layersOptions{}
 	cmd := &cobra.Command{
-		Use:   "layers SPEC | -",
+		Use:   "layers [SPEC | -]",
 		Short: "Show which layers an image will have, without building it",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -25,7 +25,7 @@ type streamOptions struct {
 func newStream(g *global) *cobra.Command {
 	o := &streamOptions{}
 	cmd := &cobra.Command{
-		Use:   "stream SPEC | CONF.json | -",
+		Use:   "stream [SPEC | CONF.json | -]",
 		Short: "Write an image as an uncompressed docker-archive to standard output",
 		Long: `stream writes an image as an uncompressed docker-archive to standard output.
 
