@@ -20,7 +20,7 @@ TEST := $(if $(RACE),CGO_ENABLED=1,CGO_ENABLED=0) $(GO) run ./hack/testsum \
 .PHONY: build demo test e2e bench lint fuzz clean
 
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath \
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
 		-ldflags '-s -w -X github.com/varve-image/varve/internal/cli.version=$(VERSION)' -o varve ./cmd/varve
 
 # An image of varve itself: needs Go and git, nothing else.

@@ -53,6 +53,8 @@ type Result struct {
 	Image *image.Image
 	// Layers tells what each layer of the image holds.
 	Layers []PlannedLayer
+	// Notes are what the user may want to know: what was taken from the machine.
+	Notes []string
 
 	closers []io.Closer
 }

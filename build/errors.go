@@ -19,6 +19,15 @@ func (e *SpecError) Error() string { return fmt.Sprintf("%s: %v", e.Field, e.Err
 
 func (e *SpecError) Unwrap() error { return e.Err }
 
+// MissingError is an error that something on the machine would mend.
+type MissingError struct {
+	Err error
+}
+
+func (e *MissingError) Error() string { return e.Err.Error() }
+
+func (e *MissingError) Unwrap() error { return e.Err }
+
 // specError blames a field of the spec, unless the machine is at fault: a file
 // that cannot be read is not the spec's, one that is not there is.
 func specError(field string, err error) error {

@@ -110,8 +110,9 @@ func (b *builder) preset(p spec.Preset, own []*tree.Entry) ([]*tree.Entry, error
 		if p.Path == "" {
 			var err error
 			if bundle, err = rootfs.HostBundle(); err != nil {
-				return nil, err
+				return nil, &MissingError{err}
 			}
+			b.result.Notes = append(b.result.Notes, fmt.Sprintf("preset caCertificates: the image gets this machine's bundle %q; name one to get the same image everywhere", bundle))
 		}
 		return rootfs.CACertificates(bundle)
 	case "tmp":

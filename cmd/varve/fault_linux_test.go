@@ -1,6 +1,7 @@
 package main
 
 import (
+	"archive/tar"
 	"fmt"
 	"io"
 	"os"
@@ -88,20 +89,36 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
-// TestTempFull: so is a full TMPDIR, where an OCI archive's layers are packed.
+// TestTempFull: so is a full TMPDIR, where tarballs are unpacked, and packed for
+// standard output.
 func TestTempFull(t *testing.T) {
 	dir := faultTree(t, 3<<20)
 	temp := filepath.Join(dir, "tmp")
 	mount(t, temp, "size=1m")
-	cmd := varve(t, dir, "build", "image.yaml", "-o", "oci-archive:out/a.oci")
-	cmd.Env = append(cmd.Env, "TMPDIR="+temp)
-	o := run(t, cmd)
-	if o.code != 1 {
-		t.Errorf("exit code %d, want 1", o.code)
-	}
-	mustFind(t, o.stderr, "out/a.oci", "no space left on device")
-	if left := append(names(temp), names(filepath.Join(dir, "out"))...); len(left) > 0 {
-		t.Errorf("left: %q", left)
+	must(t, writeTar(filepath.Join(dir, "packed.tar.gz"), func(w *tar.Writer) error {
+		if err := w.WriteHeader(&tar.Header{Name: "noise", Size: 3 << 20, Mode: 0o644}); err != nil {
+			return err
+		}
+		_, err := io.CopyN(w, noise{}, 3<<20)
+		return err
+	}))
+	for _, c := range []struct {
+		args []string
+		word string
+	}{
+		{[]string{"build", "image.yaml", "-o", "oci-archive:-"}, `"-"`},
+		{[]string{"build", "--name", "x", "--copy", "packed.tar.gz", "-o", "out/a.tar"}, "packed.tar.gz"},
+	} {
+		cmd := varve(t, dir, c.args...)
+		cmd.Env = append(cmd.Env, "TMPDIR="+temp)
+		o := run(t, cmd)
+		if o.code != 1 {
+			t.Errorf("%q: exit code %d, want 1", c.args, o.code)
+		}
+		mustFind(t, o.stderr, c.word, "no space left on device")
+		if left := append(names(temp), names(filepath.Join(dir, "out"))...); len(left) > 0 {
+			t.Errorf("left: %q", left)
+		}
 	}
 }
 
@@ -162,11 +179,6 @@ func TestFullDevice(t *testing.T) {
 			if o := run(t, cmd); o.code != 1 || !strings.Contains(o.stderr, "no space left on device") {
 				t.Errorf("exit code %d, want 1: %s", o.code, o.stderr)
 			}
-			closed := varve(t, dir, args...)
-			inShell("exec >&-")(closed)
-			if o := run(t, closed); o.code != 1 {
-				t.Errorf("with standard output closed: exit code %d, want 1: %s", o.code, o.stderr)
-			}
 		})
 	}
 	o := run(t, varve(t, dir, "build", "image.yaml", "-o", "docker-archive:/dev/full"))
@@ -174,6 +186,22 @@ func TestFullDevice(t *testing.T) {
 		t.Errorf("exit code %d, want 1", o.code)
 	}
 	mustFind(t, o.stderr, "/dev/full", "no space left on device")
+}
+
+// TestClosedStreams: a program that is started without standard streams does
+// not take a file that it opens for one of them. (Go's runtime opens the null
+// device for those that are missing.)
+func TestClosedStreams(t *testing.T) {
+	dir := faultTree(t, 1000)
+	before := fingerprint(t, dir, true)
+	for _, args := range [][]string{{"stream", "image.yaml"}, {"build", "missing.yaml"}, {"version"}} {
+		cmd := varve(t, dir, args...)
+		inShell("exec <&- >&- 2>&-")(cmd)
+		run(t, cmd)
+	}
+	if after := fingerprint(t, dir, true); after != before {
+		t.Errorf("there is\n%s\nand was\n%s", after, before)
+	}
 }
 
 // TestBrokenPipe: when nobody reads on, varve ends at once, with an error.
@@ -222,7 +250,7 @@ func TestLimits(t *testing.T) {
 			mustFind(t, o.stderr, filepath.Join("out", d.file), "file too large")
 			checkEmpty(t, dir)
 		})
-		for _, limit := range []int{4, 6, 8, 10, 12, 16, 20, 24} {
+		for _, limit := range []int{10, 12, 14, 16, 20, 24} {
 			t.Run(fmt.Sprintf("%d descriptors %s", limit, d.name), func(t *testing.T) {
 				cmd := varve(t, dir, "build", "image.yaml", "--copy", "many", "-q", "-o", fmt.Sprintf(d.dest, "out"))
 				inShell(fmt.Sprintf("ulimit -n %d", limit))(cmd)

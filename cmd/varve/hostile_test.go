@@ -214,7 +214,7 @@ func hostileSources() []hostile {
 			put(t, filepath.Join(dir, "tree/secret/x"), "x", 0o644)
 			must(t, os.Chmod(filepath.Join(dir, "tree/secret"), 0o700))
 		}, args: copyTree, message: []string{"tree/secret", "permission denied"}},
-		{name: "unreadable spec", nobody: true, code: 2, prepare: func(t *testing.T, dir string) {
+		{name: "unreadable spec", nobody: true, code: 1, prepare: func(t *testing.T, dir string) {
 			testtools.NeedRoot(t)
 			put(t, filepath.Join(dir, "image.yaml"), "name: x", 0o600)
 		}, message: []string{"image.yaml", "permission denied"}},

@@ -95,6 +95,9 @@ func (g *global) write(ctx context.Context, img *image.Image, d *destination) er
 		})
 	}
 	opts := ocilayout.Options{Compression: d.compression, RefName: d.name, TempDir: filepath.Dir(d.path), Observe: observe(task)}
+	if d.path == "-" {
+		opts.TempDir = g.tempDir()
+	}
 	if d.kind == ociDir {
 		_, err := ocilayout.WriteDir(ctx, img, d.path, opts)
 		return err

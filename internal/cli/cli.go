@@ -48,7 +48,7 @@ func Process() Streams {
 }
 
 // graceTime is how long a command may take to clean up after a signal.
-const graceTime = 2 * time.Second
+const graceTime = 1500 * time.Millisecond
 
 // Main runs the command that args name and returns the exit code.
 func Main(args []string, s Streams) int {
@@ -57,8 +57,16 @@ func Main(args []string, s Streams) int {
 	g := &global{streams: s}
 	root := newRoot(g)
 	root.SetArgs(args)
+	out := &helpWriter{w: s.Out}
+	root.SetOut(out)
 	done := make(chan error, 1)
-	go func() { done <- root.ExecuteContext(ctx) }()
+	go func() {
+		err := root.ExecuteContext(ctx)
+		if err == nil {
+			err = out.err
+		}
+		done <- err
+	}()
 	var err error
 	select {
 	case err = <-done:
@@ -76,6 +84,21 @@ func Main(args []string, s Streams) int {
 	}
 	g.report(err)
 	return exitCode(err)
+}
+
+// helpWriter remembers the error of writing help or a completion script, which
+// cobra forgets.
+type helpWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (h *helpWriter) Write(p []byte) (int, error) {
+	n, err := h.w.Write(p)
+	if h.err == nil && err != nil {
+		h.err = fmt.Errorf("write to standard output: %w", outputError(err))
+	}
+	return n, err
 }
 
 // report tells the user what went wrong.
@@ -141,7 +164,6 @@ Same input, same bytes; no daemon, no root, no virtual machine.`,
 	f.CountVarP(&g.verbose, "verbose", "v", "more messages")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
 	cmd.SetIn(g.streams.In)
-	cmd.SetOut(g.streams.Out)
 	cmd.SetErr(g.streams.Err)
 	cmd.AddCommand(newBuild(g), newStream(g), newLayers(g), newInspect(g), newTarsum(g), newSchema(g), newVersion(g))
 	cmd.InitDefaultCompletionCmd()

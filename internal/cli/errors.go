@@ -39,6 +39,15 @@ func usageError(err error) error {
 	return usage{err}
 }
 
+// fileError is an error of opening a file that the user named: a usage error
+// if it is not there.
+func fileError(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return usageError(err)
+	}
+	return err
+}
+
 // usageArgs has wrong arguments count as usage errors.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
@@ -48,11 +57,6 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 		return usageError(check(cmd, args))
 	}
 }
-
-// missing marks an error that something on this machine would mend.
-type missing struct{ error }
-
-func (m missing) Unwrap() error { return m.error }
 
 // hintedError has words on what to do next.
 type hintedError struct {
@@ -69,16 +73,16 @@ func exitCode(err error) int {
 		asUsage    usage
 		asSpec     spec.Errors
 		asBuild    *build.SpecError
-		asMissing  missing
+		asMissing  *build.MissingError
 		asMismatch *layer.DigestError
 	)
 	switch {
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &asUsage), errors.As(err, &asSpec), errors.As(err, &asBuild):
-		return exitUsage
 	case errors.As(err, &asMissing):
 		return exitMissing
+	case errors.As(err, &asUsage), errors.As(err, &asSpec), errors.As(err, &asBuild):
+		return exitUsage
 	case errors.As(err, &asMismatch):
 		return exitMismatch
 	}

@@ -140,5 +140,8 @@ func buildParsed(ctx context.Context, g *global, s *spec.Spec) (*build.Result, e
 	if err != nil {
 		return nil, fmt.Errorf("build image %s: %w", s.Name, err)
 	}
+	for _, note := range result.Notes {
+		g.ui.Info("%s", note)
+	}
 	return result, nil
 }

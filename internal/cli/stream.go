@@ -149,18 +149,14 @@ func readInput(g *global, args []string) (*input, error) {
 		}
 		return &input{name: "standard input", data: data}, nil
 	}
-	st, err := os.Stat(args[0])
-	if err != nil {
-		return nil, usageError(fmt.Errorf("read spec %q: %w", args[0], cause(err)))
-	}
-	if st.IsDir() {
-		return nil, usageError(fmt.Errorf("%q is a directory: name the spec in it", args[0]))
-	}
 	f, err := os.Open(args[0])
 	if err != nil {
-		return nil, usageError(fmt.Errorf("read spec %q: %w", args[0], cause(err)))
+		return nil, fileError(fmt.Errorf("read spec %q: %w", args[0], cause(err)))
 	}
 	defer f.Close()
+	if st, err := f.Stat(); err == nil && st.IsDir() {
+		return nil, usageError(fmt.Errorf("%q is a directory: name the spec in it", args[0]))
+	}
 	data, err := io.ReadAll(io.LimitReader(f, spec.MaxSize+1))
 	if err != nil {
 		return nil, fmt.Errorf("read spec %q: %w", args[0], cause(err))

@@ -1,0 +1,279 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/varve-image/varve/internal/testtools"
+)
+
+// sweep asks for many more moments to be killed at: see make sweep.
+var sweep = os.Getenv("VARVE_SWEEP") != ""
+
+// signalled runs a command and sends it a signal after a while. took counts
+// from the signal.
+func signalled(t *testing.T, cmd *exec.Cmd, after time.Duration, sig syscall.Signal) outcome {
+	t.Helper()
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	must(t, cmd.Start())
+	time.Sleep(after)
+	start := time.Now()
+	_ = cmd.Process.Signal(sig) // it may have ended by itself
+	timer := time.AfterFunc(2*deadline, func() { cmd.Process.Kill() })
+	defer timer.Stop()
+	_ = cmd.Wait()
+	return outcome{code: cmd.ProcessState.ExitCode(), stderr: stderr.String(), took: time.Since(start)}
+}
+
+// interruptTime is how soon varve has to end after a signal. It takes 2
+// seconds at most; the rest is for a busy machine.
+const interruptTime = 3 * time.Second
+
+// TestInterrupt: a signal ends a build to any destination soon, with exit code
+// 130, and leaves no file behind.
+func TestInterrupt(t *testing.T) {
+	dir := faultTree(t, 24<<20)
+	// A hole of this size takes many seconds to hash, wherever it comes.
+	must(t, os.Truncate(filepath.Join(dir, "hole"), 0), os.Truncate(filepath.Join(dir, "hole"), 64<<30))
+	full := runTime(t, dir)
+	for _, d := range destinations {
+		for name, c := range map[string]struct {
+			sig    syscall.Signal
+			source string
+			after  time.Duration
+		}{
+			"hashing, SIGINT":  {syscall.SIGINT, "hole", 150 * time.Millisecond},
+			"hashing, SIGTERM": {syscall.SIGTERM, "hole", 150 * time.Millisecond},
+			"early":            {syscall.SIGINT, "noise", full / 8},
+			"in the middle":    {syscall.SIGTERM, "noise", full / 2},
+			"late":             {syscall.SIGINT, "noise", full * 7 / 8},
+		} {
+			t.Run(d.name+" "+name, func(t *testing.T) {
+				cmd := varve(t, dir, "build", "--name", "hello", "--copy", c.source, "-o", fmt.Sprintf(d.dest, "out"))
+				o := signalled(t, cmd, c.after, c.sig)
+				if o.code == 0 && c.source == "noise" {
+					must(t, os.RemoveAll(filepath.Join(dir, "out", d.file)))
+					t.Skip("it was done before the signal came")
+				}
+				if o.code != 130 || o.took > interruptTime {
+					t.Errorf("exit code %d after %v, want 130: %s", o.code, o.took, o.stderr)
+				}
+				mustFind(t, o.stderr, "varve: interrupted")
+				checkEmpty(t, dir)
+			})
+		}
+	}
+}
+
+// runTime is how long building the noise takes.
+func runTime(t *testing.T, dir string) time.Duration {
+	t.Helper()
+	if _, err := os.Create(filepath.Join(dir, "hole")); err != nil {
+		t.Fatal(err)
+	}
+	o := mustRun(t, dir, "build", "image.yaml", "-o", "timed.tar.gz")
+	must(t, os.Remove(filepath.Join(dir, "timed.tar.gz")))
+	return o.took
+}
+
+// TestInterruptWaiting: so does one that comes while varve waits for somebody
+// else: a reader that does not read, or a writer that does not write.
+func TestInterruptWaiting(t *testing.T) {
+	dir := faultTree(t, 8<<20)
+	for _, args := range [][]string{
+		{"stream", "image.yaml"}, {"build", "-"}, {"layers", "-"}, {"tarsum"}, {"inspect", "-"},
+	} {
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			in, inWriter, err := os.Pipe()
+			must(t, err)
+			defer inWriter.Close()
+			defer in.Close()
+			outReader, out, err := os.Pipe()
+			must(t, err)
+			defer outReader.Close()
+			defer out.Close()
+			temp := openDir(t, "")
+			cmd := varve(t, dir, args...)
+			cmd.Env = append(cmd.Env, "TMPDIR="+temp)
+			cmd.Stdin, cmd.Stdout = in, out
+			o := signalled(t, cmd, 200*time.Millisecond, syscall.SIGINT)
+			if o.code != 130 || o.took > interruptTime {
+				t.Errorf("exit code %d after %v, want 130: %s", o.code, o.took, o.stderr)
+			}
+			if left := names(temp); len(left) > 0 {
+				t.Errorf("left in TMPDIR: %q", left)
+			}
+		})
+	}
+}
+
+// TestSecondSignal: who asks twice does not have to wait.
+func TestSecondSignal(t *testing.T) {
+	dir := faultTree(t, 8<<20)
+	r, w, err := os.Pipe()
+	must(t, err)
+	defer r.Close()
+	cmd := varve(t, dir, "stream", "image.yaml")
+	cmd.Stdout = w
+	must(t, cmd.Start(), w.Close())
+	_, err = io.ReadFull(r, make([]byte, 1))
+	must(t, err, cmd.Process.Signal(syscall.SIGINT))
+	time.Sleep(100 * time.Millisecond)
+	start := time.Now()
+	_ = cmd.Process.Signal(syscall.SIGINT)
+	_ = cmd.Wait()
+	if code, took := cmd.ProcessState.ExitCode(), time.Since(start); code != 130 || took > time.Second {
+		t.Errorf("exit code %d after %v, want 130", code, took)
+	}
+}
+
+// killing builds the same image over and over, killed at one moment or another.
+type killing struct {
+	dir  string
+	want map[string]string // what each destination has in the end
+}
+
+func newKilling(t *testing.T) killing {
+	t.Helper()
+	k := killing{dir: faultTree(t, 4<<20), want: map[string]string{}}
+	makeDirs(t, filepath.Join(k.dir, "tmp"))
+	for _, d := range destinations {
+		mustRun(t, k.dir, k.args(d.dest)...)
+		k.want[d.name] = fingerprint(t, filepath.Join(k.dir, "out", d.file), false)
+		must(t, os.RemoveAll(filepath.Join(k.dir, "out", d.file)))
+	}
+	return k
+}
+
+func (k killing) args(dest string) []string {
+	return []string{"build", "image.yaml", "-q", "--copy", "noise:/a", "--copy", "noise:/b", "-o", fmt.Sprintf(dest, "out")}
+}
+
+// check looks at what a killed build left: no part of the image under its
+// final name. Another build then makes all of it, and takes away the rest.
+func (k killing) check(t *testing.T, what, name, dest, file string) {
+	t.Helper()
+	out := filepath.Join(k.dir, "out")
+	final := filepath.Join(out, file)
+	_, err := os.Stat(final)
+	if name == "oci" {
+		_, err = os.Stat(filepath.Join(final, "index.json")) // which makes it a layout
+	}
+	if err == nil && fingerprint(t, final, false) != k.want[name] {
+		t.Errorf("%s: an unfinished image has its final name", what)
+	}
+	mustRun(t, k.dir, k.args(dest)...)
+	if got := fingerprint(t, final, false); got != k.want[name] {
+		t.Errorf("%s: the next build makes\n%s\nwant\n%s", what, got, k.want[name])
+	}
+	if left := names(out); !slices.Equal(left, []string{file}) {
+		t.Errorf("%s: after the next build there is %q", what, left)
+	}
+	must(t, os.RemoveAll(final))
+}
+
+// TestKill: kill -9 at any moment loses nothing but work.
+func TestKill(t *testing.T) {
+	k := newKilling(t)
+	rounds := 4
+	if sweep {
+		rounds = 200
+	}
+	for _, d := range destinations {
+		t.Run(d.name, func(t *testing.T) {
+			took := mustRun(t, k.dir, k.args(d.dest)...).took
+			must(t, os.RemoveAll(filepath.Join(k.dir, "out", d.file)))
+			for range rounds {
+				after := time.Duration(rand.Int64N(int64(took)))
+				cmd := varve(t, k.dir, k.args(d.dest)...)
+				cmd.Env = append(cmd.Env, "TMPDIR="+filepath.Join(k.dir, "tmp"))
+				signalled(t, cmd, after, syscall.SIGKILL)
+				k.check(t, fmt.Sprintf("killed after %v", after), d.name, d.dest, d.file)
+				if left := names(filepath.Join(k.dir, "tmp")); len(left) > 0 {
+					t.Errorf("left in TMPDIR: %q", left)
+				}
+			}
+		})
+	}
+}
+
+// commitCalls are the system calls that bring an output to disk and give it
+// its name.
+var commitCalls = []string{"fsync", "renameat", "linkat", "mkdirat"}
+
+// injected runs a build under strace, which does something at the n-th of a
+// system call. It reports whether there were so many.
+func (k killing) injected(t *testing.T, strace, dest, call, what string, n int) (o outcome, happened bool) {
+	t.Helper()
+	log := filepath.Join(k.dir, "strace.log")
+	args := []string{"-f", "-qq", "-o", log, "-e", "trace=" + call, "-e", fmt.Sprintf("inject=%s:%s:when=%d", call, what, n), shipped.get(t)}
+	cmd := exec.Command(strace, append(args, k.args(dest)...)...)
+	cmd.Dir = k.dir
+	cmd.Env = []string{"TMPDIR=" + filepath.Join(k.dir, "tmp")}
+	o = run(t, cmd)
+	data, err := os.ReadFile(log)
+	must(t, err)
+	if strings.Contains(o.stderr, "ptrace") {
+		testtools.Lack(t, "strace cannot trace here: %s", o.stderr)
+	}
+	return o, strings.Count(string(data), call+"(") >= n
+}
+
+// TestKillAtCommit: so does one at each of the system calls that make the
+// output what it is.
+func TestKillAtCommit(t *testing.T) {
+	strace := testtools.Need(t, "strace")
+	k := newKilling(t)
+	for _, d := range destinations {
+		for _, call := range commitCalls {
+			t.Run(d.name+" "+call, func(t *testing.T) {
+				for n := 1; ; n++ {
+					_, happened := k.injected(t, strace, d.dest, call, "signal=SIGKILL", n)
+					if !happened {
+						must(t, os.RemoveAll(filepath.Join(k.dir, "out", d.file)))
+						return
+					}
+					k.check(t, fmt.Sprintf("killed at %s %d", call, n), d.name, d.dest, d.file)
+				}
+			})
+		}
+	}
+}
+
+// TestErrorAtCommit: when one of those calls fails, varve does not report
+// success, and leaves nothing.
+func TestErrorAtCommit(t *testing.T) {
+	strace := testtools.Need(t, "strace")
+	k := newKilling(t)
+	for _, d := range destinations {
+		for _, call := range commitCalls {
+			t.Run(d.name+" "+call, func(t *testing.T) {
+				for n := 1; ; n++ {
+					o, happened := k.injected(t, strace, d.dest, call, "error=EIO", n)
+					if !happened {
+						if o.code != 0 {
+							t.Errorf("without the error: exit code %d: %s", o.code, o.stderr)
+						}
+						must(t, os.RemoveAll(filepath.Join(k.dir, "out", d.file)))
+						return
+					}
+					if o.code != 1 {
+						t.Errorf("%s %d failed: exit code %d, want 1: %s", call, n, o.code, o.stderr)
+					}
+					mustFind(t, o.stderr, d.file, "input/output error")
+					k.check(t, fmt.Sprintf("%s %d failed", call, n), d.name, d.dest, d.file)
+				}
+			})
+		}
+	}
+}
