@@ -54,6 +54,7 @@ const graceTime = 1500 * time.Millisecond
 func Main(args []string, s Streams) int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
+	s.In = &stdin{ctx, s.In}
 	g := &global{streams: s}
 	root := newRoot(g)
 	root.SetArgs(args)
@@ -72,12 +73,15 @@ func Main(args []string, s Streams) int {
 	case err = <-done:
 	case <-s.Signals:
 		cancel(errInterrupted)
+		err = errInterrupted
 		select {
-		case <-done:
+		case ended := <-done:
+			if ended == nil { // all was done when the signal came
+				err = nil
+			}
 		case <-s.Signals:
 		case <-time.After(graceTime): // something waits that cannot be woken
 		}
-		err = errInterrupted
 	}
 	if err == nil {
 		return exitDone

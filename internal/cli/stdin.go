@@ -1,0 +1,34 @@
+package cli
+
+import (
+	"context"
+	"io"
+)
+
+// stdin is standard input, whose reader does not wait for somebody who writes
+// nothing once ctx is done.
+type stdin struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+// Read reads in the background. After an interruption that goes on until
+// something comes or the process ends, and gets lost.
+func (s *stdin) Read(p []byte) (int, error) {
+	type result struct {
+		data []byte
+		err  error
+	}
+	done := make(chan result, 1)
+	buf := make([]byte, len(p))
+	go func() {
+		n, err := s.r.Read(buf)
+		done <- result{buf[:n], err}
+	}()
+	select {
+	case got := <-done:
+		return copy(p, got.data), got.err
+	case <-s.ctx.Done():
+		return 0, s.ctx.Err()
+	}
+}
