@@ -1,4 +1,4 @@
-# Targets: build demo test e2e bench lint fuzz clean. "make test" is all there is
+# Targets: build demo test e2e sweep bench lint fuzz clean. "make test" is all there is
 # to run before a change is sent.
 
 GO       ?= go
@@ -17,7 +17,7 @@ RACE := $(shell command -v gcc >/dev/null 2>&1 && [ "$$($(GO) env GOARCH)" = amd
 TEST := $(if $(RACE),CGO_ENABLED=1,CGO_ENABLED=0) $(GO) run ./hack/testsum \
 	$(GO) test -json $(RACE) -count=1 -timeout=15m
 
-.PHONY: build demo test e2e bench lint fuzz clean
+.PHONY: build demo test e2e sweep bench lint fuzz clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
@@ -38,6 +38,11 @@ test:
 e2e:
 	sh hack/install-test-deps.sh
 	$(TEST) ./cmd/... ./internal/enginetest/... ./examples/...
+
+# Builds killed at a thousand moments; takes a minute or two.
+sweep:
+	sh hack/install-test-deps.sh
+	VARVE_SWEEP=1 $(TEST) -run 'TestKill$$' ./cmd/...
 
 bench: build
 	sh hack/install-test-deps.sh

@@ -91,7 +91,7 @@ func (a *Archive) image(m manifest) (*image.Existing, error) {
 	if len(diffIDs) != len(m.layers) {
 		return nil, fmt.Errorf("config %q has %d diff_ids for %d layers", m.config, len(diffIDs), len(m.layers))
 	}
-	img := &image.Existing{Names: m.repoTags, ConfigJSON: config, Config: object}
+	img := &image.Existing{Names: m.repoTags, ConfigJSON: config, Config: object, DiffIDs: diffIDs}
 	for i, name := range m.layers {
 		l, err := a.layer(name, diffIDs[i])
 		if err != nil {

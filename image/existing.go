@@ -23,6 +23,8 @@ type Existing struct {
 	// ConfigJSON is its config as it is stored, and Config the same, parsed.
 	ConfigJSON []byte
 	Config     *ordjson.Object
+	// DiffIDs are the digests of the layers' tars, as Config has them.
+	DiffIDs []digest.Digest
 	// Layers are its layers, the lowest first.
 	Layers []ExistingLayer
 }
@@ -53,6 +55,34 @@ func (e *Existing) Image() *Image {
 	img.OS, _ = e.Config.String("os")
 	img.Variant, _ = e.Config.String("variant")
 	return img
+}
+
+// history returns the config's history, or one with an entry for each layer
+// where that of the config says nothing of them all.
+func (e *Existing) history() []any {
+	v, _ := e.Config.Get("history")
+	list, _ := v.([]any)
+	layers := 0
+	for _, item := range list {
+		o, _ := item.(*ordjson.Object)
+		if empty, _ := o.Get("empty_layer"); empty != true {
+			layers++
+		}
+	}
+	if layers == len(e.Layers) {
+		return list
+	}
+	list = nil
+	created, _ := e.Config.Get("created")
+	for range e.Layers {
+		o := &ordjson.Object{}
+		if created != nil {
+			o.Set("created", created)
+		}
+		o.Set("comment", "layer of the base image, whose history does not tell")
+		list = append(list, o)
+	}
+	return list
 }
 
 // ParseConfig reads an image config and the digests of its layers' tars (OCI

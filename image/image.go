@@ -45,10 +45,13 @@ type Layer interface {
 
 // Image is what an image is made of.
 type Image struct {
-	// Layers are the layers, the lowest first, and History what the config
-	// says of each of them.
+	// Layers are the layers, the lowest first, those of Base included. History
+	// is what the config says of those that Base does not have.
 	Layers  []Layer
 	History []History
+	// Base is the image that this one builds on, or nil. Its history, and its
+	// config's fields that have no place below, are kept as they are.
+	Base *Existing
 	// Created is the config's time, in RFC 3339's form.
 	Created string
 	// Architecture and OS have the values of Go's GOARCH and GOOS. Variant is a
@@ -95,33 +98,68 @@ func (img *Image) ConfigJSON(ctx context.Context) ([]byte, error) {
 	if img.RawConfig != nil {
 		return img.RawConfig, nil
 	}
-	diffIDs := make([]any, len(img.Layers))
-	history := make([]any, len(img.History))
-	for i, l := range img.Layers {
-		info, err := l.Info(ctx)
-		if err != nil {
-			return nil, err
-		}
-		diffIDs[i] = info.DiffID.String()
-	}
-	for i, h := range img.History {
-		history[i] = h.object()
+	diffIDs, err := img.diffIDs(ctx)
+	if err != nil {
+		return nil, err
 	}
 	config := img.Config
 	if config == nil {
 		config = &ordjson.Object{}
 	}
-	return ordjson.Marshal(&ordjson.Object{Members: []ordjson.Member{
+	o := &ordjson.Object{Members: []ordjson.Member{
 		{Key: "created", Value: img.Created},
 		{Key: "architecture", Value: img.Architecture},
 		{Key: "os", Value: img.OS},
-		{Key: "config", Value: config},
-		{Key: "rootfs", Value: &ordjson.Object{Members: []ordjson.Member{
-			{Key: "diff_ids", Value: diffIDs},
-			{Key: "type", Value: "layers"},
-		}}},
-		{Key: "history", Value: history},
+	}}
+	if img.Variant != "" {
+		o.Set("variant", img.Variant)
+	}
+	o.Set("config", config)
+	o.Set("rootfs", &ordjson.Object{Members: []ordjson.Member{
+		{Key: "diff_ids", Value: diffIDs},
+		{Key: "type", Value: "layers"},
 	}})
+	o.Set("history", img.history())
+	if img.Base != nil {
+		for _, m := range img.Base.Config.Members {
+			if _, ok := o.Get(m.Key); !ok {
+				o.Members = append(o.Members, m)
+			}
+		}
+	}
+	return ordjson.Marshal(o)
+}
+
+// diffIDs are the digests of the layers' tars. Those of the base are in its
+// config: no layer has to be read for them.
+func (img *Image) diffIDs(ctx context.Context) ([]any, error) {
+	ids := make([]any, 0, len(img.Layers))
+	if img.Base != nil {
+		for _, id := range img.Base.DiffIDs {
+			ids = append(ids, id.String())
+		}
+	}
+	for _, l := range img.Layers[len(ids):] {
+		info, err := l.Info(ctx)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, info.DiffID.String())
+	}
+	return ids, nil
+}
+
+// history is the base's history as it is, and an entry for each other layer. A
+// base whose history does not fit its layers gets one that does.
+func (img *Image) history() []any {
+	all := []any{}
+	if img.Base != nil {
+		all = append(all, img.Base.history()...)
+	}
+	for _, h := range img.History {
+		all = append(all, h.object())
+	}
+	return all
 }
 
 func (h History) object() *ordjson.Object {
@@ -193,7 +231,11 @@ func (img *Image) Each(ctx context.Context, visit func(ctx context.Context, i in
 			if err != nil {
 				return err
 			}
-			<-ahead
+			select {
+			case <-ahead:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
 		}
 		return nil
 	})

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 
-	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
@@ -171,16 +170,15 @@ func (l *Layout) image(e Entry) (*image.Existing, error) {
 	if img.ConfigJSON, err = l.document(config); err != nil {
 		return nil, err
 	}
-	var diffIDs []digest.Digest
-	if img.Config, diffIDs, err = image.ParseConfig(img.ConfigJSON); err != nil {
+	if img.Config, img.DiffIDs, err = image.ParseConfig(img.ConfigJSON); err != nil {
 		return nil, fmt.Errorf("config %s: %w", config.Digest, err)
 	}
-	if len(diffIDs) != len(layers) {
-		return nil, fmt.Errorf("config %s has %d diff_ids, manifest %s has %d layers", config.Digest, len(diffIDs), e.Descriptor.Digest, len(layers))
+	if len(img.DiffIDs) != len(layers) {
+		return nil, fmt.Errorf("config %s has %d diff_ids, manifest %s has %d layers", config.Digest, len(img.DiffIDs), e.Descriptor.Digest, len(layers))
 	}
 	for i, d := range layers {
 		img.Layers = append(img.Layers, &layer.Blob{
-			Name: d.Digest.String(), Descriptor: d, DiffID: diffIDs[i],
+			Name: d.Digest.String(), Descriptor: d, DiffID: img.DiffIDs[i],
 			Fetch: func(context.Context) (io.ReadCloser, error) { return fetch(l.files, d) },
 		})
 	}

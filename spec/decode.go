@@ -163,6 +163,11 @@ func (d *decoder) path(v value) string {
 	if !ok {
 		return ""
 	}
+	return d.absolute(v, s)
+}
+
+// absolute returns the absolute form of s, a path that v holds.
+func (d *decoder) absolute(v value, s string) string {
 	if filepath.IsAbs(s) {
 		return filepath.Clean(s)
 	}

@@ -38,7 +38,9 @@ var badSpecs = []struct {
 	{in: "name: a\nrunAsRoot: |\n  ls\n", want: `spec:2:12: runAsRoot: field "runAsRoot" is known but not supported by this version of varve; remove it`},
 	{in: "name: a\nincludeNixDB: true\n", want: `spec:2:15: includeNixDB: field "includeNixDB" is known but not supported by this version of varve; remove it`},
 	{in: "name: a\ndiskSize: 2048\n", want: `spec:2:11: diskSize: field "diskSize" is known but not supported by this version of varve; remove it`},
-	{in: "name: a\nfromImage: 'null'\n", want: `spec:2:12: fromImage: field "fromImage" is known but not supported by this version of varve; remove it`},
+	{in: "name: a\nfromImage: 'oci:'\n", want: `spec:2:12: fromImage: "oci:" names no path`, schema: true},
+	{in: "name: a\nfromImage: base.tar\nfromImageName: b\n", want: `spec:1:1: fromImageName and fromImageTag go together: give both or neither`, schema: true},
+	{in: "name: a\ninherit: some\n", want: `spec:2:10: inherit: got "some", want all or env`},
 
 	// YAML and JSON themselves.
 	{in: "name: a\n---\nname: b\n", want: "spec:2:1: a second document: a spec is one document", schema: true},

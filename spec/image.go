@@ -2,6 +2,8 @@ package spec
 
 import (
 	"path"
+	"slices"
+	"strings"
 
 	"github.com/varve-image/varve/internal/ordjson"
 )
@@ -12,6 +14,10 @@ func (d *decoder) image(v value) {
 	known := fields{
 		"name":                 func(v value) { s.Name = d.imageName(v) },
 		"tag":                  func(v value) { s.Tag = d.tag(v) },
+		"fromImage":            func(v value) { s.FromImage = d.reference(v) },
+		"fromImageName":        func(v value) { s.FromImageName, _ = d.filled(v, "a name") },
+		"fromImageTag":         func(v value) { s.FromImageTag = d.tag(v) },
+		"inherit":              func(v value) { s.Inherit = Inherit(d.oneOf(v, string(InheritAll), string(InheritEnv))) },
 		"contents":             func(v value) { s.Contents = d.paths(v) },
 		"copyToRoot":           func(v value) { s.CopyToRoot = d.copies(v) },
 		"keepContentsDirlinks": func(v value) { s.KeepContentsDirlinks = d.bool(v) },
@@ -26,6 +32,7 @@ func (d *decoder) image(v value) {
 		"conflicts":            func(v value) { s.Conflicts = d.conflicts(v) },
 		"config":               func(v value) { s.Config = d.config(v) },
 		"architecture":         func(v value) { s.Architecture = d.architecture(v) },
+		"variant":              func(v value) { s.Variant, _ = d.filled(v, "a variant such as v7") },
 		"os":                   func(v value) { s.OS = d.os(v) },
 		"created":              func(v value) { s.Created = d.created(v) },
 		"mtime":                func(v value) { s.MTime = d.mtime(v) },
@@ -42,7 +49,44 @@ func (d *decoder) image(v value) {
 	}
 	d.object(v, "an object", known)
 	d.required(v, "name", `the image's name, such as "hello"`)
+	if (s.FromImageName == "") != (s.FromImageTag == "") {
+		d.fail(v, "fromImageName and fromImageTag go together: give both or neither")
+	}
 	d.mergeLabels(v)
+}
+
+// pathTransports are the transports of image references that name a path.
+func pathTransports() []string { return []string{"docker-archive", "oci", "oci-archive"} }
+
+// otherTransports are those that name something else.
+func otherTransports() []string {
+	return []string{"docker", "docker-daemon", "containerd", "containers-storage"}
+}
+
+// reference returns an image reference, whose path is absolute if it has one.
+// Without a transport it is a path.
+func (d *decoder) reference(v value) string {
+	s, ok := d.filled(v, "an image reference or a path")
+	if !ok {
+		return ""
+	}
+	transport, rest, found := strings.Cut(s, ":")
+	switch {
+	case found && slices.Contains(otherTransports(), transport):
+		return s
+	case found && slices.Contains(pathTransports(), transport):
+		name, after, named := strings.Cut(rest, ":")
+		if name == "" {
+			d.fail(v, "%s names no path", quote(s))
+			return ""
+		}
+		name = d.absolute(v, name)
+		if named {
+			name += ":" + after
+		}
+		return transport + ":" + name
+	}
+	return d.path(v)
 }
 
 // laterFields returns the fields of a spec that this version does not serve,
@@ -50,10 +94,6 @@ func (d *decoder) image(v value) {
 // null alone).
 func laterFields() map[string]string {
 	return map[string]string{
-		"fromImage":         "null",
-		"fromImageName":     "null",
-		"fromImageTag":      "null",
-		"inherit":           "null",
 		"includeNixDB":      "false",
 		"layeringPipeline":  "null",
 		"extraCommands":     "",
@@ -66,7 +106,6 @@ func laterFields() map[string]string {
 		"network":           "null",
 		"diskSize":          "1024",
 		"buildVMMemorySize": "512",
-		"variant":           "null",
 	}
 }
 

@@ -31,7 +31,7 @@ func fullSpec() *Spec {
 		Closure:              "/src/image/graph.json",
 		StoreDir:             "/nix/store",
 		MaxLayers:            20,
-		Layering:             Popularity,
+		Inherit:              InheritAll, Layering: Popularity,
 		Layers: []Group{
 			{Contents: []string{"/nix/store/bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb-libc-2.39"}},
 			{
@@ -136,7 +136,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Spec{
-		Name: "a", StoreDir: "/nix/store", IncludeStorePaths: true, MaxLayers: 100, Layering: Popularity,
+		Name: "a", StoreDir: "/nix/store", IncludeStorePaths: true, MaxLayers: 100, Inherit: InheritAll, Layering: Popularity,
 		Conflicts: ConflictsError, Config: &ordjson.Object{}, OS: "linux", MTime: 1, Uname: "root", Gname: "root",
 		local: map[string]bool{},
 	}

@@ -18,6 +18,18 @@ type Spec struct {
 	Name string `json:"name"`
 	// The image's tag. Default: taken from the image id.
 	Tag string `json:"tag,omitempty"`
+	// The image that this one builds on: an image reference such as
+	// docker-archive:base.tar, oci:dir:name, docker://host/name@sha256:…, or the
+	// path of an archive or layout. A relative path starts at the spec's folder.
+	FromImage string `json:"fromImage,omitempty"`
+	// The name of the image in an archive that holds several; fromImageTag goes
+	// with it. Default: the first image.
+	FromImageName string `json:"fromImageName,omitempty"`
+	// The tag of the image in an archive that holds several.
+	FromImageTag string `json:"fromImageTag,omitempty"`
+	// What of the base image's config is kept: all that this config does not
+	// set, or env alone, as dockerTools does. Default: all.
+	Inherit Inherit `json:"inherit,omitempty"`
 	// Store paths whose closure becomes layers and whose files are linked from
 	// the root of the image. A path outside a store is copied as copyToRoot does.
 	Contents []string `json:"contents,omitempty"`
@@ -58,6 +70,9 @@ type Spec struct {
 	// The machine the image is for, as Go names it: amd64, arm64 … Default:
 	// this machine's.
 	Architecture string `json:"architecture,omitempty"`
+	// A kind of the architecture, such as v7 of arm. Default: none, or the base
+	// image's.
+	Variant string `json:"variant,omitempty"`
 	// The operating system the image is for. Default: linux, the only one.
 	OS string `json:"os,omitempty"`
 	// When the image was created: RFC 3339 in whole seconds, a date, @seconds
@@ -160,6 +175,15 @@ const (
 	Single     Layering = "single"
 )
 
+// Inherit is what of the base image's config is kept.
+type Inherit string
+
+// The values of Inherit.
+const (
+	InheritAll Inherit = "all"
+	InheritEnv Inherit = "env"
+)
+
 // Conflicts is what happens when two sources give one path different entries.
 type Conflicts string
 
@@ -215,6 +239,7 @@ func withDefaults() *Spec {
 		StoreDir:          "/nix/store",
 		IncludeStorePaths: true,
 		MaxLayers:         100,
+		Inherit:           InheritAll,
 		Layering:          Popularity,
 		Conflicts:         ConflictsError,
 		Config:            &ordjson.Object{},

@@ -91,19 +91,15 @@ func slowly(t *testing.T, cmd *exec.Cmd, between func()) outcome {
 	must(t, err)
 	defer r.Close()
 	cmd.Stdout = w
-	done := make(chan outcome, 1)
-	go func() { done <- run(t, cmd) }()
-	first := make([]byte, 1)
-	if _, err := io.ReadFull(r, first); err != nil {
-		t.Fatal(err)
-	}
+	wait := start(t, cmd)
+	w.Close()
+	_, err = io.ReadFull(r, make([]byte, 1))
+	must(t, err)
 	time.Sleep(50 * time.Millisecond) // until the pipe is full
 	between()
-	w.Close()
-	if _, err := io.Copy(io.Discard, r); err != nil {
-		t.Error(err)
-	}
-	return <-done
+	_, err = io.Copy(io.Discard, r)
+	must(t, err)
+	return wait()
 }
 
 // TestChangeToFIFO: the same of an image that is built into a FIFO, which stays.
@@ -112,8 +108,7 @@ func TestChangeToFIFO(t *testing.T) {
 	put(t, filepath.Join(dir, "tree/big"), strings.Repeat("x", bigSource), 0o644)
 	must(t, syscall.Mkfifo(filepath.Join(dir, "out"), 0o600))
 	cmd := varve(t, dir, "build", "--name", "hello", "--copy", "tree", "--compressor", "none", "-o", "docker-archive:out")
-	done := make(chan outcome, 1)
-	go func() { done <- run(t, cmd) }()
+	wait := start(t, cmd)
 	r, err := os.Open(filepath.Join(dir, "out"))
 	must(t, err)
 	defer r.Close()
@@ -123,7 +118,7 @@ func TestChangeToFIFO(t *testing.T) {
 	must(t, os.Truncate(filepath.Join(dir, "tree/big"), 1<<20))
 	_, err = io.Copy(io.Discard, r)
 	must(t, err)
-	if o := <-done; o.code != 1 {
+	if o := wait(); o.code != 1 {
 		t.Errorf("exit code %d, want 1: %s", o.code, o.stderr)
 	} else {
 		mustFind(t, o.stderr, "tree/big", "changed while it was read")

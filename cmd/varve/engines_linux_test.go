@@ -30,10 +30,12 @@ var reads = map[string][]string{
 	"umoci":      {"oci"},
 }
 
-// probe is what the image's command shows of what the engine made of it.
+// probe is what the image's command shows of what the engine made of it. The
+// root directory is left out: Podman 4.3 gives it the mode 0555 whatever the
+// image says.
 const probe = `id -u; id -g; pwd; echo "$GREETING"; echo "$PATH"
 touch /tmp/mine && echo writable
-stat -c "%a %u:%g %n" / /tmp /etc /etc/motd /bin/su /srv/data /srv/data/file
+stat -c "%a %u:%g %n" /tmp /etc /etc/motd /bin/su /srv/data /srv/data/file
 cat /etc/motd /srv/hard "/srv/` + longName + `"
 grep CapEff /proc/self/status; /caps/grep CapEff /proc/self/status
 exit 7`
@@ -46,7 +48,6 @@ const probed = `1000
 hello  world
 /bin
 writable
-755 0:0 /
 1777 0:0 /tmp
 755 0:0 /etc
 640 1000:100 /etc/motd
@@ -132,8 +133,12 @@ func loadAndRun(t *testing.T, engine enginetest.Engine, form string, paths map[s
 	if !detour && engine.Name() == "docker" {
 		checkDockerID(t, engine, image, paths["tar"])
 	}
+	shown := probed
+	if engine.Name() == "containerd" { // ctr runs with no_new_privs, which ends file capabilities
+		shown = strings.Replace(probed, "CapEff:\t0000000000000001", "CapEff:\t0000000000000000", 1)
+	}
 	got, err := engine.Run(t.Context(), image)
-	if want := (enginetest.Result{Stdout: probed, ExitCode: 7}); err != nil || got != want {
+	if want := (enginetest.Result{Stdout: shown, ExitCode: 7}); err != nil || got != want {
 		t.Errorf("run: %v\n%+v\nwant\n%+v", err, got, want)
 	}
 	if err := engine.Remove(t.Context(), image); err != nil {
@@ -276,8 +281,12 @@ func TestClosureRuns(t *testing.T) {
 	for _, p := range closure.Closure {
 		contents = append(contents, p.Path)
 	}
+	makeDirs(t, filepath.Join(dir, "merged"))
+	for _, name := range []string{"bin", "lib", "lib64"} { // as Debian has them
+		must(t, os.Symlink("usr/"+name, filepath.Join(dir, "merged", name)))
+	}
 	spec, err := json.Marshal(map[string]any{
-		"name": "varve-closure", "tag": "one", "contents": contents, "closure": "closure.json", "storeDir": store,
+		"name": "varve-closure", "tag": "one", "copyToRoot": "merged", "contents": contents, "closure": "closure.json", "storeDir": store,
 		"conflicts": "first", "presets": []string{"tmp", "nss"}, "maxLayers": 8,
 		"config": map[string]any{"Cmd": []string{"/bin/bash", "-c", `echo $((6 * 7)) "$BASH"; exit 3`}},
 	})

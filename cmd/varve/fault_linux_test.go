@@ -215,12 +215,12 @@ func TestBrokenPipe(t *testing.T) {
 		must(t, err)
 		cmd := varve(t, dir, args...)
 		cmd.Stdout = w
-		done := make(chan outcome, 1)
-		go func() { done <- run(t, cmd) }()
+		wait := start(t, cmd)
+		w.Close()
 		_, err = io.ReadFull(r, make([]byte, 1))
-		must(t, err, r.Close(), w.Close())
+		must(t, err, r.Close())
 		closed := time.Now()
-		if o := <-done; o.code != 1 {
+		if o := wait(); o.code != 1 {
 			t.Errorf("%q: exit code %d, want 1: %s", args, o.code, o.stderr)
 		} else {
 			mustFind(t, o.stderr, "standard output was closed")

@@ -43,7 +43,7 @@ func (p *program) get(t testing.TB) string {
 			return
 		}
 		p.path = filepath.Join(dir, "varve")
-		cmd := exec.Command(goTool, "build", "-o", p.path, ".")
+		cmd := exec.Command(goTool, "build", "-buildvcs=false", "-o", p.path, ".")
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
 		out, err := cmd.CombinedOutput()
 		if err != nil {
@@ -88,32 +88,42 @@ type outcome struct {
 	peak int64
 }
 
-// run runs cmd to its end, which has to come before the deadline.
+// run runs cmd to its end.
 func run(t testing.TB, cmd *exec.Cmd) outcome {
+	t.Helper()
+	return start(t, cmd)()
+}
+
+// start starts cmd and returns what waits for its end, which has to come some
+// time.
+func start(t testing.TB, cmd *exec.Cmd) (wait func() outcome) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	if cmd.Stdout == nil {
 		cmd.Stdout = &stdout
 	}
 	cmd.Stderr = &stderr
-	start := time.Now()
+	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	timer := time.AfterFunc(6*deadline, func() { cmd.Process.Kill() })
-	defer timer.Stop()
-	err := cmd.Wait()
-	o := outcome{code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String(), took: time.Since(start)}
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Fatalf("run %q: %v", cmd.Args, err)
-	}
-	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		if o.peak = usage.Maxrss; runtime.GOOS == "linux" {
-			o.peak <<= 10
+	return func() outcome {
+		t.Helper()
+		defer timer.Stop()
+		err := cmd.Wait()
+		o := outcome{code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String(), took: time.Since(began)}
+		var exit *exec.ExitError
+		if err != nil && !errors.As(err, &exit) {
+			t.Fatalf("run %q: %v", cmd.Args, err)
 		}
+		if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+			if o.peak = usage.Maxrss; runtime.GOOS == "linux" {
+				o.peak <<= 10
+			}
+		}
+		return o
 	}
-	return o
 }
 
 // varve makes a command of the shipped program, in dir, with a plain
