@@ -16,6 +16,7 @@ import (
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
 
@@ -264,39 +265,21 @@ func (c *Conf) addBase(ctx context.Context, img *image.Image, opts ConfOptions) 
 	for _, l := range base.Layers {
 		c.addLayer(img, l, l.Title())
 	}
-	return c.inheritEnv(base.Config)
+	if err := c.inheritEnv(base.Config); err != nil {
+		return err
+	}
+	img.Config = c.config
+	return nil
 }
 
-// inheritEnv puts the base's environment before the image's own. A variable
-// that occurs twice keeps its first place and has its last value.
+// inheritEnv puts the base's environment before the image's own.
 func (c *Conf) inheritEnv(base *ordjson.Object) error {
-	config, _ := base.Get("config")
-	baseConfig, _ := config.(*ordjson.Object)
-	var merged []any
-	place := map[string]int{}
-	for _, o := range []*ordjson.Object{baseConfig, c.config} {
-		v, _ := o.Get("Env")
-		if v == nil {
-			continue
-		}
-		env, err := stringList(v)
-		if err != nil {
-			return fmt.Errorf("config.Env: %w", err)
-		}
-		for _, entry := range env {
-			name, _, _ := strings.Cut(entry, "=")
-			if i, ok := place[name]; ok {
-				merged[i] = entry
-				continue
-			}
-			place[name] = len(merged)
-			merged = append(merged, entry)
-		}
+	config, err := base.Object("config")
+	if err != nil {
+		return err
 	}
-	if len(merged) > 0 {
-		c.config.Set("Env", merged)
-	}
-	return nil
+	c.config, err = inheritConfig(config, c.config, spec.InheritEnv)
+	return err
 }
 
 func (c *Conf) addStoreLayers(img *image.Image, mtime time.Time, root string) {

@@ -1,0 +1,74 @@
+package build
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/spec"
+)
+
+func TestInheritConfig(t *testing.T) {
+	const all, env = spec.InheritAll, spec.InheritEnv
+	for _, tt := range []struct {
+		name            string
+		mode            spec.Inherit
+		base, own, want string
+	}{
+		{"nothing set", all, `{"Env":["A=1"],"Cmd":["x"],"User":"u"}`, `{}`, `{"Env":["A=1"],"Cmd":["x"],"User":"u"}`},
+		{"no base config", all, `null`, `{"Cmd":["x"]}`, `{"Cmd":["x"]}`},
+		{"scalars", all, `{"User":"a","WorkingDir":"/a","StopSignal":"1"}`, `{"WorkingDir":"/b"}`, `{"User":"a","WorkingDir":"/b","StopSignal":"1"}`},
+		{"null clears", all, `{"User":"a","Cmd":["x"],"Labels":{"a":"1"}}`, `{"User":null,"Labels":null}`, `{"Cmd":["x"]}`},
+		{"null env", all, `{"Env":["A=1"]}`, `{"Env":null}`, `{}`},
+		{"lists", all, `{"Cmd":["x"],"OnBuild":["y"]}`, `{"Cmd":["z"]}`, `{"Cmd":["z"],"OnBuild":["y"]}`},
+		{"entrypoint drops cmd", all, `{"Entrypoint":["e"],"Cmd":["x"]}`, `{"Entrypoint":["f"]}`, `{"Entrypoint":["f"]}`},
+		{"entrypoint and cmd", all, `{"Entrypoint":["e"],"Cmd":["x"]}`, `{"Entrypoint":["f"],"Cmd":["y"]}`, `{"Entrypoint":["f"],"Cmd":["y"]}`},
+		{"cmd alone", all, `{"Entrypoint":["e"],"Cmd":["x"]}`, `{"Cmd":["y"]}`, `{"Entrypoint":["e"],"Cmd":["y"]}`},
+		{"entrypoint cleared", all, `{"Entrypoint":["e"],"Cmd":["x"]}`, `{"Entrypoint":null}`, `{"Cmd":["x"]}`},
+		{"env", all, `{"Env":["A=1","B=2"]}`, `{"Env":["B=3","C=4","A=5"]}`, `{"Env":["A=5","B=3","C=4"]}`},
+		{"labels", all, `{"Labels":{"a":"1","b":"2"}}`, `{"Labels":{"b":"3","c":"4"}}`, `{"Labels":{"a":"1","b":"3","c":"4"}}`},
+		{"volumes, ports", all, `{"Volumes":{"/a":{}},"ExposedPorts":{"1/tcp":{}}}`, `{"Volumes":{"/b":{}},"ExposedPorts":{"1/tcp":{}}}`,
+			`{"Volumes":{"/a":{},"/b":{}},"ExposedPorts":{"1/tcp":{}}}`},
+		{"healthcheck replaced", all, `{"Healthcheck":{"Test":["NONE"],"Retries":3}}`, `{"Healthcheck":{"Test":["CMD"]}}`, `{"Healthcheck":{"Test":["CMD"]}}`},
+		{"unknown kept", all, `{"X":[1]}`, `{"Y":2}`, `{"X":[1],"Y":2}`},
+		{"env mode", env, `{"Env":["A=1","A=2"],"Cmd":["x"],"User":"u","Labels":{"a":"1"}}`, `{"Cmd":["y"],"Env":["B=1"]}`, `{"Cmd":["y"],"Env":["A=2","B=1"]}`},
+		{"env mode, null stays", env, `{"Env":["A=1"]}`, `{"User":null,"Env":null}`, `{"User":null,"Env":["A=1"]}`},
+		{"env mode, nothing", env, `{"Cmd":["x"]}`, `{"Labels":{"b":"1"}}`, `{"Labels":{"b":"1"}}`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := inheritConfig(parse(t, tt.base), parse(t, tt.own), tt.mode)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text(t, got) != text(t, parse(t, tt.want)) {
+				t.Errorf("config is %s, want %s", text(t, got), tt.want)
+			}
+		})
+	}
+}
+
+func TestInheritConfigRefuses(t *testing.T) {
+	_, err := inheritConfig(parse(t, `{"Env":"A=1"}`), parse(t, `{}`), spec.InheritAll)
+	if err == nil || !strings.Contains(err.Error(), "Env") {
+		t.Errorf("an Env that is no list: %v", err)
+	}
+}
+
+func parse(t *testing.T, data string) *ordjson.Object {
+	t.Helper()
+	v, err := ordjson.Parse([]byte(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, _ := v.(*ordjson.Object)
+	return o
+}
+
+func text(t *testing.T, o *ordjson.Object) string {
+	t.Helper()
+	data, err := ordjson.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(strings.Fields(string(data)), "")
+}
