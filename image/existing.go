@@ -39,15 +39,18 @@ type ExistingLayer interface {
 	// Stored is what the manifest says of the layer; its digest is empty where
 	// there is no manifest.
 	Stored() v1.Descriptor
+	// TarDigest is what the config says that the digest of the layer's tar is.
+	TarDigest() digest.Digest
 	// OpenStored opens the layer as it is stored, compressed or not. In the
 	// place of io.EOF there is an error if it is not what Stored says.
 	OpenStored(ctx context.Context) (io.ReadCloser, error)
 }
 
 // Image describes the image as it is, to be written elsewhere: its config is
-// written byte for byte.
+// written byte for byte, the members of an archive have the time that a spec
+// gives them by default.
 func (e *Existing) Image() *Image {
-	img := &Image{RawConfig: e.ConfigJSON, RawManifest: e.Manifest, ManifestDescriptor: e.ManifestDescriptor}
+	img := &Image{RawConfig: e.ConfigJSON, RawManifest: e.Manifest, ManifestDescriptor: e.ManifestDescriptor, ModTime: 1}
 	for _, l := range e.Layers {
 		img.Layers = append(img.Layers, l)
 	}

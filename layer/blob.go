@@ -38,6 +38,9 @@ func (b *Blob) Title() string { return b.Name }
 // Stored is what a manifest says of the blob.
 func (b *Blob) Stored() v1.Descriptor { return b.Descriptor }
 
+// TarDigest is DiffID.
+func (b *Blob) TarDigest() digest.Digest { return b.DiffID }
+
 // Info returns the tar's digest and size. The first call reads the whole
 // layer; a *DigestError says that it is not what Descriptor or DiffID say.
 func (b *Blob) Info(ctx context.Context) (Info, error) {

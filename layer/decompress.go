@@ -30,14 +30,14 @@ func NewReader(r io.Reader) (io.ReadCloser, Algorithm, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, "", err
 	}
-	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+	switch Detect(magic) {
+	case Gzip:
 		z, err := gzip.NewReader(br)
 		if err != nil {
 			return nil, "", fmt.Errorf("decompress gzip: %w", noEOF(err))
 		}
 		return &decompressReader{r: z, close: z.Close, name: "gzip"}, Gzip, nil
-	case isZstd(magic):
+	case Zstd:
 		// One goroutine, the caller's: closing never waits for a reader that
 		// stalls.
 		z, err := zstd.NewReader(br,
@@ -51,6 +51,17 @@ func NewReader(r io.Reader) (io.ReadCloser, Algorithm, error) {
 		return &decompressReader{r: z, close: func() error { z.Close(); return nil }, name: "zstd"}, Zstd, nil
 	}
 	return io.NopCloser(br), None, nil
+}
+
+// Detect tells by its first four bytes how a stream is compressed.
+func Detect(magic []byte) Algorithm {
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+		return Gzip
+	case isZstd(magic):
+		return Zstd
+	}
+	return None
 }
 
 // isZstd reports whether a stream that begins so is a zstd frame or a

@@ -33,6 +33,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 
 	"github.com/distribution/reference"
@@ -112,6 +113,29 @@ func describe(ctx context.Context, img *image.Image, layers []v1.Descriptor, opt
 		return config, manifest, err
 	}
 	config = rawDocument(v1.MediaTypeImageConfig, data)
+	if manifest, err = makeManifest(img, config.desc, layers); err != nil {
+		return config, manifest, err
+	}
+	if len(manifest.data) > maxJSON {
+		return config, manifest, fmt.Errorf("the manifest has %d bytes: at most %d can be read again", len(manifest.data), maxJSON)
+	}
+	manifest.desc.Platform = &v1.Platform{Architecture: img.Architecture, OS: img.OS, Variant: img.Variant}
+	manifest.desc.Annotations, err = names(ctx, img, opts.RefName)
+	return config, manifest, err
+}
+
+// makeManifest makes the manifest of an image: that which it has, where it is an
+// OCI manifest of the same layers.
+func makeManifest(img *image.Image, config v1.Descriptor, layers []v1.Descriptor) (document, error) {
+	if img.ManifestDescriptor.MediaType == v1.MediaTypeImageManifest && len(img.RawManifest) > 0 {
+		had, list, err := parseManifest(img.RawManifest)
+		same := err == nil && had.Digest == config.Digest && slices.EqualFunc(list, layers, func(a, b v1.Descriptor) bool {
+			return a.Digest == b.Digest && a.Size == b.Size && a.MediaType == b.MediaType
+		})
+		if same {
+			return rawDocument(v1.MediaTypeImageManifest, img.RawManifest), nil
+		}
+	}
 	list := make([]any, len(layers))
 	for i, d := range layers {
 		list[i] = descriptorObject(d)
@@ -119,25 +143,23 @@ func describe(ctx context.Context, img *image.Image, layers []v1.Descriptor, opt
 	o := &ordjson.Object{Members: []ordjson.Member{
 		{Key: "schemaVersion", Value: json.Number("2")},
 		{Key: "mediaType", Value: v1.MediaTypeImageManifest},
-		{Key: "config", Value: descriptorObject(config.desc)},
+		{Key: "config", Value: descriptorObject(config)},
 		{Key: "layers", Value: list},
 	}}
 	if len(img.Annotations) > 0 {
 		o.Set("annotations", sortedObject(img.Annotations))
 	}
-	if manifest, err = newDocument(v1.MediaTypeImageManifest, o); err != nil {
-		return config, manifest, err
-	}
-	if len(manifest.data) > maxJSON {
-		return config, manifest, fmt.Errorf("the manifest has %d bytes: at most %d can be read again", len(manifest.data), maxJSON)
-	}
-	manifest.desc.Platform = &v1.Platform{Architecture: img.Architecture, OS: img.OS}
-	manifest.desc.Annotations, err = names(ctx, img, opts.RefName)
-	return config, manifest, err
+	return newDocument(v1.MediaTypeImageManifest, o)
 }
 
 // names are the annotations by which tools find an image in a layout.
 func names(ctx context.Context, img *image.Image, refName string) (map[string]string, error) {
+	if img.Repository == "" { // one that is passed on and never had a name
+		if refName == "" {
+			return nil, nil
+		}
+		return map[string]string{v1.AnnotationRefName: refName}, nil
+	}
 	repoTag, err := img.RepoTag(ctx)
 	if err != nil {
 		return nil, err
@@ -179,6 +201,9 @@ func descriptorObject(d v1.Descriptor) *ordjson.Object {
 			{Key: "architecture", Value: d.Platform.Architecture},
 			{Key: "os", Value: d.Platform.OS},
 		}})
+		if d.Platform.Variant != "" {
+			o.Members[len(o.Members)-1].Value.(*ordjson.Object).Set("variant", d.Platform.Variant)
+		}
 	}
 	return o
 }

@@ -1,6 +1,7 @@
 package ocilayout
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/ctxio"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -78,13 +80,13 @@ func (p *packer) run(ctx context.Context) ([]v1.Descriptor, error) {
 func (p *packer) start(ctx context.Context, tasks *errgroup.Group, queue chan<- *job) error {
 	defer close(queue)
 	busy := make(chan struct{}, packers)
-	known := map[digest.Digest]*job{}
+	seen := map[digest.Digest]*job{}
 	for i, l := range p.img.Layers {
-		info, err := l.Info(ctx)
+		info, err := known(ctx, l)
 		if err != nil {
 			return fmt.Errorf("read layer %d: %w", i+1, err)
 		}
-		j := known[info.DiffID]
+		j := seen[info.DiffID]
 		if j != nil {
 			p.layers = append(p.layers, j)
 			p.observe(i, l, info, false)
@@ -92,7 +94,7 @@ func (p *packer) start(ctx context.Context, tasks *errgroup.Group, queue chan<- 
 			continue
 		}
 		j = &job{layer: l, index: i, info: info, done: make(chan *os.File, 1)}
-		known[info.DiffID] = j
+		seen[info.DiffID] = j
 		p.jobs, p.layers = append(p.jobs, j), append(p.layers, j)
 		select {
 		case queue <- j:
@@ -139,7 +141,12 @@ func (p *packer) pack(ctx context.Context, j *job) error {
 	if err != nil {
 		return err
 	}
-	if j.desc, err = compress(ctx, file, j, p.opts.Compression); err != nil {
+	if l, ok := stored(j.layer); ok {
+		j.desc, err = passOn(ctx, file, l)
+	} else {
+		j.desc, err = compress(ctx, file, j, p.opts.Compression)
+	}
+	if err != nil {
 		file.Close()
 		return fmt.Errorf("write layer %d: %w", j.index+1, err)
 	}
@@ -154,6 +161,41 @@ func (p *packer) observe(i int, l image.Layer, info layer.Info, done bool) {
 	p.observing.Lock()
 	defer p.observing.Unlock()
 	p.opts.Observe(image.Event{Layer: i + 1, Layers: len(p.img.Layers), Title: l.Title(), Size: info.Size, Done: done})
+}
+
+// stored tells a layer that is at hand as a manifest describes it. It is passed
+// on as it is, whatever its compression.
+func stored(l image.Layer) (image.ExistingLayer, bool) {
+	e, ok := l.(image.ExistingLayer)
+	return e, ok && e.Stored().Digest != ""
+}
+
+// known is what there is to know of a layer. One that is stored need not be
+// read for that; its size is then that of the blob.
+func known(ctx context.Context, l image.Layer) (layer.Info, error) {
+	if e, ok := stored(l); ok {
+		return layer.Info{DiffID: e.TarDigest(), Size: e.Stored().Size}, nil
+	}
+	return l.Info(ctx)
+}
+
+// passOn copies a stored layer to w and returns its descriptor, with the media
+// type that the blob's first bytes tell.
+func passOn(ctx context.Context, w io.Writer, l image.ExistingLayer) (v1.Descriptor, error) {
+	r, err := l.OpenStored(ctx)
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	defer r.Close()
+	in := bufio.NewReaderSize(ctxio.Reader(ctx, r), 1<<20)
+	magic, err := in.Peek(4)
+	if err != nil && err != io.EOF {
+		return v1.Descriptor{}, err
+	}
+	d := l.Stored()
+	d.MediaType = layer.Compression{Algorithm: layer.Detect(magic)}.MediaType()
+	_, err = in.WriteTo(struct{ io.Writer }{w})
+	return d, err
 }
 
 // compress writes the layer to w and returns its descriptor. The media type
