@@ -11,7 +11,7 @@
 //   - All references to the store are found: those of contents, of config, and
 //     of every file of the top layer.
 //
-// Non-goals: base images, run steps; where the image goes.
+// Non-goals: where base images come from and where the image goes; run steps.
 package build
 
 import (
@@ -46,6 +46,8 @@ type Options struct {
 	// TempDir is where compressed tarballs are unpacked; empty is the system's
 	// place for temporary files.
 	TempDir string
+	// OpenBase opens the image that the spec's fromImage names.
+	OpenBase OpenBaseFunc
 }
 
 // Result is an image that can be written, and how its layers came about.
@@ -61,19 +63,21 @@ type Result struct {
 
 // PlannedLayer tells what is in a layer.
 type PlannedLayer struct {
-	// Kind is KindStore or KindTree.
+	// Kind is KindBase, KindStore or KindTree.
 	Kind string `json:"kind"`
 	// Paths are the store paths in the layer, in their order.
 	Paths []string `json:"paths"`
 	// Files counts the entries that are not below a store path; Size is the
-	// size in bytes of the layer's store paths as archives, and of its files.
+	// size in bytes of the layer's store paths as archives, and of its files; of
+	// a layer of the base, that of the layer as it is stored, 0 if not known.
 	Files int    `json:"files"`
 	Size  uint64 `json:"size"`
 }
 
-// The kinds of layers: store paths in the bytes that nixpkgs makes of them,
-// and anything else.
+// The kinds of layers: those of the base image, store paths in the bytes that
+// nixpkgs makes of them, and anything else.
 const (
+	KindBase  = "base"
 	KindStore = "store"
 	KindTree  = "tree"
 )
@@ -104,6 +108,8 @@ type builder struct {
 	spec   *spec.Spec
 	opts   Options
 	result *Result
+	// base is the image that this one builds on; nil for none.
+	base *base
 	// closure holds the store paths that the image needs, with their sizes;
 	// nil where it needs none.
 	closure *layering.Graph
@@ -113,6 +119,9 @@ type builder struct {
 }
 
 func (b *builder) build() error {
+	if err := b.openBase(); err != nil {
+		return err
+	}
 	contents, outside := b.splitContents(b.spec.Contents)
 	groups, err := b.groups()
 	if err != nil {
@@ -133,17 +142,16 @@ func (b *builder) build() error {
 	if err := b.place(groups, top); err != nil {
 		return err
 	}
-	b.describe()
-	return nil
+	return b.describe()
 }
 
 // describe fills in the image's fields.
-func (b *builder) describe() {
+func (b *builder) describe() error {
 	s := b.spec
 	img := &image.Image{
 		Layers: b.layers, History: b.history,
 		Created: b.created(), Architecture: s.Architecture, OS: s.OS, Config: s.Config,
-		Repository: s.Name, Tag: s.Tag, ModTime: s.MTime,
+		Variant: s.Variant, Repository: s.Name, Tag: s.Tag, ModTime: s.MTime,
 	}
 	if img.Architecture == "" {
 		img.Architecture = b.opts.Architecture
@@ -155,6 +163,7 @@ func (b *builder) describe() {
 		}
 	}
 	b.result.Image = img
+	return b.assemble(img)
 }
 
 // created is the time of the config and its history.

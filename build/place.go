@@ -46,6 +46,9 @@ func (b *builder) groups() ([]*group, error) {
 		if err := applyPerms(made.tree, g.Perms); err != nil {
 			return nil, specError(field+".perms", err)
 		}
+		if made.tree, err = b.onBase(made.tree); err != nil {
+			return nil, specError(field, err)
+		}
 		groups = append(groups, made)
 	}
 	return groups, nil
@@ -74,6 +77,11 @@ func (b *builder) place(groups []*group, top []*tree.Entry) error {
 		if g.tree == nil {
 			b.addStore(grouped[i])
 		} else if err := b.addTree(g.title, g.tree, grouped[i]); err != nil {
+			return err
+		}
+	}
+	if len(b.closurePaths()) > 0 {
+		if top, err = b.restateStore(top); err != nil {
 			return err
 		}
 	}
@@ -126,12 +134,12 @@ func (b *builder) byPopularity(paths []string) ([]string, error) {
 // spread spreads paths over the layers that other ones leave.
 func (b *builder) spread(paths []string, other int) ([][]string, error) {
 	if len(paths) == 0 {
-		if other > b.spec.MaxLayers {
-			return nil, &SpecError{"maxLayers", fmt.Errorf("the image has %d layers, and maxLayers allows %d", other, b.spec.MaxLayers)}
+		if all := other + b.baseLayers(); all > b.spec.MaxLayers {
+			return nil, &SpecError{"maxLayers", fmt.Errorf("the image has %d layers, and maxLayers allows %d", all, b.spec.MaxLayers)}
 		}
 		return nil, nil
 	}
-	n, err := layering.Available(b.spec.MaxLayers, 0, other)
+	n, err := layering.Available(b.spec.MaxLayers, b.baseLayers(), other)
 	if err != nil {
 		return nil, &SpecError{"maxLayers", err}
 	}
@@ -142,14 +150,8 @@ func (b *builder) spread(paths []string, other int) ([][]string, error) {
 	return layering.Limit(order, n), nil
 }
 
-// placeSingle puts everything into one layer. As in nixpkgs' buildImage, uid
-// and gid own what is copied and not what is in the store.
+// placeSingle puts everything into one layer.
 func (b *builder) placeSingle(top []*tree.Entry) error {
-	for _, e := range top {
-		if e.Path != "." && e.UID == 0 && e.GID == 0 && !e.Implied {
-			e.UID, e.GID = b.spec.UID, b.spec.GID
-		}
-	}
 	paths, err := b.byPopularity(b.closurePaths())
 	if err != nil {
 		return err
@@ -180,7 +182,7 @@ func (b *builder) addTree(title string, entries []*tree.Entry, paths []string) e
 		if files, err = tree.Place(files, p); err != nil {
 			return err
 		}
-		sources = append(sources, files)
+		sources = append(sources, b.withoutBase(files))
 	}
 	if len(paths) > 0 {
 		var err error

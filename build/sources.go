@@ -83,10 +83,15 @@ func (b *builder) copied(c spec.Copy, keepDirlinks bool) ([]*tree.Entry, error) 
 	if err != nil {
 		return nil, err
 	}
-	// Owners are never those of the machine or the tarball.
+	// Owners are never those of the machine or the tarball. In an image of a
+	// single layer uid and gid own what is copied, and not what is in the store,
+	// as in nixpkgs' buildImage.
 	owner := spec.Owner{}
-	if c.Owner != nil {
+	switch {
+	case c.Owner != nil:
 		owner = *c.Owner
+	case b.spec.Layering == spec.Single:
+		owner = spec.Owner{UID: b.spec.UID, GID: b.spec.GID}
 	}
 	tree.Chown(entries, owner.UID, owner.GID)
 	target := copyTarget(c, entries)

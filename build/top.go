@@ -28,7 +28,11 @@ func (b *builder) topTree(contents []content, outside []spec.Copy) ([]*tree.Entr
 	if err != nil {
 		return nil, err
 	}
-	return top, specError("perms", applyPerms(top, s.Perms))
+	if err := applyPerms(top, s.Perms); err != nil {
+		return nil, specError("perms", err)
+	}
+	top, err = b.onBase(top)
+	return top, specError("fromImage", err)
 }
 
 // contentTrees are the trees of contents: links to its files, or copies in an
@@ -91,16 +95,16 @@ func (b *builder) preset(p spec.Preset, own []*tree.Entry) ([]*tree.Entry, error
 		// An image with the preset nss has its passwd and group from there.
 		nss := b.hasPreset("nss")
 		return rootfs.Shadow("", func(path string) bool {
-			return find(own, path) != nil || nss && (path == "etc/passwd" || path == "etc/group")
+			return b.has(own, path) != nil || nss && (path == "etc/passwd" || path == "etc/group")
 		})
 	case "binSh":
-		target, err := programFor(p.Path, own, "bin/bash", "bash")
+		target, err := b.programFor(p.Path, own, "bin/bash", "bash")
 		if err != nil {
 			return nil, err
 		}
 		return rootfs.BinSh(target)
 	case "usrBinEnv":
-		target, err := programFor(p.Path, own, "bin/env", "coreutils")
+		target, err := b.programFor(p.Path, own, "bin/env", "coreutils")
 		if err != nil {
 			return nil, err
 		}
@@ -132,11 +136,11 @@ func (b *builder) hasPreset(name string) bool {
 
 // programFor is what a link to a program points at: what the spec says, or the
 // program where the image has it.
-func programFor(given string, own []*tree.Entry, program, packageName string) (string, error) {
+func (b *builder) programFor(given string, own []*tree.Entry, program, packageName string) (string, error) {
 	if given != "" {
 		return given, nil
 	}
-	e := find(own, program)
+	e := b.has(own, program)
 	switch {
 	case e == nil:
 		return "", fmt.Errorf("the image has no /%s: put %s into contents, or say what the link is to point at", program, packageName)

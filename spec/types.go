@@ -3,6 +3,7 @@ package spec
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/varve-image/varve/internal/ordjson"
 )
@@ -230,6 +231,15 @@ const MaxLayers = 127
 // stands, even where absolute ones are looked up below another root.
 func (s *Spec) Local(path string) bool {
 	return s.local[path]
+}
+
+// LocalReference reports whether an image reference names a path that was
+// written relative to the spec's folder: see Local.
+func (s *Spec) LocalReference(ref string) bool {
+	if transport, rest, found := strings.Cut(ref, ":"); found && slices.Contains(pathTransports(), transport) {
+		ref, _, _ = strings.Cut(rest, ":")
+	}
+	return s.local[ref]
 }
 
 // withDefaults returns a spec with nothing set but the defaults that depend on

@@ -1,13 +1,5 @@
 package tree
 
-import (
-	"path"
-	"strings"
-)
-
-// maxLinks is how many symlinks Linux follows for one path.
-const maxLinks = 40
-
 // redirect moves the part of a source below a directory that meets a symlink.
 type redirect struct {
 	from, to string
@@ -60,35 +52,9 @@ func dirlink(tree []*Entry, name string) (string, bool) {
 	if link == nil || link.Type != Symlink {
 		return "", false
 	}
-	at := "."
-	pending := strings.Split(name, "/")
-	for hops := 0; len(pending) > 0; {
-		c := pending[0]
-		pending = pending[1:]
-		switch c {
-		case "", ".":
-			continue
-		case "..":
-			at = path.Dir(at) // of "." it is "."
-			continue
-		}
-		next := path.Join(at, c)
-		switch e := find(tree, next); {
-		case e == nil:
-			return "", false
-		case e.Type == Dir:
-			at = next
-		case e.Type == Symlink:
-			if hops++; hops > maxLinks {
-				return "", false
-			}
-			if strings.HasPrefix(e.Linkname, "/") {
-				at = "."
-			}
-			pending = append(strings.Split(e.Linkname, "/"), pending...)
-		default:
-			return "", false
-		}
+	to, err := resolveIn(tree, name)
+	if err != nil || to.entry == nil || to.entry.Type != Dir {
+		return "", false
 	}
-	return at, true
+	return to.path, true
 }

@@ -207,7 +207,8 @@ func (t *Tar) decompress(ctx context.Context, stream io.Reader, opts TarOptions)
 	t.file, t.verify = temp, func() error { return nil }
 
 	out := bufio.NewWriterSize(temp, 256<<10)
-	limited := &limitReader{r: stream, left: opts.MaxBytes, max: opts.MaxBytes}
+	limited := &limitReader{r: stream, limit: &budget{}}
+	limited.limit.set(opts.MaxBytes)
 	src := &tarSource{ctx: ctx, r: bufio.NewReaderSize(io.TeeReader(limited, out), 64<<10)}
 	if err := t.index(src, opts); err != nil {
 		return err
@@ -262,17 +263,17 @@ func looksLikeTar(start []byte) bool {
 	return err == nil
 }
 
-// limitReader fails, where io.LimitReader would end, once more than max bytes
-// are read.
+// limitReader fails, where io.LimitReader would end, once more is read than
+// the budget has.
 type limitReader struct {
-	r         io.Reader
-	left, max int64
+	r     io.Reader
+	limit *budget
 }
 
 func (l *limitReader) Read(p []byte) (int, error) {
 	n, err := l.r.Read(p)
-	if l.left -= int64(n); l.left < 0 {
-		return 0, fmt.Errorf("it decompresses to more than %d bytes", l.max)
+	if !l.limit.take(int64(n)) {
+		return 0, fmt.Errorf("it decompresses to more than %d bytes", l.limit.max)
 	}
 	return n, err
 }

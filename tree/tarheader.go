@@ -26,13 +26,19 @@ func tarName(hdr *tar.Header) (string, error) {
 			return "", fmt.Errorf("%q is a whiteout, which deletes a file of an image's lower layers: a tarball to copy has nothing to delete", c)
 		}
 	}
+	return name, checkKind(hdr, name)
+}
+
+// checkKind says what is wrong with an entry's type where its name tells
+// another.
+func checkKind(hdr *tar.Header, name string) error {
 	if name == "." && hdr.Typeflag != tar.TypeDir {
-		return "", errors.New("the root must be a directory")
+		return errors.New("the root must be a directory")
 	}
 	if strings.HasSuffix(hdr.Name, "/") && hasContent(hdr.Typeflag) {
-		return "", errors.New("it is a regular file, but its name ends in a slash")
+		return errors.New("it is a regular file, but its name ends in a slash")
 	}
-	return name, nil
+	return nil
 }
 
 // archivePath normalises a path that an archive gives.
@@ -62,17 +68,29 @@ func archivePath(name string) (string, error) {
 // entry makes the Entry of a header, without the content of a regular file.
 // That of a hard link is its target's.
 func (x *tarIndex) entry(hdr *tar.Header, name string) (*Entry, error) {
-	source := x.tar.name + ":" + name
+	var e *Entry
 	if hdr.Typeflag == tar.TypeLink {
 		target, err := x.linkTarget(hdr, name)
 		if err != nil {
 			return nil, err
 		}
-		e := *target
-		e.Path, e.Source = name, source
-		return &e, nil
+		c := *target
+		e = &c
+		e.Path = name
+	} else {
+		var err error
+		if e, err = headerEntry(hdr, name); err != nil {
+			return nil, err
+		}
 	}
-	e := &Entry{Path: name, Source: source, Mode: uint32(hdr.Mode) & 0o7777, Stamp: x.tar.stamp}
+	e.Source, e.Stamp = x.tar.name+":"+name, x.tar.stamp
+	return e, nil
+}
+
+// headerEntry makes the Entry of any header but a hard link's, without
+// content.
+func headerEntry(hdr *tar.Header, name string) (*Entry, error) {
+	e := &Entry{Path: name, Mode: uint32(hdr.Mode) & 0o7777}
 	var err error
 	if e.Type, err = entryType(hdr.Typeflag); err != nil {
 		return nil, err
@@ -84,13 +102,8 @@ func (x *tarIndex) entry(hdr *tar.Header, name string) (*Entry, error) {
 	if err := setTarAttributes(e, hdr); err != nil {
 		return nil, err
 	}
-	if e.Xattrs, err = tarXattrs(hdr, e.Type); err != nil {
-		return nil, err
-	}
-	for name, value := range e.Xattrs {
-		x.text += len(name) + len(value)
-	}
-	return e, nil
+	e.Xattrs, err = tarXattrs(hdr, e.Type)
+	return e, err
 }
 
 func entryType(flag byte) (Type, error) {
@@ -130,7 +143,7 @@ func setTarAttributes(e *Entry, hdr *tar.Header) error {
 		}
 		e.Devmajor, e.Devminor = uint32(hdr.Devmajor), uint32(hdr.Devminor)
 		if e.Type == Char && e.Devmajor == 0 && e.Devminor == 0 {
-			return errors.New("the character device 0:0 is overlayfs's whiteout, which deletes: a tarball to copy has nothing to delete")
+			return errors.New("the character device 0:0 is overlayfs's whiteout, which deletes: it is no file")
 		}
 	}
 	return nil

@@ -63,6 +63,7 @@ func Main(args []string, s Streams) int {
 	done := make(chan error, 1)
 	go func() {
 		err := root.ExecuteContext(ctx)
+		g.close()
 		if err == nil {
 			err = out.err
 		}
@@ -128,6 +129,8 @@ type global struct {
 	logFormat string
 	quiet     bool
 	verbose   int
+	// closers are what the command has open until its end.
+	closers []io.Closer
 }
 
 func (g *global) uiStreams() ui.Streams {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/varve-image/varve/build"
 	"github.com/varve-image/varve/dockerarchive"
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ctxio"
@@ -37,6 +38,40 @@ func (g *global) open(ctx context.Context, ref string) ([]*image.Existing, io.Cl
 		return nil, nil, err
 	}
 	return images, closer, nil
+}
+
+// openBase opens the image that a spec builds on. It stays open until the
+// command ends.
+func (g *global) openBase(ctx context.Context, ref build.BaseReference) (*image.Existing, error) {
+	kind, path, name, err := parseSource(ref.Reference)
+	if err != nil {
+		return nil, err
+	}
+	if !ref.Local {
+		path = g.root + path
+	}
+	images, closer, err := openImages(ctx, g, kind, path)
+	if err != nil {
+		return nil, fmt.Errorf("read image %q: %w", ref.Reference, err)
+	}
+	g.closers = append(g.closers, closer)
+	if ref.Name != "" {
+		name = ref.Name + ":" + ref.Tag
+	}
+	if images, err = choose(images, name, ref.Reference); err != nil {
+		return nil, err
+	}
+	if len(images) == 0 {
+		return nil, fmt.Errorf("read image %q: it holds no image", ref.Reference)
+	}
+	return images[0], nil
+}
+
+// close closes what a command left open.
+func (g *global) close() {
+	for _, c := range g.closers {
+		c.Close()
+	}
 }
 
 // sourceName is what messages call a reference.

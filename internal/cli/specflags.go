@@ -24,6 +24,8 @@ type specFlag struct {
 var specFlagTable = []specFlag{
 	{"name", "name", "NAME", "the image's name", false},
 	{"tag", "tag", "TAG", "its tag (default: made of the image id)", false},
+	{"from", "fromImage", "IMAGE", "image to build on", false},
+	{"inherit", "inherit", "WHAT", "all or env of the base image's config", false},
 	{"content", "contents", "PATH", "store path: its closure becomes layers, its files are linked from /", true},
 	{"copy", "copyToRoot", "SRC[:DST]", "directory, file or tarball to copy", true},
 	{"keep-contents-dirlinks", "keepContentsDirlinks", "BOOL", "write through symlinks to directories", false},
@@ -36,6 +38,7 @@ var specFlagTable = []specFlag{
 	{"perm", "perms", "GLOB:MODE[:UID:GID]", "mode and owner of what matches", true},
 	{"conflicts", "conflicts", "HOW", "error, first or last", false},
 	{"architecture", "architecture", "ARCH", "as GOARCH (default: this machine's)", false},
+	{"variant", "variant", "VARIANT", "kind of the architecture, such as v7", false},
 	{"os", "os", "OS", "linux", false},
 	{"created", "created", "TIME", "RFC 3339, date, @seconds or now", false},
 	{"mtime", "mtime", "TIME", "time of all files: RFC 3339, date or @seconds", false},
@@ -128,7 +131,7 @@ func buildSpec(ctx context.Context, g *global, flags *specFlags, in *input) (*bu
 }
 
 func buildParsed(ctx context.Context, g *global, s *spec.Spec) (*build.Result, error) {
-	opts := build.Options{Root: g.root, Architecture: runtime.GOARCH, Now: g.streams.Now(), TempDir: g.tempDir()}
+	opts := build.Options{Root: g.root, Architecture: runtime.GOARCH, Now: g.streams.Now(), TempDir: g.tempDir(), OpenBase: g.openBase}
 	if text, ok := g.streams.LookupEnv("SOURCE_DATE_EPOCH"); ok && text != "" {
 		epoch, err := build.ParseSourceDateEpoch(text)
 		if err != nil {

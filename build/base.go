@@ -1,0 +1,182 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/tree"
+)
+
+// BaseReference says which image one builds on.
+type BaseReference struct {
+	// Reference is the spec's fromImage. Local says that its path was written
+	// relative to the spec, so that Options.Root does not apply to it.
+	Reference string
+	Local     bool
+	// Name and Tag choose in an archive of several images; both are empty for
+	// the first.
+	Name, Tag string
+	// Architecture and Variant are what the spec asks for; either may be empty.
+	Architecture, Variant string
+}
+
+// base is the image that another one is built on.
+type base struct {
+	image *image.Existing
+	// entries is the file system that its layers show, and byPath the same by
+	// path.
+	entries []*tree.Entry
+	byPath  map[string]*tree.Entry
+}
+
+// openBase opens the base image and reads the headers of its layers.
+func (b *builder) openBase() error {
+	s := b.spec
+	if s.FromImage == "" {
+		return nil
+	}
+	existing, err := b.opts.OpenBase(b.ctx, BaseReference{
+		Reference: s.FromImage, Local: s.LocalReference(s.FromImage), Name: s.FromImageName, Tag: s.FromImageTag,
+		Architecture: s.Architecture, Variant: s.Variant,
+	})
+	if err != nil {
+		return specError("fromImage", err)
+	}
+	layers := make([]tree.LayerSource, len(existing.Layers))
+	for i, l := range existing.Layers {
+		layers[i] = l
+		b.result.Layers = append(b.result.Layers, PlannedLayer{Kind: KindBase, Paths: []string{}, Size: uint64(l.Stored().Size)})
+	}
+	overlay, err := tree.OpenOverlay(b.ctx, layers, tree.OverlayOptions{TempDir: b.opts.TempDir})
+	if err != nil {
+		return fmt.Errorf("fromImage: %w", err)
+	}
+	b.result.closers = append(b.result.closers, overlay)
+	b.base = &base{image: existing, entries: overlay.Entries, byPath: make(map[string]*tree.Entry, len(overlay.Entries))}
+	for _, e := range overlay.Entries {
+		b.base.byPath[e.Path] = e
+	}
+	return b.checkBase()
+}
+
+// checkBase refuses a base that the spec does not fit.
+func (b *builder) checkBase() error {
+	architecture, err := b.base.image.Config.String("architecture")
+	if err != nil {
+		return fmt.Errorf("fromImage: its config: %w", err)
+	}
+	if want := b.spec.Architecture; want != "" && architecture != "" && want != architecture {
+		return &SpecError{"fromImage", fmt.Errorf("the base is for %q, and the spec asks for %q", architecture, want)}
+	}
+	for _, dir := range []string{"nix", "nix/store"} {
+		if e := b.base.byPath[dir]; e != nil && e.Type != tree.Dir {
+			return &SpecError{"fromImage", fmt.Errorf("the base has a %s at /%s, where store paths have to go", e.Type, dir)}
+		}
+	}
+	return nil
+}
+
+// onBase leads an added tree through the base's symlinks, and gives the
+// directories that are in it only to hold something the base's attributes.
+func (b *builder) onBase(entries []*tree.Entry) ([]*tree.Entry, error) {
+	if b.base == nil || entries == nil {
+		return entries, nil
+	}
+	return tree.Through(b.ctx, b.base.entries, entries, conflicts(b.spec.Conflicts))
+}
+
+// restateStore adds the directories of the store to the top layer where the
+// base has them with other attributes than store layers give them.
+func (b *builder) restateStore(top []*tree.Entry) ([]*tree.Entry, error) {
+	if b.base == nil {
+		return top, nil
+	}
+	var again []*tree.Entry
+	for _, dir := range []string{"nix", "nix/store"} {
+		e := b.base.byPath[dir]
+		if e == nil || e.Mode == 0o755 && e.UID == b.spec.UID && e.GID == b.spec.GID && len(e.Xattrs) == 0 {
+			continue
+		}
+		c := *e
+		c.Implied = false
+		again = append(again, &c)
+	}
+	if len(again) == 0 {
+		return top, nil
+	}
+	return tree.Merge(b.ctx, tree.MergeOptions{Conflicts: tree.ConflictFirst}, again, top)
+}
+
+// has tells whether the image has something at path: in the tree own, or in
+// its base.
+func (b *builder) has(own []*tree.Entry, path string) *tree.Entry {
+	if e := find(own, path); e != nil || b.base == nil {
+		return e
+	}
+	return b.base.byPath[path]
+}
+
+// withoutBase leaves out the files that the base has already.
+func (b *builder) withoutBase(entries []*tree.Entry) []*tree.Entry {
+	if b.base == nil {
+		return entries
+	}
+	var kept []*tree.Entry
+	for _, e := range entries {
+		if e.Type == tree.Dir || b.base.byPath[e.Path] == nil {
+			kept = append(kept, e)
+		}
+	}
+	return kept
+}
+
+// assemble makes the image of the base and the layers that were added to it.
+func (b *builder) assemble(img *image.Image) error {
+	if b.base == nil {
+		return nil
+	}
+	existing := b.base.image
+	config, err := existing.Config.Object("config")
+	if err != nil {
+		return fmt.Errorf("fromImage: its config: %w", err)
+	}
+	if img.Config, err = inheritConfig(config, b.spec.Config, b.spec.Inherit); err != nil {
+		return fmt.Errorf("fromImage: its config: %w", err)
+	}
+	img.Base = existing
+	img.Layers = nil
+	for _, l := range existing.Layers {
+		img.Layers = append(img.Layers, l)
+	}
+	img.Layers = append(img.Layers, b.layers...)
+	for _, f := range []struct {
+		key string
+		to  *string
+	}{{"architecture", &img.Architecture}, {"variant", &img.Variant}, {"os", &img.OS}} {
+		have, err := existing.Config.String(f.key)
+		if err != nil {
+			return fmt.Errorf("fromImage: its config: %w", err)
+		}
+		if have != "" {
+			*f.to = have
+		}
+	}
+	if img.OS != "linux" {
+		return &SpecError{"fromImage", errors.New("the base is an image for " + img.OS + ", and varve builds for linux")}
+	}
+	return nil
+}
+
+// baseLayers is how many layers the base has.
+func (b *builder) baseLayers() int {
+	if b.base == nil {
+		return 0
+	}
+	return len(b.base.image.Layers)
+}
+
+// OpenBaseFunc opens the image that one builds on. It stays open as long as
+// the Result.
+type OpenBaseFunc func(ctx context.Context, ref BaseReference) (*image.Existing, error)

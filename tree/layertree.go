@@ -1,0 +1,317 @@
+package tree
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+)
+
+const (
+	whiteoutOpaque = ".wh..wh..opq"
+	// whiteoutMeta begins the names that aufs keeps for itself.
+	whiteoutMeta = ".wh..wh."
+)
+
+// layerIndex reads one layer into a tree of its own.
+type layerIndex struct {
+	tarScan
+	number int
+	title  string
+	source LayerSource
+	// random tells that an open layer is an io.ReaderAt.
+	random bool
+	root   *node
+	// links are the hard links to lower layers, in their order.
+	links []*node
+	hash  maphash.Hash
+}
+
+func newLayerIndex(number int, source LayerSource, limits *limits) *layerIndex {
+	x := &layerIndex{number: number, title: source.Title(), source: source}
+	x.limits = limits
+	x.body = &x.hash
+	x.root = &node{entry: impliedDir(".", 0, x.title)}
+	return x
+}
+
+// read reads the layer to its end.
+func (x *layerIndex) read(ctx context.Context) error {
+	r, err := x.source.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	_, x.random = r.(io.ReaderAt)
+	x.src = &tarSource{ctx: ctx, r: bufio.NewReaderSize(&limitReader{r, &x.limits.bytes}, 64<<10)}
+	err = x.scan(x.add)
+	x.src, x.buf = nil, nil
+	if err == nil {
+		return nil
+	}
+	// If these are not the bytes that were promised, that is what is wrong.
+	rest := &tarSource{ctx: ctx, r: bufio.NewReaderSize(&limitReader{r, &x.limits.bytes}, 64<<10)}
+	if _, readErr := io.Copy(io.Discard, rest); readErr != nil {
+		return readErr
+	}
+	return err
+}
+
+// add adds the entry whose headers start at start and whose content, with its
+// padding, ends at end.
+func (x *layerIndex) add(hdr *tar.Header, start, end int64) error {
+	sum := x.hash.Sum64()
+	x.hash.Reset()
+	if hdr.Typeflag == tar.TypeXGlobalHeader {
+		return checkGlobal(hdr)
+	}
+	name, err := layerName(hdr)
+	if err != nil {
+		return err
+	}
+	if first, _, _ := strings.Cut(name, "/"); strings.HasPrefix(first, whiteoutMeta) && first != whiteoutOpaque {
+		return nil
+	}
+	dir, base := path.Split(name)
+	for c := range strings.SplitSeq(dir, "/") {
+		if strings.HasPrefix(c, whiteoutPrefix) {
+			return fmt.Errorf("%q is a whiteout, and nothing can be below it", c)
+		}
+	}
+	if strings.HasPrefix(base, whiteoutPrefix) {
+		return x.whiteout(dir, base)
+	}
+	if hdr.Typeflag == tar.TypeLink {
+		return x.link(hdr, name)
+	}
+	if err := checkKind(hdr, name); err != nil {
+		return err
+	}
+	if err := checkLayerXattrs(hdr); err != nil {
+		return err
+	}
+	e, err := headerEntry(hdr, name)
+	if err != nil {
+		return err
+	}
+	n := &node{entry: e}
+	if e.Type == Regular {
+		e.Size = hdr.Size
+		n.file = &extent{layer: x.number, start: start, sparse: isSparse(hdr), size: hdr.Size, sum: sum}
+		if !n.file.sparse {
+			n.file.start = end - roundUp(hdr.Size)
+		}
+	}
+	return x.place(name, n)
+}
+
+// checkGlobal refuses global headers that say something of files: GNU tar and
+// bsdtar take their word, archive/tar and with it most container engines do
+// not.
+func checkGlobal(hdr *tar.Header) error {
+	// POSIX.1-2001, "pax Extended Header", less owner names, which entries do
+	// not keep.
+	about := []string{"path", "linkpath", "size", "uid", "gid", "mtime", "hdrcharset"}
+	for _, key := range slices.Sorted(maps.Keys(hdr.PAXRecords)) {
+		if slices.Contains(about, key) || strings.HasPrefix(key, xattrRecord) || strings.HasPrefix(key, "GNU.sparse.") {
+			return fmt.Errorf("it is a global PAX header with a %q for all files that follow, which readers of tars do not agree on", key)
+		}
+	}
+	return nil
+}
+
+// layerName returns the path that a header gives, if all of tar's ways to give
+// it agree: readers differ in which of them they prefer.
+func layerName(hdr *tar.Header) (string, error) {
+	sparse := isSparse(hdr) // whose name is in a record of its own
+	for _, f := range []struct{ record, value string }{{"path", hdr.Name}, {"linkpath", hdr.Linkname}} {
+		record := hdr.PAXRecords[f.record]
+		if record != "" && !sparse && strings.TrimRight(record, "/") != strings.TrimRight(f.value, "/") {
+			return "", fmt.Errorf("it has two names, %q in its PAX header and %q", record, f.value)
+		}
+	}
+	return archivePath(hdr.Name)
+}
+
+// checkLayerXattrs refuses attributes with which overlay file systems mark
+// what they hide or redirect.
+func checkLayerXattrs(hdr *tar.Header) error {
+	for key := range hdr.PAXRecords {
+		name, ok := strings.CutPrefix(key, xattrRecord)
+		if !ok {
+			continue
+		}
+		for _, prefix := range []string{"trusted.overlay.", "user.overlay.", "user.fuseoverlayfs."} {
+			if strings.HasPrefix(name, prefix) {
+				return fmt.Errorf("its extended attribute %q is one that overlay file systems obey: layers hide files by whiteouts alone", prefix+"*")
+			}
+		}
+	}
+	return nil
+}
+
+// place puts n at name, with all of its parents.
+func (x *layerIndex) place(name string, n *node) error {
+	n.entry.Source = x.title
+	if name == "." {
+		x.root.entry = n.entry
+		return nil
+	}
+	dir, base := path.Split(name)
+	parent, err := x.directory(path.Clean(dir), n.entry)
+	if err != nil {
+		return err
+	}
+	n.entry.Path = path.Join(parent.entry.Path, base)
+	if len(n.entry.Path) > maxPath {
+		return fmt.Errorf("through symlinks its name gets %d bytes: paths have at most %d", len(n.entry.Path), maxPath)
+	}
+	if old := parent.children[base]; old != nil && old.entry.Type == Dir && n.entry.Type == Dir {
+		old.entry, old.marker = n.entry, false
+		return nil
+	}
+	parent.set(base, n)
+	return nil
+}
+
+// directory returns the directory called name, through the layer's own
+// symlinks, and makes it if it is missing, to hold because.
+func (x *layerIndex) directory(name string, because *Entry) (*node, error) {
+	if n, err := x.descend(name, because.ModTime, false); err != errThroughLink {
+		return n, err
+	}
+	to, err := resolve(x.root, name, func(dir *node, name string) (*node, *Entry) {
+		n := dir.children[path.Base(name)]
+		if n == nil {
+			return nil, nil
+		}
+		return n, n.entry
+	})
+	if err != nil {
+		return nil, fmt.Errorf("it lies below a symlink, in %q: %w", name, err)
+	}
+	if _, err := archivePath(to.path); err != nil {
+		return nil, fmt.Errorf("it lies below a symlink, in %q: %w", name, err)
+	}
+	return x.descend(to.path, because.ModTime, false)
+}
+
+var errThroughLink = errors.New("there is a symlink on the way")
+
+// descend returns the directory called name and makes what is missing of it:
+// markers to hold a whiteout, or directories to hold an entry. It follows no
+// symlinks.
+func (x *layerIndex) descend(name string, mtime int64, marker bool) (*node, error) {
+	at := x.root
+	if name == "." {
+		return at, nil
+	}
+	for end := 0; end < len(name); end++ {
+		start := end
+		for end < len(name) && name[end] != '/' {
+			end++
+		}
+		next := at.children[name[start:end]]
+		if next == nil {
+			if !x.limits.entries.take(1) {
+				return nil, x.limits.tooMany()
+			}
+			next = &node{entry: impliedDir(name[:end], mtime, x.title), marker: marker}
+			at.set(name[start:end], next)
+		}
+		switch {
+		case next.entry.Type == Symlink:
+			return nil, errThroughLink
+		case next.entry.Type != Dir:
+			return nil, fmt.Errorf("it lies below %q, which is a %s", name[:end], next.entry.Type)
+		}
+		next.marker = next.marker && marker
+		at = next
+	}
+	return at, nil
+}
+
+// whiteout notes that dir/base hides something in lower layers.
+func (x *layerIndex) whiteout(dir, base string) error {
+	hidden := strings.TrimPrefix(base, whiteoutPrefix)
+	switch {
+	case base == whiteoutOpaque:
+	case hidden == "" || hidden == "." || hidden == "..":
+		return fmt.Errorf("%q is a whiteout of %q, which is no name", base, hidden)
+	case strings.HasPrefix(hidden, whiteoutPrefix):
+		return fmt.Errorf("%q is a whiteout of %q, which is one itself", base, hidden)
+	}
+	at, err := x.descend(path.Clean("./"+dir), 0, true)
+	if err == errThroughLink {
+		return fmt.Errorf("it is a whiteout below a symlink of the same layer, in %q", path.Clean(dir))
+	}
+	if err != nil {
+		return err
+	}
+	if base == whiteoutOpaque {
+		at.opaque = true
+		return nil
+	}
+	if at.whiteouts == nil {
+		at.whiteouts = map[string]bool{}
+	}
+	at.whiteouts[hidden] = true
+	return nil
+}
+
+// link adds a hard link.
+func (x *layerIndex) link(hdr *tar.Header, name string) error {
+	target, err := archivePath(hdr.Linkname)
+	switch {
+	case err != nil:
+		return fmt.Errorf("it is a hard link: %w", err)
+	case hdr.Size != 0:
+		return fmt.Errorf("a hard link cannot have a size, here of %d bytes", hdr.Size)
+	case target == name:
+		return errors.New("it is a hard link to itself")
+	case name == ".":
+		return errors.New("the root must be a directory")
+	}
+	at, err := x.root.follow(target)
+	if err != nil {
+		return fmt.Errorf("it is a hard link to %q, %w", hdr.Linkname, err)
+	}
+	if at == nil || at.link != "" {
+		// What the lower layers have there is known when they are put together.
+		if at != nil {
+			target = at.link
+		}
+		n := &node{entry: &Entry{Type: Regular, Path: name}, link: target}
+		x.links = append(x.links, n)
+		return x.place(name, n)
+	}
+	e := *at.entry
+	return x.place(name, &node{entry: &e, file: at.file})
+}
+
+// follow returns what stands at name, or nil if this tree does not have it. A
+// directory is an error, and so is something else on the way.
+func (n *node) follow(name string) (*node, error) {
+	for c := range strings.SplitSeq(name, "/") {
+		if n.entry.Type != Dir {
+			return nil, fmt.Errorf("which leads through %q, a %s", n.entry.Path, n.entry.Type)
+		}
+		if c == "." { // the root
+			break
+		}
+		if n = n.children[c]; n == nil {
+			return nil, nil
+		}
+	}
+	if n.entry.Type == Dir {
+		return nil, errors.New("which is a directory")
+	}
+	return n, nil
+}

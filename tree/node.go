@@ -1,0 +1,105 @@
+package tree
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/varve-image/varve/internal/problems"
+)
+
+// node is a file of a tree that is being put together.
+type node struct {
+	entry *Entry
+	// file is a regular file's content.
+	file *extent
+	// children are what a directory holds, by name.
+	children map[string]*node
+
+	// What follows is only in the tree of a single layer.
+
+	// link is the path of a lower layer's file that this one is a hard link to.
+	link string
+	// whiteouts are the names in a directory that are hidden of lower layers;
+	// opaque hides all of them.
+	whiteouts map[string]bool
+	opaque    bool
+	// marker says of a directory that it is there only to hold whiteouts.
+	marker bool
+}
+
+func impliedDir(name string, mtime int64, source string) *Entry {
+	return &Entry{Path: name, Type: Dir, Mode: 0o755, Implied: true, ModTime: mtime, Source: source}
+}
+
+func (n *node) set(name string, child *node) {
+	if n.children == nil {
+		n.children = map[string]*node{}
+	}
+	n.children[name] = child
+}
+
+// walk visits n and all below it in canonical order.
+func (n *node) walk(visit func(*node)) {
+	visit(n)
+	for _, name := range slices.Sorted(maps.Keys(n.children)) {
+		n.children[name].walk(visit)
+	}
+}
+
+// put lays the layer over root, the tree of all layers below it.
+func (x *layerIndex) put(root *node) error {
+	var bad problems.List
+	for _, n := range x.links {
+		// A link means what is there before this layer changes anything.
+		target, err := root.follow(n.link)
+		if err == nil && target == nil {
+			err = fmt.Errorf("which is neither in the layer before it nor in a lower layer")
+		}
+		if err != nil {
+			bad.Addf("entry %q: it is a hard link to %q, %w", n.entry.Path, n.link, err)
+			continue
+		}
+		e := *target.entry
+		e.Path, e.Source = n.entry.Path, n.entry.Source
+		n.entry, n.file, n.link = &e, target.file, ""
+	}
+	if bad.Len() == 0 {
+		cover(root, x.root, &bad)
+	}
+	return bad.Err()
+}
+
+// cover lays the directory upper of a layer over the directory lower.
+func cover(lower, upper *node, bad *problems.List) {
+	if upper.opaque {
+		lower.children = nil
+	}
+	for name := range upper.whiteouts {
+		delete(lower.children, name)
+	}
+	if !upper.entry.Implied {
+		lower.entry = upper.entry
+	}
+	for _, name := range slices.Sorted(maps.Keys(upper.children)) {
+		above, below := upper.children[name], lower.children[name]
+		switch {
+		case above.entry.Type != Dir:
+			lower.set(name, above)
+			continue
+		case above.marker && (upper.opaque || upper.whiteouts[name]):
+			// It holds whiteouts for what is hidden already.
+			continue
+		case below == nil:
+		case below.entry.Type == Dir:
+			cover(below, above, bad)
+			continue
+		case above.marker:
+			bad.Addf("whiteouts below %q: a lower layer has a %s there", above.entry.Path, below.entry.Type)
+			continue
+		}
+		fresh := &node{entry: above.entry}
+		lower.set(name, fresh)
+		cover(fresh, above, bad)
+	}
+}

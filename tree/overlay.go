@@ -1,0 +1,176 @@
+package tree
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/varve-image/varve/internal/problems"
+)
+
+// LayerSource is the tar of one layer of an image.
+type LayerSource interface {
+	// Title names the layer in messages.
+	Title() string
+	// Open opens the tar, without any compression; it may be called any number
+	// of times, by several goroutines. Where the bytes are not what they are said to be there
+	// is an error in the place of io.EOF. What it returns may be an io.ReaderAt
+	// too: single files are then read from where they are.
+	Open(ctx context.Context) (io.ReadCloser, error)
+}
+
+// OverlayOptions bounds how layers are read.
+type OverlayOptions struct {
+	// TempDir is where Spool puts contents, into a file without a name; "" is the system's
+	// directory for such files.
+	TempDir string
+	// MaxBytes bounds what all layers decompress to, with sparse files
+	// expanded; 0 is 64 GiB.
+	MaxBytes int64
+	// MaxEntries bounds the entries of all layers, whiteouts and implied
+	// directories included; 0 is two million.
+	MaxEntries int
+}
+
+const (
+	defaultOverlayEntries = 2_000_000
+	// maxLayerReaders bounds the layers that are decompressed at once, and with them the
+	// memory for it.
+	maxLayerReaders = 4
+)
+
+// Overlay is the file system that a stack of layers shows.
+type Overlay struct {
+	// Entries is its tree in canonical order, with what the layers say and
+	// without owner names. Directories of which no layer says anything are
+	// Implied. Each regular file can be opened until Close, which reads its layer
+	// from the start up to there, unless the layer is an io.ReaderAt or Spool
+	// was called.
+	Entries []*Entry
+
+	ctx    context.Context
+	temp   string
+	layers []*layerIndex
+	files  [][]*extent // by layer, as they follow each other there
+	spool  *os.File
+}
+
+// OpenOverlay reads the headers of layers, the lowest first, in one pass over
+// each; ctx counts for the contents that are opened later, too.
+//
+// A layer is read by the rules of the OCI image-spec (layer.md), and where that says
+// nothing as overlay file systems show layers that were each unpacked on their
+// own:
+//
+//   - ".wh.NAME" hides what lower layers have at NAME, ".wh..wh..opq" all that
+//     they have in its directory. Neither touches the layer's own entries,
+//     whatever the order. One that hides nothing is ignored.
+//   - Names are normalised, and a later entry of a layer replaces an earlier
+//     one, as in OpenTar; here it may also be of another type. A directory merges with that of lower layers; anything else
+//     replaces what is below with all that is in it.
+//   - An entry whose parents the layer does not have leaves them as they are
+//     below, and makes those that are missing: Implied, 0755 0:0.
+//   - An entry below a symlink of the same layer lands where that leads, inside
+//     the tree; nothing outside can be reached. A directory, implied or
+//     not, replaces a symlink of a lower layer.
+//   - A hard link is a file of its own with the content and attributes that its
+//     target has at that point, in its layer or else in the layers below.
+//   - Metadata of aufs (names at the root that begin with ".wh..wh.") is ignored.
+//
+// Refused, all of a layer together and with its entries' names: what OpenTar refuses in names,
+// owners, times, devices and capabilities; whiteouts of nothing, "." and "..",
+// or through something other than a directory; other names that begin with
+// ".wh."; attributes that overlay file systems obey (trusted.overlay.*,
+// user.overlay.*, user.fuseoverlayfs.*); hard links with content, through
+// symlinks, or to what is not there; names that tar's extensions give twice and
+// differently. The tar must be whole, as in OpenTar.
+//
+// Memory is in proportion to the entries, of hidden ones too while it is at work. A reader's own error
+// (a digest that is wrong) comes before all others of its layer.
+func OpenOverlay(ctx context.Context, layers []LayerSource, opts OverlayOptions) (*Overlay, error) {
+	if opts.MaxBytes <= 0 {
+		opts.MaxBytes = defaultMaxBytes
+	}
+	if opts.MaxEntries <= 0 {
+		opts.MaxEntries = defaultOverlayEntries
+	}
+	o := &Overlay{ctx: ctx, temp: opts.TempDir}
+	limits := newLimits(opts.MaxBytes, opts.MaxEntries)
+	for i, l := range layers {
+		o.layers = append(o.layers, newLayerIndex(i, l, limits))
+	}
+	if err := o.index(ctx); err != nil {
+		return nil, err
+	}
+	root := &node{entry: impliedDir(".", 0, "")}
+	for _, l := range o.layers {
+		if err := l.put(root); err != nil {
+			return nil, fmt.Errorf("read layer %q: %w", l.title, err)
+		}
+	}
+	o.flatten(root)
+	return o, nil
+}
+
+// index reads all layers, some at a time. The errors of all are reported.
+func (o *Overlay) index(ctx context.Context) error {
+	var group errgroup.Group
+	group.SetLimit(min(runtime.GOMAXPROCS(0), maxLayerReaders))
+	errs := make([]error, len(o.layers))
+	for i, l := range o.layers {
+		group.Go(func() error {
+			errs[i] = l.read(ctx)
+			return nil
+		})
+	}
+	_ = group.Wait() // each has its place in errs
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var bad problems.List
+	for i, err := range errs {
+		if err != nil {
+			bad.Addf("read layer %q: %w", o.layers[i].title, err)
+		}
+	}
+	return bad.Err()
+}
+
+// flatten sets Entries and files to what root holds.
+func (o *Overlay) flatten(root *node) {
+	o.files = make([][]*extent, len(o.layers))
+	root.walk(func(n *node) {
+		e := n.entry
+		o.Entries = append(o.Entries, e)
+		if n.file == nil {
+			return
+		}
+		e.Open = o.opener(e, n.file)
+		if len(n.file.names) == 0 {
+			o.files[n.file.layer] = append(o.files[n.file.layer], n.file)
+		}
+		n.file.names = append(n.file.names, e)
+	})
+	for i, l := range o.layers {
+		sortExtents(o.files[i])
+		l.root, l.links = nil, nil
+	}
+}
+
+// Close ends the use of the entries' contents.
+func (o *Overlay) Close() error {
+	if o.spool == nil {
+		return nil
+	}
+	err := o.spool.Close()
+	o.spool = nil
+	if err != nil && !errors.Is(err, os.ErrClosed) {
+		return fmt.Errorf("close temporary file: %w", err)
+	}
+	return nil
+}

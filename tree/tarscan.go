@@ -1,0 +1,228 @@
+package tree
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"sync/atomic"
+
+	"github.com/varve-image/varve/internal/problems"
+)
+
+const (
+	tarBlock = 512
+	// maxPath and maxName are PATH_MAX less its NUL, and NAME_MAX.
+	maxPath = 4095
+	maxName = 255
+	// maxTarText bounds the memory for names, link targets and attributes.
+	maxTarText = 1 << 30
+	// maxTime is the end of the year 9999.
+	maxTime = 253402300799
+)
+
+// budget is how much of something may still come. Several goroutines may take
+// of it.
+type budget struct {
+	max  int64
+	left atomic.Int64
+}
+
+func (b *budget) set(max int64) {
+	b.max = max
+	b.left.Store(max)
+}
+
+// take takes n and reports whether that was there.
+func (b *budget) take(n int64) bool {
+	return n <= b.max && b.left.Add(-n) >= 0
+}
+
+// limits bounds what tars take, one tar or several together.
+type limits struct {
+	// bytes is what sparse files expand to; entries and text are what is kept in
+	// memory.
+	bytes, entries, text budget
+}
+
+func newLimits(maxBytes int64, maxEntries int) *limits {
+	l := &limits{}
+	l.bytes.set(maxBytes)
+	l.entries.set(int64(maxEntries))
+	l.text.set(maxTarText)
+	return l
+}
+
+func (l *limits) tooMany() error {
+	return fmt.Errorf("there are more than %d entries", l.entries.max)
+}
+
+// tarScan reads the headers of a tar.
+type tarScan struct {
+	src    *tarSource
+	limits *limits
+	// body, where it is set, is given the content of each file.
+	body io.Writer
+	buf  []byte
+	bad  problems.List
+}
+
+// scan calls add for each header, global ones too, with the place where its headers start and
+// where its content ends, padding included. What add says is wrong with
+// entries is reported together; other errors are those after which the
+// rest of the tar means nothing.
+func (x *tarScan) scan(add func(hdr *tar.Header, start, end int64) error) error {
+	r := tar.NewReader(x.src)
+	last := "" // the entry before, for messages
+	end := int64(0)
+	for {
+		start := end
+		hdr, err := nextHeader(r)
+		if err == io.EOF {
+			if err := x.finish(end, last); err != nil {
+				return err
+			}
+			return x.bad.Err()
+		}
+		if err != nil {
+			return scanError(err, last, start)
+		}
+		last = hdr.Name
+		if end, err = x.skip(r, hdr); err != nil {
+			return err
+		}
+		if err := x.count(hdr); err != nil {
+			return err
+		}
+		if err := add(hdr, start, end); err != nil {
+			x.bad.Addf("entry %q: %w", hdr.Name, err)
+		}
+	}
+}
+
+// count counts what is kept of a header.
+func (x *tarScan) count(hdr *tar.Header) error {
+	if !x.limits.entries.take(1) {
+		return x.limits.tooMany()
+	}
+	text := len(hdr.Name) + len(hdr.Linkname)
+	for key, value := range hdr.PAXRecords {
+		if strings.HasPrefix(key, xattrRecord) {
+			text += len(key) + len(value)
+		}
+	}
+	if !x.limits.text.take(int64(text)) {
+		return fmt.Errorf("names and attributes are larger than %d bytes", x.limits.text.max)
+	}
+	return nil
+}
+
+// nextHeader is r.Next, whatever GODEBUG says of insecure paths: names are
+// checked here.
+func nextHeader(r *tar.Reader) (*tar.Header, error) {
+	hdr, err := r.Next()
+	if errors.Is(err, tar.ErrInsecurePath) {
+		err = nil
+	}
+	return hdr, err
+}
+
+func scanError(err error, last string, start int64) error {
+	if start == 0 && (errors.Is(err, tar.ErrHeader) || err == io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w (%w)", ErrNotTar, err)
+	}
+	if last != "" {
+		return fmt.Errorf("after entry %q: %w", last, err)
+	}
+	return err
+}
+
+// skip returns where the content of the entry that was just read ends, its
+// padding included. Content of a sparse file is read through: how much of it is
+// in the tarball does not stand in the header.
+func (x *tarScan) skip(r *tar.Reader, hdr *tar.Header) (int64, error) {
+	if !hasContent(hdr.Typeflag) {
+		return roundUp(x.src.pos), nil
+	}
+	switch {
+	case isSparse(hdr):
+		if !x.limits.bytes.take(hdr.Size) {
+			return 0, fmt.Errorf("entry %q: sparse files expand to more than %d bytes", hdr.Name, x.limits.bytes.max)
+		}
+	case hdr.Size > math.MaxInt64-x.src.pos-tarBlock:
+		return 0, fmt.Errorf("entry %q: its size of %d bytes is not possible", hdr.Name, hdr.Size)
+	case x.body == nil:
+		return roundUp(x.src.pos + hdr.Size), nil
+	}
+	var body io.Writer = io.Discard
+	if x.body != nil {
+		body = x.body
+	}
+	if x.buf == nil {
+		x.buf = make([]byte, 64<<10)
+	}
+	// The struct hides that io.Discard brings a buffer of its own.
+	n, err := io.CopyBuffer(struct{ io.Writer }{body}, r, x.buf)
+	if err == nil && n != hdr.Size {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return 0, fmt.Errorf("entry %q: %w", hdr.Name, err)
+	}
+	return roundUp(x.src.pos), nil
+}
+
+func isSparse(hdr *tar.Header) bool {
+	if hdr.Typeflag == tar.TypeGNUSparse {
+		return true
+	}
+	if hdr.Typeflag != tar.TypeReg {
+		return false
+	}
+	for key := range hdr.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
+}
+
+// hasContent tells of what type flags archive/tar skips content.
+func hasContent(flag byte) bool {
+	switch flag {
+	case tar.TypeLink, tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeDir, tar.TypeFifo, tar.TypeXGlobalHeader:
+		return false
+	}
+	return true
+}
+
+func roundUp(n int64) int64 { return (n + tarBlock - 1) / tarBlock * tarBlock }
+
+// finish looks at what comes after the last entry, which ended at end: archive/tar
+// takes any end of the file at the end of a block for the end of the archive.
+func (x *tarScan) finish(end int64, last string) error {
+	if x.src.pos == 0 {
+		return fmt.Errorf("%w: it is empty", ErrNotTar)
+	}
+	if x.src.pos != end+2*tarBlock {
+		return scanError(fmt.Errorf("the tarball is cut short: the two blocks of zeros that end it are missing"), last, end)
+	}
+	buf := make([]byte, 32<<10)
+	for {
+		at := x.src.pos
+		n, err := x.src.Read(buf)
+		for i, b := range buf[:n] {
+			if b != 0 {
+				return fmt.Errorf("data at byte %d, after the end of the archive", at+int64(i))
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("after the last entry: %w", err)
+		}
+	}
+}
