@@ -6,7 +6,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 FUZZTIME ?= 30s
 
 # All that targets make, but the program itself.
-WORK := $(CURDIR)/.cache
+WORK := .cache
 
 # Built by the go command when it is first needed, a matter of minutes; it is
 # no dependency of the module.

@@ -25,10 +25,8 @@ type BaseReference struct {
 // base is the image that another one is built on.
 type base struct {
 	image *image.Existing
-	// entries is the file system that its layers show, and byPath the same by
-	// path.
+	// entries is the file system that its layers show.
 	entries []*tree.Entry
-	byPath  map[string]*tree.Entry
 }
 
 // openBase opens the base image and reads the headers of its layers.
@@ -54,10 +52,8 @@ func (b *builder) openBase() error {
 		return fmt.Errorf("fromImage: %w", err)
 	}
 	b.result.closers = append(b.result.closers, overlay)
-	b.base = &base{image: existing, entries: overlay.Entries, byPath: make(map[string]*tree.Entry, len(overlay.Entries))}
-	for _, e := range overlay.Entries {
-		b.base.byPath[e.Path] = e
-	}
+	b.base = &base{image: existing, entries: overlay.Entries}
+	b.below = overlay.Entries
 	return b.checkBase()
 }
 
@@ -71,20 +67,41 @@ func (b *builder) checkBase() error {
 		return &SpecError{"fromImage", fmt.Errorf("the base is for %q, and the spec asks for %q", architecture, want)}
 	}
 	for _, dir := range []string{"nix", "nix/store"} {
-		if e := b.base.byPath[dir]; e != nil && e.Type != tree.Dir {
+		if e := tree.Find(b.base.entries, dir); e != nil && e.Type != tree.Dir {
 			return &SpecError{"fromImage", fmt.Errorf("the base has a %s at /%s, where store paths have to go", e.Type, dir)}
 		}
 	}
 	return nil
 }
 
-// onBase leads an added tree through the base's symlinks, and gives the
-// directories that are in it only to hold something the base's attributes.
-func (b *builder) onBase(entries []*tree.Entry) ([]*tree.Entry, error) {
-	if b.base == nil || entries == nil {
-		return entries, nil
+// onto puts a tree on the layers that are there already: what lies below one of
+// their symlinks to a directory goes to where that leads, and directories that
+// are in the tree only to hold something get the attributes that they have
+// below. The base's files may be replaced; those of another explicit layer are
+// a conflict as between two sources of one layer.
+func (b *builder) onto(entries []*tree.Entry) ([]*tree.Entry, error) {
+	if entries == nil {
+		return nil, nil
 	}
-	return tree.Through(b.ctx, b.base.entries, entries, conflicts(b.spec.Conflicts))
+	policy := conflicts(b.spec.Conflicts)
+	if b.below != nil {
+		var err error
+		if entries, err = tree.Through(b.ctx, b.below, entries, policy); err != nil {
+			return nil, err
+		}
+	}
+	if policy == tree.ConflictFirst {
+		entries = withoutFiles(entries, b.own)
+	}
+	merge := func(policy tree.Conflicts, below []*tree.Entry) (_ []*tree.Entry, err error) {
+		return tree.Merge(b.ctx, tree.MergeOptions{Conflicts: policy}, below, entries)
+	}
+	var err error
+	if b.own, err = merge(policy, b.own); err != nil {
+		return nil, err
+	}
+	b.below, err = merge(tree.ConflictLast, b.below)
+	return entries, err
 }
 
 // restateStore adds the directories of the store to the top layer where the
@@ -95,7 +112,7 @@ func (b *builder) restateStore(top []*tree.Entry) ([]*tree.Entry, error) {
 	}
 	var again []*tree.Entry
 	for _, dir := range []string{"nix", "nix/store"} {
-		e := b.base.byPath[dir]
+		e := tree.Find(b.base.entries, dir)
 		if e == nil || e.Mode == 0o755 && e.UID == b.spec.UID && e.GID == b.spec.GID && len(e.Xattrs) == 0 {
 			continue
 		}
@@ -109,23 +126,14 @@ func (b *builder) restateStore(top []*tree.Entry) ([]*tree.Entry, error) {
 	return tree.Merge(b.ctx, tree.MergeOptions{Conflicts: tree.ConflictFirst}, again, top)
 }
 
-// has tells whether the image has something at path: in the tree own, or in
-// its base.
-func (b *builder) has(own []*tree.Entry, path string) *tree.Entry {
-	if e := find(own, path); e != nil || b.base == nil {
-		return e
-	}
-	return b.base.byPath[path]
-}
-
-// withoutBase leaves out the files that the base has already.
-func (b *builder) withoutBase(entries []*tree.Entry) []*tree.Entry {
-	if b.base == nil {
+// withoutFiles leaves out the files that there are in a lower tree.
+func withoutFiles(entries, lower []*tree.Entry) []*tree.Entry {
+	if len(lower) == 0 {
 		return entries
 	}
 	var kept []*tree.Entry
 	for _, e := range entries {
-		if e.Type == tree.Dir || b.base.byPath[e.Path] == nil {
+		if e.Type == tree.Dir || tree.Find(lower, e.Path) == nil {
 			kept = append(kept, e)
 		}
 	}

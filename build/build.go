@@ -110,6 +110,9 @@ type builder struct {
 	result *Result
 	// base is the image that this one builds on; nil for none.
 	base *base
+	// below is what the layers made so far show, those of the base included,
+	// and own the part of it that is not the base's.
+	below, own []*tree.Entry
 	// closure holds the store paths that the image needs, with their sizes;
 	// nil where it needs none.
 	closure *layering.Graph
@@ -135,7 +138,6 @@ func (b *builder) build() error {
 	if err != nil {
 		return err
 	}
-	adoptParents(groups, top)
 	if err := b.findClosure(contents, groups, top); err != nil {
 		return err
 	}

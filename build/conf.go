@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,15 +35,10 @@ type Conf struct {
 	storeLayers        [][]string
 }
 
-// IsConf tells whether data is a conf.json rather than a spec.
+// IsConf tells whether data is a conf.json rather than a spec. One that is
+// broken counts too, so that its own error is reported.
 func IsConf(data []byte) bool {
-	v, err := ordjson.Parse(data)
-	o, ok := v.(*ordjson.Object)
-	if err != nil || !ok {
-		return false
-	}
-	_, ok = o.Get("store_layers")
-	return ok
+	return bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) && bytes.Contains(data, []byte(`"store_layers"`))
 }
 
 // ParseConf reads a conf.json. Fields that are not known are an error: they
@@ -198,11 +194,11 @@ type ConfOptions struct {
 func (c *Conf) Image(ctx context.Context, opts ConfOptions) (*image.Image, error) {
 	created, err := c.time(c.created, opts.Now)
 	if err != nil {
-		return nil, fmt.Errorf("created: %w", err)
+		return nil, &SpecError{"created", err}
 	}
 	mtime, err := c.time(c.mtime, opts.Now)
 	if err != nil {
-		return nil, fmt.Errorf("mtime: %w", err)
+		return nil, &SpecError{"mtime", err}
 	}
 	img := &image.Image{
 		Created: pythonTime(created), Architecture: c.architecture, OS: c.os,
@@ -212,7 +208,7 @@ func (c *Conf) Image(ctx context.Context, opts ConfOptions) (*image.Image, error
 		opts.RepoTag = c.repoTag
 	}
 	if img.Repository, img.Tag, err = image.SplitRepoTag(opts.RepoTag); err != nil {
-		return nil, err
+		return nil, &SpecError{"repo_tag", err}
 	}
 	if err := c.addBase(ctx, img, opts); err != nil {
 		return nil, err
@@ -224,7 +220,8 @@ func (c *Conf) Image(ctx context.Context, opts ConfOptions) (*image.Image, error
 	return img, nil
 }
 
-// time reads a time as Python's datetime.fromisoformat does.
+// time reads a time as nixpkgs writes it: RFC 3339, with an offset. Without one
+// Python would take the machine's time zone.
 func (c *Conf) time(text string, now time.Time) (time.Time, error) {
 	if text == "now" {
 		return now.UTC(), nil

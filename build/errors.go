@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"syscall"
 )
 
@@ -15,7 +16,12 @@ type SpecError struct {
 	Err   error
 }
 
-func (e *SpecError) Error() string { return fmt.Sprintf("%s: %v", e.Field, e.Err) }
+func (e *SpecError) Error() string {
+	if text := e.Err.Error(); strings.HasPrefix(text, e.Field+"[") { // it says which of them
+		return text
+	}
+	return fmt.Sprintf("%s: %v", e.Field, e.Err)
+}
 
 func (e *SpecError) Unwrap() error { return e.Err }
 

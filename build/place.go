@@ -46,7 +46,7 @@ func (b *builder) groups() ([]*group, error) {
 		if err := applyPerms(made.tree, g.Perms); err != nil {
 			return nil, specError(field+".perms", err)
 		}
-		if made.tree, err = b.onBase(made.tree); err != nil {
+		if made.tree, err = b.onto(made.tree); err != nil {
 			return nil, specError(field, err)
 		}
 		groups = append(groups, made)
@@ -182,7 +182,10 @@ func (b *builder) addTree(title string, entries []*tree.Entry, paths []string) e
 		if files, err = tree.Place(files, p); err != nil {
 			return err
 		}
-		sources = append(sources, b.withoutBase(files))
+		if b.base != nil {
+			files = withoutFiles(files, b.base.entries)
+		}
+		sources = append(sources, files)
 	}
 	if len(paths) > 0 {
 		var err error
@@ -208,25 +211,4 @@ func (b *builder) add(l image.Layer, comment string, plan PlannedLayer) {
 	b.layers = append(b.layers, l)
 	b.history = append(b.history, image.History{Created: b.created(), CreatedBy: "varve", Comment: comment})
 	b.result.Layers = append(b.result.Layers, plan)
-}
-
-// adoptParents gives the directories that are in a tree only to hold something
-// the attributes that they have in the layers below it.
-func adoptParents(groups []*group, top []*tree.Entry) {
-	lower := map[string]*tree.Entry{}
-	adopt := func(entries []*tree.Entry) {
-		for _, e := range entries {
-			if e.Type != tree.Dir {
-				continue
-			}
-			if below := lower[e.Path]; below != nil && e.Implied {
-				e.Mode, e.UID, e.GID, e.Xattrs = below.Mode, below.UID, below.GID, below.Xattrs
-			}
-			lower[e.Path] = e
-		}
-	}
-	for _, g := range groups {
-		adopt(g.tree)
-	}
-	adopt(top)
 }

@@ -31,8 +31,8 @@ func (b *builder) topTree(contents []content, outside []spec.Copy) ([]*tree.Entr
 	if err := applyPerms(top, s.Perms); err != nil {
 		return nil, specError("perms", err)
 	}
-	top, err = b.onBase(top)
-	return top, specError("fromImage", err)
+	top, err = b.onto(top)
+	return top, specError("conflicts", err)
 }
 
 // contentTrees are the trees of contents: links to its files, or copies in an
@@ -95,7 +95,7 @@ func (b *builder) preset(p spec.Preset, own []*tree.Entry) ([]*tree.Entry, error
 		// An image with the preset nss has its passwd and group from there.
 		nss := b.hasPreset("nss")
 		return rootfs.Shadow("", func(path string) bool {
-			return b.has(own, path) != nil || nss && (path == "etc/passwd" || path == "etc/group")
+			return b.visible(own, path) != nil || nss && (path == "etc/passwd" || path == "etc/group")
 		})
 	case "binSh":
 		target, err := b.programFor(p.Path, own, "bin/bash", "bash")
@@ -140,7 +140,7 @@ func (b *builder) programFor(given string, own []*tree.Entry, program, packageNa
 	if given != "" {
 		return given, nil
 	}
-	e := b.has(own, program)
+	e := b.visible(own, program)
 	switch {
 	case e == nil:
 		return "", fmt.Errorf("the image has no /%s: put %s into contents, or say what the link is to point at", program, packageName)
@@ -150,12 +150,11 @@ func (b *builder) programFor(given string, own []*tree.Entry, program, packageNa
 	return "/" + program, nil
 }
 
-// find returns the entry at path, or nil.
-func find(entries []*tree.Entry, path string) *tree.Entry {
-	for _, e := range entries {
-		if e.Path == path {
-			return e
-		}
+// visible returns what the image has at path: in the tree own, or in the
+// layers below it.
+func (b *builder) visible(own []*tree.Entry, path string) *tree.Entry {
+	if e := tree.Find(own, path); e != nil {
+		return e
 	}
-	return nil
+	return tree.Find(b.below, path)
 }

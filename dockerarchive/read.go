@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/tarindex"
@@ -40,6 +43,19 @@ type manifest struct {
 // tempDir that has no name (empty: the system's place for such files).
 func Open(ctx context.Context, name, tempDir string) (*Archive, error) {
 	t, err := tarindex.Open(ctx, name, tempDir)
+	return newArchive(name, t, err)
+}
+
+// Read reads an archive from a stream, such as standard input or what an
+// engine answers, to the stream's end, and keeps it unpacked in a temporary
+// file in tempDir that has no name. The archive is called name in messages.
+func Read(ctx context.Context, name string, r io.Reader, tempDir string) (*Archive, error) {
+	t, err := tarindex.Read(ctx, r, tempDir)
+	return newArchive(name, t, err)
+}
+
+// newArchive reads the index of an archive, unless there was an error before.
+func newArchive(name string, t *tarindex.Archive, err error) (*Archive, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read docker-archive %q: %w", name, err)
 	}
@@ -80,7 +96,7 @@ func (a *Archive) Image(i int) (*image.Existing, error) {
 }
 
 func (a *Archive) image(m manifest) (*image.Existing, error) {
-	config, err := a.tar.Read(m.config, maxJSON)
+	config, err := a.config(m.config)
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +118,34 @@ func (a *Archive) image(m manifest) (*image.Existing, error) {
 	return img, nil
 }
 
+// config reads a config. One that is a blob is what its name says.
+func (a *Archive) config(name string) ([]byte, error) {
+	data, err := a.tar.Read(name, maxJSON)
+	if err != nil {
+		return nil, err
+	}
+	want, ok := blobDigest(name)
+	if got := digest.FromBytes(data); ok && got != want {
+		return nil, &layer.DigestError{What: fmt.Sprintf("config %q", name), Want: want, Got: got}
+	}
+	return data, nil
+}
+
+// blobDir is where Docker since version 25 keeps layers and configs: its
+// archives are OCI layouts too (OCI image-spec, image-layout.md).
+const blobDir = "blobs/sha256/"
+
+// blobDigest is the digest that a member has by its name, if it is a blob of
+// an OCI layout.
+func blobDigest(name string) (digest.Digest, bool) {
+	text, ok := strings.CutPrefix(path.Clean(name), blobDir)
+	if !ok {
+		return "", false
+	}
+	d, err := digest.Parse("sha256:" + text)
+	return d, err == nil
+}
+
 // Layer is a layer of an image in an archive.
 type Layer struct {
 	layer.Blob
@@ -116,12 +160,30 @@ func (a *Archive) layer(name string, id digest.Digest) (*Layer, error) {
 	l := &Layer{header: m.Header}
 	l.Name, l.DiffID = name, id
 	l.Fetch = func(context.Context) (io.ReadCloser, error) { return io.NopCloser(m.Open()), nil }
-	return l, nil
+	if d, ok := blobDigest(name); ok {
+		l.Descriptor, err = describe(m, d)
+	}
+	return l, err
+}
+
+// describe is the descriptor of a layer that is a blob. Its first bytes tell
+// how it is compressed.
+func describe(m *tarindex.Member, d digest.Digest) (v1.Descriptor, error) {
+	r, algorithm, err := layer.NewReader(m.Open())
+	if err != nil {
+		return v1.Descriptor{}, fmt.Errorf("blob %s: %w", d, err)
+	}
+	r.Close()
+	return v1.Descriptor{MediaType: layer.Compression{Algorithm: algorithm}.MediaType(), Digest: d, Size: m.Header.Size}, nil
 }
 
 // Member is the header that the layer has in its archive and keeps in another.
+// A blob that is compressed, which it is not in the other, loses its name.
 func (l *Layer) Member() *tree.Entry {
 	h := l.header
+	if l.Descriptor.Digest != "" && l.Descriptor.Digest != l.DiffID {
+		return &tree.Entry{Mode: uint32(h.Mode) & 0o7777}
+	}
 	return &tree.Entry{
 		Path: h.Name, Mode: uint32(h.Mode) & 0o7777, UID: uint32(h.Uid), GID: uint32(h.Gid),
 		Uname: h.Uname, Gname: h.Gname, ModTime: h.ModTime.Unix(),

@@ -9,10 +9,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/image"
@@ -143,9 +146,16 @@ func TestReadRefuses(t *testing.T) {
 		data []byte
 		want string
 	}{
-		"empty":             {nil, "no manifest.json"},
+		"empty":             {nil, "is empty"},
 		"garbage":           {bytes.Repeat([]byte("x"), 2000), "invalid tar header"},
 		"cut":               {plain[:1100], "EOF"},
+		"cut after member":  {plain[:len(plain)-1024], "cut short"},
+		"cut in its end":    {plain[:len(plain)-512], "cut short"},
+		"cut of zeros":      {makeTar(append(sound("one"), part{name: "z", content: strings.Repeat("\x00", 2048)})...)[:len(plain)-1024+512+1024], "EOF"},
+		"zeros, no end":     {makeTar(append(sound("one"), part{name: "z", content: strings.Repeat("\x00", 2048)})...)[:len(plain)-1024+512+2048], "cut short"},
+		"more after it":     {append(append(bytes.Clone(plain), make([]byte, 9000)...), 'x'), "more follows"},
+		"another after it":  {append(bytes.Clone(plain), plain...), "more follows"},
+		"more after gzip":   {append(bytes.Clone(gz), "garbage"...), "gzip"},
 		"gzip cut":          {gz[:len(gz)-20], "EOF"},
 		"no manifest":       {makeTar(sound("one")[:2]...), "no manifest.json"},
 		"two manifests":     {makeTar(append(sound("one"), part{name: "manifest.json", content: "[]"})...), `two different members are called "manifest.json"`},
@@ -168,6 +178,150 @@ func TestReadRefuses(t *testing.T) {
 	} {
 		if got, err := readAll(t, tt.data); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %q, %v; want an error with %q", name, got, err, tt.want)
+		}
+	}
+}
+
+// TestReadStream: what comes in a stream is read to the stream's end, and only
+// its end says that it is sound.
+func TestReadStream(t *testing.T) {
+	plain := makeTar(sound("one", "two")...)
+	padded := append(bytes.Clone(plain), make([]byte, 20000)...)
+	for name, data := range map[string][]byte{
+		"plain": plain, "padded": padded, "gzip": compress(t, layer.Gzip, padded), "zstd": compress(t, layer.Zstd, plain),
+	} {
+		stream := iotest.OneByteReader(bytes.NewReader(data))
+		a, err := Read(t.Context(), "standard input", stream, t.TempDir())
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		img, err := a.Image(0)
+		if err != nil || len(img.Layers) != 2 {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := img.Layers[1].Info(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if n, err := stream.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+			t.Errorf("%s: the stream is left at %d, %v", name, n, err)
+		}
+		a.Close()
+	}
+	broken := iotest.TimeoutReader(iotest.OneByteReader(bytes.NewReader(plain)))
+	for name, stream := range map[string]io.Reader{
+		"broken": broken, "cut": bytes.NewReader(plain[:len(plain)-1024]), "more": bytes.NewReader(append(bytes.Clone(plain), 'x')),
+	} {
+		if _, err := Read(t.Context(), "standard input", stream, t.TempDir()); err == nil || !strings.Contains(err.Error(), `"standard input"`) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// hybrid is an archive as Docker 25 and later write it: manifest.json names
+// the blobs of an OCI layout.
+func hybrid(t *testing.T, algorithm layer.Algorithm) []part {
+	t.Helper()
+	tar := makeTar(part{name: "f", content: "content"})
+	blob := tar
+	if algorithm != layer.None {
+		blob = compress(t, algorithm, tar)
+	}
+	config := fmt.Sprintf(`{"config": {}, "rootfs": {"type": "layers", "diff_ids": [%q]}}`, digest.FromBytes(tar))
+	blobName, configName := "blobs/sha256/"+digest.FromBytes(blob).Encoded(), "blobs/sha256/"+digest.FromString(config).Encoded()
+	return []part{
+		{name: "blobs/", kind: tarDir}, {name: "blobs/sha256/", kind: tarDir},
+		{name: configName, content: config}, {name: blobName, content: string(blob)},
+		{name: "index.json", content: "{}"}, {name: "oci-layout", content: `{"imageLayoutVersion": "1.0.0"}`},
+		{name: "manifest.json", content: fmt.Sprintf(`[{"Config": %q, "RepoTags": ["a:b"], "Layers": [%q], "LayerSources": {}}]`, configName, blobName)},
+	}
+}
+
+const tarDir = tar.TypeDir
+
+func TestReadHybrid(t *testing.T) {
+	content := string(makeTar(part{name: "f", content: "content"}))
+	for algorithm, mediaType := range map[layer.Algorithm]string{
+		layer.None: v1.MediaTypeImageLayer, layer.Gzip: v1.MediaTypeImageLayerGzip, layer.Zstd: v1.MediaTypeImageLayerZstd,
+	} {
+		parts := hybrid(t, algorithm)
+		if got, err := readAll(t, makeTar(parts...)); err != nil || len(got) != 1 || got[0] != content {
+			t.Errorf("%s: %.40q, %v", algorithm, got, err)
+		}
+		a, err := Read(t.Context(), "a", bytes.NewReader(makeTar(parts...)), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		img, err := a.Image(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blob := parts[3]
+		want := v1.Descriptor{MediaType: mediaType, Digest: digest.FromString(blob.content), Size: int64(len(blob.content))}
+		if got := img.Layers[0].Stored(); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: stored as %+v, want %+v", algorithm, got, want)
+		}
+		written := img.Image()
+		written.Repository, written.Tag = "a", "b"
+		var out bytes.Buffer
+		if err := Write(t.Context(), &out, written, Options{}); err != nil {
+			t.Errorf("%s: write: %v", algorithm, err)
+		}
+		if got, err := readAll(t, out.Bytes()); err != nil || len(got) != 1 || got[0] != content {
+			t.Errorf("%s: written and read again: %.40q, %v", algorithm, got, err)
+		}
+		a.Close()
+
+		for i, what := range map[int]string{2: "config", 3: "blob"} {
+			bad := hybrid(t, algorithm)
+			other := []byte(bad[i].content)
+			other[len(other)-1] ^= 1
+			bad[i].content = string(other)
+			var mismatch *layer.DigestError
+			if _, err := readAll(t, makeTar(bad...)); err == nil || algorithm == layer.None && !errors.As(err, &mismatch) {
+				t.Errorf("%s: another %s: %v", algorithm, what, err)
+			}
+		}
+	}
+}
+
+func TestSelect(t *testing.T) {
+	one := func(layer string) (string, string) {
+		return layer + ".json", fmt.Sprintf(`{"marker": %q, "rootfs": {"diff_ids": []}}`, layer)
+	}
+	var parts []part
+	for _, name := range []string{"x", "y", "z"} {
+		config, content := one(name)
+		parts = append(parts, part{name: config, content: content})
+	}
+	parts = append(parts, part{name: "manifest.json", content: `[
+		{"Config": "x.json", "RepoTags": ["app:1", "docker.io/library/twice:1"], "Layers": []},
+		{"Config": "y.json", "RepoTags": ["docker.io/library/app:2", "twice:1", "Odd Name"], "Layers": []},
+		{"Config": "z.json", "RepoTags": null, "Layers": []},
+		{"Config": "z.json", "RepoTags": ["same:1"], "Layers": []}, {"Config": "z.json", "RepoTags": ["same:1", "app"], "Layers": []}]`})
+	a, err := Read(t.Context(), "a.tar", bytes.NewReader(makeTar(parts...)), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	for ref, want := range map[string]string{
+		"": "x", "app:1": "x", "docker.io/library/app:1": "x", "index.docker.io/library/app:2": "y", "app:2": "y", "Odd Name": "y",
+		"@0": "x", "@2": "z", "same:1": "z", "app": "z", "app:latest": "z",
+		"app:3": "file does not exist", "@5": "file does not exist", "@-1": "number", "@x": "number", "twice:1": "choose @0 or @1",
+	} {
+		img, err := a.Select(ref)
+		if len(want) > 1 {
+			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "a.tar") {
+				t.Errorf("%q: %v, want an error with %q", ref, err, want)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%q: %v", ref, err)
+			continue
+		}
+		if got, _ := img.Config.String("marker"); got != want {
+			t.Errorf("%q: image %s, want %s", ref, got, want)
 		}
 	}
 }

@@ -1,5 +1,5 @@
 // Package dockerarchive writes images as the archives that `docker load`
-// reads, and reads the image in such an archive.
+// reads, and reads the images in such an archive.
 //
 // Guarantees:
 //
@@ -10,11 +10,15 @@
 //   - The layers in it are not compressed. Whether the whole is, is up to the
 //     writer that it goes to.
 //   - A layer that is there twice is written once.
-//   - What is read is checked: sizes are bounded, and a layer's bytes have the
-//     digest that the config gives them.
+//   - WriteSkopeo writes an archive of another shape, byte for byte skopeo's.
+//   - What is read is checked: sizes are bounded, an archive has an end and
+//     nothing after it, and a layer's bytes have the digest that the config
+//     gives them. Members may stand in any order, layers may be links, repeated
+//     or compressed, as in the archives of Docker 25 and later, which are OCI
+//     layouts as well.
 //
-// Non-goals: the repositories file and the layers' own json files of Docker
-// before 1.10, which nothing reads any more.
+// Non-goals: reading the repositories file and the layers' own json files of
+// Docker before 1.10, which nothing needs any more.
 package dockerarchive
 
 import (
@@ -31,11 +35,14 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// Options says how Write writes.
+// Options says how Write and WriteSkopeo write.
 type Options struct {
 	// RepeatLayers writes a layer that occurs twice both times, as nixpkgs'
 	// streamer does.
 	RepeatLayers bool
+	// TempDir is where layers are unpacked, a few at a time and without a name,
+	// that are stored compressed; empty is the system's place for such files.
+	TempDir string
 	// Observe, where it is set, is told of each layer.
 	Observe func(image.Event)
 }
@@ -49,7 +56,7 @@ type member interface {
 // Write writes the image to w.
 func Write(ctx context.Context, w io.Writer, img *image.Image, opts Options) error {
 	a := &writer{ctx: ctx, tar: layer.NewWriter(w, layer.PAX, ""), img: img, opts: opts, written: map[string]bool{}}
-	if err := img.Each(ctx, a.layer); err != nil {
+	if err := eachLayer(ctx, img, opts, a.layer); err != nil {
 		return err
 	}
 	config, err := img.ConfigJSON(ctx)
@@ -89,10 +96,9 @@ type writer struct {
 	written map[string]bool
 }
 
-func (a *writer) layer(ctx context.Context, i int, info layer.Info) error {
-	l := a.img.Layers[i]
+func (a *writer) layer(ctx context.Context, i int, l image.Layer, info layer.Info) error {
 	e := &tree.Entry{}
-	if m, ok := l.(member); ok {
+	if m, ok := a.img.Layers[i].(member); ok {
 		e = m.Member()
 	} else {
 		e.Mode = 0o644
@@ -104,7 +110,7 @@ func (a *writer) layer(ctx context.Context, i int, info layer.Info) error {
 	e.Type, e.Size = tree.Regular, info.Size
 	a.layers = append(a.layers, e.Path)
 	event := image.Event{Layer: i + 1, Layers: len(a.img.Layers), Title: l.Title(), Size: info.Size}
-	a.observe(event)
+	a.opts.observe(event)
 	if !a.written[e.Path] || a.opts.RepeatLayers {
 		a.written[e.Path] = true
 		if err := a.tar.WriteHeader(e); err != nil {
@@ -116,13 +122,13 @@ func (a *writer) layer(ctx context.Context, i int, info layer.Info) error {
 		a.tar.Pad(info.Size)
 	}
 	event.Done = true
-	a.observe(event)
+	a.opts.observe(event)
 	return nil
 }
 
-func (a *writer) observe(e image.Event) {
-	if a.opts.Observe != nil {
-		a.opts.Observe(e)
+func (o Options) observe(e image.Event) {
+	if o.Observe != nil {
+		o.Observe(e)
 	}
 }
 

@@ -6,7 +6,7 @@
 set -eu
 
 packages="
-	attr busybox-static ca-certificates containerd crun docker.io e2fsprogs
+	attr busybox-static ca-certificates containerd crun docker-registry docker.io e2fsprogs
 	fuse-overlayfs gcc golang-github-containers-common iptables jq libc6-dev
 	libarchive-tools libcap2-bin nix-bin openssl pigz podman python3 rsync runc skopeo strace tar
 	uidmap umoci util-linux zstd

@@ -22,6 +22,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
@@ -242,11 +243,16 @@ func (img *Image) Each(ctx context.Context, visit func(ctx context.Context, i in
 	return tasks.Wait()
 }
 
-// SplitRepoTag takes NAME:TAG apart. NAME may hold a registry and its port.
+// SplitRepoTag takes NAME:TAG apart. NAME may hold a registry and its port. It
+// is one that engines take: in lower case, of the grammar of references.
 func SplitRepoTag(ref string) (name, tag string, err error) {
-	i := strings.LastIndexByte(ref, ':')
-	if i <= 0 || strings.Contains(ref[i:], "/") || i == len(ref)-1 {
-		return "", "", fmt.Errorf("%q is not NAME:TAG", ref)
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err != nil {
+		return "", "", fmt.Errorf("image name %q: %w", ref, err)
 	}
-	return ref[:i], ref[i+1:], nil
+	tagged, ok := named.(reference.Tagged)
+	if _, digested := named.(reference.Digested); !ok || digested {
+		return "", "", fmt.Errorf("image name %q is not NAME:TAG", ref)
+	}
+	return strings.TrimSuffix(ref, ":"+tagged.Tag()), tagged.Tag(), nil
 }

@@ -109,7 +109,8 @@ func TestRepoTag(t *testing.T) {
 func TestSplitRepoTag(t *testing.T) {
 	for ref, want := range map[string]string{
 		"a:b": "a b", "localhost:5000/a/b:c": "localhost:5000/a/b c",
-		"a": "", "a:": "", ":b": "", "localhost:5000/a": "", "": "",
+		"a": "", "a:": "", ":b": "", "localhost:5000/a": "", "": "", "UP_PER/x:t": "", "a:b c": "", "a b:c": "",
+		"a:b@sha256:" + strings.Repeat("0", 64): "",
 	} {
 		name, tag, err := SplitRepoTag(ref)
 		if got := strings.TrimSpace(name + " " + tag); got != want || (err == nil) != (want != "") {

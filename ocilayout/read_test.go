@@ -382,7 +382,7 @@ func TestArchiveRefuses(t *testing.T) {
 		data []byte
 		want string
 	}{
-		"empty":              {nil, "not an OCI layout"},
+		"empty":              {nil, "is empty"},
 		"garbage":            {[]byte(strings.Repeat("garbage", 1000)), "read tar"},
 		"cut":                {good.Bytes()[:good.Len()/2], "EOF"},
 		"a member twice":     {tarWith(&tar.Header{Name: "oci-layout", Size: 1}, &tar.Header{Name: "./oci-layout", Size: 1}), `"oci-layout"`},

@@ -3,7 +3,9 @@ package spec
 import (
 	"encoding/json"
 	"maps"
+	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/varve-image/varve/internal/ordjson"
@@ -19,8 +21,9 @@ const (
 	configStrings
 	configEnv
 	configSet
+	configPorts
 	configLabels
-	configObject
+	configHealth
 )
 
 // configKeys returns the keys of an image's config that the OCI image
@@ -32,12 +35,12 @@ func configKeys() map[string]configKind {
 		"Hostname": configString, "Domainname": configString, "Image": configString, "MacAddress": configString,
 		"Entrypoint": configStrings, "Cmd": configStrings, "OnBuild": configStrings, "Shell": configStrings,
 		"Env":          configEnv,
-		"ExposedPorts": configSet, "Volumes": configSet,
+		"ExposedPorts": configPorts, "Volumes": configSet,
 		"Labels":      configLabels,
 		"ArgsEscaped": configBool, "AttachStdin": configBool, "AttachStdout": configBool, "AttachStderr": configBool,
 		"Tty": configBool, "OpenStdin": configBool, "StdinOnce": configBool, "NetworkDisabled": configBool,
 		"StopTimeout": configInteger, "Memory": configInteger, "MemorySwap": configInteger, "CpuShares": configInteger,
-		"Healthcheck": configObject,
+		"Healthcheck": configHealth,
 	}
 }
 
@@ -96,7 +99,10 @@ func (d *decoder) configValue(v value, kind configKind) any {
 	}
 	switch kind {
 	case configString:
-		s, _ := d.line(v)
+		s, ok := d.line(v)
+		if ok && strings.HasSuffix(v.field, "orkingDir") && s != "" && !path.IsAbs(s) {
+			d.fail(v, "got %s, want an absolute path", quote(s))
+		}
 		return s
 	case configBool:
 		return d.bool(v)
@@ -116,13 +122,57 @@ func (d *decoder) configValue(v value, kind configKind) any {
 		})
 	case configLabels:
 		d.each(v, "an object with strings", func(v value) { d.string(v) })
-	case configObject:
-		if v.kind != object {
-			d.want(v, "an object")
-			return nil
+	case configPorts:
+		d.each(v, `an object such as {"8080/tcp": {}}`, func(v value) {
+			if v.kind != object && v.kind != null {
+				d.want(v, "{}")
+			}
+		})
+		for _, m := range v.members {
+			if !isPort(m.key.text) {
+				d.add(m.key, v.field, "%s is no port: want 8080, 8080/udp or 8000-8010/tcp", quote(m.key.text))
+			}
 		}
+	case configHealth:
+		d.health(v)
 	}
 	return d.json(v)
+}
+
+// isPort tells a key of ExposedPorts: a port or a range of them, and perhaps a
+// protocol (OCI image-spec, config.md).
+func isPort(key string) bool {
+	ports, protocol, named := strings.Cut(key, "/")
+	if named && protocol != "tcp" && protocol != "udp" && protocol != "sctp" {
+		return false
+	}
+	first, last, isRange := strings.Cut(ports, "-")
+	low, err := strconv.ParseUint(first, 10, 16)
+	if err != nil || !isRange {
+		return err == nil && low > 0
+	}
+	high, err := strconv.ParseUint(last, 10, 16)
+	return err == nil && low > 0 && low <= high
+}
+
+// health checks a Healthcheck (moby's HealthConfig): times are numbers of
+// nanoseconds, which Docker does not read from anything else.
+func (d *decoder) health(v value) {
+	if v.kind != object {
+		d.want(v, "an object")
+		return
+	}
+	for _, m := range v.members {
+		item := value{m.value, joinField(v.field, m.key.text)}
+		switch m.key.text {
+		case "Test":
+			d.configList(item, configStrings)
+		case "Interval", "Timeout", "StartPeriod", "StartInterval", "Retries":
+			if item.kind != number && item.kind != null || strings.Trim(item.text, "0123456789") != "" {
+				d.fail(item, "got %s, want a whole number (times are nanoseconds: 30 seconds are 30000000000)", item.describe())
+			}
+		}
+	}
 }
 
 // each calls item for every member of an object.

@@ -188,3 +188,14 @@ func (d *decoder) paths(v value) []string {
 	})
 	return list
 }
+
+// contents returns the paths in v. An absolute one may not climb: what looks
+// like a store path would be another place.
+func (d *decoder) contents(v value) []string {
+	for _, n := range append([]*node{v.node}, v.items...) {
+		if n.kind == text && filepath.IsAbs(n.text) && climbs(n.text) {
+			d.add(n, v.field, "%s: write the path without .. parts", quote(n.text))
+		}
+	}
+	return d.paths(v)
+}

@@ -38,6 +38,13 @@ var badSpecs = []struct {
 	{in: "name: a\nrunAsRoot: |\n  ls\n", want: `spec:2:12: runAsRoot: field "runAsRoot" is known but not supported by this version of varve; remove it`},
 	{in: "name: a\nincludeNixDB: true\n", want: `spec:2:15: includeNixDB: field "includeNixDB" is known but not supported by this version of varve; remove it`},
 	{in: "name: a\ndiskSize: 2048\n", want: `spec:2:11: diskSize: field "diskSize" is known but not supported by this version of varve; remove it`},
+	{in: "name: a\ncontents: [b, /nix/store/../../etc]\n", want: `spec:2:15: contents: "/nix/store/../../etc": write the path without .. parts`, schema: true},
+	{in: "name: a\nconfig: {WorkingDir: rel}\n", want: `spec:2:22: config.WorkingDir: got "rel", want an absolute path`, schema: true},
+	{in: "name: a\nconfig: {ExposedPorts: {99999/tcp: {}, 8000-8010/udp: {}, 80/foo: {}}}\n",
+		want: "spec:2:25: config.ExposedPorts: \"99999/tcp\" is no port: want 8080, 8080/udp or 8000-8010/tcp\n" +
+			`spec:2:59: config.ExposedPorts: "80/foo" is no port: want 8080, 8080/udp or 8000-8010/tcp`, schema: true},
+	{in: "name: a\nconfig: {Healthcheck: {Test: [CMD, x], Interval: 30s, Retries: 3}}\n",
+		want: `spec:2:50: config.Healthcheck.Interval: got "30s", want a whole number (times are nanoseconds: 30 seconds are 30000000000)`, schema: true},
 	{in: "name: a\nfromImage: 'oci:'\n", want: `spec:2:12: fromImage: "oci:" names no path`, schema: true},
 	{in: "name: a\nfromImage: base.tar\nfromImageName: b\n", want: `spec:1:1: fromImageName and fromImageTag go together: give both or neither`, schema: true},
 	{in: "name: a\ninherit: some\n", want: `spec:2:10: inherit: got "some", want all or env`},

@@ -118,7 +118,7 @@ func (d *decoder) groups(v value) []Group {
 func (d *decoder) group(v value) Group {
 	var g Group
 	if d.object(v, "an object with contents or copyToRoot", fields{
-		"contents":             func(v value) { g.Contents = d.paths(v) },
+		"contents":             func(v value) { g.Contents = d.contents(v) },
 		"copyToRoot":           func(v value) { g.CopyToRoot = d.copies(v) },
 		"keepContentsDirlinks": func(v value) { g.KeepContentsDirlinks = d.bool(v) },
 		"perms":                func(v value) { g.Perms = d.perms(v) },

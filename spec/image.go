@@ -18,7 +18,7 @@ func (d *decoder) image(v value) {
 		"fromImageName":        func(v value) { s.FromImageName, _ = d.filled(v, "a name") },
 		"fromImageTag":         func(v value) { s.FromImageTag = d.tag(v) },
 		"inherit":              func(v value) { s.Inherit = Inherit(d.oneOf(v, string(InheritAll), string(InheritEnv))) },
-		"contents":             func(v value) { s.Contents = d.paths(v) },
+		"contents":             func(v value) { s.Contents = d.contents(v) },
 		"copyToRoot":           func(v value) { s.CopyToRoot = d.copies(v) },
 		"keepContentsDirlinks": func(v value) { s.KeepContentsDirlinks = d.bool(v) },
 		"closure":              func(v value) { s.Closure = d.path(v) },

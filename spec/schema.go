@@ -233,7 +233,7 @@ func configValueForm(kind configKind) *jsonschema.Schema {
 		return listOf(matching(`^[^\x00]*$`))
 	case configEnv:
 		return listOf(matching(`^[^=\x00]+=[^\x00]*$`))
-	case configSet:
+	case configSet, configPorts:
 		return mapOf(either(&jsonschema.Schema{Type: "object"}, &jsonschema.Schema{Type: "null"}))
 	case configLabels:
 		return mapOf(&jsonschema.Schema{Type: "string"})

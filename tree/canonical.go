@@ -138,8 +138,8 @@ func rebase(name, from, to string) string {
 	return to + "/" + name
 }
 
-// find returns the entry at name of a canonical tree, or nil.
-func find(entries []*Entry, name string) *Entry {
+// Find returns the entry at name of a canonical tree, or nil.
+func Find(entries []*Entry, name string) *Entry {
 	if i, ok := indexOf(entries, name); ok {
 		return entries[i]
 	}

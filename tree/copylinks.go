@@ -96,7 +96,7 @@ func (w *linkWalk) start(root string) (place, error) {
 				return place{}, err
 			}
 			at := cleanPath(rest)
-			if t != nil && find(t.entries, at) != nil {
+			if t != nil && Find(t.entries, at) != nil {
 				return place{t, at}, nil
 			}
 		}
@@ -218,7 +218,7 @@ func (w *linkWalk) resolve(at place, target string) (place, bool, error) {
 			at = next
 			continue
 		}
-		switch e := find(next.tree.entries, next.path); {
+		switch e := Find(next.tree.entries, next.path); {
 		case e == nil:
 			return place{}, false, nil
 		case e.Type == Dir:

@@ -11,20 +11,20 @@ import (
 	"github.com/varve-image/varve/internal/problems"
 )
 
-// Diff returns the entries of the layer that leads from the tree lower to the tree upper, as
-// OpenOverlay reads it: what is new or differs, and whiteouts for what is
-// gone, all with the directories that lead to them as upper has them. If nothing differs
-// there are no entries.
+// Diff returns the entries of the layer that leads from the tree lower to the
+// tree upper, as OpenOverlay reads it: what is new or differs, and whiteouts
+// for what is gone, all with the directories that lead to them as upper has
+// them. If nothing differs there are no entries.
 //
-// Entries differ in type, mode, owner, time, extended attributes, link target, device
-// number or content. Contents are compared only where nothing else differs
-// and the two are not the same *Entry; those of an Overlay should be spooled before. An Implied
-// directory of upper is taken to be as lower has it.
+// Entries differ in type, mode, owner, time, extended attributes, link target,
+// device number or content. Contents are compared only where nothing else
+// differs and the two are not the same *Entry; those of an Overlay should be
+// spooled before. An Implied directory of upper is taken to be as lower has it.
 //
 // Whiteouts are regular files without content, named ".wh.NAME", mode 0 and
 // owned by 0:0: one for each path that is gone, but none below a path that is
-// itself gone or no directory any more. Names in upper that begin with ".wh." cannot be
-// said in a layer and are an error.
+// itself gone or no directory any more. Names in upper that begin with ".wh."
+// cannot be said in a layer and are an error.
 //
 // Missing parents are implied in both. The result is canonical, and shares
 // entries with upper.

@@ -48,7 +48,7 @@ func throughDirlinks(base, source []*Entry) ([][]*Entry, error) {
 
 // dirlink returns the directory of tree that the symlink at name leads to.
 func dirlink(tree []*Entry, name string) (string, bool) {
-	link := find(tree, name)
+	link := Find(tree, name)
 	if link == nil || link.Type != Symlink {
 		return "", false
 	}

@@ -14,8 +14,8 @@
 //   - Content is opened on demand, any number of times; it is checked against
 //     the size that the entry states.
 //
-// Non-goals: hard links (each name is a file of its own; OpenTar resolves
-// them) and sparse files (read expanded).
+// Non-goals: hard links (each name is a file of its own; OpenTar and OpenOverlay
+// resolve them) and sparse files (read expanded).
 package tree
 
 import (

@@ -24,8 +24,8 @@ type extent struct {
 	start  int64
 	sparse bool
 	size   int64
-	// sum is the content's hash, with the seed of its layer. It tells that a later pass sees what
-	// was verified in the first.
+	// sum is the content's hash, with the seed of its layer. It tells that a
+	// later pass sees what was verified in the first.
 	sum uint64
 	// names are the files that have this content.
 	names []*Entry
@@ -38,9 +38,9 @@ func sortExtents(list []*extent) {
 	slices.SortFunc(list, func(a, b *extent) int { return cmp.Compare(a.start, b.start) })
 }
 
-// Each calls visit with the content of every regular file, layer by layer and in
-// the order of each, in one pass over every layer that has any. files has more than one
-// entry where there were hard links. An error of visit ends it.
+// Each calls visit with the content of every regular file, layer by layer and
+// in the order of each, in one pass over every layer that has any. files has
+// more than one entry where there were hard links. An error of visit ends it.
 func (o *Overlay) Each(ctx context.Context, visit func(files []*Entry, content io.Reader) error) error {
 	for i := range o.layers {
 		err := o.eachOf(ctx, i, func(c *extent, r io.Reader) error { return visit(c.names, r) })
@@ -52,8 +52,9 @@ func (o *Overlay) Each(ctx context.Context, visit func(files []*Entry, content i
 }
 
 // Spool copies the contents of all files whose layer cannot be read from any
-// place, in one pass over each layer, to a temporary file that has no name and is gone
-// with Close. From then on opening a file costs nothing.
+// place, in one pass over each layer, to a temporary file that has no name and
+// is gone with Close. From then on opening a file costs nothing. No file may be
+// opened meanwhile.
 func (o *Overlay) Spool(ctx context.Context) error {
 	if o.spool != nil {
 		return nil
@@ -167,7 +168,8 @@ func noEnd(err error) error {
 	return err
 }
 
-// fileReader reads one file of a layer and compares it with what was there in the first pass.
+// fileReader reads one file of a layer and compares it with what was there in
+// the first pass.
 type fileReader struct {
 	layer  *layerIndex
 	name   string

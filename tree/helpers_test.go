@@ -211,3 +211,49 @@ func sym(name, target string) tar.Header {
 func hard(name, target string) tar.Header {
 	return tar.Header{Name: name, Typeflag: tar.TypeLink, Linkname: target, Mode: 0o600}
 }
+
+// rawHeader is a ustar header with the fields as they are given, and content
+// padded to blocks.
+func rawHeader(kind byte, name string, size int, linkname, content string) []byte {
+	b := make([]byte, tarBlock)
+	copy(b, name)
+	copy(b[100:], "0000644\x000000000\x000000000\x00")
+	copy(b[124:], fmt.Sprintf("%011o\x0000000000001\x00", size))
+	b[156] = kind
+	copy(b[157:], linkname)
+	copy(b[257:], "ustar\x0000")
+	rawSum(b)
+	b = append(b, content...)
+	return append(b, make([]byte, roundUp(int64(len(content)))-int64(len(content)))...)
+}
+
+func rawSum(b []byte) {
+	copy(b[148:], "        ")
+	sum := 0
+	for _, c := range b[:tarBlock] {
+		sum += int(c)
+	}
+	copy(b[148:], fmt.Sprintf("%06o\x00 ", sum))
+}
+
+// rawPAX is an extended header of type kind.
+func rawPAX(kind byte, records ...string) []byte {
+	var text strings.Builder
+	for _, r := range records {
+		n := len(r) + 3
+		for n != len(fmt.Sprintf("%d %s\n", n, r)) {
+			n++
+		}
+		fmt.Fprintf(&text, "%d %s\n", n, r)
+	}
+	return rawHeader(kind, "././@PaxHeader", text.Len(), "", text.String())
+}
+
+// names prints names, types and contents.
+func names(t testing.TB, entries []*Entry) string {
+	var plain []*Entry
+	for _, e := range entries {
+		plain = append(plain, &Entry{Path: e.Path, Type: e.Type, Linkname: e.Linkname, Size: e.Size, Open: e.Open})
+	}
+	return dump(t, plain)
+}

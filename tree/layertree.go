@@ -53,8 +53,9 @@ func (x *layerIndex) read(ctx context.Context) error {
 	x.src = &tarSource{ctx: ctx, r: bufio.NewReaderSize(&limitReader{r, &x.limits.bytes}, 64<<10)}
 	err = x.scan(x.add)
 	x.src, x.buf = nil, nil
-	if err == nil {
-		return nil
+	var limit limitError
+	if err == nil || errors.As(err, &limit) {
+		return err
 	}
 	// If these are not the bytes that were promised, that is what is wrong.
 	rest := &tarSource{ctx: ctx, r: bufio.NewReaderSize(&limitReader{r, &x.limits.bytes}, 64<<10)}
@@ -116,20 +117,29 @@ func (x *layerIndex) add(hdr *tar.Header, start, end int64) error {
 // bsdtar take their word, archive/tar and with it most container engines do
 // not.
 func checkGlobal(hdr *tar.Header) error {
-	// POSIX.1-2001, "pax Extended Header", less owner names, which entries do
-	// not keep.
-	about := []string{"path", "linkpath", "size", "uid", "gid", "mtime", "hdrcharset"}
 	for _, key := range slices.Sorted(maps.Keys(hdr.PAXRecords)) {
-		if slices.Contains(about, key) || strings.HasPrefix(key, xattrRecord) || strings.HasPrefix(key, "GNU.sparse.") {
+		if slices.Contains(fileRecords(), key) || strings.HasPrefix(key, xattrRecord) || strings.HasPrefix(key, "GNU.sparse.") {
 			return fmt.Errorf("it is a global PAX header with a %q for all files that follow, which readers of tars do not agree on", key)
 		}
 	}
 	return nil
 }
 
-// layerName returns the path that a header gives, if all of tar's ways to give
-// it agree: readers differ in which of them they prefer.
+// fileRecords are the records of a PAX header that say what a file is
+// (POSIX.1-2001, "pax Extended Header"), less owner names, which entries do not
+// keep.
+func fileRecords() []string {
+	return []string{"path", "linkpath", "size", "uid", "gid", "mtime", "hdrcharset"}
+}
+
+// layerName returns the path that a header gives, if its extensions say what it
+// is in one way only: readers differ in which of them they prefer.
 func layerName(hdr *tar.Header) (string, error) {
+	for _, key := range fileRecords() {
+		if value, ok := hdr.PAXRecords[key]; ok && value == "" {
+			return "", fmt.Errorf("its PAX header has an empty %q, which readers of tars do not agree on", key)
+		}
+	}
 	sparse := isSparse(hdr) // whose name is in a record of its own
 	for _, f := range []struct{ record, value string }{{"path", hdr.Name}, {"linkpath", hdr.Linkname}} {
 		record := hdr.PAXRecords[f.record]
@@ -140,8 +150,8 @@ func layerName(hdr *tar.Header) (string, error) {
 	return archivePath(hdr.Name)
 }
 
-// checkLayerXattrs refuses attributes with which overlay file systems mark
-// what they hide or redirect.
+// checkLayerXattrs refuses attributes with which overlay file systems mark what
+// they hide or redirect.
 func checkLayerXattrs(hdr *tar.Header) error {
 	for key := range hdr.PAXRecords {
 		name, ok := strings.CutPrefix(key, xattrRecord)

@@ -87,8 +87,8 @@ func cover(lower, upper *node, bad *problems.List) {
 		case above.entry.Type != Dir:
 			lower.set(name, above)
 			continue
-		case above.marker && (upper.opaque || upper.whiteouts[name]):
-			// It holds whiteouts for what is hidden already.
+		case below == nil && above.marker:
+			// There is nothing to hide, or it is hidden already.
 			continue
 		case below == nil:
 		case below.entry.Type == Dir:

@@ -18,16 +18,16 @@ type LayerSource interface {
 	// Title names the layer in messages.
 	Title() string
 	// Open opens the tar, without any compression; it may be called any number
-	// of times, by several goroutines. Where the bytes are not what they are said to be there
-	// is an error in the place of io.EOF. What it returns may be an io.ReaderAt
-	// too: single files are then read from where they are.
+	// of times, by several goroutines. Where the bytes are not what they are
+	// said to be there is an error in the place of io.EOF. What it returns may
+	// be an io.ReaderAt too: single files are then read from where they are.
 	Open(ctx context.Context) (io.ReadCloser, error)
 }
 
 // OverlayOptions bounds how layers are read.
 type OverlayOptions struct {
-	// TempDir is where Spool puts contents, into a file without a name; "" is the system's
-	// directory for such files.
+	// TempDir is where Spool puts contents, into a file without a name; "" is
+	// the system's directory for such files.
 	TempDir string
 	// MaxBytes bounds what all layers decompress to, with sparse files
 	// expanded; 0 is 64 GiB.
@@ -39,8 +39,8 @@ type OverlayOptions struct {
 
 const (
 	defaultOverlayEntries = 2_000_000
-	// maxLayerReaders bounds the layers that are decompressed at once, and with them the
-	// memory for it.
+	// maxLayerReaders bounds the layers that are decompressed at once, and with
+	// them the memory for it.
 	maxLayerReaders = 4
 )
 
@@ -48,9 +48,9 @@ const (
 type Overlay struct {
 	// Entries is its tree in canonical order, with what the layers say and
 	// without owner names. Directories of which no layer says anything are
-	// Implied. Each regular file can be opened until Close, which reads its layer
-	// from the start up to there, unless the layer is an io.ReaderAt or Spool
-	// was called.
+	// Implied. Each regular file can be opened until Close, which reads its
+	// layer from the start up to there, unless the layer is an io.ReaderAt or
+	// Spool was called.
 	Entries []*Entry
 
 	ctx    context.Context
@@ -63,35 +63,39 @@ type Overlay struct {
 // OpenOverlay reads the headers of layers, the lowest first, in one pass over
 // each; ctx counts for the contents that are opened later, too.
 //
-// A layer is read by the rules of the OCI image-spec (layer.md), and where that says
-// nothing as overlay file systems show layers that were each unpacked on their
-// own:
+// A layer is read by the rules of the OCI image-spec (layer.md), and where that
+// says nothing as overlay file systems show layers that were each unpacked on
+// their own:
 //
 //   - ".wh.NAME" hides what lower layers have at NAME, ".wh..wh..opq" all that
 //     they have in its directory. Neither touches the layer's own entries,
-//     whatever the order. One that hides nothing is ignored.
+//     whatever the order. One that hides nothing is ignored, and makes no
+//     directory.
 //   - Names are normalised, and a later entry of a layer replaces an earlier
-//     one, as in OpenTar; here it may also be of another type. A directory merges with that of lower layers; anything else
-//     replaces what is below with all that is in it.
+//     one, as in OpenTar; here it may also be of another type. A directory
+//     merges with that of lower layers; anything else replaces what is below
+//     with all that is in it.
 //   - An entry whose parents the layer does not have leaves them as they are
 //     below, and makes those that are missing: Implied, 0755 0:0.
 //   - An entry below a symlink of the same layer lands where that leads, inside
-//     the tree; nothing outside can be reached. A directory, implied or
-//     not, replaces a symlink of a lower layer.
+//     the tree; nothing outside can be reached. A directory, implied or not,
+//     replaces a symlink of a lower layer.
 //   - A hard link is a file of its own with the content and attributes that its
 //     target has at that point, in its layer or else in the layers below.
-//   - Metadata of aufs (names at the root that begin with ".wh..wh.") is ignored.
+//   - Metadata of aufs (names at the root that begin with ".wh..wh.") is
+//     ignored.
 //
-// Refused, all of a layer together and with its entries' names: what OpenTar refuses in names,
-// owners, times, devices and capabilities; whiteouts of nothing, "." and "..",
-// or through something other than a directory; other names that begin with
-// ".wh."; attributes that overlay file systems obey (trusted.overlay.*,
-// user.overlay.*, user.fuseoverlayfs.*); hard links with content, through
-// symlinks, or to what is not there; names that tar's extensions give twice and
-// differently. The tar must be whole, as in OpenTar.
+// Refused, all of a layer together and with its entries' names: what OpenTar
+// refuses in names, owners, times, devices and capabilities; whiteouts of
+// nothing, "." and "..", or through something other than a directory; other
+// names that begin with ".wh."; attributes that overlay file systems obey
+// (trusted.overlay.*, user.overlay.*, user.fuseoverlayfs.*); hard links with
+// content, through symlinks, or to what is not there; names that tar's
+// extensions give twice and differently. The tar must be whole, as in OpenTar.
 //
-// Memory is in proportion to the entries, of hidden ones too while it is at work. A reader's own error
-// (a digest that is wrong) comes before all others of its layer.
+// Memory is in proportion to the entries, of hidden ones too while it is at
+// work. A reader's own error (a digest that is wrong) comes before all others
+// of its layer.
 func OpenOverlay(ctx context.Context, layers []LayerSource, opts OverlayOptions) (*Overlay, error) {
 	if opts.MaxBytes <= 0 {
 		opts.MaxBytes = defaultMaxBytes

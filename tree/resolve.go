@@ -24,9 +24,9 @@ type landing[D any] struct {
 
 // resolve follows name, and every symlink on it, the last one too, inside the
 // tree whose root directory is root: an absolute link starts at the root, where
-// ".." stops. child finds what a directory holds, nil for nothing. Below what does
-// not exist names are taken as they are. It is an error if the way leads through
-// something other than a directory, or does not end.
+// ".." stops. child finds what a directory holds, nil for nothing. Below what
+// does not exist names are taken as they are. It is an error if the way leads
+// through something other than a directory, or does not end.
 func resolve[D any](root D, name string, child func(dir D, path string) (D, *Entry)) (landing[D], error) {
 	start := landing[D]{path: ".", dir: root, entry: &Entry{Path: ".", Type: Dir}}
 	way := []landing[D]{start}
@@ -70,6 +70,6 @@ func resolve[D any](root D, name string, child func(dir D, path string) (D, *Ent
 // resolveIn is resolve in a canonical tree.
 func resolveIn(tree []*Entry, name string) (landing[struct{}], error) {
 	return resolve(struct{}{}, name, func(_ struct{}, name string) (struct{}, *Entry) {
-		return struct{}{}, find(tree, name)
+		return struct{}{}, Find(tree, name)
 	})
 }

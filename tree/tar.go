@@ -89,6 +89,9 @@ func OpenTar(ctx context.Context, path string, opts TarOptions) (*Tar, error) {
 		t.file.Close()
 		return nil, fmt.Errorf("read tarball %q: %w", path, err)
 	}
+	if len(t.Entries) == 0 { // a tree has a root, if nothing else
+		t.Entries = []*Entry{{Path: ".", Type: Dir, Mode: 0o755, Implied: true, Source: path}}
+	}
 	return t, nil
 }
 

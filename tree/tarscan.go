@@ -42,8 +42,8 @@ func (b *budget) take(n int64) bool {
 
 // limits bounds what tars take, one tar or several together.
 type limits struct {
-	// bytes is what sparse files expand to; entries and text are what is kept in
-	// memory.
+	// bytes is what sparse files expand to; entries and text are what is kept
+	// in memory.
 	bytes, entries, text budget
 }
 
@@ -55,8 +55,13 @@ func newLimits(maxBytes int64, maxEntries int) *limits {
 	return l
 }
 
+// limitError says that a tar takes more than it may.
+type limitError string
+
+func (e limitError) Error() string { return string(e) }
+
 func (l *limits) tooMany() error {
-	return fmt.Errorf("there are more than %d entries", l.entries.max)
+	return limitError(fmt.Sprintf("there are more than %d entries", l.entries.max))
 }
 
 // tarScan reads the headers of a tar.
@@ -69,10 +74,10 @@ type tarScan struct {
 	bad  problems.List
 }
 
-// scan calls add for each header, global ones too, with the place where its headers start and
-// where its content ends, padding included. What add says is wrong with
-// entries is reported together; other errors are those after which the
-// rest of the tar means nothing.
+// scan calls add for each header, global ones too, with the place where its
+// headers start and where its content ends, padding included. What add says is
+// wrong with entries is reported together; other errors are those after which
+// the rest of the tar means nothing.
 func (x *tarScan) scan(add func(hdr *tar.Header, start, end int64) error) error {
 	r := tar.NewReader(x.src)
 	last := "" // the entry before, for messages
@@ -114,7 +119,7 @@ func (x *tarScan) count(hdr *tar.Header) error {
 		}
 	}
 	if !x.limits.text.take(int64(text)) {
-		return fmt.Errorf("names and attributes are larger than %d bytes", x.limits.text.max)
+		return limitError(fmt.Sprintf("names and attributes are larger than %d bytes", x.limits.text.max))
 	}
 	return nil
 }
@@ -200,8 +205,9 @@ func hasContent(flag byte) bool {
 
 func roundUp(n int64) int64 { return (n + tarBlock - 1) / tarBlock * tarBlock }
 
-// finish looks at what comes after the last entry, which ended at end: archive/tar
-// takes any end of the file at the end of a block for the end of the archive.
+// finish looks at what comes after the last entry, which ended at end:
+// archive/tar takes any end of the file at the end of a block for the end of
+// the archive.
 func (x *tarScan) finish(end int64, last string) error {
 	if x.src.pos == 0 {
 		return fmt.Errorf("%w: it is empty", ErrNotTar)

@@ -8,20 +8,21 @@ import (
 )
 
 // Through returns the tree added as it has to be to go on top of base without
-// breaking it: what lies below a directory that base has as a symlink is moved to where
-// that leads, so that "bin/x" becomes "usr/bin/x" on a base where "bin" is a
-// symlink to "usr/bin". Links are followed inside base: an absolute one
-// starts at its root, and ".." stops there.
+// breaking it: what lies below a directory that base has as a symlink is moved
+// to where that leads, so that "bin/x" becomes "usr/bin/x" on a base where
+// "bin" is a symlink to "usr/bin". Links are followed inside base: an absolute
+// one starts at its root, and ".." stops there.
 //
-// An Implied directory that base has, and one that is made to hold what
-// was moved, gets base's attributes and stays Implied. An explicit directory keeps its own. Where
-// added has a directory and base something else that leads to none, or base a directory and
-// added something else, policy decides: ConflictError reports all of them,
-// ConflictFirst leaves added's entries away, ConflictLast keeps them, to
-// replace what base has. Other files of base are replaced without a word. A
-// symlink to a missing place, or links in a circle, where added has a
-// directory are an error under any policy but the last. Two entries
-// of added that end up at one path are merged as Merge does with policy.
+// An Implied directory that base has, and one that is made to hold what was
+// moved, gets base's attributes and stays Implied. An explicit directory keeps
+// its own. Where added has a directory and base something else that leads to
+// none, or base a directory and added something else, policy decides:
+// ConflictError reports all of them, ConflictFirst leaves added's entries away,
+// ConflictLast keeps them, to replace what base has. Other files of base are
+// replaced without a word. A symlink to a missing place, or links in a circle,
+// where added has a directory are an error under any policy but the last. Two
+// entries of added that end up at one path are merged as Merge does with
+// policy.
 //
 // Both trees have to be canonical and complete. The result shares what it does
 // not change with added.
@@ -42,7 +43,7 @@ func Through(ctx context.Context, base, added []*Entry, policy Conflicts) ([]*En
 		return nil, fmt.Errorf("add to the base: %w", err)
 	}
 	for i, e := range moved {
-		moved[i] = adopt(e, find(base, e.Path))
+		moved[i] = adopt(e, Find(base, e.Path))
 	}
 	return moved, nil
 }
@@ -55,7 +56,7 @@ func fitting(base, entries []*Entry, policy Conflicts, bad *problems.List) []*En
 		if dropped != "" && below(e.Path, dropped) {
 			continue
 		}
-		b := find(base, e.Path)
+		b := Find(base, e.Path)
 		if policy == ConflictLast || fits(base, b, e) {
 			kept = append(kept, e)
 			continue
@@ -71,8 +72,8 @@ func fitting(base, entries []*Entry, policy Conflicts, bad *problems.List) []*En
 }
 
 // fits tells whether e may take the place of b, which may be nil: a directory
-// that of a directory, and anything else that of what is neither a directory nor leads to
-// one. A symlink may replace a symlink.
+// that of a directory, and anything else that of what is neither a directory
+// nor leads to one. A symlink may replace a symlink.
 func fits(base []*Entry, b, e *Entry) bool {
 	switch {
 	case b == nil, b.Type == Symlink && e.Type == Symlink:

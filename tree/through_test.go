@@ -82,13 +82,13 @@ usr 5 1711 7:8 implied
 usr/bin 5 1711 7:8 implied
 usr/bin/x 0 0644 0:0 ""
 `)
-	if e := find(got, "usr/bin"); e.Xattrs["user.a"] != "usr/bin" || e.ModTime != 99 {
+	if e := Find(got, "usr/bin"); e.Xattrs["user.a"] != "usr/bin" || e.ModTime != 99 {
 		t.Errorf("%+v", e)
 	}
 }
 
-// FuzzThrough: whatever the base's links, what is added stays inside, and
-// lands where no link of the base is on the way.
+// FuzzThrough: whatever the base's links, what is added stays inside, and lands
+// where no link of the base is on the way.
 func FuzzThrough(f *testing.F) {
 	f.Add("bin -> usr/bin\nusr/bin/\n", "bin/x\n")
 	f.Add("a -> /b\nb -> ../c/.\nc/d -> ../a\n", "a/d/x\nc/d/d/y\n")
@@ -125,7 +125,7 @@ func FuzzThrough(f *testing.F) {
 		}
 		checkTree(t, got)
 		for _, e := range got {
-			if under := find(b, e.Path); under != nil && under.Type == Symlink && e.Type == Dir {
+			if under := Find(b, e.Path); under != nil && under.Type == Symlink && e.Type == Dir {
 				t.Errorf("the directory %q replaces a symlink", e.Path)
 			}
 		}

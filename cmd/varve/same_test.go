@@ -40,7 +40,6 @@ config:
   Cmd: [/bin/tool]
   Env: [CONFIG=%s]
 labels: {b: "2", a: "1"}
-annotations: {d: "4", c: "3"}
 `
 
 // newCheckout makes the spec and its files below dir. What a build must not

@@ -32,7 +32,7 @@ var arrows = map[string][]string{
 
 	"dockerarchive": {"image", "internal/tarindex"},
 	"ocilayout":     {"image", "internal/tarindex"},
-	"registry":      {"image"},
+	"registry":      {"image", "internal/ocijson"},
 	"daemon":        {"image"},
 
 	"build": {"spec", "rootfs", "image", "layer", "layering", "nixstore", "sandbox", "cache"},
@@ -44,6 +44,8 @@ var arrows = map[string][]string{
 	"internal/tarindex": {"layer"},
 	"internal/ordjson":  nil,
 	"internal/problems": nil,
+	// It serves the packages that read and write manifests.
+	"internal/ocijson": nil,
 
 	"internal/cli": {
 		"build", "dockerarchive", "ocilayout", "registry", "daemon", "internal/ui",

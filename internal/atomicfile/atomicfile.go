@@ -44,16 +44,35 @@ func Create(target string) (*File, error) {
 	}
 	reclaim(target)
 	f := &File{target: target}
-	if f.File, err = unnamed(filepath.Dir(target)); err != nil {
+	if f.File, err = unnamed(dirOf(target)); err != nil {
 		if f.File, err = os.OpenFile(tempName(target), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666); err != nil {
-			return nil, fmt.Errorf("create %q: %w", target, err)
+			return nil, fmt.Errorf("create %q: %w", target, cause(err))
 		}
 		f.temp = f.Name()
 	}
 	// The lock tells reclaim that somebody is still at work. A file system that
 	// has no locks only loses that.
 	_ = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if f.temp != "" && removed(f.File) { // another process took it for a leftover
+		f.File.Close()
+		return Create(target)
+	}
 	return f, nil
+}
+
+// removed tells that a file has lost its name.
+func removed(f *os.File) bool {
+	var st unix.Stat_t
+	return unix.Fstat(int(f.Fd()), &st) == nil && st.Nlink == 0
+}
+
+// dirOf is the directory of a file, as the kernel will find it: a ".." after a
+// symlink is left to it.
+func dirOf(name string) string {
+	if dir, _ := filepath.Split(name); dir != "" {
+		return dir
+	}
+	return "."
 }
 
 // Commit makes the file durable and gives it its name. The file is closed in
@@ -69,15 +88,28 @@ func (f *File) Commit() error {
 	if f.temp == "" {
 		name := tempName(f.target)
 		if err := nameIt(f.File, name); err != nil {
-			return fmt.Errorf("create %q: %w", f.target, err)
+			return fmt.Errorf("create %q: %w", f.target, cause(err))
 		}
 		f.temp = name
 	}
 	if err := os.Rename(f.temp, f.target); err != nil {
-		return err
+		return fmt.Errorf("create %q: %w", f.target, cause(err))
 	}
 	f.temp = ""
-	return SyncDir(filepath.Dir(f.target))
+	return SyncDir(dirOf(f.target))
+}
+
+// cause is what went wrong with a file, without the temporary name that it has.
+func cause(err error) error {
+	var path *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &path):
+		return path.Err
+	case errors.As(err, &link):
+		return link.Err
+	}
+	return err
 }
 
 // Abort closes the file and removes it, unless it was committed.
@@ -126,7 +158,8 @@ func SyncDir(name string) error {
 const tempMark = ".varve-"
 
 func tempPrefix(target string) string {
-	return filepath.Join(filepath.Dir(target), "."+filepath.Base(target)+tempMark)
+	dir, base := filepath.Split(target)
+	return dir + "." + base + tempMark
 }
 
 func tempName(target string) string {
@@ -136,7 +169,7 @@ func tempName(target string) string {
 // reclaim removes the temporary files of target that nobody works on any more.
 func reclaim(target string) {
 	dir, prefix := filepath.Split(tempPrefix(target))
-	names, err := readNames(dir)
+	names, err := readNames(dirOf(target))
 	if err != nil {
 		return
 	}
@@ -156,7 +189,7 @@ func reclaim(target string) {
 }
 
 func readNames(dir string) ([]string, error) {
-	d, err := os.Open(filepath.Clean(dir))
+	d, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}

@@ -66,6 +66,12 @@ func runBuild(ctx context.Context, g *global, o *buildOptions, args []string) er
 	if err != nil {
 		return err
 	}
+	if err := dest.outside(s); err != nil {
+		return err
+	}
+	if len(s.Annotations) > 0 && dest.kind == dockerArchive {
+		g.ui.Warn("a docker-archive has no place for annotations: they are left out; an OCI layout (-o DIR/) has one")
+	}
 	if dest.path == "-" && ui.IsTerminal(g.streams.Out) {
 		return usageError(hint(fmt.Errorf("an archive is not written to a terminal"), "name a file with -o, or send it to a program"))
 	}

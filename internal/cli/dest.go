@@ -2,9 +2,13 @@ package cli
 
 import (
 	"fmt"
+	"os"
 	"path"
+	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/spec"
 )
@@ -99,6 +103,34 @@ func (d *destination) parse(text string) error {
 	}
 	if d.path == "" {
 		return usageError(fmt.Errorf("destination %q: the path is missing", text))
+	}
+	if d.kind == dockerArchive && d.name != "" {
+		if _, _, err := image.SplitRepoTag(d.name); err != nil {
+			return usageError(fmt.Errorf("destination %q: %w", text, err))
+		}
+	}
+	return nil
+}
+
+// outside refuses a destination that lies in a directory that is copied into
+// the image: the next image would hold this one.
+func (d *destination) outside(s *spec.Spec) error {
+	if d.path == "-" {
+		return nil
+	}
+	at, err := filepath.Abs(d.path)
+	if err != nil {
+		return err
+	}
+	sources := slices.Clone(s.CopyToRoot)
+	for _, g := range s.Layers {
+		sources = append(sources, g.CopyToRoot...)
+	}
+	for _, c := range sources {
+		if st, err := os.Stat(c.Source); err == nil && st.IsDir() && strings.HasPrefix(at, strings.TrimSuffix(c.Source, "/")+"/") {
+			return usageError(hint(fmt.Errorf("the output %q lies in %q, which is copied into the image", d.path, c.Source),
+				"write it elsewhere, or the next image will hold this one"))
+		}
 	}
 	return nil
 }

@@ -101,7 +101,7 @@ func (l *inspectedLayer) text() string {
 
 func (l *inspectedLayer) placesText(b *strings.Builder) {
 	s := l.summary
-	fmt.Fprintf(b, "  %d entries, %s of %s", s.Entries, plural(s.Files, "file"), ui.Size(s.Bytes))
+	fmt.Fprintf(b, "  %s, %s of %s", entries(s.Entries), plural(s.Files, "file"), ui.Size(s.Bytes))
 	if s.Whiteouts > 0 {
 		b.WriteString(", " + plural(s.Whiteouts, "deletion"))
 	}
@@ -117,6 +117,13 @@ func (l *inspectedLayer) placesText(b *strings.Builder) {
 		}
 		b.WriteByte('\n')
 	}
+}
+
+func entries(n int) string {
+	if n == 1 {
+		return "1 entry"
+	}
+	return fmt.Sprintf("%d entries", n)
 }
 
 func plural(n int, word string) string {

@@ -73,6 +73,9 @@ func (s *specFlags) register(cmd *cobra.Command) {
 			help += "; repeatable"
 		}
 		s.flags.Var(&settingValue{set: s, flag: f}, f.name, help)
+		if f.value == "BOOL" {
+			s.flags.Lookup(f.name).NoOptDefVal = "true"
+		}
 	}
 }
 
@@ -88,6 +91,9 @@ func (v *settingValue) Type() string   { return v.flag.value }
 func (v *settingValue) Set(value string) error {
 	for i := range v.set.settings {
 		if s := &v.set.settings[i]; s.Field == v.flag.field {
+			if !v.flag.list {
+				return fmt.Errorf("given twice: %q and %q", s.Values[0], value)
+			}
 			s.Values = append(s.Values, value)
 			return nil
 		}
@@ -97,7 +103,12 @@ func (v *settingValue) Set(value string) error {
 }
 
 // setRepoTag has NAME:TAG override the spec's.
-func (s *specFlags) setRepoTag(repoTag string) {
+func (s *specFlags) setRepoTag(repoTag string) error {
+	for _, other := range []string{"name", "tag"} {
+		if s.flags.Changed(other) {
+			return usageError(fmt.Errorf("--repo_tag and --%s say the same: give one of them", other))
+		}
+	}
 	name, tag := repoTag, ""
 	if i := strings.LastIndexByte(repoTag, ':'); i > strings.LastIndexByte(repoTag, '/') {
 		name, tag = repoTag[:i], repoTag[i+1:]
@@ -106,6 +117,7 @@ func (s *specFlags) setRepoTag(repoTag string) {
 	if tag != "" {
 		s.settings = append(s.settings, spec.Setting{Field: "tag", Flag: "--repo_tag", Values: []string{tag}})
 	}
+	return nil
 }
 
 // read reads the spec that args name. Without one the flags have to say

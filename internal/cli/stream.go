@@ -56,7 +56,9 @@ func runStream(ctx context.Context, g *global, o *streamOptions, args []string) 
 		return streamConf(ctx, g, o, in)
 	}
 	if o.repoTag != "" {
-		o.spec.setRepoTag(o.repoTag)
+		if err := o.spec.setRepoTag(o.repoTag); err != nil {
+			return err
+		}
 	}
 	result, err := buildSpec(ctx, g, &o.spec, in)
 	if err != nil {

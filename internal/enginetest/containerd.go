@@ -62,6 +62,8 @@ address = %q
 
 func (c *containerd) Name() string { return "containerd" }
 
+func (c *containerd) Address() string { return c.socket }
+
 func (c *containerd) Command(ctx context.Context, args ...string) *exec.Cmd {
 	args = append([]string{"--address", c.socket, "--namespace", "varve"}, args...)
 	cmd := exec.CommandContext(ctx, "ctr", args...)

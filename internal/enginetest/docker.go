@@ -19,6 +19,7 @@ import (
 // a containerd of its own.
 type docker struct {
 	client string
+	host   string
 	home   *home
 	env    []string
 }
@@ -41,7 +42,7 @@ func startDocker(h *home) (Engine, func(), error) {
 		return nil, nil, fmt.Errorf("configure dockerd: %w", err)
 	}
 	socket := "unix://" + filepath.Join(dir, "sock")
-	d := &docker{client: client, home: h, env: environment(h, "DOCKER_HOST="+socket, "DOCKER_CONFIG="+dir)}
+	d := &docker{client: client, host: socket, home: h, env: environment(h, "DOCKER_HOST="+socket, "DOCKER_CONFIG="+dir)}
 	ready := func() error {
 		_, err := check(context.Background(), d, "version")
 		return err
@@ -60,6 +61,8 @@ func startDocker(h *home) (Engine, func(), error) {
 }
 
 func (d *docker) Name() string { return "docker" }
+
+func (d *docker) Address() string { return d.host }
 
 func (d *docker) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, d.client, args...)

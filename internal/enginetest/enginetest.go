@@ -56,6 +56,9 @@ type Engine interface {
 	Run(ctx context.Context, image string, args ...string) (Result, error)
 	// Remove removes the image.
 	Remove(ctx context.Context, image string) error
+	// Address is where its daemon answers: Docker's as DOCKER_HOST has it,
+	// containerd's socket, empty for Podman, which has none.
+	Address() string
 	// Command is any other command of the engine's client.
 	Command(ctx context.Context, args ...string) *exec.Cmd
 }

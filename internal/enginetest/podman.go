@@ -109,6 +109,8 @@ func (p *podman) configure(dir, driver string) error {
 
 func (p *podman) Name() string { return "podman" }
 
+func (p *podman) Address() string { return "" }
+
 func (p *podman) Command(ctx context.Context, args ...string) *exec.Cmd {
 	argv := append(p.prefix[:len(p.prefix):len(p.prefix)], args...)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)

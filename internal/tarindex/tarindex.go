@@ -2,11 +2,12 @@
 // tar, plain or compressed with gzip or zstd.
 //
 // Guarantees: only members of the archive are ever read, whatever its links
-// say; the number of members is bounded; a compressed archive is unpacked once,
-// to a file that has no name and is gone with its last descriptor.
+// say; the number of members and what an archive unpacks to are bounded; an archive that is cut short, even
+// between two members, or that anything but zeros follows is refused; a
+// compressed archive, or one from a stream, is unpacked once, to a file that
+// has no name and is gone with its last descriptor.
 //
-// Non-goals: what the members mean, and bounding what a compressed archive
-// unpacks to.
+// Non-goals: what the members mean.
 package tarindex
 
 import (
@@ -30,6 +31,8 @@ import (
 const (
 	// maxMembers bounds an archive's members.
 	maxMembers = 100_000
+	// maxUnpacked bounds what a compressed archive unpacks to, in bytes.
+	maxUnpacked = 64 << 30
 	// maxLinks bounds a chain of members that are links.
 	maxLinks = 10
 )
@@ -69,6 +72,21 @@ func Open(ctx context.Context, name, tempDir string) (*Archive, error) {
 	return a, nil
 }
 
+// Read reads an archive from a stream, to the stream's end, and keeps it
+// unpacked in a file in tempDir.
+func Read(ctx context.Context, r io.Reader, tempDir string) (*Archive, error) {
+	file, err := unpack(ctx, r, tempDir)
+	if err != nil {
+		return nil, err
+	}
+	a := &Archive{file: file, members: map[string]*Member{}}
+	if err := a.readMembers(ctx); err != nil {
+		a.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
 // Close closes the archive. Its members cannot be read any more.
 func (a *Archive) Close() error { return a.file.Close() }
 
@@ -97,26 +115,54 @@ func (a *Archive) decompress(ctx context.Context, tempDir string) error {
 	}
 	defer r.Close()
 	if algorithm != layer.None {
-		temp, err := atomicfile.Unnamed(tempDir)
+		temp, err := spool(ctx, r, tempDir)
 		if err != nil {
 			return err
 		}
-		defer a.file.Close()
+		a.file.Close()
 		a.file = temp
-		if _, err := io.Copy(temp, ctxio.Reader(ctx, r)); err != nil {
-			return err
-		}
 	}
 	_, err = a.file.Seek(0, io.SeekStart)
 	return err
 }
 
+// unpack puts what a stream holds, without its compression, into a file
+// without a name. The file is at its start.
+func unpack(ctx context.Context, r io.Reader, tempDir string) (*os.File, error) {
+	plain, _, err := layer.NewReader(ctxio.Reader(ctx, r))
+	if err != nil {
+		return nil, err
+	}
+	defer plain.Close()
+	return spool(ctx, plain, tempDir)
+}
+
+func spool(ctx context.Context, r io.Reader, tempDir string) (*os.File, error) {
+	temp, err := atomicfile.Unnamed(tempDir)
+	if err != nil {
+		return nil, err
+	}
+	n, err := io.Copy(temp, io.LimitReader(ctxio.Reader(ctx, r), maxUnpacked+1))
+	if err == nil && n > maxUnpacked {
+		err = fmt.Errorf("it unpacks to more than %d bytes", int64(maxUnpacked))
+	}
+	if err == nil {
+		_, err = temp.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		temp.Close()
+		return nil, err
+	}
+	return temp, nil
+}
+
 func (a *Archive) readMembers(ctx context.Context) error {
-	r := tar.NewReader(a.file)
+	source := &headers{File: a.file}
+	r := tar.NewReader(source)
 	for {
 		h, err := r.Next()
 		if err == io.EOF {
-			return nil
+			return source.checkEnd(ctx)
 		}
 		if err == nil {
 			err = ctx.Err()

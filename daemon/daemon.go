@@ -1,0 +1,214 @@
+// Package daemon takes images to container engines, and gets them from there:
+// Docker, Podman, containerd, and the storage that Podman, Buildah and CRI-O
+// share.
+//
+// Guarantees:
+//
+//   - An image goes to an engine, and comes from it, as a stream: a
+//     docker-archive, which this package neither makes nor reads.
+//   - What an engine has is not sent again: an image is known by its id, which
+//     is the digest of its config.
+//   - An engine is not believed: what it says is bounded, messages quote it,
+//     and after a load it is asked for the image once more.
+//   - A context that is done ends every call within a second. A load that
+//     fails ends before the archive does, so that no engine takes it for a
+//     whole one. Neither processes nor connections are left.
+//   - An engine that cannot be reached is a *MissingError that says what to do.
+//
+// Docker and Podman's service are spoken to over HTTP, at a socket or in plain
+// TCP (Docker Engine API 1.24 and later: /images/load, /images/NAME/get,
+// /images/NAME/json). containerd is reached by its own ctr, and Podman's
+// storage by podman or skopeo, because there is nothing to speak to.
+//
+// Non-goals: TLS and SSH to a daemon; containers; removing images; reading the
+// environment, which the caller does.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/varve-image/varve/image"
+)
+
+// Engine is a container engine's store of images. A name in it is as the
+// engine's own commands take it, NAME:TAG mostly.
+type Engine interface {
+	// String names the engine and where it is.
+	String() string
+	// ID returns the id of the image that the engine calls name; empty if the
+	// engine has the image but does not tell, ErrNotFound if it has none.
+	ID(ctx context.Context, name string) (digest.Digest, error)
+	// Load has the engine read the archive that write writes, of an image
+	// called name. It returns the names, or ids, that the engine says it loaded.
+	Load(ctx context.Context, name string, write WriteFunc) ([]string, error)
+	// Save returns an image as an archive; ErrNotFound if there is none.
+	// In the place of io.EOF there is an error if the engine failed. Close ends
+	// it at any time.
+	Save(ctx context.Context, name string) (io.ReadCloser, error)
+}
+
+// WriteFunc writes a docker-archive of an image to w, such as
+// dockerarchive.Write does, uncompressed: not every engine reads others. It
+// has to end soon after ctx is done.
+type WriteFunc func(ctx context.Context, w io.Writer) error
+
+// ErrNotFound is the error for an image that an engine does not have.
+var ErrNotFound = errors.New("the engine has no such image")
+
+// MissingError says that an engine, or the program to reach it with, is not
+// there or does not let this user in.
+type MissingError struct {
+	Err error
+	// Hint says what to do.
+	Hint string
+}
+
+func (e *MissingError) Error() string { return e.Err.Error() }
+
+func (e *MissingError) Unwrap() error { return e.Err }
+
+// Loaded says what became of an image.
+type Loaded struct {
+	// ID is the image's id, and Name its name.
+	ID   digest.Digest
+	Name string
+	// Present says that the engine had the image by that name already, and
+	// nothing was sent.
+	Present bool
+}
+
+// Load brings the image to the engine: write writes it, with its own name. If
+// the engine then has another image of that name, that is an error.
+func Load(ctx context.Context, e Engine, img *image.Image, write WriteFunc) (Loaded, error) {
+	loaded, err := load(ctx, e, img, write)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return Loaded{}, fmt.Errorf("load image %q into %s: %w", loaded.Name, e, err)
+	}
+	return loaded, nil
+}
+
+func load(ctx context.Context, e Engine, img *image.Image, write WriteFunc) (l Loaded, err error) {
+	if l.Name, err = img.RepoTag(ctx); err != nil {
+		return l, err
+	}
+	if err := checkName(l.Name); err != nil {
+		return l, err
+	}
+	if l.ID, err = img.ID(ctx); err != nil {
+		return l, err
+	}
+	has, err := e.ID(ctx, l.Name)
+	switch {
+	case err == nil && has == l.ID:
+		l.Present = true
+		return l, nil
+	case err != nil && !errors.Is(err, ErrNotFound):
+		return l, err
+	}
+	names, err := e.Load(ctx, l.Name, write)
+	if err != nil {
+		return l, err
+	}
+	switch has, err = e.ID(ctx, l.Name); {
+	case errors.Is(err, ErrNotFound):
+		return l, fmt.Errorf("it loaded %q, and has no image of the name now", names)
+	case err == nil && has != "" && has != l.ID:
+		return l, fmt.Errorf("it loaded %q, and has image %s by the name now, not %s", names, has, l.ID)
+	}
+	return l, err
+}
+
+// Open returns an image of an engine as an archive: a docker-archive for
+// dockerarchive.Read. name is NAME:TAG, NAME@DIGEST or an id.
+func Open(ctx context.Context, e Engine, name string) (io.ReadCloser, error) {
+	err := checkName(name)
+	if err == nil {
+		// Engines say that an image is not there in words of their own, some
+		// of them only when the archive has begun.
+		_, err = e.ID(ctx, name)
+	}
+	var r io.ReadCloser
+	if err == nil {
+		r, err = e.Save(ctx, name)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return nil, fmt.Errorf("get image %q from %s: %w", name, e, err)
+	}
+	return r, nil
+}
+
+// maxName bounds a name, in bytes.
+const maxName = 512
+
+// checkName refuses what is no image's name, before it becomes part of a URL
+// or an argument of a command.
+func checkName(name string) error {
+	if len(name) > maxName {
+		return fmt.Errorf("a name of %d bytes: more than %d", len(name), maxName)
+	}
+	if strings.HasPrefix(name, "sha256:") {
+		_, err := digest.Parse(name)
+		return err
+	}
+	_, err := reference.ParseAnyReference(name)
+	return err
+}
+
+// fullName is a name with its registry and a tag.
+func fullName(name string) (string, error) {
+	named, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		return "", err
+	}
+	return reference.TagNameOnly(named).String(), nil
+}
+
+// notThere is the error of an image that an engine does not have.
+func notThere(name string) error {
+	return fmt.Errorf("%q: %w", name, ErrNotFound)
+}
+
+// maxText bounds what of an engine's words, which may be a whole page, is
+// held and shown, in bytes.
+const (
+	maxText  = 64 << 10
+	maxShown = 1000
+)
+
+// shown is an engine's words as a message has them: their end, where
+// programs say why they stopped.
+func shown(text string) string {
+	text = strings.TrimSpace(text)
+	if len(text) > maxShown {
+		text = "…" + text[len(text)-maxShown:]
+	}
+	return fmt.Sprintf("%q", text)
+}
+
+// loadedNames are the names in the lines by which Docker and Podman say what
+// they have loaded.
+func loadedNames(text string) []string {
+	var names []string
+	for line := range strings.Lines(text) {
+		for _, prefix := range []string{"Loaded image: ", "Loaded image ID: ", "Loaded image(s): ", "Loaded images: "} {
+			if rest, ok := strings.CutPrefix(strings.TrimSpace(line), prefix); ok {
+				names = append(names, strings.Split(rest, ",")...)
+			}
+		}
+	}
+	return slices.DeleteFunc(names, func(s string) bool { return s == "" })
+}

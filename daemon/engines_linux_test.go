@@ -1,0 +1,235 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/varve-image/varve/dockerarchive"
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/enginetest"
+	"github.com/varve-image/varve/internal/testtools"
+	"github.com/varve-image/varve/ocilayout"
+)
+
+var engines enginetest.Set
+
+func TestMain(m *testing.M) { os.Exit(engines.Around(m).Run()) }
+
+func layoutOf(img *image.Image) WriteFunc {
+	return func(ctx context.Context, w io.Writer) error {
+		_, err := ocilayout.WriteArchive(ctx, w, img, ocilayout.Options{})
+		return err
+	}
+}
+
+// onPath puts a program into PATH that runs what cmd runs, with its
+// environment, and the program's own arguments.
+func onPath(t *testing.T, name string, argv, env []string) {
+	t.Helper()
+	quote := func(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+	var script strings.Builder
+	script.WriteString("#!/bin/sh\n")
+	for _, e := range env {
+		if key, value, ok := strings.Cut(e, "="); ok && key != "PATH" {
+			fmt.Fprintf(&script, "export %s=%s\n", key, quote(value))
+		}
+	}
+	script.WriteString("exec")
+	for _, a := range argv {
+		script.WriteString(" " + quote(a))
+	}
+	script.WriteString(" \"$@\"\n")
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(script.String()), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+}
+
+func startDocker(t *testing.T) Engine {
+	e, err := Docker(DockerOptions{Host: engines.Docker(t).Address()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func startPodmanCommand(t *testing.T) Engine {
+	cmd := engines.Podman(t).Command(t.Context())
+	argv := slices.Clone(cmd.Args)
+	argv[slices.Index(argv, "podman")] = testtools.Need(t, "podman") // or it would run itself
+	onPath(t, "podman", argv, cmd.Env)
+	e, err := Podman(t.Context(), PodmanOptions{Sockets: []string{filepath.Join(t.TempDir(), "none")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func startPodmanService(t *testing.T) Engine {
+	dir, err := os.MkdirTemp("", "podman") // short: a socket's path is bounded
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(dir, "sock")
+	service := engines.Podman(t).Command(context.Background(), "system", "service", "--time", "0", "unix://"+socket)
+	var log bytes.Buffer
+	service.Stdout, service.Stderr = &log, &log
+	if err := service.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		service.Process.Kill()
+		service.Wait()
+		os.RemoveAll(dir)
+	})
+	for range 200 {
+		e, err := Podman(t.Context(), PodmanOptions{Sockets: []string{filepath.Join(dir, "none"), socket}})
+		if a, ok := e.(*api); err == nil && ok {
+			return a
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("no service in 10 s: %s", log.String())
+	return nil
+}
+
+func startSkopeo(t *testing.T) Engine {
+	cmd := engines.Podman(t).Command(t.Context())
+	// The same storage, which the environment tells, in the same namespaces: it
+	// leaves it mounted as Podman does.
+	argv := cmd.Args[:slices.Index(cmd.Args, "podman")]
+	argv = append(slices.Clone(argv), testtools.Need(t, "skopeo"), "--insecure-policy")
+	onPath(t, "skopeo", argv, cmd.Env)
+	return skopeo{t.TempDir()}
+}
+
+func startContainerd(t *testing.T) Engine {
+	t.Setenv("CONTAINERD_SNAPSHOTTER", "native")
+	e, err := Containerd(ContainerdOptions{Socket: engines.Containerd(t).Address(), Namespace: "varve-daemon"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+var realEngines = map[string]func(*testing.T) Engine{
+	"docker": startDocker, "podman": startPodmanCommand, "podman service": startPodmanService,
+	"skopeo": startSkopeo, "containerd": startContainerd,
+}
+
+// TestEngines: an image goes into each engine and comes out with the same
+// config and layers; it is sent once; what fails leaves no image.
+func TestEngines(t *testing.T) {
+	testtools.NeedRoot(t)
+	for name, start := range realEngines {
+		t.Run(name, func(t *testing.T) {
+			e := start(t)
+			img := testImage("content for " + name)
+			img.Tag = strings.ReplaceAll(name, " ", "-")
+			if _, err := e.ID(t.Context(), img.Repository+":"+img.Tag); !errors.Is(err, ErrNotFound) {
+				t.Errorf("ID before the load: %v", err)
+			}
+			if r, err := Open(t.Context(), e, img.Repository+":"+img.Tag); !errors.Is(err, ErrNotFound) {
+				t.Errorf("Open before the load: %v, %v", r, err)
+			}
+			loadFails(t, e, img)
+			loadAndSave(t, e, img, archiveOf(img))
+			again := *img
+			again.Layers = testImage("other content for " + name).Layers
+			loadAndSave(t, e, &again, archiveOf(&again))
+		})
+	}
+}
+
+// TestContainerdLayout: containerd reads OCI archives as well, and keeps the
+// layers' compression.
+func TestContainerdLayout(t *testing.T) {
+	testtools.NeedRoot(t)
+	img := testImage("content in a layout")
+	img.Tag = "layout"
+	loadAndSave(t, startContainerd(t), img, layoutOf(img))
+}
+
+func loadFails(t *testing.T, e Engine, img *image.Image) {
+	t.Helper()
+	broken := errors.New("the source has changed")
+	_, err := Load(t.Context(), e, img, func(ctx context.Context, w io.Writer) error {
+		var b bytes.Buffer
+		if err := dockerarchive.Write(ctx, &b, img, dockerarchive.Options{}); err != nil {
+			return err
+		}
+		if _, err := w.Write(b.Bytes()[:b.Len()-4096]); err != nil {
+			return err
+		}
+		return broken
+	})
+	if !errors.Is(err, broken) {
+		t.Errorf("load of what cannot be read: %v", err)
+	}
+	garbage := func(_ context.Context, w io.Writer) error {
+		_, err := w.Write(bytes.Repeat([]byte("garbage"), 100_000))
+		return err
+	}
+	if _, err := Load(t.Context(), e, img, garbage); err == nil {
+		t.Error("load of garbage: no error")
+	} else {
+		t.Logf("load of garbage: %v", err)
+	}
+	if _, err := e.ID(t.Context(), img.Repository+":"+img.Tag); !errors.Is(err, ErrNotFound) {
+		t.Errorf("after loads that failed: %v", err)
+	}
+}
+
+func loadAndSave(t *testing.T, e Engine, img *image.Image, write WriteFunc) {
+	t.Helper()
+	loaded, err := Load(t.Context(), e, img, write)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := img.ConfigJSON(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if loaded.Present || loaded.Name != img.Repository+":"+img.Tag {
+		t.Errorf("first load: %+v", loaded)
+	}
+	sent := false
+	loaded, err = Load(t.Context(), e, img, func(ctx context.Context, w io.Writer) error { sent = true; return write(ctx, w) })
+	if err != nil || !loaded.Present || sent {
+		t.Errorf("second load: %+v, sent %t, %v", loaded, sent, err)
+	}
+	r, err := Open(t.Context(), e, loaded.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	a, err := dockerarchive.Read(t.Context(), loaded.Name, r, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	existing, err := a.Select(loaded.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(existing.ConfigJSON, config) {
+		t.Errorf("config %s, want %s", existing.ConfigJSON, config)
+	}
+	var got, want bytes.Buffer
+	if err := existing.Layers[0].Write(t.Context(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if err := img.Layers[0].Write(t.Context(), &want); err != nil || !bytes.Equal(got.Bytes(), want.Bytes()) {
+		t.Errorf("the layer has %d bytes, want %d (%v)", got.Len(), want.Len(), err)
+	}
+}

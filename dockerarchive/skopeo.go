@@ -1,0 +1,211 @@
+package dockerarchive
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/layer"
+)
+
+// WriteSkopeo writes the image to w byte for byte as skopeo 1.9.3 does with
+// `skopeo copy SOURCE docker-archive:FILE:NAME:TAG`, where the image is called
+// NAME:TAG. nixpkgs' pullImage pins the hash of such files.
+//
+// The members are <digest>.tar for each different layer, the lowest first;
+// <digest of the config>.json; for each layer the legacy <id>/layer.tar (a
+// link), <id>/VERSION and <id>/json; manifest.json and repositories. All have
+// mode 0444, owner 0:0 and time 0. Of the image only the layers' tars, the
+// config's bytes and the name matter: neither compression nor the manifest,
+// so that one pulled in another compression has the same archive (skopeo
+// 1.9.3 itself cannot make one of zstd layers).
+//
+// Options.RepeatLayers has no effect.
+func WriteSkopeo(ctx context.Context, w io.Writer, img *image.Image, opts Options) error {
+	config, err := img.ConfigJSON(ctx)
+	if err != nil {
+		return err
+	}
+	name, err := taggedName(ctx, img)
+	if err != nil {
+		return err
+	}
+	opts.RepeatLayers = false
+	s := &skopeoWriter{tar: ustar{w}, img: img, opts: opts, written: map[digest.Digest]bool{}}
+	if err := eachLayer(ctx, img, opts, s.layer); err != nil {
+		return err
+	}
+	configName := digest.FromBytes(config).Encoded() + ".json"
+	if err := s.tar.file(configName, 0o444, config); err != nil {
+		return err
+	}
+	top, err := s.legacy(config)
+	if err != nil {
+		return err
+	}
+	if err := s.index(configName, name, top); err != nil {
+		return err
+	}
+	return s.tar.end()
+}
+
+// taggedName is the image's name with its registry.
+func taggedName(ctx context.Context, img *image.Image) (reference.NamedTagged, error) {
+	repoTag, err := img.RepoTag(ctx)
+	if err != nil {
+		return nil, err
+	}
+	named, err := reference.ParseNormalizedNamed(repoTag)
+	if err != nil {
+		return nil, fmt.Errorf("image name %q: %w", repoTag, err)
+	}
+	tagged, ok := named.(reference.NamedTagged)
+	if !ok {
+		return nil, fmt.Errorf("image name %q: it has no tag", repoTag)
+	}
+	return tagged, nil
+}
+
+type skopeoWriter struct {
+	tar     ustar
+	img     *image.Image
+	opts    Options
+	layers  []digest.Digest
+	written map[digest.Digest]bool
+}
+
+func (s *skopeoWriter) layer(ctx context.Context, i int, l image.Layer, info layer.Info) error {
+	s.layers = append(s.layers, info.DiffID)
+	event := image.Event{Layer: i + 1, Layers: len(s.img.Layers), Title: l.Title(), Size: info.Size}
+	s.opts.observe(event)
+	if !s.written[info.DiffID] {
+		s.written[info.DiffID] = true
+		if err := s.tar.header(info.DiffID.Encoded()+".tar", '0', "", 0o444, info.Size); err != nil {
+			return err
+		}
+		if err := l.Write(ctx, s.tar.w); err != nil {
+			return fmt.Errorf("write layer %d: %w", i+1, err)
+		}
+		if err := s.tar.pad(info.Size); err != nil {
+			return err
+		}
+	}
+	event.Done = true
+	s.opts.observe(event)
+	return nil
+}
+
+// topFields are what the top layer's legacy config has of the image's.
+var topFields = []string{"architecture", "config", "container", "container_config", "created", "docker_version", "os"}
+
+// legacy writes what Docker before version 1.10 reads of each layer, and
+// returns the id of the top one, empty without layers.
+func (s *skopeoWriter) legacy(config []byte) (string, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(config, &fields); err != nil {
+		return "", fmt.Errorf("read config: %w", err)
+	}
+	var chain digest.Digest
+	parent := ""
+	for i, diffID := range s.layers {
+		object := map[string][]byte{}
+		if parent != "" {
+			object["parent"] = quoted(parent)
+		}
+		if i == len(s.layers)-1 {
+			for _, key := range topFields {
+				object[key] = compact(fields[key])
+			}
+		}
+		if i == 0 {
+			chain = diffID
+		} else {
+			chain = digest.FromString(chain.String() + " " + diffID.String())
+		}
+		// The chain only makes ids differ; the object as it is written has
+		// the id in its place.
+		object["layer_id"] = quoted(chain.String())
+		id := digest.FromBytes(joinObject(object, layerKeys)).Encoded()
+		delete(object, "layer_id")
+		object["id"] = quoted(id)
+		if err := s.legacyLayer(id, diffID, joinObject(object, layerKeys)); err != nil {
+			return "", err
+		}
+		parent = id
+	}
+	return parent, nil
+}
+
+func (s *skopeoWriter) legacyLayer(id string, diffID digest.Digest, object []byte) error {
+	// skopeo gives a link no mode but its type, which a header says elsewhere.
+	if err := s.tar.header(id+"/layer.tar", '2', "../"+diffID.Encoded()+".tar", 0, 0); err != nil {
+		return err
+	}
+	if err := s.tar.file(id+"/VERSION", 0o444, []byte("1.0")); err != nil {
+		return err
+	}
+	return s.tar.file(id+"/json", 0o444, object)
+}
+
+// index writes manifest.json and repositories.
+func (s *skopeoWriter) index(config string, name reference.NamedTagged, top string) error {
+	names := []byte("[")
+	for i, id := range s.layers {
+		if i > 0 {
+			names = append(names, ',')
+		}
+		names = append(names, quoted(id.Encoded()+".tar")...)
+	}
+	names = append(names, ']')
+	manifest := fmt.Sprintf(`[{"Config":%s,"RepoTags":[%s],"Layers":%s}]`, quoted(config), quoted(name.String()), names)
+	if err := s.tar.file("manifest.json", 0o444, []byte(manifest)); err != nil {
+		return err
+	}
+	repositories := "{}"
+	if top != "" {
+		repositories = fmt.Sprintf(`{%s:{%s:%s}}`, quoted(name.Name()), quoted(name.Tag()), quoted(top))
+	}
+	return s.tar.file("repositories", 0o444, []byte(repositories))
+}
+
+// layerKeys are all keys that a legacy config may have, sorted.
+var layerKeys = []string{
+	"architecture", "config", "container", "container_config", "created", "docker_version", "id", "layer_id", "os", "parent",
+}
+
+// joinObject is the JSON object of those of keys that m has.
+func joinObject(m map[string][]byte, keys []string) []byte {
+	b := []byte("{")
+	for _, key := range keys {
+		if value, ok := m[key]; ok {
+			if len(b) > 1 {
+				b = append(b, ',')
+			}
+			b = append(append(append(b, quoted(key)...), ':'), value...)
+		}
+	}
+	return append(b, '}')
+}
+
+// compact is JSON as Go writes it that is embedded in other JSON: without
+// space, and with some characters escaped. Nothing at all is null.
+func compact(raw json.RawMessage) []byte {
+	if raw == nil {
+		return []byte("null")
+	}
+	var tight, safe bytes.Buffer
+	if err := json.Compact(&tight, raw); err != nil {
+		return []byte("null") // not to be: raw is a part of what was parsed
+	}
+	json.HTMLEscape(&safe, tight.Bytes())
+	return safe.Bytes()
+}
+
+// quoted is a string as JSON, in what names and digests are made of.
+func quoted(s string) []byte { return []byte(`"` + s + `"`) }

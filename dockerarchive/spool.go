@@ -1,0 +1,145 @@
+package dockerarchive
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/atomicfile"
+	"github.com/varve-image/varve/internal/ctxio"
+	"github.com/varve-image/varve/layer"
+)
+
+// eachLayer calls visit for each layer in order, with its digest and size,
+// which a tar states ahead of its content.
+//
+// A layer that is stored compressed, maybe far away, is read once: it is
+// unpacked to a temporary file, a few layers at a time, and read from there
+// again. Others are read twice, as image.Image.Each does. With RepeatLayers
+// nothing is spooled.
+func eachLayer(ctx context.Context, img *image.Image, opts Options, visit func(ctx context.Context, i int, l image.Layer, info layer.Info) error) error {
+	known, err := knownDiffIDs(img)
+	if err != nil {
+		return err
+	}
+	seen := map[digest.Digest]*spooled{}
+	defer func() {
+		for _, s := range seen {
+			s.free()
+		}
+	}()
+	// The copy has other layers and is good for Each alone.
+	with := *img
+	with.Layers = make([]image.Layer, len(img.Layers))
+	for i, l := range img.Layers {
+		with.Layers[i] = l
+		stored, ok := l.(image.ExistingLayer)
+		if !ok || i >= len(known) || stored.Stored().Digest == "" || opts.RepeatLayers {
+			continue
+		}
+		if seen[known[i]] == nil {
+			seen[known[i]] = &spooled{ExistingLayer: stored, diffID: known[i], tempDir: opts.TempDir}
+		}
+		with.Layers[i] = seen[known[i]]
+	}
+	return with.Each(ctx, func(ctx context.Context, i int, info layer.Info) error {
+		err := visit(ctx, i, with.Layers[i], info)
+		if s, ok := with.Layers[i].(*spooled); ok {
+			s.free()
+		}
+		return err
+	})
+}
+
+// knownDiffIDs are the digests of the lowest layers' tars, as the config says
+// that they come with.
+func knownDiffIDs(img *image.Image) ([]digest.Digest, error) {
+	if img.RawConfig != nil {
+		_, ids, err := image.ParseConfig(img.RawConfig)
+		return ids, err
+	}
+	if img.Base != nil {
+		return img.Base.DiffIDs, nil
+	}
+	return nil, nil
+}
+
+// spooled is a layer that is unpacked to a file without a name when its size
+// is first asked for, and written from there.
+type spooled struct {
+	image.ExistingLayer
+	diffID  digest.Digest
+	tempDir string
+
+	mu   sync.Mutex
+	info *layer.Info
+	file *os.File // nil before, and after free
+}
+
+// Info unpacks the layer the first time.
+func (s *spooled) Info(ctx context.Context) (layer.Info, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.info != nil {
+		return *s.info, nil
+	}
+	r, err := s.Open(ctx)
+	if err != nil {
+		return layer.Info{}, err
+	}
+	defer r.Close()
+	file, err := atomicfile.Unnamed(s.tempDir)
+	if err != nil {
+		return layer.Info{}, err
+	}
+	n, err := io.Copy(file, ctxio.Reader(ctx, r))
+	if err != nil {
+		file.Close()
+		return layer.Info{}, fmt.Errorf("unpack layer %q: %w", s.Title(), err)
+	}
+	s.file, s.info = file, &layer.Info{DiffID: s.diffID, Size: n}
+	return *s.info, nil
+}
+
+// chunk is how much is copied between two looks at the context.
+const chunk = 16 << 20
+
+// Write writes the tar.
+func (s *spooled) Write(ctx context.Context, w io.Writer) error {
+	info, err := s.Info(ctx)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.file == nil { // it was written and freed
+		return s.ExistingLayer.Write(ctx, w)
+	}
+	if _, err := s.file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	for left := info.Size; left > 0; left -= chunk {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := io.CopyN(w, s.file, min(left, chunk)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// free gives back the file's space.
+func (s *spooled) free() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.file != nil {
+		s.file.Close()
+		s.file = nil
+	}
+}

@@ -1,0 +1,240 @@
+package tree
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/testtools"
+)
+
+// unpacked reads what a tool has unpacked, owners included.
+func unpacked(t testing.TB, root string) []*Entry {
+	t.Helper()
+	var entries []*Entry
+	err := filepath.WalkDir(root, func(name string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		var st unix.Stat_t
+		if err := unix.Lstat(name, &st); err != nil {
+			return err
+		}
+		e := &Entry{Path: rel, Mode: st.Mode & 0o7777, UID: st.Uid, GID: st.Gid, ModTime: st.Mtim.Sec}
+		switch st.Mode & unix.S_IFMT {
+		case unix.S_IFREG:
+			e.Type, e.Size = Regular, st.Size
+			e.Open = func() (io.ReadCloser, error) { return os.Open(name) }
+		case unix.S_IFDIR:
+			e.Type = Dir
+		case unix.S_IFLNK:
+			e.Type = Symlink
+			if e.Linkname, err = os.Readlink(name); err != nil {
+				return err
+			}
+		case unix.S_IFIFO:
+			e.Type = FIFO
+		default:
+			t.Errorf("%q has mode %o", rel, st.Mode)
+		}
+		if e.Type == Regular || e.Type == Dir {
+			e.Xattrs = attributes(t, name)
+		}
+		entries = append(entries, e)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	Sort(entries)
+	return entries
+}
+
+func attributes(t testing.TB, name string) map[string]string {
+	t.Helper()
+	buf := make([]byte, 4096)
+	n, err := unix.Llistxattr(name, buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found map[string]string
+	for attr := range strings.SplitSeq(strings.TrimRight(string(buf[:n]), "\x00"), "\x00") {
+		if !keepXattr(attr) {
+			continue
+		}
+		value := make([]byte, 4096)
+		n, err := unix.Lgetxattr(name, attr, value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found == nil {
+			found = map[string]string{}
+		}
+		found[attr] = string(value[:n])
+	}
+	return found
+}
+
+// full is dump with extended attributes and the times of regular files.
+func full(t testing.TB, entries []*Entry) string {
+	t.Helper()
+	var b strings.Builder
+	for _, e := range entries {
+		c := *e
+		c.Implied = false
+		b.WriteString(dump(t, []*Entry{&c}))
+		if e.Type == Regular {
+			fmt.Fprintf(&b, "  @%d\n", e.ModTime)
+		}
+		for _, name := range slices.Sorted(maps.Keys(e.Xattrs)) {
+			fmt.Fprintf(&b, "  %s=%q\n", name, e.Xattrs[name])
+		}
+	}
+	return b.String()
+}
+
+// writeLayout makes an OCI layout with one image called "x" of uncompressed
+// layers.
+func writeLayout(t testing.TB, dir string, layers ...[]byte) {
+	t.Helper()
+	put := func(name string, data []byte) {
+		t.Helper()
+		name = filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	type object = map[string]any
+	blob := func(mediaType string, data []byte) object {
+		sum := fmt.Sprintf("%x", sha256.Sum256(data))
+		put("blobs/sha256/"+sum, data)
+		return object{"mediaType": mediaType, "digest": "sha256:" + sum, "size": len(data)}
+	}
+	encode := func(v any) []byte {
+		data, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	var ids, list, history []any
+	for _, l := range layers {
+		d := blob("application/vnd.oci.image.layer.v1.tar", l)
+		list, ids, history = append(list, d), append(ids, d["digest"]), append(history, object{"comment": "x"})
+	}
+	config := blob("application/vnd.oci.image.config.v1+json", encode(object{
+		"architecture": "amd64", "os": "linux", "config": object{}, "history": history,
+		"rootfs": object{"type": "layers", "diff_ids": ids}}))
+	manifest := blob("application/vnd.oci.image.manifest.v1+json", encode(object{
+		"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config, "layers": list}))
+	manifest["annotations"] = object{"org.opencontainers.image.ref.name": "x"}
+	put("index.json", encode(object{"schemaVersion": 2, "manifests": []any{manifest}}))
+	put("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`))
+}
+
+// difficultLayers have all that layers may say of each other.
+func difficultLayers(t testing.TB) [][]byte {
+	capability, err := EncodeCapabilities("cap_net_raw=ep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Repeat("long-name/", 20)
+	return [][]byte{
+		makeTar(t, dir("./"), dirAs("etc", 0o711, 1000), reg("etc/passwd", "root"), reg("etc/gone", ""), reg("etc/sub/deep/file", "deep"),
+			dirAs("opaque", 0o700, 3), reg("opaque/a", ""), reg("opaque/b/c", ""),
+			reg("turns/into/file", ""), reg("turns-dir", ""), sym("turns-link", "etc"), sym("turns-real", "etc"),
+			tar.Header{Name: "suid", Typeflag: tar.TypeReg, Mode: 0o4755, Uid: 3_000_000, Gid: 4_000_000_000, Uname: "suid", ModTime: time.Unix(1234567890, 0),
+				PAXRecords: map[string]string{"SCHILY.xattr.user.note": "n\x00\n", "SCHILY.xattr.security.capability": capability}},
+			hard("suid2", "suid"), tar.Header{Name: "fifo", Typeflag: tar.TypeFifo, Mode: 0o620},
+			reg(long+"file", "long"), tar.Header{Name: "h\xe9\xff", Typeflag: tar.TypeReg, Mode: 0o644, Format: tar.FormatGNU, Uname: "bytes"}, reg("twice", "1"), reg("twice", "2"),
+			tar.Header{Name: "xdir", Typeflag: tar.TypeDir, Mode: 0o1777, PAXRecords: map[string]string{"SCHILY.xattr.user.dir": "d"}}),
+		makeTar(t, wh("etc/.wh.gone"), reg("etc/new", "new"), hard("etc/pw2", "etc/passwd"),
+			wh("opaque/.wh..wh..opq"), reg("opaque/new", "n"),
+			reg("turns", "file"), dirAs("turns-dir", 0o750, 9), reg("turns-dir/x", "x"), dir("turns-link"), reg("turns-real", "real"),
+			hard("suid3", "suid"), wh(long+".wh.file"), wh(".wh.twice"), reg("xdir/in", "")),
+		makeTar(t, reg("etc/passwd", "other"), wh("etc/sub/.wh.deep"), reg("turns", "again"), dirAs("etc", 0o755, 2), wh(".wh.none"), wh("nowhere/.wh.none")),
+	}
+}
+
+// TestOverlayUmoci compares with what umoci unpacks.
+func TestOverlayUmoci(t *testing.T) {
+	umoci := testtools.Need(t, "umoci")
+	testtools.NeedRoot(t)
+	layers := difficultLayers(t)
+	temp := t.TempDir()
+	layout, root := filepath.Join(temp, "layout"), filepath.Join(temp, "root")
+	writeLayout(t, layout, layers...)
+	if out, err := exec.Command(umoci, "raw", "unpack", "--image", layout+":x", root).CombinedOutput(); err != nil {
+		t.Fatalf("umoci: %v\n%s", err, out)
+	}
+	o, err := OpenOverlay(t.Context(), memLayers(layers...), OverlayOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	if got, want := full(t, o.Entries), full(t, unpacked(t, root)); got != want {
+		t.Errorf("got:\n%s\numoci:\n%s", got, want)
+	}
+}
+
+// TestOverlayTars compares one layer without whiteouts with what GNU tar and
+// bsdtar unpack.
+func TestOverlayTars(t *testing.T) {
+	layer := difficultLayers(t)[0]
+	o, err := OpenOverlay(t.Context(), memLayers(layer), OverlayOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	for tool, args := range map[string][]string{
+		"tar":    {"-xp", "--numeric-owner", "--xattrs", "--xattrs-include=*"},
+		"bsdtar": {"-xp", "--numeric-owner", "--xattrs"},
+	} {
+		t.Run(tool, func(t *testing.T) {
+			program := testtools.Need(t, tool)
+			testtools.NeedRoot(t)
+			if err := os.Chmod(t.TempDir(), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			root := t.TempDir()
+			unpack(t, program, args, root, layer)
+			if got, want := full(t, o.Entries), full(t, unpacked(t, root)); got != want {
+				t.Errorf("got:\n%s\n%s:\n%s", got, tool, want)
+			}
+		})
+	}
+}
+
+func unpack(t testing.TB, program string, args []string, root string, data []byte) {
+	t.Helper()
+	cmd := exec.Command(program, append(args, "-C", root, "-f", "-")...)
+	cmd.Stdin = bytes.NewReader(data)
+	// Directories that are implied get 0755.
+	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
+	old := unix.Umask(0o022)
+	defer unix.Umask(old)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", program, err, out)
+	}
+}
