@@ -102,7 +102,23 @@ func (b *builder) copied(c spec.Copy, keepDirlinks bool) ([]*tree.Entry, error) 
 	if root := placed[0]; root.Path == "." && c.Mode == nil {
 		root.Mode, root.UID, root.GID, root.Implied = 0o755, 0, 0, true
 	}
+	b.keepBelow(placed, c)
 	return placed, nil
+}
+
+// keepBelow has the directories of a copy that a lower layer has too keep the
+// attributes that they have there: what is copied into /etc is not to change
+// /etc. A mode that the spec gives the copy's target stands.
+func (b *builder) keepBelow(entries []*tree.Entry, c spec.Copy) {
+	target := strings.Trim(c.Target, "/")
+	for _, e := range entries {
+		if e.Type != tree.Dir || c.Mode != nil && e.Path == target {
+			continue
+		}
+		if below := tree.Find(b.below, e.Path); below != nil && below.Type == tree.Dir {
+			e.Implied = true
+		}
+	}
 }
 
 // copyTarget is where a source goes: a directory's files to the target, a file

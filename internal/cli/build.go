@@ -34,6 +34,9 @@ func newBuild(g *global) *cobra.Command {
   docker-archive:FILE[:NAME:TAG]        a docker-archive of any name
   oci:DIR[:NAME]                        an OCI layout, added to where it exists
   oci-archive:FILE[:NAME]               the tar of an OCI layout
+  docker-daemon:[NAME:TAG]              Docker
+  containers-storage:[NAME:TAG]         Podman, Buildah and CRI-O
+  containerd:[NAME:TAG]                 containerd
   -                                     a docker-archive on standard output
 
 Without -o it is a docker-archive in the current directory that is called after
@@ -69,8 +72,8 @@ func runBuild(ctx context.Context, g *global, o *buildOptions, args []string) er
 	if err := dest.outside(s); err != nil {
 		return err
 	}
-	if len(s.Annotations) > 0 && dest.kind == dockerArchive {
-		g.ui.Warn("a docker-archive has no place for annotations: they are left out; an OCI layout (-o DIR/) has one")
+	if len(s.Annotations) > 0 && dest.hasRepoTag() {
+		g.ui.Warn("annotations are left out: a docker-archive has no place for them, and engines take one; an OCI layout (-o DIR/) has")
 	}
 	if dest.path == "-" && ui.IsTerminal(g.streams.Out) {
 		return usageError(hint(fmt.Errorf("an archive is not written to a terminal"), "name a file with -o, or send it to a program"))
@@ -81,7 +84,7 @@ func runBuild(ctx context.Context, g *global, o *buildOptions, args []string) er
 	}
 	defer result.Close()
 	if err := g.write(ctx, result.Image, dest); err != nil {
-		return fmt.Errorf("write image to %q: %w", dest.path, err)
+		return fmt.Errorf("write image to %q: %w", dest.String(), err)
 	}
 	return g.summary(ctx, result.Image, dest)
 }
@@ -90,14 +93,17 @@ func runBuild(ctx context.Context, g *global, o *buildOptions, args []string) er
 func (g *global) write(ctx context.Context, img *image.Image, d *destination) error {
 	task := g.ui.Progress(ctx, len(img.Layers), "writing "+img.Repository)
 	defer task.Finish()
-	if d.kind == dockerArchive {
-		if d.name != "" {
-			if err := rename(img, d.name); err != nil {
-				return err
-			}
+	if d.hasRepoTag() && d.name != "" {
+		if err := rename(img, d.name); err != nil {
+			return err
 		}
+	}
+	if isEngine(d.kind) {
+		return g.toEngine(ctx, img, d, dockerarchive.Options{Observe: observe(task), TempDir: g.tempDir()})
+	}
+	if d.kind == dockerArchive {
 		return g.toFile(d.path, func(w io.Writer) error {
-			return writeDockerArchive(ctx, w, img, d.compression, dockerarchive.Options{Observe: observe(task)})
+			return writeDockerArchive(ctx, w, img, d.compression, dockerarchive.Options{Observe: observe(task), TempDir: g.tempDir()})
 		})
 	}
 	opts := ocilayout.Options{Compression: d.compression, RefName: d.name, TempDir: filepath.Dir(d.path), Observe: observe(task)}
@@ -174,7 +180,7 @@ func (g *global) summary(ctx context.Context, img *image.Image, d *destination) 
 		}
 		size += info.Size
 	}
-	where := d.path
+	where := d.String()
 	if st, err := os.Stat(d.path); err == nil && st.Mode().IsRegular() {
 		where += " (" + ui.Size(st.Size()) + ")"
 	}

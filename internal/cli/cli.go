@@ -172,7 +172,7 @@ Same input, same bytes; no daemon, no root, no virtual machine.`,
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
 	cmd.SetIn(g.streams.In)
 	cmd.SetErr(g.streams.Err)
-	cmd.AddCommand(newBuild(g), newStream(g), newLayers(g), newInspect(g), newCopy(g), newTarsum(g), newSchema(g), newVersion(g))
+	cmd.AddCommand(newBuild(g), newStream(g), newLayers(g), newInspect(g), newCopy(g), newLoad(g), newTarsum(g), newSchema(g), newVersion(g))
 	cmd.InitDefaultCompletionCmd()
 	for _, c := range cmd.Commands() {
 		c.Args = usageArgs(c.Args)

@@ -76,8 +76,8 @@ func nameCopy(img *image.Image, names []string, dest *destination) error {
 			break
 		}
 	}
-	if img.Repository == "" && dest.kind == dockerArchive && dest.name == "" {
-		return usageError(hint(errors.New("the image has no name, which a docker-archive needs"), "write docker-archive:"+dest.path+":NAME:TAG"))
+	if img.Repository == "" && dest.hasRepoTag() && dest.name == "" {
+		return usageError(hint(errors.New("the image has no name, which its destination needs"), "put one behind it: docker-archive:FILE:NAME:TAG, docker-daemon:NAME:TAG …"))
 	}
 	return nil
 }

@@ -21,18 +21,26 @@ const (
 )
 
 // later are transports that people know and this version cannot write to.
-var later = []string{"docker://", "docker-daemon:", "containerd:", "containers-storage:"}
+var later = []string{"docker://"}
 
 // destination is where an image is written to.
 type destination struct {
 	kind string
-	// path is a file or directory; "-" is standard output.
+	// path is a file or directory; "-" is standard output. An engine has none.
 	path string
 	// name is what follows the path: NAME:TAG in a docker-archive, a name
 	// within a layout.
 	name string
 	// compression is the archive's in a docker-archive, the layers' elsewhere.
 	compression layer.Compression
+}
+
+// String names the place for messages.
+func (d *destination) String() string {
+	if isEngine(d.kind) {
+		return d.kind
+	}
+	return d.path
 }
 
 // parseDestination reads what -o was given. Empty is a file in the current
@@ -85,9 +93,12 @@ func (d *destination) parse(text string) error {
 				"write an archive (-o FILE.tar) and load it, or an OCI layout (-o DIR/) and copy it with skopeo"))
 		}
 	}
-	kind, rest, found := strings.Cut(text, ":")
+	kind, rest, found := cutTransport(text)
 	switch {
-	case found && (kind == dockerArchive || kind == ociDir || kind == ociArchive):
+	case found && isEngine(kind):
+		d.kind, d.name = kind, rest
+		return d.checkName(text)
+	case found:
 		d.kind = kind
 		d.path, d.name, _ = strings.Cut(rest, ":")
 	case strings.HasSuffix(text, "/"):
@@ -104,7 +115,14 @@ func (d *destination) parse(text string) error {
 	if d.path == "" {
 		return usageError(fmt.Errorf("destination %q: the path is missing", text))
 	}
-	if d.kind == dockerArchive && d.name != "" {
+	return d.checkName(text)
+}
+
+// hasRepoTag tells that the destination's name is the image's own.
+func (d *destination) hasRepoTag() bool { return d.kind == dockerArchive || isEngine(d.kind) }
+
+func (d *destination) checkName(text string) error {
+	if d.hasRepoTag() && d.name != "" {
 		if _, _, err := image.SplitRepoTag(d.name); err != nil {
 			return usageError(fmt.Errorf("destination %q: %w", text, err))
 		}
@@ -115,7 +133,7 @@ func (d *destination) parse(text string) error {
 // outside refuses a destination that lies in a directory that is copied into
 // the image: the next image would hold this one.
 func (d *destination) outside(s *spec.Spec) error {
-	if d.path == "-" {
+	if d.path == "-" || isEngine(d.kind) {
 		return nil
 	}
 	at, err := filepath.Abs(d.path)

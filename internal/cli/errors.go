@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varve-image/varve/build"
+	"github.com/varve-image/varve/daemon"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/spec"
 )
@@ -74,12 +75,13 @@ func exitCode(err error) int {
 		asSpec     spec.Errors
 		asBuild    *build.SpecError
 		asMissing  *build.MissingError
+		asEngine   *daemon.MissingError
 		asMismatch *layer.DigestError
 	)
 	switch {
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &asMissing):
+	case errors.As(err, &asMissing), errors.As(err, &asEngine):
 		return exitMissing
 	case errors.As(err, &asUsage), errors.As(err, &asSpec), errors.As(err, &asBuild):
 		return exitUsage

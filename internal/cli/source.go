@@ -23,6 +23,9 @@ func (g *global) open(ctx context.Context, ref string) ([]*image.Existing, io.Cl
 	if err != nil {
 		return nil, nil, err
 	}
+	if isEngine(kind) {
+		return g.fromEngine(ctx, kind, name)
+	}
 	if path == "-" {
 		if path, err = g.spool(ctx); err != nil {
 			return nil, nil, err
@@ -46,6 +49,14 @@ func (g *global) openBase(ctx context.Context, ref build.BaseReference) (*image.
 	kind, path, name, err := parseSource(ref.Reference)
 	if err != nil {
 		return nil, err
+	}
+	if isEngine(kind) {
+		images, closer, err := g.fromEngine(ctx, kind, name)
+		if err != nil {
+			return nil, err
+		}
+		g.closers = append(g.closers, closer)
+		return images[0], nil
 	}
 	if !ref.Local {
 		path = g.root + path
@@ -90,9 +101,14 @@ func parseSource(ref string) (kind, path, name string, err error) {
 			return "", "", "", usageError(fmt.Errorf("%q: this version of varve cannot read from %s", ref, strings.TrimRight(transport, ":/")))
 		}
 	}
-	kind, rest, found := strings.Cut(ref, ":")
-	if !found || kind != dockerArchive && kind != ociDir && kind != ociArchive {
+	kind, rest, found := cutTransport(ref)
+	switch {
+	case !found:
 		return "", ref, "", nil
+	case isEngine(kind) && rest == "":
+		return "", "", "", usageError(fmt.Errorf("image %q: the name is missing", ref))
+	case isEngine(kind):
+		return kind, "", rest, nil
 	}
 	path, name, _ = strings.Cut(rest, ":")
 	if path == "" {

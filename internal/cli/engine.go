@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/varve-image/varve/daemon"
+	"github.com/varve-image/varve/dockerarchive"
+	"github.com/varve-image/varve/image"
+)
+
+// The transports of engines, as skopeo calls them.
+const (
+	dockerDaemon      = "docker-daemon"
+	containerd        = "containerd"
+	containersStorage = "containers-storage"
+)
+
+// isEngine tells a transport that is an engine's.
+func isEngine(transport string) bool {
+	return transport == dockerDaemon || transport == containerd || transport == containersStorage
+}
+
+// engine returns the engine of a transport, where the environment says that it
+// is.
+func (g *global) engine(ctx context.Context, transport string) (daemon.Engine, error) {
+	env := func(name string) string {
+		value, _ := g.streams.LookupEnv(name)
+		return value
+	}
+	var e daemon.Engine
+	var err error
+	switch transport {
+	case dockerDaemon:
+		e, err = daemon.Docker(daemon.DockerOptions{Host: env("DOCKER_HOST"), TLS: env("DOCKER_TLS_VERIFY") != "" || env("DOCKER_TLS") != ""})
+	case containerd:
+		e, err = daemon.Containerd(daemon.ContainerdOptions{Socket: env("CONTAINERD_ADDRESS"), Namespace: env("CONTAINERD_NAMESPACE")})
+	default:
+		sockets := []string{"/run/podman/podman.sock"}
+		if dir := env("XDG_RUNTIME_DIR"); dir != "" {
+			sockets = []string{dir + "/podman/podman.sock", sockets[0]}
+		}
+		e, err = daemon.Podman(ctx, daemon.PodmanOptions{Host: env("CONTAINER_HOST"), Sockets: sockets, TempDir: g.tempDir()})
+	}
+	return e, engineError(err)
+}
+
+// engineError tells what the user, or the machine, has to mend from what
+// failed.
+func engineError(err error) error {
+	var missing *daemon.MissingError
+	switch {
+	case errors.As(err, &missing):
+		return hint(err, missing.Hint)
+	case errors.Is(err, daemon.ErrNotFound):
+		return usageError(err)
+	}
+	return err
+}
+
+// toEngine loads an image into an engine, if the engine lacks it.
+func (g *global) toEngine(ctx context.Context, img *image.Image, d *destination, opts dockerarchive.Options) error {
+	e, err := g.engine(ctx, d.kind)
+	if err != nil {
+		return usageError(err)
+	}
+	loaded, err := daemon.Load(ctx, e, img, func(ctx context.Context, w io.Writer) error {
+		return dockerarchive.Write(ctx, w, img, opts)
+	})
+	if err != nil {
+		return engineError(err)
+	}
+	if loaded.Present {
+		g.ui.Info("%s has %s already", e, loaded.Name)
+	}
+	return nil
+}
+
+// fromEngine opens an image that an engine has.
+func (g *global) fromEngine(ctx context.Context, transport, name string) ([]*image.Existing, io.Closer, error) {
+	e, err := g.engine(ctx, transport)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := daemon.Open(ctx, e, name)
+	if err != nil {
+		return nil, nil, engineError(err)
+	}
+	defer r.Close()
+	a, err := dockerarchive.Read(ctx, transport+":"+name, r, g.tempDir())
+	if err != nil {
+		return nil, nil, engineError(err)
+	}
+	img, err := a.Image(0)
+	if err != nil {
+		a.Close()
+		return nil, nil, err
+	}
+	return []*image.Existing{img}, a, nil
+}
+
+func newLoad(g *global) *cobra.Command {
+	var into string
+	cmd := &cobra.Command{
+		Use:   "load IMAGE",
+		Short: "Load an image into Docker, Podman or containerd, if it is not there",
+		Long: `load copies an image to an engine, which is asked first whether it has the image.
+IMAGE is what inspect takes. The engine is found where DOCKER_HOST, CONTAINER_HOST or
+CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE say, else at its usual place.`,
+		Example: `  varve load hello.tar
+  varve load oci:images:hello --into podman`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			transports := map[string]string{"docker": dockerDaemon, "podman": containersStorage, "containerd": containerd}
+			transport, ok := transports[into]
+			if !ok {
+				return usageError(fmt.Errorf("--into %q: expected docker, podman or containerd", into))
+			}
+			return runCopy(cmd.Context(), g, args[0], transport+":")
+		},
+	}
+	cmd.Flags().StringVar(&into, "into", "docker", "docker, podman or containerd")
+	return cmd
+}
+
+// cutTransport takes a reference apart at its transport.
+func cutTransport(ref string) (transport, rest string, ok bool) {
+	transport, rest, ok = strings.Cut(ref, ":")
+	switch transport {
+	case dockerArchive, ociDir, ociArchive, dockerDaemon, containerd, containersStorage:
+		return transport, rest, ok
+	}
+	return "", ref, false
+}
