@@ -19,7 +19,7 @@ func TestLoad(t *testing.T) {
 			engine := engines.Get(t, name)
 			load := func(args ...string) outcome {
 				cmd := varve(t, t.TempDir(), args...)
-				cmd.Env = append(cmd.Env, place.variable+"="+engine.Address())
+				cmd.Env = append(cmd.Env, place.variable+"="+engine.Address(), "CONTAINERD_NAMESPACE=varve")
 				o := run(t, cmd)
 				if o.code != 0 {
 					t.Fatalf("varve %q: exit code %d: %s", args, o.code, o.stderr)
@@ -29,7 +29,10 @@ func TestLoad(t *testing.T) {
 			load("load", "--into", name, paths["tar.zst"])
 			again := load("load", "--into", name, paths["tar"])
 			mustFind(t, again.stderr, "already")
-			const full = "varve-e2e:one"
+			full := "varve-e2e:one"
+			if name == "containerd" { // which calls images by their full names
+				full = "docker.io/library/" + full
+			}
 			got, err := engine.Run(t.Context(), full)
 			if err != nil || got.ExitCode != 7 || !strings.Contains(got.Stdout, "hello  world") {
 				t.Errorf("run: %v %+v", err, got)

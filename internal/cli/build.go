@@ -34,6 +34,7 @@ func newBuild(g *global) *cobra.Command {
   docker-archive:FILE[:NAME:TAG]        a docker-archive of any name
   oci:DIR[:NAME]                        an OCI layout, added to where it exists
   oci-archive:FILE[:NAME]               the tar of an OCI layout
+  docker://HOST/NAME:TAG                a registry
   docker-daemon:[NAME:TAG]              Docker
   containers-storage:[NAME:TAG]         Podman, Buildah and CRI-O
   containerd:[NAME:TAG]                 containerd
@@ -97,6 +98,9 @@ func (g *global) write(ctx context.Context, img *image.Image, d *destination) er
 		if err := rename(img, d.name); err != nil {
 			return err
 		}
+	}
+	if d.kind == dockerRegistry {
+		return g.toRegistry(ctx, img, d.name, d.compression, observe(task))
 	}
 	if isEngine(d.kind) {
 		return g.toEngine(ctx, img, d, dockerarchive.Options{Observe: observe(task), TempDir: g.tempDir()})

@@ -129,6 +129,10 @@ type global struct {
 	logFormat string
 	quiet     bool
 	verbose   int
+	registry  registryFlags
+	password  string
+	// unlocked lets a base image be named by a tag.
+	unlocked bool
 	// closers are what the command has open until its end.
 	closers []io.Closer
 }
@@ -172,7 +176,15 @@ Same input, same bytes; no daemon, no root, no virtual machine.`,
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
 	cmd.SetIn(g.streams.In)
 	cmd.SetErr(g.streams.Err)
-	cmd.AddCommand(newBuild(g), newStream(g), newLayers(g), newInspect(g), newCopy(g), newLoad(g), newTarsum(g), newSchema(g), newVersion(g))
+	build, stream, layers, inspect, copy := newBuild(g), newStream(g), newLayers(g), newInspect(g), newCopy(g)
+	pull, push := newPull(g), newPush(g)
+	for _, c := range []*cobra.Command{build, stream, layers, inspect, copy, pull, push} {
+		g.registry.register(c.Flags())
+	}
+	for _, c := range []*cobra.Command{build, stream, layers} {
+		c.Flags().BoolVar(&g.unlocked, "unlocked", false, "let the base image be named by a tag")
+	}
+	cmd.AddCommand(build, stream, layers, inspect, copy, pull, push, newLoad(g), newTarsum(g), newSchema(g), newVersion(g))
 	cmd.InitDefaultCompletionCmd()
 	for _, c := range cmd.Commands() {
 		c.Args = usageArgs(c.Args)

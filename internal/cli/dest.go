@@ -20,9 +20,6 @@ const (
 	ociArchive    = "oci-archive"
 )
 
-// later are transports that people know and this version cannot write to.
-var later = []string{"docker://"}
-
 // destination is where an image is written to.
 type destination struct {
 	kind string
@@ -37,7 +34,10 @@ type destination struct {
 
 // String names the place for messages.
 func (d *destination) String() string {
-	if isEngine(d.kind) {
+	switch {
+	case d.kind == dockerRegistry:
+		return d.kind + "://" + d.name
+	case isEngine(d.kind):
 		return d.kind
 	}
 	return d.path
@@ -87,17 +87,17 @@ func specCompression(s *spec.Spec) (layer.Compression, bool, error) {
 
 // parse takes a destination apart.
 func (d *destination) parse(text string) error {
-	for _, transport := range later {
-		if strings.HasPrefix(text, transport) {
-			return usageError(hint(fmt.Errorf("destination %q: this version of varve cannot write to %s", text, strings.TrimRight(transport, ":/")),
-				"write an archive (-o FILE.tar) and load it, or an OCI layout (-o DIR/) and copy it with skopeo"))
-		}
-	}
 	kind, rest, found := cutTransport(text)
 	switch {
 	case found && isEngine(kind):
 		d.kind, d.name = kind, rest
 		return d.checkName(text)
+	case found && kind == dockerRegistry:
+		d.kind, d.name = kind, rest
+		if strings.Contains(rest, "@") {
+			return usageError(fmt.Errorf("destination %q: an image is written by tag, its digest is what it comes to", text))
+		}
+		return nil
 	case found:
 		d.kind = kind
 		d.path, d.name, _ = strings.Cut(rest, ":")
@@ -133,7 +133,7 @@ func (d *destination) checkName(text string) error {
 // outside refuses a destination that lies in a directory that is copied into
 // the image: the next image would hold this one.
 func (d *destination) outside(s *spec.Spec) error {
-	if d.path == "-" || isEngine(d.kind) {
+	if d.path == "-" || d.path == "" {
 		return nil
 	}
 	at, err := filepath.Abs(d.path)

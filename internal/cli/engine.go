@@ -132,6 +132,9 @@ CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE say, else at its usual place.`,
 func cutTransport(ref string) (transport, rest string, ok bool) {
 	transport, rest, ok = strings.Cut(ref, ":")
 	switch transport {
+	case dockerRegistry:
+		rest, ok = strings.CutPrefix(rest, "//")
+		return transport, rest, ok
 	case dockerArchive, ociDir, ociArchive, dockerDaemon, containerd, containersStorage:
 		return transport, rest, ok
 	}

@@ -23,8 +23,8 @@ func (g *global) open(ctx context.Context, ref string) ([]*image.Existing, io.Cl
 	if err != nil {
 		return nil, nil, err
 	}
-	if isEngine(kind) {
-		return g.fromEngine(ctx, kind, name)
+	if images, closer, done, err := g.openNamed(ctx, kind, name); done {
+		return images, closer, err
 	}
 	if path == "-" {
 		if path, err = g.spool(ctx); err != nil {
@@ -43,6 +43,26 @@ func (g *global) open(ctx context.Context, ref string) ([]*image.Existing, io.Cl
 	return images, closer, nil
 }
 
+// openNamed opens an image that has a name and no path: in a registry or an
+// engine. done says that it was one.
+func (g *global) openNamed(ctx context.Context, kind, name string) (_ []*image.Existing, _ io.Closer, done bool, err error) {
+	switch {
+	case kind == dockerRegistry:
+		img, err := g.fromRegistry(ctx, name)
+		if err != nil {
+			return nil, nil, true, err
+		}
+		if repoTag, _, _ := strings.Cut(name, "@"); repoTag != "" {
+			img.Names = append(img.Names, repoTag)
+		}
+		return []*image.Existing{img}, io.NopCloser(nil), true, nil
+	case isEngine(kind):
+		images, closer, err := g.fromEngine(ctx, kind, name)
+		return images, closer, true, err
+	}
+	return nil, nil, false, nil
+}
+
 // openBase opens the image that a spec builds on. It stays open until the
 // command ends.
 func (g *global) openBase(ctx context.Context, ref build.BaseReference) (*image.Existing, error) {
@@ -50,8 +70,15 @@ func (g *global) openBase(ctx context.Context, ref build.BaseReference) (*image.
 	if err != nil {
 		return nil, err
 	}
-	if isEngine(kind) {
-		images, closer, err := g.fromEngine(ctx, kind, name)
+	if kind == dockerRegistry {
+		if err := pinned(name, g.unlocked); err != nil {
+			return nil, err
+		}
+		if ref.Architecture != "" && g.registry.platform == "" {
+			g.registry.platform = strings.TrimSuffix("linux/"+ref.Architecture+"/"+ref.Variant, "/")
+		}
+	}
+	if images, closer, done, err := g.openNamed(ctx, kind, name); done {
 		if err != nil {
 			return nil, err
 		}
@@ -96,18 +123,13 @@ func sourceName(ref string) string {
 // parseSource takes an image reference apart. The kind of a bare path is
 // empty.
 func parseSource(ref string) (kind, path, name string, err error) {
-	for _, transport := range later {
-		if strings.HasPrefix(ref, transport) {
-			return "", "", "", usageError(fmt.Errorf("%q: this version of varve cannot read from %s", ref, strings.TrimRight(transport, ":/")))
-		}
-	}
 	kind, rest, found := cutTransport(ref)
 	switch {
 	case !found:
 		return "", ref, "", nil
-	case isEngine(kind) && rest == "":
+	case (isEngine(kind) || kind == dockerRegistry) && rest == "":
 		return "", "", "", usageError(fmt.Errorf("image %q: the name is missing", ref))
-	case isEngine(kind):
+	case isEngine(kind), kind == dockerRegistry:
 		return kind, "", rest, nil
 	}
 	path, name, _ = strings.Cut(rest, ":")

@@ -14,6 +14,9 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
+// hostArchitecture is the architecture of images that name none.
+const hostArchitecture = runtime.GOARCH
+
 // specFlag is a flag that sets a field of the spec.
 type specFlag struct {
 	name, field, value, help string
@@ -143,7 +146,7 @@ func buildSpec(ctx context.Context, g *global, flags *specFlags, in *input) (*bu
 }
 
 func buildParsed(ctx context.Context, g *global, s *spec.Spec) (*build.Result, error) {
-	opts := build.Options{Root: g.root, Architecture: runtime.GOARCH, Now: g.streams.Now(), TempDir: g.tempDir(), OpenBase: g.openBase}
+	opts := build.Options{Root: g.root, Architecture: hostArchitecture, Now: g.streams.Now(), TempDir: g.tempDir(), OpenBase: g.openBase}
 	if text, ok := g.streams.LookupEnv("SOURCE_DATE_EPOCH"); ok && text != "" {
 		epoch, err := build.ParseSourceDateEpoch(text)
 		if err != nil {

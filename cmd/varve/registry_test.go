@@ -1,0 +1,84 @@
+package main
+
+import (
+	"io"
+	"log"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+)
+
+// TestRegistry: an image goes to a registry and comes back the same; another
+// one is built on it, by digest, or by tag if that is said.
+func TestRegistry(t *testing.T) {
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	host := strings.TrimPrefix(server.URL, "http://")
+	dir := openDir(t, "")
+	put(t, filepath.Join(dir, "motd"), "hello\n", 0o644)
+	put(t, filepath.Join(dir, "child.yaml"), "name: child\ntag: \"1\"\ncopyToRoot: [{source: motd, target: /etc/}]\n", 0o644)
+	remote := "docker://" + host + "/team/base:1"
+	fails := func(code int, word string, args ...string) {
+		t.Helper()
+		o := run(t, varve(t, dir, args...))
+		if o.code != code {
+			t.Errorf("varve %q: exit code %d, want %d: %s", args, o.code, code, o.stderr)
+		}
+		mustFind(t, o.stderr, word)
+	}
+	mustRun(t, dir, "build", "--name", "base", "--tag", "1", "--copy", "motd", "--env", "A=1", "-q", "-o", "oci:base:1")
+	fails(1, "--insecure", "copy", "oci:base:1", remote)
+	pushed := mustRun(t, dir, "copy", "oci:base:1", remote, "--insecure", host)
+	mustRun(t, dir, "copy", "-q", remote, "oci:back:1", "--insecure", host)
+	if a, b := fingerprint(t, filepath.Join(dir, "base", "blobs"), false), fingerprint(t, filepath.Join(dir, "back", "blobs"), false); a != b {
+		t.Errorf("it comes back as\n%s\nwant\n%s", b, a)
+	}
+	_, digest, _ := strings.Cut(pushed.stderr, " is sha256:")
+	digest = "@sha256:" + digest[:64]
+	shown := mustRun(t, dir, "inspect", remote+digest, "--insecure", host)
+	mustFind(t, shown.stdout, strings.TrimPrefix(digest, "@"), `["A=1"]`)
+
+	fails(2, "--unlocked", "build", "child.yaml", "--from", remote, "--insecure", host, "-o", "child.tar")
+	mustRun(t, dir, "build", "child.yaml", "--from", remote, "--unlocked", "--insecure", host, "-q", "-o", "child.tar")
+	mustRun(t, dir, "build", "child.yaml", "--from", remote+digest, "--insecure", host, "-q", "-o", "pinned.tar")
+	if a, b := fingerprint(t, filepath.Join(dir, "child.tar"), false), fingerprint(t, filepath.Join(dir, "pinned.tar"), false); a != b {
+		t.Errorf("by tag and by digest differ")
+	}
+	mustRun(t, dir, "build", "child.yaml", "--from", remote+digest, "--insecure", host, "-q", "-o", "docker://"+host+"/team/child:2")
+	mustFind(t, mustRun(t, dir, "inspect", "docker://"+host+"/team/child:2", "--insecure", host).stdout, "in 2 layers")
+
+	// pull writes what skopeo writes of the image, and checks its hash.
+	pulled := mustRun(t, dir, "pull", host+"/team/base:1"+digest, "--name", "final:2", "--insecure", host, "-o", "pulled.tar")
+	_, hash, _ := strings.Cut(strings.TrimSpace(pulled.stderr), "hash ")
+	if skopeo, err := exec.LookPath("skopeo"); err == nil {
+		cmd := exec.Command(skopeo, "--insecure-policy", "copy", "--src-tls-verify=false", "docker://"+host+"/team/base"+digest, "docker-archive:"+filepath.Join(dir, "skopeo.tar")+":final:2")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("skopeo: %v: %s", err, out)
+		}
+		if a, b := fingerprint(t, filepath.Join(dir, "pulled.tar"), false), fingerprint(t, filepath.Join(dir, "skopeo.tar"), false); a != b {
+			t.Errorf("pull writes %s, skopeo %s", a, b)
+		}
+	}
+	mustRun(t, dir, "pull", host+"/team/base"+digest, "--name", "final:2", "--insecure", host, "-q", "--hash", hash)
+	if _, err := os.Stat(filepath.Join(dir, "docker-image-final-2.tar")); err != nil {
+		t.Error(err)
+	}
+	fails(4, "expected sha256:", "pull", host+"/team/base"+digest, "--insecure", host, "-o", "bad.tar", "--hash", "sha256-"+strings.Repeat("A", 43)+"=")
+	if _, err := os.Stat(filepath.Join(dir, "bad.tar")); err == nil {
+		t.Error("a file of the wrong hash is there")
+	}
+	fails(2, "not pinned", "pull", host+"/team/base:1", "--insecure", host)
+	mustRun(t, dir, "push", "-q", "child.tar", "docker://"+host+"/team/pushed:1", "--insecure", host)
+	mustFind(t, mustRun(t, dir, "inspect", "docker://"+host+"/team/pushed:1", "--insecure", host).stdout, "in 2 layers")
+	fails(2, "holds no registry", "push", "child.tar")
+
+	fails(1, "nothing", "inspect", "docker://"+host+"/team/nothing:1", "--insecure", host)
+	fails(2, "platform", "inspect", remote, "--platform", "linux", "--insecure", host)
+	fails(2, "--password-stdin", "inspect", remote, "--username", "me", "--insecure", host)
+	fails(2, "digest", "copy", "oci:base:1", remote+digest, "--insecure", host)
+}

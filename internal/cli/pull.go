@@ -1,0 +1,157 @@
+package cli
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/spf13/cobra"
+
+	"github.com/varve-image/varve/dockerarchive"
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/layer"
+)
+
+type pullOptions struct {
+	output, hash, name string
+}
+
+func newPull(g *global) *cobra.Command {
+	o := &pullOptions{}
+	cmd := &cobra.Command{
+		Use:   "pull HOST/NAME[:TAG]@DIGEST",
+		Short: "Fetch an image by digest from a registry, as nixpkgs' pullImage does",
+		Long: `pull fetches an image by its digest and writes a docker-archive, byte for byte the one
+that skopeo copy makes of it, so that hashes pinned for nixpkgs' pullImage hold. Of an
+index the image for --platform is taken.`,
+		Example: `  varve pull docker.io/library/debian@sha256:… --name debian:12 --hash sha256-…`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runPull(cmd.Context(), g, o, strings.TrimPrefix(args[0], dockerRegistry+"://"))
+		},
+	}
+	cmd.Flags().StringVarP(&o.output, "output", "o", "", "the `file` to write (default: docker-image-NAME-TAG.tar)")
+	cmd.Flags().StringVar(&o.hash, "hash", "", "what the file has to hash to: `sha256-BASE64`")
+	cmd.Flags().StringVar(&o.name, "name", "", "`NAME:TAG` of the image in the archive (default: its name, and its tag or latest)")
+	return cmd
+}
+
+func runPull(ctx context.Context, g *global, o *pullOptions, ref string) error {
+	name, _, found := strings.Cut(ref, "@")
+	if !found {
+		return usageError(hint(fmt.Errorf("image %q is not pinned", ref), "name it by digest: "+ref+"@sha256:…"))
+	}
+	want, err := parseSRI(o.hash)
+	if err != nil {
+		return usageError(err)
+	}
+	if o.name == "" {
+		o.name = name
+		if _, _, err := image.SplitRepoTag(name); err != nil {
+			o.name = name + ":latest"
+		}
+	}
+	repository, tag, err := image.SplitRepoTag(o.name)
+	if err != nil {
+		return usageError(fmt.Errorf("--name: %w", err))
+	}
+	if o.output == "" {
+		o.output = "docker-image-" + strings.NewReplacer("/", "-", ":", "-").Replace(o.name) + ".tar"
+	}
+	existing, err := g.fromRegistry(ctx, ref)
+	if err != nil {
+		return err
+	}
+	img := existing.Image()
+	img.Repository, img.Tag = repository, tag
+	sum := sha256.New()
+	err = g.toFile(o.output, func(w io.Writer) error {
+		task := g.ui.Progress(ctx, len(img.Layers), "pulling "+repository)
+		defer task.Finish()
+		opts := dockerarchive.Options{Observe: observe(task), TempDir: g.tempDir()}
+		if err := dockerarchive.WriteSkopeo(ctx, io.MultiWriter(w, sum), img, opts); err != nil {
+			return err
+		}
+		return checkSRI(o.output, want, sum)
+	})
+	if err != nil {
+		return fmt.Errorf("pull %q: %w", ref, err)
+	}
+	g.ui.Info("%s: image %s:%s, hash %s", o.output, repository, tag, sri(sum))
+	return nil
+}
+
+// parseSRI reads a hash as Nix writes it (W3C Subresource Integrity); empty is
+// none.
+func parseSRI(text string) (digest.Digest, error) {
+	if text == "" {
+		return "", nil
+	}
+	data, ok := strings.CutPrefix(text, "sha256-")
+	raw, err := base64.StdEncoding.DecodeString(data)
+	if !ok || err != nil || len(raw) != sha256.Size {
+		return "", fmt.Errorf("--hash %q: expected sha256- and 44 characters of base64", text)
+	}
+	return digest.NewDigestFromBytes(digest.SHA256, raw), nil
+}
+
+func sri(sum hash.Hash) string {
+	return "sha256-" + base64.StdEncoding.EncodeToString(sum.Sum(nil))
+}
+
+func checkSRI(name string, want digest.Digest, sum hash.Hash) error {
+	got := digest.NewDigest(digest.SHA256, sum)
+	if want == "" || got == want {
+		return nil
+	}
+	return hint(&layer.DigestError{What: fmt.Sprintf("file %q", name), Want: want, Got: got}, "its hash is "+sri(sum))
+}
+
+func newPush(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use:   "push IMAGE [docker://HOST/NAME:TAG]",
+		Short: "Write an image to a registry, sending only what it lacks",
+		Long: `push copies an image to a registry: by the name that it has, which then has to hold
+the registry's host, or by another. IMAGE is what inspect takes.`,
+		Example: `  varve push hello.tar docker://registry.example/team/hello:1.2
+  varve push oci:images:hello`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				name, err := g.ownName(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				args = append(args, dockerRegistry+"://"+name)
+			}
+			if !strings.HasPrefix(args[1], dockerRegistry+"://") {
+				return usageError(fmt.Errorf("%q is no registry's: expected docker://HOST/NAME:TAG", args[1]))
+			}
+			return runCopy(cmd.Context(), g, args[0], args[1])
+		},
+	}
+}
+
+// ownName is the name by which an image can be pushed: one with a registry in
+// it.
+func (g *global) ownName(ctx context.Context, ref string) (string, error) {
+	found, closer, err := g.open(ctx, ref)
+	if err != nil {
+		return "", err
+	}
+	defer closer.Close()
+	for _, img := range found {
+		for _, name := range img.Names {
+			if host, _, ok := strings.Cut(name, "/"); ok && strings.ContainsAny(host, ".:") {
+				return name, nil
+			}
+		}
+	}
+	return "", usageError(hint(errors.New("the image's name holds no registry"), "say where it is to go: varve push "+ref+" docker://HOST/NAME:TAG"))
+}

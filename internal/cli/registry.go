@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strings"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/spf13/pflag"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/registry"
+)
+
+// dockerRegistry is the transport of registries; // follows it.
+const dockerRegistry = "docker"
+
+// registryFlags say how a registry is spoken to.
+type registryFlags struct {
+	username      string
+	passwordStdin bool
+	insecure      []string
+	caFile        string
+	platform      string
+}
+
+func (r *registryFlags) register(f *pflag.FlagSet) {
+	f.StringVar(&r.username, "username", "", "`user` to log in to the registry as")
+	f.BoolVar(&r.passwordStdin, "password-stdin", false, "read the password from standard input")
+	f.StringArrayVar(&r.insecure, "insecure", nil, "`HOST[:PORT]` that may be spoken to in http, or https with any certificate; repeatable")
+	f.StringVar(&r.caFile, "ca-file", "", "`file` with certificates of authorities to trust besides the machine's")
+	f.StringVar(&r.platform, "platform", "", "`OS/ARCH[/VARIANT]` to choose of several (default: linux and this machine's)")
+}
+
+// registryOptions puts the flags and the environment together.
+func (g *global) registryOptions() (registry.Options, error) {
+	r := &g.registry
+	opts := registry.Options{
+		Username: r.username, InsecureHosts: r.insecure, CAFile: r.caFile, AuthFiles: g.authFiles(),
+		Proxy: http.ProxyFromEnvironment, UserAgent: "varve/" + versionText(),
+	}
+	var err error
+	if opts.Platform, err = parsePlatform(r.platform); err != nil {
+		return opts, usageError(err)
+	}
+	if r.passwordStdin != (r.username != "") {
+		return opts, usageError(errors.New("--username and --password-stdin go together"))
+	}
+	if r.passwordStdin && g.password == "" {
+		line, err := bufio.NewReader(io.LimitReader(g.streams.In, 4096)).ReadString('\n')
+		if err != nil && err != io.EOF {
+			return opts, fmt.Errorf("read the password from standard input: %w", err)
+		}
+		if g.password = strings.TrimRight(line, "\r\n"); g.password == "" {
+			return opts, usageError(errors.New("--password-stdin: standard input holds no password"))
+		}
+	}
+	opts.Password = g.password
+	return opts, nil
+}
+
+// authFiles are the places of Docker's and Podman's credentials.
+func (g *global) authFiles() []string {
+	var files []string
+	add := func(variable string, rest ...string) {
+		if dir, ok := g.streams.LookupEnv(variable); ok && dir != "" {
+			files = append(files, filepath.Join(append([]string{dir}, rest...)...))
+		}
+	}
+	add("REGISTRY_AUTH_FILE")
+	add("XDG_RUNTIME_DIR", "containers", "auth.json")
+	add("XDG_CONFIG_HOME", "containers", "auth.json")
+	add("HOME", ".config", "containers", "auth.json")
+	add("DOCKER_CONFIG", "config.json")
+	add("HOME", ".docker", "config.json")
+	return files
+}
+
+// parsePlatform reads OS/ARCH[/VARIANT]; empty is linux and this machine's
+// architecture.
+func parsePlatform(text string) (v1.Platform, error) {
+	if text == "" {
+		return v1.Platform{OS: "linux", Architecture: hostArchitecture}, nil
+	}
+	parts := strings.Split(text, "/")
+	if len(parts) < 2 || len(parts) > 3 || parts[0] == "" || parts[1] == "" {
+		return v1.Platform{}, fmt.Errorf("platform %q: expected OS/ARCH or OS/ARCH/VARIANT, such as linux/arm64", text)
+	}
+	p := v1.Platform{OS: parts[0], Architecture: parts[1]}
+	if len(parts) == 3 {
+		p.Variant = parts[2]
+	}
+	return p, nil
+}
+
+// fromRegistry opens an image of a registry: ref is what follows docker://.
+func (g *global) fromRegistry(ctx context.Context, ref string) (*image.Existing, error) {
+	opts, err := g.registryOptions()
+	if err != nil {
+		return nil, err
+	}
+	return registry.Open(ctx, ref, opts)
+}
+
+// toRegistry writes an image to a registry: ref is what follows docker://.
+func (g *global) toRegistry(ctx context.Context, img *image.Image, ref string, c layer.Compression, observe func(image.Event)) error {
+	opts, err := g.registryOptions()
+	if err != nil {
+		return err
+	}
+	opts.Observe = observe
+	d, err := registry.Push(ctx, ref, img, registry.PushOptions{Options: opts, Compression: c})
+	if err != nil {
+		return err
+	}
+	g.ui.Info("docker://%s is %s", ref, d.Digest)
+	return nil
+}
+
+// pinned refuses a base image that may be another one tomorrow.
+func pinned(ref string, unlocked bool) error {
+	if unlocked || strings.Contains(ref, "@sha256:") {
+		return nil
+	}
+	return usageError(hint(fmt.Errorf("base image %q is not pinned: its tag may name another image tomorrow", "docker://"+ref),
+		"name it by digest (varve inspect shows it as manifest): docker://…@sha256:…", "or give --unlocked to take what the tag names now"))
+}

@@ -1,0 +1,301 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// client speaks to one repository of a registry. Its methods may be called by
+// several goroutines.
+type client struct {
+	ref    reference
+	opts   Options
+	policy *policy
+	http   *http.Client
+	// scopes is what a token has to allow.
+	scopes []string
+	// base is the registry's scheme and host.
+	base *url.URL
+	// reached says that the registry has answered: from then on a refused
+	// connection is a fault that may pass.
+	reached atomic.Bool
+
+	auth struct {
+		sync.Mutex
+		credentials *credentials // nil until they were looked for
+		current     atomic.Pointer[authorization]
+	}
+}
+
+// newClient finds out how the registry is spoken to and logs in. Actions are
+// those of the repository, mounts other repositories to be read.
+func newClient(ctx context.Context, ref reference, opts Options, actions string, mounts []string) (*client, error) {
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
+	h, err := parseHost(ref.host)
+	if err != nil {
+		return nil, err
+	}
+	c := &client{ref: ref, opts: opts, base: &url.URL{Scheme: "https", Host: ref.host}}
+	if c.policy, err = newPolicy(h, opts); err != nil {
+		return nil, err
+	}
+	c.http = &http.Client{Transport: c.policy, CheckRedirect: checkRedirect}
+	c.scopes = []string{"repository:" + ref.repository + ":" + actions}
+	for _, m := range mounts {
+		c.scopes = append(c.scopes, "repository:"+m+":pull")
+	}
+	if err := c.ping(ctx); err != nil {
+		c.policy.closeIdle()
+		return nil, err
+	}
+	return c, nil
+}
+
+// ping asks the registry whether it wants a login (distribution-spec, "Determining
+// Support"). A registry that may be insecure is asked in https first.
+func (c *client) ping(ctx context.Context) error {
+	err := c.pingAs(ctx, "https")
+	plain := &url.URL{Scheme: "http", Host: c.base.Host}
+	if err != nil && ctx.Err() == nil && speaksHTTP(err) && c.policy.isInsecure(hostOf(plain)) {
+		err = c.pingAs(ctx, "http")
+	}
+	return err
+}
+
+func (c *client) pingAs(ctx context.Context, scheme string) error {
+	c.base.Scheme = scheme
+	resp, err := c.do(ctx, request{method: http.MethodGet, url: c.url("")}, http.StatusOK, http.StatusUnauthorized)
+	if err != nil {
+		return err
+	}
+	discard(resp)
+	return nil
+}
+
+// speaksHTTP tells whether an attempt in https failed in the way that it does
+// where only http is spoken.
+func speaksHTTP(err error) bool {
+	var record tls.RecordHeaderError
+	return errors.Is(err, http.ErrSchemeMismatch) || errors.As(err, &record) || errors.Is(err, syscall.ECONNREFUSED)
+}
+
+// url is an address below the registry's /v2/.
+func (c *client) url(path string) *url.URL {
+	u := *c.base
+	u.Path = "/v2/" + path
+	return &u
+}
+
+// repositoryURL is an address below the repository's.
+func (c *client) repositoryURL(path string) *url.URL { return c.url(c.ref.repository + "/" + path) }
+
+// request is what can be sent any number of times.
+type request struct {
+	method string
+	url    *url.URL
+	header http.Header
+	body   []byte
+	// patience, where it is set, is how long the answer may take in the place
+	// of the stall time-out.
+	patience time.Duration
+}
+
+// do sends a request until the answer has one of the statuses, which the
+// caller has to close. Faults that may pass are tried again.
+func (c *client) do(ctx context.Context, r request, statuses ...int) (*http.Response, error) {
+	for try := 0; ; try++ {
+		resp, err := c.expect(ctx, r, statuses...)
+		if err == nil {
+			return resp, nil
+		}
+		if try >= c.opts.retries() || !c.transient(ctx, err) {
+			return nil, err
+		}
+		if err := c.opts.sleep(ctx, backoff(try, err)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// expect sends a request once and takes any status but these as an error.
+func (c *client) expect(ctx context.Context, r request, statuses ...int) (*http.Response, error) {
+	resp, err := c.send(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	if slices.Contains(statuses, resp.StatusCode) {
+		return resp, nil
+	}
+	return nil, c.statusError(r, resp)
+}
+
+// send sends a request once, or twice if it needs a login.
+func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
+	a := c.auth.current.Load()
+	resp, err := c.sendAs(ctx, r, a)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized || !c.own(resp.Request.URL) {
+		return resp, err
+	}
+	challenge, ok := pickChallenge(resp.Header.Values("WWW-Authenticate"))
+	if !ok {
+		return resp, nil
+	}
+	if a, err = c.login(ctx, challenge, a); err != nil || a == nil {
+		if err != nil {
+			resp.Body.Close()
+		}
+		return resp, err
+	}
+	discard(resp)
+	return c.sendAs(ctx, r, a)
+}
+
+// own tells whether an address is the registry's.
+func (c *client) own(u *url.URL) bool {
+	return hostOf(u) == hostOf(c.base) && u.Scheme == c.base.Scheme
+}
+
+// sendAs sends a request once. A network that is silent for too long ends it,
+// and later the reading of the answer's body.
+func (c *client) sendAs(ctx context.Context, r request, a *authorization) (*http.Response, error) {
+	if a != nil {
+		ctx = withAuthorization(ctx, a)
+	}
+	dog := newWatchdog(ctx, max(c.opts.stall(), r.patience))
+	out := &outgoing{dog: dog}
+	defer out.end()
+	var body io.Reader
+	if r.body != nil {
+		body = out.reader(r.body)
+	}
+	req, err := http.NewRequestWithContext(dog.ctx, r.method, r.url.String(), body)
+	if err != nil {
+		dog.stop()
+		return nil, err
+	}
+	if r.body != nil {
+		req.ContentLength = int64(len(r.body))
+		req.GetBody = func() (io.ReadCloser, error) {
+			return io.NopCloser(out.reader(r.body)), nil
+		}
+		if len(r.body) == 0 {
+			req.Body = http.NoBody
+		}
+	}
+	for key, values := range r.header {
+		req.Header[key] = values
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		err = c.requestError(r, err, context.Cause(dog.ctx))
+		dog.stop()
+		return nil, err
+	}
+	c.reached.Store(true)
+	dog.rest()
+	resp.Body = &watchedBody{resp.Body, dog, c, r}
+	return resp, nil
+}
+
+// discard ends an answer whose body says nothing more. It is read so that its
+// connection may serve again; if that fails another one will.
+func discard(resp *http.Response) {
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxErrorBody))
+	resp.Body.Close()
+}
+
+// errStalled is the cause of a request's end whose network was silent.
+var errStalled = errors.New("nothing was sent or received for too long")
+
+// watchdog ends a context unless it is fed.
+type watchdog struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+	limit  time.Duration
+}
+
+func newWatchdog(ctx context.Context, limit time.Duration) *watchdog {
+	w := &watchdog{limit: limit}
+	w.ctx, w.cancel = context.WithCancelCause(ctx)
+	w.timer = time.AfterFunc(limit, func() { w.cancel(errStalled) })
+	return w
+}
+
+func (w *watchdog) feed() { w.timer.Reset(w.limit) }
+
+// rest lets the watchdog sleep until it is fed: whoever reads may take time.
+func (w *watchdog) rest() { w.timer.Stop() }
+
+func (w *watchdog) stop() {
+	w.timer.Stop()
+	w.cancel(context.Canceled)
+}
+
+// outgoing is a request's body. net/http may read it even after there is an
+// answer, when its bytes may be others already: end puts an end to that.
+type outgoing struct {
+	dog   *watchdog
+	mu    sync.Mutex
+	ended bool
+}
+
+func (o *outgoing) reader(data []byte) io.Reader { return &outgoingReader{bytes.NewReader(data), o} }
+
+func (o *outgoing) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ended = true
+}
+
+type outgoingReader struct {
+	data *bytes.Reader
+	out  *outgoing
+}
+
+// Read feeds the watchdog with what is read.
+func (r *outgoingReader) Read(p []byte) (int, error) {
+	r.out.mu.Lock()
+	defer r.out.mu.Unlock()
+	if r.out.ended {
+		return 0, io.ErrClosedPipe
+	}
+	r.out.dog.feed()
+	return r.data.Read(p)
+}
+
+// watchedBody is an answer's body: its errors say what was asked for.
+type watchedBody struct {
+	io.ReadCloser
+	dog *watchdog
+	c   *client
+	r   request
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	b.dog.feed()
+	n, err := b.ReadCloser.Read(p)
+	b.dog.rest()
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = b.c.requestError(b.r, err, context.Cause(b.dog.ctx))
+	}
+	return n, err
+}
+
+func (b *watchedBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.dog.stop()
+	return err
+}

@@ -1,0 +1,210 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"time"
+)
+
+const (
+	// maxAuthFile bounds a file of credentials and what a helper says, in bytes.
+	maxAuthFile = 1 << 20
+	// helperTimeout is how long a credential helper may take.
+	helperTimeout = time.Minute
+	// hubKey is Docker Hub's name in Docker's config.json.
+	hubKey = "https://index.docker.io/v1/"
+	// tokenUser is the user name that a helper gives an identity token with.
+	tokenUser = "<token>"
+)
+
+// credentials are who logs in; all are empty for nobody.
+type credentials struct {
+	username, password string
+	// identityToken is exchanged for tokens, registryToken is one.
+	identityToken, registryToken string
+}
+
+// authFile is what config.json and auth.json have of credentials
+// (containers-auth.json(5), docker's "config.json properties").
+type authFile struct {
+	Auths       map[string]authEntry `json:"auths"`
+	CredHelpers map[string]string    `json:"credHelpers"`
+	CredsStore  string               `json:"credsStore"`
+}
+
+type authEntry struct {
+	Auth          string `json:"auth"`
+	Username      string `json:"username"`
+	Password      string `json:"password"`
+	IdentityToken string `json:"identitytoken"`
+	RegistryToken string `json:"registrytoken"`
+}
+
+// findCredentials returns the credentials for a repository, if there are any.
+func findCredentials(ctx context.Context, ref reference, opts Options) (credentials, error) {
+	if opts.Username != "" {
+		return credentials{username: opts.Username, password: opts.Password}, nil
+	}
+	for _, path := range opts.AuthFiles {
+		file, err := readAuthFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return credentials{}, fmt.Errorf("read credentials: %w", err)
+		}
+		cred, err := file.find(ctx, ref)
+		if err != nil {
+			return credentials{}, fmt.Errorf("credentials for %s in %q: %w", ref.domain, path, err)
+		}
+		if cred != (credentials{}) {
+			return cred, nil
+		}
+	}
+	return credentials{}, nil
+}
+
+func readAuthFile(path string) (*authFile, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() || st.Size() > maxAuthFile {
+		return nil, fmt.Errorf("%q is not a file of at most %d bytes", path, maxAuthFile)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	file := &authFile{}
+	if err := json.Unmarshal(data, file); err != nil {
+		return nil, fmt.Errorf("%q is not a JSON file of credentials", path) // without a piece of it
+	}
+	return file, nil
+}
+
+// find asks the file, and the helpers that it names, as Docker does: the
+// registry's own helper, the helper for all, then what the file holds itself.
+// A namespace of the registry goes before the whole registry.
+func (f *authFile) find(ctx context.Context, ref reference) (credentials, error) {
+	names := keys(ref)
+	for _, name := range names {
+		if helper := f.CredHelpers[name]; helper != "" {
+			return runHelper(ctx, helper, name)
+		}
+	}
+	if f.CredsStore != "" {
+		server := ref.domain
+		if ref.domain == hubDomain {
+			server = hubKey
+		}
+		cred, err := runHelper(ctx, f.CredsStore, server)
+		if err != nil || cred != (credentials{}) {
+			return cred, err
+		}
+	}
+	byName := map[string]authEntry{}
+	for key, entry := range f.Auths {
+		if name := normalKey(key); name == key || byName[name] == (authEntry{}) {
+			byName[name] = entry
+		}
+	}
+	for _, name := range names {
+		if entry, ok := byName[normalKey(name)]; ok {
+			return entry.credentials()
+		}
+	}
+	return credentials{}, nil
+}
+
+// keys are the names by which a file may know a repository, the closest first.
+func keys(ref reference) []string {
+	var all []string
+	for path := ref.name(); path != ref.domain; {
+		all = append(all, path)
+		path = path[:strings.LastIndexByte(path, '/')]
+	}
+	all = append(all, ref.domain)
+	if ref.domain == hubDomain {
+		all = append(all, hubKey, "index.docker.io", hubHost)
+	}
+	return all
+}
+
+// normalKey is a key without the scheme and the path that old files have.
+func normalKey(key string) string {
+	key = strings.TrimPrefix(strings.TrimPrefix(key, "https://"), "http://")
+	for _, suffix := range []string{"/", "/v1", "/v2"} {
+		key = strings.TrimSuffix(key, suffix)
+	}
+	return key
+}
+
+func (e authEntry) credentials() (credentials, error) {
+	c := credentials{e.Username, e.Password, e.IdentityToken, e.RegistryToken}
+	if e.Auth != "" {
+		data, err := base64.StdEncoding.DecodeString(e.Auth)
+		user, password, ok := strings.Cut(strings.TrimRight(string(data), "\x00"), ":")
+		if err != nil || !ok {
+			return credentials{}, errors.New("its auth is not USER:PASSWORD in base64")
+		}
+		c.username, c.password = user, password
+	}
+	return c, nil
+}
+
+// helperNames is what a helper's name is made of: it becomes a program's.
+var helperNames = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+
+// runHelper asks a credential helper (docker-credential-helpers, "Development").
+// Nothing that it says is repeated: it deals in secrets.
+func runHelper(ctx context.Context, name, server string) (credentials, error) {
+	if !helperNames.MatchString(name) {
+		return credentials{}, fmt.Errorf("%q is not the name of a credential helper", name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, helperTimeout)
+	defer cancel()
+	program := "docker-credential-" + name
+	var out limited
+	cmd := exec.CommandContext(ctx, program, "get")
+	cmd.Stdin, cmd.Stdout, cmd.WaitDelay = strings.NewReader(server), &out, time.Second/2
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return credentials{}, fmt.Errorf("run %s: %w", program, context.Cause(ctx))
+	}
+	if err != nil {
+		if strings.Contains(out.kept.String(), "credentials not found") {
+			return credentials{}, nil
+		}
+		return credentials{}, fmt.Errorf("run %s: %w: try \"echo %s | %s get\"", program, err, server, program)
+	}
+	var doc struct{ Username, Secret string }
+	if json.Unmarshal(out.kept.Bytes(), &doc) != nil {
+		return credentials{}, fmt.Errorf("run %s: its answer is not JSON", program)
+	}
+	if doc.Username == tokenUser {
+		return credentials{identityToken: doc.Secret}, nil
+	}
+	return credentials{username: doc.Username, password: doc.Secret}, nil
+}
+
+// limited keeps what is written to it, up to a bound. It has no ReadFrom that
+// would go past that.
+type limited struct{ kept bytes.Buffer }
+
+func (l *limited) Write(p []byte) (int, error) {
+	if l.kept.Len()+len(p) > maxAuthFile {
+		return 0, io.ErrShortBuffer
+	}
+	return l.kept.Write(p)
+}

@@ -1,0 +1,209 @@
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+	"unicode/utf8"
+)
+
+// maxMessage is how much of a registry's words an error repeats, in bytes.
+const maxMessage = 300
+
+// statusError is an answer that is not what was asked for.
+type statusError struct {
+	text   string
+	status int
+	// wait is how long the registry asked to be left alone; 0 where it did not.
+	wait time.Duration
+}
+
+func (e *statusError) Error() string { return e.text }
+
+// statusError reads what an answer says of the failure, and closes it.
+func (c *client) statusError(r request, resp *http.Response) error {
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // what came says enough
+	text := fmt.Sprintf("%s: status %d %s", c.describe(r), resp.StatusCode, http.StatusText(resp.StatusCode))
+	if !c.own(resp.Request.URL) && resp.Request.URL.Host != r.url.Host {
+		text += fmt.Sprintf(" of host %q, to which the registry redirected", resp.Request.URL.Host)
+	}
+	if words := messages(resp.Header.Get("Content-Type"), body); words != "" {
+		text += ": " + words
+	}
+	return &statusError{text + c.hint(resp), resp.StatusCode, retryAfter(resp.Header)}
+}
+
+// describe names a request without what may be secret in its address.
+func (c *client) describe(r request) string {
+	if !c.own(r.url) {
+		return fmt.Sprintf("%s at host %q", r.method, r.url.Host)
+	}
+	path := strings.TrimPrefix(r.url.Path, "/v2/")
+	if path == "" {
+		path = "/v2/"
+	}
+	return fmt.Sprintf("%s %q at registry %s", r.method, path, c.ref.host)
+}
+
+func (c *client) loginHint() string {
+	return fmt.Sprintf("log in with \"docker login %[1]s\" or \"podman login %[1]s\", or give --username and --password-stdin", c.ref.domain)
+}
+
+// hint says what to do about a status.
+func (c *client) hint(resp *http.Response) string {
+	if !c.own(resp.Request.URL) {
+		return ""
+	}
+	login := c.loginHint()
+	switch resp.StatusCode {
+	case http.StatusUnauthorized:
+		return ": " + login
+	case http.StatusForbidden:
+		return fmt.Sprintf(": the login does not allow this in repository %q; %s", c.ref.repository, login)
+	case http.StatusNotFound:
+		return fmt.Sprintf(": check the name %q; a private repository may need a login", c.ref)
+	}
+	return ""
+}
+
+// messages returns a registry's errors (distribution-spec, "Error Codes").
+func messages(contentType string, body []byte) string {
+	var doc struct {
+		Errors []struct{ Code, Message string }
+	}
+	if json.Unmarshal(body, &doc) != nil || len(doc.Errors) == 0 {
+		text := strings.TrimSpace(string(body))
+		if text == "" || isHTML(contentType) {
+			return ""
+		}
+		return quote(text)
+	}
+	var all []string
+	for _, e := range doc.Errors {
+		all = append(all, strings.TrimSpace(e.Code+" "+e.Message))
+	}
+	return quote(strings.Join(all, "; "))
+}
+
+func quote(s string) string {
+	if len(s) > maxMessage {
+		s = s[:maxMessage]
+		for len(s) > 0 && !utf8.ValidString(s) {
+			s = s[:len(s)-1]
+		}
+		s += "…"
+	}
+	return strconv.Quote(s)
+}
+
+func isHTML(contentType string) bool {
+	return strings.HasPrefix(strings.ToLower(contentType), "text/html")
+}
+
+// retryAfter reads the header of that name: seconds, or a time, which is
+// compared with the registry's own.
+func retryAfter(h http.Header) time.Duration {
+	text := h.Get("Retry-After")
+	if seconds, err := strconv.Atoi(text); err == nil {
+		return time.Duration(min(max(seconds, 0), int(maxWait.Seconds()))) * time.Second
+	}
+	at, err := http.ParseTime(text)
+	if err != nil {
+		return 0
+	}
+	now, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return 0
+	}
+	return min(max(at.Sub(now), 0), maxWait)
+}
+
+// backoff is how long to wait before try number try+2.
+func backoff(try int, err error) time.Duration {
+	d := 250 * time.Millisecond << min(try, 6)
+	d = d/2 + rand.N(d)
+	var status *statusError
+	if errors.As(err, &status) {
+		d = max(d, status.wait)
+	}
+	return min(d, maxWait)
+}
+
+// connectionError is a request that got no answer, or not all of one.
+type connectionError struct {
+	text  string
+	cause error
+}
+
+func (e *connectionError) Error() string { return e.text }
+func (e *connectionError) Unwrap() error { return e.cause }
+
+// requestError says what a request that failed was for. The address that
+// net/http puts into its errors may be signed, and is left out.
+func (c *client) requestError(r request, err, cause error) error {
+	var inURL *url.Error
+	for errors.As(err, &inURL) {
+		err = inURL.Err
+		inURL = nil
+	}
+	if isPolicy(err) {
+		return fmt.Errorf("%s: %w", c.describe(r), err)
+	}
+	if cause != nil { // the watchdog's, or the caller's
+		err = cause
+	}
+	return &connectionError{fmt.Sprintf("%s: %v%s", c.describe(r), err, c.connectionHint(err)), err}
+}
+
+func (c *client) connectionHint(err error) string {
+	var certificate *tls.CertificateVerificationError
+	insecure := c.policy.isInsecure(hostOf(c.base))
+	switch {
+	case errors.As(err, &certificate):
+		return ": name its authority with a file of certificates, or allow any certificate with --insecure " + c.base.Host
+	case speaksHTTP(err) && !errors.Is(err, syscall.ECONNREFUSED) && !insecure:
+		return ": if it is a registry without https that nobody else can listen to, allow it with --insecure " + c.base.Host
+	}
+	return ""
+}
+
+// transient tells whether a fault may be gone the next time.
+func (c *client) transient(ctx context.Context, err error) bool {
+	if ctx.Err() != nil || isPolicy(err) {
+		return false
+	}
+	var status *statusError
+	if errors.As(err, &status) {
+		switch status.status {
+		case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
+			http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+			return true
+		}
+		return false
+	}
+	var conn *connectionError
+	if !errors.As(err, &conn) {
+		return false
+	}
+	var certificate *tls.CertificateVerificationError
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &certificate):
+		return false
+	case errors.As(err, &dns) && dns.IsNotFound, speaksHTTP(err):
+		return c.reached.Load()
+	}
+	return true
+}

@@ -1,0 +1,184 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/problems"
+	"github.com/varve-image/varve/layer"
+)
+
+// PushIndex writes an index of manifests, which the repository has already, to
+// ref. Each needs its platform, and no two may have the same. The order is kept.
+func PushIndex(ctx context.Context, ref string, manifests []v1.Descriptor, annotations map[string]string, opts Options) (v1.Descriptor, error) {
+	desc, err := pushIndex(ctx, ref, manifests, annotations, opts)
+	if err != nil {
+		return v1.Descriptor{}, fmt.Errorf("push index %q: %w", ref, err)
+	}
+	return desc, nil
+}
+
+func pushIndex(ctx context.Context, ref string, manifests []v1.Descriptor, annotations map[string]string, opts Options) (v1.Descriptor, error) {
+	if err := checkPlatforms(manifests); err != nil {
+		return v1.Descriptor{}, err
+	}
+	data, err := ocijson.Index(manifests, annotations)
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	p, err := newPusher(ctx, ref, PushOptions{Options: opts})
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	defer p.client.policy.closeIdle()
+	doc := newDocument(data, v1.MediaTypeImageIndex)
+	return doc.desc, p.manifest(ctx, p.client.ref, doc)
+}
+
+func checkPlatforms(manifests []v1.Descriptor) error {
+	if len(manifests) == 0 {
+		return errors.New("there are no images to put into it")
+	}
+	var list problems.List
+	seen := map[string]v1.Descriptor{}
+	for i, d := range manifests {
+		switch {
+		case !ocijson.IsManifest(d.MediaType) && !ocijson.IsIndex(d.MediaType):
+			list.Addf("entry %d, %s: type %q is no image's", i+1, d.Digest, d.MediaType)
+		case d.Platform == nil || d.Platform.OS == "" || d.Platform.Architecture == "":
+			list.Addf("entry %d, %s: it has no platform", i+1, d.Digest)
+		default:
+			text := platformText(d.Platform)
+			if other, ok := seen[text]; ok {
+				list.Addf("entry %d, %s: %s has the platform %s too", i+1, d.Digest, other.Digest, text)
+			}
+			seen[text] = d
+		}
+	}
+	return list.Err()
+}
+
+// Copy brings what a reference stands for to ref, byte for byte: an index with
+// all its images, attestations and nested indexes, or one image.
+func Copy(ctx context.Context, from *Resolved, ref string, opts PushOptions) (v1.Descriptor, error) {
+	if err := copyAll(ctx, from, ref, opts); err != nil {
+		return v1.Descriptor{}, fmt.Errorf("copy image %q to %q: %w", from.client.ref, ref, err)
+	}
+	return from.Descriptor, nil
+}
+
+func copyAll(ctx context.Context, from *Resolved, ref string, opts PushOptions) error {
+	c := &copier{from: from}
+	if err := c.gather(ctx, from.Descriptor, 0); err != nil {
+		return err
+	}
+	to, err := parseReference(ref)
+	if err != nil {
+		return err
+	}
+	source := from.client.ref
+	if to.host == source.host && to.repository != source.repository && !slices.Contains(opts.MountFrom, source.repository) {
+		opts.MountFrom = append([]string{source.repository}, opts.MountFrom...)
+	}
+	p, err := newPusher(ctx, ref, opts)
+	if err != nil {
+		return err
+	}
+	defer p.client.policy.closeIdle()
+	if err := c.sendBlobs(ctx, p); err != nil {
+		return err
+	}
+	for i, doc := range c.documents {
+		target := p.client.ref
+		if i < len(c.documents)-1 {
+			target.tag, target.digest = "", doc.desc.Digest
+		}
+		if err := p.manifest(ctx, target, doc); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copier knows what is to be copied: the blobs, and the documents with each
+// after what it refers to.
+type copier struct {
+	from      *Resolved
+	blobs     []v1.Descriptor
+	documents []document
+}
+
+func (c *copier) gather(ctx context.Context, d v1.Descriptor, depth int) error {
+	if depth > ocijson.MaxNesting {
+		return fmt.Errorf("index %s: nested deeper than %d levels", d.Digest, ocijson.MaxNesting)
+	}
+	same := func(doc document) bool { return doc.desc.Digest == d.Digest }
+	if slices.ContainsFunc(c.documents, same) {
+		return nil
+	}
+	data, err := c.from.document(ctx, d)
+	if err != nil {
+		return err
+	}
+	switch {
+	case ocijson.IsIndex(d.MediaType):
+		_, children, err := ocijson.ParseIndex(data)
+		if err != nil {
+			return fmt.Errorf("index %s: %w", d.Digest, err)
+		}
+		for _, child := range children {
+			if err := c.gather(ctx, child, depth+1); err != nil {
+				return err
+			}
+		}
+	case ocijson.IsManifest(d.MediaType):
+		config, layers, err := ocijson.ParseManifest(data)
+		if err != nil {
+			return fmt.Errorf("manifest %s: %w", d.Digest, err)
+		}
+		c.blobs = append(append(c.blobs, config), layers...)
+	default:
+		return fmt.Errorf("%s is of type %q, not an image's or an index's", d.Digest, d.MediaType)
+	}
+	c.documents = append(c.documents, document{data, d})
+	return nil
+}
+
+// sendBlobs brings all blobs to the repository, but for those kept elsewhere.
+func (c *copier) sendBlobs(ctx context.Context, p *pusher) error {
+	p.total = len(c.blobs)
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.SetLimit(uploads)
+	for i, d := range c.blobs {
+		if len(d.URLs) > 0 {
+			continue
+		}
+		tasks.Go(func() error {
+			p.observe(i, d.Digest.String(), d.Size, false)
+			_, err := p.once(d.Digest, func() (v1.Descriptor, error) { return p.client.put(ctx, c.blob(d), p.opts.MountFrom) })
+			if err == nil {
+				p.observe(i, d.Digest.String(), d.Size, true)
+			}
+			return err
+		})
+	}
+	return tasks.Wait()
+}
+
+func (c *copier) blob(d v1.Descriptor) blob {
+	open := func(ctx context.Context) (io.ReadCloser, error) {
+		r, err := c.from.client.fetch(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		return layer.Verify(r, d), nil
+	}
+	return blob{d, func(ctx context.Context, w io.Writer) error { return copyStored(ctx, w, open) }}
+}

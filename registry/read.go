@@ -1,0 +1,331 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/layer"
+)
+
+// maxIndexes is how many indexes may be nested in one: each is a request.
+const maxIndexes = 100
+
+// Open opens the image that ref names, or of an index the one for
+// Options.Platform. Its layers are fetched when they are read.
+func Open(ctx context.Context, ref string, opts Options) (*image.Existing, error) {
+	r, err := Resolve(ctx, ref, opts)
+	if err != nil {
+		return nil, err
+	}
+	d, err := r.Choose(opts.Platform)
+	if err != nil {
+		return nil, err
+	}
+	return r.Image(ctx, d)
+}
+
+// Resolved is what a reference stands for.
+type Resolved struct {
+	// Name is the repository with its registry, Tag the reference's tag; both
+	// are as Docker writes them.
+	Name, Tag string
+	// Raw is the index or the manifest that was found, byte for byte, and
+	// Descriptor tells which of them it is, and its digest.
+	Raw        []byte
+	Descriptor v1.Descriptor
+	// Manifests are the images in an index, those of nested ones included and
+	// attestations left out; otherwise the one image.
+	Manifests []v1.Descriptor
+
+	client *client
+	// documents are the indexes and manifests that were fetched, by digest.
+	documents map[digest.Digest][]byte
+}
+
+// Resolve looks up what ref names: a digest, or a tag as it is now.
+func Resolve(ctx context.Context, ref string, opts Options) (*Resolved, error) {
+	parsed, err := parseReference(ref)
+	if err != nil {
+		return nil, err
+	}
+	r, err := resolve(ctx, parsed, opts)
+	if err != nil {
+		return nil, fmt.Errorf("read image %q: %w", ref, err)
+	}
+	return r, nil
+}
+
+func resolve(ctx context.Context, ref reference, opts Options) (*Resolved, error) {
+	c, err := newClient(ctx, ref, opts, "pull", nil)
+	if err != nil {
+		return nil, err
+	}
+	r := &Resolved{Name: ref.name(), Tag: ref.tag, client: c, documents: map[digest.Digest][]byte{}}
+	want := v1.Descriptor{Digest: ref.digest, Size: -1}
+	if r.Raw, r.Descriptor, err = c.manifest(ctx, ref.target(), want); err != nil {
+		return nil, err
+	}
+	r.documents[r.Descriptor.Digest] = r.Raw
+	if !ocijson.IsIndex(r.Descriptor.MediaType) {
+		r.Manifests = []v1.Descriptor{r.Descriptor}
+		return r, nil
+	}
+	return r, r.list(ctx, r.Raw, r.Descriptor, 0)
+}
+
+// list adds the images of an index to Manifests. Nested indexes are fetched.
+func (r *Resolved) list(ctx context.Context, data []byte, index v1.Descriptor, depth int) error {
+	_, children, err := ocijson.ParseIndex(data)
+	if err != nil {
+		return fmt.Errorf("index %s: %w", index.Digest, err)
+	}
+	for _, d := range children {
+		switch {
+		case ocijson.IsAttestation(d):
+		case ocijson.IsManifest(d.MediaType):
+			known := func(m v1.Descriptor) bool { return m.Digest == d.Digest }
+			if !slices.ContainsFunc(r.Manifests, known) {
+				r.Manifests = append(r.Manifests, d)
+			}
+			if len(r.Manifests) > ocijson.MaxDescriptors {
+				return fmt.Errorf("index %s: more than %d images", index.Digest, ocijson.MaxDescriptors)
+			}
+		case ocijson.IsIndex(d.MediaType):
+			if depth == ocijson.MaxNesting || len(r.documents) > maxIndexes {
+				return fmt.Errorf("index %s: nested deeper than %d levels, or more than %d of them", d.Digest, ocijson.MaxNesting, maxIndexes)
+			}
+			nested, err := r.document(ctx, d)
+			if err != nil {
+				return err
+			}
+			if err := r.list(ctx, nested, d, depth+1); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// document returns an index or a manifest by its descriptor.
+func (r *Resolved) document(ctx context.Context, d v1.Descriptor) ([]byte, error) {
+	if data, ok := r.documents[d.Digest]; ok {
+		return data, nil
+	}
+	data, _, err := r.client.manifest(ctx, d.Digest.String(), d)
+	if err == nil && ocijson.IsIndex(d.MediaType) {
+		r.documents[d.Digest] = data
+	}
+	return data, err
+}
+
+// Choose returns the one image for a platform. None or several are an error
+// that lists what there is. Of a reference that is no index, and for no
+// platform, it returns the only image.
+func (r *Resolved) Choose(p v1.Platform) (v1.Descriptor, error) {
+	if !ocijson.IsIndex(r.Descriptor.MediaType) {
+		return r.Descriptor, nil
+	}
+	found := slices.Clone(r.Manifests)
+	if p.OS != "" || p.Architecture != "" || p.Variant != "" {
+		found = slices.DeleteFunc(found, func(d v1.Descriptor) bool { return !matches(p, d.Platform) })
+	}
+	if len(found) == 1 {
+		return found[0], nil
+	}
+	var choices []string
+	for _, d := range r.Manifests {
+		choices = append(choices, platformText(d.Platform))
+	}
+	const most = 50
+	if more := len(choices) - most; more > 0 {
+		choices = append(choices[:most], fmt.Sprintf("and %d more", more))
+	}
+	what := "one platform has to be chosen"
+	if p.OS != "" || p.Architecture != "" {
+		what = fmt.Sprintf("%d images are for platform %s", len(found), platformText(&p))
+	}
+	return v1.Descriptor{}, fmt.Errorf("read image %q: %s; the index has %s", r.client.ref, what, strings.Join(choices, ", "))
+}
+
+// matches tells whether an image is for the platform that is wanted.
+func matches(want v1.Platform, got *v1.Platform) bool {
+	return got != nil && want.OS == got.OS && want.Architecture == got.Architecture &&
+		(want.Variant == "" || want.Variant == got.Variant ||
+			want.Architecture == "arm64" && want.Variant == "v8" && got.Variant == "")
+}
+
+func platformText(p *v1.Platform) string {
+	if p == nil {
+		return "an image that names no platform"
+	}
+	text := p.OS + "/" + p.Architecture
+	if p.Variant != "" {
+		text += "/" + p.Variant
+	}
+	if p.OSVersion != "" {
+		text += " (version " + p.OSVersion + ")"
+	}
+	return strings.Trim(quote(text), `"`)
+}
+
+// Image opens one of the images in Manifests.
+func (r *Resolved) Image(ctx context.Context, d v1.Descriptor) (*image.Existing, error) {
+	img, err := r.image(ctx, d)
+	if err != nil {
+		return nil, fmt.Errorf("read image %q: %w", r.client.ref, err)
+	}
+	return img, nil
+}
+
+func (r *Resolved) image(ctx context.Context, d v1.Descriptor) (*image.Existing, error) {
+	img := &image.Existing{Names: []string{r.client.ref.String()}, ManifestDescriptor: d}
+	var err error
+	if img.Manifest, err = r.document(ctx, d); err != nil {
+		return nil, err
+	}
+	config, layers, err := ocijson.ParseManifest(img.Manifest)
+	if err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", d.Digest, err)
+	}
+	if img.ConfigJSON, err = r.client.smallBlob(ctx, config); err != nil {
+		return nil, fmt.Errorf("config of manifest %s: %w", d.Digest, err)
+	}
+	if img.Config, img.DiffIDs, err = image.ParseConfig(img.ConfigJSON); err != nil {
+		return nil, fmt.Errorf("config %s: %w", config.Digest, err)
+	}
+	if len(img.DiffIDs) != len(layers) {
+		return nil, fmt.Errorf("config %s has %d diff_ids, manifest %s has %d layers", config.Digest, len(img.DiffIDs), d.Digest, len(layers))
+	}
+	for i, l := range layers {
+		img.Layers = append(img.Layers, &layer.Blob{
+			Name: l.Digest.String(), Descriptor: l, DiffID: img.DiffIDs[i],
+			Fetch: func(ctx context.Context) (io.ReadCloser, error) { return r.client.fetch(ctx, l) },
+		})
+	}
+	return img, nil
+}
+
+// smallBlob reads a blob that is JSON.
+func (c *client) smallBlob(ctx context.Context, d v1.Descriptor) ([]byte, error) {
+	if d.Size > ocijson.MaxSize {
+		return nil, fmt.Errorf("blob %s is said to have %d bytes, more than %d", d.Digest, d.Size, ocijson.MaxSize)
+	}
+	blob, err := c.fetch(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	defer blob.Close()
+	return io.ReadAll(layer.Verify(blob, d))
+}
+
+// manifestTypes is what manifests are asked for as.
+var manifestTypes = []string{
+	v1.MediaTypeImageIndex, v1.MediaTypeImageManifest, ocijson.DockerList, ocijson.DockerManifest,
+}
+
+// manifest fetches an index or a manifest. What is said of it in want is
+// checked: its digest unless that is empty, its size unless it is negative.
+func (c *client) manifest(ctx context.Context, target string, want v1.Descriptor) ([]byte, v1.Descriptor, error) {
+	if want.Size > ocijson.MaxSize {
+		return nil, want, fmt.Errorf("manifest %s is said to have %d bytes, more than %d", want.Digest, want.Size, ocijson.MaxSize)
+	}
+	r := request{method: http.MethodGet, url: c.repositoryURL("manifests/" + target), header: http.Header{"Accept": manifestTypes}}
+	for try := 0; ; try++ {
+		data, got, err := c.tryManifest(ctx, r, want)
+		if err == nil || try >= c.opts.retries() || !c.transient(ctx, err) {
+			return data, got, err
+		}
+		if err := c.opts.sleep(ctx, backoff(try, err)); err != nil {
+			return nil, got, err
+		}
+	}
+}
+
+func (c *client) tryManifest(ctx context.Context, r request, want v1.Descriptor) ([]byte, v1.Descriptor, error) {
+	resp, err := c.expect(ctx, r, http.StatusOK)
+	if err != nil {
+		return nil, want, err
+	}
+	defer resp.Body.Close()
+	if contentType := resp.Header.Get("Content-Type"); isHTML(contentType) {
+		return nil, want, fmt.Errorf("%s: the answer is a page for a browser: is %s a registry, or is there a proxy that wants a login?", c.describe(r), c.ref.host)
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, ocijson.MaxSize+1))
+	if err != nil {
+		return nil, want, err
+	}
+	if len(data) > ocijson.MaxSize {
+		return nil, want, fmt.Errorf("%s: the manifest has more than %d bytes", c.describe(r), ocijson.MaxSize)
+	}
+	got, err := checkManifest(data, resp.Header, want)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", c.describe(r), err)
+	}
+	return data, got, err
+}
+
+// checkManifest compares a manifest with what was asked for and with what its
+// header says, and describes it.
+func checkManifest(data []byte, header http.Header, want v1.Descriptor) (v1.Descriptor, error) {
+	got := want
+	got.Size = int64(len(data))
+	if got.Digest == "" {
+		got.Digest = digest.FromBytes(data)
+	}
+	if sum := got.Digest.Algorithm().FromBytes(data); sum != got.Digest {
+		return got, &layer.DigestError{What: "manifest", Want: got.Digest, Got: sum}
+	}
+	if want.Size >= 0 && want.Size != got.Size {
+		return got, fmt.Errorf("manifest %s has %d bytes, %d are expected", got.Digest, got.Size, want.Size)
+	}
+	if err := checkStated(data, header.Get("Docker-Content-Digest")); err != nil {
+		return got, err
+	}
+	contentType, _, _ := mime.ParseMediaType(header.Get("Content-Type")) // garbage is no known type
+	if contentType == ocijson.DockerSchema1 || contentType == ocijson.DockerSchema1Signed {
+		return got, ocijson.ErrSchema1
+	}
+	var err error
+	if got.MediaType, err = ocijson.MediaType(data); err != nil {
+		return got, fmt.Errorf("manifest: %w", err)
+	}
+	if !ocijson.IsIndex(got.MediaType) && !ocijson.IsManifest(got.MediaType) {
+		return got, fmt.Errorf("manifest: it is of type %q, not an image's", got.MediaType)
+	}
+	for _, said := range []string{contentType, want.MediaType} {
+		if known := slices.Contains(manifestTypes, said); known && said != got.MediaType {
+			return got, fmt.Errorf("manifest %s is of type %q, but was announced as %q", got.Digest, got.MediaType, said)
+		}
+	}
+	return got, nil
+}
+
+// checkStated compares a manifest with the digest that a registry states, if
+// it does.
+func checkStated(data []byte, text string) error {
+	if text == "" {
+		return nil
+	}
+	stated, err := ocijson.ParseDigest(text)
+	if err != nil {
+		return fmt.Errorf("the registry's Docker-Content-Digest: %w", err)
+	}
+	if sum := stated.Algorithm().FromBytes(data); sum != stated {
+		return &layer.DigestError{What: "manifest, by the registry's Docker-Content-Digest", Want: stated, Got: sum}
+	}
+	return nil
+}
+
+// errForeign is what comes of reading a layer that is somewhere else.
+var errForeign = errors.New("the layer is kept outside of the registry (it has urls), from where it is not fetched")

@@ -1,0 +1,130 @@
+package registry
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	distribution "github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/varve-image/varve/internal/ocijson"
+)
+
+const (
+	hubDomain = "docker.io"
+	hubHost   = "registry-1.docker.io"
+)
+
+// reference is a repository of a registry, and what is meant in it.
+type reference struct {
+	// domain is the registry's name, and host where it answers: for Docker Hub
+	// they differ.
+	domain, host string
+	repository   string
+	tag          string
+	// digest, where it is set, is what is meant, whatever the tag.
+	digest digest.Digest
+}
+
+// parseReference reads [HOST/]NAME[:TAG][@DIGEST] as Docker does: without a
+// host Docker Hub is meant, without tag and digest the tag latest.
+func parseReference(s string) (reference, error) {
+	named, err := distribution.ParseNormalizedNamed(s)
+	if err != nil {
+		return reference{}, fmt.Errorf("image reference %q: %w: write it as HOST/NAME:TAG or HOST/NAME@sha256:…", s, err)
+	}
+	named = distribution.TagNameOnly(named)
+	ref := reference{domain: distribution.Domain(named), repository: distribution.Path(named)}
+	if tagged, ok := named.(distribution.Tagged); ok {
+		ref.tag = tagged.Tag()
+	}
+	if digested, ok := named.(distribution.Digested); ok {
+		if ref.digest, err = ocijson.ParseDigest(digested.Digest().String()); err != nil {
+			return reference{}, fmt.Errorf("image reference %q: %w", s, err)
+		}
+	}
+	ref.host = ref.domain
+	if ref.domain == hubDomain {
+		ref.host = hubHost
+	}
+	if _, err := parseHost(ref.host); err != nil {
+		return reference{}, fmt.Errorf("image reference %q: %w", s, err)
+	}
+	return ref, nil
+}
+
+// name is the repository's full name.
+func (r reference) name() string { return r.domain + "/" + r.repository }
+
+// target is what a manifest is asked for by.
+func (r reference) target() string {
+	if r.digest != "" {
+		return r.digest.String()
+	}
+	return r.tag
+}
+
+func (r reference) String() string {
+	s := r.name()
+	if r.tag != "" {
+		s += ":" + r.tag
+	}
+	if r.digest != "" {
+		s += "@" + r.digest.String()
+	}
+	return s
+}
+
+// parseHost reads HOST or HOST:PORT. The result has no path, no user and no
+// characters that a URL would take for something else.
+func parseHost(s string) (host, error) {
+	u, err := url.Parse("https://" + s)
+	if err != nil || u.Host != s || u.Hostname() == "" {
+		return host{}, fmt.Errorf("%q is not HOST or HOST:PORT", s)
+	}
+	return host{strings.ToLower(u.Hostname()), u.Port()}, nil
+}
+
+// host is a host name, lower case, and a port, which may be empty.
+type host struct{ name, port string }
+
+// hostOf is where a URL leads, with its port.
+func hostOf(u *url.URL) host {
+	h := host{strings.ToLower(u.Hostname()), u.Port()}
+	if h.port == "" {
+		h.port = defaultPort(u.Scheme)
+	}
+	return h
+}
+
+func defaultPort(scheme string) string {
+	if scheme == "http" {
+		return "80"
+	}
+	return "443"
+}
+
+// covers tells whether h, perhaps without a port, names other.
+func (h host) covers(other host) bool {
+	return h.name == other.name && (h.port == "" || h.port == other.port)
+}
+
+func (h host) String() string {
+	if h.port == "" {
+		return h.name
+	}
+	return net.JoinHostPort(h.name, h.port)
+}
+
+// checkAddress refuses an address that only this machine and its link reach.
+func checkAddress(addr netip.Addr) error {
+	addr = addr.Unmap()
+	if addr.IsLoopback() || addr.IsLinkLocalUnicast() || addr.IsLinkLocalMulticast() ||
+		addr.IsInterfaceLocalMulticast() || addr.IsUnspecified() || addr.IsMulticast() {
+		return fmt.Errorf("its address %s is of this machine or its link", addr)
+	}
+	return nil
+}
