@@ -14,7 +14,7 @@ import (
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/ctxio"
-	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/tree"
 )
@@ -64,7 +64,7 @@ func (a *archiver) write(ctx context.Context, img *image.Image, opts Options) (d
 	if err != nil {
 		return "", err
 	}
-	index, err := ordjson.Marshal(newIndex(manifest.desc))
+	index, err := ocijson.Index([]v1.Descriptor{manifest.desc}, nil)
 	if err != nil {
 		return "", err
 	}

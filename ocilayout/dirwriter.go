@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/ordjson"
 )
 
@@ -122,7 +123,7 @@ func (w *dirWriter) readIndex() (*ordjson.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	index, _, err := parseIndex(data)
+	index, _, err := ocijson.ParseIndex(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", indexName, err)
 	}
@@ -251,13 +252,14 @@ func (w *dirWriter) undo() {
 // addToIndex writes index.json with one image more; nil stands for a new one.
 func addToIndex(index *ordjson.Object, manifest v1.Descriptor) ([]byte, error) {
 	if index == nil {
-		index = newIndex(manifest)
-	} else if err := replaceManifest(index, manifest); err != nil {
+		return ocijson.Index([]v1.Descriptor{manifest}, nil)
+	}
+	if err := replaceManifest(index, manifest); err != nil {
 		return nil, fmt.Errorf("%s: %w", indexName, err)
 	}
 	data, err := ordjson.Marshal(index)
-	if err == nil && len(data) > maxJSON {
-		err = fmt.Errorf("%s would have %d bytes, more than %d: take images out of the layout or choose another", indexName, len(data), maxJSON)
+	if err == nil && len(data) > ocijson.MaxSize {
+		err = fmt.Errorf("%s would have %d bytes, more than %d: take images out of the layout or choose another", indexName, len(data), ocijson.MaxSize)
 	}
 	return data, err
 }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/internal/tarindex"
 )
@@ -71,12 +72,12 @@ func readFile(f files, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer r.Close()
-	if size > maxJSON {
-		return nil, fmt.Errorf("%q has %d bytes, more than %d", name, size, maxJSON)
+	if size > ocijson.MaxSize {
+		return nil, fmt.Errorf("%q has %d bytes, more than %d", name, size, ocijson.MaxSize)
 	}
-	data, err := io.ReadAll(io.LimitReader(r, maxJSON+1))
-	if err == nil && len(data) > maxJSON {
-		err = fmt.Errorf("%q has more than %d bytes", name, maxJSON)
+	data, err := io.ReadAll(io.LimitReader(r, ocijson.MaxSize+1))
+	if err == nil && len(data) > ocijson.MaxSize {
+		err = fmt.Errorf("%q has more than %d bytes", name, ocijson.MaxSize)
 	}
 	return data, err
 }
@@ -95,7 +96,7 @@ func checkLayout(f files) error {
 		return fmt.Errorf("%s: %w", layoutName, err)
 	}
 	if version, _ := o.Get("imageLayoutVersion"); version != layoutVersion {
-		return fmt.Errorf("%s: imageLayoutVersion is %s, expected %q", layoutName, show(version), layoutVersion)
+		return fmt.Errorf("%s: imageLayoutVersion is %s, expected %q", layoutName, ocijson.Show(version), layoutVersion)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/ordjson"
 )
 
@@ -41,7 +42,7 @@ func FuzzIndex(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		index, descs, err := parseIndex(data)
+		index, descs, err := ocijson.ParseIndex(data)
 		if err != nil {
 			return
 		}
@@ -63,7 +64,7 @@ func FuzzIndex(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, after, err := parseIndex(again)
+		_, after, err := ocijson.ParseIndex(again)
 		if err != nil || len(after) == 0 || len(after) > len(descs)+1 {
 			t.Errorf("after adding one: %d descriptors, %v", len(after), err)
 		}
@@ -75,7 +76,7 @@ func FuzzManifest(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if config, layers, err := parseManifest(data); err == nil {
+		if config, layers, err := ocijson.ParseManifest(data); err == nil {
 			for _, d := range append(layers, config) {
 				wantSound(t, d)
 			}
@@ -96,12 +97,12 @@ func TestParseDigest(t *testing.T) {
 		"", "sha256:", "sha256", hex, "sha256:" + hex[1:], "sha256:" + hex + "0", "SHA256:" + hex, "sha256:../../../etc/passwd",
 		"sha256:" + hex[:62] + "/.", "sha384:" + hex + hex[:32], "md5:" + hex[:32], "sha256:" + hex + "\n", "sha256+b64:" + hex,
 	} {
-		if d, err := parseDigest(s); err == nil {
+		if d, err := ocijson.ParseDigest(s); err == nil {
 			t.Errorf("%q is taken as %s", s, d)
 		}
 	}
 	for _, d := range []digest.Digest{digest.FromString("x"), digest.SHA512.FromString("x")} {
-		if got, err := parseDigest(d.String()); err != nil || got != d {
+		if got, err := ocijson.ParseDigest(d.String()); err != nil || got != d {
 			t.Errorf("%s: %s, %v", d, got, err)
 		}
 	}

@@ -29,19 +29,17 @@ package ocilayout
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"path"
 	"regexp"
 	"slices"
-	"strconv"
 
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -50,9 +48,6 @@ const (
 	// full name; org.opencontainers.image.ref.name, which skopeo and umoci
 	// look for, is its tag.
 	annotationName = "io.containerd.image.name"
-
-	// maxJSON bounds an index, a manifest and a config, in bytes.
-	maxJSON = 8 << 20
 
 	blobDir       = "blobs/sha256"
 	indexName     = v1.ImageIndexFile
@@ -94,11 +89,6 @@ type document struct {
 	desc v1.Descriptor
 }
 
-func newDocument(mediaType string, value any) (document, error) {
-	data, err := ordjson.Marshal(value)
-	return rawDocument(mediaType, data), err
-}
-
 func rawDocument(mediaType string, data []byte) document {
 	return document{data, v1.Descriptor{
 		MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data)),
@@ -116,8 +106,8 @@ func describe(ctx context.Context, img *image.Image, layers []v1.Descriptor, opt
 	if manifest, err = makeManifest(img, config.desc, layers); err != nil {
 		return config, manifest, err
 	}
-	if len(manifest.data) > maxJSON {
-		return config, manifest, fmt.Errorf("the manifest has %d bytes: at most %d can be read again", len(manifest.data), maxJSON)
+	if len(manifest.data) > ocijson.MaxSize {
+		return config, manifest, fmt.Errorf("the manifest has %d bytes: at most %d can be read again", len(manifest.data), ocijson.MaxSize)
 	}
 	manifest.desc.Platform = &v1.Platform{Architecture: img.Architecture, OS: img.OS, Variant: img.Variant}
 	manifest.desc.Annotations, err = names(ctx, img, opts.RefName)
@@ -128,7 +118,7 @@ func describe(ctx context.Context, img *image.Image, layers []v1.Descriptor, opt
 // OCI manifest of the same layers.
 func makeManifest(img *image.Image, config v1.Descriptor, layers []v1.Descriptor) (document, error) {
 	if img.ManifestDescriptor.MediaType == v1.MediaTypeImageManifest && len(img.RawManifest) > 0 {
-		had, list, err := parseManifest(img.RawManifest)
+		had, list, err := ocijson.ParseManifest(img.RawManifest)
 		same := err == nil && had.Digest == config.Digest && slices.EqualFunc(list, layers, func(a, b v1.Descriptor) bool {
 			return a.Digest == b.Digest && a.Size == b.Size && a.MediaType == b.MediaType
 		})
@@ -136,20 +126,8 @@ func makeManifest(img *image.Image, config v1.Descriptor, layers []v1.Descriptor
 			return rawDocument(v1.MediaTypeImageManifest, img.RawManifest), nil
 		}
 	}
-	list := make([]any, len(layers))
-	for i, d := range layers {
-		list[i] = descriptorObject(d)
-	}
-	o := &ordjson.Object{Members: []ordjson.Member{
-		{Key: "schemaVersion", Value: json.Number("2")},
-		{Key: "mediaType", Value: v1.MediaTypeImageManifest},
-		{Key: "config", Value: descriptorObject(config)},
-		{Key: "layers", Value: list},
-	}}
-	if len(img.Annotations) > 0 {
-		o.Set("annotations", sortedObject(img.Annotations))
-	}
-	return newDocument(v1.MediaTypeImageManifest, o)
+	data, err := ocijson.Manifest(config, layers, img.Annotations)
+	return rawDocument(v1.MediaTypeImageManifest, data), err
 }
 
 // names are the annotations by which tools find an image in a layout.
@@ -185,36 +163,6 @@ func (o Options) check() error {
 	}
 	_, err := layer.ParseCompression(o.Compression.String())
 	return err
-}
-
-func descriptorObject(d v1.Descriptor) *ordjson.Object {
-	o := &ordjson.Object{Members: []ordjson.Member{
-		{Key: "mediaType", Value: d.MediaType},
-		{Key: "digest", Value: d.Digest.String()},
-		{Key: "size", Value: json.Number(strconv.FormatInt(d.Size, 10))},
-	}}
-	if len(d.Annotations) > 0 {
-		o.Set("annotations", sortedObject(d.Annotations))
-	}
-	if d.Platform != nil {
-		o.Set("platform", &ordjson.Object{Members: []ordjson.Member{
-			{Key: "architecture", Value: d.Platform.Architecture},
-			{Key: "os", Value: d.Platform.OS},
-		}})
-		if d.Platform.Variant != "" {
-			o.Members[len(o.Members)-1].Value.(*ordjson.Object).Set("variant", d.Platform.Variant)
-		}
-	}
-	return o
-}
-
-// newIndex is an index.json of one image.
-func newIndex(manifest v1.Descriptor) *ordjson.Object {
-	return &ordjson.Object{Members: []ordjson.Member{
-		{Key: "schemaVersion", Value: json.Number("2")},
-		{Key: "mediaType", Value: v1.MediaTypeImageIndex},
-		{Key: "manifests", Value: []any{descriptorObject(manifest)}},
-	}}
 }
 
 // layoutFile is the content of oci-layout.

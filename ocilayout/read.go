@@ -9,12 +9,10 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/tarindex"
 	"github.com/varve-image/varve/layer"
 )
-
-// maxNesting is how deep indexes may stand in one another.
-const maxNesting = 4
 
 // Layout is an OCI layout that is read.
 type Layout struct {
@@ -67,7 +65,7 @@ func readIndex(f files) ([]v1.Descriptor, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, descs, err := parseIndex(data)
+	_, descs, err := ocijson.ParseIndex(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", indexName, err)
 	}
@@ -110,21 +108,21 @@ func (l *Layout) entries(list []Entry, descs []v1.Descriptor, above Entry, depth
 			e.RefName, e.Name = d.Annotations[v1.AnnotationRefName], d.Annotations[annotationName]
 		}
 		switch {
-		case isAttestation(d):
+		case ocijson.IsAttestation(d):
 			continue
-		case d.MediaType == v1.MediaTypeImageManifest, d.MediaType == mediaTypeDockerManifest:
-			if list = append(list, e); len(list) > maxDescriptors {
-				return nil, fmt.Errorf("more than %d images", maxDescriptors)
+		case ocijson.IsManifest(d.MediaType):
+			if list = append(list, e); len(list) > ocijson.MaxDescriptors {
+				return nil, fmt.Errorf("more than %d images", ocijson.MaxDescriptors)
 			}
-		case d.MediaType == v1.MediaTypeImageIndex, d.MediaType == mediaTypeDockerList:
-			if depth == maxNesting {
-				return nil, fmt.Errorf("index %s: nested deeper than %d levels", d.Digest, maxNesting)
+		case ocijson.IsIndex(d.MediaType):
+			if depth == ocijson.MaxNesting {
+				return nil, fmt.Errorf("index %s: nested deeper than %d levels", d.Digest, ocijson.MaxNesting)
 			}
 			data, err := l.document(d)
 			if err != nil {
 				return nil, err
 			}
-			_, nested, err := parseIndex(data)
+			_, nested, err := ocijson.ParseIndex(data)
 			if err != nil {
 				return nil, fmt.Errorf("index %s: %w", d.Digest, err)
 			}
@@ -134,12 +132,6 @@ func (l *Layout) entries(list []Entry, descs []v1.Descriptor, above Entry, depth
 		}
 	}
 	return list, nil
-}
-
-// isAttestation tells what BuildKit adds to an index beside the images.
-func isAttestation(d v1.Descriptor) bool {
-	return d.Annotations["vnd.docker.reference.type"] == "attestation-manifest" ||
-		d.Platform != nil && d.Platform.OS == "unknown" && d.Platform.Architecture == "unknown"
 }
 
 // Image reads the manifest and the config of an entry and checks that they
@@ -163,7 +155,7 @@ func (l *Layout) image(e Entry) (*image.Existing, error) {
 	if img.Manifest, err = l.document(e.Descriptor); err != nil {
 		return nil, err
 	}
-	config, layers, err := parseManifest(img.Manifest)
+	config, layers, err := ocijson.ParseManifest(img.Manifest)
 	if err != nil {
 		return nil, fmt.Errorf("manifest %s: %w", e.Descriptor.Digest, err)
 	}
@@ -187,8 +179,8 @@ func (l *Layout) image(e Entry) (*image.Existing, error) {
 
 // document reads a blob of JSON.
 func (l *Layout) document(d v1.Descriptor) ([]byte, error) {
-	if d.Size > maxJSON {
-		return nil, fmt.Errorf("blob %s is said to have %d bytes, more than %d", d.Digest, d.Size, maxJSON)
+	if d.Size > ocijson.MaxSize {
+		return nil, fmt.Errorf("blob %s is said to have %d bytes, more than %d", d.Digest, d.Size, ocijson.MaxSize)
 	}
 	blob, err := fetch(l.files, d)
 	if err != nil {

@@ -229,7 +229,7 @@ func TestReadRefuses(t *testing.T) {
 		"manifests twice":         {func(t *testing.T, l layout) { l.setIndex(t, `"manifests"`, `"manifests": [], "manifests"`) }, "twice"},
 		"manifest with manifests": {func(t *testing.T, l layout) { l.setManifest(t, `"layers"`, `"manifests": [], "layers"`) }, `"manifests"`},
 		"manifest with Layers":    {func(t *testing.T, l layout) { l.setManifest(t, `"layers"`, `"Layers": [], "layers"`) }, `"Layers"`},
-		"manifest of schema 1":    {func(t *testing.T, l layout) { l.setManifest(t, `"schemaVersion": 2`, `"schemaVersion": 1`) }, "schemaVersion"},
+		"manifest of schema 1":    {func(t *testing.T, l layout) { l.setManifest(t, `"schemaVersion": 2`, `"schemaVersion": 1`) }, "schema 1"},
 		"media type contradicts":  {func(t *testing.T, l layout) { l.setManifest(t, "image.manifest.v1", "image.index.v1") }, "mediaType"},
 		"data is not the blob":    {func(t *testing.T, l layout) { l.setIndex(t, `"platform"`, `"data": "eA==", "platform"`) }, "data"},
 		"manifest flipped":        {func(t *testing.T, l layout) { flipManifest(t, l, flip) }, "digest is"},

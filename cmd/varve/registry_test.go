@@ -1,24 +1,19 @@
 package main
 
 import (
-	"io"
-	"log"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/varve-image/varve/internal/enginetest"
 )
 
 // TestRegistry: an image goes to a registry and comes back the same; another
 // one is built on it, by digest, or by tag if that is said.
 func TestRegistry(t *testing.T) {
-	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
-	defer server.Close()
-	host := strings.TrimPrefix(server.URL, "http://")
+	host := enginetest.Registry(t)
 	dir := openDir(t, "")
 	put(t, filepath.Join(dir, "motd"), "hello\n", 0o644)
 	put(t, filepath.Join(dir, "child.yaml"), "name: child\ntag: \"1\"\ncopyToRoot: [{source: motd, target: /etc/}]\n", 0o644)

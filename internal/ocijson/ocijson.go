@@ -136,11 +136,11 @@ func checkHead(o *ordjson.Object, mediaTypes ...string) error {
 	case json.Number("1"):
 		return ErrSchema1
 	default:
-		return fmt.Errorf("schemaVersion is %s, expected 2", show(version))
+		return fmt.Errorf("schemaVersion is %s, expected 2", Show(version))
 	}
 	mediaType, given := o.Get("mediaType")
 	if text, ok := mediaType.(string); given && (!ok || !slices.Contains(mediaTypes, text)) {
-		return fmt.Errorf("mediaType is %s, expected %q", show(mediaType), mediaTypes[0])
+		return fmt.Errorf("mediaType is %s, expected %q", Show(mediaType), mediaTypes[0])
 	}
 	return nil
 }
@@ -154,8 +154,8 @@ func without(o *ordjson.Object, keys ...string) error {
 	return nil
 }
 
-// show is a value as a message may have it.
-func show(v any) string {
+// Show writes a value for a message.
+func Show(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return "not given"
@@ -210,7 +210,7 @@ func ParseDescriptor(v any) (d v1.Descriptor, err error) {
 	size, _ := o.Get("size")
 	number, _ := size.(json.Number)
 	if d.Size, err = strconv.ParseInt(number.String(), 10, 64); err != nil || d.Size < 0 {
-		return d, fmt.Errorf("size is %s, expected a number of bytes", show(size))
+		return d, fmt.Errorf("size is %s, expected a number of bytes", Show(size))
 	}
 	if d.URLs, err = o.Strings("urls"); err != nil {
 		return d, err
