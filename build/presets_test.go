@@ -30,3 +30,14 @@ func TestPresetsYield(t *testing.T) {
 		}
 	}
 }
+
+// TestPresetsThroughLinks: what a preset adds to a directory that the image's
+// own files have as a symlink goes to where that leads, under any policy.
+func TestPresetsThroughLinks(t *testing.T) {
+	dir := makeFiles(t, map[string]string{"own/bin": "-> usr/bin", "own/usr/bin/bash": "bash", "own/usr/bin/env": "env", "root/": ""})
+	for _, policy := range []string{"error", "first", "last"} {
+		r := mustBuild(t, dir, "name: a\npresets: [binSh, {usrBinEnv: busybox}]\ncopyToRoot: [{source: own, exclude: [usr/bin/env]}]\nkeepContentsDirlinks: true\nconflicts: "+policy)
+		wantLayer(t, r, 0, "0755 0:0 ./", "0777 0:0 ./bin -> usr/bin", "0755 0:0 ./usr/", "0755 0:0 ./usr/bin/",
+			`0644 0:0 ./usr/bin/bash = "bash"`, "0777 0:0 ./usr/bin/env -> busybox", "0777 0:0 ./usr/bin/sh -> /bin/bash")
+	}
+}

@@ -73,11 +73,14 @@ func (b *builder) withPresets(sources [][]*tree.Entry) ([]*tree.Entry, error) {
 		}
 		presets = append(presets, entries)
 	}
-	all := append([][]*tree.Entry{own}, presets...)
-	if s.Conflicts == spec.ConflictsLast {
-		all = append(presets, own)
+	// Own comes first under any policy, so that presets go through its symlinks;
+	// no two presets have a file in common.
+	policy := conflicts(s.Conflicts)
+	if policy == tree.ConflictLast {
+		policy = tree.ConflictFirst
 	}
-	top, err := b.merge(s.KeepContentsDirlinks, all...)
+	opts := tree.MergeOptions{Conflicts: policy, KeepDirlinks: s.KeepContentsDirlinks}
+	top, err := tree.Merge(b.ctx, opts, append([][]*tree.Entry{own}, presets...)...)
 	return top, specError("conflicts", err)
 }
 
@@ -150,11 +153,11 @@ func (b *builder) programFor(given string, own []*tree.Entry, program, packageNa
 	return "/" + program, nil
 }
 
-// visible returns what the image has at path: in the tree own, or in the
-// layers below it.
+// visible returns what the image has at path, through symlinks such as /bin: in
+// the tree own, or in the layers below it.
 func (b *builder) visible(own []*tree.Entry, path string) *tree.Entry {
-	if e := tree.Find(own, path); e != nil {
+	if e := tree.Lookup(own, path); e != nil {
 		return e
 	}
-	return tree.Find(b.below, path)
+	return tree.Lookup(b.below, path)
 }

@@ -73,3 +73,14 @@ func resolveIn(tree []*Entry, name string) (landing[struct{}], error) {
 		return struct{}{}, Find(tree, name)
 	})
 }
+
+// Lookup returns the entry that name leads to in a canonical tree: symlinks to
+// directories on the way are followed inside the tree, one that name itself is
+// is not. It is nil where there is nothing, or no way to it.
+func Lookup(entries []*Entry, name string) *Entry {
+	dir, err := resolveIn(entries, path.Dir(name))
+	if err != nil || dir.entry == nil {
+		return nil
+	}
+	return Find(entries, path.Join(dir.path, path.Base(name)))
+}

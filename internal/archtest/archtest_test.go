@@ -31,7 +31,7 @@ var arrows = map[string][]string{
 	"sandbox":  {"tree", "layer"},
 
 	"dockerarchive": {"image", "internal/tarindex"},
-	"ocilayout":     {"image", "internal/tarindex"},
+	"ocilayout":     {"image", "internal/tarindex", "internal/ocijson"},
 	"registry":      {"image", "internal/ocijson"},
 	"daemon":        {"image"},
 
