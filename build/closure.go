@@ -46,7 +46,7 @@ func (r *references) paths(s *nixstore.Scanner) []string {
 // inText finds the paths that a text mentions.
 func (r *references) inText(text []byte) []string {
 	s := nixstore.NewScanner(r.hashes)
-	s.Write(text)
+	_, _ = s.Write(text) // it never fails
 	return r.paths(s)
 }
 
@@ -60,7 +60,7 @@ func (r *references) inTree(ctx context.Context, entries []*tree.Entry) ([]strin
 	buf := make([]byte, 1<<20)
 	for _, e := range entries {
 		for _, text := range []string{e.Path, e.Linkname} {
-			io.WriteString(s, text)
+			_, _ = io.WriteString(s, text) // a Scanner never fails
 			s.Next()
 		}
 		if e.Type != tree.Regular || e.Open == nil {

@@ -23,6 +23,10 @@ type group struct {
 	roots []string
 }
 
+// empty tells a layer that has nothing in it, since layers before it have the
+// store paths that it asks for.
+func (g *group) empty(paths []string) bool { return g.tree == nil && len(paths) == 0 }
+
 // groups reads the explicit layers.
 func (b *builder) groups() ([]*group, error) {
 	if b.spec.Layering == spec.Single && len(b.spec.Layers) > 0 {
@@ -63,7 +67,13 @@ func (b *builder) place(groups []*group, top []*tree.Entry) error {
 	if err != nil {
 		return err
 	}
-	layers, err := b.spread(rest, len(groups)+1)
+	other := 1 // the top layer
+	for i, g := range groups {
+		if !g.empty(grouped[i]) {
+			other++
+		}
+	}
+	layers, err := b.spread(rest, other)
 	if err != nil {
 		return err
 	}
@@ -74,6 +84,9 @@ func (b *builder) place(groups []*group, top []*tree.Entry) error {
 		b.addStore(paths)
 	}
 	for i, g := range groups {
+		if g.empty(grouped[i]) {
+			continue
+		}
 		if g.tree == nil {
 			b.addStore(grouped[i])
 		} else if err := b.addTree(g.title, g.tree, grouped[i]); err != nil {

@@ -42,7 +42,7 @@ func WriteSkopeo(ctx context.Context, w io.Writer, img *image.Image, opts Option
 		return err
 	}
 	configName := digest.FromBytes(config).Encoded() + ".json"
-	if err := s.tar.file(configName, 0o444, config); err != nil {
+	if err := s.tar.file(configName, config); err != nil {
 		return err
 	}
 	top, err := s.legacy(config)
@@ -147,10 +147,10 @@ func (s *skopeoWriter) legacyLayer(id string, diffID digest.Digest, object []byt
 	if err := s.tar.header(id+"/layer.tar", '2', "../"+diffID.Encoded()+".tar", 0, 0); err != nil {
 		return err
 	}
-	if err := s.tar.file(id+"/VERSION", 0o444, []byte("1.0")); err != nil {
+	if err := s.tar.file(id+"/VERSION", []byte("1.0")); err != nil {
 		return err
 	}
-	return s.tar.file(id+"/json", 0o444, object)
+	return s.tar.file(id+"/json", object)
 }
 
 // index writes manifest.json and repositories.
@@ -164,14 +164,14 @@ func (s *skopeoWriter) index(config string, name reference.NamedTagged, top stri
 	}
 	names = append(names, ']')
 	manifest := fmt.Sprintf(`[{"Config":%s,"RepoTags":[%s],"Layers":%s}]`, quoted(config), quoted(name.String()), names)
-	if err := s.tar.file("manifest.json", 0o444, []byte(manifest)); err != nil {
+	if err := s.tar.file("manifest.json", []byte(manifest)); err != nil {
 		return err
 	}
 	repositories := "{}"
 	if top != "" {
 		repositories = fmt.Sprintf(`{%s:{%s:%s}}`, quoted(name.Name()), quoted(name.Tag()), quoted(top))
 	}
-	return s.tar.file("repositories", 0o444, []byte(repositories))
+	return s.tar.file("repositories", []byte(repositories))
 }
 
 // layerKeys are all keys that a legacy config may have, sorted.

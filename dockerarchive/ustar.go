@@ -85,9 +85,9 @@ func (t ustar) pad(size int64) error {
 }
 
 // file writes a member with its content.
-func (t ustar) file(name string, mode int64, data []byte) error {
+func (t ustar) file(name string, data []byte) error {
 	size := int64(len(data))
-	if err := t.header(name, '0', "", mode, size); err != nil {
+	if err := t.header(name, '0', "", 0o444, size); err != nil {
 		return err
 	}
 	if _, err := t.w.Write(data); err != nil {

@@ -103,7 +103,7 @@ func unknownCompressor(s string) error {
 }
 
 func (c Compression) check() error {
-	top := 0
+	var top int
 	switch c.algorithm() {
 	case None:
 		if c.Level != 0 {

@@ -66,14 +66,3 @@ func (d *digester) sum() digest.Digest {
 	<-d.done
 	return digest.NewDigest(digest.SHA256, d.hash)
 }
-
-// hashingWriter writes and hashes.
-type hashingWriter struct {
-	w    io.Writer
-	hash hash.Hash
-}
-
-func (h hashingWriter) Write(p []byte) (int, error) {
-	h.hash.Write(p)
-	return h.w.Write(p)
-}

@@ -158,7 +158,7 @@ func (w *dirWriter) removeTemps() {
 	names, _ := w.names()
 	for _, name := range names {
 		if strings.HasPrefix(name, tempName) {
-			w.root.Remove(name)
+			_ = w.root.Remove(name)
 		}
 	}
 }
@@ -245,7 +245,7 @@ func (w *dirWriter) sync(dir string) error {
 func (w *dirWriter) undo() {
 	w.removeTemps()
 	for _, name := range slices.Backward(w.made) {
-		w.root.Remove(name)
+		_ = w.root.Remove(name)
 	}
 }
 

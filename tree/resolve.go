@@ -75,7 +75,7 @@ func resolveIn(tree []*Entry, name string) (landing[struct{}], error) {
 }
 
 // Lookup returns the entry that name leads to in a canonical tree: symlinks to
-// directories on the way are followed inside the tree, one that name itself is
+// directories on the way are followed inside the tree, one that name itself names
 // is not. It is nil where there is nothing, or no way to it.
 func Lookup(entries []*Entry, name string) *Entry {
 	dir, err := resolveIn(entries, path.Dir(name))

@@ -85,7 +85,7 @@ func (f *frames) GetTermSize() (width, height int, err error) {
 		width, height, err = term.GetSize(int(fd.Fd()))
 	}
 	if err != nil || width <= 0 || height <= 0 {
-		return 80, 24, nil
+		width, height = 80, 24
 	}
 	return width, height, nil
 }
