@@ -55,45 +55,69 @@ type member interface {
 
 // Write writes the image to w.
 func Write(ctx context.Context, w io.Writer, img *image.Image, opts Options) error {
-	a := &writer{ctx: ctx, tar: layer.NewWriter(w, layer.PAX, ""), img: img, opts: opts, written: map[string]bool{}}
-	if err := eachLayer(ctx, img, opts, a.layer); err != nil {
-		return err
-	}
-	config, err := img.ConfigJSON(ctx)
-	if err != nil {
-		return err
-	}
-	repoTag, err := img.RepoTag(ctx)
-	if err != nil {
-		return err
-	}
-	configName := digest.FromBytes(config).Encoded() + ".json"
-	manifest, err := ordjson.Marshal([]any{&ordjson.Object{Members: []ordjson.Member{
-		{Key: "Config", Value: configName},
-		{Key: "RepoTags", Value: []any{repoTag}},
-		{Key: "Layers", Value: a.layers},
-	}}})
-	if err != nil {
-		return err
-	}
-	for _, f := range []struct {
-		name string
-		data []byte
-	}{{configName, config}, {"manifest.json", manifest}} {
-		if err := a.file(f.name, f.data); err != nil {
+	return WriteAll(ctx, w, []*image.Image{img}, opts)
+}
+
+// WriteAll writes several images to w as one archive. What they have in common
+// is there once.
+func WriteAll(ctx context.Context, w io.Writer, images []*image.Image, opts Options) error {
+	a := &writer{ctx: ctx, tar: layer.NewWriter(w, layer.PAX, ""), opts: opts, written: map[string]bool{}}
+	for _, img := range images {
+		if err := a.image(img); err != nil {
 			return err
 		}
+	}
+	manifest, err := ordjson.Marshal(a.manifest)
+	if err != nil {
+		return err
+	}
+	if err := a.file("manifest.json", manifest); err != nil {
+		return err
 	}
 	return a.tar.Close()
 }
 
 type writer struct {
-	ctx     context.Context
-	tar     *layer.Writer
-	img     *image.Image
-	opts    Options
-	layers  []any
-	written map[string]bool
+	ctx  context.Context
+	tar  *layer.Writer
+	opts Options
+	// img is the image that is being written, and layers what it has so far.
+	img    *image.Image
+	layers []any
+	// manifest has an element for each image, written the members that the
+	// archive has.
+	manifest []any
+	written  map[string]bool
+}
+
+func (a *writer) image(img *image.Image) error {
+	a.img, a.layers = img, []any{}
+	if err := eachLayer(a.ctx, img, a.opts, a.layer); err != nil {
+		return err
+	}
+	config, err := img.ConfigJSON(a.ctx)
+	if err != nil {
+		return err
+	}
+	repoTags, err := img.RepoTags(a.ctx)
+	if err != nil {
+		return err
+	}
+	names := make([]any, len(repoTags))
+	for i, name := range repoTags {
+		names[i] = name
+	}
+	configName := digest.FromBytes(config).Encoded() + ".json"
+	a.manifest = append(a.manifest, &ordjson.Object{Members: []ordjson.Member{
+		{Key: "Config", Value: configName},
+		{Key: "RepoTags", Value: names},
+		{Key: "Layers", Value: a.layers},
+	}})
+	if a.written[configName] {
+		return nil
+	}
+	a.written[configName] = true
+	return a.file(configName, config)
 }
 
 func (a *writer) layer(ctx context.Context, i int, l image.Layer, info layer.Info) error {

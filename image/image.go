@@ -64,6 +64,8 @@ type Image struct {
 	Repository string
 	// Tag is the image's tag; empty is one made of the image id.
 	Tag string
+	// MoreNames are further names that the image has, each NAME:TAG.
+	MoreNames []string
 	// Annotations are the manifest's, where it can have any.
 	Annotations map[string]string
 	// ModTime is the time of an archive's members, in seconds since 1970.
@@ -197,6 +199,16 @@ func (img *Image) RepoTag(ctx context.Context) (string, error) {
 		tag = tagEncoding.EncodeToString(id[:20])
 	}
 	return img.Repository + ":" + tag, nil
+}
+
+// RepoTags returns all of the image's names. One that is passed on may have
+// none.
+func (img *Image) RepoTags(ctx context.Context) ([]string, error) {
+	if img.Repository == "" {
+		return img.MoreNames, nil
+	}
+	name, err := img.RepoTag(ctx)
+	return append([]string{name}, img.MoreNames...), err
 }
 
 // Each calls visit for each layer in order, as soon as its digest is known.

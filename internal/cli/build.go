@@ -107,7 +107,8 @@ func (g *global) write(ctx context.Context, img *image.Image, d *destination) er
 	}
 	if d.kind == dockerArchive {
 		return g.toFile(d.path, func(w io.Writer) error {
-			return writeDockerArchive(ctx, w, img, d.compression, dockerarchive.Options{Observe: observe(task), TempDir: g.tempDir()})
+			opts := dockerarchive.Options{Observe: observe(task), TempDir: g.tempDir()}
+			return compressed(w, d.compression, func(w io.Writer) error { return dockerarchive.Write(ctx, w, img, opts) })
 		})
 	}
 	opts := ocilayout.Options{Compression: d.compression, RefName: d.name, TempDir: filepath.Dir(d.path), Observe: observe(task)}
@@ -141,15 +142,16 @@ func (g *global) toFile(path string, write func(io.Writer) error) error {
 	return f.Commit()
 }
 
-func writeDockerArchive(ctx context.Context, w io.Writer, img *image.Image, c layer.Compression, opts dockerarchive.Options) error {
+// compressed has write write through a compressor.
+func compressed(w io.Writer, c layer.Compression, write func(io.Writer) error) error {
 	if c.Algorithm == layer.None {
-		return dockerarchive.Write(ctx, w, img, opts)
+		return write(w)
 	}
 	z, err := c.NewWriter(w)
 	if err != nil {
 		return err
 	}
-	if err := dockerarchive.Write(ctx, z, img, opts); err != nil {
+	if err := write(z); err != nil {
 		z.Close()
 		return err
 	}

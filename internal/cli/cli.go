@@ -177,14 +177,14 @@ Same input, same bytes; no daemon, no root, no virtual machine.`,
 	cmd.SetIn(g.streams.In)
 	cmd.SetErr(g.streams.Err)
 	build, stream, layers, inspect, copy := newBuild(g), newStream(g), newLayers(g), newInspect(g), newCopy(g)
-	pull, push := newPull(g), newPush(g)
-	for _, c := range []*cobra.Command{build, stream, layers, inspect, copy, pull, push} {
+	pull, push, merge, export := newPull(g), newPush(g), newMerge(g), newExport(g)
+	for _, c := range []*cobra.Command{build, stream, layers, inspect, copy, pull, push, merge, export} {
 		g.registry.register(c.Flags())
 	}
 	for _, c := range []*cobra.Command{build, stream, layers} {
 		c.Flags().BoolVar(&g.unlocked, "unlocked", false, "let the base image be named by a tag")
 	}
-	cmd.AddCommand(build, stream, layers, inspect, copy, pull, push, newLoad(g), newTarsum(g), newSchema(g), newVersion(g))
+	cmd.AddCommand(build, stream, layers, inspect, copy, pull, push, merge, export, newLoad(g), newTarsum(g), newSchema(g), newVersion(g))
 	cmd.InitDefaultCompletionCmd()
 	for _, c := range cmd.Commands() {
 		c.Args = usageArgs(c.Args)

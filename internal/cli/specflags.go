@@ -147,12 +147,9 @@ func buildSpec(ctx context.Context, g *global, flags *specFlags, in *input) (*bu
 
 func buildParsed(ctx context.Context, g *global, s *spec.Spec) (*build.Result, error) {
 	opts := build.Options{Root: g.root, Architecture: hostArchitecture, Now: g.streams.Now(), TempDir: g.tempDir(), OpenBase: g.openBase}
-	if text, ok := g.streams.LookupEnv("SOURCE_DATE_EPOCH"); ok && text != "" {
-		epoch, err := build.ParseSourceDateEpoch(text)
-		if err != nil {
-			return nil, usageError(err)
-		}
-		opts.SourceDateEpoch = &epoch
+	var err error
+	if opts.SourceDateEpoch, err = g.sourceDateEpoch(); err != nil {
+		return nil, err
 	}
 	result, err := build.Build(ctx, s, opts)
 	if err != nil {
