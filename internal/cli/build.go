@@ -142,16 +142,16 @@ func (g *global) toFile(path string, write func(io.Writer) error) error {
 	return f.Commit()
 }
 
-// compressed has write write through a compressor.
-func compressed(w io.Writer, c layer.Compression, write func(io.Writer) error) error {
+// compressed has fill write through a compressor.
+func compressed(w io.Writer, c layer.Compression, fill func(io.Writer) error) error {
 	if c.Algorithm == layer.None {
-		return write(w)
+		return fill(w)
 	}
 	z, err := c.NewWriter(w)
 	if err != nil {
 		return err
 	}
-	if err := write(z); err != nil {
+	if err := fill(z); err != nil {
 		z.Close()
 		return err
 	}
