@@ -53,7 +53,7 @@ func (d *digester) flush(p []byte) ([]byte, error) {
 	default:
 		if d.made < ringSize {
 			d.made++
-			return make([]byte, 0, bufferSize), err
+			return takeBuffer(), err
 		}
 		p = <-d.empty
 	}
@@ -64,5 +64,8 @@ func (d *digester) flush(p []byte) ([]byte, error) {
 func (d *digester) sum() digest.Digest {
 	close(d.full)
 	<-d.done
+	for range len(d.empty) {
+		giveBuffer(<-d.empty)
+	}
 	return digest.NewDigest(digest.SHA256, d.hash)
 }

@@ -71,7 +71,7 @@ func (l *Layer) Info(ctx context.Context) (Info, error) {
 // hash writes the layer to dst and hashes it.
 func (l *Layer) hash(ctx context.Context, dst io.Writer) (Info, trace, error) {
 	d := newDigester(dst)
-	w := &Writer{dialect: l.opts.Dialect, prefix: l.opts.Prefix, out: d, buf: make([]byte, 0, bufferSize)}
+	w := &Writer{dialect: l.opts.Dialect, prefix: l.opts.Prefix, out: d, buf: takeBuffer()}
 	seen, err := l.encode(ctx, w)
 	sum := d.sum()
 	return Info{DiffID: sum, Size: w.Size()}, seen, err

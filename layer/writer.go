@@ -27,7 +27,7 @@ type Writer struct {
 // NewWriter returns a Writer to w that puts prefix before each entry's path.
 // The prefix "./" makes the root "./".
 func NewWriter(w io.Writer, d Dialect, prefix string) *Writer {
-	return &Writer{dialect: d, prefix: prefix, dst: w, out: newOutput(w), buf: make([]byte, 0, bufferSize)}
+	return &Writer{dialect: d, prefix: prefix, dst: w, out: newOutput(w), buf: takeBuffer()}
 }
 
 // Size is how many bytes the tar has so far.
@@ -99,7 +99,10 @@ func (w *Writer) Close() error {
 	fill := padding(w.size, recordSize)
 	w.buf = append(w.buf, zeros[:fill]...)
 	w.size += fill
-	return w.flush()
+	err := w.flush()
+	giveBuffer(w.buf)
+	w.buf = nil
+	return err
 }
 
 func (w *Writer) flush() error {

@@ -1,0 +1,23 @@
+package layer
+
+import "sync"
+
+// buffers are those that no layer uses now: an image has many layers, and
+// memory that is made anew for each of them keeps the garbage collector busy.
+var buffers sync.Pool
+
+// takeBuffer returns an empty buffer.
+func takeBuffer() []byte {
+	if p, ok := buffers.Get().(*[]byte); ok {
+		return (*p)[:0]
+	}
+	return make([]byte, 0, bufferSize)
+}
+
+// giveBuffer takes a buffer that nobody uses any more. One that a long name has
+// made larger is left to the garbage collector.
+func giveBuffer(p []byte) {
+	if cap(p) == bufferSize {
+		buffers.Put(&p)
+	}
+}
