@@ -133,27 +133,13 @@ func (c *Conf) setStoreLayers(v any) error {
 		return errors.New("expected a list of lists of store paths")
 	}
 	for i, item := range list {
-		paths, err := stringList(item)
+		paths, err := ordjson.StringList(fmt.Sprintf("[%d]", i), item)
 		if err != nil {
-			return fmt.Errorf("[%d]: %w", i, err)
+			return err
 		}
 		c.storeLayers = append(c.storeLayers, paths)
 	}
 	return nil
-}
-
-func stringList(v any) ([]string, error) {
-	list, ok := v.([]any)
-	if !ok {
-		return nil, errors.New("expected a list of strings")
-	}
-	out := make([]string, len(list))
-	for i, item := range list {
-		if out[i], ok = item.(string); !ok {
-			return nil, errors.New("expected a list of strings")
-		}
-	}
-	return out, nil
 }
 
 // check looks at the fields together.

@@ -32,7 +32,7 @@ func WriteSkopeo(ctx context.Context, w io.Writer, img *image.Image, opts Option
 	if err != nil {
 		return err
 	}
-	name, err := taggedName(ctx, img)
+	name, err := img.Reference(ctx)
 	if err != nil {
 		return err
 	}
@@ -53,23 +53,6 @@ func WriteSkopeo(ctx context.Context, w io.Writer, img *image.Image, opts Option
 		return err
 	}
 	return s.tar.end()
-}
-
-// taggedName is the image's name with its registry.
-func taggedName(ctx context.Context, img *image.Image) (reference.NamedTagged, error) {
-	repoTag, err := img.RepoTag(ctx)
-	if err != nil {
-		return nil, err
-	}
-	named, err := reference.ParseNormalizedNamed(repoTag)
-	if err != nil {
-		return nil, fmt.Errorf("image name %q: %w", repoTag, err)
-	}
-	tagged, ok := named.(reference.NamedTagged)
-	if !ok {
-		return nil, fmt.Errorf("image name %q: it has no tag", repoTag)
-	}
-	return tagged, nil
 }
 
 type skopeoWriter struct {

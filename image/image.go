@@ -201,6 +201,24 @@ func (img *Image) RepoTag(ctx context.Context) (string, error) {
 	return img.Repository + ":" + tag, nil
 }
 
+// Reference returns the image's full name as engines spell it out, with the
+// registry that short names stand for.
+func (img *Image) Reference(ctx context.Context) (reference.NamedTagged, error) {
+	repoTag, err := img.RepoTag(ctx)
+	if err != nil {
+		return nil, err
+	}
+	named, err := reference.ParseNormalizedNamed(repoTag)
+	if err != nil {
+		return nil, fmt.Errorf("image name %q: %w", repoTag, err)
+	}
+	tagged, ok := named.(reference.NamedTagged)
+	if !ok {
+		return nil, fmt.Errorf("image name %q: it has no tag", repoTag)
+	}
+	return tagged, nil
+}
+
 // RepoTags returns all of the image's names. One that is passed on may have
 // none.
 func (img *Image) RepoTags(ctx context.Context) ([]string, error) {

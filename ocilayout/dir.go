@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/atomicfile"
 )
 
 // attempts is how often WriteDir looks again when the directory appears or
@@ -118,7 +119,7 @@ func writeNew(ctx context.Context, img *image.Image, dir string, opts Options) (
 		}
 		return "", err
 	}
-	if err := syncDir(parent); err != nil {
+	if err := atomicfile.SyncDir(parent); err != nil {
 		return d, fmt.Errorf("it is complete, but may not survive a power failure: %w", err)
 	}
 	return d, nil

@@ -264,15 +264,6 @@ func addToIndex(index *ordjson.Object, manifest v1.Descriptor) ([]byte, error) {
 	return data, err
 }
 
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return syncOpen(f)
-}
-
 // syncOpen brings a directory's names to disk, where the file system has such
 // an operation.
 func syncOpen(dir *os.File) error {

@@ -34,7 +34,6 @@ import (
 	"regexp"
 	"slices"
 
-	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -138,17 +137,9 @@ func names(ctx context.Context, img *image.Image, refName string) (map[string]st
 		}
 		return map[string]string{v1.AnnotationRefName: refName}, nil
 	}
-	repoTag, err := img.RepoTag(ctx)
+	tagged, err := img.Reference(ctx)
 	if err != nil {
 		return nil, err
-	}
-	named, err := reference.ParseNormalizedNamed(repoTag)
-	if err != nil {
-		return nil, fmt.Errorf("image name %q: %w", repoTag, err)
-	}
-	tagged, ok := named.(reference.NamedTagged)
-	if !ok {
-		return nil, fmt.Errorf("image name %q: it has no tag", repoTag)
 	}
 	if refName == "" {
 		refName = tagged.Tag()

@@ -24,14 +24,19 @@ func (o *Object) Strings(key string) ([]string, error) {
 	if v == nil {
 		return nil, nil
 	}
+	return StringList(key, v)
+}
+
+// StringList returns v as a list of strings; name is what messages call it.
+func StringList(name string, v any) ([]string, error) {
 	list, ok := v.([]any)
 	if !ok {
-		return nil, fmt.Errorf("%s: expected a list of strings", key)
+		return nil, fmt.Errorf("%s: expected a list of strings", name)
 	}
 	out := make([]string, len(list))
 	for i, item := range list {
 		if out[i], ok = item.(string); !ok {
-			return nil, fmt.Errorf("%s[%d]: expected a string", key, i)
+			return nil, fmt.Errorf("%s[%d]: expected a string", name, i)
 		}
 	}
 	return out, nil
