@@ -30,6 +30,10 @@ var arrows = map[string][]string{
 	"cache":    {"layer"},
 	"sandbox":  {"tree", "layer"},
 
+	"sandbox/userns":      {"sandbox"},
+	"sandbox/vm":          {"sandbox"},
+	"sandbox/sandboxtest": {"sandbox"},
+
 	"dockerarchive": {"image", "internal/tarindex"},
 	"ocilayout":     {"image", "internal/tarindex", "internal/ocijson"},
 	"registry":      {"image", "internal/ocijson"},
@@ -49,20 +53,24 @@ var arrows = map[string][]string{
 
 	"internal/cli": {
 		"build", "dockerarchive", "ocilayout", "registry", "daemon", "internal/ui",
+		"sandbox/userns", "sandbox/vm",
 	},
-	"cmd/varve": {"internal/cli"},
+	// It is run again as the first process of a run step's sandbox.
+	"cmd/varve": {"internal/cli", "sandbox/userns"},
 }
 
 // anyone are the leaves that every package may import.
 var anyone = []string{"internal/atomicfile", "internal/ctxio", "internal/ordjson", "internal/problems"}
 
-// testOnly are imported by tests, and by each other.
+// testOnly are imported by tests, and by each other. What one of them has an
+// arrow to it serves as a suite.
 var testOnly = map[string]bool{
 	"internal/archtest":    true,
 	"internal/debstore":    true,
 	"internal/enginetest":  true,
 	"internal/goldenstore": true,
 	"internal/testtools":   true,
+	"sandbox/sandboxtest":  true,
 }
 
 // isTool reports whether a package is a program for those who work on the

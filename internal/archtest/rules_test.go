@@ -41,7 +41,7 @@ func checkArrow(s source, to string) string {
 	case s.test || isTool(s.pkg):
 		return ""
 	case testOnly[s.pkg]:
-		if testOnly[to] {
+		if testOnly[to] || reachable(s.pkg)[to] {
 			return ""
 		}
 		return fmt.Sprintf("%s: package %s serves tests of package %s and may not import it", s.name, s.pkg, to)

@@ -1,0 +1,45 @@
+package sandbox
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestTail: the last lines are kept, however they are cut into writes.
+func TestTail(t *testing.T) {
+	var text strings.Builder
+	var want []string
+	for i := range 200 {
+		fmt.Fprintf(&text, "line %d\n", i)
+		want = append(want, fmt.Sprintf("line %d", i))
+	}
+	text.WriteString("\nno newline")
+	want = append(want, "", "no newline")
+	want = want[len(want)-MaxLastLines:]
+	for _, size := range []int{1, 7, 64, 100000} {
+		var tail Tail
+		for rest := text.String(); rest != ""; {
+			n := min(size, len(rest))
+			if got, err := tail.Write([]byte(rest[:n])); got != n || err != nil {
+				t.Fatalf("Write = %d, %v", got, err)
+			}
+			rest = rest[n:]
+		}
+		if got := tail.Lines(); !slices.Equal(got, want) {
+			t.Errorf("in pieces of %d: %q, want %q", size, got, want)
+		}
+	}
+}
+
+// TestTailIsBounded: a line without an end does not fill the memory.
+func TestTailIsBounded(t *testing.T) {
+	var tail Tail
+	for range 1000 {
+		tail.Write([]byte(strings.Repeat("x", 1000)))
+	}
+	if got := tail.Lines(); len(got) != 1 || len(got[0]) != maxLine {
+		t.Errorf("%d lines, the first of %d bytes; want one of %d", len(got), len(got[0]), maxLine)
+	}
+}
