@@ -113,6 +113,10 @@ type builder struct {
 	// below is what the layers made so far show, those of the base included,
 	// and own the part of it that is not the base's.
 	below, own []*tree.Entry
+	// pipeline is the spec's layeringPipeline; nil for none.
+	pipeline *layering.Pipeline
+	// removed are the store paths that the pipeline leaves out of the image.
+	removed map[string]bool
 	// closure holds the store paths that the image needs, with their sizes;
 	// nil where it needs none.
 	closure *layering.Graph
@@ -122,6 +126,9 @@ type builder struct {
 }
 
 func (b *builder) build() error {
+	if err := b.readPipeline(); err != nil {
+		return specError("layeringPipeline", err)
+	}
 	if err := b.openBase(); err != nil {
 		return err
 	}

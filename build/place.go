@@ -77,7 +77,7 @@ func (b *builder) place(groups []*group, top []*tree.Entry) error {
 	if err != nil {
 		return err
 	}
-	if err := layering.CheckPartition(b.closurePaths(), slices.Concat(layers, grouped)); err != nil {
+	if err := layering.CheckPartition(b.kept(), slices.Concat(layers, grouped)); err != nil {
 		return err
 	}
 	for _, paths := range layers {
@@ -106,6 +106,11 @@ func (b *builder) closurePaths() []string {
 		return nil
 	}
 	return b.closure.Paths()
+}
+
+// kept are the paths that have to be in a layer.
+func (b *builder) kept() []string {
+	return slices.DeleteFunc(b.closurePaths(), func(p string) bool { return b.removed[p] })
 }
 
 // takeGroups gives each group the paths of its closure that no group before it
@@ -146,6 +151,9 @@ func (b *builder) byPopularity(paths []string) ([]string, error) {
 
 // spread spreads paths over the layers that other ones leave.
 func (b *builder) spread(paths []string, other int) ([][]string, error) {
+	if b.pipeline != nil {
+		return b.applyPipeline(paths, other)
+	}
 	if len(paths) == 0 {
 		if all := other + b.baseLayers(); all > b.spec.MaxLayers {
 			return nil, &SpecError{"maxLayers", fmt.Errorf("the image has %d layers, and maxLayers allows %d", all, b.spec.MaxLayers)}

@@ -30,7 +30,10 @@ func checkout(t *testing.T, umask fs.FileMode) string {
 			return err
 		}
 		if slices.Contains([]string{".git", ".cache", "out", "testdata"}, d.Name()) {
-			return filepath.SkipDir
+			if d.IsDir() {
+				return filepath.SkipDir
+			}
+			return nil // git's own file in a work tree
 		}
 		return copyOne(name, filepath.Join(to, rel), d, umask)
 	})

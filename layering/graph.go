@@ -187,36 +187,18 @@ func (g *Graph) Nodes() []Node {
 // Closure returns roots and all that they refer to, directly or not, in the
 // graph's order. Roots that are not in the graph are an error that names them.
 func (g *Graph) Closure(roots []string) ([]string, error) {
-	reached := make([]bool, len(g.paths))
-	var todo []int
 	var unknown []string
 	for _, root := range roots {
-		i, ok := g.index[root]
-		if !ok {
+		if _, ok := g.index[root]; !ok {
 			unknown = append(unknown, root)
-		} else if !reached[i] {
-			reached[i] = true
-			todo = append(todo, i)
 		}
 	}
 	if len(unknown) > 0 {
 		return nil, fmt.Errorf("find closure: not in the reference graph: %s", quoteList(unknown, ", "))
 	}
-	for len(todo) > 0 {
-		i := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		for _, j := range g.refs[i] {
-			if !reached[j] {
-				reached[j] = true
-				todo = append(todo, j)
-			}
-		}
-	}
 	var closure []string
-	for i, path := range g.paths {
-		if reached[i] {
-			closure = append(closure, path)
-		}
+	for _, i := range marked(reach(g.find(roots), g.refs, nil)) {
+		closure = append(closure, g.paths[i])
 	}
 	return closure, nil
 }
@@ -224,30 +206,81 @@ func (g *Graph) Closure(roots []string) ([]string, error) {
 // Subgraph returns the graph of paths alone: in g's order, without references
 // to any other path. Paths that g does not have are ignored.
 func (g *Graph) Subgraph(paths []string) *Graph {
-	keep := make(map[int]bool, len(paths))
+	keep := make([]bool, len(g.paths))
+	for _, i := range g.find(paths) {
+		keep[i] = true
+	}
+	return g.induced(marked(keep))
+}
+
+// find returns the vertices of paths: their numbers in g's order. Paths that g
+// does not have are left out.
+func (g *Graph) find(paths []string) []int {
+	var vertices []int
 	for _, path := range paths {
 		if i, ok := g.index[path]; ok {
-			keep[i] = true
+			vertices = append(vertices, i)
 		}
 	}
-	sub := &Graph{index: make(map[string]int, len(keep))}
-	for i, path := range g.paths {
-		if keep[i] {
-			sub.index[path] = len(sub.paths)
-			sub.paths = append(sub.paths, path)
-			sub.sizes = append(sub.sizes, g.sizes[i])
+	return vertices
+}
+
+// marked returns the numbers of the vertices that are marked.
+func marked(vertices []bool) []int {
+	var list []int
+	for i, m := range vertices {
+		if m {
+			list = append(list, i)
 		}
 	}
-	sub.refs = make([][]int, len(sub.paths))
-	for i, path := range sub.paths {
-		for _, j := range g.refs[g.index[path]] {
-			if keep[j] {
-				sub.refs[i] = append(sub.refs[i], sub.index[g.paths[j]])
+	return list
+}
+
+// induced returns the graph of vertices, each given once, in their order and
+// without references to any other.
+func (g *Graph) induced(vertices []int) *Graph {
+	sub := &Graph{index: make(map[string]int, len(vertices))}
+	number := make(map[int]int, len(vertices))
+	for n, i := range vertices {
+		number[i] = n
+		sub.index[g.paths[i]] = n
+		sub.paths = append(sub.paths, g.paths[i])
+		sub.sizes = append(sub.sizes, g.sizes[i])
+	}
+	sub.refs = make([][]int, len(vertices))
+	for n, i := range vertices {
+		for _, j := range g.refs[i] {
+			if m, ok := number[j]; ok {
+				sub.refs[n] = append(sub.refs[n], m)
 			}
 		}
 	}
 	sub.topo = sub.sortReferrersFirst()
 	return sub
+}
+
+// reach marks start and all vertices that edges lead to from them. It does not
+// go into a vertex that is marked in blocked, which may be nil.
+func reach(start []int, edges [][]int, blocked []bool) []bool {
+	reached := make([]bool, len(edges))
+	var todo []int
+	enter := func(i int) {
+		if !reached[i] && (blocked == nil || !blocked[i]) {
+			reached[i] = true
+			todo = append(todo, i)
+		}
+	}
+	for _, i := range start {
+		enter(i)
+	}
+	for len(todo) > 0 {
+		i := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		for _, j := range edges[i] {
+			enter(j)
+		}
+	}
+	return reached
 }
 
 // maxNamed is how many names a message spells out.

@@ -23,7 +23,7 @@ func ReadClosureFile(storeDir, file string) ([]layering.Node, error) {
 	if info, err := os.Stat(file); err == nil && info.IsDir() {
 		file = filepath.Join(file, "registration")
 	}
-	f, err := openRegular(file)
+	f, err := OpenRegular(file)
 	if err != nil {
 		return nil, fmt.Errorf("read closure %q: %w", file, err)
 	}
@@ -35,10 +35,10 @@ func ReadClosureFile(storeDir, file string) ([]layering.Node, error) {
 	return nodes, nil
 }
 
-// openRegular opens a regular file. It looks first, because opening a device
+// OpenRegular opens a regular file for reading. It looks first, because opening a device
 // may do something, and again, because what stands there may have changed;
 // it never waits for a FIFO's other end.
-func openRegular(file string) (*os.File, error) {
+func OpenRegular(file string) (*os.File, error) {
 	info, err := os.Stat(file)
 	if err != nil {
 		return nil, err

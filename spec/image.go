@@ -26,6 +26,7 @@ func (d *decoder) image(v value) {
 		"includeStorePaths":    func(v value) { s.IncludeStorePaths = d.bool(v) },
 		"maxLayers":            func(v value) { s.MaxLayers = d.maxLayers(v) },
 		"layering":             func(v value) { s.Layering = Layering(d.oneOf(v, string(Popularity), string(Single))) },
+		"layeringPipeline":     func(v value) { s.LayeringPipeline = d.pipeline(v) },
 		"layers":               func(v value) { s.Layers = d.groups(v) },
 		"presets":              func(v value) { s.Presets = d.presets(v) },
 		"perms":                func(v value) { s.Perms = d.perms(v) },
@@ -51,6 +52,9 @@ func (d *decoder) image(v value) {
 	d.required(v, "name", `the image's name, such as "hello"`)
 	if (s.FromImageName == "") != (s.FromImageTag == "") {
 		d.fail(v, "fromImageName and fromImageTag go together: give both or neither")
+	}
+	if s.LayeringPipeline != nil && s.Layering == Single {
+		d.fail(v, "layeringPipeline divides the store paths into layers, and layering: single makes one of everything: remove one of the two")
 	}
 	d.mergeLabels(v)
 }
@@ -95,7 +99,6 @@ func (d *decoder) reference(v value) string {
 func laterFields() map[string]string {
 	return map[string]string{
 		"includeNixDB":      "false",
-		"layeringPipeline":  "null",
 		"extraCommands":     "",
 		"fakeRootCommands":  "",
 		"enableFakechroot":  "false",
@@ -117,6 +120,20 @@ func (d *decoder) later(v value, name, accepted string) {
 		return
 	}
 	d.fail(v, "field %q is known but not supported by this version of varve; remove it", name)
+}
+
+// pipeline returns the operations of a layeringPipeline as they are written, or
+// the file that holds them.
+func (d *decoder) pipeline(v value) *Pipeline {
+	switch v.kind {
+	case text:
+		return &Pipeline{File: d.path(v)}
+	case list:
+		operations, _ := d.json(v).([]any)
+		return &Pipeline{Operations: operations}
+	}
+	d.want(v, "a list of operations, or the path of a JSON file that holds one")
+	return nil
 }
 
 func (d *decoder) conflicts(v value) Conflicts {

@@ -164,6 +164,8 @@ func goodSpecs() map[string]string {
 			"buildVMMemorySize": 512, "layeringPipeline": null, "tag": null, "keepContentsDirlinks": false, "maxLayers": 100,
 			"uid": 0, "gid": 0, "uname": "root", "gname": "root", "mtime": "1970-01-01T00:00:01Z", "created": "1970-01-01T00:00:01Z",
 			"includeStorePaths": true, "config": {}, "contents": [], "architecture": "amd64", "compressor": "gz", "copyToRoot": null}`,
+		"pipeline":           `{"name": "a", "layeringPipeline": [["split_paths", [{"children_of": "/nix/store/x"}]], ["over", "main", ["limit_layers", 3]]]}`,
+		"pipeline in a file": "name: a\nlayeringPipeline: ./p.json",
 		"numbers as strings": `{"name": "a", "uid": "1000", "gid": "0", "maxLayers": "5"}`,
 		"modes":              `{name: a, perms: [{path: a, mode: 0755}, {path: a, mode: "4755"}, {path: a, mode: 0o7777}, {path: a, mode: 0}, {path: a, mode: "0o644"}]}`,
 		"owners":             `{name: a, copyToRoot: [{source: a, owner: 5}, {source: a, owner: 1000:100}, {source: a, owner: "4294967294:0"}]}`,

@@ -54,6 +54,10 @@ type Spec struct {
 	// most others need a layer each; single makes one layer of everything.
 	// Default: popularity.
 	Layering Layering `json:"layering,omitempty"`
+	// How store paths are divided into layers, in nixpkgs' language: a list of
+	// operations, or the path of a JSON file that holds one. It takes the place
+	// of maxLayers.
+	LayeringPipeline *Pipeline `json:"layeringPipeline,omitempty"`
 	// Explicit layers, bottom first: never split or merged further.
 	Layers []Group `json:"layers,omitempty"`
 	// Files that many images need: nss, shadow, binSh, usrBinEnv,
@@ -175,6 +179,15 @@ const (
 	Popularity Layering = "popularity"
 	Single     Layering = "single"
 )
+
+// Pipeline is a layeringPipeline, or says where it is.
+type Pipeline struct {
+	// File is the absolute path of a JSON file; empty if the spec itself has
+	// the operations.
+	File string
+	// Operations are as they are written, as package ordjson has them.
+	Operations []any
+}
 
 // Inherit is what of the base image's config is kept.
 type Inherit string

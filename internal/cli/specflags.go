@@ -37,6 +37,7 @@ var specFlagTable = []specFlag{
 	{"include-store-paths", "includeStorePaths", "BOOL", "false leaves the store paths out", false},
 	{"max-layers", "maxLayers", "N", "layers that the image may have (default 100)", false},
 	{"layering", "layering", "HOW", "popularity or single", false},
+	{"layering-pipeline", "layeringPipeline", "FILE", "JSON file with a pipeline as nixpkgs' layeringPipeline", false},
 	{"preset", "presets", "NAME[=ARG]", "nss, shadow, binSh, usrBinEnv, caCertificates, tmp", true},
 	{"perm", "perms", "GLOB:MODE[:UID:GID]", "mode and owner of what matches", true},
 	{"conflicts", "conflicts", "HOW", "error, first or last", false},
