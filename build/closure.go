@@ -124,7 +124,7 @@ func (b *builder) findClosure(contents []content, groups []*group, top []*tree.E
 }
 
 // openGraph makes the graph of the closure of roots.
-func (b *builder) openGraph(nodes []layering.Node, roots []string) (err error) {
+func (b *builder) openGraph(nodes []nixstore.PathInfo, roots []string) (err error) {
 	if nodes == nil {
 		nodes, err = nixstore.Scan(b.ctx, nixstore.ScanOptions{StoreDir: b.spec.StoreDir, Root: b.opts.Root, Roots: roots})
 		if err != nil {
@@ -132,7 +132,7 @@ func (b *builder) openGraph(nodes []layering.Node, roots []string) (err error) {
 		}
 	}
 	field := "closure"
-	graph, err := layering.NewGraph(nodes)
+	graph, err := layering.NewGraph(nixstore.Nodes(nodes))
 	if err != nil {
 		return specError(field, err)
 	}
@@ -150,7 +150,7 @@ func (b *builder) openGraph(nodes []layering.Node, roots []string) (err error) {
 
 // candidates are the store paths that can be referred to: those of the closure
 // file with their references, or the names in the store.
-func (b *builder) candidates() (nodes []layering.Node, paths []string, err error) {
+func (b *builder) candidates() (nodes []nixstore.PathInfo, paths []string, err error) {
 	if b.spec.Closure == "" {
 		paths, err = nixstore.List(nixstore.ScanOptions{StoreDir: b.spec.StoreDir, Root: b.opts.Root})
 		return nil, paths, err

@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/problems"
-	"github.com/varve-image/varve/layering"
 )
 
 // ReadClosureFile reads the closure that file describes, in whichever form:
@@ -19,7 +18,7 @@ import (
 // "{" or "[", else text as ReadRegistration takes it. A directory stands for
 // its file "registration", as the output of nixpkgs' closureInfo has it.
 // Anything but a regular file is refused without being opened.
-func ReadClosureFile(storeDir, file string) ([]layering.Node, error) {
+func ReadClosureFile(storeDir, file string) ([]PathInfo, error) {
 	if info, err := os.Stat(file); err == nil && info.IsDir() {
 		file = filepath.Join(file, "registration")
 	}
@@ -68,7 +67,7 @@ func wantRegular(info os.FileInfo) error {
 }
 
 // readClosure looks at the content to tell the forms apart.
-func readClosure(storeDir string, r io.Reader) ([]layering.Node, error) {
+func readClosure(storeDir string, r io.Reader) ([]PathInfo, error) {
 	br := bufio.NewReader(r)
 	// More white space than the buffer holds is no closure of either form: the
 	// reader of text then says so.
@@ -105,7 +104,7 @@ func kindOf(mode os.FileMode) string {
 // closure gathers nodes and what is wrong with them.
 type closure struct {
 	storeDir string
-	nodes    []layering.Node
+	nodes    []PathInfo
 	// index finds a node by its path.
 	index map[string]int
 	// names holds one copy of each path, which references then share.
@@ -118,7 +117,7 @@ func newClosure(storeDir string) (*closure, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &closure{storeDir: dir, nodes: []layering.Node{}, index: map[string]int{}, names: map[string]string{}}, nil
+	return &closure{storeDir: dir, nodes: []PathInfo{}, index: map[string]int{}, names: map[string]string{}}, nil
 }
 
 // name returns s, or an equal string seen earlier.
@@ -131,7 +130,7 @@ func (c *closure) name(s string) string {
 }
 
 // add appends a node; where tells a person where it stands in the input.
-func (c *closure) add(where string, node layering.Node) {
+func (c *closure) add(where string, node PathInfo) {
 	if _, ok := c.index[node.Path]; ok {
 		c.problems.Addf("%s: path %.300q is there already", where, node.Path)
 		return
@@ -139,13 +138,18 @@ func (c *closure) add(where string, node layering.Node) {
 	if _, err := parsePath(c.storeDir, node.Path); err != nil {
 		c.problems.Addf("%s: %w", where, err)
 	}
+	if node.Deriver != "" {
+		if _, err := parsePath(c.storeDir, node.Deriver); err != nil {
+			c.problems.Addf("%s: deriver %w", where, err)
+		}
+	}
 	c.index[node.Path] = len(c.nodes)
 	c.nodes = append(c.nodes, node)
 }
 
 // finish checks the references once all nodes are there. The closure of no
 // paths is empty, not nil.
-func (c *closure) finish() ([]layering.Node, error) {
+func (c *closure) finish() ([]PathInfo, error) {
 	for _, node := range c.nodes {
 		for _, ref := range node.References {
 			if _, ok := c.index[ref]; ok {

@@ -1,57 +1,64 @@
 package nixstore
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/opencontainers/go-digest"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/varve-image/varve/layering"
 )
 
 const (
 	pathA = "/nix/store/5pyppwda5h0yhy7qz8k21bs8nyvldcq1-a"
 	pathB = "/nix/store/p9rz57rrd5hb8gsk9fcjgcv7iqszshja-b-1.0"
 	pathC = "/nix/store/ghvd6qm356m5f58g93r2sb0sfrkvsv0w-c"
+
+	// hash32 and hash16 are the SHA-256 of nothing.
+	hash32 = "0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73"
+	hash16 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	hash   = digest.Digest("sha256:" + hash16)
 )
 
 // twoNodes is what the good inputs describe.
-var twoNodes = []layering.Node{
-	{Path: pathB, NarSize: 7, References: []string{pathA, pathB}},
-	{Path: pathA, NarSize: 120},
+var twoNodes = []PathInfo{
+	{Path: pathB, NarHash: hash, NarSize: 7, References: []string{pathA, pathB}},
+	{Path: pathA, NarHash: hash, NarSize: 120, Deriver: pathC},
 }
 
-// fill replaces A, B, C, each after a dollar sign, by the paths.
+// fill replaces A, B, C, H, X, each after a dollar sign, by the paths and hashes.
 func fill(s string) string {
-	return strings.NewReplacer("$A", pathA, "$B", pathB, "$C", pathC).Replace(s)
+	return strings.NewReplacer("$A", pathA, "$B", pathB, "$C", pathC, "$H", hash32, "$X", hash16).Replace(s)
 }
 
-const goodList = `[{"path":"$B","narSize":7,"references":["$A","$B"],"closureSize":127,"narHash":"x"},
-	{"references":[],"narSize":120,"path":"$A"}]`
+const goodList = `[{"path":"$B","narSize":7,"references":["$A","$B"],"closureSize":127,"narHash":"sha256:$H"},
+	{"references":[],"narSize":120,"path":"$A","narHash":"sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=","deriver":"$C"}]`
 
 func TestReadGraph(t *testing.T) {
 	for _, test := range []struct {
 		name, in string
-		want     []layering.Node
+		want     []PathInfo
 		wantErr  []string
 	}{
 		{"list", goodList, twoNodes, nil},
 		{"empty list", `[]`, nil, nil},
 		{"object", `{"a":1,"graph":` + goodList + `,"args":["x"],"empty":[]}`, twoNodes, nil},
 		{"object with an empty list", `{"graph":[]}`, nil, nil},
-		{"two lists", `{"g":[{"path":"$B","narSize":7,"references":["$A","$B"]}],"h":[{"path":"$A","narSize":120,"references":[]}]}`, twoNodes, nil},
-		{"two lists that agree", `{"g":` + goodList + `,"h":[{"path":"$A","narSize":120,"references":[]},{"path":"$B","narSize":7,"references":["$B","$A"]}]}`, twoNodes, nil},
-		{"two lists that do not", `{"g":` + goodList + `,"h":[{"path":"$A","narSize":121,"references":[]},{"path":"$B","narSize":7,"references":["$B"]}]}`, nil,
-			[]string{`"h", entry 0`, pathA, "121", "120", `"h", entry 1`, pathB, "references differ"}},
-		{"no size", `[{"path":"$A","references":[]}]`, []layering.Node{{Path: pathA}}, nil},
-		{"keys in other case", `[{"Path":"$A","references":[],"path":"$B"}]`, []layering.Node{{Path: pathB}}, nil},
+		{"two lists", `{"g":[{"path":"$B","narSize":7,"references":["$A","$B"],"narHash":"$X"}],"h":[{"path":"$A","narSize":120,"references":[],"narHash":"$H","deriver":"$C"}]}`, twoNodes, nil},
+		{"two lists that agree", `{"g":` + goodList + `,"h":[{"path":"$A","narSize":120,"references":[]},{"path":"$B","narSize":7,"references":["$B","$A"],"narHash":"$X"}]}`, twoNodes, nil},
+		{"two lists that do not", `{"g":` + goodList + `,"h":[{"path":"$A","narSize":121,"references":[]},{"path":"$B","narSize":7,"references":["$B"],"narHash":"sha256:` + strings.Repeat("0", 64) + `"}]}`, nil,
+			[]string{`"h", entry 0`, pathA, "121", "120", "narHash is", `"h", entry 1`, pathB, "references differ"}},
+		{"no size", `[{"path":"$A","references":[]}]`, []PathInfo{{Path: pathA}}, nil},
+		{"keys in other case", `[{"Path":"$A","references":[],"path":"$B"}]`, []PathInfo{{Path: pathB}}, nil},
 		{"only keys in other case", `[{"Path":"$A","References":[]}]`, nil, []string{"entry 0", "path: want a string"}},
 		{"other lists", `{"l":[{"path":"$A"}]}`, nil, []string{"no list of objects", "exportReferencesGraph"}},
 		{"a list that is half a graph", `{"g":[{"path":"$A","references":[]},{"path":"$B"}]}`, nil, []string{`"g", entry 1`, pathB, "references: want a list"}},
@@ -68,7 +75,16 @@ func TestReadGraph(t *testing.T) {
 		{"size not whole", `[{"path":"$A","references":[],"narSize":1.5}]`, nil, []string{pathA, "narSize", `"1.5"`}},
 		{"size too large", `[{"path":"$A","references":[],"narSize":9223372036854775808}]`, nil, []string{pathA, "narSize"}},
 		{"size null", `[{"path":"$A","references":[],"narSize":null}]`, nil, []string{pathA, "narSize"}},
-		{"size largest", `[{"path":"$A","references":[],"narSize":9223372036854775807}]`, []layering.Node{{Path: pathA, NarSize: 1<<63 - 1}}, nil},
+		{"size largest", `[{"path":"$A","references":[],"narSize":9223372036854775807}]`, []PathInfo{{Path: pathA, NarSize: 1<<63 - 1}}, nil},
+		{"everything", `[{"path":"$A","references":[],"narHash":"$H","narSize":1,"deriver":"$B","registrationTime":5,"ultimate":true,"signatures":["k:AA==","l:BB=="],"ca":"fixed:r:sha256:$H","valid":true,"closureSize":1}]`,
+			[]PathInfo{{Path: pathA, NarHash: hash, NarSize: 1, Deriver: pathB, RegistrationTime: 5, Ultimate: true, Sigs: []string{"k:AA==", "l:BB=="}, CA: "fixed:r:sha256:" + hash32}}, nil},
+		{"nulls", `[{"path":"$A","references":[],"deriver":null,"registrationTime":null,"ultimate":null,"signatures":null,"ca":null}]`, []PathInfo{{Path: pathA}}, nil},
+		{"bad hash", `[{"path":"$A","references":[],"narHash":"sha256:$B"}]`, nil, []string{pathA, "narHash", "is no SHA-256"}},
+		{"hash is a number", `[{"path":"$A","references":[],"narHash":3}]`, nil, []string{pathA, "narHash: expected a string"}},
+		{"bad deriver", `[{"path":"$A","references":[],"deriver":"/etc/x"}]`, nil, []string{"entry 0", "deriver", `"/etc/x" is not in the store`}},
+		{"bad time", `[{"path":"$A","references":[],"registrationTime":-1}]`, nil, []string{pathA, "registrationTime", `"-1"`}},
+		{"bad ultimate", `[{"path":"$A","references":[],"ultimate":1}]`, nil, []string{pathA, "ultimate: want true or false"}},
+		{"bad signatures", `[{"path":"$A","references":[],"signatures":"k:AA=="}]`, nil, []string{pathA, "signatures: expected a list"}},
 		{"key twice", `[{"path":"$A","path":"$B","references":[]}]`, nil, []string{`"path"`, "twice"}},
 		{"cut", `[{"path":"$A"`, nil, []string{"unexpected EOF"}},
 		{"trailing", `[] []`, nil, []string{"more after the end"}},
@@ -84,26 +100,26 @@ func TestReadGraph(t *testing.T) {
 }
 
 func TestReadRegistration(t *testing.T) {
-	const hash = "sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73\n"
-	const good = "$B\n" + hash + "7\n\n2\n$A\n$B\n$A\n" + hash + "120\n/nix/store/x.drv\n0\n"
+	const good = "$B\nsha256:$H\n7\n\n2\n$A\n$B\n$A\n$X\n120\n$C\n0\n"
 	for _, test := range []struct {
 		name, in string
-		want     []layering.Node
+		want     []PathInfo
 		wantErr  []string
 	}{
 		{"registration", good, twoNodes, nil},
 		{"no newline at the end", strings.TrimSuffix(good, "\n"), twoNodes, nil},
 		{"empty", "", nil, nil},
-		{"plain", "$B\n\n2\n$A\n$B\n$A\n/nix/store/x.drv\n0\n", []layering.Node{{Path: pathB, References: []string{pathA, pathB}}, {Path: pathA}}, nil},
-		{"plain with a deriver first", "$A\n/nix/store/x.drv\n0\n", []layering.Node{{Path: pathA}}, nil},
-		{"hash in hexadecimal", "$A\n" + strings.Repeat("0f", 32) + "\n120\n\n0\n", []layering.Node{{Path: pathA, NarSize: 120}}, nil},
+		{"plain", "$B\n\n2\n$A\n$B\n$A\n$C\n0\n", []PathInfo{{Path: pathB, References: []string{pathA, pathB}}, {Path: pathA, Deriver: pathC}}, nil},
+		{"plain with a deriver first", "$A\n$C\n0\n", []PathInfo{{Path: pathA, Deriver: pathC}}, nil},
+		{"bad deriver", "$A\n/nix/store/x.drv\n0\n", nil, []string{"line 1", `deriver "/nix/store/x.drv" is no store path`}},
+		{"bad hash", "$A\n" + strings.Repeat("0g", 32) + "\n120\n\n0\n", nil, []string{"line 1", "line 2: hash", "is no SHA-256"}},
 		{"cut after the path", "$A\n", nil, []string{"line 1", pathA, "ends too early"}},
 		{"cut in the references", "$A\n\n2\n$A\n", nil, []string{"line 1", pathA, "line 4", "ends too early"}},
 		{"huge count", "$A\n\n2147483647\n$A\n", nil, []string{"ends too early"}},
 		{"count too large", "$A\n\n99999999999\n", nil, []string{"line 3", "number of references", `"99999999999"`}},
 		{"count negative", "$A\n\n-1\n", nil, []string{"line 3", `"-1"`}},
 		{"count empty", "$A\n\n\n", nil, []string{"line 3", `""`}},
-		{"size is no number", "$A\n" + hash + "1k\n\n0\n", nil, []string{"line 3", "size", `"1k"`}},
+		{"size is no number", "$A\n$H\n1k\n\n0\n", nil, []string{"line 3", "size", `"1k"`}},
 		{"twice", "$A\n\n0\n$A\n\n0\n", nil, []string{"line 4", pathA, "already"}},
 		{"blank line between", "$A\n\n0\n\n$B\n\n0\n", nil, []string{`path ""`}},
 		{"missing and outside", "$A\n\n3\n$B\n/etc/x\n$C\n/x/y\n\n0\n", nil, []string{pathB + `" is not in the closure`, `"/etc/x" is not in the store`, pathC, `line 7: "/x/y"`}},
@@ -118,7 +134,7 @@ func TestReadRegistration(t *testing.T) {
 	}
 }
 
-func checkNodes(t *testing.T, got []layering.Node, err error, want []layering.Node, wantErr []string) {
+func checkNodes(t *testing.T, got []PathInfo, err error, want []PathInfo, wantErr []string) {
 	t.Helper()
 	if wantErr != nil {
 		for i, s := range wantErr {
@@ -139,19 +155,13 @@ func checkNodes(t *testing.T, got []layering.Node, err error, want []layering.No
 }
 
 // sameNodes compares nodes in order; no references and nil are the same.
-func sameNodes(a, b []layering.Node) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i].Path != b[i].Path || a[i].NarSize != b[i].NarSize || len(a[i].References) != len(b[i].References) {
-			return false
+func sameNodes(a, b []PathInfo) bool {
+	return slices.EqualFunc(a, b, func(a, b PathInfo) bool {
+		if len(a.References)+len(b.References) == 0 {
+			a.References, b.References = nil, nil
 		}
-		if len(a[i].References) > 0 && !reflect.DeepEqual(a[i].References, b[i].References) {
-			return false
-		}
-	}
-	return true
+		return reflect.DeepEqual(a, b)
+	})
 }
 
 // brokenReader gives a text, then an error that wraps io.EOF.
@@ -232,7 +242,7 @@ func TestReadClosureFile(t *testing.T) {
 		}
 		return p
 	}
-	registration := "$B\nsha256:x\n7\n\n2\n$A\n$B\n$A\nsha256:x\n120\n\n0\n"
+	registration := "$B\nsha256:$H\n7\n\n2\n$A\n$B\n$A\n$X\n120\n$C\n0\n"
 	write("info/registration", registration)
 	write("info/store-paths", "x\n")
 	if err := os.Symlink("info", filepath.Join(dir, "result")); err != nil {
@@ -277,7 +287,7 @@ func TestReadClosureFile(t *testing.T) {
 }
 
 // checkWhole fails unless nodes are what a reader may return.
-func checkWhole(t *testing.T, nodes []layering.Node) {
+func checkWhole(t *testing.T, nodes []PathInfo) {
 	t.Helper()
 	known := map[string]bool{}
 	for _, n := range nodes {
@@ -307,8 +317,8 @@ func FuzzReadGraph(f *testing.F) {
 }
 
 func FuzzReadRegistration(f *testing.F) {
-	f.Add(fill("$B\nsha256:x\n7\n\n2\n$A\n$B\n$A\nsha256:x\n120\n\n0\n"))
-	f.Add(fill("$B\n\n2\n$A\n$B\n$A\n/nix/store/x.drv\n0\n"))
+	f.Add(fill("$B\nsha256:$H\n7\n\n2\n$A\n$B\n$A\n$X\n120\n\n0\n"))
+	f.Add(fill("$B\n\n2\n$A\n$B\n$A\n$C\n0\n"))
 	f.Add(fill("$A\n\n99\n"))
 	f.Fuzz(func(t *testing.T, in string) {
 		nodes, err := ReadRegistration("", strings.NewReader(in))
@@ -317,6 +327,9 @@ func FuzzReadRegistration(f *testing.F) {
 		}
 		checkWhole(t, nodes)
 		again, err := ReadRegistration("", strings.NewReader(registrationText(nodes)))
+		for i := range nodes { // the text has no place for a hash that is not known
+			nodes[i].NarHash = cmp.Or(nodes[i].NarHash, hash)
+		}
 		if err != nil || !sameNodes(again, nodes) {
 			t.Errorf("%v comes back as %v, %v", nodes, again, err)
 		}
@@ -324,10 +337,10 @@ func FuzzReadRegistration(f *testing.F) {
 }
 
 // registrationText writes nodes as closureInfo does.
-func registrationText(nodes []layering.Node) string {
+func registrationText(nodes []PathInfo) string {
 	var b strings.Builder
 	for _, n := range nodes {
-		fmt.Fprintf(&b, "%s\nsha256:x\n%d\n\n%d\n", n.Path, n.NarSize, len(n.References))
+		fmt.Fprintf(&b, "%s\n%s\n%d\n%s\n%d\n", n.Path, cmp.Or(n.NarHash, hash), n.NarSize, n.Deriver, len(n.References))
 		for _, ref := range n.References {
 			fmt.Fprintln(&b, ref)
 		}

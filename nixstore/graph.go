@@ -9,21 +9,22 @@ import (
 	"strconv"
 
 	"github.com/varve-image/varve/internal/ordjson"
-	"github.com/varve-image/varve/layering"
 )
 
 // maxGraph bounds a reference graph in JSON, in bytes: 50,000 paths and more.
 const maxGraph = 64 << 20
 
 // ReadGraph reads the closure that Nix's exportReferencesGraph writes as JSON:
-// a list of objects with the keys path, references and narSize (bytes; 0 if
-// absent), or an object, in which every list of such objects counts. The lists
-// are joined in order; a path that stands in several must be the same in each.
-// All other keys are ignored.
+// a list of objects with the keys path and references, and perhaps narHash,
+// narSize (bytes), deriver, registrationTime, ultimate, signatures and ca; or
+// an object, in which every list of such objects counts. The lists are joined
+// in order; a path that stands in several must be the same in each. All other
+// keys are ignored.
 //
 // Source: "exportReferencesGraph" in the Nix manual; with structured
-// attributes the object is the whole of .attrs.json.
-func ReadGraph(storeDir string, r io.Reader) ([]layering.Node, error) {
+// attributes the object is the whole of .attrs.json. "nix path-info --json"
+// writes the list too.
+func ReadGraph(storeDir string, r io.Reader) ([]PathInfo, error) {
 	c, err := newClosure(storeDir)
 	if err != nil {
 		return nil, err
@@ -65,7 +66,7 @@ func (c *closure) addLists(o *ordjson.Object) error {
 		}
 		found = true
 		known := len(c.nodes)
-		c.addList(m.Key, list, func(where string, node layering.Node) {
+		c.addList(m.Key, list, func(where string, node PathInfo) {
 			if i, ok := c.index[node.Path]; ok && i < known {
 				c.checkSame(where, c.nodes[i], node)
 				return
@@ -90,7 +91,7 @@ func isGraphNode(value any) bool {
 }
 
 // addList hands each node of a list, which is called key, to add.
-func (c *closure) addList(key string, list []any, add func(where string, node layering.Node)) {
+func (c *closure) addList(key string, list []any, add func(where string, node PathInfo)) {
 	for i, value := range list {
 		where := "entry " + strconv.Itoa(i)
 		if key != "" {
@@ -106,18 +107,17 @@ func (c *closure) addList(key string, list []any, add func(where string, node la
 }
 
 // graphNode reads one object of a graph.
-func (c *closure) graphNode(value any) (layering.Node, error) {
-	var node layering.Node
+func (c *closure) graphNode(value any) (PathInfo, error) {
 	o, ok := value.(*ordjson.Object)
 	if !ok {
-		return node, errors.New("want an object with path and references")
+		return PathInfo{}, errors.New("want an object with path and references")
 	}
 	v, _ := o.Get("path")
 	p, ok := v.(string)
 	if !ok {
-		return node, errors.New("path: want a string")
+		return PathInfo{}, errors.New("path: want a string")
 	}
-	node.Path = c.name(p)
+	node := PathInfo{Path: c.name(p)}
 	v, _ = o.Get("references")
 	refs, ok := v.([]any)
 	if !ok {
@@ -131,19 +131,60 @@ func (c *closure) graphNode(value any) (layering.Node, error) {
 		}
 		node.References[i] = c.name(ref)
 	}
-	if v, ok = o.Get("narSize"); ok {
-		number, _ := v.(json.Number)
-		size, err := parseSize(number.String())
-		if err != nil {
-			return node, fmt.Errorf("path %.300q: narSize: %w", p, err)
-		}
-		node.NarSize = size
+	if err := node.setRecord(o); err != nil {
+		return node, fmt.Errorf("path %.300q: %w", p, err)
 	}
 	return node, nil
 }
 
+// setRecord fills in what o says of the path besides its references.
+func (p *PathInfo) setRecord(o *ordjson.Object) error {
+	var err error
+	if v, ok := o.Get("narSize"); ok {
+		number, _ := v.(json.Number)
+		if p.NarSize, err = parseSize(number.String()); err != nil {
+			return fmt.Errorf("narSize: %w", err)
+		}
+	}
+	if v, ok := o.Get("registrationTime"); ok && v != nil {
+		number, _ := v.(json.Number)
+		seconds, err := parseSize(number.String())
+		if err != nil {
+			return fmt.Errorf("registrationTime: %w", err)
+		}
+		p.RegistrationTime = int64(seconds)
+	}
+	hash, err := o.String("narHash")
+	if err != nil {
+		return err
+	}
+	if hash != "" {
+		if p.NarHash, err = ParseHash(hash); err != nil {
+			return fmt.Errorf("narHash: %w", err)
+		}
+	}
+	if p.Deriver, err = o.String("deriver"); err != nil {
+		return err
+	}
+	if p.CA, err = o.String("ca"); err != nil {
+		return err
+	}
+	if p.Sigs, err = o.Strings("signatures"); err != nil {
+		return err
+	}
+	if v, ok := o.Get("ultimate"); ok && v != nil {
+		if p.Ultimate, ok = v.(bool); !ok {
+			return errors.New("ultimate: want true or false")
+		}
+	}
+	return nil
+}
+
 // checkSame reports a path of which two lists say different things.
-func (c *closure) checkSame(where string, a, b layering.Node) {
+func (c *closure) checkSame(where string, a, b PathInfo) {
+	if a.NarHash != b.NarHash && a.NarHash != "" && b.NarHash != "" {
+		c.problems.Addf("%s: path %.300q: its narHash is %q, but %q in an earlier list", where, b.Path, b.NarHash, a.NarHash)
+	}
 	if a.NarSize != b.NarSize {
 		c.problems.Addf("%s: path %.300q: its narSize is %d, but %d in an earlier list", where, b.Path, b.NarSize, a.NarSize)
 	}

@@ -7,8 +7,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-
-	"github.com/varve-image/varve/layering"
 )
 
 const (
@@ -24,12 +22,14 @@ const (
 // contents, their size in bytes, its deriver (may be empty), the number of its
 // references, and each reference.
 //
+// The hash is as ParseHash takes it.
+//
 // exportReferencesGraph without structured attributes writes the same without
 // hash and size; sizes are then 0. That form is told by the second line, which
 // is a deriver: empty or an absolute path.
 //
 // Source: decodeValidPathInfo and makeValidityRegistration of Nix.
-func ReadRegistration(storeDir string, r io.Reader) ([]layering.Node, error) {
+func ReadRegistration(storeDir string, r io.Reader) ([]PathInfo, error) {
 	c, err := newClosure(storeDir)
 	if err != nil {
 		return nil, err
@@ -72,7 +72,7 @@ func (r *registrationReader) entry() (bool, error) {
 		return false, err
 	}
 	start := r.line
-	node := layering.Node{Path: r.name(text)}
+	node := PathInfo{Path: r.name(text)}
 	if err := r.attributes(&node); err != nil {
 		return false, fmt.Errorf("line %d: path %.300q: line %d: %w", start, node.Path, r.line, err)
 	}
@@ -81,7 +81,7 @@ func (r *registrationReader) entry() (bool, error) {
 }
 
 // attributes reads what follows the path itself.
-func (r *registrationReader) attributes(node *layering.Node) error {
+func (r *registrationReader) attributes(node *PathInfo) error {
 	second, err := r.next()
 	if err != nil {
 		return err
@@ -90,6 +90,9 @@ func (r *registrationReader) attributes(node *layering.Node) error {
 		r.plain = second == "" || strings.HasPrefix(second, "/")
 	}
 	if !r.plain {
+		if node.NarHash, err = ParseHash(second); err != nil {
+			return fmt.Errorf("hash: %w", err)
+		}
 		size, err := r.next()
 		if err != nil {
 			return err
@@ -97,9 +100,11 @@ func (r *registrationReader) attributes(node *layering.Node) error {
 		if node.NarSize, err = parseSize(size); err != nil {
 			return fmt.Errorf("size: %w", err)
 		}
-		if _, err := r.next(); err != nil {
+		if node.Deriver, err = r.next(); err != nil {
 			return err
 		}
+	} else {
+		node.Deriver = second
 	}
 	text, err := r.next()
 	if err != nil {

@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/problems"
-	"github.com/varve-image/varve/layering"
 )
 
 // workers is how many store paths are read at once.
@@ -39,7 +38,7 @@ type ScanOptions struct {
 //
 // A root that is not in the store, and whatever cannot be read or changes
 // while it is read, are errors that name the path, reported together.
-func Scan(ctx context.Context, o ScanOptions) ([]layering.Node, error) {
+func Scan(ctx context.Context, o ScanOptions) ([]PathInfo, error) {
 	dir, err := cleanStoreDir(o.StoreDir)
 	if err != nil {
 		return nil, fmt.Errorf("scan store: %w", err)
@@ -142,7 +141,7 @@ type scanned struct {
 }
 
 // run reads the paths of the queue and all they lead to, on several workers.
-func (c *crawl) run(ctx context.Context, queue []string) ([]layering.Node, error) {
+func (c *crawl) run(ctx context.Context, queue []string) ([]PathInfo, error) {
 	work, results := make(chan string), make(chan scanned)
 	var wg sync.WaitGroup
 	for range workers {
@@ -193,16 +192,16 @@ func (c *crawl) run(ctx context.Context, queue []string) ([]layering.Node, error
 }
 
 // nodes puts the results in order.
-func (c *crawl) nodes(done []scanned) ([]layering.Node, error) {
+func (c *crawl) nodes(done []scanned) ([]PathInfo, error) {
 	slices.SortFunc(done, func(a, b scanned) int { return cmp.Compare(a.base, b.base) })
 	var bad problems.List
-	nodes := make([]layering.Node, 0, len(done))
+	nodes := make([]PathInfo, 0, len(done))
 	for _, r := range done {
 		if r.err != nil {
 			bad.Addf("%w", r.err)
 			continue
 		}
-		node := layering.Node{Path: c.dir + "/" + r.base, NarSize: r.size}
+		node := PathInfo{Path: c.dir + "/" + r.base, NarSize: r.size}
 		for _, ref := range r.refs {
 			node.References = append(node.References, c.dir+"/"+ref)
 		}

@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/varve-image/varve/layering"
 )
 
 // tinyStore is a store directory that a test fills. Files are given by their
@@ -79,7 +77,7 @@ func (s *tinyStore) link(name, target string) {
 	s.must(os.Symlink(s.expand(target), s.file(name)))
 }
 
-func (s *tinyStore) scan(roots ...string) ([]layering.Node, error) {
+func (s *tinyStore) scan(roots ...string) ([]PathInfo, error) {
 	var paths []string
 	for _, r := range roots {
 		paths = append(paths, s.expand(r))
@@ -88,7 +86,7 @@ func (s *tinyStore) scan(roots ...string) ([]layering.Node, error) {
 }
 
 // names gives the references by name, as "path: reference reference".
-func (s *tinyStore) names(nodes []layering.Node) []string {
+func (s *tinyStore) names(nodes []PathInfo) []string {
 	name := func(p string) string { return p[len(DefaultStoreDir)+hashLen+2:] }
 	var lines []string
 	for _, n := range nodes {
@@ -139,7 +137,7 @@ func TestScan(t *testing.T) {
 			t.Errorf("closure of %v: %q, want %q", test.roots, got, test.want)
 		}
 		checkWhole(t, nodes)
-		if !slices.IsSortedFunc(nodes, func(a, b layering.Node) int { return strings.Compare(a.Path, b.Path) }) {
+		if !slices.IsSortedFunc(nodes, func(a, b PathInfo) int { return strings.Compare(a.Path, b.Path) }) {
 			t.Errorf("closure of %v is not in order", test.roots)
 		}
 		for _, n := range nodes {
