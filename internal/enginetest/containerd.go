@@ -53,7 +53,7 @@ address = %q
 		_, err := check(context.Background(), c, "version")
 		return err
 	}
-	process, err := startDaemon(filepath.Join(dir, "log"), ready, environment(h), "containerd", "--config", config)
+	process, err := startDaemon(filepath.Join(dir, "log"), ready, environment(h.dir), "containerd", "--config", config)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -67,7 +67,7 @@ func (c *containerd) Address() string { return c.socket }
 func (c *containerd) Command(ctx context.Context, args ...string) *exec.Cmd {
 	args = append([]string{"--address", c.socket, "--namespace", "varve"}, args...)
 	cmd := exec.CommandContext(ctx, "ctr", args...)
-	cmd.Env = environment(c.home)
+	cmd.Env = environment(c.home.dir)
 	return cmd
 }
 

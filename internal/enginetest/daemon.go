@@ -144,11 +144,11 @@ func overlayWorks(dir string) bool {
 }
 
 // environment is all that engines and their clients see of the environment.
-func environment(h *home, extra ...string) []string {
+func environment(dir string, extra ...string) []string {
 	return append([]string{
 		"PATH=" + os.Getenv("PATH"),
-		"HOME=" + h.dir,
-		"TMPDIR=" + h.dir,
+		"HOME=" + dir,
+		"TMPDIR=" + dir,
 		"LC_ALL=C.UTF-8",
 	}, extra...)
 }

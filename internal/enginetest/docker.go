@@ -42,7 +42,7 @@ func startDocker(h *home) (Engine, func(), error) {
 		return nil, nil, fmt.Errorf("configure dockerd: %w", err)
 	}
 	socket := "unix://" + filepath.Join(dir, "sock")
-	d := &docker{client: client, host: socket, home: h, env: environment(h, "DOCKER_HOST="+socket, "DOCKER_CONFIG="+dir)}
+	d := &docker{client: client, host: socket, home: h, env: environment(h.dir, "DOCKER_HOST="+socket, "DOCKER_CONFIG="+dir)}
 	ready := func() error {
 		_, err := check(context.Background(), d, "version")
 		return err

@@ -1,5 +1,5 @@
 // Package enginetest gives tests real container engines: Docker, Podman and
-// containerd, and the tools skopeo and umoci.
+// containerd, the tools skopeo and umoci, and Nix.
 //
 // Guarantees:
 //
@@ -10,6 +10,8 @@
 //     process dies with the test binary, however that ends. Containers, shims
 //     and mounts go with them.
 //   - Containers have no network; nothing is ever fetched.
+//   - A Nix has a store of its own at /nix, which the machine does not see and
+//     which ends with its test.
 //   - An engine that cannot run here is a skip, or a failure under CI=true: see
 //     package testtools.
 //

@@ -103,7 +103,7 @@ func (p *podman) configure(dir, driver string) error {
 			p.env = append(p.env, f.variable+"="+path)
 		}
 	}
-	p.env = environment(p.home, p.env...)
+	p.env = environment(p.home.dir, p.env...)
 	return nil
 }
 
