@@ -201,21 +201,35 @@ func openBelow(root, rel string) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	defer func() { unix.Close(dir) }()
-	if fd, err := openBeneath(dir, rel, openFile); !errors.Is(err, errors.ErrUnsupported) {
-		return fd, err
+	defer unix.Close(dir)
+	return openInside(dir, rel, openFile)
+}
+
+// openInside is openBelow for an open directory.
+func openInside(root int, rel string, flags int) (int, error) {
+	fd, err := openBeneath(root, rel, flags)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return openStepwise(root, rel, flags)
 	}
-	for {
+	return fd, err
+}
+
+// openStepwise is openInside one directory after the other.
+func openStepwise(root int, rel string, flags int) (int, error) {
+	for dir := root; ; {
 		first, rest, more := strings.Cut(rel, "/")
-		if !more {
-			return openAt(dir, rel, openFile)
+		next := flags
+		if more {
+			next = openPath | unix.O_DIRECTORY
 		}
-		next, err := openAt(dir, first, openPath|unix.O_DIRECTORY)
-		if err != nil {
-			return -1, err
+		fd, err := openAt(dir, first, next)
+		if dir != root {
+			unix.Close(dir)
 		}
-		unix.Close(dir)
-		dir, rel = next, rest
+		if err != nil || !more {
+			return fd, err
+		}
+		dir, rel = fd, rest
 	}
 }
 

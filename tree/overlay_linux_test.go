@@ -52,6 +52,9 @@ func unpacked(t testing.TB, root string) []*Entry {
 			}
 		case unix.S_IFIFO:
 			e.Type = FIFO
+		case unix.S_IFCHR, unix.S_IFBLK:
+			e.Type = map[uint32]Type{unix.S_IFCHR: Char, unix.S_IFBLK: Block}[st.Mode&unix.S_IFMT]
+			e.Devmajor, e.Devminor = unix.Major(st.Rdev), unix.Minor(st.Rdev)
 		default:
 			t.Errorf("%q has mode %o", rel, st.Mode)
 		}

@@ -1,10 +1,11 @@
-// Package atomicfile writes files that appear whole or not at all.
+// Package atomicfile writes files and directories that appear whole or not at
+// all.
 //
 // A file is written under no name, or where the file system cannot do that
 // under a temporary one beside its own. Commit makes it safe on disk and then
 // gives it its name; until then whatever had the name keeps it. A process that
 // is killed leaves nothing, or a temporary file that the next one to write the
-// same file takes away.
+// same file takes away. A directory is always filled under a temporary name.
 package atomicfile
 
 import (
@@ -166,7 +167,7 @@ func tempName(target string) string {
 	return fmt.Sprintf("%s%d", tempPrefix(target), os.Getpid())
 }
 
-// reclaim removes the temporary files of target that nobody works on any more.
+// reclaim removes the temporary files and directories of target that nobody works on any more.
 func reclaim(target string) {
 	dir, prefix := filepath.Split(tempPrefix(target))
 	names, err := readNames(dirOf(target))
@@ -182,7 +183,7 @@ func reclaim(target string) {
 			continue
 		}
 		if unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) == nil {
-			os.Remove(dir + name)
+			removeAll(dir + name)
 		}
 		unix.Close(fd)
 	}

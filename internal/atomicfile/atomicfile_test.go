@@ -98,3 +98,96 @@ func TestReclaim(t *testing.T) {
 		t.Errorf("after Create: %q", got)
 	}
 }
+
+// TestDir: a directory appears whole, in the place of nothing or of an empty
+// one.
+func TestDir(t *testing.T) {
+	dir := t.TempDir()
+	target := filepath.Join(dir, "out")
+	begin := func(name string) *Dir {
+		t.Helper()
+		d, err := CreateDir(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(d.Path, "file"), nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	d := begin(target + "/")
+	if err := os.MkdirAll(filepath.Join(d.Path, "closed/below"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"closed/below", "closed", "."} { // not even an ordinary user's own
+		if err := os.Chmod(filepath.Join(d.Path, name), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.Abort()
+	if got := list(t, dir); len(got) > 0 {
+		t.Errorf("after Abort: %q", got)
+	}
+	if err := os.Mkdir(target, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	d = begin(target)
+	if got := list(t, target); len(got) > 0 {
+		t.Errorf("before Commit: %q", got)
+	}
+	if err := d.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	d.Abort()
+	if got := list(t, target); !slices.Equal(got, []string{"file"}) {
+		t.Errorf("after Commit: %q", got)
+	}
+	if got := list(t, dir); !slices.Equal(got, []string{"out"}) {
+		t.Errorf("left in the directory: %q", got)
+	}
+}
+
+func TestCreateDirRefuses(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	if err := os.WriteFile("file", nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll("full/of", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("full/of", "link"); err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range []string{"file", "full", "link/", "missing/out", ".", "./", "..", "full/..", "", "/", "file/out"} {
+		if d, err := CreateDir(target); err == nil {
+			d.Abort()
+			t.Errorf("CreateDir(%q) works", target)
+		}
+	}
+	if got := list(t, "."); !slices.Equal(got, []string{"file", "full", "link"}) {
+		t.Errorf("left in the directory: %q", got)
+	}
+}
+
+// TestReclaimDir: what a killed process left is removed, what one at work has
+// is not.
+func TestReclaimDir(t *testing.T) {
+	target := filepath.Join(t.TempDir(), "out")
+	stale := tempPrefix(target) + "1"
+	if err := os.MkdirAll(filepath.Join(stale, "below"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(stale, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	busy, err := CreateDir(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Abort()
+	reclaim(target)
+	if got := list(t, filepath.Dir(target)); !slices.Equal(got, []string{filepath.Base(busy.Path)}) {
+		t.Errorf("left in the directory: %q", got)
+	}
+}

@@ -3,38 +3,43 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
 	"github.com/varve-image/varve/build"
 	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/tree"
 )
 
 func newExport(g *global) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
-		Use:   "export IMAGE -o FILE.tar",
-		Short: "Write the root file system of an image as one tar, as nixpkgs' exportImage does",
-		Long: `export writes the file system that an image's layers show as one tar: names ./… sorted,
-deletions applied, hard links as files of their own, owners and modes as the image has
-them, whoever runs it. Times are those in the image, or SOURCE_DATE_EPOCH where that is
-set. IMAGE is what inspect takes.`,
+		Use:   "export IMAGE -o FILE.tar|DIR/",
+		Short: "Write the root file system of an image as one tar or a directory, as nixpkgs' exportImage does",
+		Long: `export writes the file system that an image's layers show, deletions applied, as one
+tar or as a directory. Times are those in the image, or SOURCE_DATE_EPOCH where that is
+set. IMAGE is what inspect takes.
+
+A tar has names ./… sorted, hard links as files of their own, and owners and modes as
+the image has them, whoever runs it.
+
+A directory must be new or empty, and appears whole. As root it has all that the image
+says. For other users owners, devices and capabilities are left out, and the set-user-id
+bits that mean nothing without the owner; what was left out is told.`,
 		Example: `  varve export hello.tar -o rootfs.tar
+  varve export hello.tar -o rootfs/
   varve export docker-daemon:debian:12 -o - | tar tv`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runExport(cmd.Context(), g, args[0], output)
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", "the `file` to write, compressed as its name says; - is standard output")
+	cmd.Flags().StringVarP(&output, "output", "o", "", treeOutputHelp)
 	return cmd
 }
 
 func runExport(ctx context.Context, g *global, ref, output string) error {
-	dest, err := archiveDestination(output)
+	dest, err := treeDestination(output)
 	if err != nil {
 		return err
 	}
@@ -50,17 +55,14 @@ func runExport(ctx context.Context, g *global, ref, output string) error {
 	if len(found) != 1 {
 		return usageError(hint(fmt.Errorf("%q holds %d images", ref, len(found)), "say which: "+imageNames(found)))
 	}
-	err = g.toFile(dest.path, func(w io.Writer) error {
-		return compressed(w, dest.compression, func(w io.Writer) error { return exportTree(ctx, g, w, found[0], epoch) })
-	})
-	if err != nil {
+	if err := g.export(ctx, found[0], dest, epoch); err != nil {
 		return fmt.Errorf("export %q: %w", ref, err)
 	}
 	return nil
 }
 
-// exportTree writes the file system that an image's layers show.
-func exportTree(ctx context.Context, g *global, w io.Writer, img *image.Existing, epoch *int64) error {
+// export writes the file system that an image's layers show.
+func (g *global) export(ctx context.Context, img *image.Existing, dest *destination, epoch *int64) error {
 	layers := make([]tree.LayerSource, len(img.Layers))
 	for i, l := range img.Layers {
 		layers[i] = l
@@ -70,19 +72,18 @@ func exportTree(ctx context.Context, g *global, w io.Writer, img *image.Existing
 		return err
 	}
 	defer overlay.Close()
+	if epoch != nil {
+		for _, e := range overlay.Entries {
+			e.ModTime = *epoch
+		}
+	}
+	if dest.isDir() {
+		return g.writeDir(ctx, dest, overlay.Entries, tree.WriteOptions{Contents: overlay.Each})
+	}
 	if err := overlay.Spool(ctx); err != nil {
 		return err
 	}
-	out := layer.NewWriter(w, layer.GNU, "./")
-	for _, e := range overlay.Entries {
-		if epoch != nil {
-			e.ModTime = *epoch
-		}
-		if err := out.Write(ctx, e); err != nil {
-			return err
-		}
-	}
-	return out.Close()
+	return g.writeTar(ctx, dest, overlay.Entries)
 }
 
 // sourceDateEpoch is the environment's, or nil.

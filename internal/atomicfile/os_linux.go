@@ -17,3 +17,6 @@ func unnamed(dir string) (*os.File, error) {
 func nameIt(f *os.File, name string) error {
 	return unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.AT_FDCWD, name, unix.AT_SYMLINK_FOLLOW)
 }
+
+// syncAll makes all that is in a directory durable.
+func syncAll(dir *os.File) error { return unix.Syncfs(int(dir.Fd())) }

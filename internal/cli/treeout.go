@@ -1,0 +1,84 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/varve-image/varve/internal/atomicfile"
+	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/tree"
+)
+
+const treeOutputHelp = "the `file` to write, compressed as its name says, or a directory, which ends in /; - is standard output"
+
+// treeDestination is a tar or a directory, which ends in a slash, that -o
+// names.
+func treeDestination(output string) (*destination, error) {
+	if strings.HasSuffix(output, "/") {
+		return &destination{path: output}, nil
+	}
+	d, err := archiveDestination(output)
+	if err != nil && output != "" {
+		return nil, usageError(fmt.Errorf("output %q: expected a name that ends in .tar, .tar.gz or .tar.zst, a directory, which ends in /, or -", output))
+	}
+	return d, err
+}
+
+// isDir tells the directory from the tar.
+func (d *destination) isDir() bool { return strings.HasSuffix(d.path, "/") }
+
+// writeTar writes a tree as a tar with names "./…".
+func (g *global) writeTar(ctx context.Context, d *destination, entries []*tree.Entry) error {
+	return g.toFile(d.path, func(w io.Writer) error {
+		return compressed(w, d.compression, func(w io.Writer) error {
+			out := layer.NewWriter(w, layer.GNU, "./")
+			for _, e := range entries {
+				if err := out.Write(ctx, e); err != nil {
+					return err
+				}
+			}
+			return out.Close()
+		})
+	})
+}
+
+// writeDir writes a tree as a directory.
+func (g *global) writeDir(ctx context.Context, d *destination, entries []*tree.Entry, opts tree.WriteOptions) error {
+	dir, err := atomicfile.CreateDir(d.path)
+	if err != nil {
+		return err
+	}
+	defer dir.Abort()
+	omitted, err := tree.WriteDir(ctx, dir.Path, entries, opts)
+	if err != nil {
+		return err
+	}
+	if err := dir.Commit(); err != nil {
+		return err
+	}
+	if len(omitted) > 0 {
+		g.ui.Warn("%s lacks what this user or the file system cannot have: %s; a tar (-o FILE.tar) has it all", d.path, omissions(omitted))
+	}
+	return nil
+}
+
+// omissions tells what a directory lacks.
+func omissions(omitted []tree.Omitted) string {
+	var parts []string
+	for _, o := range omitted {
+		e, files := o.Entry, plural(o.Count, "file")
+		switch o.What {
+		case tree.OmittedOwner:
+			parts = append(parts, fmt.Sprintf("the owners of %s, such as %d:%d of %q", files, e.UID, e.GID, e.Path))
+		case tree.OmittedSetID:
+			parts = append(parts, fmt.Sprintf("the set-user-id or set-group-id bits of %s, which would give away your rights instead of the owner's, such as %q", files, e.Path))
+		case tree.OmittedXattr:
+			parts = append(parts, fmt.Sprintf("extended attributes of %s, such as %q", files, e.Path))
+		case tree.OmittedDevice:
+			parts = append(parts, fmt.Sprintf("%s, such as %q", plural(o.Count, "device"), e.Path))
+		}
+	}
+	return strings.Join(parts, "; ")
+}
