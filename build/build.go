@@ -58,6 +58,7 @@ type Result struct {
 	// Notes are what the user may want to know: what was taken from the machine.
 	Notes []string
 
+	spec    *spec.Spec
 	closers []io.Closer
 }
 
@@ -95,7 +96,7 @@ func (r *Result) Close() error {
 // references are looked for; its layers are read when the image is written.
 // The result has to be closed.
 func Build(ctx context.Context, s *spec.Spec, opts Options) (*Result, error) {
-	b := &builder{ctx: ctx, spec: s, opts: opts, result: &Result{}}
+	b := &builder{ctx: ctx, spec: s, opts: opts, result: &Result{spec: s}}
 	if err := b.build(); err != nil {
 		b.result.Close()
 		return nil, err
@@ -186,7 +187,7 @@ func (b *builder) created() string {
 	case b.opts.SourceDateEpoch != nil:
 		t = time.Unix(*b.opts.SourceDateEpoch, 0)
 	}
-	return pythonTime(t.UTC())
+	return confTime(t.Unix())
 }
 
 // ParseSourceDateEpoch reads the environment's SOURCE_DATE_EPOCH
@@ -202,7 +203,7 @@ func ParseSourceDateEpoch(text string) (int64, error) {
 // treeLayer describes the layer of a tree as GNU tar writes it.
 func (b *builder) treeLayer(title string, entries []*tree.Entry) *layer.Layer {
 	for _, e := range entries {
-		e.ModTime = b.spec.MTime
+		e.ModTime = b.spec.TreeMTime
 	}
 	return layer.New(func() tree.Seq {
 		return func(yield func(*tree.Entry, error) bool) {

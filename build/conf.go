@@ -222,6 +222,9 @@ func (c *Conf) time(text string, now time.Time) (time.Time, error) {
 	return t, nil
 }
 
+// confTime writes a time as nixpkgs does.
+func confTime(seconds int64) string { return pythonTime(time.Unix(seconds, 0).UTC()) }
+
 // pythonTime writes a time as Python's datetime.isoformat does.
 func pythonTime(t time.Time) string {
 	layout := "2006-01-02T15:04:05"

@@ -7,9 +7,10 @@ set -eu
 
 packages="
 	attr busybox-static ca-certificates containerd crun docker-registry docker.io e2fsprogs
-	fuse-overlayfs gcc golang-github-containers-common iptables jq libc6-dev
-	libarchive-tools libcap2-bin nix-bin openssl pigz podman python3 rsync runc skopeo strace tar
-	uidmap umoci util-linux zstd
+	fuse-overlayfs gcc golang-github-containers-common hello iptables jq libc6-dev
+	libarchive-tools libcap2-bin mg nano nginx nix-bin openssl patchelf pigz podman python3
+	redis-server rsync runc skopeo strace tar
+	uidmap umoci util-linux vim-tiny zstd
 "
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then

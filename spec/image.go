@@ -11,6 +11,7 @@ import (
 // image decodes the whole spec.
 func (d *decoder) image(v value) {
 	s := d.spec
+	treeMTime := false
 	known := fields{
 		"name":                 func(v value) { s.Name = d.imageName(v) },
 		"tag":                  func(v value) { s.Tag = d.tag(v) },
@@ -37,6 +38,7 @@ func (d *decoder) image(v value) {
 		"os":                   func(v value) { s.OS = d.os(v) },
 		"created":              func(v value) { s.Created = d.created(v) },
 		"mtime":                func(v value) { s.MTime = d.mtime(v) },
+		"treeMtime":            func(v value) { treeMTime, s.TreeMTime = true, d.mtime(v) },
 		"uid":                  func(v value) { s.UID = d.id(v) },
 		"gid":                  func(v value) { s.GID = d.id(v) },
 		"uname":                func(v value) { s.Uname, _ = d.line(v) },
@@ -49,6 +51,9 @@ func (d *decoder) image(v value) {
 		known[name] = func(v value) { d.later(v, name, accepted) }
 	}
 	d.object(v, "an object", known)
+	if !treeMTime {
+		s.TreeMTime = s.MTime
+	}
 	d.required(v, "name", `the image's name, such as "hello"`)
 	if (s.FromImageName == "") != (s.FromImageTag == "") {
 		d.fail(v, "fromImageName and fromImageTag go together: give both or neither")

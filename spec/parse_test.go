@@ -54,6 +54,7 @@ func fullSpec() *Spec {
 		OS:           "linux",
 		Created:      &Time{Seconds: 1709200800},
 		MTime:        315532800,
+		TreeMTime:    315532800,
 		UID:          1000,
 		GID:          4294967294,
 		Uname:        "app",
@@ -137,7 +138,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := &Spec{
 		Name: "a", StoreDir: "/nix/store", IncludeStorePaths: true, MaxLayers: 100, Inherit: InheritAll, Layering: Popularity,
-		Conflicts: ConflictsError, Config: &ordjson.Object{}, OS: "linux", MTime: 1, Uname: "root", Gname: "root",
+		Conflicts: ConflictsError, Config: &ordjson.Object{}, OS: "linux", MTime: 1, TreeMTime: 1, Uname: "root", Gname: "root",
 		local: map[string]bool{},
 	}
 	if !reflect.DeepEqual(s, want) {
@@ -197,6 +198,9 @@ func TestScalars(t *testing.T) {
 		{"mtime: 1970-01-01", func(s *Spec) any { return s.MTime }, int64(0)},
 		{"mtime: '@0'", func(s *Spec) any { return s.MTime }, int64(0)},
 		{"mtime: '@253402300799'", func(s *Spec) any { return s.MTime }, int64(MaxTime)},
+		{"treeMtime: 1970-01-01", func(s *Spec) any { return [2]int64{s.MTime, s.TreeMTime} }, [2]int64{1, 0}},
+		{"mtime: '@5'", func(s *Spec) any { return s.TreeMTime }, int64(5)},
+		{"treeMtime: '@6'\nmtime: '@5'", func(s *Spec) any { return [2]int64{s.MTime, s.TreeMTime} }, [2]int64{5, 6}},
 		{"mtime: 9999-12-31T23:59:59Z", func(s *Spec) any { return s.MTime }, int64(MaxTime)},
 		{"created: 1970-01-01T00:00:01Z", func(s *Spec) any { return *s.Created }, Time{Seconds: 1}},
 		{"created: now", func(s *Spec) any { return *s.Created }, Time{Now: true}},

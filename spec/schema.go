@@ -163,6 +163,7 @@ func forms() map[string]*jsonschema.Schema {
 		"os":           oneOf("linux"),
 		"created":      matching(`^(now|` + times + `)$`),
 		"mtime":        matching(`^(` + times + `)$`),
+		"treeMtime":    matching(`^(` + times + `)$`),
 		"uid":          id,
 		"gid":          id,
 		"uname":        matching(`^[^\x00-\x1f\x7f]*$`),

@@ -86,6 +86,9 @@ type Spec struct {
 	// The modification time of all entries in layers: RFC 3339 in whole
 	// seconds, a date or @seconds. Default: 1970-01-01T00:00:01Z.
 	MTime int64 `json:"mtime,omitempty"`
+	// The modification time of the entries in layers of trees, which are all but
+	// those of store paths alone. Default: mtime.
+	TreeMTime int64 `json:"treeMtime,omitempty"`
 	// The user id that owns the store layers, 0 to 4294967294. Default: 0.
 	UID uint32 `json:"uid,omitempty"`
 	// The group id that owns the store layers, 0 to 4294967294. Default: 0.
@@ -268,6 +271,7 @@ func withDefaults() *Spec {
 		Config:            &ordjson.Object{},
 		OS:                "linux",
 		MTime:             1,
+		TreeMTime:         1,
 		Uname:             "root",
 		Gname:             "root",
 		local:             map[string]bool{},

@@ -184,7 +184,8 @@ Same input, same bytes; no daemon, no root, no virtual machine.`,
 	for _, c := range []*cobra.Command{build, stream, layers} {
 		c.Flags().BoolVar(&g.unlocked, "unlocked", false, "let the base image be named by a tag")
 	}
-	cmd.AddCommand(build, stream, layers, inspect, copy, pull, push, merge, export, newLoad(g), newTarsum(g), newSchema(g), newVersion(g))
+	cmd.AddCommand(build, stream, layers, inspect, copy, pull, push, merge, export, newLoad(g), newTarsum(g), newSchema(g), newVersion(g),
+		newNixBuild(g), newNixRun())
 	cmd.InitDefaultCompletionCmd()
 	for _, c := range cmd.Commands() {
 		c.Args = usageArgs(c.Args)

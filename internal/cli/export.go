@@ -31,22 +31,24 @@ bits that mean nothing without the owner; what was left out is told.`,
   varve export docker-daemon:debian:12 -o - | tar tv`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runExport(cmd.Context(), g, args[0], output)
+			dest, err := treeDestination(output)
+			if err != nil {
+				return err
+			}
+			epoch, err := g.sourceDateEpoch()
+			if err != nil {
+				return err
+			}
+			return runExport(cmd.Context(), g, args[0], dest, epoch)
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "", treeOutputHelp)
 	return cmd
 }
 
-func runExport(ctx context.Context, g *global, ref, output string) error {
-	dest, err := treeDestination(output)
-	if err != nil {
-		return err
-	}
-	epoch, err := g.sourceDateEpoch()
-	if err != nil {
-		return err
-	}
+// runExport writes an image's file system. With an epoch that is the time of
+// all files.
+func runExport(ctx context.Context, g *global, ref string, dest *destination, epoch *int64) error {
 	found, closer, err := g.open(ctx, ref)
 	if err != nil {
 		return err

@@ -24,18 +24,18 @@ inspect takes; of an archive of several all are taken.`,
 		Example: `  varve merge app.tar database.tar.gz -o both.tar`,
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runMerge(cmd.Context(), g, args, output)
+			dest, err := archiveDestination(output)
+			if err != nil {
+				return err
+			}
+			return runMerge(cmd.Context(), g, args, dest)
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "", "the `file` to write, compressed as its name says; - is standard output")
 	return cmd
 }
 
-func runMerge(ctx context.Context, g *global, refs []string, output string) error {
-	dest, err := archiveDestination(output)
-	if err != nil {
-		return err
-	}
+func runMerge(ctx context.Context, g *global, refs []string, dest *destination) error {
 	var images []*image.Image
 	layers := 0
 	taken := map[string]string{}
@@ -57,7 +57,7 @@ func runMerge(ctx context.Context, g *global, refs []string, output string) erro
 	task := g.ui.Progress(ctx, layers, "merging")
 	defer task.Finish()
 	before := 0
-	err = g.toFile(dest.path, func(w io.Writer) error {
+	err := g.toFile(dest.path, func(w io.Writer) error {
 		opts := dockerarchive.Options{TempDir: g.tempDir(), Observe: func(e image.Event) {
 			observe(task)(image.Event{Layer: before + e.Layer, Title: e.Title, Size: e.Size, Done: e.Done})
 			if e.Done && e.Layer == e.Layers {

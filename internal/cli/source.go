@@ -160,6 +160,9 @@ func openImages(ctx context.Context, g *global, kind, path string) ([]*image.Exi
 	if err != nil {
 		return nil, nil, cause(err)
 	}
+	if kind == "" && isProgram(path, st) {
+		return openProgram(ctx, g, path)
+	}
 	if kind == dockerArchive || kind == "" && !st.IsDir() {
 		images, closer, err := openDockerArchive(ctx, g, path)
 		if kind != "" || !errors.Is(err, dockerarchive.ErrNoManifest) {
@@ -167,6 +170,39 @@ func openImages(ctx context.Context, g *global, kind, path string) ([]*image.Exi
 		}
 	}
 	return openLayout(ctx, g, path)
+}
+
+// isProgram tells whether path is a program, as streamLayeredImage of the Nix
+// expressions makes them. Nothing else that holds an image begins so.
+func isProgram(path string, st os.FileInfo) bool {
+	if !st.Mode().IsRegular() {
+		return false
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	first := make([]byte, 2)
+	_, err = io.ReadFull(f, first)
+	return err == nil && string(first) == "#!"
+}
+
+// openProgram opens the image that a program would write.
+func openProgram(ctx context.Context, g *global, path string) ([]*image.Existing, io.Closer, error) {
+	in, err := readInput(g, []string{path})
+	if err != nil {
+		return nil, nil, err
+	}
+	img, err := g.confImage(ctx, in, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	existing, err := img.Existing(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return []*image.Existing{existing}, io.NopCloser(nil), nil
 }
 
 func openDockerArchive(ctx context.Context, g *global, path string) ([]*image.Existing, io.Closer, error) {

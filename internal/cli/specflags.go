@@ -46,6 +46,7 @@ var specFlagTable = []specFlag{
 	{"os", "os", "OS", "linux", false},
 	{"created", "created", "TIME", "RFC 3339, date, @seconds or now", false},
 	{"mtime", "mtime", "TIME", "time of all files: RFC 3339, date or @seconds", false},
+	{"tree-mtime", "treeMtime", "TIME", "time of files outside of store layers (default: that of all)", false},
 	{"uid", "uid", "ID", "owner of the store layers", false},
 	{"gid", "gid", "ID", "group of the store layers", false},
 	{"uname", "uname", "NAME", "name of that owner", false},

@@ -74,27 +74,38 @@ func streamConf(ctx context.Context, g *global, o *streamOptions, in *input) err
 		return usageError(hint(fmt.Errorf("%s is a conf.json, which %s cannot change", in.name, o.spec.settings[0].Flag),
 			"only --repo_tag goes with a conf.json; make the change where nixpkgs makes it"))
 	}
-	conf, err := build.ParseConf(in.data)
+	img, err := g.confImage(ctx, in, o.repoTag)
 	if err != nil {
-		return usageError(fmt.Errorf("%s: %w", in.name, err))
-	}
-	var base *dockerarchive.Archive
-	img, err := conf.Image(ctx, build.ConfOptions{
-		Root: g.root, RepoTag: o.repoTag, Now: g.streams.Now(),
-		OpenBase: func(ctx context.Context, name string) (_ *image.Existing, err error) {
-			if base, err = dockerarchive.Open(ctx, name, g.tempDir()); err != nil {
-				return nil, err
-			}
-			return base.Image(0)
-		},
-	})
-	if base != nil {
-		defer base.Close()
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", in.name, err)
+		return err
 	}
 	return writeStream(ctx, g, img, dockerarchive.Options{RepeatLayers: true})
+}
+
+// confImage describes the image of a conf.json. Its base stays open until the
+// command ends.
+func (g *global) confImage(ctx context.Context, in *input, repoTag string) (*image.Image, error) {
+	conf, err := build.ParseConf(in.data)
+	if err != nil {
+		return nil, usageError(fmt.Errorf("%s: %w", in.name, err))
+	}
+	img, err := conf.Image(ctx, build.ConfOptions{
+		Root: g.root, RepoTag: repoTag, Now: g.streams.Now(),
+		OpenBase: func(ctx context.Context, name string) (*image.Existing, error) {
+			images, closer, err := openImages(ctx, g, "", name)
+			if err != nil {
+				return nil, err
+			}
+			g.closers = append(g.closers, closer)
+			if len(images) == 0 {
+				return nil, fmt.Errorf("%q holds no image", name)
+			}
+			return images[0], nil
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", in.name, err)
+	}
+	return img, nil
 }
 
 func writeStream(ctx context.Context, g *global, img *image.Image, opts dockerarchive.Options) error {
@@ -163,5 +174,17 @@ func readInput(g *global, args []string) (*input, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read spec %q: %w", args[0], cause(err))
 	}
-	return &input{name: args[0], dir: filepath.Dir(args[0]), data: data}, nil
+	return &input{name: args[0], dir: filepath.Dir(args[0]), data: withoutInterpreter(data)}, nil
+}
+
+// withoutInterpreter empties the line that makes a file a program: "#!" and
+// the program that runs it.
+func withoutInterpreter(data []byte) []byte {
+	if !bytes.HasPrefix(data, []byte("#!")) {
+		return data
+	}
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		return data[i:]
+	}
+	return nil
 }

@@ -1,0 +1,293 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/varve-image/varve/dockerarchive"
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/ocilayout"
+	"github.com/varve-image/varve/spec"
+)
+
+// nixAttrs are the attributes of a derivation whose builder is varve: see
+// nix/derivations.nix, which is where they come from.
+type nixAttrs struct {
+	// Outputs are the paths that the derivation makes, by their names.
+	Outputs map[string]string
+	// Action is what to do: one of nixActions. Each has its own attributes.
+	Action string
+
+	// files
+	Files map[string]nixFile
+	// image, stream
+	Spec string
+	Tag  string
+	// stream, program: the path of this program in the store.
+	Varve string
+	// archive, layout, export: an image; merge: images.
+	Image  string
+	Images []string
+	// archive, merge
+	Compressor string
+	// export: the time of all files, in seconds since 1970.
+	MTime int64
+	// pull
+	RepoTag, Reference, Platform, CAFile string
+	Insecure                             bool
+}
+
+// nixFile is a file that is made of a text, a symlink, or a directory.
+type nixFile struct {
+	Text, Link            string
+	Executable, Directory bool
+}
+
+// nixActions are what nix-build does, each by the command that does it
+// elsewhere.
+var nixActions = map[string]func(context.Context, *global, *nixAttrs) error{
+	"files":   func(_ context.Context, _ *global, a *nixAttrs) error { return writeNixFiles(a.Outputs["out"], a.Files) },
+	"image":   nixImage,
+	"stream":  nixStream,
+	"archive": nixArchive,
+	"layout":  nixLayout,
+	"merge":   nixMerge,
+	"export":  nixExport,
+	"pull":    nixPull,
+}
+
+// newNixBuild is the builder of the derivations that the Nix expressions make.
+// Nobody else calls it.
+func newNixBuild(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use:    "nix-build",
+		Short:  "Build a derivation of varve's Nix expressions, from .attrs.json",
+		Args:   cobra.NoArgs,
+		Hidden: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a, err := readNixAttrs(g)
+			if err != nil {
+				return err
+			}
+			act, ok := nixActions[a.Action]
+			if !ok {
+				return usageError(fmt.Errorf("action %q: expected one of %q", a.Action, slices.Sorted(maps.Keys(nixActions))))
+			}
+			return act(cmd.Context(), g, a)
+		},
+	}
+}
+
+// attrsFile is where Nix puts the attributes of a derivation with
+// __structuredAttrs, and the graphs that exportReferencesGraph asks for. In a
+// sandbox some versions of Nix name the file by where it is outside.
+func attrsFile(g *global) string {
+	if file, ok := g.streams.LookupEnv("NIX_ATTRS_JSON_FILE"); ok {
+		if _, err := os.Stat(file); err == nil {
+			return file
+		}
+	}
+	return ".attrs.json"
+}
+
+func readNixAttrs(g *global) (*nixAttrs, error) {
+	file := attrsFile(g)
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fileError(fmt.Errorf("read the derivation's attributes: %w", err))
+	}
+	a := &nixAttrs{}
+	if err := json.Unmarshal(data, a); err != nil {
+		return nil, usageError(fmt.Errorf("read the derivation's attributes %q: %w", file, err))
+	}
+	if a.Outputs["out"] == "" {
+		return nil, usageError(fmt.Errorf("the derivation's attributes %q name no output", file))
+	}
+	return a, nil
+}
+
+// writeNixFiles makes root of files whose names are paths below it; an empty
+// name is root itself.
+func writeNixFiles(root string, files map[string]nixFile) error {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if name != "" && !filepath.IsLocal(name) {
+			return usageError(fmt.Errorf("file %q is not below the output", name))
+		}
+		if err := writeNixFile(filepath.Join(root, name), files[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeNixFile(name string, f nixFile) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	switch {
+	case f.Link != "":
+		return os.Symlink(f.Link, name)
+	case f.Directory:
+		return os.MkdirAll(name, 0o755)
+	}
+	mode := os.FileMode(0o644)
+	if f.Executable {
+		mode = 0o755
+	}
+	return os.WriteFile(name, []byte(f.Text), mode)
+}
+
+// nixSpec is the derivation's spec with what only the builder knows: the tag,
+// which may be the hash of the output's path, and the closure.
+func nixSpec(g *global, a *nixAttrs) *specFlags {
+	tag := a.Tag
+	if tag == "" {
+		tag, _, _ = strings.Cut(path.Base(a.Outputs["out"]), "-")
+	}
+	return &specFlags{settings: []spec.Setting{
+		{Field: "tag", Values: []string{tag}},
+		{Field: "closure", Values: []string{attrsFile(g)}},
+	}}
+}
+
+// nixImage is buildImage.
+func nixImage(ctx context.Context, g *global, a *nixAttrs) error {
+	o := &buildOptions{spec: *nixSpec(g, a), output: dockerArchive + ":" + a.Outputs["out"]}
+	return runBuild(ctx, g, o, []string{a.Spec})
+}
+
+// nixStream is streamLayeredImage: the output layer has the top layer, the
+// output out is a program that writes the image to standard output.
+func nixStream(ctx context.Context, g *global, a *nixAttrs) error {
+	flags := nixSpec(g, a)
+	in, err := flags.read(g, []string{a.Spec})
+	if err != nil {
+		return err
+	}
+	result, err := buildSpec(ctx, g, flags, in)
+	if err != nil {
+		return err
+	}
+	defer result.Close()
+	layers := result.Image.Layers
+	if err := writeLayerDir(ctx, a.Outputs["layer"], layers[len(layers)-1]); err != nil {
+		return err
+	}
+	conf, err := result.ConfJSON(a.Outputs["layer"])
+	if err != nil {
+		return err
+	}
+	return writeNixProgram(a.Outputs["out"], a.Varve, "stream", conf)
+}
+
+// maxInterpreter is how long the first line of a program may be: Linux reads
+// 255 bytes of it.
+const maxInterpreter = 255
+
+// writeNixProgram writes a file that is run by a command of varve, which gets
+// its name and the arguments.
+func writeNixProgram(name, varve, command string, content []byte) error {
+	first := "#!" + varve + " " + command
+	if len(first) > maxInterpreter {
+		return fmt.Errorf("%q is too long for the first line of a program, which has %d bytes", first, maxInterpreter)
+	}
+	return writeNixFile(name, nixFile{Text: first + "\n" + string(content), Executable: true})
+}
+
+// writeLayerDir writes a layer into the new directory dir as nixpkgs has its
+// top layers: layer.tar, and its SHA-256 in checksum.
+func writeLayerDir(ctx context.Context, dir string, l image.Layer) error {
+	info, err := l.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "checksum"), []byte(info.DiffID.Encoded()+"\n"), 0o644); err != nil {
+		return err
+	}
+	f, err := os.Create(filepath.Join(dir, "layer.tar"))
+	if err != nil {
+		return err
+	}
+	return errors.Join(l.Write(ctx, f), f.Close())
+}
+
+// nixConf is the image of a program that streamLayeredImage made.
+func nixConf(ctx context.Context, g *global, a *nixAttrs) (*image.Image, error) {
+	in, err := readInput(g, []string{a.Image})
+	if err != nil {
+		return nil, err
+	}
+	return g.confImage(ctx, in, "")
+}
+
+// nixArchive is buildLayeredImage: what the program writes, compressed.
+func nixArchive(ctx context.Context, g *global, a *nixAttrs) error {
+	c, err := layer.ParseCompression(a.Compressor)
+	if err != nil {
+		return usageError(err)
+	}
+	img, err := nixConf(ctx, g, a)
+	if err != nil {
+		return err
+	}
+	return g.toFile(a.Outputs["out"], func(w io.Writer) error {
+		return compressed(w, c, func(w io.Writer) error {
+			return dockerarchive.Write(ctx, w, img, dockerarchive.Options{RepeatLayers: true})
+		})
+	})
+}
+
+// nixLayout writes a program's image as an OCI layout.
+func nixLayout(ctx context.Context, g *global, a *nixAttrs) error {
+	c, err := layer.ParseCompression(a.Compressor)
+	if err != nil {
+		return usageError(err)
+	}
+	img, err := nixConf(ctx, g, a)
+	if err != nil {
+		return err
+	}
+	out := a.Outputs["out"]
+	_, err = ocilayout.WriteDir(ctx, img, out, ocilayout.Options{Compression: c, TempDir: filepath.Dir(out)})
+	return err
+}
+
+// nixMerge is mergeImages.
+func nixMerge(ctx context.Context, g *global, a *nixAttrs) error {
+	c, err := layer.ParseCompression(a.Compressor)
+	if err != nil {
+		return usageError(err)
+	}
+	return runMerge(ctx, g, a.Images, &destination{kind: dockerArchive, path: a.Outputs["out"], compression: c})
+}
+
+// nixExport is exportImage.
+func nixExport(ctx context.Context, g *global, a *nixAttrs) error {
+	dest := &destination{kind: dockerArchive, path: a.Outputs["out"], compression: layer.Compression{Algorithm: layer.None}}
+	return runExport(ctx, g, a.Image, dest, &a.MTime)
+}
+
+// nixPull is pullImage. That the hash is right is for Nix to check.
+func nixPull(ctx context.Context, g *global, a *nixAttrs) error {
+	g.registry.platform, g.registry.caFile = a.Platform, a.CAFile
+	if a.Insecure {
+		host, _, _ := strings.Cut(a.Reference, "/")
+		g.registry.insecure = []string{host}
+	}
+	return runPull(ctx, g, &pullOptions{output: a.Outputs["out"], name: a.RepoTag}, a.Reference)
+}

@@ -1,0 +1,50 @@
+# Derivations that varve builds: `varve nix-build` reads their attributes.
+{
+  lib,
+  program,
+  system,
+  ...
+}:
+rec {
+  # A derivation: what to do is in attrs.action.
+  run =
+    name: attrs:
+    derivation (
+      {
+        inherit name system;
+        builder = program;
+        args = [
+          "nix-build"
+          "--progress=none"
+        ];
+        __structuredAttrs = true;
+        preferLocalBuild = true;
+      }
+      // attrs
+    );
+
+  # Files by their names: { text, executable ? false } or { link }. The name "" is
+  # the output itself.
+  writeFiles =
+    name: files:
+    run name {
+      action = "files";
+      inherit files;
+    };
+
+  writeText = name: text: writeFiles name { "".text = text; };
+
+  # A program that calls varve, and passes its own arguments on.
+  writeProgram =
+    name: file: args:
+    writeFiles name {
+      ${file} = {
+        text = "#!${program} nix-run\n${builtins.toJSON { inherit args; }}\n";
+        executable = true;
+      };
+    };
+
+  # What Nix found that a file refers to goes to the builder as a graph. A spec
+  # mentions all that its image needs.
+  withClosure = file: { exportReferencesGraph.closure = [ file ]; };
+}

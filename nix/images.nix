@@ -1,0 +1,396 @@
+# Images, their layers and archives.
+{
+  lib,
+  run,
+  writeText,
+  writeProgram,
+  withClosure,
+  program,
+  architecture,
+  shell,
+  path,
+  coreutils,
+  runtimeShell,
+  cacert,
+  hasCacert,
+  storeDir,
+  ...
+}@context:
+let
+  defaultArchitecture = architecture;
+
+  # The time of files in top layers: SOURCE_DATE_EPOCH of nixpkgs' stdenv.
+  epoch = 315532800;
+
+  extensions = {
+    none = "";
+    gz = ".gz";
+    zstd = ".zst";
+  };
+  extension =
+    compressor: name:
+    extensions.${builtins.head (builtins.split ":" compressor)}
+      or (throw "in image ${name}: compressor ${compressor}: expected none, gz or zstd");
+
+  # What runs the scripts of an image, where it has any.
+  runner =
+    scripts: shell: path:
+    lib.optionalAttrs (builtins.any (s: s != null && s != "") scripts) {
+      inherit shell;
+      path = if path == [ ] then null else builtins.concatStringsSep ":" (map (p: "${p}/bin") path);
+    };
+
+  # The spec as varve takes it. Nix finds in it what the image needs.
+  writeSpec =
+    name: attrs:
+    writeText "${baseNameOf name}-spec.json" (
+      builtins.toJSON (
+        {
+          inherit name storeDir;
+          "inherit" = "env";
+          treeMtime = "@${toString epoch}";
+        }
+        // attrs
+      )
+    );
+
+  # Attributes that dockerTools' images have, and programs that take the image
+  # elsewhere.
+  finish =
+    {
+      image,
+      name,
+      tag,
+      passthru ? { },
+      meta ? { },
+    }:
+    let
+      base = baseNameOf name;
+      app =
+        command:
+        writeProgram "${command}-${base}" "bin/${command}-${base}" [
+          command
+          image
+        ]
+        // {
+          meta.mainProgram = "${command}-${base}";
+        };
+    in
+    image
+    // passthru
+    // {
+      inherit meta;
+      imageName = lib.lower name;
+      imageTag = if tag == null then lib.hashPart image else tag;
+      load = app "load";
+      push = app "push";
+    };
+
+  # The image as an OCI layout, its layers compressed.
+  layoutOf =
+    name: image: compressor:
+    run "${baseNameOf name}-oci" {
+      action = "layout";
+      inherit image compressor;
+    };
+
+  streamLayeredImage = lib.overridable (
+    {
+      name,
+      tag ? null,
+      fromImage ? null,
+      contents ? [ ],
+      config ? { },
+      architecture ? defaultArchitecture,
+      created ? "1970-01-01T00:00:01Z",
+      mtime ? "1970-01-01T00:00:01Z",
+      uid ? 0,
+      gid ? 0,
+      uname ? "root",
+      gname ? "root",
+      maxLayers ? 100,
+      extraCommands ? "",
+      fakeRootCommands ? "",
+      enableFakechroot ? false,
+      includeStorePaths ? true,
+      includeNixDB ? false,
+      layeringPipeline ? null,
+      perms ? [ ],
+      debug ? false,
+      passthru ? { },
+      meta ? { },
+    }:
+    let
+      spec = writeSpec name (
+        {
+          inherit
+            name
+            fromImage
+            config
+            architecture
+            created
+            mtime
+            uid
+            gid
+            uname
+            gname
+            maxLayers
+            extraCommands
+            fakeRootCommands
+            enableFakechroot
+            includeStorePaths
+            includeNixDB
+            layeringPipeline
+            perms
+            ;
+          contents = lib.toList contents;
+          conflicts = "first";
+        }
+        // runner [ extraCommands fakeRootCommands ] shell path
+      );
+      image = run "stream-${baseNameOf name}" (
+        {
+          action = "stream";
+          outputs = [
+            "out"
+            "layer"
+          ];
+          inherit spec tag;
+          varve = program;
+        }
+        // withClosure spec
+      );
+    in
+    finish {
+      inherit
+        image
+        name
+        tag
+        meta
+        ;
+      passthru = passthru // {
+        inherit spec;
+        isExe = true;
+        ociLayout = layoutOf name image "gz";
+      };
+    }
+  );
+
+  buildLayeredImage = lib.overridable (
+    {
+      name,
+      compressor ? "gz",
+      ...
+    }@args:
+    archiveOf {
+      stream = streamLayeredImage (removeAttrs args [ "compressor" ]);
+      inherit name compressor;
+      meta = args.meta or { };
+      passthru = args.passthru or { };
+    }
+  );
+
+  # The archive that a stream writes, compressed.
+  archiveOf =
+    {
+      stream,
+      name,
+      compressor,
+      passthru ? { },
+      meta ? { },
+    }:
+    finish {
+      image = run "${baseNameOf name}.tar${extension compressor name}" {
+        action = "archive";
+        image = stream;
+        inherit compressor;
+      };
+      inherit meta;
+      name = stream.imageName;
+      tag = stream.imageTag;
+      passthru = passthru // {
+        inherit stream;
+        inherit (stream) spec layer;
+        ociLayout = layoutOf name stream (if compressor == "none" then "gz" else compressor);
+      };
+    };
+
+  buildImage = lib.overridable (
+    {
+      name,
+      tag ? null,
+      fromImage ? null,
+      fromImageName ? null,
+      fromImageTag ? null,
+      copyToRoot ? null,
+      keepContentsDirlinks ? false,
+      config ? null,
+      architecture ? defaultArchitecture,
+      extraCommands ? "",
+      uid ? 0,
+      gid ? 0,
+      runAsRoot ? null,
+      diskSize ? 1024,
+      buildVMMemorySize ? 512,
+      created ? "1970-01-01T00:00:01Z",
+      compressor ? "gz",
+      includeNixDB ? false,
+      contents ? null,
+      meta ? { },
+    }@args:
+    let
+      copied =
+        if contents == null then
+          copyToRoot
+        else if copyToRoot != null then
+          throw "in image ${name}: contents is the old name of copyToRoot: give one of them"
+        else
+          builtins.trace "warning: in image ${name}: contents is the old name of copyToRoot" contents;
+      spec = writeSpec name (
+        {
+          inherit
+            name
+            fromImage
+            fromImageName
+            fromImageTag
+            keepContentsDirlinks
+            config
+            architecture
+            extraCommands
+            uid
+            gid
+            runAsRoot
+            diskSize
+            buildVMMemorySize
+            created
+            compressor
+            includeNixDB
+            ;
+          layering = "single";
+          copyToRoot = lib.toList copied;
+          conflicts = "last";
+        }
+        // (
+          if runAsRoot == null then
+            runner [ extraCommands ] shell path
+          else
+            runner [ runAsRoot ] runtimeShell [
+              coreutils
+              ""
+            ]
+        )
+      );
+      image = run "docker-image-${baseNameOf name}.tar${extension compressor name}" (
+        {
+          action = "image";
+          inherit spec tag;
+        }
+        // withClosure spec
+      );
+    in
+    finish {
+      inherit
+        image
+        name
+        tag
+        meta
+        ;
+      passthru = {
+        inherit spec;
+        buildArgs = args;
+      };
+    }
+  );
+
+  withNixDb = build: args: build (args // { includeNixDB = true; });
+in
+{
+  inherit streamLayeredImage buildLayeredImage buildImage archiveOf;
+
+  buildImageWithNixDb = withNixDb buildImage;
+  buildLayeredImageWithNixDb = withNixDb buildLayeredImage;
+
+  # One archive of several.
+  mergeImages =
+    images:
+    run "merge-docker-images" {
+      action = "merge";
+      inherit images;
+      compressor = "gz";
+    };
+
+  # The root file system of an image as a tar.
+  exportImage =
+    {
+      name ? fromImage.name,
+      fromImage,
+      fromImageName ? null,
+      fromImageTag ? null,
+      diskSize ? 1024,
+      buildVMMemorySize ? 512,
+    }:
+    run name {
+      action = "export";
+      image =
+        if fromImageName == null then
+          fromImage
+        else
+          "docker-archive:${fromImage}:${fromImageName}:${fromImageTag}";
+      mtime = epoch;
+    };
+
+  # An image of a registry, by its digest. The archive is the one that skopeo
+  # makes, so that hashes stay valid.
+  pullImage =
+    {
+      imageName,
+      imageDigest,
+      sha256 ? "",
+      hash ? "",
+      os ? "linux",
+      arch ? defaultArchitecture,
+      finalImageName ? imageName,
+      finalImageTag ? "latest",
+      tlsVerify ? true,
+      name ? builtins.replaceStrings [ "/" ":" ] [ "-" "-" ]
+        "docker-image-${finalImageName}-${finalImageTag}.tar",
+    }:
+    run name (
+      {
+        action = "pull";
+        reference = "${imageName}@${imageDigest}";
+        repoTag = "${finalImageName}:${finalImageTag}";
+        platform = "${os}/${arch}";
+        insecure = !tlsVerify;
+        caFile = if hasCacert then "${cacert}/etc/ssl/certs/ca-bundle.crt" else "";
+        outputHashMode = "flat";
+        impureEnvVars = [
+          "http_proxy"
+          "https_proxy"
+          "ftp_proxy"
+          "all_proxy"
+          "no_proxy"
+          "HTTP_PROXY"
+          "HTTPS_PROXY"
+          "NO_PROXY"
+          "REGISTRY_AUTH_FILE"
+          "DOCKER_CONFIG"
+        ];
+      }
+      // (
+        if hash != "" && sha256 != "" then
+          throw "pullImage ${imageName}: hash and sha256 say the same: give one of them"
+        else if hash != "" then
+          { outputHash = hash; }
+        else
+          {
+            outputHash = sha256;
+            outputHashAlgo = "sha256";
+          }
+      )
+    )
+    // {
+      inherit imageName;
+      imageTag = finalImageTag;
+    };
+}

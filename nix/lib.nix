@@ -1,0 +1,58 @@
+# What the other files need of a library.
+rec {
+  toList = v: if v == null then [ ] else if builtins.isList v then v else [ v ];
+
+  optionalAttrs = condition: attrs: if condition then attrs else { };
+
+  # A package of nixpkgs.
+  package =
+    pkgs: name:
+    if pkgs == null then
+      throw "varve: this needs ${name}: pass pkgs, or ${name} alone, to varve's functions"
+    else
+      pkgs.${name};
+
+  # In the letters that names of images have.
+  lower = builtins.replaceStrings (letters "ABCDEFGHIJKLMNOPQRSTUVWXYZ") (
+    letters "abcdefghijklmnopqrstuvwxyz"
+  );
+  letters = text: builtins.genList (i: builtins.substring i 1 text) (builtins.stringLength text);
+
+  # The 32 characters of the hash in a derivation's output path.
+  hashPart =
+    drv: builtins.substring 0 32 (baseNameOf (builtins.unsafeDiscardStringContext drv.outPath));
+
+  # An absolute path as one below some root.
+  relative = path: builtins.substring 1 (-1) path;
+
+  # A text as one word of a shell command.
+  quote = text: "'${builtins.replaceStrings [ "'" ] [ "'\\''" ] (toString text)}'";
+
+  # A function whose result has override, as nixpkgs' lib.makeOverridable makes it.
+  overridable =
+    f: args:
+    f args
+    // {
+      override = new: overridable f (args // (if builtins.isFunction new then new args else new));
+    };
+
+  # A system of Nix as Go names its architecture.
+  goArch =
+    system:
+    let
+      cpu = builtins.head (builtins.split "-" system);
+    in
+    {
+      x86_64 = "amd64";
+      i686 = "386";
+      aarch64 = "arm64";
+      armv5tel = "arm";
+      armv6l = "arm";
+      armv7l = "arm";
+      powerpc64 = "ppc64";
+      powerpc64le = "ppc64le";
+      mipsel = "mipsle";
+      mips64el = "mips64le";
+    }
+    .${cpu} or cpu;
+}
