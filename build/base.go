@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/tree"
@@ -39,8 +40,11 @@ func (b *builder) openBase() error {
 		Reference: s.FromImage, Local: s.LocalReference(s.FromImage), Name: s.FromImageName, Tag: s.FromImageTag,
 		Architecture: s.Architecture, Variant: s.Variant,
 	})
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return specError("fromImage", err)
+	}
+	if err != nil { // whose fault it is OpenBase knows
+		return fmt.Errorf("fromImage: %w", err)
 	}
 	layers := make([]tree.LayerSource, len(existing.Layers))
 	for i, l := range existing.Layers {

@@ -140,11 +140,11 @@ func readLayout(t *testing.T, dir string, img *image.Image) *image.Image {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	entries, err := l.Entries()
+	entries, err := l.Entries(t.Context())
 	if err != nil || len(entries) != 1 {
 		t.Fatalf("%d images, %v", len(entries), err)
 	}
-	existing, err := l.Image(entries[0])
+	existing, err := l.Image(t.Context(), entries[0])
 	if err != nil {
 		t.Fatal(err)
 	}

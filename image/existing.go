@@ -54,10 +54,21 @@ func (e *Existing) Image() *Image {
 	for _, l := range e.Layers {
 		img.Layers = append(img.Layers, l)
 	}
-	img.Architecture, _ = e.Config.String("architecture")
-	img.OS, _ = e.Config.String("os")
-	img.Variant, _ = e.Config.String("variant")
+	p := e.Platform()
+	img.Architecture, img.OS, img.Variant = p.Architecture, p.OS, p.Variant
 	return img
+}
+
+// Platform is what the config says that the image is for.
+func (e *Existing) Platform() v1.Platform {
+	var p v1.Platform
+	for _, f := range []struct {
+		key string
+		to  *string
+	}{{"architecture", &p.Architecture}, {"os", &p.OS}, {"os.version", &p.OSVersion}, {"variant", &p.Variant}} {
+		*f.to, _ = e.Config.String(f.key)
+	}
+	return p
 }
 
 // history returns the config's history, or one with an entry for each layer

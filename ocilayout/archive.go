@@ -72,8 +72,8 @@ func (a *archiver) write(ctx context.Context, img *image.Image, opts Options) (d
 		name string
 		data []byte
 	}{
-		{blobPath(config.desc.Digest), config.data},
-		{blobPath(manifest.desc.Digest), manifest.data},
+		{BlobPath(config.desc.Digest), config.data},
+		{BlobPath(manifest.desc.Digest), manifest.data},
 		{indexName, index},
 	} {
 		if err := a.put(ctx, f.name, f.data); err != nil {
@@ -85,7 +85,7 @@ func (a *archiver) write(ctx context.Context, img *image.Image, opts Options) (d
 
 // blob writes a layer's member.
 func (a *archiver) blob(ctx context.Context, file *os.File, desc v1.Descriptor) error {
-	if err := a.tar.WriteHeader(a.entry(blobPath(desc.Digest), desc.Size)); err != nil {
+	if err := a.tar.WriteHeader(a.entry(BlobPath(desc.Digest), desc.Size)); err != nil {
 		return err
 	}
 	err := a.tar.Content(desc.Size, func(w io.Writer) error {

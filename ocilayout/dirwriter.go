@@ -95,7 +95,7 @@ func (w *dirWriter) write(ctx context.Context, img *image.Image, opts Options) (
 		return "", err
 	}
 	for _, doc := range []document{config, manifest} {
-		if err := w.put(ctx, blobPath(doc.desc.Digest), doc.data); err != nil {
+		if err := w.put(ctx, BlobPath(doc.desc.Digest), doc.data); err != nil {
 			return "", err
 		}
 	}
@@ -187,7 +187,7 @@ func (w *dirWriter) temp() (*os.File, error) {
 
 // blob gives a layer's file its name.
 func (w *dirWriter) blob(_ context.Context, file *os.File, desc v1.Descriptor) error {
-	return w.keep(file, blobPath(desc.Digest))
+	return w.keep(file, BlobPath(desc.Digest))
 }
 
 // put writes a small file.

@@ -28,16 +28,30 @@ type files interface {
 type dirFiles struct{ root *os.Root }
 
 func (d dirFiles) open(name string) (io.ReadCloser, int64, error) {
-	before, err := d.root.Lstat(name)
+	f, err := openRegular(d.root, name)
 	if err != nil {
 		return nil, 0, err
+	}
+	st, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	return f, st.Size(), nil
+}
+
+// openRegular opens a regular file; nothing else is opened.
+func openRegular(root *os.Root, name string) (*os.File, error) {
+	before, err := root.Lstat(name)
+	if err != nil {
+		return nil, err
 	}
 	if !before.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("%q is not a regular file", name)
+		return nil, fmt.Errorf("%q is not a regular file", name)
 	}
-	f, err := d.root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	after, err := f.Stat()
 	if err == nil && !os.SameFile(before, after) {
@@ -45,9 +59,9 @@ func (d dirFiles) open(name string) (io.ReadCloser, int64, error) {
 	}
 	if err != nil {
 		f.Close()
-		return nil, 0, err
+		return nil, err
 	}
-	return f, after.Size(), nil
+	return f, nil
 }
 
 func (d dirFiles) close() error { return d.root.Close() }

@@ -30,8 +30,8 @@ func wantSound(t *testing.T, d v1.Descriptor) {
 	if err := d.Digest.Validate(); err != nil || d.Size < 0 || d.MediaType == "" {
 		t.Errorf("descriptor %+v (%v)", d, err)
 	}
-	if n := len(blobPath(d.Digest)); n != len("blobs/sha256/")+64 && n != len("blobs/sha512/")+128 {
-		t.Errorf("path %q", blobPath(d.Digest))
+	if n := len(BlobPath(d.Digest)); n != len("blobs/sha256/")+64 && n != len("blobs/sha512/")+128 {
+		t.Errorf("path %q", BlobPath(d.Digest))
 	}
 }
 

@@ -2,15 +2,12 @@ package ocilayout
 
 import (
 	"context"
-	"errors"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
-)
 
-// lockPoll is how often a lock that somebody else has is tried.
-const lockPoll = 50 * time.Millisecond
+	"github.com/varve-image/varve/internal/flock"
+)
 
 // lock is an open directory and the flock(2) on it. The lock ends with close
 // or with the process.
@@ -33,39 +30,13 @@ func openLock(dir string) (*lock, error) {
 func (l *lock) close() { l.file.Close() }
 
 // try takes the lock unless somebody else has it, and says whether it did.
-func (l *lock) try() (bool, error) {
-	for {
-		err := unix.Flock(int(l.file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		switch {
-		case err == nil:
-			l.known = true
-			return true, nil
-		case err == unix.EINTR:
-			continue
-		case err == unix.EWOULDBLOCK:
-			return false, nil
-		case err == unix.ENOLCK, err == unix.ENOSYS, err == unix.EBADF, errors.Is(err, errors.ErrUnsupported):
-			return true, nil // NFS says EBADF for a directory
-		}
-		return false, &os.PathError{Op: "lock", Path: l.file.Name(), Err: err}
-	}
+func (l *lock) try() (locked bool, err error) {
+	locked, l.known, err = flock.Try(l.file, flock.Exclusive)
+	return locked, err
 }
 
 // wait takes the lock as soon as nobody else has it.
-func (l *lock) wait(ctx context.Context) error {
-	tick := time.NewTicker(lockPoll)
-	defer tick.Stop()
-	for {
-		if locked, err := l.try(); locked || err != nil {
-			return err
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
+func (l *lock) wait(ctx context.Context) error { return flock.Wait(ctx, l.file, flock.Exclusive) }
 
 // isAt reports whether path still leads to the locked directory.
 func (l *lock) isAt(path string) bool {

@@ -43,10 +43,10 @@ import (
 )
 
 const (
-	// annotationName is where containerd, Docker and Podman find an image's
+	// AnnotationName is where containerd, Docker and Podman find an image's
 	// full name; org.opencontainers.image.ref.name, which skopeo and umoci
 	// look for, is its tag.
-	annotationName = "io.containerd.image.name"
+	AnnotationName = "io.containerd.image.name"
 
 	blobDir       = "blobs/sha256"
 	indexName     = v1.ImageIndexFile
@@ -73,8 +73,8 @@ type Options struct {
 	Observe func(image.Event)
 }
 
-// blobPath is where a layout has a blob (image-layout.md). d is valid.
-func blobPath(d digest.Digest) string {
+// BlobPath is where a layout has a blob (image-layout.md). d is valid.
+func BlobPath(d digest.Digest) string {
 	return path.Join("blobs", d.Algorithm().String(), d.Encoded())
 }
 
@@ -144,7 +144,7 @@ func names(ctx context.Context, img *image.Image, refName string) (map[string]st
 	if refName == "" {
 		refName = tagged.Tag()
 	}
-	return map[string]string{annotationName: tagged.String(), v1.AnnotationRefName: refName}, nil
+	return map[string]string{AnnotationName: tagged.String(), v1.AnnotationRefName: refName}, nil
 }
 
 // check refuses what can be refused before any work is done.

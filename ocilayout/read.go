@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -79,6 +80,9 @@ func (l *Layout) wrap(err error) error {
 	return fmt.Errorf("read OCI layout %q: %w", l.name, err)
 }
 
+// Index lists what index.json does, in its order.
+func (l *Layout) Index() []v1.Descriptor { return slices.Clone(l.index) }
+
 // Entry is an image's manifest as index.json, or an index below it, lists it.
 type Entry struct {
 	// RefName is the image's name in the layout
@@ -86,99 +90,49 @@ type Entry struct {
 	// (io.containerd.image.name). Either may be empty. Manifests of a nested
 	// index have the names of that index.
 	RefName, Name string
+	// Top is what index.json lists: the manifest, or the index that it is in,
+	// whose images are one for several platforms.
+	Top v1.Descriptor
 	// Descriptor is the manifest's.
 	Descriptor v1.Descriptor
 }
 
 // Entries lists the layout's images in order, those of nested indexes
 // included, and attestations about other images left out.
-func (l *Layout) Entries() ([]Entry, error) {
-	entries, err := l.entries(nil, l.index, Entry{}, 0)
-	if err != nil {
-		return nil, l.wrap(err)
+func (l *Layout) Entries(ctx context.Context) ([]Entry, error) {
+	var entries []Entry
+	for _, top := range l.index {
+		manifests, err := image.Manifests(ctx, top, l)
+		if err != nil {
+			return nil, l.wrap(err)
+		}
+		for _, d := range manifests {
+			entries = append(entries, Entry{top.Annotations[v1.AnnotationRefName], top.Annotations[AnnotationName], top, d})
+		}
+		if len(entries) > ocijson.MaxDescriptors {
+			return nil, l.wrap(fmt.Errorf("more than %d images", ocijson.MaxDescriptors))
+		}
 	}
 	return entries, nil
 }
 
-func (l *Layout) entries(list []Entry, descs []v1.Descriptor, above Entry, depth int) ([]Entry, error) {
-	for _, d := range descs {
-		e := above
-		e.Descriptor = d
-		if depth == 0 {
-			e.RefName, e.Name = d.Annotations[v1.AnnotationRefName], d.Annotations[annotationName]
-		}
-		switch {
-		case ocijson.IsAttestation(d):
-			continue
-		case ocijson.IsManifest(d.MediaType):
-			if list = append(list, e); len(list) > ocijson.MaxDescriptors {
-				return nil, fmt.Errorf("more than %d images", ocijson.MaxDescriptors)
-			}
-		case ocijson.IsIndex(d.MediaType):
-			if depth == ocijson.MaxNesting {
-				return nil, fmt.Errorf("index %s: nested deeper than %d levels", d.Digest, ocijson.MaxNesting)
-			}
-			data, err := l.document(d)
-			if err != nil {
-				return nil, err
-			}
-			_, nested, err := ocijson.ParseIndex(data)
-			if err != nil {
-				return nil, fmt.Errorf("index %s: %w", d.Digest, err)
-			}
-			if list, err = l.entries(list, nested, e, depth+1); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return list, nil
-}
-
 // Image reads the manifest and the config of an entry and checks that they
 // belong together.
-func (l *Layout) Image(e Entry) (*image.Existing, error) {
-	img, err := l.image(e)
+func (l *Layout) Image(ctx context.Context, e Entry) (*image.Existing, error) {
+	img, err := image.Open(ctx, e.Descriptor, l)
 	if err != nil {
 		return nil, l.wrap(err)
 	}
-	return img, nil
-}
-
-func (l *Layout) image(e Entry) (*image.Existing, error) {
-	img := &image.Existing{ManifestDescriptor: e.Descriptor}
 	for _, name := range []string{e.Name, e.RefName} {
 		if name != "" {
 			img.Names = append(img.Names, name)
 		}
 	}
-	var err error
-	if img.Manifest, err = l.document(e.Descriptor); err != nil {
-		return nil, err
-	}
-	config, layers, err := ocijson.ParseManifest(img.Manifest)
-	if err != nil {
-		return nil, fmt.Errorf("manifest %s: %w", e.Descriptor.Digest, err)
-	}
-	if img.ConfigJSON, err = l.document(config); err != nil {
-		return nil, err
-	}
-	if img.Config, img.DiffIDs, err = image.ParseConfig(img.ConfigJSON); err != nil {
-		return nil, fmt.Errorf("config %s: %w", config.Digest, err)
-	}
-	if len(img.DiffIDs) != len(layers) {
-		return nil, fmt.Errorf("config %s has %d diff_ids, manifest %s has %d layers", config.Digest, len(img.DiffIDs), e.Descriptor.Digest, len(layers))
-	}
-	for i, d := range layers {
-		img.Layers = append(img.Layers, &layer.Blob{
-			Name: d.Digest.String(), Descriptor: d, DiffID: img.DiffIDs[i],
-			Fetch: func(context.Context) (io.ReadCloser, error) { return fetch(l.files, d) },
-		})
-	}
 	return img, nil
 }
 
-// document reads a blob of JSON.
-func (l *Layout) document(d v1.Descriptor) ([]byte, error) {
+// Document reads a blob of JSON.
+func (l *Layout) Document(_ context.Context, d v1.Descriptor) ([]byte, error) {
 	if d.Size > ocijson.MaxSize {
 		return nil, fmt.Errorf("blob %s is said to have %d bytes, more than %d", d.Digest, d.Size, ocijson.MaxSize)
 	}
@@ -190,9 +144,15 @@ func (l *Layout) document(d v1.Descriptor) ([]byte, error) {
 	return io.ReadAll(layer.Verify(blob, d))
 }
 
+// Fetch opens a blob, which has the size that d says; its digest is for the
+// reader to check.
+func (l *Layout) Fetch(_ context.Context, d v1.Descriptor) (io.ReadCloser, error) {
+	return fetch(l.files, d)
+}
+
 // fetch opens a blob that has the size that its descriptor says.
 func fetch(f files, d v1.Descriptor) (io.ReadCloser, error) {
-	r, size, err := f.open(blobPath(d.Digest))
+	r, size, err := f.open(BlobPath(d.Digest))
 	if err != nil {
 		return nil, err
 	}

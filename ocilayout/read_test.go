@@ -72,14 +72,14 @@ func writeForm(t *testing.T, path, form string, opts ocilayout.Options) digest.D
 
 func wantImage(t *testing.T, l *ocilayout.Layout, d digest.Digest) {
 	t.Helper()
-	entries, err := l.Entries()
+	entries, err := l.Entries(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(entries) != 1 || entries[0].RefName != "v1" || entries[0].Name != "docker.io/library/test:v1" || entries[0].Descriptor.Digest != d {
 		t.Fatalf("entries %+v", entries)
 	}
-	img, err := l.Image(entries[0])
+	img, err := l.Image(t.Context(), entries[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,12 +119,12 @@ func readAll(ctx context.Context, path string) error {
 		return err
 	}
 	defer l.Close()
-	entries, err := l.Entries()
+	entries, err := l.Entries(ctx)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		img, err := l.Image(e)
+		img, err := l.Image(ctx, e)
 		if err != nil {
 			return err
 		}
@@ -344,7 +344,7 @@ func TestNestedIndexes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		entries, err := layout.Entries()
+		entries, err := layout.Entries(t.Context())
 		if depth <= 4 && (err != nil || len(entries) != 1 || entries[0].RefName != "v1" || entries[0].Descriptor.Digest != desc.Digest) {
 			t.Errorf("depth %d: %+v, %v", depth, entries, err)
 		}

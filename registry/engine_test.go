@@ -179,11 +179,11 @@ func TestLayoutToRegistry(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer layout.Close()
-	entries, err := layout.Entries()
+	entries, err := layout.Entries(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	stored, err := layout.Image(entries[0])
+	stored, err := layout.Image(t.Context(), entries[0])
 	if err != nil {
 		t.Fatal(err)
 	}

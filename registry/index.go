@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -11,7 +10,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/varve-image/varve/internal/ocijson"
-	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -26,7 +24,7 @@ func PushIndex(ctx context.Context, ref string, manifests []v1.Descriptor, annot
 }
 
 func pushIndex(ctx context.Context, ref string, manifests []v1.Descriptor, annotations map[string]string, opts Options) (v1.Descriptor, error) {
-	if err := checkPlatforms(manifests); err != nil {
+	if err := ocijson.CheckPlatforms(manifests); err != nil {
 		return v1.Descriptor{}, err
 	}
 	data, err := ocijson.Index(manifests, annotations)
@@ -40,29 +38,6 @@ func pushIndex(ctx context.Context, ref string, manifests []v1.Descriptor, annot
 	defer p.client.policy.closeIdle()
 	doc := newDocument(data, v1.MediaTypeImageIndex)
 	return doc.desc, p.manifest(ctx, p.client.ref, doc)
-}
-
-func checkPlatforms(manifests []v1.Descriptor) error {
-	if len(manifests) == 0 {
-		return errors.New("there are no images to put into it")
-	}
-	var list problems.List
-	seen := map[string]v1.Descriptor{}
-	for i, d := range manifests {
-		switch {
-		case !ocijson.IsManifest(d.MediaType) && !ocijson.IsIndex(d.MediaType):
-			list.Addf("entry %d, %s: type %q is no image's", i+1, d.Digest, d.MediaType)
-		case d.Platform == nil || d.Platform.OS == "" || d.Platform.Architecture == "":
-			list.Addf("entry %d, %s: it has no platform", i+1, d.Digest)
-		default:
-			text := platformText(d.Platform)
-			if other, ok := seen[text]; ok {
-				list.Addf("entry %d, %s: %s has the platform %s too", i+1, d.Digest, other.Digest, text)
-			}
-			seen[text] = d
-		}
-	}
-	return list.Err()
 }
 
 // Copy brings what a reference stands for to ref, byte for byte: an index with

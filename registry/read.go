@@ -8,7 +8,6 @@ import (
 	"mime"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -129,54 +128,18 @@ func (r *Resolved) document(ctx context.Context, d v1.Descriptor) ([]byte, error
 	return data, err
 }
 
-// Choose returns the one image for a platform. None or several are an error
-// that lists what there is. Of a reference that is no index, and for no
-// platform, it returns the only image.
+// Choose returns the one image for a platform; an exact variant goes before
+// others. None or several are an error that lists what there is. Of a reference
+// that is no index, and for no platform, it returns the only image.
 func (r *Resolved) Choose(p v1.Platform) (v1.Descriptor, error) {
 	if !ocijson.IsIndex(r.Descriptor.MediaType) {
 		return r.Descriptor, nil
 	}
-	found := slices.Clone(r.Manifests)
-	if p.OS != "" || p.Architecture != "" || p.Variant != "" {
-		found = slices.DeleteFunc(found, func(d v1.Descriptor) bool { return !matches(p, d.Platform) })
+	d, err := ocijson.Choose(r.Manifests, p)
+	if err != nil {
+		return v1.Descriptor{}, fmt.Errorf("read image %q: %w", r.client.ref, err)
 	}
-	if len(found) == 1 {
-		return found[0], nil
-	}
-	var choices []string
-	for _, d := range r.Manifests {
-		choices = append(choices, platformText(d.Platform))
-	}
-	const most = 50
-	if more := len(choices) - most; more > 0 {
-		choices = append(choices[:most], fmt.Sprintf("and %d more", more))
-	}
-	what := "one platform has to be chosen"
-	if p.OS != "" || p.Architecture != "" {
-		what = fmt.Sprintf("%d images are for platform %s", len(found), platformText(&p))
-	}
-	return v1.Descriptor{}, fmt.Errorf("read image %q: %s; the index has %s", r.client.ref, what, strings.Join(choices, ", "))
-}
-
-// matches tells whether an image is for the platform that is wanted.
-func matches(want v1.Platform, got *v1.Platform) bool {
-	return got != nil && want.OS == got.OS && want.Architecture == got.Architecture &&
-		(want.Variant == "" || want.Variant == got.Variant ||
-			want.Architecture == "arm64" && want.Variant == "v8" && got.Variant == "")
-}
-
-func platformText(p *v1.Platform) string {
-	if p == nil {
-		return "an image that names no platform"
-	}
-	text := p.OS + "/" + p.Architecture
-	if p.Variant != "" {
-		text += "/" + p.Variant
-	}
-	if p.OSVersion != "" {
-		text += " (version " + p.OSVersion + ")"
-	}
-	return strings.Trim(quote(text), `"`)
+	return d, nil
 }
 
 // Image opens one of the images in Manifests.

@@ -132,8 +132,22 @@ func varve(t testing.TB, dir string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(context.Background(), shipped.get(t), args...)
 	cmd.Dir = dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "TMPDIR=" + os.TempDir()}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "TMPDIR=" + os.TempDir(), "XDG_CACHE_HOME=" + cacheHome(t)}
 	return cmd
+}
+
+// cacheHomes are the directories that the tests' caches are in.
+var cacheHomes sync.Map
+
+// cacheHome is where the cache is of everything that a test runs.
+func cacheHome(t testing.TB) string {
+	t.Helper()
+	if dir, ok := cacheHomes.Load(t.Name()); ok {
+		return dir.(string)
+	}
+	dir := filepath.Join(t.TempDir(), "cache") // of root, if root runs the test
+	cacheHomes.Store(t.Name(), dir)
+	return dir
 }
 
 // mustRun runs varve, which has to succeed.

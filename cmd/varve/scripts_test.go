@@ -25,7 +25,8 @@ import (
 //
 // Besides the usual commands, the scripts have those of scriptCommands. They
 // start in a directory with their files, umask 022, and an empty TMPDIR, which
-// has to be empty at the end as well. $arch is this machine's architecture.
+// has to be empty at the end as well. $arch is this machine's architecture, and
+// the cache is in .cache/varve.
 func TestScripts(t *testing.T) {
 	old := syscall.Umask(0o022)
 	t.Cleanup(func() { syscall.Umask(old) })
@@ -46,6 +47,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("golden", golden)
 			env.Setenv("tarsums", tarsums)
 			env.Setenv("arch", runtime.GOARCH)
+			env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, ".cache"))
 			temp := env.Getenv("TMPDIR")
 			env.Defer(func() {
 				if left := names(temp); len(left) > 0 {
@@ -69,6 +71,8 @@ type script = testscript.TestScript
 var scriptCommands = map[string]func(ts *script, neg bool, args []string){
 	"config":      onArgs(1, 2, "config IMAGE [NAME]: print the image's config", printConfig),
 	"entries":     onArgs(1, 2, "entries IMAGE [LAYER]: list a layer, the top one or that of the number", printEntries),
+	"extract":     onArgs(3, 4, "extract VARIABLE FILE BEFORE [AFTER]: set a variable to what stands between two texts", setVariable),
+	"flipbit":     onArgs(1, 1, "flipbit FILE: change a bit in the middle of a file", flipBit),
 	"fails":       onArgs(2, 99, "fails CODE VARVE-ARGS…: run varve, which ends with the code and an error", fails),
 	"goldenstore": onArgs(1, 1, "goldenstore DIR: make the golden store", makeGoldenStore),
 	"list":        onArgs(1, 1, "list TAR: list a tar, compressed or not", listTar),
@@ -77,6 +81,8 @@ var scriptCommands = map[string]func(ts *script, neg bool, args []string){
 	"mksocket":    onArgs(1, 1, "mksocket FILE", makeSocket),
 	"mktar":       onArgs(2, 2, "mktar TAR LIST: make a tar; see makeTar", makeTar),
 	"plain":       onArgs(2, 2, "plain FILE OUT: decompress", decompress),
+	"registry":    onArgs(1, 2, "registry start | stop | requests TEXT", registry),
+	"replace":     onArgs(3, 3, "replace FILE OLD NEW: replace a text, once", replaceText),
 	"sha256":      onArgs(1, 99, "sha256 FILE…: print a line for each", printSums),
 	"stat":        onArgs(1, 1, "stat FILE: print type, mode and size", printStat),
 }

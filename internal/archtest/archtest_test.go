@@ -26,8 +26,9 @@ var arrows = map[string][]string{
 	"layer":    {"tree"},
 	"rootfs":   {"tree"},
 	"nixstore": {"tree", "layering"},
-	"image":    {"layer"},
-	"cache":    {"layer"},
+	"image":    {"layer", "internal/ocijson"},
+	"lockfile": {"layer", "internal/ocijson"},
+	"cache":    {"ocilayout"},
 	"sandbox":  {"tree", "layer"},
 
 	"sandbox/userns":      {"sandbox"},
@@ -44,6 +45,7 @@ var arrows = map[string][]string{
 	"internal/ui":         nil,
 	"internal/atomicfile": nil,
 	"internal/ctxio":      nil,
+	"internal/flock":      nil,
 	// It serves the packages that read archives.
 	"internal/tarindex": {"layer"},
 	"internal/ordjson":  nil,
@@ -52,7 +54,7 @@ var arrows = map[string][]string{
 	"internal/ocijson": nil,
 
 	"internal/cli": {
-		"build", "dockerarchive", "ocilayout", "registry", "daemon", "internal/ui",
+		"build", "cache", "lockfile", "dockerarchive", "ocilayout", "registry", "daemon", "internal/ui",
 		"sandbox/userns", "sandbox/vm",
 	},
 	// It is run again as the first process of a run step's sandbox.
@@ -60,7 +62,7 @@ var arrows = map[string][]string{
 }
 
 // anyone are the leaves that every package may import.
-var anyone = []string{"internal/atomicfile", "internal/ctxio", "internal/ordjson", "internal/problems"}
+var anyone = []string{"internal/atomicfile", "internal/ctxio", "internal/flock", "internal/ordjson", "internal/problems"}
 
 // testOnly are imported by tests, and by each other. What one of them has an
 // arrow to it serves as a suite.

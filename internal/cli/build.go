@@ -79,7 +79,7 @@ func runBuild(ctx context.Context, g *global, o *buildOptions, args []string) er
 	if dest.path == "-" && ui.IsTerminal(g.streams.Out) {
 		return usageError(hint(fmt.Errorf("an archive is not written to a terminal"), "name a file with -o, or send it to a program"))
 	}
-	result, err := buildParsed(ctx, g, s)
+	result, err := buildParsed(ctx, g, s, in.lock())
 	if err != nil {
 		return err
 	}

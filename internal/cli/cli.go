@@ -13,12 +13,14 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/varve-image/varve/cache"
 	"github.com/varve-image/varve/internal/ui"
 )
 
@@ -131,8 +133,12 @@ type global struct {
 	verbose   int
 	registry  registryFlags
 	password  string
-	// unlocked lets a base image be named by a tag.
-	unlocked bool
+	cache     cacheFlags
+	// opened is the cache, once it was asked for.
+	opened *cache.Store
+	// unlocked lets a base image be named by a tag; locked has it pinned and
+	// taken from the cache alone.
+	unlocked, locked bool
 	// closers are what the command has open until its end.
 	closers []io.Closer
 }
@@ -161,6 +167,12 @@ Same input, same bytes; no daemon, no root, no virtual machine.`,
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SuggestionsMinimumDistance: 2,
 		PersistentPreRunE: func(*cobra.Command, []string) (err error) {
+			switch {
+			case g.locked && g.unlocked:
+				return usageError(errors.New("--locked and --unlocked contradict each other"))
+			case g.locked && g.cache.off:
+				return usageError(errors.New("--locked takes the base image from the cache, which --no-cache leaves out"))
+			}
 			g.ui, err = ui.New(g.uiStreams(), ui.Options{
 				Progress: g.progress, LogFormat: g.logFormat, Quiet: g.quiet, Verbose: g.verbose, Now: g.streams.Now,
 			})
@@ -169,6 +181,8 @@ Same input, same bytes; no daemon, no root, no virtual machine.`,
 	}
 	f := cmd.PersistentFlags()
 	f.StringVar(&g.root, "root", "", "`directory` put before absolute store and input paths to find the files")
+	f.StringVar(&g.cache.dir, "cache", "", "`directory` of what was fetched from registries (default $XDG_CACHE_HOME/varve)")
+	f.BoolVar(&g.cache.off, "no-cache", false, "neither use nor fill it")
 	f.StringVar(&g.progress, "progress", "auto", "auto, plain, json or none")
 	f.StringVar(&g.logFormat, "log-format", "text", "text or json")
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "only warnings and errors")
@@ -176,16 +190,7 @@ Same input, same bytes; no daemon, no root, no virtual machine.`,
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
 	cmd.SetIn(g.streams.In)
 	cmd.SetErr(g.streams.Err)
-	build, stream, layers, inspect, copy := newBuild(g), newStream(g), newLayers(g), newInspect(g), newCopy(g)
-	pull, push, merge, export := newPull(g), newPush(g), newMerge(g), newExport(g)
-	for _, c := range []*cobra.Command{build, stream, layers, inspect, copy, pull, push, merge, export} {
-		g.registry.register(c.Flags())
-	}
-	for _, c := range []*cobra.Command{build, stream, layers} {
-		c.Flags().BoolVar(&g.unlocked, "unlocked", false, "let the base image be named by a tag")
-	}
-	cmd.AddCommand(build, stream, layers, inspect, copy, pull, push, merge, export, newLoad(g), newTarsum(g), newSchema(g), newVersion(g),
-		newNixBuild(g), newNixRun())
+	g.addCommands(cmd)
 	cmd.InitDefaultCompletionCmd()
 	for _, c := range cmd.Commands() {
 		c.Args = usageArgs(c.Args)
@@ -194,6 +199,22 @@ Same input, same bytes; no daemon, no root, no virtual machine.`,
 		}
 	}
 	return cmd
+}
+
+// addCommands gives the program its commands: those that speak to registries
+// with the flags for that, those that build with the ones for base images.
+func (g *global) addCommands(root *cobra.Command) {
+	builds := []*cobra.Command{newBuild(g), newStream(g), newLayers(g)}
+	for _, c := range builds {
+		c.Flags().BoolVar(&g.unlocked, "unlocked", false, "take what the base image's tag names now, whatever varve.lock says")
+		c.Flags().BoolVar(&g.locked, "locked", false, "take the base image from the cache alone; it has to be pinned")
+	}
+	remote := []*cobra.Command{newInspect(g), newCopy(g), newPull(g), newPush(g), newMerge(g), newExport(g), newLock(g)}
+	for _, c := range slices.Concat(builds, remote) {
+		g.registry.register(c.Flags())
+		root.AddCommand(c)
+	}
+	root.AddCommand(newLoad(g), newCache(g), newTarsum(g), newSchema(g), newVersion(g), newNixBuild(g), newNixRun())
 }
 
 // knownCommand refuses a first word that is no command.

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varve-image/varve/build"
+	"github.com/varve-image/varve/cache"
 	"github.com/varve-image/varve/daemon"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/spec"
@@ -77,16 +78,20 @@ func exitCode(err error) int {
 		asMissing  *build.MissingError
 		asEngine   *daemon.MissingError
 		asMismatch *layer.DigestError
+		asCache    *cache.DirError
+		asBlob     *cache.MissingError
 	)
 	switch {
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &asMissing), errors.As(err, &asEngine):
-		return exitMissing
-	case errors.As(err, &asUsage), errors.As(err, &asSpec), errors.As(err, &asBuild):
-		return exitUsage
 	case errors.As(err, &asMismatch):
 		return exitMismatch
+	case errors.As(err, &asMissing), errors.As(err, &asEngine), errors.As(err, &asBlob):
+		return exitMissing
+	case errors.As(err, &asCache):
+		return exitFailed
+	case errors.As(err, &asUsage), errors.As(err, &asSpec), errors.As(err, &asBuild):
+		return exitUsage
 	}
 	return exitFailed
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/registry"
 )
@@ -46,8 +47,8 @@ func (g *global) registryOptions() (registry.Options, error) {
 		Proxy: http.ProxyFromEnvironment, UserAgent: "varve/" + versionText(),
 	}
 	var err error
-	if opts.Platform, err = parsePlatform(r.platform); err != nil {
-		return opts, usageError(err)
+	if opts.Platform, err = r.choice(); err != nil {
+		return opts, err
 	}
 	if r.passwordStdin != (r.username != "") {
 		return opts, usageError(errors.New("--username and --password-stdin go together"))
@@ -82,21 +83,13 @@ func (g *global) authFiles() []string {
 	return files
 }
 
-// parsePlatform reads OS/ARCH[/VARIANT]; empty is linux and this machine's
-// architecture.
-func parsePlatform(text string) (v1.Platform, error) {
-	if text == "" {
+// choice is the platform that is chosen of several.
+func (r *registryFlags) choice() (v1.Platform, error) {
+	if r.platform == "" {
 		return v1.Platform{OS: "linux", Architecture: hostArchitecture}, nil
 	}
-	parts := strings.Split(text, "/")
-	if len(parts) < 2 || len(parts) > 3 || parts[0] == "" || parts[1] == "" {
-		return v1.Platform{}, fmt.Errorf("platform %q: expected OS/ARCH or OS/ARCH/VARIANT, such as linux/arm64", text)
-	}
-	p := v1.Platform{OS: parts[0], Architecture: parts[1]}
-	if len(parts) == 3 {
-		p.Variant = parts[2]
-	}
-	return p, nil
+	p, err := ocijson.ParsePlatform(r.platform)
+	return p, usageError(err)
 }
 
 // fromRegistry opens an image of a registry: ref is what follows docker://.
@@ -121,13 +114,4 @@ func (g *global) toRegistry(ctx context.Context, img *image.Image, ref string, c
 	}
 	g.ui.Info("docker://%s is %s", ref, d.Digest)
 	return nil
-}
-
-// pinned refuses a base image that may be another one tomorrow.
-func pinned(ref string, unlocked bool) error {
-	if unlocked || strings.Contains(ref, "@sha256:") {
-		return nil
-	}
-	return usageError(hint(fmt.Errorf("base image %q is not pinned: its tag may name another image tomorrow", "docker://"+ref),
-		"name it by digest (varve inspect shows it as manifest): docker://…@sha256:…", "or give --unlocked to take what the tag names now"))
 }

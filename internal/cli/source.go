@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/varve-image/varve/build"
 	"github.com/varve-image/varve/dockerarchive"
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ctxio"
@@ -61,48 +60,6 @@ func (g *global) openNamed(ctx context.Context, kind, name string) (_ []*image.E
 		return images, closer, true, err
 	}
 	return nil, nil, false, nil
-}
-
-// openBase opens the image that a spec builds on. It stays open until the
-// command ends.
-func (g *global) openBase(ctx context.Context, ref build.BaseReference) (*image.Existing, error) {
-	kind, path, name, err := parseSource(ref.Reference)
-	if err != nil {
-		return nil, err
-	}
-	if kind == dockerRegistry {
-		if err := pinned(name, g.unlocked); err != nil {
-			return nil, err
-		}
-		if ref.Architecture != "" && g.registry.platform == "" {
-			g.registry.platform = strings.TrimSuffix("linux/"+ref.Architecture+"/"+ref.Variant, "/")
-		}
-	}
-	if images, closer, done, err := g.openNamed(ctx, kind, name); done {
-		if err != nil {
-			return nil, err
-		}
-		g.closers = append(g.closers, closer)
-		return images[0], nil
-	}
-	if !ref.Local {
-		path = g.root + path
-	}
-	images, closer, err := openImages(ctx, g, kind, path)
-	if err != nil {
-		return nil, fmt.Errorf("read image %q: %w", ref.Reference, err)
-	}
-	g.closers = append(g.closers, closer)
-	if ref.Name != "" {
-		name = ref.Name + ":" + ref.Tag
-	}
-	if images, err = choose(images, name, ref.Reference); err != nil {
-		return nil, err
-	}
-	if len(images) == 0 {
-		return nil, fmt.Errorf("read image %q: it holds no image", ref.Reference)
-	}
-	return images[0], nil
 }
 
 // close closes what a command left open.
@@ -225,7 +182,7 @@ func openLayout(ctx context.Context, g *global, path string) ([]*image.Existing,
 	if err != nil {
 		return nil, nil, err
 	}
-	images, err := layoutImages(l)
+	images, err := layoutImages(ctx, l)
 	if err != nil {
 		l.Close()
 		return nil, nil, err
@@ -233,14 +190,14 @@ func openLayout(ctx context.Context, g *global, path string) ([]*image.Existing,
 	return images, l, nil
 }
 
-func layoutImages(l *ocilayout.Layout) ([]*image.Existing, error) {
-	entries, err := l.Entries()
+func layoutImages(ctx context.Context, l *ocilayout.Layout) ([]*image.Existing, error) {
+	entries, err := l.Entries(ctx)
 	if err != nil {
 		return nil, err
 	}
 	images := make([]*image.Existing, len(entries))
 	for i, e := range entries {
-		if images[i], err = l.Image(e); err != nil {
+		if images[i], err = l.Image(ctx, e); err != nil {
 			return nil, err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/build"
+	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/spec"
 )
 
@@ -144,11 +145,17 @@ func buildSpec(ctx context.Context, g *global, flags *specFlags, in *input) (*bu
 	if err != nil {
 		return nil, err
 	}
-	return buildParsed(ctx, g, s)
+	return buildParsed(ctx, g, s, in.lock())
 }
 
-func buildParsed(ctx context.Context, g *global, s *spec.Spec) (*build.Result, error) {
-	opts := build.Options{Root: g.root, Architecture: hostArchitecture, Now: g.streams.Now(), TempDir: g.tempDir(), OpenBase: g.openBase}
+// buildParsed describes the image of a spec, whose varve.lock has the path lock.
+func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string) (*build.Result, error) {
+	opts := build.Options{
+		Root: g.root, Architecture: hostArchitecture, Now: g.streams.Now(), TempDir: g.tempDir(),
+		OpenBase: func(ctx context.Context, ref build.BaseReference) (*image.Existing, error) {
+			return g.openBase(ctx, ref, lock)
+		},
+	}
 	var err error
 	if opts.SourceDateEpoch, err = g.sourceDateEpoch(); err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"github.com/varve-image/varve/dockerarchive"
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ui"
+	"github.com/varve-image/varve/lockfile"
 	"github.com/varve-image/varve/spec"
 )
 
@@ -141,6 +142,9 @@ type input struct {
 	// data is nil where there is no file and the flags say it all.
 	data []byte
 }
+
+// lock is the path of the varve.lock beside the file.
+func (in *input) lock() string { return filepath.Join(in.dir, lockfile.Name) }
 
 func (in *input) reader() io.Reader {
 	if in.data == nil {

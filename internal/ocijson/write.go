@@ -23,6 +23,15 @@ func Manifest(config v1.Descriptor, layers []v1.Descriptor, annotations map[stri
 		ordjson.Member{Key: "layers", Value: list})
 }
 
+// EmptyIndex is an OCI image index without images.
+func EmptyIndex() *ordjson.Object {
+	return &ordjson.Object{Members: []ordjson.Member{
+		{Key: "schemaVersion", Value: json.Number("2")},
+		{Key: "mediaType", Value: v1.MediaTypeImageIndex},
+		{Key: "manifests", Value: []any{}},
+	}}
+}
+
 // Index returns an OCI image index.
 func Index(manifests []v1.Descriptor, annotations map[string]string) ([]byte, error) {
 	list := make([]any, len(manifests))

@@ -1,0 +1,272 @@
+package cache
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/layer"
+)
+
+// source has blobs and counts how often they are fetched.
+type source struct {
+	blobs   map[digest.Digest][]byte
+	fetched atomic.Int32
+}
+
+func newSource(texts ...string) (*source, []v1.Descriptor) {
+	s := &source{blobs: map[digest.Digest][]byte{}}
+	var descs []v1.Descriptor
+	for _, t := range texts {
+		d := digest.FromString(t)
+		s.blobs[d] = []byte(t)
+		descs = append(descs, v1.Descriptor{MediaType: v1.MediaTypeImageLayer, Digest: d, Size: int64(len(t))})
+	}
+	return s, descs
+}
+
+func (s *source) fetch(d v1.Descriptor) FetchFunc {
+	return func(context.Context) (io.ReadCloser, error) {
+		s.fetched.Add(1)
+		return io.NopCloser(bytes.NewReader(s.blobs[d.Digest])), nil
+	}
+}
+
+func openStore(t testing.TB, dir string) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func read(t testing.TB, s *Store, d v1.Descriptor, fetch FetchFunc) (string, error) {
+	t.Helper()
+	f, err := s.Blob(t.Context(), d, fetch)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(f)
+	return string(data), err
+}
+
+// left lists the files of a cache but for the layout's own.
+func left(t testing.TB, dir string) []string {
+	t.Helper()
+	var names []string
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && d.Name() != v1.ImageLayoutFile && d.Name() != v1.ImageIndexFile {
+			names = append(names, d.Name())
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// TestOneFetch: of many users at once one fetches, and later ones none.
+func TestOneFetch(t *testing.T) {
+	dir := t.TempDir()
+	src, descs := newSource(strings.Repeat("x", 3<<20), "y")
+	var wait sync.WaitGroup
+	for range 16 {
+		wait.Go(func() {
+			s, err := Open(t.Context(), dir)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer s.Close()
+			for _, d := range descs {
+				if got, err := read(t, s, d, src.fetch(d)); err != nil || got != string(src.blobs[d.Digest]) {
+					t.Errorf("%d bytes, %v", len(got), err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if n := src.fetched.Load(); n != 2 {
+		t.Errorf("2 blobs were fetched %d times", n)
+	}
+	if got, err := read(t, openStore(t, dir), descs[0], nil); err != nil || got != string(src.blobs[descs[0].Digest]) {
+		t.Errorf("offline: %d bytes, %v", len(got), err)
+	}
+	if names := left(t, dir); len(names) != 2 {
+		t.Errorf("the cache holds %q", names)
+	}
+}
+
+// TestDamaged: what is not what its digest says is fetched again, or an error.
+func TestDamaged(t *testing.T) {
+	src, descs := newSource("hello")
+	d := descs[0]
+	for name, damage := range map[string]func(path string) error{
+		"flipped bit": func(path string) error { return os.WriteFile(path, []byte("hellp"), 0o644) },
+		"cut":         func(path string) error { return os.Truncate(path, 2) },
+		"empty":       func(path string) error { return os.Truncate(path, 0) },
+		"longer":      func(path string) error { return os.WriteFile(path, []byte("hello!"), 0o644) },
+		"symlink":     func(path string) error { return errors.Join(os.Remove(path), os.Symlink("/etc/passwd", path)) },
+		"fifo":        func(path string) error { return errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o644)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if _, err := read(t, openStore(t, dir), d, src.fetch(d)); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(dir, "blobs", "blobs", "sha256", d.Digest.Encoded())
+			if err := damage(path); err != nil {
+				t.Fatal(err)
+			}
+			_, err := read(t, openStore(t, dir), d, nil)
+			var mismatch *layer.DigestError
+			if special := name == "symlink" || name == "fifo"; err == nil || errors.As(err, &mismatch) == special || !strings.Contains(err.Error(), dir) {
+				t.Errorf("offline: %v", err)
+			}
+			if got, err := read(t, openStore(t, dir), d, src.fetch(d)); err != nil || got != "hello" {
+				t.Errorf("fetched again: %q, %v", got, err)
+			}
+			if got, err := read(t, openStore(t, dir), d, nil); err != nil || got != "hello" {
+				t.Errorf("offline, mended: %q, %v", got, err)
+			}
+		})
+	}
+}
+
+// TestDamagedMeanwhile: a blob that was good a moment ago is compared again when
+// it has changed.
+func TestDamagedMeanwhile(t *testing.T) {
+	src, descs := newSource("hello")
+	d, s := descs[0], openStore(t, t.TempDir())
+	if _, err := read(t, s, d, src.fetch(d)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.layout, "blobs", "sha256", d.Digest.Encoded()), []byte("hello, you"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := read(t, s, d, nil); err == nil {
+		t.Errorf("read %q", got)
+	}
+}
+
+// TestBadSource: what a source gives wrongly is kept nowhere.
+func TestBadSource(t *testing.T) {
+	broken := errors.New("broken")
+	good, descs := newSource("hello")
+	d := descs[0]
+	for name, fetch := range map[string]FetchFunc{
+		"other bytes": func(context.Context) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("hellp")), nil },
+		"too short":   func(context.Context) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("hell")), nil },
+		"too long":    func(context.Context) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("hello!")), nil },
+		"error":       func(context.Context) (io.ReadCloser, error) { return nil, broken },
+	} {
+		dir := t.TempDir()
+		s := openStore(t, dir)
+		if got, err := read(t, s, d, fetch); err == nil {
+			t.Errorf("%s: read %q", name, got)
+		}
+		if names := left(t, dir); len(names) > 0 {
+			t.Errorf("%s: left are %q", name, names)
+		}
+		if got, err := read(t, s, d, good.fetch(d)); err != nil || got != "hello" {
+			t.Errorf("%s: then %q, %v", name, got, err)
+		}
+	}
+	var missing *MissingError
+	if _, err := read(t, openStore(t, t.TempDir()), d, nil); !errors.As(err, &missing) || missing.Digest != d.Digest {
+		t.Errorf("not there: %v", err)
+	}
+	wrong := d
+	wrong.Size++
+	s := openStore(t, t.TempDir())
+	if _, err := read(t, s, d, good.fetch(d)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := read(t, s, wrong, nil); err == nil || !strings.Contains(err.Error(), "5 bytes, 6 are expected") {
+		t.Errorf("another size: %v", err)
+	}
+}
+
+// TestLeftovers: what a killed process has left does not disturb.
+func TestLeftovers(t *testing.T) {
+	dir := t.TempDir()
+	src, descs := newSource("hello")
+	s := openStore(t, dir)
+	if err := os.WriteFile(filepath.Join(s.layout, partialName(descs[0].Digest)), []byte("a longer beginning"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := read(t, s, descs[0], src.fetch(descs[0])); err != nil || got != "hello" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if names := left(t, dir); len(names) != 1 {
+		t.Errorf("the cache holds %q", names)
+	}
+}
+
+// TestCancel: who waits for another's download gives up when the context ends.
+func TestCancel(t *testing.T) {
+	src, descs := newSource("hello")
+	d, dir := descs[0], t.TempDir()
+	s, other := openStore(t, dir), openStore(t, dir)
+	begun, done := make(chan struct{}), make(chan error)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		_, err := other.Blob(t.Context(), d, func(context.Context) (io.ReadCloser, error) {
+			close(begun)
+			<-ctx.Done()
+			return src.fetch(d)(ctx)
+		})
+		done <- err
+	}()
+	<-begun
+	time.AfterFunc(10*time.Millisecond, cancel)
+	if _, err := s.Blob(ctx, d, src.fetch(d)); !errors.Is(err, context.Canceled) {
+		t.Errorf("while another fetches: %v", err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLayoutAsCache: a layout that somebody else made is a cache.
+func TestLayoutAsCache(t *testing.T) {
+	src, descs := newSource("hello")
+	first := openStore(t, t.TempDir())
+	if _, err := read(t, first, descs[0], src.fetch(descs[0])); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := read(t, openStore(t, first.layout), descs[0], nil); err != nil || got != "hello" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestBadPlace(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	full := filepath.Join(dir, "full")
+	if err := errors.Join(os.WriteFile(file, nil, 0o644), os.MkdirAll(filepath.Join(full, "blobs", "other"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	for _, place := range []string{file, filepath.Join(file, "below"), full} {
+		var bad *DirError
+		if _, err := Open(t.Context(), place); !errors.As(err, &bad) || bad.Dir != place {
+			t.Errorf("%s: %v", place, err)
+		}
+	}
+}

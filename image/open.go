@@ -1,0 +1,90 @@
+package image
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/layer"
+)
+
+// Blobs is a place that has images in parts, each by its digest.
+type Blobs interface {
+	// Document reads an index, a manifest or a config and compares it with d. A
+	// size below 0 is one that is not known.
+	Document(ctx context.Context, d v1.Descriptor) ([]byte, error)
+	// Fetch opens a layer as it is stored. It is compared with d by those who
+	// read it.
+	Fetch(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error)
+}
+
+// Open opens the image of a manifest and checks that manifest and config
+// belong together. Its layers are fetched when they are read.
+func Open(ctx context.Context, manifest v1.Descriptor, from Blobs) (*Existing, error) {
+	img := &Existing{ManifestDescriptor: manifest}
+	var err error
+	if img.Manifest, err = from.Document(ctx, manifest); err != nil {
+		return nil, err
+	}
+	config, layers, err := ocijson.ParseManifest(img.Manifest)
+	if err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", manifest.Digest, err)
+	}
+	if img.ConfigJSON, err = from.Document(ctx, config); err != nil {
+		return nil, err
+	}
+	if img.Config, img.DiffIDs, err = ParseConfig(img.ConfigJSON); err != nil {
+		return nil, fmt.Errorf("config %s: %w", config.Digest, err)
+	}
+	if len(img.DiffIDs) != len(layers) {
+		return nil, fmt.Errorf("config %s has %d diff_ids, manifest %s has %d layers", config.Digest, len(img.DiffIDs), manifest.Digest, len(layers))
+	}
+	for i, d := range layers {
+		img.Layers = append(img.Layers, &layer.Blob{
+			Name: d.Digest.String(), Descriptor: d, DiffID: img.DiffIDs[i],
+			Fetch: func(ctx context.Context) (io.ReadCloser, error) { return from.Fetch(ctx, d) },
+		})
+	}
+	return img, nil
+}
+
+// Manifests lists the manifests of the images in an index, those of nested
+// indexes included and attestations left out. Of a manifest that is itself.
+func Manifests(ctx context.Context, root v1.Descriptor, from Blobs) ([]v1.Descriptor, error) {
+	return manifests(ctx, nil, root, from, 0)
+}
+
+func manifests(ctx context.Context, list []v1.Descriptor, d v1.Descriptor, from Blobs, depth int) ([]v1.Descriptor, error) {
+	switch {
+	case ocijson.IsAttestation(d), !ocijson.IsManifest(d.MediaType) && !ocijson.IsIndex(d.MediaType):
+		return list, nil
+	case ocijson.IsManifest(d.MediaType):
+		if known := func(m v1.Descriptor) bool { return m.Digest == d.Digest }; slices.ContainsFunc(list, known) {
+			return list, nil
+		}
+		if len(list) == ocijson.MaxDescriptors {
+			return nil, fmt.Errorf("more than %d images", ocijson.MaxDescriptors)
+		}
+		return append(list, d), nil
+	case depth == ocijson.MaxNesting:
+		return nil, fmt.Errorf("index %s: nested deeper than %d levels", d.Digest, ocijson.MaxNesting)
+	}
+	data, err := from.Document(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	_, children, err := ocijson.ParseIndex(data)
+	if err != nil {
+		return nil, fmt.Errorf("index %s: %w", d.Digest, err)
+	}
+	for _, child := range children {
+		if list, err = manifests(ctx, list, child, from, depth+1); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}

@@ -1,0 +1,257 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/distribution/reference"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/varve-image/varve/build"
+	"github.com/varve-image/varve/cache"
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/lockfile"
+	"github.com/varve-image/varve/registry"
+)
+
+// openBase opens the image that a spec builds on. It stays open until the
+// command ends. lock is the path of the spec's varve.lock.
+func (g *global) openBase(ctx context.Context, ref build.BaseReference, lock string) (*image.Existing, error) {
+	kind, path, name, err := parseSource(ref.Reference)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case kind == dockerRegistry:
+		return g.registryBase(ctx, name, basePlatform(ref), lock)
+	case isEngine(kind) && g.locked:
+		return nil, usageError(hint(fmt.Errorf("base image %q is not pinned: an engine may have another one by this name", ref.Reference),
+			"--locked takes images of registries by digest or varve.lock, and files"))
+	}
+	if images, closer, done, err := g.openNamed(ctx, kind, name); done {
+		if err != nil {
+			return nil, err
+		}
+		g.closers = append(g.closers, closer)
+		return images[0], nil
+	}
+	if !ref.Local {
+		path = g.root + path
+	}
+	images, closer, err := openImages(ctx, g, kind, path)
+	if err != nil {
+		return nil, fmt.Errorf("read image %q: %w", ref.Reference, err)
+	}
+	g.closers = append(g.closers, closer)
+	if ref.Name != "" {
+		name = ref.Name + ":" + ref.Tag
+	}
+	if images, err = choose(images, name, ref.Reference); err != nil {
+		return nil, err
+	}
+	if len(images) == 0 {
+		return nil, fmt.Errorf("read image %q: it holds no image", ref.Reference)
+	}
+	return images[0], nil
+}
+
+// basePlatform is the platform that a spec asks for.
+func basePlatform(ref build.BaseReference) v1.Platform {
+	p := v1.Platform{OS: "linux", Architecture: ref.Architecture, Variant: ref.Variant}
+	if p.Architecture == "" {
+		p.Architecture = hostArchitecture
+	}
+	return p
+}
+
+// pin is an image of a registry that will be the same tomorrow.
+type pin struct {
+	// name is the reference in the form of lockfile.Key, and repository its
+	// part without tag and digest.
+	name, repository string
+	// root is what is pinned, an index or a manifest; its size may be unknown.
+	root     v1.Descriptor
+	platform v1.Platform
+	// locked is what varve.lock says of the image, if it does.
+	locked *lockfile.Manifest
+}
+
+// registryBase opens a base image of a registry: ref is what follows docker://.
+func (g *global) registryBase(ctx context.Context, ref string, platform v1.Platform, lock string) (*image.Existing, error) {
+	p, err := g.pin(ctx, ref, platform, lock)
+	if err != nil {
+		return nil, err
+	}
+	store, err := g.store(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var img *image.Existing
+	if store == nil {
+		img, err = g.openPinned(ctx, p)
+	} else {
+		img, err = g.openCached(ctx, store, p)
+	}
+	if err == nil && p.locked != nil {
+		err = p.locked.Check(img.Manifest)
+	}
+	if err != nil {
+		return nil, cacheError(fmt.Errorf("base image %q: %w", p.name, err))
+	}
+	img.Names = []string{p.name}
+	return img, nil
+}
+
+// pin finds out what a reference stands for: by its digest, by varve.lock, or
+// by asking the registry where --unlocked has it so.
+func (g *global) pin(ctx context.Context, ref string, platform v1.Platform, lock string) (*pin, error) {
+	key, err := lockfile.Key(ref)
+	if err != nil {
+		return nil, usageError(err)
+	}
+	named, err := reference.ParseNormalizedNamed(key)
+	if err != nil {
+		return nil, usageError(err)
+	}
+	p := &pin{name: key, repository: named.Name(), platform: platform, root: v1.Descriptor{Size: -1}}
+	digested, hasDigest := named.(reference.Digested)
+	if g.unlocked && !hasDigest {
+		opts, err := g.registryOptions()
+		if err != nil {
+			return nil, err
+		}
+		r, err := registry.Resolve(ctx, ref, opts)
+		if err != nil {
+			return nil, err
+		}
+		p.root = r.Descriptor
+		return p, nil
+	}
+	locked, err := readLock(lock)
+	if err != nil {
+		return nil, err
+	}
+	if img, ok := locked.Images[key]; ok {
+		m, err := img.Choose(platform)
+		if err != nil {
+			return nil, usageError(hint(fmt.Errorf("%q: %q: %w", lock, key, err), "varve lock brings it up to date"))
+		}
+		p.locked, p.root = &m, m.Descriptor
+		return p, nil
+	}
+	if hasDigest {
+		p.root.Digest = digested.Digest()
+		return p, nil
+	}
+	return nil, usageError(hint(fmt.Errorf("base image %q is not pinned: its tag may name another image tomorrow", dockerRegistry+"://"+ref),
+		"varve lock SPEC pins it in varve.lock beside the spec", "or name it by digest: docker://…@sha256:…", "or give --unlocked to take what the tag names now"))
+}
+
+// readLock reads a varve.lock. One that does not exist is empty.
+func readLock(path string) (*lockfile.File, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &lockfile.File{}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %q: %w", path, cause(err))
+	}
+	f, err := lockfile.Parse(data)
+	if err != nil {
+		return nil, usageError(fmt.Errorf("%q: %w", path, err))
+	}
+	return f, nil
+}
+
+// openPinned opens an image without a cache.
+func (g *global) openPinned(ctx context.Context, p *pin) (*image.Existing, error) {
+	opts, err := g.registryOptions()
+	if err != nil {
+		return nil, err
+	}
+	opts.Platform = p.platform
+	return registry.Open(ctx, p.repository+"@"+p.root.Digest.String(), opts)
+}
+
+// openCached opens an image whose parts are in the cache, or get there first.
+func (g *global) openCached(ctx context.Context, store *cache.Store, p *pin) (*image.Existing, error) {
+	b := &cachedBlobs{store: store}
+	if !g.locked {
+		b.remote = &remote{g: g, repository: p.repository}
+	}
+	data, err := b.Document(ctx, p.root)
+	if err != nil {
+		return nil, err
+	}
+	root := p.root
+	root.Size = int64(len(data))
+	if root.MediaType, err = ocijson.MediaType(data); err != nil {
+		return nil, err
+	}
+	manifest := root
+	if ocijson.IsIndex(root.MediaType) {
+		list, err := image.Manifests(ctx, root, b)
+		if err != nil {
+			return nil, err
+		}
+		if manifest, err = ocijson.Choose(list, p.platform); err != nil {
+			return nil, err
+		}
+	}
+	b.manifest = manifest
+	img, err := image.Open(ctx, manifest, b)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.fill(ctx, b, img, p.repository); err != nil {
+		return nil, err
+	}
+	if !ocijson.IsIndex(root.MediaType) {
+		own := img.Platform()
+		root.Platform = &own
+	}
+	full := ""
+	if !strings.Contains(p.name, "@") {
+		full = p.name
+	}
+	return img, store.Use(ctx, root, p.repository+"@"+root.Digest.String(), full, g.streams.Now())
+}
+
+// fetches is how many layers are fetched at once.
+const fetches = 4
+
+// fill brings an image's layers into the cache.
+func (g *global) fill(ctx context.Context, b *cachedBlobs, img *image.Existing, title string) error {
+	lacking := 0
+	for _, l := range img.Layers {
+		if !b.store.Has(l.Stored().Digest) {
+			lacking++
+		}
+	}
+	if lacking > 0 && b.remote != nil {
+		task := g.ui.Progress(ctx, lacking, "fetching "+title)
+		defer task.Finish()
+		b.remote.observe = observe(task)
+	}
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.SetLimit(fetches)
+	for _, l := range img.Layers {
+		if len(l.Stored().URLs) > 0 { // it is kept elsewhere
+			continue
+		}
+		tasks.Go(func() error {
+			r, err := b.Fetch(ctx, l.Stored())
+			if err != nil {
+				return err
+			}
+			return r.Close()
+		})
+	}
+	return tasks.Wait()
+}

@@ -1,0 +1,274 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/varve-image/varve/cache"
+	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/internal/ui"
+)
+
+// cacheFlags say where blobs of registries are kept.
+type cacheFlags struct {
+	dir string
+	off bool
+}
+
+// cacheDir is where the flags and the environment put the cache.
+func (g *global) cacheDir() (string, error) {
+	if g.cache.dir != "" {
+		return filepath.Abs(g.cache.dir)
+	}
+	// The XDG base directory specification has relative paths ignored.
+	if dir, ok := g.streams.LookupEnv("XDG_CACHE_HOME"); ok && filepath.IsAbs(dir) {
+		return filepath.Join(dir, "varve"), nil
+	}
+	if home, ok := g.streams.LookupEnv("HOME"); ok && filepath.IsAbs(home) {
+		return filepath.Join(home, ".cache", "varve"), nil
+	}
+	return "", usageError(hint(errors.New("there is no place for the cache: neither XDG_CACHE_HOME nor HOME is set"),
+		"name one with --cache DIR, or do without: --no-cache"))
+}
+
+// store opens the cache, which stays open until the command ends; nil is none.
+func (g *global) store(ctx context.Context) (*cache.Store, error) {
+	if g.cache.off || g.opened != nil {
+		return g.opened, nil
+	}
+	dir, err := g.cacheDir()
+	if err != nil {
+		return nil, err
+	}
+	s, err := cache.Open(ctx, dir)
+	if err != nil {
+		return nil, cacheError(err)
+	}
+	g.opened = s
+	g.closers = append(g.closers, s)
+	return s, nil
+}
+
+// cacheError says what can be done where the cache is at fault.
+func cacheError(err error) error {
+	var dir *cache.DirError
+	var missing *cache.MissingError
+	switch {
+	case errors.As(err, &dir):
+		return hint(err, "name another place with --cache DIR, or do without: --no-cache")
+	case errors.As(err, &missing):
+		return hint(err, "--locked fetches nothing: build once without it, which fills the cache, or name the cache with --cache DIR")
+	}
+	return err
+}
+
+func newCache(g *global) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "cache",
+		Short: "Show, check and clear what was fetched from registries",
+		Long: `Base images that a build fetches from a registry are kept as an OCI layout in
+$XDG_CACHE_HOME/varve/blobs (~/.cache/varve/blobs), or below --cache DIR; a DIR that
+is an OCI layout is taken as it is. With a varve.lock a build then needs no network:
+varve build --locked.`,
+		Args: cobra.NoArgs,
+	}
+	var asJSON bool
+	ls := &cobra.Command{
+		Use:   "ls",
+		Short: "List the images in the cache",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return runCacheList(cmd.Context(), g, asJSON) },
+	}
+	ls.Flags().BoolVar(&asJSON, "json", false, "print a JSON list with an object for each image")
+	verify := &cobra.Command{
+		Use:   "verify",
+		Short: "Compare everything in the cache with its digest",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return runCacheVerify(cmd.Context(), g) },
+	}
+	var opts cache.PruneOptions
+	var age string
+	prune := &cobra.Command{
+		Use:   "prune",
+		Short: "Remove from the cache what was not used for long, and what belongs to no image",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			unused, err := parseAge(age)
+			if err != nil {
+				return err
+			}
+			opts.Before = g.streams.Now().Add(-unused)
+			return runCachePrune(cmd.Context(), g, opts)
+		},
+	}
+	prune.Flags().StringVar(&age, "older-than", "30d", "remove images that were not used for this `time`, such as 30d or 12h")
+	prune.Flags().BoolVar(&opts.All, "all", false, "remove everything")
+	prune.Flags().BoolVar(&opts.DryRun, "dry-run", false, "only say what would be removed")
+	cmd.AddCommand(ls, prune, verify)
+	return cmd
+}
+
+// parseAge reads a duration, in days too.
+func parseAge(text string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
+			return time.Duration(n) * 24 * time.Hour, nil
+		}
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		return 0, usageError(fmt.Errorf("--older-than %q: expected a time such as 30d or 12h", text))
+	}
+	return d, nil
+}
+
+// existingCache opens the cache if there is one; otherwise it says so and
+// returns nil.
+func (g *global) existingCache(ctx context.Context, open func(context.Context, string) (*cache.Store, error)) (*cache.Store, error) {
+	if g.cache.off {
+		return nil, usageError(errors.New("--no-cache leaves nothing to look at"))
+	}
+	dir, err := g.cacheDir()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		g.ui.Info("there is no cache at %q", dir)
+		return nil, nil
+	}
+	return open(ctx, dir)
+}
+
+func runCacheList(ctx context.Context, g *global, asJSON bool) error {
+	s, err := g.existingCache(ctx, cache.Open)
+	if err != nil {
+		return err
+	}
+	var images []cache.Image
+	var blobs []cache.Blob
+	if s != nil {
+		defer s.Close()
+		if images, blobs, err = s.List(ctx); err != nil {
+			return err
+		}
+	}
+	if asJSON {
+		return g.printCacheJSON(images)
+	}
+	var out strings.Builder
+	for _, img := range images {
+		fmt.Fprintf(&out, "%s  %s  used %s", plain(cacheName(img)), ui.Size(img.Size), img.Used.UTC().Format(time.DateOnly))
+		if n := len(img.Missing); n > 0 {
+			fmt.Fprintf(&out, "  %s missing", plural(n, "blob"))
+		}
+		out.WriteByte('\n')
+	}
+	if s != nil {
+		var total int64
+		for _, b := range blobs {
+			total += b.Size
+		}
+		g.ui.Info("%s, %s of %s in %q", plural(len(images), "image"), plural(len(blobs), "blob"), ui.Size(total), s.Dir())
+	}
+	return g.print(out.String())
+}
+
+// cacheName is what people are told that an image is called.
+func cacheName(img cache.Image) string {
+	name := img.Name
+	if img.FullName != "" {
+		name = img.FullName + "@" + img.Descriptor.Digest.String()
+	}
+	if name == "" {
+		name = img.Descriptor.Digest.String()
+	}
+	if img.Descriptor.Platform != nil {
+		name += "  " + ocijson.PlatformText(img.Descriptor.Platform)
+	}
+	return name
+}
+
+func (g *global) printCacheJSON(images []cache.Image) error {
+	list := make([]any, len(images))
+	for i, img := range images {
+		missing := make([]any, len(img.Missing))
+		for n, d := range img.Missing {
+			missing[n] = d.String()
+		}
+		o := &ordjson.Object{Members: []ordjson.Member{
+			{Key: "name", Value: img.Name},
+			{Key: "fullName", Value: img.FullName},
+			{Key: "digest", Value: img.Descriptor.Digest.String()},
+			{Key: "mediaType", Value: img.Descriptor.MediaType},
+			{Key: "size", Value: number(img.Size)},
+			{Key: "used", Value: img.Used.UTC().Format(time.RFC3339)},
+			{Key: "missing", Value: missing},
+		}}
+		if img.Descriptor.Platform != nil {
+			o.Set("platform", ocijson.PlatformText(img.Descriptor.Platform))
+		}
+		list[i] = o
+	}
+	data, err := ordjson.Marshal(list)
+	if err != nil {
+		return err
+	}
+	return g.print(string(data) + "\n")
+}
+
+func runCacheVerify(ctx context.Context, g *global) error {
+	s, err := g.existingCache(ctx, cache.Open)
+	if err != nil || s == nil {
+		return err
+	}
+	defer s.Close()
+	var found []error
+	if err := s.Verify(ctx, func(err error) { found = append(found, err) }); err != nil {
+		return err
+	}
+	images, blobs, err := s.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, img := range images {
+		if n := len(img.Missing); n > 0 {
+			found = append(found, fmt.Errorf("image %q: %s missing, the first is %s", cacheName(img), plural(n, "blob"), img.Missing[0]))
+		}
+	}
+	if len(found) > 0 {
+		return hint(errors.Join(found...), "a build that may use the network fetches them again; varve cache prune --all removes everything")
+	}
+	g.ui.Info("%s of %s are what their digests say", plural(len(blobs), "blob"), plural(len(images), "image"))
+	return nil
+}
+
+func runCachePrune(ctx context.Context, g *global, opts cache.PruneOptions) error {
+	s, err := g.existingCache(ctx, cache.OpenExclusive)
+	if err != nil || s == nil {
+		return err
+	}
+	defer s.Close()
+	p, err := s.Prune(ctx, opts)
+	if err != nil {
+		return err
+	}
+	done := "removed"
+	if opts.DryRun {
+		done = "would remove"
+	}
+	for _, img := range p.Images {
+		g.ui.Info("%s %s", done, plain(cacheName(img)))
+	}
+	g.ui.Info("%s %s, %s of %s", done, plural(len(p.Images), "image"), plural(p.Blobs, "blob"), ui.Size(p.Bytes))
+	return nil
+}

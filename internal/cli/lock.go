@@ -1,0 +1,188 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/spf13/cobra"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/lockfile"
+	"github.com/varve-image/varve/registry"
+	"github.com/varve-image/varve/spec"
+)
+
+func newLock(g *global) *cobra.Command {
+	var check bool
+	cmd := &cobra.Command{
+		Use:   "lock [SPEC...]",
+		Short: "Pin the base images of specs in varve.lock beside them",
+		Long: `lock looks up the registry image that each spec builds on and writes its digests, for
+every platform, to varve.lock in the spec's folder. From then on builds take that
+image, whatever its tag names meanwhile. Entries of other specs stay as they are.
+Without a SPEC every entry of ./varve.lock is looked up again.`,
+		Example: `  varve lock image.yaml
+  varve lock            bring ./varve.lock up to date
+  varve lock --check    exit code 1 if that would change it`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runLock(cmd.Context(), g, args, check)
+		},
+	}
+	cmd.Flags().BoolVar(&check, "check", false, "write nothing, and fail if something would change")
+	return cmd
+}
+
+func runLock(ctx context.Context, g *global, specs []string, check bool) error {
+	if len(specs) == 0 {
+		return refreshLock(ctx, g, check)
+	}
+	wanted := map[string][]string{} // lock files, and the references for each
+	for _, name := range specs {
+		path, ref, err := lockedReference(g, name)
+		if err != nil {
+			return err
+		}
+		if ref == "" {
+			g.ui.Info("%s: nothing to lock: it builds on no image of a registry", plain(name))
+			continue
+		}
+		wanted[path] = append(wanted[path], ref)
+	}
+	for _, path := range slices.Sorted(maps.Keys(wanted)) {
+		if err := updateLock(ctx, g, path, wanted[path], check); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lockedReference returns the base image of a spec, if it is one of a registry,
+// and the lock file that it belongs to.
+func lockedReference(g *global, name string) (path, ref string, err error) {
+	in, err := readInput(g, []string{name})
+	if err != nil {
+		return "", "", err
+	}
+	s, err := spec.Parse(in.reader(), spec.Options{File: in.name, Dir: in.dir})
+	if err != nil {
+		return "", "", err
+	}
+	ref, ok := strings.CutPrefix(s.FromImage, dockerRegistry+"://")
+	if !ok {
+		return "", "", nil
+	}
+	ref, err = lockfile.Key(ref)
+	return in.lock(), ref, usageError(err)
+}
+
+// refreshLock looks up all entries of the lock file in the working directory.
+func refreshLock(ctx context.Context, g *global, check bool) error {
+	f, err := readLock(lockfile.Name)
+	if err != nil {
+		return err
+	}
+	if len(f.Images) == 0 {
+		return usageError(hint(fmt.Errorf("no spec was named, and %q holds no images", lockfile.Name), "varve lock SPEC pins the base image of a spec"))
+	}
+	return updateLock(ctx, g, lockfile.Name, slices.Collect(maps.Keys(f.Images)), check)
+}
+
+// updateLock looks up references and puts what they stand for into a lock file.
+func updateLock(ctx context.Context, g *global, path string, refs []string, check bool) error {
+	old, err := readLock(path)
+	if err != nil {
+		return err
+	}
+	found := &lockfile.File{Images: map[string]lockfile.Image{}}
+	for _, ref := range slices.Sorted(slices.Values(refs)) {
+		if found.Images[ref], err = g.lookUp(ctx, ref); err != nil {
+			return err
+		}
+	}
+	changed := 0
+	for _, c := range lockfile.Diff(old, found) {
+		if c.Text == "" {
+			g.ui.Info("%s: unchanged, %s", c.Reference, found.Images[c.Reference].Descriptor.Digest)
+			continue
+		}
+		changed++
+		g.ui.Info("%s: %s", c.Reference, c.Text)
+	}
+	switch {
+	case changed == 0:
+		return nil
+	case check:
+		return hint(fmt.Errorf("%q is out of date: %s changed", path, plural(changed, "image")), "varve lock brings it up to date")
+	}
+	updated := &lockfile.File{Images: map[string]lockfile.Image{}}
+	maps.Copy(updated.Images, old.Images)
+	maps.Copy(updated.Images, found.Images)
+	data, err := updated.Marshal()
+	if err != nil {
+		return err
+	}
+	return g.toFile(filepath.Clean(path), func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// lookUp asks a registry what a reference stands for, for Linux on each
+// architecture.
+func (g *global) lookUp(ctx context.Context, ref string) (lockfile.Image, error) {
+	opts, err := g.registryOptions()
+	if err != nil {
+		return lockfile.Image{}, err
+	}
+	r, err := registry.Resolve(ctx, ref, opts)
+	if err != nil {
+		return lockfile.Image{}, err
+	}
+	img := lockfile.NewImage(r.Descriptor)
+	for _, d := range r.Manifests {
+		if d.Platform != nil && d.Platform.OS != "linux" && ocijson.IsIndex(r.Descriptor.MediaType) {
+			continue // nothing is built on it
+		}
+		existing, err := r.Image(ctx, d)
+		if err != nil {
+			return img, err
+		}
+		if err := addPlatform(&img, d, existing); err != nil {
+			return img, fmt.Errorf("lock image %q: %w", ref, err)
+		}
+	}
+	if len(img.Platforms) == 0 {
+		return img, fmt.Errorf("lock image %q: its index has no image for linux", ref)
+	}
+	return img, nil
+}
+
+func addPlatform(img *lockfile.Image, d v1.Descriptor, existing *image.Existing) error {
+	p := existing.Platform()
+	if d.Platform != nil {
+		p = *d.Platform
+	}
+	p.OSVersion = ""
+	name := ocijson.PlatformText(&p)
+	if _, err := ocijson.ParsePlatform(name); err != nil {
+		return fmt.Errorf("manifest %s: %w", d.Digest, err)
+	}
+	if other, ok := img.Platforms[name]; ok {
+		return fmt.Errorf("%s and %s are both for platform %s", other.Descriptor.Digest, d.Digest, name)
+	}
+	if existing.ManifestDescriptor.Size < 0 {
+		return errors.New("the size of the manifest is not known")
+	}
+	m, err := lockfile.NewManifest(existing.ManifestDescriptor, existing.Manifest)
+	img.Platforms[name] = m
+	return err
+}

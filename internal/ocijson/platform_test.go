@@ -1,0 +1,53 @@
+package ocijson
+
+import (
+	"strings"
+	"testing"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+func platformOf(text string) *v1.Platform {
+	if text == "" {
+		return nil
+	}
+	parts := append(strings.Split(text, "/"), "")
+	return &v1.Platform{OS: parts[0], Architecture: parts[1], Variant: parts[2]}
+}
+
+func TestChoose(t *testing.T) {
+	for _, c := range []struct {
+		want, index string
+		// chosen is the platform's number, from 1, or what the error holds.
+		chosen int
+		fails  string
+	}{
+		{"linux/amd64", "linux/amd64 linux/arm64", 1, ""},
+		{"linux/arm64", "linux/amd64 linux/arm64/v8", 2, ""},
+		{"linux/arm64/v8", "linux/amd64 linux/arm64", 2, ""},
+		{"linux/arm/v7", "linux/arm/v6 linux/arm/v7", 2, ""},
+		{"linux/arm", "linux/arm/v6 linux/arm/v7", 0, "2 images are for platform linux/arm; the index has linux/arm/v6, linux/arm/v7"},
+		{"linux/amd64", "linux/amd64/v3 linux/amd64", 2, ""},
+		{"linux/amd64", "linux/amd64 linux/amd64", 0, "2 images are for platform linux/amd64"},
+		{"linux/s390x", "linux/amd64 windows/amd64", 0, "0 images are for platform linux/s390x; the index has linux/amd64, windows/amd64"},
+		{"linux/amd64", "", 0, "the index has no images"},
+		{"", "linux/amd64", 1, ""},
+		{"", "linux/amd64 linux/arm64", 0, "one platform has to be chosen"},
+	} {
+		var list []v1.Descriptor
+		for i, text := range strings.Fields(c.index) {
+			list = append(list, v1.Descriptor{Platform: platformOf(text), Size: int64(i + 1)})
+		}
+		var want v1.Platform
+		if p := platformOf(c.want); p != nil {
+			want = *p
+		}
+		d, err := Choose(list, want)
+		switch {
+		case c.fails != "" && (err == nil || !strings.Contains(err.Error(), c.fails)):
+			t.Errorf("%s of %q: error %v, want one with %q", c.want, c.index, err, c.fails)
+		case c.fails == "" && (err != nil || d.Size != int64(c.chosen)):
+			t.Errorf("%s of %q: number %d, %v, want %d", c.want, c.index, d.Size, err, c.chosen)
+		}
+	}
+}

@@ -1,0 +1,213 @@
+package lockfile
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/layer"
+)
+
+func blob(mediaType, text string) v1.Descriptor {
+	return v1.Descriptor{MediaType: mediaType, Digest: digest.FromString(text), Size: int64(len(text))}
+}
+
+// example is a file with an index of two platforms and a manifest alone.
+func example(t testing.TB) (*File, map[string][]byte) {
+	t.Helper()
+	manifests := map[string][]byte{}
+	image := func(name string) Manifest {
+		data, err := ocijson.Manifest(blob(v1.MediaTypeImageConfig, "config "+name),
+			[]v1.Descriptor{blob(v1.MediaTypeImageLayerGzip, "layer"), blob(v1.MediaTypeImageLayerZstd, "layer "+name)}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		manifests[name] = data
+		m, err := NewManifest(blob(v1.MediaTypeImageManifest, string(data)), data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	index := NewImage(blob(v1.MediaTypeImageIndex, "index"))
+	index.Platforms["linux/amd64"], index.Platforms["linux/arm/v7"] = image("amd64"), image("armv7")
+	alone := image("alone")
+	single := NewImage(alone.Descriptor)
+	single.Platforms["linux/s390x"] = alone
+	return &File{Images: map[string]Image{
+		"docker.io/library/debian:12": index, "localhost:5000/a/b@" + alone.Descriptor.Digest.String(): single,
+	}}, manifests
+}
+
+func TestRoundTrip(t *testing.T) {
+	f, _ := example(t)
+	data, err := f.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Parse(data)
+	if err != nil || !reflect.DeepEqual(again, f) {
+		t.Fatalf("read again: %v, %v\n%s", again, err, data)
+	}
+	if !strings.HasPrefix(string(data), "{\n    \"version\": 1,\n    \"images\": {\n        \"docker.io/library/debian:12\": {\n") || !strings.HasSuffix(string(data), "}\n") {
+		t.Errorf("it is written as\n%s", data)
+	}
+	empty, err := (&File{}).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, err := Parse(empty); err != nil || len(f.Images) != 0 {
+		t.Errorf("an empty file: %v, %v", f, err)
+	}
+}
+
+// TestParseRefuses changes the example at one place after the other.
+func TestParseRefuses(t *testing.T) {
+	f, _ := example(t)
+	data, err := f.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ from, to, want string }{
+		{`"version": 1`, `"version": 2`, "version: it is 2"},
+		{`"version": 1`, `"version": "1"`, `version: it is "1"`},
+		{`"version": 1,`, ``, "version: it is not given"},
+		{`"version": 1,`, `"version": 1, "more": 1,`, `unknown field "more"`},
+		{`"version": 1,`, `"version": 1, "version": 1,`, "given twice"},
+		{`"images"`, `"Images"`, `field "images" is missing`},
+		{`docker.io/library/debian:12`, `debian:12`, `images."debian:12": it is no full reference`},
+		{`docker.io/library/debian:12`, `docker.io/library/debian`, "no full reference"},
+		{`docker.io/library/debian:12`, `A:b:c`, "no full reference"},
+		{`"linux/amd64"`, `"linux"`, `platform "linux"`},
+		{`"linux/amd64"`, `"linux/amd64/v1/x"`, `platform "linux/amd64/v1/x"`},
+		{digest.FromString("layer").String(), "sha256:../../x", `platforms."linux/amd64".layers[0]: digest "sha256:../../x"`},
+		{digest.FromString("index").String(), "sha1:x", `debian:12": digest "sha1:x"`},
+		{digest.FromString("index").String(), strings.ToUpper(digest.FromString("index").String()), "digest"},
+		{`"size": 5`, `"size": -5`, "size is -5"},
+		{`"size": 5`, `"size": 5.5`, "size is 5.5"},
+		{`"size": 5`, `"Size": 5`, `unknown field "Size"`},
+		{`"size": 5`, `"size": 5, "urls": []`, `unknown field "urls"`},
+		{`"layers": [`, `"layers": [1, `, `layers[0]: expected an object`},
+		{`"layers": [`, `"x": [`, `field "layers" is missing`},
+		{`"config": {`, `"config": 1, "x": {`, "config: expected an object"},
+		{v1.MediaTypeImageIndex, "text/plain", `"text/plain" is neither`},
+		{v1.MediaTypeImageIndex, v1.MediaTypeImageManifest, "a manifest has one platform, here are 2"},
+		{`"platforms": {
+                "linux/s390x": {`, `"platforms": {
+                "linux/s390x": {"x": 1,`, `unknown field "x"`},
+		{`"linux/s390x": {
+                    "mediaType": "` + v1.MediaTypeImageManifest + `"`, `"linux/s390x": {
+                    "mediaType": "text/plain"`, `"text/plain" is no manifest's`},
+	} {
+		changed := strings.Replace(string(data), c.from, c.to, 1)
+		if changed == string(data) {
+			t.Fatalf("%q is not in\n%s", c.from, data)
+		}
+		if _, err := Parse([]byte(changed)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q for %q: error %v, want one with %q", c.to, c.from, err, c.want)
+		}
+	}
+	for in, want := range map[string]string{
+		"": "unexpected EOF", "[]": "expected an object", `{"version": 1, "images": []}`: "images: expected",
+		`{"version": 1, "images": {"docker.io/library/a:1": []}}`: "expected an object",
+		strings.Repeat(" ", MaxSize+1):                            "larger than",
+	} {
+		if _, err := Parse([]byte(in)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Parse(%.40q): error %v, want one with %q", in, err, want)
+		}
+	}
+	// All that is wrong is said at once.
+	both := strings.NewReplacer(`"size": 5`, `"size": -5`, `"linux/amd64"`, `"x"`).Replace(string(data))
+	if _, err := Parse([]byte(both)); err == nil || !strings.Contains(err.Error(), `platform "x"`) || !strings.Contains(err.Error(), "size is -5") {
+		t.Errorf("two errors: %v", err)
+	}
+}
+
+func TestChoose(t *testing.T) {
+	f, _ := example(t)
+	img := f.Images["docker.io/library/debian:12"]
+	m, err := img.Choose(v1.Platform{OS: "linux", Architecture: "arm"})
+	if err != nil || m.Descriptor.Digest != img.Platforms["linux/arm/v7"].Descriptor.Digest {
+		t.Errorf("arm: %v, %v", m, err)
+	}
+	if _, err := img.Choose(v1.Platform{OS: "linux", Architecture: "s390x"}); err == nil || !strings.Contains(err.Error(), "linux/amd64, linux/arm/v7") {
+		t.Errorf("a platform that is not there: %v", err)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	f, manifests := example(t)
+	m := f.Images["docker.io/library/debian:12"].Platforms["linux/amd64"]
+	if err := m.Check(manifests["amd64"]); err != nil {
+		t.Error(err)
+	}
+	var mismatch *layer.DigestError
+	for name, change := range map[string]func(*Manifest){
+		"config": func(m *Manifest) { m.Config.Digest = digest.FromString("x") },
+		"layer":  func(m *Manifest) { m.Layers[1].Digest = digest.FromString("x") },
+	} {
+		bad := m
+		bad.Layers = append([]v1.Descriptor{}, m.Layers...)
+		change(&bad)
+		if err := bad.Check(manifests["amd64"]); !errors.As(err, &mismatch) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	short, size := m, m
+	short.Layers = m.Layers[:1]
+	size.Config.Size++
+	for _, bad := range []Manifest{short, size} {
+		if err := bad.Check(manifests["amd64"]); err == nil {
+			t.Error("a difference was not found")
+		}
+	}
+}
+
+func TestDiff(t *testing.T) {
+	f, _ := example(t)
+	const ref = "docker.io/library/debian:12"
+	if c := Diff(f, f); len(c) != 2 || c[0] != (Change{ref, ""}) {
+		t.Errorf("no change: %q", c)
+	}
+	if c := Diff(&File{}, f); !strings.HasSuffix(c[0].Text, ", new, for linux/amd64, linux/arm/v7") {
+		t.Errorf("new: %q", c)
+	}
+	is := NewImage(blob(v1.MediaTypeImageIndex, "other"))
+	amd64 := f.Images[ref].Platforms["linux/amd64"]
+	is.Platforms["linux/s390x"] = amd64
+	amd64.Config.Size++
+	is.Platforms["linux/amd64"] = amd64
+	c := Diff(f, &File{Images: map[string]Image{ref: is}})
+	want := digest.FromString("index").String() + " -> " + digest.FromString("other").String() + "; new: linux/s390x; changed: linux/amd64; gone: linux/arm/v7"
+	if len(c) != 1 || c[0].Text != want {
+		t.Errorf("changes %q, want %q", c, want)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	file, _ := example(f)
+	data, err := file.Marshal()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add([]byte(`{"version": 1, "images": {}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		parsed, err := Parse(data)
+		if err != nil {
+			return
+		}
+		out, err := parsed.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := Parse(out); err != nil || !reflect.DeepEqual(again, parsed) {
+			t.Fatalf("%q is read again as %v, %v", out, again, err)
+		}
+	})
+}

@@ -1,0 +1,110 @@
+package ocilayout
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/ordjson"
+)
+
+// The functions below serve those who keep a layout's blobs themselves.
+
+// Init makes the directory dir, which is empty, a layout without images. One
+// that is a layout already stays as it is.
+func Init(ctx context.Context, dir string) error {
+	return updateIndex(ctx, dir, func(*ordjson.Object) error { return nil })
+}
+
+// AddManifest has the layout in dir list an index or a manifest, in the place of
+// one of the same name (org.opencontainers.image.ref.name).
+func AddManifest(ctx context.Context, dir string, manifest v1.Descriptor) error {
+	return updateIndex(ctx, dir, func(index *ordjson.Object) error { return replaceManifest(index, manifest) })
+}
+
+// RemoveManifests has the layout in dir no longer list what gone says. Blobs
+// stay.
+func RemoveManifests(ctx context.Context, dir string, gone func(v1.Descriptor) bool) error {
+	return updateIndex(ctx, dir, func(index *ordjson.Object) error {
+		v, _ := index.Get("manifests")
+		list, _ := v.([]any)
+		kept := []any{}
+		for _, item := range list {
+			d, err := ocijson.ParseDescriptor(item)
+			if err != nil {
+				return err
+			}
+			if !gone(d) {
+				kept = append(kept, item)
+			}
+		}
+		index.Set("manifests", kept)
+		return nil
+	})
+}
+
+// OpenBlob opens a blob of the layout at root. A missing one is fs.ErrNotExist;
+// what is no regular file is an error and is not opened. The digest is for the
+// reader to check.
+func OpenBlob(root *os.Root, d digest.Digest) (*os.File, error) {
+	return openRegular(root, BlobPath(d))
+}
+
+// updateIndex changes the index.json of the layout in dir, under its lock.
+func updateIndex(ctx context.Context, dir string, change func(*ordjson.Object) error) error {
+	err := errAgain
+	for range attempts {
+		if err = tryUpdate(ctx, filepath.Clean(dir), change); !errors.Is(err, errAgain) {
+			break
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("write OCI layout %q: %w", dir, err)
+	}
+	return nil
+}
+
+func tryUpdate(ctx context.Context, dir string, change func(*ordjson.Object) error) error {
+	w, err := openDir(dir)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	if err := w.lock.wait(ctx); err != nil {
+		return err
+	}
+	if !w.isAt(dir) {
+		return errAgain
+	}
+	index, err := w.readIndex()
+	if err != nil {
+		return err
+	}
+	w.removeTemps()
+	isNew := index == nil
+	if err := w.makeDirs(isNew); err != nil {
+		return err
+	}
+	if isNew {
+		index = ocijson.EmptyIndex()
+	}
+	before, err := ordjson.Marshal(index)
+	if err != nil {
+		return err
+	}
+	if err := change(index); err != nil {
+		return err
+	}
+	after, err := ordjson.Marshal(index)
+	if err != nil || !isNew && bytes.Equal(before, after) {
+		return err
+	}
+	return w.commit(ctx, after)
+}
