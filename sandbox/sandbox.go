@@ -50,14 +50,12 @@ type Options struct {
 type Result struct {
 	// Tree is the whole tree after the step, canonical. What the step did not
 	// change is there as the *Entry of Step.Tree; what it did has the time that
-	// Step.Tree has for its path, or else 0: callers set times. Owners have no
-	// names.
+	// Step.Tree has for its path, or else 0: callers set times. Sockets are left
+	// out: no layer can hold one.
 	Tree []*tree.Entry
 	// Changes is the layer that leads from Step.Tree to Tree, as tree.Diff makes
 	// it. A file that was only touched, or written with what it had, is no change.
 	Changes []*tree.Entry
-	// Notes tell what cannot be in a tree and was left out: sockets.
-	Notes []string
 
 	close func() error
 }

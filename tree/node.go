@@ -3,6 +3,7 @@ package tree
 import (
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 
 	"github.com/varve-image/varve/internal/problems"
@@ -37,6 +38,25 @@ func (n *node) set(name string, child *node) {
 		n.children = map[string]*node{}
 	}
 	n.children[name] = child
+}
+
+// grow returns the nodes of a complete tree, of which no entry is changed.
+func grow(entries []*Entry) (*node, error) {
+	sorted, err := rooted(entries)
+	if err != nil {
+		return nil, err
+	}
+	root := &node{entry: sorted[0]}
+	dirs := []*node{root} // that lead to the current entry
+	for _, e := range sorted[1:] {
+		for !below(e.Path, dirs[len(dirs)-1].entry.Path) {
+			dirs = dirs[:len(dirs)-1]
+		}
+		n := &node{entry: e}
+		dirs[len(dirs)-1].set(path.Base(e.Path), n)
+		dirs = append(dirs, n)
+	}
+	return root, nil
 }
 
 // walk visits n and all below it in canonical order.

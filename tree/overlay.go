@@ -35,6 +35,9 @@ type OverlayOptions struct {
 	// MaxEntries bounds the entries of all layers, whiteouts and implied
 	// directories included; 0 is two million.
 	MaxEntries int
+	// Below is a tree that the layers go on, complete. What they leave as it is is in
+	// Entries as it is here.
+	Below []*Entry
 }
 
 const (
@@ -111,7 +114,10 @@ func OpenOverlay(ctx context.Context, layers []LayerSource, opts OverlayOptions)
 	if err := o.index(ctx); err != nil {
 		return nil, err
 	}
-	root := &node{entry: impliedDir(".", 0, "")}
+	root, err := grow(opts.Below)
+	if err != nil {
+		return nil, fmt.Errorf("the tree below the layers: %w", err)
+	}
 	for _, l := range o.layers {
 		if err := l.put(root); err != nil {
 			return nil, fmt.Errorf("read layer %q: %w", l.title, err)

@@ -605,3 +605,33 @@ func FuzzOverlay(f *testing.F) {
 		wantClosed(t, layers)
 	})
 }
+
+// TestOverlayBelow: layers go on a tree, whose entries stay what they are.
+func TestOverlayBelow(t *testing.T) {
+	below := []*Entry{
+		{Path: ".", Type: Dir, Mode: 0o755}, {Path: "a", Type: Dir, Mode: 0o700, UID: 5}, testFile("a/gone", "x"), testFile("a/kept", "kept"),
+		testFile("linked", "content"), testFile("z", "old"),
+	}
+	o, err := OpenOverlay(t.Context(), memLayers(makeTar(t,
+		wh("a/.wh.gone"), tar.Header{Name: "z", Typeflag: tar.TypeReg, Mode: 0o600},
+		tar.Header{Name: "b/l", Typeflag: tar.TypeLink, Linkname: "linked"},
+	)), OverlayOptions{Below: below})
+	wantError(t, err)
+	wantDump(t, o.Entries, `
+. 5 0755 0:0
+a 5 0700 5:0
+a/kept 0 0644 0:0 "kept"
+b 5 0755 0:0 implied
+b/l 0 0644 0:0 "content"
+linked 0 0644 0:0 "content"
+z 0 0600 0:0 ""
+`)
+	for _, e := range o.Entries {
+		if old := Find(below, e.Path); old != nil && old != e && e.Path != "z" {
+			t.Errorf("%q is another entry than before", e.Path)
+		}
+	}
+	if _, err := OpenOverlay(t.Context(), nil, OverlayOptions{Below: []*Entry{testFile("a", ""), testFile("a/b", "")}}); err == nil {
+		t.Error("a file below a file is no error")
+	}
+}

@@ -5,8 +5,12 @@ import (
 	"os"
 
 	"github.com/varve-image/varve/internal/cli"
+	"github.com/varve-image/varve/sandbox/userns"
 )
 
 func main() {
+	if code, ok := userns.Main(); ok {
+		os.Exit(code)
+	}
 	os.Exit(cli.Main(os.Args[1:], cli.Process()))
 }

@@ -7,12 +7,16 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/varve-image/varve/internal/enginetest"
+	"github.com/varve-image/varve/sandbox/userns"
 )
 
 var engines enginetest.Set
 
 // TestMain runs the tests, or varve itself where a script calls for it.
 func TestMain(m *testing.M) {
+	if code, ok := userns.Main(); ok {
+		os.Exit(code)
+	}
 	if os.Getenv("GORACE") == "" {
 		// The race detector makes a program sleep for a second at its end.
 		os.Setenv("GORACE", "atexit_sleep_ms=0")

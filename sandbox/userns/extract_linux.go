@@ -1,0 +1,228 @@
+//go:build amd64 || arm64
+
+package userns
+
+import (
+	"archive/tar"
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// extractor unpacks a tree that comes as a tar: canonical, complete, each
+// directory before what is in it.
+type extractor struct {
+	root int
+	// dirs are the open directories that lead to the current entry.
+	dirs []extractDir
+	// real says that owners and capabilities can be those on disk; what cannot
+	// goes into records.
+	real    bool
+	records *records
+	buf     []byte
+}
+
+type extractDir struct {
+	name  string
+	fd    int
+	mtime int64
+}
+
+// extract unpacks the tar into the empty directory root. It goes through
+// directories that it made and has open, so that no name leads anywhere else.
+func extract(r io.Reader, root int, real bool, records *records) error {
+	x := &extractor{root: root, real: real, records: records, buf: make([]byte, 128<<10)}
+	defer x.leave("")
+	t := tar.NewReader(bufio.NewReaderSize(r, 1<<20))
+	for {
+		hdr, err := t.Next()
+		if err == io.EOF {
+			break
+		}
+		if err == nil {
+			err = x.entry(hdr, t)
+		}
+		if err != nil {
+			return fmt.Errorf("unpack the tree: %w", err)
+		}
+	}
+	// What follows the end of the tar is read, so that its writer can end.
+	_, err := io.Copy(io.Discard, r)
+	return err
+}
+
+func (x *extractor) entry(hdr *tar.Header, content io.Reader) error {
+	name := path.Clean(hdr.Name)
+	if name == "." {
+		fd, err := unix.Openat(x.root, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		x.dirs = append(x.dirs, extractDir{".", fd, hdr.ModTime.Unix()})
+		return x.attributes(fd, "", hdr)
+	}
+	dir, base := path.Split(name)
+	parent, err := x.enter(path.Clean(dir))
+	if err != nil {
+		return fmt.Errorf("%q: %w", name, err)
+	}
+	if err := x.make(parent, base, name, hdr, content); err != nil {
+		return fmt.Errorf("%q: %w", name, err)
+	}
+	return nil
+}
+
+// enter returns the open directory called name, and leaves those that do not
+// lead to it.
+func (x *extractor) enter(name string) (int, error) {
+	x.leave(name)
+	if len(x.dirs) == 0 || x.dirs[len(x.dirs)-1].name != name {
+		return -1, errors.New("its directory is not there")
+	}
+	return x.dirs[len(x.dirs)-1].fd, nil
+}
+
+// leave closes the directories that do not lead to name, and sets their times
+// now that nothing is put into them any more.
+func (x *extractor) leave(name string) {
+	for i, d := range slices.Backward(x.dirs) {
+		if name == d.name || name != "" && d.name == "." || strings.HasPrefix(name, d.name+"/") {
+			return
+		}
+		_ = unix.Futimes(d.fd, times(d.mtime)) // which only the step sees
+		unix.Close(d.fd)
+		x.dirs = x.dirs[:i]
+	}
+}
+
+func times(seconds int64) []unix.Timeval { return []unix.Timeval{{Sec: seconds}, {Sec: seconds}} }
+
+func (x *extractor) make(parent int, base, name string, hdr *tar.Header, content io.Reader) error {
+	switch hdr.Typeflag {
+	case tar.TypeDir:
+		if err := unix.Mkdirat(parent, base, 0o700); err != nil {
+			return err
+		}
+		fd, err := unix.Openat(parent, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		x.dirs = append(x.dirs, extractDir{name, fd, hdr.ModTime.Unix()})
+		return x.attributes(fd, "", hdr)
+	case tar.TypeReg:
+		return x.file(parent, base, hdr, content)
+	case tar.TypeSymlink:
+		if err := unix.Symlinkat(hdr.Linkname, parent, base); err != nil {
+			return err
+		}
+	case tar.TypeFifo:
+		if err := unix.Mknodat(parent, base, unix.S_IFIFO|0o600, 0); err != nil {
+			return err
+		}
+	case tar.TypeChar, tar.TypeBlock:
+		// Nobody but the kernel's root can make devices.
+		return x.file(parent, base, hdr, strings.NewReader(""))
+	default:
+		return fmt.Errorf("unexpected type %q", hdr.Typeflag)
+	}
+	return x.attributes(parent, base, hdr)
+}
+
+func (x *extractor) file(parent int, base string, hdr *tar.Header, content io.Reader) error {
+	fd, err := unix.Openat(parent, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(fd), base)
+	defer f.Close()
+	// Hidden, so that the copy goes through our buffer.
+	if _, err := io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{content}, x.buf); err != nil {
+		return err
+	}
+	if err := x.attributes(fd, "", hdr); err != nil {
+		return err
+	}
+	return unix.Futimes(fd, times(hdr.ModTime.Unix()))
+}
+
+// attributes sets owner, mode and extended attributes, in this order, of the
+// open file fd, or of what is called name in the directory fd.
+func (x *extractor) attributes(fd int, name string, hdr *tar.Header) error {
+	flags := unix.AT_SYMLINK_NOFOLLOW
+	if name == "" {
+		flags = unix.AT_EMPTY_PATH
+	}
+	mode := uint32(hdr.Mode) & 0o7777
+	if x.real && (hdr.Uid != 0 || hdr.Gid != 0) {
+		if err := unix.Fchownat(fd, name, hdr.Uid, hdr.Gid, flags); err != nil {
+			return fmt.Errorf("set its owner to %d:%d: %w", hdr.Uid, hdr.Gid, err)
+		}
+	}
+	if err := x.record(fd, name, hdr); err != nil {
+		return err
+	}
+	if name != "" { // a symlink or a FIFO
+		if hdr.Typeflag != tar.TypeSymlink {
+			if err := unix.Fchmodat(fd, name, mode, 0); err != nil {
+				return err
+			}
+		}
+		at := unix.Timespec{Sec: hdr.ModTime.Unix()}
+		return unix.UtimesNanoAt(fd, name, []unix.Timespec{at, at}, flags)
+	}
+	if err := unix.Fchmod(fd, mode); err != nil {
+		return fmt.Errorf("set its mode to %#o: %w", mode, err)
+	}
+	return x.xattrs(fd, hdr)
+}
+
+// record notes what cannot be on disk.
+func (x *extractor) record(fd int, name string, hdr *tar.Header) error {
+	rec := record{uid: uint32(hdr.Uid), gid: uint32(hdr.Gid)}
+	switch hdr.Typeflag {
+	case tar.TypeChar, tar.TypeBlock:
+		rec.mode, rec.hasMode, rec.rdev = unix.S_IFCHR, true, unix.Mkdev(uint32(hdr.Devmajor), uint32(hdr.Devminor))
+		if hdr.Typeflag == tar.TypeBlock {
+			rec.mode = unix.S_IFBLK
+		}
+	default:
+		if !x.real {
+			rec.capability = hdr.PAXRecords[xattrRecord+capabilityXattr]
+		}
+		if x.real || rec == (record{}) {
+			return nil
+		}
+	}
+	var st unix.Stat_t
+	if err := unix.Fstatat(fd, name, &st, unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return err
+	}
+	x.records.set(st.Ino, rec)
+	return nil
+}
+
+// xattrRecord begins the PAX records of extended attributes.
+const xattrRecord = "SCHILY.xattr."
+
+// capabilityXattr holds a file's capabilities.
+const capabilityXattr = "security.capability"
+
+func (x *extractor) xattrs(fd int, hdr *tar.Header) error {
+	for key, value := range hdr.PAXRecords {
+		attr, ok := strings.CutPrefix(key, xattrRecord)
+		if !ok || attr == capabilityXattr && !x.real {
+			continue
+		}
+		if err := unix.Fsetxattr(fd, attr, []byte(value), 0); err != nil {
+			return fmt.Errorf("set its extended attribute %q: %w", attr, err)
+		}
+	}
+	return nil
+}

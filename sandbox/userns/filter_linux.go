@@ -1,0 +1,158 @@
+//go:build amd64 || arm64
+
+package userns
+
+import (
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// filter is a program of the kernel's seccomp machine (seccomp(2)), put
+// together rule by rule; the first rule that fits decides.
+type filter []unix.SockFilter
+
+// Where things are in struct seccomp_data, of a little-endian machine.
+const (
+	dataNumber = 0
+	dataArch   = 4
+	dataArgs   = 16
+)
+
+func instruction(code uint16, k uint32, jt, jf uint8) unix.SockFilter {
+	return unix.SockFilter{Code: code, Jt: jt, Jf: jf, K: k}
+}
+
+func (f *filter) add(code uint16, k uint32, jt, jf uint8) {
+	*f = append(*f, instruction(code, k, jt, jf))
+}
+
+func (f *filter) load(offset uint32) { f.add(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, offset, 0, 0) }
+
+func (f *filter) ret(action uint32) { f.add(unix.BPF_RET|unix.BPF_K, action, 0, 0) }
+
+func errno(e unix.Errno) uint32 { return unix.SECCOMP_RET_ERRNO | uint32(e) }
+
+// on takes action on a system call.
+func (f *filter) on(number, action uint32) {
+	f.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, number, 0, 1)
+	f.ret(action)
+}
+
+// argument loads the low half of an argument, masked, for the size
+// instructions that are added next; for other system calls they are skipped.
+func (f *filter) argument(number uint32, arg int, mask uint32, size int) {
+	f.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, number, 0, uint8(size+3))
+	f.load(uint32(dataArgs + 8*arg))
+	f.add(unix.BPF_ALU|unix.BPF_AND|unix.BPF_K, mask, 0, 0)
+}
+
+// onBits takes action on a system call if a bit of mask is set in an argument.
+func (f *filter) onBits(number uint32, arg int, mask, action uint32) {
+	f.onOther(number, arg, mask, action, 0) // no bit at all
+}
+
+// onValues takes action on a system call if an argument, masked, is one of
+// values.
+func (f *filter) onValues(number uint32, arg int, mask, action uint32, values ...uint32) {
+	f.argument(number, arg, mask, 2*len(values))
+	for _, v := range values {
+		f.on(v, action)
+	}
+	f.load(dataNumber)
+}
+
+// onOther takes action on a system call if an argument, masked, is none of
+// values.
+func (f *filter) onOther(number uint32, arg int, mask, action uint32, values ...uint32) {
+	f.argument(number, arg, mask, len(values)+1)
+	for i, v := range values {
+		f.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, v, uint8(len(values)-i), 0)
+	}
+	f.ret(action)
+	f.load(dataNumber)
+}
+
+// newFilter is what every step is under. What it refuses is refused as to one
+// who may not do it, or as by a kernel that does not know it where programs have
+// another way then.
+func newFilter() filter {
+	var f filter
+	f.load(dataArch)
+	f.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, auditArch, 1, 0)
+	f.ret(errno(unix.ENOSYS)) // the system calls of another architecture
+	f.load(dataNumber)
+	// What a later kernel has more is not known to be harmless. No call at all is
+	// what a tracer makes of one.
+	f.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, ^uint32(0), 1, 0)
+	f.add(unix.BPF_JMP|unix.BPF_JGT|unix.BPF_K, lastSyscall, 0, 1)
+	f.ret(errno(unix.ENOSYS))
+	f.load(dataNumber)
+	for _, number := range refused() {
+		f.on(number, errno(unix.EPERM))
+	}
+	for _, number := range unknown() {
+		f.on(number, errno(unix.ENOSYS))
+	}
+	f.onBits(unix.SYS_CLONE, 0, newNamespaces, errno(unix.EPERM))
+	f.onOther(unix.SYS_SOCKET, 0, ^uint32(0), errno(unix.EAFNOSUPPORT), unix.AF_UNIX, unix.AF_INET, unix.AF_INET6, unix.AF_NETLINK)
+	// These put characters into the input of a terminal that others read.
+	f.onValues(unix.SYS_IOCTL, 1, ^uint32(0), errno(unix.EPERM), unix.TIOCSTI, unix.TIOCLINUX)
+	return f
+}
+
+const newNamespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC |
+	unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWNET | unix.CLONE_NEWTIME
+
+// lastSyscall is the last one that the lists below were made with.
+const lastSyscall = unix.SYS_RSEQ_SLICE_YIELD
+
+// refused are the system calls that reach out of the sandbox, or by which
+// kernels have been attacked.
+func refused() []uint32 {
+	return append([]uint32{
+		// Mounts and namespaces.
+		unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_PIVOT_ROOT, unix.SYS_MOVE_MOUNT, unix.SYS_OPEN_TREE, unix.SYS_OPEN_TREE_ATTR,
+		unix.SYS_FSOPEN, unix.SYS_FSCONFIG, unix.SYS_FSMOUNT, unix.SYS_FSPICK, unix.SYS_MOUNT_SETATTR,
+		unix.SYS_UNSHARE, unix.SYS_SETNS, unix.SYS_LISTNS, unix.SYS_QUOTACTL, unix.SYS_QUOTACTL_FD,
+		unix.SYS_SWAPON, unix.SYS_SWAPOFF, unix.SYS_OPEN_BY_HANDLE_AT, unix.SYS_NAME_TO_HANDLE_AT,
+		// Other processes.
+		unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_PROCESS_MADVISE,
+		unix.SYS_KCMP, unix.SYS_PIDFD_GETFD,
+		// The kernel and what it keeps for others.
+		unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY, unix.SYS_KEYCTL, unix.SYS_BPF, unix.SYS_PERF_EVENT_OPEN, unix.SYS_USERFAULTFD,
+		unix.SYS_FANOTIFY_INIT, unix.SYS_KEXEC_LOAD, unix.SYS_INIT_MODULE, unix.SYS_FINIT_MODULE, unix.SYS_DELETE_MODULE,
+		unix.SYS_REBOOT, unix.SYS_ACCT, unix.SYS_SYSLOG, unix.SYS_VHANGUP, unix.SYS_NFSSERVCTL, unix.SYS_LOOKUP_DCOOKIE,
+		unix.SYS_SETTIMEOFDAY, unix.SYS_CLOCK_SETTIME, unix.SYS_CLOCK_ADJTIME, unix.SYS_ADJTIMEX,
+		unix.SYS_SETHOSTNAME, unix.SYS_SETDOMAINNAME,
+	}, refusedHere()...)
+}
+
+// unknown are the system calls that steps are told the kernel does not have.
+func unknown() []uint32 {
+	return []uint32{
+		// Its flags are in memory, where no filter sees them: the C library has
+		// clone.
+		unix.SYS_CLONE3,
+		unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER,
+	}
+}
+
+// install puts the calling thread and all that it starts under the filter; with
+// listen it returns a descriptor that tells of the calls to be looked at.
+func (f filter) install(listen bool) (int, error) {
+	flags := uintptr(0)
+	if listen {
+		flags |= unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
+	}
+	f.ret(unix.SECCOMP_RET_ALLOW)
+	program := unix.SockFprog{Len: uint16(len(f)), Filter: &f[0]}
+	fd, _, e := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&program)))
+	runtime.KeepAlive(f)
+	if e != 0 {
+		return -1, fmt.Errorf("seccomp: %w", e)
+	}
+	return int(fd), nil
+}

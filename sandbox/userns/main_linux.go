@@ -1,0 +1,105 @@
+//go:build amd64 || arm64
+
+package userns
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Main is the first process of a sandbox, if that is what this process was
+// started as: it then does its work and returns true with the exit code. In any
+// other process it returns false at once.
+func Main() (code int, ok bool) {
+	if len(os.Args) != 1 || os.Args[0] != initName {
+		return 0, false
+	}
+	control := os.NewFile(fdControl, "control")
+	if err := firstProcess(control); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", initName, err)
+		return 1, true
+	}
+	return 0, true
+}
+
+// firstProcess reads what to do, does it and reports.
+func firstProcess(control *os.File) error {
+	if os.Getpid() != 1 {
+		return errors.New("this is for varve itself to run")
+	}
+	for fd := fdControl; fd <= fdChanges; fd++ {
+		unix.CloseOnExec(fd)
+	}
+	var cfg config
+	if err := json.NewDecoder(control).Decode(&cfg); err != nil {
+		return fmt.Errorf("read the config: %w", err)
+	}
+	for _, fd := range cfg.Opened {
+		unix.CloseOnExec(fd)
+	}
+	p := &firstProc{cfg: &cfg, control: control,
+		tree: os.NewFile(fdTree, "tree"), changes: os.NewFile(fdChanges, "changes"), records: newRecords()}
+	rep, err := p.do()
+	if err != nil {
+		rep = failure(err)
+	}
+	return json.NewEncoder(control).Encode(&rep)
+}
+
+// firstProc is the process that this file is about.
+type firstProc struct {
+	cfg           *config
+	control       *os.File
+	tree, changes *os.File
+	// work is the working directory's descriptor.
+	work int
+	// written is where what the step writes is found.
+	written place
+	records *records
+}
+
+func (p *firstProc) do() (report, error) {
+	var err error
+	if p.work, err = unix.Open(".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		return report{}, fmt.Errorf("open the working directory: %w", err)
+	}
+	if err := p.become(); err != nil {
+		return report{}, fmt.Errorf("become the sandbox's first user: %w", err)
+	}
+	if p.cfg.Remove {
+		return report{}, removeBelow(p.work)
+	}
+	rep, err := p.runStep()
+	p.changes.Close()
+	return rep, errors.Join(err, removeBelow(p.work))
+}
+
+// become takes on the user that the process is in its namespace, which it may
+// not have been before the maps were written.
+func (p *firstProc) become() error {
+	if p.cfg.Groups {
+		if err := unix.Setgroups(nil); err != nil {
+			return err
+		}
+	}
+	if err := unix.Setresgid(p.cfg.User, p.cfg.User, p.cfg.User); err != nil {
+		return err
+	}
+	if err := unix.Setresuid(p.cfg.User, p.cfg.User, p.cfg.User); err != nil {
+		return err
+	}
+	// Neither is kept by a change of users.
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return err
+	}
+	// No process of the step may look into this one, or at its files.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return err
+	}
+	unix.Umask(0)
+	return nil
+}

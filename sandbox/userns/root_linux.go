@@ -1,0 +1,129 @@
+//go:build amd64 || arm64
+
+package userns
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/sandbox"
+)
+
+// setUp unpacks the tree and makes the file system that the step sees.
+func (p *firstProc) setUp() (*mounts, error) {
+	for _, name := range []string{dirLower, dirUpper, dirInner, dirRoot} {
+		if err := unix.Mkdir(name, 0o755); err != nil {
+			return nil, fmt.Errorf("make a directory for the tree: %w", err)
+		}
+	}
+	lower, err := unix.Open(dirLower, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := extract(p.tree, lower, p.cfg.Real, p.records); err != nil {
+		return nil, err
+	}
+	p.tree.Close()
+	m := &mounts{cfg: p.cfg}
+	if err := m.prepare(); err != nil {
+		return nil, err
+	}
+	if p.cfg.Root == sandbox.HostTools {
+		err = p.hostRoot(m)
+	} else {
+		err = p.imageRoot(m)
+	}
+	return m, err
+}
+
+// imageRoot makes the tree the root directory.
+func (p *firstProc) imageRoot(m *mounts) error {
+	if err := p.mountTree(dirRoot); err != nil {
+		return err
+	}
+	if err := enter(dirRoot); err != nil {
+		return err
+	}
+	return m.attach()
+}
+
+// hostRoot makes a root directory that shows the machine's programs, and the
+// tree at TreeDir.
+func (p *firstProc) hostRoot(m *mounts) error {
+	fd, err := newFileSystem("tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, map[string]string{"mode": "0755"})
+	if err != nil {
+		return err
+	}
+	if err := unix.MoveMount(fd, "", unix.AT_FDCWD, dirRoot, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return err
+	}
+	unix.Close(fd)
+	tree := path.Join(dirRoot, sandbox.TreeDir)
+	for _, name := range []string{tree, dirRoot + "/etc", dirRoot + "/tmp"} {
+		if err := unix.Mkdir(name, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := p.mountTree(tree); err != nil {
+		return err
+	}
+	if err := enter(dirRoot); err != nil {
+		return err
+	}
+	if err := m.attach(); err != nil {
+		return err
+	}
+	if err := p.hostFiles(); err != nil {
+		return err
+	}
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	m.made = nil // none of them is in the tree
+	return unix.MountSetattr(unix.AT_FDCWD, "/", 0, &attr)
+}
+
+// hostFiles makes the links of the machine's root directory, and the few files
+// that tell programs who is who.
+func (p *firstProc) hostFiles() error {
+	for _, f := range p.cfg.Host {
+		if f.Link == "" {
+			continue
+		}
+		if err := os.MkdirAll(path.Dir(f.Path), 0o755); err != nil {
+			return err
+		}
+		if err := os.Symlink(f.Link, f.Path); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+	}
+	passwd := "root:x:0:0:root:" + sandbox.TreeDir + ":/bin/sh\n" +
+		fmt.Sprintf("build:x:%d:%[1]d:build:%s:/bin/sh\n", sandbox.UserID, sandbox.TreeDir) +
+		"nobody:x:65534:65534:nobody:/:/bin/false\n"
+	group := fmt.Sprintf("root:x:0:\nbuild:x:%d:\nnogroup:x:65534:\n", sandbox.UserID)
+	for name, text := range map[string]string{"passwd": passwd, "group": group, "hosts": "127.0.0.1 localhost\n::1 localhost\n"} {
+		err := os.WriteFile("/etc/"+name, []byte(text), 0o644)
+		if err != nil && !(name == "hosts" && p.cfg.Network == sandbox.NetworkHost) {
+			return err
+		}
+	}
+	return nil
+}
+
+// mountTree mounts an overlay on the tree.
+func (p *firstProc) mountTree(target string) error {
+	options := strings.Join([]string{"lowerdir=" + dirLower, "upperdir=" + dirUpper, "workdir=" + dirInner, "userxattr", "xino=off"}, ",")
+	if err := unix.Mount("overlay", target, "overlay", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
+		return fmt.Errorf("mount an overlay: %w", err)
+	}
+	var err error
+	if p.written.upper, err = openDir(unix.AT_FDCWD, dirUpper); err != nil {
+		return err
+	}
+	// Nothing of what is mounted in the tree hides anything in this clone.
+	p.written.merged, err = unix.OpenTree(unix.AT_FDCWD, target, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	return err
+}

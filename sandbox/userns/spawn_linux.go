@@ -1,0 +1,255 @@
+//go:build amd64 || arm64
+
+package userns
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path"
+	"runtime"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/sandbox"
+)
+
+// scriptName is where a step finds its script.
+const scriptName = "/dev/varve-script"
+
+// runStep makes the sandbox, runs the step in it and sends what it changed.
+func (p *firstProc) runStep() (report, error) {
+	m, err := p.setUp()
+	if err != nil {
+		return report{}, err
+	}
+	if err := p.settle(); err != nil {
+		return report{}, err
+	}
+	pid, err := p.spawn()
+	if err != nil {
+		return report{}, err
+	}
+	rep := p.wait(pid)
+	if rep.failed() {
+		return rep, nil
+	}
+	c := &collector{made: m.made, real: p.cfg.Real, records: p.records}
+	return rep, c.collect(p.written, p.changes)
+}
+
+// settle does what is left to be done in the namespaces.
+func (p *firstProc) settle() error {
+	if err := unix.Sethostname([]byte("localhost")); err != nil {
+		return fmt.Errorf("set the host's name: %w", err)
+	}
+	if p.cfg.Network == sandbox.NetworkNone {
+		if err := loopback(); err != nil {
+			return fmt.Errorf("start the loopback interface: %w", err)
+		}
+	}
+	if p.cfg.Script != "" {
+		return os.WriteFile(scriptName, []byte(p.cfg.Script), 0o444)
+	}
+	return nil
+}
+
+// loopback brings the namespace's only interface up.
+func loopback() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	request, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	request.SetUint16(unix.IFF_UP)
+	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, request)
+}
+
+// spawn starts the step's program, in a thread that has given up what the step
+// must not have and that ends with it.
+func (p *firstProc) spawn() (int, error) {
+	type started struct {
+		pid int
+		err error
+	}
+	done := make(chan started)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread is of no use to others
+		pid, err := p.start()
+		done <- started{pid, err}
+	}()
+	s := <-done
+	return s.pid, s.err
+}
+
+func (p *firstProc) start() (int, error) {
+	cfg := p.cfg
+	if st, err := os.Stat(cfg.Dir); err != nil || !st.IsDir() {
+		return 0, fmt.Errorf("its working directory %q is no directory of the tree", cfg.Dir)
+	}
+	program, err := findProgram(cfg.Argv[0], cfg.Env)
+	if err != nil {
+		return 0, err
+	}
+	argv := cfg.Argv
+	if cfg.Script != "" {
+		argv = append(append([]string(nil), argv...), scriptName)
+	}
+	if err := restrict(cfg); err != nil {
+		return 0, err
+	}
+	pid, err := syscall.ForkExec(program, argv, &syscall.ProcAttr{
+		Dir: cfg.Dir, Env: cfg.Env, Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		return 0, fmt.Errorf("run %q: %w", program, err)
+	}
+	return pid, nil
+}
+
+// findProgram finds a program as execvp(3) does.
+func findProgram(name string, env []string) (string, error) {
+	if strings.Contains(name, "/") {
+		return name, nil
+	}
+	var dirs string
+	for _, v := range env {
+		if value, ok := strings.CutPrefix(v, "PATH="); ok {
+			dirs = value
+		}
+	}
+	for dir := range strings.SplitSeq(dirs, ":") {
+		if !path.IsAbs(dir) {
+			continue
+		}
+		file := path.Join(dir, name)
+		if st, err := os.Stat(file); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
+			return file, nil
+		}
+	}
+	return "", fmt.Errorf("the program %q is in none of the directories %q", name, dirs)
+}
+
+// kept are the capabilities that fake root has, over what is in the namespace.
+func kept() []uintptr {
+	return []uintptr{
+		unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER, unix.CAP_FSETID, unix.CAP_KILL, unix.CAP_SETGID,
+		unix.CAP_SETUID, unix.CAP_SETPCAP, unix.CAP_NET_BIND_SERVICE, unix.CAP_SYS_CHROOT, unix.CAP_SETFCAP,
+		unix.CAP_AUDIT_WRITE, unix.CAP_MKNOD,
+	}
+}
+
+// restrict takes from the calling thread, and from what it starts, all that a
+// step must not have.
+func restrict(cfg *config) error {
+	if err := setLimits(cfg.Limits); err != nil {
+		return err
+	}
+	// A signal that the caller ignores would be ignored by the step.
+	for _, s := range []unix.Signal{unix.SIGHUP, unix.SIGINT} {
+		var byDefault [4]uint64
+		if _, _, e := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&byDefault)), 0, 8, 0, 0); e != 0 {
+			return fmt.Errorf("reset signals: %w", e)
+		}
+	}
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("close files: %w", err)
+	}
+	// Keys that the caller has stay behind.
+	if _, _, e := unix.RawSyscall(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0); e != 0 && e != unix.ENOSYS && e != unix.EPERM {
+		return fmt.Errorf("leave the caller's keys: %w", e)
+	}
+	unix.Umask(0o022)
+	if err := dropCapabilities(cfg.FakeRoot); err != nil {
+		return fmt.Errorf("drop capabilities: %w", err)
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("give up privileges: %w", err)
+	}
+	_, err := newFilter().install(false)
+	return err
+}
+
+func dropCapabilities(fakeRoot bool) error {
+	var set [2]uint32
+	if fakeRoot {
+		for _, c := range kept() {
+			set[c/32] |= 1 << (c % 32)
+		}
+	}
+	for c := range lastCapability() + 1 {
+		if set[c/32]&(1<<(c%32)) != 0 {
+			continue
+		}
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil {
+			return err
+		}
+	}
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+		return err
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	data := [2]unix.CapUserData{{Effective: set[0], Permitted: set[0]}, {Effective: set[1], Permitted: set[1]}}
+	return unix.Capset(&header, &data[0])
+}
+
+// setLimits sets what the kernel limits for each process or user.
+func setLimits(l sandbox.Limits) error {
+	processes := l.Processes
+	if processes == 0 {
+		processes = sandbox.DefaultProcesses
+	}
+	for _, limit := range []struct {
+		which int
+		value uint64
+	}{
+		{unix.RLIMIT_NPROC, uint64(processes)},
+		// One byte keeps even a core pattern that is a program from running.
+		{unix.RLIMIT_CORE, 1},
+	} {
+		if err := unix.Setrlimit(limit.which, &unix.Rlimit{Cur: limit.value, Max: limit.value}); err != nil {
+			return fmt.Errorf("set limits: %w", err)
+		}
+	}
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return fmt.Errorf("set limits: %w", err)
+	}
+	// The same for all steps, if the machine has that many.
+	files.Max = min(files.Max, 1<<19)
+	files.Cur = min(files.Max, 1024)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return fmt.Errorf("set limits: %w", err)
+	}
+	return nil
+}
+
+// wait reaps processes until the step's own ends, and then ends all others.
+func (p *firstProc) wait(pid int) report {
+	var rep report
+	for {
+		var status unix.WaitStatus
+		got, err := unix.Wait4(-1, &status, unix.WALL, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil: // there are no more
+			return rep
+		case got != pid:
+			continue
+		}
+		rep.ExitCode = status.ExitStatus()
+		if status.Signaled() {
+			rep.ExitCode, rep.Signal = 0, int(status.Signal())
+		}
+		_ = unix.Kill(-1, unix.SIGKILL) // there may be none
+	}
+}

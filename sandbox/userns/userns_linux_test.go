@@ -1,0 +1,25 @@
+//go:build amd64 || arm64
+
+package userns_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/varve-image/varve/sandbox"
+	"github.com/varve-image/varve/sandbox/sandboxtest"
+	"github.com/varve-image/varve/sandbox/userns"
+)
+
+func TestMain(m *testing.M) {
+	if code, ok := userns.Main(); ok {
+		os.Exit(code)
+	}
+	os.Exit(m.Run())
+}
+
+func TestSuite(t *testing.T) {
+	sandboxtest.Run(t, func(_ testing.TB, temp string) sandbox.Runner {
+		return userns.New(sandbox.Options{TempDir: temp})
+	})
+}
