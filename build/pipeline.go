@@ -1,14 +1,12 @@
 package build
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 
 	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/layering"
-	"github.com/varve-image/varve/nixstore"
 	"github.com/varve-image/varve/spec"
 )
 
@@ -34,11 +32,8 @@ func (b *builder) readPipeline() error {
 
 // readJSON reads a JSON file that may be as large as a spec.
 func readJSON(name string) (any, error) {
-	f, err := nixstore.OpenRegular(name)
-	var path *fs.PathError
-	if err != nil && !errors.As(err, &path) {
-		return nil, fmt.Errorf("%q: %w", name, err)
-	} else if err != nil {
+	f, err := regfile.Open(name)
+	if err != nil {
 		return nil, quotePath(err)
 	}
 	defer f.Close()

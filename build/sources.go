@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/varve-image/varve/nixstore"
+	"github.com/varve-image/varve/nixstore/nar"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
@@ -129,18 +130,28 @@ func copyTarget(c spec.Copy, entries []*tree.Entry) string {
 		target = "/"
 	}
 	if len(entries) > 0 && entries[0].Type != tree.Dir && strings.HasSuffix(target, "/") {
-		return target + path.Base(c.Source)
+		return target + strings.TrimSuffix(path.Base(c.Source), narSuffix)
 	}
 	return target
 }
 
-// read reads a directory, a tarball or a file.
+// narSuffix ends the names of Nix archives, which are unpacked like tarballs.
+const narSuffix = ".nar"
+
+// read reads a directory, a tarball, a Nix archive or a file.
 func (b *builder) read(p string, st fs.FileInfo, keepDirlinks bool) ([]*tree.Entry, error) {
 	switch {
 	case st.IsDir() && keepDirlinks:
 		return tree.Collect(tree.FromDir(p, tree.DirOptions{Xattrs: true}))
 	case st.IsDir():
 		return tree.Collect(tree.CopyDirlinks(b.ctx, p, tree.DirlinkOptions{StoreDir: b.spec.StoreDir, Root: b.opts.Root, Xattrs: true}))
+	case st.Mode().IsRegular() && strings.HasSuffix(p, narSuffix):
+		a, err := nar.Open(b.ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		b.result.closers = append(b.result.closers, a)
+		return a.Entries, nil
 	case st.Mode().IsRegular() && isTarball(p):
 		t, err := tree.OpenTar(b.ctx, p, tree.TarOptions{TempDir: b.opts.TempDir})
 		if err != nil {

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/varve-image/varve/internal/problems"
+	"github.com/varve-image/varve/internal/regfile"
 )
 
 // ReadClosureFile reads the closure that file describes, in whichever form:
@@ -22,8 +22,12 @@ func ReadClosureFile(storeDir, file string) ([]PathInfo, error) {
 	if info, err := os.Stat(file); err == nil && info.IsDir() {
 		file = filepath.Join(file, "registration")
 	}
-	f, err := OpenRegular(file)
+	f, err := regfile.Open(file)
 	if err != nil {
+		var named *fs.PathError
+		if errors.As(err, &named) {
+			err = named.Err
+		}
 		return nil, fmt.Errorf("read closure %q: %w", file, err)
 	}
 	defer f.Close()
@@ -32,38 +36,6 @@ func ReadClosureFile(storeDir, file string) ([]PathInfo, error) {
 		return nil, fmt.Errorf("read closure %q: %w", file, err)
 	}
 	return nodes, nil
-}
-
-// OpenRegular opens a regular file for reading. It looks first, because opening a device
-// may do something, and again, because what stands there may have changed;
-// it never waits for a FIFO's other end.
-func OpenRegular(file string) (*os.File, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, err
-	}
-	if err := wantRegular(info); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	if info, err = f.Stat(); err == nil {
-		err = wantRegular(info)
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-func wantRegular(info os.FileInfo) error {
-	if info.Mode().IsRegular() {
-		return nil
-	}
-	return fmt.Errorf("it is a %s; give a regular file", kindOf(info.Mode()))
 }
 
 // readClosure looks at the content to tell the forms apart.
@@ -85,20 +57,6 @@ func readClosure(storeDir string, r io.Reader) ([]PathInfo, error) {
 		break
 	}
 	return ReadRegistration(storeDir, br)
-}
-
-func kindOf(mode os.FileMode) string {
-	switch {
-	case mode.IsDir():
-		return "directory"
-	case mode&os.ModeNamedPipe != 0:
-		return "FIFO"
-	case mode&os.ModeSocket != 0:
-		return "socket"
-	case mode&os.ModeDevice != 0:
-		return "device"
-	}
-	return "special file"
 }
 
 // closure gathers nodes and what is wrong with them.

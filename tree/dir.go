@@ -118,8 +118,8 @@ func (w *dirWalk) children(parent *openDir, name, source string) error {
 	slices.SortFunc(names, w.opts.Compare)
 	for _, name := range names {
 		below := source + "/" + name
-		if strings.HasPrefix(name, whiteoutPrefix) {
-			return fmt.Errorf("%q is called like a whiteout: in an image it would delete %q instead of being there", below, strings.TrimPrefix(name, whiteoutPrefix))
+		if err := CheckName(below); err != nil {
+			return err
 		}
 		if err := w.visit(dir, name, below, below[len(w.root)+1:]); err != nil {
 			return err
@@ -272,6 +272,14 @@ func typeName(mode uint32) string {
 		return "device"
 	}
 	return fmt.Sprintf("file of unknown type %#o", mode&unix.S_IFMT)
+}
+
+// CheckName refuses a path whose last part no image can hold.
+func CheckName(name string) error {
+	if deletes, ok := strings.CutPrefix(path.Base(name), whiteoutPrefix); ok {
+		return fmt.Errorf("%q is called like a whiteout: in an image it would delete %q instead of being there", name, deletes)
+	}
+	return nil
 }
 
 // Resolve follows the symlinks of a path that a user named, so that FromDir

@@ -25,11 +25,13 @@ var arrows = map[string][]string{
 
 	"layer":    {"tree"},
 	"rootfs":   {"tree"},
-	"nixstore": {"tree", "layering"},
+	"nixstore": {"tree", "layering", "nixstore/nar"},
 	"image":    {"layer", "internal/ocijson"},
 	"lockfile": {"layer", "internal/ocijson"},
 	"cache":    {"ocilayout"},
 	"sandbox":  {"tree", "layer"},
+
+	"nixstore/nar": {"tree"},
 
 	"sandbox/userns":      {"sandbox"},
 	"sandbox/vm":          {"sandbox"},
@@ -50,6 +52,7 @@ var arrows = map[string][]string{
 	"internal/tarindex": {"layer"},
 	"internal/ordjson":  nil,
 	"internal/problems": nil,
+	"internal/regfile":  nil,
 	// It serves the packages that read and write manifests.
 	"internal/ocijson": nil,
 
@@ -62,7 +65,9 @@ var arrows = map[string][]string{
 }
 
 // anyone are the leaves that every package may import.
-var anyone = []string{"internal/atomicfile", "internal/ctxio", "internal/flock", "internal/ordjson", "internal/problems"}
+var anyone = []string{
+	"internal/atomicfile", "internal/ctxio", "internal/flock", "internal/ordjson", "internal/problems", "internal/regfile",
+}
 
 // testOnly are imported by tests, and by each other. What one of them has an
 // arrow to it serves as a suite.

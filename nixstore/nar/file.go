@@ -1,0 +1,104 @@
+package nar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/varve-image/varve/internal/regfile"
+	"github.com/varve-image/varve/tree"
+)
+
+// maxEntries bounds the files of an archive that is read as a tree.
+const maxEntries = 10_000_000
+
+// File is an archive in a file, as a tree.
+type File struct {
+	// Entries are in canonical order. Modes are what Nix gives to the files that
+	// it unpacks: 0755 for directories and executable files, 0644 for others.
+	// Owners are 0:0 and times 1. Contents can be opened until Close.
+	Entries []*tree.Entry
+
+	file *os.File
+	info fs.FileInfo
+}
+
+// Open reads the archive in the file called name, all but the contents of its
+// files. It must not change until Close.
+func Open(ctx context.Context, name string) (*File, error) {
+	f, err := regfile.Open(name)
+	if err != nil {
+		var path *fs.PathError
+		if errors.As(err, &path) {
+			err = path.Err
+		}
+		return nil, fmt.Errorf("read %q: %w", name, err)
+	}
+	a := &File{file: f}
+	if a.info, err = f.Stat(); err == nil {
+		err = a.index(ctx)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("read %q: %w", name, err)
+	}
+	return a, nil
+}
+
+// Close ends the use of the entries' contents.
+func (a *File) Close() error { return a.file.Close() }
+
+func (a *File) index(ctx context.Context) error {
+	r := NewReader(a.file)
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		h, err := r.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if len(a.Entries) == maxEntries {
+			return fmt.Errorf("it has more than %d files", maxEntries)
+		}
+		if err := tree.CheckName(h.Path); err != nil {
+			return err
+		}
+		a.Entries = append(a.Entries, a.entry(h))
+	}
+}
+
+func (a *File) entry(h Header) *tree.Entry {
+	e := &tree.Entry{Path: h.Path, ModTime: 1, Source: a.file.Name() + ": " + h.Path}
+	switch h.Type {
+	case Directory:
+		e.Type, e.Mode = tree.Dir, 0o755
+	case Symlink:
+		e.Type, e.Mode, e.Linkname = tree.Symlink, 0o777, h.Target
+	case Regular:
+		e.Type, e.Mode, e.Size = tree.Regular, 0o644, h.Size
+		if h.Executable {
+			e.Mode = 0o755
+		}
+		e.Open = func() (io.ReadCloser, error) { return a.open(h) }
+	}
+	return e
+}
+
+// open opens a file's content.
+func (a *File) open(h Header) (io.ReadCloser, error) {
+	now, err := a.file.Stat()
+	if err == nil && (now.Size() != a.info.Size() || !now.ModTime().Equal(a.info.ModTime())) {
+		err = errors.New("it changed while it was read")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %q: %w", a.file.Name(), err)
+	}
+	return io.NopCloser(io.NewSectionReader(a.file, h.Offset, h.Size)), nil
+}
