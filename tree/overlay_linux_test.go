@@ -1,10 +1,7 @@
 package tree
 
 import (
-	"archive/tar"
 	"bytes"
-	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -15,10 +12,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/varve-image/varve/internal/layertest"
 	"github.com/varve-image/varve/internal/testtools"
 )
 
@@ -114,70 +111,16 @@ func full(t testing.TB, entries []*Entry) string {
 	return b.String()
 }
 
-// writeLayout makes an OCI layout with one image called "x" of uncompressed
-// layers.
-func writeLayout(t testing.TB, dir string, layers ...[]byte) {
-	t.Helper()
-	put := func(name string, data []byte) {
-		t.Helper()
-		name = filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, data, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	type object = map[string]any
-	blob := func(mediaType string, data []byte) object {
-		sum := fmt.Sprintf("%x", sha256.Sum256(data))
-		put("blobs/sha256/"+sum, data)
-		return object{"mediaType": mediaType, "digest": "sha256:" + sum, "size": len(data)}
-	}
-	encode := func(v any) []byte {
-		data, err := json.Marshal(v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return data
-	}
-	var ids, list, history []any
-	for _, l := range layers {
-		d := blob("application/vnd.oci.image.layer.v1.tar", l)
-		list, ids, history = append(list, d), append(ids, d["digest"]), append(history, object{"comment": "x"})
-	}
-	config := blob("application/vnd.oci.image.config.v1+json", encode(object{
-		"architecture": "amd64", "os": "linux", "config": object{}, "history": history,
-		"rootfs": object{"type": "layers", "diff_ids": ids}}))
-	manifest := blob("application/vnd.oci.image.manifest.v1+json", encode(object{
-		"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config, "layers": list}))
-	manifest["annotations"] = object{"org.opencontainers.image.ref.name": "x"}
-	put("index.json", encode(object{"schemaVersion": 2, "manifests": []any{manifest}}))
-	put("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`))
-}
-
-// difficultLayers have all that layers may say of each other.
+// difficultLayers have all that layers may say of each other. The last of them
+// has what Docker does not take: an entry twice, hard links to lower layers; and
+// not the parents of its entries, which Docker shows otherwise.
 func difficultLayers(t testing.TB) [][]byte {
-	capability, err := EncodeCapabilities("cap_net_raw=ep")
+	t.Helper()
+	layers, err := layertest.Difficult()
 	if err != nil {
 		t.Fatal(err)
 	}
-	long := strings.Repeat("long-name/", 20)
-	return [][]byte{
-		makeTar(t, dir("./"), dirAs("etc", 0o711, 1000), reg("etc/passwd", "root"), reg("etc/gone", ""), reg("etc/sub/deep/file", "deep"),
-			dirAs("opaque", 0o700, 3), reg("opaque/a", ""), reg("opaque/b/c", ""),
-			reg("turns/into/file", ""), reg("turns-dir", ""), sym("turns-link", "etc"), sym("turns-real", "etc"),
-			tar.Header{Name: "suid", Typeflag: tar.TypeReg, Mode: 0o4755, Uid: 3_000_000, Gid: 4_000_000_000, Uname: "suid", ModTime: time.Unix(1234567890, 0),
-				PAXRecords: map[string]string{"SCHILY.xattr.user.note": "n\x00\n", "SCHILY.xattr.security.capability": capability}},
-			hard("suid2", "suid"), tar.Header{Name: "fifo", Typeflag: tar.TypeFifo, Mode: 0o620},
-			reg(long+"file", "long"), tar.Header{Name: "h\xe9\xff", Typeflag: tar.TypeReg, Mode: 0o644, Format: tar.FormatGNU, Uname: "bytes"}, reg("twice", "1"), reg("twice", "2"),
-			tar.Header{Name: "xdir", Typeflag: tar.TypeDir, Mode: 0o1777, PAXRecords: map[string]string{"SCHILY.xattr.user.dir": "d"}}),
-		makeTar(t, wh("etc/.wh.gone"), reg("etc/new", "new"), hard("etc/pw2", "etc/passwd"),
-			wh("opaque/.wh..wh..opq"), reg("opaque/new", "n"),
-			reg("turns", "file"), dirAs("turns-dir", 0o750, 9), reg("turns-dir/x", "x"), dir("turns-link"), reg("turns-real", "real"),
-			hard("suid3", "suid"), wh(long+".wh.file"), wh(".wh.twice"), reg("xdir/in", "")),
-		makeTar(t, reg("etc/passwd", "other"), wh("etc/sub/.wh.deep"), reg("turns", "again"), dirAs("etc", 0o755, 2), wh(".wh.none"), wh("nowhere/.wh.none")),
-	}
+	return append(layers, makeTar(t, reg("twice", "1"), reg("twice", "2"), reg("etc/sub/more", "m"), wh("xdir/.wh.in"), wh("nowhere/.wh.none"), hard("pw2", "etc/passwd"), hard("suid3", "suid"), hard("suid4", "suid3")))
 }
 
 // TestOverlayUmoci compares with what umoci unpacks.
@@ -187,7 +130,9 @@ func TestOverlayUmoci(t *testing.T) {
 	layers := difficultLayers(t)
 	temp := t.TempDir()
 	layout, root := filepath.Join(temp, "layout"), filepath.Join(temp, "root")
-	writeLayout(t, layout, layers...)
+	if err := layertest.Layout(layout, "x", layers...); err != nil {
+		t.Fatal(err)
+	}
 	if out, err := exec.Command(umoci, "raw", "unpack", "--image", layout+":x", root).CombinedOutput(); err != nil {
 		t.Fatalf("umoci: %v\n%s", err, out)
 	}

@@ -15,11 +15,8 @@ import (
 // attribute, whatever the umask and the way contents come in.
 func TestWriteDir(t *testing.T) {
 	testtools.NeedRoot(t)
-	layers := append(difficultLayers(t), makeTar(t,
-		tar.Header{Name: "dev/", Typeflag: tar.TypeDir, Mode: 0o500}, tar.Header{Name: "dev/null", Typeflag: tar.TypeChar, Mode: 0o666, Devmajor: 1, Devminor: 3},
-		tar.Header{Name: "dev/loop", Typeflag: tar.TypeBlock, Mode: 0o660, Gid: 6, Devmajor: 7, Devminor: 1000},
-		tar.Header{Name: "closed/", Typeflag: tar.TypeDir, Mode: 0}, tar.Header{Name: "closed/a/", Typeflag: tar.TypeDir, Mode: 0o2070, Uid: 7},
-		reg("closed/a/secret", "s"), hard("closed/again", "closed/a/secret"), sym("abs", "/etc/passwd")))
+	layers := append(difficultLayers(t), makeTar(t, tar.Header{Name: "closed/a/", Typeflag: tar.TypeDir, Mode: 0o2070, Uid: 7},
+		reg("closed/a/secret", "s"), hard("closed/again", "closed/a/secret")))
 	o, err := OpenOverlay(t.Context(), memLayers(layers...), OverlayOptions{})
 	wantError(t, err)
 	defer o.Close()

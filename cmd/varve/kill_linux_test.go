@@ -204,13 +204,13 @@ func TestKill(t *testing.T) {
 // its name.
 var commitCalls = []string{"fsync", "renameat", "linkat", "mkdirat"}
 
-// injected runs a build under strace, which does something at the n-th of a
+// injected runs varve under strace, which does something at the n-th of a
 // system call in each thread. It reports whether there were so many.
-func (k killing) injected(t *testing.T, strace, dest, call, what string, n int) (o outcome, happened bool) {
+func (k killing) injected(t *testing.T, strace string, command []string, call, what string, n int) (o outcome, happened bool) {
 	t.Helper()
 	log := filepath.Join(k.dir, "strace.log")
 	args := []string{"-f", "-qq", "-o", log, "-e", "trace=" + call, "-e", fmt.Sprintf("inject=%s:%s:when=%d", call, what, n), shipped.get(t)}
-	cmd := exec.Command(strace, append(args, k.args(dest)...)...)
+	cmd := exec.Command(strace, append(args, command...)...)
 	cmd.Dir = k.dir
 	cmd.Env = []string{"TMPDIR=" + filepath.Join(k.dir, "tmp")}
 	o = run(t, cmd)
@@ -231,7 +231,7 @@ func TestKillAtCommit(t *testing.T) {
 		for _, call := range commitCalls {
 			t.Run(d.name+" "+call, func(t *testing.T) {
 				for n := 1; ; n++ {
-					_, happened := k.injected(t, strace, d.dest, call, "signal=SIGKILL", n)
+					_, happened := k.injected(t, strace, k.args(d.dest), call, "signal=SIGKILL", n)
 					if !happened {
 						must(t, os.RemoveAll(filepath.Join(k.dir, "out", d.file)))
 						return
@@ -252,7 +252,7 @@ func TestErrorAtCommit(t *testing.T) {
 		for _, call := range commitCalls {
 			t.Run(d.name+" "+call, func(t *testing.T) {
 				for n := 1; ; n++ {
-					o, happened := k.injected(t, strace, d.dest, call, "error=EIO", n)
+					o, happened := k.injected(t, strace, k.args(d.dest), call, "error=EIO", n)
 					if !happened {
 						if o.code != 0 {
 							t.Errorf("without the error: exit code %d: %s", o.code, o.stderr)
