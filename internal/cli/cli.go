@@ -193,10 +193,7 @@ Same input, same bytes; no daemon, no root, no virtual machine.`,
 	g.addCommands(cmd)
 	cmd.InitDefaultCompletionCmd()
 	for _, c := range cmd.Commands() {
-		c.Args = usageArgs(c.Args)
-		if !c.Runnable() { // or cobra would take any word, and do nothing
-			c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-		}
+		strict(c)
 	}
 	return cmd
 }
@@ -214,7 +211,19 @@ func (g *global) addCommands(root *cobra.Command) {
 		g.registry.register(c.Flags())
 		root.AddCommand(c)
 	}
-	root.AddCommand(newLoad(g), newCache(g), newTarsum(g), newSchema(g), newVersion(g), newNixBuild(g), newNixRun())
+	root.AddCommand(newLoad(g), newTree(g), newCache(g), newTarsum(g), newSchema(g), newVersion(g), newNixBuild(g), newNixRun())
+}
+
+// strict has wrong arguments of a command, and of those below it, count as
+// usage errors.
+func strict(cmd *cobra.Command) {
+	cmd.Args = usageArgs(cmd.Args)
+	if !cmd.Runnable() { // or cobra would take any word, and do nothing
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
+	for _, c := range cmd.Commands() {
+		strict(c)
+	}
 }
 
 // knownCommand refuses a first word that is no command.

@@ -133,6 +133,20 @@ func (d *destination) checkName(text string) error {
 // outside refuses a destination that lies in a directory that is copied into
 // the image: the next image would hold this one.
 func (d *destination) outside(s *spec.Spec) error {
+	copies := slices.Clone(s.CopyToRoot)
+	for _, g := range s.Layers {
+		copies = append(copies, g.CopyToRoot...)
+	}
+	var sources []string
+	for _, c := range copies {
+		sources = append(sources, c.Source)
+	}
+	return d.outsideOf(sources, "is copied into the image")
+}
+
+// outsideOf refuses a destination that lies in a directory that is put into
+// it.
+func (d *destination) outsideOf(sources []string, what string) error {
 	if d.path == "-" || d.path == "" {
 		return nil
 	}
@@ -140,14 +154,14 @@ func (d *destination) outside(s *spec.Spec) error {
 	if err != nil {
 		return err
 	}
-	sources := slices.Clone(s.CopyToRoot)
-	for _, g := range s.Layers {
-		sources = append(sources, g.CopyToRoot...)
-	}
-	for _, c := range sources {
-		if st, err := os.Stat(c.Source); err == nil && st.IsDir() && strings.HasPrefix(at, strings.TrimSuffix(c.Source, "/")+"/") {
-			return usageError(hint(fmt.Errorf("the output %q lies in %q, which is copied into the image", d.path, c.Source),
-				"write it elsewhere, or the next image will hold this one"))
+	for _, source := range sources {
+		dir, err := filepath.Abs(source)
+		if err != nil {
+			return err
+		}
+		if st, err := os.Stat(dir); err == nil && st.IsDir() && strings.HasPrefix(at+"/", strings.TrimSuffix(dir, "/")+"/") {
+			return usageError(hint(fmt.Errorf("the output %q lies in %q, which %s", d.path, source, what),
+				"write it elsewhere, or what is made next will hold it"))
 		}
 	}
 	return nil
