@@ -32,7 +32,7 @@ func streamConf(t *testing.T, root, file, repoTag string) []byte {
 			return nil, err
 		}
 		t.Cleanup(func() { a.Close() })
-		return a.Image(0)
+		return a.Open(ctx, 0)
 	}})
 	if err != nil {
 		t.Fatal(err)

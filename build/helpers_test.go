@@ -77,7 +77,7 @@ func tryBuild(t *testing.T, dir, text string, opts Options) (*Result, error) {
 			return nil, err
 		}
 		t.Cleanup(func() { a.Close() })
-		return a.Image(0)
+		return a.Open(ctx, 0)
 	}
 	r, err := Build(t.Context(), s, opts)
 	if err == nil {

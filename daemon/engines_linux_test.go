@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/varve-image/varve/dockerarchive"
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/enginetest"
@@ -218,7 +220,11 @@ func loadAndSave(t *testing.T, e Engine, img *image.Image, write WriteFunc) {
 		t.Fatal(err)
 	}
 	defer a.Close()
-	existing, err := a.Select(loaded.Name)
+	i, err := image.Select(a, loaded.Name, v1.Platform{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	existing, err := a.Open(t.Context(), i)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,16 +81,24 @@ func (a *Archive) manifests() ([]manifest, error) {
 	return parseManifest(data)
 }
 
-// Images returns the number of images in the archive.
-func (a *Archive) Images() int { return len(a.images) }
+// String names the archive in messages.
+func (a *Archive) String() string { return fmt.Sprintf("docker-archive %q", a.name) }
 
-// Image returns the image with the number i, from 0, as manifest.json lists
-// them. Its config's digests are checked when the layers are read.
-func (a *Archive) Image(i int) (*image.Existing, error) {
-	m := a.images[i]
-	img, err := a.image(m)
+// List returns the archive's images, as manifest.json lists them.
+func (a *Archive) List() []image.Listed {
+	list := make([]image.Listed, len(a.images))
+	for i, m := range a.images {
+		list[i] = image.Listed{Names: m.repoTags, ID: fmt.Sprintf("%q %q", m.config, m.layers)}
+	}
+	return list
+}
+
+// Open returns the image at an index of List. Its config's digests are checked
+// when the layers are read.
+func (a *Archive) Open(_ context.Context, i int) (*image.Existing, error) {
+	img, err := a.image(a.images[i])
 	if err != nil {
-		return nil, fmt.Errorf("read docker-archive %q: %w", a.name, err)
+		return nil, fmt.Errorf("read %s: %w", a, err)
 	}
 	return img, nil
 }

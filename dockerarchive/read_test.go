@@ -88,7 +88,7 @@ func readAll(t *testing.T, data []byte) ([]string, error) {
 		return nil, err
 	}
 	defer a.Close()
-	base, err := a.Image(0)
+	base, err := a.Open(t.Context(), 0)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +196,7 @@ func TestReadStream(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		img, err := a.Image(0)
+		img, err := a.Open(t.Context(), 0)
 		if err != nil || len(img.Layers) != 2 {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -252,7 +252,7 @@ func TestReadHybrid(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		img, err := a.Image(0)
+		img, err := a.Open(t.Context(), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -281,47 +281,6 @@ func TestReadHybrid(t *testing.T) {
 			if _, err := readAll(t, makeTar(bad...)); err == nil || algorithm == layer.None && !errors.As(err, &mismatch) {
 				t.Errorf("%s: another %s: %v", algorithm, what, err)
 			}
-		}
-	}
-}
-
-func TestSelect(t *testing.T) {
-	one := func(layer string) (string, string) {
-		return layer + ".json", fmt.Sprintf(`{"marker": %q, "rootfs": {"diff_ids": []}}`, layer)
-	}
-	var parts []part
-	for _, name := range []string{"x", "y", "z"} {
-		config, content := one(name)
-		parts = append(parts, part{name: config, content: content})
-	}
-	parts = append(parts, part{name: "manifest.json", content: `[
-		{"Config": "x.json", "RepoTags": ["app:1", "docker.io/library/twice:1"], "Layers": []},
-		{"Config": "y.json", "RepoTags": ["docker.io/library/app:2", "twice:1", "Odd Name"], "Layers": []},
-		{"Config": "z.json", "RepoTags": null, "Layers": []},
-		{"Config": "z.json", "RepoTags": ["same:1"], "Layers": []}, {"Config": "z.json", "RepoTags": ["same:1", "app"], "Layers": []}]`})
-	a, err := Read(t.Context(), "a.tar", bytes.NewReader(makeTar(parts...)), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
-	for ref, want := range map[string]string{
-		"": "x", "app:1": "x", "docker.io/library/app:1": "x", "index.docker.io/library/app:2": "y", "app:2": "y", "Odd Name": "y",
-		"@0": "x", "@2": "z", "same:1": "z", "app": "z", "app:latest": "z",
-		"app:3": "file does not exist", "@5": "file does not exist", "@-1": "number", "@x": "number", "twice:1": "choose @0 or @1",
-	} {
-		img, err := a.Select(ref)
-		if len(want) > 1 {
-			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "a.tar") {
-				t.Errorf("%q: %v, want an error with %q", ref, err, want)
-			}
-			continue
-		}
-		if err != nil {
-			t.Errorf("%q: %v", ref, err)
-			continue
-		}
-		if got, _ := img.Config.String("marker"); got != want {
-			t.Errorf("%q: image %s, want %s", ref, got, want)
 		}
 	}
 }

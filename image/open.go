@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -31,6 +30,9 @@ func Open(ctx context.Context, manifest v1.Descriptor, from Blobs) (*Existing, e
 		return nil, err
 	}
 	config, layers, err := ocijson.ParseManifest(img.Manifest)
+	if err == nil {
+		err = ocijson.CheckType(img.Manifest, manifest)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("manifest %s: %w", manifest.Digest, err)
 	}
@@ -55,36 +57,8 @@ func Open(ctx context.Context, manifest v1.Descriptor, from Blobs) (*Existing, e
 // Manifests lists the manifests of the images in an index, those of nested
 // indexes included and attestations left out. Of a manifest that is itself.
 func Manifests(ctx context.Context, root v1.Descriptor, from Blobs) ([]v1.Descriptor, error) {
-	return manifests(ctx, nil, root, from, 0)
-}
-
-func manifests(ctx context.Context, list []v1.Descriptor, d v1.Descriptor, from Blobs, depth int) ([]v1.Descriptor, error) {
-	switch {
-	case ocijson.IsAttestation(d), !ocijson.IsManifest(d.MediaType) && !ocijson.IsIndex(d.MediaType):
-		return list, nil
-	case ocijson.IsManifest(d.MediaType):
-		if known := func(m v1.Descriptor) bool { return m.Digest == d.Digest }; slices.ContainsFunc(list, known) {
-			return list, nil
-		}
-		if len(list) == ocijson.MaxDescriptors {
-			return nil, fmt.Errorf("more than %d images", ocijson.MaxDescriptors)
-		}
-		return append(list, d), nil
-	case depth == ocijson.MaxNesting:
-		return nil, fmt.Errorf("index %s: nested deeper than %d levels", d.Digest, ocijson.MaxNesting)
-	}
-	data, err := from.Document(ctx, d)
-	if err != nil {
-		return nil, err
-	}
-	_, children, err := ocijson.ParseIndex(data)
-	if err != nil {
-		return nil, fmt.Errorf("index %s: %w", d.Digest, err)
-	}
-	for _, child := range children {
-		if list, err = manifests(ctx, list, child, from, depth+1); err != nil {
-			return nil, err
-		}
-	}
-	return list, nil
+	images, err := ocijson.Images([]v1.Descriptor{root}, func(d v1.Descriptor) ([]byte, error) {
+		return from.Document(ctx, d)
+	})
+	return ocijson.Distinct(images), err
 }

@@ -20,6 +20,7 @@ type Layout struct {
 	name  string
 	files files
 	index []v1.Descriptor
+	list  []image.Listed
 }
 
 // Open opens the layout in a directory, or in an archive of one, plain or
@@ -32,7 +33,7 @@ func Open(ctx context.Context, name, tempDir string) (*Layout, error) {
 		return nil, fmt.Errorf("read OCI layout %q: %w", name, err)
 	}
 	l := &Layout{name: name, files: f}
-	if l.index, err = readIndex(f); err != nil {
+	if err := l.readIndex(ctx); err != nil {
 		f.close()
 		return nil, l.wrap(err)
 	}
@@ -58,76 +59,55 @@ func openFiles(ctx context.Context, name, tempDir string) (files, error) {
 	return tarFiles{t}, nil
 }
 
-func readIndex(f files) ([]v1.Descriptor, error) {
-	if err := checkLayout(f); err != nil {
-		return nil, err
+// readIndex lists the images of index.json. They have the names that it gives
+// them, or the index that they are in.
+func (l *Layout) readIndex(ctx context.Context) error {
+	if err := checkLayout(l.files); err != nil {
+		return err
 	}
-	data, err := readFile(f, indexName)
+	data, err := readFile(l.files, indexName)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	_, descs, err := ocijson.ParseIndex(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", indexName, err)
+	if _, l.index, err = ocijson.ParseIndex(data); err != nil {
+		return fmt.Errorf("%s: %w", indexName, err)
 	}
-	return descs, nil
+	images, err := ocijson.Images(l.index, func(d v1.Descriptor) ([]byte, error) { return l.Document(ctx, d) })
+	for _, i := range images {
+		listed := image.Listed{ID: i.Descriptor.Digest.String(), Descriptor: i.Descriptor, Indexed: i.Depth > 0}
+		for _, key := range []string{AnnotationName, v1.AnnotationRefName} {
+			if name := i.Top.Annotations[key]; name != "" {
+				listed.Names = append(listed.Names, name)
+			}
+		}
+		l.list = append(l.list, listed)
+	}
+	return err
 }
 
 // Close closes the layout. Its layers cannot be opened any more.
 func (l *Layout) Close() error { return l.files.close() }
 
-func (l *Layout) wrap(err error) error {
-	return fmt.Errorf("read OCI layout %q: %w", l.name, err)
-}
+// String names the layout in messages.
+func (l *Layout) String() string { return fmt.Sprintf("OCI layout %q", l.name) }
+
+func (l *Layout) wrap(err error) error { return fmt.Errorf("read %s: %w", l, err) }
 
 // Index lists what index.json does, in its order.
 func (l *Layout) Index() []v1.Descriptor { return slices.Clone(l.index) }
 
-// Entry is an image's manifest as index.json, or an index below it, lists it.
-type Entry struct {
-	// RefName is the image's name in the layout
-	// (org.opencontainers.image.ref.name), and Name its full one
-	// (io.containerd.image.name). Either may be empty. Manifests of a nested
-	// index have the names of that index.
-	RefName, Name string
-	// Top is what index.json lists: the manifest, or the index that it is in,
-	// whose images are one for several platforms.
-	Top v1.Descriptor
-	// Descriptor is the manifest's.
-	Descriptor v1.Descriptor
-}
+// List returns the layout's images in order, those of nested indexes included,
+// and attestations about other images left out.
+func (l *Layout) List() []image.Listed { return l.list }
 
-// Entries lists the layout's images in order, those of nested indexes
-// included, and attestations about other images left out.
-func (l *Layout) Entries(ctx context.Context) ([]Entry, error) {
-	var entries []Entry
-	for _, top := range l.index {
-		manifests, err := image.Manifests(ctx, top, l)
-		if err != nil {
-			return nil, l.wrap(err)
-		}
-		for _, d := range manifests {
-			entries = append(entries, Entry{top.Annotations[v1.AnnotationRefName], top.Annotations[AnnotationName], top, d})
-		}
-		if len(entries) > ocijson.MaxDescriptors {
-			return nil, l.wrap(fmt.Errorf("more than %d images", ocijson.MaxDescriptors))
-		}
-	}
-	return entries, nil
-}
-
-// Image reads the manifest and the config of an entry and checks that they
-// belong together.
-func (l *Layout) Image(ctx context.Context, e Entry) (*image.Existing, error) {
-	img, err := image.Open(ctx, e.Descriptor, l)
+// Open reads the manifest and the config of an image of List and checks that
+// they belong together.
+func (l *Layout) Open(ctx context.Context, i int) (*image.Existing, error) {
+	img, err := image.Open(ctx, l.list[i].Descriptor, l)
 	if err != nil {
 		return nil, l.wrap(err)
 	}
-	for _, name := range []string{e.Name, e.RefName} {
-		if name != "" {
-			img.Names = append(img.Names, name)
-		}
-	}
+	img.Names = l.list[i].Names
 	return img, nil
 }
 

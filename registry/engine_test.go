@@ -179,11 +179,7 @@ func TestLayoutToRegistry(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer layout.Close()
-	entries, err := layout.Entries(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	stored, err := layout.Image(t.Context(), entries[0])
+	stored, err := layout.Open(t.Context(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,39 +80,25 @@ func resolve(ctx context.Context, ref reference, opts Options) (*Resolved, error
 		r.Manifests = []v1.Descriptor{r.Descriptor}
 		return r, nil
 	}
-	return r, r.list(ctx, r.Raw, r.Descriptor, 0)
+	return r, r.list(ctx, r.Raw, r.Descriptor)
 }
 
-// list adds the images of an index to Manifests. Nested indexes are fetched.
-func (r *Resolved) list(ctx context.Context, data []byte, index v1.Descriptor, depth int) error {
+// list sets Manifests to the images of an index. Nested indexes are fetched.
+func (r *Resolved) list(ctx context.Context, data []byte, index v1.Descriptor) error {
 	_, children, err := ocijson.ParseIndex(data)
 	if err != nil {
 		return fmt.Errorf("index %s: %w", index.Digest, err)
 	}
-	for _, d := range children {
-		switch {
-		case ocijson.IsAttestation(d):
-		case ocijson.IsManifest(d.MediaType):
-			known := func(m v1.Descriptor) bool { return m.Digest == d.Digest }
-			if !slices.ContainsFunc(r.Manifests, known) {
-				r.Manifests = append(r.Manifests, d)
-			}
-			if len(r.Manifests) > ocijson.MaxDescriptors {
-				return fmt.Errorf("index %s: more than %d images", index.Digest, ocijson.MaxDescriptors)
-			}
-		case ocijson.IsIndex(d.MediaType):
-			if depth == ocijson.MaxNesting || len(r.documents) > maxIndexes {
-				return fmt.Errorf("index %s: nested deeper than %d levels, or more than %d of them", d.Digest, ocijson.MaxNesting, maxIndexes)
-			}
-			nested, err := r.document(ctx, d)
-			if err != nil {
-				return err
-			}
-			if err := r.list(ctx, nested, d, depth+1); err != nil {
-				return err
-			}
+	images, err := ocijson.Images(children, func(d v1.Descriptor) ([]byte, error) {
+		if len(r.documents) > maxIndexes {
+			return nil, fmt.Errorf("index %s: more than %d indexes are nested in one", d.Digest, maxIndexes)
 		}
+		return r.document(ctx, d)
+	})
+	if err != nil {
+		return fmt.Errorf("index %s: %w", index.Digest, err)
 	}
+	r.Manifests = ocijson.Distinct(images)
 	return nil
 }
 
@@ -152,7 +138,7 @@ func (r *Resolved) Image(ctx context.Context, d v1.Descriptor) (*image.Existing,
 }
 
 func (r *Resolved) image(ctx context.Context, d v1.Descriptor) (*image.Existing, error) {
-	img := &image.Existing{Names: []string{r.client.ref.String()}, ManifestDescriptor: d}
+	img := &image.Existing{Names: r.names(), ManifestDescriptor: d}
 	var err error
 	if img.Manifest, err = r.document(ctx, d); err != nil {
 		return nil, err

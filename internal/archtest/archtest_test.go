@@ -76,6 +76,7 @@ var testOnly = map[string]bool{
 	"internal/debstore":    true,
 	"internal/enginetest":  true,
 	"internal/goldenstore": true,
+	"internal/hostile":     true,
 	"internal/layertest":   true,
 	"internal/testtools":   true,
 	"sandbox/sandboxtest":  true,

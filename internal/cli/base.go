@@ -34,31 +34,24 @@ func (g *global) openBase(ctx context.Context, ref build.BaseReference, lock str
 		return nil, usageError(hint(fmt.Errorf("base image %q is not pinned: an engine may have another one by this name", ref.Reference),
 			"--locked takes images of registries by digest or varve.lock, and files"))
 	}
-	if images, closer, done, err := g.openNamed(ctx, kind, name); done {
-		if err != nil {
-			return nil, err
+	var src image.Source
+	if isEngine(kind) || path == "-" {
+		src, name, err = g.openSource(ctx, ref.Reference)
+	} else {
+		if !ref.Local {
+			path = g.root + path
 		}
-		g.closers = append(g.closers, closer)
-		return images[0], nil
+		if src, err = g.openPath(ctx, kind, path); err != nil {
+			err = fmt.Errorf("read image %q: %w", ref.Reference, err)
+		}
 	}
-	if !ref.Local {
-		path = g.root + path
-	}
-	images, closer, err := openImages(ctx, g, kind, path)
 	if err != nil {
-		return nil, fmt.Errorf("read image %q: %w", ref.Reference, err)
+		return nil, err
 	}
-	g.closers = append(g.closers, closer)
 	if ref.Name != "" {
 		name = ref.Name + ":" + ref.Tag
 	}
-	if images, err = choose(images, name, ref.Reference); err != nil {
-		return nil, err
-	}
-	if len(images) == 0 {
-		return nil, fmt.Errorf("read image %q: it holds no image", ref.Reference)
-	}
-	return images[0], nil
+	return g.openFirst(ctx, src, name, basePlatform(ref))
 }
 
 // basePlatform is the platform that a spec asks for.

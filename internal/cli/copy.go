@@ -38,32 +38,18 @@ func runCopy(ctx context.Context, g *global, src, dst string) error {
 	} else if dest.kind == dockerArchive {
 		dest.compression.Algorithm = layer.None
 	}
-	found, closer, err := g.open(ctx, src)
+	found, err := g.openOne(ctx, src)
 	if err != nil {
 		return err
 	}
-	defer closer.Close()
-	if len(found) != 1 {
-		return usageError(hint(fmt.Errorf("%q holds %d images", src, len(found)), "say which: "+imageNames(found)))
-	}
-	img := found[0].Image()
-	if err := nameCopy(img, found[0].Names, dest); err != nil {
+	img := found.Image()
+	if err := nameCopy(img, found.Names, dest); err != nil {
 		return err
 	}
 	if err := g.write(ctx, img, dest); err != nil {
 		return fmt.Errorf("copy %q to %q: %w", src, dst, err)
 	}
 	return nil
-}
-
-func imageNames(images []*image.Existing) string {
-	var names []string
-	for _, img := range images {
-		for _, n := range img.Names {
-			names = append(names, plain(n))
-		}
-	}
-	return strings.Join(names, ", ")
 }
 
 // nameCopy gives a copy the name that it had, where its destination asks for

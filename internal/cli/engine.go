@@ -81,27 +81,22 @@ func (g *global) toEngine(ctx context.Context, img *image.Image, d *destination,
 	return nil
 }
 
-// fromEngine opens an image that an engine has.
-func (g *global) fromEngine(ctx context.Context, transport, name string) ([]*image.Existing, io.Closer, error) {
+// fromEngine opens the archive of an image that an engine has.
+func (g *global) fromEngine(ctx context.Context, transport, name string) (image.Source, error) {
 	e, err := g.engine(ctx, transport)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	r, err := daemon.Open(ctx, e, name)
 	if err != nil {
-		return nil, nil, engineError(err)
+		return nil, engineError(err)
 	}
 	defer r.Close()
 	a, err := dockerarchive.Read(ctx, transport+":"+name, r, g.tempDir())
 	if err != nil {
-		return nil, nil, engineError(err)
+		return nil, engineError(err)
 	}
-	img, err := a.Image(0)
-	if err != nil {
-		a.Close()
-		return nil, nil, err
-	}
-	return []*image.Existing{img}, a, nil
+	return a, nil
 }
 
 func newLoad(g *global) *cobra.Command {

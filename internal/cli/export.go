@@ -49,15 +49,11 @@ bits that mean nothing without the owner; what was left out is told.`,
 // runExport writes an image's file system. With an epoch that is the time of
 // all files.
 func runExport(ctx context.Context, g *global, ref string, dest *destination, epoch *int64) error {
-	found, closer, err := g.open(ctx, ref)
+	found, err := g.openOne(ctx, ref)
 	if err != nil {
 		return err
 	}
-	defer closer.Close()
-	if len(found) != 1 {
-		return usageError(hint(fmt.Errorf("%q holds %d images", ref, len(found)), "say which: "+imageNames(found)))
-	}
-	if err := g.export(ctx, found[0], dest, epoch); err != nil {
+	if err := g.export(ctx, found, dest, epoch); err != nil {
 		return fmt.Errorf("export %q: %w", ref, err)
 	}
 	return nil

@@ -101,6 +101,19 @@ func (g *global) fromRegistry(ctx context.Context, ref string) (*image.Existing,
 	return registry.Open(ctx, ref, opts)
 }
 
+// resolve looks up what a registry has by a reference: what follows docker://.
+func (g *global) resolve(ctx context.Context, ref string) (image.Source, error) {
+	opts, err := g.registryOptions()
+	if err != nil {
+		return nil, err
+	}
+	r, err := registry.Resolve(ctx, ref, opts)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
 // toRegistry writes an image to a registry: ref is what follows docker://.
 func (g *global) toRegistry(ctx context.Context, img *image.Image, ref string, c layer.Compression, observe func(image.Event)) error {
 	opts, err := g.registryOptions()

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/varve-image/varve/dockerarchive"
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ctxio"
@@ -18,48 +20,104 @@ import (
 // open opens the images that a reference names: all of a place, or the one of
 // a name. The closer has to be closed when they are no longer needed.
 func (g *global) open(ctx context.Context, ref string) ([]*image.Existing, io.Closer, error) {
-	kind, path, name, err := parseSource(ref)
+	src, name, err := g.openSource(ctx, ref)
 	if err != nil {
 		return nil, nil, err
 	}
-	if images, closer, done, err := g.openNamed(ctx, kind, name); done {
-		return images, closer, err
+	images, err := g.openAll(ctx, src, name)
+	if err != nil {
+		src.Close()
+		return nil, nil, err
+	}
+	return images, src, nil
+}
+
+// openOne opens the one image that a reference names. It stays open until the
+// command ends.
+func (g *global) openOne(ctx context.Context, ref string) (*image.Existing, error) {
+	src, name, err := g.openSource(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	g.closers = append(g.closers, src)
+	platform, err := g.registry.choice()
+	if err != nil {
+		return nil, err
+	}
+	return selectImage(ctx, src, name, platform)
+}
+
+// maxDocuments bounds the manifests and configs of all images that are opened
+// at once, in bytes.
+const maxDocuments = 32 << 20
+
+func (g *global) openAll(ctx context.Context, src image.Source, name string) ([]*image.Existing, error) {
+	if name != "" {
+		platform, err := g.registry.choice()
+		if err != nil {
+			return nil, err
+		}
+		img, err := selectImage(ctx, src, name, platform)
+		return []*image.Existing{img}, err
+	}
+	var images []*image.Existing
+	size := 0
+	for i := range src.List() {
+		img, err := src.Open(ctx, i)
+		if err != nil {
+			return nil, err
+		}
+		if size += len(img.Manifest) + len(img.ConfigJSON); size > maxDocuments && i > 0 {
+			return nil, usageError(hint(fmt.Errorf("%s: the manifests and configs of its images have together more than %d bytes", src, maxDocuments), "name one of them"))
+		}
+		images = append(images, img)
+	}
+	return images, nil
+}
+
+func selectImage(ctx context.Context, src image.Source, name string, platform v1.Platform) (*image.Existing, error) {
+	i, err := image.Select(src, name, platform)
+	if err != nil {
+		return nil, usageError(err)
+	}
+	return src.Open(ctx, i)
+}
+
+// openSource opens the place that a reference names, and returns the name in
+// it that is meant, if any.
+func (g *global) openSource(ctx context.Context, ref string) (image.Source, string, error) {
+	kind, path, name, err := parseSource(ref)
+	switch {
+	case err != nil:
+		return nil, "", err
+	case kind == dockerRegistry:
+		src, err := g.resolve(ctx, name)
+		return src, name, err
+	case isEngine(kind):
+		src, err := g.fromEngine(ctx, kind, name)
+		return src, "@0", err
 	}
 	if path == "-" {
 		if path, err = g.spool(ctx); err != nil {
-			return nil, nil, err
+			return nil, "", err
 		}
 		defer os.Remove(path)
 	}
-	images, closer, err := openImages(ctx, g, kind, path)
+	src, err := g.openPath(ctx, kind, path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read image %s: %w", sourceName(ref), err)
+		err = fmt.Errorf("read image %s: %w", sourceName(ref), err)
 	}
-	if images, err = choose(images, name, ref); err != nil {
-		closer.Close()
-		return nil, nil, err
-	}
-	return images, closer, nil
+	return src, name, err
 }
 
-// openNamed opens an image that has a name and no path: in a registry or an
-// engine. done says that it was one.
-func (g *global) openNamed(ctx context.Context, kind, name string) (_ []*image.Existing, _ io.Closer, done bool, err error) {
-	switch {
-	case kind == dockerRegistry:
-		img, err := g.fromRegistry(ctx, name)
-		if err != nil {
-			return nil, nil, true, err
-		}
-		if repoTag, _, _ := strings.Cut(name, "@"); repoTag != "" {
-			img.Names = append(img.Names, repoTag)
-		}
-		return []*image.Existing{img}, io.NopCloser(nil), true, nil
-	case isEngine(kind):
-		images, closer, err := g.fromEngine(ctx, kind, name)
-		return images, closer, true, err
+// openFirst opens the image of a name. Without one that is the first image, or
+// that of an index for the platform. It stays open until the command ends.
+func (g *global) openFirst(ctx context.Context, src image.Source, name string, platform v1.Platform) (*image.Existing, error) {
+	g.closers = append(g.closers, src)
+	if list := src.List(); name == "" && len(list) > 0 && !list[0].Indexed {
+		name = "@0"
 	}
-	return nil, nil, false, nil
+	return selectImage(ctx, src, name, platform)
 }
 
 // close closes what a command left open.
@@ -110,23 +168,30 @@ func (g *global) spool(ctx context.Context) (string, error) {
 	return f.Name(), nil
 }
 
-// openImages opens what is at path, finding out what it is where kind does not
+// openPath opens what is at path, finding out what it is where kind does not
 // say.
-func openImages(ctx context.Context, g *global, kind, path string) ([]*image.Existing, io.Closer, error) {
+func (g *global) openPath(ctx context.Context, kind, path string) (image.Source, error) {
 	st, err := os.Stat(path)
 	if err != nil {
-		return nil, nil, cause(err)
+		return nil, cause(err)
 	}
 	if kind == "" && isProgram(path, st) {
 		return openProgram(ctx, g, path)
 	}
 	if kind == dockerArchive || kind == "" && !st.IsDir() {
-		images, closer, err := openDockerArchive(ctx, g, path)
+		a, err := dockerarchive.Open(ctx, path, g.tempDir())
+		if err == nil {
+			return a, nil
+		}
 		if kind != "" || !errors.Is(err, dockerarchive.ErrNoManifest) {
-			return images, closer, err
+			return nil, err
 		}
 	}
-	return openLayout(ctx, g, path)
+	l, err := ocilayout.Open(ctx, path, g.tempDir())
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
 }
 
 // isProgram tells whether path is a program, as streamLayeredImage of the Nix
@@ -146,77 +211,29 @@ func isProgram(path string, st os.FileInfo) bool {
 }
 
 // openProgram opens the image that a program would write.
-func openProgram(ctx context.Context, g *global, path string) ([]*image.Existing, io.Closer, error) {
+func openProgram(ctx context.Context, g *global, path string) (image.Source, error) {
 	in, err := readInput(g, []string{path})
-	if err != nil {
-		return nil, nil, err
-	}
-	img, err := g.confImage(ctx, in, "")
-	if err != nil {
-		return nil, nil, err
-	}
-	existing, err := img.Existing(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	return []*image.Existing{existing}, io.NopCloser(nil), nil
-}
-
-func openDockerArchive(ctx context.Context, g *global, path string) ([]*image.Existing, io.Closer, error) {
-	a, err := dockerarchive.Open(ctx, path, g.tempDir())
-	if err != nil {
-		return nil, nil, err
-	}
-	images := make([]*image.Existing, a.Images())
-	for i := range images {
-		if images[i], err = a.Image(i); err != nil {
-			a.Close()
-			return nil, nil, err
-		}
-	}
-	return images, a, nil
-}
-
-func openLayout(ctx context.Context, g *global, path string) ([]*image.Existing, io.Closer, error) {
-	l, err := ocilayout.Open(ctx, path, g.tempDir())
-	if err != nil {
-		return nil, nil, err
-	}
-	images, err := layoutImages(ctx, l)
-	if err != nil {
-		l.Close()
-		return nil, nil, err
-	}
-	return images, l, nil
-}
-
-func layoutImages(ctx context.Context, l *ocilayout.Layout) ([]*image.Existing, error) {
-	entries, err := l.Entries(ctx)
 	if err != nil {
 		return nil, err
 	}
-	images := make([]*image.Existing, len(entries))
-	for i, e := range entries {
-		if images[i], err = l.Image(ctx, e); err != nil {
-			return nil, err
-		}
+	img, err := g.confImage(ctx, in, "")
+	if err != nil {
+		return nil, err
 	}
-	return images, nil
+	existing, err := img.Existing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return program{path, existing}, nil
 }
 
-// choose picks the image that has a name. No name picks all.
-func choose(images []*image.Existing, name, ref string) ([]*image.Existing, error) {
-	if name == "" {
-		return images, nil
-	}
-	var have []string
-	for _, img := range images {
-		for _, n := range img.Names {
-			if n == name {
-				return []*image.Existing{img}, nil
-			}
-			have = append(have, fmt.Sprintf("%q", n))
-		}
-	}
-	return nil, usageError(fmt.Errorf("image %q: nothing there has this name, but %s", ref, strings.Join(have, ", ")))
+// program is the source of the image that a program would write.
+type program struct {
+	path  string
+	image *image.Existing
 }
+
+func (p program) String() string                                     { return fmt.Sprintf("program %q", p.path) }
+func (p program) List() []image.Listed                               { return []image.Listed{{Names: p.image.Names}} }
+func (p program) Open(context.Context, int) (*image.Existing, error) { return p.image, nil }
+func (p program) Close() error                                       { return nil }

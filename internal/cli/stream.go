@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
 	"github.com/varve-image/varve/build"
@@ -92,15 +93,11 @@ func (g *global) confImage(ctx context.Context, in *input, repoTag string) (*ima
 	img, err := conf.Image(ctx, build.ConfOptions{
 		Root: g.root, RepoTag: repoTag, Now: g.streams.Now(),
 		OpenBase: func(ctx context.Context, name string) (*image.Existing, error) {
-			images, closer, err := openImages(ctx, g, "", name)
+			src, err := g.openPath(ctx, "", name)
 			if err != nil {
 				return nil, err
 			}
-			g.closers = append(g.closers, closer)
-			if len(images) == 0 {
-				return nil, fmt.Errorf("%q holds no image", name)
-			}
-			return images[0], nil
+			return g.openFirst(ctx, src, "", v1.Platform{})
 		},
 	})
 	if err != nil {
