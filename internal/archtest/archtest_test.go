@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"sandbox":  {"tree", "layer"},
 
 	"nixstore/nar": {"tree"},
+	"nixstore/drv": {"nixstore"},
 
 	"sandbox/userns":      {"sandbox"},
 	"sandbox/vm":          {"sandbox"},
