@@ -48,6 +48,8 @@ func fullSpec() *Spec {
 				ExtraPasswdLines: []string{"app:x:1000:100::/home/app:/bin/sh"}, ExtraGroupLines: []string{"app:x:100:"},
 			},
 		},
+		ExtraCommands: "mkdir a\nchmod 0700 a\n", FakeRootCommands: "chown 1 a", EnableFakechroot: true, RunAsRoot: "useradd app",
+		Shell: "/bin/dash", Path: []string{"/opt/bin", "/bin"}, Isolation: VM, Network: NetworkHost, DiskSize: 2048, BuildVMMemorySize: 1024,
 		Perms:        []PermRule{{Path: "/usr/bin/*", Capabilities: "cap_net_bind_service+ep"}},
 		Conflicts:    ConflictsFirst,
 		Architecture: "arm64",
@@ -139,6 +141,7 @@ func TestDefaults(t *testing.T) {
 	want := &Spec{
 		Name: "a", StoreDir: "/nix/store", IncludeStorePaths: true, MaxLayers: 100, Inherit: InheritAll, Layering: Popularity,
 		Conflicts: ConflictsError, Config: &ordjson.Object{}, OS: "linux", MTime: 1, TreeMTime: 1, Uname: "root", Gname: "root",
+		Path: []string{"/usr/sbin", "/usr/bin", "/sbin", "/bin"}, Isolation: UserNS, Network: NetworkNone, DiskSize: 1024, BuildVMMemorySize: 512,
 		local: map[string]bool{},
 	}
 	if !reflect.DeepEqual(s, want) {
@@ -200,7 +203,7 @@ func TestScalars(t *testing.T) {
 		{"mtime: '@253402300799'", func(s *Spec) any { return s.MTime }, int64(MaxTime)},
 		{"treeMtime: 1970-01-01", func(s *Spec) any { return [2]int64{s.MTime, s.TreeMTime} }, [2]int64{1, 0}},
 		{"mtime: '@5'", func(s *Spec) any { return s.TreeMTime }, int64(5)},
-		{"treeMtime: '@6'\nmtime: '@5'", func(s *Spec) any { return [2]int64{s.MTime, s.TreeMTime} }, [2]int64{5, 6}},
+		{"treeMtime: '@6', mtime: '@5'", func(s *Spec) any { return [2]int64{s.MTime, s.TreeMTime} }, [2]int64{5, 6}},
 		{"mtime: 9999-12-31T23:59:59Z", func(s *Spec) any { return s.MTime }, int64(MaxTime)},
 		{"created: 1970-01-01T00:00:01Z", func(s *Spec) any { return *s.Created }, Time{Seconds: 1}},
 		{"created: now", func(s *Spec) any { return *s.Created }, Time{Now: true}},
