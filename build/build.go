@@ -6,13 +6,12 @@
 //   - The image is a function of the spec, the files that it names and Options.
 //     What depends on the machine (its architecture, the time) is in Options.
 //   - Every store path of the closure is in exactly one layer.
-//   - Nothing is written anywhere but in Options.TempDir: compressed tarballs,
-//     unpacked to files without a name, and what scripts make.
+//   - Nothing is written anywhere, but for compressed tarballs that are unpacked
+//     to files without a name in Options.TempDir.
 //   - All references to the store are found: those of contents, of config, and
 //     of every file of the top layer.
 //
-// Non-goals: where base images come from and where the image goes; how scripts
-// are shut away, which is package sandbox's.
+// Non-goals: where base images come from and where the image goes; run steps.
 package build
 
 import (
@@ -49,8 +48,6 @@ type Options struct {
 	TempDir string
 	// OpenBase opens the image that the spec's fromImage names.
 	OpenBase OpenBaseFunc
-	// Steps is how the spec's scripts are run; without a Runner they are refused.
-	Steps Steps
 }
 
 // Result is an image that can be written, and how its layers came about.
@@ -61,8 +58,11 @@ type Result struct {
 	// Notes are what the user may want to know: what was taken from the machine.
 	Notes []string
 
-	spec    *spec.Spec
-	closers []io.Closer
+	spec *spec.Spec
+	// contents are the store paths, or paths in them, that the last explicit
+	// layer asks for.
+	contents []string
+	closers  []io.Closer
 }
 
 // PlannedLayer tells what is in a layer.
@@ -76,6 +76,8 @@ type PlannedLayer struct {
 	// a layer of the base, that of the layer as it is stored, 0 if not known.
 	Files int    `json:"files"`
 	Size  uint64 `json:"size"`
+	// Built is the directory of a layer that was there already.
+	Built string `json:"built,omitempty"`
 }
 
 // The kinds of layers: those of the base image, store paths in the bytes that
@@ -130,9 +132,6 @@ type builder struct {
 }
 
 func (b *builder) build() error {
-	if err := b.checkSteps(); err != nil {
-		return err
-	}
 	if err := b.readPipeline(); err != nil {
 		return specError("layeringPipeline", err)
 	}
@@ -147,6 +146,7 @@ func (b *builder) build() error {
 	links := slices.Clone(contents)
 	for _, g := range groups {
 		links = append(links, g.contents...)
+		b.result.contents = logicalPaths(g.contents)
 	}
 	top, err := b.topTree(links, outside)
 	if err != nil {

@@ -165,6 +165,14 @@ func (b *builder) candidates() (nodes []nixstore.PathInfo, paths []string, err e
 	return nodes, paths, nil
 }
 
+func logicalPaths(contents []content) []string {
+	paths := []string{}
+	for _, c := range contents {
+		paths = append(paths, c.path)
+	}
+	return paths
+}
+
 func storePaths(contents []content) []string {
 	var paths []string
 	for _, c := range contents {

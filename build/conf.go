@@ -6,13 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/opencontainers/go-digest"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ordjson"
@@ -28,11 +25,14 @@ type Conf struct {
 	storeDir           string
 	fromImage          string
 	customisationLayer string
-	repoTag            string
-	created, mtime     string
-	uid, gid           uint32
-	uname, gname       string
-	storeLayers        [][]string
+	// builtLayers are not in nixpkgs' files: directories of layers above the
+	// store layers.
+	builtLayers    []string
+	repoTag        string
+	created, mtime string
+	uid, gid       uint32
+	uname, gname   string
+	storeLayers    [][]string
 }
 
 // IsConf tells whether data is a conf.json rather than a spec. One that is
@@ -71,6 +71,10 @@ func ParseConf(data []byte) (*Conf, error) {
 		"gname":               textInto(&c.gname),
 		"config":              objectInto(&c.config),
 		"store_layers":        c.setStoreLayers,
+		"built_layers": func(v any) (err error) {
+			c.builtLayers, err = ordjson.StringList("", v)
+			return err
+		},
 	}
 	var errs []error
 	for _, m := range o.Members {
@@ -200,7 +204,7 @@ func (c *Conf) Image(ctx context.Context, opts ConfOptions) (*image.Image, error
 		return nil, err
 	}
 	c.addStoreLayers(img, mtime, opts.Root)
-	if err := c.addTop(img, opts.Root); err != nil {
+	if err := c.addDirs(img, opts.Root); err != nil {
 		return nil, err
 	}
 	return img, nil
@@ -276,23 +280,15 @@ func (c *Conf) addStoreLayers(img *image.Image, mtime time.Time, root string) {
 	}
 }
 
-// addTop adds the layer that nixpkgs made: DIR/layer.tar, whose SHA-256 is in
-// DIR/checksum.
-func (c *Conf) addTop(img *image.Image, root string) error {
-	dir := root + c.customisationLayer
-	data, err := os.ReadFile(dir + "/checksum")
-	if err != nil {
-		return err
+// addDirs adds the layers that are there already: those that were built by
+// themselves, and the one that nixpkgs calls the customisation layer.
+func (c *Conf) addDirs(img *image.Image, root string) error {
+	for _, dir := range append(c.builtLayers, c.customisationLayer) {
+		l, err := openLayerDir(root + dir)
+		if err != nil {
+			return err
+		}
+		c.addLayer(img, l, dir)
 	}
-	sum := strings.TrimSpace(string(data))
-	id := digest.NewDigestFromEncoded(digest.SHA256, sum)
-	if err := id.Validate(); err != nil {
-		return fmt.Errorf("%q holds no SHA-256: %w", dir+"/checksum", err)
-	}
-	l, err := layer.OpenFile(dir+"/layer.tar", id)
-	if err != nil {
-		return err
-	}
-	c.addLayer(img, l, c.customisationLayer)
 	return nil
 }

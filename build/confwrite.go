@@ -22,7 +22,7 @@ func (r *Result) ConfJSON(top string) ([]byte, error) {
 	if s.Created != nil && s.Created.Now {
 		created = "now"
 	}
-	stores, err := r.storeLayers()
+	stores, built, err := r.confLayers()
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +42,9 @@ func (r *Result) ConfJSON(top string) ([]byte, error) {
 		{Key: "uname", Value: s.Uname},
 		{Key: "gname", Value: s.Gname},
 	}}
+	if len(built) > 0 {
+		o.Set("built_layers", built)
+	}
 	if s.FromImage != "" {
 		if s.Inherit != spec.InheritEnv || s.FromImageName != "" || !filepath.IsAbs(s.FromImage) {
 			return nil, &SpecError{"fromImage", errors.New("a conf.json takes the path of an archive with one image, of which it inherits env")}
@@ -51,22 +54,28 @@ func (r *Result) ConfJSON(top string) ([]byte, error) {
 	return ordjson.Marshal(o)
 }
 
-// storeLayers are the paths of the layers between the base's and the top one,
-// which have to be store layers.
-func (r *Result) storeLayers() ([]any, error) {
-	layers := []any{}
+// confLayers are the layers between the base's and the top one: store layers,
+// and above them the directories of those that are there already.
+func (r *Result) confLayers() (stores, built []any, err error) {
+	stores = []any{}
 	for i, l := range r.Layers {
 		switch {
 		case l.Kind == KindBase, i == len(r.Layers)-1 && l.Kind == KindTree && len(l.Paths) == 0:
-		case l.Kind == KindStore:
-			paths := make([]any, len(l.Paths))
-			for i, p := range l.Paths {
-				paths[i] = p
-			}
-			layers = append(layers, paths)
+		case l.Built != "":
+			built = append(built, l.Built)
+		case l.Kind == KindStore && len(built) == 0:
+			stores = append(stores, anys(l.Paths))
 		default:
-			return nil, fmt.Errorf("layer %d is neither a store layer nor the top one, which a conf.json has no place for", i+1)
+			return nil, nil, fmt.Errorf("layer %d is neither a store layer nor the top one, which a conf.json has no place for", i+1)
 		}
 	}
-	return layers, nil
+	return stores, built, nil
+}
+
+func anys(texts []string) []any {
+	list := make([]any, len(texts))
+	for i, t := range texts {
+		list[i] = t
+	}
+	return list
 }

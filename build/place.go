@@ -3,6 +3,7 @@ package build
 import (
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 
@@ -21,11 +22,15 @@ type group struct {
 	tree []*tree.Entry
 	// roots are the store paths that the layer asks for.
 	roots []string
+	// built is a layer that is there already; nil for others.
+	built *BuiltLayer
 }
 
 // empty tells a layer that has nothing in it, since layers before it have the
 // store paths that it asks for.
-func (g *group) empty(paths []string) bool { return g.tree == nil && len(paths) == 0 }
+func (g *group) empty(paths []string) bool {
+	return g.tree == nil && len(paths) == 0 && (g.built == nil || !g.built.Tree)
+}
 
 // groups reads the explicit layers.
 func (b *builder) groups() ([]*group, error) {
@@ -35,6 +40,14 @@ func (b *builder) groups() ([]*group, error) {
 	var groups []*group
 	for i, g := range b.spec.Layers {
 		field := fmt.Sprintf("layers[%d]", i)
+		if g.Built != "" {
+			made, err := b.builtGroup(g.Built)
+			if err != nil {
+				return nil, specError(field+".built", err)
+			}
+			groups = append(groups, made)
+			continue
+		}
 		inStore, outside := b.splitContents(g.Contents)
 		copies, err := b.copies(field+".contents", outside, g.KeepContentsDirlinks)
 		more, moreErr := b.copies(field+".copyToRoot", g.CopyToRoot, g.KeepContentsDirlinks)
@@ -50,7 +63,7 @@ func (b *builder) groups() ([]*group, error) {
 		if err := applyPerms(made.tree, g.Perms); err != nil {
 			return nil, specError(field+".perms", err)
 		}
-		if made.tree, err = b.onto(made.tree, conflicts(b.spec.Conflicts)); err != nil {
+		if made.tree, err = b.onto(made.tree); err != nil {
 			return nil, specError(field, err)
 		}
 		groups = append(groups, made)
@@ -87,7 +100,9 @@ func (b *builder) place(groups []*group, top []*tree.Entry) error {
 		if g.empty(grouped[i]) {
 			continue
 		}
-		if g.tree == nil {
+		if g.built != nil {
+			b.addBuilt(g.built)
+		} else if g.tree == nil {
 			b.addStore(grouped[i])
 		} else if err := b.addTree(g.title, g.tree, grouped[i]); err != nil {
 			return err
@@ -117,9 +132,13 @@ func (b *builder) kept() []string {
 // has, and returns what is left besides.
 func (b *builder) takeGroups(groups []*group) (grouped [][]string, rest []string, err error) {
 	taken := map[string]bool{}
-	for _, g := range groups {
+	for i, g := range groups {
 		var own []string
-		if b.closure != nil {
+		if g.built != nil {
+			if own, err = g.built.builtPaths(taken); err != nil {
+				return nil, nil, &SpecError{fmt.Sprintf("layers[%d]", i), err}
+			}
+		} else if b.closure != nil {
 			all, err := b.closure.Closure(g.roots)
 			if err != nil {
 				return nil, nil, err
@@ -129,8 +148,10 @@ func (b *builder) takeGroups(groups []*group) (grouped [][]string, rest []string
 		for _, p := range own {
 			taken[p] = true
 		}
-		if own, err = b.byPopularity(own); err != nil {
-			return nil, nil, err
+		if g.built == nil {
+			if own, err = b.byPopularity(own); err != nil {
+				return nil, nil, err
+			}
 		}
 		grouped = append(grouped, own)
 	}
@@ -186,6 +207,15 @@ func (b *builder) addStore(paths []string) {
 	b.add(layer.Store(paths, layer.StoreOptions{
 		UID: s.UID, GID: s.GID, Uname: s.Uname, Gname: s.Gname, ModTime: s.MTime, Root: b.opts.Root,
 	}), image.StorePathsComment(paths), PlannedLayer{Kind: KindStore, Paths: paths, Size: b.size(paths)})
+}
+
+// addBuilt adds a layer that is there already.
+func (b *builder) addBuilt(l *BuiltLayer) {
+	comment, kind := image.StorePathsComment(l.Paths), KindStore
+	if l.Tree {
+		comment, kind = path.Base(l.dir), KindTree
+	}
+	b.add(l.file, comment, PlannedLayer{Kind: kind, Paths: l.Paths, Size: b.size(l.Paths), Built: l.dir})
 }
 
 // addTree adds a layer of a tree with store paths in it.

@@ -60,7 +60,7 @@ let
     {
       image,
       name,
-      tag,
+      imageTag,
       passthru ? { },
       meta ? { },
     }:
@@ -81,10 +81,15 @@ let
     // {
       inherit meta;
       imageName = lib.lower name;
-      imageTag = if tag == null then lib.hashPart image else tag;
+      inherit imageTag;
       load = app "load";
       push = app "push";
     };
+
+  # Without a tag an image gets one that stands for all that it is made of. It is
+  # the hash of the spec's path and not of the image's own, which is another one
+  # while nix-build --check builds it.
+  tagOf = tag: spec: if tag == null then lib.hashPart spec else tag;
 
   # The image as an OCI layout, its layers compressed.
   layoutOf =
@@ -116,6 +121,7 @@ let
       includeNixDB ? false,
       layeringPipeline ? null,
       perms ? [ ],
+      layers ? [ ],
       debug ? false,
       passthru ? { },
       meta ? { },
@@ -144,10 +150,12 @@ let
             perms
             ;
           contents = lib.toList contents;
+          layers = map (layer: { built = layer; }) layers;
           conflicts = "first";
         }
         // runner [ extraCommands fakeRootCommands ] shell path
       );
+      imageTag = tagOf tag spec;
       image = run "stream-${baseNameOf name}" (
         {
           action = "stream";
@@ -155,7 +163,8 @@ let
             "out"
             "layer"
           ];
-          inherit spec tag;
+          inherit spec;
+          tag = imageTag;
           varve = program;
         }
         // withClosure spec
@@ -165,7 +174,7 @@ let
       inherit
         image
         name
-        tag
+        imageTag
         meta
         ;
       passthru = passthru // {
@@ -206,8 +215,8 @@ let
         inherit compressor;
       };
       inherit meta;
+      inherit (stream) imageTag;
       name = stream.imageName;
-      tag = stream.imageTag;
       passthru = passthru // {
         inherit stream;
         inherit (stream) spec layer;
@@ -280,10 +289,12 @@ let
             ]
         )
       );
+      imageTag = tagOf tag spec;
       image = run "docker-image-${baseNameOf name}.tar${extension compressor name}" (
         {
           action = "image";
-          inherit spec tag;
+          inherit spec;
+          tag = imageTag;
         }
         // withClosure spec
       );
@@ -292,7 +303,7 @@ let
       inherit
         image
         name
-        tag
+        imageTag
         meta
         ;
       passthru = {
@@ -302,10 +313,55 @@ let
     }
   );
 
+  # A layer as a derivation of its own, so that Nix keeps it and any number of
+  # images can have it. What is in layers, which are such layers too, is left out.
+  buildLayer =
+    {
+      name ? "layer",
+      contents ? [ ],
+      copyToRoot ? null,
+      keepContentsDirlinks ? false,
+      perms ? [ ],
+      layers ? [ ],
+      mtime ? "1970-01-01T00:00:01Z",
+      uid ? 0,
+      gid ? 0,
+      uname ? "root",
+      gname ? "root",
+    }:
+    let
+      spec = writeSpec name {
+        inherit
+          name
+          mtime
+          uid
+          gid
+          uname
+          gname
+          ;
+        layers = map (layer: { built = layer; }) layers ++ [
+          {
+            contents = lib.toList contents;
+            copyToRoot = lib.toList copyToRoot;
+            inherit keepContentsDirlinks perms;
+          }
+        ];
+        conflicts = "first";
+      };
+    in
+    run name (
+      {
+        action = "layer";
+        inherit spec;
+        tag = "layer";
+      }
+      // withClosure spec
+    );
+
   withNixDb = build: args: build (args // { includeNixDB = true; });
 in
 {
-  inherit streamLayeredImage buildLayeredImage buildImage archiveOf;
+  inherit streamLayeredImage buildLayeredImage buildImage buildLayer archiveOf;
 
   buildImageWithNixDb = withNixDb buildImage;
   buildLayeredImageWithNixDb = withNixDb buildLayeredImage;

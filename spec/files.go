@@ -117,13 +117,22 @@ func (d *decoder) groups(v value) []Group {
 
 func (d *decoder) group(v value) Group {
 	var g Group
-	if d.object(v, "an object with contents or copyToRoot", fields{
+	ok := d.object(v, "an object with contents or copyToRoot", fields{
 		"contents":             func(v value) { g.Contents = d.contents(v) },
 		"copyToRoot":           func(v value) { g.CopyToRoot = d.copies(v) },
 		"keepContentsDirlinks": func(v value) { g.KeepContentsDirlinks = d.bool(v) },
 		"perms":                func(v value) { g.Perms = d.perms(v) },
-	}) && !d.holds(v, "contents") && !d.holds(v, "copyToRoot") {
-		d.fail(v, "the layer holds nothing: give contents or copyToRoot")
+		"built":                func(v value) { g.Built = d.path(v) },
+	})
+	filled := d.holds(v, "contents") || d.holds(v, "copyToRoot")
+	switch {
+	case !ok:
+	case d.holds(v, "built"):
+		if filled || d.holds(v, "perms") {
+			d.fail(v, "built is a whole layer: no other field goes with it")
+		}
+	case !filled:
+		d.fail(v, "the layer holds nothing: give contents or copyToRoot, or built")
 	}
 	return g
 }

@@ -22,6 +22,8 @@ var arrows = map[string][]string{
 	"tree":     nil,
 	"layering": nil,
 	"spec":     nil,
+	// Tests of the Nix expressions.
+	"nix/tests": nil,
 
 	"layer":    {"tree"},
 	"rootfs":   {"tree"},
@@ -32,10 +34,9 @@ var arrows = map[string][]string{
 	"sandbox":  {"tree", "layer"},
 
 	"nixstore/nar": {"tree"},
-	"nixstore/drv": {"nixstore"},
 
 	"sandbox/userns":      {"sandbox"},
-	"sandbox/vm":          {"sandbox/userns"},
+	"sandbox/vm":          {"sandbox"},
 	"sandbox/sandboxtest": {"sandbox"},
 
 	"dockerarchive": {"image", "internal/tarindex"},
@@ -61,8 +62,8 @@ var arrows = map[string][]string{
 		"build", "cache", "lockfile", "dockerarchive", "ocilayout", "registry", "daemon", "internal/ui",
 		"sandbox/userns", "sandbox/vm",
 	},
-	// It is run again as the first process of a run step, and of its virtual machine.
-	"cmd/varve": {"internal/cli", "sandbox/userns", "sandbox/vm"},
+	// It is run again as the first process of a run step's sandbox.
+	"cmd/varve": {"internal/cli", "sandbox/userns"},
 }
 
 // anyone are the leaves that every package may import.

@@ -38,6 +38,8 @@ func newBuild(g *global) *cobra.Command {
   docker-daemon:[NAME:TAG]              Docker
   containers-storage:[NAME:TAG]         Podman, Buildah and CRI-O
   containerd:[NAME:TAG]                 containerd
+  layer:DIR                             the last of the spec's layers alone, for layers
+                                        of other specs
   -                                     a docker-archive on standard output
 
 Without -o it is a docker-archive in the current directory that is called after
@@ -84,6 +86,9 @@ func runBuild(ctx context.Context, g *global, o *buildOptions, args []string) er
 		return err
 	}
 	defer result.Close()
+	if dest.kind == layerDir {
+		return g.writeBuilt(ctx, result, dest.path)
+	}
 	if err := g.write(ctx, result.Image, dest); err != nil {
 		return fmt.Errorf("write image to %q: %w", dest.String(), err)
 	}

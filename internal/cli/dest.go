@@ -18,6 +18,7 @@ const (
 	dockerArchive = "docker-archive"
 	ociDir        = "oci"
 	ociArchive    = "oci-archive"
+	layerDir      = "layer"
 )
 
 // destination is where an image is written to.

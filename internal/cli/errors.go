@@ -13,7 +13,6 @@ import (
 	"github.com/varve-image/varve/cache"
 	"github.com/varve-image/varve/daemon"
 	"github.com/varve-image/varve/layer"
-	"github.com/varve-image/varve/sandbox"
 	"github.com/varve-image/varve/spec"
 )
 
@@ -78,7 +77,6 @@ func exitCode(err error) int {
 		asBuild    *build.SpecError
 		asMissing  *build.MissingError
 		asEngine   *daemon.MissingError
-		asSandbox  *sandbox.MissingError
 		asMismatch *layer.DigestError
 		asCache    *cache.DirError
 		asBlob     *cache.MissingError
@@ -88,7 +86,7 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.As(err, &asMismatch):
 		return exitMismatch
-	case errors.As(err, &asMissing), errors.As(err, &asEngine), errors.As(err, &asBlob), errors.As(err, &asSandbox):
+	case errors.As(err, &asMissing), errors.As(err, &asEngine), errors.As(err, &asBlob):
 		return exitMissing
 	case errors.As(err, &asCache):
 		return exitFailed

@@ -3,12 +3,10 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,7 +30,7 @@ type nixAttrs struct {
 
 	// files
 	Files map[string]nixFile
-	// image, stream
+	// image, stream, layer
 	Spec string
 	Tag  string
 	// stream, program: the path of this program in the store.
@@ -61,6 +59,7 @@ var nixActions = map[string]func(context.Context, *global, *nixAttrs) error{
 	"files":   func(_ context.Context, _ *global, a *nixAttrs) error { return writeNixFiles(a.Outputs["out"], a.Files) },
 	"image":   nixImage,
 	"stream":  nixStream,
+	"layer":   nixLayer,
 	"archive": nixArchive,
 	"layout":  nixLayout,
 	"merge":   nixMerge,
@@ -149,15 +148,11 @@ func writeNixFile(name string, f nixFile) error {
 	return os.WriteFile(name, []byte(f.Text), mode)
 }
 
-// nixSpec is the derivation's spec with what only the builder knows: the tag,
-// which may be the hash of the output's path, and the closure.
+// nixSpec is the derivation's spec with what is not in its file: the closure,
+// and the tag, which may be the hash of that file's path.
 func nixSpec(g *global, a *nixAttrs) *specFlags {
-	tag := a.Tag
-	if tag == "" {
-		tag, _, _ = strings.Cut(path.Base(a.Outputs["out"]), "-")
-	}
 	return &specFlags{settings: []spec.Setting{
-		{Field: "tag", Values: []string{tag}},
+		{Field: "tag", Values: []string{a.Tag}},
 		{Field: "closure", Values: []string{attrsFile(g)}},
 	}}
 }
@@ -165,6 +160,12 @@ func nixSpec(g *global, a *nixAttrs) *specFlags {
 // nixImage is buildImage.
 func nixImage(ctx context.Context, g *global, a *nixAttrs) error {
 	o := &buildOptions{spec: *nixSpec(g, a), output: dockerArchive + ":" + a.Outputs["out"]}
+	return runBuild(ctx, g, o, []string{a.Spec})
+}
+
+// nixLayer is buildLayer.
+func nixLayer(ctx context.Context, g *global, a *nixAttrs) error {
+	o := &buildOptions{spec: *nixSpec(g, a), output: layerDir + ":" + a.Outputs["out"]}
 	return runBuild(ctx, g, o, []string{a.Spec})
 }
 
@@ -182,10 +183,14 @@ func nixStream(ctx context.Context, g *global, a *nixAttrs) error {
 	}
 	defer result.Close()
 	layers := result.Image.Layers
-	if err := writeLayerDir(ctx, a.Outputs["layer"], layers[len(layers)-1]); err != nil {
+	top := a.Outputs["layer"]
+	if err := os.Mkdir(top, 0o755); err != nil {
 		return err
 	}
-	conf, err := result.ConfJSON(a.Outputs["layer"])
+	if err := writeLayerFiles(ctx, top, layers[len(layers)-1]); err != nil {
+		return err
+	}
+	conf, err := result.ConfJSON(top)
 	if err != nil {
 		return err
 	}
@@ -204,26 +209,6 @@ func writeNixProgram(name, varve, command string, content []byte) error {
 		return fmt.Errorf("%q is too long for the first line of a program, which has %d bytes", first, maxInterpreter)
 	}
 	return writeNixFile(name, nixFile{Text: first + "\n" + string(content), Executable: true})
-}
-
-// writeLayerDir writes a layer into the new directory dir as nixpkgs has its
-// top layers: layer.tar, and its SHA-256 in checksum.
-func writeLayerDir(ctx context.Context, dir string, l image.Layer) error {
-	info, err := l.Info(ctx)
-	if err != nil {
-		return err
-	}
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "checksum"), []byte(info.DiffID.Encoded()+"\n"), 0o644); err != nil {
-		return err
-	}
-	f, err := os.Create(filepath.Join(dir, "layer.tar"))
-	if err != nil {
-		return err
-	}
-	return errors.Join(l.Write(ctx, f), f.Close())
 }
 
 // nixConf is the image of a program that streamLayeredImage made.

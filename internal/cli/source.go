@@ -142,6 +142,8 @@ func parseSource(ref string) (kind, path, name string, err error) {
 	switch {
 	case !found:
 		return "", ref, "", nil
+	case kind == layerDir:
+		return "", "", "", usageError(fmt.Errorf("image %q: a layer by itself is no image; name it in a spec's layers", ref))
 	case (isEngine(kind) || kind == dockerRegistry) && rest == "":
 		return "", "", "", usageError(fmt.Errorf("image %q: the name is missing", ref))
 	case isEngine(kind), kind == dockerRegistry:

@@ -1,0 +1,150 @@
+package build
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/nixstore"
+	"github.com/varve-image/varve/tree"
+)
+
+// A layer can be built by itself, into a directory of its own, and be used by
+// any number of images. These are the directory's files.
+const (
+	// LayerTar is the layer's tar.
+	LayerTar = "layer.tar"
+	// LayerChecksum has the SHA-256 of the tar in hexadecimal digits.
+	LayerChecksum = "checksum"
+	// LayerInfo is a BuiltLayer in JSON; nixpkgs' layers have none.
+	LayerInfo = "layer.json"
+)
+
+// maxLayerInfo bounds a layer's description, in bytes.
+const maxLayerInfo = 64 << 20
+
+// BuiltLayer is what a layer that was built by itself says of itself.
+type BuiltLayer struct {
+	// Contents are the store paths whose files an image with this layer links
+	// to.
+	Contents []string `json:"contents"`
+	// Paths are the store paths in the layer.
+	Paths []string `json:"paths"`
+	// Tree says that there are other files in it.
+	Tree bool `json:"tree"`
+
+	dir  string
+	file *layer.File
+}
+
+// Built describes the layer that a spec with one explicit layer of its own, and
+// none but built ones before it, is made for. The layer is the last but the top
+// one, which is of no use here.
+func (r *Result) Built() (*BuiltLayer, error) {
+	s := r.spec
+	last := len(s.Layers) - 1
+	if last < 0 || s.Layers[last].Built != "" {
+		return nil, &SpecError{"layers", errors.New("a layer by itself is made of one explicit layer: give it as the last of layers")}
+	}
+	for _, g := range s.Layers[:last] {
+		if g.Built == "" {
+			return nil, &SpecError{"layers", errors.New("of a layer by itself, those below it have to be built ones")}
+		}
+	}
+	if len(s.Contents)+len(s.CopyToRoot)+len(s.Presets) > 0 || s.FromImage != "" {
+		return nil, &SpecError{"layers", errors.New("a layer by itself has no other contents, copyToRoot, presets or fromImage")}
+	}
+	n := len(r.Layers) - 2
+	if n < 0 || r.Layers[n].Built != "" {
+		return nil, &SpecError{"layers", errors.New("the layers below have all of it: nothing is left for this one")}
+	}
+	return &BuiltLayer{Contents: r.contents, Paths: r.Layers[n].Paths, Tree: r.Layers[n].Kind == KindTree}, nil
+}
+
+// openBuilt opens the layer in the directory dir, which is at physical.
+func openBuilt(storeDir, dir, physical string) (*BuiltLayer, error) {
+	file, err := openLayerDir(physical)
+	if err != nil {
+		return nil, err
+	}
+	l := &BuiltLayer{dir: dir, file: file}
+	name := path.Join(physical, LayerInfo)
+	st, err := os.Stat(name)
+	if err != nil {
+		return nil, quotePath(err)
+	}
+	if !st.Mode().IsRegular() || st.Size() > maxLayerInfo {
+		return nil, fmt.Errorf("%q is no regular file of at most %d MiB", name, maxLayerInfo>>20)
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, quotePath(err)
+	}
+	if err := json.Unmarshal(data, l); err != nil {
+		return nil, fmt.Errorf("%q is not what varve writes for a layer: %w", name, err)
+	}
+	for _, p := range append(l.Paths, l.Contents...) {
+		if _, _, ok := nixstore.InStore(storeDir, p); !ok {
+			return nil, fmt.Errorf("%q names %q, which is not in the store %q", name, p, storeDir)
+		}
+	}
+	return l, nil
+}
+
+// openLayerDir opens the tar of a layer's directory.
+func openLayerDir(dir string) (*layer.File, error) {
+	sum, err := os.ReadFile(path.Join(dir, LayerChecksum))
+	if err != nil {
+		return nil, quotePath(err)
+	}
+	id := digest.NewDigestFromEncoded(digest.SHA256, strings.TrimSpace(string(sum)))
+	if err := id.Validate(); err != nil {
+		return nil, fmt.Errorf("%q holds no SHA-256: %w", path.Join(dir, LayerChecksum), err)
+	}
+	return layer.OpenFile(path.Join(dir, LayerTar), id)
+}
+
+// builtGroup makes a group of a layer that is there already.
+func (b *builder) builtGroup(dir string) (*group, error) {
+	l, err := openBuilt(b.spec.StoreDir, dir, b.physical(dir))
+	if err != nil {
+		return nil, err
+	}
+	g := &group{title: dir, built: l, roots: l.Paths}
+	inStore, _ := b.splitContents(l.Contents)
+	g.contents = inStore
+	if !l.Tree {
+		return g, nil
+	}
+	overlay, err := tree.OpenOverlay(b.ctx, []tree.LayerSource{l.file}, tree.OverlayOptions{TempDir: b.opts.TempDir})
+	if err != nil {
+		return nil, err
+	}
+	b.result.closers = append(b.result.closers, overlay)
+	store := strings.TrimPrefix(b.spec.StoreDir, "/") + "/"
+	var entries []*tree.Entry
+	for _, e := range overlay.Entries {
+		if !strings.HasPrefix(e.Path, store) {
+			entries = append(entries, e)
+		}
+	}
+	// Later trees meet it as they meet any other explicit layer.
+	_, err = b.onto(entries)
+	return g, err
+}
+
+// builtPaths are the paths in a built layer, none of which another one has.
+func (l *BuiltLayer) builtPaths(taken map[string]bool) ([]string, error) {
+	for _, p := range l.Paths {
+		if taken[p] {
+			return nil, fmt.Errorf("the layer %q has the store path %q, which a layer below has too: build it with that one among its layers", l.dir, p)
+		}
+	}
+	return l.Paths, nil
+}

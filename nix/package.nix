@@ -1,0 +1,54 @@
+# varve itself.
+{
+  lib,
+  buildGoModule,
+  installShellFiles,
+}:
+buildGoModule {
+  pname = "varve";
+  version = "0-unstable";
+
+  # Only what Go sees, so that nothing else changes the program's path.
+  src = builtins.path {
+    name = "varve-source";
+    path = ../.;
+    filter =
+      path: type:
+      let
+        name = baseNameOf path;
+      in
+      if type == "directory" then
+        !builtins.elem name [
+          ".git"
+          ".cache"
+          "testdata"
+          "vendor"
+        ]
+      else
+        name == "go.mod" || name == "go.sum" || lib.hasSuffix ".go" name;
+  };
+
+  # make vendor-hash writes it.
+  vendorHash = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+  subPackages = [ "cmd/varve" ];
+  env.CGO_ENABLED = 0;
+  ldflags = [
+    "-s"
+    "-w"
+  ];
+
+  nativeBuildInputs = [ installShellFiles ];
+  postInstall = ''
+    for shell in bash fish zsh; do
+      $out/bin/varve completion $shell > varve.$shell
+    done
+    installShellCompletion varve.{bash,fish,zsh}
+  '';
+
+  meta = {
+    description = "Builds container images: same input, same bytes";
+    license = lib.licenses.mit;
+    mainProgram = "varve";
+  };
+}

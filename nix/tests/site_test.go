@@ -1,0 +1,149 @@
+package tests
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/varve-image/varve/internal/enginetest"
+	"github.com/varve-image/varve/internal/testtools"
+)
+
+var engines enginetest.Set
+
+func TestMain(m *testing.M) { os.Exit(engines.Around(m).Run()) }
+
+// buildTimeout bounds a call of nix-build, which may build everything.
+const buildTimeout = 10 * time.Minute
+
+// site is a Nix, and in its home these expressions, varve, and what they need
+// to know of this machine.
+type site struct {
+	*enginetest.NixStore
+	// extra are further arguments of the examples, as Nix writes attributes.
+	extra string
+}
+
+// single is a site whose commands are root's, multi one with a daemon, users
+// that build, and the sandbox.
+func single(t *testing.T) *site { return prepare(t, enginetest.Nix(t)) }
+func multi(t *testing.T) *site  { return prepare(t, enginetest.NixDaemon(t)) }
+
+func prepare(t *testing.T, n *enginetest.NixStore) *site {
+	t.Helper()
+	for _, tool := range []string{"bash", "busybox", "hello", "mg", "nano", "nginx", "patchelf", "redis-server", "vim.tiny"} {
+		testtools.Need(t, tool)
+	}
+	home := n.Home()
+	command(t, exec.CommandContext(t.Context(), "cp", "-r", "..", filepath.Join(home, "nix")))
+	command(t, exec.CommandContext(t.Context(), "chmod", "-R", "a+rX", filepath.Join(home, "nix")))
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-o", filepath.Join(home, "varve"), "./cmd/varve")
+	build.Dir, build.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")
+	command(t, build)
+	debian := command(t, exec.CommandContext(t.Context(), "sh", "debian.sh"))
+	write(t, filepath.Join(home, "debian.json"), debian)
+	write(t, filepath.Join(home, "tools.nix"), `
+let
+  args = {
+    pkgs = import ./nix/tests/pkgs.nix { debian = builtins.fromJSON (builtins.readFile ./debian.json); };
+    varve = builtins.path { name = "varve"; path = ./varve; };
+  };
+  tools = import ./nix args;
+in
+tools // args // {
+  examplesWith = extra: import ./nix/tests/examples.nix ({
+    inherit tools;
+    inherit (args) pkgs;
+    toolsFor = pkgs: import ./nix (args // { inherit pkgs; });
+  } // extra);
+}
+`)
+	return &site{NixStore: n}
+}
+
+func write(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// command runs a command that must not fail, and returns what it wrote.
+func command(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
+	result, err := enginetest.Output(cmd)
+	if err == nil && result.ExitCode != 0 {
+		err = fmt.Errorf("%q: exit code %d: %s", cmd.Args, result.ExitCode, tail(result.Stderr))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result.Stdout
+}
+
+func tail(text string) string { return text[max(0, len(text)-3000):] }
+
+// expression is Nix code in which the functions and the packages can be named.
+func (s *site) expression(code string) string {
+	return fmt.Sprintf("with import ./tools.nix; let examples = examplesWith { %s }; in %s", s.extra, code)
+}
+
+// build builds what code stands for, and returns the paths of the outputs.
+func (s *site) build(t *testing.T, code string, options ...string) []string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), buildTimeout)
+	defer cancel()
+	args := append([]string{"nix-build", "--no-out-link", "-E", s.expression(code)}, options...)
+	return strings.Fields(command(t, s.Command(ctx, args...)))
+}
+
+// fails builds what code stands for, which has to fail, and returns what Nix
+// said.
+func (s *site) fails(t *testing.T, code string) string {
+	t.Helper()
+	result, err := enginetest.Output(s.Command(t.Context(), "nix-build", "--no-out-link", "-E", s.expression(code)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result.ExitCode == 0 {
+		t.Fatalf("%s: it was built: %s", code, result.Stdout)
+	}
+	return result.Stderr
+}
+
+// eval evaluates code to a value.
+func eval[T any](t *testing.T, s *site, code string) (value T) {
+	t.Helper()
+	text := command(t, s.Command(t.Context(), "nix-instantiate", "--eval", "--strict", "--json", "-E", s.expression(code)))
+	if err := json.Unmarshal([]byte(text), &value); err != nil {
+		t.Fatalf("%s: %v", code, err)
+	}
+	return value
+}
+
+// example is what Nix says of an example.
+type example struct {
+	Path, ImageName, ImageTag string
+	// IsExe tells a program that writes the image from an archive.
+	IsExe bool
+}
+
+// ref is the image's full name.
+func (e example) ref() string { return e.ImageName + ":" + e.ImageTag }
+
+// list is what Nix says of all examples, without building them.
+func (s *site) list(t *testing.T) map[string]example {
+	t.Helper()
+	return eval[map[string]example](t, s, `builtins.mapAttrs (name: image: {
+    Path = builtins.unsafeDiscardStringContext image.outPath;
+    ImageName = image.imageName or "";
+    ImageTag = image.imageTag or "";
+    IsExe = image.isExe or false;
+  }) examples`)
+}
