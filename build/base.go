@@ -26,7 +26,8 @@ type BaseReference struct {
 // base is the image that another one is built on.
 type base struct {
 	image *image.Existing
-	// entries is the file system that its layers show.
+	// overlay is the file system that its layers show, entries its tree.
+	overlay *tree.Overlay
 	entries []*tree.Entry
 }
 
@@ -56,7 +57,7 @@ func (b *builder) openBase() error {
 		return fmt.Errorf("fromImage: %w", err)
 	}
 	b.result.closers = append(b.result.closers, overlay)
-	b.base = &base{image: existing, entries: overlay.Entries}
+	b.base = &base{image: existing, overlay: overlay, entries: overlay.Entries}
 	b.below = overlay.Entries
 	return b.checkBase()
 }
@@ -82,12 +83,11 @@ func (b *builder) checkBase() error {
 // their symlinks to a directory goes to where that leads, and directories that
 // are in the tree only to hold something get the attributes that they have
 // below. The base's files may be replaced; those of another explicit layer are
-// a conflict as between two sources of one layer.
-func (b *builder) onto(entries []*tree.Entry) ([]*tree.Entry, error) {
+// a conflict as between two sources of one layer, which policy decides.
+func (b *builder) onto(entries []*tree.Entry, policy tree.Conflicts) ([]*tree.Entry, error) {
 	if entries == nil {
 		return nil, nil
 	}
-	policy := conflicts(b.spec.Conflicts)
 	if b.below != nil {
 		var err error
 		if entries, err = tree.Through(b.ctx, b.below, entries, policy); err != nil {

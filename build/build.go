@@ -6,12 +6,13 @@
 //   - The image is a function of the spec, the files that it names and Options.
 //     What depends on the machine (its architecture, the time) is in Options.
 //   - Every store path of the closure is in exactly one layer.
-//   - Nothing is written anywhere, but for compressed tarballs that are unpacked
-//     to files without a name in Options.TempDir.
+//   - Nothing is written anywhere but in Options.TempDir: compressed tarballs,
+//     unpacked to files without a name, and what scripts make.
 //   - All references to the store are found: those of contents, of config, and
 //     of every file of the top layer.
 //
-// Non-goals: where base images come from and where the image goes; run steps.
+// Non-goals: where base images come from and where the image goes; how scripts
+// are shut away, which is package sandbox's.
 package build
 
 import (
@@ -48,6 +49,8 @@ type Options struct {
 	TempDir string
 	// OpenBase opens the image that the spec's fromImage names.
 	OpenBase OpenBaseFunc
+	// Steps is how the spec's scripts are run; without a Runner they are refused.
+	Steps Steps
 }
 
 // Result is an image that can be written, and how its layers came about.
@@ -132,6 +135,9 @@ type builder struct {
 }
 
 func (b *builder) build() error {
+	if err := b.checkSteps(); err != nil {
+		return err
+	}
 	if err := b.readPipeline(); err != nil {
 		return specError("layeringPipeline", err)
 	}

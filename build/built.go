@@ -135,7 +135,7 @@ func (b *builder) builtGroup(dir string) (*group, error) {
 		}
 	}
 	// Later trees meet it as they meet any other explicit layer.
-	_, err = b.onto(entries)
+	_, err = b.onto(entries, conflicts(b.spec.Conflicts))
 	return g, err
 }
 

@@ -63,7 +63,7 @@ func (b *builder) groups() ([]*group, error) {
 		if err := applyPerms(made.tree, g.Perms); err != nil {
 			return nil, specError(field+".perms", err)
 		}
-		if made.tree, err = b.onto(made.tree); err != nil {
+		if made.tree, err = b.onto(made.tree, conflicts(b.spec.Conflicts)); err != nil {
 			return nil, specError(field, err)
 		}
 		groups = append(groups, made)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/varve-image/varve/nixstore"
@@ -189,8 +190,13 @@ func conflicts(c spec.Conflicts) tree.Conflicts {
 	return tree.ConflictError
 }
 
-// applyPerms applies rules of the spec to a finished tree.
+// applyPerms applies rules of the spec to a finished tree, but for the whiteouts
+// in it.
 func applyPerms(entries []*tree.Entry, perms []spec.PermRule) error {
+	entries = slices.DeleteFunc(slices.Clone(entries), func(e *tree.Entry) bool {
+		_, whiteout := tree.Hidden(e)
+		return whiteout
+	})
 	rules := make([]tree.Rule, len(perms))
 	for i, p := range perms {
 		rules[i] = tree.Rule{Path: p.Path, Mode: p.Mode, UID: p.UID, GID: p.GID, Capabilities: p.Capabilities}

@@ -11,7 +11,7 @@ import (
 )
 
 // topTree makes the tree of the top layer: links to the files of contents,
-// copies, presets; then the perms.
+// copies, presets; then what scripts make of it, then the perms.
 func (b *builder) topTree(contents []content, outside []spec.Copy) ([]*tree.Entry, error) {
 	s := b.spec
 	sources, err := b.contentTrees(contents)
@@ -28,10 +28,20 @@ func (b *builder) topTree(contents []content, outside []spec.Copy) ([]*tree.Entr
 	if err != nil {
 		return nil, err
 	}
+	policy := conflicts(s.Conflicts)
+	if s.RunAsRoot != "" {
+		policy = tree.ConflictLast // the tree is on the layers below already
+		if top, err = b.runAsRoot(top); err != nil {
+			return nil, err
+		}
+	}
+	if top, err = b.runOnTree(top); err != nil {
+		return nil, err
+	}
 	if err := applyPerms(top, s.Perms); err != nil {
 		return nil, specError("perms", err)
 	}
-	top, err = b.onto(top)
+	top, err = b.onto(top, policy)
 	return top, specError("conflicts", err)
 }
 

@@ -44,6 +44,16 @@ func (d *decoder) image(v value) {
 		"uname":                func(v value) { s.Uname, _ = d.line(v) },
 		"gname":                func(v value) { s.Gname, _ = d.line(v) },
 		"compressor":           func(v value) { s.Compressor = d.compressor(v) },
+		"extraCommands":        func(v value) { s.ExtraCommands = d.script(v) },
+		"fakeRootCommands":     func(v value) { s.FakeRootCommands = d.script(v) },
+		"enableFakechroot":     func(v value) { s.EnableFakechroot = d.bool(v) },
+		"runAsRoot":            func(v value) { s.RunAsRoot = d.script(v) },
+		"shell":                func(v value) { s.Shell, _ = d.filled(v, "a program such as /bin/bash") },
+		"path":                 func(v value) { s.Path = d.searchPath(v) },
+		"isolation":            func(v value) { s.Isolation = Isolation(d.oneOf(v, string(UserNS), string(VM))) },
+		"network":              func(v value) { s.Network = Network(d.oneOf(v, string(NetworkNone), string(NetworkHost))) },
+		"diskSize":             func(v value) { s.DiskSize = d.mebibytes(v) },
+		"buildVMMemorySize":    func(v value) { s.BuildVMMemorySize = d.mebibytes(v) },
 		"annotations":          func(v value) { s.Annotations = d.pairs(v) },
 		"labels":               func(v value) { s.Labels = d.pairs(v) },
 	}
@@ -103,17 +113,7 @@ func (d *decoder) reference(v value) string {
 // null alone).
 func laterFields() map[string]string {
 	return map[string]string{
-		"includeNixDB":      "false",
-		"extraCommands":     "",
-		"fakeRootCommands":  "",
-		"enableFakechroot":  "false",
-		"runAsRoot":         "",
-		"shell":             "null",
-		"path":              "null",
-		"isolation":         "null",
-		"network":           "null",
-		"diskSize":          "1024",
-		"buildVMMemorySize": "512",
+		"includeNixDB": "false",
 	}
 }
 

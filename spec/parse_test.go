@@ -48,6 +48,8 @@ func fullSpec() *Spec {
 				ExtraPasswdLines: []string{"app:x:1000:100::/home/app:/bin/sh"}, ExtraGroupLines: []string{"app:x:100:"},
 			},
 		},
+		ExtraCommands: "mkdir a\nchmod 0700 a\n", FakeRootCommands: "chown 1 a", EnableFakechroot: true, RunAsRoot: "useradd app",
+		Shell: "/bin/dash", Path: []string{"/opt/bin", "/bin"}, Isolation: VM, Network: NetworkHost, DiskSize: 2048, BuildVMMemorySize: 1024,
 		Perms:        []PermRule{{Path: "/usr/bin/*", Capabilities: "cap_net_bind_service+ep"}},
 		Conflicts:    ConflictsFirst,
 		Architecture: "arm64",
@@ -139,6 +141,7 @@ func TestDefaults(t *testing.T) {
 	want := &Spec{
 		Name: "a", StoreDir: "/nix/store", IncludeStorePaths: true, MaxLayers: 100, Inherit: InheritAll, Layering: Popularity,
 		Conflicts: ConflictsError, Config: &ordjson.Object{}, OS: "linux", MTime: 1, TreeMTime: 1, Uname: "root", Gname: "root",
+		Path: []string{"/usr/sbin", "/usr/bin", "/sbin", "/bin"}, Isolation: UserNS, Network: NetworkNone, DiskSize: 1024, BuildVMMemorySize: 512,
 		local: map[string]bool{},
 	}
 	if !reflect.DeepEqual(s, want) {

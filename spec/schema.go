@@ -50,9 +50,9 @@ func Schema() ([]byte, error) {
 	root := r.Reflect(&Spec{})
 	root.Title = "varve image"
 	root.Description = "What an image is made of. Field names are those of dockerTools; null stands for a field that is not set."
-	fill(root)
-	for _, def := range root.Definitions {
-		fill(def)
+	fill("", root)
+	for name, def := range root.Definitions {
+		fill(name, def)
 	}
 	for _, name := range slices.Sorted(maps.Keys(laterFields())) {
 		root.Properties.Set(name, laterForm(laterFields()[name]))
@@ -64,12 +64,15 @@ func Schema() ([]byte, error) {
 	return append(out, '\n'), nil
 }
 
-// fill gives each property of an object its form, and null to those that may
-// be left out.
-func fill(s *jsonschema.Schema) {
+// fill gives each property of an object of type name its form, and null to
+// those that may be left out.
+func fill(name string, s *jsonschema.Schema) {
 	all := forms()
 	for pair := s.Properties.Oldest(); pair != nil; pair = pair.Next() {
-		form, ok := all[pair.Key]
+		form, ok := all[name+"."+pair.Key]
+		if !ok {
+			form, ok = all[pair.Key]
+		}
 		if !ok {
 			form = pair.Value
 		}
@@ -124,7 +127,8 @@ func defined(name string) *jsonschema.Schema {
 	return &jsonschema.Schema{Ref: "#/$defs/" + name}
 }
 
-// forms returns what may be written for each field, wherever it stands.
+// forms returns what may be written for each field, wherever it stands, or for
+// that of one type: "Type.field".
 func forms() map[string]*jsonschema.Schema {
 	const (
 		date  = `\d{4}-\d\d-\d\d`
@@ -135,6 +139,8 @@ func forms() map[string]*jsonschema.Schema {
 	)
 	line := matching(`^[^\x00-\x1f\x7f]+$`)
 	paths := either(line, listOf(line))
+	script := matching(`^[^\x00]*$`)
+	mebibytes := either(integer(1, maxMebibytes), matching(`^0*[1-9][0-9]{0,7}$`))
 	id := either(integer(0, idMax), matching(`^`+ids+`$`))
 	label := &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string"}, {Type: "number"}, {Type: "boolean"}}}
 	return map[string]*jsonschema.Schema{
@@ -154,31 +160,40 @@ func forms() map[string]*jsonschema.Schema {
 		"layeringPipeline": either(line, listOf(&jsonschema.Schema{
 			Type: "array", PrefixItems: []*jsonschema.Schema{{Type: "string"}}, MinItems: new(uint64(1)),
 		})),
-		"layers":       listOf(defined("Group")),
-		"built":        line,
-		"presets":      presetsForm(),
-		"perms":        listOf(defined("PermRule")),
-		"conflicts":    oneOf(ConflictsError, ConflictsFirst, ConflictsLast),
-		"config":       configForm(),
-		"architecture": oneOf(Architectures()...),
-		"os":           oneOf("linux"),
-		"created":      matching(`^(now|` + times + `)$`),
-		"mtime":        matching(`^(` + times + `)$`),
-		"treeMtime":    matching(`^(` + times + `)$`),
-		"uid":          id,
-		"gid":          id,
-		"uname":        matching(`^[^\x00-\x1f\x7f]*$`),
-		"gname":        matching(`^[^\x00-\x1f\x7f]*$`),
-		"compressor":   matching(`^(none|gz(:[1-9])?|zstd(:([1-9]|1[0-9]|2[0-2]))?)$`),
-		"annotations":  mapOf(label),
-		"labels":       mapOf(label),
-		"source":       line,
-		"target":       line,
-		"path":         line,
-		"mode":         either(integer(0, 7777), matching(`^(0o)?0*[0-7]{1,4}$`)),
-		"owner":        either(integer(0, idMax), matching(`^`+ids+`(:`+ids+`)?$`)),
-		"exclude":      either(line, listOf(line)),
-		"capabilities": line,
+		"layers":            listOf(defined("Group")),
+		"built":             line,
+		"presets":           presetsForm(),
+		"perms":             listOf(defined("PermRule")),
+		"conflicts":         oneOf(ConflictsError, ConflictsFirst, ConflictsLast),
+		"config":            configForm(),
+		"architecture":      oneOf(Architectures()...),
+		"os":                oneOf("linux"),
+		"created":           matching(`^(now|` + times + `)$`),
+		"mtime":             matching(`^(` + times + `)$`),
+		"treeMtime":         matching(`^(` + times + `)$`),
+		"uid":               id,
+		"gid":               id,
+		"uname":             matching(`^[^\x00-\x1f\x7f]*$`),
+		"gname":             matching(`^[^\x00-\x1f\x7f]*$`),
+		"compressor":        matching(`^(none|gz(:[1-9])?|zstd(:([1-9]|1[0-9]|2[0-2]))?)$`),
+		"annotations":       mapOf(label),
+		"labels":            mapOf(label),
+		"source":            line,
+		"target":            line,
+		"extraCommands":     script,
+		"fakeRootCommands":  script,
+		"runAsRoot":         script,
+		"shell":             line,
+		"isolation":         oneOf(UserNS, VM),
+		"network":           oneOf(NetworkNone, NetworkHost),
+		"diskSize":          mebibytes,
+		"buildVMMemorySize": mebibytes,
+		"path":              paths,
+		"PermRule.path":     line,
+		"mode":              either(integer(0, 7777), matching(`^(0o)?0*[0-7]{1,4}$`)),
+		"owner":             either(integer(0, idMax), matching(`^`+ids+`(:`+ids+`)?$`)),
+		"exclude":           either(line, listOf(line)),
+		"capabilities":      line,
 	}
 }
 

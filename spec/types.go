@@ -100,6 +100,34 @@ type Spec struct {
 	// How the image is compressed: none, gz or zstd, with a level as in gz:9 or
 	// zstd:19. Default: gz, or what the name of the output says.
 	Compressor *Compressor `json:"compressor,omitempty"`
+	// Shell text that is run in the top layer's tree as an ordinary user, with
+	// this machine's programs: its current directory is the tree.
+	ExtraCommands string `json:"extraCommands,omitempty"`
+	// Shell text that is run as extraCommands is, after it, as root as far as
+	// the tree is concerned: chown takes effect in the image.
+	FakeRootCommands string `json:"fakeRootCommands,omitempty"`
+	// Whether fakeRootCommands has the tree as its root directory, and the
+	// tree's programs instead of the machine's.
+	EnableFakechroot bool `json:"enableFakechroot,omitempty"`
+	// Shell text that is run as root in the image: what it changes and deletes
+	// becomes part of the top layer. It comes before the others.
+	RunAsRoot string `json:"runAsRoot,omitempty"`
+	// The program that runs the shell text. Default: bash or sh, of the image
+	// where the text runs in it, else of this machine.
+	Shell string `json:"shell,omitempty"`
+	// The directories of programs for shell text, as $PATH is written or as a
+	// list. Default: /usr/sbin:/usr/bin:/sbin:/bin.
+	Path []string `json:"path,omitempty"`
+	// What shuts shell text away from this machine: userns, namespaces of the
+	// kernel, or vm, a virtual machine. Default: userns.
+	Isolation Isolation `json:"isolation,omitempty"`
+	// What shell text can reach: none, or host, this machine's network, which
+	// --allow-network has to allow. Default: none.
+	Network Network `json:"network,omitempty"`
+	// The size of the virtual machine's disk in MiB. Default: 1024.
+	DiskSize int `json:"diskSize,omitempty"`
+	// The size of the virtual machine's memory in MiB. Default: 512.
+	BuildVMMemorySize int `json:"buildVMMemorySize,omitempty"`
 	// Annotations of the manifest.
 	Annotations []KeyValue `json:"annotations,omitempty"`
 	// Labels of the image: short for config.Labels.
@@ -278,6 +306,11 @@ func withDefaults() *Spec {
 		TreeMTime:         1,
 		Uname:             "root",
 		Gname:             "root",
+		Path:              DefaultPath(),
+		Isolation:         UserNS,
+		Network:           NetworkNone,
+		DiskSize:          1024,
+		BuildVMMemorySize: 512,
 		local:             map[string]bool{},
 	}
 }

@@ -168,3 +168,11 @@ func whiteout(name string) *Entry {
 	return &Entry{Path: dir + whiteoutPrefix + base, Type: Regular, Source: "what is not there any more",
 		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("")), nil }}
 }
+
+// Hidden returns the path that an entry of a layer hides, if it is a whiteout
+// as Diff makes them, else the entry's own.
+func Hidden(e *Entry) (path string, ok bool) {
+	i := strings.LastIndexByte(e.Path, '/') + 1
+	name, ok := strings.CutPrefix(e.Path[i:], whiteoutPrefix)
+	return e.Path[:i] + name, ok
+}

@@ -6,10 +6,14 @@ import (
 
 	"github.com/varve-image/varve/internal/cli"
 	"github.com/varve-image/varve/sandbox/userns"
+	"github.com/varve-image/varve/sandbox/vm"
 )
 
 func main() {
 	if code, ok := userns.Main(); ok {
+		os.Exit(code)
+	}
+	if code, ok := vm.Main(); ok {
 		os.Exit(code)
 	}
 	os.Exit(cli.Main(os.Args[1:], cli.Process()))

@@ -34,9 +34,10 @@ var arrows = map[string][]string{
 	"sandbox":  {"tree", "layer"},
 
 	"nixstore/nar": {"tree"},
+	"nixstore/drv": {"nixstore"},
 
 	"sandbox/userns":      {"sandbox"},
-	"sandbox/vm":          {"sandbox"},
+	"sandbox/vm":          {"sandbox/userns"},
 	"sandbox/sandboxtest": {"sandbox"},
 
 	"dockerarchive": {"image", "internal/tarindex"},
@@ -62,8 +63,8 @@ var arrows = map[string][]string{
 		"build", "cache", "lockfile", "dockerarchive", "ocilayout", "registry", "daemon", "internal/ui",
 		"sandbox/userns", "sandbox/vm",
 	},
-	// It is run again as the first process of a run step's sandbox.
-	"cmd/varve": {"internal/cli", "sandbox/userns"},
+	// It is run again as the first process of a run step, and of its virtual machine.
+	"cmd/varve": {"internal/cli", "sandbox/userns", "sandbox/vm"},
 }
 
 // anyone are the leaves that every package may import.

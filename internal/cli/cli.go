@@ -119,7 +119,8 @@ func (g *global) report(err error) {
 		u.Error(err, h.hints...)
 		return
 	}
-	u.Error(err)
+	err, hints := explainStep(err)
+	u.Error(err, hints...)
 }
 
 // global holds the flags that every command has.
@@ -139,6 +140,10 @@ type global struct {
 	// unlocked lets a base image be named by a tag; locked has it pinned and
 	// taken from the cache alone.
 	unlocked, locked bool
+	// allowNetwork lets scripts use the machine's network.
+	allowNetwork bool
+	// vmKernel is the kernel of virtual machines.
+	vmKernel string
 	// closers are what the command has open until its end.
 	closers []io.Closer
 }
@@ -206,7 +211,12 @@ func (g *global) addCommands(root *cobra.Command) {
 		c.Flags().BoolVar(&g.unlocked, "unlocked", false, "take what the base image's tag names now, whatever varve.lock says")
 		c.Flags().BoolVar(&g.locked, "locked", false, "take the base image from the cache alone; it has to be pinned")
 	}
-	remote := []*cobra.Command{newInspect(g), newCopy(g), newPull(g), newPush(g), newMerge(g), newExport(g), newLock(g)}
+	runStep := newRunStep(g)
+	for _, c := range append(slices.Clone(builds), runStep) {
+		c.Flags().BoolVar(&g.allowNetwork, "allow-network", false, "let scripts use this machine's network where the spec asks for it")
+		c.Flags().StringVar(&g.vmKernel, "vm-kernel", "", "kernel `file` for scripts with isolation: vm (default: the newest in /boot)")
+	}
+	remote := []*cobra.Command{runStep, newInspect(g), newCopy(g), newPull(g), newPush(g), newMerge(g), newExport(g), newLock(g)}
 	for _, c := range slices.Concat(builds, remote) {
 		g.registry.register(c.Flags())
 		root.AddCommand(c)

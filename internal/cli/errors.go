@@ -13,6 +13,7 @@ import (
 	"github.com/varve-image/varve/cache"
 	"github.com/varve-image/varve/daemon"
 	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/sandbox"
 	"github.com/varve-image/varve/spec"
 )
 
@@ -77,6 +78,7 @@ func exitCode(err error) int {
 		asBuild    *build.SpecError
 		asMissing  *build.MissingError
 		asEngine   *daemon.MissingError
+		asSandbox  *sandbox.MissingError
 		asMismatch *layer.DigestError
 		asCache    *cache.DirError
 		asBlob     *cache.MissingError
@@ -86,7 +88,7 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.As(err, &asMismatch):
 		return exitMismatch
-	case errors.As(err, &asMissing), errors.As(err, &asEngine), errors.As(err, &asBlob):
+	case errors.As(err, &asMissing), errors.As(err, &asEngine), errors.As(err, &asBlob), errors.As(err, &asSandbox):
 		return exitMissing
 	case errors.As(err, &asCache):
 		return exitFailed

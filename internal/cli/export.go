@@ -61,11 +61,7 @@ func runExport(ctx context.Context, g *global, ref string, dest *destination, ep
 
 // export writes the file system that an image's layers show.
 func (g *global) export(ctx context.Context, img *image.Existing, dest *destination, epoch *int64) error {
-	layers := make([]tree.LayerSource, len(img.Layers))
-	for i, l := range img.Layers {
-		layers[i] = l
-	}
-	overlay, err := tree.OpenOverlay(ctx, layers, tree.OverlayOptions{TempDir: g.tempDir()})
+	overlay, err := g.openOverlay(ctx, img)
 	if err != nil {
 		return err
 	}
@@ -82,6 +78,15 @@ func (g *global) export(ctx context.Context, img *image.Existing, dest *destinat
 		return err
 	}
 	return g.writeTar(ctx, dest, overlay.Entries)
+}
+
+// openOverlay reads the headers of an image's layers.
+func (g *global) openOverlay(ctx context.Context, img *image.Existing) (*tree.Overlay, error) {
+	layers := make([]tree.LayerSource, len(img.Layers))
+	for i, l := range img.Layers {
+		layers[i] = l
+	}
+	return tree.OpenOverlay(ctx, layers, tree.OverlayOptions{TempDir: g.tempDir()})
 }
 
 // sourceDateEpoch is the environment's, or nil.

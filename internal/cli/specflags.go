@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -53,6 +54,16 @@ var specFlagTable = []specFlag{
 	{"uname", "uname", "NAME", "name of that owner", false},
 	{"gname", "gname", "NAME", "name of that group", false},
 	{"compressor", "compressor", "HOW", "none, gz or zstd, with a level as in gz:9", false},
+	{"extra-commands", "extraCommands", "SCRIPT", "shell text run in the top layer's tree", false},
+	{"fake-root-commands", "fakeRootCommands", "SCRIPT", "the same, as root as far as the tree is concerned", false},
+	{"enable-fakechroot", "enableFakechroot", "BOOL", "run that with the tree as its root directory", false},
+	{"run-as-root", "runAsRoot", "SCRIPT", "shell text run as root in the image", false},
+	{"shell", "shell", "PROGRAM", "what runs the scripts (default: bash or sh)", false},
+	{"path", "path", "DIRS", "PATH of the scripts (default /usr/sbin:/usr/bin:/sbin:/bin)", false},
+	{"isolation", "isolation", "HOW", "userns or vm", false},
+	{"network", "network", "WHAT", "none or host, for scripts", false},
+	{"disk-size", "diskSize", "MIB", "disk of the virtual machine", false},
+	{"build-vm-memory-size", "buildVMMemorySize", "MIB", "memory of the virtual machine", false},
 	{"annotation", "annotations", "KEY=VALUE", "annotation of the manifest", true},
 	{"label", "labels", "KEY=VALUE", "label of the image", true},
 	{"env", "config.Env", "NAME=VALUE", "variable of the environment", true},
@@ -71,9 +82,13 @@ type specFlags struct {
 	settings []spec.Setting
 }
 
-func (s *specFlags) register(cmd *cobra.Command) {
+// register adds a command's flags: all, or those of the given names.
+func (s *specFlags) register(cmd *cobra.Command, names ...string) {
 	s.flags = cmd.Flags()
 	for _, f := range specFlagTable {
+		if len(names) > 0 && !slices.Contains(names, f.name) {
+			continue
+		}
 		help := f.help
 		if f.list {
 			help += "; repeatable"
@@ -155,6 +170,7 @@ func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string) (*bu
 		OpenBase: func(ctx context.Context, ref build.BaseReference) (*image.Existing, error) {
 			return g.openBase(ctx, ref, lock)
 		},
+		Steps: g.steps(),
 	}
 	var err error
 	if opts.SourceDateEpoch, err = g.sourceDateEpoch(); err != nil {

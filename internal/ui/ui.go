@@ -16,7 +16,7 @@
 //     calls.
 //   - When Finish returns, or soon after the context of a progress ends, no
 //     goroutine is left and no bar is on the screen. The terminal's modes
-//     are never touched.
+//     are never touched, but by a RawTerminal until its Restore.
 //   - Everything is safe for concurrent use.
 //
 // Non-goals: asking questions, writing to files, several bars at a time.

@@ -1,0 +1,249 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/varve-image/varve/build"
+	"github.com/varve-image/varve/internal/ui"
+	"github.com/varve-image/varve/sandbox"
+	"github.com/varve-image/varve/spec"
+	"github.com/varve-image/varve/tree"
+)
+
+type runStepOptions struct {
+	spec        specFlags
+	as          string
+	script      string
+	binds       []string
+	env         []string
+	workdir     string
+	output      string
+	interactive bool
+}
+
+func newRunStep(g *global) *cobra.Command {
+	o := &runStepOptions{}
+	cmd := &cobra.Command{
+		Use:   "run-step IMAGE|DIR [-- PROGRAM ARG...]",
+		Short: "Try a run step on an image or a directory, and see what it changes",
+		Long: `run-step runs a script or a program in an image or a directory, as the fields of a spec
+do, and prints what it changed: A for added, C for changed and D for deleted, with
+type, mode, owner and size. The image and the directory stay as they are; -o writes the
+changes as the tar of a layer. What the step writes goes to standard error.
+
+--as says which field it is tried as:
+
+  runAsRoot          in the image, as root (the default)
+  extraCommands      in the tree, with this machine's programs, as an ordinary user
+  fakeRootCommands   the same as root; with --enable-fakechroot in the tree alone
+
+Without a script and a program the shell reads standard input; --interactive gives it
+the terminal.`,
+		Example: `  varve run-step debian.tar -- groupadd --system app
+  varve run-step ./rootfs --as fakeRootCommands --script 'chown -R 33:33 srv'
+  varve run-step -i docker-daemon:debian:12`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if at := cmd.ArgsLenAtDash(); len(args) > 1 && at != 1 {
+				return usageError(errors.New("expected one image or directory, then -- and the program"))
+			}
+			return runRunStep(cmd.Context(), g, o, args[0], args[1:])
+		},
+	}
+	o.spec.register(cmd, "shell", "path", "enable-fakechroot", "isolation", "network", "disk-size", "build-vm-memory-size", "store-dir", "mtime", "tree-mtime")
+	f := cmd.Flags()
+	f.StringVar(&o.as, "as", "runAsRoot", "runAsRoot, extraCommands or fakeRootCommands")
+	f.StringVar(&o.script, "script", "", "shell `text` to run")
+	f.StringArrayVar(&o.binds, "bind", nil, "show a file or directory of this machine, read-only, as `SRC:DST`; repeatable")
+	f.StringArrayVar(&o.env, "env", nil, "`NAME=VALUE` for the environment; repeatable")
+	f.StringVar(&o.workdir, "workdir", "", "`directory` to start in")
+	f.StringVarP(&o.output, "output", "o", "", "write the changes as the tar of a layer to this `file`, compressed as its name says; - is standard output")
+	f.BoolVarP(&o.interactive, "interactive", "i", false, "give the step the terminal")
+	return cmd
+}
+
+func runRunStep(ctx context.Context, g *global, o *runStepOptions, ref string, argv []string) error {
+	s, err := o.parse(argv)
+	if err != nil {
+		return err
+	}
+	var dest *destination
+	if o.output != "" {
+		if dest, err = archiveDestination(o.output); err != nil {
+			return err
+		}
+	}
+	entries, closer, err := g.openTree(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer closer.Close()
+	step, err := o.describe(g, s, entries, argv)
+	if err != nil {
+		return err
+	}
+	res, err := o.run(ctx, g, s, step)
+	if err != nil {
+		return err
+	}
+	defer res.Close()
+	if o.output == "" {
+		return g.print(changesText(step.Tree, res.Changes))
+	}
+	for _, e := range res.Changes {
+		e.ModTime = s.TreeMTime
+	}
+	return g.writeTar(ctx, dest, res.Changes)
+}
+
+// parse reads the flags that stand for fields of a spec.
+func (o *runStepOptions) parse(argv []string) (*spec.Spec, error) {
+	if len(argv) > 0 && o.script != "" {
+		return nil, usageError(errors.New("a program and --script exclude each other: give one of them"))
+	}
+	o.spec.settings = append(o.spec.settings, spec.Setting{Field: "name", Values: []string{"run-step"}})
+	return o.spec.parse(&input{})
+}
+
+// describe makes a step of the flags.
+func (o *runStepOptions) describe(g *global, s *spec.Spec, entries []*tree.Entry, argv []string) (*sandbox.Step, error) {
+	step := &sandbox.Step{Name: o.as, Tree: entries, Dir: o.workdir, Argv: argv, Script: o.script, Env: o.env, Stdin: g.streams.In}
+	switch o.as {
+	case "runAsRoot":
+		step.Root, step.FakeRoot = sandbox.ImageRoot, true
+	case "fakeRootCommands":
+		step.Root, step.FakeRoot = sandbox.HostTools, true
+		if s.EnableFakechroot {
+			step.Root = sandbox.ImageRoot
+		}
+	case "extraCommands":
+		step.Root = sandbox.HostTools
+	default:
+		return nil, usageError(fmt.Errorf("--as %q: choose runAsRoot, extraCommands or fakeRootCommands", o.as))
+	}
+	for _, bind := range o.binds {
+		source, target, ok := strings.Cut(bind, ":")
+		absolute, err := filepath.Abs(source)
+		if !ok || err != nil || !path.IsAbs(target) {
+			return nil, usageError(fmt.Errorf("--bind %q: expected SRC:DST, DST absolute", bind))
+		}
+		step.Binds = append(step.Binds, sandbox.Bind{Source: absolute, Target: target})
+	}
+	return step, build.CompleteStep(step, s, build.Options{Root: g.root, Steps: g.steps()})
+}
+
+// run runs the step on the terminal, or with its output as lines on standard
+// error.
+func (o *runStepOptions) run(ctx context.Context, g *global, s *spec.Spec, step *sandbox.Step) (*sandbox.Result, error) {
+	runner, err := g.runner(s.Isolation)
+	if err != nil {
+		return nil, err
+	}
+	if !o.interactive {
+		out := g.steps().Output(step.Name)
+		defer out.Close()
+		step.Stdout, step.Stderr = out, out
+		return runner.Run(ctx, step)
+	}
+	terminal, err := ui.NewRawTerminal(ctx, g.streams.Err)
+	if err != nil {
+		return nil, usageError(fmt.Errorf("--interactive: %w", err))
+	}
+	defer terminal.Restore()
+	resize := make(chan sandbox.TerminalSize, 1)
+	go func() {
+		for size := range terminal.Resized() {
+			select {
+			case resize <- sandbox.TerminalSize(size):
+			case <-ctx.Done():
+			}
+		}
+	}()
+	step.Terminal = &sandbox.Terminal{Size: sandbox.TerminalSize(terminal.Size()), Resize: resize}
+	step.Stdout = g.streams.Err // standard output is for what has changed
+	return runner.Run(ctx, step)
+}
+
+// openTree opens the file system of an image, or a directory that is no layout.
+func (g *global) openTree(ctx context.Context, ref string) ([]*tree.Entry, io.Closer, error) {
+	if st, err := os.Stat(ref); err == nil && st.IsDir() {
+		if _, err := os.Lstat(filepath.Join(ref, "oci-layout")); errors.Is(err, os.ErrNotExist) {
+			return readTree(ctx, g, ref)
+		}
+	}
+	found, err := g.openOne(ctx, ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	overlay, err := g.openOverlay(ctx, found)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := overlay.Spool(ctx); err != nil {
+		overlay.Close()
+		return nil, nil, err
+	}
+	return overlay.Entries, overlay, nil
+}
+
+// changesText tells, a line each, what a step did to a tree.
+func changesText(before, changes []*tree.Entry) string {
+	changes = slices.Clone(changes)
+	name := func(e *tree.Entry) string {
+		hidden, _ := tree.Hidden(e)
+		return hidden
+	}
+	slices.SortFunc(changes, func(a, b *tree.Entry) int { return tree.Compare(name(a), name(b)) })
+	var b strings.Builder
+	for _, e := range changes {
+		old := tree.Find(before, e.Path)
+		switch hidden, gone := tree.Hidden(e); {
+		case gone:
+			fmt.Fprintf(&b, "D %s\n", plain("/"+hidden))
+			continue
+		case old == e: // a directory that leads to what has changed
+			continue
+		case old == nil:
+			b.WriteByte('A')
+		default:
+			b.WriteByte('C')
+		}
+		fmt.Fprintf(&b, " %c %04o %d:%d", typeLetter(e.Type), e.Mode, e.UID, e.GID)
+		if e.Type == tree.Regular {
+			fmt.Fprintf(&b, " %s", ui.Size(e.Size))
+		}
+		fmt.Fprintf(&b, " %s", plain("/"+e.Path))
+		if e.Linkname != "" {
+			fmt.Fprintf(&b, " -> %s", plain(e.Linkname))
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// typeLetter is what ls shows for a type.
+func typeLetter(t tree.Type) byte {
+	switch t {
+	case tree.Dir:
+		return 'd'
+	case tree.Symlink:
+		return 'l'
+	case tree.Char:
+		return 'c'
+	case tree.Block:
+		return 'b'
+	case tree.FIFO:
+		return 'p'
+	}
+	return '-'
+}

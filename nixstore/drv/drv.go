@@ -1,0 +1,152 @@
+// Package drv reads derivations: the .drv files of a Nix store, which say how
+// store paths are built.
+//
+// Guarantees:
+//
+//   - What Parse takes is written as Nix writes it: fields in their order,
+//     lists sorted and without repetition, no white space, no escapes but the
+//     known ones, nothing after the end. All else is refused, with the byte
+//     that it is at.
+//   - Every store path in it lies in the store directory and has a legal name.
+//   - Parse takes memory in proportion to the text.
+//
+// Non-goals: writing and building derivations, and those whose inputs are only
+// known once others are built ("dynamic derivations"), which are refused by
+// name.
+//
+// Source: "Derivation" and "ATerm format" in the Nix manual.
+package drv
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/internal/regfile"
+)
+
+// MaxSize is how many bytes a derivation may have.
+const MaxSize = 64 << 20
+
+// Derivation says how outputs are built. Lists are sorted by name or path.
+type Derivation struct {
+	Outputs []Output
+	// Inputs are the derivations whose outputs are needed.
+	Inputs []Input
+	// Sources are the store paths that are needed besides.
+	Sources []string
+	// System is the kind of machine that it is built on, as "x86_64-linux".
+	System string
+	// Builder is the program, a path or "builtin:NAME", and Args its arguments
+	// after the first.
+	Builder string
+	Args    []string
+	// Env are the variables of its environment.
+	Env []Variable
+}
+
+// Output is a store path that is built.
+type Output struct {
+	Name string
+	Kind Kind
+	// Path is the store path; empty if it is only known once it is built.
+	Path string
+	// Method is how content is hashed where the kind asks for it: "flat",
+	// "nar", "text" or "git". Algorithm is the hash's, as "sha256".
+	Method, Algorithm string
+	// Hash is that of a Fixed output, in hexadecimal digits.
+	Hash string
+}
+
+// Kind is what an output's path depends on.
+type Kind int
+
+// The kinds of outputs.
+const (
+	// InputAddressed outputs have a path that is made of the derivation.
+	InputAddressed Kind = iota + 1
+	// Fixed outputs have a hash that is known beforehand.
+	Fixed
+	// Floating outputs have a path that is made of their content.
+	Floating
+	// Deferred outputs are input-addressed, but an input's path is not known.
+	Deferred
+	// Impure outputs may be another path each time.
+	Impure
+)
+
+// Input is a derivation of which outputs are needed.
+type Input struct {
+	Path    string
+	Outputs []string
+}
+
+// Variable is a variable of the environment. Value may hold any byte but NUL.
+type Variable struct {
+	Name, Value string
+}
+
+// Get returns the value of a variable.
+func (d *Derivation) Get(name string) (string, bool) {
+	for _, v := range d.Env {
+		if v.Name == name {
+			return v.Value, true
+		}
+	}
+	return "", false
+}
+
+// structuredName is the variable that holds structured attributes.
+const structuredName = "__json"
+
+// Structured returns the attributes of a derivation with __structuredAttrs, nil
+// for one without.
+func (d *Derivation) Structured() (*ordjson.Object, error) {
+	text, ok := d.Get(structuredName)
+	if !ok {
+		return nil, nil
+	}
+	o, err := ordjson.ParseObject([]byte(text))
+	if err != nil {
+		return nil, fmt.Errorf("read structured attributes: %w", err)
+	}
+	return o, nil
+}
+
+// Read reads the derivation in a file. Its store paths have to lie in storeDir;
+// empty is nixstore.DefaultStoreDir.
+func Read(storeDir, name string) (*Derivation, error) {
+	f, err := regfile.Open(name)
+	if err != nil {
+		var path *fs.PathError
+		if errors.As(err, &path) {
+			err = path.Err
+		}
+		return nil, fmt.Errorf("read derivation %q: %w", name, err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
+	if err == nil && len(data) > MaxSize {
+		err = fmt.Errorf("it is longer than %d MiB", MaxSize>>20)
+	}
+	var d *Derivation
+	if err == nil {
+		d, err = parse(storeDir, data)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read derivation %q: %w", name, err)
+	}
+	return d, nil
+}
+
+// Parse reads a derivation. Its store paths have to lie in storeDir; empty is
+// nixstore.DefaultStoreDir.
+func Parse(storeDir string, data []byte) (*Derivation, error) {
+	d, err := parse(storeDir, data)
+	if err != nil {
+		return nil, fmt.Errorf("read derivation: %w", err)
+	}
+	return d, nil
+}

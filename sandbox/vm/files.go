@@ -1,0 +1,101 @@
+package vm
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"syscall"
+)
+
+// The guest sees directories of the host through a second serial port: it asks
+// for one thing after the other, and each answer is frames of data and a last
+// one. Few kernels that are made for virtual machines have a file system for
+// this (9p is not in Debian's), and FUSE is in all.
+const (
+	frameAsk    = 'q' // guest: a question
+	frameData   = 'd' // host: content of a file, names of a directory, a link's text
+	frameAnswer = 'a' // host: an answer
+)
+
+// question asks for something in a shared directory.
+type question struct {
+	Op    fileOp
+	Share int
+	// Path is relative to the shared directory; "" is that itself.
+	Path string
+	// Offset and Size say what of a file to read.
+	Offset int64
+	Size   int
+}
+
+// fileOp is what can be asked.
+type fileOp string
+
+const (
+	opStat     fileOp = "stat"
+	opReadLink fileOp = "readlink"
+	opReadDir  fileOp = "readdir" // names, each with the type in a byte before it and NUL behind it
+	opRead     fileOp = "read"
+)
+
+// answer ends what the host says to a question.
+type answer struct {
+	Errno syscall.Errno
+	// Mode is the type and the permissions as stat(2) has them.
+	Mode        uint32
+	Size, Mtime int64
+}
+
+// fileClient asks. Several goroutines may use it.
+type fileClient struct {
+	mu     sync.Mutex
+	port   io.Reader
+	frames *frameWriter
+	buf    []byte
+}
+
+func newFileClient(port io.ReadWriter) *fileClient {
+	return &fileClient{port: port, frames: &frameWriter{w: port}, buf: make([]byte, maxFrame)}
+}
+
+// ask returns the answer and the data before it.
+func (c *fileClient) ask(q question) (answer, []byte, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.frames.writeJSON(frameAsk, q); err != nil {
+		return answer{}, nil, err
+	}
+	var all []byte
+	for {
+		kind, data, err := readFrame(c.port, c.buf)
+		switch {
+		case err != nil:
+			return answer{}, nil, err
+		case kind == frameData:
+			all = append(all, data...)
+		case kind == frameAnswer:
+			var a answer
+			err := json.Unmarshal(data, &a)
+			if err == nil && a.Errno != 0 {
+				err = a.Errno
+			}
+			return a, all, err
+		default:
+			return answer{}, nil, fmt.Errorf("an answer of kind %q", kind)
+		}
+	}
+}
+
+// errno is the number of an error, EIO where it has none.
+func errno(err error) syscall.Errno {
+	var e syscall.Errno
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &e):
+		return e
+	}
+	return syscall.EIO
+}

@@ -1,0 +1,171 @@
+package vm
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// kernel is a kernel to start, and the modules that it needs.
+type kernel struct {
+	path, modules string
+}
+
+// neededModules are what a guest uses, where the kernel does not have it built
+// in.
+func neededModules() []string {
+	return []string{"virtio_pci", "virtio_blk", "virtio_console", "ext4", "overlay", "fuse"}
+}
+
+// findKernel returns the kernel that the options name, or the newest one of the
+// machine that has its modules.
+func findKernel(opts Options) (kernel, error) {
+	hints := []string{"install a kernel, such as Debian's linux-image-cloud-amd64", "or name one with --vm-kernel"}
+	if opts.Kernel != "" {
+		k, err := describeKernel(opts.Kernel, opts.Modules)
+		if err != nil {
+			return kernel{}, missing(err, "name another kernel with --vm-kernel; its modules are looked for in lib/modules beside it")
+		}
+		return k, nil
+	}
+	files, err := filepath.Glob("/boot/vmlinuz-*")
+	if err != nil {
+		return kernel{}, err
+	}
+	slices.Sort(files)
+	var errs []error
+	for _, file := range slices.Backward(files) {
+		k, err := describeKernel(file, opts.Modules)
+		if err == nil {
+			return k, nil
+		}
+		errs = append(errs, err)
+	}
+	if len(errs) > 0 {
+		return kernel{}, missing(errors.Join(errs...), hints...)
+	}
+	return kernel{}, missing(errors.New("there is no kernel in /boot for a virtual machine"), hints...)
+}
+
+func describeKernel(file, modules string) (kernel, error) {
+	version, err := kernelVersion(file)
+	if err != nil {
+		return kernel{}, fmt.Errorf("kernel %q: %w", file, err)
+	}
+	dirs := []string{modules}
+	if modules == "" {
+		beside := filepath.Dir(file)
+		dirs = []string{
+			filepath.Join(beside, "../lib/modules", version), filepath.Join(beside, "lib/modules", version),
+			filepath.Join("/lib/modules", version),
+		}
+	}
+	for _, dir := range dirs {
+		if _, err := os.Stat(filepath.Join(dir, "modules.dep")); err == nil {
+			return kernel{file, dir}, nil
+		}
+	}
+	return kernel{}, fmt.Errorf("kernel %q: its modules are not in %q", file, dirs)
+}
+
+// kernelVersion reads the version of a bzImage (Linux,
+// Documentation/arch/x86/boot.rst).
+func kernelVersion(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", errors.Unwrap(err)
+	}
+	defer f.Close()
+	var head [0x210]byte
+	if _, err := io.ReadFull(f, head[:]); err != nil || string(head[0x202:0x206]) != "HdrS" {
+		return "", errors.New("it is no kernel for x86 (bzImage)")
+	}
+	var text [256]byte
+	at := int64(binary.LittleEndian.Uint16(head[0x20e:])) + 0x200
+	n, err := f.ReadAt(text[:], at)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	version, _, _ := bytes.Cut(text[:n], []byte{' '})
+	if len(version) == 0 || bytes.ContainsAny(version, "/\x00") {
+		return "", errors.New("it does not say its version")
+	}
+	return string(version), nil
+}
+
+// moduleFiles returns the files of the modules that a guest needs, each behind
+// those that it depends on (depmod(8), modules.dep).
+func (k kernel) moduleFiles() ([]string, error) {
+	depends, err := k.dependencies()
+	if err != nil {
+		return nil, err
+	}
+	builtin, err := os.ReadFile(filepath.Join(k.modules, "modules.builtin"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	have := map[string]bool{}
+	for line := range strings.Lines(string(builtin)) {
+		have[moduleName(strings.TrimSpace(line))] = true
+	}
+	byName := map[string]string{}
+	for file := range depends {
+		byName[moduleName(file)] = file
+	}
+	var files []string
+	var lacking []string
+	for _, name := range neededModules() {
+		file, ok := byName[name]
+		switch {
+		case have[name]:
+			continue
+		case !ok:
+			lacking = append(lacking, name)
+			continue
+		}
+		for _, f := range append(slices.Clone(depends[file]), file) {
+			if !slices.Contains(files, f) {
+				files = append(files, f)
+			}
+		}
+	}
+	if len(lacking) > 0 {
+		return nil, missing(fmt.Errorf("kernel %q has no modules %q", k.path, lacking), "name another kernel with --vm-kernel")
+	}
+	return files, nil
+}
+
+// dependencies reads modules.dep: for each file those to load before it, in
+// that order.
+func (k kernel) dependencies() (map[string][]string, error) {
+	f, err := os.Open(filepath.Join(k.modules, "modules.dep"))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	depends := map[string][]string{}
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		file, list, _ := strings.Cut(lines.Text(), ":")
+		first := strings.Fields(list)
+		slices.Reverse(first) // the file lists the nearest first
+		depends[file] = first
+	}
+	return depends, lines.Err()
+}
+
+// moduleName is what a module's file is called, without the endings: in names
+// - and _ are the same.
+func moduleName(file string) string {
+	name, _, _ := strings.Cut(path.Base(file), ".")
+	return strings.ReplaceAll(name, "-", "_")
+}
