@@ -47,6 +47,56 @@ func TestInheritConfig(t *testing.T) {
 	}
 }
 
+// TestInheritEveryField: each field of the OCI config and of Docker's, in both
+// modes: what the base alone sets, what both set, what the image takes away.
+func TestInheritEveryField(t *testing.T) {
+	for _, f := range []struct{ field, base, own, both string }{
+		{"User", `"a"`, `"b"`, `"b"`},
+		{"ExposedPorts", `{"1/tcp":{}}`, `{"2/udp":{}}`, `{"1/tcp":{},"2/udp":{}}`},
+		{"Env", `["A=1","B=2"]`, `["B=3"]`, `["A=1","B=3"]`},
+		{"Entrypoint", `["a"]`, `["b"]`, `["b"]`},
+		{"Cmd", `["a"]`, `["b"]`, `["b"]`},
+		{"Volumes", `{"/a":{}}`, `{"/b":{}}`, `{"/a":{},"/b":{}}`},
+		{"WorkingDir", `"/a"`, `"/b"`, `"/b"`},
+		{"Labels", `{"a":"1","b":"1"}`, `{"b":"2"}`, `{"a":"1","b":"2"}`},
+		{"StopSignal", `"SIGINT"`, `"SIGQUIT"`, `"SIGQUIT"`},
+		{"Memory", `1`, `2`, `2`},
+		{"MemorySwap", `1`, `2`, `2`},
+		{"CpuShares", `1`, `2`, `2`},
+		{"Healthcheck", `{"Test":["CMD","a"],"Interval":1}`, `{"Test":["CMD","b"]}`, `{"Test":["CMD","b"]}`},
+		{"ArgsEscaped", `true`, `false`, `false`},
+		{"OnBuild", `["a"]`, `["b"]`, `["b"]`},
+		{"Shell", `["/a"]`, `["/b"]`, `["/b"]`},
+		{"StopTimeout", `1`, `2`, `2`},
+		{"org.example.unknown", `[1]`, `[2]`, `[2]`},
+	} {
+		config := func(value string) string { return `{"` + f.field + `":` + value + `}` }
+		inEnv, clearedInEnv := `{}`, config(`null`)
+		bothInEnv := config(f.own)
+		if f.field == "Env" { // the one field that dockerTools inherits
+			inEnv, clearedInEnv, bothInEnv = config(f.base), config(f.base), config(f.both)
+		}
+		for _, tt := range []struct {
+			what string
+			mode spec.Inherit
+			own  string
+			want string
+		}{
+			{"the base's", spec.InheritAll, `{}`, config(f.base)},
+			{"both", spec.InheritAll, config(f.own), config(f.both)},
+			{"cleared", spec.InheritAll, config(`null`), `{}`},
+			{"the base's", spec.InheritEnv, `{}`, inEnv},
+			{"both", spec.InheritEnv, config(f.own), bothInEnv},
+			{"cleared", spec.InheritEnv, config(`null`), clearedInEnv},
+		} {
+			got, err := inheritConfig(parse(t, config(f.base)), parse(t, tt.own), tt.mode)
+			if err != nil || text(t, got) != text(t, parse(t, tt.want)) {
+				t.Errorf("%s, %s, inherit %s: %s, %v, want %s", f.field, tt.what, tt.mode, text(t, got), err, tt.want)
+			}
+		}
+	}
+}
+
 func TestInheritConfigRefuses(t *testing.T) {
 	_, err := inheritConfig(parse(t, `{"Env":"A=1"}`), parse(t, `{}`), spec.InheritAll)
 	if err == nil || !strings.Contains(err.Error(), "Env") {

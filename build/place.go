@@ -233,8 +233,8 @@ func (b *builder) addTree(title string, entries []*tree.Entry, paths []string) e
 		if files, err = tree.Place(files, p); err != nil {
 			return err
 		}
-		if b.base != nil {
-			files = withoutFiles(files, b.base.entries)
+		if files, err = b.notInBase(files); err != nil {
+			return err
 		}
 		sources = append(sources, files)
 	}
@@ -246,6 +246,20 @@ func (b *builder) addTree(title string, entries []*tree.Entry, paths []string) e
 	}
 	b.add(b.treeLayer(title, entries), title, plan)
 	return nil
+}
+
+// notInBase leaves out what the base has already, by its path. The directories
+// that lead to the rest are as the base has them.
+func (b *builder) notInBase(files []*tree.Entry) ([]*tree.Entry, error) {
+	if b.base == nil {
+		return files, nil
+	}
+	files = slices.DeleteFunc(files, func(e *tree.Entry) bool { return tree.Find(b.base.entries, e.Path) != nil })
+	files, err := tree.Place(files, "/")
+	if err != nil {
+		return nil, err
+	}
+	return tree.Through(b.ctx, b.base.entries, files, conflicts(b.spec.Conflicts))
 }
 
 func (b *builder) size(paths []string) (sum uint64) {
