@@ -39,10 +39,12 @@ e2e:
 	sh hack/install-test-deps.sh
 	$(TEST) ./cmd/... ./internal/enginetest/... ./examples/...
 
-# Builds killed at a thousand moments; takes a minute or two.
+# Builds killed at a thousand moments, and the whole suite of run steps in
+# virtual machines; takes minutes.
 sweep:
 	sh hack/install-test-deps.sh
 	VARVE_SWEEP=1 $(TEST) -run 'TestKill$$' ./cmd/...
+	VARVE_SWEEP=1 $(TEST) -run 'TestSuite$$' -timeout=60m ./sandbox/vm
 
 bench: build
 	sh hack/install-test-deps.sh

@@ -144,6 +144,13 @@ func content(t *testing.T, e *tree.Entry) string {
 	return string(data)
 }
 
+// WantChanges compares the entries of a layer with what dump makes of those that
+// are wanted.
+func WantChanges(t *testing.T, changes []*tree.Entry, want string) {
+	t.Helper()
+	wantChanges(t, dump(t, changes), want)
+}
+
 // wantChanges compares a dump with what is wanted, which may be indented.
 func wantChanges(t *testing.T, got, want string) {
 	t.Helper()

@@ -116,15 +116,15 @@ func (m *machine) start() error {
 // and two serial ports. The numbers are those of the files that the process
 // gets.
 func machineArgs(k kernel, accel string, memory int64) []string {
-	cpu := "max"
+	cpu, cpus := "max", 1 // a second emulated processor costs more than it gives
 	if accel == "kvm" {
-		cpu = "host"
+		cpu, cpus = "host", min(runtime.NumCPU(), 4)
 	}
 	args := []string{
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
 		"-machine", "pc,graphics=off", "-accel", accel, "-cpu", cpu,
-		"-smp", fmt.Sprint(min(runtime.NumCPU(), 4)), "-m", fmt.Sprintf("%dM", (memory+1<<20-1)>>20),
+		"-smp", fmt.Sprint(cpus), "-m", fmt.Sprintf("%dM", (memory+1<<20-1)>>20),
 		"-kernel", k.path, "-initrd", "/proc/self/fd/3",
 		"-append", "console=ttyS0 quiet panic=-1 random.trust_cpu=on",
 		"-nic", "none", "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
