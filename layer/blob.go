@@ -25,6 +25,9 @@ type Blob struct {
 	Descriptor v1.Descriptor
 	// DiffID is what the config says that the digest of its tar is.
 	DiffID digest.Digest
+	// Repository is the registry's repository that has the blob, HOST/NAME;
+	// empty where no registry has it.
+	Repository string
 	// Fetch opens the blob.
 	Fetch func(ctx context.Context) (io.ReadCloser, error)
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -25,9 +26,11 @@ import (
 // manifest's descriptor, with the platform.
 //
 // Layers that are stored somewhere go there byte for byte, if they are not
-// there already; all others are compressed on their way. The manifest is kept
+// there already; the registry takes those that another of its repositories
+// has from there. All others are compressed on their way. The manifest is kept
 // where nothing changed; otherwise it is an OCI one. It is sent last.
 func Push(ctx context.Context, ref string, img *image.Image, opts PushOptions) (v1.Descriptor, error) {
+	opts.MountFrom = origins(ref, img, opts.MountFrom)
 	p, err := newPusher(ctx, ref, opts)
 	if err != nil {
 		return v1.Descriptor{}, fmt.Errorf("push image %q: %w", ref, err)
@@ -38,6 +41,27 @@ func Push(ctx context.Context, ref string, img *image.Image, opts PushOptions) (
 		return v1.Descriptor{}, fmt.Errorf("push image %q: %w", ref, err)
 	}
 	return desc, nil
+}
+
+// origins adds to the repositories to mount from those that the image's layers
+// come from, of the registry that ref is in.
+func origins(ref string, img *image.Image, from []string) []string {
+	to, err := parseReference(ref)
+	if err != nil {
+		return from // whoever connects will say so
+	}
+	from = slices.Clone(from)
+	for _, l := range img.Layers {
+		b, ok := l.(*layer.Blob)
+		if !ok {
+			continue
+		}
+		repository, ok := strings.CutPrefix(b.Repository, to.domain+"/")
+		if ok && repository != to.repository && !slices.Contains(from, repository) {
+			from = append(from, repository)
+		}
+	}
+	return from
 }
 
 // pusher writes into one repository.

@@ -158,7 +158,7 @@ func (r *Resolved) image(ctx context.Context, d v1.Descriptor) (*image.Existing,
 	}
 	for i, l := range layers {
 		img.Layers = append(img.Layers, &layer.Blob{
-			Name: l.Digest.String(), Descriptor: l, DiffID: img.DiffIDs[i],
+			Name: l.Digest.String(), Descriptor: l, DiffID: img.DiffIDs[i], Repository: r.Name,
 			Fetch: func(ctx context.Context) (io.ReadCloser, error) { return r.client.fetch(ctx, l) },
 		})
 	}
