@@ -16,6 +16,7 @@ import (
 	"github.com/varve-image/varve/cache"
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/lockfile"
 	"github.com/varve-image/varve/registry"
 )
@@ -98,6 +99,11 @@ func (g *global) registryBase(ctx context.Context, ref string, platform v1.Platf
 		return nil, cacheError(fmt.Errorf("base image %q: %w", p.name, err))
 	}
 	img.Names = []string{p.name}
+	for _, l := range img.Layers {
+		if b, ok := l.(*layer.Blob); ok {
+			b.Repository = p.repository // the cache does not know: a push has them mounted from there
+		}
+	}
 	return img, nil
 }
 
@@ -115,7 +121,7 @@ func (g *global) pin(ctx context.Context, ref string, platform v1.Platform, lock
 	p := &pin{name: key, repository: named.Name(), platform: platform, root: v1.Descriptor{Size: -1}}
 	digested, hasDigest := named.(reference.Digested)
 	if g.unlocked && !hasDigest {
-		opts, err := g.registryOptions()
+		opts, err := g.registryOptions(ref)
 		if err != nil {
 			return nil, err
 		}
@@ -164,7 +170,7 @@ func readLock(path string) (*lockfile.File, error) {
 
 // openPinned opens an image without a cache.
 func (g *global) openPinned(ctx context.Context, p *pin) (*image.Existing, error) {
-	opts, err := g.registryOptions()
+	opts, err := g.registryOptions(p.repository)
 	if err != nil {
 		return nil, err
 	}

@@ -75,6 +75,9 @@ func runBuild(ctx context.Context, g *global, o *buildOptions, args []string) er
 	if err := dest.outside(s); err != nil {
 		return err
 	}
+	if err := g.checkDestination(dest); err != nil {
+		return err
+	}
 	if len(s.Annotations) > 0 && dest.hasRepoTag() {
 		g.ui.Warn("annotations are left out: a docker-archive has no place for them, and engines take one; an OCI layout (-o DIR/) has")
 	}

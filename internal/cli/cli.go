@@ -134,7 +134,9 @@ type global struct {
 	verbose   int
 	registry  registryFlags
 	password  string
-	cache     cacheFlags
+	// loginAt is the registry that username and password are for.
+	loginAt string
+	cache   cacheFlags
 	// opened is the cache, once it was asked for.
 	opened *cache.Store
 	// unlocked lets a base image be named by a tag; locked has it pinned and

@@ -36,6 +36,9 @@ func runCopy(ctx context.Context, g *global, src, dst string) error {
 	if dest.kind == layerDir {
 		return usageError(fmt.Errorf("destination %q: an image is more than one layer; build makes it of a spec", dst))
 	}
+	if err := g.checkDestination(dest); err != nil {
+		return err
+	}
 	if algorithm, ok := archiveCompression(dest.path); ok && dest.kind == dockerArchive {
 		dest.compression.Algorithm = algorithm
 	} else if dest.kind == dockerArchive {

@@ -139,7 +139,7 @@ func updateLock(ctx context.Context, g *global, path string, refs []string, chec
 // lookUp asks a registry what a reference stands for, for Linux on each
 // architecture.
 func (g *global) lookUp(ctx context.Context, ref string) (lockfile.Image, error) {
-	opts, err := g.registryOptions()
+	opts, err := g.registryOptions(ref)
 	if err != nil {
 		return lockfile.Image{}, err
 	}

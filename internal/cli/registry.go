@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/distribution/reference"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/pflag"
 
@@ -39,8 +40,9 @@ func (r *registryFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&r.platform, "platform", "", "`OS/ARCH[/VARIANT]` to choose of several (default: linux and this machine's)")
 }
 
-// registryOptions puts the flags and the environment together.
-func (g *global) registryOptions() (registry.Options, error) {
+// registryOptions puts the flags and the environment together, for the registry
+// of an image.
+func (g *global) registryOptions(ref string) (registry.Options, error) {
 	r := &g.registry
 	opts := registry.Options{
 		Username: r.username, InsecureHosts: r.insecure, CAFile: r.caFile, AuthFiles: g.authFiles(),
@@ -63,7 +65,33 @@ func (g *global) registryOptions() (registry.Options, error) {
 		}
 	}
 	opts.Password = g.password
-	return opts, nil
+	return opts, g.checkLogin(ref)
+}
+
+// checkLogin refuses to show one registry's password to another. Commands with
+// a source and a destination ask it about the destination first.
+func (g *global) checkLogin(ref string) error {
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err != nil || g.registry.username == "" {
+		return nil // whoever opens it says what is wrong with it
+	}
+	domain := reference.Domain(named)
+	if g.loginAt == "" {
+		g.loginAt = domain
+	}
+	if domain != g.loginAt {
+		return usageError(hint(fmt.Errorf("--username and --password-stdin are for one registry, and there are two: %q and %q", g.loginAt, domain),
+			`log in to each with "docker login" or "podman login"`))
+	}
+	return nil
+}
+
+// checkDestination checks the login for a destination in a registry.
+func (g *global) checkDestination(d *destination) error {
+	if d.kind != dockerRegistry {
+		return nil
+	}
+	return g.checkLogin(d.name)
 }
 
 // authFiles are the places of Docker's and Podman's credentials.
@@ -94,7 +122,7 @@ func (r *registryFlags) choice() (v1.Platform, error) {
 
 // fromRegistry opens an image of a registry: ref is what follows docker://.
 func (g *global) fromRegistry(ctx context.Context, ref string) (*image.Existing, error) {
-	opts, err := g.registryOptions()
+	opts, err := g.registryOptions(ref)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +131,7 @@ func (g *global) fromRegistry(ctx context.Context, ref string) (*image.Existing,
 
 // resolve looks up what a registry has by a reference: what follows docker://.
 func (g *global) resolve(ctx context.Context, ref string) (image.Source, error) {
-	opts, err := g.registryOptions()
+	opts, err := g.registryOptions(ref)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +144,7 @@ func (g *global) resolve(ctx context.Context, ref string) (image.Source, error) 
 
 // toRegistry writes an image to a registry: ref is what follows docker://.
 func (g *global) toRegistry(ctx context.Context, img *image.Image, ref string, c layer.Compression, observe func(image.Event)) error {
-	opts, err := g.registryOptions()
+	opts, err := g.registryOptions(ref)
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ type remote struct {
 }
 
 func (r *remote) resolve(ctx context.Context, d v1.Descriptor) (*registry.Resolved, error) {
-	opts, err := r.g.registryOptions()
+	opts, err := r.g.registryOptions(r.repository)
 	if err != nil {
 		return nil, err
 	}
