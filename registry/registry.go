@@ -24,11 +24,8 @@
 //
 // Non-goals: Docker's schema 1, client certificates, deleting, search.
 //
-// It is written on net/http. go-containerregistry, which was planned for the
-// purpose, falls back to http by itself for hosts that look local, fetches a
-// token of a host that it was redirected to, has no ranged download and no
-// resumable upload, and takes its credentials from the environment: too little
-// was left of it to carry its dependencies.
+// It is written on net/http: docs/design.md says which libraries were tried
+// under it, and what each would have taken away.
 package registry
 
 import (
@@ -90,8 +87,8 @@ type PushOptions struct {
 	// Recompress has stored layers compressed anew too.
 	Recompress bool
 	// MountFrom are repositories of the same registry, without its name, that
-	// may have layers of the image already: the registry then takes them from
-	// there.
+	// may have layers of the image already, besides those that the image's
+	// layers were opened from: the registry then takes them from there.
 	MountFrom []string
 }
 
