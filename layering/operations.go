@@ -255,14 +255,21 @@ func (g *Graph) splitEvery(n int) value {
 
 // splitPaths divides the graph by what vertices and the rest of it need: main
 // is what vertices alone need, themselves included, common what both need.
+//
+// As in nixpkgs, references to what is split off are no part of the result,
+// unless the graph has a single root and that is split off.
 func (g *Graph) splitPaths(vertices []int) value {
 	if len(vertices) == 0 {
 		return parts{{restPart, g}}
 	}
 	split := mark(len(g.paths), vertices)
+	roots := g.roots()
+	if len(roots) == 1 && split[roots[0]] {
+		return parts{{mainPart, g}}
+	}
 	needed := g.forward(vertices)
-	// A path that is split off is not gone through, whoever refers to it.
-	elsewhere := reach(g.roots(), g.refs, split)
+	g = g.unreferenced(split)
+	elsewhere := reach(roots, g.refs, split)
 	var inMain, inCommon, inRest []int
 	for i := range g.paths {
 		switch {
@@ -284,6 +291,20 @@ func (g *Graph) splitPaths(vertices []int) value {
 		}
 	}
 	return made
+}
+
+// unreferenced returns the graph without the references to marked vertices.
+func (g *Graph) unreferenced(marks []bool) *Graph {
+	cut := *g
+	cut.refs = make([][]int, len(g.refs))
+	for i, refs := range g.refs {
+		for _, j := range refs {
+			if !marks[j] {
+				cut.refs[i] = append(cut.refs[i], j)
+			}
+		}
+	}
+	return &cut // an order of all references is one of some
 }
 
 // divide returns the graph of the marked vertices and that of all others.

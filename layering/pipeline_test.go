@@ -2,8 +2,10 @@ package layering
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -109,6 +111,33 @@ func TestPipeline(t *testing.T) {
 		if after := format(g.Nodes()); after != before {
 			t.Errorf("%s changes the graph from %q to %q", tt.pipeline, before, after)
 		}
+	}
+}
+
+// testdata/pipeline.json holds random graphs and pipelines, and the layers that
+// come out when igraph, which nixpkgs' program uses, carries them out in the way
+// of that program.
+func TestPipelineGolden(t *testing.T) {
+	data, err := os.ReadFile("testdata/pipeline.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []struct {
+		Graph    []Node
+		Pipeline json.RawMessage
+		Layers   [][]string
+	}
+	if err := json.Unmarshal(data, &cases); err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range cases {
+		layers, _, err := mustPipeline(t, string(c.Pipeline)).Apply(t.Context(), mustGraph(t, c.Graph))
+		if err != nil || formatLayers(layers) != formatLayers(c.Layers) {
+			t.Errorf("case %d: %s of %v: %s, %v; want %s", i, c.Pipeline, c.Graph, formatLayers(layers), err, formatLayers(c.Layers))
+		}
+	}
+	if len(cases) < 100 {
+		t.Errorf("only %d cases", len(cases))
 	}
 }
 
