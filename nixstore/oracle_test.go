@@ -7,9 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/varve-image/varve/internal/testtools"
 	"github.com/varve-image/varve/layering"
@@ -162,8 +165,16 @@ func TestNarSizeAgainstNix(t *testing.T) {
 			t.Fatal(err)
 		}
 		at := slices.IndexFunc(nodes, func(n PathInfo) bool { return n.Path == s.paths[name] })
-		if got, want := nodes[at].NarSize, uint64(len(n.run("nix-store", "--dump", s.file(name)))); got != want {
-			t.Errorf("%s: size %d, Nix makes %d bytes", name, got, want)
+		archive := n.run("nix-store", "--dump", s.file(name))
+		if got, want := nodes[at].NarSize, uint64(len(archive)); got != want || nodes[at].NarHash != "" {
+			t.Errorf("%s: size %d and hash %q, Nix makes %d bytes, and no hash was asked for", name, got, nodes[at].NarHash, want)
+		}
+		hashed, err := HashPaths(t.Context(), ScanOptions{StoreDir: DefaultStoreDir, Root: s.root, Roots: []string{s.paths[name]}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := (PathInfo{Path: s.paths[name], NarHash: digest.FromString(archive), NarSize: uint64(len(archive))}); !reflect.DeepEqual(hashed, []PathInfo{want}) {
+			t.Errorf("%s: its archive is %+v, want %+v", name, hashed, want)
 		}
 	}
 }

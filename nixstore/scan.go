@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/problems"
@@ -28,6 +29,8 @@ type ScanOptions struct {
 	Root string
 	// Roots are the store paths whose closure is wanted.
 	Roots []string
+	// Hashes says that NarHash is wanted, too.
+	Hashes bool
 }
 
 // Scan finds the closure of some store paths without a database, the way Nix
@@ -39,6 +42,18 @@ type ScanOptions struct {
 // A root that is not in the store, and whatever cannot be read or changes
 // while it is read, are errors that name the path, reported together.
 func Scan(ctx context.Context, o ScanOptions) ([]PathInfo, error) {
+	return scan(ctx, o, true)
+}
+
+// HashPaths returns the hash and the size of the archives of o.Roots, sorted by
+// path. Errors are as those of Scan.
+func HashPaths(ctx context.Context, o ScanOptions) ([]PathInfo, error) {
+	o.Hashes = true
+	return scan(ctx, o, false)
+}
+
+// scan reads o.Roots, and if follow is set what they lead to.
+func scan(ctx context.Context, o ScanOptions, follow bool) ([]PathInfo, error) {
 	dir, err := cleanStoreDir(o.StoreDir)
 	if err != nil {
 		return nil, fmt.Errorf("scan store: %w", err)
@@ -51,6 +66,10 @@ func Scan(ctx context.Context, o ScanOptions) ([]PathInfo, error) {
 	c, err := newCrawl(store, dir)
 	if err != nil {
 		return nil, fmt.Errorf("scan store %q: %w", store.Name(), err)
+	}
+	c.hashes = o.Hashes
+	if !follow {
+		c.table = newHashTable(nil)
 	}
 	roots, err := c.roots(o.Roots)
 	if err != nil {
@@ -74,6 +93,8 @@ type crawl struct {
 	// bases holds the candidates' names in the store directory.
 	bases map[string]bool
 	table *hashTable
+	// hashes says that archives are hashed.
+	hashes bool
 }
 
 func newCrawl(store *os.File, dir string) (*crawl, error) {
@@ -136,6 +157,7 @@ func (c *crawl) roots(paths []string) ([]string, error) {
 type scanned struct {
 	base string
 	size uint64
+	hash digest.Digest // empty unless it is wanted
 	refs []string
 	err  error
 }
@@ -201,7 +223,7 @@ func (c *crawl) nodes(done []scanned) ([]PathInfo, error) {
 			bad.Addf("%w", r.err)
 			continue
 		}
-		node := PathInfo{Path: c.dir + "/" + r.base, NarSize: r.size}
+		node := PathInfo{Path: c.dir + "/" + r.base, NarHash: r.hash, NarSize: r.size}
 		for _, ref := range r.refs {
 			node.References = append(node.References, c.dir+"/"+ref)
 		}
@@ -217,12 +239,15 @@ func (c *crawl) nodes(done []scanned) ([]PathInfo, error) {
 func (c *crawl) read(ctx context.Context, w *walker, base string) scanned {
 	r := scanned{base: base}
 	w.scanner.Reset()
-	size, err := w.node(ctx, place{dir: int(c.store.Fd()), name: base, full: c.store.Name() + "/" + base})
-	if err != nil {
-		r.err = err
+	w.archive(c.hashes)
+	r.err = w.node(ctx, place{dir: int(c.store.Fd()), name: base, full: c.store.Name() + "/" + base})
+	if r.err != nil {
 		return r
 	}
-	r.size = narHeader() + size
+	r.size = w.nar.Size()
+	if w.sum != nil {
+		r.hash = w.sum.Digest()
+	}
 	for _, hash := range w.scanner.Found() {
 		r.refs = append(r.refs, c.byHash[hash]...)
 	}

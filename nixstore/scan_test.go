@@ -184,7 +184,7 @@ func TestScanBufferEdge(t *testing.T) {
 		s.write("user", string(data))
 		w.scanner.Reset()
 		name := s.file("user")
-		if _, err := w.node(context.Background(), place{dir: unix.AT_FDCWD, name: name, full: name}); err != nil {
+		if err := w.node(context.Background(), place{dir: unix.AT_FDCWD, name: name, full: name}); err != nil {
 			t.Fatal(err)
 		}
 		if got := w.scanner.Found(); !slices.Equal(got, []string{hash}) {
@@ -374,7 +374,7 @@ func TestWalkChanged(t *testing.T) {
 			s.must(unix.Lstat(file, &st))
 			test.change(s, file)
 			w := newWalker(newHashTable(nil))
-			_, err := w.file(context.Background(), place{dir: unix.AT_FDCWD, name: file, full: file}, &st)
+			err := w.file(context.Background(), place{dir: unix.AT_FDCWD, name: file, full: file}, &st)
 			wantError(t, err, strconv.Quote(file))
 		})
 	}
@@ -418,7 +418,7 @@ func TestWalkChangesMeanwhile(t *testing.T) {
 			s.must(os.Chtimes(dir, time.Time{}, time.Unix(1, 0)))
 			ctx := &meddler{Context: context.Background(), when: test.when, meddle: func() { test.change(s, dir) }}
 			w := newWalker(newHashTable(nil))
-			_, err := w.node(ctx, place{dir: unix.AT_FDCWD, name: dir, full: dir})
+			err := w.node(ctx, place{dir: unix.AT_FDCWD, name: dir, full: dir})
 			wantError(t, err, test.want, "changed while it was read")
 		})
 	}
@@ -429,11 +429,11 @@ func TestWalkDepth(t *testing.T) {
 	s.must(os.Mkdir(s.file("app"), 0o755))
 	w := newWalker(newHashTable(nil))
 	p := place{dir: unix.AT_FDCWD, name: s.file("app"), full: "app", depth: maxDepth - 1}
-	if _, err := w.node(context.Background(), p); err != nil {
+	if err := w.node(context.Background(), p); err != nil {
 		t.Error(err)
 	}
 	s.must(os.Mkdir(s.file("app/one-more"), 0o755))
-	_, err := w.node(context.Background(), p)
+	err := w.node(context.Background(), p)
 	wantError(t, err, `"app/one-more"`, "nested deeper than 1000")
 }
 

@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/nixstore/nar"
 )
 
 const (
@@ -25,11 +29,27 @@ var errChanged = errors.New("it changed while it was read")
 // walker reads store paths one after the other.
 type walker struct {
 	scanner *Scanner
-	buf     []byte
+	// nar makes the path's archive, of which nothing is kept but its size and,
+	// unless it is nil, its sum.
+	nar *nar.Writer
+	sum digest.Digester
+	buf []byte
 }
 
+// newWalker returns a walker that looks for the hashes in table.
 func newWalker(table *hashTable) *walker {
-	return &walker{scanner: newTableScanner(table), buf: make([]byte, bufferSize)}
+	return &walker{scanner: newTableScanner(table), nar: nar.NewWriter(io.Discard), buf: make([]byte, bufferSize)}
+}
+
+// archive starts the archive of another path, with a sum if that is wanted.
+func (w *walker) archive(sum bool) {
+	w.sum = nil
+	w.nar = nar.NewWriter(io.Discard)
+	if sum {
+		w.sum = digest.SHA256.Digester()
+		w.nar = nar.NewWriter(w.sum.Hash())
+	}
+	w.nar.Begin()
 }
 
 // place is where a file lies: its name in an open directory, and its full name
@@ -43,16 +63,15 @@ type place struct {
 
 func (p place) errorf(err error) error { return fmt.Errorf("read %q: %w", p.full, err) }
 
-// node shows the scanner what lies at p and below, and returns the length of
-// its node in an archive.
-func (w *walker) node(ctx context.Context, p place) (uint64, error) {
+// node shows the scanner what lies at p and below, and adds it to the archive.
+func (w *walker) node(ctx context.Context, p place) error {
 	if err := ctx.Err(); err != nil {
-		return 0, err
+		return err
 	}
 	var st unix.Stat_t
 	err := retry(func() error { return unix.Fstatat(p.dir, p.name, &st, unix.AT_SYMLINK_NOFOLLOW) })
 	if err != nil {
-		return 0, p.errorf(err)
+		return p.errorf(err)
 	}
 	switch uint32(st.Mode) & unix.S_IFMT {
 	case unix.S_IFREG:
@@ -68,42 +87,45 @@ func (w *walker) node(ctx context.Context, p place) (uint64, error) {
 	default:
 		err = errors.New("a device cannot be part of a store path")
 	}
-	return 0, p.errorf(err)
+	return p.errorf(err)
 }
 
-func (w *walker) file(ctx context.Context, p place, st *unix.Stat_t) (uint64, error) {
+func (w *walker) file(ctx context.Context, p place, st *unix.Stat_t) error {
 	// Without blocking, in case that a FIFO has taken the file's place.
 	const flags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
 	fd, err := openat(p.dir, p.name, flags)
 	if err != nil {
-		return 0, p.errorf(err)
+		return p.errorf(err)
 	}
 	defer unix.Close(fd)
 	if err := unchanged(fd, st); err != nil {
-		return 0, p.errorf(err)
+		return p.errorf(err)
 	}
+	w.nar.Regular(uint64(st.Size), st.Mode&unix.S_IXUSR != 0)
 	for left := st.Size; left > 0; {
 		if err := ctx.Err(); err != nil {
-			return 0, err
+			return err
 		}
 		n, err := read(fd, w.buf[:min(left, bufferSize)])
 		if err == nil && n == 0 {
 			err = errChanged
 		}
 		if err != nil {
-			return 0, p.errorf(err)
+			return p.errorf(err)
 		}
 		w.scanner.look(w.buf[:n])
+		_, _ = w.nar.Write(w.buf[:n]) // a hash never fails
 		left -= int64(n)
 	}
 	w.scanner.Next()
+	w.nar.EndRegular(uint64(st.Size))
 	if err := unchanged(fd, st); err != nil {
-		return 0, p.errorf(err)
+		return p.errorf(err)
 	}
-	return narFile(uint64(st.Size), st.Mode&unix.S_IXUSR != 0), nil
+	return nil
 }
 
-func (w *walker) symlink(p place) (uint64, error) {
+func (w *walker) symlink(p place) error {
 	var n int
 	buf := w.buf[:maxLink+1]
 	err := retry(func() (err error) {
@@ -117,46 +139,48 @@ func (w *walker) symlink(p place) (uint64, error) {
 		err = fmt.Errorf("the symlink's text is longer than %d bytes", maxLink)
 	}
 	if err != nil {
-		return 0, p.errorf(err)
+		return p.errorf(err)
 	}
 	w.scanner.look(buf[:n])
 	w.scanner.Next()
-	return narSymlink(string(buf[:n])), nil
+	w.nar.Symlink(string(buf[:n]))
+	return nil
 }
 
-func (w *walker) directory(ctx context.Context, p place, st *unix.Stat_t) (uint64, error) {
+func (w *walker) directory(ctx context.Context, p place, st *unix.Stat_t) error {
 	if p.depth == maxDepth {
-		return 0, p.errorf(fmt.Errorf("directories are nested deeper than %d", maxDepth))
+		return p.errorf(fmt.Errorf("directories are nested deeper than %d", maxDepth))
 	}
 	d, err := openDir(p.dir, p.name, p.full, unix.O_NOFOLLOW)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer d.Close()
 	fd := int(d.Fd())
 	if err := unchanged(fd, st); err != nil {
-		return 0, p.errorf(err)
+		return p.errorf(err)
 	}
 	names, err := d.Readdirnames(-1)
 	if err != nil {
-		return 0, p.errorf(err)
+		return p.errorf(err)
 	}
-	// In order, so that of several errors the same one is found each time.
+	// In order, as the archive has them.
 	slices.Sort(names)
-	size := narDirectory()
+	w.nar.Directory()
 	for _, name := range names {
 		w.scanner.look([]byte(name))
 		w.scanner.Next()
-		n, err := w.node(ctx, place{dir: fd, name: name, full: p.full + "/" + name, depth: p.depth + 1})
-		if err != nil {
-			return 0, err
+		w.nar.Entry(name)
+		if err := w.node(ctx, place{dir: fd, name: name, full: p.full + "/" + name, depth: p.depth + 1}); err != nil {
+			return err
 		}
-		size += narEntry(name) + n
+		w.nar.EndEntry()
 	}
+	w.nar.EndDirectory()
 	if err := unchanged(fd, st); err != nil {
-		return 0, p.errorf(err)
+		return p.errorf(err)
 	}
-	return size, nil
+	return nil
 }
 
 // unchanged checks that fd is the file, and has the content, that st is about.
