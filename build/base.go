@@ -7,6 +7,7 @@ import (
 	"io/fs"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
 
@@ -71,7 +72,7 @@ func (b *builder) checkBase() error {
 	if want := b.spec.Architecture; want != "" && architecture != "" && want != architecture {
 		return &SpecError{"fromImage", fmt.Errorf("the base is for %q, and the spec asks for %q", architecture, want)}
 	}
-	for _, dir := range []string{"nix", "nix/store"} {
+	for _, dir := range storeDirs() {
 		if e := tree.Find(b.base.entries, dir); e != nil && e.Type != tree.Dir {
 			return &SpecError{"fromImage", fmt.Errorf("the base has a %s at /%s, where store paths have to go", e.Type, dir)}
 		}
@@ -108,6 +109,28 @@ func (b *builder) onto(entries []*tree.Entry, policy tree.Conflicts) ([]*tree.En
 	return entries, err
 }
 
+// storeDirs are the directories that every store layer has.
+func storeDirs() []string { return []string{"nix", "nix/store"} }
+
+// storeOwner is who owns the store paths and what belongs to the store.
+func (b *builder) storeOwner() (uid, gid uint32) {
+	if b.spec.Layering == spec.Single {
+		return 0, 0
+	}
+	return b.spec.UID, b.spec.GID
+}
+
+// asStoreLayers gives the store's directories in a tree, where nothing is said
+// of them and the base has none, the owner that they have in store layers.
+func (b *builder) asStoreLayers(entries []*tree.Entry) {
+	for _, dir := range storeDirs() {
+		e := tree.Find(entries, dir)
+		if e != nil && e.Implied && (b.base == nil || tree.Find(b.base.entries, dir) == nil) {
+			e.UID, e.GID = b.storeOwner()
+		}
+	}
+}
+
 // restateStore adds the directories of the store to the top layer where the
 // base has them with other attributes than store layers give them.
 func (b *builder) restateStore(top []*tree.Entry) ([]*tree.Entry, error) {
@@ -115,7 +138,7 @@ func (b *builder) restateStore(top []*tree.Entry) ([]*tree.Entry, error) {
 		return top, nil
 	}
 	var again []*tree.Entry
-	for _, dir := range []string{"nix", "nix/store"} {
+	for _, dir := range storeDirs() {
 		e := tree.Find(b.base.entries, dir)
 		if e == nil || e.Mode == 0o755 && e.UID == b.spec.UID && e.GID == b.spec.GID && len(e.Xattrs) == 0 {
 			continue

@@ -28,6 +28,7 @@ import (
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/layering"
+	"github.com/varve-image/varve/nixstore"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
@@ -130,6 +131,12 @@ type builder struct {
 	// nil where it needs none.
 	closure *layering.Graph
 	sizes   map[string]uint64
+	// roots are the store paths that the closure is that of, and infos is what
+	// is known of its paths.
+	roots []string
+	infos map[string]nixstore.PathInfo
+	// nix is the state of Nix that the image gets; nil for none.
+	nix     *nixState
 	layers  []image.Layer
 	history []image.History
 }
@@ -158,7 +165,7 @@ func (b *builder) build() error {
 	if err != nil {
 		return err
 	}
-	if err := b.findClosure(contents, groups, top); err != nil {
+	if top, err = b.finishTop(contents, groups, top); err != nil {
 		return err
 	}
 	if err := b.place(groups, top); err != nil {

@@ -88,7 +88,7 @@ func scanFile(ctx context.Context, s *nixstore.Scanner, e *tree.Entry, buf []byt
 // and the groups, those that config and the trees mention, and all that they
 // refer to.
 func (b *builder) findClosure(contents []content, groups []*group, top []*tree.Entry) error {
-	if !b.spec.IncludeStorePaths {
+	if !b.spec.IncludeStorePaths && !b.spec.IncludeNixDB {
 		return nil
 	}
 	nodes, candidates, err := b.candidates()
@@ -103,11 +103,11 @@ func (b *builder) findClosure(contents []content, groups []*group, top []*tree.E
 	if err != nil {
 		return err
 	}
-	inTop, err := refs.inTree(b.ctx, top)
+	inTop, err := refs.inTree(b.ctx, b.withoutDatabase(top))
 	if err != nil {
 		return err
 	}
-	roots := slices.Concat(storePaths(contents), refs.inText(config), inTop)
+	roots := slices.Concat(storePaths(contents), refs.inText(config), inTop, b.copiedFromStore())
 	for _, g := range groups {
 		inGroup, err := refs.inTree(b.ctx, g.tree)
 		if err != nil {
@@ -116,17 +116,17 @@ func (b *builder) findClosure(contents []content, groups []*group, top []*tree.E
 		g.roots = sorted(append(storePaths(g.contents), inGroup...))
 		roots = append(roots, g.roots...)
 	}
-	roots = sorted(roots)
-	if len(roots) == 0 {
+	b.roots, b.closure = sorted(roots), nil
+	if len(b.roots) == 0 {
 		return nil
 	}
-	return b.openGraph(nodes, roots)
+	return b.openGraph(nodes)
 }
 
-// openGraph makes the graph of the closure of roots.
-func (b *builder) openGraph(nodes []nixstore.PathInfo, roots []string) (err error) {
+// openGraph makes the graph of the closure of the roots.
+func (b *builder) openGraph(nodes []nixstore.PathInfo) (err error) {
 	if nodes == nil {
-		nodes, err = nixstore.Scan(b.ctx, nixstore.ScanOptions{StoreDir: b.spec.StoreDir, Root: b.opts.Root, Roots: roots})
+		nodes, err = nixstore.Scan(b.ctx, nixstore.ScanOptions{StoreDir: b.spec.StoreDir, Root: b.opts.Root, Roots: b.roots, Hashes: b.spec.IncludeNixDB})
 		if err != nil {
 			return specError("contents", err)
 		}
@@ -136,14 +136,14 @@ func (b *builder) openGraph(nodes []nixstore.PathInfo, roots []string) (err erro
 	if err != nil {
 		return specError(field, err)
 	}
-	paths, err := graph.Closure(roots)
+	paths, err := graph.Closure(b.roots)
 	if err != nil {
 		return specError(field, err)
 	}
 	b.closure = graph.Subgraph(paths)
-	b.sizes = map[string]uint64{}
-	for _, n := range b.closure.Nodes() {
-		b.sizes[n.Path] = n.NarSize
+	b.infos, b.sizes = map[string]nixstore.PathInfo{}, map[string]uint64{}
+	for _, n := range nodes {
+		b.infos[n.Path], b.sizes[n.Path] = n, n.NarSize
 	}
 	return nil
 }
@@ -169,6 +169,19 @@ func logicalPaths(contents []content) []string {
 	paths := []string{}
 	for _, c := range contents {
 		paths = append(paths, c.path)
+	}
+	return paths
+}
+
+// copiedFromStore are the store paths that copyToRoot copies from and that an
+// image with a Nix database has for themselves, as in dockerTools: their names
+// in the database refer to them.
+func (b *builder) copiedFromStore() []string {
+	var paths []string
+	for _, c := range b.spec.CopyToRoot {
+		if p, _, ok := nixstore.InStore(b.spec.StoreDir, c.Source); ok && b.spec.IncludeNixDB {
+			paths = append(paths, p)
+		}
 	}
 	return paths
 }

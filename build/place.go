@@ -224,6 +224,9 @@ func (b *builder) addTree(title string, entries []*tree.Entry, paths []string) e
 	for _, e := range entries {
 		plan.Size += uint64(e.Size)
 	}
+	if len(b.closurePaths()) > 0 {
+		b.asStoreLayers(entries)
+	}
 	sources := [][]*tree.Entry{entries}
 	for _, p := range paths {
 		files, err := tree.Collect(tree.FromDir(b.opts.Root+p, tree.DirOptions{}))

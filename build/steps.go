@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -242,7 +243,10 @@ func findShell(step *sandbox.Step, s *spec.Spec) (string, error) {
 // storeBinds shows a step the machine's store. Where the tree has store paths
 // itself they stay, and each of the machine's goes beside them.
 func storeBinds(step *sandbox.Step, s *spec.Spec, root string) ([]sandbox.Bind, error) {
-	physical := root + s.StoreDir
+	physical, err := filepath.Abs(root + s.StoreDir)
+	if err != nil {
+		return nil, err
+	}
 	if step.Root == sandbox.HostTools && physical == nixstore.DefaultStoreDir {
 		return nil, nil // the machine's programs need it anyway
 	}
@@ -260,7 +264,7 @@ func storeBinds(step *sandbox.Step, s *spec.Spec, root string) ([]sandbox.Bind, 
 	var binds []sandbox.Bind
 	for _, p := range paths {
 		if tree.Find(step.Tree, strings.TrimPrefix(p, "/")) == nil {
-			binds = append(binds, sandbox.Bind{Source: root + p, Target: p})
+			binds = append(binds, sandbox.Bind{Source: physical + strings.TrimPrefix(p, s.StoreDir), Target: p})
 		}
 	}
 	return binds, nil

@@ -11,7 +11,7 @@ import (
 )
 
 // topTree makes the tree of the top layer: links to the files of contents,
-// copies, presets; then what scripts make of it, then the perms.
+// copies, presets.
 func (b *builder) topTree(contents []content, outside []spec.Copy) ([]*tree.Entry, error) {
 	s := b.spec
 	sources, err := b.contentTrees(contents)
@@ -24,21 +24,23 @@ func (b *builder) topTree(contents []content, outside []spec.Copy) ([]*tree.Entr
 		return nil, err
 	}
 	sources = append(append(sources, copies...), more...)
-	top, err := b.withPresets(sources)
-	if err != nil {
-		return nil, err
-	}
-	policy := conflicts(s.Conflicts)
-	if s.RunAsRoot != "" {
+	return b.withPresets(sources)
+}
+
+// finishTop has the spec's scripts change the top tree, finds the store paths
+// that are needed then, applies the perms, and puts the tree on the layers below.
+func (b *builder) finishTop(contents []content, groups []*group, top []*tree.Entry) (_ []*tree.Entry, err error) {
+	policy := conflicts(b.spec.Conflicts)
+	if b.spec.RunAsRoot != "" {
 		policy = tree.ConflictLast // the tree is on the layers below already
 		if top, err = b.runAsRoot(top); err != nil {
 			return nil, err
 		}
 	}
-	if top, err = b.runOnTree(top); err != nil {
+	if top, err = b.settleStore(contents, groups, top); err != nil {
 		return nil, err
 	}
-	if err := applyPerms(top, s.Perms); err != nil {
+	if err := applyPerms(top, b.spec.Perms); err != nil {
 		return nil, specError("perms", err)
 	}
 	top, err = b.onto(top, policy)

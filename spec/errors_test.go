@@ -41,7 +41,7 @@ var badSpecs = []struct {
 	{in: "name: a\npath: [/usr/bin, /]\n", want: `spec:2:18: path[1]: got "/", want absolute paths below / without .. parts`, schema: true},
 	{in: "name: a\nisolation: docker\n", want: `spec:2:12: isolation: got "docker", want userns or vm`},
 	{in: "name: a\nnetwork: bridge\n", want: `spec:2:10: network: got "bridge", want none or host`},
-	{in: "name: a\nincludeNixDB: true\n", want: `spec:2:15: includeNixDB: field "includeNixDB" is known but not supported by this version of varve; remove it`},
+	{in: "name: a\nincludeNixDB: yes\n", want: `spec:2:15: includeNixDB: got "yes", want true or false`},
 	{in: "name: a\nlayeringPipeline: {a: b}\n", want: `spec:2:19: layeringPipeline: got an object, want a list of operations, or the path of a JSON file that holds one`},
 	{in: "name: a\nlayeringPipeline: []\nlayering: single\n", schema: true,
 		want: "spec:1:1: layeringPipeline divides the store paths into layers, and layering: single makes one of everything: remove one of the two"},

@@ -25,6 +25,7 @@ func (d *decoder) image(v value) {
 		"closure":              func(v value) { s.Closure = d.path(v) },
 		"storeDir":             func(v value) { s.StoreDir = d.storeDir(v) },
 		"includeStorePaths":    func(v value) { s.IncludeStorePaths = d.bool(v) },
+		"includeNixDB":         func(v value) { s.IncludeNixDB = d.bool(v) },
 		"maxLayers":            func(v value) { s.MaxLayers = d.maxLayers(v) },
 		"layering":             func(v value) { s.Layering = Layering(d.oneOf(v, string(Popularity), string(Single))) },
 		"layeringPipeline":     func(v value) { s.LayeringPipeline = d.pipeline(v) },
@@ -56,9 +57,6 @@ func (d *decoder) image(v value) {
 		"buildVMMemorySize":    func(v value) { s.BuildVMMemorySize = d.mebibytes(v) },
 		"annotations":          func(v value) { s.Annotations = d.pairs(v) },
 		"labels":               func(v value) { s.Labels = d.pairs(v) },
-	}
-	for name, accepted := range laterFields() {
-		known[name] = func(v value) { d.later(v, name, accepted) }
 	}
 	d.object(v, "an object", known)
 	if !treeMTime {
@@ -106,25 +104,6 @@ func (d *decoder) reference(v value) string {
 		return transport + ":" + name
 	}
 	return d.path(v)
-}
-
-// laterFields returns the fields of a spec that this version does not serve,
-// and the value that dockerTools gives each when it is not wanted ("null" for
-// null alone).
-func laterFields() map[string]string {
-	return map[string]string{
-		"includeNixDB": "false",
-	}
-}
-
-// later refuses a field that this version does not serve, unless it says what
-// is so without it.
-func (d *decoder) later(v value, name, accepted string) {
-	scalar := v.kind == text || v.kind == number || v.kind == boolean
-	if v.kind == invalid || scalar && v.text == accepted && accepted != "null" {
-		return
-	}
-	d.fail(v, "field %q is known but not supported by this version of varve; remove it", name)
 }
 
 // pipeline returns the operations of a layeringPipeline as they are written, or

@@ -54,9 +54,6 @@ func Schema() ([]byte, error) {
 	for name, def := range root.Definitions {
 		fill(name, def)
 	}
-	for _, name := range slices.Sorted(maps.Keys(laterFields())) {
-		root.Properties.Set(name, laterForm(laterFields()[name]))
-	}
 	out, err := json.MarshalIndent(root, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("write schema: %w", err)
@@ -260,24 +257,6 @@ func configValueForm(kind configKind) *jsonschema.Schema {
 	default:
 		return &jsonschema.Schema{Type: "object"}
 	}
-}
-
-// laterForm takes null and the value that says what is so without the field.
-func laterForm(accepted string) *jsonschema.Schema {
-	s := &jsonschema.Schema{
-		Enum:        []any{nil},
-		Description: "Known, but not supported by this version of varve: remove it.",
-	}
-	switch {
-	case accepted == "null":
-	case accepted == "":
-		s.Enum = append(s.Enum, "")
-	case accepted == "false":
-		s.Enum = append(s.Enum, false)
-	default:
-		s.Enum = append(s.Enum, json.Number(accepted))
-	}
-	return s
 }
 
 // fieldComments returns the comments of the fields in Go source as

@@ -145,7 +145,7 @@ func TestSettingsErrors(t *testing.T) {
 		{"name: a", Setting{"includeStorePaths", "--p", []string{"maybe"}}, `--p: got "maybe", want true or false`},
 		{"name: a", Setting{"config.StopTimeout", "--t", []string{"1s"}}, `--t: got "1s", want a whole number`},
 		{"name: a", Setting{"nope", "--nope", []string{"1"}}, `--nope: unknown field "nope"`},
-		{"name: a", Setting{"includeNixDB", "--include-nix-db", []string{"true"}}, `--include-nix-db: field "includeNixDB" is known but not supported by this version of varve; remove it`},
+		{"name: a", Setting{"includeNixDB", "--include-nix-db", []string{"yes"}}, `--include-nix-db: got "yes", want true or false`},
 		{"name: a", Setting{"path", "--path", []string{"bin"}}, `--path: got "bin", want absolute paths below / without .. parts`},
 		{"name: a\nconfig: [x]", Setting{"config.Cmd", "--cmd", []string{"a"}}, "spec:2:9: config: got a list, want an object as in the OCI image specification"},
 		{"name: a\nconfig: {Env: x}", Setting{"config.Env", "--env", []string{"A=b"}}, `spec:2:15: config.Env: got "x", want a list of strings: write ["x"]`},

@@ -48,6 +48,9 @@ type Spec struct {
 	StoreDir string `json:"storeDir,omitempty"`
 	// Whether the store paths themselves are put into the image. Default: true.
 	IncludeStorePaths bool `json:"includeStorePaths,omitempty"`
+	// Whether the image gets Nix's database of the store paths, so that Nix works
+	// in it, and garbage collector roots for them. Default: false.
+	IncludeNixDB bool `json:"includeNixDB,omitempty"`
 	// How many layers the whole image may have, 1 to 127. Default: 100.
 	MaxLayers int `json:"maxLayers,omitempty"`
 	// How store paths are spread over layers: popularity gives the paths that

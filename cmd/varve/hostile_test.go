@@ -140,7 +140,6 @@ func hostileSpecs() []hostile {
 		{name: "source with NUL", prepare: copySpec(`"a\0b"`), message: []string{"copyToRoot[0]", `\x00`}},
 		{name: "source with a newline", prepare: copySpec(`"a\nvarve: forged"`), message: []string{"copyToRoot[0]", `a\nvarve: forged`}},
 		{name: "two sources, one destination", prepare: twoSources, message: []string{"one/f", "two/f", `"etc/f"`}},
-		{name: "not supported yet", prepare: spec(name + "runAsRoot: echo\nincludeNixDB: true\n"), message: []string{"runAsRoot", "includeNixDB", "not supported"}},
 	}
 	for _, bad := range []string{"../x", "a/../b", `"a\0b"`, `"a\nb"`, "a b", "/a", `""`, "a:b@c", "[x]"} {
 		list = append(list, hostile{name: "name " + bad, prepare: spec("name: " + bad + "\n"), message: []string{"image.yaml:1:7: name"}})

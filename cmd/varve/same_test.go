@@ -40,6 +40,7 @@ config:
   Cmd: [/bin/tool]
   Env: [CONFIG=%s]
 labels: {b: "2", a: "1"}
+includeNixDB: true
 `
 
 // newCheckout makes the spec and its files below dir. What a build must not

@@ -80,6 +80,7 @@ var scriptCommands = map[string]func(ts *script, neg bool, args []string){
 	"mkfifo":      onArgs(1, 1, "mkfifo FILE", func(ts *script, args []string) error { return syscall.Mkfifo(ts.MkAbs(args[0]), 0o644) }),
 	"mksocket":    onArgs(1, 1, "mksocket FILE", makeSocket),
 	"mktar":       onArgs(2, 2, "mktar TAR LIST: make a tar; see makeTar", makeTar),
+	"nixdb":       onArgs(1, 1, "nixdb IMAGE: print what Nix's database in the image says", printNixDB),
 	"plain":       onArgs(2, 2, "plain FILE OUT: decompress", decompress),
 	"registry":    onArgs(1, 2, "registry start | stop | requests TEXT", registry),
 	"replace":     onArgs(3, 3, "replace FILE OLD NEW: replace a text, once", replaceText),

@@ -33,8 +33,9 @@ var arrows = map[string][]string{
 	"cache":    {"ocilayout"},
 	"sandbox":  {"tree", "layer"},
 
-	"nixstore/nar": {"tree"},
-	"nixstore/drv": {"nixstore"},
+	"nixstore/nar":   {"tree"},
+	"nixstore/drv":   {"nixstore"},
+	"nixstore/nixdb": {"nixstore", "nixstore/drv"},
 
 	"sandbox/userns":      {"sandbox"},
 	"sandbox/vm":          {"sandbox/userns"},
@@ -45,7 +46,7 @@ var arrows = map[string][]string{
 	"registry":      {"image", "internal/ocijson"},
 	"daemon":        {"image"},
 
-	"build": {"spec", "rootfs", "image", "layer", "layering", "nixstore", "sandbox", "cache"},
+	"build": {"spec", "rootfs", "image", "layer", "layering", "nixstore", "nixstore/nixdb", "sandbox", "cache"},
 
 	"internal/ui":         nil,
 	"internal/atomicfile": nil,

@@ -37,6 +37,7 @@ var specFlagTable = []specFlag{
 	{"closure", "closure", "FILE", "references: exportReferencesGraph JSON or registration", false},
 	{"store-dir", "storeDir", "DIR", "directory of the store paths (default /nix/store)", false},
 	{"include-store-paths", "includeStorePaths", "BOOL", "false leaves the store paths out", false},
+	{"include-nix-db", "includeNixDB", "BOOL", "add Nix's database of the store paths", false},
 	{"max-layers", "maxLayers", "N", "layers that the image may have (default 100)", false},
 	{"layering", "layering", "HOW", "popularity or single", false},
 	{"layering-pipeline", "layeringPipeline", "FILE", "JSON file with a pipeline as nixpkgs' layeringPipeline", false},

@@ -1,0 +1,166 @@
+package nixdb
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"github.com/varve-image/varve/internal/ctxio"
+	"github.com/varve-image/varve/tree"
+)
+
+// The names in the state directory.
+const (
+	dbDir       = "db"
+	dbName      = dbDir + "/db.sqlite"
+	journalName = dbName + "-wal"
+	sharedName  = dbName + "-shm"
+	undoName    = dbName + "-journal"
+	schemaName  = dbDir + "/schema"
+	rootsDir    = "gcroots/docker"
+)
+
+const (
+	// maxFile bounds the database of a base image, and its journal, in bytes:
+	// some 100,000 paths.
+	maxFile = 128 << 20
+	// maxSchema bounds the file that holds the schema's version.
+	maxSchema = 64
+)
+
+// StateDir is the directory of Nix's state for a store: /nix/var/nix for
+// /nix/store.
+func StateDir(storeDir string) string { return path.Join(path.Dir(storeDir), "var/nix") }
+
+// Place is where the database of a store is in a tree.
+func Place(storeDir string) string { return strings.TrimPrefix(StateDir(storeDir), "/") + "/" + dbName }
+
+// State is what State.Tree makes a tree of.
+type State struct {
+	StoreDir string
+	// Database is what is at db/db.sqlite.
+	Database *File
+	// Roots are the store paths that the garbage collector is to keep, with all
+	// that they refer to.
+	Roots []string
+	// UID and GID own everything.
+	UID, GID uint32
+	// Below is the file system that the tree goes on.
+	Below []*tree.Entry
+}
+
+// Tree returns the files that a store needs so that Nix can work with it:
+//
+//   - in the state directory, the database and its version, the directories
+//     that Nix expects, and a link to each root in gcroots/docker, as
+//     dockerTools has them;
+//   - .links in the store directory, for "nix-store --optimise".
+//
+// Where a database of Below had a journal beside it, an empty one takes its
+// place. Files that Nix makes for itself (locks, the reserved space) are left
+// to it. Source is what is said of the entries in messages.
+func (s State) Tree(source string) []*tree.Entry {
+	state := strings.TrimPrefix(StateDir(s.StoreDir), "/")
+	at := func(name string) string { return state + "/" + name }
+	dir := func(path string) *tree.Entry {
+		return &tree.Entry{Path: path, Type: tree.Dir, Mode: 0o755, Implied: true}
+	}
+	link := func(path, to string) *tree.Entry {
+		return &tree.Entry{Path: path, Type: tree.Symlink, Mode: 0o777, Linkname: to}
+	}
+	entries := []*tree.Entry{
+		dir(strings.TrimPrefix(s.StoreDir, "/") + "/.links"),
+		dir(at(rootsDir)), dir(at("profiles")), dir(at("temproots")),
+		link(at("gcroots/profiles"), "/"+at("profiles")),
+		{Path: at(dbName), Type: tree.Regular, Mode: 0o644, Size: s.Database.Size(), Open: s.Database.Open},
+		textFile(at(schemaName), SchemaVersion),
+	}
+	for _, name := range []string{journalName, sharedName} {
+		if tree.Lookup(s.Below, at(name)) != nil {
+			entries = append(entries, textFile(at(name), ""))
+		}
+	}
+	for _, root := range s.Roots {
+		entries = append(entries, link(at(rootsDir)+"/"+path.Base(root), root))
+	}
+	entries = withParents(entries, dir)
+	for _, e := range entries {
+		e.UID, e.GID, e.Source = s.UID, s.GID, source
+	}
+	return entries
+}
+
+func textFile(path, text string) *tree.Entry {
+	return &tree.Entry{Path: path, Type: tree.Regular, Mode: 0o644, Size: int64(len(text)),
+		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }}
+}
+
+// withParents adds the directories above entries, and sorts.
+func withParents(entries []*tree.Entry, dir func(string) *tree.Entry) []*tree.Entry {
+	have := map[string]bool{}
+	for _, e := range entries {
+		have[e.Path] = true
+	}
+	for _, e := range entries {
+		for p := path.Dir(e.Path); !have[p]; p = path.Dir(p) {
+			have[p] = true
+			entries = append(entries, dir(p))
+		}
+	}
+	tree.Sort(entries)
+	return entries
+}
+
+// ReadTree reads the database of the store in an image's file system, as Read
+// does. There is none if there is no file for it; paths are nil then.
+func ReadTree(ctx context.Context, storeDir string, entries []*tree.Entry) ([]Path, error) {
+	state := strings.TrimPrefix(StateDir(storeDir), "/")
+	at := func(name string) *tree.Entry { return tree.Lookup(entries, state+"/"+name) }
+	if at(dbName) == nil {
+		return nil, nil
+	}
+	if e := at(undoName); e != nil && e.Size > 0 {
+		return nil, fmt.Errorf("read Nix database %q: a change of it was not finished (%q): open it once with Nix", "/"+at(dbName).Path, "/"+e.Path)
+	}
+	version, err := content(ctx, at(schemaName), maxSchema)
+	if version = bytes.TrimSpace(version); err == nil && len(version) > 0 && string(version) != SchemaVersion {
+		err = fmt.Errorf("its schema is version %q, and varve knows version %s: open it once with a newer Nix", version, SchemaVersion)
+	}
+	var data, journal []byte
+	if err == nil {
+		data, err = content(ctx, at(dbName), maxFile)
+	}
+	if err == nil {
+		journal, err = content(ctx, at(journalName), maxFile)
+	}
+	if err == nil {
+		var paths []Path
+		if paths, err = decode(ctx, storeDir, data, journal); err == nil {
+			return paths, nil
+		}
+	}
+	return nil, fmt.Errorf("read Nix database %q: %w", "/"+at(dbName).Path, err)
+}
+
+// content reads a file of at most so many bytes; nil is no file.
+func content(ctx context.Context, e *tree.Entry, most int64) ([]byte, error) {
+	switch {
+	case e == nil:
+		return nil, nil
+	case e.Type != tree.Regular:
+		return nil, fmt.Errorf("%q is a %s", "/"+e.Path, e.Type)
+	case e.Size > most:
+		return nil, fmt.Errorf("%q has %d bytes, more than %d", "/"+e.Path, e.Size, most)
+	}
+	r, err := e.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	data := make([]byte, e.Size)
+	_, err = io.ReadFull(ctxio.Reader(ctx, r), data)
+	return data, err
+}
