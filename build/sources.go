@@ -85,17 +85,9 @@ func (b *builder) copied(c spec.Copy, keepDirlinks bool) ([]*tree.Entry, error) 
 	if err != nil {
 		return nil, err
 	}
-	// Owners are never those of the machine or the tarball. In an image of a
-	// single layer uid and gid own what is copied, and not what is in the store,
-	// as in nixpkgs' buildImage.
-	owner := spec.Owner{}
-	switch {
-	case c.Owner != nil:
-		owner = *c.Owner
-	case b.spec.Layering == spec.Single:
-		owner = spec.Owner{UID: b.spec.UID, GID: b.spec.GID}
+	if err := b.chown(entries, c, st.Mode().IsRegular() && isTarball(p)); err != nil {
+		return nil, err
 	}
-	tree.Chown(entries, owner.UID, owner.GID)
 	target := copyTarget(c, entries)
 	placed, err := tree.Copy{Target: target, Mode: c.Mode, Exclude: c.Exclude}.Apply(entries)
 	if err != nil {
@@ -106,6 +98,26 @@ func (b *builder) copied(c spec.Copy, keepDirlinks bool) ([]*tree.Entry, error) 
 	}
 	b.keepBelow(placed, c)
 	return placed, nil
+}
+
+// chown gives what is copied its owner, which is never the machine's, and the
+// tarball's only on request. In an image of a single layer uid and gid own what
+// is copied, and not what is in the store, as in nixpkgs' buildImage.
+func (b *builder) chown(entries []*tree.Entry, c spec.Copy, tarball bool) error {
+	owner := spec.Owner{}
+	switch {
+	case c.Owner != nil && c.Owner.Keep:
+		if !tarball {
+			return fmt.Errorf("owner: keep is for tarballs, and %q is none: its owners are those of this machine", c.Source)
+		}
+		return nil
+	case c.Owner != nil:
+		owner = *c.Owner
+	case b.spec.Layering == spec.Single:
+		owner = spec.Owner{UID: b.spec.UID, GID: b.spec.GID}
+	}
+	tree.Chown(entries, owner.UID, owner.GID)
+	return nil
 }
 
 // keepBelow has the directories of a copy that a lower layer has too keep the

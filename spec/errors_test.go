@@ -124,9 +124,9 @@ var badSpecs = []struct {
 	{in: "{name: a, uid: 0100}", want: "spec:1:16: uid: got the number 0100, want a number from 0 to 4294967294 without leading zeros, which some would read as octal", schema: true},
 	{in: "{name: a, uid: ''}", want: `spec:1:16: uid: got "", want a number from 0 to 4294967294 in decimal digits`},
 	{in: "{name: a, uid: true}", want: "spec:1:16: uid: got true, want a number from 0 to 4294967294"},
-	{in: "{name: a, copyToRoot: [{source: b, owner: root}]}", want: `spec:1:43: copyToRoot[0].owner: got "root", want "uid:gid" or one number for both, each from 0 to 4294967294 in decimal digits`},
-	{in: "{name: a, copyToRoot: [{source: b, owner: '1:'}]}", want: `spec:1:43: copyToRoot[0].owner: got "1:", want "uid:gid" or one number for both, each from 0 to 4294967294 in decimal digits`},
-	{in: "{name: a, copyToRoot: [{source: b, owner: '1:4294967295'}]}", want: `spec:1:43: copyToRoot[0].owner: got "1:4294967295", want "uid:gid" or one number for both, each from 0 to 4294967294: 4294967295 means "no id" to the kernel`, schema: true},
+	{in: "{name: a, copyToRoot: [{source: b, owner: root}]}", want: `spec:1:43: copyToRoot[0].owner: got "root", want keep, "uid:gid" or one number for both, each from 0 to 4294967294 in decimal digits`},
+	{in: "{name: a, copyToRoot: [{source: b, owner: '1:'}]}", want: `spec:1:43: copyToRoot[0].owner: got "1:", want keep, "uid:gid" or one number for both, each from 0 to 4294967294 in decimal digits`},
+	{in: "{name: a, copyToRoot: [{source: b, owner: '1:4294967295'}]}", want: `spec:1:43: copyToRoot[0].owner: got "1:4294967295", want keep, "uid:gid" or one number for both, each from 0 to 4294967294: 4294967295 means "no id" to the kernel`, schema: true},
 
 	// Modes.
 	{in: "{name: a, perms: [{path: b, mode: u=rwx}]}", want: `spec:1:35: perms[0].mode: got "u=rwx", want a mode in octal digits such as 0755`},

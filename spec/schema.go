@@ -188,7 +188,7 @@ func forms() map[string]*jsonschema.Schema {
 		"path":              paths,
 		"PermRule.path":     line,
 		"mode":              either(integer(0, 7777), matching(`^(0o)?0*[0-7]{1,4}$`)),
-		"owner":             either(integer(0, idMax), matching(`^`+ids+`(:`+ids+`)?$`)),
+		"owner":             either(integer(0, idMax), matching(`^(keep|`+ids+`(:`+ids+`)?)$`)),
 		"exclude":           either(line, listOf(line)),
 		"capabilities":      line,
 	}

@@ -151,8 +151,8 @@ type Copy struct {
 	// The mode of the target itself, in octal: of the file, or of the top
 	// directory. What is below keeps its modes. Default: as in the source.
 	Mode *uint32 `json:"mode,omitempty"`
-	// The owner of everything that is copied: "uid:gid", or one number for both.
-	// Default: 0:0.
+	// The owner of everything that is copied: "uid:gid", one number for both, or
+	// keep for what a tarball says. Default: 0:0.
 	Owner *Owner `json:"owner,omitempty"`
 	// Globs, ** included, of paths below the source that are left out.
 	Exclude []string `json:"exclude,omitempty"`
@@ -161,6 +161,8 @@ type Copy struct {
 // Owner is a user id and a group id.
 type Owner struct {
 	UID, GID uint32
+	// Keep leaves every owner as the tarball says, in the place of both.
+	Keep bool
 }
 
 // Group is one explicit layer.

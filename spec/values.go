@@ -163,11 +163,14 @@ func (d *decoder) idPointer(v value) *uint32 {
 	return &id
 }
 
-// owner returns "uid:gid", or one id for both.
+// owner returns "uid:gid", or one id for both, or "keep".
 func (d *decoder) owner(v value) *Owner {
 	if v.kind != number && v.kind != text {
-		d.want(v, `"uid:gid" or one number for both`)
+		d.want(v, `keep, "uid:gid" or one number for both`)
 		return nil
+	}
+	if v.text == "keep" {
+		return &Owner{Keep: true}
 	}
 	user, group, both := strings.Cut(v.text, ":")
 	if !both {
@@ -181,7 +184,7 @@ func (d *decoder) owner(v value) *Owner {
 	if ok {
 		why = groupWhy
 	}
-	d.fail(v, `got %s, want "uid:gid" or one number for both, each from 0 to 4294967294%s`, v.describe(), why)
+	d.fail(v, `got %s, want keep, "uid:gid" or one number for both, each from 0 to 4294967294%s`, v.describe(), why)
 	return nil
 }
 
