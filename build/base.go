@@ -72,6 +72,13 @@ func (b *builder) checkBase() error {
 	if want := b.spec.Architecture; want != "" && architecture != "" && want != architecture {
 		return &SpecError{"fromImage", fmt.Errorf("the base is for %q, and the spec asks for %q", architecture, want)}
 	}
+	variant, err := b.base.image.Config.String("variant")
+	if err != nil {
+		return fmt.Errorf("fromImage: its config: %w", err)
+	}
+	if want := b.spec.Variant; want != "" && variant != "" && want != variant {
+		return &SpecError{"fromImage", fmt.Errorf("the base is for %s of %q, and the spec asks for %s", variant, architecture, want)}
+	}
 	for _, dir := range storeDirs() {
 		if e := tree.Find(b.base.entries, dir); e != nil && e.Type != tree.Dir {
 			return &SpecError{"fromImage", fmt.Errorf("the base has a %s at /%s, where store paths have to go", e.Type, dir)}

@@ -28,6 +28,7 @@ var ErrNoManifest = errors.New("it has no manifest.json")
 type Archive struct {
 	name   string
 	tar    *tarindex.Archive
+	raw    []byte // manifest.json
 	images []manifest
 }
 
@@ -74,11 +75,11 @@ func (a *Archive) manifests() ([]manifest, error) {
 	if !a.tar.Has("manifest.json") {
 		return nil, ErrNoManifest
 	}
-	data, err := a.tar.Read("manifest.json", maxJSON)
-	if err != nil {
+	var err error
+	if a.raw, err = a.tar.Read("manifest.json", maxJSON); err != nil {
 		return nil, err
 	}
-	return parseManifest(data)
+	return parseManifest(a.raw)
 }
 
 // String names the archive in messages.
@@ -115,7 +116,7 @@ func (a *Archive) image(m manifest) (*image.Existing, error) {
 	if len(diffIDs) != len(m.layers) {
 		return nil, fmt.Errorf("config %q has %d diff_ids for %d layers", m.config, len(diffIDs), len(m.layers))
 	}
-	img := &image.Existing{Names: m.repoTags, ConfigJSON: config, Config: object, DiffIDs: diffIDs}
+	img := &image.Existing{Names: m.repoTags, Raw: a.raw, ConfigJSON: config, Config: object, DiffIDs: diffIDs}
 	for i, name := range m.layers {
 		l, err := a.layer(name, diffIDs[i])
 		if err != nil {

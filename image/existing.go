@@ -8,6 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/ordjson"
 )
 
@@ -20,6 +21,10 @@ type Existing struct {
 	// is said of that; both are empty where there is none.
 	Manifest           []byte
 	ManifestDescriptor v1.Descriptor
+	// Raw is what its name stands for where it comes from, as it is stored: the
+	// index that it was chosen from, the manifest, or a docker-archive's
+	// manifest.json.
+	Raw []byte
 	// ConfigJSON is its config as it is stored, and Config the same, parsed.
 	ConfigJSON []byte
 	Config     *ordjson.Object
@@ -57,6 +62,16 @@ func (e *Existing) Image() *Image {
 	p := e.Platform()
 	img.Architecture, img.OS, img.Variant = p.Architecture, p.OS, p.Variant
 	return img
+}
+
+// Index is the digest of the index that the image was chosen from; empty for
+// none.
+func (e *Existing) Index() digest.Digest {
+	mediaType, err := ocijson.MediaType(e.Raw)
+	if err != nil || !ocijson.IsIndex(mediaType) {
+		return ""
+	}
+	return digest.FromBytes(e.Raw)
 }
 
 // Platform is what the config says that the image is for.

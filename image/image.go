@@ -208,6 +208,10 @@ func (img *Image) Reference(ctx context.Context) (reference.NamedTagged, error) 
 	if err != nil {
 		return nil, err
 	}
+	return parseRepoTag(repoTag)
+}
+
+func parseRepoTag(repoTag string) (reference.NamedTagged, error) {
 	named, err := reference.ParseNormalizedNamed(repoTag)
 	if err != nil {
 		return nil, fmt.Errorf("image name %q: %w", repoTag, err)
@@ -217,6 +221,15 @@ func (img *Image) Reference(ctx context.Context) (reference.NamedTagged, error) 
 		return nil, fmt.Errorf("image name %q: it has no tag", repoTag)
 	}
 	return tagged, nil
+}
+
+// Platform is what the image is for: what the index that it comes from says, or
+// its config.
+func (img *Image) Platform() v1.Platform {
+	if p := img.ManifestDescriptor.Platform; p != nil {
+		return *p
+	}
+	return v1.Platform{OS: img.OS, Architecture: img.Architecture, Variant: img.Variant}
 }
 
 // RepoTags returns all of the image's names. One that is passed on may have

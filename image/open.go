@@ -29,6 +29,7 @@ func Open(ctx context.Context, manifest v1.Descriptor, from Blobs) (*Existing, e
 	if img.Manifest, err = from.Document(ctx, manifest); err != nil {
 		return nil, err
 	}
+	img.Raw = img.Manifest
 	config, layers, err := ocijson.ParseManifest(img.Manifest)
 	if err == nil {
 		err = ocijson.CheckType(img.Manifest, manifest)

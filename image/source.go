@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/internal/ocijson"
@@ -35,8 +36,9 @@ type Listed struct {
 	ID string
 	// Descriptor is the manifest's; it is empty where there is none.
 	Descriptor v1.Descriptor
-	// Indexed says that it is in an index, as one of several for platforms.
-	Indexed bool
+	// Index is the digest of the index that it is in, as one of several for
+	// platforms; empty for none.
+	Index digest.Digest
 }
 
 // maxNamed is how many names a message lists.
@@ -60,10 +62,11 @@ func find(list []Listed, name string, platform v1.Platform) (int, error) {
 	if number, ok := strings.CutPrefix(name, "@"); ok {
 		return byNumber(list, name, number)
 	}
-	full, seen := fullName(name), map[string]bool{}
+	seen := map[string]bool{}
+	full := fullName(name)
 	var found []int
 	for i, l := range list {
-		called := name == "" || slices.ContainsFunc(l.Names, func(n string) bool { return n == name || fullName(n) == full })
+		called := name == "" || called(l, name, full)
 		key := l.ID
 		if name == "" { // what is meant then is a name, too
 			key = fmt.Sprintf("%s %q", l.ID, l.Names)
@@ -78,17 +81,22 @@ func find(list []Listed, name string, platform v1.Platform) (int, error) {
 		return 0, fmt.Errorf("%w: it holds no image", fs.ErrNotExist)
 	case len(found) == 0:
 		return 0, fmt.Errorf("image %q: %w: %s", name, fs.ErrNotExist, names(list))
-	case len(found) == 1 && !list[found[0]].Indexed:
+	case len(found) == 1 && list[found[0]].Index == "":
 		return found[0], nil
 	}
 	return ofIndex(list, found, name, platform)
+}
+
+// called tells whether an image is called name, which is full in full.
+func called(l Listed, name, full string) bool {
+	return slices.ContainsFunc(l.Names, func(n string) bool { return n == name || fullName(n) == full })
 }
 
 // ofIndex chooses of several images, which have to be those of one index.
 func ofIndex(list []Listed, found []int, name string, platform v1.Platform) (int, error) {
 	manifests := make([]v1.Descriptor, len(found))
 	for n, i := range found {
-		if !list[i].Indexed || !slices.Equal(list[i].Names, list[found[0]].Names) {
+		if list[i].Index == "" || !slices.Equal(list[i].Names, list[found[0]].Names) {
 			return 0, ambiguous(list, found, name)
 		}
 		manifests[n] = list[i].Descriptor

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,7 +22,7 @@ func (l listSource) Close() error                                 { return nil }
 func named(id string, names ...string) Listed                     { return Listed{ID: id, Names: names} }
 func forPlatform(id, architecture, variant, name string) Listed {
 	p := &v1.Platform{OS: "linux", Architecture: architecture, Variant: variant}
-	return Listed{ID: id, Names: []string{name}, Indexed: true, Descriptor: v1.Descriptor{Digest: digest.FromString(id), Platform: p}}
+	return Listed{ID: id, Names: []string{name}, Index: "sha256:i", Descriptor: v1.Descriptor{Digest: digest.FromString(id), Platform: p}}
 }
 
 func TestSelect(t *testing.T) {
@@ -36,7 +37,7 @@ func TestSelect(t *testing.T) {
 	}
 	several[5].Descriptor.Platform = nil
 	one := listSource{named("x", "app:1")}
-	escapes := listSource{named("x", "\x1b[2J"), {ID: "y", Names: []string{"b"}, Indexed: true, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "\x1b"}}}}
+	escapes := listSource{named("x", "\x1b[2J"), {ID: "y", Names: []string{"b"}, Index: "sha256:i", Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "\x1b"}}}}
 	for _, tt := range []struct {
 		src      listSource
 		name     string
@@ -93,5 +94,31 @@ func TestSelect(t *testing.T) {
 	}
 	if _, err := Select(archive, "none", v1.Platform{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v is no fs.ErrNotExist", err)
+	}
+}
+
+func TestSelectMany(t *testing.T) {
+	src := listSource{
+		named("x", "alone:1"), forPlatform("a", "amd64", "", "app:1"), forPlatform("8", "arm64", "", "app:1"),
+		forPlatform("b", "amd64", "", "other:1"), forPlatform("9", "arm64", "", "other:1"),
+	}
+	for platform, want := range map[string][]int{"amd64": {0, 1, 3}, "arm64": {0, 2, 4}} {
+		if got, err := SelectEach(src, v1.Platform{OS: "linux", Architecture: platform}); err != nil || !slices.Equal(got, want) {
+			t.Errorf("each for %s: %v, %v, want %v", platform, got, err, want)
+		}
+	}
+	if got, err := SelectEach(src, v1.Platform{OS: "linux", Architecture: "s390x"}); err == nil || !strings.Contains(err.Error(), "the index has linux/amd64, linux/arm64") {
+		t.Errorf("each for s390x: %v, %v", got, err)
+	}
+	for name, want := range map[string][]int{"": {0, 1, 2, 3, 4}, "app:1": {1, 2}, "docker.io/library/other:1": {3, 4}, "alone:1": {0}, "@2": {2}} {
+		if got, err := SelectAll(src, name); err != nil || !slices.Equal(got, want) {
+			t.Errorf("all of %q: %v, %v, want %v", name, got, err, want)
+		}
+	}
+	if got, err := SelectAll(src, "nothing:1"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("all of nothing: %v, %v", got, err)
+	}
+	if got, err := SelectAll(listSource{}, ""); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("all of none: %v, %v", got, err)
 	}
 }

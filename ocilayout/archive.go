@@ -27,11 +27,22 @@ import (
 //
 // After an error, what w has got is of no use.
 func WriteArchive(ctx context.Context, w io.Writer, img *image.Image, opts Options) (digest.Digest, error) {
+	return writeArchive(ctx, w, content{images: []*image.Image{img}}, opts)
+}
+
+// WriteIndexArchive is WriteArchive for an index, whose digest it returns. The
+// images' members follow each other, those that several have once, and the index
+// is the last blob.
+func WriteIndexArchive(ctx context.Context, w io.Writer, index *image.Index, opts Options) (digest.Digest, error) {
+	return writeArchive(ctx, w, content{index.Images, index}, opts)
+}
+
+func writeArchive(ctx context.Context, w io.Writer, c content, opts Options) (digest.Digest, error) {
 	if err := opts.check(); err != nil {
 		return "", err
 	}
-	a := &archiver{tar: layer.NewWriter(w, layer.PAX, ""), modTime: img.ModTime}
-	d, err := a.write(ctx, img, opts)
+	a := &archiver{tar: layer.NewWriter(w, layer.PAX, ""), modTime: c.images[0].ModTime, written: map[string]bool{}}
+	d, err := a.write(ctx, c, opts)
 	if err != nil {
 		return "", fmt.Errorf("write OCI archive: %w", err)
 	}
@@ -41,9 +52,10 @@ func WriteArchive(ctx context.Context, w io.Writer, img *image.Image, opts Optio
 type archiver struct {
 	tar     *layer.Writer
 	modTime int64
+	written map[string]bool // members
 }
 
-func (a *archiver) write(ctx context.Context, img *image.Image, opts Options) (digest.Digest, error) {
+func (a *archiver) write(ctx context.Context, c content, opts Options) (digest.Digest, error) {
 	if err := a.put(ctx, layoutName, layoutFile()); err != nil {
 		return "", err
 	}
@@ -52,39 +64,64 @@ func (a *archiver) write(ctx context.Context, img *image.Image, opts Options) (d
 			return "", err
 		}
 	}
-	p := packer{
-		img: img, opts: opts, take: a.blob,
-		temp: func() (*os.File, error) { return atomicfile.Unnamed(opts.TempDir) },
+	var manifests []v1.Descriptor
+	for i, img := range c.images {
+		p := packer{img: img, opts: opts, take: a.blob, temp: func() (*os.File, error) { return atomicfile.Unnamed(opts.TempDir) }}
+		p.opts.Observe = c.observe(i, opts)
+		layers, err := p.run(ctx)
+		if err != nil {
+			return "", err
+		}
+		config, manifest, err := describe(ctx, img, layers)
+		if err != nil {
+			return "", err
+		}
+		if err := a.documents(ctx, config, manifest); err != nil {
+			return "", err
+		}
+		manifests = append(manifests, manifest.desc)
 	}
-	layers, err := p.run(ctx)
+	top, index, err := c.top(ctx, manifests, opts)
 	if err != nil {
 		return "", err
 	}
-	config, manifest, err := describe(ctx, img, layers, opts)
-	if err != nil {
-		return "", err
-	}
-	index, err := ocijson.Index([]v1.Descriptor{manifest.desc}, nil)
-	if err != nil {
-		return "", err
-	}
-	for _, f := range []struct {
-		name string
-		data []byte
-	}{
-		{BlobPath(config.desc.Digest), config.data},
-		{BlobPath(manifest.desc.Digest), manifest.data},
-		{indexName, index},
-	} {
-		if err := a.put(ctx, f.name, f.data); err != nil {
+	if index != nil {
+		if err := a.documents(ctx, *index); err != nil {
 			return "", err
 		}
 	}
-	return manifest.desc.Digest, a.tar.Close()
+	data, err := ocijson.Index([]v1.Descriptor{top}, nil)
+	if err != nil {
+		return "", err
+	}
+	if err := a.put(ctx, indexName, data); err != nil {
+		return "", err
+	}
+	return top.Digest, a.tar.Close()
+}
+
+// documents writes blobs that are JSON.
+func (a *archiver) documents(ctx context.Context, docs ...document) error {
+	for _, doc := range docs {
+		if err := a.put(ctx, BlobPath(doc.desc.Digest), doc.data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// again tells whether a member was written already.
+func (a *archiver) again(name string) bool {
+	was := a.written[name]
+	a.written[name] = true
+	return was
 }
 
 // blob writes a layer's member.
 func (a *archiver) blob(ctx context.Context, file *os.File, desc v1.Descriptor) error {
+	if a.again(BlobPath(desc.Digest)) {
+		return nil
+	}
 	if err := a.tar.WriteHeader(a.entry(BlobPath(desc.Digest), desc.Size)); err != nil {
 		return err
 	}
@@ -103,6 +140,9 @@ func (a *archiver) blob(ctx context.Context, file *os.File, desc v1.Descriptor) 
 }
 
 func (a *archiver) put(ctx context.Context, name string, data []byte) error {
+	if a.again(name) {
+		return nil
+	}
 	e := a.entry(name, int64(len(data)))
 	e.Open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
 	return a.tar.Write(ctx, e)

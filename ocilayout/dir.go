@@ -31,10 +31,20 @@ const attempts = 10
 //
 // If another process writes the same layout WriteDir waits for it.
 func WriteDir(ctx context.Context, img *image.Image, dir string, opts Options) (digest.Digest, error) {
+	return writeDir(ctx, content{images: []*image.Image{img}}, dir, opts)
+}
+
+// WriteIndexDir is WriteDir for an index, whose digest it returns: index.json
+// lists the index, which lists the images.
+func WriteIndexDir(ctx context.Context, index *image.Index, dir string, opts Options) (digest.Digest, error) {
+	return writeDir(ctx, content{index.Images, index}, dir, opts)
+}
+
+func writeDir(ctx context.Context, c content, dir string, opts Options) (digest.Digest, error) {
 	if err := opts.check(); err != nil {
 		return "", err
 	}
-	d, err := writeDir(ctx, img, filepath.Clean(dir), opts)
+	d, err := tryWriteDir(ctx, c, filepath.Clean(dir), opts)
 	if err != nil {
 		return "", fmt.Errorf("write OCI layout %q: %w", dir, err)
 	}
@@ -44,14 +54,14 @@ func WriteDir(ctx context.Context, img *image.Image, dir string, opts Options) (
 // errAgain says that the world has changed: look at it anew.
 var errAgain = errors.New("it keeps changing: other processes are at work on it")
 
-func writeDir(ctx context.Context, img *image.Image, dir string, opts Options) (d digest.Digest, err error) {
+func tryWriteDir(ctx context.Context, c content, dir string, opts Options) (d digest.Digest, err error) {
 	for range attempts {
 		_, err = os.Stat(dir)
 		switch {
 		case err == nil:
-			d, err = writeExisting(ctx, img, dir, opts)
+			d, err = writeExisting(ctx, c, dir, opts)
 		case errors.Is(err, fs.ErrNotExist) && !isLink(dir):
-			d, err = writeNew(ctx, img, dir, opts)
+			d, err = writeNew(ctx, c, dir, opts)
 		}
 		if !errors.Is(err, errAgain) {
 			break
@@ -67,7 +77,7 @@ func isLink(path string) bool {
 }
 
 // writeExisting adds the image to a directory that is there.
-func writeExisting(ctx context.Context, img *image.Image, dir string, opts Options) (digest.Digest, error) {
+func writeExisting(ctx context.Context, c content, dir string, opts Options) (digest.Digest, error) {
 	w, err := openDir(dir)
 	if err != nil {
 		return "", err
@@ -79,11 +89,11 @@ func writeExisting(ctx context.Context, img *image.Image, dir string, opts Optio
 	if !w.isAt(dir) {
 		return "", errAgain
 	}
-	return w.write(ctx, img, opts)
+	return w.write(ctx, c, opts)
 }
 
 // writeNew writes a layout beside dir and gives it its name at the end.
-func writeNew(ctx context.Context, img *image.Image, dir string, opts Options) (d digest.Digest, err error) {
+func writeNew(ctx context.Context, c content, dir string, opts Options) (d digest.Digest, err error) {
 	parent := filepath.Dir(dir)
 	removeStale(parent, tempPrefix(dir))
 	temp := filepath.Join(parent, tempPrefix(dir)+rand.Text()[:10])
@@ -110,7 +120,7 @@ func writeNew(ctx context.Context, img *image.Image, dir string, opts Options) (
 	if !locked || !w.isAt(temp) {
 		return "", errAgain // taken for stale before it was locked
 	}
-	if d, err = w.write(ctx, img, opts); err != nil {
+	if d, err = w.write(ctx, c, opts); err != nil {
 		return "", err
 	}
 	if err := os.Rename(temp, dir); err != nil {

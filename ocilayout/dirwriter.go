@@ -16,7 +16,6 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
-	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/ordjson"
 )
@@ -69,9 +68,9 @@ func (w *dirWriter) close() {
 	w.lock.close()
 }
 
-// write adds the image and returns its manifest's digest. After an error the
-// directory is as it was.
-func (w *dirWriter) write(ctx context.Context, img *image.Image, opts Options) (d digest.Digest, err error) {
+// write adds what is to be written and returns the digest of its manifest or
+// index. After an error the directory is as it was.
+func (w *dirWriter) write(ctx context.Context, c content, opts Options) (d digest.Digest, err error) {
 	index, err := w.readIndex()
 	if err != nil {
 		return "", err
@@ -85,25 +84,43 @@ func (w *dirWriter) write(ctx context.Context, img *image.Image, opts Options) (
 	if err := w.makeDirs(index == nil); err != nil {
 		return "", err
 	}
-	p := packer{img: img, opts: opts, temp: w.temp, take: w.blob}
-	layers, err := p.run(ctx)
+	top, err := w.content(ctx, c, opts)
 	if err != nil {
 		return "", err
 	}
-	config, manifest, err := describe(ctx, img, layers, opts)
+	indexData, err := addToIndex(index, top)
 	if err != nil {
 		return "", err
 	}
-	for _, doc := range []document{config, manifest} {
-		if err := w.put(ctx, BlobPath(doc.desc.Digest), doc.data); err != nil {
-			return "", err
+	return top.Digest, w.commit(ctx, indexData)
+}
+
+// content writes the blobs and returns the descriptor for index.json.
+func (w *dirWriter) content(ctx context.Context, c content, opts Options) (v1.Descriptor, error) {
+	var manifests []v1.Descriptor
+	for i, img := range c.images {
+		p := packer{img: img, opts: opts, temp: w.temp, take: w.blob}
+		p.opts.Observe = c.observe(i, opts)
+		layers, err := p.run(ctx)
+		if err != nil {
+			return v1.Descriptor{}, err
 		}
+		config, manifest, err := describe(ctx, img, layers)
+		if err != nil {
+			return v1.Descriptor{}, err
+		}
+		for _, doc := range []document{config, manifest} {
+			if err := w.put(ctx, BlobPath(doc.desc.Digest), doc.data); err != nil {
+				return v1.Descriptor{}, err
+			}
+		}
+		manifests = append(manifests, manifest.desc)
 	}
-	indexData, err := addToIndex(index, manifest.desc)
-	if err != nil {
-		return "", err
+	top, index, err := c.top(ctx, manifests, opts)
+	if err == nil && index != nil {
+		err = w.put(ctx, BlobPath(index.desc.Digest), index.data)
 	}
-	return manifest.desc.Digest, w.commit(ctx, indexData)
+	return top, err
 }
 
 // readIndex returns the layout's index.json. It is nil in an empty directory,

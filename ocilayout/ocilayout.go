@@ -34,6 +34,7 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -94,9 +95,23 @@ func rawDocument(mediaType string, data []byte) document {
 	}}
 }
 
+// content is what is written: an image, or an index of several.
+type content struct {
+	images []*image.Image
+	index  *image.Index // nil for an image alone
+}
+
+// observe is the observer of the layers of one of the images.
+func (c content) observe(i int, opts Options) func(image.Event) {
+	if c.index == nil {
+		return opts.Observe
+	}
+	return c.index.Observe(i, opts.Observe)
+}
+
 // describe makes the config and the manifest of an image whose layers are at
-// hand. The manifest's descriptor is the one for index.json.
-func describe(ctx context.Context, img *image.Image, layers []v1.Descriptor, opts Options) (config, manifest document, err error) {
+// hand.
+func describe(ctx context.Context, img *image.Image, layers []v1.Descriptor) (config, manifest document, err error) {
 	data, err := img.ConfigJSON(ctx)
 	if err != nil {
 		return config, manifest, err
@@ -105,12 +120,41 @@ func describe(ctx context.Context, img *image.Image, layers []v1.Descriptor, opt
 	if manifest, err = makeManifest(img, config.desc, layers); err != nil {
 		return config, manifest, err
 	}
-	if len(manifest.data) > ocijson.MaxSize {
-		return config, manifest, fmt.Errorf("the manifest has %d bytes: at most %d can be read again", len(manifest.data), ocijson.MaxSize)
+	platform := img.Platform()
+	manifest.desc.Platform = &platform
+	return config, manifest, manifest.check("manifest")
+}
+
+func (d document) check(what string) error {
+	if len(d.data) > ocijson.MaxSize {
+		return fmt.Errorf("the %s has %d bytes: at most %d can be read again", what, len(d.data), ocijson.MaxSize)
 	}
-	manifest.desc.Platform = &v1.Platform{Architecture: img.Architecture, OS: img.OS, Variant: img.Variant}
-	manifest.desc.Annotations, err = names(ctx, img, opts.RefName)
-	return config, manifest, err
+	return nil
+}
+
+// top is what index.json lists: the image's manifest, or the index of those of
+// several, which is to be written then.
+func (c content) top(ctx context.Context, manifests []v1.Descriptor, opts Options) (top v1.Descriptor, index *document, err error) {
+	top = manifests[0]
+	var name reference.NamedTagged
+	if c.index == nil {
+		if c.images[0].Repository != "" {
+			name, err = c.images[0].Reference(ctx)
+		}
+	} else {
+		data, mediaType, marshalErr := c.index.Marshal(manifests)
+		if marshalErr != nil {
+			return top, nil, marshalErr
+		}
+		doc := rawDocument(mediaType, data)
+		top, index = doc.desc, &doc
+		if err := doc.check("index"); err != nil {
+			return top, nil, err
+		}
+		name, err = c.index.Reference(ctx)
+	}
+	top.Annotations = names(name, opts.RefName)
+	return top, index, err
 }
 
 // makeManifest makes the manifest of an image: that which it has, where it is an
@@ -129,22 +173,19 @@ func makeManifest(img *image.Image, config v1.Descriptor, layers []v1.Descriptor
 	return rawDocument(v1.MediaTypeImageManifest, data), err
 }
 
-// names are the annotations by which tools find an image in a layout.
-func names(ctx context.Context, img *image.Image, refName string) (map[string]string, error) {
-	if img.Repository == "" { // one that is passed on and never had a name
+// names are the annotations by which tools find an image in a layout. One that
+// is passed on and never had a name has nil.
+func names(name reference.NamedTagged, refName string) map[string]string {
+	if name == nil {
 		if refName == "" {
-			return nil, nil
+			return nil
 		}
-		return map[string]string{v1.AnnotationRefName: refName}, nil
-	}
-	tagged, err := img.Reference(ctx)
-	if err != nil {
-		return nil, err
+		return map[string]string{v1.AnnotationRefName: refName}
 	}
 	if refName == "" {
-		refName = tagged.Tag()
+		refName = name.Tag()
 	}
-	return map[string]string{AnnotationName: tagged.String(), v1.AnnotationRefName: refName}, nil
+	return map[string]string{AnnotationName: name.String(), v1.AnnotationRefName: refName}
 }
 
 // check refuses what can be refused before any work is done.

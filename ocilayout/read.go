@@ -21,6 +21,9 @@ type Layout struct {
 	files files
 	index []v1.Descriptor
 	list  []image.Listed
+	// tops are what index.json lists for each image of list: its manifest, or the
+	// index that it is in.
+	tops []v1.Descriptor
 }
 
 // Open opens the layout in a directory, or in an archive of one, plain or
@@ -74,7 +77,11 @@ func (l *Layout) readIndex(ctx context.Context) error {
 	}
 	images, err := ocijson.Images(l.index, func(d v1.Descriptor) ([]byte, error) { return l.Document(ctx, d) })
 	for _, i := range images {
-		listed := image.Listed{ID: i.Descriptor.Digest.String(), Descriptor: i.Descriptor, Indexed: i.Depth > 0}
+		listed := image.Listed{ID: i.Descriptor.Digest.String(), Descriptor: i.Descriptor}
+		if i.Depth > 0 {
+			listed.Index = i.Top.Digest
+		}
+		l.tops = append(l.tops, i.Top)
 		for _, key := range []string{AnnotationName, v1.AnnotationRefName} {
 			if name := i.Top.Annotations[key]; name != "" {
 				listed.Names = append(listed.Names, name)
@@ -108,6 +115,11 @@ func (l *Layout) Open(ctx context.Context, i int) (*image.Existing, error) {
 		return nil, l.wrap(err)
 	}
 	img.Names = l.list[i].Names
+	if top := l.tops[i]; top.Digest != l.list[i].Descriptor.Digest {
+		if img.Raw, err = l.Document(ctx, top); err != nil {
+			return nil, l.wrap(err)
+		}
+	}
 	return img, nil
 }
 

@@ -31,12 +31,33 @@ func pushIndex(ctx context.Context, ref string, manifests []v1.Descriptor, annot
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
+	return pushDocument(ctx, ref, newDocument(data, v1.MediaTypeImageIndex), opts)
+}
+
+// PushRawIndex writes an index as it is to ref. The repository has what it
+// lists already.
+func PushRawIndex(ctx context.Context, ref string, data []byte, opts Options) (v1.Descriptor, error) {
+	_, _, err := ocijson.ParseIndex(data)
+	var mediaType string
+	if err == nil {
+		mediaType, err = ocijson.MediaType(data)
+	}
+	var desc v1.Descriptor
+	if err == nil {
+		desc, err = pushDocument(ctx, ref, newDocument(data, mediaType), opts)
+	}
+	if err != nil {
+		return v1.Descriptor{}, fmt.Errorf("push index %q: %w", ref, err)
+	}
+	return desc, nil
+}
+
+func pushDocument(ctx context.Context, ref string, doc document, opts Options) (v1.Descriptor, error) {
 	p, err := newPusher(ctx, ref, PushOptions{Options: opts})
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
 	defer p.client.policy.closeIdle()
-	doc := newDocument(data, v1.MediaTypeImageIndex)
 	return doc.desc, p.manifest(ctx, p.client.ref, doc)
 }
 

@@ -113,10 +113,15 @@ func (p *pusher) image(ctx context.Context, img *image.Image) (v1.Descriptor, er
 	if err := p.bytes(ctx, config); err != nil {
 		return v1.Descriptor{}, fmt.Errorf("config: %w", err)
 	}
-	if err := p.manifest(ctx, p.client.ref, manifest); err != nil {
+	target := p.client.ref
+	if p.opts.Untagged {
+		target.tag, target.digest = "", manifest.desc.Digest
+	}
+	if err := p.manifest(ctx, target, manifest); err != nil {
 		return v1.Descriptor{}, err
 	}
-	manifest.desc.Platform = &v1.Platform{Architecture: img.Architecture, OS: img.OS, Variant: img.Variant}
+	platform := img.Platform()
+	manifest.desc.Platform = &platform
 	return manifest.desc, nil
 }
 

@@ -86,6 +86,9 @@ type PushOptions struct {
 	Compression layer.Compression
 	// Recompress has stored layers compressed anew too.
 	Recompress bool
+	// Untagged has the manifest get no tag, for an index to list: the tag of the
+	// reference is then for the index.
+	Untagged bool
 	// MountFrom are repositories of the same registry, without its name, that
 	// may have layers of the image already, besides those that the image's
 	// layers were opened from: the registry then takes them from there.

@@ -15,9 +15,9 @@ func (r *Resolved) String() string { return fmt.Sprintf("image %q", r.client.ref
 func (r *Resolved) List() []image.Listed {
 	list := make([]image.Listed, len(r.Manifests))
 	for i, d := range r.Manifests {
-		list[i] = image.Listed{
-			Names: r.names(), ID: d.Digest.String(), Descriptor: d,
-			Indexed: ocijson.IsIndex(r.Descriptor.MediaType),
+		list[i] = image.Listed{Names: r.names(), ID: d.Digest.String(), Descriptor: d}
+		if ocijson.IsIndex(r.Descriptor.MediaType) {
+			list[i].Index = r.Descriptor.Digest
 		}
 	}
 	return list
@@ -36,7 +36,11 @@ func (r *Resolved) names() []string {
 
 // Open opens an image of List.
 func (r *Resolved) Open(ctx context.Context, i int) (*image.Existing, error) {
-	return r.Image(ctx, r.Manifests[i])
+	img, err := r.Image(ctx, r.Manifests[i])
+	if err == nil {
+		img.Raw = r.Raw
+	}
+	return img, err
 }
 
 // Close does nothing: connections close by themselves.

@@ -12,6 +12,7 @@ import (
 type decoder struct {
 	problems
 	spec             *Spec
+	platform         Platform
 	dir, settingsDir string
 }
 
@@ -163,7 +164,7 @@ func (d *decoder) path(v value) string {
 	if !ok {
 		return ""
 	}
-	return d.absolute(v, s)
+	return d.absolute(v, d.expand(v, s))
 }
 
 // absolute returns the absolute form of s, a path that v holds.

@@ -87,6 +87,7 @@ func (d *decoder) reference(v value) string {
 	if !ok {
 		return ""
 	}
+	s = d.expand(v, s)
 	transport, rest, found := strings.Cut(s, ":")
 	switch {
 	case found && slices.Contains(otherTransports(), transport):
@@ -103,7 +104,7 @@ func (d *decoder) reference(v value) string {
 		}
 		return transport + ":" + name
 	}
-	return d.path(v)
+	return d.absolute(v, s)
 }
 
 // pipeline returns the operations of a layeringPipeline as they are written, or

@@ -16,6 +16,12 @@ type Options struct {
 	Dir string
 	// Settings override what the input says, or stand alone.
 	Settings []Setting
+	// Platform, where it is set, takes the place of the input's os, architecture
+	// and variant; messages call it --platform.
+	Platform Platform
+	// Architecture is what ${arch} stands for where neither Platform nor the input
+	// names an architecture.
+	Architecture string
 	// SettingsDir is the folder that relative paths of Settings start at; the
 	// working directory if empty.
 	SettingsDir string
@@ -75,6 +81,10 @@ func Parse(r io.Reader, o Options) (*Spec, error) {
 	for _, s := range o.Settings {
 		s.apply(root, &d.problems)
 	}
+	if o.Platform != (Platform{}) {
+		setPlatform(root, o.Platform, "--platform")
+	}
+	d.platform = platformOf(root, o.Architecture)
 	d.image(value{root, ""})
 	if err := d.err(); err != nil {
 		return nil, err

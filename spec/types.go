@@ -22,6 +22,7 @@ type Spec struct {
 	// The image that this one builds on: an image reference such as
 	// docker-archive:base.tar, oci:dir:name, docker://host/name@sha256:…, or the
 	// path of an archive or layout. A relative path starts at the spec's folder.
+	// ${arch}, ${os}, ${variant} and ${platform} stand for the image's.
 	FromImage string `json:"fromImage,omitempty"`
 	// The name of the image in an archive that holds several; fromImageTag goes
 	// with it. Default: the first image.
@@ -34,7 +35,8 @@ type Spec struct {
 	// Store paths whose closure becomes layers and whose files are linked from
 	// the root of the image. A path outside a store is copied as copyToRoot does.
 	Contents []string `json:"contents,omitempty"`
-	// Directories, files and tarballs that are copied into the image.
+	// Directories, files and tarballs that are copied into the image. In paths of
+	// sources, ${arch}, ${os}, ${variant} and ${platform} stand for the image's.
 	CopyToRoot []Copy `json:"copyToRoot,omitempty"`
 	// What happens where a symlink to a directory meets a directory. false: one
 	// in a source is copied as a directory (rsync -k). true: one at the

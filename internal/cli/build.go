@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
 	"github.com/varve-image/varve/dockerarchive"
@@ -15,6 +16,7 @@ import (
 	"github.com/varve-image/varve/internal/ui"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/ocilayout"
+	"github.com/varve-image/varve/spec"
 )
 
 type buildOptions struct {
@@ -42,6 +44,10 @@ func newBuild(g *global) *cobra.Command {
                                         of other specs
   -                                     a docker-archive on standard output
 
+With --platform OS/ARCH[,OS/ARCH...] the image is for these platforms; one for
+several is an index, in an OCI layout, its archive or a registry. In the spec's paths
+${arch}, ${os}, ${variant} and ${platform} stand for each.
+
 Without -o it is a docker-archive in the current directory that is called after
 the image. DEST appears when it is complete, or not at all. Flags stand for a
 spec or override its fields: scalars and lists are replaced; --env, --label,
@@ -64,25 +70,16 @@ func runBuild(ctx context.Context, g *global, o *buildOptions, args []string) er
 	if err != nil {
 		return err
 	}
-	s, err := o.spec.parse(in)
+	platforms, err := g.registry.list()
 	if err != nil {
 		return err
 	}
-	dest, err := parseDestination(o.output, s)
+	if len(platforms) > 1 {
+		return buildIndex(ctx, g, o, in, platforms)
+	}
+	s, dest, err := parseBuild(g, o, in, append(platforms, v1.Platform{})[0])
 	if err != nil {
 		return err
-	}
-	if err := dest.outside(s); err != nil {
-		return err
-	}
-	if err := g.checkDestination(dest); err != nil {
-		return err
-	}
-	if len(s.Annotations) > 0 && dest.hasRepoTag() {
-		g.ui.Warn("annotations are left out: a docker-archive has no place for them, and engines take one; an OCI layout (-o DIR/) has")
-	}
-	if dest.path == "-" && ui.IsTerminal(g.streams.Out) {
-		return usageError(hint(fmt.Errorf("an archive is not written to a terminal"), "name a file with -o, or send it to a program"))
 	}
 	result, err := buildParsed(ctx, g, s, in.lock())
 	if err != nil {
@@ -96,6 +93,32 @@ func runBuild(ctx context.Context, g *global, o *buildOptions, args []string) er
 		return fmt.Errorf("write image to %q: %w", dest.String(), err)
 	}
 	return g.summary(ctx, result.Image, dest)
+}
+
+// parseBuild reads a spec for a platform, which may be empty, and says where
+// its image goes.
+func parseBuild(g *global, o *buildOptions, in *input, p v1.Platform) (*spec.Spec, *destination, error) {
+	s, err := o.spec.parse(in, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	dest, err := parseDestination(o.output, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := dest.outside(s); err != nil {
+		return nil, nil, err
+	}
+	if err := g.checkDestination(dest); err != nil {
+		return nil, nil, err
+	}
+	if len(s.Annotations) > 0 && dest.hasRepoTag() {
+		g.ui.Warn("annotations are left out: a docker-archive has no place for them, and engines take one; an OCI layout (-o DIR/) has")
+	}
+	if dest.path == "-" && ui.IsTerminal(g.streams.Out) {
+		err = usageError(hint(fmt.Errorf("an archive is not written to a terminal"), "name a file with -o, or send it to a program"))
+	}
+	return s, dest, err
 }
 
 // write writes an image to its destination.

@@ -13,56 +13,83 @@ import (
 )
 
 func newCopy(g *global) *cobra.Command {
-	return &cobra.Command{
+	var all bool
+	cmd := &cobra.Command{
 		Use:   "copy SRC DEST",
 		Short: "Copy an image from one place to another",
 		Long: `copy reads an image and writes it elsewhere, checking its digests on the way. SRC
 is what inspect takes, DEST what build takes. An OCI layout gets the layers as they
-are stored, and the manifest too where it is an OCI one of the same layers.`,
+are stored, and the manifest too where it is an OCI one of the same layers.
+
+Of an index the image for --platform is copied; with --all it is the index with all
+images, between registries byte for byte and with what else it lists.`,
 		Example: `  varve copy hello.tar oci:images:hello
-  varve copy oci:images:hello docker-archive:hello.tar:hello:1.2`,
+  varve copy oci:images:hello docker-archive:hello.tar:hello:1.2
+  varve copy --all docker://debian:12 docker://registry.example/debian:12`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if all {
+				return runCopyAll(cmd.Context(), g, args[0], args[1])
+			}
 			return runCopy(cmd.Context(), g, args[0], args[1])
 		},
 	}
+	cmd.Flags().BoolVar(&all, "all", false, "copy an index with the images for all platforms")
+	return cmd
 }
 
 func runCopy(ctx context.Context, g *global, src, dst string) error {
-	dest := &destination{compression: layer.Compression{Algorithm: layer.Gzip}}
-	if err := dest.parse(dst); err != nil {
+	dest, err := g.copyDestination(dst)
+	if err != nil {
 		return err
+	}
+	found, err := g.openOne(ctx, src)
+	if err != nil {
+		return err
+	}
+	return g.copyImage(ctx, found, src, dest)
+}
+
+func (g *global) copyImage(ctx context.Context, found *image.Existing, src string, dest *destination) error {
+	img := found.Image()
+	if err := nameCopy(img, found.Names, dest); err != nil {
+		return err
+	}
+	if err := g.write(ctx, img, dest); err != nil {
+		return fmt.Errorf("copy %q to %q: %w", src, dest.String(), err)
+	}
+	return nil
+}
+
+// copyDestination is where an image goes that is there already: archives are
+// compressed as their name says.
+func (g *global) copyDestination(text string) (*destination, error) {
+	dest := &destination{compression: layer.Compression{Algorithm: layer.Gzip}}
+	if err := dest.parse(text); err != nil {
+		return nil, err
 	}
 	if dest.kind == layerDir {
-		return usageError(fmt.Errorf("destination %q: an image is more than one layer; build makes it of a spec", dst))
+		return nil, usageError(fmt.Errorf("destination %q: an image is more than one layer; build makes it of a spec", text))
 	}
 	if err := g.checkDestination(dest); err != nil {
-		return err
+		return nil, err
 	}
 	if algorithm, ok := archiveCompression(dest.path); ok && dest.kind == dockerArchive {
 		dest.compression.Algorithm = algorithm
 	} else if dest.kind == dockerArchive {
 		dest.compression.Algorithm = layer.None
 	}
-	found, err := g.openOne(ctx, src)
-	if err != nil {
-		return err
-	}
-	img := found.Image()
-	if err := nameCopy(img, found.Names, dest); err != nil {
-		return err
-	}
-	if err := g.write(ctx, img, dest); err != nil {
-		return fmt.Errorf("copy %q to %q: %w", src, dst, err)
-	}
-	return nil
+	return dest, nil
 }
+
+// shortName is a name as people write it: without what Docker adds to it.
+func shortName(name string) string { return strings.TrimPrefix(name, "docker.io/library/") }
 
 // nameCopy gives a copy the name that it had, where its destination asks for
 // none.
 func nameCopy(img *image.Image, names []string, dest *destination) error {
 	for _, name := range names {
-		repository, tag, err := image.SplitRepoTag(strings.TrimPrefix(name, "docker.io/library/"))
+		repository, tag, err := image.SplitRepoTag(shortName(name))
 		if err == nil {
 			img.Repository, img.Tag = repository, tag
 			break

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -12,7 +13,7 @@ import (
 )
 
 func newInspect(g *global) *cobra.Command {
-	var asJSON bool
+	var asJSON, raw bool
 	cmd := &cobra.Command{
 		Use:   "inspect IMAGE",
 		Short: "Show an image's config, its layers and what is in them, and its history",
@@ -24,14 +25,25 @@ its layers and what is in them, and its history. IMAGE is
   oci:DIR[:NAME], oci-archive:PATH[:NAME]
   docker://HOST/NAME:TAG, docker://HOST/NAME@DIGEST
   docker-daemon:NAME:TAG, containers-storage:NAME:TAG, containerd:NAME:TAG
-  -                                 an archive on standard input`,
+  -                                 an archive on standard input
+
+Of an index the image for --platform is shown. With --raw it is what IMAGE names, byte
+for byte: the index, the manifest, or a docker-archive's manifest.json; the index's
+manifest for --platform, where that is given.`,
 		Example: `  varve inspect hello.tar
   varve inspect --json oci:images:hello | jq '.[0].layers[].size'`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case asJSON && raw:
+				return usageError(errors.New("--json and --raw exclude each other"))
+			case raw:
+				return runInspectRaw(cmd.Context(), g, args[0])
+			}
 			return runInspect(cmd.Context(), g, args[0], asJSON)
 		},
 	}
+	cmd.Flags().BoolVar(&raw, "raw", false, "print the index or manifest as it is stored")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON list with an object for each image")
 	return cmd
 }
@@ -69,6 +81,30 @@ func runInspect(ctx context.Context, g *global, ref string, asJSON bool) error {
 		texts[i] = img.text()
 	}
 	return g.print(strings.Join(texts, "\n"))
+}
+
+// runInspectRaw prints what a reference names, as it is stored.
+func runInspectRaw(ctx context.Context, g *global, ref string) error {
+	if g.registry.platform != "" {
+		img, err := g.openOne(ctx, ref)
+		if err != nil {
+			return err
+		}
+		if len(img.Manifest) > 0 {
+			return g.print(string(img.Manifest))
+		}
+		return g.print(string(img.Raw))
+	}
+	found, err := g.openEvery(ctx, ref)
+	switch {
+	case err != nil:
+		return err
+	case !sameRaw(found):
+		return severalImages(ref, found)
+	case len(found[0].Raw) == 0:
+		return fmt.Errorf("%s has no manifest", sourceName(ref))
+	}
+	return g.print(string(found[0].Raw))
 }
 
 // readLayers reads an image's layers to their ends.

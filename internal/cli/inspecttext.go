@@ -8,6 +8,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/internal/ui"
 )
@@ -28,8 +29,10 @@ func (img *inspected) text() string {
 	}
 	line("id", digest.FromBytes(img.ConfigJSON).String())
 	line("manifest", img.ManifestDescriptor.Digest.String())
+	line("index", img.Index().String())
 	line("created", img.field("created"))
-	line("platform", img.field("os")+"/"+img.field("architecture"))
+	own := img.Platform()
+	line("platform", plain(ocijson.PlatformText(&own)))
 	var size int64
 	for _, l := range img.layers {
 		size += l.info.Size
@@ -157,6 +160,11 @@ func (img *inspected) object() *ordjson.Object {
 	if d := img.ManifestDescriptor.Digest; d != "" {
 		o.Set("manifest", d.String())
 	}
+	if d := img.Index(); d != "" {
+		o.Set("index", d.String())
+	}
+	own := img.Platform()
+	o.Set("platform", ocijson.PlatformText(&own))
 	layers := make([]any, len(img.layers))
 	for i, l := range img.layers {
 		layers[i] = l.object()

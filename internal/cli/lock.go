@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -12,12 +11,12 @@ import (
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/lockfile"
 	"github.com/varve-image/varve/registry"
-	"github.com/varve-image/varve/spec"
 )
 
 func newLock(g *global) *cobra.Command {
@@ -28,7 +27,8 @@ func newLock(g *global) *cobra.Command {
 		Long: `lock looks up the registry image that each spec builds on and writes its digests, for
 every platform, to varve.lock in the spec's folder. From then on builds take that
 image, whatever its tag names meanwhile. Entries of other specs stay as they are.
-Without a SPEC every entry of ./varve.lock is looked up again.`,
+Without a SPEC every entry of ./varve.lock is looked up again. --platform is for specs
+whose base image has ${arch} in its name.`,
 		Example: `  varve lock image.yaml
   varve lock            bring ./varve.lock up to date
   varve lock --check    exit code 1 if that would change it`,
@@ -47,15 +47,15 @@ func runLock(ctx context.Context, g *global, specs []string, check bool) error {
 	}
 	wanted := map[string][]string{} // lock files, and the references for each
 	for _, name := range specs {
-		path, ref, err := lockedReference(g, name)
+		path, refs, err := lockedReferences(g, name)
 		if err != nil {
 			return err
 		}
-		if ref == "" {
+		if len(refs) == 0 {
 			g.ui.Info("%s: nothing to lock: it builds on no image of a registry", plain(name))
 			continue
 		}
-		wanted[path] = append(wanted[path], ref)
+		wanted[path] = append(wanted[path], refs...)
 	}
 	for _, path := range slices.Sorted(maps.Keys(wanted)) {
 		if err := updateLock(ctx, g, path, wanted[path], check); err != nil {
@@ -65,23 +65,35 @@ func runLock(ctx context.Context, g *global, specs []string, check bool) error {
 	return nil
 }
 
-// lockedReference returns the base image of a spec, if it is one of a registry,
-// and the lock file that it belongs to.
-func lockedReference(g *global, name string) (path, ref string, err error) {
+// lockedReferences returns the base images of a spec that are a registry's, for
+// each platform that was asked for, and the lock file that they belong to.
+func lockedReferences(g *global, name string) (path string, refs []string, err error) {
 	in, err := readInput(g, []string{name})
 	if err != nil {
-		return "", "", err
+		return "", nil, err
 	}
-	s, err := spec.Parse(in.reader(), spec.Options{File: in.name, Dir: in.dir})
+	platforms, err := g.registry.list()
 	if err != nil {
-		return "", "", err
+		return "", nil, err
 	}
-	ref, ok := strings.CutPrefix(s.FromImage, dockerRegistry+"://")
-	if !ok {
-		return "", "", nil
+	if len(platforms) == 0 {
+		platforms = []v1.Platform{{}}
 	}
-	ref, err = lockfile.Key(ref)
-	return in.lock(), ref, usageError(err)
+	for _, p := range platforms {
+		s, err := (&specFlags{flags: &pflag.FlagSet{}}).parse(in, p)
+		if err != nil {
+			return "", nil, err
+		}
+		ref, ok := strings.CutPrefix(s.FromImage, dockerRegistry+"://")
+		if !ok {
+			continue
+		}
+		if ref, err = lockfile.Key(ref); err != nil {
+			return "", nil, usageError(err)
+		}
+		refs = append(refs, ref)
+	}
+	return in.lock(), refs, nil
 }
 
 // refreshLock looks up all entries of the lock file in the working directory.
@@ -103,7 +115,7 @@ func updateLock(ctx context.Context, g *global, path string, refs []string, chec
 		return err
 	}
 	found := &lockfile.File{Images: map[string]lockfile.Image{}}
-	for _, ref := range slices.Sorted(slices.Values(refs)) {
+	for _, ref := range slices.Compact(slices.Sorted(slices.Values(refs))) {
 		if found.Images[ref], err = g.lookUp(ctx, ref); err != nil {
 			return err
 		}
@@ -178,9 +190,6 @@ func addPlatform(img *lockfile.Image, d v1.Descriptor, existing *image.Existing)
 	}
 	if other, ok := img.Platforms[name]; ok {
 		return fmt.Errorf("%s and %s are both for platform %s", other.Descriptor.Digest, d.Digest, name)
-	}
-	if existing.ManifestDescriptor.Size < 0 {
-		return errors.New("the size of the manifest is not known")
 	}
 	m, err := lockfile.NewManifest(existing.ManifestDescriptor, existing.Manifest)
 	img.Platforms[name] = m

@@ -64,7 +64,7 @@ func runPull(ctx context.Context, g *global, o *pullOptions, ref string) error {
 	if o.output == "" {
 		o.output = "docker-image-" + strings.NewReplacer("/", "-", ":", "-").Replace(o.name) + ".tar"
 	}
-	existing, err := g.fromRegistry(ctx, ref)
+	existing, err := g.openOne(ctx, dockerRegistry+"://"+ref)
 	if err != nil {
 		return err
 	}

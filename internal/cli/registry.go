@@ -37,7 +37,7 @@ func (r *registryFlags) register(f *pflag.FlagSet) {
 	f.BoolVar(&r.passwordStdin, "password-stdin", false, "read the password from standard input")
 	f.StringArrayVar(&r.insecure, "insecure", nil, "`HOST[:PORT]` that may be spoken to in http, or https with any certificate; repeatable")
 	f.StringVar(&r.caFile, "ca-file", "", "`file` with certificates of authorities to trust besides the machine's")
-	f.StringVar(&r.platform, "platform", "", "`OS/ARCH[/VARIANT]` to choose of several (default: linux and this machine's)")
+	f.StringVar(&r.platform, "platform", "", "`OS/ARCH[/VARIANT]` to choose of several, or to build for (default: linux and this machine's)")
 }
 
 // registryOptions puts the flags and the environment together, for the registry
@@ -47,10 +47,6 @@ func (g *global) registryOptions(ref string) (registry.Options, error) {
 	opts := registry.Options{
 		Username: r.username, InsecureHosts: r.insecure, CAFile: r.caFile, AuthFiles: g.authFiles(),
 		Proxy: http.ProxyFromEnvironment, UserAgent: "varve/" + versionText(),
-	}
-	var err error
-	if opts.Platform, err = r.choice(); err != nil {
-		return opts, err
 	}
 	if r.passwordStdin != (r.username != "") {
 		return opts, usageError(errors.New("--username and --password-stdin go together"))
@@ -111,6 +107,27 @@ func (g *global) authFiles() []string {
 	return files
 }
 
+// list are the platforms that were asked for.
+func (r *registryFlags) list() ([]v1.Platform, error) {
+	if r.platform == "" {
+		return nil, nil
+	}
+	var list []v1.Platform
+	seen := map[string]bool{}
+	for text := range strings.SplitSeq(r.platform, ",") {
+		p, err := ocijson.ParsePlatform(text)
+		if err != nil {
+			return nil, usageError(err)
+		}
+		if seen[text] {
+			return nil, usageError(fmt.Errorf("platform %q is given twice", text))
+		}
+		seen[text] = true
+		list = append(list, p)
+	}
+	return list, nil
+}
+
 // choice is the platform that is chosen of several.
 func (r *registryFlags) choice() (v1.Platform, error) {
 	if r.platform == "" {
@@ -118,15 +135,6 @@ func (r *registryFlags) choice() (v1.Platform, error) {
 	}
 	p, err := ocijson.ParsePlatform(r.platform)
 	return p, usageError(err)
-}
-
-// fromRegistry opens an image of a registry: ref is what follows docker://.
-func (g *global) fromRegistry(ctx context.Context, ref string) (*image.Existing, error) {
-	opts, err := g.registryOptions(ref)
-	if err != nil {
-		return nil, err
-	}
-	return registry.Open(ctx, ref, opts)
 }
 
 // resolve looks up what a registry has by a reference: what follows docker://.

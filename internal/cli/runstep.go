@@ -73,7 +73,7 @@ the terminal.`,
 }
 
 func runRunStep(ctx context.Context, g *global, o *runStepOptions, ref string, argv []string) error {
-	s, err := o.parse(argv)
+	s, err := o.parse(g, argv)
 	if err != nil {
 		return err
 	}
@@ -107,12 +107,16 @@ func runRunStep(ctx context.Context, g *global, o *runStepOptions, ref string, a
 }
 
 // parse reads the flags that stand for fields of a spec.
-func (o *runStepOptions) parse(argv []string) (*spec.Spec, error) {
+func (o *runStepOptions) parse(g *global, argv []string) (*spec.Spec, error) {
 	if len(argv) > 0 && o.script != "" {
 		return nil, usageError(errors.New("a program and --script exclude each other: give one of them"))
 	}
 	o.spec.settings = append(o.spec.settings, spec.Setting{Field: "name", Values: []string{"run-step"}})
-	return o.spec.parse(&input{})
+	p, err := g.onePlatform()
+	if err != nil {
+		return nil, err
+	}
+	return o.spec.parse(&input{}, p)
 }
 
 // describe makes a step of the flags.

@@ -14,11 +14,13 @@ import (
 	"github.com/varve-image/varve/dockerarchive"
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ctxio"
+	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/ocilayout"
 )
 
 // open opens the images that a reference names: all of a place, or the one of
-// a name. The closer has to be closed when they are no longer needed.
+// a name. Of one for several platforms that for --platform is taken. The closer
+// has to be closed when they are no longer needed.
 func (g *global) open(ctx context.Context, ref string) ([]*image.Existing, io.Closer, error) {
 	src, name, err := g.openSource(ctx, ref)
 	if err != nil {
@@ -40,11 +42,52 @@ func (g *global) openOne(ctx context.Context, ref string) (*image.Existing, erro
 		return nil, err
 	}
 	g.closers = append(g.closers, src)
+	return g.selectChoice(ctx, src, name)
+}
+
+// selectChoice opens the image of a name for --platform.
+func (g *global) selectChoice(ctx context.Context, src image.Source, name string) (*image.Existing, error) {
 	platform, err := g.registry.choice()
 	if err != nil {
 		return nil, err
 	}
-	return selectImage(ctx, src, name, platform)
+	img, err := selectImage(ctx, src, name, platform)
+	if err == nil {
+		err = g.checkChoice(src, img)
+	}
+	return img, err
+}
+
+// checkChoice refuses an image that stands alone and is not for the platform
+// that was asked for. Where none was, it is taken for any.
+func (g *global) checkChoice(src image.Source, img *image.Existing) error {
+	if g.registry.platform == "" {
+		return nil
+	}
+	want, err := g.registry.choice()
+	if err != nil {
+		return err
+	}
+	own := img.Platform()
+	if ocijson.Matches(want, &own) {
+		return nil
+	}
+	return usageError(fmt.Errorf("read %s: the image is for %s alone, not for %s", src, ocijson.PlatformText(&own), ocijson.PlatformText(&want)))
+}
+
+// openEvery opens the images that a reference names, of an index those for all
+// platforms. They stay open until the command ends.
+func (g *global) openEvery(ctx context.Context, ref string) ([]*image.Existing, error) {
+	src, name, err := g.openSource(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	g.closers = append(g.closers, src)
+	all, err := image.SelectAll(src, name)
+	if err != nil {
+		return nil, usageError(err)
+	}
+	return openNumbers(ctx, src, all)
 }
 
 // maxDocuments bounds the manifests and configs of all images that are opened
@@ -53,21 +96,36 @@ const maxDocuments = 32 << 20
 
 func (g *global) openAll(ctx context.Context, src image.Source, name string) ([]*image.Existing, error) {
 	if name != "" {
-		platform, err := g.registry.choice()
-		if err != nil {
-			return nil, err
-		}
-		img, err := selectImage(ctx, src, name, platform)
+		img, err := g.selectChoice(ctx, src, name)
 		return []*image.Existing{img}, err
 	}
+	platform, err := g.registry.choice()
+	if err != nil {
+		return nil, err
+	}
+	each, err := image.SelectEach(src, platform)
+	if err != nil {
+		return nil, usageError(err)
+	}
+	images, err := openNumbers(ctx, src, each)
+	for _, img := range images {
+		if err == nil {
+			err = g.checkChoice(src, img)
+		}
+	}
+	return images, err
+}
+
+// openNumbers opens images by their numbers in their place.
+func openNumbers(ctx context.Context, src image.Source, numbers []int) ([]*image.Existing, error) {
 	var images []*image.Existing
 	size := 0
-	for i := range src.List() {
+	for n, i := range numbers {
 		img, err := src.Open(ctx, i)
 		if err != nil {
 			return nil, err
 		}
-		if size += len(img.Manifest) + len(img.ConfigJSON); size > maxDocuments && i > 0 {
+		if size += len(img.Manifest) + len(img.ConfigJSON); size > maxDocuments && n > 0 {
 			return nil, usageError(hint(fmt.Errorf("%s: the manifests and configs of its images have together more than %d bytes", src, maxDocuments), "name one of them"))
 		}
 		images = append(images, img)
@@ -114,7 +172,7 @@ func (g *global) openSource(ctx context.Context, ref string) (image.Source, stri
 // that of an index for the platform. It stays open until the command ends.
 func (g *global) openFirst(ctx context.Context, src image.Source, name string, platform v1.Platform) (*image.Existing, error) {
 	g.closers = append(g.closers, src)
-	if list := src.List(); name == "" && len(list) > 0 && !list[0].Indexed {
+	if list := src.List(); name == "" && len(list) > 0 && list[0].Index == "" {
 		name = "@0"
 	}
 	return selectImage(ctx, src, name, platform)

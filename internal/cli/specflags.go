@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -151,13 +152,41 @@ func (s *specFlags) read(g *global, args []string) (*input, error) {
 	return readInput(g, args)
 }
 
-func (s *specFlags) parse(in *input) (*spec.Spec, error) {
-	return spec.Parse(in.reader(), spec.Options{File: in.name, Dir: in.dir, Settings: s.settings})
+// parse reads a spec. The platform, where it is not empty, takes the place of
+// the spec's.
+func (s *specFlags) parse(in *input, p v1.Platform) (*spec.Spec, error) {
+	if p.OS != "" {
+		for _, other := range []string{"os", "architecture", "variant"} {
+			if s.flags.Changed(other) {
+				return nil, usageError(fmt.Errorf("--platform and --%s say the same: give one of them", other))
+			}
+		}
+	}
+	return spec.Parse(in.reader(), spec.Options{
+		File: in.name, Dir: in.dir, Settings: s.settings, Architecture: hostArchitecture,
+		Platform: spec.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant},
+	})
+}
+
+// onePlatform is the platform of --platform; empty where it is not given.
+func (g *global) onePlatform() (v1.Platform, error) {
+	list, err := g.registry.list()
+	if err != nil || len(list) == 0 {
+		return v1.Platform{}, err
+	}
+	if len(list) > 1 {
+		return v1.Platform{}, usageError(hint(errors.New("several platforms were given, and this is for one"), "varve build makes an index of several"))
+	}
+	return list[0], nil
 }
 
 // buildSpec describes the image of a spec.
 func buildSpec(ctx context.Context, g *global, flags *specFlags, in *input) (*build.Result, error) {
-	s, err := flags.parse(in)
+	p, err := g.onePlatform()
+	if err != nil {
+		return nil, err
+	}
+	s, err := flags.parse(in, p)
 	if err != nil {
 		return nil, err
 	}

@@ -18,13 +18,17 @@ const maxChoices = 50
 
 // Choose returns the one image of an index for a platform. One without a
 // variant is for any, if an image of exactly this platform or a single one of
-// another variant is there. None or several are an error that lists the
+// another variant is there; an index's only image that names no platform is taken
+// for any. None or several are an error that lists the
 // choices. An empty platform takes the only image.
 func Choose(manifests []v1.Descriptor, want v1.Platform) (v1.Descriptor, error) {
+	if len(manifests) == 1 && manifests[0].Platform == nil {
+		return manifests[0], nil // what it is for its config says
+	}
 	found := slices.Clone(manifests)
 	anything := want.OS == "" && want.Architecture == ""
 	if !anything {
-		found = slices.DeleteFunc(found, func(d v1.Descriptor) bool { return !matches(want, d.Platform) })
+		found = slices.DeleteFunc(found, func(d v1.Descriptor) bool { return !Matches(want, d.Platform) })
 	}
 	if len(found) > 1 && !anything {
 		exact := slices.Clone(found)
@@ -58,8 +62,9 @@ func choices(manifests []v1.Descriptor) string {
 	return strings.Join(list, ", ")
 }
 
-// matches tells whether an image is for the platform that is wanted.
-func matches(want v1.Platform, got *v1.Platform) bool {
+// Matches tells whether an image is for the platform that is wanted. Without a
+// variant any will do.
+func Matches(want v1.Platform, got *v1.Platform) bool {
 	return got != nil && want.OS == got.OS && want.Architecture == got.Architecture &&
 		(want.Variant == "" || want.Variant == got.Variant ||
 			want.Architecture == "arm64" && want.Variant == "v8" && got.Variant == "")

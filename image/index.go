@@ -1,0 +1,96 @@
+package image
+
+import (
+	"context"
+	"crypto/sha256"
+	"slices"
+
+	"github.com/distribution/reference"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/internal/ocijson"
+)
+
+// Index is one image for several platforms.
+type Index struct {
+	// Images are those for the platforms, in their order. Their own names do not
+	// matter.
+	Images []*Image
+	// Repository and Tag are its name. An empty tag is made of the ids of all
+	// images.
+	Repository, Tag string
+	// Annotations are the index's.
+	Annotations map[string]string
+	// Raw is the index of one that is passed on, which is kept where it lists
+	// what is written.
+	Raw []byte
+}
+
+// RepoTag returns the index's full name, as Image.RepoTag does an image's.
+func (x *Index) RepoTag(ctx context.Context) (string, error) {
+	if x.Tag != "" {
+		return x.Repository + ":" + x.Tag, nil
+	}
+	hash := sha256.New()
+	for _, img := range x.Images {
+		id, err := img.ID(ctx)
+		if err != nil {
+			return "", err
+		}
+		hash.Write([]byte(id.String() + "\n"))
+	}
+	return x.Repository + ":" + tagEncoding.EncodeToString(hash.Sum(nil)[:20]), nil
+}
+
+// Reference returns the index's full name as engines spell it out; nil if it
+// has none.
+func (x *Index) Reference(ctx context.Context) (reference.NamedTagged, error) {
+	if x.Repository == "" {
+		return nil, nil
+	}
+	repoTag, err := x.RepoTag(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return parseRepoTag(repoTag)
+}
+
+// Marshal returns the index as JSON, and its media type. manifests are those of
+// the images as they were written; each has a platform that no other has.
+func (x *Index) Marshal(manifests []v1.Descriptor) (data []byte, mediaType string, err error) {
+	if _, listed, err := ocijson.ParseIndex(x.Raw); x.Raw != nil && err == nil {
+		same := func(a, b v1.Descriptor) bool { return a.Digest == b.Digest && a.Size == b.Size }
+		if slices.EqualFunc(listed, manifests, same) {
+			mediaType, err := ocijson.MediaType(x.Raw)
+			return x.Raw, mediaType, err
+		}
+	}
+	if err := ocijson.CheckPlatforms(manifests); err != nil {
+		return nil, "", err
+	}
+	data, err = ocijson.Index(manifests, x.Annotations)
+	return data, v1.MediaTypeImageIndex, err
+}
+
+// Layers is how many layers all images have together.
+func (x *Index) Layers() int {
+	n := 0
+	for _, img := range x.Images {
+		n += len(img.Layers)
+	}
+	return n
+}
+
+// Observe makes an observer of the layers of the image with the number i, from
+// 0, that tells another one of them as layers of all images.
+func (x *Index) Observe(i int, observe func(Event)) func(Event) {
+	if observe == nil {
+		return nil
+	}
+	before := (&Index{Images: x.Images[:i]}).Layers()
+	return func(e Event) {
+		e.Layer += before
+		e.Layers = x.Layers()
+		observe(e)
+	}
+}

@@ -1,0 +1,338 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/spf13/cobra"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/ocilayout"
+	"github.com/varve-image/varve/registry"
+)
+
+type indexOptions struct {
+	output, name string
+	annotations  []string
+}
+
+func newIndex(g *global) *cobra.Command {
+	o := &indexOptions{}
+	cmd := &cobra.Command{
+		Use:   "index IMAGE... -o DEST",
+		Short: "Make one image for several platforms of an image for each",
+		Long: `index writes the images into one place and an index that lists them, of which every
+machine takes what is for it. IMAGE is what inspect takes; one that is an index brings
+all its images, or those for --platform. No two may be for the same platform. DEST is
+an OCI layout (DIR/ or oci:DIR[:NAME]), its archive (oci-archive:FILE[:NAME]) or a
+registry (docker://HOST/NAME:TAG).`,
+		Example: `  varve index hello-amd64.tar hello-arm64.tar -o docker://registry.example/hello:1
+  varve index docker://debian:12 -o oci:debian:12 --platform linux/amd64,linux/arm64`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runIndex(cmd.Context(), g, o, args)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&o.output, "output", "o", "", "where to write the index (see above)")
+	f.StringVar(&o.name, "name", "", "`NAME:TAG` of the index in an OCI layout (default: the images' own, if they have one)")
+	f.StringArrayVar(&o.annotations, "annotation", nil, "`KEY=VALUE` of the index; repeatable")
+	return cmd
+}
+
+func runIndex(ctx context.Context, g *global, o *indexOptions, refs []string) error {
+	if o.output == "" {
+		return usageError(hint(errors.New("no output"), "name an OCI layout, its archive or a registry with -o"))
+	}
+	dest, err := g.copyDestination(o.output)
+	if err != nil {
+		return err
+	}
+	if err := dest.takesIndex(o.output); err != nil {
+		return err
+	}
+	x := &image.Index{}
+	if x.Annotations, err = parsePairs("--annotation", o.annotations); err != nil {
+		return err
+	}
+	platforms, err := g.registry.list()
+	if err != nil {
+		return err
+	}
+	parts, err := g.indexParts(ctx, refs, platforms)
+	if err != nil {
+		return err
+	}
+	var names [][]string
+	for _, p := range parts {
+		x.Images = append(x.Images, p.Image())
+		names = append(names, p.Names)
+	}
+	if err := nameIndex(x, o.name, names); err != nil {
+		return err
+	}
+	return g.writeIndex(ctx, x, dest)
+}
+
+func parsePairs(flag string, list []string) (map[string]string, error) {
+	pairs := map[string]string{}
+	for _, text := range list {
+		key, value, ok := strings.Cut(text, "=")
+		if !ok || key == "" {
+			return nil, usageError(fmt.Errorf("%s %q: expected KEY=VALUE", flag, text))
+		}
+		pairs[key] = value
+	}
+	return pairs, nil
+}
+
+// takesIndex refuses a place that has one platform's images only.
+func (d *destination) takesIndex(text string) error {
+	if d.kind == ociDir || d.kind == ociArchive || d.kind == dockerRegistry {
+		return nil
+	}
+	place := "an engine"
+	if d.kind == dockerArchive {
+		place = "a docker-archive"
+	}
+	return usageError(hint(fmt.Errorf("%q: %s has no place for an image for several platforms", text, place),
+		"write an OCI layout (-o DIR/ or oci:DIR:NAME), its archive (oci-archive:FILE:NAME) or to a registry (docker://…), or choose one with --platform"))
+}
+
+// indexParts opens the images that are to be in an index: all of each
+// reference, or those for the platforms. They stay open until the command ends.
+func (g *global) indexParts(ctx context.Context, refs []string, platforms []v1.Platform) ([]*image.Existing, error) {
+	var parts []*image.Existing
+	var descs []v1.Descriptor
+	from := map[string]string{}
+	for _, ref := range refs {
+		found, err := g.openEvery(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		for _, img := range found {
+			p := img.Image().Platform()
+			if len(platforms) > 0 && !slices.ContainsFunc(platforms, func(want v1.Platform) bool { return ocijson.Matches(want, &p) }) {
+				continue
+			}
+			name := ocijson.PlatformText(&p)
+			if other, ok := from[name]; ok {
+				return nil, usageError(fmt.Errorf("%s and %s both have an image for %s: an index has one", other, sourceName(ref), name))
+			}
+			from[name] = sourceName(ref)
+			parts = append(parts, img)
+			descs = append(descs, v1.Descriptor{Platform: &p})
+		}
+	}
+	for _, want := range platforms {
+		if _, err := ocijson.Choose(descs, want); err != nil {
+			return nil, usageError(err)
+		}
+	}
+	if len(parts) == 0 {
+		return nil, errors.New("the references hold no image")
+	}
+	return parts, nil
+}
+
+// nameIndex gives an index the name that was asked for, or one that all its
+// images have.
+func nameIndex(x *image.Index, name string, names [][]string) (err error) {
+	if name != "" {
+		if x.Repository, x.Tag, err = image.SplitRepoTag(name); err != nil {
+			return usageError(fmt.Errorf("--name: %w", err))
+		}
+		return nil
+	}
+	for i, list := range names {
+		names[i] = nil
+		for _, name := range list {
+			names[i] = append(names[i], shortName(name))
+		}
+	}
+	for _, name := range names[0] {
+		all := !slices.ContainsFunc(names, func(list []string) bool { return !slices.Contains(list, name) })
+		repository, tag, err := image.SplitRepoTag(name)
+		if all && err == nil {
+			x.Repository, x.Tag = repository, tag
+			return nil
+		}
+	}
+	return nil
+}
+
+// writeIndex writes an index and its images to a destination.
+func (g *global) writeIndex(ctx context.Context, x *image.Index, d *destination) error {
+	task := g.ui.Progress(ctx, x.Layers(), "writing "+x.Repository)
+	defer task.Finish()
+	sum, err := g.writeIndexTo(ctx, x, d, observe(task))
+	if err != nil {
+		return fmt.Errorf("write index to %q: %w", d.String(), err)
+	}
+	task.Finish()
+	var platforms []string
+	for _, img := range x.Images {
+		p := img.Platform()
+		platforms = append(platforms, ocijson.PlatformText(&p))
+	}
+	g.ui.Info("%s: index %s of %s", d, sum, strings.Join(platforms, ", "))
+	return nil
+}
+
+func (g *global) writeIndexTo(ctx context.Context, x *image.Index, d *destination, observe func(image.Event)) (sum digest.Digest, err error) {
+	if d.kind == dockerRegistry {
+		return g.indexToRegistry(ctx, x, d, observe)
+	}
+	opts := ocilayout.Options{Compression: d.compression, RefName: d.name, TempDir: filepath.Dir(d.path), Observe: observe}
+	if d.kind == ociDir {
+		return ocilayout.WriteIndexDir(ctx, x, d.path, opts)
+	}
+	if d.path == "-" {
+		opts.TempDir = g.tempDir()
+	}
+	err = g.toFile(d.path, func(w io.Writer) error {
+		sum, err = ocilayout.WriteIndexArchive(ctx, w, x, opts)
+		return err
+	})
+	return sum, err
+}
+
+func (g *global) indexToRegistry(ctx context.Context, x *image.Index, d *destination, observe func(image.Event)) (digest.Digest, error) {
+	opts, err := g.registryOptions(d.name)
+	if err != nil {
+		return "", err
+	}
+	var manifests []v1.Descriptor
+	for i, img := range x.Images {
+		opts.Observe = x.Observe(i, observe)
+		desc, err := registry.Push(ctx, d.name, img, registry.PushOptions{Options: opts, Compression: d.compression, Untagged: true})
+		if err != nil {
+			return "", err
+		}
+		manifests = append(manifests, desc)
+	}
+	data, _, err := x.Marshal(manifests)
+	if err != nil {
+		return "", err
+	}
+	desc, err := registry.PushRawIndex(ctx, d.name, data, opts)
+	return desc.Digest, err
+}
+
+// buildIndex makes the images of a spec for several platforms and an index of
+// them.
+func buildIndex(ctx context.Context, g *global, o *buildOptions, in *input, platforms []v1.Platform) error {
+	x := &image.Index{}
+	var dest *destination
+	for i, p := range platforms {
+		s, d, err := parseBuild(g, o, in, p)
+		if err != nil {
+			return err
+		}
+		if i == 0 {
+			if err := d.takesIndex(d.String()); err != nil {
+				return err
+			}
+			dest, x.Repository, x.Tag = d, s.Name, s.Tag
+		}
+		result, err := buildParsed(ctx, g, s, in.lock())
+		if err != nil {
+			return fmt.Errorf("platform %s: %w", ocijson.PlatformText(&p), err)
+		}
+		g.closers = append(g.closers, result)
+		x.Images = append(x.Images, result.Image)
+		if x.Annotations == nil && len(s.Annotations) > 0 {
+			x.Annotations = map[string]string{}
+			for _, a := range s.Annotations {
+				x.Annotations[a.Key] = a.Value
+			}
+		}
+	}
+	return g.writeIndex(ctx, x, dest)
+}
+
+// runCopyAll copies an index with all its images.
+func runCopyAll(ctx context.Context, g *global, src, dst string) error {
+	dest, err := g.copyDestination(dst)
+	if err != nil {
+		return err
+	}
+	if g.registry.platform != "" {
+		return usageError(errors.New("--all copies the images for all platforms, --platform chooses one"))
+	}
+	if from, ok := strings.CutPrefix(src, dockerRegistry+"://"); ok && dest.kind == dockerRegistry {
+		return g.copyBetween(ctx, from, dest.name)
+	}
+	found, err := g.openEvery(ctx, src)
+	if err != nil {
+		return err
+	}
+	isIndex := found[0].Index() != ""
+	switch {
+	case !sameRaw(found), !isIndex && len(found) > 1:
+		return severalImages(src, found)
+	case !isIndex:
+		return g.copyImage(ctx, found[0], src, dest)
+	}
+	if err := dest.takesIndex(dst); err != nil {
+		return err
+	}
+	x := &image.Index{Raw: found[0].Raw}
+	for _, img := range found {
+		x.Images = append(x.Images, img.Image())
+	}
+	if err := nameIndex(x, "", [][]string{found[0].Names}); err != nil {
+		return err
+	}
+	return g.writeIndex(ctx, x, dest)
+}
+
+// sameRaw tells whether all images come from one index.
+func sameRaw(images []*image.Existing) bool {
+	return !slices.ContainsFunc(images, func(img *image.Existing) bool { return !bytes.Equal(img.Raw, images[0].Raw) })
+}
+
+func severalImages(ref string, found []*image.Existing) error {
+	var names []string
+	for _, img := range found {
+		for _, n := range img.Names {
+			names = append(names, plain(n))
+		}
+	}
+	return usageError(hint(fmt.Errorf("%s holds %d images", sourceName(ref), len(found)), "say which: "+strings.Join(names, ", ")))
+}
+
+// copyBetween copies what a reference stands for from registry to registry.
+func (g *global) copyBetween(ctx context.Context, from, to string) error {
+	opts, err := g.registryOptions(from)
+	if err != nil {
+		return err
+	}
+	r, err := registry.Resolve(ctx, from, opts)
+	if err != nil {
+		return err
+	}
+	task := g.ui.Progress(ctx, 0, "copying "+r.Name)
+	defer task.Finish()
+	show := observe(task)
+	opts.Observe = func(e image.Event) {
+		task.SetTotal(e.Layers)
+		show(e)
+	}
+	d, err := registry.Copy(ctx, r, to, registry.PushOptions{Options: opts})
+	if err != nil {
+		return err
+	}
+	task.Finish()
+	g.ui.Info("docker://%s is %s", to, d.Digest)
+	return nil
+}

@@ -1,0 +1,84 @@
+package spec
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Platform is what an image is for, as OCI image-spec names it. Variant may be
+// empty.
+type Platform struct {
+	OS, Architecture, Variant string
+}
+
+// String returns OS/ARCHITECTURE[/VARIANT].
+func (p Platform) String() string {
+	if p.Variant == "" {
+		return p.OS + "/" + p.Architecture
+	}
+	return p.OS + "/" + p.Architecture + "/" + p.Variant
+}
+
+// setPlatform has an input be for a platform, whatever it says itself.
+func setPlatform(root *node, p Platform, flag string) {
+	if root.kind != object {
+		return
+	}
+	s := Setting{Flag: flag}
+	put(root, s.text("os"), s.text(p.OS))
+	put(root, s.text("architecture"), s.text(p.Architecture))
+	variant := s.text(p.Variant)
+	if p.Variant == "" {
+		variant.kind = null
+	}
+	put(root, s.text("variant"), variant)
+}
+
+// platformOf is what an input is for, for the names in its paths.
+func platformOf(root *node, architecture string) Platform {
+	p := Platform{OS: "linux", Architecture: architecture}
+	for name, to := range map[string]*string{"os": &p.OS, "architecture": &p.Architecture, "variant": &p.Variant} {
+		if i := root.index(name); i >= 0 && root.members[i].value.kind == text {
+			*to = root.members[i].value.text
+		}
+	}
+	return p
+}
+
+// expand puts the platform in the place of ${os}, ${arch}, ${variant} and
+// ${platform} in s, which v holds. $${ stands for ${.
+func (d *decoder) expand(v value, s string) string {
+	names := map[string]string{
+		"os": d.platform.OS, "arch": d.platform.Architecture, "variant": d.platform.Variant, "platform": d.platform.String(),
+	}
+	var out strings.Builder
+	for {
+		before, after, found := strings.Cut(s, "${")
+		if !found {
+			return out.String() + s
+		}
+		if literal, ok := strings.CutSuffix(before, "$"); ok {
+			out.WriteString(literal + "${")
+			s = after
+			continue
+		}
+		name, rest, closed := strings.Cut(after, "}")
+		text, known := names[name]
+		switch {
+		case !closed:
+			d.fail(v, "%s has no end of its ${: write $${ for one that is part of the name", quote(s))
+			return s
+		case !known:
+			all := slices.Sorted(maps.Keys(names))
+			d.fail(v, "%s is none of ${%s}%s; write $${ for one that is part of the name",
+				quote("${"+name+"}"), strings.Join(all, "}, ${"), didYouMean(name, all))
+			return s
+		case text == "" && name == "arch":
+			d.fail(v, "%s: the architecture is not known: give one", quote("${arch}"))
+			return s
+		}
+		out.WriteString(before + text)
+		s = rest
+	}
+}
