@@ -229,7 +229,7 @@ func (b *builder) addTree(title string, entries []*tree.Entry, paths []string) e
 	}
 	sources := [][]*tree.Entry{entries}
 	for _, p := range paths {
-		files, err := tree.Collect(tree.FromDir(b.opts.Root+p, tree.DirOptions{}))
+		files, err := tree.Collect(tree.FromDir(b.opts.Root+p, tree.DirOptions{Store: true}))
 		if err != nil {
 			return err
 		}

@@ -81,7 +81,8 @@ func (b *builder) copied(c spec.Copy, keepDirlinks bool) ([]*tree.Entry, error) 
 	if err != nil {
 		return nil, err
 	}
-	entries, err := b.read(p, st, keepDirlinks)
+	_, _, inStore := nixstore.InStore(b.spec.StoreDir, c.Source)
+	entries, err := b.read(p, st, tree.DirOptions{Xattrs: true, Store: inStore}, keepDirlinks)
 	if err != nil {
 		return nil, err
 	}
@@ -152,12 +153,10 @@ func copyTarget(c spec.Copy, entries []*tree.Entry) string {
 const narSuffix = ".nar"
 
 // read reads a directory, a tarball, a Nix archive or a file.
-func (b *builder) read(p string, st fs.FileInfo, keepDirlinks bool) ([]*tree.Entry, error) {
+func (b *builder) read(p string, st fs.FileInfo, opts tree.DirOptions, keepDirlinks bool) ([]*tree.Entry, error) {
 	switch {
-	case st.IsDir() && keepDirlinks:
-		return tree.Collect(tree.FromDir(p, tree.DirOptions{Xattrs: true}))
-	case st.IsDir():
-		return tree.Collect(tree.CopyDirlinks(b.ctx, p, tree.DirlinkOptions{StoreDir: b.spec.StoreDir, Root: b.opts.Root, Xattrs: true}))
+	case st.IsDir() && !keepDirlinks:
+		return tree.Collect(tree.CopyDirlinks(b.ctx, p, tree.DirlinkOptions{StoreDir: b.spec.StoreDir, Root: b.opts.Root, Xattrs: opts.Xattrs}))
 	case st.Mode().IsRegular() && strings.HasSuffix(p, narSuffix):
 		a, err := nar.Open(b.ctx, p)
 		if err != nil {
@@ -173,7 +172,7 @@ func (b *builder) read(p string, st fs.FileInfo, keepDirlinks bool) ([]*tree.Ent
 		b.result.closers = append(b.result.closers, t)
 		return t.Entries, nil
 	}
-	return tree.Collect(tree.FromDir(p, tree.DirOptions{Xattrs: true}))
+	return tree.Collect(tree.FromDir(p, opts))
 }
 
 // isTarball tells by its name whether a file is to be unpacked. Content alone

@@ -22,7 +22,8 @@ type StoreOptions struct {
 // Store describes the layer of store paths, in the order given, that nixpkgs'
 // streamLayeredImage makes of them: the directories /nix and /nix/store first
 // whatever the store is called, then each path and all below it by code point,
-// hard links as full copies, modes as on disk, no extended attributes.
+// hard links as full copies, modes as on disk, no extended attributes. Names are
+// those of the store paths' archives: see tree.StoreName.
 func Store(paths []string, opts StoreOptions) *Layer {
 	return New(func() tree.Seq {
 		return func(yield func(*tree.Entry, error) bool) {
@@ -62,7 +63,7 @@ func storeTitle(paths []string) string {
 // storePath yields the files of one store path and tells whether to go on.
 func storePath(path, root string, yield func(*tree.Entry, error) bool) bool {
 	base := strings.TrimPrefix(path, "/")
-	for e, err := range tree.FromDir(root+path, tree.DirOptions{Compare: tree.CompareCodePoints}) {
+	for e, err := range tree.FromDir(root+path, tree.DirOptions{Compare: tree.CompareCodePoints, Store: true}) {
 		if err != nil {
 			yield(nil, err)
 			return false

@@ -19,7 +19,7 @@ type DirlinkOptions struct {
 	// store lead; "" is "/".
 	Root string
 	// StoreDir is the store's absolute path below Root, such as /nix/store. ""
-	// is no store.
+	// is no store. Names in it are as StoreName has them.
 	StoreDir string
 	// MaxEntries bounds the result, which links can make exponentially
 	// larger than the source; 0 is ten million.
@@ -89,7 +89,11 @@ func (w *linkWalk) start(root string) (place, error) {
 		if err != nil {
 			return place{}, fmt.Errorf("find %q: %w", root, err)
 		}
-		if rel, err := filepath.Rel(w.physical(""), abs); err == nil && rel != "." && !hasDotDot(rel) {
+		store, err := filepath.Abs(w.physical(""))
+		if err != nil {
+			return place{}, fmt.Errorf("find %q: %w", w.physical(""), err)
+		}
+		if rel, err := filepath.Rel(store, abs); err == nil && rel != "." && !hasDotDot(rel) {
 			name, rest, _ := strings.Cut(rel, "/")
 			t, err := w.load(name)
 			if err != nil {
@@ -101,7 +105,7 @@ func (w *linkWalk) start(root string) (place, error) {
 			}
 		}
 	}
-	entries, err := w.read(root)
+	entries, err := w.read(root, false)
 	return place{&linkTree{entries: entries}, "."}, err
 }
 
@@ -113,9 +117,9 @@ func (w *linkWalk) physical(name string) string {
 	return filepath.Join(root, w.opts.StoreDir, name)
 }
 
-func (w *linkWalk) read(root string) ([]*Entry, error) {
+func (w *linkWalk) read(root string, store bool) ([]*Entry, error) {
 	return Collect(func(yield func(*Entry, error) bool) {
-		for e, err := range FromDir(root, DirOptions{Xattrs: w.opts.Xattrs}) {
+		for e, err := range FromDir(root, DirOptions{Xattrs: w.opts.Xattrs, Store: store}) {
 			if err == nil {
 				err = w.ctx.Err()
 			}
@@ -135,7 +139,7 @@ func (w *linkWalk) load(name string) (*linkTree, error) {
 		w.stored[name] = nil
 		return nil, nil
 	}
-	entries, err := w.read(w.physical(name))
+	entries, err := w.read(w.physical(name), true)
 	if err != nil {
 		return nil, err
 	}

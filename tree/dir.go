@@ -8,7 +8,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,6 +22,8 @@ type DirOptions struct {
 	Compare func(a, b string) int
 	// Xattrs asks for the extended attributes that an Entry may carry.
 	Xattrs bool
+	// Store says that the tree is in a store path: see StoreName.
+	Store bool
 }
 
 // FromDir reads the tree at root, whose first entry is "." with root's own
@@ -85,7 +86,7 @@ type dirWalk struct {
 }
 
 // visit yields the entry called name in the directory parent, and what is
-// below it; source is its path on disk, rel the part of it below the root.
+// below it; source is its path on disk, rel its path in the tree.
 func (w *dirWalk) visit(parent *openDir, name, source, rel string) error {
 	var st unix.Stat_t
 	if err := retryEINTR(func() error { return unix.Fstatat(parent.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) }); err != nil {
@@ -101,10 +102,10 @@ func (w *dirWalk) visit(parent *openDir, name, source, rel string) error {
 	if e.Type != Dir {
 		return nil
 	}
-	return w.children(parent, name, source)
+	return w.children(parent, name, source, rel)
 }
 
-func (w *dirWalk) children(parent *openDir, name, source string) error {
+func (w *dirWalk) children(parent *openDir, name, source, rel string) error {
 	fd, err := openAt(parent.fd, name, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return fail("open", source, err)
@@ -115,13 +116,16 @@ func (w *dirWalk) children(parent *openDir, name, source string) error {
 	if err != nil {
 		return fail("read directory", source, err)
 	}
-	slices.SortFunc(names, w.opts.Compare)
-	for _, name := range names {
-		below := source + "/" + name
+	children, err := w.order(source, names)
+	if err != nil {
+		return err
+	}
+	for _, c := range children {
+		below := source + "/" + c.name
 		if err := CheckName(below); err != nil {
 			return err
 		}
-		if err := w.visit(dir, name, below, below[len(w.root)+1:]); err != nil {
+		if err := w.visit(dir, c.name, below, path.Join(rel, c.shown)); err != nil {
 			return err
 		}
 	}
@@ -142,7 +146,7 @@ func (w *dirWalk) entry(parent *openDir, name, source, rel string, st *unix.Stat
 	case unix.S_IFREG:
 		e.Type = Regular
 		e.Size = st.Size
-		e.Open = w.opener(parent, name, source, rel, stateOf(st))
+		e.Open = w.opener(parent, name, source, stateOf(st))
 	case unix.S_IFLNK:
 		e.Type = Symlink
 		e.Mode = 0o777
@@ -167,10 +171,14 @@ func fail(verb, source string, err error) error {
 	return fmt.Errorf("%s %q: %w", verb, source, err)
 }
 
-// opener opens the file at rel below the root, through directories only. As
+// opener opens the file at source, below the root through directories only. As
 // long as the walk is in the file's directory it is opened from there.
-func (w *dirWalk) opener(parent *openDir, name, source, rel string, want fileState) func() (io.ReadCloser, error) {
+func (w *dirWalk) opener(parent *openDir, name, source string, want fileState) func() (io.ReadCloser, error) {
 	root := w.root
+	rel := "."
+	if source != root {
+		rel = source[len(root)+1:]
+	}
 	return func() (io.ReadCloser, error) {
 		fd, err := parent.open(name)
 		if err == errLeft {

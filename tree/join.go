@@ -7,7 +7,7 @@ import (
 	"github.com/varve-image/varve/internal/problems"
 )
 
-// JoinSource is a directory whose files are linked to.
+// JoinSource is a directory in a store path whose files are linked to.
 type JoinSource struct {
 	// Logical is the path that symlinks point to: where the directory is when
 	// the image runs.
@@ -43,7 +43,7 @@ func SymlinkJoin(ctx context.Context, sources []JoinSource) ([][]*Entry, error) 
 
 func symlinkTree(ctx context.Context, s JoinSource) ([]*Entry, error) {
 	var links []*Entry
-	for e, err := range FromDir(s.Physical, DirOptions{}) {
+	for e, err := range FromDir(s.Physical, DirOptions{Store: true}) {
 		if err == nil {
 			err = ctx.Err()
 		}
