@@ -77,6 +77,7 @@ var anyone = []string{
 // arrow to it serves as a suite.
 var testOnly = map[string]bool{
 	"internal/archtest":    true,
+	"internal/debianbase":  true,
 	"internal/debstore":    true,
 	"internal/enginetest":  true,
 	"internal/goldenstore": true,
