@@ -52,6 +52,10 @@ type Options struct {
 	OpenBase OpenBaseFunc
 	// Steps is how the spec's scripts are run; without a Runner they are refused.
 	Steps Steps
+	// Files are added to the top layer, as a source that follows copyToRoot.
+	Files []*tree.Entry
+	// Absent are store paths that the image does not get though it mentions them.
+	Absent []string
 }
 
 // Result is an image that can be written, and how its layers came about.

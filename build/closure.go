@@ -95,6 +95,7 @@ func (b *builder) findClosure(contents []content, groups []*group, top []*tree.E
 	if err != nil {
 		return err
 	}
+	candidates = slices.DeleteFunc(candidates, func(p string) bool { return slices.Contains(b.opts.Absent, p) })
 	refs, err := newReferences(b.spec.StoreDir, candidates)
 	if err != nil {
 		return err

@@ -24,6 +24,9 @@ func (b *builder) topTree(contents []content, outside []spec.Copy) ([]*tree.Entr
 		return nil, err
 	}
 	sources = append(append(sources, copies...), more...)
+	if b.opts.Files != nil {
+		sources = append(sources, b.opts.Files)
+	}
 	return b.withPresets(sources)
 }
 

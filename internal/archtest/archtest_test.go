@@ -35,7 +35,7 @@ var arrows = map[string][]string{
 
 	"nixstore/nar":   {"tree"},
 	"nixstore/drv":   {"nixstore"},
-	"nixstore/nixdb": {"nixstore", "nixstore/drv"},
+	"nixstore/nixdb": {"nixstore"},
 
 	"sandbox/userns":      {"sandbox"},
 	"sandbox/vm":          {"sandbox/userns"},
@@ -46,7 +46,7 @@ var arrows = map[string][]string{
 	"registry":      {"image", "internal/ocijson"},
 	"daemon":        {"image"},
 
-	"build": {"spec", "rootfs", "image", "layer", "layering", "nixstore", "nixstore/nixdb", "sandbox", "cache"},
+	"build": {"spec", "rootfs", "image", "layer", "layering", "nixstore", "nixstore/drv", "nixstore/nixdb", "sandbox", "cache"},
 
 	"internal/ui":         nil,
 	"internal/atomicfile": nil,

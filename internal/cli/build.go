@@ -10,6 +10,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
+	"github.com/varve-image/varve/build"
 	"github.com/varve-image/varve/dockerarchive"
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/atomicfile"
@@ -77,11 +78,17 @@ func runBuild(ctx context.Context, g *global, o *buildOptions, args []string) er
 	if len(platforms) > 1 {
 		return buildIndex(ctx, g, o, in, platforms)
 	}
-	s, dest, err := parseBuild(g, o, in, append(platforms, v1.Platform{})[0])
+	return buildTo(ctx, g, o, in, append(platforms, v1.Platform{})[0], nil)
+}
+
+// buildTo builds the image of a spec for a platform, which may be empty, and
+// writes it to where o says. more, if not nil, adds what a spec cannot say.
+func buildTo(ctx context.Context, g *global, o *buildOptions, in *input, p v1.Platform, more func(*build.Options)) error {
+	s, dest, err := parseBuild(g, o, in, p)
 	if err != nil {
 		return err
 	}
-	result, err := buildParsed(ctx, g, s, in.lock())
+	result, err := buildParsed(ctx, g, s, in.lock(), more)
 	if err != nil {
 		return err
 	}

@@ -244,7 +244,7 @@ func buildIndex(ctx context.Context, g *global, o *buildOptions, in *input, plat
 			}
 			dest, x.Repository, x.Tag = d, s.Name, s.Tag
 		}
-		result, err := buildParsed(ctx, g, s, in.lock())
+		result, err := buildParsed(ctx, g, s, in.lock(), nil)
 		if err != nil {
 			return fmt.Errorf("platform %s: %w", ocijson.PlatformText(&p), err)
 		}

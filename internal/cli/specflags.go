@@ -190,11 +190,12 @@ func buildSpec(ctx context.Context, g *global, flags *specFlags, in *input) (*bu
 	if err != nil {
 		return nil, err
 	}
-	return buildParsed(ctx, g, s, in.lock())
+	return buildParsed(ctx, g, s, in.lock(), nil)
 }
 
 // buildParsed describes the image of a spec, whose varve.lock has the path lock.
-func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string) (*build.Result, error) {
+// more, if not nil, adds to what the image depends on besides.
+func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string, more func(*build.Options)) (*build.Result, error) {
 	opts := build.Options{
 		Root: g.root, Architecture: hostArchitecture, Now: g.streams.Now(), TempDir: g.tempDir(),
 		OpenBase: func(ctx context.Context, ref build.BaseReference) (*image.Existing, error) {
@@ -205,6 +206,9 @@ func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string) (*bu
 	var err error
 	if opts.SourceDateEpoch, err = g.sourceDateEpoch(); err != nil {
 		return nil, err
+	}
+	if more != nil {
+		more(&opts)
 	}
 	result, err := build.Build(ctx, s, opts)
 	if err != nil {

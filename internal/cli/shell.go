@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/spf13/cobra"
+
+	"github.com/varve-image/varve/build"
+	"github.com/varve-image/varve/nixstore/drv"
+)
+
+type shellOptions struct {
+	buildOptions
+	shell    build.ShellOptions
+	uid, gid uint32
+}
+
+func newShell(g *global) *cobra.Command {
+	o := &shellOptions{}
+	cmd := &cobra.Command{
+		Use:   "shell DRV [-o DEST]",
+		Short: "Build an image of a derivation's build environment, as nix-shell has it",
+		Long: `shell makes an image that is to a derivation what nix-shell is: its environment,
+its inputs, and a shell that is set up by them, as nixpkgs' streamNixShellImage
+does. In a container of it "buildDerivation" builds the derivation's outputs, at
+their store paths.
+
+DRV is a .drv file, whose inputs have to be in the store. The shell is a bash:
+by default the derivation's builder, if that is one. DEST is as for build.`,
+		Example: `  varve shell $(nix-instantiate shell.nix) -o docker-daemon:
+  varve shell hello.drv --run 'buildDerivation && $out/bin/hello' -o hello-env.tar`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return runShell(cmd.Context(), g, o, args[0]) },
+	}
+	o.spec.register(cmd, "name", "tag", "closure", "store-dir", "include-nix-db", "max-layers", "copy", "conflicts", "env", "label",
+		"annotation", "architecture", "created", "mtime", "tree-mtime", "compressor")
+	f := cmd.Flags()
+	f.StringVarP(&o.output, "output", "o", "", "where to write the image (as for build)")
+	f.StringVar(&o.shell.Shell, "shell", "", "the image's bash, a `program` in the store")
+	f.StringVar(&o.shell.Coreutils, "coreutils", "", "store `path` whose bin/env becomes /usr/bin/env")
+	f.StringVar(&o.shell.CACertificates, "ca-certificates", "", "`file` with the certificates that SSL_CERT_FILE names")
+	f.Uint32Var(&o.shell.UID, "uid", 1000, "user `id` that the image runs as")
+	f.Uint32Var(&o.shell.GID, "gid", 1000, "group `id` that the image runs as")
+	f.StringVar(&o.shell.Home, "home", "", "that user's home `directory` (default /build)")
+	f.StringVar(&o.shell.Command, "command", "", "shell `text` that an interactive shell runs before it ends")
+	f.StringVar(&o.shell.Run, "run", "", "shell `text` that a shell runs that is not interactive")
+	return cmd
+}
+
+func runShell(ctx context.Context, g *global, o *shellOptions, name string) error {
+	if o.shell.Command != "" && o.shell.Run != "" {
+		return usageError(errors.New("--command is for an interactive shell, --run for one that is not: give one of them"))
+	}
+	// Where the store is has to be known before the rest of the spec is.
+	settings, err := o.spec.parse(&input{name: "flags", dir: ".", data: []byte(`{"name": "shell"}`)}, v1.Platform{})
+	if err != nil {
+		return err
+	}
+	o.shell.StoreDir, o.shell.Root = settings.StoreDir, g.root
+	if filepath.IsAbs(name) {
+		name = g.root + name
+	}
+	if o.shell.Derivation, err = drv.Read(o.shell.StoreDir, name); err != nil {
+		return err
+	}
+	made, err := build.NixShell(ctx, o.shell)
+	if err != nil {
+		return usageError(fmt.Errorf("shell of derivation %q: %w", name, err))
+	}
+	return buildTo(ctx, g, &o.buildOptions, &input{name: name, dir: ".", data: made.Spec}, v1.Platform{}, func(opts *build.Options) {
+		opts.Files, opts.Absent = made.Files, made.Absent
+	})
+}
