@@ -3,8 +3,10 @@ package build
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/varve-image/varve/nixstore"
+	"github.com/varve-image/varve/nixstore/drv"
 	"github.com/varve-image/varve/nixstore/nixdb"
 	"github.com/varve-image/varve/tree"
 )
@@ -118,7 +120,11 @@ func (b *builder) validPaths() ([]nixdb.Path, error) {
 	for _, p := range b.closurePaths() {
 		info := b.infos[p]
 		info.RegistrationTime, info.Ultimate = b.spec.TreeMTime, false
-		own = append(own, nixdb.Path{PathInfo: info})
+		outputs, err := b.outputsOf(p)
+		if err != nil {
+			return nil, specError(nixDBField, err)
+		}
+		own = append(own, nixdb.Path{PathInfo: info, Outputs: outputs})
 	}
 	if b.base == nil {
 		return own, nil
@@ -129,6 +135,24 @@ func (b *builder) validPaths() ([]nixdb.Path, error) {
 	}
 	paths, err := nixdb.Merge(lower, own)
 	return paths, specError(nixDBField, err)
+}
+
+// outputsOf are the outputs of a store path that is a derivation.
+func (b *builder) outputsOf(p string) ([]nixdb.Output, error) {
+	if !strings.HasSuffix(p, ".drv") {
+		return nil, nil
+	}
+	d, err := drv.Read(b.spec.StoreDir, b.opts.Root+p)
+	if err != nil {
+		return nil, err
+	}
+	var outputs []nixdb.Output
+	for _, o := range d.Outputs {
+		if o.Path != "" {
+			outputs = append(outputs, nixdb.Output{Name: o.Name, Path: o.Path})
+		}
+	}
+	return outputs, nil
 }
 
 // hashArchives fills in the hashes and sizes that the closure's source does not
