@@ -147,6 +147,9 @@ func (s *Store) Use(ctx context.Context, d v1.Descriptor, name, full string, now
 	_ = s.root.Chtimes(ocilayout.BlobPath(d.Digest), now, now) // it may not be ours
 	listed := v1.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, Platform: d.Platform}
 	listed.Annotations = map[string]string{v1.AnnotationRefName: name}
+	if full == "" { // it may be known by one already
+		full = s.fullName(name)
+	}
 	if full != "" {
 		listed.Annotations[ocilayout.AnnotationName] = full
 	}
@@ -155,4 +158,18 @@ func (s *Store) Use(ctx context.Context, d v1.Descriptor, name, full string, now
 		return nil // others keep it
 	}
 	return err
+}
+
+// fullName is the full name of what is listed by a name, or empty.
+func (s *Store) fullName(name string) string {
+	list, err := ocilayout.ReadIndex(s.root)
+	if err != nil {
+		return "" // whoever writes to it says so
+	}
+	for _, d := range list {
+		if d.Annotations[v1.AnnotationRefName] == name {
+			return d.Annotations[ocilayout.AnnotationName]
+		}
+	}
+	return ""
 }

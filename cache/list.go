@@ -56,13 +56,12 @@ func (s *Store) List(ctx context.Context) ([]Image, []Blob, error) {
 	for _, b := range blobs {
 		sizes[b.Digest] = b.Size
 	}
-	layout, err := ocilayout.Open(ctx, s.layout, "")
+	listed, err := ocilayout.ReadIndex(s.root)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, &DirError{s.dir, err}
 	}
-	defer layout.Close()
 	var images []Image
-	for _, d := range layout.Index() {
+	for _, d := range listed {
 		img := Image{
 			Name: d.Annotations[v1.AnnotationRefName], FullName: d.Annotations[ocilayout.AnnotationName],
 			Descriptor: d, blobs: map[digest.Digest]bool{},

@@ -64,17 +64,22 @@ func TestPrune(t *testing.T) {
 	if err := os.Chtimes(filepath.Join(s.layout, "blobs", "sha256", old.Digest.Encoded()), long, long); err != nil {
 		t.Fatal(err)
 	}
+	// A document that is damaged is no obstacle.
+	broken := put(t, s, v1.MediaTypeImageIndex, "no index")
+	if err := s.Use(t.Context(), broken, "broken", "", time.Now()); err != nil {
+		t.Fatal(err)
+	}
 	images, blobs, err := s.List(t.Context())
-	if err != nil || len(images) != 3 || len(blobs) != 9 {
+	if err != nil || len(images) != 4 || len(blobs) != 10 {
 		t.Fatalf("%d images and %d blobs, %v", len(images), len(blobs), err)
 	}
-	for i, want := range []string{"current:1", "", "old:1"} {
+	for i, want := range []string{"", "current:1", "", "old:1"} {
 		if images[i].FullName != want || len(images[i].Missing) > 0 {
 			t.Errorf("image %d is %+v", i, images[i])
 		}
 	}
-	if images[0].Size != int64(len("sharedlayer of currentconfig of current"))+current.Size || images[1].Size != images[0].Size+index.Size {
-		t.Errorf("sizes %d and %d", images[0].Size, images[1].Size)
+	if images[1].Size != int64(len("sharedlayer of currentconfig of current"))+current.Size || images[2].Size != images[1].Size+index.Size {
+		t.Errorf("sizes %d and %d", images[1].Size, images[2].Size)
 	}
 	// An exclusive one waits for the other users.
 	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
@@ -97,13 +102,13 @@ func TestPrune(t *testing.T) {
 		opts.DryRun = false
 	}
 	images, blobs, err = s.List(t.Context())
-	if err != nil || len(images) != 2 || len(blobs) != 5 || len(images[0].Missing) > 0 {
+	if err != nil || len(images) != 3 || len(blobs) != 6 || len(images[1].Missing) > 0 {
 		t.Errorf("left are %d images and %d blobs, %v", len(images), len(blobs), err)
 	}
-	if names := left(t, dir); len(names) != 5 {
+	if names := left(t, dir); len(names) != 6 {
 		t.Errorf("left are %q", names)
 	}
-	if p, err := s.Prune(t.Context(), PruneOptions{All: true}); err != nil || len(p.Images) != 2 || p.Blobs != 5 {
+	if p, err := s.Prune(t.Context(), PruneOptions{All: true}); err != nil || len(p.Images) != 3 || p.Blobs != 6 {
 		t.Errorf("all: %+v, %v", p, err)
 	}
 	if names := left(t, dir); len(names) > 0 {

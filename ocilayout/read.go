@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -19,7 +18,6 @@ import (
 type Layout struct {
 	name  string
 	files files
-	index []v1.Descriptor
 	list  []image.Listed
 	// tops are what index.json lists for each image of list: its manifest, or the
 	// index that it is in.
@@ -62,20 +60,30 @@ func openFiles(ctx context.Context, name, tempDir string) (files, error) {
 	return tarFiles{t}, nil
 }
 
+// readTop returns what index.json lists.
+func readTop(f files) ([]v1.Descriptor, error) {
+	if err := checkLayout(f); err != nil {
+		return nil, err
+	}
+	data, err := readFile(f, indexName)
+	if err != nil {
+		return nil, err
+	}
+	_, list, err := ocijson.ParseIndex(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", indexName, err)
+	}
+	return list, nil
+}
+
 // readIndex lists the images of index.json. They have the names that it gives
 // them, or the index that they are in.
 func (l *Layout) readIndex(ctx context.Context) error {
-	if err := checkLayout(l.files); err != nil {
-		return err
-	}
-	data, err := readFile(l.files, indexName)
+	index, err := readTop(l.files)
 	if err != nil {
 		return err
 	}
-	if _, l.index, err = ocijson.ParseIndex(data); err != nil {
-		return fmt.Errorf("%s: %w", indexName, err)
-	}
-	images, err := ocijson.Images(l.index, func(d v1.Descriptor) ([]byte, error) { return l.Document(ctx, d) })
+	images, err := ocijson.Images(index, func(d v1.Descriptor) ([]byte, error) { return l.Document(ctx, d) })
 	for _, i := range images {
 		listed := image.Listed{ID: i.Descriptor.Digest.String(), Descriptor: i.Descriptor}
 		if i.Depth > 0 {
@@ -99,9 +107,6 @@ func (l *Layout) Close() error { return l.files.close() }
 func (l *Layout) String() string { return fmt.Sprintf("OCI layout %q", l.name) }
 
 func (l *Layout) wrap(err error) error { return fmt.Errorf("read %s: %w", l, err) }
-
-// Index lists what index.json does, in its order.
-func (l *Layout) Index() []v1.Descriptor { return slices.Clone(l.index) }
 
 // List returns the layout's images in order, those of nested indexes included,
 // and attestations about other images left out.

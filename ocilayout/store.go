@@ -23,6 +23,12 @@ func Init(ctx context.Context, dir string) error {
 	return updateIndex(ctx, dir, func(*ordjson.Object) error { return nil })
 }
 
+// ReadIndex returns what the index.json of the layout at root lists, in its
+// order. No blob is read.
+func ReadIndex(root *os.Root) ([]v1.Descriptor, error) {
+	return readTop(dirFiles{root})
+}
+
 // AddManifest has the layout in dir list an index or a manifest, in the place of
 // one of the same name (org.opencontainers.image.ref.name).
 func AddManifest(ctx context.Context, dir string, manifest v1.Descriptor) error {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/varve-image/varve/internal/enginetest"
+	"github.com/varve-image/varve/internal/testtools"
 )
 
 // TestRegistry: an image goes to a registry and comes back the same; another
@@ -76,4 +77,38 @@ func TestRegistry(t *testing.T) {
 	fails(2, "platform", "inspect", remote, "--platform", "linux", "--insecure", host)
 	fails(2, "--password-stdin", "inspect", remote, "--username", "me", "--insecure", host)
 	fails(2, "digest", "copy", "oci:base:1", remote+digest, "--insecure", host)
+}
+
+// TestPrefetchForNix: what prefetch prints is Nix, and its hashes are those that
+// Nix computes.
+func TestPrefetchForNix(t *testing.T) {
+	hasher, evaluator, nixTool := testtools.Need(t, "nix-hash"), testtools.Need(t, "nix-instantiate"), testtools.Need(t, "nix")
+	host := enginetest.Registry(t)
+	dir := openDir(t, "")
+	put(t, filepath.Join(dir, "motd"), "hello\n", 0o644)
+	ref := host + "/team/hello:1"
+	mustRun(t, dir, "build", "--name", "hello", "--tag", "1", "--copy", "motd", "-q", "-o", "docker://"+ref, "--insecure", host)
+	nix := func(name string, args ...string) string {
+		t.Helper()
+		cmd := exec.Command(name, args...)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "NIX_STATE_DIR="+filepath.Join(dir, "nix"), "HOME="+dir)
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%s %q: %v", name, args, err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	var printed [2]string
+	for i, format := range []string{"sri", "base32"} {
+		printed[i] = mustRun(t, dir, "prefetch", ref, "--insecure", host, "--hash-format", format).stdout
+		put(t, filepath.Join(dir, format+".nix"), printed[i], 0o644)
+	}
+	digest := nix(evaluator, "--eval", "--strict", "-E", "(import ./sri.nix).imageDigest")
+	mustRun(t, dir, "pull", host+"/team/hello@"+strings.Trim(digest, `"`), "--name", ref, "-o", "pulled.tar", "-q", "--insecure", host)
+	if got, want := nix(evaluator, "--eval", "-E", "(import ./base32.nix).sha256"), nix(hasher, "--flat", "--type", "sha256", "--base32", "pulled.tar"); got != `"`+want+`"` {
+		t.Errorf("base 32: %s, want %s", got, want)
+	}
+	if got, want := nix(evaluator, "--eval", "-E", "(import ./sri.nix).hash"), nix(nixTool, "--extra-experimental-features", "nix-command", "hash", "file", "--type", "sha256", "--sri", "pulled.tar"); got != `"`+want+`"` {
+		t.Errorf("SRI: %s, want %s", got, want)
+	}
 }
