@@ -43,7 +43,7 @@ e2e:
 # virtual machines; takes minutes.
 sweep:
 	sh hack/install-test-deps.sh
-	VARVE_SWEEP=1 $(TEST) -run 'TestKill$$' ./cmd/...
+	VARVE_SWEEP=1 $(TEST) -run 'TestKill$$|TestKillSteps$$|TestInterruptSteps$$|TestStepsExamples$$' ./cmd/...
 	VARVE_SWEEP=1 $(TEST) -run 'TestSuite$$' -timeout=60m ./sandbox/vm
 
 bench: build

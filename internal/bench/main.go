@@ -7,7 +7,10 @@
 // packages, see package debstore: the medium one of some, the large one of
 // all. Times mean something on a quiet machine only; ratios hold up better.
 //
-//	go run ./internal/bench -varve ./varve -work DIR [-runs 5] [-large=false] [PACKAGE...]
+// It also prints what a script that does nothing costs over a build without
+// it, in namespaces and in a virtual machine, beside what it is to cost.
+//
+//	go run ./internal/bench -varve ./varve -work DIR [-runs 5] [-large=false] [-closures=false] [-steps=false] [PACKAGE...]
 package main
 
 import (
@@ -38,10 +41,12 @@ func main() {
 	flag.StringVar(&b.work, "work", "", "directory for the stores; kept for the next run")
 	flag.IntVar(&b.runs, "runs", 5, "runs of each")
 	large := flag.Bool("large", true, "measure the closure of every installed package too")
+	closures := flag.Bool("closures", true, "measure closures")
+	steps := flag.Bool("steps", true, "measure scripts")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := b.run(ctx, flag.Args(), *large); err != nil {
+	if err := b.run(ctx, flag.Args(), *closures, *large, *steps); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)
 	}
@@ -52,7 +57,7 @@ type bench struct {
 	runs        int
 }
 
-func (b *bench) run(ctx context.Context, packages []string, large bool) (err error) {
+func (b *bench) run(ctx context.Context, packages []string, closures, large, steps bool) (err error) {
 	if b.work == "" || b.runs < 1 {
 		return errors.New("-work needs a directory, -runs at least 1")
 	}
@@ -62,6 +67,20 @@ func (b *bench) run(ctx context.Context, packages []string, large bool) (err err
 	if b.work, err = filepath.Abs(b.work); err != nil {
 		return err
 	}
+	if steps {
+		if err := b.compareSteps(ctx); err != nil {
+			return err
+		}
+	}
+	if !closures {
+		return nil
+	}
+	return b.compareClosures(ctx, packages, large)
+}
+
+// compareClosures measures a closure of the packages, and one of all that
+// there are.
+func (b *bench) compareClosures(ctx context.Context, packages []string, large bool) error {
 	if len(packages) == 0 {
 		packages = medium
 	}
