@@ -91,7 +91,7 @@ var testOnly = map[string]bool{
 // project.
 func isTool(pkg string) bool {
 	return strings.HasPrefix(pkg, "hack/") || strings.HasPrefix(pkg, "internal/bench") ||
-		strings.HasPrefix(pkg, "internal/debstore/cmd/") || strings.HasPrefix(pkg+"/", "examples/")
+		strings.HasPrefix(pkg, "internal/debstore/cmd/") || pkg == "sandbox/sandboxtest/probe" || strings.HasPrefix(pkg+"/", "examples/")
 }
 
 // frontends may know terminals, signals and the clock.

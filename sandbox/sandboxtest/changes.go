@@ -97,6 +97,7 @@ func testChanges(t *testing.T, s *suite) {
 			- 0644 0:0 ` + "\xff" + ` ""`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			o := s.run(t.Context(), t, Script(base, c.script)).must(t)
 			wantChanges(t, o.changes, c.want)
 		})

@@ -29,8 +29,10 @@ func Run(t *testing.T, newRunner NewRunner) {
 		"errors":      testErrors,
 		"surrounding": testSurrounding,
 		"tools":       testTools,
+		"owners":      testOwners,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			test(t, &suite{newRunner})
 		})
 	}

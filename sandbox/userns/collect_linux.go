@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -35,11 +36,16 @@ type collector struct {
 	records *records
 }
 
-// place is a directory in an overlay: in its upper directory, which says what
-// there is to collect, and as it is seen, which says what it is like.
-type place struct{ upper, merged int }
+// written is where a step has written to. In an overlay, upper is the upper
+// directory, which says what there is to collect, and merged is how it is seen,
+// which says what it is like. Without an overlay merged is compared with what
+// was there.
+type written struct {
+	upper, merged int
+	was           *original
+}
 
-func (c *collector) collect(root place, w io.Writer) error {
+func (c *collector) collect(root written, w io.Writer) error {
 	c.w = layer.NewWriter(w, layer.PAX, "")
 	err := c.directory(root, ".")
 	if err == nil {
@@ -51,63 +57,104 @@ func (c *collector) collect(root place, w io.Writer) error {
 	return nil
 }
 
-// directory writes a directory and all in it.
-func (c *collector) directory(at place, name string) error {
-	if err := c.write(at.merged, name); err != nil {
+// names are those in a directory that may have changed. In a directory without
+// an overlay they are all.
+func (d *written) names() ([]string, error) {
+	if d.upper != 0 {
+		return readNames(d.upper)
+	}
+	return readNames(d.merged)
+}
+
+// directory writes a directory and all that has changed in it.
+func (c *collector) directory(d written, name string) error {
+	if err := c.write(d.merged, name); err != nil {
 		return err
 	}
-	opaque := make([]byte, 8)
-	if n, err := unix.Fgetxattr(at.upper, opaqueXattr, opaque); err == nil && string(opaque[:n]) == "y" {
-		if err := c.whiteout(path.Join(name, whiteoutOpaque)); err != nil {
-			return err
+	if d.upper != 0 {
+		opaque := make([]byte, 8)
+		if n, err := unix.Fgetxattr(d.upper, opaqueXattr, opaque); err == nil && string(opaque[:n]) == "y" {
+			if err := c.whiteout(name, "", whiteoutOpaque); err != nil {
+				return err
+			}
 		}
 	}
-	names, err := readNames(at.upper)
+	names, err := d.names()
 	if err != nil {
 		return fmt.Errorf("%q: %w", name, err)
 	}
 	slices.Sort(names)
 	for _, base := range names {
-		if err := c.entry(at, base, path.Join(name, base)); err != nil {
+		if err := c.entry(d, base, path.Join(name, base)); err != nil {
 			return err
+		}
+	}
+	if d.was == nil {
+		return nil
+	}
+	for _, base := range slices.Sorted(maps.Keys(d.was.children)) {
+		if _, there := slices.BinarySearch(names, base); !there {
+			if err := c.whiteout(name, whiteoutPrefix, base); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// entry writes what is called base in a directory.
-func (c *collector) entry(dir place, base, name string) error {
+// entry writes what is called base in a directory, if it may have changed.
+func (c *collector) entry(dir written, base, name string) error {
+	at := dir.merged
+	if dir.upper != 0 {
+		at = dir.upper
+	}
 	var st unix.Stat_t
-	if err := unix.Fstatat(dir.upper, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	if err := unix.Fstatat(at, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return fmt.Errorf("%q: %w", name, err)
 	}
+	was := dir.was.was(base)
 	switch kind := st.Mode & unix.S_IFMT; {
 	case strings.HasPrefix(base, whiteoutPrefix):
 		return fmt.Errorf("%q: in a layer a name that begins with %q deletes: the step has to call the file something else", name, whiteoutPrefix)
-	case c.isMade(dir.upper, base, name), kind == unix.S_IFSOCK:
+	case c.isMade(at, base, name), kind == unix.S_IFSOCK:
 		return nil
 	case kind == unix.S_IFCHR && st.Rdev == 0:
-		return c.whiteout(path.Join(path.Dir(name), whiteoutPrefix+base))
-	case kind != unix.S_IFDIR:
-		// O_PATH opens anything without touching it.
-		fd, err := unix.Openat(dir.merged, base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-		if err != nil {
+		return c.whiteout(path.Dir(name), whiteoutPrefix, base)
+	case kind == unix.S_IFDIR:
+		return c.subdirectory(dir, base, name, was)
+	case was != nil && was.ino == st.Ino && was.ctime == st.Ctim.Nano():
+		return nil
+	}
+	// O_PATH opens anything without touching it.
+	fd, err := unix.Openat(dir.merged, base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("%q: %w", name, err)
+	}
+	defer unix.Close(fd)
+	return c.write(fd, name)
+}
+
+func (c *collector) subdirectory(dir written, base, name string, was *original) (err error) {
+	sub := written{was: was}
+	if sub.merged, err = openDir(dir.merged, base); err != nil {
+		return fmt.Errorf("%q: %w", name, err)
+	}
+	defer unix.Close(sub.merged)
+	if dir.upper != 0 {
+		if sub.upper, err = openDir(dir.upper, base); err != nil {
 			return fmt.Errorf("%q: %w", name, err)
 		}
-		defer unix.Close(fd)
-		return c.write(fd, name)
+		defer unix.Close(sub.upper)
 	}
-	upper, err := openDir(dir.upper, base)
-	if err != nil {
-		return fmt.Errorf("%q: %w", name, err)
+	return c.directory(sub, name)
+}
+
+// was returns what a directory had under a name, or nil.
+func (o *original) was(name string) *original {
+	if o == nil {
+		return nil
 	}
-	defer unix.Close(upper)
-	merged, err := openDir(dir.merged, base)
-	if err != nil {
-		return fmt.Errorf("%q: %w", name, err)
-	}
-	defer unix.Close(merged)
-	return c.directory(place{upper, merged}, name)
+	return o.children[name]
 }
 
 func openDir(dir int, name string) (int, error) {
@@ -131,8 +178,9 @@ func (c *collector) isMade(dir int, base, name string) bool {
 	})
 }
 
-func (c *collector) whiteout(name string) error {
-	return c.w.Write(context.Background(), &tree.Entry{Path: name, Type: tree.Regular})
+// whiteout writes that something in a directory is gone.
+func (c *collector) whiteout(dir, prefix, name string) error {
+	return c.w.Write(context.Background(), &tree.Entry{Path: path.Join(dir, prefix+name), Type: tree.Regular})
 }
 
 // write writes the file fd, which may be an O_PATH descriptor.
@@ -150,15 +198,22 @@ func (c *collector) describe(fd int, name string) (*tree.Entry, error) {
 		return nil, err
 	}
 	size := st.Size
+	xattrs, err := readXattrs(fd)
+	if err != nil {
+		return nil, fmt.Errorf("read its extended attributes: %w", err)
+	}
+	rec := record{uid: st.Uid, gid: st.Gid, capability: xattrs[capabilityXattr]}
 	if !c.real {
-		st.Uid, st.Gid = 0, 0
+		if rec, err = c.recorded(fd, st.Ino); err != nil {
+			return nil, err
+		}
+	} else if mark, ok := xattrs[deviceXattr]; ok {
+		if err := markedDevice(mark, &rec); err != nil {
+			return nil, err
+		}
 	}
-	rec, recorded := c.records.get(st.Ino)
-	if recorded {
-		rec.apply(&st)
-	}
+	rec.apply(&st)
 	e := &tree.Entry{Path: name, Mode: st.Mode & 0o7777, UID: st.Uid, GID: st.Gid, Source: "the step"}
-	var err error
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
 		e.Type = tree.Dir
@@ -182,13 +237,30 @@ func (c *collector) describe(fd int, name string) (*tree.Entry, error) {
 	default:
 		return nil, fmt.Errorf("it has an unknown type (mode %#o)", st.Mode)
 	}
-	if e.Xattrs, err = readXattrs(fd); err == nil && rec.capability != "" {
-		e.Xattrs[capabilityXattr] = rec.capability
+	delete(xattrs, deviceXattr)
+	delete(xattrs, capabilityXattr)
+	if rec.capability != "" {
+		xattrs[capabilityXattr] = rec.capability
 	}
-	return e, err
+	e.Xattrs = xattrs
+	return e, nil
 }
 
-func procFD(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
+// recorded returns the record of the file fd.
+func (c *collector) recorded(fd int, ino uint64) (record, error) {
+	rec, _ := c.records.get(ino)
+	if rec.born == 0 {
+		return rec, nil
+	}
+	var st unix.Statx_t
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BTIME, &st); err != nil {
+		return record{}, err
+	}
+	if birth(&st) != rec.born {
+		return record{}, nil
+	}
+	return rec, nil
+}
 
 func readLink(fd int) (string, error) {
 	buf := make([]byte, unix.PathMax)
@@ -208,7 +280,7 @@ func readXattrs(fd int) (map[string]string, error) {
 	}
 	found := map[string]string{}
 	for attr := range strings.SplitSeq(string(list), "\x00") {
-		if attr != capabilityXattr && !strings.HasPrefix(attr, "user.") || strings.HasPrefix(attr, "user.overlay.") {
+		if !keptXattr(attr) {
 			continue
 		}
 		value, err := growing(func(buf []byte) (int, error) { return unix.Getxattr(file, attr, buf) })

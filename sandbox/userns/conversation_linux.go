@@ -172,8 +172,8 @@ func (c *conversation) cloneTrees(p *pipes) []*os.File {
 // pipes remembers what was opened, and the first error.
 type pipes struct {
 	uid, gid int // the step's
-	all []*os.File
-	err error
+	all      []*os.File
+	err      error
 }
 
 func (p *pipes) make() (r, w *os.File) {

@@ -24,22 +24,65 @@ type extractor struct {
 	dirs []extractDir
 	// real says that owners and capabilities can be those on disk; what cannot
 	// goes into records.
-	real    bool
-	records *records
-	buf     []byte
+	real bool
+	// emulated says that special modes are in records too.
+	emulated bool
+	records  *records
+	// was, unless nil, is the root of what was unpacked, to compare with later.
+	was *original
+	buf []byte
 }
 
 type extractDir struct {
 	name  string
 	fd    int
 	mtime int64
+	was   *original
 }
 
-// extract unpacks the tar into the empty directory root. It goes through
+// original is a file as it was unpacked. Whatever is done to it later changes
+// its inode or the time of its last change.
+type original struct {
+	ino      uint64
+	ctime    int64
+	children map[string]*original
+}
+
+// note notes the state of the open file fd, or of what is called name in it.
+func (o *original) note(fd int, name string) error {
+	if o == nil {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstatat(fd, name, &st, unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return err
+	}
+	o.ino, o.ctime = st.Ino, st.Ctim.Nano()
+	return nil
+}
+
+// child makes the original of a file in a directory, if the directory has one.
+func (o *original) child(name string) *original {
+	if o == nil {
+		return nil
+	}
+	if o.children == nil {
+		o.children = map[string]*original{}
+	}
+	child := &original{}
+	o.children[name] = child
+	return child
+}
+
+// extract unpacks the tar into root, which is empty. It goes through
 // directories that it made and has open, so that no name leads anywhere else.
-func extract(r io.Reader, root int, real bool, records *records) error {
-	x := &extractor{root: root, real: real, records: records, buf: make([]byte, 128<<10)}
-	defer x.leave("")
+func (x *extractor) extract(r io.Reader) (err error) {
+	x.buf = make([]byte, 128<<10)
+	defer func() {
+		if leaveErr := x.leave(""); err == nil {
+			err = leaveErr
+		}
+	}()
 	t := tar.NewReader(bufio.NewReaderSize(r, 1<<20))
 	for {
 		hdr, err := t.Next()
@@ -54,7 +97,7 @@ func extract(r io.Reader, root int, real bool, records *records) error {
 		}
 	}
 	// What follows the end of the tar is read, so that its writer can end.
-	_, err := io.Copy(io.Discard, r)
+	_, err = io.Copy(io.Discard, r)
 	return err
 }
 
@@ -65,7 +108,7 @@ func (x *extractor) entry(hdr *tar.Header, content io.Reader) error {
 		if err != nil {
 			return err
 		}
-		x.dirs = append(x.dirs, extractDir{".", fd, hdr.ModTime.Unix()})
+		x.dirs = append(x.dirs, extractDir{".", fd, hdr.ModTime.Unix(), x.was})
 		return x.attributes(fd, "", hdr)
 	}
 	dir, base := path.Split(name)
@@ -73,7 +116,12 @@ func (x *extractor) entry(hdr *tar.Header, content io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("%q: %w", name, err)
 	}
-	if err := x.make(parent, base, name, hdr, content); err != nil {
+	was := parent.was.child(base)
+	err = x.make(parent.fd, base, name, hdr, content, was)
+	if err == nil && hdr.Typeflag != tar.TypeDir {
+		err = was.note(parent.fd, base)
+	}
+	if err != nil {
 		return fmt.Errorf("%q: %w", name, err)
 	}
 	return nil
@@ -81,30 +129,38 @@ func (x *extractor) entry(hdr *tar.Header, content io.Reader) error {
 
 // enter returns the open directory called name, and leaves those that do not
 // lead to it.
-func (x *extractor) enter(name string) (int, error) {
-	x.leave(name)
-	if len(x.dirs) == 0 || x.dirs[len(x.dirs)-1].name != name {
-		return -1, errors.New("its directory is not there")
+func (x *extractor) enter(name string) (extractDir, error) {
+	if err := x.leave(name); err != nil {
+		return extractDir{}, err
 	}
-	return x.dirs[len(x.dirs)-1].fd, nil
+	if len(x.dirs) == 0 || x.dirs[len(x.dirs)-1].name != name {
+		return extractDir{}, errors.New("its directory is not there")
+	}
+	return x.dirs[len(x.dirs)-1], nil
 }
 
 // leave closes the directories that do not lead to name, and sets their times
 // now that nothing is put into them any more.
-func (x *extractor) leave(name string) {
+func (x *extractor) leave(name string) error {
 	for i, d := range slices.Backward(x.dirs) {
 		if name == d.name || name != "" && d.name == "." || strings.HasPrefix(name, d.name+"/") {
-			return
+			return nil
 		}
-		_ = unix.Futimes(d.fd, times(d.mtime)) // which only the step sees
+		err := unix.Futimes(d.fd, times(d.mtime))
+		if err == nil {
+			err = d.was.note(d.fd, "")
+		}
 		unix.Close(d.fd)
-		x.dirs = x.dirs[:i]
+		if x.dirs = x.dirs[:i]; err != nil {
+			return fmt.Errorf("%q: %w", d.name, err)
+		}
 	}
+	return nil
 }
 
 func times(seconds int64) []unix.Timeval { return []unix.Timeval{{Sec: seconds}, {Sec: seconds}} }
 
-func (x *extractor) make(parent int, base, name string, hdr *tar.Header, content io.Reader) error {
+func (x *extractor) make(parent int, base, name string, hdr *tar.Header, content io.Reader, was *original) error {
 	switch hdr.Typeflag {
 	case tar.TypeDir:
 		if err := unix.Mkdirat(parent, base, 0o700); err != nil {
@@ -114,7 +170,7 @@ func (x *extractor) make(parent int, base, name string, hdr *tar.Header, content
 		if err != nil {
 			return err
 		}
-		x.dirs = append(x.dirs, extractDir{name, fd, hdr.ModTime.Unix()})
+		x.dirs = append(x.dirs, extractDir{name, fd, hdr.ModTime.Unix(), was})
 		return x.attributes(fd, "", hdr)
 	case tar.TypeReg:
 		return x.file(parent, base, hdr, content)
@@ -160,6 +216,9 @@ func (x *extractor) attributes(fd int, name string, hdr *tar.Header) error {
 		flags = unix.AT_EMPTY_PATH
 	}
 	mode := uint32(hdr.Mode) & 0o7777
+	if x.emulated {
+		mode &^= specialBits
+	}
 	if x.real && (hdr.Uid != 0 || hdr.Gid != 0) {
 		if err := unix.Fchownat(fd, name, hdr.Uid, hdr.Gid, flags); err != nil {
 			return fmt.Errorf("set its owner to %d:%d: %w", hdr.Uid, hdr.Gid, err)
@@ -186,26 +245,44 @@ func (x *extractor) attributes(fd int, name string, hdr *tar.Header) error {
 // record notes what cannot be on disk.
 func (x *extractor) record(fd int, name string, hdr *tar.Header) error {
 	rec := record{uid: uint32(hdr.Uid), gid: uint32(hdr.Gid)}
+	if x.emulated && hdr.Typeflag != tar.TypeSymlink {
+		rec.special = uint32(hdr.Mode) & specialBits
+	}
+	if !x.real {
+		rec.capability = hdr.PAXRecords[xattrRecord+capabilityXattr]
+	}
 	switch hdr.Typeflag {
-	case tar.TypeChar, tar.TypeBlock:
-		rec.mode, rec.hasMode, rec.rdev = unix.S_IFCHR, true, unix.Mkdev(uint32(hdr.Devmajor), uint32(hdr.Devminor))
-		if hdr.Typeflag == tar.TypeBlock {
-			rec.mode = unix.S_IFBLK
-		}
-	default:
-		if !x.real {
-			rec.capability = hdr.PAXRecords[xattrRecord+capabilityXattr]
-		}
-		if x.real || rec == (record{}) {
-			return nil
-		}
+	case tar.TypeChar:
+		rec.kind = unix.S_IFCHR
+	case tar.TypeBlock:
+		rec.kind = unix.S_IFBLK
 	}
-	var st unix.Stat_t
-	if err := unix.Fstatat(fd, name, &st, unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return err
+	if rec.kind != 0 {
+		rec.rdev = unix.Mkdev(uint32(hdr.Devmajor), uint32(hdr.Devminor))
 	}
-	x.records.set(st.Ino, rec)
-	return nil
+	switch {
+	case x.real && rec.kind != 0:
+		return unix.Fsetxattr(fd, deviceXattr, deviceMark(rec.kind, rec.rdev), 0)
+	case x.real, rec == (record{}):
+		return nil
+	}
+	var st unix.Statx_t
+	err := unix.Statx(fd, name, unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW, unix.STATX_INO|unix.STATX_BTIME, &st)
+	if err == nil {
+		if !x.emulated {
+			rec.born = birth(&st)
+		}
+		x.records.set(st.Ino, rec)
+	}
+	return err
+}
+
+// birth is when a file was made, or 0 where the file system does not know.
+func birth(st *unix.Statx_t) int64 {
+	if st.Mask&unix.STATX_BTIME == 0 {
+		return 0
+	}
+	return st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
 }
 
 // xattrRecord begins the PAX records of extended attributes.

@@ -145,7 +145,9 @@ func unknown() []uint32 {
 func (f filter) install(listen bool) (int, error) {
 	flags := uintptr(0)
 	if listen {
-		flags |= unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
+		// Only what ends the caller may end its waiting: what was done for it would
+		// be done again.
+		flags |= unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 	}
 	f.ret(unix.SECCOMP_RET_ALLOW)
 	program := unix.SockFprog{Len: uint16(len(f)), Filter: &f[0]}

@@ -5,9 +5,7 @@ package userns
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"os/user"
@@ -39,9 +37,9 @@ func (m *identities) host() (uid, gid int) { return m.uids[0].HostID, m.gids[0].
 // machine belongs to one of these, and the kernel's user 0 is not among them.
 const highHalf = 1 << 31
 
-// chooseIDs finds out what this user may map. A step without fake root is one
-// user, whoever runs it.
-func chooseIDs(fakeRoot bool) (*identities, error) {
+// chooseIDs finds out what this user may map: with many, subordinate ids too. A
+// step without fake root is one user, whoever runs it.
+func chooseIDs(fakeRoot, many bool) (*identities, error) {
 	uid, gid := os.Geteuid(), os.Getegid()
 	if uid == 0 {
 		maps, err := ownMaps()
@@ -51,7 +49,7 @@ func chooseIDs(fakeRoot bool) (*identities, error) {
 		if maps != nil {
 			uid, gid = maps.host()
 		}
-	} else if fakeRoot {
+	} else if fakeRoot && many {
 		if maps := subordinate(uid, gid); maps != nil {
 			return maps, nil
 		}
@@ -158,7 +156,12 @@ func subordinateRange(file string, uid int) (start, size int) {
 	return start, size
 }
 
-// mapWithHelpers has newuidmap and newgidmap write the maps of a process.
+// rangeError says that subordinate ids could not be mapped although there are
+// some. One id is enough for a step, and for all that it may do.
+type rangeError struct{ error }
+
+// mapWithHelpers has newuidmap and newgidmap write the maps of a process. Its
+// error is a rangeError.
 func (m *identities) mapWithHelpers(ctx context.Context, pid int) error {
 	for _, kind := range []struct {
 		tool string
@@ -172,14 +175,7 @@ func (m *identities) mapWithHelpers(ctx context.Context, pid int) error {
 		if err == nil {
 			continue
 		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return &sandbox.MissingError{
-			Err: fmt.Errorf("%s cannot map the subordinate ids of this user: %w: %s", kind.tool, err, strings.TrimSpace(string(out))),
-			Hints: []string{"see that /etc/subuid and /etc/subgid give this user ranges that nobody else has, and that " +
-				kind.tool + " is set-user-id root or has its capability"},
-		}
+		return rangeError{fmt.Errorf("%s: %w: %s", kind.tool, err, strings.TrimSpace(string(out)))}
 	}
 	return nil
 }

@@ -58,8 +58,10 @@ type firstProc struct {
 	// work is the working directory's descriptor.
 	work int
 	// written is where what the step writes is found.
-	written place
+	written written
 	records *records
+	// emulator is nil where the step needs none.
+	emulator *emulator
 }
 
 func (p *firstProc) do() (report, error) {

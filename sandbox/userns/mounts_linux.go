@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,8 +18,8 @@ import (
 
 // The directories in the working directory.
 const (
-	dirLower = "lower" // the tree
-	dirUpper = "upper" // what the step writes
+	dirTree  = "tree"
+	dirUpper = "upper" // what the step writes, where it writes to an overlay
 	dirInner = "inner" // overlayfs's own
 	dirRoot  = "root"  // where the new root directory is mounted
 )
@@ -225,6 +226,14 @@ func (m *mounts) attach() error {
 		}
 	}
 	return nil
+}
+
+// detach unmounts what attach mounted, so that what it was mounted on can be
+// removed.
+func (m *mounts) detach() {
+	for _, p := range slices.Backward(m.prepared) {
+		_ = unix.Unmount(p.target, unix.MNT_DETACH) // what is not mounted need not be
+	}
 }
 
 func devLinks() error {

@@ -16,22 +16,28 @@ import (
 
 // setUp unpacks the tree and makes the file system that the step sees.
 func (p *firstProc) setUp() (*mounts, error) {
-	for _, name := range []string{dirLower, dirUpper, dirInner, dirRoot} {
+	m := &mounts{cfg: p.cfg}
+	for _, name := range []string{dirTree, dirUpper, dirInner, dirRoot} {
 		if err := unix.Mkdir(name, 0o755); err != nil {
-			return nil, fmt.Errorf("make a directory for the tree: %w", err)
+			return m, fmt.Errorf("make a directory for the tree: %w", err)
 		}
 	}
-	lower, err := unix.Open(dirLower, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	tree, err := openDir(unix.AT_FDCWD, dirTree)
 	if err != nil {
-		return nil, err
+		return m, err
 	}
-	if err := extract(p.tree, lower, p.cfg.Real, p.records); err != nil {
-		return nil, err
+	defer unix.Close(tree)
+	x := &extractor{root: tree, real: p.cfg.Real, emulated: p.cfg.emulates(), records: p.records}
+	if !p.overlays() {
+		p.written.was = &original{}
+		x.was = p.written.was
+	}
+	if err := x.extract(p.tree); err != nil {
+		return m, err
 	}
 	p.tree.Close()
-	m := &mounts{cfg: p.cfg}
 	if err := m.prepare(); err != nil {
-		return nil, err
+		return m, err
 	}
 	if p.cfg.Root == sandbox.HostTools {
 		err = p.hostRoot(m)
@@ -113,9 +119,16 @@ func (p *firstProc) hostFiles() error {
 	return nil
 }
 
-// mountTree mounts an overlay on the tree.
+// overlays tells whether the step writes to an overlay on the tree. It writes to
+// the tree itself where records go by inodes, which an overlay would change.
+func (p *firstProc) overlays() bool { return p.cfg.Real }
+
+// mountTree mounts the tree, or an overlay on it.
 func (p *firstProc) mountTree(target string) error {
-	options := strings.Join([]string{"lowerdir=" + dirLower, "upperdir=" + dirUpper, "workdir=" + dirInner, "userxattr", "xino=off"}, ",")
+	if !p.overlays() {
+		return p.bindTree(target)
+	}
+	options := strings.Join([]string{"lowerdir=" + dirTree, "upperdir=" + dirUpper, "workdir=" + dirInner, "userxattr", "index=off"}, ",")
 	if err := unix.Mount("overlay", target, "overlay", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
 		return fmt.Errorf("mount an overlay: %w", err)
 	}
@@ -126,4 +139,22 @@ func (p *firstProc) mountTree(target string) error {
 	// Nothing of what is mounted in the tree hides anything in this clone.
 	p.written.merged, err = unix.OpenTree(unix.AT_FDCWD, target, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	return err
+}
+
+// bindTree mounts the tree itself.
+func (p *firstProc) bindTree(target string) error {
+	var err error
+	if p.written.merged, err = unix.OpenTree(unix.AT_FDCWD, dirTree, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC); err != nil {
+		return lackKernel("mount its own files", err)
+	}
+	fd, err := unix.OpenTree(unix.AT_FDCWD, dirTree, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return lackKernel("mount its own files", err)
+	}
+	defer unix.Close(fd)
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+		return lackKernel("mount its own files", err)
+	}
+	return unix.MoveMount(fd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH)
 }

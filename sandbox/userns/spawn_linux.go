@@ -24,11 +24,17 @@ const scriptName = "/dev/varve-script"
 // runStep makes the sandbox, runs the step in it and sends what it changed.
 func (p *firstProc) runStep() (report, error) {
 	m, err := p.setUp()
+	defer m.detach()
 	if err != nil {
 		return report{}, err
 	}
 	if err := p.settle(); err != nil {
 		return report{}, err
+	}
+	if p.cfg.FakeRoot {
+		if p.emulator, err = newEmulator(p.records, p.treeDir(), p.cfg.emulates()); err != nil {
+			return report{}, err
+		}
 	}
 	pid, err := p.spawn()
 	if err != nil {
@@ -40,6 +46,14 @@ func (p *firstProc) runStep() (report, error) {
 	}
 	c := &collector{made: m.made, real: p.cfg.Real, records: p.records}
 	return rep, c.collect(p.written, p.changes)
+}
+
+// treeDir is where the tree is mounted.
+func (p *firstProc) treeDir() string {
+	if p.cfg.Root == sandbox.HostTools {
+		return sandbox.TreeDir
+	}
+	return "/"
 }
 
 // settle does what is left to be done in the namespaces.
@@ -103,7 +117,7 @@ func (p *firstProc) start() (int, error) {
 	if cfg.Script != "" {
 		argv = append(append([]string(nil), argv...), scriptName)
 	}
-	if err := restrict(cfg); err != nil {
+	if err := p.restrict(); err != nil {
 		return 0, err
 	}
 	pid, err := syscall.ForkExec(program, argv, &syscall.ProcAttr{
@@ -149,7 +163,8 @@ func kept() []uintptr {
 
 // restrict takes from the calling thread, and from what it starts, all that a
 // step must not have.
-func restrict(cfg *config) error {
+func (p *firstProc) restrict() error {
+	cfg := p.cfg
 	if err := setLimits(cfg.Limits); err != nil {
 		return err
 	}
@@ -167,6 +182,10 @@ func restrict(cfg *config) error {
 	if _, _, e := unix.RawSyscall(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0); e != 0 && e != unix.ENOSYS && e != unix.EPERM {
 		return fmt.Errorf("leave the caller's keys: %w", e)
 	}
+	// The mask is the step's, not that of threads that make files for it.
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return fmt.Errorf("have a file mask of its own: %w", err)
+	}
 	unix.Umask(0o022)
 	if err := dropCapabilities(cfg.FakeRoot); err != nil {
 		return fmt.Errorf("drop capabilities: %w", err)
@@ -174,7 +193,16 @@ func restrict(cfg *config) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("give up privileges: %w", err)
 	}
-	_, err := newFilter().install(false)
+	f := newFilter()
+	if p.emulator == nil {
+		_, err := f.install(false)
+		return err
+	}
+	f.notify(p.emulator)
+	listener, err := f.install(true)
+	if err == nil {
+		p.emulator.listen(listener)
+	}
 	return err
 }
 

@@ -15,7 +15,7 @@ func TestMain(m *testing.M) {
 	if code, ok := userns.Main(); ok {
 		os.Exit(code)
 	}
-	os.Exit(m.Run())
+	os.Exit(sandboxtest.Main(m))
 }
 
 func TestSuite(t *testing.T) {

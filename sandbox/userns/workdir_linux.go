@@ -98,14 +98,16 @@ func (d *workDir) remove() error {
 	if os.Geteuid() == 0 {
 		return os.RemoveAll(d.path)
 	}
-	ids, err := chooseIDs(true)
-	if err == nil {
-		err = emptyWorkDir(context.Background(), d, ids)
+	for _, many := range []bool{true, false} {
+		var ids *identities
+		if ids, err = chooseIDs(true, many); err == nil {
+			err = emptyWorkDir(context.Background(), d, ids)
+		}
+		if err == nil {
+			return os.Remove(d.path)
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("remove %q: %w", d.path, err)
-	}
-	return os.Remove(d.path)
+	return fmt.Errorf("remove %q: %w", d.path, err)
 }
 
 // reclaim removes the directories of this user that killed processes left in

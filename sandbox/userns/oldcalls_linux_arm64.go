@@ -1,0 +1,18 @@
+package userns
+
+import "golang.org/x/sys/unix"
+
+const sysFstatat = unix.SYS_FSTATAT
+
+// openFlags is which argument of a call has the flags of open(2), or -1.
+func openFlags(number uint32) int {
+	if number == unix.SYS_OPENAT {
+		return 2
+	}
+	return -1
+}
+
+func (e *emulator) oldDeviceCalls() {}
+
+// oldCalls are those that this architecture does without.
+func (e *emulator) oldCalls() {}
