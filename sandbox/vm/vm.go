@@ -44,8 +44,8 @@ type Options struct {
 	// Init is the program that runs in the virtual machine: one whose main
 	// function begins with Main, statically linked; "" is this program.
 	Init string
-	// BootTime bounds how long the virtual machine may take to start; 0 is a
-	// minute and a half.
+	// BootTime bounds how long the virtual machine may take to start; 0 is five
+	// minutes, for machines that are very busy.
 	BootTime time.Duration
 }
 
@@ -65,7 +65,7 @@ type Runner struct {
 // New returns a Runner.
 func New(opts Options) *Runner {
 	if opts.BootTime == 0 {
-		opts.BootTime = 90 * time.Second
+		opts.BootTime = 5 * time.Minute
 	}
 	return &Runner{opts}
 }
