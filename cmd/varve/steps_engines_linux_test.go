@@ -19,15 +19,13 @@ type stepsUser struct {
 	name string
 	// wrap makes a command one of that user's; nil leaves it as it is.
 	wrap func(t *testing.T, cmd *exec.Cmd)
-	// single says that the user has one id only.
-	single bool
 }
 
 // stepsUsers are root, and an ordinary user with and without subordinate ids.
 var stepsUsers = []stepsUser{
 	{name: "root"},
 	{name: "subordinate ids", wrap: withSubordinateIDs},
-	{name: "one id", wrap: func(_ *testing.T, cmd *exec.Cmd) { asNobody(cmd) }, single: true},
+	{name: "one id", wrap: func(_ *testing.T, cmd *exec.Cmd) { asNobody(cmd) }},
 }
 
 // withSubordinateIDs has nobody run a command, with a range of ids that no
@@ -61,8 +59,6 @@ func (u stepsUser) command(t *testing.T, dir string, args ...string) (cmd *exec.
 // stepsExample is an image with scripts, as dockerTools' examples are.
 type stepsExample struct {
 	name, spec string
-	// owners says that a user with one id cannot build it.
-	owners bool
 	// shows is what a command in a container writes.
 	command, shows string
 	// needs is the example that this one has for its base image.
@@ -71,7 +67,7 @@ type stepsExample struct {
 
 var stepsExamples = []stepsExample{
 	{
-		name: "redis", owners: true, spec: `
+		name: "redis", spec: `
 fromImage: tools.tar
 runAsRoot: |
   groupadd -r redis
@@ -103,7 +99,7 @@ extraCommands: |
 		shows:   "runAsRoot \"(quoted)\" $HOME\nextra '(commands)' 3 \"runAsRoot \"(quoted)\" $HOME\"\n",
 	},
 	{
-		name: "on-redis", needs: "redis", owners: true, spec: `
+		name: "on-redis", needs: "redis", spec: `
 fromImage: redis.tar
 runAsRoot: |
   test "$(stat -c %U /data)" = redis
@@ -117,7 +113,7 @@ config: {User: second}
 		shows:   "second\n755 redis:redis\n644 redis:root\nkept\n",
 	},
 	{
-		name: "fakeroot", owners: true, spec: `
+		name: "fakeroot", spec: `
 fromImage: tools.tar
 fakeRootCommands: |
   mkdir -p ./home/alice
@@ -129,7 +125,7 @@ config: {User: "1000:100", WorkingDir: /home/alice}
 		shows:   "2700 1000:100 .\n644 1000:100 new\n",
 	},
 	{
-		name: "fakechroot", owners: true, spec: `
+		name: "fakechroot", spec: `
 copyToRoot: [shell]
 keepContentsDirlinks: true
 enableFakechroot: true
@@ -233,9 +229,7 @@ func TestStepsExamples(t *testing.T) {
 				})
 			}
 			for _, u := range stepsUsers[1:] {
-				if !u.single || !e.owners {
-					same(u.name, u)
-				}
+				same(u.name, u)
 			}
 			if e.name == "redis" || sweep { // a virtual machine takes its time
 				same("virtual machine", needVM(t), "--isolation", "vm")
