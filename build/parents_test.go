@@ -37,6 +37,24 @@ func TestParentsAreAdopted(t *testing.T) {
 			wantLayer(t, build(links), -1, append(adopted, "0777 0:0 ./etc/app.conf -> "+appPath+"/etc/app.conf")...)
 		})
 	}
+	t.Run("through symlinks", func(t *testing.T) {
+		dir := makeFiles(t, map[string]string{
+			"root/lib": "-> usr/lib", "root/usr/lib/low": "low", "root/far": "-> /lib/../lib", "add/lib/x": "x", "add/far/sub/y": "y", "more/lib/sub/z": "z",
+		})
+		for _, d := range []string{"add/lib", "add/far", "add/far/sub", "more/lib", "more/lib/sub"} {
+			if err := os.Chmod(filepath.Join(dir, d), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Rename(filepath.Join(dir, "root"), filepath.Join(dir, "low")); err != nil {
+			t.Fatal(err)
+		}
+		makeBase(t, dir, "{name: base, keepContentsDirlinks: true, copyToRoot: [low], perms: [{path: /usr/lib, mode: 0711, uid: 5}]}")
+		wantLayer(t, mustBuild(t, dir, "{name: a, fromImage: base.tar, copyToRoot: [add]}"), -1,
+			"0755 0:0 ./", "0755 0:0 ./usr/", "0711 5:0 ./usr/lib/", "0700 0:0 ./usr/lib/sub/", `0644 0:0 ./usr/lib/sub/y = "y"`, `0644 0:0 ./usr/lib/x = "x"`)
+		wantLayer(t, mustBuild(t, dir, "{name: a, fromImage: base.tar, layers: [{copyToRoot: [add], perms: [{path: /far/sub, mode: 0750}]}], copyToRoot: [more]}"), -1,
+			"0755 0:0 ./", "0755 0:0 ./usr/", "0711 5:0 ./usr/lib/", "0750 0:0 ./usr/lib/sub/", `0644 0:0 ./usr/lib/sub/z = "z"`)
+	})
 	t.Run("its own are kept", func(t *testing.T) {
 		dir := makeFiles(t, map[string]string{"own/y": "y"})
 		makeLow(t, filepath.Join(dir, "low.tar"))

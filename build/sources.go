@@ -130,7 +130,8 @@ func (b *builder) keepBelow(entries []*tree.Entry, c spec.Copy) {
 		if e.Type != tree.Dir || c.Mode != nil && e.Path == target {
 			continue
 		}
-		if below := tree.Find(b.below, e.Path); below != nil && below.Type == tree.Dir {
+		// It may be a symlink to a directory there, for which "/." stands.
+		if below := tree.Lookup(b.below, e.Path+"/."); below != nil && below.Type == tree.Dir {
 			e.Implied = true
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v4"
 
+	"github.com/varve-image/varve/internal/debianbase"
 	"github.com/varve-image/varve/internal/enginetest"
 	"github.com/varve-image/varve/internal/testtools"
 	"github.com/varve-image/varve/spec"
@@ -93,9 +95,15 @@ func TestExamples(t *testing.T) {
 			if len(docker) == 0 {
 				t.Fatal("the README never runs the image")
 			}
+			path := bin
+			if uses(t, filepath.Join(name, "prepare.sh"), "mmdebstrap") {
+				shims := t.TempDir()
+				debianbase.Program(t, shims)
+				path = shims + string(os.PathListSeparator) + bin
+			}
 			sums := map[int]string{}
 			for umask, dir := range checkouts {
-				s := session{dir: filepath.Join(dir, "examples", name), env: environment(os.Environ(), bin), umask: umask}
+				s := session{dir: filepath.Join(dir, "examples", name), env: environment(os.Environ(), path), umask: umask}
 				s.play(t, readme, plain)
 				sums[umask] = archives(t, s.dir)
 			}
@@ -108,6 +116,16 @@ func TestExamples(t *testing.T) {
 			})
 		})
 	}
+}
+
+// uses tells whether a script runs a program.
+func uses(t *testing.T, script, program string) bool {
+	t.Helper()
+	text, err := os.ReadFile(script)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return strings.Contains(string(text), program+" ")
 }
 
 // archives returns the names and digests of the archives in a directory.

@@ -40,7 +40,9 @@ func TestDebianBase(t *testing.T) {
 	for _, name := range []string{"var/mail/root", "root/notes", "var/local/x", "lib/data"} {
 		put(t, filepath.Join(dir, "add", name), name+"\n", 0o644)
 	}
-	must(t, os.Chmod(filepath.Join(dir, "add/root"), 0o755))
+	for name, mode := range map[string]os.FileMode{"bin": 0o700, "lib": 0o777, "opt/chain": 0o700, "root": 0o755, "var/mail": 0o700} {
+		must(t, os.Chmod(filepath.Join(dir, "add", name), mode))
+	}
 	mustRun(t, dir, "build", "--name", "varve-debian", "--tag", "one", "--from", "links.tar", "--copy", "add", "-q", "-o", "child.tar")
 	images, err := openImages(filepath.Join(dir, "child.tar"))
 	must(t, err)

@@ -28,7 +28,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/varve-image/varve/internal/flock"
 	"github.com/varve-image/varve/internal/testtools"
 )
 
@@ -50,56 +49,99 @@ var least = []string{
 // changed, and only its owner can read it.
 func Tar(t testing.TB, packages ...string) string {
 	t.Helper()
-	program := testtools.Need(t, "mmdebstrap")
+	o := find(t)
+	args := arguments(o.suite, packages)
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
-	args, err := arguments(ctx, packages)
-	if err != nil {
+	cmd := exec.CommandContext(ctx, o.program(t, t.TempDir()), args...)
+	cmd.Env = append(os.Environ(), epoch, "LC_ALL=C.UTF-8")
+	// It unmounts and removes what it made when it is asked to end.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	cmd.WaitDelay = 10 * time.Second
+	if err := cmd.Run(); err != nil {
+		text := stderr.String()
+		testtools.Lack(t, "a Debian root file system: mmdebstrap: %v\n%s", err, text[max(0, len(text)-2000):])
+	}
+	return filepath.Join(o.dir, key(args)+".tar")
+}
+
+// Program writes a program into the directory bin that is mmdebstrap with the
+// machine's mirror, and that remembers what it made for the same arguments:
+// those have to end in "SUITE -".
+func Program(t testing.TB, bin string) {
+	t.Helper()
+	find(t).program(t, bin)
+}
+
+// epoch makes what mmdebstrap itself writes the same each time.
+const epoch = "SOURCE_DATE_EPOCH=1"
+
+// arguments are mmdebstrap's. The example of a base image has the same.
+func arguments(suite string, packages []string) []string {
+	return []string{
+		"--quiet", "--variant=custom", "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+		"--include=" + strings.Join(slices.Concat(least, packages), ","),
+		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*", suite, "-",
+	}
+}
+
+// origin is where the root file system comes from and where it is kept.
+type origin struct {
+	real, mirror, suite, dir string
+}
+
+func find(t testing.TB) *origin {
+	t.Helper()
+	o := &origin{real: testtools.Need(t, "mmdebstrap")}
+	testtools.Need(t, "flock")
+	var err error
+	if o.mirror, o.suite, err = mirror(t.Context()); err != nil {
 		testtools.Lack(t, "a Debian mirror: %v", err)
 	}
-	dir, err := place()
-	if err != nil {
+	if o.dir, err = place(); err != nil {
 		t.Fatal(err)
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
+	return o
+}
+
+// program writes the program that remembers.
+func (o *origin) program(t testing.TB, bin string) string {
+	t.Helper()
+	const text = `#!/bin/sh
+set -eu
+umask 022
+key=$(printf '%%s\n' "$@" | sha256sum | cut -c1-16)
+cd %q
+exec 9>lock
+flock 9
+find . -name '*.tar' -mmin +%d -delete
+rm -rf part
+if ! [ -e "$key.tar" ]; then
+	mkdir part
+	TMPDIR=$PWD/part %q "$@" %q >part/root
+	mv part/root "$key.tar"
+	rm -rf part
+fi
+cat "$key.tar"
+`
+	name := filepath.Join(bin, "mmdebstrap")
+	script := fmt.Sprintf(text, o.dir, int(keepFor.Minutes()), o.real, o.mirror)
+	if err := os.WriteFile(name, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
-	}
-	defer lock.Close()
-	if err := flock.Wait(ctx, lock, flock.Exclusive); err != nil {
-		t.Fatal(err)
-	}
-	removeOld(dir)
-	sum := sha256.Sum256([]byte(strings.Join(args, "\x00")))
-	name := filepath.Join(dir, fmt.Sprintf("%x.tar", sum[:8]))
-	if _, err := os.Stat(name); err == nil {
-		return name
-	}
-	if err := build(ctx, program, args, dir, name); err != nil {
-		testtools.Lack(t, "a Debian root file system: %v", err)
 	}
 	return name
 }
 
-// arguments are mmdebstrap's, but for the output.
-func arguments(ctx context.Context, packages []string) ([]string, error) {
-	mirror, suite, err := origin(ctx)
-	if err != nil {
-		return nil, err
-	}
-	all := slices.Concat(least, packages)
-	args := []string{
-		"--quiet", "--variant=custom", "--format=tar", "--include=" + strings.Join(all, ","),
-		"--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr", "--dpkgopt=force-unsafe-io",
-	}
-	for _, dir := range []string{"doc", "info", "locale", "man"} {
-		args = append(args, "--dpkgopt=path-exclude=/usr/share/"+dir+"/*")
-	}
-	return append(args, suite, "-", mirror), nil
+// key is what the program calls the result of arguments.
+func key(args []string) string {
+	sum := sha256.Sum256([]byte(strings.Join(args, "\n") + "\n"))
+	return fmt.Sprintf("%x", sum[:8])
 }
 
-// origin finds where apt takes a package from that every Debian has.
-func origin(ctx context.Context) (mirror, suite string, err error) {
+// mirror finds where apt takes a package from that every Debian has.
+func mirror(ctx context.Context) (uri, suite string, err error) {
 	out, err := exec.CommandContext(ctx, "apt-cache", "policy", "base-files").Output()
 	if err != nil {
 		return "", "", fmt.Errorf("apt-cache policy: %w", err)
@@ -129,45 +171,4 @@ func place() (string, error) {
 		return "", fmt.Errorf("%s is not a directory that is this user's alone", dir)
 	}
 	return dir, nil
-}
-
-// removeOld removes what has served its time, and what a killed process left.
-func removeOld(dir string) {
-	files, _ := os.ReadDir(dir)
-	for _, f := range files {
-		if f.Name() == "lock" {
-			continue
-		}
-		info, err := f.Info()
-		if err == nil && (time.Since(info.ModTime()) > keepFor || !strings.HasSuffix(f.Name(), ".tar")) {
-			_ = os.RemoveAll(filepath.Join(dir, f.Name()))
-		}
-	}
-}
-
-func build(ctx context.Context, program string, args []string, dir, name string) error {
-	temp := filepath.Join(dir, "part")
-	if err := os.Mkdir(temp, 0o700); err != nil {
-		return err
-	}
-	defer os.RemoveAll(temp)
-	part, err := os.Create(filepath.Join(temp, "root"))
-	if err != nil {
-		return err
-	}
-	defer part.Close()
-	cmd := exec.CommandContext(ctx, program, args...)
-	// Its own files are of the time 1, so that it is the same each time.
-	cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=1", "TMPDIR="+temp, "LC_ALL=C.UTF-8")
-	cmd.Stdout = part
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	cmd.WaitDelay = 10 * time.Second
-	// It unmounts and removes what it made when it is asked to end.
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	if err := cmd.Run(); err != nil {
-		text := stderr.String()
-		return fmt.Errorf("mmdebstrap: %w\n%s", err, text[max(0, len(text)-2000):])
-	}
-	return os.Rename(part.Name(), name)
 }
