@@ -1,4 +1,4 @@
-# Targets: build demo test e2e sweep bench lint fuzz clean. "make test" is all there is
+# Targets: build demo test e2e sweep bench lint fuzz vendor-hash clean. "make test" is all there is
 # to run before a change is sent.
 
 GO       ?= go
@@ -17,7 +17,7 @@ RACE := $(shell command -v gcc >/dev/null 2>&1 && [ "$$($(GO) env GOARCH)" = amd
 TEST := $(if $(RACE),CGO_ENABLED=1,CGO_ENABLED=0) $(GO) run ./hack/testsum \
 	$(GO) test -json $(RACE) -count=1 -timeout=15m
 
-.PHONY: build demo test e2e sweep bench lint fuzz clean
+.PHONY: build demo test e2e sweep bench lint fuzz vendor-hash clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
@@ -58,6 +58,10 @@ lint:
 
 fuzz:
 	FUZZTIME=$(FUZZTIME) sh hack/fuzz.sh
+
+# After a change of go.mod: the hash by which nixpkgs knows the modules.
+vendor-hash:
+	$(GO) run ./hack/vendorhash -w
 
 clean:
 	rm -rf varve $(WORK)

@@ -2,6 +2,7 @@ package examples
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -100,6 +101,8 @@ type session struct {
 	dir   string
 	env   []string
 	umask int
+	// command makes the command that runs the shell; nil is one of this machine.
+	command func(ctx context.Context, args ...string) *exec.Cmd
 }
 
 // mark divides the outputs of commands.
@@ -118,8 +121,13 @@ func (s session) play(t *testing.T, name string, list []command) {
 	if err := os.WriteFile(file, []byte(script.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "sh", file)
-	cmd.Dir, cmd.Env = s.dir, s.env
+	if s.command == nil {
+		s.command = func(ctx context.Context, args ...string) *exec.Cmd {
+			return exec.CommandContext(ctx, args[0], args[1:]...)
+		}
+	}
+	cmd := s.command(t.Context(), "sh", file)
+	cmd.Dir, cmd.Env = s.dir, append(cmd.Env, s.env...)
 	out, err := cmd.Output()
 	if err != nil {
 		t.Errorf("%s: the shell: %v", name, err)

@@ -31,7 +31,6 @@ let
   context = {
     inherit
       lib
-      pkgs
       system
       shell
       path

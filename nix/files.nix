@@ -1,8 +1,8 @@
 # Files that many images need, and what scripts need.
 {
   lib,
-  pkgs,
   run,
+  writeText,
   writeFiles,
   writeProgram,
   bashInteractive,
@@ -79,6 +79,20 @@ in
         executable = true;
       };
     };
+
+  # One tree of directories and tarballs, later ones over earlier.
+  mergeDrvs =
+    {
+      derivations,
+      onlyDeps ? false,
+    }:
+    if onlyDeps then
+      writeText "merge-drvs" "${toString derivations}\n"
+    else
+      run "merge-drvs" {
+        action = "tree";
+        sources = derivations;
+      };
 
   # bin/tarsum: Docker's TarSum of standard input.
   tarsum = writeProgram "tarsum" "bin/tarsum" [ "tarsum" ];

@@ -29,7 +29,7 @@ buildGoModule {
   };
 
   # make vendor-hash writes it.
-  vendorHash = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+  vendorHash = "sha256-bn/bvZRYGYJabJ+Xh0/FLFFdS3IBZTJoPLp2nlxwSAo=";
 
   subPackages = [ "cmd/varve" ];
   env.CGO_ENABLED = 0;

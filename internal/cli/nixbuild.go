@@ -35,9 +35,10 @@ type nixAttrs struct {
 	Tag  string
 	// stream, program: the path of this program in the store.
 	Varve string
-	// archive, layout, export: an image; merge: images.
-	Image  string
-	Images []string
+	// archive, layout, export: an image; merge: images; tree: directories and
+	// tarballs.
+	Image           string
+	Images, Sources []string
 	// archive, merge
 	Compressor string
 	// export: the time of all files, in seconds since 1970.
@@ -65,6 +66,7 @@ var nixActions = map[string]func(context.Context, *global, *nixAttrs) error{
 	"merge":   nixMerge,
 	"export":  nixExport,
 	"pull":    nixPull,
+	"tree":    nixTree,
 }
 
 // newNixBuild is the builder of the derivations that the Nix expressions make.
@@ -259,6 +261,11 @@ func nixMerge(ctx context.Context, g *global, a *nixAttrs) error {
 		return usageError(err)
 	}
 	return runMerge(ctx, g, a.Images, &destination{kind: dockerArchive, path: a.Outputs["out"], compression: c})
+}
+
+// nixTree is mergeDrvs.
+func nixTree(ctx context.Context, g *global, a *nixAttrs) error {
+	return runTreeMerge(ctx, g, a.Sources, a.Outputs["out"]+"/")
 }
 
 // nixExport is exportImage.

@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"context"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -10,10 +11,11 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// docker runs a command of Docker's client, which must not fail.
+// docker runs a command of Docker's client, which must not fail. Cleanups call
+// it too, when the test's context is done.
 func docker(t *testing.T, args ...string) string {
 	t.Helper()
-	return command(t, engines.Docker(t).Command(t.Context(), args...))
+	return command(t, engines.Docker(t).Command(context.Background(), args...))
 }
 
 // dockerFails runs a command that has to fail.
@@ -65,7 +67,7 @@ func publish(t *testing.T, s *site) string {
 	t.Helper()
 	skopeo := testtools.Need(t, "skopeo")
 	path := s.build(t, `buildLayeredImage {
-    name = "nix"; tag = "latest"; contents = [ pkgs.nix pkgs.coreutils ]; compressor = "none";
+    name = "nix"; tag = "latest"; contents = [ pkgs.nix pkgs.coreutils ]; compressor = "none"; config.Env = [ "USER=nobody" ];
   }`)[0]
 	host := enginetest.Registry(t)
 	dir := t.TempDir()

@@ -21,7 +21,9 @@ let
     }
     + "/busybox";
 
-  # A derivation whose builder is busybox's shell; attributes become variables.
+  # A derivation whose builder is busybox's shell; attributes become variables. Its
+  # last command is the shell's own: Nix kills a builder that closes its standard
+  # output before it exits, as coreutils' programs do.
   runBusybox =
     name: attrs: script:
     derivation (
@@ -36,6 +38,7 @@ let
             ${busyboxProgram} mkdir -p $PATH
             ${busyboxProgram} --install -s $PATH
             ${script}
+            exit 0
           ''
         ];
       }
@@ -197,7 +200,7 @@ packages
         builder = runtimeShell;
         args = [
           "-euc"
-          "source ${setup}/setup\n${script}"
+          "source ${setup}/setup\n${script}\nexit 0"
         ];
       }
       // attrs

@@ -1,6 +1,8 @@
 package tests
 
 import (
+	"archive/tar"
+	"io"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,9 +24,6 @@ func (l *loaded) get(t *testing.T, name string) string {
 	e, ok := l.all[name]
 	if !ok {
 		t.Fatalf("there is no example %s", name)
-	}
-	if slices.Contains(pending, name) {
-		t.Skip("pending")
 	}
 	l.load(t, e)
 	t.Cleanup(func() { docker(t, "image", "rm", "--force", e.ref()) })
@@ -64,8 +63,10 @@ var subtests = []struct {
 			ref := l.get(t, name)
 			dockerFails(t, "run", "--rm", "--network", "none", ref)
 			want(t, run(t, "--volume", l.Root()+"/nix/store:/nix/store:ro", ref), "Hello, world!")
-			if list := exported(t, ref); strings.Contains(list, "nix/store/") {
-				t.Errorf("%s has store paths:\n%s", name, list)
+			for _, file := range exported(t, ref) {
+				if strings.HasPrefix(file, "nix/store/") && file != "nix/store/" {
+					t.Errorf("%s has the store path %s", name, file)
+				}
 			}
 			docker(t, "image", "rm", "--force", ref)
 		}
@@ -255,11 +256,21 @@ var subtests = []struct {
 }
 
 // exported lists the files of an image.
-func exported(t *testing.T, ref string) string {
+func exported(t *testing.T, ref string) (names []string) {
 	t.Helper()
 	id := strings.TrimSpace(docker(t, "create", "--network", "none", ref))
 	defer docker(t, "rm", id)
-	return docker(t, "cp", id+":/", "-")
+	files := tar.NewReader(strings.NewReader(docker(t, "export", id)))
+	for {
+		h, err := files.Next()
+		if err == io.EOF {
+			return names
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, h.Name)
+	}
 }
 
 // eventually waits for something that takes a while to start.

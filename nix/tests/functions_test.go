@@ -1,0 +1,267 @@
+package tests
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/varve-image/varve/internal/enginetest"
+	"github.com/varve-image/varve/internal/goldenstore"
+)
+
+// TestFunctions is what no example shows. The subtests have one store.
+func TestFunctions(t *testing.T) {
+	s := single(t)
+	for name, f := range map[string]func(*testing.T, *site){
+		"golden layers": goldenLayers, "built layers": builtLayers, "files": files, "results": results,
+		"odd names": oddNames, "repeated layers": repeatedLayers, "owners": owners, "programs": programs,
+		"arguments": arguments, "without nixpkgs": withoutNixpkgs, "flake": flake,
+	} {
+		t.Run(name, func(t *testing.T) { f(t, s) })
+	}
+}
+
+// goldenLayers: what nixpkgs' streamer makes of four paths, once they are in a
+// Nix store.
+func goldenLayers(t *testing.T, s *site) {
+	root := t.TempDir()
+	if _, err := goldenstore.Make(root); err != nil {
+		t.Fatal(err)
+	}
+	libc, openssl, app, names := goldenstore.Path("libc-2.39"), goldenstore.Path("openssl-3.0.14"), goldenstore.Path("app-1.0"), goldenstore.Path("names")
+	registration := fmt.Sprintf("%[1]s\n\n0\n%[2]s\n\n1\n%[1]s\n%[3]s\n\n2\n%[1]s\n%[2]s\n%[4]s\n\n0\n", libc, openssl, app, names)
+	for _, p := range []string{libc, openssl, app, names} {
+		command(t, exec.CommandContext(t.Context(), "cp", "-a", root+p, s.Root()+p))
+	}
+	s.RunInput(registration, "nix-store", "--register-validity", "--reregister")
+	path := s.build(t, fmt.Sprintf(`buildLayeredImage {
+    name = "golden"; compressor = "none";
+    config.Env = [ "PATHS=${builtins.storePath %q}:${builtins.storePath %q}" ];
+  }`, app, names))[0]
+	list := command(t, exec.CommandContext(t.Context(), "tar", "-tf", s.Root()+path))
+	for _, c := range []struct{ path, digest string }{
+		{app, "a92083694e2bd3d3670ce2994a189e119dea95fd9f2ca5be1bd3ebd869f90432"},
+		{libc, "a7daf6b39dc03118e8a518c0292b4c4f0af3a4cf4e0b59a51a3a948f1c09bd3a"},
+		{openssl, "514d8a51c0907a16fb905d1bef2e15472ab8a38e3c895e58038881bf99029912"},
+		{names, "34599921ec104fcecee2723c2297c8b936ad59da4aa0086eea4560a79928a58c"},
+	} {
+		if !strings.Contains(list, c.digest+"/layer.tar") {
+			t.Errorf("no layer has the digest that %s should have, %s; there are\n%s", c.path, c.digest, list)
+		}
+	}
+}
+
+// builtLayers: two images have the same layers, and a daemon's user could too.
+func builtLayers(t *testing.T, s *site) {
+	paths := s.build(t, `
+  let
+    runtime = buildLayer { name = "runtime"; contents = [ pkgs.bash pkgs.coreutils ]; };
+    data = buildLayer {
+      name = "data";
+      copyToRoot = [ { source = ./nix/tests/dummy; target = "/srv"; } ];
+      perms = [ { path = "/srv/**"; uid = 33; gid = 33; } ];
+      layers = [ runtime ];
+    };
+    image = name: contents: buildLayeredImage {
+      inherit name contents; tag = "latest"; layers = [ runtime data ]; compressor = "none";
+    };
+  in [ (image "one" [ pkgs.hello ]) (image "two" [ ]) runtime data ]`)
+	one, two := example{Path: paths[0], ImageName: "one", ImageTag: "latest"}, example{Path: paths[1], ImageName: "two", ImageTag: "latest"}
+	s.load(t, one)
+	s.load(t, two)
+	want(t, run(t, one.ref(), "bash", "-c", "hello && stat -c %u /srv/hello.txt"), "Hello, world!\n33\n")
+	want(t, run(t, two.ref(), "bash", "-c", "cat /srv/hello.txt"), "hello from a path")
+	for _, dir := range paths[2:] {
+		sum := strings.Fields(command(t, exec.CommandContext(t.Context(), "sha256sum", s.Root()+dir+"/layer.tar")))[0]
+		for _, e := range []example{one, two} {
+			if !strings.Contains(strings.Join(layersOf(t, e.ref()), " "), sum) {
+				t.Errorf("%s has not the layer %s", e.ref(), dir)
+			}
+		}
+	}
+	want(t, s.fails(t, `buildLayeredImage { name = "x"; layers =
+    let layer = name: buildLayer { inherit name; contents = [ pkgs.hello ]; }; in [ (layer "a") (layer "b") ]; }`),
+		"which a layer below has too")
+}
+
+// files: what fakeNss and the others hold.
+func files(t *testing.T, s *site) {
+	read := func(code, name string) string {
+		data, err := os.ReadFile(s.Root() + s.build(t, code)[0] + "/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	want(t, read("fakeNss", "etc/passwd"), "root:x:0:0:root user:/var/empty:/bin/sh\nnobody:x:65534:65534:nobody:/var/empty:/bin/sh\n")
+	want(t, read(`fakeNss.override { extraPasswdLines = [ "app:x:1:1::/:/noshell" ]; }`, "etc/passwd"), "/bin/sh\napp:x:1:1::/:/noshell\nnobody:")
+	want(t, read(`fakeNss.override { extraGroupLines = [ "app:x:1:" ]; }`, "etc/group"), "root:x:0:\napp:x:1:\nnobody:x:65534:\n")
+	want(t, read("fakeNss", "etc/nsswitch.conf"), "hosts: files dns\n")
+	for code, link := range map[string]string{
+		"binSh": "bin/sh", "usrBinEnv": "usr/bin/env", "caCertificates": "etc/pki/tls/certs/ca-bundle.crt",
+	} {
+		target, err := os.Readlink(s.Root() + s.build(t, code)[0] + "/" + link)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(s.Root() + target); err != nil {
+			t.Errorf("%s leads nowhere: %v", link, err)
+		}
+	}
+	merged := `mergeDrvs { derivations = [ pkgs.hello binSh fakeNss ]; }`
+	want(t, read(merged, "etc/nsswitch.conf"), "hosts:")
+	if _, err := os.Stat(s.Root() + s.build(t, merged)[0] + "/bin/hello"); err != nil {
+		t.Error(err)
+	}
+	want(t, s.Run("cat", s.build(t, `mergeDrvs { derivations = [ binSh ]; onlyDeps = true; }`)[0]), "-bin-sh\n")
+	want(t, s.Run(s.build(t, `shellScript "greet" "echo hello; ls -d /"`)[0]), "hello\n/\n")
+}
+
+// results: the attributes that results have.
+func results(t *testing.T, s *site) {
+	got := eval[[]any](t, s, `
+  let
+    stream = streamLayeredImage { name = "Reg.io/Ab:x"; tag = "t"; passthru.mine = 1; meta.description = "d"; };
+    layered = buildLayeredImage { name = "c"; compressor = "zstd"; passthru.mine = 2; };
+    single = buildImage { name = "d"; compressor = "none"; config.Cmd = [ "x" ]; };
+  in [
+    stream.imageName stream.imageTag stream.isExe stream.mine stream.meta.description
+    layered.name layered.mine (layered.imageTag == layered.stream.imageTag) (layered ? isExe)
+    single.name single.buildArgs.config.Cmd
+    (single.override { name = "e"; }).imageName (single.override (old: { name = old.name + "f"; })).imageName
+    (exportImage { fromImage = single; }).name (mergeImages [ single ]).name
+    (pullImage { imageName = "a/b"; imageDigest = "sha256:0"; sha256 = builtins.hashString "sha256" ""; finalImageTag = "v1"; }).name
+  ]`)
+	want(t, fmt.Sprintf("%q", got), fmt.Sprintf("%q", []any{
+		"reg.io/ab:x", "t", true, 1.0, "d", "c.tar.zst", 2.0, true, false, "docker-image-d.tar", []any{"x"}, "e", "df",
+		"docker-image-d.tar", "merge-docker-images", "docker-image-a-b-v1.tar",
+	}))
+}
+
+// oddNames: files whose names are options to some program, or several words.
+func oddNames(t *testing.T, s *site) {
+	const files = `(pkgs.runCommand "odd" { } "mkdir -p $out/data; cd $out/data; touch -- -x '--help me' 'a  b' \"it's\"")`
+	for i, path := range s.build(t, fmt.Sprintf(`
+  [ (buildImage { name = "odd0"; tag = "latest"; copyToRoot = [ %[1]s pkgs.pkgsStatic.busybox ]; })
+    (buildLayeredImage { name = "odd1"; tag = "latest"; contents = [ %[1]s pkgs.pkgsStatic.busybox ]; }) ]`, files)) {
+		e := example{Path: path, ImageName: fmt.Sprintf("odd%d", i), ImageTag: "latest"}
+		s.load(t, e)
+		want(t, run(t, e.ref(), "ls", "-1", "/data"), "--help me\n-x\na  b\nit's\n")
+	}
+}
+
+// repeatedLayers: a base that has one layer twice, through links in its archive.
+func repeatedLayers(t *testing.T, s *site) {
+	empty := s.build(t, `let one = buildImage { name = "empty"; compressor = "none"; };
+    in buildImage { name = "empty"; tag = "latest"; compressor = "none"; fromImage = one; }`)[0]
+	dir := t.TempDir()
+	script := `set -e
+tar -xf "$1"; chmod -R u+w .
+first=$(sed -n 's/.*"\(.*\/layer.tar\)".*/\1/p' manifest.json | head -n 1)
+cp "$first" same.tar
+for layer in */layer.tar; do ln -sf ../same.tar "$layer"; done
+tar -cf "$2" *`
+	repeated := filepath.Join(s.Home(), "repeated.tar")
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", script, "sh", s.Root()+empty, repeated)
+	cmd.Dir = dir
+	command(t, cmd)
+	path := s.build(t, `buildImage {
+    name = "repeated"; tag = "latest"; fromImage = ./repeated.tar; copyToRoot = pkgs.bash; runAsRoot = "echo it has run";
+  }`)[0]
+	e := example{Path: path, ImageName: "repeated", ImageTag: "latest"}
+	s.load(t, e)
+	run(t, e.ref(), "/bin/bash", "-c", "exit 0")
+}
+
+// owners: chown in scripts, and an owner of the whole store.
+func owners(t *testing.T, s *site) {
+	paths := s.build(t, `
+  [ (streamLayeredImage {
+      name = "chown"; tag = "latest"; enableFakechroot = true;
+      fakeRootCommands = "touch /testfile; chown 12345:12345 /testfile";
+      config.Cmd = [ "${pkgs.coreutils}/bin/stat" "-c" "%u:%g" "/testfile" ];
+    })
+    (streamLayeredImage {
+      name = "user"; tag = "latest"; uid = 1000; gid = 1000; uname = "user"; gname = "user";
+      config = { User = "1000"; Cmd = [ "${pkgs.coreutils}/bin/stat" "-c" "%u:%g" "${pkgs.coreutils}/bin/stat" ]; };
+    })
+    (buildImage {
+      name = "owned"; tag = "latest"; uid = 7; gid = 8; copyToRoot = [ ./nix/tests/dummy pkgs.pkgsStatic.busybox ];
+      config.Cmd = [ "stat" "-c" "%u:%g" "/hello.txt" ];
+    }) ]`)
+	for i, c := range []struct {
+		name, want string
+		exe        bool
+	}{{"chown", "12345:12345\n", true}, {"user", "1000:1000\n", true}, {"owned", "7:8\n", false}} {
+		e := example{Path: paths[i], ImageName: c.name, ImageTag: "latest", IsExe: c.exe}
+		s.load(t, e)
+		want(t, run(t, e.ref()), c.want)
+	}
+}
+
+// programs: load, push and tarsum call varve; a stream takes a name.
+func programs(t *testing.T, s *site) {
+	host := enginetest.Registry(t)
+	paths := s.build(t, `
+  let image = streamLayeredImage { name = "taken"; tag = "1"; contents = [ pkgs.hello ]; config.Cmd = [ "hello" ]; };
+  in [ image.load image.push tarsum image image.ociLayout ]`)
+	docker := engines.Docker(t)
+	load := s.Command(t.Context(), paths[0]+"/bin/load-taken")
+	load.Env = append(load.Env, "DOCKER_HOST="+docker.Address())
+	command(t, load)
+	want(t, run(t, "taken:1"), "Hello, world!")
+	command(t, s.Command(t.Context(), paths[1]+"/bin/push-taken", "--insecure", host, "docker://"+host+"/team/taken:2"))
+	want(t, command(t, s.Command(t.Context(), "./varve", "inspect", "--insecure", host, "docker://"+host+"/team/taken:2")), "linux/amd64")
+	stream := s.Command(t.Context(), "sh", "-c", paths[3]+" --repo_tag other:3 | tar -xO manifest.json")
+	want(t, command(t, stream), `"other:3"`)
+	sum := s.Command(t.Context(), "sh", "-c", "tar -c -T /dev/null | "+paths[2]+"/bin/tarsum")
+	want(t, command(t, sum), "tarsum.v1+sha256:")
+	want(t, command(t, s.Command(t.Context(), "./varve", "inspect", "oci:"+paths[4])), "taken:1")
+}
+
+// arguments: what is not known is an error, as is what says two things.
+func arguments(t *testing.T, s *site) {
+	for code, message := range map[string]string{
+		`buildImage { name = "x"; tga = "y"; }`:                                       "unexpected argument 'tga'",
+		`streamLayeredImage { name = "x"; contens = [ ]; }`:                           "unexpected argument 'contens'",
+		`buildLayeredImage { name = "x"; fromImageName = "y"; }`:                      "unexpected argument 'fromImageName'",
+		`buildImage { name = "x"; contents = [ ]; copyToRoot = [ ]; }`:                "contents is the old name of copyToRoot: give one of them",
+		`buildImage { name = "x"; compressor = "xz"; }`:                               "compressor xz: expected none, gz or zstd",
+		`pullImage { imageName = "x"; imageDigest = ""; hash = "a"; sha256 = "b"; }`:  "hash and sha256 say the same",
+		`streamNixShellImage { drv = pkgs.mkShell { }; command = "a"; run = "b"; }`:   "command and run say the same",
+		`streamNixShellImage { drv = pkgs.mkShell { __structuredAttrs = true; }; }`:   "has __structuredAttrs",
+		`buildLayeredImage { name = "x"; contents = [ pkgs.hello ]; maxLayers = 1; }`: "maxLayers",
+	} {
+		want(t, s.fails(t, code), message)
+	}
+}
+
+// withoutNixpkgs: nothing but varve is needed, and what is needed is named.
+func withoutNixpkgs(t *testing.T, s *site) {
+	const tools = `(import ./nix { varve = builtins.path { name = "varve"; path = ./varve; }; })`
+	path := s.build(t, tools+`.streamLayeredImage { name = "bare"; contents = [ `+tools+`.fakeNss ]; }`)[0]
+	want(t, command(t, s.Command(t.Context(), "sh", "-c", path+" | tar -xO manifest.json")), `"bare:`)
+	want(t, s.fails(t, tools+".binSh"), "this needs bashInteractive: pass pkgs, or bashInteractive alone")
+}
+
+// flake: the flake evaluates without anything, and its overlay replaces
+// dockerTools.
+func flake(t *testing.T, s *site) {
+	flake := filepath.Join(s.Home(), "flake")
+	command(t, exec.CommandContext(t.Context(), "mkdir", flake))
+	command(t, exec.CommandContext(t.Context(), "cp", "-r", "../../nix", "../../flake.nix", "../../default.nix", "../../go.mod", "../../cmd", flake))
+	nix := func(args ...string) string {
+		cmd := s.Command(t.Context(), append([]string{"nix"}, args...)...)
+		cmd.Dir = flake
+		cmd.Env = append(cmd.Env, "NIX_PATH=nixpkgs="+flake+"/nix/tests/nixpkgs.nix", "VARVE_TEST_INPUTS="+s.Home())
+		return command(t, cmd)
+	}
+	nix("flake", "check", "path:.")
+	want(t, nix("flake", "show", "path:."), "overlays")
+	nix("build", "--impure", "--no-link", "path:.#checks.x86_64-linux.helloOnRoot")
+	want(t, nix("run", "--impure", "path:.", "--", "version"), "varve ")
+	want(t, nix("eval", "--impure", "--raw", "--expr", `(import ./. { }).examples.bash.imageName`), "bash")
+}
