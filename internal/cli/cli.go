@@ -137,6 +137,7 @@ type global struct {
 	// loginAt is the registry that username and password are for.
 	loginAt string
 	cache   cacheFlags
+	limits  limits
 	// opened is the cache, once it was asked for.
 	opened *cache.Store
 	// unlocked lets a base image be named by a tag; locked has it pinned and
@@ -180,6 +181,9 @@ Same input, same bytes; no daemon, no root, no virtual machine.`,
 			case g.locked && g.cache.off:
 				return usageError(errors.New("--locked takes the base image from the cache, which --no-cache leaves out"))
 			}
+			if err := g.limits.check(); err != nil {
+				return err
+			}
 			g.ui, err = ui.New(g.uiStreams(), ui.Options{
 				Progress: g.progress, LogFormat: g.logFormat, Quiet: g.quiet, Verbose: g.verbose, Now: g.streams.Now,
 			})
@@ -190,6 +194,7 @@ Same input, same bytes; no daemon, no root, no virtual machine.`,
 	f.StringVar(&g.root, "root", "", "`directory` put before absolute store and input paths to find the files")
 	f.StringVar(&g.cache.dir, "cache", "", "`directory` of what was fetched from registries (default $XDG_CACHE_HOME/varve)")
 	f.BoolVar(&g.cache.off, "no-cache", false, "neither use nor fill it")
+	g.limits.register(f)
 	f.StringVar(&g.progress, "progress", "auto", "auto, plain, json or none")
 	f.StringVar(&g.logFormat, "log-format", "text", "text or json")
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "only warnings and errors")

@@ -198,6 +198,7 @@ func buildSpec(ctx context.Context, g *global, flags *specFlags, in *input) (*bu
 func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string, more func(*build.Options)) (*build.Result, error) {
 	opts := build.Options{
 		Root: g.root, Architecture: hostArchitecture, Now: g.streams.Now(), TempDir: g.tempDir(),
+		MaxUnpacked: int64(g.limits.unpacked), MaxEntries: g.limits.entries,
 		OpenBase: func(ctx context.Context, ref build.BaseReference) (*image.Existing, error) {
 			return g.openBase(ctx, ref, lock)
 		},
