@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/spec"
@@ -188,6 +189,9 @@ func (b *builder) assemble(img *image.Image) error {
 		return fmt.Errorf("fromImage: its config: %w", err)
 	}
 	img.Base = existing
+	if name, ok := strings.CutPrefix(b.spec.FromImage, "docker://"); ok {
+		img.WithBase(name, existing)
+	}
 	img.Layers = nil
 	for _, l := range existing.Layers {
 		img.Layers = append(img.Layers, l)

@@ -112,7 +112,7 @@ func (e *Existing) history() []any {
 	layers := 0
 	for _, item := range list {
 		o, _ := item.(*ordjson.Object)
-		if empty, _ := o.Get("empty_layer"); empty != true {
+		if !emptyLayer(o) {
 			layers++
 		}
 	}
@@ -130,6 +130,12 @@ func (e *Existing) history() []any {
 		list = append(list, o)
 	}
 	return list
+}
+
+// emptyLayer tells a history entry that has no layer.
+func emptyLayer(entry *ordjson.Object) bool {
+	empty, _ := entry.Get("empty_layer")
+	return empty == true
 }
 
 // ParseConfig reads an image config and the digests of its layers' tars (OCI

@@ -223,7 +223,11 @@ func (g *global) addCommands(root *cobra.Command) {
 		c.Flags().BoolVar(&g.allowNetwork, "allow-network", false, "let scripts use this machine's network where the spec asks for it")
 		c.Flags().StringVar(&g.vmKernel, "vm-kernel", "", "kernel `file` for scripts with isolation: vm (default: the newest in /boot)")
 	}
-	remote := []*cobra.Command{runStep, newInspect(g), newCopy(g), newPull(g), newPush(g), newMerge(g), newExport(g), newLock(g), newIndex(g), newShell(g), newPrefetch(g)}
+	remote := []*cobra.Command{
+		runStep, newInspect(g), newCopy(g), newPull(g), newPush(g),
+		newMerge(g), newExport(g), newLock(g), newIndex(g), newShell(g),
+		newPrefetch(g), newRebase(g),
+	}
 	for _, c := range slices.Concat(builds, remote) {
 		g.registry.register(c.Flags())
 		root.AddCommand(c)
