@@ -40,6 +40,7 @@ var arrows = map[string][]string{
 	"sandbox/userns":      {"sandbox"},
 	"sandbox/vm":          {"sandbox/userns"},
 	"sandbox/sandboxtest": {"sandbox"},
+	"image/imagetest":     {"image"},
 
 	"dockerarchive": {"image", "internal/tarindex"},
 	"ocilayout":     {"image", "internal/tarindex", "internal/ocijson"},
@@ -85,6 +86,7 @@ var testOnly = map[string]bool{
 	"internal/layertest":   true,
 	"internal/testtools":   true,
 	"sandbox/sandboxtest":  true,
+	"image/imagetest":      true,
 }
 
 // isTool reports whether a package is a program for those who work on the

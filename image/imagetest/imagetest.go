@@ -1,0 +1,168 @@
+// Package imagetest is the suite that every place of images passes: archives,
+// layouts, registries and engines.
+//
+// It holds them to what package image promises of a Source, its images and
+// their layers: what is written is read back the same, byte for byte, and
+// written again it gives the same bytes; damage is an error in the place of
+// io.EOF; readers end with their context and leave nothing behind.
+//
+// Only tests import this package.
+package imagetest
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"testing"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/image"
+)
+
+// Place is an empty place for one image.
+type Place struct {
+	// Write writes an image there.
+	Write func(ctx context.Context, img *image.Image) error
+	// Open opens what is there.
+	Open func(ctx context.Context) (image.Source, error)
+	// Name is what the image is called there; empty is as it is called.
+	Name string
+	// Bytes is all that is there, to compare it with that of another place.
+	Bytes func(t testing.TB) string
+	// Damage changes a byte of a layer as it is stored; nil where tests cannot.
+	Damage func(t testing.TB, stored image.ExistingLayer)
+	// Lacks are cases of Images that the place does not take, with the reason.
+	Lacks map[string]string
+}
+
+// Run runs the suite. Each place that newPlace returns is another one.
+func Run(t *testing.T, newPlace func(t *testing.T) Place) {
+	for _, c := range Images(t) {
+		t.Run(c.Name, func(t *testing.T) {
+			steady(t)
+			place := newPlace(t)
+			if why := place.Lacks[c.Name]; why != "" {
+				t.Skip(why)
+			}
+			must(t, place.Write(t.Context(), c.Image))
+			written := place.Bytes(t)
+			stored, src := place.open(t, c.Image)
+			checkImage(t, stored, c.Image)
+			checkLayers(t, stored, c.Image)
+			again(t, newPlace(t), stored, c.Image, written)
+			if got := place.Bytes(t); got != written {
+				t.Error("reading changed what is there")
+			}
+			checkNames(t, src)
+			checkCancel(t, newPlace(t), place, c.Image, stored)
+			if place.Damage != nil && len(stored.Layers) > 0 {
+				checkDamage(t, newPlace(t), place, stored)
+			}
+		})
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// open opens the one image of a place by its name.
+func (p Place) open(t *testing.T, img *image.Image) (*image.Existing, image.Source) {
+	t.Helper()
+	src, err := p.Open(t.Context())
+	must(t, err)
+	t.Cleanup(func() {
+		if err := src.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	name := p.Name
+	if name == "" {
+		name, err = img.RepoTag(t.Context())
+		must(t, err)
+	}
+	if n := len(src.List()); n != 1 {
+		t.Fatalf("there are %d images: %+v", n, src.List())
+	}
+	for _, name := range []string{name, "", "@0"} {
+		i, err := image.Select(src, name, v1.Platform{OS: "linux", Architecture: "amd64"})
+		if err != nil || i != 0 {
+			t.Errorf("the image called %q: %d, %v", name, i, err)
+		}
+	}
+	stored, err := src.Open(t.Context(), 0)
+	must(t, err)
+	return stored, src
+}
+
+// again writes what was read to another place, which then has the same.
+func again(t *testing.T, place Place, stored *image.Existing, img *image.Image, want string) {
+	t.Helper()
+	copied := stored.Image()
+	copied.Repository, copied.Tag = img.Repository, img.Tag
+	must(t, place.Write(t.Context(), copied))
+	if got := place.Bytes(t); got != want {
+		t.Errorf("written, read and written again there are other bytes: %d, first %d", len(got), len(want))
+	}
+}
+
+func checkNames(t *testing.T, src image.Source) {
+	t.Helper()
+	for _, name := range []string{"no/such:image", "@1"} {
+		if _, err := image.Select(src, name, v1.Platform{}); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the image called %q: %v", name, err)
+		}
+	}
+	if src.String() == "" {
+		t.Error("the place has no name")
+	}
+}
+
+// checkCancel: with a context that is done nothing is read, and nothing is
+// written that could be opened.
+func checkCancel(t *testing.T, empty, full Place, img *image.Image, stored *image.Existing) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for i, l := range stored.Layers {
+		if err := l.Write(ctx, discard{}); !errors.Is(err, context.Canceled) {
+			t.Errorf("layer %d, cancelled: %v", i, err)
+		}
+	}
+	if len(img.Layers) == 0 {
+		return
+	}
+	if err := empty.Write(ctx, img); !errors.Is(err, context.Canceled) {
+		t.Errorf("write, cancelled: %v", err)
+	}
+	if src, err := empty.Open(t.Context()); err == nil {
+		if n := len(src.List()); n > 0 {
+			t.Errorf("after a write that was cancelled there are %d images", n)
+		}
+		src.Close()
+	}
+}
+
+// checkDamage: a layer of which a byte was changed is an error to those who
+// read it, in any way, and is not written elsewhere.
+func checkDamage(t *testing.T, empty, place Place, stored *image.Existing) {
+	t.Helper()
+	last := stored.Layers[len(stored.Layers)-1]
+	place.Damage(t, last)
+	if err := last.Write(t.Context(), discard{}); err == nil {
+		t.Error("a damaged layer is read")
+	}
+	if data, err := readAll(last.Open(t.Context())); err == nil {
+		t.Errorf("a damaged layer is opened and has %d bytes", len(data))
+	}
+	if data, err := readAll(last.OpenStored(t.Context())); err == nil && last.Stored().Digest != "" {
+		t.Errorf("a damaged layer is opened as it is stored and has %d bytes", len(data))
+	}
+	if err := empty.Write(t.Context(), stored.Image()); err == nil {
+		t.Error("a damaged layer is written elsewhere")
+	}
+}
