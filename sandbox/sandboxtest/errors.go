@@ -89,7 +89,7 @@ func (w writerFunc) Write(p []byte) (int, error) { w(p); return len(p), nil }
 
 // testLimits: each limit ends a step, or the call that meets it.
 func testLimits(t *testing.T, s *suite) {
-	base := Busybox(t)
+	base := With(Busybox(t), Probe(t))
 	for _, c := range []struct {
 		name, script string
 		limits       sandbox.Limits
@@ -97,6 +97,9 @@ func testLimits(t *testing.T, s *suite) {
 	}{
 		{"time", "sleep 1000", sandbox.Limits{Time: 500 * time.Millisecond}, "500ms"},
 		{"output", "yes", sandbox.Limits{Output: 1 << 20}, "output"},
+		{"memory", "for i in 1 2 3 4 5 6 7 8; do probe memory 32 & done; wait", sandbox.Limits{Memory: 64 << 20}, "64 MiB of memory"},
+		{"memory in files", "dd if=/dev/zero of=/dev/shm/x bs=1M count=100 2>/dev/null; sleep 100", sandbox.Limits{Memory: 64 << 20}, "64 MiB of memory"},
+		{"disk", "for i in $(seq 1 100); do dd if=/dev/zero of=/f$i bs=1M count=4 2>/dev/null; done; sleep 100", sandbox.Limits{Disk: 32 << 20}, "32 MiB of disk"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			step := Script(base, c.script)
@@ -108,6 +111,11 @@ func testLimits(t *testing.T, s *suite) {
 			}
 		})
 	}
+	t.Run("within all", func(t *testing.T) {
+		step := Script(base, "dd if=/dev/zero of=/f bs=1M count=4 2>/dev/null; probe memory 16 & sleep 0.2; kill $!; rm /f")
+		step.Limits = sandbox.Limits{Time: time.Minute, Memory: 64 << 20, Disk: 32 << 20, Processes: 100, Output: 1000}
+		s.run(t.Context(), t, step).must(t)
+	})
 	t.Run("processes", func(t *testing.T) {
 		step := Script(base, "for i in $(seq 1 200); do sleep 100 & done; exit 0")
 		step.Limits.Processes = 60

@@ -28,7 +28,7 @@ func (p *firstProc) setUp() (*mounts, error) {
 	}
 	defer unix.Close(tree)
 	x := &extractor{root: tree, real: p.cfg.Real, emulated: p.cfg.emulates(), records: p.records}
-	if !p.overlays() {
+	if !p.canOverlay() {
 		p.written.was = &original{}
 		x.was = p.written.was
 	}
@@ -119,17 +119,40 @@ func (p *firstProc) hostFiles() error {
 	return nil
 }
 
-// overlays tells whether the step writes to an overlay on the tree. It writes to
-// the tree itself where records go by inodes, which an overlay would change.
-func (p *firstProc) overlays() bool { return p.cfg.Real }
+// overlayOptions are those of mount(2). The names are relative to the working
+// directory, which a user of the namespace need not be able to reach.
+func overlayOptions() string {
+	return strings.Join([]string{"lowerdir=" + dirTree, "upperdir=" + dirUpper, "workdir=" + dirInner, "userxattr", "index=off"}, ",")
+}
+
+// canOverlay tells whether the step can write to an overlay on the tree. Where
+// not, it writes to the tree itself, and what was there is compared with what
+// there is then. That is how it has to be where records go by inodes, which an
+// overlay changes, and where the machine has no overlay file system for this user
+// or directory.
+func (p *firstProc) canOverlay() bool {
+	if !p.cfg.Real {
+		return false
+	}
+	// What is hidden in a directory is said by such attributes.
+	if err := unix.Setxattr(dirUpper, "user.varve", []byte("x"), 0); err != nil {
+		return false
+	}
+	if err := unix.Removexattr(dirUpper, "user.varve"); err != nil {
+		return false
+	}
+	if err := unix.Mount("overlay", dirRoot, "overlay", 0, overlayOptions()); err != nil {
+		return false
+	}
+	return unix.Unmount(dirRoot, 0) == nil
+}
 
 // mountTree mounts the tree, or an overlay on it.
 func (p *firstProc) mountTree(target string) error {
-	if !p.overlays() {
+	if p.written.was != nil {
 		return p.bindTree(target)
 	}
-	options := strings.Join([]string{"lowerdir=" + dirTree, "upperdir=" + dirUpper, "workdir=" + dirInner, "userxattr", "index=off"}, ",")
-	if err := unix.Mount("overlay", target, "overlay", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
+	if err := unix.Mount("overlay", target, "overlay", unix.MS_NOSUID|unix.MS_NODEV, overlayOptions()); err != nil {
 		return fmt.Errorf("mount an overlay: %w", err)
 	}
 	var err error

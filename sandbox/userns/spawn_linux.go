@@ -5,6 +5,7 @@ package userns
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path"
@@ -36,16 +37,39 @@ func (p *firstProc) runStep() (report, error) {
 			return report{}, err
 		}
 	}
+	rep, err := p.runProgram()
+	if err != nil || rep.failed() {
+		return rep, err
+	}
+	c := &collector{made: m.made, real: p.cfg.Real, records: p.records}
+	return rep, c.collect(p.written, p.changes)
+}
+
+// runProgram runs the step's program to its end, and all that it has started.
+func (p *firstProc) runProgram() (rep report, err error) {
+	dir := p.written.upper
+	if p.written.was != nil {
+		dir = p.written.merged
+	}
+	w := startWatch(p.cfg.Limits, dir)
+	defer close(w.stop)
 	pid, err := p.spawn()
 	if err != nil {
 		return report{}, err
 	}
-	rep := p.wait(pid)
-	if rep.failed() {
-		return rep, nil
+	go p.endWithCaller()
+	rep = p.wait(pid)
+	if limit := w.reached.Load(); limit != nil {
+		rep = report{Limit: *limit}
 	}
-	c := &collector{made: m.made, real: p.cfg.Real, records: p.records}
-	return rep, c.collect(p.written, p.changes)
+	return rep, nil
+}
+
+// endWithCaller ends the step when the caller is gone, which closes its end of the
+// socket. It is there for a caller that the kernel does not end us with.
+func (p *firstProc) endWithCaller() {
+	_, _ = io.Copy(io.Discard, p.control)
+	_ = unix.Kill(-1, unix.SIGKILL) // there may be none
 }
 
 // treeDir is where the tree is mounted.
@@ -126,7 +150,23 @@ func (p *firstProc) start() (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("run %q: %w", program, err)
 	}
-	return pid, nil
+	return pid, limitProgram(pid, cfg.Limits)
+}
+
+// limitProgram sets limits that are the step's alone: this process needs memory
+// and files of its own. They are for what happens before watch looks: programs
+// ask for several times the memory that they then use.
+func limitProgram(pid int, l sandbox.Limits) error {
+	for which, value := range map[int]int64{unix.RLIMIT_DATA: 4*l.Memory + 1<<30, unix.RLIMIT_FSIZE: l.Disk} {
+		if value <= 0 || which == unix.RLIMIT_DATA && l.Memory <= 0 {
+			continue
+		}
+		limit := unix.Rlimit{Cur: uint64(value), Max: uint64(value)}
+		if err := unix.Prlimit(pid, which, &limit, nil); err != nil && err != unix.ESRCH {
+			return fmt.Errorf("set limits: %w", err)
+		}
+	}
+	return nil
 }
 
 // findProgram finds a program as execvp(3) does.

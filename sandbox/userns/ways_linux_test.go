@@ -3,6 +3,7 @@
 package userns_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -74,6 +75,55 @@ func TestUsers(t *testing.T) {
 				t.Logf("%s", out)
 			}
 		})
+	}
+}
+
+// TestWithoutOverlay: where the directory for temporary files is in an overlay
+// already, as in a container, none can be mounted on it. That makes no
+// difference.
+func TestWithoutOverlay(t *testing.T) {
+	testtools.NeedRoot(t)
+	dir := t.TempDir()
+	for _, name := range []string{"lower", "upper", "work", "tmp"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script := `cd "$1"; mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work tmp; exec "$2" "-test.run=^TestSuite$/^(changes|owners)$"`
+	cmd := exec.Command(testtools.Need(t, "unshare"), "-m", "sh", "-ec", script, "sh", dir, "/proc/self/exe")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Args[len(cmd.Args)-1] = self
+	cmd.Env = append(os.Environ(), "TMPDIR="+filepath.Join(dir, "tmp"), sandboxtest.ProbeVariable+"="+sandboxtest.Probe(t).Source)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestNoNamespaces: where the machine allows no more user namespaces, that is
+// what is said, and not that a disk is full.
+func TestNoNamespaces(t *testing.T) {
+	if os.Getenv("VARVE_TEST_NO_NAMESPACES") == "" {
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The limit counts for a namespace of users, and those within.
+		cmd := exec.Command(testtools.Need(t, "unshare"), "--map-root-user", "--user", "sh", "-ec",
+			`echo 0 >/proc/sys/user/max_user_namespaces; exec "$@"`, "sh", self, "-test.run=^TestNoNamespaces$", "-test.v")
+		cmd.Env = append(os.Environ(), "VARVE_TEST_NO_NAMESPACES=1")
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "PASS: TestNoNamespaces") {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	_, err := userns.New(sandbox.Options{TempDir: t.TempDir()}).Run(t.Context(), sandboxtest.Script(sandboxtest.Busybox(t), "true"))
+	var missing *sandbox.MissingError
+	if !errors.As(err, &missing) || len(missing.Hints) == 0 || strings.Contains(err.Error(), "space") && !strings.Contains(err.Error(), "namespace") {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -30,6 +30,7 @@ func main() {
 
 var commands = map[string]func(args []string) error{
 	"chroot":   chroot,
+	"memory":   memory,
 	"setcap":   setcap,
 	"getcap":   getcap,
 	"statloop": statLoop,
@@ -46,6 +47,21 @@ func chroot(args []string) error {
 		return err
 	}
 	return unix.Exec(args[1], args[1:], []string{})
+}
+
+// memory uses so many MiB, and keeps them.
+func memory(args []string) error {
+	n, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	data := make([]byte, n<<20)
+	for i := 0; i < len(data); i += 4096 {
+		data[i] = 1
+	}
+	time.Sleep(time.Hour)
+	fmt.Print(data[0])
+	return nil
 }
 
 // setcap gives a file cap_net_bind_service=ep.
