@@ -38,6 +38,12 @@ type Options struct {
 	// Root is put before absolute store and input paths to find the files, as
 	// in Nix's local?root=.
 	Root string
+	// StoreRoot is put before paths in the store instead, where it is not empty;
+	// Nix's state of the store is looked for below it, too.
+	StoreRoot string
+	// VerifyStore has the files of store paths compared with the hashes that the
+	// closure's source has of them. What differs is a *StoreError.
+	VerifyStore bool
 	// Architecture is the image's where the spec names none.
 	Architecture string
 	// SourceDateEpoch is the created time where the spec has none, in seconds
@@ -48,10 +54,6 @@ type Options struct {
 	// TempDir is where compressed tarballs are unpacked; empty is the system's
 	// place for temporary files.
 	TempDir string
-	// MaxUnpacked bounds, in bytes, what the base's layers, and what any one
-	// tarball unpacks to, MaxEntries their entries; 0 is what package tree says.
-	MaxUnpacked int64
-	MaxEntries  int
 	// OpenBase opens the image that the spec's fromImage names.
 	OpenBase OpenBaseFunc
 	// Steps is how the spec's scripts are run; without a Runner they are refused.
@@ -174,6 +176,9 @@ func (b *builder) build() error {
 		return err
 	}
 	if top, err = b.finishTop(contents, groups, top); err != nil {
+		return err
+	}
+	if err := b.verifyStore(); err != nil {
 		return err
 	}
 	if err := b.place(groups, top); err != nil {

@@ -127,9 +127,8 @@ func (b *builder) findClosure(contents []content, groups []*group, top []*tree.E
 // openGraph makes the graph of the closure of the roots.
 func (b *builder) openGraph(nodes []nixstore.PathInfo) (err error) {
 	if nodes == nil {
-		nodes, err = nixstore.Scan(b.ctx, nixstore.ScanOptions{StoreDir: b.spec.StoreDir, Root: b.opts.Root, Roots: b.roots, Hashes: b.spec.IncludeNixDB})
-		if err != nil {
-			return specError("contents", err)
+		if nodes, err = b.lookUp(); err != nil {
+			return err
 		}
 	}
 	field := "closure"
@@ -153,7 +152,7 @@ func (b *builder) openGraph(nodes []nixstore.PathInfo) (err error) {
 // file with their references, or the names in the store.
 func (b *builder) candidates() (nodes []nixstore.PathInfo, paths []string, err error) {
 	if b.spec.Closure == "" {
-		paths, err = nixstore.List(nixstore.ScanOptions{StoreDir: b.spec.StoreDir, Root: b.opts.Root})
+		paths, err = nixstore.List(nixstore.ScanOptions{StoreDir: b.spec.StoreDir, Root: b.opts.storeRoot()})
 		return nil, paths, err
 	}
 	nodes, err = nixstore.ReadClosureFile(b.spec.StoreDir, b.physical(b.spec.Closure))

@@ -2,6 +2,7 @@ package build
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -171,6 +172,8 @@ func (c *Conf) check() []error {
 type ConfOptions struct {
 	// Root is put before every absolute path in the conf to find the file.
 	Root string
+	// StoreRoot is put before paths in the store instead, where it is not empty.
+	StoreRoot string
 	// RepoTag takes the place of the conf's name and tag.
 	RepoTag string
 	// Now is what the time "now" stands for.
@@ -203,11 +206,16 @@ func (c *Conf) Image(ctx context.Context, opts ConfOptions) (*image.Image, error
 	if err := c.addBase(ctx, img, opts); err != nil {
 		return nil, err
 	}
-	c.addStoreLayers(img, mtime, opts.Root)
-	if err := c.addDirs(img, opts.Root); err != nil {
+	c.addStoreLayers(img, mtime, cmp.Or(opts.StoreRoot, opts.Root))
+	if err := c.addDirs(img, opts); err != nil {
 		return nil, err
 	}
 	return img, nil
+}
+
+// physical is where an absolute path of the conf is on this machine.
+func (c *Conf) physical(p string, opts ConfOptions) string {
+	return Options{Root: opts.Root, StoreRoot: opts.StoreRoot}.rootOf(c.storeDir, p) + p
 }
 
 // time reads a time as nixpkgs writes it: RFC 3339, with an offset. Without one
@@ -248,7 +256,7 @@ func (c *Conf) addBase(ctx context.Context, img *image.Image, opts ConfOptions) 
 	if c.fromImage == "" {
 		return nil
 	}
-	base, err := opts.OpenBase(ctx, opts.Root+c.fromImage)
+	base, err := opts.OpenBase(ctx, c.physical(c.fromImage, opts))
 	if err != nil {
 		return err
 	}
@@ -282,9 +290,9 @@ func (c *Conf) addStoreLayers(img *image.Image, mtime time.Time, root string) {
 
 // addDirs adds the layers that are there already: those that were built by
 // themselves, and the one that nixpkgs calls the customisation layer.
-func (c *Conf) addDirs(img *image.Image, root string) error {
+func (c *Conf) addDirs(img *image.Image, opts ConfOptions) error {
 	for _, dir := range append(c.builtLayers, c.customisationLayer) {
-		l, err := openLayerDir(root + dir)
+		l, err := openLayerDir(c.physical(dir, opts))
 		if err != nil {
 			return err
 		}

@@ -167,14 +167,14 @@ func (b *builder) hashArchives() error {
 	if len(unknown) == 0 {
 		return nil
 	}
-	hashed, err := nixstore.HashPaths(b.ctx, nixstore.ScanOptions{StoreDir: b.spec.StoreDir, Root: b.opts.Root, Roots: unknown})
+	hashed, err := nixstore.HashPaths(b.ctx, nixstore.ScanOptions{StoreDir: b.spec.StoreDir, Root: b.opts.storeRoot(), Roots: unknown})
 	if err != nil {
 		return specError(nixDBField, err)
 	}
 	for _, h := range hashed {
 		info := b.infos[h.Path]
 		if info.NarHash != "" && info.NarHash != h.NarHash {
-			return &SpecError{"closure", fmt.Errorf("path %q has the NAR hash %s, and its files have %s", h.Path, info.NarHash, h.NarHash)}
+			return &StoreError{errDiffers(h.Path, h.NarHash, info.NarHash)}
 		}
 		info.NarHash, info.NarSize = h.NarHash, h.NarSize
 		b.infos[h.Path] = info

@@ -205,7 +205,7 @@ func (b *builder) placeSingle(top []*tree.Entry) error {
 func (b *builder) addStore(paths []string) {
 	s := b.spec
 	b.add(layer.Store(paths, layer.StoreOptions{
-		UID: s.UID, GID: s.GID, Uname: s.Uname, Gname: s.Gname, ModTime: s.MTime, Root: b.opts.Root,
+		UID: s.UID, GID: s.GID, Uname: s.Uname, Gname: s.Gname, ModTime: s.MTime, Root: b.opts.storeRoot(),
 	}), image.StorePathsComment(paths), PlannedLayer{Kind: KindStore, Paths: paths, Size: b.size(paths)})
 }
 
@@ -229,7 +229,7 @@ func (b *builder) addTree(title string, entries []*tree.Entry, paths []string) e
 	}
 	sources := [][]*tree.Entry{entries}
 	for _, p := range paths {
-		files, err := tree.Collect(tree.FromDir(b.opts.Root+p, tree.DirOptions{Store: true}))
+		files, err := tree.Collect(tree.FromDir(b.opts.storeRoot()+p, tree.DirOptions{Store: true}))
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -36,12 +37,25 @@ func (b *builder) splitContents(contents []string) (inStore []content, outside [
 }
 
 // physical is where a path of the spec is on this machine.
-func (b *builder) physical(p string) string {
+func (b *builder) physical(p string) string { return b.rootOf(p) + p }
+
+// rootOf is what a path of the spec is looked for below.
+func (b *builder) rootOf(p string) string {
 	if b.spec.Local(p) {
-		return p
+		return ""
 	}
-	return b.opts.Root + p
+	return b.opts.rootOf(b.spec.StoreDir, p)
 }
+
+// rootOf is what an absolute path is looked for below.
+func (o Options) rootOf(storeDir, p string) string {
+	if p == storeDir || strings.HasPrefix(p, storeDir+"/") {
+		return o.storeRoot()
+	}
+	return o.Root
+}
+
+func (o Options) storeRoot() string { return cmp.Or(o.StoreRoot, o.Root) }
 
 // maxLinks bounds a chain of symlinks, as Linux does.
 const maxLinks = 40
@@ -49,11 +63,8 @@ const maxLinks = 40
 // follow follows the symlinks that a source itself is. Absolute ones start at
 // the root that the source was looked for below.
 func (b *builder) follow(source string) (string, fs.FileInfo, error) {
-	root := b.opts.Root
-	if b.spec.Local(source) {
-		root = ""
-	}
-	p := root + source
+	local := b.spec.Local(source)
+	p := b.physical(source)
 	for range maxLinks {
 		st, err := os.Lstat(p)
 		if err != nil {
@@ -66,9 +77,12 @@ func (b *builder) follow(source string) (string, fs.FileInfo, error) {
 		if err != nil {
 			return "", nil, quotePath(err)
 		}
-		if filepath.IsAbs(target) {
-			p = root + target
-		} else {
+		switch {
+		case filepath.IsAbs(target) && local:
+			p = target
+		case filepath.IsAbs(target):
+			p = b.opts.rootOf(b.spec.StoreDir, path.Clean(target)) + target
+		default:
 			p = filepath.Join(filepath.Dir(p), target)
 		}
 	}
@@ -157,7 +171,7 @@ const narSuffix = ".nar"
 func (b *builder) read(p string, st fs.FileInfo, opts tree.DirOptions, keepDirlinks bool) ([]*tree.Entry, error) {
 	switch {
 	case st.IsDir() && !keepDirlinks:
-		return tree.Collect(tree.CopyDirlinks(b.ctx, p, tree.DirlinkOptions{StoreDir: b.spec.StoreDir, Root: b.opts.Root, Xattrs: opts.Xattrs}))
+		return tree.Collect(tree.CopyDirlinks(b.ctx, p, tree.DirlinkOptions{StoreDir: b.spec.StoreDir, Root: b.opts.storeRoot(), Xattrs: opts.Xattrs}))
 	case st.Mode().IsRegular() && strings.HasSuffix(p, narSuffix):
 		a, err := nar.Open(b.ctx, p)
 		if err != nil {
@@ -166,7 +180,7 @@ func (b *builder) read(p string, st fs.FileInfo, opts tree.DirOptions, keepDirli
 		b.result.closers = append(b.result.closers, a)
 		return a.Entries, nil
 	case st.Mode().IsRegular() && isTarball(p):
-		t, err := tree.OpenTar(b.ctx, p, tree.TarOptions{TempDir: b.opts.TempDir, MaxBytes: b.opts.MaxUnpacked, MaxEntries: b.opts.MaxEntries})
+		t, err := tree.OpenTar(b.ctx, p, tree.TarOptions{TempDir: b.opts.TempDir})
 		if err != nil {
 			return nil, err
 		}

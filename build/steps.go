@@ -193,7 +193,7 @@ func CompleteStep(step *sandbox.Step, s *spec.Spec, opts Options) error {
 		step.Tools = append(slices.Clone(s.Path), path.Dir(shell))
 	}
 	step.Env = append(stepEnv(step, s), step.Env...)
-	store, err := storeBinds(step, s, opts.Root)
+	store, err := storeBinds(step, s, opts.storeRoot())
 	if err != nil {
 		return err
 	}

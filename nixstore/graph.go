@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/varve-image/varve/internal/ordjson"
 )
@@ -19,11 +20,12 @@ const maxGraph = 64 << 20
 // narSize (bytes), deriver, registrationTime, ultimate, signatures and ca; or
 // an object, in which every list of such objects counts. The lists are joined
 // in order; a path that stands in several must be the same in each. All other
-// keys are ignored.
+// keys are ignored. An object whose keys are all absolute paths has one such
+// object for each path; null says that Nix does not have it.
 //
 // Source: "exportReferencesGraph" in the Nix manual; with structured
 // attributes the object is the whole of .attrs.json. "nix path-info --json"
-// writes the list too.
+// writes the list, and since version 2.19 the object of paths.
 func ReadGraph(storeDir string, r io.Reader) ([]PathInfo, error) {
 	c, err := newClosure(storeDir)
 	if err != nil {
@@ -41,6 +43,10 @@ func ReadGraph(storeDir string, r io.Reader) ([]PathInfo, error) {
 	case []any:
 		c.addList("", v, c.add)
 	case *ordjson.Object:
+		if isPathMap(v) {
+			c.addMap(v)
+			break
+		}
 		err = c.addLists(v)
 	default:
 		err = errors.New("want a list, or an object that holds lists")
@@ -53,6 +59,27 @@ func ReadGraph(storeDir string, r io.Reader) ([]PathInfo, error) {
 		return nil, fmt.Errorf("read reference graph: %w", err)
 	}
 	return nodes, nil
+}
+
+// isPathMap tells an object of paths from one with lists.
+func isPathMap(o *ordjson.Object) bool {
+	return len(o.Members) > 0 && !slices.ContainsFunc(o.Members, func(m ordjson.Member) bool { return !strings.HasPrefix(m.Key, "/") })
+}
+
+// addMap adds the nodes of an object of paths.
+func (c *closure) addMap(o *ordjson.Object) {
+	for _, m := range o.Members {
+		if m.Value == nil {
+			c.problems.Addf("path %.300q: Nix does not have it", m.Key)
+			continue
+		}
+		info, err := c.graphInfo(m.Key, m.Value)
+		if err != nil {
+			c.problems.Addf("path %.300q: %w", m.Key, err)
+			continue
+		}
+		c.add(fmt.Sprintf("%.300q", m.Key), info)
+	}
 }
 
 // addLists adds the lists of o that are reference graphs. An empty list may be
@@ -117,24 +144,34 @@ func (c *closure) graphNode(value any) (PathInfo, error) {
 	if !ok {
 		return PathInfo{}, errors.New("path: want a string")
 	}
-	node := PathInfo{Path: c.name(p)}
-	v, _ = o.Get("references")
+	node, err := c.graphInfo(p, o)
+	if err != nil {
+		return node, fmt.Errorf("path %.300q: %w", p, err)
+	}
+	return node, nil
+}
+
+// graphInfo reads what an object says of a path.
+func (c *closure) graphInfo(path string, value any) (PathInfo, error) {
+	node := PathInfo{Path: c.name(path)}
+	o, ok := value.(*ordjson.Object)
+	if !ok {
+		return node, errors.New("want an object with references")
+	}
+	v, _ := o.Get("references")
 	refs, ok := v.([]any)
 	if !ok {
-		return node, fmt.Errorf("path %.300q: references: want a list of strings", p)
+		return node, errors.New("references: want a list of strings")
 	}
 	node.References = make([]string, len(refs))
 	for i, v := range refs {
 		ref, ok := v.(string)
 		if !ok {
-			return node, fmt.Errorf("path %.300q: reference %d: want a string", p, i)
+			return node, fmt.Errorf("reference %d: want a string", i)
 		}
 		node.References[i] = c.name(ref)
 	}
-	if err := node.setRecord(o); err != nil {
-		return node, fmt.Errorf("path %.300q: %w", p, err)
-	}
-	return node, nil
+	return node, node.setRecord(o)
 }
 
 // setRecord fills in what o says of the path besides its references.

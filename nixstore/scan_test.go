@@ -3,6 +3,7 @@ package nixstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -461,4 +462,29 @@ func TestScanWithoutRoot(t *testing.T) {
 			t.Errorf("path %q is not in %q", n.Path, dir)
 		}
 	}
+}
+
+// TestHashStoreNames: the archive has the names without the suffix that Nix
+// gives them on macOS, in the order that they have then.
+func TestHashStoreNames(t *testing.T) {
+	sums := map[string]bool{}
+	for _, suffix := range []string{"", "~nix~case~hack~1"} {
+		s := newTinyStore(t, "app")
+		for _, name := range []string{"README" + suffix, "Readme", "Dir" + suffix + "/x", "dir/x"} {
+			s.write("app/"+name, name[:1])
+		}
+		infos, err := HashPaths(t.Context(), ScanOptions{Root: s.root, Roots: []string{s.paths["app"]}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sums[fmt.Sprint(infos[0].NarSize, infos[0].NarHash)] = true
+	}
+	if len(sums) != 1 {
+		t.Errorf("with suffix and without: %v", sums)
+	}
+	s := newTinyStore(t, "app")
+	s.write("app/a", "")
+	s.write("app/a~nix~case~hack~2", "")
+	_, err := HashPaths(t.Context(), ScanOptions{Root: s.root, Roots: []string{s.paths["app"]}})
+	wantError(t, err, "-app", `"a~nix~case~hack~2" is another file's name`)
 }

@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/nixstore/nar"
+	"github.com/varve-image/varve/tree"
 )
 
 const (
@@ -165,12 +166,15 @@ func (w *walker) directory(ctx context.Context, p place, st *unix.Stat_t) error 
 		return p.errorf(err)
 	}
 	// In order, as the archive has them.
-	slices.Sort(names)
+	if err := tree.SortStoreNames(names, strings.Compare); err != nil {
+		return p.errorf(err)
+	}
 	w.nar.Directory()
 	for _, name := range names {
-		w.scanner.look([]byte(name))
+		shown := tree.StoreName(name)
+		w.scanner.look([]byte(shown))
 		w.scanner.Next()
-		w.nar.Entry(name)
+		w.nar.Entry(shown)
 		if err := w.node(ctx, place{dir: fd, name: name, full: p.full + "/" + name, depth: p.depth + 1}); err != nil {
 			return err
 		}

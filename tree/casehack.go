@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,25 +21,17 @@ func StoreName(name string) string {
 	return name
 }
 
-// child is a file in a directory: what it is called on disk, and in the tree.
-type child struct {
-	name, shown string
-}
-
-// order puts the names in a directory in order.
-func (w *dirWalk) order(source string, names []string) ([]child, error) {
-	children := make([]child, len(names))
+// SortStoreNames sorts the names on disk of the files in a directory of a store
+// path by what StoreName makes of them, in the order of compare. Two that become
+// one are an error.
+func SortStoreNames(names []string, compare func(a, b string) int) error {
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(compare(StoreName(a), StoreName(b)), strings.Compare(a, b))
+	})
 	for i, name := range names {
-		children[i] = child{name, name}
-		if w.opts.Store {
-			children[i].shown = StoreName(name)
+		if shown := StoreName(name); shown == "" || i > 0 && shown == StoreName(names[i-1]) {
+			return fmt.Errorf("without the suffix that Nix gives to names, %q is another file's name", name)
 		}
 	}
-	slices.SortFunc(children, func(a, b child) int { return w.opts.Compare(a.shown, b.shown) })
-	for i, c := range children {
-		if c.shown == "" || i > 0 && c.shown == children[i-1].shown {
-			return nil, fmt.Errorf("%q: without the suffix that Nix gives to names, %q is another file's name", source, c.name)
-		}
-	}
-	return children, nil
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -116,16 +117,20 @@ func (w *dirWalk) children(parent *openDir, name, source, rel string) error {
 	if err != nil {
 		return fail("read directory", source, err)
 	}
-	children, err := w.order(source, names)
-	if err != nil {
-		return err
+	if !w.opts.Store {
+		slices.SortFunc(names, w.opts.Compare)
+	} else if err := SortStoreNames(names, w.opts.Compare); err != nil {
+		return fmt.Errorf("%q: %w", source, err)
 	}
-	for _, c := range children {
-		below := source + "/" + c.name
+	for _, name := range names {
+		below, shown := source+"/"+name, name
+		if w.opts.Store {
+			shown = StoreName(name)
+		}
 		if err := CheckName(below); err != nil {
 			return err
 		}
-		if err := w.visit(dir, c.name, below, path.Join(rel, c.shown)); err != nil {
+		if err := w.visit(dir, name, below, path.Join(rel, shown)); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"archive/tar"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/varve-image/varve/internal/goldenstore"
+	"github.com/varve-image/varve/nixstore"
+	"github.com/varve-image/varve/nixstore/nixdb"
 )
 
 // TestScripts runs testdata/script: a file for each behaviour that a user can
@@ -84,6 +87,7 @@ var scriptCommands = map[string]func(ts *script, neg bool, args []string){
 	"plain":       onArgs(2, 2, "plain FILE OUT: decompress", decompress),
 	"registry":    onArgs(1, 2, "registry start | stop | requests TEXT", registry),
 	"replace":     onArgs(3, 3, "replace FILE OLD NEW: replace a text, once", replaceText),
+	"register":    onArgs(2, 2, "register ROOT FILE: make the Nix database of the store in ROOT of a registration", registerPaths),
 	"sha256":      onArgs(1, 99, "sha256 FILE…: print a line for each", printSums),
 	"stat":        onArgs(1, 1, "stat FILE: print type, mode and size", printStat),
 }
@@ -131,6 +135,26 @@ func fails(ts *script, args []string) error {
 func makeGoldenStore(ts *script, args []string) error {
 	_, err := goldenstore.Make(ts.MkAbs(args[0]))
 	return err
+}
+
+func registerPaths(ts *script, args []string) error {
+	infos, err := nixstore.ReadRegistration("", strings.NewReader(ts.ReadFile(args[1])))
+	if err != nil {
+		return err
+	}
+	paths := make([]nixdb.Path, len(infos))
+	for i, info := range infos {
+		paths[i].PathInfo = info
+	}
+	name := ts.MkAbs(args[0]) + "/" + nixdb.Place(nixstore.DefaultStoreDir)
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(nixdb.Write(context.Background(), f, paths), f.Close())
 }
 
 func makeSocket(ts *script, args []string) error {

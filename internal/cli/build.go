@@ -62,6 +62,7 @@ spec or override its fields: scalars and lists are replaced; --env, --label,
 		},
 	}
 	o.spec.register(cmd)
+	g.registerVerify(cmd)
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "where to write the image (see above)")
 	return cmd
 }

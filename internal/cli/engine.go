@@ -12,7 +12,6 @@ import (
 	"github.com/varve-image/varve/daemon"
 	"github.com/varve-image/varve/dockerarchive"
 	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/internal/tarindex"
 )
 
 // The transports of engines, as skopeo calls them.
@@ -93,9 +92,11 @@ func (g *global) fromEngine(ctx context.Context, transport, name string) (image.
 		return nil, engineError(err)
 	}
 	defer r.Close()
-	t, err := tarindex.Read(ctx, r, g.archiveOptions())
-	src, err := openTar(ctx, dockerArchive, transport+":"+name, t, err)
-	return src, engineError(err)
+	a, err := dockerarchive.Read(ctx, transport+":"+name, r, g.tempDir())
+	if err != nil {
+		return nil, engineError(err)
+	}
+	return a, nil
 }
 
 func newLoad(g *global) *cobra.Command {

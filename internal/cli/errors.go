@@ -80,13 +80,14 @@ func exitCode(err error) int {
 		asEngine   *daemon.MissingError
 		asSandbox  *sandbox.MissingError
 		asMismatch *layer.DigestError
+		asStore    *build.StoreError
 		asCache    *cache.DirError
 		asBlob     *cache.MissingError
 	)
 	switch {
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &asMismatch):
+	case errors.As(err, &asMismatch), errors.As(err, &asStore):
 		return exitMismatch
 	case errors.As(err, &asMissing), errors.As(err, &asEngine), errors.As(err, &asBlob), errors.As(err, &asSandbox):
 		return exitMissing

@@ -28,6 +28,7 @@ func newLayers(g *global) *cobra.Command {
 		},
 	}
 	o.spec.register(cmd)
+	g.registerVerify(cmd)
 	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON")
 	return cmd
 }

@@ -143,7 +143,7 @@ func (o *runStepOptions) describe(g *global, s *spec.Spec, entries []*tree.Entry
 		}
 		step.Binds = append(step.Binds, sandbox.Bind{Source: absolute, Target: target})
 	}
-	return step, build.CompleteStep(step, s, build.Options{Root: g.root, Steps: g.steps()})
+	return step, build.CompleteStep(step, s, build.Options{Root: g.root, StoreRoot: g.storeRoot, Steps: g.steps()})
 }
 
 // run runs the step on the terminal, or with its output as lines on standard

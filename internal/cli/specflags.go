@@ -102,6 +102,11 @@ func (s *specFlags) register(cmd *cobra.Command, names ...string) {
 	}
 }
 
+// registerVerify adds the flag of the commands that read store paths for an image.
+func (g *global) registerVerify(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&g.verifyStore, "verify-store", false, "compare the files of store paths with the hashes that Nix recorded; exit code 4 if they differ")
+}
+
 // settingValue collects a flag's values as they come.
 type settingValue struct {
 	set  *specFlags
@@ -197,8 +202,8 @@ func buildSpec(ctx context.Context, g *global, flags *specFlags, in *input) (*bu
 // more, if not nil, adds to what the image depends on besides.
 func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string, more func(*build.Options)) (*build.Result, error) {
 	opts := build.Options{
-		Root: g.root, Architecture: hostArchitecture, Now: g.streams.Now(), TempDir: g.tempDir(),
-		MaxUnpacked: int64(g.limits.unpacked), MaxEntries: g.limits.entries,
+		Root: g.root, StoreRoot: g.storeRoot, VerifyStore: g.verifyStore,
+		Architecture: hostArchitecture, Now: g.streams.Now(), TempDir: g.tempDir(),
 		OpenBase: func(ctx context.Context, ref build.BaseReference) (*image.Existing, error) {
 			return g.openBase(ctx, ref, lock)
 		},

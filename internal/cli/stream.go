@@ -41,6 +41,7 @@ streamer, in whose place it writes the same bytes. "-" is standard input.`,
 		},
 	}
 	o.spec.register(cmd)
+	g.registerVerify(cmd)
 	cmd.Flags().StringVarP(&o.repoTag, "repo_tag", "t", "", "`NAME:TAG` in the place of the one in conf.json, or of a spec's name and tag")
 	return cmd
 }
@@ -76,6 +77,9 @@ func streamConf(ctx context.Context, g *global, o *streamOptions, in *input) err
 		return usageError(hint(fmt.Errorf("%s is a conf.json, which %s cannot change", in.name, o.spec.settings[0].Flag),
 			"only --repo_tag goes with a conf.json; make the change where nixpkgs makes it"))
 	}
+	if g.verifyStore {
+		return usageError(fmt.Errorf("%s is a conf.json, which has no hashes of store paths that --verify-store could compare with", in.name))
+	}
 	img, err := g.confImage(ctx, in, o.repoTag)
 	if err != nil {
 		return err
@@ -91,7 +95,7 @@ func (g *global) confImage(ctx context.Context, in *input, repoTag string) (*ima
 		return nil, usageError(fmt.Errorf("%s: %w", in.name, err))
 	}
 	img, err := conf.Image(ctx, build.ConfOptions{
-		Root: g.root, RepoTag: repoTag, Now: g.streams.Now(),
+		Root: g.root, StoreRoot: g.storeRoot, RepoTag: repoTag, Now: g.streams.Now(),
 		OpenBase: func(ctx context.Context, name string) (*image.Existing, error) {
 			src, err := g.openPath(ctx, "", name)
 			if err != nil {

@@ -47,17 +47,17 @@ func decode(ctx context.Context, storeDir string, data, journal []byte) ([]Path,
 		return nil, err
 	}
 	defer m.close()
-	if _, err := sqlite.Limit(m.conn, limitLength, maxText); err != nil {
-		return nil, err
-	}
 	if err := m.deserialize(data); err != nil {
 		return nil, err
 	}
-	if err := m.exec("pragma trusted_schema = off; pragma query_only = on; pragma cell_size_check = on"); err != nil {
-		return nil, err
-	}
 	r := &reader{memory: m, storeDir: storeDir, byID: map[int64]int{}}
-	for _, read := range []func() error{r.tables, r.readPaths, r.readRefs, r.readOutputs} {
+	for _, read := range []func() error{
+		r.harmless, r.tables,
+		func() error { return r.readPaths(everything("ValidPaths")) },
+		func() error { return r.readRefs(everything("Refs")) },
+		r.connect,
+		r.readOutputs,
+	} {
 		if err := read(); err != nil {
 			return nil, err
 		}
@@ -72,13 +72,25 @@ type reader struct {
 	storeDir string
 	paths    []Path
 	byID     map[int64]int // index in paths
+	refs     []ref
 }
+
+// ref is a reference from a path to another one, by their numbers.
+type ref struct{ from, to int64 }
 
 // columns are what is read of each table.
 var columns = map[string][]string{
 	"ValidPaths":        {"id", "path", "hash", "registrationTime", "deriver", "narSize", "ultimate", "sigs", "ca"},
 	"Refs":              {"referrer", "reference"},
 	"DerivationOutputs": {"drv", "id", "path"},
+}
+
+// harmless bounds what the database can make SQLite do.
+func (r *reader) harmless() error {
+	if _, err := sqlite.Limit(r.conn, limitLength, maxText); err != nil {
+		return err
+	}
+	return r.exec("pragma trusted_schema = off; pragma query_only = on; pragma cell_size_check = on")
 }
 
 // tables checks that the tables are there, and that they are tables with
@@ -130,8 +142,8 @@ func (r *reader) missingColumns(table string) ([]string, error) {
 type scanFunc func(values ...any) error
 
 // each calls row for each row of a query, of which there may be most.
-func (r *reader) each(query string, most int, row func(scanFunc) error) error {
-	rows, err := r.conn.QueryContext(r.ctx, query)
+func (r *reader) each(query string, most int, row func(scanFunc) error, args ...any) error {
+	rows, err := r.conn.QueryContext(r.ctx, query, args...)
 	if err != nil {
 		return err
 	}
@@ -147,19 +159,20 @@ func (r *reader) each(query string, most int, row func(scanFunc) error) error {
 	return rows.Err()
 }
 
-// scan reads a table from its first row to its last, by no index.
-func (r *reader) scan(table string, most int, row func(scanFunc) error) error {
-	err := r.each("select "+strings.Join(columns[table], ", ")+" from main."+table+" not indexed", most, row)
-	if err != nil {
-		return fmt.Errorf("table %s: %w", table, err)
-	}
-	return nil
+// everything is the query for all rows of a table, from the first one to the
+// last, by no index.
+func everything(table string) string { return selected(table) + " not indexed" }
+
+// selected is the beginning of a query for rows of a table.
+func selected(table string) string {
+	return "select " + strings.Join(columns[table], ", ") + " from main." + table
 }
 
-func (r *reader) readPaths() error {
+// readPaths reads rows of ValidPaths.
+func (r *reader) readPaths(query string, args ...any) error {
 	var bad problems.List
 	seen := map[string]bool{}
-	err := r.scan("ValidPaths", maxPaths, func(scan scanFunc) error {
+	err := r.each(query, maxPaths, func(scan scanFunc) error {
 		id, p, err := scanPath(scan)
 		if err != nil {
 			return err
@@ -179,8 +192,15 @@ func (r *reader) readPaths() error {
 		r.byID[id] = len(r.paths)
 		r.paths = append(r.paths, p)
 		return nil
-	})
-	return errors.Join(err, bad.Err())
+	}, args...)
+	return inTable("ValidPaths", errors.Join(err, bad.Err()))
+}
+
+func inTable(table string, err error) error {
+	if err != nil {
+		return fmt.Errorf("table %s: %w", table, err)
+	}
+	return nil
 }
 
 // scanPath reads a row of ValidPaths.
@@ -204,28 +224,38 @@ func scanPath(scan scanFunc) (id int64, p Path, err error) {
 	return id, p, nil
 }
 
-func (r *reader) readRefs() error {
-	err := r.scan("Refs", maxRefs, func(scan scanFunc) error {
-		var from, to int64
-		if err := scan(&from, &to); err != nil {
-			return err
+// readRefs reads rows of Refs.
+func (r *reader) readRefs(query string, args ...any) error {
+	err := r.each(query, maxRefs, func(scan scanFunc) error {
+		var one ref
+		err := scan(&one.from, &one.to)
+		r.refs = append(r.refs, one)
+		return err
+	}, args...)
+	return inTable("Refs", err)
+}
+
+// connect gives the paths their references.
+func (r *reader) connect() error {
+	for _, one := range r.refs {
+		from, ok := r.byID[one.from]
+		if !ok {
+			return inTable("Refs", fmt.Errorf("a reference from path number %d, which is not there", one.from))
 		}
-		referrer, ok := r.byID[from]
-		reference, ok2 := r.byID[to]
-		if !ok || !ok2 {
-			return fmt.Errorf("a reference from path number %d to %d, of which one is not there", from, to)
+		to, ok := r.byID[one.to]
+		if !ok {
+			return inTable("Refs", fmt.Errorf("path %.300q: a reference to path number %d, which is not there", r.paths[from].Path, one.to))
 		}
-		r.paths[referrer].References = append(r.paths[referrer].References, r.paths[reference].Path)
-		return nil
-	})
+		r.paths[from].References = append(r.paths[from].References, r.paths[to].Path)
+	}
 	for _, p := range r.paths {
 		slices.Sort(p.References)
 	}
-	return err
+	return nil
 }
 
 func (r *reader) readOutputs() error {
-	return r.scan("DerivationOutputs", maxPaths, func(scan scanFunc) error {
+	err := r.each(everything("DerivationOutputs"), maxPaths, func(scan scanFunc) error {
 		var id int64
 		var o Output
 		if err := scan(&id, &o.Name, &o.Path); err != nil {
@@ -241,4 +271,5 @@ func (r *reader) readOutputs() error {
 		r.paths[drv].Outputs = append(r.paths[drv].Outputs, o)
 		return nil
 	})
+	return inTable("DerivationOutputs", err)
 }

@@ -119,7 +119,7 @@ func TestReadRefuses(t *testing.T) {
 			"update ValidPaths set id = 'x'"), `converting`},
 		{"deriver", change("update ValidPaths set deriver = 'x'"), "deriver"},
 		{"too long", change("update ValidPaths set sigs = hex(zeroblob(700000))"), "too big"},
-		{"dangling reference", change("insert into Refs values (1, 77)"), "from path number 1 to 77"},
+		{"dangling reference", change("insert into Refs values (1, 77)"), "package-1\": a reference to path number 77"},
 		{"dangling output", change("insert into DerivationOutputs values (77, 'out', '/nix/store/x')"), `output "out" of path number 77`},
 		{"output outside", change("insert into DerivationOutputs values (3, 'x', '/nix/store/x')"), `output "x": "/nix/store/x" is no store path`},
 	} {

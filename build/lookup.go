@@ -1,0 +1,98 @@
+package build
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/varve-image/varve/internal/problems"
+	"github.com/varve-image/varve/nixstore"
+	"github.com/varve-image/varve/nixstore/nixdb"
+)
+
+// lookUp finds the closure of the roots where the spec names no file that has
+// it: in the store's database, if that has all roots; by Nix's own programs, if
+// it cannot be read; else by searching the store paths.
+func (b *builder) lookUp() ([]nixstore.PathInfo, error) {
+	s := nixdb.Store{StoreDir: b.spec.StoreDir, Root: b.opts.storeRoot(), TempDir: b.opts.TempDir}
+	infos, err := s.Closure(b.ctx, b.roots)
+	var invalid *nixdb.InvalidError
+	switch {
+	case err == nil:
+		return infos, nil
+	case b.ctx.Err() != nil:
+		return nil, b.ctx.Err()
+	case errors.Is(err, fs.ErrNotExist), errors.As(err, &invalid):
+	default:
+		infos, askErr := b.askNix()
+		if askErr == nil {
+			return infos, nil
+		}
+		if b.ctx.Err() != nil {
+			return nil, b.ctx.Err()
+		}
+		b.result.Notes = append(b.result.Notes, fmt.Sprintf("the store paths are searched for references, since Nix cannot be asked for them: %v; %v", err, askErr))
+	}
+	infos, err = nixstore.Scan(b.ctx, nixstore.ScanOptions{
+		StoreDir: b.spec.StoreDir, Root: b.opts.storeRoot(), Roots: b.roots, Hashes: b.spec.IncludeNixDB,
+	})
+	return infos, specError("contents", err)
+}
+
+// askNix has Nix's own programs tell the closure. They would write to a store
+// that they have not written to before, so that they are asked of the machine's
+// own store alone.
+func (b *builder) askNix() ([]nixstore.PathInfo, error) {
+	if b.opts.storeRoot() != "" {
+		return nil, errors.New("Nix's programs are not asked below another root")
+	}
+	return nixstore.Ask(b.ctx, b.spec.StoreDir, b.roots)
+}
+
+// StoreError says that the files of store paths are not those that were
+// recorded.
+type StoreError struct {
+	Err error
+}
+
+func (e *StoreError) Error() string { return "verify store paths: " + e.Err.Error() }
+
+func (e *StoreError) Unwrap() error { return e.Err }
+
+func errDiffers(path string, got, want digest.Digest) error {
+	return fmt.Errorf("path %q has files with the NAR hash %s, and %s is recorded: repair it, as \"nix-store --repair-path\" does", path, got, want)
+}
+
+// verifyStore compares the closure's files with the hashes that its source has
+// of them.
+func (b *builder) verifyStore() error {
+	if !b.opts.VerifyStore || b.closure == nil {
+		return nil
+	}
+	var bad problems.List
+	for _, p := range b.closure.Paths() {
+		if b.infos[p].NarHash == "" {
+			bad.Addf("path %q: no NAR hash is known that its files could be compared with; give a closure that has hashes, or a Nix database", p)
+		}
+	}
+	if err := bad.Err(); err != nil {
+		return specError("closure", err)
+	}
+	hashed, err := nixstore.HashPaths(b.ctx, nixstore.ScanOptions{
+		StoreDir: b.spec.StoreDir, Root: b.opts.storeRoot(), Roots: b.closure.Paths(),
+	})
+	if err != nil {
+		return err
+	}
+	for _, h := range hashed {
+		if want := b.infos[h.Path].NarHash; h.NarHash != want {
+			bad.Add(errDiffers(h.Path, h.NarHash, want))
+		}
+	}
+	if err := bad.Err(); err != nil {
+		return &StoreError{err}
+	}
+	return nil
+}

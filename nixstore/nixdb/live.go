@@ -1,0 +1,179 @@
+package nixdb
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/varve-image/varve/internal/ctxio"
+	"github.com/varve-image/varve/internal/regfile"
+)
+
+// attempts is how often a database is read anew that was written to meanwhile.
+const attempts = 3
+
+// readLive has read look at the database in a file, which other processes may
+// be writing to. How it is opened depends on what is beside it:
+//
+//   - A write-ahead log that others use is shared with them, by SQLite's rules.
+//   - A log that nobody uses is what a crash has left, or belongs to a copy of
+//     a store. SQLite would write what it holds into the database: it is given
+//     a copy of both.
+//   - Without a log the database is read as one that does not change. SQLite
+//     would make a log beside it otherwise, which it cannot where it may not
+//     write, and which it leaves behind elsewhere.
+//
+// That nothing changed is checked afterwards, where SQLite does not see to it.
+func readLive(ctx context.Context, name, temp string, read func(*memory) error) error {
+	name, err := filepath.Abs(name)
+	if err != nil {
+		return err
+	}
+	for range attempts {
+		before, err := look(name)
+		if err != nil {
+			return err
+		}
+		switch {
+		case !before.logged && before.undo > 0:
+			if err = readFile(ctx, name, "mode=ro", read); err != nil {
+				err = fmt.Errorf("a change of it was perhaps not finished, then Nix mends it: %w", err)
+			}
+			return err
+		case !before.logged, before.log > 0 && before.shared:
+			return readFile(ctx, name, "mode=ro", read)
+		case before.log > 0:
+			err = readCopy(ctx, name, temp, read)
+		default:
+			err = readFile(ctx, name, "mode=ro&immutable=1", read)
+		}
+		after, lookErr := look(name)
+		if lookErr != nil {
+			return lookErr
+		}
+		if after == before {
+			return err
+		}
+	}
+	return errors.New("it changes while it is read")
+}
+
+// appearance is what a database and the files beside it look like.
+type appearance struct {
+	size, modTime int64
+	// logged says that changes go to a write-ahead log, log is how many bytes it
+	// has, and shared says that its index is there: others have it open.
+	logged bool
+	log    int64
+	shared bool
+	// undo is the size of the journal of one that is logged nowhere.
+	undo int64
+}
+
+func look(name string) (a appearance, err error) {
+	f, err := regfile.Open(name)
+	if err != nil {
+		return a, unnamed(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return a, unnamed(err)
+	}
+	a.size, a.modTime = info.Size(), info.ModTime().UnixNano()
+	head := make([]byte, 100) // the header
+	if n, err := io.ReadFull(f, head); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return a, unnamed(err)
+	} else if n < len(head) || !bytes.HasPrefix(head, []byte(sqliteMagic)) {
+		return a, errors.New("it is no SQLite database")
+	}
+	a.logged = head[18] == 2 // the version for writing
+	if a.log, err = sizeOf(name + "-wal"); err != nil {
+		return a, err
+	}
+	if a.undo, err = sizeOf(name + "-journal"); err != nil {
+		return a, err
+	}
+	_, err = os.Lstat(name + "-shm")
+	a.shared = err == nil
+	return a, nil
+}
+
+// sizeOf is how many bytes a file has; none if it is not there.
+func sizeOf(name string) (int64, error) {
+	info, err := os.Lstat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return 0, nil
+	case err != nil:
+		return 0, unnamed(err)
+	case !info.Mode().IsRegular():
+		return 0, fmt.Errorf("%q is no regular file", name)
+	}
+	return info.Size(), nil
+}
+
+// unnamed is an error without the file's name, which a message has already.
+func unnamed(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// readFile has read look at the database in a file.
+func readFile(ctx context.Context, name, options string, read func(*memory) error) (err error) {
+	source := url.URL{Scheme: "file", Path: name, RawQuery: options + "&_pragma=busy_timeout(5000)"}
+	db, err := sql.Open("sqlite", source.String())
+	if err != nil {
+		return fmt.Errorf("open SQLite: %w", err)
+	}
+	defer db.Close()
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return read(&memory{ctx, db, conn})
+}
+
+// readCopy is readFile of a copy of the database and its log.
+func readCopy(ctx context.Context, name, temp string, read func(*memory) error) error {
+	dir, err := os.MkdirTemp(temp, ".varve-nixdb-")
+	if err != nil {
+		return fmt.Errorf("copy it: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	to := filepath.Join(dir, "db.sqlite")
+	for _, suffix := range []string{"", "-wal"} {
+		if err := copyFile(ctx, name+suffix, to+suffix); err != nil {
+			return fmt.Errorf("copy it: %w", err)
+		}
+	}
+	return readFile(ctx, to, "mode=rw", read)
+}
+
+func copyFile(ctx context.Context, from, to string) error {
+	in, err := regfile.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(out, ctxio.Reader(ctx, in)); err != nil {
+		out.Close()
+		return err
+	}
+	return out.Close()
+}
