@@ -10,7 +10,10 @@
 // It also prints what a script that does nothing costs over a build without
 // it, in namespaces and in a virtual machine, beside what it is to cost.
 //
-//	go run ./internal/bench -varve ./varve -work DIR [-runs 5] [-large=false] [-closures=false] [-steps=false] [PACKAGE...]
+// And it copies an image of 1 GB to and from docker-registry on the loopback
+// device and between archive and layout, as "skopeo copy" does in the same run.
+//
+//	go run ./internal/bench -varve ./varve -work DIR [-runs 5] [-large=false] [-closures=false] [-steps=false] [-transfers=false] [PACKAGE...]
 package main
 
 import (
@@ -40,13 +43,14 @@ func main() {
 	flag.StringVar(&b.varve, "varve", "./varve", "the program")
 	flag.StringVar(&b.work, "work", "", "directory for the stores; kept for the next run")
 	flag.IntVar(&b.runs, "runs", 5, "runs of each")
-	large := flag.Bool("large", true, "measure the closure of every installed package too")
-	closures := flag.Bool("closures", true, "measure closures")
-	steps := flag.Bool("steps", true, "measure scripts")
+	flag.BoolVar(&b.large, "large", true, "measure the closure of every installed package too")
+	flag.BoolVar(&b.closures, "closures", true, "measure closures")
+	flag.BoolVar(&b.steps, "steps", true, "measure scripts")
+	flag.BoolVar(&b.transfers, "transfers", true, "measure copies of an image of 1 GB")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := b.run(ctx, flag.Args(), *closures, *large, *steps); err != nil {
+	if err := b.run(ctx, flag.Args()); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)
 	}
@@ -55,9 +59,11 @@ func main() {
 type bench struct {
 	varve, work string
 	runs        int
+	// What to measure.
+	closures, large, steps, transfers bool
 }
 
-func (b *bench) run(ctx context.Context, packages []string, closures, large, steps bool) (err error) {
+func (b *bench) run(ctx context.Context, packages []string) (err error) {
 	if b.work == "" || b.runs < 1 {
 		return errors.New("-work needs a directory, -runs at least 1")
 	}
@@ -67,20 +73,25 @@ func (b *bench) run(ctx context.Context, packages []string, closures, large, ste
 	if b.work, err = filepath.Abs(b.work); err != nil {
 		return err
 	}
-	if steps {
+	if b.transfers {
+		if err := b.compareTransfers(ctx); err != nil {
+			return err
+		}
+	}
+	if b.steps {
 		if err := b.compareSteps(ctx); err != nil {
 			return err
 		}
 	}
-	if !closures {
+	if !b.closures {
 		return nil
 	}
-	return b.compareClosures(ctx, packages, large)
+	return b.compareClosures(ctx, packages)
 }
 
 // compareClosures measures a closure of the packages, and one of all that
 // there are.
-func (b *bench) compareClosures(ctx context.Context, packages []string, large bool) error {
+func (b *bench) compareClosures(ctx context.Context, packages []string) error {
 	if len(packages) == 0 {
 		packages = medium
 	}
@@ -88,7 +99,7 @@ func (b *bench) compareClosures(ctx context.Context, packages []string, large bo
 	if err != nil {
 		return err
 	}
-	if err := b.compareAll(ctx, c, true); err != nil || !large {
+	if err := b.compareAll(ctx, c, true); err != nil || !b.large {
 		return err
 	}
 	if c, err = b.closure(ctx, "large", installed(ctx, nil)); err != nil {
