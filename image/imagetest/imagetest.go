@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"testing"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -32,19 +33,18 @@ type Place struct {
 	Bytes func(t testing.TB) string
 	// Damage changes a byte of a layer as it is stored; nil where tests cannot.
 	Damage func(t testing.TB, stored image.ExistingLayer)
-	// Lacks are cases of Images that the place does not take, with the reason.
-	Lacks map[string]string
 }
 
-// Run runs the suite. Each place that newPlace returns is another one.
-func Run(t *testing.T, newPlace func(t *testing.T) Place) {
+// Run runs the suite, with all of Images or those that are named. Each place
+// that newPlace returns is another one.
+func Run(t *testing.T, newPlace func(t *testing.T) Place, names ...string) {
 	for _, c := range Images(t) {
+		if names != nil && !slices.Contains(names, c.Name) {
+			continue
+		}
 		t.Run(c.Name, func(t *testing.T) {
 			steady(t)
 			place := newPlace(t)
-			if why := place.Lacks[c.Name]; why != "" {
-				t.Skip(why)
-			}
 			must(t, place.Write(t.Context(), c.Image))
 			written := place.Bytes(t)
 			stored, src := place.open(t, c.Image)
