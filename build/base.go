@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/spec"
@@ -43,7 +44,7 @@ func (b *builder) openBase() error {
 		Architecture: s.Architecture, Variant: s.Variant,
 	})
 	if errors.Is(err, fs.ErrNotExist) {
-		return specError("fromImage", err)
+		return fmt.Errorf("fromImage: %w", err)
 	}
 	if err != nil { // whose fault it is OpenBase knows
 		return fmt.Errorf("fromImage: %w", err)
@@ -53,7 +54,7 @@ func (b *builder) openBase() error {
 		layers[i] = l
 		b.result.Layers = append(b.result.Layers, PlannedLayer{Kind: KindBase, Paths: []string{}, Size: uint64(l.Stored().Size)})
 	}
-	overlay, err := tree.OpenOverlay(b.ctx, layers, tree.OverlayOptions{TempDir: b.opts.TempDir})
+	overlay, err := tree.OpenOverlay(b.ctx, layers, tree.OverlayOptions{TempDir: b.opts.TempDir, MaxBytes: b.opts.MaxUnpacked, MaxEntries: b.opts.MaxEntries})
 	if err != nil {
 		return fmt.Errorf("fromImage: %w", err)
 	}
@@ -188,6 +189,9 @@ func (b *builder) assemble(img *image.Image) error {
 		return fmt.Errorf("fromImage: its config: %w", err)
 	}
 	img.Base = existing
+	if name, ok := strings.CutPrefix(b.spec.FromImage, "docker://"); ok {
+		img.WithBase(name, existing)
+	}
 	img.Layers = nil
 	for _, l := range existing.Layers {
 		img.Layers = append(img.Layers, l)
@@ -220,5 +224,5 @@ func (b *builder) baseLayers() int {
 }
 
 // OpenBaseFunc opens the image that one builds on. It stays open as long as
-// the Result.
+// the Result. Whether the spec is at fault, or the image, its errors tell.
 type OpenBaseFunc func(ctx context.Context, ref BaseReference) (*image.Existing, error)

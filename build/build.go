@@ -54,6 +54,10 @@ type Options struct {
 	// TempDir is where compressed tarballs are unpacked; empty is the system's
 	// place for temporary files.
 	TempDir string
+	// MaxUnpacked bounds, in bytes, what the base's layers, and what any one
+	// tarball unpacks to, MaxEntries their entries; 0 is what package tree says.
+	MaxUnpacked int64
+	MaxEntries  int
 	// OpenBase opens the image that the spec's fromImage names.
 	OpenBase OpenBaseFunc
 	// Steps is how the spec's scripts are run; without a Runner they are refused.

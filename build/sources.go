@@ -180,7 +180,7 @@ func (b *builder) read(p string, st fs.FileInfo, opts tree.DirOptions, keepDirli
 		b.result.closers = append(b.result.closers, a)
 		return a.Entries, nil
 	case st.Mode().IsRegular() && isTarball(p):
-		t, err := tree.OpenTar(b.ctx, p, tree.TarOptions{TempDir: b.opts.TempDir})
+		t, err := tree.OpenTar(b.ctx, p, tree.TarOptions{TempDir: b.opts.TempDir, MaxBytes: b.opts.MaxUnpacked, MaxEntries: b.opts.MaxEntries})
 		if err != nil {
 			return nil, err
 		}

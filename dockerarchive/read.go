@@ -43,30 +43,41 @@ type manifest struct {
 // and reads its index. A compressed one is unpacked to a temporary file in
 // tempDir that has no name (empty: the system's place for such files).
 func Open(ctx context.Context, name, tempDir string) (*Archive, error) {
-	t, err := tarindex.Open(ctx, name, tempDir)
-	return newArchive(name, t, err)
+	t, err := tarindex.Open(ctx, name, tarindex.Options{TempDir: tempDir})
+	return opened(name, t, err)
 }
 
 // Read reads an archive from a stream, such as standard input or what an
 // engine answers, to the stream's end, and keeps it unpacked in a temporary
 // file in tempDir that has no name. The archive is called name in messages.
 func Read(ctx context.Context, name string, r io.Reader, tempDir string) (*Archive, error) {
-	t, err := tarindex.Read(ctx, r, tempDir)
-	return newArchive(name, t, err)
+	t, err := tarindex.Read(ctx, r, tarindex.Options{TempDir: tempDir})
+	return opened(name, t, err)
 }
 
-// newArchive reads the index of an archive, unless there was an error before.
-func newArchive(name string, t *tarindex.Archive, err error) (*Archive, error) {
+// opened reads the index of an archive, unless there was an error before.
+func opened(name string, t *tarindex.Archive, err error) (*Archive, error) {
 	if err != nil {
-		return nil, fmt.Errorf("read docker-archive %q: %w", name, err)
+		return nil, wrap(name, err)
 	}
-	a := &Archive{name: name, tar: t}
-	if a.images, err = a.manifests(); err != nil {
+	a, err := FromTar(name, t)
+	if err != nil {
 		t.Close()
-		return nil, fmt.Errorf("read docker-archive %q: %w", name, err)
+	}
+	return a, err
+}
+
+// FromTar reads the index of an archive that is open, and closes it with Close.
+func FromTar(name string, t *tarindex.Archive) (*Archive, error) {
+	a := &Archive{name: name, tar: t}
+	var err error
+	if a.images, err = a.manifests(); err != nil {
+		return nil, wrap(name, err)
 	}
 	return a, nil
 }
+
+func wrap(name string, err error) error { return fmt.Errorf("read docker-archive %q: %w", name, err) }
 
 // Close closes the archive. Its layers cannot be read any more.
 func (a *Archive) Close() error { return a.tar.Close() }
@@ -99,7 +110,7 @@ func (a *Archive) List() []image.Listed {
 func (a *Archive) Open(_ context.Context, i int) (*image.Existing, error) {
 	img, err := a.image(a.images[i])
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", a, err)
+		return nil, wrap(a.name, err)
 	}
 	return img, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/layer"
 )
 
 // Existing is an image that is there already, in an archive, a layout or a
@@ -49,6 +50,23 @@ type ExistingLayer interface {
 	// OpenStored opens the layer as it is stored, compressed or not. In the
 	// place of io.EOF there is an error if it is not what Stored says.
 	OpenStored(ctx context.Context) (io.ReadCloser, error)
+}
+
+// defaultUnpacked is what an image's layers unpack to at most if nobody says.
+const defaultUnpacked = 64 << 30
+
+// Bound has reading a layer fail when what was read of all layers together
+// comes to more than maxBytes; 0 is 64 GiB. What is read twice counts once.
+func (e *Existing) Bound(maxBytes int64) {
+	if maxBytes <= 0 {
+		maxBytes = defaultUnpacked
+	}
+	budget := layer.NewBudget(maxBytes)
+	for _, l := range e.Layers {
+		if b, ok := l.(interface{ Bound(*layer.Budget) }); ok {
+			b.Bound(budget)
+		}
+	}
 }
 
 // Image describes the image as it is, to be written elsewhere: its config is
@@ -94,7 +112,7 @@ func (e *Existing) history() []any {
 	layers := 0
 	for _, item := range list {
 		o, _ := item.(*ordjson.Object)
-		if empty, _ := o.Get("empty_layer"); empty != true {
+		if !emptyLayer(o) {
 			layers++
 		}
 	}
@@ -112,6 +130,12 @@ func (e *Existing) history() []any {
 		list = append(list, o)
 	}
 	return list
+}
+
+// emptyLayer tells a history entry that has no layer.
+func emptyLayer(entry *ordjson.Object) bool {
+	empty, _ := entry.Get("empty_layer")
+	return empty == true
 }
 
 // ParseConfig reads an image config and the digests of its layers' tars (OCI

@@ -7,6 +7,7 @@ import (
 	"hash"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -33,6 +34,42 @@ type Blob struct {
 
 	mu   sync.Mutex // held while the tar is read for the first time
 	info *Info
+
+	budget *Budget
+	seen   atomic.Int64 // the most bytes of the tar that were read at a time
+}
+
+// Budget bounds what several layers may unpack to together. A layer that is
+// read again costs nothing.
+type Budget struct {
+	max  int64
+	left atomic.Int64
+}
+
+// NewBudget returns a budget of max bytes.
+func NewBudget(max int64) *Budget {
+	b := &Budget{max: max}
+	b.left.Store(max)
+	return b
+}
+
+// Bound has reading the layer fail when the budget is spent. It must not be
+// called while the layer is read.
+func (b *Blob) Bound(budget *Budget) { b.budget = budget }
+
+// spend takes from the budget what n bytes of the tar are more than was read
+// before.
+func (b *Blob) spend(n int64) error {
+	for b.budget != nil {
+		seen := b.seen.Load()
+		if n <= seen {
+			break
+		}
+		if b.seen.CompareAndSwap(seen, n) && b.budget.left.Add(seen-n) < 0 {
+			return fmt.Errorf("layer %q: the image's layers unpack to more than %d bytes", b.Name, b.budget.max)
+		}
+	}
+	return nil
 }
 
 // Title names the layer.
@@ -82,7 +119,7 @@ func (b *Blob) copy(ctx context.Context, w io.Writer) (Info, error) {
 // Open opens the layer's tar. The blob's first bytes tell how it is
 // compressed, not its media type. In the place of io.EOF there is an error if
 // the blob or the tar is not what is said of it, so that nothing that was read
-// is to be relied on before. How much is read is for the caller to bound.
+// is to be relied on before. How much is read is for Bound.
 func (b *Blob) Open(ctx context.Context) (io.ReadCloser, error) {
 	stored, err := b.OpenStored(ctx)
 	if err != nil {
@@ -94,7 +131,7 @@ func (b *Blob) Open(ctx context.Context) (io.ReadCloser, error) {
 		return nil, fmt.Errorf("layer %q: %w", b.Name, err)
 	}
 	return &verifier{
-		r: plain, what: fmt.Sprintf("tar of layer %q", b.Name), want: b.DiffID, hash: b.DiffID.Algorithm().Hash(), size: -1,
+		r: plain, what: fmt.Sprintf("tar of layer %q", b.Name), want: b.DiffID, hash: b.DiffID.Algorithm().Hash(), size: -1, spend: b.spend,
 		atEnd: func() error { _, err := io.Copy(io.Discard, stored); return err },
 		close: func() error { return errors.Join(plain.Close(), stored.Close()) },
 	}, nil
@@ -127,6 +164,8 @@ type verifier struct {
 	hash hash.Hash
 	// size is what is expected, -1 for anything; n is what was read.
 	size, n int64
+	// spend, where it is set, is told how much was read.
+	spend func(n int64) error
 	// atEnd, where it is set, is called before the digest is compared.
 	atEnd func() error
 	close func() error
@@ -136,6 +175,11 @@ func (v *verifier) Read(p []byte) (int, error) {
 	n, err := v.r.Read(p)
 	v.hash.Write(p[:n])
 	v.n += int64(n)
+	if v.spend != nil {
+		if err := v.spend(v.n); err != nil {
+			return n, err
+		}
+	}
 	if v.size >= 0 && v.n > v.size {
 		return n, fmt.Errorf("%s has more than the %d bytes that are expected", v.what, v.size)
 	}

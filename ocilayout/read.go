@@ -33,9 +33,22 @@ func Open(ctx context.Context, name, tempDir string) (*Layout, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read OCI layout %q: %w", name, err)
 	}
+	l, err := newLayout(ctx, name, f)
+	if err != nil {
+		f.close()
+	}
+	return l, err
+}
+
+// FromTar opens the layout in an archive that is open, and closes it with
+// Close.
+func FromTar(ctx context.Context, name string, t *tarindex.Archive) (*Layout, error) {
+	return newLayout(ctx, name, tarFiles{t})
+}
+
+func newLayout(ctx context.Context, name string, f files) (*Layout, error) {
 	l := &Layout{name: name, files: f}
 	if err := l.readIndex(ctx); err != nil {
-		f.close()
 		return nil, l.wrap(err)
 	}
 	return l, nil
@@ -53,7 +66,7 @@ func openFiles(ctx context.Context, name, tempDir string) (files, error) {
 		}
 		return dirFiles{root}, nil
 	}
-	t, err := tarindex.Open(ctx, name, tempDir)
+	t, err := tarindex.Open(ctx, name, tarindex.Options{TempDir: tempDir})
 	if err != nil {
 		return nil, err
 	}

@@ -160,7 +160,7 @@ func complete(entries []*Entry) ([]*Entry, error) {
 	var bad problems.List
 	for _, e := range entries {
 		if last != nil && e.Path == last.Path {
-			bad.Addf("%q is there twice: %s and %s", e.Path, from(last), from(e))
+			bad.Addf("%q is there twice: %s and %s", brief(e.Path), from(last), from(e))
 			continue
 		}
 		if last != nil && last.Type != Dir && below(e.Path, last.Path) {
@@ -208,9 +208,9 @@ func implied(name string, because *Entry) *Entry {
 
 func belowError(e, above *Entry) error {
 	if above.Type == Symlink {
-		return fmt.Errorf("entry %q lies below the symlink %q (to %q): write it at the directory itself", e.Path, above.Path, above.Linkname)
+		return fmt.Errorf("entry %q lies below the symlink %q (to %q): write it at the directory itself", brief(e.Path), brief(above.Path), brief(above.Linkname))
 	}
-	return fmt.Errorf("entry %q lies below %q, which is a %s", e.Path, above.Path, above.Type)
+	return fmt.Errorf("entry %q lies below %q, which is a %s", brief(e.Path), brief(above.Path), above.Type)
 }
 
 // from names an entry's origin.

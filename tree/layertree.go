@@ -119,7 +119,7 @@ func (x *layerIndex) add(hdr *tar.Header, start, end int64) error {
 func checkGlobal(hdr *tar.Header) error {
 	for _, key := range slices.Sorted(maps.Keys(hdr.PAXRecords)) {
 		if slices.Contains(fileRecords(), key) || strings.HasPrefix(key, xattrRecord) || strings.HasPrefix(key, "GNU.sparse.") {
-			return fmt.Errorf("it is a global PAX header with a %q for all files that follow, which readers of tars do not agree on", key)
+			return fmt.Errorf("it is a global PAX header with a %q for all files that follow, which readers of tars do not agree on", brief(key))
 		}
 	}
 	return nil
@@ -144,7 +144,7 @@ func layerName(hdr *tar.Header) (string, error) {
 	for _, f := range []struct{ record, value string }{{"path", hdr.Name}, {"linkpath", hdr.Linkname}} {
 		record := hdr.PAXRecords[f.record]
 		if record != "" && !sparse && strings.TrimRight(record, "/") != strings.TrimRight(f.value, "/") {
-			return "", fmt.Errorf("it has two names, %q in its PAX header and %q", record, f.value)
+			return "", fmt.Errorf("it has two names, %q in its PAX header and %q", brief(record), brief(f.value))
 		}
 	}
 	return archivePath(hdr.Name)
@@ -205,10 +205,10 @@ func (x *layerIndex) directory(name string, because *Entry) (*node, error) {
 		return n, n.entry
 	})
 	if err != nil {
-		return nil, fmt.Errorf("it lies below a symlink, in %q: %w", name, err)
+		return nil, fmt.Errorf("it lies below a symlink, in %q: %w", brief(name), err)
 	}
 	if _, err := archivePath(to.path); err != nil {
-		return nil, fmt.Errorf("it lies below a symlink, in %q: %w", name, err)
+		return nil, fmt.Errorf("it lies below a symlink, in %q: %w", brief(name), err)
 	}
 	return x.descend(to.path, because.ModTime, false)
 }
@@ -240,7 +240,7 @@ func (x *layerIndex) descend(name string, mtime int64, marker bool) (*node, erro
 		case next.entry.Type == Symlink:
 			return nil, errThroughLink
 		case next.entry.Type != Dir:
-			return nil, fmt.Errorf("it lies below %q, which is a %s", name[:end], next.entry.Type)
+			return nil, fmt.Errorf("it lies below %q, which is a %s", brief(name[:end]), next.entry.Type)
 		}
 		next.marker = next.marker && marker
 		at = next
@@ -260,7 +260,7 @@ func (x *layerIndex) whiteout(dir, base string) error {
 	}
 	at, err := x.descend(path.Clean("./"+dir), 0, true)
 	if err == errThroughLink {
-		return fmt.Errorf("it is a whiteout below a symlink of the same layer, in %q", path.Clean(dir))
+		return fmt.Errorf("it is a whiteout below a symlink of the same layer, in %q", brief(path.Clean(dir)))
 	}
 	if err != nil {
 		return err
@@ -291,7 +291,7 @@ func (x *layerIndex) link(hdr *tar.Header, name string) error {
 	}
 	at, err := x.root.follow(target)
 	if err != nil {
-		return fmt.Errorf("it is a hard link to %q, %w", hdr.Linkname, err)
+		return fmt.Errorf("it is a hard link to %q, %w", brief(hdr.Linkname), err)
 	}
 	if at == nil || at.link != "" {
 		// What the lower layers have there is known when they are put together.
@@ -311,7 +311,7 @@ func (x *layerIndex) link(hdr *tar.Header, name string) error {
 func (n *node) follow(name string) (*node, error) {
 	for c := range strings.SplitSeq(name, "/") {
 		if n.entry.Type != Dir {
-			return nil, fmt.Errorf("which leads through %q, a %s", n.entry.Path, n.entry.Type)
+			return nil, fmt.Errorf("which leads through %q, a %s", brief(n.entry.Path), n.entry.Type)
 		}
 		if c == "." { // the root
 			break

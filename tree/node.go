@@ -77,7 +77,7 @@ func (x *layerIndex) put(root *node) error {
 			err = fmt.Errorf("which is neither in the layer before it nor in a lower layer")
 		}
 		if err != nil {
-			bad.Addf("entry %q: it is a hard link to %q, %w", n.entry.Path, n.link, err)
+			bad.Addf("entry %q: it is a hard link to %q, %w", brief(n.entry.Path), brief(n.link), err)
 			continue
 		}
 		e := *target.entry
@@ -115,7 +115,7 @@ func cover(lower, upper *node, bad *problems.List) {
 			cover(below, above, bad)
 			continue
 		case above.marker:
-			bad.Addf("whiteouts below %q: a lower layer has a %s there", above.entry.Path, below.entry.Type)
+			bad.Addf("whiteouts below %q: a lower layer has a %s there", brief(above.entry.Path), below.entry.Type)
 			continue
 		}
 		fresh := &node{entry: above.entry}

@@ -17,7 +17,7 @@ func TestOverlayHostile(t *testing.T) {
 			o, err := OpenOverlay(t.Context(), layers, OverlayOptions{})
 			wantClosed(t, layers)
 			if wantError(t, err, c.Refused...) || o == nil {
-				if n := len(err.Error()); n > 16<<10 {
+				if n := len(err.Error()); n > 64<<10 {
 					t.Errorf("the error has %d bytes", n)
 				}
 				return

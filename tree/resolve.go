@@ -41,7 +41,7 @@ func resolve[D any](root D, name string, child func(dir D, path string) (D, *Ent
 		at := way[len(way)-1]
 		switch {
 		case at.entry != nil && at.entry.Type != Dir:
-			return start, fmt.Errorf("%q on the way is a %s", at.path, at.entry.Type)
+			return start, fmt.Errorf("%q on the way is a %s", brief(at.path), at.entry.Type)
 		case c == "" || c == ".":
 			continue
 		case c == "..":

@@ -41,17 +41,26 @@ func checkKind(hdr *tar.Header, name string) error {
 	return nil
 }
 
+// brief is a text for a message, which a text of any length would fill.
+func brief(text string) string {
+	const most = 200
+	if len(text) <= most {
+		return text
+	}
+	return text[:most] + "…"
+}
+
 // archivePath normalises a path that an archive gives.
 func archivePath(name string) (string, error) {
 	switch {
 	case name == "":
 		return "", errors.New("its name is empty")
-	case strings.ContainsRune(name, 0):
-		return "", fmt.Errorf("%q holds a NUL byte", name)
-	case hasDotDot(name):
-		return "", fmt.Errorf("%q holds \"..\", which would lead out of the tree", name)
 	case len(name) > 2*maxPath:
 		return "", fmt.Errorf("its name has %d bytes: paths have at most %d", len(name), maxPath)
+	case strings.ContainsRune(name, 0):
+		return "", fmt.Errorf("%q holds a NUL byte", brief(name))
+	case hasDotDot(name):
+		return "", fmt.Errorf("%q holds \"..\", which would lead out of the tree", brief(name))
 	}
 	name = cleanPath(name)
 	if len(name) > maxPath {
@@ -183,11 +192,11 @@ func (x *tarIndex) linkTarget(hdr *tar.Header, name string) (*Entry, error) {
 	}
 	i, ok := x.at[target]
 	if !ok {
-		return nil, fmt.Errorf("it is a hard link to %q, which is not in the tarball before it", hdr.Linkname)
+		return nil, fmt.Errorf("it is a hard link to %q, which is not in the tarball before it", brief(hdr.Linkname))
 	}
 	e := x.entries[i]
 	if e.Type == Dir {
-		return nil, fmt.Errorf("it is a hard link to %q, which is a directory", hdr.Linkname)
+		return nil, fmt.Errorf("it is a hard link to %q, which is a directory", brief(hdr.Linkname))
 	}
 	return e, nil
 }

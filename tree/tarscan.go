@@ -94,7 +94,7 @@ func (x *tarScan) scan(add func(hdr *tar.Header, start, end int64) error) error 
 		if err != nil {
 			return scanError(err, last, start)
 		}
-		last = hdr.Name
+		last = brief(hdr.Name)
 		if end, err = x.skip(r, hdr); err != nil {
 			return err
 		}
@@ -102,7 +102,7 @@ func (x *tarScan) scan(add func(hdr *tar.Header, start, end int64) error) error 
 			return err
 		}
 		if err := add(hdr, start, end); err != nil {
-			x.bad.Addf("entry %q: %w", hdr.Name, err)
+			x.bad.Addf("entry %q: %w", brief(hdr.Name), err)
 		}
 	}
 }
@@ -154,10 +154,10 @@ func (x *tarScan) skip(r *tar.Reader, hdr *tar.Header) (int64, error) {
 	switch {
 	case isSparse(hdr):
 		if !x.limits.bytes.take(hdr.Size) {
-			return 0, fmt.Errorf("entry %q: sparse files expand to more than %d bytes", hdr.Name, x.limits.bytes.max)
+			return 0, fmt.Errorf("entry %q: sparse files expand to more than %d bytes", brief(hdr.Name), x.limits.bytes.max)
 		}
 	case hdr.Size > math.MaxInt64-x.src.pos-tarBlock:
-		return 0, fmt.Errorf("entry %q: its size of %d bytes is not possible", hdr.Name, hdr.Size)
+		return 0, fmt.Errorf("entry %q: its size of %d bytes is not possible", brief(hdr.Name), hdr.Size)
 	case x.body == nil:
 		return roundUp(x.src.pos + hdr.Size), nil
 	}
@@ -174,7 +174,7 @@ func (x *tarScan) skip(r *tar.Reader, hdr *tar.Header) (int64, error) {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
-		return 0, fmt.Errorf("entry %q: %w", hdr.Name, err)
+		return 0, fmt.Errorf("entry %q: %w", brief(hdr.Name), err)
 	}
 	return roundUp(x.src.pos), nil
 }

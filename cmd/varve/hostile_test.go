@@ -14,9 +14,9 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// hostile is a bad input. The directory that prepare gets is the one that
+// badInput is a bad input. The directory that prepare gets is the one that
 // varve runs in.
-type hostile struct {
+type badInput struct {
 	name    string
 	prepare func(t *testing.T, dir string)
 	// args follow "build"; none is image.yaml.
@@ -35,14 +35,14 @@ const maxPeak = 512 << 20
 // in bounded time and memory. Nothing is written, inside the output's
 // directory or elsewhere, and no temporary file is left.
 func TestHostile(t *testing.T) {
-	for _, group := range [][]hostile{hostileSpecs(), hostileSources(), hostileTarballs()} {
+	for _, group := range [][]badInput{hostileSpecs(), hostileSources(), hostileTarballs()} {
 		for _, h := range group {
 			t.Run(h.name, h.run)
 		}
 	}
 }
 
-func (h hostile) run(t *testing.T) {
+func (h badInput) run(t *testing.T) {
 	dir := openDir(t, "")
 	for _, name := range []string{"tmp", "out", "canary"} {
 		makeDirs(t, filepath.Join(dir, name))
@@ -78,7 +78,7 @@ func (h hostile) run(t *testing.T) {
 	}
 }
 
-func (h hostile) check(t *testing.T, o outcome) {
+func (h badInput) check(t *testing.T, o outcome) {
 	t.Helper()
 	want := h.code
 	if want == 0 {
@@ -99,8 +99,9 @@ func (h hostile) check(t *testing.T, o outcome) {
 	if len(o.stderr) > 64<<10 {
 		t.Errorf("the message has %d bytes", len(o.stderr))
 	}
-	if o.took > deadline {
-		t.Errorf("it took %v", o.took)
+	// A machine may have other work, and what waits is killed at some time.
+	if o.cpu > deadline || o.code < 0 {
+		t.Errorf("it took %v, and %v of a processor", o.took, o.cpu)
 	}
 	if o.peak > maxPeak {
 		t.Errorf("it took %d MiB of memory", o.peak>>20)
@@ -116,9 +117,9 @@ func spec(text string) func(*testing.T, string) {
 }
 
 // hostileSpecs are the rows "Spec": what a spec can hold.
-func hostileSpecs() []hostile {
+func hostileSpecs() []badInput {
 	name := "name: hello\n"
-	list := []hostile{
+	list := []badInput{
 		{name: "unknown key", prepare: spec(name + "nmae: x\n"), message: []string{"image.yaml:2:1: nmae: unknown field", `did you mean "name"?`}},
 		{name: "key in another case", prepare: spec("Name: hello\n"), message: []string{"Name: unknown field", `"name"`}},
 		{name: "repeated key", prepare: spec(name + name), message: []string{"image.yaml:2:1: name: given twice, first on line 1"}},
@@ -142,12 +143,12 @@ func hostileSpecs() []hostile {
 		{name: "two sources, one destination", prepare: twoSources, message: []string{"one/f", "two/f", `"etc/f"`}},
 	}
 	for _, bad := range []string{"../x", "a/../b", `"a\0b"`, `"a\nb"`, "a b", "/a", `""`, "a:b@c", "[x]"} {
-		list = append(list, hostile{name: "name " + bad, prepare: spec("name: " + bad + "\n"), message: []string{"image.yaml:1:7: name"}})
+		list = append(list, badInput{name: "name " + bad, prepare: spec("name: " + bad + "\n"), message: []string{"image.yaml:1:7: name"}})
 	}
 	for _, bad := range []string{"-1", "4294967295", "4294967296", `"0x0"`, "0x0", "010", "1e3", "18446744073709551616", "true"} {
 		list = append(list,
-			hostile{name: "uid " + bad, prepare: spec(name + "uid: " + bad + "\n"), message: []string{"image.yaml:2:6: uid"}},
-			hostile{name: "perms uid " + bad, prepare: spec(name + "perms: [{path: /, uid: " + bad + "}]\n"), message: []string{"perms[0].uid"}})
+			badInput{name: "uid " + bad, prepare: spec(name + "uid: " + bad + "\n"), message: []string{"image.yaml:2:6: uid"}},
+			badInput{name: "perms uid " + bad, prepare: spec(name + "perms: [{path: /, uid: " + bad + "}]\n"), message: []string{"perms[0].uid"}})
 	}
 	return list
 }
@@ -176,7 +177,7 @@ func twoSources(t *testing.T, dir string) {
 var copyTree = []string{"--name", "hello", "--copy", "tree"}
 
 // hostileSources are things that a source can be, or hold.
-func hostileSources() []hostile {
+func hostileSources() []badInput {
 	inTree := func(name string, make func(path string) error) func(*testing.T, string) {
 		return func(t *testing.T, dir string) {
 			makeDirs(t, filepath.Join(dir, "tree"))
@@ -184,7 +185,7 @@ func hostileSources() []hostile {
 		}
 	}
 	fifo := func(path string) error { return syscall.Mkfifo(path, 0o644) }
-	return []hostile{
+	return []badInput{
 		{name: "FIFO", prepare: inTree("f", fifo), args: copyTree, message: []string{"tree/f", "is a FIFO"}},
 		{name: "FIFO as source", prepare: inTree("f", fifo), args: []string{"--name", "x", "--copy", "tree/f"}, message: []string{"tree/f", "is a FIFO"}},
 		{name: "FIFO as tarball", prepare: inTree("f.tar.gz", fifo), args: []string{"--name", "x", "--copy", "tree/f.tar.gz"}, message: []string{"tree/f.tar.gz", "is a FIFO"}},
@@ -274,7 +275,7 @@ func tarOf(t *testing.T, headers ...tar.Header) []byte {
 
 // hostileTarballs are the rows on trees, as far as a tarball to copy can have
 // them.
-func hostileTarballs() []hostile {
+func hostileTarballs() []badInput {
 	link := func(name, target string) tar.Header {
 		return tar.Header{Name: name, Linkname: target, Typeflag: tar.TypeSymlink}
 	}
@@ -284,7 +285,7 @@ func hostileTarballs() []hostile {
 	file := func(name string) tar.Header { return tar.Header{Name: name, Size: 1} }
 	dir := func(name string) tar.Header { return tar.Header{Name: name, Typeflag: tar.TypeDir} }
 	whole := func(t *testing.T) []byte { return tarOf(t, file("a"), file("b")) }
-	return []hostile{
+	return []badInput{
 		{name: "leads out", prepare: tarball(file("../canary/file")), message: []string{"../canary/file"}},
 		{name: "leads out later", prepare: tarball(file("a/../../canary/file")), message: []string{"a/../../canary/file"}},
 		{name: "through a link", prepare: tarball(link("d", "../canary"), file("d/file")), message: []string{`"d/file"`, `"d"`}},

@@ -83,7 +83,8 @@ const deadline = 10 * time.Second
 type outcome struct {
 	code           int
 	stdout, stderr string
-	took           time.Duration
+	// took is how long it was there, cpu how long it was at work.
+	took, cpu time.Duration
 	// peak is the most memory it had, in bytes.
 	peak int64
 }
@@ -113,6 +114,7 @@ func start(t testing.TB, cmd *exec.Cmd) (wait func() outcome) {
 		defer timer.Stop()
 		err := cmd.Wait()
 		o := outcome{code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String(), took: time.Since(began)}
+		o.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 		var exit *exec.ExitError
 		if err != nil && !errors.As(err, &exit) {
 			t.Fatalf("run %q: %v", cmd.Args, err)

@@ -42,8 +42,9 @@ func (g *global) openBase(ctx context.Context, ref build.BaseReference, lock str
 		if !ref.Local {
 			path = g.root + path
 		}
-		if src, err = g.openPath(ctx, kind, path); err != nil {
-			err = fmt.Errorf("read image %q: %w", ref.Reference, err)
+		src, err = g.openPath(ctx, kind, path)
+		if _, statErr := os.Stat(path); statErr != nil {
+			err = fileError(err)
 		}
 	}
 	if err != nil {
@@ -104,6 +105,7 @@ func (g *global) registryBase(ctx context.Context, ref string, platform v1.Platf
 			b.Repository = p.repository // the cache does not know: a push has them mounted from there
 		}
 	}
+	img.Bound(int64(g.limits.unpacked))
 	return img, nil
 }
 

@@ -140,6 +140,7 @@ type global struct {
 	// loginAt is the registry that username and password are for.
 	loginAt string
 	cache   cacheFlags
+	limits  limits
 	// opened is the cache, once it was asked for.
 	opened *cache.Store
 	// unlocked lets a base image be named by a tag; locked has it pinned and
@@ -183,6 +184,9 @@ Same input, same bytes; no daemon, no root, no virtual machine.`,
 			case g.locked && g.cache.off:
 				return usageError(errors.New("--locked takes the base image from the cache, which --no-cache leaves out"))
 			}
+			if err := g.limits.check(); err != nil {
+				return err
+			}
 			g.ui, err = ui.New(g.uiStreams(), ui.Options{
 				Progress: g.progress, LogFormat: g.logFormat, Quiet: g.quiet, Verbose: g.verbose, Now: g.streams.Now,
 			})
@@ -194,6 +198,7 @@ Same input, same bytes; no daemon, no root, no virtual machine.`,
 	f.StringVar(&g.storeRoot, "store-root", "", "`directory` that the store is looked for in instead, with Nix's state of it")
 	f.StringVar(&g.cache.dir, "cache", "", "`directory` of what was fetched from registries (default $XDG_CACHE_HOME/varve)")
 	f.BoolVar(&g.cache.off, "no-cache", false, "neither use nor fill it")
+	g.limits.register(f)
 	f.StringVar(&g.progress, "progress", "auto", "auto, plain, json or none")
 	f.StringVar(&g.logFormat, "log-format", "text", "text or json")
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "only warnings and errors")
@@ -222,7 +227,11 @@ func (g *global) addCommands(root *cobra.Command) {
 		c.Flags().BoolVar(&g.allowNetwork, "allow-network", false, "let scripts use this machine's network where the spec asks for it")
 		c.Flags().StringVar(&g.vmKernel, "vm-kernel", "", "kernel `file` for scripts with isolation: vm (default: the newest in /boot)")
 	}
-	remote := []*cobra.Command{runStep, newInspect(g), newCopy(g), newPull(g), newPush(g), newMerge(g), newExport(g), newLock(g), newIndex(g), newShell(g), newPrefetch(g)}
+	remote := []*cobra.Command{
+		runStep, newInspect(g), newCopy(g), newPull(g), newPush(g),
+		newMerge(g), newExport(g), newLock(g), newIndex(g), newShell(g),
+		newPrefetch(g), newRebase(g),
+	}
 	for _, c := range slices.Concat(builds, remote) {
 		g.registry.register(c.Flags())
 		root.AddCommand(c)

@@ -56,7 +56,7 @@ func (g *global) copyImage(ctx context.Context, found *image.Existing, src strin
 		return err
 	}
 	if err := g.write(ctx, img, dest); err != nil {
-		return fmt.Errorf("copy %q to %q: %w", src, dest.String(), err)
+		return fmt.Errorf("copy %s to %q: %w", sourceName(src), dest.String(), err)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/varve-image/varve/daemon"
 	"github.com/varve-image/varve/dockerarchive"
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/tarindex"
 )
 
 // The transports of engines, as skopeo calls them.
@@ -92,11 +93,9 @@ func (g *global) fromEngine(ctx context.Context, transport, name string) (image.
 		return nil, engineError(err)
 	}
 	defer r.Close()
-	a, err := dockerarchive.Read(ctx, transport+":"+name, r, g.tempDir())
-	if err != nil {
-		return nil, engineError(err)
-	}
-	return a, nil
+	t, err := tarindex.Read(ctx, r, g.archiveOptions())
+	src, err := openTar(ctx, dockerArchive, transport+":"+name, t, err)
+	return src, engineError(err)
 }
 
 func newLoad(g *global) *cobra.Command {

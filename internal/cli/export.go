@@ -86,7 +86,7 @@ func (g *global) openOverlay(ctx context.Context, img *image.Existing) (*tree.Ov
 	for i, l := range img.Layers {
 		layers[i] = l
 	}
-	return tree.OpenOverlay(ctx, layers, tree.OverlayOptions{TempDir: g.tempDir()})
+	return tree.OpenOverlay(ctx, layers, g.overlayOptions())
 }
 
 // sourceDateEpoch is the environment's, or nil.

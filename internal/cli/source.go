@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,8 +12,8 @@ import (
 
 	"github.com/varve-image/varve/dockerarchive"
 	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/internal/ctxio"
 	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/tarindex"
 	"github.com/varve-image/varve/ocilayout"
 )
 
@@ -51,7 +50,7 @@ func (g *global) selectChoice(ctx context.Context, src image.Source, name string
 	if err != nil {
 		return nil, err
 	}
-	img, err := selectImage(ctx, src, name, platform)
+	img, err := g.selectImage(ctx, src, name, platform)
 	if err == nil {
 		err = g.checkChoice(src, img)
 	}
@@ -87,7 +86,7 @@ func (g *global) openEvery(ctx context.Context, ref string) ([]*image.Existing, 
 	if err != nil {
 		return nil, usageError(err)
 	}
-	return openNumbers(ctx, src, all)
+	return g.openNumbers(ctx, src, all)
 }
 
 // maxDocuments bounds the manifests and configs of all images that are opened
@@ -107,7 +106,7 @@ func (g *global) openAll(ctx context.Context, src image.Source, name string) ([]
 	if err != nil {
 		return nil, usageError(err)
 	}
-	images, err := openNumbers(ctx, src, each)
+	images, err := g.openNumbers(ctx, src, each)
 	for _, img := range images {
 		if err == nil {
 			err = g.checkChoice(src, img)
@@ -117,11 +116,11 @@ func (g *global) openAll(ctx context.Context, src image.Source, name string) ([]
 }
 
 // openNumbers opens images by their numbers in their place.
-func openNumbers(ctx context.Context, src image.Source, numbers []int) ([]*image.Existing, error) {
+func (g *global) openNumbers(ctx context.Context, src image.Source, numbers []int) ([]*image.Existing, error) {
 	var images []*image.Existing
 	size := 0
 	for n, i := range numbers {
-		img, err := src.Open(ctx, i)
+		img, err := g.openBounded(ctx, src, i)
 		if err != nil {
 			return nil, err
 		}
@@ -133,12 +132,23 @@ func openNumbers(ctx context.Context, src image.Source, numbers []int) ([]*image
 	return images, nil
 }
 
-func selectImage(ctx context.Context, src image.Source, name string, platform v1.Platform) (*image.Existing, error) {
+func (g *global) selectImage(ctx context.Context, src image.Source, name string, platform v1.Platform) (*image.Existing, error) {
 	i, err := image.Select(src, name, platform)
 	if err != nil {
 		return nil, usageError(err)
 	}
-	return src.Open(ctx, i)
+	return g.openBounded(ctx, src, i)
+}
+
+// openBounded opens an image whose layers end when they come to more than the
+// limit.
+func (g *global) openBounded(ctx context.Context, src image.Source, i int) (*image.Existing, error) {
+	img, err := src.Open(ctx, i)
+	if err != nil {
+		return nil, err
+	}
+	img.Bound(int64(g.limits.unpacked))
+	return img, nil
 }
 
 // openSource opens the place that a reference names, and returns the name in
@@ -155,16 +165,7 @@ func (g *global) openSource(ctx context.Context, ref string) (image.Source, stri
 		src, err := g.fromEngine(ctx, kind, name)
 		return src, "@0", err
 	}
-	if path == "-" {
-		if path, err = g.spool(ctx); err != nil {
-			return nil, "", err
-		}
-		defer os.Remove(path)
-	}
 	src, err := g.openPath(ctx, kind, path)
-	if err != nil {
-		err = fmt.Errorf("read image %s: %w", sourceName(ref), err)
-	}
 	return src, name, err
 }
 
@@ -175,7 +176,7 @@ func (g *global) openFirst(ctx context.Context, src image.Source, name string, p
 	if list := src.List(); name == "" && len(list) > 0 && list[0].Index == "" {
 		name = "@0"
 	}
-	return selectImage(ctx, src, name, platform)
+	return g.selectImage(ctx, src, name, platform)
 }
 
 // close closes what a command left open.
@@ -185,10 +186,13 @@ func (g *global) close() {
 	}
 }
 
+// stdinName is what messages call standard input.
+const stdinName = "standard input"
+
 // sourceName is what messages call a reference.
 func sourceName(ref string) string {
 	if ref == "-" {
-		return "standard input"
+		return stdinName
 	}
 	return strconv.Quote(ref)
 }
@@ -214,44 +218,54 @@ func parseSource(ref string) (kind, path, name string, err error) {
 	return kind, path, name, nil
 }
 
-// spool puts standard input into a temporary file.
-func (g *global) spool(ctx context.Context) (string, error) {
-	f, err := os.CreateTemp(g.tempDir(), "varve-stdin-")
-	if err != nil {
-		return "", err
+// openPath opens what is at path, or in standard input for -, finding out what
+// it is where kind does not say.
+func (g *global) openPath(ctx context.Context, kind, path string) (image.Source, error) {
+	if path == "-" {
+		t, err := tarindex.Read(ctx, g.streams.In, g.archiveOptions())
+		return openTar(ctx, kind, stdinName, t, err)
 	}
-	defer f.Close()
-	if _, err := io.Copy(f, ctxio.Reader(ctx, g.streams.In)); err != nil {
-		os.Remove(f.Name())
-		return "", fmt.Errorf("read standard input: %w", err)
+	st, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read image %q: %w", path, cause(err))
+	case kind == "" && isProgram(path, st):
+		return openProgram(ctx, g, path)
+	case st.IsDir() && kind != dockerArchive:
+		return asSource(ocilayout.Open(ctx, path, ""))
 	}
-	return f.Name(), nil
+	t, err := tarindex.Open(ctx, path, g.archiveOptions())
+	return openTar(ctx, kind, path, t, err)
 }
 
-// openPath opens what is at path, finding out what it is where kind does not
-// say.
-func (g *global) openPath(ctx context.Context, kind, path string) (image.Source, error) {
-	st, err := os.Stat(path)
+// openTar opens the images of an archive, whatever it is where kind does not
+// say, unless there was an error before.
+func openTar(ctx context.Context, kind, name string, t *tarindex.Archive, err error) (image.Source, error) {
 	if err != nil {
-		return nil, cause(err)
+		return nil, fmt.Errorf("read image %q: %w", name, err)
 	}
-	if kind == "" && isProgram(path, st) {
-		return openProgram(ctx, g, path)
+	if kind == "" && !t.Has("manifest.json") && !t.Has("oci-layout") {
+		t.Close()
+		return nil, fmt.Errorf("read image %q: it is no docker-archive, which has a manifest.json, and not an OCI layout, which has an oci-layout", name)
 	}
-	if kind == dockerArchive || kind == "" && !st.IsDir() {
-		a, err := dockerarchive.Open(ctx, path, g.tempDir())
-		if err == nil {
-			return a, nil
-		}
-		if kind != "" || !errors.Is(err, dockerarchive.ErrNoManifest) {
-			return nil, err
-		}
+	var src image.Source
+	if kind == dockerArchive || kind == "" && t.Has("manifest.json") {
+		src, err = asSource(dockerarchive.FromTar(name, t))
+	} else {
+		src, err = asSource(ocilayout.FromTar(ctx, name, t))
 	}
-	l, err := ocilayout.Open(ctx, path, g.tempDir())
+	if err != nil {
+		t.Close()
+	}
+	return src, err
+}
+
+// asSource makes nothing of a source that is none.
+func asSource[S image.Source](s S, err error) (image.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l, nil
+	return s, nil
 }
 
 // isProgram tells whether path is a program, as streamLayeredImage of the Nix

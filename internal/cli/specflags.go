@@ -204,6 +204,7 @@ func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string, more
 	opts := build.Options{
 		Root: g.root, StoreRoot: g.storeRoot, VerifyStore: g.verifyStore,
 		Architecture: hostArchitecture, Now: g.streams.Now(), TempDir: g.tempDir(),
+		MaxUnpacked: int64(g.limits.unpacked), MaxEntries: g.limits.entries,
 		OpenBase: func(ctx context.Context, ref build.BaseReference) (*image.Existing, error) {
 			return g.openBase(ctx, ref, lock)
 		},

@@ -95,7 +95,7 @@ func readTree(ctx context.Context, g *global, source string) ([]*tree.Entry, io.
 		return nil, nil, fileError(err)
 	}
 	if st, err := os.Stat(path); err != nil || !st.IsDir() {
-		t, err := tree.OpenTar(ctx, path, tree.TarOptions{TempDir: g.tempDir()})
+		t, err := tree.OpenTar(ctx, path, g.tarOptions())
 		if errors.Is(err, tree.ErrNotTar) {
 			err = usageError(fmt.Errorf("%q is neither a directory nor a tarball", source))
 		}

@@ -177,6 +177,8 @@ func archiveMembers() []Archive {
 		{Name: "layer is a hard link that leads out", Data: linked('1', "../canary/file"), Refused: []string{`"l2/layer.tar"`, "leads out"}},
 		{Name: "layer is a link to itself", Data: linked('2', "layer.tar"), Refused: []string{`"l2/layer.tar"`, "too many links"}},
 		{Name: "layer is a link to nothing", Data: linked('2', "../l9/layer.tar"), Refused: []string{`"l2/layer.tar"`, "does not exist"}},
+		{Name: "name of 900 KiB", Data: Gzip(add(File(strings.Repeat("\x1b", 900<<10), ""))), Refused: []string{"a name has 921600 bytes"}},
+		{Name: "owners' names of 100 MiB", Data: Gzip(add(slices.Repeat([]Entry{{Name: "d", Type: '5', PAX: []string{"uname=" + strings.Repeat("u", 900<<10)}}}, 100)...)), Refused: []string{"names have together more than"}},
 		{Name: "100001 members", Data: Gzip(Tar(many...)), Refused: []string{"more than 100000 members"}},
 		{Name: "manifest of 9 MiB", Data: replaced("manifest.json", strings.Repeat(" ", 9<<20)), Refused: []string{`"manifest.json"`, "more than 8388608"}},
 		{Name: "config of 9 MiB", Data: replaced("c.json", strings.Repeat(" ", 9<<20)), Refused: []string{`"c.json"`, "more than 8388608"}},

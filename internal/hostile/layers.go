@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -61,6 +62,8 @@ d a/b
 		refused("name of 256 bytes", one(File(strings.Repeat("n", 256), "")), `entry "nnnn`, "at most 255"),
 		refused("path of 5000 bytes", one(File(strings.Repeat("dddddddd/", 560)+"f", "")), `entry "dddd`, "at most 4095"),
 		refused("depth 5000", one(File(strings.Repeat("d/", 5000)+"f", "")), `entry "d/d/`, "at most 4095"),
+		refused("name of 900 KiB", one(File(strings.Repeat("\x1b", 900<<10), "")), `entry "\x1b`, "at most 4095"),
+		refused("20 long names that lead out", slices.Repeat(one(File("../"+strings.Repeat("\x1b", 3000), "")), 30), `entry "../\x1b`, `".."`, "10 more"),
 		refused("NUL in a PAX name", one(Entry{Name: "f", PAX: []string{"path=a\x00b"}}), "invalid tar header"),
 		refused("root is a symlink", one(Symlink("./", "/etc")), `entry "./"`, "root"),
 		refused("file with a slash", one(Entry{Name: "f/", Type: '0', Content: "x"}), `entry "f/"`, "slash"),
@@ -109,6 +112,9 @@ l c -> c
 		refused("hard link to what comes later", one(HardLink("h", "f"), File("f", "")), `entry "h"`, `"f"`),
 		refused("hard link to a directory", one(Dir("d"), HardLink("h", "d")), `entry "h"`, `"d"`, "directory"),
 		refused("hard link to itself", one(HardLink("h", "./h")), `entry "h"`, "itself"),
+		refused("hard link to a name of 900 KiB", one(HardLink("h", strings.Repeat("\x1b", 900<<10))), `entry "h"`, "at most 4095"),
+		refused("symlink to a name of 900 KiB", one(Symlink("l", strings.Repeat("\x1b", 900<<10))), `entry "l"`, "1 to 4095"),
+		refused("below long symlinks", slices.Repeat(one(Symlink("l", strings.Repeat("\x1b/", 2000)), File("l/"+strings.Repeat("\x1b/", 1000)+"x", "")), 30), `entry "l/\x1b`),
 		refused("hard link to nothing", one(HardLink("h", "")), `entry "h"`, "empty"),
 		{Name: "hard link through a symlink of a lower layer", Tars: [][]byte{Tar(Symlink("l", "d"), File("d/f", "")), Tar(HardLink("h", "l/f"))},
 			Refused: []string{`entry "h"`, `"l/f"`, "symlink"}},
@@ -199,6 +205,8 @@ func layerTwoWays() []Layers {
 		refused("negative PAX size", one(Entry{Name: "f", Content: "abc", PAX: []string{"size=-1"}}), "invalid tar header"),
 		refused("empty PAX size", one(Entry{Name: "f", Content: "abc", PAX: []string{"size="}}), `"size"`, "empty"),
 		refused("enormous size", one(Entry{Name: "f", Content: "abc", Size: 1 << 62}), `entry "f"`),
+		{Name: "global record of a long name", Tars: [][]byte{append(PAX('g', "SCHILY.xattr."+strings.Repeat("\x1b", 900<<10)+"=x"), Tar(File("f", ""))...)}, Refused: []string{"global"}},
+		{Name: "two long names", Tars: [][]byte{append(PAX('x', "path="+strings.Repeat("p", 900<<10)), Tar(File(strings.Repeat("n", 200), ""))...)}, Refused: []string{`entry "nnnn`}},
 		{Name: "global path", Tars: [][]byte{append(PAX('g', "path=evil"), Tar(File("f", ""))...)}, Refused: []string{"global", `"path"`}},
 		{Name: "PAX record of a wrong length", Tars: [][]byte{append(Member('x', "h", "", "99 path=x\n"), Tar(File("f", ""))...)}, Refused: []string{"invalid tar header"}},
 		{Name: "PAX header of 2 MiB", Tars: [][]byte{append(PAX('x', "comment="+strings.Repeat("x", 2<<20)), Tar(File("f", ""))...)}, Refused: []string{"header field too long"}},

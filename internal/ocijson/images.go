@@ -10,7 +10,7 @@ import (
 const (
 	// maxNested bounds all nested indexes together, in bytes, each as often as it
 	// is nested: a few small ones can stand for millions of images.
-	maxNested = 16 << 20
+	maxNested = 8 << 20
 	// nestedCost is what an index counts for at least.
 	nestedCost = 4 << 10
 )

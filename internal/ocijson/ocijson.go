@@ -129,6 +129,19 @@ func ParseManifest(data []byte) (config v1.Descriptor, layers []v1.Descriptor, e
 	return config, layers, err
 }
 
+// Annotations returns the annotations of a manifest or an index; nil without a
+// document.
+func Annotations(data []byte) (map[string]string, error) {
+	if len(data) == 0 {
+		return nil, nil
+	}
+	o, err := ordjson.ParseObject(data, "annotations")
+	if err != nil {
+		return nil, err
+	}
+	return stringMap(o, "annotations")
+}
+
 // checkHead checks the fields that an index and a manifest begin with.
 func checkHead(o *ordjson.Object, mediaTypes ...string) error {
 	switch version, _ := o.Get("schemaVersion"); version {

@@ -29,24 +29,40 @@ import (
 )
 
 const (
-	// maxMembers bounds an archive's members.
+	// maxMembers bounds an archive's members, and maxText their names, which are
+	// held in memory, in bytes; no name is longer than maxName.
 	maxMembers = 100_000
-	// maxUnpacked bounds what a compressed archive unpacks to, in bytes.
-	maxUnpacked = 64 << 30
+	maxText    = 64 << 20
+	maxName    = 4096
 	// maxLinks bounds a chain of members that are links.
 	maxLinks = 10
+	// defaultBytes is what an archive unpacks to at most if nobody says.
+	defaultBytes = 64 << 30
 )
+
+// Options says how an archive is read.
+type Options struct {
+	// TempDir is where an archive goes unpacked that is compressed or comes from
+	// a stream; empty is the system's place for temporary files.
+	TempDir string
+	// MaxBytes bounds what it unpacks to; 0 is 64 GiB.
+	MaxBytes int64
+}
 
 // Archive is an open archive.
 type Archive struct {
 	file    *os.File
 	members map[string]*Member
+	text    int // of the members, so far
 }
 
 // Member is a member of an archive.
 type Member struct {
-	// Header is its header.
-	Header  *tar.Header
+	// Header is its header, without PAX records.
+	Header *tar.Header
+	// sparse tells that it is stored without its holes: its bytes in the archive
+	// are not its content.
+	sparse  bool
 	section func() *io.SectionReader
 }
 
@@ -54,15 +70,14 @@ type Member struct {
 func (m *Member) Open() *io.SectionReader { return m.section() }
 
 // Open reads the table of contents of the archive called name. A compressed
-// one is unpacked to a file in tempDir; empty is the system's place for
-// temporary files.
-func Open(ctx context.Context, name, tempDir string) (*Archive, error) {
+// one is unpacked first.
+func Open(ctx context.Context, name string, opts Options) (*Archive, error) {
 	f, err := openRegular(name)
 	if err != nil {
 		return nil, err
 	}
 	a := &Archive{file: f, members: map[string]*Member{}}
-	if err = a.decompress(ctx, tempDir); err == nil {
+	if err = a.decompress(ctx, opts); err == nil {
 		err = a.readMembers(ctx)
 	}
 	if err != nil {
@@ -73,9 +88,9 @@ func Open(ctx context.Context, name, tempDir string) (*Archive, error) {
 }
 
 // Read reads an archive from a stream, to the stream's end, and keeps it
-// unpacked in a file in tempDir.
-func Read(ctx context.Context, r io.Reader, tempDir string) (*Archive, error) {
-	file, err := unpack(ctx, r, tempDir)
+// unpacked.
+func Read(ctx context.Context, r io.Reader, opts Options) (*Archive, error) {
+	file, err := unpack(ctx, r, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -108,14 +123,14 @@ func openRegular(name string) (*os.File, error) {
 }
 
 // decompress puts the unpacked archive in the place of a compressed one.
-func (a *Archive) decompress(ctx context.Context, tempDir string) error {
+func (a *Archive) decompress(ctx context.Context, opts Options) error {
 	r, algorithm, err := layer.NewReader(a.file)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
 	if algorithm != layer.None {
-		temp, err := spool(ctx, r, tempDir)
+		temp, err := spool(ctx, r, opts)
 		if err != nil {
 			return err
 		}
@@ -128,23 +143,27 @@ func (a *Archive) decompress(ctx context.Context, tempDir string) error {
 
 // unpack puts what a stream holds, without its compression, into a file
 // without a name. The file is at its start.
-func unpack(ctx context.Context, r io.Reader, tempDir string) (*os.File, error) {
+func unpack(ctx context.Context, r io.Reader, opts Options) (*os.File, error) {
 	plain, _, err := layer.NewReader(ctxio.Reader(ctx, r))
 	if err != nil {
 		return nil, err
 	}
 	defer plain.Close()
-	return spool(ctx, plain, tempDir)
+	return spool(ctx, plain, opts)
 }
 
-func spool(ctx context.Context, r io.Reader, tempDir string) (*os.File, error) {
-	temp, err := atomicfile.Unnamed(tempDir)
+func spool(ctx context.Context, r io.Reader, opts Options) (*os.File, error) {
+	temp, err := atomicfile.Unnamed(opts.TempDir)
 	if err != nil {
 		return nil, err
 	}
-	n, err := io.Copy(temp, io.LimitReader(ctxio.Reader(ctx, r), maxUnpacked+1))
-	if err == nil && n > maxUnpacked {
-		err = fmt.Errorf("it unpacks to more than %d bytes", int64(maxUnpacked))
+	most := opts.MaxBytes
+	if most <= 0 {
+		most = defaultBytes
+	}
+	n, err := io.Copy(temp, io.LimitReader(ctxio.Reader(ctx, r), most+1))
+	if err == nil && n > most {
+		err = fmt.Errorf("it unpacks to more than %d bytes", most)
 	}
 	if err == nil {
 		_, err = temp.Seek(0, io.SeekStart)
@@ -170,6 +189,9 @@ func (a *Archive) readMembers(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("read tar: after %d members: %w", len(a.members), err)
 		}
+		if err := a.checkText(h); err != nil {
+			return err
+		}
 		name := path.Clean(h.Name)
 		if had := a.members[name]; had != nil && !sameMember(had.Header, h) {
 			return fmt.Errorf("two different members are called %q", name)
@@ -183,8 +205,22 @@ func (a *Archive) readMembers(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		a.members[name] = &Member{h, func() *io.SectionReader { return io.NewSectionReader(a.file, offset, h.Size) }}
+		m := &Member{Header: h, sparse: sparse(h)}
+		m.section = func() *io.SectionReader { return io.NewSectionReader(a.file, offset, h.Size) }
+		h.PAXRecords = nil
+		a.members[name] = m
 	}
+}
+
+// checkText bounds what is held of the headers.
+func (a *Archive) checkText(h *tar.Header) error {
+	if n := max(len(h.Name), len(h.Linkname)); n > maxName {
+		return fmt.Errorf("after %d members: a name has %d bytes, more than %d", len(a.members), n, maxName)
+	}
+	if a.text += len(h.Name) + len(h.Linkname) + len(h.Uname) + len(h.Gname); a.text > maxText {
+		return fmt.Errorf("after %d members: the names have together more than %d bytes", len(a.members), maxText)
+	}
+	return nil
 }
 
 // sameMember tells that a name may be there twice: a directory, or a file that
@@ -212,7 +248,7 @@ func (a *Archive) Member(name string) (*Member, error) {
 			return nil, fmt.Errorf("member %q: %w", name, fs.ErrNotExist)
 		}
 		switch h := m.Header; {
-		case h.Typeflag == tar.TypeReg && !sparse(h):
+		case h.Typeflag == tar.TypeReg && !m.sparse:
 			return m, nil
 		case h.Typeflag == tar.TypeSymlink && !path.IsAbs(h.Linkname):
 			at = path.Join(path.Dir(at), h.Linkname)
@@ -225,8 +261,7 @@ func (a *Archive) Member(name string) (*Member, error) {
 	return nil, fmt.Errorf("member %q: too many links", name)
 }
 
-// sparse tells a member whose content is stored without its holes: its bytes
-// in the archive are not its content.
+// sparse tells a member that is stored without its holes.
 func sparse(h *tar.Header) bool {
 	for key := range h.PAXRecords {
 		if strings.HasPrefix(key, "GNU.sparse.") {

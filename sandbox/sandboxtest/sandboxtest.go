@@ -28,6 +28,7 @@ func Run(t *testing.T, newRunner NewRunner) {
 		"changes":     testChanges,
 		"errors":      testErrors,
 		"surrounding": testSurrounding,
+		"terminal":    testTerminal,
 		"tools":       testTools,
 		"owners":      testOwners,
 	} {

@@ -60,6 +60,9 @@ func (c *conversation) run(outer context.Context) (*sandbox.Result, error) {
 	if c.stdin != nil {
 		go c.sendInput()
 	}
+	if c.step.Terminal != nil {
+		go c.followSizes()
+	}
 	// The end of the process is the end of what it sends, and the result's files
 	// are read as long as the caller wants.
 	result, err := sandbox.ReadChanges(outer, c.step, c.changes, c.runner.opts)
@@ -126,27 +129,16 @@ func (c *conversation) start(ctx context.Context) (err error) {
 	}()
 	treeIn, tree := p.make()
 	changes, changesOut := p.make()
-	stdout, stdoutIn := p.make()
-	var stderr *os.File
-	stderrIn := stdoutIn
-	if c.step.Stdout != c.step.Stderr {
-		stderr, stderrIn = p.make()
-	}
-	var stdinOut, stdin *os.File
-	if c.step.Stdin != nil {
-		stdinOut, stdin = p.make()
-	} else {
-		stdinOut = p.open(os.DevNull)
-	}
+	stdio := c.stdio(&p)
 	if p.err != nil {
 		return fmt.Errorf("step %s: %w", c.step.Name, p.err)
 	}
-	c.tree, c.changes, c.stdin, c.stdout, c.stderr = tree, changes, stdin, stdout, stderr
+	c.tree, c.changes = tree, changes
 	files := []*os.File{treeIn, changesOut}
 	if os.Geteuid() == 0 {
 		files = append(files, c.cloneTrees(&p)...)
 	}
-	c.process, err = startProcess(ctx, c.cfg, c.ids, c.dir.path, stdio{stdinOut, stdoutIn, stderrIn}, files...)
+	c.process, err = startProcess(ctx, c.cfg, c.ids, c.dir.path, stdio, files...)
 	return err
 }
 

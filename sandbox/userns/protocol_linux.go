@@ -34,6 +34,8 @@ type config struct {
 	Script   string
 	Env      []string
 	FakeRoot bool
+	// Terminal says that standard input, output and error are one.
+	Terminal bool
 	Binds    []sandbox.Bind
 	Host     []sandbox.HostFile
 	Network  sandbox.Network

@@ -145,7 +145,7 @@ func (p *firstProc) start() (int, error) {
 		return 0, err
 	}
 	pid, err := syscall.ForkExec(program, argv, &syscall.ProcAttr{
-		Dir: cfg.Dir, Env: cfg.Env, Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: true},
+		Dir: cfg.Dir, Env: cfg.Env, Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: true, Setctty: cfg.Terminal},
 	})
 	if err != nil {
 		return 0, fmt.Errorf("run %q: %w", program, err)

@@ -208,7 +208,7 @@ func raiseLimits() error {
 // mountKernel mounts the kernel's file systems below dir.
 func mountKernel(dir string) error {
 	for _, m := range []struct{ source, target, kind string }{
-		{"dev", "dev", "devtmpfs"}, {"proc", "proc", "proc"}, {"sysfs", "sys", "sysfs"},
+		{"dev", "dev", "devtmpfs"}, {"devpts", "dev/pts", "devpts"}, {"proc", "proc", "proc"}, {"sysfs", "sys", "sysfs"},
 	} {
 		at := path.Join(dir, m.target)
 		if err := os.MkdirAll(at, 0o755); err != nil {
