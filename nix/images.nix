@@ -84,6 +84,18 @@ let
       inherit imageTag;
       load = app "load";
       push = app "push";
+      # For a flake's apps.
+      apps =
+        let
+          flakeApp = command: {
+            type = "app";
+            program = "${app command}/bin/${command}-${base}";
+          };
+        in
+        {
+          load = flakeApp "load";
+          push = flakeApp "push";
+        };
     };
 
   # Without a tag an image gets one that stands for all that it is made of. It is
@@ -309,6 +321,15 @@ let
       passthru = {
         inherit spec;
         buildArgs = args;
+        # The image's own layer: layer.tar, and its SHA-256 in checksum.
+        layer = run "docker-layer-${baseNameOf name}" (
+          {
+            action = "top";
+            inherit spec;
+            tag = imageTag;
+          }
+          // withClosure spec
+        );
       };
     }
   );
@@ -358,6 +379,11 @@ let
       // withClosure spec
     );
 
+  # One of an archive's images, or its only one.
+  chosen =
+    image: name: tag:
+    if name == null then image else "docker-archive:${image}:${name}:${tag}";
+
   withNixDb = build: args: build (args // { includeNixDB = true; });
 in
 {
@@ -387,13 +413,34 @@ in
     }:
     run name {
       action = "export";
-      image =
-        if fromImageName == null then
-          fromImage
-        else
-          "docker-archive:${fromImage}:${fromImageName}:${fromImageTag}";
+      image = chosen fromImage fromImageName fromImageTag;
       mtime = epoch;
     };
+
+  # Scripts that work with an image's file system in mnt, and with what they change
+  # of it in layer: before it is there, while, and afterwards. The file deleted lists
+  # what they deleted of it.
+  runWithOverlay =
+    {
+      name,
+      fromImage ? null,
+      fromImageName ? null,
+      fromImageTag ? null,
+      diskSize ? 1024,
+      buildVMMemorySize ? 512,
+      preMount ? "",
+      postMount ? "",
+      postUmount ? "",
+    }:
+    run name (
+      {
+        action = "overlay";
+        image = chosen fromImage fromImageName fromImageTag;
+        mtime = epoch;
+        inherit preMount postMount postUmount;
+      }
+      // runner [ preMount postMount postUmount ] shell path
+    );
 
   # An image of a registry, by its digest. The archive is the one that skopeo
   # makes, so that hashes stay valid.

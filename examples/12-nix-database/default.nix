@@ -12,6 +12,10 @@
       pkgs.coreutils
     ];
     includeNixDB = true;
-    config.Env = [ "USER=nobody" ];
+    # Nix wants to know who it is, and in a container there is no group of builders.
+    config.Env = [
+      "USER=nobody"
+      "NIX_CONFIG=build-users-group ="
+    ];
   };
 }

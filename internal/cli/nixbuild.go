@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/varve-image/varve/build"
 	"github.com/varve-image/varve/dockerarchive"
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/layer"
@@ -30,7 +31,7 @@ type nixAttrs struct {
 
 	// files
 	Files map[string]nixFile
-	// image, stream, layer
+	// image, stream, layer, top
 	Spec string
 	Tag  string
 	// stream, program: the path of this program in the store.
@@ -41,8 +42,10 @@ type nixAttrs struct {
 	Images, Sources []string
 	// archive, merge
 	Compressor string
-	// export: the time of all files, in seconds since 1970.
+	// export, overlay: the time of all files, in seconds since 1970.
 	MTime int64
+	// overlay: scripts, and what runs them
+	PreMount, PostMount, PostUmount, Shell, Path string
 	// pull
 	RepoTag, Reference, Platform, CAFile string
 	Insecure                             bool
@@ -61,12 +64,14 @@ var nixActions = map[string]func(context.Context, *global, *nixAttrs) error{
 	"image":   nixImage,
 	"stream":  nixStream,
 	"layer":   nixLayer,
+	"top":     nixTopLayer,
 	"archive": nixArchive,
 	"layout":  nixLayout,
 	"merge":   nixMerge,
 	"export":  nixExport,
 	"pull":    nixPull,
 	"tree":    nixTree,
+	"overlay": nixOverlay,
 }
 
 // newNixBuild is the builder of the derivations that the Nix expressions make.
@@ -174,29 +179,48 @@ func nixLayer(ctx context.Context, g *global, a *nixAttrs) error {
 // nixStream is streamLayeredImage: the output layer has the top layer, the
 // output out is a program that writes the image to standard output.
 func nixStream(ctx context.Context, g *global, a *nixAttrs) error {
-	flags := nixSpec(g, a)
-	in, err := flags.read(g, []string{a.Spec})
-	if err != nil {
-		return err
-	}
-	result, err := buildSpec(ctx, g, flags, in)
+	result, err := nixTop(ctx, g, a, a.Outputs["layer"])
 	if err != nil {
 		return err
 	}
 	defer result.Close()
-	layers := result.Image.Layers
-	top := a.Outputs["layer"]
-	if err := os.Mkdir(top, 0o755); err != nil {
-		return err
-	}
-	if err := writeLayerFiles(ctx, top, layers[len(layers)-1]); err != nil {
-		return err
-	}
-	conf, err := result.ConfJSON(top)
+	conf, err := result.ConfJSON(a.Outputs["layer"])
 	if err != nil {
 		return err
 	}
 	return writeNixProgram(a.Outputs["out"], a.Varve, "stream", conf)
+}
+
+// nixTopLayer is the attribute layer of buildImage.
+func nixTopLayer(ctx context.Context, g *global, a *nixAttrs) error {
+	result, err := nixTop(ctx, g, a, a.Outputs["out"])
+	if err != nil {
+		return err
+	}
+	return result.Close()
+}
+
+// nixTop describes the image of the derivation's spec, and writes its top layer
+// into the new directory dir.
+func nixTop(ctx context.Context, g *global, a *nixAttrs, dir string) (*build.Result, error) {
+	flags := nixSpec(g, a)
+	in, err := flags.read(g, []string{a.Spec})
+	if err != nil {
+		return nil, err
+	}
+	result, err := buildSpec(ctx, g, flags, in)
+	if err != nil {
+		return nil, err
+	}
+	layers := result.Image.Layers
+	if err = os.Mkdir(dir, 0o755); err == nil {
+		err = writeLayerFiles(ctx, dir, layers[len(layers)-1])
+	}
+	if err != nil {
+		result.Close()
+		return nil, err
+	}
+	return result, nil
 }
 
 // maxInterpreter is how long the first line of a program may be: Linux reads

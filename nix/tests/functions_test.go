@@ -18,7 +18,7 @@ func TestFunctions(t *testing.T) {
 	for name, f := range map[string]func(*testing.T, *site){
 		"golden layers": goldenLayers, "built layers": builtLayers, "files": files, "results": results,
 		"odd names": oddNames, "repeated layers": repeatedLayers, "owners": owners, "programs": programs,
-		"arguments": arguments, "without nixpkgs": withoutNixpkgs, "flake": flake,
+		"arguments": arguments, "overlay": overlay, "without nixpkgs": withoutNixpkgs, "flake": flake,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, s) })
 	}
@@ -124,19 +124,20 @@ func files(t *testing.T, s *site) {
 func results(t *testing.T, s *site) {
 	got := eval[[]any](t, s, `
   let
-    stream = streamLayeredImage { name = "Reg.io/Ab:x"; tag = "t"; passthru.mine = 1; meta.description = "d"; };
+    stream = streamLayeredImage { name = "Reg.io/Ab"; tag = "t"; passthru.mine = 1; meta.description = "d"; };
     layered = buildLayeredImage { name = "c"; compressor = "zstd"; passthru.mine = 2; };
     single = buildImage { name = "d"; compressor = "none"; config.Cmd = [ "x" ]; };
   in [
+    stream.apps.push.type (builtins.unsafeDiscardStringContext stream.apps.load.program == "${stream.load}/bin/load-Ab")
     stream.imageName stream.imageTag stream.isExe stream.mine stream.meta.description
     layered.name layered.mine (layered.imageTag == layered.stream.imageTag) (layered ? isExe)
-    single.name single.buildArgs.config.Cmd
+    single.name single.layer.name single.buildArgs.config.Cmd
     (single.override { name = "e"; }).imageName (single.override (old: { name = old.name + "f"; })).imageName
     (exportImage { fromImage = single; }).name (mergeImages [ single ]).name
     (pullImage { imageName = "a/b"; imageDigest = "sha256:0"; sha256 = builtins.hashString "sha256" ""; finalImageTag = "v1"; }).name
   ]`)
 	want(t, fmt.Sprintf("%q", got), fmt.Sprintf("%q", []any{
-		"reg.io/ab:x", "t", true, 1.0, "d", "c.tar.zst", 2.0, true, false, "docker-image-d.tar", []any{"x"}, "e", "df",
+		"app", true, "reg.io/ab", "t", true, 1.0, "d", "c.tar.zst", 2.0, true, false, "docker-image-d.tar", "docker-layer-d", []any{"x"}, "e", "df",
 		"docker-image-d.tar", "merge-docker-images", "docker-image-a-b-v1.tar",
 	}))
 }
@@ -191,11 +192,16 @@ func owners(t *testing.T, s *site) {
     (buildImage {
       name = "owned"; tag = "latest"; uid = 7; gid = 8; copyToRoot = [ ./nix/tests/dummy pkgs.pkgsStatic.busybox ];
       config.Cmd = [ "stat" "-c" "%u:%g" "/hello.txt" ];
+    })
+    (buildImage {
+      name = "shadow"; tag = "latest"; copyToRoot = pkgs.pkgsStatic.busybox;
+      runAsRoot = "${shadowSetup}\ngroupadd -r app\nuseradd -r -g app -d /data app\nmkdir /data\nchown app:app /data";
+      config = { User = "app"; Cmd = [ "stat" "-c" "%U:%G" "/data" ]; };
     }) ]`)
 	for i, c := range []struct {
 		name, want string
 		exe        bool
-	}{{"chown", "12345:12345\n", true}, {"user", "1000:1000\n", true}, {"owned", "7:8\n", false}} {
+	}{{"chown", "12345:12345\n", true}, {"user", "1000:1000\n", true}, {"owned", "7:8\n", false}, {"shadow", "app:app\n", false}} {
 		e := example{Path: paths[i], ImageName: c.name, ImageTag: "latest", IsExe: c.exe}
 		s.load(t, e)
 		want(t, run(t, e.ref()), c.want)
@@ -220,6 +226,25 @@ func programs(t *testing.T, s *site) {
 	sum := s.Command(t.Context(), "sh", "-c", "tar -c -T /dev/null | "+paths[2]+"/bin/tarsum")
 	want(t, command(t, sum), "tarsum.v1+sha256:")
 	want(t, command(t, s.Command(t.Context(), "./varve", "inspect", "oci:"+paths[4])), "taken:1")
+}
+
+// overlay: scripts before, while and after an image is there.
+func overlay(t *testing.T, s *site) {
+	path := s.build(t, `runWithOverlay {
+    name = "overlaid";
+    fromImage = buildImage { name = "base"; copyToRoot = ./nix/tests/dummy; };
+    preMount = "echo before > layer/early; mkdir $out";
+    postMount = "cat mnt/early mnt/hello.txt > $out/seen; rm mnt/hello.txt; echo x > mnt/late; chown 5:6 mnt/late";
+    postUmount = "ls -A layer > $out/layer; cp deleted $out; stat -c %u:%g layer/late > $out/owner";
+  }`)[0]
+	for name, text := range map[string]string{
+		"seen": "before\nhello from a path\n", "layer": "early\nlate\n", "deleted": "hello.txt\n", "owner": "5:6\n",
+	} {
+		want(t, s.Run("cat", path+"/"+name), text)
+	}
+	file := s.build(t, `runWithOverlay { name = "file"; postMount = "echo y > $out"; }`)[0]
+	want(t, s.Run("cat", file), "y\n")
+	want(t, s.fails(t, `runWithOverlay { name = "nothing"; postMount = "true"; }`), "made nothing at $out")
 }
 
 // arguments: what is not known is an error, as is what says two things.

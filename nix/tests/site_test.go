@@ -79,7 +79,7 @@ func command(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
 	result, err := enginetest.Output(cmd)
 	if err == nil && result.ExitCode != 0 {
-		err = fmt.Errorf("%q: exit code %d: %s", cmd.Args, result.ExitCode, tail(result.Stderr))
+		err = fmt.Errorf("… %s: exit code %d: %s", tail(strings.Join(cmd.Args, " "), 300), result.ExitCode, troubles(result.Stderr))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +87,22 @@ func command(t *testing.T, cmd *exec.Cmd) string {
 	return result.Stdout
 }
 
-func tail(text string) string { return text[max(0, len(text)-3000):] }
+// troubles are the lines of what Nix and others say that tell of an error.
+func troubles(text string) string {
+	var kept []string
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, "rror: ") || strings.Contains(line, "varve: ") {
+			kept = append(kept, line[:min(len(line), 500)])
+		}
+	}
+	if len(kept) == 0 {
+		return tail(text, 3000)
+	}
+	return strings.Join(kept, "\n")
+}
+
+// tail is the end of a text, of at most n bytes.
+func tail(text string, n int) string { return text[max(0, len(text)-n):] }
 
 // expression is Nix code in which the functions and the packages can be named.
 func (s *site) expression(code string) string {
@@ -99,7 +114,7 @@ func (s *site) build(t *testing.T, code string, options ...string) []string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), buildTimeout)
 	defer cancel()
-	args := append([]string{"nix-build", "--no-out-link", "-E", s.expression(code)}, options...)
+	args := append([]string{"nix-build", "--no-out-link", "--max-jobs", "2", "-E", s.expression(code)}, options...)
 	return strings.Fields(command(t, s.Command(ctx, args...)))
 }
 

@@ -1,0 +1,207 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/varve-image/varve/build"
+	"github.com/varve-image/varve/sandbox"
+	"github.com/varve-image/varve/spec"
+	"github.com/varve-image/varve/tree"
+)
+
+// overlayRun is runWithOverlay: scripts that work with an image's file system
+// in mnt, and with what they change of it in layer.
+type overlayRun struct {
+	g       *global
+	spec    *spec.Spec
+	closers []io.Closer
+}
+
+// nixOverlay is runWithOverlay. Each script finds the directories in its
+// working directory, and leaves the output at $out, for the next one too.
+func nixOverlay(ctx context.Context, g *global, a *nixAttrs) error {
+	r := &overlayRun{g: g}
+	defer func() {
+		for _, c := range r.closers {
+			c.Close()
+		}
+	}()
+	if err := r.parse(a); err != nil {
+		return err
+	}
+	base := []*tree.Entry{directory(".")}
+	if a.Image != "" {
+		entries, closer, err := g.openTree(ctx, a.Image)
+		if err != nil {
+			return err
+		}
+		r.closers = append(r.closers, closer)
+		base = entries
+	}
+	before, err := r.run(ctx, "preMount", a.PreMount, []*tree.Entry{directory("."), directory("layer")})
+	if err != nil {
+		return err
+	}
+	mounted, err := tree.Merge(ctx, tree.MergeOptions{Conflicts: tree.ConflictLast}, base, below(before, "layer"))
+	if err != nil {
+		return err
+	}
+	after, err := r.runWith(ctx, "postMount", a.PostMount, without(before, "layer"), "mnt", mounted)
+	if err != nil {
+		return err
+	}
+	changed, err := tree.Diff(ctx, base, below(after, "mnt"))
+	if err != nil {
+		return err
+	}
+	kept, deleted := withoutWhiteouts(changed)
+	last, err := r.runWith(ctx, "postUmount", a.PostUmount, append(without(after, "mnt"), deleted), "layer", kept)
+	if err != nil {
+		return err
+	}
+	return r.write(ctx, a.Outputs["out"], last)
+}
+
+// parse makes the spec whose shell and path run the scripts.
+func (r *overlayRun) parse(a *nixAttrs) (err error) {
+	flags := specFlags{settings: []spec.Setting{
+		{Field: "name", Values: []string{"overlay"}},
+		{Field: "mtime", Values: []string{"@" + strconv.FormatInt(a.MTime, 10)}},
+	}}
+	for field, value := range map[string]string{"shell": a.Shell, "path": a.Path} {
+		if value != "" {
+			flags.settings = append(flags.settings, spec.Setting{Field: field, Values: []string{value}})
+		}
+	}
+	p, err := r.g.onePlatform()
+	if err != nil {
+		return err
+	}
+	r.spec, err = flags.parse(&input{}, p)
+	return err
+}
+
+// runWith runs a script in a directory that has entries at dir besides rest.
+func (r *overlayRun) runWith(ctx context.Context, name, script string, rest []*tree.Entry, dir string, entries []*tree.Entry) ([]*tree.Entry, error) {
+	if len(entries) == 0 {
+		entries = []*tree.Entry{directory(".")}
+	}
+	placed, err := tree.Place(entries, "/"+dir)
+	if err != nil {
+		return nil, err
+	}
+	all, err := tree.Merge(ctx, tree.MergeOptions{Conflicts: tree.ConflictLast}, rest, placed)
+	if err != nil {
+		return nil, err
+	}
+	return r.run(ctx, name, script, all)
+}
+
+// run runs a script as root in a directory, and returns what is there then.
+func (r *overlayRun) run(ctx context.Context, name, script string, entries []*tree.Entry) ([]*tree.Entry, error) {
+	if strings.TrimSpace(script) == "" {
+		return entries, nil
+	}
+	step := &sandbox.Step{
+		Name: name, Script: script, Tree: entries, Root: sandbox.HostTools, FakeRoot: true,
+		Env: []string{"out=" + sandbox.TreeDir + "/out"},
+	}
+	steps := r.g.steps()
+	if err := build.CompleteStep(step, r.spec, build.Options{Root: r.g.root, Steps: steps}); err != nil {
+		return nil, err
+	}
+	runner, err := r.g.runner(r.spec.Isolation)
+	if err != nil {
+		return nil, err
+	}
+	out := steps.Output(name)
+	defer out.Close()
+	step.Stdout, step.Stderr = out, out
+	res, err := runner.Run(ctx, step)
+	if err != nil {
+		return nil, err
+	}
+	r.closers = append(r.closers, res)
+	return res.Tree, nil
+}
+
+// write writes what the scripts left at $out: a file or a directory.
+func (r *overlayRun) write(ctx context.Context, name string, entries []*tree.Entry) error {
+	e := tree.Find(entries, "out")
+	switch {
+	case e == nil:
+		return errors.New("the scripts made nothing at $out")
+	case e.Type == tree.Dir:
+		return r.g.writeDir(ctx, &destination{path: name + "/"}, below(entries, "out"), tree.WriteOptions{})
+	case e.Type != tree.Regular:
+		return errors.New("what the scripts made at $out is neither a file nor a directory")
+	}
+	f, err := e.Open()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return r.g.toFile(name, func(w io.Writer) error {
+		if file, ok := w.(*os.File); ok && e.Mode&0o100 != 0 {
+			if err := file.Chmod(0o755); err != nil {
+				return err
+			}
+		}
+		_, err := io.Copy(w, f)
+		return err
+	})
+}
+
+// withoutWhiteouts divides a layer into what it adds and a file that lists what
+// it deletes: a tree has no names for that.
+func withoutWhiteouts(layer []*tree.Entry) (kept []*tree.Entry, deleted *tree.Entry) {
+	var list strings.Builder
+	for _, e := range layer {
+		if name, gone := tree.Hidden(e); gone {
+			list.WriteString(name + "\n")
+		} else {
+			kept = append(kept, e)
+		}
+	}
+	return kept, &tree.Entry{
+		Path: "deleted", Type: tree.Regular, Mode: 0o644, Size: int64(list.Len()),
+		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(list.String())), nil },
+	}
+}
+
+func directory(path string) *tree.Entry {
+	return &tree.Entry{Path: path, Type: tree.Dir, Mode: 0o755}
+}
+
+// below is the tree at a directory of a tree.
+func below(entries []*tree.Entry, dir string) []*tree.Entry {
+	var found []*tree.Entry
+	for _, e := range entries {
+		moved := *e
+		if e.Path == dir {
+			moved.Path = "."
+		} else if rest, ok := strings.CutPrefix(e.Path, dir+"/"); ok {
+			moved.Path = rest
+		} else {
+			continue
+		}
+		found = append(found, &moved)
+	}
+	return found
+}
+
+// without is a tree without one of its directories.
+func without(entries []*tree.Entry, dir string) []*tree.Entry {
+	var kept []*tree.Entry
+	for _, e := range entries {
+		if e.Path != dir && !strings.HasPrefix(e.Path, dir+"/") {
+			kept = append(kept, e)
+		}
+	}
+	return kept
+}
