@@ -193,7 +193,7 @@ func CompleteStep(step *sandbox.Step, s *spec.Spec, opts Options) error {
 		step.Tools = append(slices.Clone(s.Path), path.Dir(shell))
 	}
 	step.Env = append(stepEnv(step, s), step.Env...)
-	store, err := storeBinds(step, s, opts.storeRoot())
+	store, err := storeBinds(step, s, opts)
 	if err != nil {
 		return err
 	}
@@ -242,8 +242,8 @@ func findShell(step *sandbox.Step, s *spec.Spec) (string, error) {
 
 // storeBinds shows a step the machine's store. Where the tree has store paths
 // itself they stay, and each of the machine's goes beside them.
-func storeBinds(step *sandbox.Step, s *spec.Spec, root string) ([]sandbox.Bind, error) {
-	physical, err := filepath.Abs(root + s.StoreDir)
+func storeBinds(step *sandbox.Step, s *spec.Spec, opts Options) ([]sandbox.Bind, error) {
+	physical, err := filepath.Abs(opts.storeRoot() + s.StoreDir)
 	if err != nil {
 		return nil, err
 	}
@@ -257,7 +257,7 @@ func storeBinds(step *sandbox.Step, s *spec.Spec, root string) ([]sandbox.Bind, 
 	if step.Root == sandbox.HostTools || !slices.ContainsFunc(step.Tree, func(e *tree.Entry) bool { return strings.HasPrefix(e.Path, within) }) {
 		return []sandbox.Bind{{Source: physical, Target: s.StoreDir}}, nil
 	}
-	paths, err := nixstore.List(nixstore.ScanOptions{StoreDir: s.StoreDir, Root: root})
+	paths, err := visiblePaths(s, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -268,6 +268,28 @@ func storeBinds(step *sandbox.Step, s *spec.Spec, root string) ([]sandbox.Bind, 
 		}
 	}
 	return binds, nil
+}
+
+// visiblePaths are the store paths that a step may see: those of the spec's
+// closure, or all that there are. Nix's locks come and go, and are none.
+func visiblePaths(s *spec.Spec, opts Options) ([]string, error) {
+	if s.Closure == "" {
+		paths, err := nixstore.List(nixstore.ScanOptions{StoreDir: s.StoreDir, Root: opts.storeRoot()})
+		return slices.DeleteFunc(paths, func(p string) bool { return strings.HasSuffix(p, ".lock") }), err
+	}
+	file := s.Closure
+	if !s.Local(file) {
+		file = opts.Root + file
+	}
+	nodes, err := nixstore.ReadClosureFile(s.StoreDir, file)
+	if err != nil {
+		return nil, specError("closure", err)
+	}
+	var paths []string
+	for _, n := range nodes {
+		paths = append(paths, n.Path)
+	}
+	return paths, nil
 }
 
 // without leaves out directories with all that is in them.
