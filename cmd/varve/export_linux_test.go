@@ -287,3 +287,28 @@ func TestExportKilled(t *testing.T) {
 		t.Errorf("left: %q", left)
 	}
 }
+
+// TestExportFull: a directory that does not fit is an error that names it, and
+// nothing of it stays to fill the disk.
+func TestExportFull(t *testing.T) {
+	dir := faultTree(t, 3<<20)
+	mustRun(t, dir, "build", "image.yaml", "-q", "-o", "image.tar")
+	for name, options := range map[string]string{"bytes": "size=1m", "inodes": "size=8m,nr_inodes=2"} {
+		full := filepath.Join(dir, "full-"+name)
+		mount(t, full, options)
+		for _, args := range [][]string{{"export", "image.tar"}, {"tree", "merge", "image"}} {
+			if args[0] == "tree" {
+				must(t, os.RemoveAll(filepath.Join(dir, "image")))
+				mustRun(t, dir, "export", "image.tar", "-o", "image/")
+			}
+			o := run(t, varve(t, dir, append(args, "-o", full+"/root/")...))
+			if o.code != 1 || o.took > deadline {
+				t.Errorf("%s: %q: exit code %d after %v, want 1", name, args, o.code, o.took)
+			}
+			mustFind(t, o.stderr, full+"/root/", "no space left on device")
+			if left := names(full); len(left) > 0 {
+				t.Errorf("%s: %q: left: %q", name, args, left)
+			}
+		}
+	}
+}

@@ -54,7 +54,7 @@ func runExport(ctx context.Context, g *global, ref string, dest *destination, ep
 		return err
 	}
 	if err := g.export(ctx, found, dest, epoch); err != nil {
-		return fmt.Errorf("export %q: %w", ref, err)
+		return fmt.Errorf("export %q to %q: %w", ref, dest.path, err)
 	}
 	return nil
 }
