@@ -15,7 +15,7 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # The race detector needs a C compiler; the program itself never does.
 RACE := $(shell command -v gcc >/dev/null 2>&1 && [ "$$($(GO) env GOARCH)" = amd64 ] && echo -race)
 TEST := $(if $(RACE),CGO_ENABLED=1,CGO_ENABLED=0) $(GO) run ./hack/testsum \
-	$(GO) test -json $(RACE) -count=1 -timeout=15m
+	$(GO) test -json $(RACE) -count=1 -timeout=40m
 
 .PHONY: build demo test e2e sweep bench lint fuzz vendor-hash clean
 
