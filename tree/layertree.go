@@ -29,6 +29,7 @@ type layerIndex struct {
 	// random tells that an open layer is an io.ReaderAt.
 	random bool
 	root   *node
+	hides  hides
 	// links are the hard links to lower layers, in their order.
 	links []*node
 	hash  maphash.Hash
@@ -51,7 +52,10 @@ func (x *layerIndex) read(ctx context.Context) error {
 	defer r.Close()
 	_, x.random = r.(io.ReaderAt)
 	x.src = &tarSource{ctx: ctx, r: bufio.NewReaderSize(&limitReader{r, &x.limits.bytes}, 64<<10)}
-	err = x.scan(x.add)
+	if err = x.scan(x.add); err == nil {
+		x.hides.check(x.root, &x.bad)
+		err = x.bad.Err()
+	}
 	x.src, x.buf = nil, nil
 	var limit limitError
 	if err == nil || errors.As(err, &limit) {
@@ -184,7 +188,7 @@ func (x *layerIndex) place(name string, n *node) error {
 		return fmt.Errorf("through symlinks its name gets %d bytes: paths have at most %d", len(n.entry.Path), maxPath)
 	}
 	if old := parent.children[base]; old != nil && old.entry.Type == Dir && n.entry.Type == Dir {
-		old.entry, old.marker = n.entry, false
+		old.entry = n.entry
 		return nil
 	}
 	parent.set(base, n)
@@ -194,7 +198,7 @@ func (x *layerIndex) place(name string, n *node) error {
 // directory returns the directory called name, through the layer's own
 // symlinks, and makes it if it is missing, to hold because.
 func (x *layerIndex) directory(name string, because *Entry) (*node, error) {
-	if n, err := x.descend(name, because.ModTime, false); err != errThroughLink {
+	if n, err := x.descend(name, because.ModTime); err != errThroughLink {
 		return n, err
 	}
 	to, err := resolve(x.root, name, func(dir *node, name string) (*node, *Entry) {
@@ -210,15 +214,14 @@ func (x *layerIndex) directory(name string, because *Entry) (*node, error) {
 	if _, err := archivePath(to.path); err != nil {
 		return nil, fmt.Errorf("it lies below a symlink, in %q: %w", brief(name), err)
 	}
-	return x.descend(to.path, because.ModTime, false)
+	return x.descend(to.path, because.ModTime)
 }
 
 var errThroughLink = errors.New("there is a symlink on the way")
 
-// descend returns the directory called name and makes what is missing of it:
-// markers to hold a whiteout, or directories to hold an entry. It follows no
-// symlinks.
-func (x *layerIndex) descend(name string, mtime int64, marker bool) (*node, error) {
+// descend returns the directory called name and makes what is missing of it. It
+// follows no symlinks.
+func (x *layerIndex) descend(name string, mtime int64) (*node, error) {
 	at := x.root
 	if name == "." {
 		return at, nil
@@ -233,7 +236,7 @@ func (x *layerIndex) descend(name string, mtime int64, marker bool) (*node, erro
 			if !x.limits.entries.take(1) {
 				return nil, x.limits.tooMany()
 			}
-			next = &node{entry: impliedDir(name[:end], mtime, x.title), marker: marker}
+			next = &node{entry: impliedDir(name[:end], mtime, x.title)}
 			at.set(name[start:end], next)
 		}
 		switch {
@@ -242,38 +245,9 @@ func (x *layerIndex) descend(name string, mtime int64, marker bool) (*node, erro
 		case next.entry.Type != Dir:
 			return nil, fmt.Errorf("it lies below %q, which is a %s", brief(name[:end]), next.entry.Type)
 		}
-		next.marker = next.marker && marker
 		at = next
 	}
 	return at, nil
-}
-
-// whiteout notes that dir/base hides something in lower layers.
-func (x *layerIndex) whiteout(dir, base string) error {
-	hidden := strings.TrimPrefix(base, whiteoutPrefix)
-	switch {
-	case base == whiteoutOpaque:
-	case hidden == "" || hidden == "." || hidden == "..":
-		return fmt.Errorf("%q is a whiteout of %q, which is no name", base, hidden)
-	case strings.HasPrefix(hidden, whiteoutPrefix):
-		return fmt.Errorf("%q is a whiteout of %q, which is one itself", base, hidden)
-	}
-	at, err := x.descend(path.Clean("./"+dir), 0, true)
-	if err == errThroughLink {
-		return fmt.Errorf("it is a whiteout below a symlink of the same layer, in %q", brief(path.Clean(dir)))
-	}
-	if err != nil {
-		return err
-	}
-	if base == whiteoutOpaque {
-		at.opaque = true
-		return nil
-	}
-	if at.whiteouts == nil {
-		at.whiteouts = map[string]bool{}
-	}
-	at.whiteouts[hidden] = true
-	return nil
 }
 
 // link adds a hard link.

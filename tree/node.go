@@ -21,12 +21,6 @@ type node struct {
 
 	// link is the path of a lower layer's file that this one is a hard link to.
 	link string
-	// whiteouts are the names in a directory that are hidden of lower layers;
-	// opaque hides all of them.
-	whiteouts map[string]bool
-	opaque    bool
-	// marker says of a directory that it is there only to hold whiteouts.
-	marker bool
 }
 
 func impliedDir(name string, mtime int64, source string) *Entry {
@@ -85,41 +79,30 @@ func (x *layerIndex) put(root *node) error {
 		n.entry, n.file, n.link = &e, target.file, ""
 	}
 	if bad.Len() == 0 {
-		cover(root, x.root, &bad)
+		x.hides.apply(root, x.root, &bad)
+	}
+	if bad.Len() == 0 {
+		cover(root, x.root)
 	}
 	return bad.Err()
 }
 
-// cover lays the directory upper of a layer over the directory lower.
-func cover(lower, upper *node, bad *problems.List) {
-	if upper.opaque {
-		lower.children = nil
-	}
-	for name := range upper.whiteouts {
-		delete(lower.children, name)
-	}
+// cover lays the directory upper of a layer over the directory lower, in which
+// nothing is any more that the layer hides.
+func cover(lower, upper *node) {
 	if !upper.entry.Implied {
 		lower.entry = upper.entry
 	}
-	for _, name := range slices.Sorted(maps.Keys(upper.children)) {
-		above, below := upper.children[name], lower.children[name]
-		switch {
-		case above.entry.Type != Dir:
+	for name, above := range upper.children {
+		if above.entry.Type != Dir {
 			lower.set(name, above)
 			continue
-		case below == nil && above.marker:
-			// There is nothing to hide, or it is hidden already.
-			continue
-		case below == nil:
-		case below.entry.Type == Dir:
-			cover(below, above, bad)
-			continue
-		case above.marker:
-			bad.Addf("whiteouts below %q: a lower layer has a %s there", brief(above.entry.Path), below.entry.Type)
-			continue
 		}
-		fresh := &node{entry: above.entry}
-		lower.set(name, fresh)
-		cover(fresh, above, bad)
+		below := lower.children[name]
+		if below == nil || below.entry.Type != Dir {
+			below = &node{entry: above.entry}
+			lower.set(name, below)
+		}
+		cover(below, above)
 	}
 }

@@ -168,7 +168,7 @@ func (o *Overlay) flatten(root *node) {
 	})
 	for i, l := range o.layers {
 		sortExtents(o.files[i])
-		l.root, l.links = nil, nil
+		l.root, l.links, l.hides = nil, nil, hides{}
 	}
 }
 

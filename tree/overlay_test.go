@@ -133,6 +133,12 @@ a/new 0 0644 0:0 ""
 b 5 0755 0:0 implied
 b/x 0 0644 0:0 ""
 `},
+		{name: "whiteouts of a directory that the layer replaces and has again", layers: []layer{{reg("c/y", ""), reg("c/d/z", ""), reg("c/keep", "")}, {wh("c/.wh.y"), wh("c/d/.wh..wh..opq"), sym("c", "a"), dir("c")}}, want: `
+. 5 0755 0:0 implied
+c 5 0755 0:0
+c/d 5 0755 0:0 implied
+c/keep 0 0644 0:0 ""
+`},
 		{name: "redundant whiteouts", layers: []layer{{reg("a/x", "")}, {wh(".wh.none"), wh(".wh.a"), wh("a/.wh.x"), wh("a/b/.wh.y"), wh(".wh.none")}}, want: `
 . 5 0755 0:0 implied
 `},
@@ -262,7 +268,7 @@ func TestOverlayRefuses(t *testing.T) {
 		{"names", []layer{{reg("../x", ""), reg("a/../../x", ""), reg("..", ""), reg("\x1b[31m/..", "")}}, []string{`read layer "layer-1": entry "../x": `, `entry "a/../../x"`, `entry ".."`, `entry "\x1b[31m/.."`}},
 		{"whiteouts", []layer{{wh(".wh."), wh("a/.wh.."), wh(".wh..."), wh(".wh..wh.x/y"), wh("a/.wh..wh.x"), reg(".wh.d/x", ""), wh("a/.wh..wh..opq/x")}},
 			[]string{`entry ".wh.": `, `entry "a/.wh..": `, `entry ".wh...": `, `entry "a/.wh..wh.x": `, `entry ".wh.d/x": ".wh.d" is a whiteout, and`, `entry "a/.wh..wh..opq/x"`}},
-		{"whiteout through a symlink", []layer{{sym("l", "d"), reg("d/x", ""), wh("l/.wh.x")}}, []string{`entry "l/.wh.x": it is a whiteout below a symlink of the same layer`}},
+		{"whiteout through a symlink", []layer{{sym("l", "d"), reg("d/x", ""), wh("l/.wh.x")}}, []string{`whiteouts below "l": the layer itself has a symlink there`}},
 		{"whiteout through a symlink below", []layer{{sym("l", "d"), reg("d/x", "")}, {wh("l/.wh.x")}}, []string{`layer "layer-2": whiteouts below "l": a lower layer has a symlink`}},
 		{"whiteout through a file", []layer{{reg("f", "")}, {wh("f/.wh.x")}}, []string{`whiteouts below "f": a lower layer has a regular file`}},
 		{"below a file", []layer{{reg("f", ""), reg("f/x", "")}}, []string{`entry "f/x": it lies below "f", which is a regular file`}},

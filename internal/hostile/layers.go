@@ -140,7 +140,7 @@ l l -> a
 		above("whiteout of a whiteout", one(File("a/.wh..wh.x", "")), `entry "a/.wh..wh.x"`),
 		above("below a whiteout", one(File(".wh.a/x", "")), `entry ".wh.a/x"`),
 		above("whiteout leads out", one(File("../.wh.canary", "")), `entry "../.wh.canary"`),
-		above("whiteout through a symlink", one(Symlink("m", "a"), File("m/.wh.x", "")), `entry "m/.wh.x"`, "symlink"),
+		above("whiteout through a symlink", one(Symlink("m", "a"), File("m/.wh.x", "")), `whiteouts below "m"`, "symlink"),
 		above("whiteout through a symlink of a lower layer", one(File("l/.wh.x", "")), `"l"`, "symlink"),
 		above("opaque through a symlink of a lower layer", one(File("l/.wh..wh..opq", "")), `"l"`, "symlink"),
 		above("whiteout through a file", one(File("f/.wh.x", "")), `"f"`, "regular file"),
