@@ -31,6 +31,10 @@ func Run(t *testing.T, newRunner NewRunner) {
 		"terminal":    testTerminal,
 		"tools":       testTools,
 		"owners":      testOwners,
+		"probe":       testProbe,
+		"survivors":   testSurvivors,
+		"trees":       testHostileTrees,
+		"results":     testHostileResults,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

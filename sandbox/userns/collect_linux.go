@@ -135,6 +135,9 @@ func (c *collector) entry(dir written, base, name string) error {
 }
 
 func (c *collector) subdirectory(dir written, base, name string, was *original) (err error) {
+	if len(name) > unix.PathMax {
+		return fmt.Errorf("%.50q…: the path is longer than the %d bytes that a path may have", name, unix.PathMax)
+	}
 	sub := written{was: was}
 	if sub.merged, err = openDir(dir.merged, base); err != nil {
 		return fmt.Errorf("%q: %w", name, err)

@@ -4,35 +4,62 @@ package userns
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
 )
 
-// removeBelow removes all that is in the directory dir, and never follows a
+// removeBelow removes all that is in the directory top, and never follows a
 // symlink.
-func removeBelow(dir int) error {
+func removeBelow(top int) error {
+	r := &remover{top: top}
+	for {
+		if err := r.below(top, 0); err != nil || !r.again {
+			return err
+		}
+		r.again = false
+	}
+}
+
+// remover removes what is in a directory. What lies deep is first moved to its
+// top, so that no tree can be deeper than there may be open files.
+type remover struct {
+	top   int
+	moved int
+	again bool // something was moved
+}
+
+// maxOpen is how deep a remover goes.
+const maxOpen = 100
+
+func (r *remover) below(dir, depth int) error {
 	names, err := readNames(dir)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, name := range names {
-		errs = append(errs, removeAt(dir, name))
+		errs = append(errs, r.remove(dir, name, depth))
 	}
 	return errors.Join(errs...)
 }
 
-func removeAt(dir int, name string) error {
+func (r *remover) remove(dir int, name string, depth int) error {
 	err := unix.Unlinkat(dir, name, 0)
 	if err != unix.EISDIR && err != unix.EPERM {
 		return pathError("remove", name, err)
 	}
-	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if depth == maxOpen {
+		r.moved++
+		r.again = true
+		return pathError("move", name, unix.Renameat(dir, name, r.top, fmt.Sprintf(".deep-%d", r.moved)))
+	}
+	fd, err := openDir(dir, name)
 	if err != nil {
 		return pathError("open", name, err)
 	}
-	err = removeBelow(fd)
+	err = r.below(fd, depth+1)
 	unix.Close(fd)
 	if err != nil {
 		return err

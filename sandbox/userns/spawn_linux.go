@@ -150,7 +150,18 @@ func (p *firstProc) start() (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("run %q: %w", program, err)
 	}
-	return pid, limitProgram(pid, cfg.Limits)
+	return pid, errors.Join(limitProgram(pid, cfg.Limits), raiseFiles())
+}
+
+// raiseFiles lets this process have as many open files as the limit of its limit
+// allows: the step was started with fewer, and may have made deep directories.
+func raiseFiles() error {
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return err
+	}
+	files.Cur = files.Max
+	return unix.Setrlimit(unix.RLIMIT_NOFILE, &files)
 }
 
 // limitProgram sets limits that are the step's alone: this process needs memory

@@ -114,7 +114,10 @@ func usedMemory() int64 {
 }
 
 // usedDisk is what a directory and all below it have on disk, in bytes.
-func usedDisk(dir int) int64 {
+func usedDisk(dir int) int64 { return usedDiskTo(dir, maxOpen) }
+
+// usedDiskTo does so to some depth: deeper than any path there is little.
+func usedDiskTo(dir, depth int) int64 {
 	names, err := readNames(dir)
 	if err != nil {
 		return 0
@@ -126,11 +129,11 @@ func usedDisk(dir int) int64 {
 			continue
 		}
 		used += st.Blocks * 512
-		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		if st.Mode&unix.S_IFMT != unix.S_IFDIR || depth == 0 {
 			continue
 		}
 		if sub, err := openDir(dir, name); err == nil {
-			used += usedDisk(sub)
+			used += usedDiskTo(sub, depth-1)
 			unix.Close(sub)
 		}
 	}

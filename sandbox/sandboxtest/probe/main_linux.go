@@ -30,6 +30,11 @@ func main() {
 
 var commands = map[string]func(args []string) error{
 	"chroot":   chroot,
+	"deep":     deep,
+	"escape":   escape,
+	"scribble": scribble,
+	"setxattr": setxattr,
+	"socket":   socket,
 	"memory":   memory,
 	"setcap":   setcap,
 	"getcap":   getcap,
@@ -62,6 +67,46 @@ func memory(args []string) error {
 	time.Sleep(time.Hour)
 	fmt.Print(data[0])
 	return nil
+}
+
+// deep makes so many directories, one in the other.
+func deep(args []string) error {
+	n, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	for range n {
+		if err := unix.Mkdir("d", 0o755); err != nil {
+			return err
+		}
+		if err := unix.Chdir("d"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scribble writes to files, of which it may not be able to open any.
+func scribble(args []string) error {
+	for _, name := range args {
+		fd, err := unix.Open(name, unix.O_WRONLY|unix.O_CREAT|unix.O_NONBLOCK, 0o644)
+		if err == nil {
+			_, err = unix.Write(fd, []byte("scribbled\n"))
+		}
+		fmt.Println(name, err)
+	}
+	return nil
+}
+
+func setxattr(args []string) error { return unix.Setxattr(args[0], args[1], []byte(args[2]), 0) }
+
+// socket makes a socket with a name.
+func socket(args []string) error {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return err
+	}
+	return unix.Bind(fd, &unix.SockaddrUnix{Name: args[0]})
 }
 
 // setcap gives a file cap_net_bind_service=ep.

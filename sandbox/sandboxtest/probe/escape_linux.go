@@ -1,0 +1,205 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// escape tries to get out of the sandbox, and prints each way that it finds. Its
+// arguments are what it must not find: a word that is in names, environments and
+// contents of the machine alone, an address and an abstract socket to reach.
+func escape(args []string) error {
+	e := &escaper{canary: args[0], address: args[1], socket: args[2]}
+	e.files()
+	e.processes()
+	e.surroundings()
+	e.network()
+	e.privileges()
+	e.calls()
+	e.writes()
+	if e.found > 0 {
+		return fmt.Errorf("%d ways out", e.found)
+	}
+	fmt.Println("no way out")
+	return nil
+}
+
+type escaper struct {
+	canary, address, socket string
+	found                   int
+}
+
+func (e *escaper) way(format string, args ...any) {
+	e.found++
+	fmt.Printf("way out: "+format+"\n", args...)
+}
+
+// files looks for the canary by its name everywhere but in /proc.
+func (e *escaper) files() {
+	_ = filepath.WalkDir("/", func(name string, d os.DirEntry, err error) error {
+		if name == "/proc" {
+			return filepath.SkipDir
+		}
+		if err == nil && strings.Contains(d.Name(), e.canary) {
+			e.way("file %s", name)
+		}
+		return nil
+	})
+	for _, name := range []string{"/dev/mem", "/dev/kmsg", "/dev/sda", "/dev/vda", "/dev/kvm", "/dev/fuse", "/proc/kcore", "/proc/kmsg",
+		"/sys/firmware", "/sys/fs/cgroup/cgroup.procs", "/var/run/docker.sock"} {
+		if f, err := os.Open(name); err == nil {
+			f.Close()
+			if name != "/sys/firmware" {
+				e.way("opened %s", name)
+			}
+		}
+	}
+}
+
+// processes looks into all of /proc.
+func (e *escaper) processes() {
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		for _, link := range []string{"root", "cwd"} {
+			names, _ := os.ReadDir(dir + "/" + link)
+			for _, n := range names {
+				if strings.Contains(n.Name(), e.canary) {
+					e.way("%s/%s/%s", dir, link, n.Name())
+				}
+			}
+		}
+		for _, name := range []string{"environ", "cmdline"} {
+			if text, _ := os.ReadFile(dir + "/" + name); strings.Contains(string(text), e.canary) && dir != fmt.Sprintf("/proc/%d", os.Getpid()) {
+				e.way("%s/%s tells the canary", dir, name)
+			}
+		}
+	}
+	// The first process has what the machine gave it.
+	for _, name := range []string{"environ", "mem", "maps", "auxv"} {
+		if text, err := os.ReadFile("/proc/1/" + name); err == nil && len(text) > 0 {
+			e.way("read /proc/1/%s", name)
+		}
+	}
+	for _, name := range []string{"root", "cwd", "exe", "ns/mnt"} {
+		if to, err := os.Readlink("/proc/1/" + name); err == nil {
+			e.way("/proc/1/%s leads to %s", name, to)
+		}
+	}
+	for fd := range 64 { // that they are there can be seen
+		if to, err := os.Readlink(fmt.Sprintf("/proc/1/fd/%d", fd)); err == nil {
+			e.way("/proc/1/fd/%d leads to %s", fd, to)
+		}
+		if f, err := os.Open(fmt.Sprintf("/proc/1/fd/%d/.", fd)); err == nil {
+			f.Close()
+			e.way("opened /proc/1/fd/%d", fd)
+		}
+	}
+	if err := unix.Kill(1, unix.SIGKILL); err == nil {
+		time.Sleep(50 * time.Millisecond) // it would be the end
+	}
+}
+
+// surroundings checks what the process was started with.
+func (e *escaper) surroundings() {
+	fds, _ := os.ReadDir("/proc/self/fd")
+	for _, fd := range fds {
+		to, err := os.Readlink("/proc/self/fd/" + fd.Name())
+		// The runtime's own poller, and the directory that is being read.
+		if err == nil && !slices.Contains([]string{"0", "1", "2"}, fd.Name()) && !strings.HasPrefix(to, "anon_inode:") && !strings.HasPrefix(to, "/proc/") {
+			e.way("open file %s: %s", fd.Name(), to)
+		}
+	}
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "PATH=") && !strings.HasPrefix(v, "SHLVL=") && !strings.HasPrefix(v, "PWD=") && !strings.HasPrefix(v, "OLDPWD=") && !strings.HasPrefix(v, "_=") {
+			e.way("environment: %s", v)
+		}
+	}
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	if strings.Contains(string(mounts), e.canary) {
+		e.way("mountinfo tells the canary")
+	}
+}
+
+func (e *escaper) network() {
+	interfaces, err := net.Interfaces()
+	if err != nil || len(interfaces) != 1 || interfaces[0].Name != "lo" || interfaces[0].Flags&net.FlagUp == 0 {
+		e.way("interfaces %v, %v", interfaces, err)
+	}
+	if c, err := net.DialTimeout("tcp", e.address, time.Second); err == nil {
+		c.Close()
+		e.way("connected to %s", e.address)
+	}
+	if c, err := net.Dial("unix", "@"+e.socket); err == nil {
+		c.Close()
+		e.way("connected to the abstract socket %s", e.socket)
+	}
+	for _, family := range []int{unix.AF_VSOCK, unix.AF_ALG, unix.AF_PACKET, unix.AF_BLUETOOTH, unix.AF_KEY, unix.AF_XDP} {
+		if fd, err := unix.Socket(family, unix.SOCK_RAW, 0); err == nil {
+			unix.Close(fd)
+			e.way("socket of family %d", family)
+		}
+	}
+}
+
+// privileges checks what the process has and could get.
+func (e *escaper) privileges() {
+	if n, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err != nil || n != 1 {
+		e.way("no_new_privs is %d, %v", n, err)
+	}
+	if n, err := unix.PrctlRetInt(unix.PR_GET_SECCOMP, 0, 0, 0, 0); err != nil || n != 2 {
+		e.way("seccomp is %d, %v", n, err)
+	}
+	for _, c := range []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE, unix.CAP_NET_ADMIN, unix.CAP_NET_RAW, unix.CAP_SYS_MODULE,
+		unix.CAP_DAC_READ_SEARCH, unix.CAP_SYS_RAWIO, unix.CAP_SYS_BOOT, unix.CAP_SYS_RESOURCE, unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYSLOG} {
+		if n, _ := unix.PrctlRetInt(unix.PR_CAPBSET_READ, c, 0, 0, 0); n == 1 {
+			e.way("capability %d could be had", c)
+		}
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var data [2]unix.CapUserData
+		data[c/32].Permitted, data[c/32].Effective = 1<<(c%32), 1<<(c%32)
+		if err := unix.Capset(&header, &data[0]); err == nil {
+			e.way("got capability %d", c)
+		}
+	}
+}
+
+// calls makes the system calls that must be refused, with arguments with which
+// one that may would not fail in the same way.
+func (e *escaper) calls() {
+	for _, c := range forbidden() {
+		_, _, errno := unix.RawSyscall6(c.number, c.args[0], c.args[1], c.args[2], c.args[3], c.args[4], c.args[5])
+		if !slices.Contains([]unix.Errno{unix.EPERM, unix.ENOSYS, unix.EACCES}, errno) {
+			e.way("system call %d (%s): %v", c.number, c.name, errors.Join(errno))
+		}
+	}
+	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, 0, unix.TIOCSTI, 0)
+	if errno != unix.EPERM {
+		e.way("TIOCSTI: %v", errno)
+	}
+}
+
+// writes tries to change what is not the step's.
+func (e *escaper) writes() {
+	for _, name := range []string{"/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/proc/sys/vm/drop_caches", "/proc/sysrq-trigger",
+		"/proc/1/mem", "/proc/self/uid_map", "/proc/self/gid_map", "/proc/self/setgroups", "/sys/kernel/uevent_helper"} {
+		f, err := os.OpenFile(name, os.O_WRONLY, 0)
+		if err != nil {
+			continue
+		}
+		if _, err = f.WriteString("1\n"); err == nil {
+			e.way("wrote to %s", name)
+		}
+		f.Close()
+	}
+	if err := os.WriteFile("/sys/x", nil, 0o644); err == nil {
+		e.way("made /sys/x")
+	}
+}
