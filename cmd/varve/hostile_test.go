@@ -35,7 +35,7 @@ const maxPeak = 512 << 20
 // in bounded time and memory. Nothing is written, inside the output's
 // directory or elsewhere, and no temporary file is left.
 func TestHostile(t *testing.T) {
-	for _, group := range [][]badInput{hostileSpecs(), hostileSources(), hostileTarballs()} {
+	for _, group := range [][]badInput{hostileSpecs(), hostileSources(), hostileTarballs(), hostileNix()} {
 		for _, h := range group {
 			t.Run(h.name, h.run)
 		}

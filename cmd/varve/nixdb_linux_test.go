@@ -14,13 +14,6 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// The paths that the test makes itself: one that refers to itself and to the
-// other one, which is in the base image already.
-const (
-	nixApp = "/nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-app-1.0"
-	nixLib = "/nix/store/cccccccccccccccccccccccccccccccc-libc-2"
-)
-
 // graphPath is a path in exportReferencesGraph's JSON, without its hash and
 // size, which varve has to find.
 type graphPath struct {
