@@ -101,9 +101,13 @@ func TestExamples(t *testing.T) {
 				debianbase.Program(t, shims)
 				path = shims + string(os.PathListSeparator) + bin
 			}
+			env := append(os.Environ(), "XDG_CACHE_HOME="+t.TempDir())
+			if uses(t, readme, "$REGISTRY") {
+				env = append(env, "REGISTRY="+enginetest.Registry(t))
+			}
 			sums := map[int]string{}
 			for umask, dir := range checkouts {
-				s := session{dir: filepath.Join(dir, "examples", name), env: environment(os.Environ(), path), umask: umask}
+				s := session{dir: filepath.Join(dir, "examples", name), env: environment(env, path), umask: umask}
 				s.play(t, readme, plain)
 				sums[umask] = archives(t, s.dir)
 			}
@@ -118,14 +122,14 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// uses tells whether a script runs a program.
-func uses(t *testing.T, script, program string) bool {
+// uses tells whether a script, or a README, runs a program or uses a variable.
+func uses(t *testing.T, file, word string) bool {
 	t.Helper()
-	text, err := os.ReadFile(script)
+	text, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
 	}
-	return strings.Contains(string(text), program+" ")
+	return strings.Contains(string(text), word+" ")
 }
 
 // archives returns the names and digests of the archives in a directory.
