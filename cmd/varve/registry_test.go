@@ -112,3 +112,43 @@ func TestPrefetchForNix(t *testing.T) {
 		t.Errorf("SRI: %s, want %s", got, want)
 	}
 }
+
+// TestIndexInRegistry: Docker's registry takes an index that varve makes, of
+// which skopeo takes the image for a platform; and varve takes the right image of
+// an index that skopeo brought there.
+func TestIndexInRegistry(t *testing.T) {
+	skopeo := testtools.Need(t, "skopeo")
+	host := enginetest.Registry(t)
+	dir := openDir(t, "")
+	for _, arch := range []string{"amd64", "arm64"} {
+		put(t, filepath.Join(dir, arch), "for "+arch+"\n", 0o644)
+	}
+	remote := "docker://" + host + "/team/hello:1"
+	mustRun(t, dir, "build", "--name", "hello", "--tag", "1", "--copy", "${arch}", "--platform", "linux/amd64,linux/arm64", "-q", "-o", remote, "--insecure", host)
+	copyAs := func(args ...string) {
+		t.Helper()
+		cmd := exec.Command(skopeo, append([]string{"--insecure-policy", "copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false"}, args...)...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("skopeo %q: %v: %s", args, err, out)
+		}
+	}
+	manifest := func(ref, arch string) string {
+		t.Helper()
+		return mustRun(t, dir, "inspect", "--raw", ref, "--platform", "linux/"+arch, "--insecure", host).stdout
+	}
+	copyAs("--all", remote, "docker://"+host+"/other/hello:2")
+	for _, arch := range []string{"amd64", "arm64"} {
+		layout := filepath.Join(dir, "layout-"+arch)
+		cmd := []string{"--override-arch", arch, "--insecure-policy", "copy", "--quiet", "--src-tls-verify=false", remote, "oci:" + layout + ":1"}
+		if out, err := exec.Command(skopeo, cmd...).CombinedOutput(); err != nil {
+			t.Fatalf("skopeo %q: %v: %s", cmd, err, out)
+		}
+		want := manifest(remote, arch)
+		if got := mustRun(t, dir, "inspect", "--raw", "oci:"+layout).stdout; got != want {
+			t.Errorf("for %s skopeo takes\n%s\nwant\n%s", arch, got, want)
+		}
+		if got := manifest("docker://"+host+"/other/hello:2", arch); got != want {
+			t.Errorf("for %s varve takes of skopeo's copy\n%s\nwant\n%s", arch, got, want)
+		}
+	}
+}
