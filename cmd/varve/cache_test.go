@@ -31,14 +31,14 @@ func TestCacheStorm(t *testing.T) {
 		}
 	}
 	shipped.get(t)
-	registry.requests = nil
+	registry.take()
 	var builds sync.WaitGroup
 	for range 16 {
 		builds.Go(func() { build("child.tar") })
 	}
 	builds.Wait()
 	fetched := map[string]int{}
-	for _, r := range registry.requests {
+	for _, r := range registry.take() {
 		if strings.HasPrefix(r, "GET ") && strings.Contains(r, "/blobs/") {
 			fetched[r]++
 		}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -109,6 +108,7 @@ func start(t testing.TB, cmd *exec.Cmd) (wait func() outcome) {
 		t.Fatal(err)
 	}
 	timer := time.AfterFunc(6*deadline, func() { cmd.Process.Kill() })
+	peak := watchMemory(cmd.Process.Pid)
 	return func() outcome {
 		t.Helper()
 		defer timer.Stop()
@@ -119,13 +119,36 @@ func start(t testing.TB, cmd *exec.Cmd) (wait func() outcome) {
 		if err != nil && !errors.As(err, &exit) {
 			t.Fatalf("run %q: %v", cmd.Args, err)
 		}
-		if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-			if o.peak = usage.Maxrss; runtime.GOOS == "linux" {
-				o.peak <<= 10
-			}
-		}
+		o.peak = peak()
 		return o
 	}
+}
+
+// watchMemory looks again and again how much memory a process has had (proc(5),
+// VmHWM), and returns what ends that. What wait4(2) says counts the memory of
+// the test's own process in, which the child shares until it is another program.
+func watchMemory(pid int) (peak func() int64) {
+	done, last := make(chan struct{}), make(chan int64)
+	go func() {
+		var most int64
+		for {
+			status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)) // not there any more, or no Linux
+			program, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+			for line := range strings.Lines(string(status)) {
+				var kib int64
+				if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kib); n == 1 && program == shipped.path {
+					most = max(most, kib<<10)
+				}
+			}
+			select {
+			case <-done:
+				last <- most
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}()
+	return func() int64 { close(done); return <-last }
 }
 
 // varve makes a command of the shipped program, in dir, with a plain

@@ -30,6 +30,15 @@ func (r *scriptRegistry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.blobs.ServeHTTP(w, req)
 }
 
+// take returns the requests since the last time.
+func (r *scriptRegistry) take() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	requests := r.requests
+	r.requests = nil
+	return requests
+}
+
 // start serves at the same address as before, if there was one.
 func (r *scriptRegistry) start() error {
 	if r.addr == "" {
