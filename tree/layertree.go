@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
-	"maps"
 	"path"
-	"slices"
 	"strings"
 )
 
@@ -75,9 +73,9 @@ func (x *layerIndex) add(hdr *tar.Header, start, end int64) error {
 	sum := x.hash.Sum64()
 	x.hash.Reset()
 	if hdr.Typeflag == tar.TypeXGlobalHeader {
-		return checkGlobal(hdr)
+		return nil
 	}
-	name, err := layerName(hdr)
+	name, err := archivePath(hdr.Name)
 	if err != nil {
 		return err
 	}
@@ -115,43 +113,6 @@ func (x *layerIndex) add(hdr *tar.Header, start, end int64) error {
 		}
 	}
 	return x.place(name, n)
-}
-
-// checkGlobal refuses global headers that say something of files: GNU tar and
-// bsdtar take their word, archive/tar and with it most container engines do
-// not.
-func checkGlobal(hdr *tar.Header) error {
-	for _, key := range slices.Sorted(maps.Keys(hdr.PAXRecords)) {
-		if slices.Contains(fileRecords(), key) || strings.HasPrefix(key, xattrRecord) || strings.HasPrefix(key, "GNU.sparse.") {
-			return fmt.Errorf("it is a global PAX header with a %q for all files that follow, which readers of tars do not agree on", brief(key))
-		}
-	}
-	return nil
-}
-
-// fileRecords are the records of a PAX header that say what a file is
-// (POSIX.1-2001, "pax Extended Header"), less owner names, which entries do not
-// keep.
-func fileRecords() []string {
-	return []string{"path", "linkpath", "size", "uid", "gid", "mtime", "hdrcharset"}
-}
-
-// layerName returns the path that a header gives, if its extensions say what it
-// is in one way only: readers differ in which of them they prefer.
-func layerName(hdr *tar.Header) (string, error) {
-	for _, key := range fileRecords() {
-		if value, ok := hdr.PAXRecords[key]; ok && value == "" {
-			return "", fmt.Errorf("its PAX header has an empty %q, which readers of tars do not agree on", key)
-		}
-	}
-	sparse := isSparse(hdr) // whose name is in a record of its own
-	for _, f := range []struct{ record, value string }{{"path", hdr.Name}, {"linkpath", hdr.Linkname}} {
-		record := hdr.PAXRecords[f.record]
-		if record != "" && !sparse && strings.TrimRight(record, "/") != strings.TrimRight(f.value, "/") {
-			return "", fmt.Errorf("it has two names, %q in its PAX header and %q", brief(record), brief(f.value))
-		}
-	}
-	return archivePath(hdr.Name)
 }
 
 // checkLayerXattrs refuses attributes with which overlay file systems mark what

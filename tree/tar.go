@@ -65,11 +65,11 @@ type Tar struct {
 // its attributes. A hard link is a file of its own with the content and
 // attributes that its target has at that point. Sparse files are expanded.
 // Devices and FIFOs are entries like others. Extended attributes are those
-// that Entry may carry. PAX global headers are ignored.
+// that Entry may carry. A PAX global header that says nothing of files is ignored.
 //
 // Refused, with the entry's name: "..", names no file system takes, an entry
 // below a symlink or another non-directory, a directory that is something else
-// elsewhere in the tarball, hard links to what is not a file seen before,
+// elsewhere in the tarball, what other readers of tars take for something else, hard links to what is not a file seen before,
 // whiteouts (".wh." names and 0:0 character devices: they delete, which only
 // makes sense in an image's layer), ids out of range, times out of the years
 // 1970 to 9999, malformed capabilities. The tarball itself must be whole:
@@ -288,6 +288,7 @@ type tarSource struct {
 	r    *bufio.Reader
 	seek io.Seeker // what r reads from, if that can seek
 	pos  int64
+	raw  *rawHeaders // is shown what is read; nil for nobody
 }
 
 func (s *tarSource) Read(p []byte) (int, error) {
@@ -295,6 +296,9 @@ func (s *tarSource) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := s.r.Read(p)
+	if s.raw != nil {
+		s.raw.see(s.pos, p[:n])
+	}
 	s.pos += int64(n)
 	return n, err
 }

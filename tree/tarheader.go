@@ -184,10 +184,12 @@ func tarXattrs(hdr *tar.Header, t Type) (map[string]string, error) {
 // linkTarget returns the entry that a hard link called name is another name of.
 func (x *tarIndex) linkTarget(hdr *tar.Header, name string) (*Entry, error) {
 	target, err := archivePath(hdr.Linkname)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("it is a hard link: %w", err)
-	}
-	if target == name {
+	case hdr.Size != 0:
+		return nil, fmt.Errorf("a hard link cannot have a size, here of %d bytes", hdr.Size)
+	case target == name:
 		return nil, errors.New("it is a hard link to itself")
 	}
 	i, ok := x.at[target]

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"archive/tar"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -72,6 +73,7 @@ type tarScan struct {
 	body io.Writer
 	buf  []byte
 	bad  problems.List
+	raw  rawHeaders
 }
 
 // scan calls add for each header, global ones too, with the place where its
@@ -80,10 +82,12 @@ type tarScan struct {
 // the rest of the tar means nothing.
 func (x *tarScan) scan(add func(hdr *tar.Header, start, end int64) error) error {
 	r := tar.NewReader(x.src)
+	x.src.raw = &x.raw
 	last := "" // the entry before, for messages
 	end := int64(0)
 	for {
 		start := end
+		x.raw.begin(start)
 		hdr, err := nextHeader(r)
 		if err == io.EOF {
 			if err := x.finish(end, last); err != nil {
@@ -95,13 +99,14 @@ func (x *tarScan) scan(add func(hdr *tar.Header, start, end int64) error) error 
 			return scanError(err, last, start)
 		}
 		last = brief(hdr.Name)
+		twoWays := cmp.Or(x.raw.check(hdr, x.src.pos), checkRecords(hdr))
 		if end, err = x.skip(r, hdr); err != nil {
 			return err
 		}
 		if err := x.count(hdr); err != nil {
 			return err
 		}
-		if err := add(hdr, start, end); err != nil {
+		if err := cmp.Or(twoWays, add(hdr, start, end)); err != nil {
 			x.bad.Addf("entry %q: %w", brief(hdr.Name), err)
 		}
 	}
