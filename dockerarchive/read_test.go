@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/hostile"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/tree"
 )
@@ -339,10 +341,46 @@ func TestWriteAndRead(t *testing.T) {
 	}
 }
 
+// FuzzOpen: whatever the bytes, an archive that is read has the layers that its
+// config says; it is the same from a stream, and what is written of it is read
+// as the same image.
 func FuzzOpen(f *testing.F) {
+	for _, c := range hostile.ArchiveCases() {
+		if len(c.Data) <= 16<<10 {
+			f.Add(c.Data)
+		}
+	}
 	f.Add(makeTar(sound("one")...))
 	f.Add(makeTar(with(sound("one"), "l0/layer.tar", func(p *part) { *p = part{name: p.name, kind: tar.TypeSymlink, link: "x"} })...))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		readAll(t, data)
+		contents, err := readAll(t, data)
+		fromStream, streamErr := readStream(t, data)
+		if (err == nil) != (streamErr == nil) || !slices.Equal(contents, fromStream) {
+			t.Fatalf("%d layers, %v; from a stream %d, %v", len(contents), err, len(fromStream), streamErr)
+		}
+		if err != nil {
+			return
+		}
+		a, err := Read(t.Context(), "a", bytes.NewReader(data), t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Close()
+		img, err := a.Open(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, content := range contents {
+			if d := digest.FromString(content); d != img.DiffIDs[i] {
+				t.Errorf("layer %d is %s, and was said to be %s", i, d, img.DiffIDs[i])
+			}
+		}
+		var out bytes.Buffer
+		if err := Write(t.Context(), &out, img.Image(), Options{}); err != nil {
+			t.Skipf("not written: %v", err)
+		}
+		if again, err := readAll(t, out.Bytes()); err != nil || !slices.Equal(again, contents) {
+			t.Errorf("written and read again: %d layers, %v", len(again), err)
+		}
 	})
 }

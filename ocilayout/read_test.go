@@ -19,6 +19,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/hostile"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/ocilayout"
 )
@@ -431,9 +432,35 @@ func FuzzArchive(f *testing.F) {
 		}
 		f.Add(out.Bytes())
 	}
+	for _, c := range hostile.LayoutCases() {
+		if data := hostile.Tar(c.Files...); len(data) <= 20<<10 {
+			f.Add(data)
+		}
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		path := filepath.Join(t.TempDir(), "a.tar")
 		mustWrite(t, path, data)
-		_ = readAll(t.Context(), path)
+		if readAll(t.Context(), path) != nil {
+			return
+		}
+		l, err := ocilayout.Open(t.Context(), path, t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		for i, found := range l.List() {
+			img, err := l.Open(t.Context(), i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := digest.FromBytes(img.Manifest); d.Algorithm() == img.ManifestDescriptor.Digest.Algorithm() && d != img.ManifestDescriptor.Digest {
+				t.Errorf("image %d of %+v has the manifest %s", i, found, d)
+			}
+			for k, layer := range img.Layers {
+				if data, err := readLayer(layer); err != nil || digest.FromBytes(data) != img.DiffIDs[k] {
+					t.Errorf("layer %d of image %d is not %s (%v)", k, i, img.DiffIDs[k], err)
+				}
+			}
+		}
 	})
 }

@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -200,19 +203,44 @@ func FuzzChallenge(f *testing.F) {
 	f.Add(`Bearer realm="https://a/t",service="b c"`)
 	f.Add(`Negotiate YWJj==, Basic realm=x`)
 	f.Add(`a="\`)
+	f.Add(`Bearer realm="http://169.254.169.254/t",service="x\"y", scope="repository:a:pull,push",Basic realm="b"`)
+	f.Add(`Bearer realm = "a" , realm=b, Digest qop="auth, auth-int", Negotiate YWJj==, ,`)
 	f.Fuzz(func(t *testing.T, s string) {
-		for _, ch := range parseChallenges(s) {
-			if ch.scheme == "" || ch.parameters == nil || strings.ContainsAny(ch.scheme, "\r\n ") {
-				t.Errorf("challenge %+v", ch)
+		all := parseChallenges(s)
+		for _, ch := range all {
+			if ch.scheme == "" || ch.scheme != strings.ToLower(ch.scheme) || ch.parameters == nil || strings.ContainsAny(ch.scheme, "\r\n \",=") {
+				t.Errorf("%q: challenge %+v", s, ch)
 			}
 		}
+		if again := parseChallenges(printChallenges(all)); !reflect.DeepEqual(again, all) {
+			t.Errorf("%q reads as %+v, and that again as %+v", s, all, again)
+		}
 	})
+}
+
+// printChallenges is the header of the challenges.
+func printChallenges(all []challenge) string {
+	var texts []string
+	for _, ch := range all {
+		text := ch.scheme
+		for _, key := range slices.Sorted(maps.Keys(ch.parameters)) {
+			text += " " + key + `="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(ch.parameters[key]) + `",`
+		}
+		texts = append(texts, text)
+	}
+	return strings.Join(texts, ", ")
 }
 
 func FuzzReference(f *testing.F) {
 	f.Add("debian")
 	f.Add("localhost:5000/a/b:c@" + digest.FromString("x").String())
-	f.Add("[::1]:5000/a")
+	for _, s := range []string{
+		"[::1]:5000/a", "[fe80::1%25eth0]/a", "a.b/../c", "a.b/c@sha256:../..", "HOST/a", "a.b:99999/c", "user@a.b/c", "a.b/c?d#e", "a.b/c:tag\n",
+		"docker.io/library/a", "index.docker.io/a", strings.Repeat("a/", 200) + "a", "a:" + strings.Repeat("b", 200), digest.FromString("x").Encoded(),
+		"a@" + digest.SHA512.FromString("x").String(), "a@sha384:" + digest.SHA384.FromString("x").Encoded(),
+	} {
+		f.Add(s)
+	}
 	f.Fuzz(func(t *testing.T, s string) {
 		ref, err := parseReference(s)
 		if err != nil {
@@ -223,6 +251,10 @@ func FuzzReference(f *testing.F) {
 		}
 		if strings.ContainsAny(ref.repository+ref.target(), "?#%\\ \n") || strings.Contains(ref.repository, "..") || ref.host == "" {
 			t.Errorf("%q: %+v", s, ref)
+		}
+		u, err := url.Parse("https://" + ref.host + "/v2/" + ref.repository + "/manifests/" + ref.target())
+		if err != nil || u.Host != ref.host || u.User != nil || u.RawQuery != "" || u.EscapedPath() != "/v2/"+ref.repository+"/manifests/"+ref.target() {
+			t.Errorf("%q is asked for at %v, %v", s, u, err)
 		}
 	})
 }

@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/varve-image/varve/internal/hostile"
 )
 
 // memLayer is a layer in memory.
@@ -592,6 +595,13 @@ func FuzzOverlay(f *testing.F) {
 	f.Add(makeTar(f, reg("a/b/c", "")), makeTar(f, wh("a/.wh..wh..opq"), hard("x", "a/b/c"), reg("a/b", "")))
 	f.Add(makeTar(f, sym("l", "../../x"), reg("l/y", "1")), makeTar(f, wh(".wh."), wh(".wh..."), reg("../x", "")))
 	f.Add(makeTar(f, tar.Header{Name: "f", Typeflag: tar.TypeReg, PAXRecords: map[string]string{"SCHILY.xattr.user.a": "b"}}), makeTar(f))
+	for _, c := range hostile.LayerCases() {
+		tars := append(slices.Clone(c.Tars), makeTar(f))
+		if len(tars[0]) <= 16<<10 {
+			f.Add(tars[0], tars[1])
+			f.Add(makeTar(f, sym("l", "../.."), reg("f", "1")), tars[0])
+		}
+	}
 	f.Fuzz(func(t *testing.T, lower, upper []byte) {
 		layers := memLayers(lower, upper)
 		o, err := OpenOverlay(t.Context(), layers, OverlayOptions{MaxBytes: 1 << 20, MaxEntries: 1000, TempDir: t.TempDir()})

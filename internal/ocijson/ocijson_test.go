@@ -1,6 +1,7 @@
 package ocijson
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"reflect"
@@ -77,6 +78,39 @@ func TestRefuse(t *testing.T) {
 	}
 }
 
+// FuzzDigest: what is taken for a digest says what it said, is of one spelling
+// alone and has nothing in it that a path or a URL would take for more.
+func FuzzDigest(f *testing.F) {
+	digits := strings.TrimPrefix(emptyDigest, "sha256:")
+	for _, s := range []string{
+		emptyDigest, "sha512:" + digits + digits, "", "sha256:", digits, "sha256:" + digits[1:], emptyDigest + "0", strings.ToUpper(emptyDigest),
+		"sha256:" + strings.ToUpper(digits), "sha256:../../../etc/passwd", emptyDigest[:70] + "/", emptyDigest + "\n", "md5:d41d8cd98f00b204e9800998ecf8427e",
+		"sha384:" + digits + digits[:32], "sha256+b64:" + digits, "sha256:sha256:" + digits,
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		d, err := ParseDigest(s)
+		if err != nil {
+			if d != "" {
+				t.Errorf("%q is refused (%v), and is %q", s, err, d)
+			}
+			if strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' }) {
+				t.Errorf("the error has control characters in it: %q", err)
+			}
+			return
+		}
+		text, ok := strings.CutPrefix(s, string(d.Algorithm())+":")
+		sum, err := hex.DecodeString(text)
+		if !ok || err != nil || text != strings.ToLower(text) || len(sum) != d.Algorithm().Size() || d.String() != s {
+			t.Errorf("%q is taken for %q", s, d)
+		}
+		if again, err := ParseDigest(d.String()); err != nil || again != d {
+			t.Errorf("%q, and again %q, %v", d, again, err)
+		}
+	})
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"schemaVersion":2,"manifests":[{"mediaType":"a","digest":"` + emptyDigest + `","size":0,"data":"","platform":{"os":"linux"}}]}`))
 	f.Add([]byte(`{"schemaVersion":2,"config":{"mediaType":"a","digest":"` + emptyDigest + `","size":2,"urls":["x"]},"layers":[]}`))
@@ -88,6 +122,13 @@ func FuzzParse(f *testing.F) {
 		}
 		if config, layers, err := ParseManifest(data); err == nil {
 			all = append(append(all, config), layers...)
+			written, err := Manifest(config, layers, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c, l, err := ParseManifest(written); err != nil || !reflect.DeepEqual(c, config) || len(l) != len(layers) || len(l) > 0 && !reflect.DeepEqual(l, layers) {
+				t.Errorf("%s is written as %s, and read as %+v and %+v, %v", data, written, c, l, err)
+			}
 		}
 		for _, d := range all {
 			if d.Digest.Validate() != nil || d.Size < 0 || d.MediaType == "" {
