@@ -34,17 +34,25 @@ func (e *MissingError) Error() string { return e.Err.Error() }
 
 func (e *MissingError) Unwrap() error { return e.Err }
 
-// specError blames a field of the spec, unless the machine is at fault: a file
-// that cannot be read is not the spec's, one that is not there is.
+// dataError is an error of what an archive holds, which no change of the spec
+// mends.
+type dataError struct{ error }
+
+func (e *dataError) Unwrap() error { return e.error }
+
+// specError blames a field of the spec, unless the machine is at fault or what
+// a file holds: one that cannot be read or is broken is not the spec's, one that
+// is not there is.
 func specError(field string, err error) error {
 	var errno syscall.Errno
+	var data *dataError
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
-	case errors.As(err, &errno):
+	case errors.As(err, &errno), errors.As(err, &data):
 		return fmt.Errorf("%s: %w", field, err)
 	}
 	return &SpecError{field, err}

@@ -175,14 +175,14 @@ func (b *builder) read(p string, st fs.FileInfo, opts tree.DirOptions, keepDirli
 	case st.Mode().IsRegular() && strings.HasSuffix(p, narSuffix):
 		a, err := nar.Open(b.ctx, p)
 		if err != nil {
-			return nil, err
+			return nil, &dataError{err}
 		}
 		b.result.closers = append(b.result.closers, a)
 		return a.Entries, nil
 	case st.Mode().IsRegular() && isTarball(p):
 		t, err := tree.OpenTar(b.ctx, p, tree.TarOptions{TempDir: b.opts.TempDir, MaxBytes: b.opts.MaxUnpacked, MaxEntries: b.opts.MaxEntries})
 		if err != nil {
-			return nil, err
+			return nil, &dataError{err}
 		}
 		b.result.closers = append(b.result.closers, t)
 		return t.Entries, nil

@@ -26,6 +26,10 @@ type badInput struct {
 	// message is what the error has to hold: source, entry or field; reason.
 	message []string
 	nobody  bool
+	// slow says that it may take its time, and memory how much of that it may
+	// have where it is not maxPeak.
+	slow   bool
+	memory int64
 }
 
 // maxPeak bounds the memory for refusing any input, in bytes.
@@ -100,10 +104,10 @@ func (h badInput) check(t *testing.T, o outcome) {
 		t.Errorf("the message has %d bytes", len(o.stderr))
 	}
 	// A machine may have other work, and what waits is killed at some time.
-	if o.cpu > deadline || o.code < 0 {
+	if o.cpu > deadline && !h.slow || o.code < 0 {
 		t.Errorf("it took %v, and %v of a processor", o.took, o.cpu)
 	}
-	if o.peak > maxPeak {
+	if o.peak > max(maxPeak, h.memory) {
 		t.Errorf("it took %d MiB of memory", o.peak>>20)
 	}
 	if t.Failed() {
@@ -285,7 +289,7 @@ func hostileTarballs() []badInput {
 	file := func(name string) tar.Header { return tar.Header{Name: name, Size: 1} }
 	dir := func(name string) tar.Header { return tar.Header{Name: name, Typeflag: tar.TypeDir} }
 	whole := func(t *testing.T) []byte { return tarOf(t, file("a"), file("b")) }
-	return []badInput{
+	list := []badInput{
 		{name: "leads out", prepare: tarball(file("../canary/file")), message: []string{"../canary/file"}},
 		{name: "leads out later", prepare: tarball(file("a/../../canary/file")), message: []string{"a/../../canary/file"}},
 		{name: "through a link", prepare: tarball(link("d", "../canary"), file("d/file")), message: []string{`"d/file"`, `"d"`}},
@@ -333,6 +337,10 @@ func hostileTarballs() []badInput {
 		{name: "window of 2 GiB", prepare: rawTarball("t.tar.zst", func(*testing.T) []byte { return []byte("\x28\xb5\x2f\xfd\x00\xa8\x01\x00\x00") }), message: []string{"t.tar.zst"}},
 		{name: "xz", prepare: rawTarball("t.tar.xz", func(*testing.T) []byte { return []byte("\xfd7zXZ\x00" + long(600)) }), message: []string{"t.tar.xz", "xz -d"}},
 	}
+	for i := range list { // what a file holds is not the spec's fault
+		list[i].code = 1
+	}
+	return list
 }
 
 // withSize makes a header say another size, in base 256 as GNU tar does.
