@@ -39,11 +39,11 @@ e2e:
 	sh hack/install-test-deps.sh
 	$(TEST) ./cmd/... ./internal/enginetest/... ./examples/...
 
-# Builds killed at a thousand moments, and the whole suite of run steps in
+# Inputs that come to 10 GB, builds killed at a thousand moments, and the whole suite of run steps in
 # virtual machines; takes minutes.
 sweep:
 	sh hack/install-test-deps.sh
-	VARVE_SWEEP=1 $(TEST) -run 'TestKill$$|TestKillSteps$$|TestInterruptSteps$$|TestStepsExamples$$' ./cmd/...
+	VARVE_SWEEP=1 $(TEST) -run 'TestBombs|TestKill$$|TestKillSteps$$|TestInterruptSteps$$|TestStepsExamples$$' ./cmd/...
 	VARVE_SWEEP=1 $(TEST) -run 'TestSuite$$' -timeout=60m ./sandbox/vm
 
 bench: build

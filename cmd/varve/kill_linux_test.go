@@ -16,9 +16,6 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// sweep asks for many more moments to be killed at: see make sweep.
-var sweep = os.Getenv("VARVE_SWEEP") != ""
-
 // signalled runs a command and sends it a signal after a while. took counts
 // from the signal.
 func signalled(t *testing.T, cmd *exec.Cmd, after time.Duration, sig syscall.Signal) outcome {

@@ -74,6 +74,9 @@ func (r removing) Run() int {
 	return r.m.Run()
 }
 
+// sweep asks for what takes minutes: see make sweep.
+var sweep = os.Getenv("VARVE_SWEEP") != ""
+
 // deadline is how long anything that varve is given may take here, however bad
 // it is.
 const deadline = 10 * time.Second

@@ -139,7 +139,7 @@ func PAX(kind byte, records ...string) []byte {
 	var text bytes.Buffer
 	for _, r := range records {
 		n := len(r) + 3
-		for n != len(fmt.Sprintf("%d %s\n", n, r)) {
+		for n != len(fmt.Sprint(n))+len(r)+2 {
 			n++
 		}
 		fmt.Fprintf(&text, "%d %s\n", n, r)
