@@ -171,6 +171,34 @@ func ownerCases() []ownerCase {
 			d 0755 0:0 new/etc
 			- 0644 5:6 new/etc/passwd "root:x:0:0:root:/:/bin/sh\napp:x:1001:1002:app:/:/bin/sh\n"
 			d 0755 0:0 new/proc`},
+		{"attributes", `
+			touch f; mkdir d; probe setxattr f user.a one; probe setxattr f user.a two; probe setxattr d user.a '' ; ln -s f l
+			! probe setxattr nowhere user.a x 2>/dev/null; ! probe setxattr l/ user.a x 2>/dev/null
+			probe setxattr l user.a x; probe getcap f | grep -q user.a; cp bin/probe p; probe setcap p; probe setxattr p user.a y
+			chown 5 p; ! probe setxattr /dev/null user.a x 2>/dev/null; probe getcap srv/ping | grep -q user.a
+			probe dropxattr p user.a; ! probe dropxattr p user.a 2>/dev/null; mv p q; rm q`, `
+			d 0755 0:0 .
+			d 0755 0:0 d user.a=
+			- 0644 0:0 f "" user.a=78
+			l 0777 0:0 l -> f`},
+		{"threads", "touch t0 t1 t2 t3 t4 t5 t6 t7; probe threads t 8 /bin/chmod 2711 t0", `
+			d 0755 0:0 .
+			- 2711 0:0 t0 "" user.a=78
+			- 4701 0:0 t1 "" user.a=78
+			- 4702 0:0 t2 "" user.a=78
+			- 4703 0:0 t3 "" user.a=78
+			- 4704 0:0 t4 "" user.a=78
+			- 4705 0:0 t5 "" user.a=78
+			- 4706 0:0 t6 "" user.a=78
+			- 4707 0:0 t7 "" user.a=78`},
+		{"stopped", `
+			touch late
+			sh -c 'trap "chmod 4711 late; exit 3" TERM; touch ready; while :; do sleep 0.01; done' &
+			until test -e ready; do sleep 0.01; done
+			kill -STOP $!; sleep 0.05; kill -TERM $!; sleep 0.05; test "$(stat -c %a late)" = 644
+			kill -CONT $!; code=0; wait $! || code=$?; test $code = 3; rm ready`, `
+			d 0755 0:0 .
+			- 4711 0:0 late ""`},
 		{"large ids", "touch f; chown 65534:65534 f; stat -c %u:%g f | grep -qx 65534:65534", `
 			d 0755 0:0 .
 			- 0644 65534:65534 f ""`},

@@ -20,6 +20,8 @@ type call struct {
 	number uint32
 	args   [6]uint64
 	e      *emulator
+	// unresolved is why a path of the call's led nowhere, if it did.
+	unresolved error
 }
 
 // answer is what becomes of a call.
@@ -149,6 +151,7 @@ func (f *file) touch() error {
 func (c *call) open(dirfd int, name string, flags int) (f *file, ok bool) {
 	fd, err := c.resolve(dirfd, name, flags)
 	if err != nil {
+		c.unresolved = err
 		return nil, false
 	}
 	f = &file{fd: fd}

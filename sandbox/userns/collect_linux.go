@@ -205,11 +205,13 @@ func (c *collector) describe(fd int, name string) (*tree.Entry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read its extended attributes: %w", err)
 	}
-	rec := record{uid: st.Uid, gid: st.Gid, capability: xattrs[capabilityXattr]}
+	rec := record{uid: st.Uid, gid: st.Gid}
 	if !c.real {
 		if rec, err = c.recorded(fd, st.Ino); err != nil {
 			return nil, err
 		}
+		delete(xattrs, capabilityXattr)
+		maps.Copy(xattrs, rec.xattrs.all())
 	} else if mark, ok := xattrs[deviceXattr]; ok {
 		if err := markedDevice(mark, &rec); err != nil {
 			return nil, err
@@ -241,10 +243,6 @@ func (c *collector) describe(fd int, name string) (*tree.Entry, error) {
 		return nil, fmt.Errorf("it has an unknown type (mode %#o)", st.Mode)
 	}
 	delete(xattrs, deviceXattr)
-	delete(xattrs, capabilityXattr)
-	if rec.capability != "" {
-		xattrs[capabilityXattr] = rec.capability
-	}
 	e.Xattrs = xattrs
 	return e, nil
 }

@@ -3,6 +3,7 @@
 package userns
 
 import (
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +18,7 @@ import (
 //
 // A process that is not root by its credentials still has root's access to files.
 type emulator struct {
+	mu         sync.Mutex // held while a call is answered
 	records    *records
 	identities identityTable
 	// mount is the number of the tree's mount: files elsewhere are not looked at.
@@ -55,6 +57,8 @@ func newEmulator(records *records, treeDir string, everything bool) (*emulator, 
 
 // do answers a call.
 func (e *emulator) do(c *call) answer {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	c.e = e
 	if handle := e.calls[c.number]; handle != nil {
 		return handle(c)

@@ -25,7 +25,10 @@ type extractor struct {
 	// real says that owners and capabilities can be those on disk; what cannot
 	// goes into records.
 	real bool
-	// emulated says that special modes are in records too.
+	// recorded says that special modes and all extended attributes go there too.
+	recorded bool
+	// emulated says that the records are kept when a file goes and its inode
+	// becomes another's.
 	emulated bool
 	records  *records
 	// was, unless nil, is the root of what was unpacked, to compare with later.
@@ -216,7 +219,7 @@ func (x *extractor) attributes(fd int, name string, hdr *tar.Header) error {
 		flags = unix.AT_EMPTY_PATH
 	}
 	mode := uint32(hdr.Mode) & 0o7777
-	if x.emulated {
+	if x.recorded {
 		mode &^= specialBits
 	}
 	if x.real && (hdr.Uid != 0 || hdr.Gid != 0) {
@@ -245,12 +248,10 @@ func (x *extractor) attributes(fd int, name string, hdr *tar.Header) error {
 // record notes what cannot be on disk.
 func (x *extractor) record(fd int, name string, hdr *tar.Header) error {
 	rec := record{uid: uint32(hdr.Uid), gid: uint32(hdr.Gid)}
-	if x.emulated && hdr.Typeflag != tar.TypeSymlink {
+	if x.recorded && hdr.Typeflag != tar.TypeSymlink {
 		rec.special = uint32(hdr.Mode) & specialBits
 	}
-	if !x.real {
-		rec.capability = hdr.PAXRecords[xattrRecord+capabilityXattr]
-	}
+	_, rec.xattrs = x.attributesOf(hdr)
 	switch hdr.Typeflag {
 	case tar.TypeChar:
 		rec.kind = unix.S_IFCHR
@@ -291,12 +292,30 @@ const xattrRecord = "SCHILY.xattr."
 // capabilityXattr holds a file's capabilities.
 const capabilityXattr = "security.capability"
 
-func (x *extractor) xattrs(fd int, hdr *tar.Header) error {
+// attributesOf returns the extended attributes that a file has, those that go on
+// disk and those that are recorded.
+func (x *extractor) attributesOf(hdr *tar.Header) (map[string]string, xattrSet) {
+	var onDisk, recorded map[string]string
 	for key, value := range hdr.PAXRecords {
 		attr, ok := strings.CutPrefix(key, xattrRecord)
-		if !ok || attr == capabilityXattr && !x.real {
+		if !ok {
 			continue
 		}
+		to := &onDisk
+		if x.recorded || attr == capabilityXattr && !x.real {
+			to = &recorded
+		}
+		if *to == nil {
+			*to = map[string]string{}
+		}
+		(*to)[attr] = value
+	}
+	return onDisk, makeXattrs(recorded)
+}
+
+func (x *extractor) xattrs(fd int, hdr *tar.Header) error {
+	onDisk, _ := x.attributesOf(hdr)
+	for attr, value := range onDisk {
 		if err := unix.Fsetxattr(fd, attr, []byte(value), 0); err != nil {
 			return fmt.Errorf("set its extended attribute %q: %w", attr, err)
 		}

@@ -136,6 +136,8 @@ func unknown() []uint32 {
 		// Its flags are in memory, where no filter sees them: the C library has
 		// clone.
 		unix.SYS_CLONE3,
+		// There are older ones, which emulators know.
+		unix.SYS_SETXATTRAT, unix.SYS_GETXATTRAT, unix.SYS_LISTXATTRAT, unix.SYS_REMOVEXATTRAT,
 		unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER,
 	}
 }

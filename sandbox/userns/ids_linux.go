@@ -37,13 +37,13 @@ func (m *identities) host() (uid, gid int) { return m.uids[0].HostID, m.gids[0].
 // machine belongs to one of these, and the kernel's user 0 is not among them.
 const highHalf = 1 << 31
 
-// chooseIDs finds out what this user may map: with many, subordinate ids too. A
+// chooseIDs finds out what this user may map: with many, more than one id. A
 // step without fake root is one user, whoever runs it.
 func chooseIDs(fakeRoot, many bool) (*identities, error) {
 	uid, gid := os.Geteuid(), os.Getegid()
 	if uid == 0 {
 		maps, err := ownMaps()
-		if err != nil || maps != nil && fakeRoot {
+		if err != nil || maps != nil && fakeRoot && many {
 			return maps, err
 		}
 		if maps != nil {

@@ -15,12 +15,20 @@ import (
 // started as: it then does its work and returns true with the exit code. In any
 // other process it returns false at once.
 func Main() (code int, ok bool) {
-	if len(os.Args) != 1 || os.Args[0] != initName {
+	if len(os.Args) != 1 {
 		return 0, false
 	}
-	control := os.NewFile(fdControl, "control")
-	if err := firstProcess(control); err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", initName, err)
+	var err error
+	switch control := os.NewFile(fdControl, "control"); os.Args[0] {
+	case initName:
+		err = firstProcess(control)
+	case programName:
+		err = tracedProgram(control)
+	default:
+		return 0, false
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", os.Args[0], err)
 		return 1, true
 	}
 	return 0, true
@@ -62,6 +70,10 @@ type firstProc struct {
 	records *records
 	// emulator is nil where the step needs none.
 	emulator *emulator
+	// refused says that another filter answers calls that the emulator is for.
+	refused bool
+	// gate is nil where the step is not traced.
+	gate *gate
 }
 
 func (p *firstProc) do() (report, error) {
@@ -75,6 +87,7 @@ func (p *firstProc) do() (report, error) {
 	if p.cfg.Remove {
 		return report{}, removeBelow(p.work)
 	}
+	p.refused = !p.cfg.Real && refusedOutside()
 	rep, err := p.runStep()
 	p.changes.Close()
 	return rep, errors.Join(err, removeBelow(p.work))

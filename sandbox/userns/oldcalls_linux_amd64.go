@@ -15,6 +15,9 @@ func openFlags(number uint32) int {
 	return -1
 }
 
+// oldModeCalls adds the calls that set modes which later architectures do without.
+func oldModeCalls(calls map[uint32]int) { calls[unix.SYS_CHMOD] = 1 }
+
 func (e *emulator) oldDeviceCalls() {
 	e.calls[unix.SYS_MKNOD] = at(here, 0, func(c *call, dir int, name string) answer {
 		return e.mkdevice(c, dir, name, c.uint32(1), c.args[2])

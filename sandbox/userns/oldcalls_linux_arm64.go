@@ -12,6 +12,8 @@ func openFlags(number uint32) int {
 	return -1
 }
 
+func oldModeCalls(map[uint32]int) {}
+
 func (e *emulator) oldDeviceCalls() {}
 
 // oldCalls are those that this architecture does without.

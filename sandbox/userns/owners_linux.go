@@ -50,7 +50,7 @@ func (e *emulator) chown(c *call, dirfd int, name string, flags int, uid, gid ui
 		if f.mode&unix.S_IXGRP != 0 {
 			rec.special &^= unix.S_ISGID
 		}
-		rec.capability = ""
+		rec.xattrs = rec.xattrs.without(capabilityXattr)
 	}
 	return e.record(f, rec)
 }

@@ -11,6 +11,9 @@ import (
 // initName is the name by which the program knows that it is run again.
 const initName = "varve-step"
 
+// programName is that by which it knows that it is to become a step's program.
+const programName = "varve-program"
+
 // The files of the first process besides standard input, output and error,
 // which are the step's. It starts in the working directory, which is empty.
 const (

@@ -18,8 +18,8 @@ type record struct {
 	// file stands for it. 0 is what there is on disk.
 	kind uint32
 	rdev uint64
-	// capability is the value of security.capability; "" is none.
-	capability string
+	// xattrs are the extended attributes that belong into a layer.
+	xattrs xattrSet
 	// born, unless 0, is when the file was made, in nanoseconds: of another file
 	// with the same inode, where no one was told of the first one's end, it is not
 	// the record.
@@ -57,6 +57,8 @@ type records struct {
 	byInode map[uint64]record
 	// setgid says that a directory has had its set-group-id bit set.
 	setgid bool
+	// size is that of all attributes, in bytes.
+	size int
 }
 
 func newRecords() *records { return &records{byInode: map[uint64]record{}} }
@@ -72,12 +74,20 @@ func (r *records) get(ino uint64) (record, bool) {
 func (r *records) set(ino uint64, rec record) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.size += len(rec.xattrs) - len(r.byInode[ino].xattrs)
 	if rec == (record{}) {
 		delete(r.byInode, ino)
 		return
 	}
 	r.byInode[ino] = rec
 	r.setgid = r.setgid || rec.special&unix.S_ISGID != 0
+}
+
+// room tells whether a step may record so many bytes of attributes more.
+func (r *records) room(bytes int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.size+bytes <= maxAttributes
 }
 
 func (r *records) forget(ino uint64) { r.set(ino, record{}) }

@@ -17,7 +17,8 @@ func (r *Runner) run(ctx context.Context, step *sandbox.Step) (*sandbox.Result, 
 		temp = os.TempDir()
 	}
 	reclaim(temp)
-	result, err := r.runAs(ctx, step, temp, true)
+	// What a filter keeps from being on disk has to be recorded.
+	result, err := r.runAs(ctx, step, temp, !refusedOutside())
 	var noRange rangeError
 	if errors.As(err, &noRange) {
 		return r.runAs(ctx, step, temp, false)

@@ -53,12 +53,24 @@ func (p *firstProc) runProgram() (rep report, err error) {
 	}
 	w := startWatch(p.cfg.Limits, dir)
 	defer close(w.stop)
+	runtime.LockOSThread() // it may be a tracer
+	defer runtime.UnlockOSThread()
 	pid, err := p.spawn()
 	if err != nil {
 		return report{}, err
 	}
+	if p.gate != nil {
+		if err := p.gate.open(); err != nil {
+			return report{}, err
+		}
+	}
 	go p.endWithCaller()
 	rep = p.wait(pid)
+	if p.gate != nil {
+		if err := p.gate.failure(); err != nil {
+			return report{}, err
+		}
+	}
 	if limit := w.reached.Load(); limit != nil {
 		rep = report{Limit: *limit}
 	}
@@ -144,9 +156,16 @@ func (p *firstProc) start() (int, error) {
 	if err := p.restrict(); err != nil {
 		return 0, err
 	}
-	pid, err := syscall.ForkExec(program, argv, &syscall.ProcAttr{
+	attr := &syscall.ProcAttr{
 		Dir: cfg.Dir, Env: cfg.Env, Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: true, Setctty: cfg.Terminal},
-	})
+	}
+	if p.refused && p.emulator != nil {
+		if p.gate, err = newGate(&program, &argv, attr); err != nil {
+			return 0, err
+		}
+		defer p.gate.closeTheirs()
+	}
+	pid, err := syscall.ForkExec(program, argv, attr)
 	if err != nil {
 		return 0, fmt.Errorf("run %q: %w", program, err)
 	}
@@ -249,6 +268,9 @@ func (p *firstProc) restrict() error {
 		_, err := f.install(false)
 		return err
 	}
+	if p.refused {
+		f.trap()
+	}
 	f.notify(p.emulator)
 	listener, err := f.install(true)
 	if err == nil {
@@ -322,6 +344,9 @@ func (p *firstProc) wait(pid int) report {
 			continue
 		case err != nil: // there are no more
 			return rep
+		case status.Stopped():
+			p.emulator.resume(got, status)
+			continue
 		case got != pid:
 			continue
 		}

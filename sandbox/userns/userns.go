@@ -22,6 +22,9 @@
 // the overlay its root, runs the step, and sends back what the overlay's upper
 // directory has in it. Its end is that of all processes of the step.
 //
+// With a single id, or where another filter refuses what steps do to files, that
+// is recorded instead: see emulator.
+//
 // Linux 5.12 or later is needed.
 package userns
 

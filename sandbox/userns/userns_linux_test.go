@@ -11,9 +11,18 @@ import (
 	"github.com/varve-image/varve/sandbox/userns"
 )
 
+// refuseVariable is the environment variable that asks for a filter like that
+// of Nix's builds around the tests.
+const refuseVariable = "VARVE_TEST_REFUSE"
+
 func TestMain(m *testing.M) {
 	if code, ok := userns.Main(); ok {
 		os.Exit(code)
+	}
+	if os.Getenv(refuseVariable) != "" {
+		if err := userns.RefuseAsNix(); err != nil {
+			panic(err)
+		}
 	}
 	os.Exit(sandboxtest.Main(m))
 }

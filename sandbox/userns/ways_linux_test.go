@@ -78,6 +78,19 @@ func TestUsers(t *testing.T) {
 	}
 }
 
+// TestFiltered: behind a filter like that of Nix's builds a step does the same, as
+// root and as another user.
+func TestFiltered(t *testing.T) {
+	t.Parallel()
+	for name, cmd := range map[string]*exec.Cmd{"root": exec.Command("/proc/self/exe"), "user": asUser(t, true)} {
+		cmd.Args = append(cmd.Args, "-test.run=^TestSuite$/^(changes|errors|owners|surrounding|survivors|terminal)$")
+		cmd.Env = append(cmd.Environ(), refuseVariable+"=1", sandboxtest.ProbeVariable+"="+sandboxtest.Probe(t).Source)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+}
+
 // TestWithoutOverlay: where the directory for temporary files is in an overlay
 // already, as in a container, none can be mounted on it. That makes no
 // difference.
@@ -135,15 +148,24 @@ func TestSameBytes(t *testing.T) {
 		return userns.New(sandbox.Options{TempDir: temp})
 	})
 	fmt.Println(mark + digest)
-	if os.Getuid() != 0 {
+	if os.Getuid() != 0 || os.Getenv(refuseVariable) != "" {
 		return
 	}
-	for name, subordinate := range map[string]bool{"one id": false, "subordinate ids": true} {
-		out, err := asUser(t, subordinate, "-test.run=^TestSameBytes$").Output()
+	same := func(name string, out []byte, err error) {
 		_, got, _ := strings.Cut(string(out), mark)
 		got, _, _ = strings.Cut(got, "\n")
 		if err != nil || got != digest {
 			t.Errorf("%s: digest %q, as root %q; %v\n%s", name, got, digest, err, out)
 		}
 	}
+	const run = "-test.run=^TestSameBytes$"
+	for name, subordinate := range map[string]bool{"one id": false, "subordinate ids": true} {
+		out, err := asUser(t, subordinate, run).Output()
+		same(name, out, err)
+	}
+	filtered := exec.Command("/proc/self/exe", run)
+	filtered.Env = append(os.Environ(), refuseVariable+"=1", sandboxtest.ProbeVariable+"="+sandboxtest.Probe(t).Source)
+	out, err := filtered.Output()
+	same("behind a filter", out, err)
+	t.Run("nix", func(t *testing.T) { same("in a build of Nix", []byte(inNix(t, run)), nil) })
 }

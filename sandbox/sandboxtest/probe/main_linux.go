@@ -3,8 +3,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -29,16 +31,18 @@ func main() {
 }
 
 var commands = map[string]func(args []string) error{
-	"chroot":   chroot,
-	"deep":     deep,
-	"escape":   escape,
-	"scribble": scribble,
-	"setxattr": setxattr,
-	"socket":   socket,
-	"memory":   memory,
-	"setcap":   setcap,
-	"getcap":   getcap,
-	"statloop": statLoop,
+	"chroot":    chroot,
+	"deep":      deep,
+	"dropxattr": func(args []string) error { return unix.Removexattr(args[0], args[1]) },
+	"escape":    escape,
+	"scribble":  scribble,
+	"setxattr":  setxattr,
+	"socket":    socket,
+	"memory":    memory,
+	"setcap":    setcap,
+	"getcap":    getcap,
+	"statloop":  statLoop,
+	"threads":   threads,
 }
 
 const capability = "security.capability"
@@ -129,6 +133,34 @@ func getcap(args []string) error {
 	}
 	fmt.Printf(" %q\n", buf[:n])
 	return nil
+}
+
+// threads has so many threads change the files called like the first argument
+// and a number, all at once. One that is not the first then runs a program.
+func threads(args []string) error {
+	n, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	errs := make(chan error)
+	for i := range n {
+		go func() {
+			runtime.LockOSThread()
+			name := fmt.Sprintf("%s%d", args[0], i)
+			err := unix.Chmod(name, 0o4700+uint32(i))
+			errs <- errors.Join(err, unix.Setxattr(name, "user.a", []byte("x"), 0))
+		}()
+	}
+	for range n {
+		if err := <-errs; err != nil {
+			return err
+		}
+	}
+	go func() {
+		runtime.LockOSThread()
+		errs <- unix.Exec(args[2], args[2:], []string{})
+	}()
+	return <-errs
 }
 
 // statLoop looks at a file many times, and prints how long one takes.

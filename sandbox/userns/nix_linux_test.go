@@ -1,0 +1,62 @@
+//go:build amd64 || arm64
+
+package userns_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/varve-image/varve/internal/enginetest"
+	"github.com/varve-image/varve/internal/testtools"
+	"github.com/varve-image/varve/sandbox/sandboxtest"
+)
+
+// inDerivation is a derivation that runs this test program where nothing but the
+// store is to be seen.
+const inDerivation = `
+let files = builtins.path { path = ./files; name = "files"; };
+in flag: derivation {
+  name = "tested"; system = builtins.currentSystem; builder = files + "/busybox";
+  args = [ "sh" "-c" "${files}/test ${flag} >$out 2>&1 || { cat $out; exit 1; }" ];
+  PATH = files; VARVE_TEST_PROBE = files + "/probe";
+}`
+
+// inNix runs this test program as a build of Nix, with a daemon, other users and the
+// sandbox, and returns what it said.
+func inNix(t *testing.T, flag string) string {
+	t.Helper()
+	n := enginetest.NixDaemon(t)
+	files := filepath.Join(n.Home(), "files")
+	if err := os.Mkdir(files, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, source := range map[string]string{"test": "/proc/self/exe", "probe": sandboxtest.Probe(t).Source, "busybox": testtools.Need(t, "busybox")} {
+		program, err := os.ReadFile(source)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(files, name), program, 0o755)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(n.Home(), "tested.nix"), []byte(inDerivation), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	path := strings.TrimSpace(n.Run("nix-build", "--no-out-link", "-E", fmt.Sprintf("import ./tested.nix %q", flag)))
+	out, err := os.ReadFile(n.Root() + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// TestNix runs the suite in a build of Nix, whose filter refuses some of what
+// steps do.
+func TestNix(t *testing.T) {
+	testtools.NeedRoot(t)
+	t.Parallel()
+	inNix(t, "-test.run=^TestSuite$")
+}
