@@ -81,7 +81,9 @@ func BlobPath(d digest.Digest) string {
 
 // refNames is what a reference's name is made of (image-spec, annotations.md,
 // and what a tag may be beyond that).
-var refNames = regexp.MustCompile(`^[A-Za-z0-9._:@+/-]{1,255}$`)
+var refNames = regexp.MustCompile(`^[A-Za-z0-9._:@+/-]+$`)
+
+const maxRefName = 255 // bytes
 
 // document is a JSON blob and its descriptor.
 type document struct {
@@ -190,7 +192,7 @@ func names(name reference.NamedTagged, refName string) map[string]string {
 
 // check refuses what can be refused before any work is done.
 func (o Options) check() error {
-	if o.RefName != "" && !refNames.MatchString(o.RefName) {
+	if o.RefName != "" && (len(o.RefName) > maxRefName || !refNames.MatchString(o.RefName)) {
 		return fmt.Errorf("name %q of an image in a layout: want letters, digits and any of %q, 255 at most", o.RefName, "._:@+/-")
 	}
 	_, err := layer.ParseCompression(o.Compression.String())

@@ -33,6 +33,7 @@ func goldenLayers(t *testing.T, s *site) {
 	}
 	libc, openssl, app, names := goldenstore.Path("libc-2.39"), goldenstore.Path("openssl-3.0.14"), goldenstore.Path("app-1.0"), goldenstore.Path("names")
 	registration := fmt.Sprintf("%[1]s\n\n0\n%[2]s\n\n1\n%[1]s\n%[3]s\n\n2\n%[1]s\n%[2]s\n%[4]s\n\n0\n", libc, openssl, app, names)
+	s.Run("nix-store", "--init") // the subtests come in any order
 	for _, p := range []string{libc, openssl, app, names} {
 		command(t, exec.CommandContext(t.Context(), "cp", "-a", root+p, s.Root()+p))
 	}
