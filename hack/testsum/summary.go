@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,8 +39,20 @@ type summary struct {
 	passed, failed, skipped int
 	failures                []string
 	skips                   []string
+	slow                    []slowTest
 	missing                 int
 }
+
+// slowTest is a leaf that took slowSeconds or longer, its pauses included.
+type slowTest struct {
+	name    string
+	seconds float64
+}
+
+const (
+	slowSeconds = 10.0
+	slowShown   = 20
+)
 
 func newSummary(out io.Writer, ci bool) *summary {
 	return &summary{out: out, ci: ci, tests: map[string]*test{}, builds: map[string]*strings.Builder{}}
@@ -96,6 +109,9 @@ func (s *summary) event(e event) {
 			s.endPackage(t, e)
 		} else {
 			s.endTest(t, e.Action)
+			if !t.hasSub && e.Elapsed >= slowSeconds {
+				s.slow = append(s.slow, slowTest{short(t.pkg) + " " + t.name, e.Elapsed})
+			}
 		}
 	}
 }
@@ -197,6 +213,10 @@ func (s *summary) reason(t *test) string {
 // finish prints the summary and returns whether the run is a success. ok says
 // whether go test itself thinks so.
 func (s *summary) finish(ok bool) bool {
+	slices.SortFunc(s.slow, func(a, b slowTest) int { return cmp.Compare(b.seconds, a.seconds) })
+	for _, t := range s.slow[:min(len(s.slow), slowShown)] {
+		fmt.Fprintf(s.out, "slow: %6.1fs %s\n", t.seconds, t.name)
+	}
 	for _, skip := range s.skips {
 		fmt.Fprintf(s.out, "skipped: %s\n", skip)
 	}

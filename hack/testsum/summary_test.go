@@ -35,6 +35,16 @@ func TestSummary(t *testing.T) {
 			},
 		},
 		{
+			name: "slow ones are named, slowest first", goTest: true, ok: true, last: "3 passed, 0 failed, 0 skipped",
+			has: []string{"slow:   99.0s p B\nslow:   10.0s p A\n3 passed"},
+			events: []event{
+				{Action: "pass", Package: pkg, Test: "A", Elapsed: 10},
+				{Action: "pass", Package: pkg, Test: "B", Elapsed: 99},
+				{Action: "pass", Package: pkg, Test: "C", Elapsed: 9.9},
+				{Action: "pass", Package: pkg, Elapsed: 120},
+			},
+		},
+		{
 			name: "a failed subtest is one failure", last: "1 passed, 1 failed, 0 skipped",
 			has: []string{"reason\n", "failed: p A/x"},
 			events: []event{
