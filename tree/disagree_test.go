@@ -204,6 +204,8 @@ func paxRecords() []disagreement {
 		{name: "PAX record without anything", parts: of("3 \n"), refused: true},
 		{name: "PAX records with a NUL behind", parts: of("10 path=pp\n\x00"), refused: true},
 		{name: "PAX records with a line behind", parts: of("10 path=pp\n\n"), refused: true},
+		{name: "PAX header of no size", parts: [][]byte{field(rawPAX('x', "path=p"), sizeField, "x")}, refused: true},
+		{name: "PAX header of a negative size", parts: [][]byte{field(rawPAX('x', "path=p"), sizeField, base256(-1, 12))}, refused: true},
 		{name: "PAX header without records", parts: of("")},
 		{name: "PAX header without an entry", parts: [][]byte{tarFile("f", "abc"), rawPAX('x', "path=p"), make([]byte, 2*tarBlock)}, refused: true},
 	}

@@ -17,7 +17,7 @@ import (
 type rawHeaders struct {
 	next  int64 // where the next header block starts
 	block [tarBlock]byte
-	got   int // bytes of it
+	got   int // bytes of it; all, and not whole, if what follows is not known
 	// text is where a long name starts that is looked at, or -1.
 	text int64
 	// extended says that the block follows others that belong to it.
@@ -30,7 +30,7 @@ func (h *rawHeaders) begin(at int64) { *h = rawHeaders{next: at, text: -1} }
 // see is called with what is read at a place.
 func (h *rawHeaders) see(at int64, p []byte) {
 	end := at + int64(len(p))
-	for !h.whole {
+	for !h.whole && h.got < tarBlock {
 		if at <= h.text && h.text < end {
 			h.emptyName = h.emptyName || p[h.text-at] == 0
 			h.text = -1
@@ -56,7 +56,6 @@ func (h *rawHeaders) header() {
 	}
 	size, ok := rawNumber(h.block[124:136])
 	if !ok { // to archive/tar neither
-		h.next = -1
 		return
 	}
 	if content := h.next + tarBlock; kind != tar.TypeXHeader {
