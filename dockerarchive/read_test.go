@@ -353,6 +353,9 @@ func FuzzOpen(f *testing.F) {
 	f.Add(makeTar(sound("one")...))
 	f.Add(makeTar(with(sound("one"), "l0/layer.tar", func(p *part) { *p = part{name: p.name, kind: tar.TypeSymlink, link: "x"} })...))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		if layer.Detect(data[:min(4, len(data))]) == layer.None {
+			data = hostile.Sums(data)
+		}
 		contents, err := readAll(t, data)
 		fromStream, streamErr := readStream(t, data)
 		if (err == nil) != (streamErr == nil) || !slices.Equal(contents, fromStream) {

@@ -603,7 +603,7 @@ func FuzzOverlay(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, lower, upper []byte) {
-		layers := memLayers(lower, upper)
+		layers := memLayers(hostile.Sums(lower), hostile.Sums(upper))
 		o, err := OpenOverlay(t.Context(), layers, OverlayOptions{MaxBytes: 1 << 20, MaxEntries: 1000, TempDir: t.TempDir()})
 		wantClosed(t, layers)
 		if err != nil {
