@@ -27,7 +27,10 @@ func eachLayer(ctx context.Context, img *image.Image, opts Options, visit func(c
 	if err != nil {
 		return err
 	}
-	seen := map[digest.Digest]*spooled{}
+	// By the blob as well: that several have the digest that the config claims
+	// of them is not known before each is unpacked.
+	type key struct{ blob, tar digest.Digest }
+	seen := map[key]*spooled{}
 	defer func() {
 		for _, s := range seen {
 			s.free()
@@ -42,10 +45,11 @@ func eachLayer(ctx context.Context, img *image.Image, opts Options, visit func(c
 		if !ok || i >= len(known) || stored.Stored().Digest == "" || opts.RepeatLayers {
 			continue
 		}
-		if seen[known[i]] == nil {
-			seen[known[i]] = &spooled{ExistingLayer: stored, diffID: known[i], tempDir: opts.TempDir}
+		k := key{stored.Stored().Digest, known[i]}
+		if seen[k] == nil {
+			seen[k] = &spooled{ExistingLayer: stored, diffID: known[i], tempDir: opts.TempDir}
 		}
-		with.Layers[i] = seen[known[i]]
+		with.Layers[i] = seen[k]
 	}
 	return with.Each(ctx, func(ctx context.Context, i int, info layer.Info) error {
 		err := visit(ctx, i, with.Layers[i], info)

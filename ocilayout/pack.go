@@ -86,7 +86,12 @@ func (p *packer) start(ctx context.Context, tasks *errgroup.Group, queue chan<- 
 		if err != nil {
 			return fmt.Errorf("read layer %d: %w", i+1, err)
 		}
-		j := seen[info.DiffID]
+		// What the config claims of a stored layer is not known to be true.
+		id := info.DiffID
+		if e, ok := stored(l); ok {
+			id = e.Stored().Digest
+		}
+		j := seen[id]
 		if j != nil {
 			p.layers = append(p.layers, j)
 			p.observe(i, l, info, false)
@@ -94,7 +99,7 @@ func (p *packer) start(ctx context.Context, tasks *errgroup.Group, queue chan<- 
 			continue
 		}
 		j = &job{layer: l, index: i, info: info, done: make(chan *os.File, 1)}
-		seen[info.DiffID] = j
+		seen[id] = j
 		p.jobs, p.layers = append(p.jobs, j), append(p.layers, j)
 		select {
 		case queue <- j:
