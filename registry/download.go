@@ -30,7 +30,9 @@ type download struct {
 	// faults counts those since offset was at mark.
 	faults int
 	mark   int64
-	err    error // for good
+	// fromStart says that the registry has refused to give the rest alone.
+	fromStart bool
+	err       error // for good
 }
 
 // fetch opens a blob.
@@ -103,7 +105,7 @@ func (d *download) again(err error) error {
 func (d *download) tryOpen() error {
 	r := d.url
 	statuses := []int{http.StatusOK}
-	if d.offset > 0 {
+	if d.offset > 0 && !d.fromStart {
 		r.header = http.Header{"Range": {fmt.Sprintf("bytes=%d-", d.offset)}}
 		if d.etag != "" {
 			r.header.Set("If-Range", d.etag)
@@ -111,6 +113,11 @@ func (d *download) tryOpen() error {
 		statuses = append(statuses, http.StatusPartialContent)
 	}
 	resp, err := d.client.expect(d.ctx, r, statuses...)
+	var status *statusError
+	if errors.As(err, &status) && status.status == http.StatusRequestedRangeNotSatisfiable && r.header != nil {
+		d.fromStart = true
+		return d.tryOpen()
+	}
 	if err != nil {
 		return err
 	}

@@ -253,8 +253,15 @@ func TestResumeDownload(t *testing.T) {
 				w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
 				return
 			}
+			breakingBlob(text, int(calls.Add(1))<<20, false)(w, r)
+		}, "", 4},
+		"nothing satisfiable": {func(w http.ResponseWriter, r *http.Request) {
+			if calls.Add(1) > 1 {
+				w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+				return
+			}
 			breakingBlob(text, 1<<20, true)(w, r)
-		}, "status 416", 2},
+		}, "status 416", 3},
 		"another range": {func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Range") != "" {
 				r.Header.Set("Range", "bytes=5-")
