@@ -186,12 +186,25 @@ func TestHostileUpload(t *testing.T) {
 // TestUploadElsewhere: an upload that goes on at another host, which the user
 // has named here, has no Authorization there.
 func TestUploadElsewhere(t *testing.T) {
+	t.Run("token", func(t *testing.T) { uploadElsewhere(t, withTokens(secret)) })
+	t.Run("password", func(t *testing.T) {
+		uploadElsewhere(t, func(w http.ResponseWriter, r *http.Request) bool {
+			if _, got, _ := r.BasicAuth(); got == secret {
+				return false
+			}
+			w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return true
+		})
+	})
+}
+
+func uploadElsewhere(t *testing.T, login func(http.ResponseWriter, *http.Request) bool) {
 	noLeaks(t)
 	handler := inProcess["cuelabs"]()
 	reg, other := newFake(t, handler, true), newFake(t, handler, true)
-	tokens := withTokens(secret)
 	reg.setHook(func(w http.ResponseWriter, r *http.Request) bool {
-		if tokens(w, r) {
+		if login(w, r) {
 			return true
 		}
 		if r.Method != http.MethodPost {
@@ -215,7 +228,7 @@ func TestUploadElsewhere(t *testing.T) {
 		t.Errorf("requests there: %q", other.requests)
 	}
 	for _, h := range other.headers {
-		if h.Get("Authorization") != "" {
+		if h.Get("Authorization") != "" || h.Get("Cookie") != "" || h.Get("Referer") != "" {
 			t.Errorf("headers there: %v", h)
 		}
 	}

@@ -216,6 +216,7 @@ func archiveJSON() []Archive {
 		{Name: "diff_id of another algorithm", Data: edited("c.json", Digest(layers[1]), "md5:d41d8cd98f00b204e9800998ecf8427e"), Refused: []string{"diff_ids[1]"}},
 		{Name: "bytes after a layer", Data: Tar(with("l1/layer.tar", func(e *Entry) { e.Content += "more" })...), Mismatch: true, Refused: []string{`"l1/layer.tar"`}},
 		{Name: "compressed layer cut short", Data: Tar(with("l1/layer.tar", func(e *Entry) { z := Gzip([]byte(e.Content)); e.Content = string(z[:len(z)/2]) })...), Refused: []string{`"l1/layer.tar"`, "gzip"}},
+		{Name: "compressed layer with a wrong checksum", Data: Tar(with("l1/layer.tar", func(e *Entry) { z := Gzip([]byte(e.Content)); e.Content = string(flip(z, len(z)-6)) })...), Refused: []string{`"l1/layer.tar"`, "gzip", "checksum"}},
 		{Name: "bytes after a compressed layer", Data: Tar(with("l1/layer.tar", func(e *Entry) { e.Content = string(Gzip([]byte(e.Content))) + "more" })...), Refused: []string{`"l1/layer.tar"`, "gzip"}},
 	}
 }

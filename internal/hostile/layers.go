@@ -211,6 +211,7 @@ func layerTwoWays() []Layers {
 		{Name: "PAX record of a wrong length", Tars: [][]byte{append(Member('x', "h", "", "99 path=x\n"), Tar(File("f", ""))...)}, Refused: []string{"invalid tar header"}},
 		{Name: "PAX header of 2 MiB", Tars: [][]byte{append(PAX('x', "comment="+strings.Repeat("x", 2<<20)), Tar(File("f", ""))...)}, Refused: []string{"header field too long"}},
 		{Name: "long name of 2 MiB", Tars: [][]byte{Tar(File(strings.Repeat("n", 2<<20), ""))}, Refused: []string{"header field too long"}},
+		{Name: "a million sparse regions", Tars: [][]byte{SparseRegions(1_000_000)}, Refused: []string{"sparse map too long"}},
 		refused("sparse map with an end before its start", one(sparse("0,512,-1,1", 4)), "invalid tar header"),
 		refused("sparse map that overlaps", one(sparse("0,2,1,2", 4)), "invalid tar header"),
 		refused("sparse map beyond the file", one(sparse("0,1,100,3", 4)), "invalid tar header"),
