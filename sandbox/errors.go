@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"fmt"
-	"strings"
 	"syscall"
 )
 
@@ -54,36 +53,3 @@ type MissingError struct {
 func (e *MissingError) Error() string { return e.Err.Error() }
 
 func (e *MissingError) Unwrap() error { return e.Err }
-
-// Tail keeps the last lines of what is written to it, for StepError. The zero
-// value is ready; it is not safe for concurrent use.
-type Tail struct {
-	lines []string
-	open  bool // the last line has not ended
-}
-
-// maxLine bounds a line that Tail keeps, in bytes.
-const maxLine = 4096
-
-// Write never fails.
-func (t *Tail) Write(p []byte) (int, error) {
-	for line := range strings.Lines(string(p)) {
-		text, ended := strings.CutSuffix(line, "\n")
-		if t.open {
-			last := len(t.lines) - 1
-			t.lines[last] = clip(t.lines[last] + text)
-		} else {
-			t.lines = append(t.lines, clip(text))
-		}
-		t.open = !ended
-	}
-	if over := len(t.lines) - MaxLastLines; over > 0 {
-		t.lines = append(t.lines[:0], t.lines[over:]...)
-	}
-	return len(p), nil
-}
-
-func clip(line string) string { return line[:min(len(line), maxLine)] }
-
-// Lines returns the last lines.
-func (t *Tail) Lines() []string { return append([]string(nil), t.lines...) }

@@ -16,7 +16,7 @@ import (
 func debianImage(t *testing.T, dir string) {
 	t.Helper()
 	put(t, filepath.Join(dir, "base.json"), fmt.Sprintf(`{"name": "debian", "tag": "base",
-		"copyToRoot": [{"source": %q, "owner": "keep"}], "config": {"Cmd": ["/bin/sh"]}}`, debianbase.Tar(t)), 0o644)
+		"copyToRoot": [{"source": %q, "owner": "keep"}], "config": {"Cmd": ["/bin/sh"]}}`, debianbase.Least(t)), 0o644)
 	mustRun(t, dir, "build", "base.json", "-q", "-o", "debian.tar")
 	makeDirs(t, filepath.Join(dir, "links/opt"))
 	for name, target := range map[string]string{

@@ -46,7 +46,7 @@ echo "$(id -u) $1" > /var/lib/`+name+`/installed
 func debianSteps(t *testing.T) string {
 	t.Helper()
 	testtools.NeedRoot(t)
-	root := debianbase.Tar(t)
+	root := debianbase.Apt(t)
 	dir := openDir(t, "")
 	must(t, os.Chmod(dir, 0o777))
 	makeDirs(t, filepath.Join(dir, "add/debs"))
@@ -69,8 +69,8 @@ config: {Env: ["PATH=/usr/bin:/bin"]}
 	return dir
 }
 
-// TestStepsDebian: dpkg installs packages in a Debian base, without
-// a network, whoever runs it.
+// TestStepsDebian: dpkg and apt-get install packages in a Debian base, without
+// a network, whoever runs them.
 func TestStepsDebian(t *testing.T) {
 	dir := debianSteps(t)
 	want := ""
@@ -90,6 +90,21 @@ func TestStepsDebian(t *testing.T) {
 			}
 			if left := names(temp); len(left) > 0 {
 				t.Errorf("left in TMPDIR: %q", left)
+			}
+		})
+		t.Run("apt-get, "+u.name, func(t *testing.T) {
+			cmd, _ := u.command(t, dir, "run-step", "debian.tar", "--bind", filepath.Join(dir, "add/debs")+":/mnt/debs",
+				"--script", "apt-get install --yes /mnt/debs/*.deb\napt-get remove --yes varve-two")
+			o := run(t, cmd)
+			if o.code != 0 {
+				t.Fatalf("exit code %d: %s", o.code, o.stderr)
+			}
+			// apt gives the directory of its lists to the user that it fetches as.
+			mustFind(t, o.stdout, "A d 2750 33:33 /var/lib/varve-one\n", "A - 0755 0:0 25 B /usr/bin/varve-one\n",
+				"A d 0755 42:0 /var/lib/apt/lists/auxfiles\n", "A - 0640 0:4 ", "A - 0644 0:0 6 B /etc/varve-two.conf\n")
+			mustFind(t, o.stderr, "runAsRoot: Setting up varve-two (1.0)", "runAsRoot: Removing varve-two (1.0)")
+			if strings.Contains(o.stdout, "/usr/bin/varve-two") {
+				t.Errorf("it changed %s", o.stdout)
 			}
 		})
 		t.Run("build, "+u.name, func(t *testing.T) {

@@ -1,13 +1,13 @@
-// Package debianbase gives tests a small Debian root file system, made by
+// Package debianbase gives tests small Debian root file systems, made by
 // mmdebstrap of packages from where the machine's apt has its own.
 //
 // Guarantees:
 //
-//   - It is made once and kept in the system's place for temporary files for
+//   - Each is made once and kept in the system's place for temporary files for
 //     half a day, for all test binaries and whoever asks at the same time.
-//   - It has merged /usr (/bin -> usr/bin and so on), dpkg's database, owners
+//   - They have merged /usr (/bin -> usr/bin and so on), dpkg's database, owners
 //     other than root, set-id programs and device nodes, as any Debian.
-//   - A machine that cannot make it is a skip, or a failure under CI=true: see
+//   - A machine that cannot make them is a skip, or a failure under CI=true: see
 //     package testtools.
 //
 // Only tests import this package.
@@ -44,13 +44,27 @@ var least = []string{
 	"base-files", "base-passwd", "coreutils", "dash", "debianutils", "diffutils", "dpkg", "grep", "libc-bin", "mawk", "sed", "tar",
 }
 
-// Tar returns the path of the root file system's tar, with further packages
-// and what they depend on: of apt it has no lists. The tar is not to be
-// changed, and only its owner can read it.
-func Tar(t testing.TB, packages ...string) string {
+// Least returns the path of a root file system's tar that has a shell, the usual
+// tools and dpkg. The tar is not to be changed, and only its owner can read it.
+func Least(t testing.TB) string {
+	t.Helper()
+	return tar(t, "--variant=custom", "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+		"--include="+strings.Join(least, ","),
+		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*")
+}
+
+// Apt is Least with all essential packages, apt, which has no lists, and
+// shadow's tools.
+func Apt(t testing.TB) string {
+	t.Helper()
+	return tar(t, "--variant=apt", "--dpkgopt=force-unsafe-io")
+}
+
+// tar runs mmdebstrap. The examples have the same options.
+func tar(t testing.TB, options ...string) string {
 	t.Helper()
 	o := find(t)
-	args := arguments(o.suite, packages)
+	args := slices.Concat([]string{"--quiet"}, options, []string{o.suite, "-"})
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, o.program(t, t.TempDir()), args...)
@@ -77,15 +91,6 @@ func Program(t testing.TB, bin string) {
 
 // epoch makes what mmdebstrap itself writes the same each time.
 const epoch = "SOURCE_DATE_EPOCH=1"
-
-// arguments are mmdebstrap's. The example of a base image has the same.
-func arguments(suite string, packages []string) []string {
-	return []string{
-		"--quiet", "--variant=custom", "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
-		"--include=" + strings.Join(slices.Concat(least, packages), ","),
-		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*", suite, "-",
-	}
-}
 
 // origin is where the root file system comes from and where it is kept.
 type origin struct {
@@ -120,7 +125,8 @@ find . -name '*.tar' -mmin +%d -delete
 rm -rf part
 if ! [ -e "$key.tar" ]; then
 	mkdir part
-	TMPDIR=$PWD/part %q "$@" %q >part/root
+	# Debian's own python, for what it starts for each package.
+	PATH=/usr/sbin:/usr/bin:/sbin:/bin TMPDIR=$PWD/part %q "$@" %q >part/root
 	mv part/root "$key.tar"
 	rm -rf part
 fi

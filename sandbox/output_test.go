@@ -39,7 +39,27 @@ func TestTailIsBounded(t *testing.T) {
 	for range 1000 {
 		tail.Write([]byte(strings.Repeat("x", 1000)))
 	}
-	if got := tail.Lines(); len(got) != 1 || len(got[0]) != maxLine {
-		t.Errorf("%d lines, the first of %d bytes; want one of %d", len(got), len(got[0]), maxLine)
+	if got := tail.Lines(); len(got) != MaxLastLines || len(got[0]) != maxLine {
+		t.Errorf("%d lines, the first of %d bytes; want %d of %d", len(got), len(got[0]), MaxLastLines, maxLine)
+	}
+}
+
+// TestLines: a line that is written again and again is its last, however it is
+// cut into writes.
+func TestLines(t *testing.T) {
+	const text = "5%\r50%\rdone\r\n\none\rtwo\nopen\r"
+	want := []string{"done", "", "two", "open"}
+	for size := 1; size <= len(text); size++ {
+		var got []string
+		lines := Lines{Show: func(line string) { got = append(got, line) }}
+		for rest := text; rest != ""; {
+			n := min(size, len(rest))
+			lines.Write([]byte(rest[:n]))
+			rest = rest[n:]
+		}
+		lines.Close()
+		if !slices.Equal(got, want) {
+			t.Errorf("in pieces of %d: %q, want %q", size, got, want)
+		}
 	}
 }
