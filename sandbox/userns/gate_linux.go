@@ -4,9 +4,7 @@ package userns
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 	"syscall"
@@ -16,83 +14,139 @@ import (
 	"github.com/varve-image/varve/sandbox"
 )
 
-// gate is what a program that is to be traced waits at: this program itself,
-// which runs the step's when it is told to. The kernel lets no one start a
-// program that is traced by another thread than the one that starts it, and that one has
-// given up all that a tracer needs.
+// gate is where a process waits that is to be traced and then to become the
+// step's program: nobody can trace a program before it is there. It is this
+// program once more, started while it still finds what it needs of the machine.
 type gate struct {
-	ours, theirs *os.File
-	told         *json.Decoder
-	program      program
+	pid   int
+	tid   int // the thread that will be the program
+	ours  *os.File
+	heard *json.Decoder
+	// failed tells, in the end, what kept it from becoming the program.
+	failed chan report
 }
 
-// program is what is to be run.
-type program struct {
-	Path      string
-	Argv, Env []string
+// order is how to run a program.
+type order struct {
+	Program, Dir string
+	Argv, Env    []string
+	FakeRoot     bool
+	Limits       sandbox.Limits
+	Filter       filter
 }
 
-// newGate makes the program, arguments and attributes those of one that waits at a
-// gate.
-func newGate(path *string, argv *[]string, attr *syscall.ProcAttr) (*gate, error) {
+// news is what the process says: which thread it has; then
+// where the listener of its filter is; or what is wrong.
+type news struct {
+	Thread, Listener int
+	Failure          report
+}
+
+// newGate starts the process.
+func newGate(terminal bool) (*gate, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("make a socket: %w", err)
 	}
-	g := &gate{ours: os.NewFile(uintptr(fds[0]), "gate"), theirs: os.NewFile(uintptr(fds[1]), "gate")}
-	g.told = json.NewDecoder(g.ours)
-	g.program = program{*path, *argv, attr.Env}
-	*path, *argv = "/proc/self/exe", []string{programName}
-	attr.Env, attr.Files = []string{}, append(attr.Files, g.theirs.Fd())
+	defer unix.Close(fds[1])
+	g := &gate{ours: os.NewFile(uintptr(fds[0]), "gate"), failed: make(chan report, 1)}
+	g.heard = json.NewDecoder(g.ours)
+	g.pid, err = syscall.ForkExec("/proc/self/exe", []string{programName}, &syscall.ProcAttr{
+		Env: []string{}, Files: []uintptr{0, 1, 2, uintptr(fds[1])}, Sys: &syscall.SysProcAttr{Setsid: true, Setctty: terminal},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start a process to be traced: %w", err)
+	}
 	return g, nil
 }
 
-func (g *gate) closeTheirs() { g.theirs.Close() }
-
-// open traces the program that waits, and lets it go on.
-func (g *gate) open() error {
-	var tid int
-	if err := g.told.Decode(&tid); err != nil {
-		return fmt.Errorf("start %q: %w", g.program.Path, err)
+// ready waits until the process needs nothing of the machine any more.
+func (g *gate) ready() error {
+	var n news
+	if err := g.heard.Decode(&n); err != nil {
+		return fmt.Errorf("start a process to be traced: %w", err)
 	}
-	if err := seize(tid); err != nil {
-		return &sandbox.MissingError{
-			Err: fmt.Errorf("another sandbox refuses to set special modes or extended attributes, and does not let this one trace programs either: %w", err),
-			Hints: []string{"let this user trace its own processes: sysctl kernel.yama.ptrace_scope=1 or less",
-				"in a Nix build, set filter-syscalls = false", "choose `isolation: vm`"},
-		}
-	}
-	if err := json.NewEncoder(g.ours).Encode(&g.program); err != nil {
-		return fmt.Errorf("start %q: %w", g.program.Path, err)
-	}
+	g.tid = n.Thread
 	return nil
 }
 
-// failure is why the program could not be run, when it has ended.
-func (g *gate) failure() error {
-	defer g.ours.Close()
-	var errno unix.Errno
-	if err := g.told.Decode(&errno); err != nil {
-		return nil // it was run, or killed
+// open traces the process and has it become the program. The calling thread is
+// its tracer from now on, and has to wait for it.
+func (g *gate) open(o *order, e *emulator) error {
+	if err := seize(g.tid); err != nil {
+		return &sandbox.MissingError{
+			Err: fmt.Errorf("another sandbox refuses set-user-id bits or extended attributes, and programs may not be traced: %w", err),
+			Hints: []string{"let programs be traced: sysctl kernel.yama.ptrace_scope=1",
+				"in a build of Nix, have the setting filter-syscalls = false", "choose `isolation: vm`"},
+		}
 	}
-	return fmt.Errorf("run %q: %w", g.program.Path, errno)
+	// Meanwhile the process may stop, which its tracer has to see to.
+	go func() {
+		defer g.ours.Close()
+		failed, err := g.converse(o, e)
+		if err != nil {
+			failed = failure(fmt.Errorf("run %q: %w", o.Program, err))
+		}
+		g.failed <- failed
+	}()
+	return nil
+}
+
+// converse tells the process what to do. Where that ends early, so does the
+// process.
+func (g *gate) converse(o *order, e *emulator) (report, error) {
+	told := json.NewEncoder(g.ours)
+	if err := told.Encode(o); err != nil {
+		return report{}, err
+	}
+	var n news
+	if err := g.heard.Decode(&n); err != nil || n.Failure.failed() {
+		return n.Failure, err
+	}
+	process, err := unix.PidfdOpen(g.pid, 0)
+	if err != nil {
+		return report{}, err
+	}
+	defer unix.Close(process)
+	listener, err := unix.PidfdGetfd(process, n.Listener, 0)
+	if err != nil {
+		return report{}, fmt.Errorf("get the listener of its filter: %w", err)
+	}
+	e.listen(listener)
+	if err := told.Encode(true); err != nil {
+		return report{}, err
+	}
+	_ = g.heard.Decode(&n) // it says nothing more once it is the program
+	return n.Failure, nil
 }
 
 // tracedProgram waits at a gate, and becomes the program that it is told. It
 // returns only if that fails.
 func tracedProgram(theirs *os.File) error {
 	unix.CloseOnExec(int(theirs.Fd()))
-	runtime.LockOSThread() // the thread that is traced is the one that becomes the program
-	told := json.NewEncoder(theirs)
-	if err := told.Encode(unix.Gettid()); err != nil {
+	runtime.LockOSThread() // that thread is traced
+	told, heard := json.NewEncoder(theirs), json.NewDecoder(theirs)
+	if err := told.Encode(news{Thread: unix.Gettid()}); err != nil {
 		return err
 	}
-	var p program
-	if err := json.NewDecoder(theirs).Decode(&p); errors.Is(err, io.EOF) {
-		return nil // the sandbox has ended
-	} else if err != nil {
+	var o order
+	if err := heard.Decode(&o); err != nil {
 		return err
 	}
-	err := unix.Exec(p.Path, p.Argv, p.Env)
-	return told.Encode(err)
+	listener, err := restrict(o.Limits, o.FakeRoot, o.Filter, true)
+	if err == nil {
+		err = unix.Chdir(o.Dir)
+	}
+	if err != nil {
+		return told.Encode(news{Failure: failure(err)})
+	}
+	if err := told.Encode(news{Listener: listener}); err != nil {
+		return err
+	}
+	var listened bool
+	if err := heard.Decode(&listened); err != nil {
+		return err
+	}
+	err = unix.Exec(o.Program, o.Argv, o.Env)
+	return told.Encode(news{Failure: failure(fmt.Errorf("run %q: %w", o.Program, err))})
 }

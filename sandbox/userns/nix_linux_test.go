@@ -5,6 +5,7 @@ package userns_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,12 +21,12 @@ const inDerivation = `
 let files = builtins.path { path = ./files; name = "files"; };
 in flag: derivation {
   name = "tested"; system = builtins.currentSystem; builder = files + "/busybox";
-  args = [ "sh" "-c" "${files}/test ${flag} >$out 2>&1 || { cat $out; exit 1; }" ];
+  args = [ "sh" "-c" "${files}/test '${flag}' >$out 2>&1 || { cat $out; exit 1; }" ];
   PATH = files; VARVE_TEST_PROBE = files + "/probe";
 }`
 
-// inNix runs this test program as a build of Nix, with a daemon, other users and the
-// sandbox, and returns what it said.
+// inNix runs this test program, linked statically, as a build of Nix with a daemon,
+// other users and the sandbox, and returns what it said.
 func inNix(t *testing.T, flag string) string {
 	t.Helper()
 	n := enginetest.NixDaemon(t)
@@ -33,7 +34,12 @@ func inNix(t *testing.T, flag string) string {
 	if err := os.Mkdir(files, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name, source := range map[string]string{"test": "/proc/self/exe", "probe": sandboxtest.Probe(t).Source, "busybox": testtools.Need(t, "busybox")} {
+	static := exec.Command("go", "test", "-c", "-o", filepath.Join(files, "test"), ".")
+	static.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := static.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for name, source := range map[string]string{"probe": sandboxtest.Probe(t).Source, "busybox": testtools.Need(t, "busybox")} {
 		program, err := os.ReadFile(source)
 		if err == nil {
 			err = os.WriteFile(filepath.Join(files, name), program, 0o755)
@@ -54,9 +60,12 @@ func inNix(t *testing.T, flag string) string {
 }
 
 // TestNix runs the suite in a build of Nix, whose filter refuses some of what
-// steps do.
+// steps do. Layers are the same there.
 func TestNix(t *testing.T) {
 	testtools.NeedRoot(t)
 	t.Parallel()
-	inNix(t, "-test.run=^TestSuite$")
+	got := digestIn(inNix(t, "-test.run=^(TestSuite|TestSameBytes)$"))
+	if want := digest(t); got != want {
+		t.Errorf("digest %q, outside %q", got, want)
+	}
 }

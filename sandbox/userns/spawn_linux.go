@@ -24,6 +24,12 @@ const scriptName = "/dev/varve-script"
 
 // runStep makes the sandbox, runs the step in it and sends what it changed.
 func (p *firstProc) runStep() (report, error) {
+	var err error
+	if p.refused && p.cfg.emulates() {
+		if p.gate, err = newGate(p.cfg.Terminal); err != nil {
+			return report{}, err
+		}
+	}
 	m, err := p.setUp()
 	defer m.detach()
 	if err != nil {
@@ -59,16 +65,11 @@ func (p *firstProc) runProgram() (rep report, err error) {
 	if err != nil {
 		return report{}, err
 	}
-	if p.gate != nil {
-		if err := p.gate.open(); err != nil {
-			return report{}, err
-		}
-	}
 	go p.endWithCaller()
 	rep = p.wait(pid)
 	if p.gate != nil {
-		if err := p.gate.failure(); err != nil {
-			return report{}, err
+		if failed := <-p.gate.failed; failed.failed() {
+			rep = failed
 		}
 	}
 	if limit := w.reached.Load(); limit != nil {
@@ -123,24 +124,9 @@ func loopback() error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, request)
 }
 
-// spawn starts the step's program, in a thread that has given up what the step
-// must not have and that ends with it.
+// spawn starts the step's program: from the gate, if there is one, or in a
+// thread that has given up what the step must not have and that ends with it.
 func (p *firstProc) spawn() (int, error) {
-	type started struct {
-		pid int
-		err error
-	}
-	done := make(chan started)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread is of no use to others
-		pid, err := p.start()
-		done <- started{pid, err}
-	}()
-	s := <-done
-	return s.pid, s.err
-}
-
-func (p *firstProc) start() (int, error) {
 	cfg := p.cfg
 	if st, err := os.Stat(cfg.Dir); err != nil || !st.IsDir() {
 		return 0, fmt.Errorf("its working directory %q is no directory of the tree", cfg.Dir)
@@ -153,23 +139,53 @@ func (p *firstProc) start() (int, error) {
 	if cfg.Script != "" {
 		argv = append(append([]string(nil), argv...), scriptName)
 	}
-	if err := p.restrict(); err != nil {
+	o := &order{Program: program, Argv: argv, Env: cfg.Env, Dir: cfg.Dir, FakeRoot: cfg.FakeRoot, Limits: cfg.Limits, Filter: p.filter()}
+	var pid int
+	if p.gate != nil {
+		pid, err = p.gate.pid, p.gate.open(o, p.emulator)
+	} else {
+		done := make(chan error)
+		go func() {
+			runtime.LockOSThread() // and never unlocked: the thread is of no use to others
+			pid, err = p.start(o)
+			done <- err
+		}()
+		err = <-done
+	}
+	if err != nil {
 		return 0, err
 	}
-	attr := &syscall.ProcAttr{
-		Dir: cfg.Dir, Env: cfg.Env, Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: true, Setctty: cfg.Terminal},
+	return pid, limitProgram(pid, cfg.Limits)
+}
+
+// filter is the step's.
+func (p *firstProc) filter() filter {
+	f := newFilter()
+	if p.gate != nil {
+		f.trap()
 	}
-	if p.refused && p.emulator != nil {
-		if p.gate, err = newGate(&program, &argv, attr); err != nil {
-			return 0, err
-		}
-		defer p.gate.closeTheirs()
+	if p.emulator != nil {
+		f.notify(p.emulator)
 	}
-	pid, err := syscall.ForkExec(program, argv, attr)
+	return f
+}
+
+// start runs a program, and takes from the calling thread what it must not have.
+func (p *firstProc) start(o *order) (int, error) {
+	listener, err := restrict(o.Limits, o.FakeRoot, o.Filter, p.emulator != nil)
 	if err != nil {
-		return 0, fmt.Errorf("run %q: %w", program, err)
+		return 0, err
 	}
-	return pid, errors.Join(limitProgram(pid, cfg.Limits), raiseFiles())
+	if p.emulator != nil {
+		p.emulator.listen(listener)
+	}
+	pid, err := syscall.ForkExec(o.Program, o.Argv, &syscall.ProcAttr{
+		Dir: o.Dir, Env: o.Env, Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: true, Setctty: p.cfg.Terminal},
+	})
+	if err != nil {
+		return 0, fmt.Errorf("run %q: %w", o.Program, err)
+	}
+	return pid, raiseFiles()
 }
 
 // raiseFiles lets this process have as many open files as the limit of its limit
@@ -232,51 +248,37 @@ func kept() []uintptr {
 }
 
 // restrict takes from the calling thread, and from what it starts, all that a
-// step must not have.
-func (p *firstProc) restrict() error {
-	cfg := p.cfg
-	if err := setLimits(cfg.Limits); err != nil {
-		return err
+// step must not have. With listen it returns what install does.
+func restrict(limits sandbox.Limits, fakeRoot bool, f filter, listen bool) (listener int, err error) {
+	if err := setLimits(limits); err != nil {
+		return -1, err
 	}
 	// A signal that the caller ignores would be ignored by the step.
 	for _, s := range []unix.Signal{unix.SIGHUP, unix.SIGINT} {
 		var byDefault [4]uint64
 		if _, _, e := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&byDefault)), 0, 8, 0, 0); e != 0 {
-			return fmt.Errorf("reset signals: %w", e)
+			return -1, fmt.Errorf("reset signals: %w", e)
 		}
 	}
 	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		return fmt.Errorf("close files: %w", err)
+		return -1, fmt.Errorf("close files: %w", err)
 	}
 	// Keys that the caller has stay behind.
 	if _, _, e := unix.RawSyscall(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0); e != 0 && e != unix.ENOSYS && e != unix.EPERM {
-		return fmt.Errorf("leave the caller's keys: %w", e)
+		return -1, fmt.Errorf("leave the caller's keys: %w", e)
 	}
 	// The mask is the step's, not that of threads that make files for it.
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
-		return fmt.Errorf("have a file mask of its own: %w", err)
+		return -1, fmt.Errorf("have a file mask of its own: %w", err)
 	}
 	unix.Umask(0o022)
-	if err := dropCapabilities(cfg.FakeRoot); err != nil {
-		return fmt.Errorf("drop capabilities: %w", err)
+	if err := dropCapabilities(fakeRoot); err != nil {
+		return -1, fmt.Errorf("drop capabilities: %w", err)
 	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("give up privileges: %w", err)
+		return -1, fmt.Errorf("give up privileges: %w", err)
 	}
-	f := newFilter()
-	if p.emulator == nil {
-		_, err := f.install(false)
-		return err
-	}
-	if p.refused {
-		f.trap()
-	}
-	f.notify(p.emulator)
-	listener, err := f.install(true)
-	if err == nil {
-		p.emulator.listen(listener)
-	}
-	return err
+	return f.install(listen)
 }
 
 func dropCapabilities(fakeRoot bool) error {
