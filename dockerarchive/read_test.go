@@ -341,6 +341,52 @@ func TestWriteAndRead(t *testing.T) {
 	}
 }
 
+// TestSameNames: layers of several archives that call them alike, or as another
+// member is called, are all in the archive that is written of them.
+func TestSameNames(t *testing.T) {
+	own := digest.FromString("third").Encoded() + "/layer.tar"
+	archives := [][]part{
+		sound("first"),
+		sound("second"),
+		with(with(sound("other"), "l0/layer.tar", func(p *part) { p.name = own }), "manifest.json", func(p *part) { p.content = strings.Replace(p.content, "l0/layer.tar", own, 1) }),
+		sound("third"),
+		with(with(sound("last"), "l0/layer.tar", func(p *part) { p.name = "l.json" }), "manifest.json", func(p *part) { p.content = strings.Replace(p.content, "l0/layer.tar", "l.json", 1) }),
+		sound("first"),
+	}
+	var images []*image.Image
+	for i, parts := range archives {
+		a, err := Read(t.Context(), fmt.Sprint(i), bytes.NewReader(makeTar(parts...)), t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Close()
+		img, err := a.Open(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		images = append(images, img.Image())
+	}
+	var out bytes.Buffer
+	if err := WriteAll(t.Context(), &out, images, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	a, err := Read(t.Context(), "all", &out, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	for i, want := range []string{"first", "second", "other", "third", "last", "first"} {
+		img, err := a.Open(t.Context(), i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		if err := img.Layers[0].Write(t.Context(), &b); err != nil || b.String() != want {
+			t.Errorf("image %d: %q, %v; want %q", i, b.String(), err, want)
+		}
+	}
+}
+
 // FuzzOpen: whatever the bytes, an archive that is read has the layers that its
 // config says; it is the same from a stream, and what is written of it is read
 // as the same image.

@@ -26,6 +26,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 
@@ -61,7 +62,7 @@ func Write(ctx context.Context, w io.Writer, img *image.Image, opts Options) err
 // WriteAll writes several images to w as one archive. What they have in common
 // is there once.
 func WriteAll(ctx context.Context, w io.Writer, images []*image.Image, opts Options) error {
-	a := &writer{ctx: ctx, tar: layer.NewWriter(w, layer.PAX, ""), opts: opts, written: map[string]bool{}}
+	a := &writer{ctx: ctx, tar: layer.NewWriter(w, layer.PAX, ""), opts: opts, written: map[string]digest.Digest{}}
 	for _, img := range images {
 		if err := a.image(img); err != nil {
 			return err
@@ -85,9 +86,9 @@ type writer struct {
 	img    *image.Image
 	layers []any
 	// manifest has an element for each image, written the members that the
-	// archive has.
+	// archive has, and the digest of each.
 	manifest []any
-	written  map[string]bool
+	written  map[string]digest.Digest
 }
 
 func (a *writer) image(img *image.Image) error {
@@ -107,16 +108,17 @@ func (a *writer) image(img *image.Image) error {
 	for i, name := range repoTags {
 		names[i] = name
 	}
-	configName := digest.FromBytes(config).Encoded() + ".json"
+	configDigest := digest.FromBytes(config)
+	configName := configDigest.Encoded() + ".json"
 	a.manifest = append(a.manifest, &ordjson.Object{Members: []ordjson.Member{
 		{Key: "Config", Value: configName},
 		{Key: "RepoTags", Value: names},
 		{Key: "Layers", Value: a.layers},
 	}})
-	if a.written[configName] {
+	if _, ok := a.written[configName]; ok {
 		return nil
 	}
-	a.written[configName] = true
+	a.written[configName] = configDigest
 	return a.file(configName, config)
 }
 
@@ -128,15 +130,15 @@ func (a *writer) layer(ctx context.Context, i int, l image.Layer, info layer.Inf
 		e.Mode = 0o644
 	}
 	if e.Path == "" {
-		e.Path = info.DiffID.Encoded() + "/layer.tar"
 		e.ModTime = a.img.ModTime
 	}
+	e.Path = a.free(e.Path, info.DiffID)
 	e.Type, e.Size = tree.Regular, info.Size
 	a.layers = append(a.layers, e.Path)
 	event := image.Event{Layer: i + 1, Layers: len(a.img.Layers), Title: l.Title(), Size: info.Size}
 	a.opts.observe(event)
-	if !a.written[e.Path] || a.opts.RepeatLayers {
-		a.written[e.Path] = true
+	if _, ok := a.written[e.Path]; !ok || a.opts.RepeatLayers {
+		a.written[e.Path] = info.DiffID
 		if err := a.tar.WriteHeader(e); err != nil {
 			return err
 		}
@@ -148,6 +150,24 @@ func (a *writer) layer(ctx context.Context, i int, l image.Layer, info layer.Inf
 	event.Done = true
 	a.opts.observe(event)
 	return nil
+}
+
+// free is the name that a layer gets: the wanted one, where there is one, if
+// that does not stand for something else. Another archive may have called
+// another layer so, or it as the config is called.
+func (a *writer) free(wanted string, id digest.Digest) string {
+	taken := func(name string) bool {
+		had, ok := a.written[name]
+		return strings.HasSuffix(name, ".json") || ok && had != id
+	}
+	if wanted != "" && !taken(wanted) {
+		return wanted
+	}
+	name := id.Encoded() + "/layer.tar"
+	for i := 2; taken(name); i++ {
+		name = fmt.Sprintf("%s-%d/layer.tar", id.Encoded(), i)
+	}
+	return name
 }
 
 func (o Options) observe(e image.Event) {
