@@ -405,6 +405,24 @@ func checkTree(t testing.TB, entries []*Entry) {
 	}
 }
 
+// plainTar is a tarball without its compression.
+func plainTar(t *testing.T, data []byte) []byte {
+	t.Helper()
+	r, err := decompressor(data[:min(512, len(data))], bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r == nil {
+		return data
+	}
+	defer r.Close()
+	plain, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plain
+}
+
 func FuzzOpenTar(f *testing.F) {
 	plain := makeTar(f, dir("./"), reg("a/b", "text"), sym("l", "a"), hard("h", "a/b"), reg("b", strings.Repeat("x", 600)))
 	f.Add(plain)
@@ -440,10 +458,18 @@ func FuzzOpenTar(f *testing.F) {
 			t.Errorf("%d entries", len(tr.Entries))
 		}
 		checkTree(t, tr.Entries)
-		for _, e := range tr.Entries {
-			if e.Type == Regular {
-				content(t, e)
+		want := dump(t, tr.Entries)
+		// A layer is read alike, but for what only layers are refused for.
+		o, err := OpenOverlay(t.Context(), memLayers(plainTar(t, data)), OverlayOptions{MaxBytes: 1 << 20, MaxEntries: 1000})
+		if err != nil {
+			if !strings.Contains(err.Error(), "overlay file systems obey") && !strings.Contains(err.Error(), "more than") {
+				t.Errorf("as a layer: %v; to copy:\n%s", err, want)
 			}
+			return
+		}
+		defer o.Close()
+		if got := dump(t, o.Entries); got != want {
+			t.Errorf("as a layer:\n%sto copy:\n%s", got, want)
 		}
 	})
 }

@@ -137,7 +137,7 @@ func Sums(data []byte) []byte {
 			break
 		}
 		Sum(header)
-		size, err := strconv.ParseInt(string(bytes.Trim(header[124:136], " \x00")), 8, 32)
+		size, err := strconv.ParseUint(string(bytes.Trim(header[124:136], " \x00")), 8, 31)
 		if err != nil {
 			size = 0
 		}
