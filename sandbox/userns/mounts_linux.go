@@ -286,6 +286,9 @@ func (m *mounts) step(at int, name string, p preparedMount, last bool) (int, err
 	var st unix.Stat_t
 	if err = unix.Fstat(fd, &st); err == nil {
 		switch kind := st.Mode & unix.S_IFMT; {
+		case kind == unix.S_IFLNK && wantFile && !p.strict:
+			// The symlink itself is covered, wherever it leads: often nowhere yet,
+			// as a resolv.conf that a service of the machine writes.
 		case kind == unix.S_IFLNK:
 			err = errors.New("the tree has a symlink there, where something has to be mounted")
 		case wantFile && kind == unix.S_IFDIR:
