@@ -126,9 +126,10 @@ func rawText(field []byte) string {
 	return text
 }
 
-// checkRecords refuses an entry of which its PAX header says what readers of
-// tars do not agree on.
-func checkRecords(hdr *tar.Header) error {
+// CheckTarHeader refuses an entry of which its PAX header says what readers of
+// tars do not agree on: names, sizes or owners given twice or as nothing, or
+// for all entries at once.
+func CheckTarHeader(hdr *tar.Header) error {
 	if hdr.Typeflag == tar.TypeXGlobalHeader {
 		return checkGlobal(hdr)
 	}

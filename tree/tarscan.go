@@ -99,7 +99,7 @@ func (x *tarScan) scan(add func(hdr *tar.Header, start, end int64) error) error 
 			return scanError(err, last, start)
 		}
 		last = brief(hdr.Name)
-		twoWays := cmp.Or(x.raw.check(hdr, x.src.pos), checkRecords(hdr))
+		twoWays := cmp.Or(x.raw.check(hdr, x.src.pos), CheckTarHeader(hdr))
 		if end, err = x.skip(r, hdr); err != nil {
 			return err
 		}

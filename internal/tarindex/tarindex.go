@@ -3,7 +3,8 @@
 //
 // Guarantees: only members of the archive are ever read, whatever its links
 // say; the number of members and what an archive unpacks to are bounded; an archive that is cut short, even
-// between two members, or that anything but zeros follows is refused; a
+// between two members, or that anything but zeros follows is refused, and so is
+// one whose members have two names; a
 // compressed archive, or one from a stream, is unpacked once, to a file that
 // has no name and is gone with its last descriptor.
 //
@@ -26,6 +27,7 @@ import (
 	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/ctxio"
 	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/tree"
 )
 
 const (
@@ -191,6 +193,9 @@ func (a *Archive) readMembers(ctx context.Context) error {
 		}
 		if err := a.checkText(h); err != nil {
 			return err
+		}
+		if err := tree.CheckTarHeader(h); err != nil {
+			return fmt.Errorf("member %q: %w", h.Name, err)
 		}
 		name := path.Clean(h.Name)
 		if had := a.members[name]; had != nil && !sameMember(had.Header, h) {
