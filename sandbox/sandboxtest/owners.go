@@ -22,6 +22,17 @@ func ownersTree(t *testing.T) []*tree.Entry {
 		Owned(File("srv/big", "b", 0o644), 60000, 60001))
 }
 
+// testForeignOwners: a tree may have owners that no machine has ids for.
+func testForeignOwners(t *testing.T, s *suite) {
+	base := With(Busybox(t), Owned(File("f", "x", 0o644), 4294967293, 3000000000), Owned(Dir("d", 0o755), 100000, 0))
+	o := s.run(t.Context(), t, Script(base, "test $(stat -c %u:%g f) = 4294967293:3000000000; chown 70000:70000 d; touch d/n; chown :5 f")).must(t)
+	wantChanges(t, o.changes, `
+		d 0755 0:0 .
+		d 0755 70000:70000 d
+		- 0644 0:0 d/n ""
+		- 0644 4294967293:5 f "x"`)
+}
+
 // testOwners: what root may do to files appears to work, whoever runs the
 // step, and is in the layer. Each script's own checks are of what stat says.
 func testOwners(t *testing.T, s *suite) {

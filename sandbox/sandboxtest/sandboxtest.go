@@ -31,6 +31,7 @@ func Run(t *testing.T, newRunner NewRunner) {
 		"terminal":    testTerminal,
 		"tools":       testTools,
 		"owners":      testOwners,
+		"foreign":     testForeignOwners,
 		"probe":       testProbe,
 		"survivors":   testSurvivors,
 		"trees":       testHostileTrees,

@@ -9,11 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/varve-image/varve/sandbox"
+	"github.com/varve-image/varve/tree"
 )
 
 // identities is which ids of the machine those of a step stand for.
@@ -29,6 +31,16 @@ type identities struct {
 
 // single says that there is one id only.
 func (m *identities) single() bool { return len(m.uids) == 1 && m.uids[0].Size == 1 }
+
+// cover tells whether all owners of a tree are among the ids.
+func (m *identities) cover(entries []*tree.Entry) bool {
+	in := func(maps []syscall.SysProcIDMap, id uint32) bool {
+		return slices.ContainsFunc(maps, func(r syscall.SysProcIDMap) bool {
+			return int64(id) >= int64(r.ContainerID) && int64(id) < int64(r.ContainerID)+int64(r.Size)
+		})
+	}
+	return !slices.ContainsFunc(entries, func(e *tree.Entry) bool { return !in(m.uids, e.UID) || !in(m.gids, e.GID) })
+}
 
 // host is the machine's user and group for a step's own.
 func (m *identities) host() (uid, gid int) { return m.uids[0].HostID, m.gids[0].HostID }

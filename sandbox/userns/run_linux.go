@@ -33,6 +33,9 @@ func (r *Runner) runAs(ctx context.Context, step *sandbox.Step, temp string, man
 		return nil, err
 	}
 	ids, err := chooseIDs(step.FakeRoot, many)
+	if err == nil && !ids.single() && !ids.cover(step.Tree) {
+		ids, err = chooseIDs(step.FakeRoot, false) // owners are recorded then
+	}
 	if err != nil {
 		return nil, err
 	}

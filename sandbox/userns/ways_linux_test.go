@@ -81,7 +81,7 @@ func TestUsers(t *testing.T) {
 // TestFiltered: behind a filter like that of Nix's builds a step does the same.
 func TestFiltered(t *testing.T) {
 	t.Parallel()
-	cmd := asUser(t, true, "-test.run=^TestSuite$/^(changes|errors|owners|surrounding|survivors|terminal)$")
+	cmd := asUser(t, true, "-test.run=^TestSuite$/^(changes|errors|foreign|owners|surrounding|survivors|terminal)$")
 	cmd.Env = append(cmd.Env, refuseVariable+"=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
