@@ -3,6 +3,8 @@ package tests
 import (
 	"fmt"
 	"maps"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -33,7 +35,45 @@ func TestExamples(t *testing.T) {
 				t.Errorf("%s has the hash %s where root builds it, and %s where the daemon does", path, hashes[path], hash)
 			}
 		}
+		privileges(t, s, m)
 	})
+}
+
+// privileges: what the sandbox of Nix refuses to builders, scripts may do.
+func privileges(t *testing.T, s, m *site) {
+	t.Helper()
+	const code = `let probe = builtins.path { name = "probe"; path = ./probe; }; in (streamLayeredImage {
+    name = "privileged"; tag = "latest";
+    fakeRootCommands = ''
+      cp ${probe} su; chmod 4755 su; mkdir mail; chmod 2775 mail; chown 7:8 mail
+      cp ${probe} ping; ${probe} setcap ping; ${probe} setxattr ping user.a x; ${pkgs.busybox}/bin/mknod null c 1 3
+    '';
+  }).layer`
+	var hashes []string
+	for _, where := range []*site{s, m} {
+		build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-o", where.Home()+"/probe", "../../sandbox/sandboxtest/probe")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		command(t, build)
+		path := where.build(t, code)[0]
+		hashes = append(hashes, where.Run("nix-store", "--query", "--hash", path))
+		file := where.Root() + path + "/layer.tar"
+		list := command(t, exec.CommandContext(t.Context(), "tar", "--numeric-owner", "-tvf", file))
+		for _, part := range []string{"-rwsr-xr-x 0/0", "drwxrwsr-x 7/8", "crw-r--r-- 0/0"} {
+			want(t, list, part)
+		}
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, attribute := range []string{"SCHILY.xattr.security.capability=\x01", "SCHILY.xattr.user.a=x\n"} {
+			if !strings.Contains(string(content), attribute) {
+				t.Errorf("the layer has no %q", attribute)
+			}
+		}
+	}
+	if hashes[0] != hashes[1] {
+		t.Errorf("layers with privileges are %q, without and with a sandbox", hashes)
+	}
 }
 
 // buildAll builds all examples, and those that stay the same again, and returns

@@ -20,6 +20,8 @@ type call struct {
 	number uint32
 	args   [6]uint64
 	e      *emulator
+	// traced says that a tracer answers the call.
+	traced bool
 	// unresolved is why a path of the call's led nowhere, if it did.
 	unresolved error
 }
@@ -34,6 +36,8 @@ type answer struct {
 	// file, if not nil, is put among the caller's files, and is what the call
 	// returns.
 	file *newFile
+	// made, if not nil, is who makes a file by a call that the kernel does.
+	made *maker
 }
 
 // newFile is an open file that is to be the caller's.

@@ -24,6 +24,8 @@ type emulator struct {
 	// mount is the number of the tree's mount: files elsewhere are not looked at.
 	mount uint64
 	calls map[uint32]func(*call) answer
+	// making are those who make a file by a call that a traced thread is in.
+	making map[int]*maker
 	// chrooted says that a process may have another root directory than we have.
 	chrooted atomic.Bool
 }
@@ -31,7 +33,7 @@ type emulator struct {
 // newEmulator makes an emulator for the tree at treeDir: of everything, or of
 // making devices alone, which nobody but the machine's root can do.
 func newEmulator(records *records, treeDir string, everything bool) (*emulator, error) {
-	e := &emulator{records: records, calls: map[uint32]func(*call) answer{}}
+	e := &emulator{records: records, calls: map[uint32]func(*call) answer{}, making: map[int]*maker{}}
 	var st unix.Statx_t
 	if err := unix.Statx(unix.AT_FDCWD, treeDir, 0, unix.STATX_MNT_ID, &st); err != nil {
 		return nil, err

@@ -3,7 +3,6 @@
 package userns
 
 import (
-	"fmt"
 	"runtime"
 	"unsafe"
 
@@ -156,7 +155,7 @@ func (f filter) install(listen bool) (int, error) {
 	fd, _, e := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&program)))
 	runtime.KeepAlive(f)
 	if e != 0 {
-		return -1, fmt.Errorf("seccomp: %w", e)
+		return -1, lackKernel("filter system calls", e)
 	}
 	return int(fd), nil
 }

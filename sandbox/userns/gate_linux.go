@@ -33,6 +33,8 @@ type order struct {
 	FakeRoot     bool
 	Limits       sandbox.Limits
 	Filter       filter
+	// Listen says that the filter has a listener.
+	Listen bool
 }
 
 // news is what the process says: which thread it has; then
@@ -75,9 +77,9 @@ func (g *gate) ready() error {
 func (g *gate) open(o *order, e *emulator) error {
 	if err := seize(g.tid); err != nil {
 		return &sandbox.MissingError{
-			Err: fmt.Errorf("another sandbox refuses set-user-id bits or extended attributes, and programs may not be traced: %w", err),
+			Err: fmt.Errorf("the kernel or another sandbox keeps this one from answering system calls, by seccomp and by ptrace: %w", err),
 			Hints: []string{"let programs be traced: sysctl kernel.yama.ptrace_scope=1",
-				"in a build of Nix, have the setting filter-syscalls = false", "choose `isolation: vm`"},
+				"use Linux 5.19 or later, outside of other sandboxes", "choose `isolation: vm`"},
 		}
 	}
 	// Meanwhile the process may stop, which its tracer has to see to.
@@ -103,21 +105,28 @@ func (g *gate) converse(o *order, e *emulator) (report, error) {
 	if err := g.heard.Decode(&n); err != nil || n.Failure.failed() {
 		return n.Failure, err
 	}
-	process, err := unix.PidfdOpen(g.pid, 0)
-	if err != nil {
-		return report{}, err
+	if o.Listen {
+		listener, err := g.take(n.Listener)
+		if err != nil {
+			return report{}, fmt.Errorf("get the listener of its filter: %w", err)
+		}
+		e.listen(listener)
 	}
-	defer unix.Close(process)
-	listener, err := unix.PidfdGetfd(process, n.Listener, 0)
-	if err != nil {
-		return report{}, fmt.Errorf("get the listener of its filter: %w", err)
-	}
-	e.listen(listener)
 	if err := told.Encode(true); err != nil {
 		return report{}, err
 	}
 	_ = g.heard.Decode(&n) // it says nothing more once it is the program
 	return n.Failure, nil
+}
+
+// take returns a copy of one of the process's files.
+func (g *gate) take(fd int) (int, error) {
+	process, err := unix.PidfdOpen(g.pid, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(process)
+	return unix.PidfdGetfd(process, fd, 0)
 }
 
 // tracedProgram waits at a gate, and becomes the program that it is told. It
@@ -133,7 +142,7 @@ func tracedProgram(theirs *os.File) error {
 	if err := heard.Decode(&o); err != nil {
 		return err
 	}
-	listener, err := restrict(o.Limits, o.FakeRoot, o.Filter, true)
+	listener, err := restrict(&o)
 	if err == nil {
 		err = unix.Chdir(o.Dir)
 	}

@@ -70,8 +70,9 @@ type firstProc struct {
 	records *records
 	// emulator is nil where the step needs none.
 	emulator *emulator
-	// refused says that another filter answers calls that the emulator is for.
-	refused bool
+	// refused says that another filter answers calls that the emulator is for, deaf that the
+	// kernel or another filter keeps us from being notified of any.
+	refused, deaf bool
 	// gate is nil where the step is not traced.
 	gate *gate
 }
@@ -88,6 +89,7 @@ func (p *firstProc) do() (report, error) {
 		return report{}, removeBelow(p.work)
 	}
 	p.refused = !p.cfg.Real && refusedOutside()
+	p.deaf = p.cfg.FakeRoot && !canListen()
 	rep, err := p.runStep()
 	p.changes.Close()
 	return rep, errors.Join(err, removeBelow(p.work))

@@ -3,6 +3,7 @@
 package userns
 
 import (
+	"runtime"
 	"slices"
 	"time"
 	"unsafe"
@@ -109,8 +110,24 @@ func (f *newFile) add(listener int, id uint64) (int, unix.Errno) {
 	}
 }
 
-// notify has a filter tell of the calls that an emulator is for.
-func (f *filter) notify(e *emulator) {
+// canListen tells whether filters may notify this process: Linux 5.19 can do so
+// well, and only for one filter at a time.
+func canListen() bool {
+	done := make(chan bool)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the filter ends with the thread
+		var f filter
+		listener, err := f.install(true)
+		if err == nil {
+			unix.Close(listener)
+		}
+		done <- err == nil
+	}()
+	return <-done
+}
+
+// tell has a filter tell of the calls that an emulator is for, by action.
+func (f *filter) tell(e *emulator, action uint32) {
 	numbers := make([]uint32, 0, len(e.calls))
 	for number := range e.calls {
 		numbers = append(numbers, number)
@@ -119,9 +136,9 @@ func (f *filter) notify(e *emulator) {
 	for _, number := range numbers {
 		// Of open(2), only what makes or changes files is of interest.
 		if arg := openFlags(number); arg < 0 {
-			f.on(number, unix.SECCOMP_RET_USER_NOTIF)
+			f.on(number, action)
 		} else {
-			f.onBits(number, arg, unix.O_CREAT|unix.O_ACCMODE|unix.O_TRUNC, unix.SECCOMP_RET_USER_NOTIF)
+			f.onBits(number, arg, unix.O_CREAT|unix.O_ACCMODE|unix.O_TRUNC, action)
 		}
 	}
 }

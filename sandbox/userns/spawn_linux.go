@@ -25,7 +25,7 @@ const scriptName = "/dev/varve-script"
 // runStep makes the sandbox, runs the step in it and sends what it changed.
 func (p *firstProc) runStep() (report, error) {
 	var err error
-	if p.refused && p.cfg.emulates() {
+	if p.refused && p.cfg.emulates() || p.deaf && p.cfg.FakeRoot {
 		if p.gate, err = newGate(p.cfg.Terminal); err != nil {
 			return report{}, err
 		}
@@ -139,7 +139,9 @@ func (p *firstProc) spawn() (int, error) {
 	if cfg.Script != "" {
 		argv = append(append([]string(nil), argv...), scriptName)
 	}
-	o := &order{Program: program, Argv: argv, Env: cfg.Env, Dir: cfg.Dir, FakeRoot: cfg.FakeRoot, Limits: cfg.Limits, Filter: p.filter()}
+	o := &order{Program: program, Argv: argv, Env: cfg.Env, Dir: cfg.Dir, FakeRoot: cfg.FakeRoot, Limits: cfg.Limits}
+	o.Listen = p.emulator != nil && !p.deaf
+	o.Filter = p.filter()
 	var pid int
 	if p.gate != nil {
 		pid, err = p.gate.pid, p.gate.open(o, p.emulator)
@@ -161,22 +163,26 @@ func (p *firstProc) spawn() (int, error) {
 // filter is the step's.
 func (p *firstProc) filter() filter {
 	f := newFilter()
-	if p.gate != nil {
+	if p.refused && p.gate != nil {
 		f.trap()
 	}
-	if p.emulator != nil {
-		f.notify(p.emulator)
+	switch {
+	case p.emulator == nil:
+	case p.deaf:
+		f.tell(p.emulator, unix.SECCOMP_RET_TRACE)
+	default:
+		f.tell(p.emulator, unix.SECCOMP_RET_USER_NOTIF)
 	}
 	return f
 }
 
 // start runs a program, and takes from the calling thread what it must not have.
 func (p *firstProc) start(o *order) (int, error) {
-	listener, err := restrict(o.Limits, o.FakeRoot, o.Filter, p.emulator != nil)
+	listener, err := restrict(o)
 	if err != nil {
 		return 0, err
 	}
-	if p.emulator != nil {
+	if o.Listen {
 		p.emulator.listen(listener)
 	}
 	pid, err := syscall.ForkExec(o.Program, o.Argv, &syscall.ProcAttr{
@@ -248,9 +254,9 @@ func kept() []uintptr {
 }
 
 // restrict takes from the calling thread, and from what it starts, all that a
-// step must not have. With listen it returns what install does.
-func restrict(limits sandbox.Limits, fakeRoot bool, f filter, listen bool) (listener int, err error) {
-	if err := setLimits(limits); err != nil {
+// step must not have. It returns what install does.
+func restrict(o *order) (listener int, err error) {
+	if err := setLimits(o.Limits); err != nil {
 		return -1, err
 	}
 	// A signal that the caller ignores would be ignored by the step.
@@ -272,13 +278,13 @@ func restrict(limits sandbox.Limits, fakeRoot bool, f filter, listen bool) (list
 		return -1, fmt.Errorf("have a file mask of its own: %w", err)
 	}
 	unix.Umask(0o022)
-	if err := dropCapabilities(fakeRoot); err != nil {
+	if err := dropCapabilities(o.FakeRoot); err != nil {
 		return -1, fmt.Errorf("drop capabilities: %w", err)
 	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return -1, fmt.Errorf("give up privileges: %w", err)
 	}
-	return f.install(listen)
+	return o.Filter.install(o.Listen)
 }
 
 func dropCapabilities(fakeRoot bool) error {

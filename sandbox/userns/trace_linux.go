@@ -77,7 +77,8 @@ func (f *filter) trap() {
 // seize begins to trace a thread, and all that it starts. All of it, and what
 // follows, has to be done by one thread of ours.
 func seize(tid int) error {
-	const options = unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_EXITKILL
+	const options = unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACECLONE |
+		unix.PTRACE_O_TRACESECCOMP | unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_EXITKILL
 	return ptrace(unix.PTRACE_SEIZE, tid, options)
 }
 
@@ -93,16 +94,78 @@ func ptrace(request, tid int, data uintptr) error {
 // nothing.
 func (e *emulator) resume(tid int, status unix.WaitStatus) {
 	signal := status.StopSignal()
+	request := unix.PTRACE_CONT
 	switch event := uint32(status) >> 16; {
 	case event == unix.PTRACE_EVENT_STOP && signal != unix.SIGTRAP:
 		_ = ptrace(unix.PTRACE_LISTEN, tid, 0) // it is to stay stopped until SIGCONT comes
 		return
+	case event == unix.PTRACE_EVENT_SECCOMP:
+		signal = 0
+		if e.told(tid) {
+			request = unix.PTRACE_SYSCALL
+		}
+	case signal == syscallStop:
+		signal = 0
+		e.made(tid)
 	case event != 0: // it has started another, or was started
 		signal = 0
 	case signal == unix.SIGSYS && e.trapped(tid):
 		signal = 0
 	}
-	_ = unix.PtraceCont(tid, int(signal))
+	_ = ptrace(request, tid, uintptr(signal))
+}
+
+// syscallStop is the signal that stands for a system call's end.
+const syscallStop = unix.SIGTRAP | 0x80
+
+// told answers a call of which the filter tells the tracer. It returns true for
+// one whose end is to be seen.
+func (e *emulator) told(tid int) bool {
+	var regs unix.PtraceRegs
+	if err := unix.PtraceGetRegs(tid, &regs); err != nil {
+		return false
+	}
+	c := callOf(tid, &regs)
+	c.traced = true
+	a := e.do(c)
+	if a.made != nil {
+		if old := e.making[tid]; old != nil { // of a thread that was killed
+			old.dir.close()
+		}
+		e.making[tid] = a.made
+		return true
+	}
+	if !a.pass {
+		a.give(tid, &regs)
+		_ = skipCall(tid)
+	}
+	return false
+}
+
+// made notes the owner of a file that a thread's call has made.
+func (e *emulator) made(tid int) {
+	m := e.making[tid]
+	if m == nil {
+		return
+	}
+	delete(e.making, tid)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var regs unix.PtraceRegs
+	if err := unix.PtraceGetRegs(tid, &regs); err != nil || resultOf(&regs) < 0 {
+		m.dir.close()
+		return
+	}
+	m.done(nil)
+}
+
+// give has a thread's call return what is answered.
+func (a *answer) give(tid int, regs *unix.PtraceRegs) {
+	if a.errno != 0 {
+		a.value = -int64(a.errno)
+	}
+	setResult(regs, a.value)
+	_ = unix.PtraceSetRegs(tid, regs) // it may be gone
 }
 
 // sysSeccomp is the reason of a signal that a filter sends, SYS_SECCOMP of
@@ -129,11 +192,7 @@ func (e *emulator) trapped(tid int) bool {
 	if a.pass {
 		a = fails(c.refusal())
 	}
-	if a.errno != 0 {
-		a.value = -int64(a.errno)
-	}
-	giveResult(&regs, a.value)
-	_ = unix.PtraceSetRegs(tid, &regs)
+	a.give(tid, &regs)
 	return true
 }
 

@@ -4,6 +4,7 @@ package userns_test
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/varve-image/varve/sandbox"
@@ -11,16 +12,16 @@ import (
 	"github.com/varve-image/varve/sandbox/userns"
 )
 
-// refuseVariable is the environment variable that asks for a filter like that
-// of Nix's builds around the tests.
-const refuseVariable = "VARVE_TEST_REFUSE"
+// aroundVariable is the environment variable that asks for filters around the
+// tests.
+const aroundVariable = "VARVE_TEST_AROUND"
 
 func TestMain(m *testing.M) {
 	if code, ok := userns.Main(); ok {
 		os.Exit(code)
 	}
-	if os.Getenv(refuseVariable) != "" {
-		if err := userns.RefuseAsNix(); err != nil {
+	for word := range strings.FieldsSeq(os.Getenv(aroundVariable)) {
+		if err := map[string]func() error{"refuse": userns.RefuseAsNix, "listen": userns.TakeListener}[word](); err != nil {
 			panic(err)
 		}
 	}

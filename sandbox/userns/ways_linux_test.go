@@ -78,13 +78,20 @@ func TestUsers(t *testing.T) {
 	}
 }
 
-// TestFiltered: behind a filter like that of Nix's builds a step does the same.
+// TestFiltered: behind a filter like that of Nix's builds a step does the same,
+// and where another sandbox listens to calls already.
 func TestFiltered(t *testing.T) {
 	t.Parallel()
-	cmd := asUser(t, true, "-test.run=^TestSuite$/^(changes|errors|foreign|owners|surrounding|survivors|terminal)$")
-	cmd.Env = append(cmd.Env, refuseVariable+"=1")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
+	const some = "-test.run=^TestSuite$/^(changes|errors|foreign|owners|surrounding|survivors|terminal)$"
+	devices := exec.Command("/proc/self/exe", "-test.run=^TestSuite$/^owners$/^devices$")
+	devices.Env = append(os.Environ(), sandboxtest.ProbeVariable+"="+sandboxtest.Probe(t).Source)
+	for around, cmd := range map[string]*exec.Cmd{
+		"refuse": asUser(t, true, some), "refuse listen": asUser(t, false, some), "listen": devices,
+	} {
+		cmd.Env = append(cmd.Env, aroundVariable+"="+around)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", around, err, out)
+		}
 	}
 }
 
@@ -159,12 +166,12 @@ func digestIn(out string) string {
 func TestSameBytes(t *testing.T) {
 	want := digest(t)
 	fmt.Println(digestMark + want)
-	if os.Getuid() != 0 || os.Getenv(refuseVariable) != "" {
+	if os.Getuid() != 0 || os.Getenv(aroundVariable) != "" {
 		return
 	}
 	const run = "-test.run=^TestSameBytes$"
 	filtered := exec.Command("/proc/self/exe", run)
-	filtered.Env = append(os.Environ(), refuseVariable+"=1", sandboxtest.ProbeVariable+"="+sandboxtest.Probe(t).Source)
+	filtered.Env = append(os.Environ(), aroundVariable+"=refuse", sandboxtest.ProbeVariable+"="+sandboxtest.Probe(t).Source)
 	for name, cmd := range map[string]*exec.Cmd{
 		"one id": asUser(t, false, run), "subordinate ids": asUser(t, true, run), "root behind a filter": filtered,
 	} {
