@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/distribution/reference"
@@ -49,11 +50,13 @@ func lowerASCII(s string) string {
 	}, s)
 }
 
-var tagPattern = regexp.MustCompile(`^` + reference.TagRegexp.String() + `$`)
+var tagPattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^` + reference.TagRegexp.String() + `$`)
+})
 
 func (d *decoder) tag(v value) string {
 	s, ok := d.filled(v, "a tag")
-	if ok && !tagPattern.MatchString(s) {
+	if ok && !tagPattern().MatchString(s) {
 		d.fail(v, "%s is no tag: want 1 to 128 letters, digits and _ . -, the first one no . or -", quote(s))
 	}
 	return s
@@ -222,8 +225,9 @@ func (d *decoder) maxLayers(v value) int {
 
 // timePattern is RFC 3339 in whole seconds, or its date alone. time.Parse by
 // itself takes more than that.
-var timePattern = regexp.MustCompile(
-	`^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d))?$`)
+var timePattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d))?$`)
+})
 
 // seconds returns a time as seconds since 1970. forms names more forms that
 // the caller takes.
@@ -254,7 +258,7 @@ func parseTime(s string) (seconds int64, why string, ok bool) {
 		}
 		return checkTime(n)
 	}
-	if !timePattern.MatchString(s) {
+	if !timePattern().MatchString(s) {
 		return 0, "", false
 	}
 	if strings.Contains(s, ".") {
