@@ -43,7 +43,7 @@ func TestExamples(t *testing.T) {
 func privileges(t *testing.T, s, m *site) {
 	t.Helper()
 	const code = `let probe = builtins.path { name = "probe"; path = ./probe; }; in (streamLayeredImage {
-    name = "privileged"; tag = "latest";
+    name = "privileged"; tag = "latest"; extraCommands = "cp ${probe} own; chmod 4711 own";
     fakeRootCommands = ''
       cp ${probe} su; chmod 4755 su; mkdir mail; chmod 2775 mail; chown 7:8 mail
       cp ${probe} ping; ${probe} setcap ping; ${probe} setxattr ping user.a x; ${pkgs.busybox}/bin/mknod null c 1 3
@@ -58,7 +58,7 @@ func privileges(t *testing.T, s, m *site) {
 		hashes = append(hashes, where.Run("nix-store", "--query", "--hash", path))
 		file := where.Root() + path + "/layer.tar"
 		list := command(t, exec.CommandContext(t.Context(), "tar", "--numeric-owner", "-tvf", file))
-		for _, part := range []string{"-rwsr-xr-x 0/0", "drwxrwsr-x 7/8", "crw-r--r-- 0/0"} {
+		for _, part := range []string{"-rwsr-xr-x 0/0", "-rws--x--x 0/0", "drwxrwsr-x 7/8", "crw-r--r-- 0/0"} {
 			want(t, list, part)
 		}
 		content, err := os.ReadFile(file)

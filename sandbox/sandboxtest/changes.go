@@ -110,7 +110,8 @@ func testChanges(t *testing.T, s *suite) {
 // become nobody.
 func testUnprivileged(t *testing.T, s *suite) {
 	base := With(Busybox(t), Owned(Dir("srv", 0o755), 1001, 1002), Owned(File("srv/mine", "x\n", 0o640), 1001, 1002),
-		Owned(File("srv/gone", "x\n", 0o640), 1001, 1002))
+		Owned(File("srv/gone", "x\n", 0o640), 1001, 1002), Probe(t),
+		Owned(Dir("srv/mail", 0o2775), 0, 8), Owned(File("srv/su", "s", 0o4755), 0, 0), Owned(File("srv/sg", "g", 0o2755), 1, 2))
 	step := Script(base, `
 		test "$(id -u):$(id -g)" = 1000:1000
 		echo more >>srv/mine
@@ -120,15 +121,24 @@ func testUnprivileged(t *testing.T, s *suite) {
 		! chown 0 srv/new 2>/dev/null
 		! chown 5 srv/mine 2>/dev/null
 		! mknod srv/null c 1 3 2>/dev/null
-		! su app -c true 2>/dev/null`)
+		! su app -c true 2>/dev/null
+		test "$(stat -c '%u %a' srv/su) $(stat -c '%u %a' srv/mail)" = '1000 4755 1000 2775'
+		echo x >srv/own; chmod 4711 srv/own; chmod 755 srv/su; mkdir srv/mail/sub; mv srv/sg srv/moved
+		probe setxattr srv/own user.a x; ! probe setcap srv/own 2>/dev/null; probe getcap srv/own | grep -q user.a`)
 	step.FakeRoot = false
 	o := s.run(t.Context(), t, step).must(t)
 	wantChanges(t, o.changes, `
 		d 0755 0:0 .
 		d 0755 1001:1002 srv
 		- 0000 0:0 srv/.wh.gone ""
+		- 0000 0:0 srv/.wh.sg ""
+		d 2775 0:8 srv/mail
+		d 2755 0:0 srv/mail/sub
 		- 0640 1001:1002 srv/mine "x\nmore\n"
-		- 0600 0:0 srv/new "new\n"`)
+		- 2755 1:2 srv/moved "g"
+		- 0600 0:0 srv/new "new\n"
+		- 4711 0:0 srv/own "x\n" user.a=78
+		- 0755 0:0 srv/su "s"`)
 }
 
 // testMountPoints: what is mounted is not in the layer, unless the tree has it.

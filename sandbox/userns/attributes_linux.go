@@ -62,6 +62,12 @@ func keptXattr(name string) bool {
 	return name == capabilityXattr || strings.HasPrefix(name, "user.") && !strings.HasPrefix(name, "user.overlay.")
 }
 
+// answers tells whether an attribute is the emulator's. Capabilities are not for
+// those who have no fake root.
+func (e *emulator) answers(attr string) bool {
+	return keptXattr(attr) && (e.scope == everything || attr != capabilityXattr)
+}
+
 // attributeCalls are those of extended attributes: of those that belong into
 // a layer.
 func (e *emulator) attributeCalls() {
@@ -90,7 +96,7 @@ func (c *call) onAttribute(flags int, named bool, f func(*call, *file, string) a
 	var attr string
 	if named {
 		var err error
-		if attr, err = c.text(1); err != nil || !keptXattr(attr) {
+		if attr, err = c.text(1); err != nil || !c.e.answers(attr) {
 			return pass
 		}
 	}
@@ -197,7 +203,9 @@ func (e *emulator) listAttributes(c *call, f *file, _ string) answer {
 	}
 	all := string(list)
 	for _, name := range slices.Sorted(maps.Keys(f.rec.xattrs.all())) {
-		all += name + "\x00"
+		if e.answers(name) {
+			all += name + "\x00"
+		}
 	}
 	return c.give(1, 2, all)
 }

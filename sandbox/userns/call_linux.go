@@ -143,7 +143,7 @@ func (f *file) dir() bool { return f.mode&unix.S_IFMT == unix.S_IFDIR }
 
 // touch has the file belong to what the step changed, and changes nothing else.
 func (f *file) touch() error {
-	return unix.Fchownat(f.fd, "", 0, 0, unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW)
+	return unix.Fchownat(f.fd, "", os.Getuid(), os.Getgid(), unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW)
 }
 
 // open opens what a path of the caller's leads to. A path that leads nowhere,

@@ -9,10 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// creatingCalls are those that make files: who makes them may not be root, their
+// mkdirCalls are those that make directories, which have the set-group-id bit of
+// the one that they are made in.
+func (e *emulator) mkdirCalls() {
+	e.oldMkdirCalls()
+	e.calls[unix.SYS_MKDIRAT] = at(0, 1, func(c *call, dir int, name string) answer { return e.mkdir(c, dir, name, c.uint32(2)) })
+}
+
+// creatingCalls are those that make other files: who makes them may not be root, their
 // directory may have a group for them, and devices cannot be made at all.
 func (e *emulator) creatingCalls() {
-	e.calls[unix.SYS_MKDIRAT] = at(0, 1, func(c *call, dir int, name string) answer { return e.mkdir(c, dir, name, c.uint32(2)) })
+	e.oldCreatingCalls()
 	e.calls[unix.SYS_SYMLINKAT] = at(1, 2, func(c *call, dir int, name string) answer { return e.symlink(c, dir, name) })
 	e.calls[unix.SYS_MKNODAT] = at(0, 1, func(c *call, dir int, name string) answer {
 		return e.mknod(c, dir, name, c.uint32(2), c.args[3])
@@ -52,7 +59,7 @@ func (e *emulator) maker(c *call, dirfd int, name string, always bool) (m *maker
 	m = &maker{c: c, who: e.identities.of(c.tid), dir: dir, name: last}
 	m.rec = record{uid: m.who.uid.fs, gid: m.who.gid.fs}
 	inherited := dir.rec.special&unix.S_ISGID != 0
-	if inherited {
+	if inherited && e.scope == everything {
 		m.rec.gid = dir.rec.gid
 	}
 	switch {

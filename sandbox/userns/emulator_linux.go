@@ -23,6 +23,7 @@ type emulator struct {
 	identities identityTable
 	// mount is the number of the tree's mount: files elsewhere are not looked at.
 	mount uint64
+	scope scope
 	calls map[uint32]func(*call) answer
 	// making are those who make a file by a call that a traced thread is in.
 	making map[int]*maker
@@ -30,10 +31,22 @@ type emulator struct {
 	chrooted atomic.Bool
 }
 
-// newEmulator makes an emulator for the tree at treeDir: of everything, or of
-// making devices alone, which nobody but the machine's root can do.
-func newEmulator(records *records, treeDir string, everything bool) (*emulator, error) {
-	e := &emulator{records: records, calls: map[uint32]func(*call) answer{}, making: map[int]*maker{}}
+// scope is what an emulator is for.
+type scope int
+
+const (
+	nothing scope = iota
+	// onlyDevices is to make devices, which nobody but the machine's root can do.
+	onlyDevices
+	// onlyFlags is special modes and attributes, where a filter refuses them to a step
+	// without fake root too.
+	onlyFlags
+	everything
+)
+
+// newEmulator makes an emulator for the tree at treeDir.
+func newEmulator(records *records, treeDir string, scope scope) (*emulator, error) {
+	e := &emulator{records: records, scope: scope, calls: map[uint32]func(*call) answer{}, making: map[int]*maker{}}
 	var st unix.Statx_t
 	if err := unix.Statx(unix.AT_FDCWD, treeDir, 0, unix.STATX_MNT_ID, &st); err != nil {
 		return nil, err
@@ -43,18 +56,30 @@ func newEmulator(records *records, treeDir string, everything bool) (*emulator, 
 		e.chrooted.Store(true)
 		return pass
 	}
-	if !everything {
+	if scope == onlyDevices {
 		e.deviceCalls()
 		return e, nil
 	}
-	e.ownerCalls()
+	e.modeCalls()
 	e.statCalls()
 	e.attributeCalls()
-	e.creatingCalls()
+	e.mkdirCalls()
 	e.removingCalls()
-	e.credentialCalls()
-	e.oldCalls()
+	if scope == everything {
+		e.ownerCalls()
+		e.creatingCalls()
+		e.credentialCalls()
+	}
 	return e, nil
+}
+
+// shown is what a step is to see of a record, for a file that has an owner on
+// disk. Without fake root all files are the step's own.
+func (e *emulator) shown(rec record, uid, gid uint32) record {
+	if e.scope != everything {
+		rec.uid, rec.gid, rec.kind = uid, gid, 0
+	}
+	return rec
 }
 
 // do answers a call.

@@ -25,10 +25,8 @@ type extractor struct {
 	// real says that owners and capabilities can be those on disk; what cannot
 	// goes into records.
 	real bool
-	// recorded says that special modes and all extended attributes go there too.
-	recorded bool
-	// emulated says that the records are kept when a file goes and its inode
-	// becomes another's.
+	// emulated says that special modes and all extended attributes go there too, and
+	// that an emulator sees to the records.
 	emulated bool
 	records  *records
 	// was, unless nil, is the root of what was unpacked, to compare with later.
@@ -219,7 +217,7 @@ func (x *extractor) attributes(fd int, name string, hdr *tar.Header) error {
 		flags = unix.AT_EMPTY_PATH
 	}
 	mode := uint32(hdr.Mode) & 0o7777
-	if x.recorded {
+	if x.emulated {
 		mode &^= specialBits
 	}
 	if x.real && (hdr.Uid != 0 || hdr.Gid != 0) {
@@ -248,7 +246,7 @@ func (x *extractor) attributes(fd int, name string, hdr *tar.Header) error {
 // record notes what cannot be on disk.
 func (x *extractor) record(fd int, name string, hdr *tar.Header) error {
 	rec := record{uid: uint32(hdr.Uid), gid: uint32(hdr.Gid)}
-	if x.recorded && hdr.Typeflag != tar.TypeSymlink {
+	if x.emulated && hdr.Typeflag != tar.TypeSymlink {
 		rec.special = uint32(hdr.Mode) & specialBits
 	}
 	_, rec.xattrs = x.attributesOf(hdr)
@@ -302,7 +300,7 @@ func (x *extractor) attributesOf(hdr *tar.Header) (map[string]string, xattrSet) 
 			continue
 		}
 		to := &onDisk
-		if x.recorded || attr == capabilityXattr && !x.real {
+		if x.emulated || attr == capabilityXattr && !x.real {
 			to = &recorded
 		}
 		if *to == nil {

@@ -89,7 +89,7 @@ func (p *firstProc) do() (report, error) {
 		return report{}, removeBelow(p.work)
 	}
 	p.refused = !p.cfg.Real && refusedOutside()
-	p.deaf = p.cfg.FakeRoot && !canListen()
+	p.deaf = p.scope() != nothing && !canListen()
 	rep, err := p.runStep()
 	p.changes.Close()
 	return rep, errors.Join(err, removeBelow(p.work))

@@ -16,5 +16,11 @@ func oldModeCalls(map[uint32]int) {}
 
 func (e *emulator) oldDeviceCalls() {}
 
-// oldCalls are those that this architecture does without.
-func (e *emulator) oldCalls() {}
+// This architecture does without the old calls.
+
+func (e *emulator) oldOwnerCalls()    {}
+func (e *emulator) oldModeCalls()     {}
+func (e *emulator) oldStatCalls()     {}
+func (e *emulator) oldMkdirCalls()    {}
+func (e *emulator) oldCreatingCalls() {}
+func (e *emulator) oldRemovingCalls() {}

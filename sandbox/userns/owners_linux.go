@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownerCalls are those that change owners and modes.
+// ownerCalls are those that change owners.
 func (e *emulator) ownerCalls() {
 	e.calls[unix.SYS_FCHOWN] = func(c *call) answer {
 		return e.chown(c, c.fd(0), "", unix.AT_EMPTY_PATH, c.uint32(1), c.uint32(2))
@@ -14,6 +14,12 @@ func (e *emulator) ownerCalls() {
 	e.calls[unix.SYS_FCHOWNAT] = at(0, 1, func(c *call, dir int, name string) answer {
 		return e.chown(c, dir, name, c.int(4), c.uint32(2), c.uint32(3))
 	})
+	e.oldOwnerCalls()
+}
+
+// modeCalls are those that change modes.
+func (e *emulator) modeCalls() {
+	e.oldModeCalls()
 	e.calls[unix.SYS_FCHMOD] = func(c *call) answer { return e.chmod(c, c.fd(0), "", unix.AT_EMPTY_PATH, c.uint32(1)) }
 	e.calls[unix.SYS_FCHMODAT] = at(0, 1, func(c *call, dir int, name string) answer {
 		return e.chmod(c, dir, name, 0, c.uint32(2))

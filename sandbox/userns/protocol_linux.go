@@ -53,9 +53,6 @@ type config struct {
 	Groups bool
 }
 
-// emulates tells whether what the step may not do appears to work.
-func (c *config) emulates() bool { return c.FakeRoot && !c.Real }
-
 // sources are the files and directories of the machine to show.
 func (c *config) sources() []string {
 	var all []string

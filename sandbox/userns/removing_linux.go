@@ -8,6 +8,7 @@ import (
 
 // removingCalls are those after which the number of a file may be another's.
 func (e *emulator) removingCalls() {
+	e.oldRemovingCalls()
 	e.calls[unix.SYS_UNLINKAT] = at(0, 1, func(c *call, dir int, name string) answer { return e.unlink(c, dir, name, c.int(2)) })
 	e.calls[unix.SYS_RENAMEAT2] = at(2, 3, func(c *call, dir int, name string) answer {
 		return e.rename(c, 0, dir, name, uint(c.uint32(4)))

@@ -27,7 +27,7 @@ func (p *firstProc) setUp() (*mounts, error) {
 		return m, err
 	}
 	defer unix.Close(tree)
-	x := &extractor{root: tree, real: p.cfg.Real, recorded: p.cfg.emulates() || p.refused, emulated: p.cfg.emulates(), records: p.records}
+	x := &extractor{root: tree, real: p.cfg.Real, emulated: p.scope() > onlyDevices, records: p.records}
 	if !p.canOverlay() {
 		p.written.was = &original{}
 		x.was = p.written.was

@@ -25,7 +25,8 @@ const scriptName = "/dev/varve-script"
 // runStep makes the sandbox, runs the step in it and sends what it changed.
 func (p *firstProc) runStep() (report, error) {
 	var err error
-	if p.refused && p.cfg.emulates() || p.deaf && p.cfg.FakeRoot {
+	scope := p.scope()
+	if scope != nothing && (p.refused || p.deaf) {
 		if p.gate, err = newGate(p.cfg.Terminal); err != nil {
 			return report{}, err
 		}
@@ -38,8 +39,8 @@ func (p *firstProc) runStep() (report, error) {
 	if err := p.settle(); err != nil {
 		return report{}, err
 	}
-	if p.cfg.FakeRoot {
-		if p.emulator, err = newEmulator(p.records, p.treeDir(), p.cfg.emulates()); err != nil {
+	if scope != nothing {
+		if p.emulator, err = newEmulator(p.records, p.treeDir(), scope); err != nil {
 			return report{}, err
 		}
 	}
@@ -49,6 +50,19 @@ func (p *firstProc) runStep() (report, error) {
 	}
 	c := &collector{made: m.made, real: p.cfg.Real, records: p.records}
 	return rep, c.collect(p.written, p.changes)
+}
+
+// scope is what the step needs an emulator for.
+func (p *firstProc) scope() scope {
+	switch {
+	case p.cfg.FakeRoot && p.cfg.Real:
+		return onlyDevices
+	case p.cfg.FakeRoot:
+		return everything
+	case p.refused:
+		return onlyFlags
+	}
+	return nothing
 }
 
 // runProgram runs the step's program to its end, and all that it has started.
@@ -163,7 +177,7 @@ func (p *firstProc) spawn() (int, error) {
 // filter is the step's.
 func (p *firstProc) filter() filter {
 	f := newFilter()
-	if p.refused && p.gate != nil {
+	if p.refused {
 		f.trap()
 	}
 	switch {

@@ -12,6 +12,7 @@ import (
 
 // statCalls are those that tell what a file is like.
 func (e *emulator) statCalls() {
+	e.oldStatCalls()
 	e.calls[unix.SYS_FSTAT] = func(c *call) answer { return e.stat(c, c.fd(0), "", unix.AT_EMPTY_PATH, 1) }
 	e.calls[sysFstatat] = at(0, 1, func(c *call, dir int, name string) answer { return e.stat(c, dir, name, c.int(3), 2) })
 	e.calls[unix.SYS_STATX] = at(0, 1, func(c *call, dir int, name string) answer { return e.statx(c, dir, name) })
@@ -72,6 +73,7 @@ func (e *emulator) stat(c *call, dirfd int, name string, flags, n int) answer {
 	if err := unix.Fstatat(f.fd, "", &st, unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return fails(err)
 	}
+	rec = e.shown(rec, st.Uid, st.Gid)
 	rec.apply(&st)
 	if err := c.write(n, bytesOf(&st)); err != nil {
 		return fails(unix.EFAULT)
@@ -95,6 +97,7 @@ func (e *emulator) statx(c *call, dirfd int, name string) answer {
 	if err := unix.Statx(f.fd, "", flags, mask, &st); err != nil {
 		return fails(err)
 	}
+	rec = e.shown(rec, st.Uid, st.Gid)
 	rec.applyx(&st)
 	if err := c.write(4, bytesOf(&st)); err != nil {
 		return fails(unix.EFAULT)
