@@ -15,6 +15,15 @@ func RefuseAsNix() error {
 	return f.around(0)
 }
 
+// RefuseTracing puts them under a filter that lets nobody trace programs.
+func RefuseTracing() error {
+	var f filter
+	f.load(dataNumber)
+	f.on(unix.SYS_PTRACE, errno(unix.EPERM))
+	f.ret(unix.SECCOMP_RET_ALLOW)
+	return f.around(0)
+}
+
 // TakeListener puts them under a filter with a listener, so that there can be no
 // second one.
 func TakeListener() error {

@@ -21,7 +21,8 @@ func TestMain(m *testing.M) {
 		os.Exit(code)
 	}
 	for word := range strings.FieldsSeq(os.Getenv(aroundVariable)) {
-		if err := map[string]func() error{"refuse": userns.RefuseAsNix, "listen": userns.TakeListener}[word](); err != nil {
+		filters := map[string]func() error{"refuse": userns.RefuseAsNix, "listen": userns.TakeListener, "untraced": userns.RefuseTracing}
+		if err := filters[word](); err != nil {
 			panic(err)
 		}
 	}

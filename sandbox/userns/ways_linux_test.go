@@ -95,6 +95,28 @@ func TestFiltered(t *testing.T) {
 	}
 }
 
+// TestNoTracing: where calls can be answered in no way, the error says what to
+// change.
+func TestNoTracing(t *testing.T) {
+	if os.Getenv(aroundVariable) == "" {
+		cmd := exec.Command("/proc/self/exe", "-test.run=^TestNoTracing$", "-test.v")
+		cmd.Env = append(os.Environ(), aroundVariable+"=refuse untraced")
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "PASS: TestNoTracing") {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	temp := t.TempDir()
+	_, err := userns.New(sandbox.Options{TempDir: temp}).Run(t.Context(), sandboxtest.Script(sandboxtest.Busybox(t), "true"))
+	var missing *sandbox.MissingError
+	if !errors.As(err, &missing) || len(missing.Hints) == 0 || !strings.Contains(err.Error(), "ptrace") {
+		t.Errorf("error %v", err)
+	}
+	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
 // TestWithoutOverlay: where the directory for temporary files is in an overlay
 // already, as in a container, none can be mounted on it. That makes no
 // difference.
