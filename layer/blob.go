@@ -127,14 +127,26 @@ func (b *Blob) Open(ctx context.Context) (io.ReadCloser, error) {
 	}
 	plain, _, err := NewReader(stored)
 	if err != nil {
+		err = b.blame(ctx, stored, fmt.Errorf("layer %q: %w", b.Name, err))
 		stored.Close()
-		return nil, fmt.Errorf("layer %q: %w", b.Name, err)
+		return nil, err
 	}
 	return &verifier{
 		r: plain, what: fmt.Sprintf("tar of layer %q", b.Name), want: b.DiffID, hash: b.DiffID.Algorithm().Hash(), size: -1, spend: b.spend,
 		atEnd: func() error { _, err := io.Copy(io.Discard, stored); return err },
+		blame: func(err error) error { return b.blame(ctx, stored, err) },
 		close: func() error { return errors.Join(plain.Close(), stored.Close()) },
 	}, nil
+}
+
+// blame returns err, which came of unpacking stored, unless stored is not what is
+// said of it: a damaged blob is that, whatever it unpacks to.
+func (b *Blob) blame(ctx context.Context, stored io.Reader, err error) error {
+	var mismatch *DigestError
+	if _, readErr := io.Copy(io.Discard, ctxio.Reader(ctx, stored)); errors.As(readErr, &mismatch) {
+		return fmt.Errorf("layer %q: %w", b.Name, readErr)
+	}
+	return err
 }
 
 // OpenStored opens the blob as it is stored. In the place of io.EOF there is
@@ -168,6 +180,8 @@ type verifier struct {
 	spend func(n int64) error
 	// atEnd, where it is set, is called before the digest is compared.
 	atEnd func() error
+	// blame, where it is set, says what is behind an error of r.
+	blame func(error) error
 	close func() error
 }
 
@@ -190,6 +204,9 @@ func (v *verifier) Read(p []byte) (int, error) {
 		}
 	case err != nil:
 		err = fmt.Errorf("read %s: %w", v.what, err)
+		if v.blame != nil {
+			err = v.blame(err)
+		}
 	}
 	return n, err
 }
