@@ -52,16 +52,22 @@ func origins(ref string, img *image.Image, from []string) []string {
 	}
 	from = slices.Clone(from)
 	for _, l := range img.Layers {
-		b, ok := l.(*layer.Blob)
-		if !ok {
-			continue
-		}
-		repository, ok := strings.CutPrefix(b.Repository, to.domain+"/")
+		repository, ok := origin(l, to)
 		if ok && repository != to.repository && !slices.Contains(from, repository) {
 			from = append(from, repository)
 		}
 	}
 	return from
+}
+
+// origin is the repository that a layer comes from, if it is one of the registry
+// that to is in.
+func origin(l image.Layer, to reference) (string, bool) {
+	b, ok := l.(*layer.Blob)
+	if !ok {
+		return "", false
+	}
+	return strings.CutPrefix(b.Repository, to.domain+"/")
 }
 
 // pusher writes into one repository.
@@ -175,7 +181,11 @@ func (p *pusher) pass(ctx context.Context, i int, l image.ExistingLayer) (v1.Des
 		if len(d.URLs) > 0 {
 			return d, nil
 		}
-		return p.client.put(ctx, blob{d, func(ctx context.Context, w io.Writer) error { return copyStored(ctx, w, l.OpenStored) }}, p.opts.MountFrom)
+		from := p.opts.MountFrom
+		if own, ok := origin(l, p.client.ref); ok {
+			from = []string{own} // a registry begins an upload where another is asked for
+		}
+		return p.client.put(ctx, blob{d, func(ctx context.Context, w io.Writer) error { return copyStored(ctx, w, l.OpenStored) }}, from)
 	})
 	if err == nil {
 		p.observe(i, l.Title(), d.Size, true)

@@ -154,6 +154,49 @@ func TestMountAnswered202(t *testing.T) {
 	}
 }
 
+// TestMountFromSeveral: each layer is asked for where it comes from, as a registry
+// that does not find it there begins an upload.
+func TestMountFromSeveral(t *testing.T) {
+	reg := newFake(t, inProcess["cuelabs"](), false)
+	both := &image.Image{}
+	var want []image.Layer
+	for _, name := range []string{"one", "other"} { // of other lengths: so are the layers
+		img := newImage(bigLayer(name, 1000))
+		want = append(want, img.Layers...)
+		mustPush(t, reg.host+"/base/"+name+":1", img, PushOptions{Options: reg.options()})
+		stored, err := Open(t.Context(), reg.host+"/base/"+name+":1", reg.options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		both = newImage(append(both.Layers, stored.Image().Layers...)...)
+	}
+	reg.setHook(func(_ http.ResponseWriter, r *http.Request) bool {
+		query := r.URL.Query()
+		if from := query.Get("from"); from != "" {
+			resp, err := http.Head("http://" + reg.host + "/v2/" + from + "/blobs/" + query.Get("mount"))
+			if err != nil {
+				t.Error(err)
+				return false
+			}
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusOK {
+				r.URL.RawQuery = "" // as if it were an upload, as Docker's registry does
+			}
+		}
+		return false
+	})
+	reg.reset()
+	mustPush(t, reg.host+"/app:1", both, PushOptions{Options: reg.options()})
+	if n := reg.count("PUT", "/uploads/"); n != 1 {
+		t.Errorf("%d uploads, want that of the config alone", n)
+	}
+	got, err := Open(t.Context(), reg.host+"/app:1", reg.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantLayers(t, got, want)
+}
+
 // pushPlatforms pushes an image for each platform and returns the manifests.
 func pushPlatforms(t *testing.T, reg *fakeRegistry, platforms ...v1.Platform) []v1.Descriptor {
 	t.Helper()
