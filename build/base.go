@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 
 	"github.com/varve-image/varve/image"
@@ -43,9 +42,6 @@ func (b *builder) openBase() error {
 		Reference: s.FromImage, Local: s.LocalReference(s.FromImage), Name: s.FromImageName, Tag: s.FromImageTag,
 		Architecture: s.Architecture, Variant: s.Variant,
 	})
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("fromImage: %w", err)
-	}
 	if err != nil { // whose fault it is OpenBase knows
 		return fmt.Errorf("fromImage: %w", err)
 	}

@@ -70,7 +70,7 @@ func (d *decoder) file(v any) *File {
 		return f
 	}
 	if version, _ := top.Get("version"); version != json.Number(strconv.Itoa(Version)) {
-		d.Addf("version: it is %s, and this varve knows version %d: write the file anew with varve lock", ocijson.Show(version), Version)
+		d.Addf("version: it is %s, and this varve knows version %d: remove the file and write it anew with varve lock SPEC", ocijson.Show(version), Version)
 		return f
 	}
 	if top = d.object("the file", v, "version", "images"); top == nil {

@@ -56,6 +56,13 @@ func parseReference(s string) (reference, error) {
 	return ref, nil
 }
 
+// CheckReference tells what is wrong with a reference that the other functions
+// would not take, without asking a registry.
+func CheckReference(s string) error {
+	_, err := parseReference(s)
+	return err
+}
+
 // name is the repository's full name.
 func (r reference) name() string { return r.domain + "/" + r.repository }
 

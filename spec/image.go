@@ -81,13 +81,15 @@ func otherTransports() []string {
 }
 
 // reference returns an image reference, whose path is absolute if it has one.
-// Without a transport it is a path.
+// Without a transport it is a path; - is standard input.
 func (d *decoder) reference(v value) string {
 	s, ok := d.filled(v, "an image reference or a path")
 	if !ok {
 		return ""
 	}
-	s = d.expand(v, s)
+	if s = d.expand(v, s); s == "-" {
+		return s
+	}
 	transport, rest, found := strings.Cut(s, ":")
 	switch {
 	case found && slices.Contains(otherTransports(), transport):

@@ -92,6 +92,10 @@ func (g *global) registryBase(ctx context.Context, ref string, platform v1.Platf
 		img, err = g.openPinned(ctx, p)
 	} else {
 		img, err = g.openCached(ctx, store, p)
+		var damaged *layer.DigestError
+		if g.locked && errors.As(err, &damaged) {
+			err = hint(err, "--locked fetches nothing: build once without it, which mends the cache")
+		}
 	}
 	if err == nil && p.locked != nil {
 		err = p.locked.Check(img.Manifest)

@@ -137,6 +137,8 @@ type global struct {
 	verbose     int
 	registry    registryFlags
 	password    string
+	// stdinIs is what standard input was taken for.
+	stdinIs string
 	// loginAt is the registry that username and password are for.
 	loginAt string
 	cache   cacheFlags

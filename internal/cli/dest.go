@@ -10,6 +10,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/registry"
 	"github.com/varve-image/varve/spec"
 )
 
@@ -97,6 +98,9 @@ func (d *destination) parse(text string) error {
 		d.kind, d.name = kind, rest
 		if strings.Contains(rest, "@") {
 			return usageError(fmt.Errorf("destination %q: an image is written by tag, its digest is what it comes to", text))
+		}
+		if err := registry.CheckReference(rest); err != nil {
+			return usageError(fmt.Errorf("destination %q: %w", text, err))
 		}
 		return nil
 	case found:

@@ -124,11 +124,7 @@ the registry's host, or by another. IMAGE is what inspect takes.`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
-				name, err := g.ownName(cmd.Context(), args[0])
-				if err != nil {
-					return err
-				}
-				args = append(args, dockerRegistry+"://"+name)
+				return pushByName(cmd.Context(), g, args[0])
 			}
 			if !strings.HasPrefix(args[1], dockerRegistry+"://") {
 				return usageError(fmt.Errorf("%q is no registry's: expected docker://HOST/NAME:TAG", args[1]))
@@ -138,20 +134,20 @@ the registry's host, or by another. IMAGE is what inspect takes.`,
 	}
 }
 
-// ownName is the name by which an image can be pushed: one with a registry in
-// it.
-func (g *global) ownName(ctx context.Context, ref string) (string, error) {
-	found, closer, err := g.open(ctx, ref)
+// pushByName pushes an image to where its name says.
+func pushByName(ctx context.Context, g *global, ref string) error {
+	found, err := g.openOne(ctx, ref)
 	if err != nil {
-		return "", err
+		return err
 	}
-	defer closer.Close()
-	for _, img := range found {
-		for _, name := range img.Names {
-			if host, _, ok := strings.Cut(name, "/"); ok && strings.ContainsAny(host, ".:") {
-				return name, nil
+	for _, name := range found.Names {
+		if host, _, ok := strings.Cut(name, "/"); ok && strings.ContainsAny(host, ".:") {
+			dest, err := g.copyDestination(dockerRegistry + "://" + name)
+			if err != nil {
+				return err
 			}
+			return g.copyImage(ctx, found, ref, dest)
 		}
 	}
-	return "", usageError(hint(errors.New("the image's name holds no registry"), "say where it is to go: varve push "+ref+" docker://HOST/NAME:TAG"))
+	return usageError(hint(errors.New("the image's name holds no registry"), "say where it is to go: varve push "+ref+" docker://HOST/NAME:TAG"))
 }

@@ -52,6 +52,9 @@ func (g *global) registryOptions(ref string) (registry.Options, error) {
 		return opts, usageError(errors.New("--username and --password-stdin go together"))
 	}
 	if r.passwordStdin && g.password == "" {
+		if err := g.takeStdin("a password"); err != nil {
+			return opts, err
+		}
 		line, err := bufio.NewReader(io.LimitReader(g.streams.In, 4096)).ReadString('\n')
 		if err != nil && err != io.EOF {
 			return opts, fmt.Errorf("read the password from standard input: %w", err)

@@ -15,6 +15,7 @@ import (
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/tarindex"
 	"github.com/varve-image/varve/ocilayout"
+	"github.com/varve-image/varve/registry"
 )
 
 // open opens the images that a reference names: all of a place, or the one of
@@ -208,7 +209,9 @@ func parseSource(ref string) (kind, path, name string, err error) {
 		return "", "", "", usageError(fmt.Errorf("image %q: a layer by itself is no image; name it in a spec's layers", ref))
 	case (isEngine(kind) || kind == dockerRegistry) && rest == "":
 		return "", "", "", usageError(fmt.Errorf("image %q: the name is missing", ref))
-	case isEngine(kind), kind == dockerRegistry:
+	case kind == dockerRegistry:
+		return kind, "", rest, usageError(registry.CheckReference(rest))
+	case isEngine(kind):
 		return kind, "", rest, nil
 	}
 	path, name, _ = strings.Cut(rest, ":")
@@ -222,6 +225,9 @@ func parseSource(ref string) (kind, path, name string, err error) {
 // it is where kind does not say.
 func (g *global) openPath(ctx context.Context, kind, path string) (image.Source, error) {
 	if path == "-" {
+		if err := g.takeStdin("an image"); err != nil {
+			return nil, err
+		}
 		t, err := tarindex.Read(ctx, g.streams.In, g.archiveOptions())
 		return openTar(ctx, kind, stdinName, t, err)
 	}

@@ -2,8 +2,19 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"io"
 )
+
+// takeStdin has standard input be what is said, and nothing else: it can be read
+// once.
+func (g *global) takeStdin(what string) error {
+	if g.stdinIs != "" {
+		return usageError(fmt.Errorf("standard input is %s already and cannot be %s too: name a file", g.stdinIs, what))
+	}
+	g.stdinIs = what
+	return nil
+}
 
 // stdin is standard input, whose reader does not wait for somebody who writes
 // nothing once ctx is done.

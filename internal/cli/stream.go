@@ -161,6 +161,9 @@ func readInput(g *global, args []string) (*input, error) {
 		return &input{}, nil
 	}
 	if args[0] == "-" {
+		if err := g.takeStdin("a spec"); err != nil {
+			return nil, err
+		}
 		data, err := io.ReadAll(io.LimitReader(g.streams.In, spec.MaxSize+1))
 		if err != nil {
 			return nil, fmt.Errorf("read standard input: %w", err)
