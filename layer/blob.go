@@ -13,6 +13,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/internal/ctxio"
+	"github.com/varve-image/varve/tree"
 )
 
 // Blob is a layer that is at hand as it is: in a file, an archive, a layout or
@@ -66,7 +67,7 @@ func (b *Blob) spend(n int64) error {
 			break
 		}
 		if b.seen.CompareAndSwap(seen, n) && b.budget.left.Add(seen-n) < 0 {
-			return fmt.Errorf("layer %q: the image's layers unpack to more than %d bytes", b.Name, b.budget.max)
+			return &tree.LimitError{Reason: fmt.Sprintf("layer %q: the image's layers unpack to more than %d bytes", b.Name, b.budget.max), Bound: tree.BoundBytes}
 		}
 	}
 	return nil

@@ -55,7 +55,7 @@ func (x *layerIndex) read(ctx context.Context) error {
 		err = x.bad.Err()
 	}
 	x.src, x.buf = nil, nil
-	var limit limitError
+	var limit *LimitError
 	if err == nil || errors.As(err, &limit) {
 		return err
 	}

@@ -276,7 +276,7 @@ type limitReader struct {
 func (l *limitReader) Read(p []byte) (int, error) {
 	n, err := l.r.Read(p)
 	if !l.limit.take(int64(n)) {
-		return 0, fmt.Errorf("it decompresses to more than %d bytes", l.limit.max)
+		return 0, &LimitError{fmt.Sprintf("it decompresses to more than %d bytes", l.limit.max), BoundBytes}
 	}
 	return n, err
 }

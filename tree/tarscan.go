@@ -56,13 +56,27 @@ func newLimits(maxBytes int64, maxEntries int) *limits {
 	return l
 }
 
-// limitError says that a tar takes more than it may.
-type limitError string
+// LimitError says that input takes more than it may.
+type LimitError struct {
+	Reason string
+	Bound  Bound
+}
 
-func (e limitError) Error() string { return string(e) }
+func (e *LimitError) Error() string { return e.Reason }
+
+// Bound is one of the bounds of input.
+type Bound int
+
+const (
+	// BoundBytes is of what is unpacked, BoundEntries of how many entries there are,
+	// both as the options say; BoundText is of names and attributes, and fixed.
+	BoundBytes Bound = iota
+	BoundEntries
+	BoundText
+)
 
 func (l *limits) tooMany() error {
-	return limitError(fmt.Sprintf("there are more than %d entries", l.entries.max))
+	return &LimitError{fmt.Sprintf("there are more than %d entries", l.entries.max), BoundEntries}
 }
 
 // tarScan reads the headers of a tar.
@@ -124,7 +138,7 @@ func (x *tarScan) count(hdr *tar.Header) error {
 		}
 	}
 	if !x.limits.text.take(int64(text)) {
-		return limitError(fmt.Sprintf("names and attributes are larger than %d bytes", x.limits.text.max))
+		return &LimitError{fmt.Sprintf("names and attributes are larger than %d bytes", x.limits.text.max), BoundText}
 	}
 	return nil
 }
@@ -159,7 +173,7 @@ func (x *tarScan) skip(r *tar.Reader, hdr *tar.Header) (int64, error) {
 	switch {
 	case isSparse(hdr):
 		if !x.limits.bytes.take(hdr.Size) {
-			return 0, fmt.Errorf("entry %q: sparse files expand to more than %d bytes", brief(hdr.Name), x.limits.bytes.max)
+			return 0, &LimitError{fmt.Sprintf("entry %q: sparse files expand to more than %d bytes", brief(hdr.Name), x.limits.bytes.max), BoundBytes}
 		}
 	case hdr.Size > math.MaxInt64-x.src.pos-tarBlock:
 		return 0, fmt.Errorf("entry %q: its size of %d bytes is not possible", brief(hdr.Name), hdr.Size)

@@ -119,7 +119,7 @@ func (g *global) report(err error) {
 		u.Error(err, h.hints...)
 		return
 	}
-	err, hints := explainStep(err)
+	err, hints := explain(err)
 	u.Error(err, hints...)
 }
 

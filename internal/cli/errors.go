@@ -3,8 +3,10 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -15,6 +17,7 @@ import (
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/sandbox"
 	"github.com/varve-image/varve/spec"
+	"github.com/varve-image/varve/tree"
 )
 
 // The exit codes.
@@ -115,4 +118,35 @@ func outputError(err error) error {
 		return errors.New("standard output was closed before everything was written")
 	}
 	return err
+}
+
+// explain adds to an error what to do next, and to that of a step the end of
+// its output.
+func explain(err error) (explained error, hints []string) {
+	var (
+		failed  *sandbox.StepError
+		limit   *sandbox.LimitError
+		missing *sandbox.MissingError
+		bound   *tree.LimitError
+	)
+	switch {
+	case errors.As(err, &failed):
+		return withLastLines(err, failed.LastLines), nil
+	case errors.As(err, &limit):
+		return withLastLines(err, limit.LastLines), nil
+	case errors.As(err, &missing):
+		return err, missing.Hints
+	case errors.As(err, &bound) && bound.Bound == tree.BoundBytes:
+		return err, []string{"if the input is as it should be, raise the bound: --max-unpacked"}
+	case errors.As(err, &bound) && bound.Bound == tree.BoundEntries:
+		return err, []string{"if the input is as it should be, raise the bound: --max-entries"}
+	}
+	return err, nil
+}
+
+func withLastLines(err error, lines []string) error {
+	if len(lines) == 0 {
+		return fmt.Errorf("%w\nit wrote nothing", err)
+	}
+	return fmt.Errorf("%w\nthe end of what it wrote:\n%s", err, strings.Join(lines, "\n"))
 }

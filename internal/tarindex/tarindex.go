@@ -165,7 +165,7 @@ func spool(ctx context.Context, r io.Reader, opts Options) (*os.File, error) {
 	}
 	n, err := io.Copy(temp, io.LimitReader(ctxio.Reader(ctx, r), most+1))
 	if err == nil && n > most {
-		err = fmt.Errorf("it unpacks to more than %d bytes", most)
+		err = &tree.LimitError{Reason: fmt.Sprintf("it unpacks to more than %d bytes", most), Bound: tree.BoundBytes}
 	}
 	if err == nil {
 		_, err = temp.Seek(0, io.SeekStart)
