@@ -201,7 +201,11 @@ func TestCompressedBytesDependOnInputAlone(t *testing.T) {
 			}
 			c, data := parse(t, test.level), all[:test.size]
 			want := sha(compress(t, c, data))
-			for _, procs := range []int{1, 8} { // and the machine's own
+			procs := []int{1, 8} // and the machine's own
+			if test.level == "zstd:19" {
+				procs = nil // it takes long, and its workers are those of the other levels
+			}
+			for _, procs := range procs {
 				old := runtime.GOMAXPROCS(procs)
 				got := sha(compressChunks(t, c, data, 100_003))
 				runtime.GOMAXPROCS(old)
@@ -213,6 +217,9 @@ func TestCompressedBytesDependOnInputAlone(t *testing.T) {
 				if got := sha(compressChunks(t, c, data, chunk)); got != want {
 					t.Errorf("writes of %d bytes: other bytes", chunk)
 				}
+			}
+			if procs == nil {
+				return
 			}
 			if got := sha(compressCopy(t, c, data)); got != want {
 				t.Error("io.Copy: other bytes")
