@@ -26,7 +26,11 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	os.Exit(sandboxtest.Main(m))
+	code := sandboxtest.Main(m)
+	if selfDir != "" {
+		os.RemoveAll(selfDir)
+	}
+	os.Exit(code)
 }
 
 func TestSuite(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/varve-image/varve/internal/testtools"
@@ -21,6 +22,33 @@ import (
 // ids.
 const user = 4321
 
+var (
+	selfOnce sync.Once
+	selfDir  string
+	selfErr  error
+)
+
+// self is this test program, linked statically and without the race detector,
+// which starts much sooner: a suite starts it some hundred times.
+func self(t *testing.T) string {
+	t.Helper()
+	selfOnce.Do(func() {
+		if selfDir, selfErr = os.MkdirTemp("", "varve-self-"); selfErr != nil {
+			return
+		}
+		cmd := exec.Command("go", "test", "-c", "-o", filepath.Join(selfDir, "test"), ".")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		var out []byte
+		if out, selfErr = cmd.CombinedOutput(); selfErr != nil {
+			selfErr = fmt.Errorf("%w\n%s", selfErr, out)
+		}
+	})
+	if selfErr != nil {
+		t.Fatalf("build this test program: %v", selfErr)
+	}
+	return filepath.Join(selfDir, "test")
+}
+
 // asUser makes a command that runs this test program as an ordinary user, with
 // subordinate ids or without.
 func asUser(t *testing.T, subordinate bool, args ...string) *exec.Cmd {
@@ -32,17 +60,17 @@ func asUser(t *testing.T, subordinate bool, args ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	self := filepath.Join(dir, "test")
+	program := filepath.Join(dir, "test")
 	temp := filepath.Join(dir, "tmp")
 	ids := ""
 	if subordinate {
 		testtools.Need(t, "newuidmap")
 		ids = fmt.Sprintf("%d:300000:65536\n", user)
 	}
-	program, err := os.ReadFile("/proc/self/exe")
+	content, err := os.ReadFile(self(t))
 	passwd, _ := os.ReadFile("/etc/passwd") // there need not be one
 	passwd = fmt.Appendf(passwd, "varve-test:x:%d:%d::/:/bin/sh\n", user, user)
-	for _, err := range []error{err, os.WriteFile(filepath.Join(dir, "passwd"), passwd, 0o644), os.Chmod(dir, 0o755), os.WriteFile(self, program, 0o755), os.Mkdir(temp, 0o755), os.Chown(temp, user, user),
+	for _, err := range []error{err, os.WriteFile(filepath.Join(dir, "passwd"), passwd, 0o644), os.Chmod(dir, 0o755), os.WriteFile(program, content, 0o755), os.Mkdir(temp, 0o755), os.Chown(temp, user, user),
 		os.WriteFile(filepath.Join(dir, "ids"), []byte(ids), 0o644)} {
 		if err != nil {
 			t.Fatal(err)
@@ -56,7 +84,7 @@ func asUser(t *testing.T, subordinate bool, args ...string) *exec.Cmd {
 		cd "$1/tmp"; shift
 		exec "$@"`
 	run := append([]string{"-m", "sh", "-c", script, "sh", dir, setpriv, fmt.Sprintf("--reuid=%d", user),
-		fmt.Sprintf("--regid=%d", user), "--clear-groups", self}, args...)
+		fmt.Sprintf("--regid=%d", user), "--clear-groups", program}, args...)
 	cmd := exec.Command(unshare, run...)
 	cmd.Env = append(os.Environ(), "TMPDIR="+temp, sandboxtest.ProbeVariable+"="+probe.Source, "HOME=/")
 	return cmd
@@ -83,7 +111,7 @@ func TestUsers(t *testing.T) {
 func TestFiltered(t *testing.T) {
 	t.Parallel()
 	const some = "-test.run=^TestSuite$/^(changes|errors|foreign|owners|surrounding|survivors|terminal)$"
-	devices := exec.Command("/proc/self/exe", "-test.run=^TestSuite$/^owners$/^devices$")
+	devices := exec.Command(self(t), "-test.run=^TestSuite$/^owners$/^devices$")
 	devices.Env = append(os.Environ(), sandboxtest.ProbeVariable+"="+sandboxtest.Probe(t).Source)
 	for around, cmd := range map[string]*exec.Cmd{
 		"refuse": asUser(t, true, some), "refuse listen": asUser(t, false, some), "listen": devices,
@@ -99,7 +127,7 @@ func TestFiltered(t *testing.T) {
 // change.
 func TestNoTracing(t *testing.T) {
 	if os.Getenv(aroundVariable) == "" {
-		cmd := exec.Command("/proc/self/exe", "-test.run=^TestNoTracing$", "-test.v")
+		cmd := exec.Command(self(t), "-test.run=^TestNoTracing$", "-test.v")
 		cmd.Env = append(os.Environ(), aroundVariable+"=refuse untraced")
 		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "PASS: TestNoTracing") {
 			t.Errorf("%v\n%s", err, out)
@@ -129,12 +157,7 @@ func TestWithoutOverlay(t *testing.T) {
 		}
 	}
 	script := `cd "$1"; mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work tmp; exec "$2" "-test.run=^TestSuite$/^(changes|owners)$"`
-	cmd := exec.Command(testtools.Need(t, "unshare"), "-m", "sh", "-ec", script, "sh", dir, "/proc/self/exe")
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Args[len(cmd.Args)-1] = self
+	cmd := exec.Command(testtools.Need(t, "unshare"), "-m", "sh", "-ec", script, "sh", dir, self(t))
 	cmd.Env = append(os.Environ(), "TMPDIR="+filepath.Join(dir, "tmp"), sandboxtest.ProbeVariable+"="+sandboxtest.Probe(t).Source)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
@@ -145,13 +168,9 @@ func TestWithoutOverlay(t *testing.T) {
 // what is said, and not that a disk is full.
 func TestNoNamespaces(t *testing.T) {
 	if os.Getenv("VARVE_TEST_NO_NAMESPACES") == "" {
-		self, err := os.Executable()
-		if err != nil {
-			t.Fatal(err)
-		}
 		// The limit counts for a namespace of users, and those within.
 		cmd := exec.Command(testtools.Need(t, "unshare"), "--map-root-user", "--user", "sh", "-ec",
-			`echo 0 >/proc/sys/user/max_user_namespaces; exec "$@"`, "sh", self, "-test.run=^TestNoNamespaces$", "-test.v")
+			`echo 0 >/proc/sys/user/max_user_namespaces; exec "$@"`, "sh", self(t), "-test.run=^TestNoNamespaces$", "-test.v")
 		cmd.Env = append(os.Environ(), "VARVE_TEST_NO_NAMESPACES=1")
 		out, err := cmd.CombinedOutput()
 		if err != nil || !strings.Contains(string(out), "PASS: TestNoNamespaces") {
@@ -192,7 +211,7 @@ func TestSameBytes(t *testing.T) {
 		return
 	}
 	const run = "-test.run=^TestSameBytes$"
-	filtered := exec.Command("/proc/self/exe", run)
+	filtered := exec.Command(self(t), run)
 	filtered.Env = append(os.Environ(), aroundVariable+"=refuse", sandboxtest.ProbeVariable+"="+sandboxtest.Probe(t).Source)
 	for name, cmd := range map[string]*exec.Cmd{
 		"one id": asUser(t, false, run), "subordinate ids": asUser(t, true, run), "root behind a filter": filtered,
