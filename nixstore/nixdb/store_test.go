@@ -201,9 +201,9 @@ const otherStore = "VARVE_TEST_STORE"
 func asOther(t *testing.T, s Store, path string, want int) {
 	t.Helper()
 	testtools.NeedRoot(t)
-	for dir := s.Root; dir != "/"; dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o755); dir == os.TempDir() || err != nil {
-			break
+	for dir := s.Root; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
 		}
 	}
 	self, err := os.ReadFile(os.Args[0])
