@@ -79,7 +79,7 @@ let
     image
     // passthru
     // {
-      inherit meta;
+      inherit passthru meta;
       imageName = lib.lower name;
       inherit imageTag;
       load = app "load";
@@ -292,7 +292,7 @@ let
           conflicts = "last";
         }
         // (
-          if runAsRoot == null then
+          if runAsRoot == null || runAsRoot == "" then
             runner [ extraCommands ] shell path
           else
             runner [ runAsRoot ] runtimeShell [
@@ -382,7 +382,12 @@ let
   # One of an archive's images, or its only one.
   chosen =
     image: name: tag:
-    if name == null then image else "docker-archive:${image}:${name}:${tag}";
+    if (name == null) != (tag == null) then
+      throw "fromImageName and fromImageTag choose an image together: give both or neither"
+    else if name == null then
+      image
+    else
+      "docker-archive:${image}:${name}:${tag}";
 
   withNixDb = build: args: build (args // { includeNixDB = true; });
 in

@@ -130,7 +130,7 @@ func results(t *testing.T, s *site) {
     single = buildImage { name = "d"; compressor = "none"; config.Cmd = [ "x" ]; };
   in [
     stream.apps.push.type (builtins.unsafeDiscardStringContext stream.apps.load.program == "${stream.load}/bin/load-Ab")
-    stream.imageName stream.imageTag stream.isExe stream.mine stream.meta.description
+    stream.imageName stream.imageTag stream.isExe stream.mine stream.passthru.mine stream.meta.description
     layered.name layered.mine (layered.imageTag == layered.stream.imageTag) (layered ? isExe)
     single.name single.layer.name single.buildArgs.config.Cmd
     (single.override { name = "e"; }).imageName (single.override (old: { name = old.name + "f"; })).imageName
@@ -138,7 +138,7 @@ func results(t *testing.T, s *site) {
     (pullImage { imageName = "a/b"; imageDigest = "sha256:0"; sha256 = builtins.hashString "sha256" ""; finalImageTag = "v1"; }).name
   ]`)
 	want(t, fmt.Sprintf("%q", got), fmt.Sprintf("%q", []any{
-		"app", true, "reg.io/ab", "t", true, 1.0, "d", "c.tar.zst", 2.0, true, false, "docker-image-d.tar", "docker-layer-d", []any{"x"}, "e", "df",
+		"app", true, "reg.io/ab", "t", true, 1.0, 1.0, "d", "c.tar.zst", 2.0, true, false, "docker-image-d.tar", "docker-layer-d", []any{"x"}, "e", "df",
 		"docker-image-d.tar", "merge-docker-images", "docker-image-a-b-v1.tar",
 	}))
 }
@@ -255,6 +255,7 @@ func arguments(t *testing.T, s *site) {
 		`streamLayeredImage { name = "x"; contens = [ ]; }`:                           "unexpected argument 'contens'",
 		`buildLayeredImage { name = "x"; fromImageName = "y"; }`:                      "unexpected argument 'fromImageName'",
 		`buildImage { name = "x"; contents = [ ]; copyToRoot = [ ]; }`:                "contents is the old name of copyToRoot: give one of them",
+		`exportImage { name = "x"; fromImage = "/x"; fromImageName = "y"; }`:          "give both or neither",
 		`buildImage { name = "x"; compressor = "xz"; }`:                               "compressor xz: expected none, gz or zstd",
 		`pullImage { imageName = "x"; imageDigest = ""; hash = "a"; sha256 = "b"; }`:  "hash and sha256 say the same",
 		`streamNixShellImage { drv = pkgs.mkShell { }; command = "a"; run = "b"; }`:   "command and run say the same",
