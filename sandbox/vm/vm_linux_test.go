@@ -36,7 +36,7 @@ var program = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	code := m.Run()
+	code := sandboxtest.Main(m)
 	if name, err := program(); err == nil {
 		os.RemoveAll(filepath.Dir(name))
 	}
