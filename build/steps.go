@@ -23,6 +23,8 @@ type Steps struct {
 	Runner func(spec.Isolation) (sandbox.Runner, error)
 	// AllowNetwork lets a spec ask for the machine's network.
 	AllowNetwork bool
+	// Limits bound each step.
+	Limits sandbox.Limits
 	// Output returns what gets the output of the step called name, as it comes.
 	// It is closed when the step has ended.
 	Output func(name string) io.WriteCloser
@@ -171,7 +173,7 @@ func (b *builder) architecture() string {
 
 // CompleteStep gives a step what a spec says of all its steps: the shell, where
 // the step names no program, the environment, which store and programs of the
-// machine it sees, its network, and the size of a virtual machine. What the step
+// machine it sees, its network, its limits, and the size of a virtual machine. What the step
 // has of environment and binds stays, and is the stronger.
 func CompleteStep(step *sandbox.Step, s *spec.Spec, opts Options) error {
 	if s.Network == spec.NetworkHost {
@@ -198,6 +200,7 @@ func CompleteStep(step *sandbox.Step, s *spec.Spec, opts Options) error {
 		return err
 	}
 	step.Binds = append(store, step.Binds...)
+	step.Limits = opts.Steps.Limits
 	step.VM = sandbox.VM{Disk: int64(s.DiskSize) << 20, Memory: int64(s.BuildVMMemorySize) << 20}
 	return nil
 }

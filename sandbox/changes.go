@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,9 +13,6 @@ import (
 	"github.com/varve-image/varve/internal/ctxio"
 	"github.com/varve-image/varve/tree"
 )
-
-// defaultMaxChanges bounds what a runner takes as a step's changes, in bytes.
-const defaultMaxChanges = 64 << 30
 
 // ReadChanges makes a step's Result of the layer that a runner's other half
 // sends, inside of the sandbox or the virtual machine: a tar to be laid over
@@ -47,12 +45,9 @@ func (r *Result) Close() error {
 }
 
 func readChanges(ctx context.Context, step *Step, layer io.Reader, f *os.File) (*Result, error) {
-	limit := int64(defaultMaxChanges)
-	if step.Limits.Disk > 0 {
-		// Headers and padding take some more than the files that they are of.
-		limit = min(limit, 2*step.Limits.Disk+64<<20)
-	}
-	n, err := io.Copy(f, ctxio.Reader(ctx, io.LimitReader(layer, limit+1)))
+	// Headers and padding take some more than the files that they are of.
+	limit := 2*step.Limits.WithDefaults().Disk + 64<<20
+	n, err := copySparse(f, ctxio.Reader(ctx, io.LimitReader(layer, limit+1)))
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +66,26 @@ func readChanges(ctx context.Context, step *Step, layer io.Reader, f *os.File) (
 	}
 	restoreUnchanged(step.Tree, after, changes)
 	return &Result{Tree: after, Changes: changes}, nil
+}
+
+// copySparse copies to an empty file, in which long runs of zeros become holes.
+func copySparse(f *os.File, r io.Reader) (size int64, err error) {
+	block, zeros := make([]byte, 64<<10), make([]byte, 64<<10)
+	for {
+		n, err := io.ReadFull(r, block)
+		if !bytes.Equal(block[:n], zeros[:n]) {
+			if _, err := f.WriteAt(block[:n], size); err != nil {
+				return size, err
+			}
+		}
+		size += int64(n)
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return size, f.Truncate(size)
+		case err != nil:
+			return size, err
+		}
+	}
 }
 
 // changesFile is the spooled layer.

@@ -31,14 +31,63 @@ func (e *StepError) Error() string {
 type LimitError struct {
 	// Name is the step's.
 	Name string
-	// Limit says which, and how much it is: "1 GiB of memory".
-	Limit string
+	// Bound says which limit it was, and Limits what it was.
+	Bound  Bound
+	Limits Limits
+	// File, unless empty, is a file that was too large for BoundDisk, and Size
+	// what it holds with its holes, in bytes.
+	File string
+	Size int64
 	// LastLines is as in StepError.
 	LastLines []string
 }
 
+// Bound is one of a step's limits.
+type Bound string
+
+// The values of Bound.
+const (
+	BoundTime   Bound = "time"
+	BoundMemory Bound = "memory"
+	BoundOutput Bound = "output"
+	BoundDisk   Bound = "disk"
+)
+
 func (e *LimitError) Error() string {
-	return fmt.Sprintf("step %s was ended: it reached its limit of %s", e.Name, e.Limit)
+	text := fmt.Sprintf("step %s was ended: it reached its limit of %s", e.Name, e.limit())
+	if e.File != "" {
+		text += fmt.Sprintf(": with its holes %q is %s", e.File, describeBytes(e.Size))
+	}
+	return text
+}
+
+// limit is how much of what: "1 GiB of memory".
+func (e *LimitError) limit() string {
+	l := e.Limits
+	switch e.Bound {
+	case BoundTime:
+		return fmt.Sprintf("%v of time", l.Time)
+	case BoundMemory:
+		return describeBytes(l.Memory) + " of memory"
+	case BoundOutput:
+		return describeBytes(l.Output) + " of output"
+	case BoundDisk:
+		return describeBytes(l.Disk) + " of disk"
+	}
+	return fmt.Sprintf("%q", e.Bound)
+}
+
+// describeBytes writes a size with the largest unit that it is a multiple of.
+func describeBytes(n int64) string {
+	switch {
+	case n%(1<<40) == 0:
+		return fmt.Sprintf("%d TiB", n>>40)
+	case n%(1<<30) == 0:
+		return fmt.Sprintf("%d GiB", n>>30)
+	case n%(1<<20) == 0:
+		return fmt.Sprintf("%d MiB", n>>20)
+	}
+	return fmt.Sprintf("%d bytes", n)
 }
 
 // MissingError says that the machine lacks something that the runner needs:

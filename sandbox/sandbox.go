@@ -165,11 +165,13 @@ const (
 // Limits bound a step; 0 is no limit, except where another default is stated. A
 // step that meets a limit of time, memory or output ends with a *LimitError;
 // one that meets one of processes or disk sees an error of the call that did,
-// or ends so too.
+// or ends so too. Memory and disk are looked at from time to time, and the more often the
+// nearer they are; for a moment there may be more.
 type Limits struct {
 	// Time is how long the step may take.
 	Time time.Duration
-	// Memory is what all processes of the step may use, in bytes.
+	// Memory is what all processes of the step may use, in bytes: their own, what
+	// they share, and files in memory.
 	Memory int64
 	// Processes is how many processes and threads there may be at once; 0 is
 	// DefaultProcesses.
@@ -177,12 +179,28 @@ type Limits struct {
 	// Output is how much the step may write to its standard output and error,
 	// in bytes.
 	Output int64
-	// Disk is how much the step may write to its tree, in bytes.
+	// Disk is how much the step may write to its tree, in bytes, deleted files
+	// that are still open included; and how much its changed files may come to,
+	// holes included, which a layer has no room for. 0 is DefaultDisk.
 	Disk int64
 }
 
 // DefaultProcesses is the limit of processes where Limits has none.
 const DefaultProcesses = 4096
+
+// DefaultDisk is the limit of disk where Limits has none, in bytes.
+const DefaultDisk = 64 << 30
+
+// WithDefaults puts the defaults where there is no limit.
+func (l Limits) WithDefaults() Limits {
+	if l.Processes == 0 {
+		l.Processes = DefaultProcesses
+	}
+	if l.Disk == 0 {
+		l.Disk = DefaultDisk
+	}
+	return l
+}
 
 // VM describes a virtual machine.
 type VM struct {

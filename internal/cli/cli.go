@@ -150,6 +150,7 @@ type global struct {
 	unlocked, locked bool
 	// allowNetwork lets scripts use the machine's network.
 	allowNetwork bool
+	stepLimits   stepLimits
 	// vmKernel is the kernel of virtual machines.
 	vmKernel string
 	// closers are what the command has open until its end.
@@ -186,7 +187,7 @@ Same input, same bytes; no daemon, no root, no virtual machine.`,
 			case g.locked && g.cache.off:
 				return usageError(errors.New("--locked takes the base image from the cache, which --no-cache leaves out"))
 			}
-			if err := g.limits.check(); err != nil {
+			if err := errors.Join(g.limits.check(), g.stepLimits.check()); err != nil {
 				return err
 			}
 			g.ui, err = ui.New(g.uiStreams(), ui.Options{
@@ -227,6 +228,7 @@ func (g *global) addCommands(root *cobra.Command) {
 	runStep := newRunStep(g)
 	for _, c := range append(slices.Clone(builds), runStep) {
 		c.Flags().BoolVar(&g.allowNetwork, "allow-network", false, "let scripts use this machine's network where the spec asks for it")
+		g.stepLimits.register(c.Flags())
 		c.Flags().StringVar(&g.vmKernel, "vm-kernel", "", "kernel `file` for scripts with isolation: vm (default: the newest in /boot)")
 	}
 	remote := []*cobra.Command{

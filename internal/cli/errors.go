@@ -133,7 +133,7 @@ func explain(err error) (explained error, hints []string) {
 	case errors.As(err, &failed):
 		return withLastLines(err, failed.LastLines), nil
 	case errors.As(err, &limit):
-		return withLastLines(err, limit.LastLines), nil
+		return withLastLines(err, limit.LastLines), limitHints(limit.Bound)
 	case errors.As(err, &missing):
 		return err, missing.Hints
 	case errors.As(err, &bound) && bound.Bound == tree.BoundBytes:
@@ -142,6 +142,15 @@ func explain(err error) (explained error, hints []string) {
 		return err, []string{"if the input is as it should be, raise the bound: --max-entries"}
 	}
 	return err, nil
+}
+
+// limitHints say how to raise a limit of a step.
+func limitHints(b sandbox.Bound) []string {
+	raise := fmt.Sprintf("if the script is as it should be, raise the limit: --max-step-%s", b)
+	if b == sandbox.BoundDisk {
+		raise += ", and diskSize for a virtual machine"
+	}
+	return []string{raise}
 }
 
 func withLastLines(err error, lines []string) error {

@@ -91,6 +91,7 @@ func newNixBuild(g *global) *cobra.Command {
 			if !ok {
 				return usageError(fmt.Errorf("action %q: expected one of %q", a.Action, slices.Sorted(maps.Keys(nixActions))))
 			}
+			g.stepLimits.time = 0 // Nix has a clock of its own
 			return act(cmd.Context(), g, a)
 		},
 	}

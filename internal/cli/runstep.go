@@ -57,6 +57,9 @@ the terminal.`,
 			if at := cmd.ArgsLenAtDash(); len(args) > 1 && at != 1 {
 				return usageError(errors.New("expected one image or directory, then -- and the program"))
 			}
+			if o.interactive && !cmd.Flags().Changed("max-step-time") {
+				g.stepLimits.time = 0
+			}
 			return runRunStep(cmd.Context(), g, o, args[0], args[1:])
 		},
 	}

@@ -15,6 +15,7 @@ func (g *global) steps() build.Steps {
 	return build.Steps{
 		Runner:       g.runner,
 		AllowNetwork: g.allowNetwork,
+		Limits:       g.stepLimits.limits(),
 		Output: func(name string) io.WriteCloser {
 			return &sandbox.Lines{Show: func(line string) { g.ui.Info("%s: %s", name, line) }}
 		},

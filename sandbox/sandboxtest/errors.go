@@ -97,9 +97,14 @@ func testLimits(t *testing.T, s *suite) {
 	}{
 		{"time", "sleep 1000", sandbox.Limits{Time: 500 * time.Millisecond}, "500ms"},
 		{"output", "yes", sandbox.Limits{Output: 1 << 20}, "output"},
-		{"memory", "for i in 1 2 3 4 5 6 7 8; do probe memory 32 & done; wait", sandbox.Limits{Memory: 64 << 20}, "64 MiB of memory"},
+		{"memory", "for i in 1 2 3 4 5 6 7 8; do probe memory 32 private & done; wait", sandbox.Limits{Memory: 64 << 20}, "64 MiB of memory"},
+		{"memory that is shared", "probe memory 100 shared", sandbox.Limits{Memory: 64 << 20}, "64 MiB of memory"},
+		{"memory of files without a name", "probe memory 100 memfd", sandbox.Limits{Memory: 64 << 20}, "64 MiB of memory"},
+		{"memory of a segment", "probe memory 100 segment", sandbox.Limits{Memory: 64 << 20}, "64 MiB of memory"},
 		{"memory in files", "dd if=/dev/zero of=/dev/shm/x bs=1M count=100 2>/dev/null; sleep 100", sandbox.Limits{Memory: 64 << 20}, "64 MiB of memory"},
 		{"disk", "for i in $(seq 1 100); do dd if=/dev/zero of=/f$i bs=1M count=4 2>/dev/null; done; sleep 100", sandbox.Limits{Disk: 32 << 20}, "32 MiB of disk"},
+		{"disk of deleted files", "for i in 3 4 5; do eval \"exec $i>/f\"; rm /f; dd if=/dev/zero bs=1M count=20 2>/dev/null >&$i; done; sleep 100", sandbox.Limits{Disk: 32 << 20}, "32 MiB of disk"},
+		{"holes in files", "for i in 1 2 3; do dd if=/dev/null of=/f$i bs=1M seek=20 2>/dev/null; done", sandbox.Limits{Disk: 32 << 20}, `32 MiB of disk: with its holes "f2" is 20 MiB`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			step := Script(base, c.script)
@@ -112,7 +117,7 @@ func testLimits(t *testing.T, s *suite) {
 		})
 	}
 	t.Run("within all", func(t *testing.T) {
-		step := Script(base, "dd if=/dev/zero of=/f bs=1M count=4 2>/dev/null; probe memory 16 & sleep 0.2; kill $!; rm /f")
+		step := Script(base, "dd if=/dev/zero of=/f bs=1M count=4 2>/dev/null; probe memory 16 private & probe memory 16 shared & sleep 0.2; killall probe; rm /f")
 		step.Limits = sandbox.Limits{Time: time.Minute, Memory: 64 << 20, Disk: 32 << 20, Processes: 100, Output: 1000}
 		s.run(t.Context(), t, step).must(t)
 	})

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/sandbox"
 	"github.com/varve-image/varve/tree"
 )
 
@@ -34,6 +35,8 @@ type collector struct {
 	// real says that owners on disk are those of the step.
 	real    bool
 	records *records
+	// left is what files may still hold, in bytes.
+	left int64
 }
 
 // written is where a step has written to. In an overlay, upper is the upper
@@ -224,6 +227,9 @@ func (c *collector) describe(fd int, name string) (*tree.Entry, error) {
 		e.Type = tree.Dir
 	case unix.S_IFREG:
 		e.Type, e.Size = tree.Regular, size
+		if c.left -= size; c.left < 0 {
+			return nil, &sandbox.LimitError{Bound: sandbox.BoundDisk, File: name, Size: size}
+		}
 		e.Open = func() (io.ReadCloser, error) { return os.Open(procFD(fd)) }
 	case unix.S_IFLNK:
 		e.Type, e.Mode = tree.Symlink, 0o777

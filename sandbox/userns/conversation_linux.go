@@ -37,11 +37,11 @@ func (c *conversation) run(outer context.Context) (*sandbox.Result, error) {
 	limits := c.step.Limits
 	if limits.Time > 0 {
 		var stop context.CancelFunc
-		ctx, stop = context.WithTimeoutCause(ctx, limits.Time, c.limit(fmt.Sprintf("%v of time", limits.Time)))
+		ctx, stop = context.WithTimeoutCause(ctx, limits.Time, c.limit(sandbox.BoundTime))
 		defer stop()
 	}
 	c.output = &output{limit: limits.Output, exceeded: func() {
-		cancel(c.limit(fmt.Sprintf("%d bytes of output", limits.Output)))
+		cancel(c.limit(sandbox.BoundOutput))
 	}}
 	if err := c.start(ctx); err != nil {
 		return nil, err
@@ -107,15 +107,17 @@ func (c *conversation) failed(rep report) error {
 	case rep.Error != "":
 		return fmt.Errorf("step %s: %s", c.step.Name, rep.Error)
 	case rep.Limit != "":
-		return &sandbox.LimitError{Name: c.step.Name, Limit: rep.Limit, LastLines: lines}
+		limit := c.limit(rep.Limit)
+		limit.File, limit.Size, limit.LastLines = rep.File, rep.Size, lines
+		return limit
 	case rep.Signal != 0:
 		return &sandbox.StepError{Name: c.step.Name, ExitCode: -1, Signal: syscall.Signal(rep.Signal), LastLines: lines}
 	}
 	return &sandbox.StepError{Name: c.step.Name, ExitCode: rep.ExitCode, LastLines: lines}
 }
 
-func (c *conversation) limit(what string) *sandbox.LimitError {
-	return &sandbox.LimitError{Name: c.step.Name, Limit: what}
+func (c *conversation) limit(bound sandbox.Bound) *sandbox.LimitError {
+	return &sandbox.LimitError{Name: c.step.Name, Bound: bound, Limits: c.cfg.Limits}
 }
 
 // start makes the pipes and starts the process.

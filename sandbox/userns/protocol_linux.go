@@ -77,8 +77,11 @@ func networkFiles() []string { return []string{"/etc/resolv.conf", "/etc/hosts"}
 // ended well.
 type report struct {
 	ExitCode, Signal int
-	// Limit is which one was reached.
-	Limit string
+	// Limit is which one was reached, with a File that was too large for it, and
+	// its Size.
+	Limit sandbox.Bound
+	File  string
+	Size  int64
 	// Error is what went wrong before or after the step; Missing says that the
 	// machine lacks something, with Hints what to change.
 	Error   string
@@ -97,6 +100,10 @@ func failure(err error) report {
 	var missing *sandbox.MissingError
 	if errors.As(err, &missing) {
 		rep.Missing, rep.Hints = true, missing.Hints
+	}
+	var limit *sandbox.LimitError
+	if errors.As(err, &limit) {
+		rep = report{Limit: limit.Bound, File: limit.File, Size: limit.Size}
 	}
 	return rep
 }

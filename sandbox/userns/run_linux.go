@@ -52,7 +52,7 @@ func (r *Runner) runAs(ctx context.Context, step *sandbox.Step, temp string, man
 func configOf(step *sandbox.Step) (*config, error) {
 	cfg := &config{
 		Name: step.Name, Root: step.Root, Dir: step.WorkDir(), Argv: step.Argv, Script: step.Script, Env: step.Env,
-		FakeRoot: step.FakeRoot, Terminal: step.Terminal != nil, Binds: step.Binds, Network: step.Network, Limits: step.Limits,
+		FakeRoot: step.FakeRoot, Terminal: step.Terminal != nil, Binds: step.Binds, Network: step.Network, Limits: step.Limits.WithDefaults(),
 	}
 	if step.Root == sandbox.HostTools {
 		var err error

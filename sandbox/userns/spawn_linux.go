@@ -48,7 +48,7 @@ func (p *firstProc) runStep() (report, error) {
 	if err != nil || rep.failed() {
 		return rep, err
 	}
-	c := &collector{made: m.made, real: p.cfg.Real, records: p.records}
+	c := &collector{made: m.made, real: p.cfg.Real, records: p.records, left: p.cfg.Limits.Disk}
 	return rep, c.collect(p.written, p.changes)
 }
 
@@ -171,7 +171,7 @@ func (p *firstProc) spawn() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return pid, limitProgram(pid, cfg.Limits)
+	return pid, limitFiles(pid, cfg.Limits.Disk)
 }
 
 // filter is the step's.
@@ -219,18 +219,12 @@ func raiseFiles() error {
 	return unix.Setrlimit(unix.RLIMIT_NOFILE, &files)
 }
 
-// limitProgram sets limits that are the step's alone: this process needs memory
-// and files of its own. They are for what happens before watch looks: programs
-// ask for several times the memory that they then use.
-func limitProgram(pid int, l sandbox.Limits) error {
-	for which, value := range map[int]int64{unix.RLIMIT_DATA: 4*l.Memory + 1<<30, unix.RLIMIT_FSIZE: l.Disk} {
-		if value <= 0 || which == unix.RLIMIT_DATA && l.Memory <= 0 {
-			continue
-		}
-		limit := unix.Rlimit{Cur: uint64(value), Max: uint64(value)}
-		if err := unix.Prlimit(pid, which, &limit, nil); err != nil && err != unix.ESRCH {
-			return fmt.Errorf("set limits: %w", err)
-		}
+// limitFiles limits the size of each file that the step makes: this process makes
+// files of its own.
+func limitFiles(pid int, size int64) error {
+	limit := unix.Rlimit{Cur: uint64(size), Max: uint64(size)}
+	if err := unix.Prlimit(pid, unix.RLIMIT_FSIZE, &limit, nil); err != nil && err != unix.ESRCH {
+		return fmt.Errorf("set limits: %w", err)
 	}
 	return nil
 }
@@ -324,17 +318,16 @@ func dropCapabilities(fakeRoot bool) error {
 	return unix.Capset(&header, &data[0])
 }
 
+// ownThreads is how many threads this program may have, which count as the step's.
+const ownThreads = 32
+
 // setLimits sets what the kernel limits for each process or user.
 func setLimits(l sandbox.Limits) error {
-	processes := l.Processes
-	if processes == 0 {
-		processes = sandbox.DefaultProcesses
-	}
 	for _, limit := range []struct {
 		which int
 		value uint64
 	}{
-		{unix.RLIMIT_NPROC, uint64(processes)},
+		{unix.RLIMIT_NPROC, uint64(l.Processes + ownThreads)},
 		// One byte keeps even a core pattern that is a program from running.
 		{unix.RLIMIT_CORE, 1},
 	} {

@@ -61,7 +61,7 @@ func (c *conversation) started(ctx context.Context, frames *frameWriter) func() 
 	ctx, done := context.WithCancel(ctx)
 	stop := done
 	if limit := c.step.Limits.Time; limit > 0 {
-		clock := time.AfterFunc(limit, func() { c.exceeded(fmt.Sprintf("%v of time", limit)) })
+		clock := time.AfterFunc(limit, func() { c.exceeded(sandbox.BoundTime) })
 		stop = func() { clock.Stop(); done() }
 	}
 	if c.step.Stdin != nil {
@@ -73,15 +73,15 @@ func (c *conversation) started(ctx context.Context, frames *frameWriter) func() 
 	return stop
 }
 
-func (c *conversation) exceeded(limit string) {
-	c.cancel(&sandbox.LimitError{Name: c.step.Name, Limit: limit})
+func (c *conversation) exceeded(bound sandbox.Bound) {
+	c.cancel(&sandbox.LimitError{Name: c.step.Name, Bound: bound, Limits: c.step.Limits})
 }
 
 // output passes on what the step wrote.
 func (c *conversation) output(kind byte, data []byte) error {
 	c.written += int64(len(data))
 	if limit := c.step.Limits.Output; limit > 0 && c.written > limit {
-		c.exceeded(fmt.Sprintf("%d bytes of output", limit))
+		c.exceeded(sandbox.BoundOutput)
 		return errNoAnswer
 	}
 	_, _ = c.tail.Write(data) // it never fails

@@ -33,10 +33,6 @@ type machine struct {
 // startMachine starts a virtual machine with the files, and shows it the shared
 // directories.
 func startMachine(ctx context.Context, qemu string, k kernel, step *sandbox.Step, f *files, shares []share) (_ *machine, err error) {
-	_, memory, err := sizes(step)
-	if err != nil {
-		return nil, err
-	}
 	m := &machine{done: make(chan struct{}), served: make(chan struct{})}
 	defer func() {
 		if err != nil {
@@ -54,7 +50,7 @@ func startMachine(ctx context.Context, qemu string, k kernel, step *sandbox.Step
 	if err != nil {
 		return nil, err
 	}
-	m.cmd = exec.Command(qemu, machineArgs(k, accelerator(ctx, qemu), memory)...)
+	m.cmd = exec.Command(qemu, machineArgs(k, accelerator(ctx, qemu), step.VM.Memory)...)
 	m.cmd.Env = []string{"LC_ALL=C", "HOME=/", "PATH=/usr/bin:/bin"}
 	m.cmd.ExtraFiles = []*os.File{f.initramfs, f.disk, f.tree, f.changes, theirs[0], theirs[1]}
 	m.cmd.Stdout, m.cmd.Stderr = m, m

@@ -65,8 +65,11 @@ type link struct{ Path, Text string }
 // report is what the guest says of the step.
 type report struct {
 	ExitCode, Signal int
-	// Limit is which one was reached.
-	Limit string
+	// Limit is which one was reached, with a File that was too large for it, and
+	// its Size.
+	Limit sandbox.Bound
+	File  string
+	Size  int64
 	// Error is what went wrong before or after the step; Missing says that the
 	// guest lacks something.
 	Error   string
@@ -86,18 +89,19 @@ func reportOf(err error) report {
 	case errors.As(err, &failed):
 		return report{ExitCode: failed.ExitCode, Signal: int(failed.Signal)}
 	case errors.As(err, &limit):
-		return report{Limit: limit.Limit}
+		return report{Limit: limit.Bound, File: limit.File, Size: limit.Size}
 	case errors.As(err, &lacking):
 		return report{Error: lacking.Error(), Missing: true}
 	}
 	return report{Error: err.Error()}
 }
 
-// err is the error of a report, nil for none.
-func (r *report) err(name string, lines []string) error {
+// err is the error of a report of a step, nil for none.
+func (r *report) err(step *sandbox.Step, lines []string) error {
+	name := step.Name
 	switch {
 	case r.Limit != "":
-		return &sandbox.LimitError{Name: name, Limit: r.Limit, LastLines: lines}
+		return &sandbox.LimitError{Name: name, Bound: r.Limit, Limits: step.Limits, File: r.File, Size: r.Size, LastLines: lines}
 	case r.ExitCode != 0 || r.Signal != 0:
 		return &sandbox.StepError{Name: name, ExitCode: r.ExitCode, Signal: syscall.Signal(r.Signal), LastLines: lines}
 	case r.Missing:

@@ -149,17 +149,14 @@ func (r *Runner) prepare(ctx context.Context, step *sandbox.Step, mke2fs string,
 			return err
 		}
 	}
-	disk, _, err := sizes(step)
-	if err != nil {
-		return err
-	}
-	req.Changes = changesSize(disk)
-	if err := errors.Join(f.disk.Truncate(disk), f.changes.Truncate(req.Changes)); err != nil {
+	req.Changes = changesSize(step.VM.Disk)
+	if err := errors.Join(f.disk.Truncate(step.VM.Disk), f.changes.Truncate(req.Changes)); err != nil {
 		return err
 	}
 	if err := makeFileSystem(ctx, mke2fs, f.disk); err != nil {
 		return err
 	}
+	var err error
 	if req.Tree, err = writeTree(ctx, f.tree, step); err != nil {
 		return err
 	}
@@ -218,7 +215,7 @@ func (r *Runner) converse(ctx context.Context, m *machine, step *sandbox.Step) (
 		m.stop()
 		return nil, fmt.Errorf("step %s: %w%s", step.Name, err, m.consoleText())
 	}
-	return rep, rep.err(step.Name, c.tail.Lines())
+	return rep, rep.err(step, c.tail.Lines())
 }
 
 // sendInput passes on standard input until the step is done.

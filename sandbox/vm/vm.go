@@ -80,6 +80,10 @@ func (r *Runner) Run(ctx context.Context, step *sandbox.Step) (*sandbox.Result, 
 	if step.Network != sandbox.NetworkNone {
 		return nil, fmt.Errorf("step %s: a virtual machine has no network: run it with the other isolation", step.Name)
 	}
+	step, err := complete(step)
+	if err != nil {
+		return nil, err
+	}
 	result, err := r.run(ctx, step)
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		return nil, cause
@@ -87,20 +91,23 @@ func (r *Runner) Run(ctx context.Context, step *sandbox.Step) (*sandbox.Result, 
 	return result, err
 }
 
-// sizes are those of the virtual machine, in bytes.
-func sizes(step *sandbox.Step) (disk, memory int64, err error) {
-	disk, memory = step.VM.Disk, step.VM.Memory
-	if disk == 0 {
-		disk = defaultDisk
+// complete returns the step with the sizes of its virtual machine, which are
+// limits too.
+func complete(step *sandbox.Step) (*sandbox.Step, error) {
+	s := *step
+	if s.VM.Disk == 0 {
+		s.VM.Disk = defaultDisk
 	}
-	if memory == 0 {
-		memory = defaultMemory
+	if s.VM.Memory == 0 {
+		s.VM.Memory = defaultMemory
 	}
-	if disk < minDisk || memory < minMemory {
-		return 0, 0, fmt.Errorf("step %s: a virtual machine with %d MiB of disk and %d MiB of memory is too small: want %d and %d at least",
-			step.Name, disk>>20, memory>>20, minDisk>>20, minMemory>>20)
+	if s.VM.Disk < minDisk || s.VM.Memory < minMemory {
+		return nil, fmt.Errorf("step %s: a virtual machine with %d MiB of disk and %d MiB of memory is too small: want %d and %d at least",
+			s.Name, s.VM.Disk>>20, s.VM.Memory>>20, minDisk>>20, minMemory>>20)
 	}
-	return disk, memory, nil
+	s.Limits = s.Limits.WithDefaults()
+	s.Limits.Disk = min(s.Limits.Disk, s.VM.Disk)
+	return &s, nil
 }
 
 // missing says that the machine lacks something.

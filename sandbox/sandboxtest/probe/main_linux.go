@@ -58,19 +58,65 @@ func chroot(args []string) error {
 	return unix.Exec(args[1], args[1:], []string{})
 }
 
-// memory uses so many MiB, and keeps them.
+// memory uses so many MiB of a kind, and keeps them.
 func memory(args []string) error {
 	n, err := strconv.Atoi(args[0])
 	if err != nil {
 		return err
 	}
-	data := make([]byte, n<<20)
+	var data []byte
+	switch args[1] {
+	case "private":
+		data = make([]byte, n<<20)
+	case "shared":
+		data, err = unix.Mmap(-1, 0, n<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
+	case "memfd":
+		err = fillMemfd(n)
+	case "segment":
+		err = fillSegment(n)
+	}
+	if err != nil {
+		return err
+	}
+	fill(data)
+	time.Sleep(time.Hour)
+	fmt.Print(len(data))
+	return nil
+}
+
+func fill(data []byte) {
 	for i := 0; i < len(data); i += 4096 {
 		data[i] = 1
 	}
-	time.Sleep(time.Hour)
-	fmt.Print(data[0])
+}
+
+// fillMemfd writes to files without a name, of 1 MiB each.
+func fillMemfd(n int) error {
+	data := make([]byte, 1<<20)
+	for range n {
+		fd, err := unix.MemfdCreate("", 0)
+		if err != nil {
+			return err
+		}
+		if _, err := unix.Write(fd, data); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// fillSegment writes to a segment of System V shared memory, and leaves it.
+func fillSegment(n int) error {
+	id, err := unix.SysvShmGet(unix.IPC_PRIVATE, n<<20, unix.IPC_CREAT|0o600)
+	if err != nil {
+		return err
+	}
+	data, err := unix.SysvShmAttach(id, 0, 0)
+	if err != nil {
+		return err
+	}
+	fill(data)
+	return unix.SysvShmDetach(data)
 }
 
 // deep makes so many directories, one in the other.
