@@ -100,7 +100,7 @@ func testLimits(t *testing.T, s *suite) {
 		{"memory", "for i in 1 2 3 4 5 6 7 8; do probe memory 32 private & done; wait", sandbox.Limits{Memory: 64 << 20}, "64 MiB of memory"},
 		{"memory that is shared", "probe memory 100 shared", sandbox.Limits{Memory: 64 << 20}, "64 MiB of memory"},
 		{"memory of files without a name", "probe memory 100 memfd", sandbox.Limits{Memory: 64 << 20}, "64 MiB of memory"},
-		{"memory of a segment", "probe memory 100 segment", sandbox.Limits{Memory: 64 << 20}, "64 MiB of memory"},
+		{"memory of segments", "probe memory 100 segments", sandbox.Limits{Memory: 64 << 20}, "64 MiB of memory"},
 		{"memory in files", "dd if=/dev/zero of=/dev/shm/x bs=1M count=100 2>/dev/null; sleep 100", sandbox.Limits{Memory: 64 << 20}, "64 MiB of memory"},
 		{"disk", "for i in $(seq 1 100); do dd if=/dev/zero of=/f$i bs=1M count=4 2>/dev/null; done; sleep 100", sandbox.Limits{Disk: 32 << 20}, "32 MiB of disk"},
 		{"disk of deleted files", "for i in 3 4 5; do eval \"exec $i>/f\"; rm /f; dd if=/dev/zero bs=1M count=20 2>/dev/null >&$i; done; sleep 100", sandbox.Limits{Disk: 32 << 20}, "32 MiB of disk"},
@@ -109,6 +109,9 @@ func testLimits(t *testing.T, s *suite) {
 		t.Run(c.name, func(t *testing.T) {
 			step := Script(base, c.script)
 			step.Limits = c.limits
+			if step.Limits.Time == 0 {
+				step.Limits.Time = 20 * time.Second // or a limit that is not met would be waited for
+			}
 			o := s.run(t.Context(), t, step)
 			var limit *sandbox.LimitError
 			if !errors.As(o.err, &limit) || !strings.Contains(o.err.Error(), c.word) {

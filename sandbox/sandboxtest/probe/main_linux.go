@@ -72,8 +72,8 @@ func memory(args []string) error {
 		data, err = unix.Mmap(-1, 0, n<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
 	case "memfd":
 		err = fillMemfd(n)
-	case "segment":
-		err = fillSegment(n)
+	case "segments":
+		err = fillSegments(n)
 	}
 	if err != nil {
 		return err
@@ -105,18 +105,24 @@ func fillMemfd(n int) error {
 	return nil
 }
 
-// fillSegment writes to a segment of System V shared memory, and leaves it.
-func fillSegment(n int) error {
-	id, err := unix.SysvShmGet(unix.IPC_PRIVATE, n<<20, unix.IPC_CREAT|0o600)
-	if err != nil {
-		return err
+// fillSegments writes to segments of System V shared memory of 1 MiB each, and
+// leaves them.
+func fillSegments(n int) error {
+	for range n {
+		id, err := unix.SysvShmGet(unix.IPC_PRIVATE, 1<<20, unix.IPC_CREAT|0o600)
+		if err != nil {
+			return err
+		}
+		data, err := unix.SysvShmAttach(id, 0, 0)
+		if err != nil {
+			return err
+		}
+		fill(data)
+		if err := unix.SysvShmDetach(data); err != nil {
+			return err
+		}
 	}
-	data, err := unix.SysvShmAttach(id, 0, 0)
-	if err != nil {
-		return err
-	}
-	fill(data)
-	return unix.SysvShmDetach(data)
+	return nil
 }
 
 // deep makes so many directories, one in the other.
