@@ -168,17 +168,24 @@ func fingerprint(t *testing.T, dir string) string {
 // the disk.
 func testHostileResults(t *testing.T, s *suite) {
 	base := With(Busybox(t), Probe(t))
-	for _, c := range []struct{ name, script, message string }{
-		{"a whiteout's name", "touch .wh.x", ".wh."},
-		{"deep", "probe deep 3000", ""},
-		{"deeper than any path", "probe deep 12000", "path"},
-		{"closed directories", "mkdir -p a/b/c; touch a/b/c/d; chmod 0 a/b/c/d a/b/c a/b a", ""},
-		{"sockets and FIFOs", "probe socket s; mkfifo p", ""},
-		{"attributes of overlays", "mkdir d; probe setxattr d user.overlay.opaque y || true; probe setxattr d trusted.overlay.opaque y || true", ""},
+	for _, c := range []struct {
+		name, script, message string
+		unprivileged          bool
+	}{
+		{"a whiteout's name", "touch .wh.x", ".wh.", false},
+		{"a whiteout's device", "mknod x c 0 0", "character device 0:0", false},
+		{"a user's whiteout", "rm etc/group; mknod etc/group c 0 0", "character device 0:0", true},
+		{"deep", "probe deep 3000", "", false},
+		{"deeper than any path", "probe deep 12000", "path", false},
+		{"closed directories", "mkdir -p a/b/c; touch a/b/c/d; chmod 0 a/b/c/d a/b/c a/b a", "", false},
+		{"sockets and FIFOs", "probe socket s; mkfifo p", "", false},
+		{"attributes of overlays", "mkdir d; probe setxattr d user.overlay.opaque y || true; probe setxattr d trusted.overlay.opaque y || true", "", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			o := s.run(t.Context(), t, Script(base, c.script))
+			step := Script(base, c.script)
+			step.FakeRoot = !c.unprivileged
+			o := s.run(t.Context(), t, step)
 			switch {
 			case c.message == "":
 				if o.err != nil && c.name != "deep" {

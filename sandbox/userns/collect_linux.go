@@ -121,7 +121,7 @@ func (c *collector) entry(dir written, base, name string) error {
 		return fmt.Errorf("%q: in a layer a name that begins with %q deletes: the step has to call the file something else", name, whiteoutPrefix)
 	case c.isMade(at, base, name), kind == unix.S_IFSOCK:
 		return nil
-	case kind == unix.S_IFCHR && st.Rdev == 0:
+	case dir.upper != 0 && kind == unix.S_IFCHR && st.Rdev == 0:
 		return c.whiteout(path.Dir(name), whiteoutPrefix, base)
 	case kind == unix.S_IFDIR:
 		return c.subdirectory(dir, base, name, was)
@@ -244,6 +244,9 @@ func (c *collector) describe(fd int, name string) (*tree.Entry, error) {
 			e.Type = tree.Block
 		}
 		e.Devmajor, e.Devminor = unix.Major(st.Rdev), unix.Minor(st.Rdev)
+		if e.Type == tree.Char && st.Rdev == 0 { // which anybody can make
+			return nil, errors.New("the character device 0:0 deletes in a layer: the step has to make another")
+		}
 		return e, nil
 	default:
 		return nil, fmt.Errorf("it has an unknown type (mode %#o)", st.Mode)
