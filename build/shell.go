@@ -287,8 +287,7 @@ func (s *shell) name() string {
 	}, name), "-._") + "-env"
 }
 
-// tree is what the image has besides: the shell's files, the directory that it
-// builds in, and a store that every user may build into.
+// tree is what the image has besides: the shell's files, and directories.
 func (s *shell) tree() []*tree.Entry {
 	s.files["rc"] = s.rc()
 	command := []string{quoteShell(s.Derivation.Builder)}
@@ -296,10 +295,7 @@ func (s *shell) tree() []*tree.Entry {
 		command = append(command, quoteShell(arg))
 	}
 	s.files["bin/buildDerivation"] = "#!" + s.Shell + "\nexec " + strings.Join(command, " ") + "\n"
-	entries := []*tree.Entry{
-		{Path: strings.TrimPrefix(sandboxDir, "/"), Type: tree.Dir, Mode: 0o755, UID: s.UID, GID: s.GID},
-		{Path: strings.TrimPrefix(s.StoreDir, "/"), Type: tree.Dir, Mode: 0o1777},
-	}
+	entries := s.directories()
 	for name, text := range s.files {
 		e := &tree.Entry{Path: shellDir + "/" + name, Type: tree.Regular, Mode: 0o644, Size: int64(len(text)),
 			Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }}
@@ -312,6 +308,24 @@ func (s *shell) tree() []*tree.Entry {
 		e.Source = "nix-shell"
 	}
 	tree.Sort(entries)
+	return entries
+}
+
+// directories are the user's: where it builds, and what a Nix without a daemon
+// writes to. The store is one that every user may build into.
+func (s *shell) directories() []*tree.Entry {
+	prefix := path.Dir(s.StoreDir)
+	var entries []*tree.Entry
+	for _, name := range []string{sandboxDir, prefix, s.StoreDir, path.Join(prefix, "var"), path.Join(prefix, "var/nix"), "/etc/nix"} {
+		e := &tree.Entry{Path: strings.TrimPrefix(name, "/"), Type: tree.Dir, Mode: 0o755, UID: s.UID, GID: s.GID}
+		switch name {
+		case "/": // of a store that is in the root
+			continue
+		case s.StoreDir:
+			e.Mode = 0o1777
+		}
+		entries = append(entries, e)
+	}
 	return entries
 }
 

@@ -19,6 +19,14 @@ let
   # Where Nix's sandbox builds.
   buildDir = "/build";
 
+  # What a Nix without a daemon writes to; it belongs to who uses Nix.
+  nixDirs = [
+    (dirOf storeDir)
+    "${dirOf storeDir}/var"
+    "${dirOf storeDir}/var/nix"
+    "/etc/nix"
+  ];
+
   # The value of a variable, as Nix makes it of an attribute: paths are copied to
   # the store, which toString would not do.
   variable =
@@ -53,7 +61,10 @@ let
         inherit name;
         value = builtins.unsafeDiscardStringContext drv.${name}.outPath;
       };
-      own = builtins.filter (name: name != "args") (builtins.attrNames drv.drvAttrs);
+      ignored = name: drv.drvAttrs.__ignoreNulls or false && drv.drvAttrs.${name} == null;
+      own = builtins.filter (name: name != "args" && name != "__ignoreNulls" && !ignored name) (
+        builtins.attrNames drv.drvAttrs
+      );
     in
     builtins.listToAttrs (map one own) // builtins.listToAttrs (map output (drv.outputs or [ "out" ]));
 
@@ -133,6 +144,11 @@ let
       };
       variables = environment { inherit drv homeDirectory path; };
       ids = "${toString uid}:${toString gid}";
+      directories = [
+        storeDir
+        buildDir
+      ]
+      ++ nixDirs;
     in
     if drv.drvAttrs.__structuredAttrs or false then
       throw "streamNixShellImage: ${drv.name} has __structuredAttrs, which a shell's environment cannot hold"
@@ -148,20 +164,20 @@ let
             extraPasswdLines = [ "nixbld:x:${ids}:Build user:${homeDirectory}:/noshell" ];
             extraGroupLines = [ "nixbld:!:${toString gid}:" ];
           })
-          (writeFiles "nix-shell-directories" {
-            ${lib.relative storeDir}.directory = true;
-            ${lib.relative buildDir}.directory = true;
-          })
+          (writeFiles "nix-shell-directories" (
+            builtins.listToAttrs (
+              map (dir: {
+                name = lib.relative dir;
+                value.directory = true;
+              }) directories
+            )
+          ))
         ];
-        # Everybody may make store paths, and the user's is where it builds.
-        perms = [
+        # Everybody may make store paths. The user's is where it builds, and Nix.
+        perms = map (path: { inherit path uid gid; }) directories ++ [
           {
             path = storeDir;
             mode = "1777";
-          }
-          {
-            path = buildDir;
-            inherit uid gid;
           }
         ];
         config = {

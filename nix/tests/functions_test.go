@@ -19,6 +19,7 @@ func TestFunctions(t *testing.T) {
 		"golden layers": goldenLayers, "built layers": builtLayers, "files": files, "results": results,
 		"odd names": oddNames, "repeated layers": repeatedLayers, "owners": owners, "programs": programs,
 		"arguments": arguments, "overlay": overlay, "without nixpkgs": withoutNixpkgs, "flake": flake,
+		"nix in a shell": nixInShell,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, s) })
 	}
@@ -264,6 +265,34 @@ func arguments(t *testing.T, s *site) {
 	} {
 		want(t, s.fails(t, code), message)
 	}
+}
+
+// nixInShell: Nix works in the image of a shell, for the shell's user; and
+// attributes that are null are no variables.
+func nixInShell(t *testing.T, s *site) {
+	const code = `streamNixShellImage {
+    name = "shell-with-nix"; tag = "1"; uid = 1234; gid = 100;
+    drv = pkgs.mkShell { nativeBuildInputs = [ pkgs.nix ]; __ignoreNulls = true; none = null; };
+    run = ''
+      set -e
+      [ -z "''${none+x}" ]
+      stat -c "%n %u:%g %a" /nix /nix/store /nix/var/nix /etc/nix
+      echo "sandbox = false" > /etc/nix/nix.conf
+      echo text > file
+      cat $(nix-store --add file)
+      cat $(nix-build --no-out-link -E 'derivation {
+        name = "built"; system = builtins.currentSystem; builder = "/bin/sh";
+        args = [ "-c" "echo built > $out" ];
+      }')
+      nix-store --verify --check-contents
+    '';
+  }`
+	s.load(t, example{Path: s.build(t, code)[0], IsExe: true})
+	out := run(t, "shell-with-nix:1")
+	for _, line := range []string{"/nix 1234:100 755", "/nix/store 1234:100 1777", "/nix/var/nix 1234:100 755", "/etc/nix 1234:100 755", "text", "built"} {
+		want(t, out, line+"\n")
+	}
+	want(t, run(t, "--user", "4321:1", "--entrypoint", "/bin/sh", "shell-with-nix:1", "-c", "echo other > /nix/store/mine; echo done"), "done\n")
 }
 
 // withoutNixpkgs: nothing but varve is needed, and what is needed is named.
