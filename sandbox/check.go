@@ -4,13 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/tree"
 )
 
-// Check says what is wrong with a step, all of it. Runners call it first.
+// Check says what is wrong with a step, all of it, as a *RequestError. Runners
+// call it first.
 func (s *Step) Check() error {
 	var bad problems.List
 	if len(s.Tree) == 0 || s.Tree[0].Path != "." || s.Tree[0].Type != tree.Dir {
@@ -35,13 +37,43 @@ func (s *Step) Check() error {
 	for _, b := range s.Binds {
 		if !cleanAbs(b.Source) || !cleanAbs(b.Target) || b.Target == "/" {
 			bad.Addf("bind of %q at %q: want absolute paths without \"..\"", b.Source, b.Target)
+		} else if s.taken(b.Target) {
+			bad.Addf("bind of %q at %q: the sandbox has something of its own there: choose another place", b.Source, b.Target)
+		}
+	}
+	if s.Root == HostTools {
+		for _, dir := range s.Tools {
+			if s.taken(path.Clean(dir)) {
+				bad.Addf("directory of programs %q: the sandbox has something of its own there: put the programs elsewhere", dir)
+			}
 		}
 	}
 	if err := bad.Err(); err != nil {
-		return fmt.Errorf("step %s: %w", s.Name, err)
+		return fmt.Errorf("step %s: %w", s.Name, &RequestError{err})
 	}
 	return nil
 }
+
+// taken tells whether the sandbox has something at a path that nothing of the
+// machine may cover.
+func (s *Step) taken(name string) bool {
+	if inMachine(name) {
+		return true
+	}
+	if s.Root != HostTools {
+		return false
+	}
+	return within(TreeDir, name) || slices.Contains([]string{"/tmp", "/etc", "/etc/passwd", "/etc/group", "/etc/hosts"}, name)
+}
+
+// inMachine tells whether a path is in what a kernel shows of itself: a sandbox
+// has its own, and is not to see the machine's.
+func inMachine(name string) bool {
+	return within("/proc", name) || within("/sys", name) || within("/dev", name)
+}
+
+// within tells whether a path is a directory or in it. Both are clean.
+func within(dir, name string) bool { return name == dir || strings.HasPrefix(name, dir+"/") }
 
 func cleanAbs(name string) bool { return path.IsAbs(name) && path.Clean(name) == name }
 

@@ -90,6 +90,13 @@ func describeBytes(n int64) string {
 	return fmt.Sprintf("%d bytes", n)
 }
 
+// RequestError says that a step asks for what it cannot have: exit code 2.
+type RequestError struct{ Err error }
+
+func (e *RequestError) Error() string { return e.Err.Error() }
+
+func (e *RequestError) Unwrap() error { return e.Err }
+
 // MissingError says that the machine lacks something that the runner needs:
 // exit code 3.
 type MissingError struct {

@@ -38,7 +38,7 @@ func HostView(tools []string) ([]HostFile, error) {
 	for _, name := range append(hostDirs(), tools...) {
 		name = path.Clean(name)
 		if !path.IsAbs(name) || name == "/" {
-			return nil, fmt.Errorf("directory of programs %q: want an absolute path below /", name)
+			return nil, &RequestError{fmt.Errorf("directory of programs %q: want an absolute path below /", name)}
 		}
 		if visible(view, name) {
 			continue
@@ -49,6 +49,9 @@ func HostView(tools []string) ([]HostFile, error) {
 		}
 		if err != nil {
 			return nil, fmt.Errorf("directory of programs %q: %w", name, err)
+		}
+		if f.Source == "/" || inMachine(f.Source) {
+			return nil, &RequestError{fmt.Errorf("directory of programs %q: it leads to %q, which steps may not see of the machine", name, f.Source)}
 		}
 		view = append(view, f)
 	}

@@ -82,6 +82,7 @@ func exitCode(err error) int {
 		asMissing  *build.MissingError
 		asEngine   *daemon.MissingError
 		asSandbox  *sandbox.MissingError
+		asRequest  *sandbox.RequestError
 		asMismatch *layer.DigestError
 		asStore    *build.StoreError
 		asCache    *cache.DirError
@@ -96,7 +97,7 @@ func exitCode(err error) int {
 		return exitMissing
 	case errors.As(err, &asCache):
 		return exitFailed
-	case errors.As(err, &asUsage), errors.As(err, &asSpec), errors.As(err, &asBuild):
+	case errors.As(err, &asUsage), errors.As(err, &asSpec), errors.As(err, &asBuild), errors.As(err, &asRequest):
 		return exitUsage
 	}
 	return exitFailed

@@ -144,6 +144,9 @@ func (o *runStepOptions) describe(g *global, s *spec.Spec, entries []*tree.Entry
 		if !ok || err != nil || !path.IsAbs(target) {
 			return nil, usageError(fmt.Errorf("--bind %q: expected SRC:DST, DST absolute", bind))
 		}
+		if _, err := os.Stat(absolute); err != nil {
+			return nil, fileError(fmt.Errorf("--bind %q: %q: %w", bind, absolute, cause(err)))
+		}
 		step.Binds = append(step.Binds, sandbox.Bind{Source: absolute, Target: target})
 	}
 	return step, build.CompleteStep(step, s, build.Options{Root: g.root, StoreRoot: g.storeRoot, Steps: g.steps()})
