@@ -40,6 +40,7 @@ func testSurrounding(t *testing.T, s *suite) {
 	check("devices", nil, `echo x >/dev/null; head -c 3 /dev/zero | od -An -tx1; head -c 8 /dev/urandom | wc -c
 		test -c /dev/full -a -c /dev/tty -a -d /dev/shm; readlink /dev/fd; readlink /dev/stdin; echo err >/dev/stderr`,
 		" 00 00 00\n8\n/proc/self/fd\n/proc/self/fd/0\n")
+	check("a device is the machine's", nil, "set +e; for d in null zero tty; do touch /dev/$d 2>&1; chmod 600 /dev/$d 2>&1; chown 5 /dev/$d 2>&1; done | grep -c 'Read-only'", "9\n")
 	check("processes", nil, "ls /proc | grep -c '^[0-9]' >/tmp/n; test $(cat /tmp/n) -lt 10; rm /tmp/n; ls /proc/self/fd", "0\n1\n2\n3\n")
 	check("standard input", nil, "cat; echo end", "end\n")
 	check("given input", func(s *sandbox.Step) { s.Stdin = strings.NewReader("some\ninput\n") }, "cat", "some\ninput\n")

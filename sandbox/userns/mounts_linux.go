@@ -119,6 +119,11 @@ func (m *mounts) prepareDev() error {
 		if err != nil {
 			return lackKernel("show /dev/"+name, err)
 		}
+		// What is written to a device is no matter of its mount; its times and mode are.
+		attr := unix.MountAttr{Attr_set: uint64(attrs) | unix.MOUNT_ATTR_RDONLY}
+		if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+			return lackKernel("show /dev/"+name+" read-only", err)
+		}
 		m.prepared = append(m.prepared, preparedMount{target: "/dev/" + name, fd: fd, file: true, strict: true})
 	}
 	attrs |= unix.MOUNT_ATTR_NODEV
