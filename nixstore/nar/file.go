@@ -12,8 +12,13 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// maxEntries bounds the files of an archive that is read as a tree.
-const maxEntries = 10_000_000
+// maxEntries bounds the files of an archive that is read as a tree, and maxText
+// their paths and links, in bytes: a few bytes of an archive can stand for a
+// path of thousands.
+const (
+	maxEntries = 10_000_000
+	maxText    = 256 << 20
+)
 
 // File is an archive in a file, as a tree.
 type File struct {
@@ -39,7 +44,7 @@ func Open(ctx context.Context, name string) (*File, error) {
 	}
 	a := &File{file: f}
 	if a.info, err = f.Stat(); err == nil {
-		err = a.index(ctx)
+		err = a.index(ctx, maxText)
 	}
 	if err != nil {
 		f.Close()
@@ -51,8 +56,10 @@ func Open(ctx context.Context, name string) (*File, error) {
 // Close ends the use of the entries' contents.
 func (a *File) Close() error { return a.file.Close() }
 
-func (a *File) index(ctx context.Context) error {
+// index reads the archive; its paths and links have at most so many bytes.
+func (a *File) index(ctx context.Context, most int) error {
 	r := NewReader(a.file)
+	text := 0
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -67,6 +74,9 @@ func (a *File) index(ctx context.Context) error {
 		if len(a.Entries) == maxEntries {
 			return fmt.Errorf("it has more than %d files", maxEntries)
 		}
+		if text += len(h.Path) + len(h.Target); text > most {
+			return fmt.Errorf("at %.300q: paths and links of more than %d MiB", h.Path, most>>20)
+		}
 		if err := tree.CheckName(h.Path); err != nil {
 			return err
 		}
@@ -75,7 +85,9 @@ func (a *File) index(ctx context.Context) error {
 }
 
 func (a *File) entry(h Header) *tree.Entry {
-	e := &tree.Entry{Path: h.Path, ModTime: 1, Source: a.file.Name() + ": " + h.Path}
+	// Both are one text in memory.
+	source := a.file.Name() + ": " + h.Path
+	e := &tree.Entry{Path: source[len(source)-len(h.Path):], ModTime: 1, Source: source}
 	switch h.Type {
 	case Directory:
 		e.Type, e.Mode = tree.Dir, 0o755
@@ -86,13 +98,14 @@ func (a *File) entry(h Header) *tree.Entry {
 		if h.Executable {
 			e.Mode = 0o755
 		}
-		e.Open = func() (io.ReadCloser, error) { return a.open(h) }
+		offset, size := h.Offset, h.Size
+		e.Open = func() (io.ReadCloser, error) { return a.open(offset, size) }
 	}
 	return e
 }
 
-// open opens a file's content.
-func (a *File) open(h Header) (io.ReadCloser, error) {
+// open opens a file's content: where it begins in the archive, and its length.
+func (a *File) open(offset, size int64) (io.ReadCloser, error) {
 	now, err := a.file.Stat()
 	if err == nil && (now.Size() != a.info.Size() || !now.ModTime().Equal(a.info.ModTime())) {
 		err = errors.New("it changed while it was read")
@@ -100,5 +113,5 @@ func (a *File) open(h Header) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %q: %w", a.file.Name(), err)
 	}
-	return io.NopCloser(io.NewSectionReader(a.file, h.Offset, h.Size)), nil
+	return io.NopCloser(io.NewSectionReader(a.file, offset, size)), nil
 }

@@ -6,8 +6,9 @@
 //   - Each tree has exactly one archive, and Reader takes nothing else: it
 //     refuses padding that is not zero, names out of order or twice, names that
 //     are no file names, fields in another order and bytes after the end.
-//   - Reader's memory is bounded whatever the archive says: by a name's or a
-//     link's longest length and by MaxDepth. Content is streamed.
+//   - Reader's memory is bounded whatever the archive says: by a name's, a
+//     link's or a path's longest length and by MaxDepth. Content is streamed.
+//     Open holds at most 10 million files, and 256 MiB of paths and links.
 //   - What is wrong is an error that says at which byte, and names the entry.
 //   - Writer writes what it is told in the order it is told, and finds out
 //     neither names nor sizes by itself.
@@ -27,8 +28,10 @@ const (
 	MaxDepth = 1000
 	// maxName bounds a file name, in bytes, as file systems do.
 	maxName = 255
-	// maxTarget bounds the text of a symlink, as systems do.
+	// maxTarget bounds the text of a symlink, and maxPath a path below the root,
+	// as systems do.
 	maxTarget = 4095
+	maxPath   = 4095
 )
 
 // Type is what a file is.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -128,6 +129,7 @@ func TestReaderRefuses(t *testing.T) {
 		{"node first", "magic ( type directory entry ( node " + file + " name a ) )", `got "node", want "name"`},
 		{"something else in a directory", "magic ( type directory x )", `got "x", want entry or )`},
 		{"deep", "magic " + deep, "nested deeper than 1000"},
+		{"long path", "magic " + strings.Repeat("( type directory entry ( name "+strings.Repeat("d", 255)+" node ", 17), "a path of 4351 bytes, where at most 4095"},
 		{"escapes", "magic ( type \x1b[2J )", `"\x1b[2J"`},
 	} {
 		if _, err := list(bytes.NewReader(text(tt.in))); err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -298,6 +300,31 @@ func TestOpen(t *testing.T) {
 	}
 	if entries := a.Entries; entries[1].Type != tree.Regular || entries[2].Linkname != "../x" {
 		t.Errorf("entries %+v", entries)
+	}
+}
+
+// A small archive does not become gigabytes of paths.
+func TestOpenBoundsPaths(t *testing.T) {
+	const depth, most = 15, 2 << 20
+	in := text("magic " + strings.Repeat("( type directory entry ( name "+strings.Repeat("d", 255)+" node ", depth) + "( type directory")
+	for i := range most/(depth*256) + 1 {
+		in = append(in, text(fmt.Sprintf("entry ( name %06d node %s )", i, link))...)
+	}
+	in = append(in, text(")"+strings.Repeat(" ) )", depth))...)
+	name := filepath.Join(t.TempDir(), "x.nar")
+	if err := os.WriteFile(name, in, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.file.Seek(0, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.index(t.Context(), most); err == nil || !strings.Contains(err.Error(), "paths and links of more than 2 MiB") {
+		t.Errorf("%v", err)
 	}
 }
 

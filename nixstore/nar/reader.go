@@ -276,6 +276,9 @@ func (r *Reader) entry() (path string, more bool, err error) {
 	if d.path == "." {
 		return name, true, nil
 	}
+	if size := len(d.path) + 1 + len(name); size > maxPath {
+		return "", false, fmt.Errorf("below %.300q: a path of %d bytes, where at most %d may be", d.path, size, maxPath)
+	}
 	return d.path + "/" + name, true, nil
 }
 
