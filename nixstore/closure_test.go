@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -26,6 +27,7 @@ const (
 	// hash32 and hash16 are the SHA-256 of nothing.
 	hash32 = "0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73"
 	hash16 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	hash64 = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
 	hash   = digest.Digest("sha256:" + hash16)
 )
 
@@ -37,7 +39,8 @@ var twoNodes = []PathInfo{
 
 // fill replaces A, B, C, H, X, each after a dollar sign, by the paths and hashes.
 func fill(s string) string {
-	return strings.NewReplacer("$A", pathA, "$B", pathB, "$C", pathC, "$H", hash32, "$X", hash16).Replace(s)
+	return strings.NewReplacer("$A", pathA, "$B", pathB, "$C", pathC, "$H", hash32, "$X", hash16,
+		"$a", path.Base(pathA), "$b", path.Base(pathB), "$c", path.Base(pathC), "$S", "sha256-"+hash64, "$s", hash64).Replace(s)
 }
 
 const goodList = `[{"path":"$B","narSize":7,"references":["$A","$B"],"closureSize":127,"narHash":"sha256:$H"},
@@ -58,6 +61,14 @@ func TestReadGraph(t *testing.T) {
 		{"two lists that do not", `{"g":` + goodList + `,"h":[{"path":"$A","narSize":121,"references":[]},{"path":"$B","narSize":7,"references":["$B"],"narHash":"sha256:` + strings.Repeat("0", 64) + `"}]}`, nil,
 			[]string{`"h", entry 0`, pathA, "121", "120", "narHash is", `"h", entry 1`, pathB, "references differ"}},
 		{"object of paths", `{"$B":{"narSize":7,"references":["$A","$B"],"narHash":"$H"},"$A":{"references":[],"narSize":120,"narHash":"$X","deriver":"$C","path":"ignored"}}`, twoNodes, nil},
+		{"version 2", `{"version":2,"storeDir":"/nix/store","info":{"$b":{"version":2,"narSize":7,"references":["$a","$b"],"narHash":"$S","ca":null,"deriver":null},` +
+			`"$a":{"references":[],"narSize":120,"narHash":{"algorithm":"sha256","format":"base64","hash":"$s"},"deriver":"$c","ca":{"method":"nar","hash":"$S"}}}}`,
+			[]PathInfo{{Path: pathB, NarHash: hash, NarSize: 7, References: []string{pathA, pathB}},
+				{Path: pathA, NarHash: hash, NarSize: 120, Deriver: pathC, CA: "fixed:r:sha256:" + hash32}}, nil},
+		{"version 2 of another store", `{"version":2,"storeDir":"/gnu/store","info":{}}`, nil, []string{`its paths are in "/gnu/store"`}},
+		{"version 3", `{"version":3,"info":{}}`, nil, []string{`its version is "3", want 2`}},
+		{"version 2, bad parts", `{"version":2,"info":{"../x":{"references":[]},"$a":{"references":[],"narHash":{"algorithm":"sha256","format":"hex","hash":"00"}},"$b":{"references":[],"ca":{"method":"tar","hash":"$S"}}}}`,
+			nil, []string{`"/nix/store/../x"`, `format: got "hex"`, `method: got "tar"`}},
 		{"path that is not valid", `{"$B":{"references":[]},"$A":null}`, nil, []string{pathA + `": Nix does not have it`}},
 		{"path without an object", `{"$B":[]}`, nil, []string{pathB + `": want an object`}},
 		{"no size", `[{"path":"$A","references":[]}]`, []PathInfo{{Path: pathA}}, nil},
@@ -311,6 +322,7 @@ func checkWhole(t *testing.T, nodes []PathInfo) {
 func FuzzReadGraph(f *testing.F) {
 	f.Add(fill(goodList))
 	f.Add(fill(`{"g":` + goodList + `,"h":[{"path":"$A","narSize":120,"references":[]}],"i":[1]}`))
+	f.Add(fill(`{"version":2,"info":{"$a":{"references":["$a"],"narHash":{"algorithm":"sha256","format":"base64","hash":"$s"},"ca":{"method":"nar","hash":"$S"}}}}`))
 	f.Add(fill(`[{"path":"$A","references":["/nix/store/../x"],"narSize":1e3}]`))
 	f.Fuzz(func(t *testing.T, in string) {
 		if nodes, err := ReadGraph("", strings.NewReader(in)); err == nil {

@@ -21,11 +21,15 @@ const maxGraph = 64 << 20
 // an object, in which every list of such objects counts. The lists are joined
 // in order; a path that stands in several must be the same in each. All other
 // keys are ignored. An object whose keys are all absolute paths has one such
-// object for each path; null says that Nix does not have it.
+// object for each path; null says that Nix does not have it. An object with
+// version 2 and info has that object of paths in info, by the paths' last
+// components, and hashes may be objects.
 //
 // Source: "exportReferencesGraph" in the Nix manual; with structured
 // attributes the object is the whole of .attrs.json. "nix path-info --json"
-// writes the list, and since version 2.19 the object of paths.
+// writes the list, and since version 2.19 the object of paths; since 2.33 it
+// writes the other one if told --json-format 2: "Store object info" in the
+// manual.
 func ReadGraph(storeDir string, r io.Reader) ([]PathInfo, error) {
 	c, err := newClosure(storeDir)
 	if err != nil {
@@ -43,11 +47,14 @@ func ReadGraph(storeDir string, r io.Reader) ([]PathInfo, error) {
 	case []any:
 		c.addList("", v, c.add)
 	case *ordjson.Object:
-		if isPathMap(v) {
+		switch info, ok := infoOf(v); {
+		case ok:
+			err = c.addVersion(v, info)
+		case isPathMap(v):
 			c.addMap(v)
-			break
+		default:
+			err = c.addLists(v)
 		}
-		err = c.addLists(v)
 	default:
 		err = errors.New("want a list, or an object that holds lists")
 	}

@@ -1,0 +1,134 @@
+package nixstore
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/varve-image/varve/internal/ordjson"
+)
+
+// infoOf returns what an object has as info, if that and a version are there.
+func infoOf(o *ordjson.Object) (*ordjson.Object, bool) {
+	_, versioned := o.Get("version")
+	v, _ := o.Get("info")
+	info, ok := v.(*ordjson.Object)
+	return info, ok && versioned
+}
+
+// addVersion adds the nodes of "nix path-info --json-format 2". They become such
+// as older versions write.
+func (c *closure) addVersion(o, info *ordjson.Object) error {
+	if v, _ := o.Get("version"); v != json.Number("2") {
+		return fmt.Errorf("its version is %.40q, want 2: run nix path-info with --json-format 2", fmt.Sprint(v))
+	}
+	dir, err := o.String("storeDir")
+	if err != nil {
+		return err
+	}
+	if dir != "" && dir != c.storeDir {
+		return fmt.Errorf("its paths are in %.300q, want %q", dir, c.storeDir)
+	}
+	for i, m := range info.Members {
+		if err := c.expand(m.Value); err != nil {
+			c.problems.Addf("path %.300q: %w", m.Key, err)
+		}
+		info.Members[i].Key = c.expandPath(m.Key)
+	}
+	c.addMap(info)
+	return nil
+}
+
+// expandPath makes a store path of its last component.
+func (c *closure) expandPath(name string) string { return c.storeDir + "/" + name }
+
+// expand changes what version 2 says of a path to what version 1 says.
+func (c *closure) expand(value any) error {
+	o, ok := value.(*ordjson.Object)
+	if !ok {
+		return nil // addMap knows what to say
+	}
+	if v, _ := o.Get("references"); v != nil {
+		refs, _ := v.([]any)
+		for i, ref := range refs {
+			if name, ok := ref.(string); ok {
+				refs[i] = c.expandPath(name)
+			}
+		}
+	}
+	if v, _ := o.Get("deriver"); v != nil {
+		if name, ok := v.(string); ok {
+			o.Set("deriver", c.expandPath(name))
+		}
+	}
+	if v, _ := o.Get("narHash"); v != nil {
+		hash, err := integrity(v)
+		if err != nil {
+			return fmt.Errorf("narHash: %w", err)
+		}
+		o.Set("narHash", hash)
+	}
+	if v, _ := o.Get("ca"); v != nil {
+		ca, err := contentAddress(v)
+		if err != nil {
+			return fmt.Errorf("ca: %w", err)
+		}
+		o.Set("ca", ca)
+	}
+	return nil
+}
+
+// integrity reads a hash as in Subresource Integrity, or an object with the
+// parts of it.
+func integrity(value any) (string, error) {
+	if s, ok := value.(string); ok {
+		return s, nil
+	}
+	o, ok := value.(*ordjson.Object)
+	if !ok {
+		return "", errors.New("expected a string or an object")
+	}
+	var parts [3]string
+	for i, key := range []string{"algorithm", "format", "hash"} {
+		var err error
+		if parts[i], err = o.String(key); err != nil {
+			return "", err
+		}
+	}
+	if parts[1] != "base64" {
+		return "", fmt.Errorf("format: got %.40q, want base64", parts[1])
+	}
+	return parts[0] + "-" + parts[2], nil
+}
+
+// contentAddress reads an object with method and hash, and returns what a
+// database has for it.
+func contentAddress(value any) (string, error) {
+	o, ok := value.(*ordjson.Object)
+	if !ok {
+		return "", errors.New("expected an object")
+	}
+	method, err := o.String("method")
+	if err != nil {
+		return "", err
+	}
+	prefixes := map[string]string{"text": "text:", "flat": "fixed:", "nar": "fixed:r:", "git": "fixed:git:"}
+	prefix, ok := prefixes[method]
+	if !ok {
+		return "", fmt.Errorf("method: got %.40q, want text, flat, nar or git", method)
+	}
+	v, _ := o.Get("hash")
+	hash, err := integrity(v)
+	if err != nil {
+		return "", fmt.Errorf("hash: %w", err)
+	}
+	algorithm, digits, _ := strings.Cut(hash, "-")
+	bytes, err := base64.StdEncoding.Strict().DecodeString(digits)
+	if err != nil || !slices.Contains([]string{"blake3", "md5", "sha1", "sha256", "sha512"}, algorithm) {
+		return "", fmt.Errorf("hash: %.100q is none as in Subresource Integrity", hash)
+	}
+	return prefix + algorithm + ":" + Base32(bytes), nil
+}
