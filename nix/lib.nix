@@ -44,15 +44,20 @@ rec {
     in
     {
       x86_64 = "amd64";
+      i386 = "386";
+      i486 = "386";
+      i586 = "386";
       i686 = "386";
       aarch64 = "arm64";
       armv5tel = "arm";
       armv6l = "arm";
+      armv7a = "arm";
       armv7l = "arm";
       powerpc64 = "ppc64";
       powerpc64le = "ppc64le";
       mipsel = "mipsle";
       mips64el = "mips64le";
+      loongarch64 = "loong64";
     }
     .${cpu} or cpu;
 }

@@ -428,9 +428,6 @@ let
           symlink
         ];
         passthru = { inherit symlink; };
-      }
-      // {
-        passthru = { inherit symlink; };
       };
 
     # The tag is the hash of the output's path.

@@ -137,10 +137,12 @@ func results(t *testing.T, s *site) {
     (single.override { name = "e"; }).imageName (single.override (old: { name = old.name + "f"; })).imageName
     (exportImage { fromImage = single; }).name (mergeImages [ single ]).name
     (pullImage { imageName = "a/b"; imageDigest = "sha256:0"; sha256 = builtins.hashString "sha256" ""; finalImageTag = "v1"; }).name
+    (map (cpu: (import ./nix/lib.nix).goArch "${cpu}-linux") [ "x86_64" "i586" "armv7a" "powerpc64le" "mips64el" "riscv64" "s390x" "loongarch64" ])
   ]`)
 	want(t, fmt.Sprintf("%q", got), fmt.Sprintf("%q", []any{
 		"app", true, "reg.io/ab", "t", true, 1.0, 1.0, "d", "c.tar.zst", 2.0, true, false, "docker-image-d.tar", "docker-layer-d", []any{"x"}, "e", "df",
 		"docker-image-d.tar", "merge-docker-images", "docker-image-a-b-v1.tar",
+		[]any{"amd64", "386", "arm", "ppc64le", "mips64le", "riscv64", "s390x", "loong64"},
 	}))
 }
 
@@ -262,6 +264,7 @@ func arguments(t *testing.T, s *site) {
 		`streamNixShellImage { drv = pkgs.mkShell { }; command = "a"; run = "b"; }`:   "command and run say the same",
 		`streamNixShellImage { drv = pkgs.mkShell { __structuredAttrs = true; }; }`:   "has __structuredAttrs",
 		`buildLayeredImage { name = "x"; contents = [ pkgs.hello ]; maxLayers = 1; }`: "maxLayers",
+		`streamLayeredImage { name = "x"; mtime = "now"; }`:                           "the files' time must be fixed",
 	} {
 		want(t, s.fails(t, code), message)
 	}
