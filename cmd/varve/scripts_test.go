@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,6 +31,9 @@ import (
 // start in a directory with their files, umask 022, and an empty TMPDIR, which
 // has to be empty at the end as well. $arch is this machine's architecture, and
 // the cache is in .cache/varve.
+//
+// They run varve as users get it, which starts much sooner than with the race
+// detector; those of racedScripts run it with that, where the tests have it.
 func TestScripts(t *testing.T) {
 	old := syscall.Umask(0o022)
 	t.Cleanup(func() { syscall.Umask(old) })
@@ -41,12 +45,16 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	program := shipped.get(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/script",
 		Cmds:               scriptCommands,
 		UpdateScripts:      os.Getenv("UPDATE") != "",
 		RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error {
+			if name := strings.TrimPrefix(filepath.Base(env.WorkDir), "script-"); !raceDetector || !slices.Contains(racedScripts, name) {
+				env.Setenv("PATH", filepath.Dir(program)+string(filepath.ListSeparator)+env.Getenv("PATH"))
+			}
 			env.Setenv("golden", golden)
 			env.Setenv("tarsums", tarsums)
 			env.Setenv("arch", runtime.GOARCH)
@@ -66,6 +74,13 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 	})
+}
+
+// racedScripts go through all that varve does at once with itself.
+var racedScripts = []string{
+	"base", "build-file", "cache", "copy-image", "dest-docker-archive", "dest-oci-dir", "export", "index", "inspect",
+	"layer-built", "locked", "max-layers", "merge", "nix-database", "platforms", "prefetch", "rebase", "run-step", "stdin",
+	"steps-run-as-root", "store-closure", "stream-program", "tree-merge",
 }
 
 type script = testscript.TestScript

@@ -110,7 +110,7 @@ func testLimits(t *testing.T, s *suite) {
 			step := Script(base, c.script)
 			step.Limits = c.limits
 			if step.Limits.Time == 0 {
-				step.Limits.Time = 20 * time.Second // or a limit that is not met would be waited for
+				step.Limits.Time = 2 * time.Minute // or a limit that is not met would be waited for
 			}
 			o := s.run(t.Context(), t, step)
 			var limit *sandbox.LimitError
@@ -121,7 +121,7 @@ func testLimits(t *testing.T, s *suite) {
 	}
 	t.Run("within all", func(t *testing.T) {
 		step := Script(base, "dd if=/dev/zero of=/f bs=1M count=4 2>/dev/null; probe memory 16 private & probe memory 16 shared & sleep 0.2; killall probe; rm /f")
-		step.Limits = sandbox.Limits{Time: time.Minute, Memory: 64 << 20, Disk: 32 << 20, Processes: 100, Output: 1000}
+		step.Limits = sandbox.Limits{Time: 10 * time.Minute, Memory: 64 << 20, Disk: 32 << 20, Processes: 100, Output: 1000}
 		s.run(t.Context(), t, step).must(t)
 	})
 	t.Run("processes", func(t *testing.T) {
