@@ -22,6 +22,9 @@ type call struct {
 	e      *emulator
 	// traced says that a tracer answers the call.
 	traced bool
+	// waits, unless nil, tells whether the caller still waits for the answer: or
+	// the thread tid may be another one. Of what is traced a tracer knows.
+	waits func() bool
 	// unresolved is why a path of the call's led nowhere, if it did.
 	unresolved error
 }
@@ -103,6 +106,9 @@ func (c *call) read(at uintptr, p []byte) (int, error) {
 // copy is process_vm_readv(2) or process_vm_writev(2), which do not wait for
 // anything.
 func (c *call) copy(number, at uintptr, p []byte) (int, error) {
+	if number == unix.SYS_PROCESS_VM_WRITEV && c.gone() {
+		return 0, unix.ESRCH
+	}
 	local := unix.Iovec{Base: &p[0]}
 	local.SetLen(len(p))
 	remote := unix.RemoteIovec{Base: at, Len: len(p)}
@@ -110,8 +116,14 @@ func (c *call) copy(number, at uintptr, p []byte) (int, error) {
 	if errno != 0 {
 		return 0, errno
 	}
+	if c.gone() {
+		return 0, unix.ESRCH
+	}
 	return int(n), nil
 }
+
+// gone tells whether what was read of the thread tid may be another's.
+func (c *call) gone() bool { return c.waits != nil && !c.waits() }
 
 // write writes to where an argument points.
 func (c *call) write(n int, p []byte) error {
@@ -154,6 +166,10 @@ func (f *file) touch() error {
 // links of /proc that lead to files of a process are not followed.
 func (c *call) open(dirfd int, name string, flags int) (f *file, ok bool) {
 	fd, err := c.resolve(dirfd, name, flags)
+	if err == nil && c.gone() {
+		unix.Close(fd)
+		err = unix.ESRCH
+	}
 	if err != nil {
 		c.unresolved = err
 		return nil, false

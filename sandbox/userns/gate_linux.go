@@ -157,5 +157,5 @@ func tracedProgram(theirs *os.File) error {
 		return err
 	}
 	err = unix.Exec(o.Program, o.Argv, o.Env)
-	return told.Encode(news{Failure: failure(fmt.Errorf("run %q: %w", o.Program, err))})
+	return told.Encode(news{Failure: failure(runError(o.Program, err))})
 }

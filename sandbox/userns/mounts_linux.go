@@ -295,11 +295,11 @@ func (m *mounts) step(at int, name string, p preparedMount, last bool) (int, err
 			// The symlink itself is covered, wherever it leads: often nowhere yet,
 			// as a resolv.conf that a service of the machine writes.
 		case kind == unix.S_IFLNK:
-			err = errors.New("the tree has a symlink there, where something has to be mounted")
+			err = fmt.Errorf("the tree has a symlink there, in %q, where %s has to be mounted: make it a directory, or leave it out", name, p.target)
 		case wantFile && kind == unix.S_IFDIR:
-			err = errors.New("the tree has a directory there, where a file has to be mounted")
+			err = errors.New("the tree has a directory there, where a file has to be mounted: choose another place")
 		case !wantFile && kind != unix.S_IFDIR:
-			err = fmt.Errorf("the tree has something there that is not a directory, in %q", name)
+			err = fmt.Errorf("the tree has something there that is not a directory, in %q, where %s has to be mounted: make it one, or leave it out", name, p.target)
 		}
 	}
 	if err != nil {

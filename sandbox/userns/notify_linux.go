@@ -76,7 +76,7 @@ func (e *emulator) next(listener int) bool {
 	if _, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&n))); errno != 0 {
 		return errno == unix.EINTR || errno == unix.ENOENT // who called is gone
 	}
-	c := &call{tid: int(n.pid), number: uint32(n.data.number), args: n.data.args}
+	c := &call{tid: int(n.pid), number: uint32(n.data.number), args: n.data.args, waits: func() bool { return valid(listener, n.id) }}
 	a := e.do(c)
 	r := response{id: n.id, value: a.value}
 	switch {
@@ -92,6 +92,12 @@ func (e *emulator) next(listener int) bool {
 	// One that is gone needs no answer.
 	_, _, _ = unix.RawSyscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&r)))
 	return true
+}
+
+// valid tells whether a notification still waits for its answer.
+func valid(listener int, id uint64) bool {
+	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_ID_VALID, uintptr(unsafe.Pointer(&id)))
+	return errno == 0
 }
 
 // add puts an open file among the caller's, for its call to return. To have

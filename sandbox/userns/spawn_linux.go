@@ -142,7 +142,9 @@ func loopback() error {
 // thread that has given up what the step must not have and that ends with it.
 func (p *firstProc) spawn() (int, error) {
 	cfg := p.cfg
-	if st, err := os.Stat(cfg.Dir); err != nil || !st.IsDir() {
+	if st, err := os.Stat(cfg.Dir); err != nil {
+		return 0, fmt.Errorf("its working directory in the tree: %w", err)
+	} else if !st.IsDir() {
 		return 0, fmt.Errorf("its working directory %q is no directory of the tree", cfg.Dir)
 	}
 	program, err := findProgram(cfg.Argv[0], cfg.Env)
@@ -203,7 +205,7 @@ func (p *firstProc) start(o *order) (int, error) {
 		Dir: o.Dir, Env: o.Env, Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: true, Setctty: p.cfg.Terminal},
 	})
 	if err != nil {
-		return 0, fmt.Errorf("run %q: %w", o.Program, err)
+		return 0, runError(o.Program, err)
 	}
 	return pid, raiseFiles()
 }
