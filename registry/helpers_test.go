@@ -27,6 +27,9 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
+// The tests send some chunks often: small ones do.
+func init() { chunkSize = 1 << 20 }
+
 // textLayer is a layer of some bytes.
 type textLayer struct{ name, text string }
 

@@ -21,11 +21,13 @@ import (
 const (
 	// uploads is how many blobs are sent at once.
 	uploads = 4
-	// chunkSize is how much of a blob is kept until the registry has it, and
-	// maxChunk what a registry may demand in its place, in bytes.
-	chunkSize = 8 << 20
-	maxChunk  = 64 << 20
+	// maxChunk is what a registry may demand in the place of chunkSize, in bytes.
+	maxChunk = 64 << 20
 )
+
+// chunkSize is how much of a blob is kept until the registry has it, in bytes. It is
+// a variable so that tests need not send as much.
+var chunkSize = 8 << 20
 
 // errLost says that a registry does not know any more, or not surely, what of
 // an upload it has.

@@ -18,12 +18,13 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-const uploadedSize = 2*chunkSize + 12345
+// uploadedSize is two chunks and some more.
+func uploadedSize() int { return 2*chunkSize + 12345 }
 
 // TestResumeUpload: an upload goes on where it broke off if the registry
 // knows where that is, and otherwise begins anew.
 func TestResumeUpload(t *testing.T) {
-	img := newImage(bigLayer("big", uploadedSize))
+	img := newImage(bigLayer("big", uploadedSize()))
 	for _, tt := range []struct {
 		name, registry string
 		// fault answers a request of the upload of the layer, the nth of a
@@ -36,7 +37,7 @@ func TestResumeUpload(t *testing.T) {
 			if r.Method != http.MethodPatch || n != 2 {
 				return false
 			}
-			r.Body = io.NopCloser(io.LimitReader(r.Body, chunkSize/2))
+			r.Body = io.NopCloser(io.LimitReader(r.Body, int64(chunkSize)/2))
 			h.ServeHTTP(httptest.NewRecorder(), r)
 			panic(http.ErrAbortHandler)
 		}, 4, 2, ""},
@@ -248,7 +249,7 @@ func TestCancelPush(t *testing.T) {
 		}
 		return false
 	})
-	_, err := Push(ctx, reg.host+"/app:1", newImage(bigLayer("big", uploadedSize)), PushOptions{Options: reg.options()})
+	_, err := Push(ctx, reg.host+"/app:1", newImage(bigLayer("big", uploadedSize())), PushOptions{Options: reg.options()})
 	if took := time.Since(cancelled); !errors.Is(err, context.Canceled) || took > time.Second {
 		t.Errorf("%v after %v", err, took)
 	}
@@ -258,7 +259,7 @@ func TestCancelPush(t *testing.T) {
 // not tried again, and leaves no manifest.
 func TestSourceFails(t *testing.T) {
 	reg := newFake(t, inProcess["cuelabs"](), true)
-	img := newImage(changed{bigLayer("big", uploadedSize)})
+	img := newImage(changed{bigLayer("big", uploadedSize())})
 	_, err := Push(t.Context(), reg.host+"/app:1", img, PushOptions{Options: reg.options()})
 	var mismatch *layer.DigestError
 	if !errors.As(err, &mismatch) {
