@@ -103,7 +103,7 @@ func newNix(t testing.TB, daemon bool, config string) *NixStore {
 			t.Fatal(err)
 		}
 	}
-	files := map[string]string{"etc/nix.conf": "substitute = false\nexperimental-features = nix-command flakes\n" + config}
+	files := map[string]string{"etc/nix.conf": "substitute = false\nfsync-metadata = false\nexperimental-features = nix-command flakes\n" + config}
 	if daemon {
 		files["etc/passwd"], files["etc/group"] = nixPasswd, nixGroup
 		if err := os.Chown(n.Home(), testerID, testerID); err != nil {

@@ -14,23 +14,21 @@ import (
 // them.
 var unstable = []string{"unstableDate", "unstableDateLayered"}
 
-// TestExamples builds all examples with a Nix that root uses alone, and with a
-// daemon that builds in sandboxes as other users; twice each. All four times
+// testExamples builds all examples twice with a Nix that root uses alone, and
+// once with a daemon that builds in sandboxes as other users. All three times
 // the bytes are the same. They are loaded into Docker and run.
-func TestExamples(t *testing.T) {
-	s := single(t)
-	s.extra = "pulled = " + publish(t, s) + ";"
+func testExamples(t *testing.T, alone *site) {
+	s := &site{NixStore: alone.NixStore, extra: "pulled = " + publish(t, alone) + ";"}
 	all := s.list(t)
-	hashes := s.buildAll(t, all)
+	hashes := s.hashes(t, s.buildAll(t, all, "--check"))
 	t.Run("docker", func(t *testing.T) {
 		for _, sub := range subtests {
 			t.Run(strings.ReplaceAll(sub.name, " ", "-"), func(t *testing.T) { sub.run(t, &loaded{s, all}) })
 		}
 	})
 	t.Run("daemon", func(t *testing.T) {
-		m := multi(t)
-		m.extra = s.extra
-		for path, hash := range m.buildAll(t, m.list(t)) {
+		m := multi(t, s)
+		for path, hash := range m.hashes(t, m.buildAll(t, m.list(t))) {
 			if hashes[path] != hash {
 				t.Errorf("%s has the hash %s where root builds it, and %s where the daemon does", path, hashes[path], hash)
 			}
@@ -76,9 +74,9 @@ func privileges(t *testing.T, s, m *site) {
 	}
 }
 
-// buildAll builds all examples, and those that stay the same again, and returns
-// the hashes of their paths.
-func (s *site) buildAll(t *testing.T, all map[string]example) map[string]string {
+// buildAll builds all examples, and then, with these options if there are any,
+// those that stay the same. It returns the paths of the latter.
+func (s *site) buildAll(t *testing.T, all map[string]example, again ...string) []string {
 	t.Helper()
 	var names, steady []string
 	for _, name := range slices.Sorted(maps.Keys(all)) {
@@ -93,7 +91,12 @@ func (s *site) buildAll(t *testing.T, all map[string]example) map[string]string 
 			t.Errorf("example %s was not built at %s", name, all[name].Path)
 		}
 	}
-	paths := s.build(t, examplesCalled(steady), "--check")
+	return s.build(t, examplesCalled(steady), again...)
+}
+
+// hashes are those that Nix knows of paths.
+func (s *site) hashes(t *testing.T, paths []string) map[string]string {
+	t.Helper()
 	hashes := map[string]string{}
 	lines := strings.Fields(s.Run(append([]string{"nix-store", "--query", "--hash"}, paths...)...))
 	for i, path := range paths {

@@ -12,9 +12,8 @@ import (
 	"github.com/varve-image/varve/internal/goldenstore"
 )
 
-// TestFunctions is what no example shows. The subtests have one store.
-func TestFunctions(t *testing.T) {
-	s := single(t)
+// testFunctions is what no example shows.
+func testFunctions(t *testing.T, s *site) {
 	for name, f := range map[string]func(*testing.T, *site){
 		"golden layers": goldenLayers, "built layers": builtLayers, "files": files, "results": results,
 		"odd names": oddNames, "repeated layers": repeatedLayers, "owners": owners, "programs": programs,
@@ -271,7 +270,8 @@ func arguments(t *testing.T, s *site) {
 }
 
 // nixInShell: Nix works in the image of a shell, for the shell's user; and
-// attributes that are null are no variables.
+// attributes that are null are no variables. Builds are local: the program that
+// asks other machines is none of those that pkgs.nix has.
 func nixInShell(t *testing.T, s *site) {
 	const code = `streamNixShellImage {
     name = "shell-with-nix"; tag = "1"; uid = 1234; gid = 100;
@@ -280,13 +280,14 @@ func nixInShell(t *testing.T, s *site) {
       set -e
       [ -z "''${none+x}" ]
       stat -c "%n %u:%g %a" /nix /nix/store /nix/var/nix /etc/nix
-      echo "sandbox = false" > /etc/nix/nix.conf
+      printf "sandbox = false\nsubstitute = false\n" > /etc/nix/nix.conf
       echo text > file
-      cat $(nix-store --add file)
-      cat $(nix-build --no-out-link -E 'derivation {
-        name = "built"; system = builtins.currentSystem; builder = "/bin/sh";
+      added=$(nix-store --add file)
+      built=$(nix-build --no-out-link -E 'derivation {
+        name = "built"; system = builtins.currentSystem; builder = "/bin/sh"; preferLocalBuild = true;
         args = [ "-c" "echo built > $out" ];
       }')
+      cat $added $built
       nix-store --verify --check-contents
     '';
   }`

@@ -19,6 +19,14 @@ var engines enginetest.Set
 
 func TestMain(m *testing.M) { os.Exit(engines.Around(m).Run()) }
 
+// TestNix is one test, since what takes most of its time is packages that all
+// share.
+func TestNix(t *testing.T) {
+	s := single(t)
+	t.Run("functions", func(t *testing.T) { testFunctions(t, s) })
+	t.Run("examples", func(t *testing.T) { testExamples(t, s) })
+}
+
 // buildTimeout bounds a call of nix-build, which may build everything.
 const buildTimeout = 10 * time.Minute
 
@@ -30,13 +38,21 @@ type site struct {
 	extra string
 }
 
-// single is a site whose commands are root's, multi one with a daemon, users
-// that build, and the sandbox.
-func single(t *testing.T) *site { return prepare(t, enginetest.Nix(t)) }
-func multi(t *testing.T) *site  { return prepare(t, enginetest.NixDaemon(t)) }
-
-func prepare(t *testing.T, n *enginetest.NixStore) *site {
+// multi is a site like another one, with a daemon, users that build, and the
+// sandbox.
+func multi(t *testing.T, like *site) *site {
 	t.Helper()
+	n := enginetest.NixDaemon(t)
+	for _, name := range []string{"nix", "varve", "debian.json", "tools.nix"} {
+		command(t, exec.CommandContext(t.Context(), "cp", "-r", filepath.Join(like.Home(), name), n.Home()))
+	}
+	return &site{NixStore: n, extra: like.extra}
+}
+
+// single is a site whose commands are root's.
+func single(t *testing.T) *site {
+	t.Helper()
+	n := enginetest.Nix(t)
 	for _, tool := range []string{"bash", "busybox", "hello", "mg", "nano", "nginx", "patchelf", "redis-server", "vim.tiny"} {
 		testtools.Need(t, tool)
 	}

@@ -18,7 +18,8 @@ type loaded struct {
 	all map[string]example
 }
 
-// get loads an example and removes it when the test ends.
+// get loads an example and removes its name when the test ends. Docker keeps the
+// layers, which other examples have too.
 func (l *loaded) get(t *testing.T, name string) string {
 	t.Helper()
 	e, ok := l.all[name]
@@ -26,6 +27,7 @@ func (l *loaded) get(t *testing.T, name string) string {
 		t.Fatalf("there is no example %s", name)
 	}
 	l.load(t, e)
+	docker(t, "tag", e.ref(), "kept:"+strings.ToLower(name))
 	t.Cleanup(func() { docker(t, "image", "rm", "--force", e.ref()) })
 	return e.ref()
 }
