@@ -9,7 +9,7 @@ rec {
   # A derivation: what to do is in attrs.action.
   run =
     name: attrs:
-    derivation (
+    make (
       {
         inherit name system;
         builder = program;
@@ -22,6 +22,26 @@ rec {
       }
       // attrs
     );
+
+  # As stdenv's, a derivation has passthru, meta and overrideAttrs, which no builder
+  # sees.
+  make =
+    {
+      passthru ? { },
+      meta ? { },
+      ...
+    }@attrs:
+    derivation (
+      removeAttrs attrs [
+        "passthru"
+        "meta"
+      ]
+    )
+    // passthru
+    // {
+      inherit passthru meta;
+      overrideAttrs = new: make (lib.changed new ({ inherit passthru meta; } // attrs));
+    };
 
   # Files by their names: { text, executable ? false } or { link }. The name "" is
   # the output itself.

@@ -61,40 +61,42 @@ let
       image,
       name,
       imageTag,
-      passthru ? { },
-      meta ? { },
+      passthru ? image.passthru,
+      meta ? image.meta,
     }:
     let
       base = baseNameOf name;
+      finished = image.overrideAttrs { inherit passthru meta; };
       app =
         command:
         writeProgram "${command}-${base}" "bin/${command}-${base}" [
           command
-          image
+          finished
         ]
         // {
           meta.mainProgram = "${command}-${base}";
         };
+      flakeApp = command: {
+        type = "app";
+        program = "${app command}/bin/${command}-${base}";
+      };
     in
-    image
-    // passthru
+    finished
     // {
-      inherit passthru meta;
       imageName = lib.lower name;
       inherit imageTag;
       load = app "load";
       push = app "push";
       # For a flake's apps.
-      apps =
-        let
-          flakeApp = command: {
-            type = "app";
-            program = "${app command}/bin/${command}-${base}";
-          };
-        in
-        {
-          load = flakeApp "load";
-          push = flakeApp "push";
+      apps = {
+        load = flakeApp "load";
+        push = flakeApp "push";
+      };
+      overrideAttrs =
+        new:
+        finish {
+          image = finished.overrideAttrs new;
+          inherit name imageTag;
         };
     };
 
@@ -471,6 +473,10 @@ in
         platform = "${os}/${arch}";
         insecure = !tlsVerify;
         caFile = if hasCacert then "${cacert}/etc/ssl/certs/ca-bundle.crt" else "";
+        passthru = {
+          inherit imageName;
+          imageTag = finalImageTag;
+        };
         outputHashMode = "flat";
         impureEnvVars = [
           "http_proxy"
@@ -496,9 +502,5 @@ in
             outputHashAlgo = "sha256";
           }
       )
-    )
-    // {
-      inherit imageName;
-      imageTag = finalImageTag;
-    };
+    );
 }

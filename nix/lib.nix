@@ -28,12 +28,26 @@ rec {
   # A text as one word of a shell command.
   quote = text: "'${builtins.replaceStrings [ "'" ] [ "'\\''" ] (toString text)}'";
 
+  # Attributes with new ones: a set, a function of the old ones, or one of all that
+  # come of it and the old ones.
+  changed =
+    new: old:
+    let
+      some = if builtins.isFunction new then new old else new;
+      all = old // (if builtins.isFunction some then new all old else some);
+    in
+    all;
+
   # A function whose result has override, as nixpkgs' lib.makeOverridable makes it.
   overridable =
     f: args:
-    f args
+    let
+      result = f args;
+    in
+    result
     // {
       override = new: overridable f (args // (if builtins.isFunction new then new args else new));
+      overrideAttrs = new: overridable (args: (f args).overrideAttrs new) args;
     };
 
   # A system of Nix as Go names its architecture.

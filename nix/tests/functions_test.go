@@ -15,7 +15,7 @@ import (
 // testFunctions is what no example shows.
 func testFunctions(t *testing.T, s *site) {
 	for name, f := range map[string]func(*testing.T, *site){
-		"golden layers": goldenLayers, "built layers": builtLayers, "files": files, "results": results,
+		"golden layers": goldenLayers, "built layers": builtLayers, "files": files, "results": results, "changed attributes": changedAttributes,
 		"odd names": oddNames, "repeated layers": repeatedLayers, "owners": owners, "programs": programs,
 		"arguments": arguments, "overlay": overlay, "without nixpkgs": withoutNixpkgs, "flake": flake,
 		"nix in a shell": nixInShell,
@@ -142,6 +142,33 @@ func results(t *testing.T, s *site) {
 		"app", true, "reg.io/ab", "t", true, 1.0, 1.0, "d", "c.tar.zst", 2.0, true, false, "docker-image-d.tar", "docker-layer-d", []any{"x"}, "e", "df",
 		"docker-image-d.tar", "merge-docker-images", "docker-image-a-b-v1.tar",
 		[]any{"amd64", "386", "arm", "ppc64le", "mips64le", "riscv64", "s390x", "loong64"},
+	}))
+}
+
+// changedAttributes: overrideAttrs changes what Nix builds, and nothing of what
+// the result is besides; override works on what comes of it.
+func changedAttributes(t *testing.T, s *site) {
+	got := eval[[]any](t, s, `
+  let
+    image = buildImage { name = "a"; tag = "1"; meta.description = "d"; };
+    renamed = image.overrideAttrs (old: { name = "b-${old.name}"; meta = old.meta // { priority = 1; }; });
+    both = image.overrideAttrs (final: old: { name = "c"; passthru.mine = final.name; });
+    path = value: builtins.unsafeDiscardStringContext "${value}";
+    stream = streamLayeredImage { name = "s"; tag = "1"; };
+    pulled = pullImage { imageName = "a/b"; imageDigest = "sha256:0"; sha256 = builtins.hashString "sha256" ""; };
+  in [
+    renamed.name renamed.imageName renamed.meta.description renamed.meta.priority (renamed.layer == image.layer)
+    both.name both.mine both.passthru.mine (renamed.load != image.load)
+    (renamed.override { name = "e"; }).name (renamed.override { name = "e"; }).imageName
+    (stream.overrideAttrs { name = "t"; }).isExe (stream.overrideAttrs { name = "t"; }).layer.name
+    ((stream.overrideAttrs { name = "t"; }).overrideAttrs { preferLocalBuild = false; }).name
+    (pulled.overrideAttrs { name = "p"; }).imageName (path (image.overrideAttrs { }) == path image)
+    (path (image.overrideAttrs { meta.description = "other"; }) == path image)
+    (path (image.overrideAttrs { requiredSystemFeatures = [ "x" ]; }) == path image)
+  ]`)
+	want(t, fmt.Sprintf("%v", got), fmt.Sprintf("%v", []any{
+		"b-docker-image-a.tar.gz", "a", "d", 1, true, "c", "c", "c", true,
+		"b-docker-image-e.tar.gz", "e", true, "t", "t", "a/b", true, true, false,
 	}))
 }
 
