@@ -340,15 +340,48 @@ func flake(t *testing.T, s *site) {
 	flake := filepath.Join(s.Home(), "flake")
 	command(t, exec.CommandContext(t.Context(), "mkdir", flake))
 	command(t, exec.CommandContext(t.Context(), "cp", "-r", "../../nix", "../../flake.nix", "../../default.nix", "../../go.mod", "../../cmd", flake))
-	nix := func(args ...string) string {
-		cmd := s.Command(t.Context(), append([]string{"nix"}, args...)...)
-		cmd.Dir = flake
-		cmd.Env = append(cmd.Env, "NIX_PATH=nixpkgs="+flake+"/nix/tests/nixpkgs.nix", "VARVE_TEST_INPUTS="+s.Home())
-		return command(t, cmd)
-	}
+	nix := func(args ...string) string { return s.nixIn(t, flake, args...) }
 	nix("flake", "check", "path:.")
 	want(t, nix("flake", "show", "path:."), "overlays")
 	nix("build", "--impure", "--no-link", "path:.#checks.x86_64-linux.helloOnRoot")
 	want(t, nix("run", "--impure", "path:.", "--", "version"), "varve ")
 	want(t, nix("eval", "--impure", "--raw", "--expr", `(import ./. { }).examples.bash.imageName`), "bash")
+	flakeUser(t, s, flake)
+}
+
+// nixIn runs nix in a directory, with pkgs.nix as nixpkgs.
+func (s *site) nixIn(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	cmd := s.Command(t.Context(), append([]string{"nix"}, args...)...)
+	cmd.Dir = dir
+	cmd.Env = append(cmd.Env, "NIX_PATH=nixpkgs="+s.Home()+"/nix/tests/nixpkgs.nix", "VARVE_TEST_INPUTS="+s.Home(),
+		"DOCKER_HOST="+engines.Docker(t).Address())
+	return command(t, cmd)
+}
+
+// flakeUser: a flake that takes varve's has images whose programs nix run runs.
+func flakeUser(t *testing.T, s *site, varve string) {
+	t.Helper()
+	host, dir := enginetest.Registry(t), filepath.Join(s.Home(), "user")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir+"/flake.nix", fmt.Sprintf(`{
+  inputs.varve.url = "path:%s";
+  outputs = { self, varve }:
+    let pkgs = import <nixpkgs> { overlays = [ varve.overlays.default ]; }; in {
+      packages.x86_64-linux.image = pkgs.dockerTools.buildLayeredImage {
+        name = "flake/Hello"; tag = "1"; contents = [ pkgs.hello ]; config.Cmd = [ "hello" ];
+      };
+      apps.x86_64-linux = self.packages.x86_64-linux.image.apps;
+    };
+}`, varve))
+	for i, load := range []string{"path:.#image.load", "path:.#load"} {
+		s.nixIn(t, dir, "run", "--impure", load)
+		want(t, run(t, "flake/hello:1"), "Hello, world!")
+		docker(t, "image", "rm", "flake/hello:1")
+		push, target := strings.Replace(load, "load", "push", 1), fmt.Sprintf("docker://%s/team/hello:%d", host, i)
+		s.nixIn(t, dir, "run", "--impure", push, "--", "--insecure", host, target)
+		want(t, command(t, s.Command(t.Context(), "./varve", "inspect", "--insecure", host, target)), "linux/amd64")
+	}
 }
