@@ -51,6 +51,8 @@ const (
 	BoundMemory Bound = "memory"
 	BoundOutput Bound = "output"
 	BoundDisk   Bound = "disk"
+	// BoundProcesses is of the field Processes.
+	BoundProcesses Bound = "processes"
 )
 
 func (e *LimitError) Error() string {
@@ -73,6 +75,8 @@ func (e *LimitError) limit() string {
 		return describeBytes(l.Output) + " of output"
 	case BoundDisk:
 		return describeBytes(l.Disk) + " of disk"
+	case BoundProcesses:
+		return fmt.Sprintf("%d processes", l.Processes)
 	}
 	return fmt.Sprintf("%q", e.Bound)
 }
@@ -86,6 +90,10 @@ func describeBytes(n int64) string {
 		return fmt.Sprintf("%d GiB", n>>30)
 	case n%(1<<20) == 0:
 		return fmt.Sprintf("%d MiB", n>>20)
+	case n%(1<<10) == 0:
+		return fmt.Sprintf("%d KiB", n>>10)
+	case n == 1:
+		return "1 byte"
 	}
 	return fmt.Sprintf("%d bytes", n)
 }

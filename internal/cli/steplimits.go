@@ -24,6 +24,8 @@ type stepLimits struct {
 const (
 	defaultStepTime   = time.Hour
 	defaultStepOutput = 1 << 30
+	// maxProcesses is as many as Linux can have (PID_MAX_LIMIT).
+	maxProcesses = 4 << 20
 )
 
 func (l *stepLimits) register(f *pflag.FlagSet) {
@@ -38,8 +40,8 @@ func (l *stepLimits) check() error {
 	if l.time < 0 {
 		return usageError(fmt.Errorf("--max-step-time %v: expected 0 or more", l.time))
 	}
-	if l.processes < 1 {
-		return usageError(fmt.Errorf("--max-step-processes %d: expected a number above 0", l.processes))
+	if l.processes < 1 || l.processes > maxProcesses {
+		return usageError(fmt.Errorf("--max-step-processes %d: expected a number from 1 to %d", l.processes, maxProcesses))
 	}
 	return nil
 }

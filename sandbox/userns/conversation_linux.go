@@ -106,6 +106,10 @@ func (c *conversation) failed(rep report) error {
 		return &sandbox.MissingError{Err: fmt.Errorf("step %s: %s", c.step.Name, rep.Error), Hints: rep.Hints}
 	case rep.Error != "":
 		return fmt.Errorf("step %s: %s", c.step.Name, rep.Error)
+	case rep.Signal == int(syscall.SIGXFSZ) || rep.ExitCode == 128+int(syscall.SIGXFSZ): // a file was as large as the limit
+		limit := c.limit(sandbox.BoundDisk)
+		limit.LastLines = lines
+		return limit
 	case rep.Limit != "":
 		limit := c.limit(rep.Limit)
 		limit.File, limit.Size, limit.LastLines = rep.File, rep.Size, lines

@@ -68,11 +68,8 @@ func whyNotLoaded(f io.Reader, err error) string {
 		return "it is neither a program nor a script that begins with #!"
 	case errors.Is(err, unix.ENOENT) && loader != "":
 		return fmt.Sprintf("the loader that it asks for is not there: %q", loader)
-	case errors.Is(err, unix.ENOENT) && bytes.HasPrefix(head, []byte("#!")):
-		line, _, _ := bytes.Cut(head[2:], []byte("\n"))
-		if words := bytes.Fields(line); len(words) > 0 {
-			return fmt.Sprintf("the interpreter that it asks for is not there: %q", words[0])
-		}
+	case errors.Is(err, unix.ENOENT) && interpreterOf(head) != "":
+		return fmt.Sprintf("the interpreter that it asks for is not there: %q", interpreterOf(head))
 	}
 	return ""
 }

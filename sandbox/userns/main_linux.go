@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,6 +43,9 @@ func firstProcess(control *os.File) error {
 	for fd := fdControl; fd <= fdChanges; fd++ {
 		unix.CloseOnExec(fd)
 	}
+	// The step may send signals to this process, and at many of them Go's runtime
+	// would end it. Programs do not inherit that they are caught.
+	signal.Notify(make(chan os.Signal, 1))
 	var cfg config
 	if err := json.NewDecoder(control).Decode(&cfg); err != nil {
 		return fmt.Errorf("read the config: %w", err)

@@ -71,8 +71,12 @@ func (p *firstProc) runProgram() (rep report, err error) {
 	if p.written.was != nil {
 		dir = p.written.merged
 	}
-	w := startWatch(p.cfg.Limits, dir)
-	defer close(w.stop)
+	u, err := newUsage(p.cfg.Root, dir)
+	if err != nil {
+		return report{}, err
+	}
+	w := startWatch(p.cfg.Limits, u)
+	defer w.stop()
 	runtime.LockOSThread() // it may be a tracer
 	defer runtime.UnlockOSThread()
 	pid, err := p.spawn()
@@ -142,13 +146,14 @@ func loopback() error {
 // thread that has given up what the step must not have and that ends with it.
 func (p *firstProc) spawn() (int, error) {
 	cfg := p.cfg
-	if st, err := os.Stat(cfg.Dir); err != nil {
-		return 0, fmt.Errorf("its working directory in the tree: %w", err)
-	} else if !st.IsDir() {
-		return 0, fmt.Errorf("its working directory %q is no directory of the tree", cfg.Dir)
+	if err := checkDir(cfg.Dir); err != nil {
+		return 0, err
 	}
 	program, err := findProgram(cfg.Argv[0], cfg.Env)
 	if err != nil {
+		return 0, err
+	}
+	if err := checkProgram(program, cfg.Dir); err != nil {
 		return 0, err
 	}
 	argv := cfg.Argv
@@ -173,7 +178,7 @@ func (p *firstProc) spawn() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return pid, limitFiles(pid, cfg.Limits.Disk)
+	return pid, limitProgram(pid, cfg.Limits)
 }
 
 // filter is the step's.
@@ -207,26 +212,46 @@ func (p *firstProc) start(o *order) (int, error) {
 	if err != nil {
 		return 0, runError(o.Program, err)
 	}
-	return pid, raiseFiles()
+	return pid, raiseLimits()
 }
 
-// raiseFiles lets this process have as many open files as the limit of its limit
-// allows: the step was started with fewer, and may have made deep directories.
-func raiseFiles() error {
-	var files unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
-		return err
+// stepLimits are the limits that the step has and this process must not have: it
+// makes files and threads of its own.
+func stepLimits(l sandbox.Limits) map[int]uint64 {
+	return map[int]uint64{unix.RLIMIT_NPROC: uint64(l.Processes + ownThreads), unix.RLIMIT_FSIZE: uint64(l.Disk)}
+}
+
+// ownThreads is how many threads this program may have, which count as the step's.
+const ownThreads = 32
+
+// raiseLimits lets this process have as much again as it may after the step was
+// started with less; it needs open files for deep directories, too.
+func raiseLimits() error {
+	for _, which := range []int{unix.RLIMIT_NOFILE, unix.RLIMIT_NPROC, unix.RLIMIT_FSIZE} {
+		var limit unix.Rlimit
+		if err := unix.Getrlimit(which, &limit); err != nil {
+			return err
+		}
+		limit.Cur = limit.Max
+		if err := unix.Setrlimit(which, &limit); err != nil {
+			return err
+		}
 	}
-	files.Cur = files.Max
-	return unix.Setrlimit(unix.RLIMIT_NOFILE, &files)
+	return nil
 }
 
-// limitFiles limits the size of each file that the step makes: this process makes
-// files of its own.
-func limitFiles(pid int, size int64) error {
-	limit := unix.Rlimit{Cur: uint64(size), Max: uint64(size)}
-	if err := unix.Prlimit(pid, unix.RLIMIT_FSIZE, &limit, nil); err != nil && err != unix.ESRCH {
-		return fmt.Errorf("set limits: %w", err)
+// limitProgram keeps the step from raising limits that it was started with.
+func limitProgram(pid int, l sandbox.Limits) error {
+	for which, value := range stepLimits(l) {
+		var had unix.Rlimit
+		err := unix.Prlimit(pid, which, nil, &had)
+		if err == nil {
+			value = min(value, had.Max)
+			err = unix.Prlimit(pid, which, &unix.Rlimit{Cur: value, Max: value}, nil)
+		}
+		if err != nil && err != unix.ESRCH {
+			return fmt.Errorf("set limits: %w", err)
+		}
 	}
 	return nil
 }
@@ -320,20 +345,21 @@ func dropCapabilities(fakeRoot bool) error {
 	return unix.Capset(&header, &data[0])
 }
 
-// ownThreads is how many threads this program may have, which count as the step's.
-const ownThreads = 32
-
-// setLimits sets what the kernel limits for each process or user.
+// setLimits sets what the kernel limits for each process or user, of stepLimits
+// so that it can be raised again.
 func setLimits(l sandbox.Limits) error {
-	for _, limit := range []struct {
-		which int
-		value uint64
-	}{
-		{unix.RLIMIT_NPROC, uint64(l.Processes + ownThreads)},
-		// One byte keeps even a core pattern that is a program from running.
-		{unix.RLIMIT_CORE, 1},
-	} {
-		if err := unix.Setrlimit(limit.which, &unix.Rlimit{Cur: limit.value, Max: limit.value}); err != nil {
+	// One byte keeps even a core pattern that is a program from running.
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1, Max: 1}); err != nil {
+		return fmt.Errorf("set limits: %w", err)
+	}
+	for which, value := range stepLimits(l) {
+		var limit unix.Rlimit
+		err := unix.Getrlimit(which, &limit)
+		if err == nil {
+			limit.Cur = min(value, limit.Max)
+			err = unix.Setrlimit(which, &limit)
+		}
+		if err != nil {
 			return fmt.Errorf("set limits: %w", err)
 		}
 	}

@@ -72,6 +72,8 @@ func memory(args []string) error {
 		data, err = unix.Mmap(-1, 0, n<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
 	case "memfd":
 		err = fillMemfd(n)
+	case "leaderless":
+		return leaderless(n)
 	case "segments":
 		err = fillSegments(n)
 	}
@@ -88,6 +90,24 @@ func fill(data []byte) {
 	for i := 0; i < len(data); i += 4096 {
 		data[i] = 1
 	}
+}
+
+// The first thread is main's, and no other's.
+func init() { runtime.LockOSThread() }
+
+// leaderless uses memory after the process's first thread has ended.
+func leaderless(n int) error {
+	data, err := unix.Mmap(-1, 0, n<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return err
+	}
+	go func() {
+		time.Sleep(200 * time.Millisecond)
+		fill(data)
+		time.Sleep(time.Hour)
+	}()
+	_, _, err = unix.Syscall(unix.SYS_EXIT, 0, 0, 0)
+	return err
 }
 
 // fillMemfd writes to files without a name, of 1 MiB each.
