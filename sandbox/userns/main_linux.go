@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,9 +43,9 @@ func firstProcess(control *os.File) error {
 	for fd := fdControl; fd <= fdChanges; fd++ {
 		unix.CloseOnExec(fd)
 	}
-	// The step may send signals to this process, and at many of them Go's runtime
-	// would end it. Programs do not inherit that they are caught.
-	signal.Notify(make(chan os.Signal, 1))
+	if err := endure(); err != nil {
+		return err
+	}
 	var cfg config
 	if err := json.NewDecoder(control).Decode(&cfg); err != nil {
 		return fmt.Errorf("read the config: %w", err)
@@ -60,6 +60,31 @@ func firstProcess(control *os.File) error {
 		rep = failure(err)
 	}
 	return json.NewEncoder(control).Encode(&rep)
+}
+
+// endure has the kernel drop signals that the step sends to this process, as it
+// does with those of the first process of a namespace that are left at their
+// default: at many Go's runtime would end it.
+func endure() error {
+	for s := unix.SIGHUP; s <= unix.SIGSYS; s++ {
+		switch s {
+		case unix.SIGKILL, unix.SIGSTOP, unix.SIGCHLD, unix.SIGURG: // the last is the runtime's own
+			continue
+		}
+		if err := byDefault(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// byDefault has a signal do what it does by default.
+func byDefault(s unix.Signal) error {
+	var action [4]uint64
+	if _, _, e := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0); e != 0 {
+		return fmt.Errorf("reset signal %d: %w", int(s), e)
+	}
+	return nil
 }
 
 // firstProc is the process that this file is about.

@@ -12,7 +12,6 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -296,9 +295,8 @@ func restrict(o *order) (listener int, err error) {
 	}
 	// A signal that the caller ignores would be ignored by the step.
 	for _, s := range []unix.Signal{unix.SIGHUP, unix.SIGINT} {
-		var byDefault [4]uint64
-		if _, _, e := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&byDefault)), 0, 8, 0, 0); e != 0 {
-			return -1, fmt.Errorf("reset signals: %w", e)
+		if err := byDefault(s); err != nil {
+			return -1, err
 		}
 	}
 	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
