@@ -65,7 +65,7 @@ const (
 // they can be built there.
 func NixShell(ctx context.Context, o ShellOptions) (*Shell, error) {
 	s := &shell{ShellOptions: o, files: map[string]string{}}
-	for _, step := range []func() error{s.check, s.checkEnvironment, s.inputs} {
+	for _, step := range []func() error{s.check, s.checkEnvironment, s.fillPlaceholders, s.inputs} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -136,7 +136,33 @@ func (s *shell) checkEnvironment() error {
 			bad.Addf("variable %.100q is not UTF-8, as an image's config has to be", v.Name)
 		}
 	}
+	for _, out := range s.Derivation.Outputs {
+		if strings.ContainsAny(out.Name, "=\n\x00") || !utf8.ValidString(out.Name) {
+			bad.Addf("output %.100q: no environment can hold this name", out.Name)
+		}
+	}
 	return bad.Err()
+}
+
+// fillPlaceholders puts the outputs' paths where the derivation has
+// builtins.placeholder's texts for them, as Nix does before it builds.
+func (s *shell) fillPlaceholders() error {
+	var texts []string
+	for _, out := range s.Derivation.Outputs {
+		sum := sha256.Sum256([]byte("nix-output:" + out.Name))
+		texts = append(texts, "/"+nixstore.Base32(sum[:]), out.Path)
+	}
+	fill := strings.NewReplacer(texts...).Replace
+	d := *s.Derivation
+	d.Builder, d.Args, d.Env = fill(d.Builder), slices.Clone(d.Args), slices.Clone(d.Env)
+	for i := range d.Args {
+		d.Args[i] = fill(d.Args[i])
+	}
+	for i := range d.Env {
+		d.Env[i].Value = fill(d.Env[i].Value)
+	}
+	s.Derivation = &d
+	return nil
 }
 
 // asFiles are the names of the variables that are passed as files.

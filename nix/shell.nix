@@ -38,6 +38,18 @@ let
     else
       toString value;
 
+  # A text of drv with its outputs' paths in the place of builtins.placeholder's
+  # texts, which Nix would take for those of the image's own derivations. The
+  # outputs need not be there.
+  filled =
+    drv:
+    let
+      outputs = drv.outputs or [ "out" ];
+    in
+    builtins.replaceStrings (map builtins.placeholder outputs) (
+      map (name: builtins.unsafeDiscardStringContext drv.${name}.outPath) outputs
+    );
+
   # What a builder of drv has in its environment, but for what is so in every
   # build.
   attributes =
@@ -47,7 +59,7 @@ let
       one =
         name:
         let
-          value = variable drv.drvAttrs.${name};
+          value = filled drv (variable drv.drvAttrs.${name});
         in
         if builtins.elem name asFile then
           {
@@ -130,7 +142,7 @@ let
       run ? null,
     }:
     let
-      words = map (word: lib.quote (variable word)) ([ drv.drvAttrs.builder ] ++ drv.drvAttrs.args or [ ]);
+      words = map (word: lib.quote (filled drv (variable word))) ([ drv.drvAttrs.builder ] ++ drv.drvAttrs.args or [ ]);
       builder = writeFiles "buildDerivation" {
         "bin/buildDerivation" = {
           text = "#!${shell}\nexec ${builtins.concatStringsSep " " words}\n";

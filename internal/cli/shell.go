@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varve-image/varve/build"
+	"github.com/varve-image/varve/nixstore"
 	"github.com/varve-image/varve/nixstore/drv"
 )
 
@@ -60,8 +62,10 @@ func runShell(ctx context.Context, g *global, o *shellOptions, name string) erro
 	if err != nil {
 		return err
 	}
-	o.shell.StoreDir, o.shell.Root = settings.StoreDir, g.root
-	if filepath.IsAbs(name) {
+	o.shell.StoreDir, o.shell.Root = settings.StoreDir, cmp.Or(g.storeRoot, g.root)
+	if _, _, ok := nixstore.InStore(o.shell.StoreDir, name); ok {
+		name = o.shell.Root + name
+	} else if filepath.IsAbs(name) {
 		name = g.root + name
 	}
 	if o.shell.Derivation, err = drv.Read(o.shell.StoreDir, name); err != nil {

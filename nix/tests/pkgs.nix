@@ -117,9 +117,9 @@ let
   '';
 
   # A package that is built from something, for nix-shell images.
-  hello = runBusybox "hello-1" { src = (sources debian.hello.bin).hello; } ''
-    mkdir -p $out/bin
-    cp $src $out/bin/hello
+  hello = runBusybox "hello-1" { src = (sources debian.hello.bin).hello; prefix = builtins.placeholder "out"; } ''
+    mkdir -p $prefix/bin
+    cp $src $prefix/bin/hello
     chmod 755 $out/bin/hello
     ${patchelf} --set-interpreter ${interpreter} --set-rpath ${glibc}/lib $out/bin/hello
   '';
