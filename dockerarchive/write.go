@@ -24,6 +24,7 @@ package dockerarchive
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -60,8 +61,11 @@ func Write(ctx context.Context, w io.Writer, img *image.Image, opts Options) err
 }
 
 // WriteAll writes several images to w as one archive. What they have in common
-// is there once.
+// is there once. No image at all is an error.
 func WriteAll(ctx context.Context, w io.Writer, images []*image.Image, opts Options) error {
+	if len(images) == 0 {
+		return errors.New("there is no image to write")
+	}
 	a := &writer{ctx: ctx, tar: layer.NewWriter(w, layer.PAX, ""), opts: opts, written: map[string]digest.Digest{}}
 	for _, img := range images {
 		if err := a.image(img); err != nil {

@@ -72,6 +72,9 @@ func number(paths []Path) (map[string]int64, error) {
 		if p.NarHash == "" {
 			bad.Addf("path %.300q: its NAR hash is not given", p.Path)
 		}
+		if err := p.CheckClaims(); err != nil {
+			bad.Add(err)
+		}
 		ids[p.Path] = int64(i) + 1
 	}
 	for _, p := range paths {

@@ -1,0 +1,61 @@
+package nixstore
+
+import (
+	"strings"
+
+	"github.com/varve-image/varve/internal/problems"
+)
+
+// CheckClaims says which of a path's signatures and content address Nix could
+// not read: in a database they would keep it from reading anything of the path.
+// Whether they are true is not asked.
+func (p *PathInfo) CheckClaims() error {
+	var bad problems.List
+	for _, sig := range p.Sigs {
+		name, value, _ := strings.Cut(sig, ":")
+		if name == "" || value == "" || strings.Join(strings.Fields(sig), "") != sig || strings.ContainsRune(sig, 0) {
+			bad.Addf("path %.300q: signature %.300q is not \"key name:base 64\"", p.Path, sig)
+		}
+	}
+	if p.CA != "" && !isCA(p.CA) {
+		bad.Addf("path %.300q: %.300q is no content address, such as fixed:r:sha256:…", p.Path, p.CA)
+	}
+	return bad.Err()
+}
+
+// hashSizes are the sizes in bytes of the hashes that content addresses have.
+var hashSizes = map[string]int{"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}
+
+// isCA tells whether Nix reads a text as a content address (content-address.cc):
+// "text:" or "fixed:", for the latter "r:" or "git:", an algorithm and a hash.
+func isCA(text string) bool {
+	rest, isText := strings.CutPrefix(text, "text:")
+	if !isText {
+		var fixed bool
+		if rest, fixed = strings.CutPrefix(text, "fixed:"); !fixed {
+			return false
+		}
+		for _, method := range []string{"r:", "git:"} {
+			if r, ok := strings.CutPrefix(rest, method); ok {
+				rest = r
+				break
+			}
+		}
+	}
+	algorithm, hash, _ := strings.Cut(rest, ":")
+	n := hashSizes[algorithm]
+	if n == 0 || isText && algorithm != "sha256" {
+		return false
+	}
+	const hexDigits, base64 = "0123456789abcdefABCDEF", "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
+	switch len(hash) {
+	case 2 * n:
+		return strings.Trim(hash, hexDigits) == ""
+	case (8*n-1)/5 + 1:
+		_, err := ParseBase32(hash)
+		return err == nil
+	case (n + 2) / 3 * 4:
+		return strings.Trim(hash, base64) == ""
+	}
+	return false
+}
