@@ -110,6 +110,9 @@ func runStep(req *request, port io.Reader, frames *frameWriter) (int64, error) {
 	step := req.Step
 	step.Tree = overlay.Entries
 	step.Stdout, step.Stderr = stream{frames, frameStdout}, stream{frames, frameStderr}
+	if req.OneOutput {
+		step.Stderr = step.Stdout
+	}
 	input(ctx, req, &step, port)
 	res, err := userns.New(sandbox.Options{TempDir: tempDir}).Run(ctx, &step)
 	if err != nil {

@@ -41,6 +41,9 @@ type request struct {
 	// Terminal is its size, where the step has one. Stdin says that it reads.
 	Terminal *sandbox.TerminalSize
 	Stdin    bool
+	// OneOutput says that standard output and error go to the same place, where
+	// what is written to both has to stay in order.
+	OneOutput bool
 	// Tree is the length of the tar on the second disk; Changes that of the third.
 	Tree, Changes int64
 	// Modules are the kernel's, in the order to load them in.

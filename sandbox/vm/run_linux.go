@@ -86,7 +86,7 @@ func lookPath(name, pkg string) (string, error) {
 // describe makes a request of a step. What the step sees of the host is shared
 // directory by directory, and single files go into the first file system.
 func describe(step *sandbox.Step) (*request, map[string]string, error) {
-	req := &request{Step: *step, Stdin: step.Stdin != nil}
+	req := &request{Step: *step, Stdin: step.Stdin != nil, OneOutput: step.Stdout == step.Stderr}
 	s := &req.Step
 	s.Tree, s.Stdin, s.Stdout, s.Stderr, s.Terminal = nil, nil, nil, nil, nil
 	s.Limits.Time = 0 // the host's clock counts
