@@ -38,7 +38,7 @@ func Open(ctx context.Context, manifest v1.Descriptor, from Blobs) (*Existing, e
 		return nil, fmt.Errorf("manifest %s: %w", manifest.Digest, err)
 	}
 	if img.ConfigJSON, err = from.Document(ctx, config); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("config of manifest %s: %w", manifest.Digest, err)
 	}
 	if img.Config, img.DiffIDs, err = ParseConfig(img.ConfigJSON); err != nil {
 		return nil, fmt.Errorf("config %s: %w", config.Digest, err)

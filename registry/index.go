@@ -119,7 +119,7 @@ func (c *copier) gather(ctx context.Context, d v1.Descriptor, depth int) error {
 	if slices.ContainsFunc(c.documents, same) {
 		return nil
 	}
-	data, err := c.from.document(ctx, d)
+	data, err := c.from.Document(ctx, d)
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ type Resolved struct {
 	// attestations left out; otherwise the one image.
 	Manifests []v1.Descriptor
 
-	client *client
+	*Blobs
 	// documents are the indexes and manifests that were fetched, by digest.
 	documents map[digest.Digest][]byte
 }
@@ -70,7 +70,7 @@ func resolve(ctx context.Context, ref reference, opts Options) (*Resolved, error
 	if err != nil {
 		return nil, err
 	}
-	r := &Resolved{Name: ref.name(), Tag: ref.tag, client: c, documents: map[digest.Digest][]byte{}}
+	r := &Resolved{Name: ref.name(), Tag: ref.tag, Blobs: &Blobs{c}, documents: map[digest.Digest][]byte{}}
 	want := v1.Descriptor{Digest: ref.digest, Size: -1}
 	if r.Raw, r.Descriptor, err = c.manifest(ctx, ref.target(), want); err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func (r *Resolved) list(ctx context.Context, data []byte, index v1.Descriptor) e
 		if len(r.documents) > maxIndexes {
 			return nil, fmt.Errorf("index %s: more than %d indexes are nested in one", d.Digest, maxIndexes)
 		}
-		return r.document(ctx, d)
+		return r.Document(ctx, d)
 	})
 	if err != nil {
 		return fmt.Errorf("index %s: %w", index.Digest, err)
@@ -102,12 +102,12 @@ func (r *Resolved) list(ctx context.Context, data []byte, index v1.Descriptor) e
 	return nil
 }
 
-// document returns an index or a manifest by its descriptor.
-func (r *Resolved) document(ctx context.Context, d v1.Descriptor) ([]byte, error) {
+// Document returns an index, a manifest or a config. See image.Blobs.
+func (r *Resolved) Document(ctx context.Context, d v1.Descriptor) ([]byte, error) {
 	if data, ok := r.documents[d.Digest]; ok {
 		return data, nil
 	}
-	data, _, err := r.client.manifest(ctx, d.Digest.String(), d)
+	data, err := r.Blobs.Document(ctx, d)
 	if err == nil && ocijson.IsIndex(d.MediaType) {
 		r.documents[d.Digest] = data
 	}
@@ -138,44 +138,17 @@ func (r *Resolved) Image(ctx context.Context, d v1.Descriptor) (*image.Existing,
 }
 
 func (r *Resolved) image(ctx context.Context, d v1.Descriptor) (*image.Existing, error) {
-	img := &image.Existing{Names: r.names(), ManifestDescriptor: d}
-	var err error
-	if img.Manifest, err = r.document(ctx, d); err != nil {
+	img, err := image.Open(ctx, d, r)
+	if err != nil {
 		return nil, err
 	}
-	config, layers, err := ocijson.ParseManifest(img.Manifest)
-	if err != nil {
-		return nil, fmt.Errorf("manifest %s: %w", d.Digest, err)
-	}
-	if img.ConfigJSON, err = r.client.smallBlob(ctx, config); err != nil {
-		return nil, fmt.Errorf("config of manifest %s: %w", d.Digest, err)
-	}
-	if img.Config, img.DiffIDs, err = image.ParseConfig(img.ConfigJSON); err != nil {
-		return nil, fmt.Errorf("config %s: %w", config.Digest, err)
-	}
-	if len(img.DiffIDs) != len(layers) {
-		return nil, fmt.Errorf("config %s has %d diff_ids, manifest %s has %d layers", config.Digest, len(img.DiffIDs), d.Digest, len(layers))
-	}
-	for i, l := range layers {
-		img.Layers = append(img.Layers, &layer.Blob{
-			Name: l.Digest.String(), Descriptor: l, DiffID: img.DiffIDs[i], Repository: r.Name,
-			Fetch: func(ctx context.Context) (io.ReadCloser, error) { return r.client.fetch(ctx, l) },
-		})
+	img.Names = r.names()
+	for _, l := range img.Layers {
+		if b, ok := l.(*layer.Blob); ok {
+			b.Repository = r.Name
+		}
 	}
 	return img, nil
-}
-
-// smallBlob reads a blob that is JSON.
-func (c *client) smallBlob(ctx context.Context, d v1.Descriptor) ([]byte, error) {
-	if d.Size > ocijson.MaxSize {
-		return nil, fmt.Errorf("blob %s is said to have %d bytes, more than %d", d.Digest, d.Size, ocijson.MaxSize)
-	}
-	blob, err := c.fetch(ctx, d)
-	if err != nil {
-		return nil, err
-	}
-	defer blob.Close()
-	return io.ReadAll(layer.Verify(blob, d))
 }
 
 // manifestTypes is what manifests are asked for as.

@@ -209,7 +209,6 @@ func (g *global) openCached(ctx context.Context, store *cache.Store, p *pin) (*i
 			return nil, err
 		}
 	}
-	b.manifest = manifest
 	img, err := image.Open(ctx, manifest, b)
 	if err != nil {
 		return nil, err

@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"sync"
 
@@ -11,7 +10,6 @@ import (
 
 	"github.com/varve-image/varve/cache"
 	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/registry"
 )
 
@@ -21,8 +19,6 @@ type cachedBlobs struct {
 	store *cache.Store
 	// remote is nil where nothing may be fetched.
 	remote *remote
-	// manifest is that of the image, once it was chosen.
-	manifest v1.Descriptor
 }
 
 func (b *cachedBlobs) Document(ctx context.Context, d v1.Descriptor) ([]byte, error) {
@@ -30,7 +26,7 @@ func (b *cachedBlobs) Document(ctx context.Context, d v1.Descriptor) ([]byte, er
 		return b.store.Document(ctx, d, nil)
 	}
 	return b.store.Document(ctx, d, func(ctx context.Context) (io.ReadCloser, error) {
-		data, err := b.remote.document(ctx, d, b.manifest)
+		data, err := b.remote.document(ctx, d)
 		return io.NopCloser(bytes.NewReader(data)), err
 	})
 }
@@ -39,10 +35,11 @@ func (b *cachedBlobs) Fetch(ctx context.Context, d v1.Descriptor) (io.ReadCloser
 	if b.remote == nil {
 		return b.store.Blob(ctx, d, nil)
 	}
-	return b.store.Blob(ctx, d, func(ctx context.Context) (io.ReadCloser, error) { return b.remote.layer(ctx, d, b.manifest) })
+	return b.store.Blob(ctx, d, func(ctx context.Context) (io.ReadCloser, error) { return b.remote.layer(ctx, d) })
 }
 
-// remote reads the parts of images from a repository of a registry.
+// remote reads the parts of images from a repository of a registry, which is
+// asked only when there is something to read.
 type remote struct {
 	g          *global
 	repository string
@@ -50,66 +47,44 @@ type remote struct {
 	observe func(image.Event)
 
 	mu      sync.Mutex
-	image   *image.Existing // of the manifest that was asked for
-	fetched int             // layers
+	blobs   *registry.Blobs
+	fetched int // layers
 }
 
-func (r *remote) resolve(ctx context.Context, d v1.Descriptor) (*registry.Resolved, error) {
+// open speaks to the registry, once.
+func (r *remote) open(ctx context.Context) (*registry.Blobs, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.blobs != nil {
+		return r.blobs, nil
+	}
 	opts, err := r.g.registryOptions(r.repository)
 	if err != nil {
 		return nil, err
 	}
-	return registry.Resolve(ctx, r.repository+"@"+d.Digest.String(), opts)
+	r.blobs, err = registry.OpenBlobs(ctx, r.repository, opts)
+	return r.blobs, err
 }
 
-// document fetches an index or a manifest; anything else is the config of the
-// manifest.
-func (r *remote) document(ctx context.Context, d, manifest v1.Descriptor) ([]byte, error) {
-	if d.MediaType == "" || ocijson.IsIndex(d.MediaType) || ocijson.IsManifest(d.MediaType) {
-		resolved, err := r.resolve(ctx, d)
-		if err != nil {
-			return nil, err
-		}
-		return resolved.Raw, nil
-	}
-	img, err := r.open(ctx, manifest)
+func (r *remote) document(ctx context.Context, d v1.Descriptor) ([]byte, error) {
+	blobs, err := r.open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return img.ConfigJSON, nil
+	return blobs.Document(ctx, d)
 }
 
-// open opens the image of a manifest, once.
-func (r *remote) open(ctx context.Context, manifest v1.Descriptor) (*image.Existing, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.image != nil {
-		return r.image, nil
-	}
-	resolved, err := r.resolve(ctx, manifest)
+// layer opens a layer as it is stored.
+func (r *remote) layer(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
+	blobs, err := r.open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r.image, err = resolved.Image(ctx, resolved.Descriptor)
-	return r.image, err
-}
-
-// layer opens a layer of the manifest as it is stored.
-func (r *remote) layer(ctx context.Context, d, manifest v1.Descriptor) (io.ReadCloser, error) {
-	img, err := r.open(ctx, manifest)
-	if err != nil {
-		return nil, err
+	stored, err := blobs.Fetch(ctx, d)
+	if err != nil || r.observe == nil {
+		return stored, err
 	}
-	for _, l := range img.Layers {
-		if l.Stored().Digest == d.Digest {
-			stored, err := l.OpenStored(ctx)
-			if err != nil || r.observe == nil {
-				return stored, err
-			}
-			return r.observed(stored, d), nil
-		}
-	}
-	return nil, fmt.Errorf("manifest %s has no layer %s", manifest.Digest, d.Digest)
+	return r.observed(stored, d), nil
 }
 
 // observed tells of a layer that is fetched.
