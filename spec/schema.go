@@ -129,8 +129,8 @@ func defined(name string) *jsonschema.Schema {
 func forms() map[string]*jsonschema.Schema {
 	const (
 		date  = `\d{4}-\d\d-\d\d`
-		clock = `\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)`
-		times = date + `(T` + clock + `)?|@\d+`
+		clock = `\d\d:\d\d:\d\d( ?(Z|[+-]\d\d:?\d\d))?`
+		times = date + `([T ]` + clock + `)?|\d{8}(\d{6})?|@\d+`
 		idMax = MaxID
 		ids   = `(0|[1-9][0-9]{0,9})`
 	)

@@ -223,10 +223,11 @@ func (d *decoder) maxLayers(v value) int {
 	return int(n)
 }
 
-// timePattern is RFC 3339 in whole seconds, or its date alone. time.Parse by
-// itself takes more than that.
+// timePattern is RFC 3339, with a space for its T, without a zone or as Git
+// writes it, a date alone, and both as Nix has them in lastModifiedDate.
+// time.Parse by itself takes more than that.
 var timePattern = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d))?$`)
+	return regexp.MustCompile(`^(\d{8}(\d{6})?|(\d{4}-\d\d-\d\d)([T ](\d\d:\d\d:\d\d)(\.\d+)?( ?(Z|[+-]([01]\d|2[0-3]):?[0-5]\d))?)?)$`)
 })
 
 // seconds returns a time as seconds since 1970. forms names more forms that
@@ -264,15 +265,27 @@ func parseTime(s string) (seconds int64, why string, ok bool) {
 	if strings.Contains(s, ".") {
 		return 0, ", which has a fraction: times are whole seconds", false
 	}
-	layout := time.RFC3339
-	if len(s) == len(time.DateOnly) {
-		layout = time.DateOnly
-	}
-	t, err := time.Parse(layout, s)
+	t, err := time.Parse("20060102150405Z0700", digitsOf(s))
 	if err != nil {
 		return 0, ", which is no date of the calendar", false
 	}
 	return checkTime(t.Unix())
+}
+
+// digitsOf writes a time of timePattern without what stands between its digits,
+// and with the time of day and the zone that it may lack.
+func digitsOf(s string) string {
+	date, zone := s, "Z"
+	if i := strings.IndexAny(s, "Z+"); i >= 0 {
+		date, zone = s[:i], s[i:]
+	} else if i := strings.LastIndex(s, "-"); i > len(time.DateOnly) {
+		date, zone = s[:i], s[i:]
+	}
+	date = strings.NewReplacer("-", "", "T", "", ":", "", " ", "").Replace(date)
+	if len(date) == len("20060102") {
+		date += "000000"
+	}
+	return date + strings.Replace(zone, ":", "", 1)
 }
 
 func checkTime(seconds int64) (in int64, why string, ok bool) {
