@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"strings"
@@ -100,6 +101,9 @@ func openBuilt(storeDir, dir, physical string) (*BuiltLayer, error) {
 // openLayerDir opens the tar of a layer's directory.
 func openLayerDir(dir string) (*layer.File, error) {
 	sum, err := os.ReadFile(path.Join(dir, LayerChecksum))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%q is no layer's directory, which has a %s: %w", dir, LayerChecksum, fs.ErrNotExist)
+	}
 	if err != nil {
 		return nil, quotePath(err)
 	}

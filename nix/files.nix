@@ -87,11 +87,11 @@ in
       onlyDeps ? false,
     }:
     if onlyDeps then
-      writeText "merge-drvs" "${toString derivations}\n"
+      writeText "merge-drvs" "${toString (lib.toList derivations)}\n"
     else
       run "merge-drvs" {
         action = "tree";
-        sources = derivations;
+        sources = lib.toList derivations;
       };
 
   # bin/tarsum: Docker's TarSum of standard input.

@@ -32,6 +32,14 @@ let
     extensions.${builtins.head (builtins.split ":" compressor)}
       or (throw "in image ${name}: compressor ${compressor}: expected none, gz or zstd");
 
+  # A script as stdenv would run it, by bash with these options.
+  strict =
+    script:
+    if script == null || script == "" then
+      script
+    else
+      ''if [ -n "''${BASH_VERSION-}" ]; then set -o pipefail; shopt -s inherit_errexit; fi; ${script}'';
+
   # What runs the scripts of an image, where it has any.
   runner =
     scripts: shell: path:
@@ -103,7 +111,21 @@ let
   # Without a tag an image gets one that stands for all that it is made of. It is
   # the hash of the spec's path and not of the image's own, which is another one
   # while nix-build --check builds it.
-  tagOf = tag: spec: if tag == null then lib.hashPart spec else tag;
+  tagOf = tag: spec: if tag == null then lib.hashPart spec else toString tag;
+
+  # To dockerTools an empty text is no image.
+  orNull = image: if image == "" then null else image;
+
+  # More layers than Docker can have are as many as it can.
+  mostLayers = 127;
+  atMost =
+    name: layers:
+    if layers == null || layers <= mostLayers then
+      layers
+    else
+      builtins.trace "warning: in image ${name}: maxLayers is ${toString layers}; Docker runs images of at most ${toString mostLayers} layers, so that many it is" mostLayers;
+
+  builtLayers = layers: map (layer: { built = layer; }) (lib.toList layers);
 
   # The image as an OCI layout, its layers compressed.
   layoutOf =
@@ -145,7 +167,6 @@ let
         {
           inherit
             name
-            fromImage
             config
             architecture
             created
@@ -154,17 +175,18 @@ let
             gid
             uname
             gname
-            maxLayers
-            extraCommands
-            fakeRootCommands
             enableFakechroot
             includeStorePaths
             includeNixDB
             layeringPipeline
             perms
             ;
+          fromImage = orNull fromImage;
+          maxLayers = atMost name maxLayers;
+          extraCommands = strict extraCommands;
+          fakeRootCommands = strict fakeRootCommands;
           contents = lib.toList contents;
-          layers = map (layer: { built = layer; }) layers;
+          layers = builtLayers layers;
           conflicts = "first";
         }
         // runner [ extraCommands fakeRootCommands ] shell path
@@ -273,13 +295,11 @@ let
         {
           inherit
             name
-            fromImage
             fromImageName
             fromImageTag
             keepContentsDirlinks
             config
             architecture
-            extraCommands
             uid
             gid
             runAsRoot
@@ -289,6 +309,8 @@ let
             compressor
             includeNixDB
             ;
+          fromImage = orNull fromImage;
+          extraCommands = strict extraCommands;
           layering = "single";
           copyToRoot = lib.toList copied;
           conflicts = "last";
@@ -362,7 +384,7 @@ let
           uname
           gname
           ;
-        layers = map (layer: { built = layer; }) layers ++ [
+        layers = builtLayers layers ++ [
           {
             contents = lib.toList contents;
             copyToRoot = lib.toList copyToRoot;
@@ -372,7 +394,7 @@ let
         conflicts = "first";
       };
     in
-    run name (
+    run (baseNameOf name) (
       {
         action = "layer";
         inherit spec;
@@ -381,7 +403,7 @@ let
       // withClosure spec
     );
 
-  # One of an archive's images, or its only one.
+  # One of an archive's images, or what is first in it.
   chosen =
     image: name: tag:
     if (name == null) != (tag == null) then
@@ -390,6 +412,36 @@ let
       image
     else
       "docker-archive:${image}:${name}:${tag}";
+
+  # The output's hash, which may be in one of these attributes. Nix takes an empty
+  # one for one to be found out.
+  fixed =
+    where:
+    {
+      hash,
+      sha256,
+      outputHash,
+      outputHashAlgo,
+    }:
+    let
+      none = v: v == null || v == "";
+      given = builtins.filter (one: !none one.outputHash) [
+        { outputHash = hash; }
+        {
+          outputHash = sha256;
+          outputHashAlgo = "sha256";
+        }
+        ({ inherit outputHash; } // lib.optionalAttrs (!none outputHashAlgo) { inherit outputHashAlgo; })
+      ];
+      unknown = {
+        outputHash = "";
+        outputHashAlgo = "sha256";
+      };
+    in
+    if builtins.length given > 1 then
+      throw "${where}: hash, sha256 and outputHash say the same: give one of them"
+    else
+      builtins.head (given ++ [ unknown ]);
 
   withNixDb = build: args: build (args // { includeNixDB = true; });
 in
@@ -404,7 +456,7 @@ in
     images:
     run "merge-docker-images" {
       action = "merge";
-      inherit images;
+      images = lib.toList images;
       compressor = "gz";
     };
 
@@ -444,7 +496,9 @@ in
         action = "overlay";
         image = chosen fromImage fromImageName fromImageTag;
         mtime = epoch;
-        inherit preMount postMount postUmount;
+        preMount = strict preMount;
+        postMount = strict postMount;
+        postUmount = strict postUmount;
       }
       // runner [ preMount postMount postUmount ] shell path
     );
@@ -455,8 +509,10 @@ in
     {
       imageName,
       imageDigest,
-      sha256 ? "",
-      hash ? "",
+      sha256 ? null,
+      hash ? null,
+      outputHash ? null,
+      outputHashAlgo ? null,
       os ? "linux",
       arch ? defaultArchitecture,
       finalImageName ? imageName,
@@ -491,16 +547,13 @@ in
           "DOCKER_CONFIG"
         ];
       }
-      // (
-        if hash != "" && sha256 != "" then
-          throw "pullImage ${imageName}: hash and sha256 say the same: give one of them"
-        else if hash != "" then
-          { outputHash = hash; }
-        else
-          {
-            outputHash = sha256;
-            outputHashAlgo = "sha256";
-          }
-      )
+      // fixed "pullImage ${imageName}" {
+        inherit
+          hash
+          sha256
+          outputHash
+          outputHashAlgo
+          ;
+      }
     );
 }

@@ -1,6 +1,14 @@
 # What the other files need of a library.
 rec {
-  toList = v: if v == null then [ ] else if builtins.isList v then v else [ v ];
+  # A list of what nested lists hold, or of one thing; nulls are nothing.
+  toList =
+    v:
+    if builtins.isList v then
+      builtins.concatMap toList v
+    else if v == null then
+      [ ]
+    else
+      [ v ];
 
   optionalAttrs = condition: attrs: if condition then attrs else { };
 
@@ -38,16 +46,19 @@ rec {
     in
     all;
 
-  # A function whose result has override, as nixpkgs' lib.makeOverridable makes it.
-  overridable =
+  # A function whose result has override, as nixpkgs' lib.makeOverridable makes it;
+  # lib.functionArgs tells its arguments.
+  overridable = f: {
+    __functionArgs = builtins.functionArgs f;
+    __functor = _: overridden f;
+  };
+
+  overridden =
     f: args:
-    let
-      result = f args;
-    in
-    result
+    f args
     // {
-      override = new: overridable f (args // (if builtins.isFunction new then new args else new));
-      overrideAttrs = new: overridable (args: (f args).overrideAttrs new) args;
+      override = new: overridden f (args // (if builtins.isFunction new then new args else new));
+      overrideAttrs = new: overridden (args: (f args).overrideAttrs new) args;
     };
 
   # A system of Nix as Go names its architecture.

@@ -80,6 +80,20 @@ func (g *global) export(ctx context.Context, img *image.Existing, dest *destinat
 	return g.writeTar(ctx, dest, overlay.Entries)
 }
 
+// openSpooled reads an image's layers, so that its files can be read in any
+// order.
+func (g *global) openSpooled(ctx context.Context, img *image.Existing) (*tree.Overlay, error) {
+	overlay, err := g.openOverlay(ctx, img)
+	if err != nil {
+		return nil, err
+	}
+	if err := overlay.Spool(ctx); err != nil {
+		overlay.Close()
+		return nil, err
+	}
+	return overlay, nil
+}
+
 // openOverlay reads the headers of an image's layers.
 func (g *global) openOverlay(ctx context.Context, img *image.Existing) (*tree.Overlay, error) {
 	layers := make([]tree.LayerSource, len(img.Layers))

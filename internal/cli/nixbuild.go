@@ -295,8 +295,26 @@ func nixTree(ctx context.Context, g *global, a *nixAttrs) error {
 
 // nixExport is exportImage.
 func nixExport(ctx context.Context, g *global, a *nixAttrs) error {
+	img, err := nixImageOf(ctx, g, a)
+	if err != nil {
+		return err
+	}
 	dest := &destination{kind: dockerArchive, path: a.Outputs["out"], compression: layer.Compression{Algorithm: layer.None}}
-	return runExport(ctx, g, a.Image, dest, &a.MTime)
+	return g.export(ctx, img, dest, &a.MTime)
+}
+
+// nixImageOf opens the derivation's image: without a name the first one of an
+// archive.
+func nixImageOf(ctx context.Context, g *global, a *nixAttrs) (*image.Existing, error) {
+	src, name, err := g.openSource(ctx, a.Image)
+	if err != nil {
+		return nil, err
+	}
+	platform, err := g.registry.choice()
+	if err != nil {
+		return nil, err
+	}
+	return g.openFirst(ctx, src, name, platform)
 }
 
 // nixPull is pullImage. That the hash is right is for Nix to check.

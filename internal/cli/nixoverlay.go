@@ -36,12 +36,16 @@ func nixOverlay(ctx context.Context, g *global, a *nixAttrs) error {
 	}
 	base := []*tree.Entry{directory(".")}
 	if a.Image != "" {
-		entries, closer, err := g.openTree(ctx, a.Image)
+		img, err := nixImageOf(ctx, g, a)
 		if err != nil {
 			return err
 		}
-		r.closers = append(r.closers, closer)
-		base = entries
+		overlay, err := g.openSpooled(ctx, img)
+		if err != nil {
+			return err
+		}
+		r.closers = append(r.closers, overlay)
+		base = overlay.Entries
 	}
 	before, err := r.run(ctx, "preMount", a.PreMount, []*tree.Entry{directory("."), directory("layer")})
 	if err != nil {

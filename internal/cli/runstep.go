@@ -195,12 +195,8 @@ func (g *global) openTree(ctx context.Context, ref string) ([]*tree.Entry, io.Cl
 	if err != nil {
 		return nil, nil, err
 	}
-	overlay, err := g.openOverlay(ctx, found)
+	overlay, err := g.openSpooled(ctx, found)
 	if err != nil {
-		return nil, nil, err
-	}
-	if err := overlay.Spool(ctx); err != nil {
-		overlay.Close()
 		return nil, nil, err
 	}
 	return overlay.Entries, overlay, nil

@@ -18,7 +18,7 @@ func testFunctions(t *testing.T, s *site) {
 		"golden layers": goldenLayers, "built layers": builtLayers, "files": files, "results": results, "changed attributes": changedAttributes,
 		"odd names": oddNames, "repeated layers": repeatedLayers, "owners": owners, "programs": programs,
 		"arguments": arguments, "overlay": overlay, "without nixpkgs": withoutNixpkgs, "flake": flake,
-		"nix in a shell": nixInShell,
+		"nix in a shell": nixInShell, "loose arguments": looseArguments, "strict scripts": strictScripts,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, s) })
 	}
@@ -286,7 +286,8 @@ func arguments(t *testing.T, s *site) {
 		`buildImage { name = "x"; contents = [ ]; copyToRoot = [ ]; }`:                "contents is the old name of copyToRoot: give one of them",
 		`exportImage { name = "x"; fromImage = "/x"; fromImageName = "y"; }`:          "give both or neither",
 		`buildImage { name = "x"; compressor = "xz"; }`:                               "compressor xz: expected none, gz or zstd",
-		`pullImage { imageName = "x"; imageDigest = ""; hash = "a"; sha256 = "b"; }`:  "hash and sha256 say the same",
+		`pullImage { imageName = "x"; imageDigest = ""; hash = "a"; sha256 = "b"; }`:  "hash, sha256 and outputHash say the same",
+		`streamLayeredImage { name = "x"; layers = pkgs.hello; }`:                     "is no layer's directory",
 		`streamNixShellImage { drv = pkgs.mkShell { }; command = "a"; run = "b"; }`:   "command and run say the same",
 		`streamNixShellImage { drv = pkgs.mkShell { __structuredAttrs = true; }; }`:   "has __structuredAttrs",
 		`buildLayeredImage { name = "x"; contents = [ pkgs.hello ]; maxLayers = 1; }`: "maxLayers",
@@ -294,6 +295,52 @@ func arguments(t *testing.T, s *site) {
 	} {
 		want(t, s.fails(t, code), message)
 	}
+}
+
+// looseArguments: what dockerTools takes besides what its manual says.
+func looseArguments(t *testing.T, s *site) {
+	paths := s.build(t, `
+  let
+    layer = buildLayer { name = "team/data"; contents = pkgs.hello; };
+    one = name: buildImage { inherit name; tag = 5; fromImage = ""; created = "20230102"; copyToRoot = [ [ ./nix/tests/dummy ] null ]; };
+  in [
+    (mergeImages (one "one"))
+    (exportImage { fromImage = mergeImages [ (one "one") (buildImage { name = "two"; created = "2023-01-02 12:34:56"; }) ]; name = "first.tar"; })
+    (mergeDrvs { derivations = fakeNss; })
+    (streamLayeredImage { name = "many"; maxLayers = 500; layers = layer; contents = [ null [ pkgs.bash ] ]; })
+    (runWithOverlay { name = "first"; fromImage = mergeImages [ (one "one") (one "two") ]; postMount = "cat mnt/hello.txt > $out"; })
+  ]`)
+	want(t, command(t, exec.CommandContext(t.Context(), "sh", "-c", "gzip -dc "+s.Root()+paths[0]+" | tar -xO manifest.json")), "one:5")
+	want(t, command(t, exec.CommandContext(t.Context(), "tar", "-xOf", s.Root()+paths[1], "./hello.txt")), "hello from a path")
+	want(t, s.Run("cat", paths[2]+"/etc/nsswitch.conf"), "hosts:")
+	want(t, command(t, s.Command(t.Context(), "./varve", "inspect", paths[3])), "many:")
+	want(t, s.Run("cat", paths[4]), "hello from a path")
+	got := eval[[]any](t, s, `
+  let
+    pull = args: pullImage ({ imageName = "a/b"; imageDigest = "sha256:0"; } // args);
+    sum = builtins.hashString "sha256" "";
+    path = drv: builtins.unsafeDiscardStringContext drv.outPath;
+    arguments = f: if builtins.isAttrs f then f.__functionArgs else builtins.functionArgs f; # as lib.functionArgs
+  in [
+    (path (pull { sha256 = sum; }) == path (pull { hash = null; outputHash = sum; outputHashAlgo = "sha256"; }))
+    (path (pull { sha256 = sum; }) == path (pull { outputHash = "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="; }))
+    (arguments streamLayeredImage).name (arguments streamLayeredImage).maxLayers (arguments buildImage).name
+  ]`)
+	want(t, fmt.Sprintf("%v", got), "[true true false true false]")
+}
+
+// strictScripts: what a script of stdenv stops at stops those of images, and
+// runAsRoot no more than nixpkgs' does.
+func strictScripts(t *testing.T, s *site) {
+	for _, script := range []string{"false | true", "x=$(false; echo)"} {
+		for _, code := range []string{
+			`streamLayeredImage { name = "x"; extraCommands = "%s"; }`, `buildImage { name = "x"; extraCommands = "%s"; }`,
+			`buildLayeredImage { name = "x"; fakeRootCommands = "# a comment\n%s"; }`, `runWithOverlay { name = "x"; postMount = "%s"; }`,
+		} {
+			want(t, s.fails(t, fmt.Sprintf(code, script)), "exit code 1")
+		}
+	}
+	s.build(t, `buildImage { name = "x"; copyToRoot = pkgs.pkgsStatic.busybox; runAsRoot = "false | true; touch /x"; }`)
 }
 
 // nixInShell: Nix works in the image of a shell, for the shell's user; and
