@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/nixstore"
 	"github.com/varve-image/varve/nixstore/nixdb"
@@ -61,12 +59,20 @@ func (e *StoreError) Error() string { return "verify store paths: " + e.Err.Erro
 
 func (e *StoreError) Unwrap() error { return e.Err }
 
-func errDiffers(path string, got, want digest.Digest) error {
-	return fmt.Errorf("path %q has files with the NAR hash %s, and %s is recorded: repair it, as \"nix-store --repair-path\" does", path, got, want)
+// checkArchive compares the archive of a path's files with what is recorded of
+// it: its hash and its size, each if it is known.
+func checkArchive(got, recorded nixstore.PathInfo) error {
+	switch {
+	case recorded.NarHash != "" && got.NarHash != recorded.NarHash:
+		return fmt.Errorf("path %q has files with the NAR hash %s, and %s is recorded: repair it, as \"nix-store --repair-path\" does", got.Path, got.NarHash, recorded.NarHash)
+	case recorded.NarSize != 0 && got.NarSize != recorded.NarSize:
+		return fmt.Errorf("path %q has files with a NAR of %d bytes, and the narSize %d is recorded: correct what the closure or the database says", got.Path, got.NarSize, recorded.NarSize)
+	}
+	return nil
 }
 
-// verifyStore compares the closure's files with the hashes that its source has
-// of them.
+// verifyStore compares the closure's files with the hashes and sizes that its
+// source has of them.
 func (b *builder) verifyStore() error {
 	if !b.opts.VerifyStore || b.closure == nil {
 		return nil
@@ -87,8 +93,8 @@ func (b *builder) verifyStore() error {
 		return err
 	}
 	for _, h := range hashed {
-		if want := b.infos[h.Path].NarHash; h.NarHash != want {
-			bad.Add(errDiffers(h.Path, h.NarHash, want))
+		if err := checkArchive(h, b.infos[h.Path]); err != nil {
+			bad.Add(err)
 		}
 	}
 	if err := bad.Err(); err != nil {

@@ -173,8 +173,8 @@ func (b *builder) hashArchives() error {
 	}
 	for _, h := range hashed {
 		info := b.infos[h.Path]
-		if info.NarHash != "" && info.NarHash != h.NarHash {
-			return &StoreError{errDiffers(h.Path, h.NarHash, info.NarHash)}
+		if err := checkArchive(h, info); err != nil {
+			return &StoreError{err}
 		}
 		info.NarHash, info.NarSize = h.NarHash, h.NarSize
 		b.infos[h.Path] = info

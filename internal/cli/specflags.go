@@ -104,7 +104,7 @@ func (s *specFlags) register(cmd *cobra.Command, names ...string) {
 
 // registerVerify adds the flag of the commands that read store paths for an image.
 func (g *global) registerVerify(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&g.verifyStore, "verify-store", false, "compare the files of store paths with the hashes that Nix recorded; exit code 4 if they differ")
+	cmd.Flags().BoolVar(&g.verifyStore, "verify-store", false, "compare the files of store paths with the hashes and sizes that Nix recorded; exit code 4 if they differ")
 }
 
 // settingValue collects a flag's values as they come.
