@@ -131,7 +131,7 @@ func (b *builder) validPaths() ([]nixdb.Path, error) {
 	}
 	lower, err := nixdb.ReadTree(b.ctx, b.spec.StoreDir, b.base.entries)
 	if err != nil {
-		return nil, fmt.Errorf("fromImage: %w", err)
+		return nil, fmt.Errorf("fromImage: base image %q: %w", b.spec.FromImage, err)
 	}
 	paths, err := nixdb.Merge(lower, own)
 	return paths, specError(nixDBField, err)

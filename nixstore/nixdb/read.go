@@ -55,7 +55,7 @@ func decode(ctx context.Context, storeDir string, data, journal []byte) ([]Path,
 		r.harmless, r.tables,
 		func() error { return r.readPaths(everything("ValidPaths")) },
 		func() error { return r.readRefs(everything("Refs")) },
-		r.connect,
+		r.connect, r.checkClaims,
 		r.readOutputs,
 	} {
 		if err := read(); err != nil {
@@ -252,6 +252,18 @@ func (r *reader) connect() error {
 		slices.Sort(p.References)
 	}
 	return nil
+}
+
+// checkClaims refuses what Nix could not read: Write would, too, and not know
+// where it comes from.
+func (r *reader) checkClaims() error {
+	var bad problems.List
+	for _, p := range r.paths {
+		if err := p.CheckClaims(); err != nil {
+			bad.Add(err)
+		}
+	}
+	return inTable("ValidPaths", bad.Err())
 }
 
 func (r *reader) readOutputs() error {

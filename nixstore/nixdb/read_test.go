@@ -118,6 +118,8 @@ func TestReadRefuses(t *testing.T) {
 		{"id", change("create table v as select * from ValidPaths", "drop table ValidPaths", "alter table v rename to ValidPaths",
 			"update ValidPaths set id = 'x'"), `converting`},
 		{"deriver", change("update ValidPaths set deriver = 'x'"), "deriver"},
+		{"content address", change("update ValidPaths set ca = 'fixed:r:sha256:x' where id = 2"), `package-2": "fixed:r:sha256:x" is no content address`},
+		{"signature", change("update ValidPaths set sigs = 'key' where id = 2"), `package-2": signature "key"`},
 		{"too long", change("update ValidPaths set sigs = hex(zeroblob(700000))"), "too big"},
 		{"dangling reference", change("insert into Refs values (1, 77)"), "package-1\": a reference to path number 77"},
 		{"dangling output", change("insert into DerivationOutputs values (77, 'out', '/nix/store/x')"), `output "out" of path number 77`},
