@@ -142,7 +142,7 @@ func (b *builder) outputsOf(p string) ([]nixdb.Output, error) {
 	if !strings.HasSuffix(p, ".drv") {
 		return nil, nil
 	}
-	d, err := drv.Read(b.spec.StoreDir, b.opts.storeRoot()+p)
+	d, err := drv.Read(b.spec.StoreDir, b.opts.storeRoot(), p)
 	if err != nil {
 		return nil, err
 	}

@@ -176,7 +176,7 @@ func (s *shell) asFiles() []string {
 func (s *shell) inputs() error {
 	paths := slices.Clone(s.Derivation.Sources)
 	for _, in := range s.Derivation.Inputs {
-		d, err := drv.Read(s.StoreDir, s.Root+in.Path)
+		d, err := drv.Read(s.StoreDir, s.Root, in.Path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // what the environment mentions of it is found
 		}

@@ -63,14 +63,16 @@ func runShell(ctx context.Context, g *global, o *shellOptions, name string) erro
 		return err
 	}
 	o.shell.StoreDir, o.shell.Root = settings.StoreDir, cmp.Or(g.storeRoot, g.root)
+	root := ""
 	if _, _, ok := nixstore.InStore(o.shell.StoreDir, name); ok {
-		name = o.shell.Root + name
+		root = o.shell.Root
 	} else if filepath.IsAbs(name) {
 		name = g.root + name
 	}
-	if o.shell.Derivation, err = drv.Read(o.shell.StoreDir, name); err != nil {
+	if o.shell.Derivation, err = drv.Read(o.shell.StoreDir, root, name); err != nil {
 		return err
 	}
+	name = root + name
 	made, err := build.NixShell(ctx, o.shell)
 	if err != nil {
 		return usageError(fmt.Errorf("shell of derivation %q: %w", name, err))

@@ -116,9 +116,11 @@ func (d *Derivation) Structured() (*ordjson.Object, error) {
 }
 
 // Read reads the derivation in a file. Its store paths have to lie in storeDir;
-// empty is nixstore.DefaultStoreDir.
-func Read(storeDir, name string) (*Derivation, error) {
-	f, err := regfile.Open(name)
+// empty is nixstore.DefaultStoreDir. The file is looked for in root, which no
+// symlink below it may lead out of; empty for the machine's own root.
+func Read(storeDir, root, name string) (*Derivation, error) {
+	f, err := regfile.OpenIn(root, name)
+	name = root + name
 	if err != nil {
 		var path *fs.PathError
 		if errors.As(err, &path) {

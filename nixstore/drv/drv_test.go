@@ -160,7 +160,7 @@ func TestRead(t *testing.T) {
 	if err := unix.Mkfifo(fifo, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if d, err := Read("/s", file); err != nil || len(d.Outputs) != 2 {
+	if d, err := Read("/s", "", file); err != nil || len(d.Outputs) != 2 {
 		t.Errorf("Read: %v, %v", d, err)
 	}
 	for name, want := range map[string]string{
@@ -169,7 +169,7 @@ func TestRead(t *testing.T) {
 		dir:           "it is a directory",
 		dir + "/none": `none": no such file`,
 	} {
-		if _, err := Read("", name); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Read("", "", name); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", name, err, want)
 		}
 	}

@@ -51,7 +51,7 @@ func TestAgainstNix(t *testing.T) {
 	for _, file := range drvs {
 		name := strings.TrimSuffix(filepath.Base(file)[33:], ".drv")
 		t.Run(name, func(t *testing.T) {
-			d, err := Read("", file)
+			d, err := Read("", "", file)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/nixstore"
 )
 
@@ -16,7 +17,8 @@ type Store struct {
 	// nixstore.DefaultStoreDir.
 	StoreDir string
 	// Root is the directory that the store and its state are looked for in, as
-	// for Nix's "local?root="; empty for the machine's own root.
+	// for Nix's "local?root="; empty for the machine's own root. No symlink below
+	// it may lead out of it.
 	Root string
 	// TempDir is where a database that cannot be read where it is is copied to;
 	// empty for the system's place for temporary files.
@@ -42,14 +44,17 @@ func (s Store) Closure(ctx context.Context, roots []string) ([]nixstore.PathInfo
 	if s.StoreDir == "" {
 		s.StoreDir = nixstore.DefaultStoreDir
 	}
-	name := s.Root + StateDir(s.StoreDir) + "/" + dbName
+	place := StateDir(s.StoreDir) + "/" + dbName
 	var infos []nixstore.PathInfo
-	err := readLive(ctx, name, s.TempDir, func(m *memory) (err error) {
-		infos, err = closure(&reader{memory: m, storeDir: s.StoreDir, byID: map[int64]int{}}, roots)
-		return err
-	})
+	name, err := regfile.Resolve(s.Root, place) // SQLite opens by name
+	if err = unnamed(err); err == nil {
+		err = readLive(ctx, name, s.TempDir, func(m *memory) (err error) {
+			infos, err = closure(&reader{memory: m, storeDir: s.StoreDir, byID: map[int64]int{}}, roots)
+			return err
+		})
+	}
 	if err != nil {
-		return nil, fmt.Errorf("read Nix database %q: %w", name, err)
+		return nil, fmt.Errorf("read Nix database %q: %w", s.Root+place, err)
 	}
 	return infos, nil
 }

@@ -344,3 +344,24 @@ func BenchmarkClosure(b *testing.B) {
 		}
 	}
 }
+
+// TestStoreLinks: a database that symlinks lead to is one of the root, or none
+// that is read.
+func TestStoreLinks(t *testing.T) {
+	paths := somePaths(3)
+	root := paths[2].Path
+	for _, at := range []string{"nix", "nix/var", "nix/var/nix", "nix/var/nix/db", "nix/var/nix/db/db.sqlite"} {
+		s, _ := storeWith(t, paths)
+		within, outside := filepath.Join(s.Root, "moved"), filepath.Join(t.TempDir(), "other")
+		if err := errors.Join(os.Rename(filepath.Join(s.Root, at), within), os.Symlink(within, filepath.Join(s.Root, at))); err != nil {
+			t.Fatal(err)
+		}
+		wantClosure(t, s, paths, root)
+		if err := errors.Join(os.Rename(within, outside), os.Symlink(outside, within)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Closure(t.Context(), []string{root}); err == nil || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "out of ") || got != nil {
+			t.Errorf("%s: %d paths and error %v of a database elsewhere", at, len(got), err)
+		}
+	}
+}
