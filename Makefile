@@ -14,8 +14,8 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # The race detector needs a C compiler; the program itself never does.
 RACE := $(shell command -v gcc >/dev/null 2>&1 && [ "$$($(GO) env GOARCH)" = amd64 ] && echo -race)
-TEST := $(if $(RACE),CGO_ENABLED=1,CGO_ENABLED=0) $(GO) run ./hack/testsum \
-	$(GO) test -json $(RACE) -count=1 -timeout=40m
+CGO := CGO_ENABLED=$(if $(RACE),1,0)
+TEST := $(CGO) $(GO) run ./hack/testsum $(GO) test -json $(RACE) -count=1 -timeout=40m
 
 .PHONY: build demo test e2e sweep bench lint fuzz vendor-hash clean
 
@@ -29,9 +29,10 @@ demo: build
 	./varve build examples/01-static/image.yaml -o $(WORK)/demo/static.tar
 	./varve inspect $(WORK)/demo/static.tar
 
+# What vet has to compile is what the tests are compiled of.
 test:
 	sh hack/install-test-deps.sh
-	$(GO) vet ./...
+	$(CGO) $(GO) vet $(RACE) ./...
 	$(TEST) ./...
 
 # What a user sees: scripts of commands, and images in real engines.

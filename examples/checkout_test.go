@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -84,7 +85,7 @@ func copyOne(from, to string, d fs.DirEntry, umask fs.FileMode) error {
 func build(t *testing.T) string {
 	t.Helper()
 	bin := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", filepath.Join(bin, "varve-itself"), "./cmd/varve")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-o", filepath.Join(bin, "varve-itself"), "./cmd/varve")
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -92,6 +93,17 @@ func build(t *testing.T) string {
 	}
 	script(t, filepath.Join(bin, "varve"), `exec "${0%/*}/varve-itself" --progress=none "$@"`)
 	return bin
+}
+
+// goCache is where the go command keeps what it compiled. It would look for
+// that in XDG_CACHE_HOME, and without it compile Go's library for each example.
+func goCache(t *testing.T) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "env", "GOCACHE").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
 }
 
 // script writes a shell script.

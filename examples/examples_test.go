@@ -84,6 +84,7 @@ func dockerSession(t *testing.T, dir, bin string) session {
 func TestExamples(t *testing.T) {
 	testtools.Need(t, "make")
 	bin := build(t)
+	compiled := goCache(t)
 	checkouts := map[int]string{}
 	for _, umask := range []int{0o000, 0o077} {
 		checkouts[umask] = checkout(t, fs.FileMode(umask))
@@ -101,7 +102,7 @@ func TestExamples(t *testing.T) {
 				debianbase.Program(t, shims)
 				path = shims + string(os.PathListSeparator) + bin
 			}
-			env := append(os.Environ(), "XDG_CACHE_HOME="+t.TempDir())
+			env := append(os.Environ(), "XDG_CACHE_HOME="+t.TempDir(), "GOCACHE="+compiled)
 			if uses(t, readme, "$REGISTRY") {
 				env = append(env, "REGISTRY="+enginetest.Registry(t))
 			}
