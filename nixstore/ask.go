@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os/exec"
 	"strings"
 	"time"
@@ -18,7 +19,10 @@ func Ask(ctx context.Context, storeDir string, roots []string) ([]PathInfo, erro
 	if err != nil {
 		return nil, err
 	}
-	a := asker{ctx, dir}
+	if len(roots) == 0 { // programs without arguments mean something else
+		return []PathInfo{}, nil
+	}
+	a := asker{ctx, dir, maxArguments}
 	infos, err := a.pathInfo(roots)
 	if err == nil {
 		return infos, nil
@@ -34,26 +38,41 @@ func Ask(ctx context.Context, storeDir string, roots []string) ([]PathInfo, erro
 type asker struct {
 	ctx      context.Context
 	storeDir string
+	// most bounds the store paths that a program is given at once, in bytes.
+	most int
 }
 
+// pathInfo asks without --json-format, which versions before 2.33 do not know.
+// Later ones then write what they did before; one that refuses leaves it to
+// dump.
 func (a asker) pathInfo(roots []string) ([]PathInfo, error) {
-	out, err := a.run("nix", append([]string{"--extra-experimental-features", "nix-command", "path-info", "--json", "--recursive", "--"}, roots...)...)
-	if err != nil {
-		return nil, err
-	}
-	infos, err := ReadGraph(a.storeDir, bytes.NewReader(out))
-	if err != nil {
-		return nil, fmt.Errorf("nix path-info: %w", err)
+	var infos []PathInfo
+	seen := map[string]bool{}
+	for some := range batches(roots, a.most) {
+		out, err := a.run("nix", append([]string{"--extra-experimental-features", "nix-command", "path-info", "--json", "--recursive", "--"}, some...)...)
+		if err != nil {
+			return nil, err
+		}
+		closure, err := ReadGraph(a.storeDir, bytes.NewReader(out))
+		if err != nil {
+			return nil, fmt.Errorf("nix path-info: %w", err)
+		}
+		for _, info := range closure {
+			if !seen[info.Path] {
+				seen[info.Path] = true
+				infos = append(infos, info)
+			}
+		}
 	}
 	return infos, nil
 }
 
 func (a asker) dump(roots []string) ([]PathInfo, error) {
-	out, err := a.run("nix-store", append([]string{"--query", "--requisites"}, roots...)...)
+	out, err := a.runEach("nix-store", "--query --requisites", roots)
 	if err != nil {
 		return nil, err
 	}
-	if out, err = a.run("nix-store", append([]string{"--dump-db"}, strings.Fields(string(out))...)...); err != nil {
+	if out, err = a.runEach("nix-store", "--dump-db", sortedSet(strings.Fields(string(out)))); err != nil {
 		return nil, err
 	}
 	infos, err := ReadRegistration(a.storeDir, bytes.NewReader(out))
@@ -63,7 +82,42 @@ func (a asker) dump(roots []string) ([]PathInfo, error) {
 	return infos, nil
 }
 
+// runEach runs a program with options and store paths, as often as there are
+// batches of these, and returns all that it writes.
+func (a asker) runEach(program, options string, paths []string) ([]byte, error) {
+	var all []byte
+	for some := range batches(paths, a.most) {
+		out, err := a.run(program, append(strings.Fields(options), some...)...)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, out...)
+	}
+	return all, nil
+}
+
+// batches divides paths, in order, into lists of at most so many bytes, but at
+// least one path each.
+func batches(paths []string, most int) iter.Seq[[]string] {
+	return func(yield func([]string) bool) {
+		for rest := paths; len(rest) > 0; {
+			n, size := 1, len(rest[0])
+			for n < len(rest) && size+1+len(rest[n]) <= most {
+				size += 1 + len(rest[n])
+				n++
+			}
+			if !yield(rest[:n]) {
+				return
+			}
+			rest = rest[n:]
+		}
+	}
+}
+
 const (
+	// maxArguments is what systems let programs have as arguments, in bytes, and
+	// some to spare: Linux has 2 MiB, macOS 1 MiB with the environment.
+	maxArguments = 128 << 10
 	// maxAnswer bounds what a program may say, in bytes, and maxComplaint what
 	// of its errors is told.
 	maxAnswer    = 512 << 20

@@ -12,6 +12,9 @@ import (
 	"github.com/varve-image/varve/internal/ordjson"
 )
 
+// errNotValid says that Nix was asked for a path that it does not have.
+var errNotValid = errors.New("it is not valid in the store: build or fetch it first")
+
 // maxGraph bounds a reference graph in JSON, in bytes: 50,000 paths and more.
 const maxGraph = 64 << 20
 
@@ -21,7 +24,8 @@ const maxGraph = 64 << 20
 // an object, in which every list of such objects counts. The lists are joined
 // in order; a path that stands in several must be the same in each. All other
 // keys are ignored. An object whose keys are all absolute paths has one such
-// object for each path; null says that Nix does not have it. An object with
+// object for each path; null, as "valid": false of older versions, says that Nix
+// does not have it, which is an error. An object with
 // version 2 and info has that object of paths in info, by the paths' last
 // components, and hashes may be objects.
 //
@@ -77,7 +81,7 @@ func isPathMap(o *ordjson.Object) bool {
 func (c *closure) addMap(o *ordjson.Object) {
 	for _, m := range o.Members {
 		if m.Value == nil {
-			c.problems.Addf("path %.300q: Nix does not have it", m.Key)
+			c.problems.Addf("path %.300q: %w", m.Key, errNotValid)
 			continue
 		}
 		info, err := c.graphInfo(m.Key, m.Value)
@@ -164,6 +168,9 @@ func (c *closure) graphInfo(path string, value any) (PathInfo, error) {
 	o, ok := value.(*ordjson.Object)
 	if !ok {
 		return node, errors.New("want an object with references")
+	}
+	if valid, _ := o.Get("valid"); valid == false {
+		return node, errNotValid
 	}
 	v, _ := o.Get("references")
 	refs, ok := v.([]any)
