@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -239,7 +240,7 @@ func (s *shell) rc() string {
 		"unset PATH",
 		"dontAddDisableDepTrack=1",
 		`[ -e "$stdenv/setup" ] && source "$stdenv/setup"`,
-		"PATH=" + s.path() + `"${PATH:+:$PATH}"`,
+		"PATH=" + quoteShell(s.path()) + `"${PATH:+:$PATH}"`,
 		"SHELL=" + quoteShell(s.Shell),
 		"BASH=" + quoteShell(s.Shell),
 		"set +e",
@@ -291,26 +292,32 @@ func (s *shell) spec() ([]byte, error) {
 // name for.
 func goArchitecture(system string) any {
 	machine, _, _ := strings.Cut(system, "-")
-	names := map[string]string{
-		"x86_64": "amd64", "i686": "386", "aarch64": "arm64", "armv7l": "arm", "armv6l": "arm",
-		"riscv64": "riscv64", "powerpc64le": "ppc64le", "s390x": "s390x", "loongarch64": "loong64",
-	}
-	if name, ok := names[machine]; ok {
+	if name, ok := goArchitectures[machine]; ok {
 		return name
 	}
 	return nil
+}
+
+// goArchitectures are the machines that Nix and Go both know. nix/lib.nix has
+// those that are called differently.
+var goArchitectures = map[string]string{
+	"x86_64": "amd64", "i386": "386", "i486": "386", "i586": "386", "i686": "386",
+	"aarch64": "arm64", "armv5tel": "arm", "armv6l": "arm", "armv7a": "arm", "armv7l": "arm",
+	"powerpc64": "ppc64", "powerpc64le": "ppc64le", "mipsel": "mipsle", "mips": "mips",
+	"mips64": "mips64", "mips64el": "mips64le", "riscv64": "riscv64", "s390x": "s390x", "loongarch64": "loong64",
 }
 
 // name is the image's name unless another one is given: the derivation's, in
 // characters that the names of images may have.
 func (s *shell) name() string {
 	name, _ := s.Derivation.Get("name")
-	return strings.Trim(strings.Map(func(r rune) rune {
+	name = strings.Trim(strings.Map(func(r rune) rune {
 		if r < utf8.RuneSelf && (r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '.' || r == '-' || r == '_') {
 			return r
 		}
 		return '-'
-	}, name), "-._") + "-env"
+	}, name), "-._")
+	return cmp.Or(name, "shell") + "-env"
 }
 
 // tree is what the image has besides: the shell's files, and directories.
@@ -320,7 +327,8 @@ func (s *shell) tree() []*tree.Entry {
 	for _, arg := range s.Derivation.Args {
 		command = append(command, quoteShell(arg))
 	}
-	s.files["bin/buildDerivation"] = "#!" + s.Shell + "\nexec " + strings.Join(command, " ") + "\n"
+	// /bin/sh is the shell; its own path may be more than a first line can hold.
+	s.files["bin/buildDerivation"] = "#!/bin/sh\nexec " + strings.Join(command, " ") + "\n"
 	entries := s.directories()
 	for name, text := range s.files {
 		e := &tree.Entry{Path: shellDir + "/" + name, Type: tree.Regular, Mode: 0o644, Size: int64(len(text)),

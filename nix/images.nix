@@ -74,7 +74,14 @@ let
     }:
     let
       base = baseNameOf name;
-      finished = image.overrideAttrs { inherit passthru meta; };
+      names = {
+        imageName = lib.lower name;
+        inherit imageTag;
+      };
+      finished = image.overrideAttrs {
+        passthru = passthru // names;
+        inherit meta;
+      };
       app =
         command:
         writeProgram "${command}-${base}" "bin/${command}-${base}" [
@@ -90,9 +97,8 @@ let
       };
     in
     finished
+    // names
     // {
-      imageName = lib.lower name;
-      inherit imageTag;
       load = app "load";
       push = app "push";
       # For a flake's apps.
@@ -132,7 +138,8 @@ let
     name: image: compressor:
     run "${baseNameOf name}-oci" {
       action = "layout";
-      inherit image compressor;
+      inherit image;
+      compressor = if compressor == "none" then "gz" else compressor;
     };
 
   streamLayeredImage = lib.overridable (
@@ -256,7 +263,7 @@ let
       passthru = passthru // {
         inherit stream;
         inherit (stream) spec layer;
-        ociLayout = layoutOf name stream (if compressor == "none" then "gz" else compressor);
+        ociLayout = layoutOf name stream compressor;
       };
     };
 
@@ -345,6 +352,7 @@ let
       passthru = {
         inherit spec;
         buildArgs = args;
+        ociLayout = layoutOf name image compressor;
         # The image's own layer: layer.tar, and its SHA-256 in checksum.
         layer = run "docker-layer-${baseNameOf name}" (
           {

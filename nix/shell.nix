@@ -115,7 +115,7 @@ let
       unset PATH
       dontAddDisableDepTrack=1
       [ -e $stdenv/setup ] && source $stdenv/setup
-      PATH=${path}:"$PATH"
+      PATH=${lib.quote path}:"$PATH"
       SHELL=${lib.quote shell}
       BASH=${lib.quote shell}
       set +e
@@ -129,7 +129,7 @@ let
       ${if last == null then "" else "${last}\nexit"}
     '';
 
-  streamNixShellImage =
+  streamNixShellImage = lib.overridable (
     {
       drv,
       name ? drv.name + "-env",
@@ -145,7 +145,7 @@ let
       words = map (word: lib.quote (filled drv (variable word))) ([ drv.drvAttrs.builder ] ++ drv.drvAttrs.args or [ ]);
       builder = writeFiles "buildDerivation" {
         "bin/buildDerivation" = {
-          text = "#!${shell}\nexec ${builtins.concatStringsSep " " words}\n";
+          text = "#!/bin/sh\nexec ${builtins.concatStringsSep " " words}\n";
           executable = true;
         };
       };
@@ -209,12 +209,13 @@ let
               ];
           Env = map (name: "${name}=${variables.${name}}") (builtins.attrNames variables);
         };
-      };
+      }
+  );
 in
 {
   inherit streamNixShellImage;
 
-  buildNixShellImage =
+  buildNixShellImage = lib.overridable (
     {
       drv,
       compressor ? "gz",
@@ -224,5 +225,6 @@ in
       stream = streamNixShellImage (removeAttrs args [ "compressor" ]);
       name = "${drv.name}-env";
       inherit compressor;
-    };
+    }
+  );
 }

@@ -121,7 +121,11 @@ func (d *decoder) configValue(v value, kind configKind) any {
 			}
 		})
 	case configLabels:
-		d.each(v, "an object with strings", func(v value) { d.string(v) })
+		d.each(v, "an object with strings", func(v value) {
+			if v.kind != null { // Docker takes it for an empty one
+				d.string(v)
+			}
+		})
 	case configPorts:
 		d.each(v, `an object such as {"8080/tcp": {}}`, func(v value) {
 			if v.kind != object && v.kind != null {

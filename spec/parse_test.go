@@ -213,6 +213,7 @@ func TestScalars(t *testing.T) {
 		{"created: 2023-01-02 12:34:56 -0130", func(s *Spec) any { return *s.Created }, Time{Seconds: 1672668296}},
 		{"created: 2023-01-02 12:34:56 +0130", func(s *Spec) any { return *s.Created }, Time{Seconds: 1672657496}},
 		{"created: 2023-01-02T12:34:56-01:30", func(s *Spec) any { return *s.Created }, Time{Seconds: 1672668296}},
+		{"config: {Labels: {a: null, b: c}}", func(s *Spec) any { v, _ := s.Config.Get("Labels"); data, _ := ordjson.Marshal(v); return string(data) }, "{\n    \"a\": null,\n    \"b\": \"c\"\n}"},
 		{"created: now", func(s *Spec) any { return *s.Created }, Time{Now: true}},
 		{"compressor: none", func(s *Spec) any { return *s.Compressor }, Compressor{Algorithm: "none"}},
 		{"compressor: gz:9", func(s *Spec) any { return *s.Compressor }, Compressor{"gz", 9}},

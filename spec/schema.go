@@ -253,7 +253,7 @@ func configValueForm(kind configKind) *jsonschema.Schema {
 	case configSet, configPorts:
 		return mapOf(either(&jsonschema.Schema{Type: "object"}, &jsonschema.Schema{Type: "null"}))
 	case configLabels:
-		return mapOf(&jsonschema.Schema{Type: "string"})
+		return mapOf(either(&jsonschema.Schema{Type: "string"}, &jsonschema.Schema{Type: "null"}))
 	default:
 		return &jsonschema.Schema{Type: "object"}
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"cuelabs.dev/go/oci/ociregistry/ocimem"
@@ -76,9 +77,9 @@ func TestHostileRegistries(t *testing.T) {
 
 func (s spoiledAnswer) run(t *testing.T) {
 	registry := ociserver.New(ocimem.New(), nil)
-	spoil := false
+	var spoil atomic.Bool
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !spoil || r.Method != http.MethodGet || !strings.Contains(r.URL.Path, s.path) {
+		if !spoil.Load() || r.Method != http.MethodGet || !strings.Contains(r.URL.Path, s.path) {
 			registry.ServeHTTP(w, r)
 			return
 		}
@@ -94,7 +95,7 @@ func (s spoiledAnswer) run(t *testing.T) {
 	pushed := mustRun(t, dir, "build", "--name", "base", "--tag", "1", "--copy", "file", "-o", base, "--insecure", host)
 	_, digest, _ := strings.Cut(pushed.stderr, " is sha256:")
 	base += "@sha256:" + digest[:64]
-	spoil = true
+	spoil.Store(true)
 	for _, args := range [][]string{
 		{"build", "--name", "x", "--from", base, "--copy", "file", "-q", "-o", "out/a.tar"},
 		{"copy", "-q", base, "oci:out/layout:1"},

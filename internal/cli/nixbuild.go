@@ -264,17 +264,20 @@ func nixArchive(ctx context.Context, g *global, a *nixAttrs) error {
 	})
 }
 
-// nixLayout writes a program's image as an OCI layout.
+// nixLayout writes an image as an OCI layout, its layers compressed.
 func nixLayout(ctx context.Context, g *global, a *nixAttrs) error {
 	c, err := layer.ParseCompression(a.Compressor)
 	if err != nil {
 		return usageError(err)
 	}
-	img, err := nixConf(ctx, g, a)
+	existing, err := nixImageOf(ctx, g, a)
 	if err != nil {
 		return err
 	}
-	out := a.Outputs["out"]
+	img, out := existing.Image(), a.Outputs["out"]
+	if err := nameCopy(img, existing.Names, &destination{}); err != nil {
+		return err
+	}
 	_, err = ocilayout.WriteDir(ctx, img, out, ocilayout.Options{Compression: c, TempDir: filepath.Dir(out)})
 	return err
 }

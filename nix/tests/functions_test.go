@@ -132,6 +132,7 @@ func results(t *testing.T, s *site) {
     stream.apps.push.type (builtins.unsafeDiscardStringContext stream.apps.load.program == "${stream.load}/bin/load-Ab")
     stream.imageName stream.imageTag stream.isExe stream.mine stream.passthru.mine stream.meta.description
     layered.name layered.mine (layered.imageTag == layered.stream.imageTag) (layered ? isExe)
+    (layered.passthru.imageTag == layered.imageTag) single.passthru.imageName (single ? ociLayout) (buildNixShellImage { drv = pkgs.hello; } ? override)
     single.name single.layer.name single.buildArgs.config.Cmd
     (single.override { name = "e"; }).imageName (single.override (old: { name = old.name + "f"; })).imageName
     (exportImage { fromImage = single; }).name (mergeImages [ single ]).name
@@ -139,7 +140,7 @@ func results(t *testing.T, s *site) {
     (map (cpu: (import ./nix/lib.nix).goArch "${cpu}-linux") [ "x86_64" "i586" "armv7a" "powerpc64le" "mips64el" "riscv64" "s390x" "loongarch64" ])
   ]`)
 	want(t, fmt.Sprintf("%q", got), fmt.Sprintf("%q", []any{
-		"app", true, "reg.io/ab", "t", true, 1.0, 1.0, "d", "c.tar.zst", 2.0, true, false, "docker-image-d.tar", "docker-layer-d", []any{"x"}, "e", "df",
+		"app", true, "reg.io/ab", "t", true, 1.0, 1.0, "d", "c.tar.zst", 2.0, true, false, true, "d", true, true, "docker-image-d.tar", "docker-layer-d", []any{"x"}, "e", "df",
 		"docker-image-d.tar", "merge-docker-images", "docker-image-a-b-v1.tar",
 		[]any{"amd64", "386", "arm", "ppc64le", "mips64le", "riscv64", "s390x", "loong64"},
 	}))
@@ -243,7 +244,8 @@ func programs(t *testing.T, s *site) {
 	host := enginetest.Registry(t)
 	paths := s.build(t, `
   let image = streamLayeredImage { name = "taken"; tag = "1"; contents = [ pkgs.hello ]; config.Cmd = [ "hello" ]; };
-  in [ image.load image.push tarsum image image.ociLayout ]`)
+  in [ image.load image.push tarsum image image.ociLayout
+    (buildImage { name = "single"; tag = "2"; copyToRoot = pkgs.hello; }).ociLayout ]`)
 	docker := engines.Docker(t)
 	load := s.Command(t.Context(), paths[0]+"/bin/load-taken")
 	load.Env = append(load.Env, "DOCKER_HOST="+docker.Address())
@@ -256,6 +258,7 @@ func programs(t *testing.T, s *site) {
 	sum := s.Command(t.Context(), "sh", "-c", "tar -c -T /dev/null | "+paths[2]+"/bin/tarsum")
 	want(t, command(t, sum), "tarsum.v1+sha256:")
 	want(t, command(t, s.Command(t.Context(), "./varve", "inspect", "oci:"+paths[4])), "taken:1")
+	want(t, command(t, s.Command(t.Context(), "./varve", "inspect", "oci:"+paths[5])), "single:2")
 }
 
 // overlay: scripts before, while and after an image is there.
