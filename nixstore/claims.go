@@ -24,7 +24,7 @@ func (p *PathInfo) CheckClaims() error {
 }
 
 // hashSizes are the sizes in bytes of the hashes that content addresses have.
-var hashSizes = map[string]int{"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}
+var hashSizes = map[string]int{"blake3": 32, "md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}
 
 // isCA tells whether Nix reads a text as a content address (content-address.cc):
 // "text:" or "fixed:", for the latter "r:" or "git:", an algorithm and a hash.

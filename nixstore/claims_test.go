@@ -8,12 +8,13 @@ import (
 func TestCheckClaims(t *testing.T) {
 	hexadecimal, base32 := strings.Repeat("0a", 32), strings.Repeat("0", 52)
 	for text, ok := range map[string]bool{
-		"":                                   true,
-		"fixed:r:sha256:" + base32:           true,
-		"fixed:sha256:" + hexadecimal:        true,
-		"fixed:git:sha1:" + hexadecimal[:40]: true,
-		"text:sha256:" + base32:              true,
-		"fixed:md5:" + hexadecimal[:32]:      true,
+		"":                                               true,
+		"fixed:r:sha256:" + base32:                       true,
+		"fixed:sha256:" + hexadecimal:                    true,
+		"fixed:r:blake3:" + base32:                       true,
+		"fixed:git:sha1:" + hexadecimal[:40]:             true,
+		"text:sha256:" + base32:                          true,
+		"fixed:md5:" + hexadecimal[:32]:                  true,
 		"fixed:sha512:" + strings.Repeat("A", 86) + "==": true,
 		"text:sha1:" + hexadecimal[:40]:                  false,
 		"garbage":                                        false,
