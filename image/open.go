@@ -22,8 +22,10 @@ type Blobs interface {
 }
 
 // Open opens the image of a manifest and checks that manifest and config
-// belong together. Its layers are fetched when they are read.
-func Open(ctx context.Context, manifest v1.Descriptor, from Blobs) (*Existing, error) {
+// belong together. Its layers are fetched when they are read. repository is the
+// registry's that has them, HOST/NAME, for pushes that mount them from there;
+// empty where no registry has them.
+func Open(ctx context.Context, manifest v1.Descriptor, from Blobs, repository string) (*Existing, error) {
 	img := &Existing{ManifestDescriptor: manifest}
 	var err error
 	if img.Manifest, err = from.Document(ctx, manifest); err != nil {
@@ -48,7 +50,7 @@ func Open(ctx context.Context, manifest v1.Descriptor, from Blobs) (*Existing, e
 	}
 	for i, d := range layers {
 		img.Layers = append(img.Layers, &layer.Blob{
-			Name: d.Digest.String(), Descriptor: d, DiffID: img.DiffIDs[i],
+			Name: d.Digest.String(), Descriptor: d, DiffID: img.DiffIDs[i], Repository: repository,
 			Fetch: func(ctx context.Context) (io.ReadCloser, error) { return from.Fetch(ctx, d) },
 		})
 	}

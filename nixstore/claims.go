@@ -23,8 +23,21 @@ func (p *PathInfo) CheckClaims() error {
 	return bad.Err()
 }
 
-// hashSizes are the sizes in bytes of the hashes that content addresses have.
-var hashSizes = map[string]int{"blake3": 32, "md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}
+// HashSize is how many bytes the hashes of an algorithm have; 0 if Nix knows
+// none of this name.
+func HashSize(algorithm string) int {
+	switch algorithm {
+	case "md5":
+		return 16
+	case "sha1":
+		return 20
+	case "sha256", "blake3":
+		return 32
+	case "sha512":
+		return 64
+	}
+	return 0
+}
 
 // isCA tells whether Nix reads a text as a content address (content-address.cc):
 // "text:" or "fixed:", for the latter "r:" or "git:", an algorithm and a hash.
@@ -43,7 +56,7 @@ func isCA(text string) bool {
 		}
 	}
 	algorithm, hash, _ := strings.Cut(rest, ":")
-	n := hashSizes[algorithm]
+	n := HashSize(algorithm)
 	if n == 0 || isText && algorithm != "sha256" {
 		return false
 	}

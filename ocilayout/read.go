@@ -128,7 +128,7 @@ func (l *Layout) List() []image.Listed { return l.list }
 // Open reads the manifest and the config of an image of List and checks that
 // they belong together.
 func (l *Layout) Open(ctx context.Context, i int) (*image.Existing, error) {
-	img, err := image.Open(ctx, l.list[i].Descriptor, l)
+	img, err := image.Open(ctx, l.list[i].Descriptor, l, "")
 	if err != nil {
 		return nil, l.wrap(err)
 	}

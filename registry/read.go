@@ -138,16 +138,11 @@ func (r *Resolved) Image(ctx context.Context, d v1.Descriptor) (*image.Existing,
 }
 
 func (r *Resolved) image(ctx context.Context, d v1.Descriptor) (*image.Existing, error) {
-	img, err := image.Open(ctx, d, r)
+	img, err := image.Open(ctx, d, r, r.Name)
 	if err != nil {
 		return nil, err
 	}
 	img.Names = r.names()
-	for _, l := range img.Layers {
-		if b, ok := l.(*layer.Blob); ok {
-			b.Repository = r.Name
-		}
-	}
 	return img, nil
 }
 

@@ -104,11 +104,6 @@ func (g *global) registryBase(ctx context.Context, ref string, platform v1.Platf
 		return nil, cacheError(fmt.Errorf("base image %q: %w", p.name, err))
 	}
 	img.Names = []string{p.name}
-	for _, l := range img.Layers {
-		if b, ok := l.(*layer.Blob); ok {
-			b.Repository = p.repository // the cache does not know: a push has them mounted from there
-		}
-	}
 	img.Bound(int64(g.limits.unpacked))
 	return img, nil
 }
@@ -209,7 +204,7 @@ func (g *global) openCached(ctx context.Context, store *cache.Store, p *pin) (*i
 			return nil, err
 		}
 	}
-	img, err := image.Open(ctx, manifest, b)
+	img, err := image.Open(ctx, manifest, b, p.repository)
 	if err != nil {
 		return nil, err
 	}

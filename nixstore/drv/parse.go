@@ -10,9 +10,6 @@ import (
 	"github.com/varve-image/varve/nixstore"
 )
 
-// hashSizes are the algorithms that Nix knows, and how many bytes they give.
-var hashSizes = map[string]int{"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64, "blake3": 32}
-
 // methods are the prefixes of an algorithm, and what they stand for.
 var methods = map[string]string{"": "flat", "r": "nar", "text": "text", "git": "git"}
 
@@ -130,7 +127,7 @@ func (o *Output) classify(algorithm string) error {
 		prefix, name = "", algorithm
 	}
 	method, ok := methods[prefix]
-	if size := hashSizes[name]; !ok || found && prefix == "" || size == 0 {
+	if size := nixstore.HashSize(name); !ok || found && prefix == "" || size == 0 {
 		return fmt.Errorf("unknown hash algorithm %.100q", algorithm)
 	}
 	o.Method, o.Algorithm = method, name
@@ -143,7 +140,7 @@ func (o *Output) classify(algorithm string) error {
 		return errors.New("it has one of path and hash, want both or neither")
 	default:
 		o.Kind = Fixed
-		if b, err := hex.DecodeString(o.Hash); err != nil || len(b) != hashSizes[name] || strings.ToLower(o.Hash) != o.Hash {
+		if b, err := hex.DecodeString(o.Hash); err != nil || len(b) != nixstore.HashSize(name) || strings.ToLower(o.Hash) != o.Hash {
 			return fmt.Errorf("%.200q is no %s in hexadecimal digits", o.Hash, name)
 		}
 	}
