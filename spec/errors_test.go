@@ -142,6 +142,7 @@ var badSpecs = []struct {
 	// Times.
 	{in: "{name: a, mtime: now}", want: `spec:1:18: mtime: got "now": the files' time must be fixed, or each build would change every layer`},
 	{in: "{name: a, mtime: 5}", want: `spec:1:18: mtime: got the number 5, want RFC 3339 such as 2024-02-29T12:00:00Z, a date, or "@seconds": seconds since 1970 are written "@5"`},
+	{in: "{name: a, created: 20230101}", want: `spec:1:20: created: got the number 20230101: a date in digits needs quotes, "20230101"; seconds since 1970 are written "@20230101"`},
 	{in: "{name: a, created: 2023-02-29}", want: `spec:1:20: created: got "2023-02-29", which is no date of the calendar; want RFC 3339 such as 2024-02-29T12:00:00Z, a date, "now" or "@seconds"`, schema: true},
 	{in: "{name: a, created: 2024-02-29T12:00:00.5Z}", want: `spec:1:20: created: got "2024-02-29T12:00:00.5Z", which has a fraction: times are whole seconds; want RFC 3339 such as 2024-02-29T12:00:00Z, a date, "now" or "@seconds"`},
 	{in: "{name: a, created: '2024-02-29  12:00:00'}", want: `spec:1:20: created: got "2024-02-29  12:00:00"; want RFC 3339 such as 2024-02-29T12:00:00Z, a date, "now" or "@seconds"`},

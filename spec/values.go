@@ -234,11 +234,14 @@ var timePattern = sync.OnceValue(func() *regexp.Regexp {
 // the caller takes.
 func (d *decoder) seconds(v value, forms string) int64 {
 	wanted := "RFC 3339 such as 2024-02-29T12:00:00Z, a date, " + forms + `"@seconds"`
-	if v.kind == number {
+	switch {
+	case v.kind == number && timePattern().MatchString(v.text):
+		d.fail(v, `got %s: a date in digits needs quotes, "%s"; seconds since 1970 are written "@%s"`, v.describe(), v.text, v.text)
+		return 0
+	case v.kind == number:
 		d.fail(v, `got %s, want %s: seconds since 1970 are written "@%s"`, v.describe(), wanted, clip(v.text))
 		return 0
-	}
-	if v.kind != text {
+	case v.kind != text:
 		d.want(v, wanted)
 		return 0
 	}
