@@ -56,7 +56,15 @@ type outcome struct {
 // run runs a step and closes what it left, of which nothing may be on disk.
 func (s *suite) run(ctx context.Context, t *testing.T, step *sandbox.Step) outcome {
 	t.Helper()
-	temp := t.TempDir()
+	return s.runIn(ctx, t, step, t.TempDir())
+}
+
+// runIn does so in a directory for temporary files, which it makes.
+func (s *suite) runIn(ctx context.Context, t *testing.T, step *sandbox.Step, temp string) outcome {
+	t.Helper()
+	if err := os.MkdirAll(temp, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	var stdout, stderr bytes.Buffer
 	if step.Stdout == nil {
 		step.Stdout = &stdout

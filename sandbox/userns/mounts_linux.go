@@ -228,7 +228,7 @@ func (m *mounts) attach() error {
 			}
 		}
 	}
-	return nil
+	return protect()
 }
 
 // detach unmounts what attach mounted, so that what it was mounted on can be
