@@ -8,9 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/varve-image/varve/internal/testtools"
@@ -76,19 +76,20 @@ func asUser(t *testing.T, args ...string) *exec.Cmd {
 }
 
 // within makes a command that runs this test program in another user
-// namespace, which unshare(1) makes with these arguments.
-func within(t *testing.T, namespace []string, args ...string) *exec.Cmd {
+// namespace, as its first user, of which count are mapped to the machine's first.
+func within(t *testing.T, first, count int, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command(testtools.Need(t, "unshare"), slices.Concat([]string{"--user"}, namespace, []string{self(t)}, args)...)
+	testtools.NeedRoot(t)
+	cmd := exec.Command(self(t), args...)
+	ids := []syscall.SysProcIDMap{{ContainerID: first, HostID: 0, Size: count}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true}
 	cmd.Env = append(os.Environ(), sandboxtest.ProbeVariable+"="+sandboxtest.Probe(t).Source)
 	return cmd
 }
 
-// identityMap is a namespace as systemd-nspawn and others make it: all that is not
-// root's is, and root is the kernel's.
-func identityMap() []string {
-	return []string{"--map-users=0,0,65536", "--map-groups=0,0,65536", "--setuid=0", "--setgid=0"}
-}
+// manyIDs is how many there are in a namespace as systemd-nspawn and others make it,
+// where all are their own, and root is the kernel's.
+const manyIDs = 65536
 
 // TestUsers runs the suite as others than the machine's root. What it expects is
 // the same.
@@ -98,7 +99,7 @@ func TestUsers(t *testing.T) {
 	nested.Args = append([]string{testtools.Need(t, "setpriv"), nested.Args[1], nested.Args[2], nested.Args[3], testtools.Need(t, "unshare"), "--user", "--map-root-user"}, nested.Args[4:]...)
 	for name, cmd := range map[string]*exec.Cmd{
 		"ordinary": asUser(t, suite), "root of a namespace": nested,
-		"the kernel's root in a namespace": within(t, identityMap(), suite),
+		"the kernel's root in a namespace": within(t, 0, manyIDs, suite),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -118,12 +119,12 @@ func TestUsers(t *testing.T) {
 func TestKernelRoot(t *testing.T) {
 	if os.Getenv("VARVE_TEST_KERNEL_ROOT") == "" {
 		testtools.NeedRoot(t)
-		for _, as := range []string{"0", "1000"} {
-			cmd := within(t, []string{"--map-user=" + as}, "-test.run=^TestKernelRoot$", "-test.v")
+		for _, as := range []int{0, 1000} {
+			cmd := within(t, as, 1, "-test.run=^TestKernelRoot$", "-test.v")
 			cmd.Env = append(cmd.Env, "VARVE_TEST_KERNEL_ROOT=1")
 			out, err := cmd.CombinedOutput()
 			if err != nil || !strings.Contains(string(out), "PASS: TestKernelRoot") {
-				t.Errorf("as %s: %v\n%s", as, err, out)
+				t.Errorf("as %d: %v\n%s", as, err, out)
 			}
 		}
 		return
@@ -246,7 +247,7 @@ func TestSameBytes(t *testing.T) {
 	filtered := exec.Command(self(t), run)
 	filtered.Env = append(os.Environ(), aroundVariable+"=refuse", sandboxtest.ProbeVariable+"="+sandboxtest.Probe(t).Source)
 	for name, cmd := range map[string]*exec.Cmd{
-		"an ordinary user": asUser(t, run), "root behind a filter": filtered, "root of a namespace": within(t, identityMap(), run),
+		"an ordinary user": asUser(t, run), "root behind a filter": filtered, "root of a namespace": within(t, 0, manyIDs, run),
 	} {
 		out, err := cmd.Output()
 		if got := digestIn(string(out)); err != nil || got != want {
