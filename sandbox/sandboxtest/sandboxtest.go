@@ -9,7 +9,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,6 +33,7 @@ func Run(t *testing.T, newRunner NewRunner) {
 		"terminal":    testTerminal,
 		"tools":       testTools,
 		"owners":      testOwners,
+		"ops":         testOps,
 		"foreign":     testForeignOwners,
 		"probe":       testProbe,
 		"survivors":   testSurvivors,
@@ -56,6 +59,13 @@ type outcome struct {
 // run runs a step and closes what it left, of which nothing may be on disk.
 func (s *suite) run(ctx context.Context, t *testing.T, step *sandbox.Step) outcome {
 	t.Helper()
+	return s.runAndLook(ctx, t, step, nil)
+}
+
+// runAndLook runs a step as run does. Before that is closed, look sees what it
+// changed.
+func (s *suite) runAndLook(ctx context.Context, t *testing.T, step *sandbox.Step, look func(outcome, []*tree.Entry)) outcome {
+	t.Helper()
 	temp := t.TempDir()
 	var stdout, stderr bytes.Buffer
 	if step.Stdout == nil {
@@ -70,6 +80,9 @@ func (s *suite) run(ctx context.Context, t *testing.T, step *sandbox.Step) outco
 	if err == nil {
 		o.changes = dump(t, result.Changes)
 		checkTree(t, step.Tree, result)
+		if look != nil {
+			look(o, result.Changes)
+		}
 		if err := result.Close(); err != nil {
 			t.Errorf("close the result: %v", err)
 		}
@@ -106,7 +119,7 @@ func checkTree(t *testing.T, before []*tree.Entry, r *sandbox.Result) {
 }
 
 // dump lists entries, one a line: type, mode, owner, path and what it is.
-func dump(t *testing.T, entries []*tree.Entry) string {
+func dump(t testing.TB, entries []*tree.Entry) string {
 	t.Helper()
 	var b strings.Builder
 	for _, e := range entries {
@@ -121,8 +134,10 @@ func dump(t *testing.T, entries []*tree.Entry) string {
 		case tree.Regular:
 			fmt.Fprintf(&b, " %q", content(t, e))
 		}
-		for _, name := range []string{"security.capability", "user.a"} {
-			if value, ok := e.Xattrs[name]; ok {
+		for _, name := range slices.Sorted(maps.Keys(e.Xattrs)) {
+			if value := e.Xattrs[name]; len(value) > 200 {
+				fmt.Fprintf(&b, " %s of %d bytes", name, len(value))
+			} else {
 				fmt.Fprintf(&b, " %s=%x", name, value)
 			}
 		}
@@ -132,7 +147,7 @@ func dump(t *testing.T, entries []*tree.Entry) string {
 }
 
 // content is the file's content, or how much there is of it.
-func content(t *testing.T, e *tree.Entry) string {
+func content(t testing.TB, e *tree.Entry) string {
 	t.Helper()
 	if e.Size == 0 {
 		return ""
