@@ -44,16 +44,28 @@ func OpsFiles(t testing.TB) []string {
 	return names
 }
 
-// ReadOps reads the programs of a file: an archive in which a program's file is
-// followed by those with .why, .out and .layer behind its name.
-func ReadOps(t testing.TB, name string) []*OpsProgram {
+// OpsNeedsProtection tells whether the programs of a file see hard links protected
+// by the kernel, which says so above them.
+func OpsNeedsProtection(t testing.TB, name string) bool {
+	t.Helper()
+	return strings.Contains(string(readOps(t, name).Comment), "needs: protected_hardlinks\n")
+}
+
+func readOps(t testing.TB, name string) *txtar.Archive {
 	t.Helper()
 	data, err := opsFiles.ReadFile(path.Join(opsDir, name))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return txtar.Parse(data)
+}
+
+// ReadOps reads the programs of a file: an archive in which a program's file is
+// followed by those with .why, .out and .layer behind its name.
+func ReadOps(t testing.TB, name string) []*OpsProgram {
+	t.Helper()
 	var all []*OpsProgram
-	for _, f := range txtar.Parse(data).Files {
+	for _, f := range readOps(t, name).Files {
 		text := string(f.Data)
 		name, kind, _ := strings.Cut(f.Name, ".")
 		if kind == "" {

@@ -58,6 +58,18 @@ func Oracle(t testing.TB, step *sandbox.Step) (printed string, changes []*tree.E
 	return stdout.String(), changes
 }
 
+// KernelDiffers tells whether this machine's kernel has other rules than those that
+// steps have wherever they run: those of Linux 6.12, with fs.protected_hardlinks.
+func KernelDiffers() (old, unprotected bool) {
+	var u unix.Utsname
+	var major, minor int
+	if err := unix.Uname(&u); err == nil {
+		_, _ = fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor)
+	}
+	protected, err := os.ReadFile("/proc/sys/fs/protected_hardlinks")
+	return major < 6 || major == 6 && minor < 12, err != nil || string(protected) != "1\n"
+}
+
 // keepTimes gives files the times that those of the same names had: a step's layer
 // has no others.
 func keepTimes(before, after []*tree.Entry) {

@@ -21,6 +21,10 @@ func TestOracle(t *testing.T) {
 	for _, file := range sandboxtest.OpsFiles(t) {
 		t.Run(strings.TrimSuffix(file, ".txtar"), func(t *testing.T) {
 			t.Parallel()
+			if old, unprotected := sandboxtest.KernelDiffers(); old || unprotected && sandboxtest.OpsNeedsProtection(t, file) {
+				t.Log("this machine's kernel has other rules: nothing to compare")
+				return
+			}
 			programs := sandboxtest.ReadOps(t, file)
 			printed, changes := sandboxtest.Oracle(t, sandboxtest.OpsStep(t, programs))
 			got := sandboxtest.NewOpsOutcome(t, programs, printed, changes)

@@ -60,7 +60,7 @@ var callTable = map[string]systemCall{
 	"listxattr": {unix.SYS_LISTXATTR, "pl"}, "llistxattr": {unix.SYS_LLISTXATTR, "pl"}, "flistxattr": {unix.SYS_FLISTXATTR, "fl"},
 	"removexattr": {unix.SYS_REMOVEXATTR, "ps"}, "lremovexattr": {unix.SYS_LREMOVEXATTR, "ps"}, "fremovexattr": {unix.SYS_FREMOVEXATTR, "fs"},
 
-	"linkat": {unix.SYS_LINKAT, "ddF"}, "symlinkat": {unix.SYS_SYMLINKAT, "sd"}, "readlinkat": {unix.SYS_READLINKAT, "db"},
+	"linkat": {unix.SYS_LINKAT, "ddF"}, "symlinkat": {unix.SYS_SYMLINKAT, "pd"}, "readlinkat": {unix.SYS_READLINKAT, "db"},
 	"renameat": {unix.SYS_RENAMEAT, "dd"}, "renameat2": {unix.SYS_RENAMEAT2, "ddF"}, "unlinkat": {unix.SYS_UNLINKAT, "dF"},
 	"mkdirat": {unix.SYS_MKDIRAT, "dm"}, "mknodat": {unix.SYS_MKNODAT, "dmD"},
 
