@@ -50,7 +50,7 @@ func testProbe(t *testing.T, s *suite) {
 			if root == sandbox.HostTools {
 				step.Argv[0] = sandbox.TreeDir + "/bin/probe"
 			}
-			o := s.runIn(t.Context(), t, step, filepath.Join(t.TempDir(), canary))
+			o := s.runAndLook(t.Context(), t, step, filepath.Join(t.TempDir(), canary), nil)
 			if o.err != nil || o.stdout != "no way out\n" {
 				t.Errorf("root %v, in form %d: %v\n%s%s", fakeRoot, root, o.err, o.stdout, o.stderr)
 			}

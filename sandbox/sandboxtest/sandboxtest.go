@@ -9,7 +9,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,6 +33,7 @@ func Run(t *testing.T, newRunner NewRunner) {
 		"terminal":    testTerminal,
 		"tools":       testTools,
 		"owners":      testOwners,
+		"ops":         testOps,
 		"foreign":     testForeignOwners,
 		"probe":       testProbe,
 		"survivors":   testSurvivors,
@@ -56,11 +59,12 @@ type outcome struct {
 // run runs a step and closes what it left, of which nothing may be on disk.
 func (s *suite) run(ctx context.Context, t *testing.T, step *sandbox.Step) outcome {
 	t.Helper()
-	return s.runIn(ctx, t, step, t.TempDir())
+	return s.runAndLook(ctx, t, step, t.TempDir(), nil)
 }
 
-// runIn does so in a directory for temporary files, which it makes.
-func (s *suite) runIn(ctx context.Context, t *testing.T, step *sandbox.Step, temp string) outcome {
+// runAndLook runs a step as run does, in a directory for temporary files that it
+// makes. Before it is closed, look sees what it changed.
+func (s *suite) runAndLook(ctx context.Context, t *testing.T, step *sandbox.Step, temp string, look func(outcome, []*tree.Entry)) outcome {
 	t.Helper()
 	if err := os.MkdirAll(temp, 0o755); err != nil {
 		t.Fatal(err)
@@ -78,6 +82,9 @@ func (s *suite) runIn(ctx context.Context, t *testing.T, step *sandbox.Step, tem
 	if err == nil {
 		o.changes = dump(t, result.Changes)
 		checkTree(t, step.Tree, result)
+		if look != nil {
+			look(o, result.Changes)
+		}
 		if err := result.Close(); err != nil {
 			t.Errorf("close the result: %v", err)
 		}
@@ -114,7 +121,7 @@ func checkTree(t *testing.T, before []*tree.Entry, r *sandbox.Result) {
 }
 
 // dump lists entries, one a line: type, mode, owner, path and what it is.
-func dump(t *testing.T, entries []*tree.Entry) string {
+func dump(t testing.TB, entries []*tree.Entry) string {
 	t.Helper()
 	var b strings.Builder
 	for _, e := range entries {
@@ -129,8 +136,10 @@ func dump(t *testing.T, entries []*tree.Entry) string {
 		case tree.Regular:
 			fmt.Fprintf(&b, " %q", content(t, e))
 		}
-		for _, name := range []string{"security.capability", "user.a"} {
-			if value, ok := e.Xattrs[name]; ok {
+		for _, name := range slices.Sorted(maps.Keys(e.Xattrs)) {
+			if value := e.Xattrs[name]; len(value) > 200 {
+				fmt.Fprintf(&b, " %s of %d bytes", name, len(value))
+			} else {
 				fmt.Fprintf(&b, " %s=%x", name, value)
 			}
 		}
@@ -140,7 +149,7 @@ func dump(t *testing.T, entries []*tree.Entry) string {
 }
 
 // content is the file's content, or how much there is of it.
-func content(t *testing.T, e *tree.Entry) string {
+func content(t testing.TB, e *tree.Entry) string {
 	t.Helper()
 	if e.Size == 0 {
 		return ""
