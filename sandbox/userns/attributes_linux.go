@@ -117,10 +117,18 @@ func (c *call) onAttribute(flags int, named bool, f func(*call, *file, string) a
 		if attr, err = c.text(1); err != nil || !c.e.answers(attr) {
 			return pass
 		}
+		if attr == "user." {
+			return fails(unix.EINVAL)
+		}
+		if len(attr) > maxAttributeName {
+			return fails(unix.ERANGE)
+		}
 	}
 	dir, name := unix.AT_FDCWD, ""
 	if flags == unix.AT_EMPTY_PATH {
-		dir = c.fd(0)
+		if dir = c.fd(0); c.onlyPath(dir) {
+			return fails(unix.EBADF)
+		}
 	} else {
 		var err error
 		if name, err = c.text(0); err != nil || name == "" {
@@ -130,8 +138,11 @@ func (c *call) onAttribute(flags int, named bool, f func(*call, *file, string) a
 	return c.on(dir, name, flags, func(file *file) answer { return f(c, file, attr) })
 }
 
-// maxAttribute is how long a value may be, XATTR_SIZE_MAX.
-const maxAttribute = 65536
+// How long a name and a value may be, XATTR_NAME_MAX and XATTR_SIZE_MAX.
+const (
+	maxAttributeName = 255
+	maxAttribute     = 65536
+)
 
 func (e *emulator) setAttribute(c *call, f *file, attr string) answer {
 	if c.args[3] > maxAttribute {

@@ -209,7 +209,8 @@ func (c *collector) describe(fd int, name string) (*tree.Entry, error) {
 		return nil, fmt.Errorf("it has an unknown type (mode %#o)", st.Mode)
 	}
 	for attr, value := range rec.xattrs.each {
-		if keptXattr(attr) {
+		// What is no program can have capabilities to no effect, and not in a layer.
+		if keptXattr(attr) && (attr != capabilityXattr || e.Type == tree.Regular) {
 			if e.Xattrs == nil {
 				e.Xattrs = map[string]string{}
 			}

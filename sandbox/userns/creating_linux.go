@@ -149,7 +149,7 @@ func (e *emulator) symlink(c *call, dirfd int, name string) answer {
 	if err != nil || strings.HasSuffix(name, "/") {
 		return pass
 	}
-	e.linked(name, target)
+	e.links.note(name, target)
 	return e.make(c, dirfd, name, unix.S_IFLNK, 0, func(m *maker) error {
 		return unix.Symlinkat(target, m.dir.fd, m.name)
 	})

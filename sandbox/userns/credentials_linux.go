@@ -12,7 +12,9 @@ import (
 // credentials are who a process takes itself for. The zero value is root.
 type credentials struct {
 	uid, gid ids
-	groups   string // supplementary groups, four bytes each
+	groups   string // supplementary groups, in order, four bytes each
+	// locks is the limit that the credentials are written on, as the process sees it.
+	locks lockLimit
 }
 
 // ids are real, effective, saved and file system id.
@@ -73,22 +75,22 @@ func (e *emulator) become(c *call, change func(*credentials) error) answer {
 		return fails(err)
 	}
 	if !cr.overrides() {
-		e.noteInherited(c)
+		e.noteInherited(c, &cr)
 	}
 	return result(e.identities.set(c.tid, cr))
 }
 
 // noteInherited notes which files one who is root no longer has open for
 // writing.
-func (e *emulator) noteInherited(c *call) {
+func (e *emulator) noteInherited(c *call, who *credentials) {
 	names, _ := readNamesOf(c.proc("fd")) // none if the caller has ended
 	for _, name := range names {
 		f, err := c.openPath(c.proc("fd/" + name))
 		if err != nil {
 			continue
 		}
-		if f.ours && f.regular() && !f.rec.written && e.isWritten(f) {
-			f.rec.written = true
+		if by := who.writer(f.rec.gid); f.ours && f.regular() && f.rec.written < by && e.isWritten(f) {
+			f.rec.written = by
 			_ = e.records.set(f.fd, f.key, f.rec) // where there is no room, none can be set-user-id either
 		}
 		f.close()
@@ -161,7 +163,7 @@ func (e *emulator) setFS(c *call, which func(*credentials) *ids) answer {
 	if id != noID && (cr.root() || id == i.real || id == i.effective || id == i.saved || id == i.fs) {
 		i.fs = id
 		if !cr.overrides() {
-			e.noteInherited(c)
+			e.noteInherited(c, &cr)
 		}
 		if err := e.identities.set(c.tid, cr); err != nil {
 			return fails(err)
@@ -181,6 +183,14 @@ func (e *emulator) setGroups(c *call) answer {
 		if got, err := c.read(uintptr(c.args[1]), list); err != nil || got != len(list) {
 			return fails(unix.EFAULT)
 		}
+	}
+	groups := decodeIDs(string(list))
+	if slices.Contains(groups, noID) {
+		return fails(unix.EINVAL)
+	}
+	slices.Sort(groups)
+	for i, id := range groups {
+		binary.LittleEndian.PutUint32(list[4*i:], id)
 	}
 	return e.become(c, func(cr *credentials) error {
 		if !cr.root() {

@@ -35,8 +35,7 @@ type emulator struct {
 	making map[int]*maker
 	// chrooted says that a process may have another root directory than we have.
 	chrooted atomic.Bool
-	// mountLinks says that symlinks may lead to lists of mounts.
-	mountLinks bool
+	links    knownLinks
 }
 
 // newEmulator makes an emulator for the tree at treeDir, and for other

@@ -28,9 +28,8 @@ type extractor struct {
 	was *original
 	// latest is when something was changed last, in nanoseconds.
 	latest int64
-	// mountLinks says that a symlink may lead to a list of mounts.
-	mountLinks bool
-	buf        []byte
+	links  knownLinks
+	buf    []byte
 }
 
 type extractDir struct {
@@ -170,7 +169,7 @@ func (x *extractor) make(parent int, base, name string, hdr *tar.Header, content
 	case tar.TypeReg:
 		return x.file(parent, base, hdr, content)
 	case tar.TypeSymlink:
-		x.mountLinks = x.mountLinks || isMountList(hdr.Linkname) && !isMountList(base)
+		x.links.note(base, hdr.Linkname)
 		if err := unix.Symlinkat(hdr.Linkname, parent, base); err != nil {
 			return err
 		}

@@ -85,7 +85,8 @@ func (c *call) find(dirfd int, name string, flags int) (f *file, err error) {
 
 func (c *call) lookUp(dirfd int, name string, follow bool) (*file, error) {
 	if who := c.e.identities.of(c.tid); who.overrides() && !c.e.chrooted.Load() {
-		if f, err := c.quickly(dirfd, name, follow); err != unix.ELOOP {
+		f, err := c.quickly(dirfd, name, follow)
+		if err == nil || err != unix.ELOOP && !c.e.mayLeadToProc(name) {
 			return f, err
 		}
 	}
@@ -132,8 +133,8 @@ func (c *call) at(dirfd int) string {
 }
 
 // quickly has the kernel resolve a path for a caller that may go anywhere. It
-// fails with ELOOP for links of /proc that lead to what a process has: for us that would be
-// our own.
+// fails for links of /proc that lead to what a process has: for us that would be our own.
+// If we do not have it there is another error.
 func (c *call) quickly(dirfd int, name string, follow bool) (*file, error) {
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_MAGICLINKS}
 	if !follow {

@@ -98,8 +98,7 @@ type firstProc struct {
 	written  written
 	records  *records
 	emulator *emulator
-	// mountLinks says that the tree has links that may lead to lists of mounts.
-	mountLinks bool
+	links    knownLinks // of the tree
 	// refused says that another filter answers calls that the emulator is for, deaf that the
 	// kernel or another filter keeps us from being notified of any.
 	refused, deaf bool

@@ -20,16 +20,21 @@ func (e *emulator) openingCalls() {
 		if c.args[3] < uint64(len(buf)) {
 			return pass
 		}
-		if n, err := c.read(uintptr(c.args[2]), buf); err != nil || n != len(buf) || how.Resolve&resolveCached != 0 {
+		if n, err := c.read(uintptr(c.args[2]), buf); err != nil || n != len(buf) || !plain(&how) {
 			return pass
 		}
 		return e.open(c, dir, name, &how)
 	})
 }
 
-// resolveCached is RESOLVE_CACHED of linux/openat2.h: who asks for it does without the
-// answer.
-const resolveCached = 0x20
+// plain tells whether openat2(2) may do what it is asked for. Of RESOLVE_CACHED
+// (linux/openat2.h) nothing comes: who asks for it can do without an answer.
+func plain(how *unix.OpenHow) bool {
+	const known = unix.RESOLVE_BENEATH | unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV
+	const either = unix.RESOLVE_BENEATH | unix.RESOLVE_IN_ROOT
+	makes := how.Flags&unix.O_CREAT != 0 || how.Flags&unix.O_TMPFILE == unix.O_TMPFILE
+	return how.Resolve&^known == 0 && how.Resolve&either != either && how.Mode&^0o7777 == 0 && (makes || how.Mode == 0)
+}
 
 // opening is a call that opens a file.
 type opening struct {
@@ -90,6 +95,9 @@ func (e *emulator) mayOpen(o *opening, f *file) answer {
 	if o.has(unix.O_PATH) || o.creates() && o.has(unix.O_EXCL) || f.kind() == unix.S_IFLNK || !e.fakeRoot {
 		return pass
 	}
+	if f.dir() && (o.creates() || o.writes()) {
+		return pass // which fails
+	}
 	what := uint32(mayRead)
 	switch o.how.Flags & unix.O_ACCMODE {
 	case unix.O_WRONLY:
@@ -114,7 +122,10 @@ func (e *emulator) mayOpen(o *opening, f *file) answer {
 // noteWriter notes who may write to a file from now on.
 func (e *emulator) noteWriter(who *credentials, f *file) answer {
 	rec := f.rec
-	rec.written = !who.overrides() || rec.written && e.isWritten(f)
+	if rec.written != byRoot && !e.isWritten(f) {
+		rec.written = byRoot
+	}
+	rec.written = max(rec.written, who.writer(rec.gid))
 	if rec != f.rec {
 		if err := e.records.set(f.fd, f.key, rec); err != nil {
 			return fails(err)
@@ -129,7 +140,9 @@ func (e *emulator) openNew(o *opening, p *place) answer {
 	if err != nil {
 		return fails(err)
 	}
-	m.rec.written = o.writes() && !o.who.overrides()
+	if o.writes() {
+		m.rec.written = o.who.writer(m.rec.gid)
+	}
 	if o.c.traced { // by a tracer, who can put no file among the caller's
 		return answer{pass: true, made: m.later()}
 	}
@@ -148,7 +161,7 @@ func (e *emulator) openNameless(o *opening) answer {
 		if err != nil {
 			return fails(err)
 		}
-		m.rec.written = !o.who.overrides()
+		m.rec.written = o.who.writer(m.rec.gid)
 		if o.c.traced {
 			return answer{pass: true, made: m.later()}
 		}

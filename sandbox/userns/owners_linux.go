@@ -93,6 +93,9 @@ func (e *emulator) record(f *file, rec record) answer {
 
 // chmod sets the permissions on disk and records the rest.
 func (e *emulator) chmod(c *call, dirfd int, name string, flags int, mode uint32) answer {
+	if flags&^(unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW) != 0 {
+		return pass
+	}
 	return c.on(dirfd, name, flags, func(f *file) answer {
 		who := e.identities.of(c.tid)
 		switch {
@@ -117,7 +120,9 @@ func (e *emulator) chmod(c *call, dirfd int, name string, flags int, mode uint32
 		if err := unix.Chmod(procFD(f.fd), mode&0o1777); err != nil {
 			return fails(err)
 		}
-		rec.written = rec.written && e.isWritten(f)
+		if rec.written != byRoot && !e.isWritten(f) {
+			rec.written = byRoot
+		}
 		return result(e.records.set(f.fd, f.key, rec))
 	})
 }

@@ -20,11 +20,11 @@ func (e *emulator) permissionCalls() {
 	e.calls[unix.SYS_TRUNCATE] = e.may(here, 0, 0, mayWrite, e.noteWriter)
 	e.calls[unix.SYS_INOTIFY_ADD_WATCH] = follow(here, 1, mayRead)
 	e.calls[unix.SYS_READLINKAT] = e.may(0, 1, unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH, 0, nil)
-	e.calls[unix.SYS_EXECVE] = e.may(here, 0, 0, mayExecute, nil)
-	e.calls[unix.SYS_EXECVEAT] = func(c *call) answer { return e.may(0, 1, c.int(4), mayExecute, nil)(c) }
+	e.calls[unix.SYS_EXECVE] = func(c *call) answer { return e.execute(c, unix.AT_FDCWD, 0, 0) }
+	e.calls[unix.SYS_EXECVEAT] = func(c *call) answer { return e.execute(c, c.fd(0), 1, c.int(4)) }
 	e.calls[unix.SYS_FACCESSAT] = func(c *call) answer { return e.access(c, c.fd(0), 1, c.uint32(2), 0) }
 	e.calls[unix.SYS_FACCESSAT2] = func(c *call) answer { return e.access(c, c.fd(0), 1, c.uint32(2), c.int(3)) }
-	e.calls[unix.SYS_UTIMENSAT] = func(c *call) answer { return e.setTimes(c, c.fd(0), 1, c.args[2] == 0, c.int(3)) }
+	e.calls[unix.SYS_UTIMENSAT] = func(c *call) answer { return e.setTimes(c, c.fd(0), 1, c.times(2), c.int(3)) }
 	e.calls[unix.SYS_CHROOT] = func(c *call) answer {
 		if who := e.identities.of(c.tid); !who.root() {
 			return fails(unix.EPERM)
@@ -39,9 +39,6 @@ type answerer = func(*call) answer
 // none says that a call has no path.
 const none = -1
 
-// mayExecute wants a regular file, besides.
-const mayExecute = 1 << 16
-
 // may makes a handler that passes a call whose caller may do something with the
 // file that it is about. then, unless nil, is told who did.
 func (e *emulator) may(dirfd, name, flags int, what uint32, then func(*credentials, *file) answer) answerer {
@@ -55,13 +52,12 @@ func (e *emulator) may(dirfd, name, flags int, what uint32, then func(*credentia
 			dir = c.fd(dirfd)
 		}
 		return e.permit(c, dir, name, flags, func(f *file) answer {
-			if what == mayExecute && !f.regular() {
+			switch {
+			case then != nil && !f.regular():
 				return pass // which fails
-			}
-			if !who.may(f, (what|what>>16)&7) {
+			case !who.may(f, what):
 				return fails(unix.EACCES)
-			}
-			if then != nil && f.ours && f.regular() {
+			case then != nil && f.ours:
 				return then(&who, f)
 			}
 			return pass
@@ -107,21 +103,55 @@ func (e *emulator) access(c *call, dirfd, name int, mode uint32, flags int) answ
 	})
 }
 
-// setTimes is utimensat(2) and its kind.
-func (e *emulator) setTimes(c *call, dirfd, name int, now bool, flags int) answer {
+// setTimes is utimensat(2) and its kind, with what is to be done with the times.
+func (e *emulator) setTimes(c *call, dirfd, name int, what timesAre, flags int) answer {
 	who := e.identities.of(c.tid)
-	if who.overrides() {
+	if who.overrides() || what == timesOmitted {
 		return pass
 	}
 	return e.permit(c, dirfd, name, flags, func(f *file) answer {
 		switch {
-		case who.owns(f) || now && who.may(f, mayWrite):
+		case who.owns(f) || what == timesNow && who.may(f, mayWrite):
 			return pass
-		case now:
+		case what == timesNow:
 			return fails(unix.EACCES)
 		}
 		return fails(unix.EPERM)
 	})
+}
+
+type timesAre int
+
+const (
+	timesGiven timesAre = iota
+	timesNow
+	timesOmitted
+)
+
+// times reads what utimensat(2) is to do.
+func (c *call) times(n int) timesAre {
+	if c.args[n] == 0 {
+		return timesNow
+	}
+	var at [2]unix.Timespec
+	if got, err := c.read(uintptr(c.args[n]), bytesOf(&at)); err != nil || got != len(bytesOf(&at)) {
+		return timesGiven
+	}
+	switch {
+	case at[0].Nsec == unix.UTIME_OMIT && at[1].Nsec == unix.UTIME_OMIT:
+		return timesOmitted
+	case at[0].Nsec == unix.UTIME_NOW && at[1].Nsec == unix.UTIME_NOW:
+		return timesNow
+	}
+	return timesGiven
+}
+
+// oldTimes is the same of the older calls.
+func (c *call) oldTimes(n int) timesAre {
+	if c.args[n] == 0 {
+		return timesNow
+	}
+	return timesGiven
 }
 
 // signalCalls keep those who are not root from ending others' processes.
@@ -193,15 +223,42 @@ func (e *emulator) limit(c *call) answer {
 	if c.int(1) != tagLimit || !e.fakeRoot {
 		return pass
 	}
-	return e.showTagLimit(c, 3)
+	pid := c.int(0)
+	if pid == 0 {
+		pid = c.tid
+	} else if err := prlimit(pid, nil, nil); err != nil {
+		return fails(err)
+	}
+	return e.lockLimit(c, pid, 2, 3)
 }
 
-// showTagLimit answers calls about the limit that the credentials are written
-// on: it appears to be none, and to be set, to no effect.
-func (e *emulator) showTagLimit(c *call, old int) answer {
-	if old >= 0 && c.args[old] != 0 {
-		limit := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
-		if err := c.write(old, bytesOf(&limit)); err != nil {
+// lockLimit is what a process has of the limit that its credentials are written
+// on: zeros are none.
+type lockLimit struct{ below, most uint64 } // how far below infinity
+
+// lockLimit sets and tells that limit of a process. The arguments are where the
+// new and the old one are, or none.
+func (e *emulator) lockLimit(c *call, pid, set, get int) answer {
+	cr := e.identities.of(pid)
+	old := unix.Rlimit{Cur: unix.RLIM_INFINITY - cr.locks.below, Max: unix.RLIM_INFINITY - cr.locks.most}
+	if set != none && c.args[set] != 0 {
+		var limit unix.Rlimit
+		if n, err := c.read(uintptr(c.args[set]), bytesOf(&limit)); err != nil || n != len(bytesOf(&limit)) {
+			return fails(unix.EFAULT)
+		}
+		switch {
+		case limit.Cur > limit.Max:
+			return fails(unix.EINVAL)
+		case limit.Max > old.Max:
+			return fails(unix.EPERM)
+		}
+		cr.locks = lockLimit{unix.RLIM_INFINITY - limit.Cur, unix.RLIM_INFINITY - limit.Max}
+		if err := e.identities.set(pid, cr); err != nil {
+			return fails(err)
+		}
+	}
+	if get != none && c.args[get] != 0 {
+		if err := c.write(get, bytesOf(&old)); err != nil {
 			return fails(unix.EFAULT)
 		}
 	}
@@ -210,6 +267,6 @@ func (e *emulator) showTagLimit(c *call, old int) answer {
 
 // tagCalls are the old ones about that limit.
 func (e *emulator) tagCalls() {
-	e.calls[unix.SYS_GETRLIMIT] = func(c *call) answer { return e.showTagLimit(c, 1) }
-	e.calls[unix.SYS_SETRLIMIT] = func(c *call) answer { return e.showTagLimit(c, none) }
+	e.calls[unix.SYS_GETRLIMIT] = func(c *call) answer { return e.lockLimit(c, c.tid, none, 1) }
+	e.calls[unix.SYS_SETRLIMIT] = func(c *call) answer { return e.lockLimit(c, c.tid, 1, none) }
 }

@@ -22,9 +22,28 @@ type record struct {
 	kind uint32
 	rdev uint64
 	// xattrs are extended attributes, access control lists among them.
-	xattrs xattrSet
-	// written says that someone who is not root may have the file open for writing.
-	written bool
+	xattrs  xattrSet
+	written writer
+}
+
+// writer is who may have a file open for writing, each of them others too.
+type writer uint8
+
+const (
+	byRoot writer = iota
+	byMember
+	byStranger // to its group
+)
+
+// writer is what someone is to a file of a group.
+func (c *credentials) writer(gid uint32) writer {
+	switch {
+	case c.overrides():
+		return byRoot
+	case c.in(gid):
+		return byMember
+	}
+	return byStranger
 }
 
 const specialBits = unix.S_ISUID | unix.S_ISGID

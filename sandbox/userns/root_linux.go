@@ -35,7 +35,7 @@ func (p *firstProc) setUp() (*mounts, error) {
 	if err := x.extract(p.tree); err != nil {
 		return m, err
 	}
-	p.mountLinks = x.mountLinks
+	p.links = x.links
 	if err := laterThan(x.latest); err != nil {
 		return m, err
 	}

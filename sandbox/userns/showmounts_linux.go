@@ -29,15 +29,25 @@ func isMountList(name string) bool {
 	return false
 }
 
-// linked notes a symlink that may lead to such a file by another name.
-func (e *emulator) linked(name, target string) {
-	if isMountList(target) && !isMountList(name) {
-		e.mountLinks = true
-	}
+// knownLinks says what symlinks there are that lead to files of /proc by other names.
+type knownLinks struct {
+	mounts bool // to lists of mounts
+	proc   bool // to anything
+}
+
+// note notes a symlink.
+func (k *knownLinks) note(name, target string) {
+	k.mounts = k.mounts || isMountList(target) && !isMountList(name)
+	k.proc = k.proc || strings.Contains(target, "proc")
+}
+
+// mayLeadToProc tells whether a path may be one of a process in /proc.
+func (e *emulator) mayLeadToProc(name string) bool {
+	return e.links.proc || strings.Contains(name, "self") || strings.Contains(name, "proc") || strings.HasPrefix(name, "/dev/")
 }
 
 // mayShowMounts tells whether a path has to be looked at.
-func (e *emulator) mayShowMounts(name string) bool { return e.mountLinks || isMountList(name) }
+func (e *emulator) mayShowMounts(name string) bool { return e.links.mounts || isMountList(name) }
 
 // showMounts answers a call that opens such a file.
 func (e *emulator) showMounts(o *opening) (a answer, shown bool) {

@@ -55,7 +55,7 @@ func (p *firstProc) startEmulator() (err error) {
 	if p.emulator, err = newEmulator(p.records, p.cfg.FakeRoot, p.treeDir(), own...); err != nil {
 		return fmt.Errorf("look at what the step is to see: %w", err)
 	}
-	p.emulator.mountLinks = p.mountLinks
+	p.emulator.links = p.links
 	l := &living{tree: p.written.merged, temporary: own}
 	p.records.living = l.each
 	return nil

@@ -119,11 +119,15 @@ func (r *records) written() {
 			return
 		}
 		rec.xattrs = rec.xattrs.without(capabilityXattr)
-		if rec.written || r.watches.anyone {
+		by := rec.written
+		if r.watches.anyone {
+			by = byMember
+		}
+		if by != byRoot {
 			rec.special &^= unix.S_ISUID
-			if groupMayExecute {
-				rec.special &^= unix.S_ISGID
-			}
+		}
+		if by == byStranger || by == byMember && groupMayExecute {
+			rec.special &^= unix.S_ISGID
 		}
 		r.put(k, rec)
 	})
