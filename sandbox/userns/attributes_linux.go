@@ -212,7 +212,10 @@ const (
 // parseCapability tells whether the kernel takes a value, and returns how it
 // shows that: for user 0 as revision 2.
 func parseCapability(value string) (shown string, ok bool) {
-	if len(value) < 4 {
+	switch {
+	case value == "": // which the kernel does not look at
+		return "", true
+	case len(value) < 4:
 		return "", false
 	}
 	magic := binary.LittleEndian.Uint32([]byte(value))

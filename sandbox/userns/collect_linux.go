@@ -210,7 +210,7 @@ func (c *collector) describe(fd int, name string) (*tree.Entry, error) {
 	}
 	for attr, value := range rec.xattrs.each {
 		// What is no program can have capabilities to no effect, and not in a layer.
-		if keptXattr(attr) && (attr != capabilityXattr || e.Type == tree.Regular) {
+		if keptXattr(attr) && (attr != capabilityXattr || e.Type == tree.Regular && value != "") {
 			if e.Xattrs == nil {
 				e.Xattrs = map[string]string{}
 			}

@@ -3,6 +3,7 @@
 package userns
 
 import (
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +19,7 @@ func (e *emulator) creatingCalls() {
 	e.calls[unix.SYS_MKNODAT] = at(0, 1, func(c *call, dir int, name string) answer {
 		return e.mknod(c, dir, name, c.uint32(2), c.args[3])
 	})
+	e.calls[unix.SYS_BIND] = e.bind
 }
 
 // maker is one who makes a file in a directory of ours. The directory is the
@@ -175,4 +177,43 @@ func (e *emulator) mknod(c *call, dirfd int, name string, mode uint32, rdev uint
 		}
 		return unix.Mknodat(m.dir.fd, m.name, kind|m.mode, 0)
 	})
+}
+
+// bind makes a socket that has a name among the files (unix(7)).
+func (e *emulator) bind(c *call) answer {
+	var address unix.RawSockaddrUnix
+	buf := bytesOf(&address)
+	buf = buf[:min(uint64(len(buf)), c.args[2])]
+	if e.ordinary(c, 0) {
+		return pass
+	}
+	if n, err := c.read(uintptr(c.args[1]), buf); err != nil || n != len(buf) || n <= 2 || address.Family != unix.AF_UNIX {
+		return pass
+	}
+	name, _, _ := strings.Cut(string(buf[2:]), "\x00")
+	if name == "" { // it is not among the files
+		return pass
+	}
+	return e.make(c, unix.AT_FDCWD, name, unix.S_IFSOCK, 0o777, func(m *maker) error {
+		socket, err := c.copyOf(c.fd(0))
+		if err != nil {
+			return err
+		}
+		defer unix.Close(socket)
+		return unix.Bind(socket, &unix.SockaddrUnix{Name: procFD(m.dir.fd) + "/" + m.name})
+	})
+}
+
+// copyOf returns a copy of an open file of the caller's.
+func (c *call) copyOf(fd int) (int, error) {
+	pid, err := strconv.Atoi(c.process())
+	if err != nil {
+		return -1, unix.ESRCH
+	}
+	process, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(process)
+	return unix.PidfdGetfd(process, fd, 0)
 }

@@ -25,6 +25,8 @@ type emulator struct {
 	// mounts are the numbers of the mounts whose files are the step's: of the tree, and
 	// of what the sandbox has for temporary files.
 	mounts map[uint64]bool
+	// proc is the mount of /proc.
+	proc uint64
 	// fakeRoot says that the step is root. Otherwise it has special modes and
 	// attributes alone, and all files are its own.
 	fakeRoot bool
@@ -53,6 +55,11 @@ func newEmulator(records *records, fakeRoot bool, treeDir string, others ...stri
 			return nil, fmt.Errorf("look at %q: %w", dir, err)
 		}
 	}
+	var proc unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, "/proc", 0, unix.STATX_MNT_ID, &proc); err != nil {
+		return nil, &os.PathError{Op: "stat", Path: "/proc", Err: err}
+	}
+	e.proc = proc.Mnt_id
 	e.modeCalls()
 	e.ownerCalls()
 	e.statCalls()

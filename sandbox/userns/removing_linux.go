@@ -149,7 +149,8 @@ func mayRename(who *credentials, source, target *place, flags uint) error {
 // The argument target is the new name.
 func (e *emulator) link(c *call, olddir int, oldname string, dirfd, target, flags int) answer {
 	who := e.identities.of(c.tid)
-	if who.overrides() {
+	nameless := oldname == "" && flags&unix.AT_EMPTY_PATH != 0
+	if who.overrides() && !nameless {
 		return pass
 	}
 	name, err := c.text(target)
@@ -177,6 +178,11 @@ func (e *emulator) link(c *call, olddir int, oldname string, dirfd, target, flag
 		return fails(unix.EPERM)
 	case !who.may(p.dir, mayWrite|mayEnter):
 		return fails(unix.EACCES)
+	case nameless && who.uid.fs == f.rec.uid:
+		// Who has opened it may, which for the kernel may be us.
+		return result(unix.Linkat(unix.AT_FDCWD, procFD(f.fd), p.dir.fd, p.name, unix.AT_SYMLINK_FOLLOW))
+	case nameless:
+		return fails(unix.ENOENT)
 	}
 	return pass
 }

@@ -175,6 +175,9 @@ func (w *walker) step(name string, last, slash bool) (p place, done bool, err er
 	if err != nil {
 		return place{}, false, err
 	}
+	if w.at.mount == w.c.e.proc {
+		w.c.e.ownProcess(next)
+	}
 	if next.kind() == unix.S_IFLNK && (w.follow || !last || slash) {
 		next, err = w.link(next, name, slash)
 		if next == nil || err != nil {
@@ -268,6 +271,20 @@ func (w *walker) readLink(link *file, name string) (text string, magic bool, err
 		return "", false, errDenied
 	}
 	return "", true, nil
+}
+
+// ownProcess gives what /proc has of a process of the step's the owner that the
+// process has.
+func (e *emulator) ownProcess(f *file) {
+	name, err := os.Readlink(procFD(f.fd))
+	if err != nil || f.rec.uid != uint32(os.Getuid()) {
+		return
+	}
+	pid, _, _ := strings.Cut(strings.TrimPrefix(name, "/proc/"), "/")
+	if number, err := strconv.Atoi(pid); err == nil {
+		of := e.identities.of(number)
+		f.rec.uid, f.rec.gid = of.uid.effective, of.gid.effective
+	}
 }
 
 // process is the caller's process, as a name in /proc.
