@@ -138,6 +138,29 @@ func (c *call) onAttribute(flags int, named bool, f func(*call, *file, string) a
 	return c.on(dir, name, flags, func(file *file) answer { return f(c, file, attr) })
 }
 
+// attributeRefusal is what becomes of calls about attributes that are not ours, as
+// the kernel has it for those without privilege over the machine.
+func (c *call) attributeRefusal() error {
+	switch c.number {
+	case unix.SYS_LISTXATTR, unix.SYS_LLISTXATTR, unix.SYS_FLISTXATTR:
+		return unix.ENOTSUP
+	}
+	attr, err := c.text(1)
+	switch {
+	case err != nil:
+		return unix.EFAULT
+	case attr == "" || len(attr) > maxAttributeName:
+		return unix.ERANGE
+	case !strings.HasPrefix(attr, "trusted.") && !strings.HasPrefix(attr, "security."):
+		return unix.ENOTSUP
+	}
+	switch c.number {
+	case unix.SYS_GETXATTR, unix.SYS_LGETXATTR, unix.SYS_FGETXATTR:
+		return unix.ENODATA
+	}
+	return unix.EPERM
+}
+
 // How long a name and a value may be, XATTR_NAME_MAX and XATTR_SIZE_MAX.
 const (
 	maxAttributeName = 255

@@ -110,7 +110,7 @@ func (m *maker) done(err error) answer {
 // note has a file be what it is to be. What it was made with may have been
 // masked.
 func (m *maker) note(f *file) answer {
-	if f.kind() != unix.S_IFLNK && f.mode&0o1777 != m.mode {
+	if f.kind() != unix.S_IFLNK && f.mode&0o7777 != m.mode {
 		if err := unix.Chmod(procFD(f.fd), m.mode); err != nil {
 			return fails(err)
 		}
@@ -136,6 +136,9 @@ func (e *emulator) make(c *call, dirfd int, name string, kind, mode uint32, do f
 	m, err := e.newMaker(c, dir, last, kind, mode)
 	if err != nil {
 		return fails(err)
+	}
+	if !m.who.overrides() && (kind == unix.S_IFCHR || kind == unix.S_IFBLK) {
+		return fails(unix.EPERM)
 	}
 	return m.done(do(m))
 }
@@ -164,9 +167,6 @@ func (e *emulator) mknod(c *call, dirfd int, name string, mode uint32, rdev uint
 	if device && (!e.fakeRoot || kind == unix.S_IFCHR && rdev == 0) || strings.HasSuffix(name, "/") {
 		return pass
 	}
-	if who := e.identities.of(c.tid); device && !who.overrides() {
-		return fails(unix.EPERM)
-	}
 	if kind == 0 {
 		kind = unix.S_IFREG
 	}
@@ -194,7 +194,7 @@ func (e *emulator) bind(c *call) answer {
 	if name == "" { // it is not among the files
 		return pass
 	}
-	return e.make(c, unix.AT_FDCWD, name, unix.S_IFSOCK, 0o777, func(m *maker) error {
+	return e.make(c, unix.AT_FDCWD, name, unix.S_IFSOCK, 0o777&^c.umask(), func(m *maker) error {
 		socket, err := c.copyOf(c.fd(0))
 		if err != nil {
 			return err

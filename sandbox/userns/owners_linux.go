@@ -94,7 +94,7 @@ func (e *emulator) record(f *file, rec record) answer {
 // chmod sets the permissions on disk and records the rest.
 func (e *emulator) chmod(c *call, dirfd int, name string, flags int, mode uint32) answer {
 	if flags&^(unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW) != 0 {
-		return pass
+		return fails(unix.EINVAL)
 	}
 	return c.on(dirfd, name, flags, func(f *file) answer {
 		who := e.identities.of(c.tid)

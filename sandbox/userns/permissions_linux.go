@@ -53,6 +53,8 @@ func (e *emulator) may(dirfd, name, flags int, what uint32, then func(*credentia
 		}
 		return e.permit(c, dir, name, flags, func(f *file) answer {
 			switch {
+			case then != nil && f.rec.kind != 0:
+				return fails(unix.EINVAL)
 			case then != nil && !f.regular():
 				return pass // which fails
 			case !who.may(f, what):

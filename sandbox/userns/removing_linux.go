@@ -178,7 +178,7 @@ func (e *emulator) link(c *call, olddir int, oldname string, dirfd, target, flag
 		return fails(unix.EPERM)
 	case !who.may(p.dir, mayWrite|mayEnter):
 		return fails(unix.EACCES)
-	case nameless && who.uid.fs == f.rec.uid:
+	case nameless && (f.rec.written == byRoot || who.uid.fs == f.rec.uid):
 		// Who has opened it may, which for the kernel may be us.
 		return result(unix.Linkat(unix.AT_FDCWD, procFD(f.fd), p.dir.fd, p.name, unix.AT_SYMLINK_FOLLOW))
 	case nameless:

@@ -215,5 +215,5 @@ func (c *call) refusal() error {
 	if _, ok := modeCalls()[c.number]; ok {
 		return unix.EPERM
 	}
-	return unix.ENOTSUP
+	return c.attributeRefusal()
 }
