@@ -44,12 +44,13 @@ func testProbe(t *testing.T, s *suite) {
 		for _, root := range []sandbox.Root{sandbox.ImageRoot, sandbox.HostTools} {
 			step := &sandbox.Step{
 				Name: "probe", Root: root, FakeRoot: fakeRoot, Env: []string{"PATH=/bin"},
-				Tree: With(Busybox(t), probe), Argv: []string{"/bin/probe", "escape", canary, listener.Addr().String(), canary},
+				Binds: []sandbox.Bind{{Source: filepath.Join(secret, canary), Target: "/bound"}},
+				Tree:  With(Busybox(t), probe), Argv: []string{"/bin/probe", "escape", canary, listener.Addr().String(), canary},
 			}
 			if root == sandbox.HostTools {
 				step.Argv[0] = sandbox.TreeDir + "/bin/probe"
 			}
-			o := s.run(t.Context(), t, step)
+			o := s.runAndLook(t.Context(), t, step, filepath.Join(t.TempDir(), canary), nil)
 			if o.err != nil || o.stdout != "no way out\n" {
 				t.Errorf("root %v, in form %d: %v\n%s%s", fakeRoot, root, o.err, o.stdout, o.stderr)
 			}

@@ -175,7 +175,7 @@ func testOps(t *testing.T, s *suite) {
 		t.Run(strings.TrimSuffix(file, ".txtar"), func(t *testing.T) {
 			t.Parallel()
 			programs := ReadOps(t, file)
-			s.runAndLook(t.Context(), t, OpsStep(t, programs), func(o outcome, changes []*tree.Entry) {
+			s.runAndLook(t.Context(), t, OpsStep(t, programs), t.TempDir(), func(o outcome, changes []*tree.Entry) {
 				got := NewOpsOutcome(t, programs, o.stdout, changes)
 				for _, p := range programs {
 					p.Check(t, got)

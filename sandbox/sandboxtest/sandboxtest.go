@@ -59,14 +59,16 @@ type outcome struct {
 // run runs a step and closes what it left, of which nothing may be on disk.
 func (s *suite) run(ctx context.Context, t *testing.T, step *sandbox.Step) outcome {
 	t.Helper()
-	return s.runAndLook(ctx, t, step, nil)
+	return s.runAndLook(ctx, t, step, t.TempDir(), nil)
 }
 
-// runAndLook runs a step as run does. Before that is closed, look sees what it
-// changed.
-func (s *suite) runAndLook(ctx context.Context, t *testing.T, step *sandbox.Step, look func(outcome, []*tree.Entry)) outcome {
+// runAndLook runs a step as run does, in a directory for temporary files that it
+// makes. Before it is closed, look sees what it changed.
+func (s *suite) runAndLook(ctx context.Context, t *testing.T, step *sandbox.Step, temp string, look func(outcome, []*tree.Entry)) outcome {
 	t.Helper()
-	temp := t.TempDir()
+	if err := os.MkdirAll(temp, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	var stdout, stderr bytes.Buffer
 	if step.Stdout == nil {
 		step.Stdout = &stdout

@@ -29,20 +29,36 @@ func makeXattrs(all map[string]string) xattrSet {
 	return xattrSet(b)
 }
 
-// all returns the values by their names.
-func (a xattrSet) all() map[string]string {
+// each calls f with names and values until that returns false.
+func (a xattrSet) each(f func(name, value string) bool) {
 	next := func() string {
 		end := 4 + binary.LittleEndian.Uint32([]byte(a[:4]))
 		text := a[4:end]
 		a = a[end:]
 		return string(text)
 	}
-	found := map[string]string{}
 	for len(a) > 0 {
-		name := next()
-		found[name] = next()
+		if name := next(); !f(name, next()) {
+			return
+		}
 	}
-	return found
+}
+
+// all returns the values by their names.
+func (a xattrSet) all() map[string]string { return maps.Collect(a.each) }
+
+func (a xattrSet) get(name string) (value string, ok bool) {
+	for n, v := range a.each {
+		if n == name {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+func (a xattrSet) has(name string) bool {
+	_, ok := a.get(name)
+	return ok
 }
 
 func (a xattrSet) with(name, value string) xattrSet {
@@ -52,6 +68,9 @@ func (a xattrSet) with(name, value string) xattrSet {
 }
 
 func (a xattrSet) without(name string) xattrSet {
+	if !a.has(name) {
+		return a
+	}
 	all := a.all()
 	delete(all, name)
 	return makeXattrs(all)
@@ -65,11 +84,10 @@ func keptXattr(name string) bool {
 // answers tells whether an attribute is the emulator's. Capabilities are not for
 // those who have no fake root.
 func (e *emulator) answers(attr string) bool {
-	return keptXattr(attr) && (e.scope == everything || attr != capabilityXattr)
+	return strings.HasPrefix(attr, "user.") || isACL(attr) || attr == capabilityXattr && e.fakeRoot
 }
 
-// attributeCalls are those of extended attributes: of those that belong into
-// a layer.
+// attributeCalls are those of extended attributes.
 func (e *emulator) attributeCalls() {
 	type kind struct {
 		set, get, list, remove uint32
@@ -99,59 +117,66 @@ func (c *call) onAttribute(flags int, named bool, f func(*call, *file, string) a
 		if attr, err = c.text(1); err != nil || !c.e.answers(attr) {
 			return pass
 		}
+		if attr == "user." {
+			return fails(unix.EINVAL)
+		}
+		if len(attr) > maxAttributeName {
+			return fails(unix.ERANGE)
+		}
 	}
 	dir, name := unix.AT_FDCWD, ""
 	if flags == unix.AT_EMPTY_PATH {
-		dir = c.fd(0)
+		if dir = c.fd(0); c.onlyPath(dir) {
+			return fails(unix.EBADF)
+		}
 	} else {
 		var err error
 		if name, err = c.text(0); err != nil || name == "" {
 			return pass
 		}
 	}
-	file, ok := c.open(dir, name, flags)
-	if !ok {
-		return pass
-	}
-	defer file.close()
-	return f(c, file, attr)
+	return c.on(dir, name, flags, func(file *file) answer { return f(c, file, attr) })
 }
 
-// The forms of capabilities that there are: revision 1, 2, and 3 with a root
-// id (linux/capability.h).
-const capabilityRevision = 0xff000000
-
-// maxAttribute is how long a value may be, XATTR_SIZE_MAX.
-const maxAttribute = 65536
+// How long a name and a value may be, XATTR_NAME_MAX and XATTR_SIZE_MAX.
+const (
+	maxAttributeName = 255
+	maxAttribute     = 65536
+)
 
 func (e *emulator) setAttribute(c *call, f *file, attr string) answer {
-	if err := e.mayChange(c, f, attr); err != nil {
-		return fails(err)
-	}
 	if c.args[3] > maxAttribute {
 		return fails(unix.E2BIG)
 	}
-	value := make([]byte, c.args[3])
-	if n, err := c.read(uintptr(c.args[2]), value); err != nil || n != len(value) {
+	flags := c.int(4)
+	if flags&^(unix.XATTR_CREATE|unix.XATTR_REPLACE) != 0 {
+		return fails(unix.EINVAL)
+	}
+	buf := make([]byte, c.args[3])
+	if n, err := c.read(uintptr(c.args[2]), buf); err != nil || n != len(buf) {
 		return fails(unix.EFAULT)
 	}
-	if attr == capabilityXattr && !validCapability(value) {
-		return fails(unix.EINVAL)
+	value := string(buf)
+	if isACL(attr) {
+		return e.setACL(c, f, attr, value)
 	}
-	_, there := f.rec.xattrs.all()[attr]
-	switch flags := c.int(4); {
-	case flags&^(unix.XATTR_CREATE|unix.XATTR_REPLACE) != 0:
-		return fails(unix.EINVAL)
+	if attr == capabilityXattr {
+		var ok bool
+		if value, ok = parseCapability(value); !ok {
+			return fails(unix.EINVAL)
+		}
+	}
+	if err := e.mayChange(c, f, attr); err != nil {
+		return fails(err)
+	}
+	switch there := f.rec.xattrs.has(attr); {
 	case flags&unix.XATTR_CREATE != 0 && there:
 		return fails(unix.EEXIST)
 	case flags&unix.XATTR_REPLACE != 0 && !there:
 		return fails(unix.ENODATA)
 	}
 	rec := f.rec
-	rec.xattrs = rec.xattrs.with(attr, string(value))
-	if !e.records.room(len(rec.xattrs) - len(f.rec.xattrs)) {
-		return fails(unix.ENOSPC)
-	}
+	rec.xattrs = rec.xattrs.with(attr, value)
 	return e.record(f, rec)
 }
 
@@ -159,39 +184,70 @@ func (e *emulator) setAttribute(c *call, f *file, attr string) answer {
 // xattr(7) has it.
 func (e *emulator) mayChange(c *call, f *file, attr string) error {
 	who := e.identities.of(c.tid)
-	kind := f.mode & unix.S_IFMT
 	switch {
 	case attr == capabilityXattr && !who.root():
 		return unix.EPERM
-	case attr == capabilityXattr && kind != unix.S_IFREG:
-		return unix.EINVAL
-	case kind != unix.S_IFREG && kind != unix.S_IFDIR || f.rec.kind != 0:
+	case attr == capabilityXattr:
+		return nil
+	case !f.regular() && !f.dir():
 		return unix.EPERM
-	case kind == unix.S_IFDIR && f.mode&unix.S_ISVTX != 0 && !who.root() && who.uid.fs != f.rec.uid:
+	case f.dir() && f.mode&unix.S_ISVTX != 0 && !who.owns(f):
 		return unix.EPERM
-	case attr != capabilityXattr && !who.may(f, mayWrite):
+	case !who.may(f, mayWrite):
 		return unix.EACCES
 	}
 	return nil
 }
 
-// validCapability tells whether the kernel takes a value: of revision 2, or of 3
-// for root.
-func validCapability(value []byte) bool {
-	if len(value) < 4 {
-		return false
+// The forms of capabilities that the kernel takes (linux/capability.h): of
+// revision 2, and of 3 with a root id behind them. A flag says that they are effective.
+const (
+	capabilityFlag      = 1
+	capabilityRevision2 = 0x02000000
+	capabilityRevision3 = 0x03000000
+	capabilitySize2     = 20
+	capabilitySize3     = 24
+)
+
+// parseCapability tells whether the kernel takes a value, and returns how it
+// shows that: for user 0 as revision 2.
+func parseCapability(value string) (shown string, ok bool) {
+	switch {
+	case value == "": // which the kernel does not look at
+		return "", true
+	case len(value) < 4:
+		return "", false
 	}
-	revision := binary.LittleEndian.Uint32(value) & capabilityRevision
-	return revision == 0x02000000 && len(value) == 20 || revision == 0x03000000 && len(value) == 24
+	magic := binary.LittleEndian.Uint32([]byte(value))
+	switch revision := magic &^ capabilityFlag; {
+	case revision == capabilityRevision2 && len(value) == capabilitySize2:
+		return value, true
+	case revision != capabilityRevision3 || len(value) != capabilitySize3:
+		return "", false
+	}
+	switch binary.LittleEndian.Uint32([]byte(value[capabilitySize2:])) {
+	case noID:
+		return "", false
+	case 0:
+		plain := binary.LittleEndian.AppendUint32(nil, capabilityRevision2|magic&capabilityFlag)
+		return string(plain) + value[len(plain):capabilitySize2], true
+	}
+	return value, true
 }
 
 func (e *emulator) getAttribute(c *call, f *file, attr string) answer {
-	value, there := f.rec.xattrs.all()[attr]
+	switch who := e.identities.of(c.tid); {
+	case isACL(attr) && f.kind() == unix.S_IFLNK:
+		return fails(unix.EOPNOTSUPP)
+	case isACL(attr) || attr == capabilityXattr:
+	case !f.regular() && !f.dir():
+		return fails(unix.ENODATA)
+	case !who.may(f, mayRead):
+		return fails(unix.EACCES)
+	}
+	value, there := f.rec.xattrs.get(attr)
 	if !there {
 		return fails(unix.ENODATA)
-	}
-	if who := e.identities.of(c.tid); attr != capabilityXattr && !who.may(f, mayRead) {
-		return fails(unix.EACCES)
 	}
 	return c.give(2, 3, value)
 }
@@ -225,10 +281,13 @@ func (c *call) give(at, size int, value string) answer {
 }
 
 func (e *emulator) removeAttribute(c *call, f *file, attr string) answer {
+	if isACL(attr) {
+		return e.setACL(c, f, attr, "")
+	}
 	if err := e.mayChange(c, f, attr); err != nil {
 		return fails(err)
 	}
-	if _, there := f.rec.xattrs.all()[attr]; !there {
+	if !f.rec.xattrs.has(attr) {
 		return fails(unix.ENODATA)
 	}
 	rec := f.rec

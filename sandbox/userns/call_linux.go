@@ -4,9 +4,7 @@ package userns
 
 import (
 	"bytes"
-	"fmt"
 	"os"
-	"path"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -139,138 +137,36 @@ func (c *call) write(n int, p []byte) error {
 
 func bytesOf[T any](v *T) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v)) }
 
-// file is a file of the tree that a call is about.
-type file struct {
-	fd    int // O_PATH
-	ino   uint64
-	mode  uint32 // on disk
-	nlink uint32
-	rec   record
-	known bool // rec is a record
-}
-
-func (f *file) close() { unix.Close(f.fd) }
-
-func (f *file) dir() bool { return f.mode&unix.S_IFMT == unix.S_IFDIR }
-
-// touch has the file belong to what the step changed, and changes nothing else.
-func (f *file) touch() error {
-	return unix.Fchownat(f.fd, "", os.Getuid(), os.Getgid(), unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW)
-}
-
-// open opens what a path of the caller's leads to. A path that leads nowhere,
-// through another process or out of the tree is not for us: ok is false.
-//
-// The path is resolved as the caller would: from its root and working
-// directory. What we are ourselves must not be reached by it, so that the
-// links of /proc that lead to files of a process are not followed.
-func (c *call) open(dirfd int, name string, flags int) (f *file, ok bool) {
-	fd, err := c.resolve(dirfd, name, flags)
-	if err == nil && c.gone() {
-		unix.Close(fd)
-		err = unix.ESRCH
-	}
+// status is a field of what /proc says of the caller.
+func (c *call) status(field string) (string, bool) {
+	text, err := os.ReadFile(c.proc("status"))
 	if err != nil {
-		c.unresolved = err
-		return nil, false
+		return "", false
 	}
-	f = &file{fd: fd}
-	var st unix.Statx_t
-	err = unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS|unix.STATX_MNT_ID, &st)
-	if err != nil || st.Mnt_id != c.e.mount {
-		f.close()
-		return nil, false
-	}
-	f.ino, f.mode, f.nlink = st.Ino, uint32(st.Mode), st.Nlink
-	f.rec, f.known = c.e.records.get(st.Ino)
-	return f, true
-}
-
-func (c *call) resolve(dirfd int, name string, flags int) (int, error) {
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_MAGICLINKS}
-	if flags&unix.AT_SYMLINK_NOFOLLOW != 0 {
-		how.Flags |= unix.O_NOFOLLOW
-	}
-	base, rest, err := c.base(dirfd, name)
-	if err != nil {
-		return -1, err
-	}
-	if rest == "" {
-		if flags&unix.AT_EMPTY_PATH == 0 {
-			return -1, unix.ENOENT
-		}
-		return unix.Open(base, unix.O_PATH|unix.O_CLOEXEC, 0)
-	}
-	at := unix.AT_FDCWD
-	if base != "" {
-		if at, err = unix.Open(base, unix.O_PATH|unix.O_CLOEXEC, 0); err != nil {
-			return -1, err
-		}
-		defer unix.Close(at)
-		if path.IsAbs(rest) {
-			how.Resolve |= unix.RESOLVE_IN_ROOT
-		}
-	}
-	return unix.Openat2(at, rest, &how)
-}
-
-// base returns where a path of the caller's starts: base is a link in /proc, or
-// "" for an absolute path, that rest follows. An absolute path after a base
-// starts in it, as in a root directory, and never leaves it.
-func (c *call) base(dirfd int, name string) (base, rest string, err error) {
-	root := "/"
-	if c.e.chrooted.Load() {
-		if root, err = os.Readlink(c.proc("root")); err != nil {
-			return "", "", unix.ESRCH
-		}
-	}
-	start := c.proc("cwd")
-	if dirfd != unix.AT_FDCWD {
-		start = c.proc("fd/" + strconv.Itoa(dirfd))
-	}
-	switch {
-	case name == "":
-		return start, "", nil
-	case root == "/" && path.IsAbs(name):
-		return "", name, nil
-	case root == "/":
-		return start, name, nil
-	case path.IsAbs(name):
-		return c.proc("root"), name, nil
-	}
-	dir, err := os.Readlink(start)
-	below, ok := strings.CutPrefix(dir, root)
-	if err != nil || !ok || below != "" && below[0] != '/' {
-		return "", "", unix.ENOENT
-	}
-	return c.proc("root"), "/" + below + "/" + name, nil
-}
-
-// parent opens the directory that holds the last part of a path, and returns
-// that part.
-func (c *call) parent(dirfd int, name string) (dir *file, last string, ok bool) {
-	trimmed := strings.TrimRight(name, "/")
-	parent, last := path.Split(trimmed)
-	if last == "" || last == "." || last == ".." {
-		return nil, "", false
-	}
-	if parent == "" {
-		parent = "."
-	}
-	dir, ok = c.open(dirfd, parent, 0)
-	return dir, last, ok
+	_, rest, ok := strings.Cut(string(text), "\n"+field+"\t")
+	value, _, _ := strings.Cut(rest, "\n")
+	return value, ok
 }
 
 // umask is the caller's.
 func (c *call) umask() uint32 {
-	status, err := os.ReadFile(c.proc("status"))
+	text, _ := c.status("Umask:")
+	mask, err := strconv.ParseUint(text, 8, 32)
 	if err != nil {
 		return 0o022
 	}
-	_, rest, _ := strings.Cut(string(status), "\nUmask:\t")
-	var mask uint32
-	if _, err := fmt.Sscanf(rest, "%o", &mask); err != nil {
-		return 0o022
+	return uint32(mask)
+}
+
+// onlyPath tells whether an open file of the caller's is one to look at alone
+// (O_PATH), which calls that change something refuse.
+func (c *call) onlyPath(fd int) bool {
+	text, err := os.ReadFile(c.proc("fdinfo/" + strconv.Itoa(fd)))
+	if err != nil {
+		return false
 	}
-	return mask
+	_, rest, _ := strings.Cut(string(text), "flags:\t")
+	value, _, _ := strings.Cut(rest, "\n")
+	flags, _ := strconv.ParseUint(value, 8, 64)
+	return flags&unix.O_PATH != 0
 }

@@ -22,30 +22,25 @@ import (
 
 const (
 	whiteoutPrefix = ".wh."
-	whiteoutOpaque = ".wh..wh..opq"
-	// opaqueXattr marks a directory of an upper directory that hides the lower one.
-	opaqueXattr = "user.overlay.opaque"
 )
 
-// collector writes what an overlay's upper directory has as an image's layer.
+// collector writes what has changed in a tree as an image's layer.
 type collector struct {
 	w *layer.Writer
 	// made are mount points that are not part of the tree.
 	made []string
-	// real says that owners on disk are those of the step.
-	real    bool
-	records *records
+	// fakeRoot says that owners are those of the records; else all is root's.
+	fakeRoot bool
+	records  *records
 	// left is what files may still hold, in bytes.
 	left int64
 }
 
-// written is where a step has written to. In an overlay, upper is the upper
-// directory, which says what there is to collect, and merged is how it is seen,
-// which says what it is like. Without an overlay merged is compared with what
-// was there.
+// written is where a step has written to: merged is the directory, and was what
+// there was in it.
 type written struct {
-	upper, merged int
-	was           *original
+	merged int
+	was    *original
 }
 
 func (c *collector) collect(root written, w io.Writer) error {
@@ -60,29 +55,12 @@ func (c *collector) collect(root written, w io.Writer) error {
 	return nil
 }
 
-// names are those in a directory that may have changed. In a directory without
-// an overlay they are all.
-func (d *written) names() ([]string, error) {
-	if d.upper != 0 {
-		return readNames(d.upper)
-	}
-	return readNames(d.merged)
-}
-
 // directory writes a directory and all that has changed in it.
 func (c *collector) directory(d written, name string) error {
 	if err := c.write(d.merged, name); err != nil {
 		return err
 	}
-	if d.upper != 0 {
-		opaque := make([]byte, 8)
-		if n, err := unix.Fgetxattr(d.upper, opaqueXattr, opaque); err == nil && string(opaque[:n]) == "y" {
-			if err := c.whiteout(name, "", whiteoutOpaque); err != nil {
-				return err
-			}
-		}
-	}
-	names, err := d.names()
+	names, err := readNames(d.merged)
 	if err != nil {
 		return fmt.Errorf("%q: %w", name, err)
 	}
@@ -92,10 +70,7 @@ func (c *collector) directory(d written, name string) error {
 			return err
 		}
 	}
-	if d.was == nil {
-		return nil
-	}
-	for _, base := range slices.Sorted(maps.Keys(d.was.children)) {
+	for _, base := range d.was.names() {
 		if _, there := slices.BinarySearch(names, base); !there {
 			if err := c.whiteout(name, whiteoutPrefix, base); err != nil {
 				return err
@@ -107,22 +82,16 @@ func (c *collector) directory(d written, name string) error {
 
 // entry writes what is called base in a directory, if it may have changed.
 func (c *collector) entry(dir written, base, name string) error {
-	at := dir.merged
-	if dir.upper != 0 {
-		at = dir.upper
-	}
 	var st unix.Stat_t
-	if err := unix.Fstatat(at, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	if err := unix.Fstatat(dir.merged, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return fmt.Errorf("%q: %w", name, err)
 	}
 	was := dir.was.was(base)
 	switch kind := st.Mode & unix.S_IFMT; {
 	case strings.HasPrefix(base, whiteoutPrefix):
 		return fmt.Errorf("%q: in a layer a name that begins with %q deletes: the step has to call the file something else", name, whiteoutPrefix)
-	case c.isMade(at, base, name), kind == unix.S_IFSOCK:
+	case c.isMade(dir.merged, base, name), kind == unix.S_IFSOCK:
 		return nil
-	case dir.upper != 0 && kind == unix.S_IFCHR && st.Rdev == 0:
-		return c.whiteout(path.Dir(name), whiteoutPrefix, base)
 	case kind == unix.S_IFDIR:
 		return c.subdirectory(dir, base, name, was)
 	case was != nil && was.ino == st.Ino && was.ctime == st.Ctim.Nano():
@@ -146,12 +115,6 @@ func (c *collector) subdirectory(dir written, base, name string, was *original) 
 		return fmt.Errorf("%q: %w", name, err)
 	}
 	defer unix.Close(sub.merged)
-	if dir.upper != 0 {
-		if sub.upper, err = openDir(dir.upper, base); err != nil {
-			return fmt.Errorf("%q: %w", name, err)
-		}
-		defer unix.Close(sub.upper)
-	}
 	return c.directory(sub, name)
 }
 
@@ -161,6 +124,14 @@ func (o *original) was(name string) *original {
 		return nil
 	}
 	return o.children[name]
+}
+
+// names are those that there were in a directory.
+func (o *original) names() []string {
+	if o == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(o.children))
 }
 
 func openDir(dir int, name string) (int, error) {
@@ -204,22 +175,7 @@ func (c *collector) describe(fd int, name string) (*tree.Entry, error) {
 		return nil, err
 	}
 	size := st.Size
-	xattrs, err := readXattrs(fd)
-	if err != nil {
-		return nil, fmt.Errorf("read its extended attributes: %w", err)
-	}
-	rec := record{uid: st.Uid, gid: st.Gid}
-	if !c.real {
-		if rec, err = c.recorded(fd, st.Ino); err != nil {
-			return nil, err
-		}
-		delete(xattrs, capabilityXattr)
-		maps.Copy(xattrs, rec.xattrs.all())
-	} else if mark, ok := xattrs[deviceXattr]; ok {
-		if err := markedDevice(mark, &rec); err != nil {
-			return nil, err
-		}
-	}
+	rec, _ := c.records.get(fd, key{st.Dev, st.Ino})
 	rec.apply(&st)
 	e := &tree.Entry{Path: name, Mode: st.Mode & 0o7777, UID: st.Uid, GID: st.Gid, Source: "the step"}
 	switch st.Mode & unix.S_IFMT {
@@ -233,6 +189,7 @@ func (c *collector) describe(fd int, name string) (*tree.Entry, error) {
 		e.Open = func() (io.ReadCloser, error) { return os.Open(procFD(fd)) }
 	case unix.S_IFLNK:
 		e.Type, e.Mode = tree.Symlink, 0o777
+		var err error
 		e.Linkname, err = readLink(fd)
 		return e, err
 	case unix.S_IFIFO:
@@ -251,55 +208,22 @@ func (c *collector) describe(fd int, name string) (*tree.Entry, error) {
 	default:
 		return nil, fmt.Errorf("it has an unknown type (mode %#o)", st.Mode)
 	}
-	delete(xattrs, deviceXattr)
-	e.Xattrs = xattrs
+	for attr, value := range rec.xattrs.each {
+		// What is no program can have capabilities to no effect, and not in a layer.
+		if keptXattr(attr) && (attr != capabilityXattr || e.Type == tree.Regular && value != "") {
+			if e.Xattrs == nil {
+				e.Xattrs = map[string]string{}
+			}
+			e.Xattrs[attr] = value
+		}
+	}
 	return e, nil
-}
-
-// recorded returns the record of the file fd.
-func (c *collector) recorded(fd int, ino uint64) (record, error) {
-	rec, _ := c.records.get(ino)
-	if rec.born == 0 {
-		return rec, nil
-	}
-	var st unix.Statx_t
-	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BTIME, &st); err != nil {
-		return record{}, err
-	}
-	if birth(&st) != rec.born {
-		return record{}, nil
-	}
-	return rec, nil
 }
 
 func readLink(fd int) (string, error) {
 	buf := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(fd, "", buf)
 	return string(buf[:max(n, 0)]), err
-}
-
-// readXattrs reads the extended attributes that belong into a layer.
-func readXattrs(fd int) (map[string]string, error) {
-	file := procFD(fd)
-	list, err := growing(func(buf []byte) (int, error) { return unix.Listxattr(file, buf) })
-	if errors.Is(err, unix.ENOTSUP) {
-		return map[string]string{}, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	found := map[string]string{}
-	for attr := range strings.SplitSeq(string(list), "\x00") {
-		if !keptXattr(attr) {
-			continue
-		}
-		value, err := growing(func(buf []byte) (int, error) { return unix.Getxattr(file, attr, buf) })
-		if err != nil {
-			return nil, err
-		}
-		found[attr] = string(value)
-	}
-	return found, nil
 }
 
 // growing calls a system call with ever larger buffers until the answer fits.

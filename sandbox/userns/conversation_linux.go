@@ -43,7 +43,7 @@ func (c *conversation) run(outer context.Context) (*sandbox.Result, error) {
 	c.output = &output{limit: limits.Output, exceeded: func() {
 		cancel(c.limit(sandbox.BoundOutput))
 	}}
-	if err := c.start(ctx); err != nil {
+	if err := c.start(); err != nil {
 		return nil, err
 	}
 	defer c.process.kill()
@@ -125,9 +125,9 @@ func (c *conversation) limit(bound sandbox.Bound) *sandbox.LimitError {
 }
 
 // start makes the pipes and starts the process.
-func (c *conversation) start(ctx context.Context) (err error) {
+func (c *conversation) start() (err error) {
 	var p pipes
-	p.uid, p.gid = c.ids.host()
+	p.ids = c.ids
 	defer func() {
 		if err != nil {
 			closeAll(p.all...)
@@ -141,10 +141,10 @@ func (c *conversation) start(ctx context.Context) (err error) {
 	}
 	c.tree, c.changes = tree, changes
 	files := []*os.File{treeIn, changesOut}
-	if os.Geteuid() == 0 {
+	if c.ids.others {
 		files = append(files, c.cloneTrees(&p)...)
 	}
-	c.process, err = startProcess(ctx, c.cfg, c.ids, c.dir.path, stdio, files...)
+	c.process, err = startProcess(c.cfg, c.ids, c.dir.path, stdio, files...)
 	return err
 }
 
@@ -169,9 +169,9 @@ func (c *conversation) cloneTrees(p *pipes) []*os.File {
 
 // pipes remembers what was opened, and the first error.
 type pipes struct {
-	uid, gid int // the step's
-	all      []*os.File
-	err      error
+	ids *identities
+	all []*os.File
+	err error
 }
 
 func (p *pipes) make() (r, w *os.File) {
@@ -179,20 +179,11 @@ func (p *pipes) make() (r, w *os.File) {
 		r, w, p.err = os.Pipe()
 		p.all = append(p.all, r, w)
 	}
-	if p.err == nil && os.Geteuid() == 0 {
+	if p.err == nil && p.ids.others {
 		// So that the step can open it again, as /dev/stdout.
-		p.err = r.Chown(p.uid, p.gid)
+		p.err = r.Chown(p.ids.uid, p.ids.gid)
 	}
 	return r, w
-}
-
-func (p *pipes) open(name string) *os.File {
-	f, err := os.Open(name)
-	if p.err == nil {
-		p.err = err
-	}
-	p.all = append(p.all, f)
-	return f
 }
 
 // sendTree sends the tree as a tar.

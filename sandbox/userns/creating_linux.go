@@ -3,98 +3,147 @@
 package userns
 
 import (
+	"strconv"
 	"strings"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// mkdirCalls are those that make directories, which have the set-group-id bit of
-// the one that they are made in.
-func (e *emulator) mkdirCalls() {
-	e.oldMkdirCalls()
-	e.calls[unix.SYS_MKDIRAT] = at(0, 1, func(c *call, dir int, name string) answer { return e.mkdir(c, dir, name, c.uint32(2)) })
-}
-
-// creatingCalls are those that make other files: who makes them may not be root, their
-// directory may have a group for them, and devices cannot be made at all.
+// creatingCalls are those that make files: who makes them may not be root, their
+// directory may have a group or an access control list for them, and devices cannot be
+// made at all.
 func (e *emulator) creatingCalls() {
 	e.oldCreatingCalls()
+	e.calls[unix.SYS_MKDIRAT] = at(0, 1, func(c *call, dir int, name string) answer { return e.mkdir(c, dir, name, c.uint32(2)) })
 	e.calls[unix.SYS_SYMLINKAT] = at(1, 2, func(c *call, dir int, name string) answer { return e.symlink(c, dir, name) })
 	e.calls[unix.SYS_MKNODAT] = at(0, 1, func(c *call, dir int, name string) answer {
 		return e.mknod(c, dir, name, c.uint32(2), c.args[3])
 	})
-	e.calls[unix.SYS_OPENAT] = at(0, 1, func(c *call, dir int, name string) answer {
-		return e.create(c, dir, name, c.int(2), c.uint32(3))
-	})
-	e.calls[unix.SYS_OPENAT2] = at(0, 1, func(c *call, dir int, name string) answer {
-		var how unix.OpenHow
-		buf := bytesOf(&how)
-		if n, err := c.read(uintptr(c.args[2]), buf); err != nil || n != len(buf) || c.args[3] != uint64(unsafe.Sizeof(how)) || how.Resolve != 0 {
-			return pass
-		}
-		return e.create(c, dir, name, int(how.Flags), uint32(how.Mode))
-	})
+	e.calls[unix.SYS_BIND] = e.bind
 }
 
-// maker is one who makes a file in a directory of the tree.
+// maker is one who makes a file in a directory of ours. The directory is the
+// maker's to close.
 type maker struct {
-	c    *call
+	e    *emulator
 	who  credentials
 	dir  *file
 	name string
 	rec  record
+	// mode is what the file is to have on disk: permissions and the sticky bit.
+	mode uint32
 }
 
-// maker finds out what the owner of a new file is. It is nil where that, and
-// making it, can be left to the kernel, or where a is the answer.
-func (e *emulator) maker(c *call, dirfd int, name string, always bool) (m *maker, a answer) {
-	if !always && !e.identities.changed() && !e.records.inherits() {
-		return nil, pass
+// ordinary tells whether a new file is one that the kernel makes as it is to be:
+// root's, in a directory that has nothing to hand on.
+func (e *emulator) ordinary(c *call, mode uint32) bool {
+	who := e.identities.of(c.tid)
+	return who.uid.fs == 0 && who.gid.fs == 0 && !e.records.inherits() && mode&specialBits == 0
+}
+
+// newMaker finds out what a new file is to be, or why there can be none.
+func (e *emulator) newMaker(c *call, dir *file, name string, kind, mode uint32) (*maker, error) {
+	m := &maker{e: e, who: e.identities.of(c.tid), dir: dir, name: name}
+	if !m.who.may(dir, mayWrite|mayEnter) {
+		return nil, unix.EACCES
 	}
-	dir, last, ok := c.parent(dirfd, name)
-	if !ok {
-		return nil, pass
+	if e.fakeRoot {
+		m.rec.uid, m.rec.gid = m.who.uid.fs, m.who.gid.fs
 	}
-	m = &maker{c: c, who: e.identities.of(c.tid), dir: dir, name: last}
-	m.rec = record{uid: m.who.uid.fs, gid: m.who.gid.fs}
-	inherited := dir.rec.special&unix.S_ISGID != 0
-	if inherited && e.scope == everything {
-		m.rec.gid = dir.rec.gid
+	m.rec.special = mode & specialBits
+	list := dir.rec.xattrs.acl(aclDefault)
+	switch {
+	case kind == unix.S_IFLNK:
+		m.mode, m.rec.special = 0o777, 0
+	case list == nil:
+		m.mode = mode & 0o1777 &^ c.umask()
+	default:
+		list = list.create(mode)
+		m.mode = mode&unix.S_ISVTX | list.mode()
+		m.rec.xattrs = m.handOn(dir, kind, list)
+	}
+	if dir.rec.special&unix.S_ISGID != 0 {
+		m.inherit(kind)
+	}
+	// Of directories a mode's special bits are not asked for.
+	return m, nil
+}
+
+// handOn is the lists that a file has in a directory with a default list.
+func (m *maker) handOn(dir *file, kind uint32, list acl) (x xattrSet) {
+	if !list.plain() {
+		x = x.with(aclAccess, list.String())
+	}
+	if kind == unix.S_IFDIR {
+		text, _ := dir.rec.xattrs.get(aclDefault)
+		x = x.with(aclDefault, text)
+	}
+	return x
+}
+
+// inherit takes over the group of the directory, as its set-group-id bit says.
+func (m *maker) inherit(kind uint32) {
+	if m.e.fakeRoot {
+		m.rec.gid = m.dir.rec.gid
 	}
 	switch {
-	case !m.who.may(dir, mayWrite|mayEnter):
-		a = fails(unix.EACCES)
-	case always || inherited || m.rec != (record{}):
-		return m, answer{}
-	default:
-		a = pass
+	case kind == unix.S_IFDIR:
+		m.rec.special |= unix.S_ISGID
+	case m.mode&unix.S_IXGRP != 0 && !m.who.overrides() && !m.who.in(m.rec.gid):
+		m.rec.special &^= unix.S_ISGID
 	}
-	dir.close()
-	return nil, a
 }
 
-// done notes the owner of what was made, unless that failed, and ends the work.
+// done notes what was made, unless that failed.
 func (m *maker) done(err error) answer {
-	defer m.dir.close()
 	if err != nil {
 		return fails(err)
 	}
-	var st unix.Stat_t
-	if err := unix.Fstatat(m.dir.fd, m.name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	f, err := m.e.child(m.dir, m.name)
+	if err != nil {
 		return fails(err)
 	}
-	m.c.e.records.set(st.Ino, m.rec)
-	return answer{}
+	defer f.close()
+	return m.note(f)
+}
+
+// note has a file be what it is to be. What it was made with may have been
+// masked.
+func (m *maker) note(f *file) answer {
+	if f.kind() != unix.S_IFLNK && f.mode&0o1777 != m.mode {
+		if err := unix.Chmod(procFD(f.fd), m.mode); err != nil {
+			return fails(err)
+		}
+	}
+	return result(m.e.records.set(f.fd, f.key, m.rec))
+}
+
+// make makes a file of a kind with a call that leads to no file, unless the kernel
+// can do so by itself.
+func (e *emulator) make(c *call, dirfd int, name string, kind, mode uint32, do func(m *maker) error) answer {
+	if e.ordinary(c, mode) && kind != unix.S_IFCHR && kind != unix.S_IFBLK {
+		return pass
+	}
+	dir, last, err := c.parent(dirfd, name)
+	if err != nil {
+		return c.lost(err)
+	}
+	defer dir.close()
+	if there, err := e.child(dir, last); err == nil {
+		there.close()
+		return fails(unix.EEXIST)
+	}
+	m, err := e.newMaker(c, dir, last, kind, mode)
+	if err != nil {
+		return fails(err)
+	}
+	return m.done(do(m))
 }
 
 func (e *emulator) mkdir(c *call, dirfd int, name string, mode uint32) answer {
-	m, a := e.maker(c, dirfd, name, false)
-	if m == nil {
-		return a
-	}
-	m.rec.special = m.dir.rec.special & unix.S_ISGID
-	return m.done(unix.Mkdirat(m.dir.fd, m.name, mode&^c.umask()&0o1777))
+	return e.make(c, dirfd, name, unix.S_IFDIR, mode&0o1777, func(m *maker) error {
+		return unix.Mkdirat(m.dir.fd, m.name, m.mode)
+	})
 }
 
 func (e *emulator) symlink(c *call, dirfd int, name string) answer {
@@ -102,99 +151,69 @@ func (e *emulator) symlink(c *call, dirfd int, name string) answer {
 	if err != nil || strings.HasSuffix(name, "/") {
 		return pass
 	}
-	m, a := e.maker(c, dirfd, name, false)
-	if m == nil {
-		return a
-	}
-	return m.done(unix.Symlinkat(target, m.dir.fd, m.name))
+	e.links.note(name, target)
+	return e.make(c, dirfd, name, unix.S_IFLNK, 0, func(m *maker) error {
+		return unix.Symlinkat(target, m.dir.fd, m.name)
+	})
 }
 
 func (e *emulator) mknod(c *call, dirfd int, name string, mode uint32, rdev uint64) answer {
 	kind := mode & unix.S_IFMT
 	device := kind == unix.S_IFCHR || kind == unix.S_IFBLK
-	if strings.HasSuffix(name, "/") {
+	rdev = uint64(uint32(rdev))
+	if device && (!e.fakeRoot || kind == unix.S_IFCHR && rdev == 0) || strings.HasSuffix(name, "/") {
 		return pass
 	}
-	if who := e.identities.of(c.tid); device && !who.root() {
+	if who := e.identities.of(c.tid); device && !who.overrides() {
 		return fails(unix.EPERM)
 	}
-	m, a := e.maker(c, dirfd, name, device)
-	if m == nil {
-		return a
-	}
-	if device {
-		m.rec.kind, m.rec.rdev = kind, uint64(uint32(rdev))
+	if kind == 0 {
 		kind = unix.S_IFREG
 	}
-	return m.done(unix.Mknodat(m.dir.fd, m.name, kind|mode&^c.umask()&0o777, 0))
+	return e.make(c, dirfd, name, kind, mode&^unix.S_IFMT, func(m *maker) error {
+		if device {
+			m.rec.kind, m.rec.rdev = kind, rdev
+			kind = unix.S_IFREG // which stands for it
+		}
+		return unix.Mknodat(m.dir.fd, m.name, kind|m.mode, 0)
+	})
 }
 
-// create opens a file that is not there yet, or that the caller may not open.
-func (e *emulator) create(c *call, dirfd int, name string, flags int, mode uint32) answer {
-	if flags&(unix.O_PATH|unix.O_DIRECTORY) != 0 || strings.HasSuffix(name, "/") {
+// bind makes a socket that has a name among the files (unix(7)).
+func (e *emulator) bind(c *call) answer {
+	var address unix.RawSockaddrUnix
+	buf := bytesOf(&address)
+	buf = buf[:min(uint64(len(buf)), c.args[2])]
+	if e.ordinary(c, 0) {
 		return pass
 	}
-	if flags&unix.O_CREAT == 0 {
-		return e.mayOpen(c, dirfd, name, flags)
+	if n, err := c.read(uintptr(c.args[1]), buf); err != nil || n != len(buf) || n <= 2 || address.Family != unix.AF_UNIX {
+		return pass
 	}
-	m, a := e.maker(c, dirfd, name, false)
-	if m == nil {
-		if a.errno == unix.EACCES { // which does not count for a file that is there
-			if f, there := c.open(dirfd, name, 0); there {
-				f.close()
-				return e.mayOpen(c, dirfd, name, flags)
-			}
+	name, _, _ := strings.Cut(string(buf[2:]), "\x00")
+	if name == "" { // it is not among the files
+		return pass
+	}
+	return e.make(c, unix.AT_FDCWD, name, unix.S_IFSOCK, 0o777, func(m *maker) error {
+		socket, err := c.copyOf(c.fd(0))
+		if err != nil {
+			return err
 		}
-		return a
-	}
-	m.rec.special = mode & specialBits
-	if !m.who.root() && !m.who.in(m.rec.gid) {
-		m.rec.special &^= unix.S_ISGID
-	}
-	if c.traced { // by a tracer, who can put no file among the caller's
-		var st unix.Stat_t
-		if unix.Fstatat(m.dir.fd, m.name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil {
-			return answer{pass: true, made: m}
-		}
-		m.dir.close()
-		return e.mayOpen(c, dirfd, name, flags)
-	}
-	fd, err := unix.Openat(m.dir.fd, m.name, flags|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NOCTTY, mode&^c.umask()&0o1777)
-	if err == unix.EEXIST {
-		m.dir.close()
-		return e.mayOpen(c, dirfd, name, flags)
-	}
-	a = m.done(err)
-	if err == nil {
-		a.file = &newFile{fd, flags&unix.O_CLOEXEC != 0}
-	}
-	return a
+		defer unix.Close(socket)
+		return unix.Bind(socket, &unix.SockaddrUnix{Name: procFD(m.dir.fd) + "/" + m.name})
+	})
 }
 
-// mayOpen lets the kernel open a file unless its owner keeps it from the
-// caller.
-func (e *emulator) mayOpen(c *call, dirfd int, name string, flags int) answer {
-	if !e.identities.changed() {
-		return pass
+// copyOf returns a copy of an open file of the caller's.
+func (c *call) copyOf(fd int) (int, error) {
+	pid, err := strconv.Atoi(c.process())
+	if err != nil {
+		return -1, unix.ESRCH
 	}
-	who := e.identities.of(c.tid)
-	if who.root() {
-		return pass
+	process, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return -1, err
 	}
-	f, ok := c.open(dirfd, name, 0)
-	if !ok {
-		return pass
-	}
-	defer f.close()
-	what := uint32(mayRead)
-	switch flags & unix.O_ACCMODE {
-	case unix.O_WRONLY:
-		what = mayWrite
-	case unix.O_RDWR:
-		what = mayRead | mayWrite
-	}
-	if !who.may(f, what) {
-		return fails(unix.EACCES)
-	}
-	return pass
+	defer unix.Close(process)
+	return unix.PidfdGetfd(process, fd, 0)
 }

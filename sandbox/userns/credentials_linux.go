@@ -5,8 +5,6 @@ package userns
 import (
 	"encoding/binary"
 	"slices"
-	"sync"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,7 +12,9 @@ import (
 // credentials are who a process takes itself for. The zero value is root.
 type credentials struct {
 	uid, gid ids
-	groups   string // supplementary groups, four bytes each
+	groups   string // supplementary groups, in order, four bytes each
+	// locks is the limit that the credentials are written on, as the process sees it.
+	locks lockLimit
 }
 
 // ids are real, effective, saved and file system id.
@@ -22,16 +22,19 @@ type ids struct{ real, effective, saved, fs uint32 }
 
 const noID = ^uint32(0)
 
-// root tells whether the process may do what root may.
+// root tells whether the process may do what root may, but with files.
 func (c *credentials) root() bool { return c.uid.effective == 0 }
 
-// in tells whether the process is in a group.
+// overrides tells whether the process may do with files what root may.
+func (c *credentials) overrides() bool { return c.uid.fs == 0 }
+
+// in tells whether the process is in a group, as far as files are concerned.
 func (c *credentials) in(gid uint32) bool {
-	if gid == c.gid.fs || gid == c.gid.effective {
-		return true
-	}
-	return slices.Contains(decodeIDs(c.groups), gid)
+	return gid == c.gid.fs || slices.Contains(decodeIDs(c.groups), gid)
 }
+
+// owns tells whether the process may do what a file's owner may.
+func (c *credentials) owns(f *file) bool { return c.overrides() || c.uid.fs == f.rec.uid }
 
 // The bits of a mode for others.
 const (
@@ -43,12 +46,14 @@ const (
 // may tells whether the process may do something with a file. It knows of the
 // file alone, not of what leads to it.
 func (c *credentials) may(f *file, what uint32) bool {
-	bits := f.mode
-	switch {
-	case c.root():
+	bits := f.mode & 0o777
+	switch list := f.rec.xattrs.acl(aclAccess); {
+	case c.overrides():
 		return true
 	case c.uid.fs == f.rec.uid:
 		bits >>= 6
+	case list != nil && bits&0o070 != 0: // else the kernel does not look at it
+		return list.may(c, f.rec.gid, what)
 	case c.in(f.rec.gid):
 		bits >>= 3
 	}
@@ -63,75 +68,33 @@ func decodeIDs(text string) []uint32 {
 	return all
 }
 
-// identityTable knows the credentials of all processes. What a process has is
-// written on it as a limit that the kernel does not use any more: so it is
-// handed on by fork and exec, and gone with the process.
-type identityTable struct {
-	mu    sync.Mutex
-	known map[credentials]uint64
-	list  []credentials
-}
-
-// tagLimit is that limit, RLIMIT_LOCKS of Linux 2.4.
-const tagLimit = 10
-
-// maxIdentities bounds the table.
-const maxIdentities = 1 << 16
-
-// of returns the credentials of a process.
-func (t *identityTable) of(pid int) credentials {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.list) == 0 {
-		return credentials{}
-	}
-	var limit unix.Rlimit
-	if err := prlimit(pid, nil, &limit); err != nil || limit.Cur >= uint64(len(t.list)) {
-		return credentials{}
-	}
-	return t.list[limit.Cur]
-}
-
-// set gives a process credentials.
-func (t *identityTable) set(pid int, c credentials) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.known == nil {
-		t.known = map[credentials]uint64{}
-	}
-	tag, ok := t.known[c]
-	if !ok {
-		if len(t.list) == maxIdentities {
-			return unix.EAGAIN
-		}
-		tag = uint64(len(t.list))
-		t.known[c], t.list = tag, append(t.list, c)
-	}
-	return prlimit(pid, &unix.Rlimit{Cur: tag, Max: unix.RLIM_INFINITY}, nil)
-}
-
-// changed tells whether any process has been anything but root.
-func (t *identityTable) changed() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.list) > 0
-}
-
-func prlimit(pid int, set, get *unix.Rlimit) error {
-	_, _, e := unix.RawSyscall6(unix.SYS_PRLIMIT64, uintptr(pid), tagLimit, uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(get)), 0, 0)
-	if e != 0 {
-		return e
-	}
-	return nil
-}
-
 // become makes a call that changes credentials.
 func (e *emulator) become(c *call, change func(*credentials) error) answer {
 	cr := e.identities.of(c.tid)
 	if err := change(&cr); err != nil {
 		return fails(err)
 	}
+	if !cr.overrides() {
+		e.noteInherited(c, &cr)
+	}
 	return result(e.identities.set(c.tid, cr))
+}
+
+// noteInherited notes which files one who is root no longer has open for
+// writing.
+func (e *emulator) noteInherited(c *call, who *credentials) {
+	names, _ := readNamesOf(c.proc("fd")) // none if the caller has ended
+	for _, name := range names {
+		f, err := c.openPath(c.proc("fd/" + name))
+		if err != nil {
+			continue
+		}
+		if by := who.writer(f.rec.gid); f.ours && f.regular() && f.rec.written < by && e.isWritten(f) {
+			f.rec.written = by
+			_ = e.records.set(f.fd, f.key, f.rec) // where there is no room, none can be set-user-id either
+		}
+		f.close()
+	}
 }
 
 // setID is setuid(2) or setgid(2).
@@ -199,6 +162,9 @@ func (e *emulator) setFS(c *call, which func(*credentials) *ids) answer {
 	old, id := i.fs, c.uint32(0)
 	if id != noID && (cr.root() || id == i.real || id == i.effective || id == i.saved || id == i.fs) {
 		i.fs = id
+		if !cr.overrides() {
+			e.noteInherited(c, &cr)
+		}
 		if err := e.identities.set(c.tid, cr); err != nil {
 			return fails(err)
 		}
@@ -217,6 +183,14 @@ func (e *emulator) setGroups(c *call) answer {
 		if got, err := c.read(uintptr(c.args[1]), list); err != nil || got != len(list) {
 			return fails(unix.EFAULT)
 		}
+	}
+	groups := decodeIDs(string(list))
+	if slices.Contains(groups, noID) {
+		return fails(unix.EINVAL)
+	}
+	slices.Sort(groups)
+	for i, id := range groups {
+		binary.LittleEndian.PutUint32(list[4*i:], id)
 	}
 	return e.become(c, func(cr *credentials) error {
 		if !cr.root() {
@@ -250,4 +224,44 @@ func (e *emulator) getRES(c *call, i ids) answer {
 		}
 	}
 	return answer{}
+}
+
+// credentialCalls are those that tell and change who a process is.
+func (e *emulator) credentialCalls() {
+	get := func(number uint32, which func(credentials) uint32) {
+		e.calls[number] = func(c *call) answer { return answer{value: int64(which(e.identities.of(c.tid)))} }
+	}
+	get(unix.SYS_GETUID, func(c credentials) uint32 { return c.uid.real })
+	get(unix.SYS_GETEUID, func(c credentials) uint32 { return c.uid.effective })
+	get(unix.SYS_GETGID, func(c credentials) uint32 { return c.gid.real })
+	get(unix.SYS_GETEGID, func(c credentials) uint32 { return c.gid.effective })
+	e.calls[unix.SYS_GETRESUID] = func(c *call) answer { return e.getRES(c, e.identities.of(c.tid).uid) }
+	e.calls[unix.SYS_GETRESGID] = func(c *call) answer { return e.getRES(c, e.identities.of(c.tid).gid) }
+	e.calls[unix.SYS_GETGROUPS] = e.getGroups
+	e.calls[unix.SYS_SETGROUPS] = e.setGroups
+
+	uid := func(cr *credentials) *ids { return &cr.uid }
+	gid := func(cr *credentials) *ids { return &cr.gid }
+	for _, kind := range []struct {
+		set, setRE, setRES, setFS uint32
+		which                     func(*credentials) *ids
+	}{
+		{unix.SYS_SETUID, unix.SYS_SETREUID, unix.SYS_SETRESUID, unix.SYS_SETFSUID, uid},
+		{unix.SYS_SETGID, unix.SYS_SETREGID, unix.SYS_SETRESGID, unix.SYS_SETFSGID, gid},
+	} {
+		e.calls[kind.set] = func(c *call) answer {
+			return e.become(c, func(cr *credentials) error { return kind.which(cr).setID(c.uint32(0), cr.root()) })
+		}
+		e.calls[kind.setRE] = func(c *call) answer {
+			return e.become(c, func(cr *credentials) error {
+				return kind.which(cr).setRE(c.uint32(0), c.uint32(1), cr.root())
+			})
+		}
+		e.calls[kind.setRES] = func(c *call) answer {
+			return e.become(c, func(cr *credentials) error {
+				return kind.which(cr).setRES(c.uint32(0), c.uint32(1), c.uint32(2), cr.root())
+			})
+		}
+		e.calls[kind.setFS] = func(c *call) answer { return e.setFS(c, kind.which) }
+	}
 }

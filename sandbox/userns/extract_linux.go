@@ -22,16 +22,14 @@ type extractor struct {
 	root int
 	// dirs are the open directories that lead to the current entry.
 	dirs []extractDir
-	// real says that owners and capabilities can be those on disk; what cannot
-	// goes into records.
-	real bool
-	// emulated says that special modes and all extended attributes go there too, and
-	// that an emulator sees to the records.
-	emulated bool
-	records  *records
-	// was, unless nil, is the root of what was unpacked, to compare with later.
+	// records are what is not on disk.
+	records *records
+	// was is the root of what was unpacked, to compare with later.
 	was *original
-	buf []byte
+	// latest is when something was changed last, in nanoseconds.
+	latest int64
+	links  knownLinks
+	buf    []byte
 }
 
 type extractDir struct {
@@ -50,23 +48,18 @@ type original struct {
 }
 
 // note notes the state of the open file fd, or of what is called name in it.
-func (o *original) note(fd int, name string) error {
-	if o == nil {
-		return nil
-	}
+func (x *extractor) note(o *original, fd int, name string) error {
 	var st unix.Stat_t
 	if err := unix.Fstatat(fd, name, &st, unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return err
 	}
 	o.ino, o.ctime = st.Ino, st.Ctim.Nano()
+	x.latest = max(x.latest, o.ctime)
 	return nil
 }
 
-// child makes the original of a file in a directory, if the directory has one.
+// child makes the original of a file in a directory.
 func (o *original) child(name string) *original {
-	if o == nil {
-		return nil
-	}
 	if o.children == nil {
 		o.children = map[string]*original{}
 	}
@@ -120,7 +113,7 @@ func (x *extractor) entry(hdr *tar.Header, content io.Reader) error {
 	was := parent.was.child(base)
 	err = x.make(parent.fd, base, name, hdr, content, was)
 	if err == nil && hdr.Typeflag != tar.TypeDir {
-		err = was.note(parent.fd, base)
+		err = x.note(was, parent.fd, base)
 	}
 	if err != nil {
 		return fmt.Errorf("%q: %w", name, err)
@@ -149,7 +142,7 @@ func (x *extractor) leave(name string) error {
 		}
 		err := unix.Futimes(d.fd, times(d.mtime))
 		if err == nil {
-			err = d.was.note(d.fd, "")
+			err = x.note(d.was, d.fd, "")
 		}
 		unix.Close(d.fd)
 		if x.dirs = x.dirs[:i]; err != nil {
@@ -176,6 +169,7 @@ func (x *extractor) make(parent int, base, name string, hdr *tar.Header, content
 	case tar.TypeReg:
 		return x.file(parent, base, hdr, content)
 	case tar.TypeSymlink:
+		x.links.note(base, hdr.Linkname)
 		if err := unix.Symlinkat(hdr.Linkname, parent, base); err != nil {
 			return err
 		}
@@ -209,47 +203,40 @@ func (x *extractor) file(parent int, base string, hdr *tar.Header, content io.Re
 	return unix.Futimes(fd, times(hdr.ModTime.Unix()))
 }
 
-// attributes sets owner, mode and extended attributes, in this order, of the
-// open file fd, or of what is called name in the directory fd.
+// attributes sets the mode of the open file fd, or of what is called name in the
+// directory fd, and records the rest.
 func (x *extractor) attributes(fd int, name string, hdr *tar.Header) error {
-	flags := unix.AT_SYMLINK_NOFOLLOW
+	mode := uint32(hdr.Mode) & 0o1777
 	if name == "" {
-		flags = unix.AT_EMPTY_PATH
-	}
-	mode := uint32(hdr.Mode) & 0o7777
-	if x.emulated {
-		mode &^= specialBits
-	}
-	if x.real && (hdr.Uid != 0 || hdr.Gid != 0) {
-		if err := unix.Fchownat(fd, name, hdr.Uid, hdr.Gid, flags); err != nil {
-			return fmt.Errorf("set its owner to %d:%d: %w", hdr.Uid, hdr.Gid, err)
+		if err := unix.Fchmod(fd, mode); err != nil {
+			return fmt.Errorf("set its mode to %#o: %w", mode, err)
 		}
+		return x.record(fd, hdr)
 	}
-	if err := x.record(fd, name, hdr); err != nil {
+	// A symlink or a FIFO.
+	file, err := unix.Openat(fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
 		return err
 	}
-	if name != "" { // a symlink or a FIFO
-		if hdr.Typeflag != tar.TypeSymlink {
-			if err := unix.Fchmodat(fd, name, mode, 0); err != nil {
-				return err
-			}
+	defer unix.Close(file)
+	if err := x.record(file, hdr); err != nil {
+		return err
+	}
+	if hdr.Typeflag != tar.TypeSymlink {
+		if err := unix.Fchmodat(fd, name, mode, 0); err != nil {
+			return err
 		}
-		at := unix.Timespec{Sec: hdr.ModTime.Unix()}
-		return unix.UtimesNanoAt(fd, name, []unix.Timespec{at, at}, flags)
 	}
-	if err := unix.Fchmod(fd, mode); err != nil {
-		return fmt.Errorf("set its mode to %#o: %w", mode, err)
-	}
-	return x.xattrs(fd, hdr)
+	at := unix.Timespec{Sec: hdr.ModTime.Unix()}
+	return unix.UtimesNanoAt(fd, name, []unix.Timespec{at, at}, unix.AT_SYMLINK_NOFOLLOW)
 }
 
 // record notes what cannot be on disk.
-func (x *extractor) record(fd int, name string, hdr *tar.Header) error {
-	rec := record{uid: uint32(hdr.Uid), gid: uint32(hdr.Gid)}
-	if x.emulated && hdr.Typeflag != tar.TypeSymlink {
+func (x *extractor) record(fd int, hdr *tar.Header) error {
+	rec := record{uid: uint32(hdr.Uid), gid: uint32(hdr.Gid), xattrs: attributesOf(hdr)}
+	if hdr.Typeflag != tar.TypeSymlink {
 		rec.special = uint32(hdr.Mode) & specialBits
 	}
-	_, rec.xattrs = x.attributesOf(hdr)
 	switch hdr.Typeflag {
 	case tar.TypeChar:
 		rec.kind = unix.S_IFCHR
@@ -259,29 +246,14 @@ func (x *extractor) record(fd int, name string, hdr *tar.Header) error {
 	if rec.kind != 0 {
 		rec.rdev = unix.Mkdev(uint32(hdr.Devmajor), uint32(hdr.Devminor))
 	}
-	switch {
-	case x.real && rec.kind != 0:
-		return unix.Fsetxattr(fd, deviceXattr, deviceMark(rec.kind, rec.rdev), 0)
-	case x.real, rec == (record{}):
+	if rec == (record{}) {
 		return nil
 	}
 	var st unix.Statx_t
-	err := unix.Statx(fd, name, unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW, unix.STATX_INO|unix.STATX_BTIME, &st)
-	if err == nil {
-		if !x.emulated {
-			rec.born = birth(&st)
-		}
-		x.records.set(st.Ino, rec)
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW, unix.STATX_INO, &st); err != nil {
+		return err
 	}
-	return err
-}
-
-// birth is when a file was made, or 0 where the file system does not know.
-func birth(st *unix.Statx_t) int64 {
-	if st.Mask&unix.STATX_BTIME == 0 {
-		return 0
-	}
-	return st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
+	return x.records.set(fd, keyOf(&st), rec)
 }
 
 // xattrRecord begins the PAX records of extended attributes.
@@ -290,33 +262,16 @@ const xattrRecord = "SCHILY.xattr."
 // capabilityXattr holds a file's capabilities.
 const capabilityXattr = "security.capability"
 
-// attributesOf returns the extended attributes that a file has, those that go on
-// disk and those that are recorded.
-func (x *extractor) attributesOf(hdr *tar.Header) (map[string]string, xattrSet) {
-	var onDisk, recorded map[string]string
+// attributesOf returns the extended attributes that a file has.
+func attributesOf(hdr *tar.Header) xattrSet {
+	var all map[string]string
 	for key, value := range hdr.PAXRecords {
-		attr, ok := strings.CutPrefix(key, xattrRecord)
-		if !ok {
-			continue
-		}
-		to := &onDisk
-		if x.emulated || attr == capabilityXattr && !x.real {
-			to = &recorded
-		}
-		if *to == nil {
-			*to = map[string]string{}
-		}
-		(*to)[attr] = value
-	}
-	return onDisk, makeXattrs(recorded)
-}
-
-func (x *extractor) xattrs(fd int, hdr *tar.Header) error {
-	onDisk, _ := x.attributesOf(hdr)
-	for attr, value := range onDisk {
-		if err := unix.Fsetxattr(fd, attr, []byte(value), 0); err != nil {
-			return fmt.Errorf("set its extended attribute %q: %w", attr, err)
+		if attr, ok := strings.CutPrefix(key, xattrRecord); ok {
+			if all == nil {
+				all = map[string]string{}
+			}
+			all[attr] = value
 		}
 	}
-	return nil
+	return makeXattrs(all)
 }

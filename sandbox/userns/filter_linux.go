@@ -97,6 +97,9 @@ func newFilter() filter {
 	}
 	f.onBits(unix.SYS_CLONE, 0, newNamespaces, errno(unix.EPERM))
 	f.onOther(unix.SYS_SOCKET, 0, ^uint32(0), errno(unix.EAFNOSUPPORT), unix.AF_UNIX, unix.AF_INET, unix.AF_INET6, unix.AF_NETLINK)
+	f.onOther(unix.SYS_SOCKETPAIR, 0, ^uint32(0), errno(unix.EAFNOSUPPORT), unix.AF_UNIX)
+	// What it leaves behind is a deletion in a layer.
+	f.onBits(unix.SYS_RENAMEAT2, 4, unix.RENAME_WHITEOUT, errno(unix.EINVAL))
 	// These put characters into the input of a terminal that others read.
 	f.onValues(unix.SYS_IOCTL, 1, ^uint32(0), errno(unix.EPERM), unix.TIOCSTI, unix.TIOCLINUX)
 	return f
@@ -137,6 +140,7 @@ func unknown() []uint32 {
 		unix.SYS_CLONE3,
 		// There are older ones, which emulators know.
 		unix.SYS_SETXATTRAT, unix.SYS_GETXATTRAT, unix.SYS_LISTXATTRAT, unix.SYS_REMOVEXATTRAT,
+		unix.SYS_STATMOUNT, unix.SYS_LISTMOUNT, // they tell where the machine's files are
 		unix.SYS_MEMFD_SECRET, // no limit knows of what it makes
 		unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER,
 	}

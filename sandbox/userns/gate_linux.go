@@ -143,9 +143,6 @@ func tracedProgram(theirs *os.File) error {
 		return err
 	}
 	listener, err := restrict(&o)
-	if err == nil {
-		err = unix.Chdir(o.Dir)
-	}
 	if err != nil {
 		return told.Encode(news{Failure: failure(err)})
 	}
@@ -156,6 +153,8 @@ func tracedProgram(theirs *os.File) error {
 	if err := heard.Decode(&listened); err != nil {
 		return err
 	}
-	err = unix.Exec(o.Program, o.Argv, o.Env)
+	if err = unix.Chdir(o.Dir); err == nil { // which somebody answers by now
+		err = unix.Exec(o.Program, o.Argv, o.Env)
+	}
 	return told.Encode(news{Failure: failure(runError(o.Program, err))})
 }

@@ -61,7 +61,7 @@ func checkProgram(name, dir string) error {
 			}
 			return nil
 		}
-		head, err := readHead(f)
+		head, err := readHead(int(f.Fd()))
 		f.Close()
 		if err != nil {
 			return nil
@@ -78,11 +78,12 @@ func checkProgram(name, dir string) error {
 }
 
 // readHead reads the beginning of a regular file that is only looked at yet.
-func readHead(f *os.File) ([]byte, error) {
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+func readHead(fd int) ([]byte, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, errors.Join(err, unix.EINVAL)
 	}
-	r, err := os.Open(procFD(int(f.Fd())))
+	r, err := os.Open(procFD(fd))
 	if err != nil {
 		return nil, err
 	}

@@ -95,10 +95,10 @@ type firstProc struct {
 	// work is the working directory's descriptor.
 	work int
 	// written is where what the step writes is found.
-	written written
-	records *records
-	// emulator is nil where the step needs none.
+	written  written
+	records  *records
 	emulator *emulator
+	links    knownLinks // of the tree
 	// refused says that another filter answers calls that the emulator is for, deaf that the
 	// kernel or another filter keeps us from being notified of any.
 	refused, deaf bool
@@ -117,8 +117,7 @@ func (p *firstProc) do() (report, error) {
 	if p.cfg.Remove {
 		return report{}, removeBelow(p.work)
 	}
-	p.refused = !p.cfg.Real && refusedOutside()
-	p.deaf = p.scope() != nothing && !canListen()
+	p.refused, p.deaf = refusedOutside(), !canListen()
 	rep, err := p.runStep()
 	p.changes.Close()
 	return rep, errors.Join(err, removeBelow(p.work))

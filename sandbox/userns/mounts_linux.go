@@ -18,10 +18,8 @@ import (
 
 // The directories in the working directory.
 const (
-	dirTree  = "tree"
-	dirUpper = "upper" // what the step writes, where it writes to an overlay
-	dirInner = "inner" // overlayfs's own
-	dirRoot  = "root"  // where the new root directory is mounted
+	dirTree = "tree"
+	dirRoot = "root" // where the new root directory is mounted
 )
 
 // mounts makes a step's file system.
@@ -230,7 +228,7 @@ func (m *mounts) attach() error {
 			}
 		}
 	}
-	return nil
+	return protect()
 }
 
 // detach unmounts what attach mounted, so that what it was mounted on can be

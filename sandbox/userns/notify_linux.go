@@ -140,11 +140,11 @@ func (f *filter) tell(e *emulator, action uint32) {
 	}
 	slices.Sort(numbers)
 	for _, number := range numbers {
-		// Of open(2), only what makes or changes files is of interest.
-		if arg := openFlags(number); arg < 0 {
+		switch {
+		case number == unix.SYS_GETRLIMIT || number == unix.SYS_SETRLIMIT:
+			f.onValues(number, 0, ^uint32(0), action, tagLimit)
+		default:
 			f.on(number, action)
-		} else {
-			f.onBits(number, arg, unix.O_CREAT|unix.O_ACCMODE|unix.O_TRUNC, action)
 		}
 	}
 }

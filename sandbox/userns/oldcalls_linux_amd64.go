@@ -4,25 +4,8 @@ import "golang.org/x/sys/unix"
 
 const sysFstatat = unix.SYS_NEWFSTATAT
 
-// openFlags is which argument of a call has the flags of open(2), or -1.
-func openFlags(number uint32) int {
-	switch number {
-	case unix.SYS_OPEN:
-		return 1
-	case unix.SYS_OPENAT:
-		return 2
-	}
-	return -1
-}
-
 // oldModeCalls adds the calls that set modes which later architectures do without.
 func oldModeCalls(calls map[uint32]int) { calls[unix.SYS_CHMOD] = 1 }
-
-func (e *emulator) oldDeviceCalls() {
-	e.calls[unix.SYS_MKNOD] = at(here, 0, func(c *call, dir int, name string) answer {
-		return e.mkdevice(c, dir, name, c.uint32(1), c.args[2])
-	})
-}
 
 // The old calls are those that later architectures do without.
 
@@ -47,18 +30,20 @@ func (e *emulator) oldStatCalls() {
 	})
 }
 
-func (e *emulator) oldMkdirCalls() {
-	e.calls[unix.SYS_MKDIR] = at(here, 0, func(c *call, dir int, name string) answer { return e.mkdir(c, dir, name, c.uint32(1)) })
-}
-
 func (e *emulator) oldCreatingCalls() {
+	e.calls[unix.SYS_MKDIR] = at(here, 0, func(c *call, dir int, name string) answer { return e.mkdir(c, dir, name, c.uint32(1)) })
 	e.calls[unix.SYS_SYMLINK] = at(here, 1, func(c *call, dir int, name string) answer { return e.symlink(c, dir, name) })
 	e.calls[unix.SYS_MKNOD] = at(here, 0, func(c *call, dir int, name string) answer {
 		return e.mknod(c, dir, name, c.uint32(1), c.args[2])
 	})
-	e.calls[unix.SYS_OPEN] = at(here, 0, func(c *call, dir int, name string) answer { return e.create(c, dir, name, c.int(1), c.uint32(2)) })
+}
+
+func (e *emulator) oldOpeningCalls() {
+	e.calls[unix.SYS_OPEN] = at(here, 0, func(c *call, dir int, name string) answer {
+		return e.open(c, dir, name, &unix.OpenHow{Flags: uint64(c.uint32(1)), Mode: uint64(c.uint32(2))})
+	})
 	e.calls[unix.SYS_CREAT] = at(here, 0, func(c *call, dir int, name string) answer {
-		return e.create(c, dir, name, unix.O_CREAT|unix.O_WRONLY|unix.O_TRUNC, c.uint32(1))
+		return e.open(c, dir, name, &unix.OpenHow{Flags: unix.O_CREAT | unix.O_WRONLY | unix.O_TRUNC, Mode: uint64(c.uint32(1))})
 	})
 }
 
@@ -66,4 +51,13 @@ func (e *emulator) oldRemovingCalls() {
 	e.calls[unix.SYS_UNLINK] = at(here, 0, func(c *call, dir int, name string) answer { return e.unlink(c, dir, name, 0) })
 	e.calls[unix.SYS_RMDIR] = at(here, 0, func(c *call, dir int, name string) answer { return e.unlink(c, dir, name, unix.AT_REMOVEDIR) })
 	e.calls[unix.SYS_RENAME] = at(here, 1, func(c *call, dir int, name string) answer { return e.rename(c, here, dir, name, 0) })
+	e.calls[unix.SYS_LINK] = at(here, 0, func(c *call, dir int, name string) answer { return e.link(c, dir, name, dir, 1, 0) })
+}
+
+func (e *emulator) oldPermissionCalls() {
+	e.calls[unix.SYS_ACCESS] = func(c *call) answer { return e.access(c, unix.AT_FDCWD, 0, c.uint32(1), 0) }
+	e.calls[unix.SYS_READLINK] = e.may(here, 0, unix.AT_SYMLINK_NOFOLLOW, 0, nil)
+	e.calls[unix.SYS_UTIME] = func(c *call) answer { return e.setTimes(c, unix.AT_FDCWD, 0, c.oldTimes(1), 0) }
+	e.calls[unix.SYS_UTIMES] = func(c *call) answer { return e.setTimes(c, unix.AT_FDCWD, 0, c.oldTimes(1), 0) }
+	e.calls[unix.SYS_FUTIMESAT] = func(c *call) answer { return e.setTimes(c, c.fd(0), 1, c.oldTimes(2), 0) }
 }

@@ -104,7 +104,7 @@ func startWays(t testing.TB) ways {
 	const run = "-test.run=^TestRandomSteps$"
 	root := exec.Command(self(t), run)
 	root.Env = append(os.Environ(), sandboxtest.ProbeVariable+"="+sandboxtest.Probe(t).Source)
-	return ways{startWay(t, "root", root), startWay(t, "one id", asUser(t, false, run))}
+	return ways{startWay(t, "root", root), startWay(t, "one id", asUser(t, run))}
 }
 
 func startWay(t testing.TB, name string, cmd *exec.Cmd) *way {

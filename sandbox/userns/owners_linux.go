@@ -4,6 +4,8 @@ package userns
 
 import (
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/sandbox"
 )
 
 // ownerCalls are those that change owners.
@@ -32,42 +34,50 @@ func (e *emulator) modeCalls() {
 // chown records an owner. As in the kernel it clears special modes of files, and
 // capabilities.
 func (e *emulator) chown(c *call, dirfd int, name string, flags int, uid, gid uint32) answer {
-	if flags&^(unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW) != 0 {
+	if flags&^(unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW) != 0 || !e.fakeRoot && !e.own(uid, gid) {
 		return pass
 	}
-	f, ok := c.open(dirfd, name, flags)
-	if !ok {
-		return pass
-	}
-	defer f.close()
-	cr := e.identities.of(c.tid)
-	if !cr.root() && !mayChown(&cr, &f.rec, uid, gid) {
-		return fails(unix.EPERM)
-	}
-	rec := f.rec
-	if uid != noID {
-		rec.uid = uid
-	}
-	if gid != noID {
-		rec.gid = gid
-	}
-	if !f.dir() {
-		rec.special &^= unix.S_ISUID
-		if f.mode&unix.S_IXGRP != 0 {
-			rec.special &^= unix.S_ISGID
+	return c.on(dirfd, name, flags, func(f *file) answer {
+		if name == "" && c.number == unix.SYS_FCHOWN && c.onlyPath(dirfd) {
+			return fails(unix.EBADF)
 		}
-		rec.xattrs = rec.xattrs.without(capabilityXattr)
-	}
-	return e.record(f, rec)
+		who := e.identities.of(c.tid)
+		rec := f.rec
+		if !f.dir() {
+			rec.special &^= unix.S_ISUID
+			if f.mode&unix.S_IXGRP != 0 || !who.overrides() && !who.in(rec.gid) {
+				rec.special &^= unix.S_ISGID
+			}
+			rec.xattrs = rec.xattrs.without(capabilityXattr)
+		}
+		if !mayChown(&who, f, uid, gid) || rec.special != f.rec.special && !who.owns(f) {
+			return fails(unix.EPERM)
+		}
+		if e.fakeRoot && uid != noID {
+			rec.uid = uid
+		}
+		if e.fakeRoot && gid != noID {
+			rec.gid = gid
+		}
+		return e.record(f, rec)
+	})
+}
+
+// own tells whether ids are those that a step without fake root has.
+func (e *emulator) own(uid, gid uint32) bool {
+	return (uid == noID || uid == sandbox.UserID) && (gid == noID || gid == sandbox.UserID)
 }
 
 // mayChown tells whether a user may change an owner: own files may be given to
 // one's own groups.
-func mayChown(cr *credentials, rec *record, uid, gid uint32) bool {
-	if cr.uid.fs != rec.uid {
+func mayChown(who *credentials, f *file, uid, gid uint32) bool {
+	switch {
+	case who.overrides():
+		return true
+	case who.uid.fs != f.rec.uid:
 		return uid == noID && gid == noID
 	}
-	return (uid == noID || uid == rec.uid) && (gid == noID || gid == rec.gid || cr.in(gid))
+	return (uid == noID || uid == f.rec.uid) && (gid == noID || gid == f.rec.gid || who.in(gid))
 }
 
 // record gives a file another record, and has it be among what has changed.
@@ -75,40 +85,59 @@ func (e *emulator) record(f *file, rec record) answer {
 	if rec == f.rec {
 		return answer{}
 	}
-	if f.nlink == 0 {
-		return answer{} // nobody will see it, and its number is soon another file's
-	}
 	if err := f.touch(); err != nil {
 		return fails(err)
 	}
-	e.records.set(f.ino, rec)
-	return answer{}
+	return result(e.records.set(f.fd, f.key, rec))
 }
 
 // chmod sets the permissions on disk and records the rest.
 func (e *emulator) chmod(c *call, dirfd int, name string, flags int, mode uint32) answer {
-	f, ok := c.open(dirfd, name, flags)
-	if !ok {
+	if flags&^(unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW) != 0 {
 		return pass
 	}
-	defer f.close()
-	cr := e.identities.of(c.tid)
-	if !cr.root() && cr.uid.fs != f.rec.uid {
-		return fails(unix.EPERM)
+	return c.on(dirfd, name, flags, func(f *file) answer {
+		who := e.identities.of(c.tid)
+		switch {
+		case f.kind() == unix.S_IFLNK:
+			return pass // which fails
+		case c.number == unix.SYS_FCHMOD && c.onlyPath(dirfd):
+			return fails(unix.EBADF)
+		case !who.owns(f):
+			return fails(unix.EPERM)
+		}
+		rec := f.rec
+		rec.special = mode & specialBits
+		if !who.overrides() && !who.in(rec.gid) {
+			rec.special &^= unix.S_ISGID
+		}
+		if list := rec.xattrs.acl(aclAccess); list != nil {
+			rec.xattrs = rec.xattrs.with(aclAccess, list.chmod(mode).String())
+		}
+		if rec == f.rec && mode&specialBits == 0 {
+			return pass // there is nothing to record
+		}
+		if err := unix.Chmod(procFD(f.fd), mode&0o1777); err != nil {
+			return fails(err)
+		}
+		if rec.written != byRoot && !e.isWritten(f) {
+			rec.written = byRoot
+		}
+		return result(e.records.set(f.fd, f.key, rec))
+	})
+}
+
+// isWritten tells whether a file may be open for writing.
+func (e *emulator) isWritten(f *file) bool {
+	fd, err := unix.Open(procFD(f.fd), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return true
 	}
-	rec := f.rec
-	rec.special = mode & specialBits
-	if !cr.root() && !cr.in(rec.gid) {
-		rec.special &^= unix.S_ISGID
+	defer unix.Close(fd)
+	// A lease to read is not to be had while anybody may write.
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_RDLCK); err != nil {
+		return true
 	}
-	if f.mode&unix.S_IFMT == unix.S_IFLNK || rec.special == f.rec.special && mode&specialBits == 0 {
-		return pass // there is nothing to record
-	}
-	if err := unix.Chmod(procFD(f.fd), mode&0o1777); err != nil {
-		return fails(err)
-	}
-	if rec != f.rec && f.nlink > 0 {
-		e.records.set(f.ino, rec)
-	}
-	return answer{}
+	_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_UNLCK) // as closing it does
+	return false
 }

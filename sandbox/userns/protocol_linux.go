@@ -47,8 +47,6 @@ type config struct {
 	Limits sandbox.Limits
 	// User is who the first process and the step are, in the namespace.
 	User int
-	// Real says that owners and capabilities can be those on disk.
-	Real bool
 	// Groups says that supplementary groups can be given up.
 	Groups bool
 }

@@ -6,85 +6,88 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// removingCalls are those after which the number of a file may be another's.
+// removingCalls are those that take names from files, or give them others.
 func (e *emulator) removingCalls() {
 	e.oldRemovingCalls()
 	e.calls[unix.SYS_UNLINKAT] = at(0, 1, func(c *call, dir int, name string) answer { return e.unlink(c, dir, name, c.int(2)) })
+	e.calls[unix.SYS_LINKAT] = at(0, 1, func(c *call, dir int, name string) answer {
+		return e.link(c, dir, name, c.fd(2), 3, c.int(4))
+	})
 	e.calls[unix.SYS_RENAMEAT2] = at(2, 3, func(c *call, dir int, name string) answer {
 		return e.rename(c, 0, dir, name, uint(c.uint32(4)))
 	})
 	e.calls[unix.SYS_RENAMEAT] = at(2, 3, func(c *call, dir int, name string) answer { return e.rename(c, 0, dir, name, 0) })
 }
 
-// last tells whether the file that a path names has a record, and this is its
-// last name.
-func (c *call) last(dirfd int, name string) bool {
-	if _, ok := c.recorded(dirfd, name, unix.AT_SYMLINK_NOFOLLOW); !ok {
-		return false
-	}
-	f, ok := c.open(dirfd, name, unix.AT_SYMLINK_NOFOLLOW)
-	if !ok {
-		return false
-	}
-	defer f.close()
-	return f.nlink == 1 || f.dir()
-}
-
-// mayRemove tells whether the caller may take a name out of a directory.
-func (e *emulator) mayRemove(c *call, dir *file, name string) bool {
-	who := e.identities.of(c.tid)
-	if who.root() {
-		return true
-	}
-	if !who.may(dir, mayWrite|mayEnter) {
-		return false
-	}
-	if dir.mode&unix.S_ISVTX == 0 || dir.rec.uid == who.uid.fs {
-		return true
-	}
-	var st unix.Stat_t
-	if err := unix.Fstatat(dir.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return true // there is nothing to be kept from
-	}
-	rec, _ := e.records.get(st.Ino)
-	return rec.uid == who.uid.fs
-}
-
-// unlink removes a file that has a record together with that, and keeps files
-// from those who may not remove them.
-func (e *emulator) unlink(c *call, dirfd int, name string, flags int) answer {
-	last := c.last(dirfd, name)
-	if !last && !e.identities.changed() {
-		return pass
-	}
-	dir, base, ok := c.parent(dirfd, name)
-	if !ok {
-		return pass
-	}
-	defer dir.close()
-	if !e.mayRemove(c, dir, base) {
-		return fails(unix.EACCES)
-	}
-	if !last {
-		return pass
-	}
-	var st unix.Stat_t
-	err := unix.Fstatat(dir.fd, base, &st, unix.AT_SYMLINK_NOFOLLOW)
-	if err == nil {
-		err = unix.Unlinkat(dir.fd, base, flags)
-	}
+// named finds the directory that holds a name, and what it names.
+func (c *call) named(dirfd int, name string) (place, error) {
+	dir, last, err := c.parent(dirfd, name)
 	if err != nil {
+		return place{}, err
+	}
+	p := place{dir: dir, name: last}
+	p.file, err = c.e.child(dir, last)
+	if err != nil && err != unix.ENOENT {
+		dir.close()
+		return place{}, err
+	}
+	return p, nil
+}
+
+// mayRemove says what keeps the caller from taking a name out of a directory, if
+// anything.
+func (p *place) mayRemove(who *credentials) error {
+	switch {
+	case who.overrides():
+	case !who.may(p.dir, mayWrite|mayEnter):
+		return unix.EACCES
+	case p.dir.mode&unix.S_ISVTX != 0 && p.file != nil && !who.owns(p.dir) && !who.owns(p.file):
+		return unix.EPERM
+	}
+	return nil
+}
+
+// last says that no name is left when this one is gone, and that only we can
+// tell who had the file's number.
+func (p *place) last(e *emulator) bool {
+	return p.file != nil && (p.file.nlink == 1 || p.file.dir()) && !e.distinct
+}
+
+// simple tells whether the kernel can take names without us.
+func (e *emulator) simple(who *credentials) bool { return who.overrides() && e.distinct }
+
+// unlink keeps files from those who may not remove them.
+func (e *emulator) unlink(c *call, dirfd int, name string, flags int) answer {
+	who := e.identities.of(c.tid)
+	if e.simple(&who) {
+		return pass
+	}
+	p, err := c.named(dirfd, name)
+	if err != nil {
+		return c.lost(err)
+	}
+	defer p.close()
+	if p.file == nil {
+		return pass
+	}
+	if err := p.mayRemove(&who); err != nil {
 		return fails(err)
 	}
-	e.records.forget(st.Ino)
+	if !p.last(e) {
+		return pass
+	}
+	if err := unix.Unlinkat(p.dir.fd, p.name, flags); err != nil {
+		return fails(err)
+	}
+	e.records.forget(p.file.key)
 	return answer{}
 }
 
-// rename puts a file in the place of one that has a record, and keeps files from
-// those who may not move them. The argument from is its old directory.
+// rename keeps files from those who may not move them. The argument from is the
+// old directory.
 func (e *emulator) rename(c *call, from, dirfd int, name string, flags uint) answer {
-	last := c.last(dirfd, name) && flags&(unix.RENAME_EXCHANGE|unix.RENAME_NOREPLACE) == 0
-	if !last && !e.identities.changed() {
+	who := e.identities.of(c.tid)
+	if e.simple(&who) {
 		return pass
 	}
 	oldDir := unix.AT_FDCWD
@@ -95,39 +98,98 @@ func (e *emulator) rename(c *call, from, dirfd int, name string, flags uint) ans
 	if err != nil {
 		return pass
 	}
-	source, oldBase, ok := c.parent(oldDir, oldName)
-	if !ok {
-		return pass
+	source, err := c.named(oldDir, oldName)
+	if err != nil {
+		return c.lost(err)
 	}
 	defer source.close()
-	target, base, ok := c.parent(dirfd, name)
-	if !ok {
-		return pass
+	target, err := c.named(dirfd, name)
+	if err != nil {
+		return c.lost(err)
 	}
 	defer target.close()
-	if !e.mayRemove(c, source, oldBase) || !e.mayRemove(c, target, base) {
-		return fails(unix.EACCES)
-	}
-	if !last {
+	if source.file == nil {
 		return pass
 	}
-	return e.replace(source, oldBase, target, base, flags)
+	if err := mayRename(&who, &source, &target, flags); err != nil {
+		return fails(err)
+	}
+	if flags != 0 || !target.last(e) || source.file.key == target.file.key {
+		return pass
+	}
+	if err := unix.Renameat2(source.dir.fd, source.name, target.dir.fd, target.name, flags); err != nil {
+		return fails(err)
+	}
+	e.records.forget(target.file.key)
+	return answer{}
 }
 
-// replace renames a file, and forgets the one that was in its place.
-func (e *emulator) replace(source *file, oldBase string, target *file, base string, flags uint) answer {
-	var moved, replaced unix.Stat_t
-	if err := unix.Fstatat(source.fd, oldBase, &moved, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return fails(err)
+func mayRename(who *credentials, source, target *place, flags uint) error {
+	if flags&unix.RENAME_NOREPLACE != 0 && target.file != nil {
+		return nil // which fails anyway
 	}
-	if err := unix.Fstatat(target.fd, base, &replaced, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return fails(err)
+	for _, p := range []*place{source, target} {
+		if err := p.mayRemove(who); err != nil {
+			return err
+		}
 	}
-	if err := unix.Renameat2(source.fd, oldBase, target.fd, base, flags); err != nil {
-		return fails(err)
+	// A directory's ".." changes with its parent.
+	if source.dir.key != target.dir.key {
+		for _, p := range []*place{source, target} {
+			moves := p == source || flags&unix.RENAME_EXCHANGE != 0
+			if moves && p.file != nil && p.file.dir() && !who.may(p.file, mayWrite) {
+				return unix.EACCES
+			}
+		}
 	}
-	if moved.Ino != replaced.Ino { // two names of one file stay both
-		e.records.forget(replaced.Ino)
+	return nil
+}
+
+// link keeps those who are not root from giving names to files as they may not.
+// The argument target is the new name.
+func (e *emulator) link(c *call, olddir int, oldname string, dirfd, target, flags int) answer {
+	who := e.identities.of(c.tid)
+	nameless := oldname == "" && flags&unix.AT_EMPTY_PATH != 0
+	if who.overrides() && !nameless {
+		return pass
 	}
-	return answer{}
+	name, err := c.text(target)
+	if err != nil {
+		return pass
+	}
+	follow := unix.AT_SYMLINK_NOFOLLOW
+	if flags&unix.AT_SYMLINK_FOLLOW != 0 {
+		follow = 0
+	}
+	f, err := c.find(olddir, oldname, follow|flags&unix.AT_EMPTY_PATH)
+	if err != nil {
+		return c.lost(err)
+	}
+	defer f.close()
+	p, err := c.named(dirfd, name)
+	if err != nil {
+		return c.lost(err)
+	}
+	defer p.close()
+	switch {
+	case p.file != nil: // which fails anyway
+		return pass
+	case !who.mayLink(f):
+		return fails(unix.EPERM)
+	case !who.may(p.dir, mayWrite|mayEnter):
+		return fails(unix.EACCES)
+	case nameless && who.uid.fs == f.rec.uid:
+		// Who has opened it may, which for the kernel may be us.
+		return result(unix.Linkat(unix.AT_FDCWD, procFD(f.fd), p.dir.fd, p.name, unix.AT_SYMLINK_FOLLOW))
+	case nameless:
+		return fails(unix.ENOENT)
+	}
+	return pass
+}
+
+// mayLink tells whether a file may get another name, as where
+// fs.protected_hardlinks is set (proc_sys_fs(5)).
+func (c *credentials) mayLink(f *file) bool {
+	special := f.rec.special&unix.S_ISUID != 0 || f.rec.special&unix.S_ISGID != 0 && f.mode&unix.S_IXGRP != 0
+	return c.owns(f) || f.regular() && !special && c.may(f, mayRead|mayWrite)
 }

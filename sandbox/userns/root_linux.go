@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -17,7 +17,7 @@ import (
 // setUp unpacks the tree and makes the file system that the step sees.
 func (p *firstProc) setUp() (*mounts, error) {
 	m := &mounts{cfg: p.cfg}
-	for _, name := range []string{dirTree, dirUpper, dirInner, dirRoot} {
+	for _, name := range []string{dirTree, dirRoot} {
 		if err := unix.Mkdir(name, 0o755); err != nil {
 			return m, fmt.Errorf("make a directory for the tree: %w", err)
 		}
@@ -27,12 +27,16 @@ func (p *firstProc) setUp() (*mounts, error) {
 		return m, err
 	}
 	defer unix.Close(tree)
-	x := &extractor{root: tree, real: p.cfg.Real, emulated: p.scope() > onlyDevices, records: p.records}
-	if !p.canOverlay() {
-		p.written.was = &original{}
-		x.was = p.written.was
+	if p.records.watches, err = newWatches(!p.cfg.FakeRoot); err != nil {
+		return m, err
 	}
+	p.written.was = &original{}
+	x := &extractor{root: tree, records: p.records, was: p.written.was}
 	if err := x.extract(p.tree); err != nil {
+		return m, err
+	}
+	p.links = x.links
+	if err := laterThan(x.latest); err != nil {
 		return m, err
 	}
 	p.tree.Close()
@@ -54,7 +58,7 @@ func (p *firstProc) setUp() (*mounts, error) {
 
 // imageRoot makes the tree the root directory.
 func (p *firstProc) imageRoot(m *mounts) error {
-	if err := p.mountTree(dirRoot); err != nil {
+	if err := p.bindTree(dirRoot); err != nil {
 		return err
 	}
 	if err := enter(dirRoot); err != nil {
@@ -80,7 +84,7 @@ func (p *firstProc) hostRoot(m *mounts) error {
 			return err
 		}
 	}
-	if err := p.mountTree(tree); err != nil {
+	if err := p.bindTree(tree); err != nil {
 		return err
 	}
 	if err := enter(dirRoot); err != nil {
@@ -124,49 +128,16 @@ func (p *firstProc) hostFiles() error {
 	return nil
 }
 
-// overlayOptions are those of mount(2). The names are relative to the working
-// directory, which a user of the namespace need not be able to reach.
-func overlayOptions() string {
-	return strings.Join([]string{"lowerdir=" + dirTree, "upperdir=" + dirUpper, "workdir=" + dirInner, "userxattr", "index=off"}, ",")
-}
-
-// canOverlay tells whether the step can write to an overlay on the tree. Where
-// not, it writes to the tree itself, and what was there is compared with what
-// there is then. That is how it has to be where records go by inodes, which an
-// overlay changes, and where the machine has no overlay file system for this user
-// or directory.
-func (p *firstProc) canOverlay() bool {
-	if !p.cfg.Real {
-		return false
+// laterThan waits until a file that is changed has another time than one that
+// was changed at a time: the clock that the kernel reads for files has ticks.
+func laterThan(nanoseconds int64) error {
+	for {
+		var now unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &now); err != nil || now.Nano() != nanoseconds {
+			return err
+		}
+		time.Sleep(time.Millisecond)
 	}
-	// What is hidden in a directory is said by such attributes.
-	if err := unix.Setxattr(dirUpper, "user.varve", []byte("x"), 0); err != nil {
-		return false
-	}
-	if err := unix.Removexattr(dirUpper, "user.varve"); err != nil {
-		return false
-	}
-	if err := unix.Mount("overlay", dirRoot, "overlay", 0, overlayOptions()); err != nil {
-		return false
-	}
-	return unix.Unmount(dirRoot, 0) == nil
-}
-
-// mountTree mounts the tree, or an overlay on it.
-func (p *firstProc) mountTree(target string) error {
-	if p.written.was != nil {
-		return p.bindTree(target)
-	}
-	if err := unix.Mount("overlay", target, "overlay", unix.MS_NOSUID|unix.MS_NODEV, overlayOptions()); err != nil {
-		return fmt.Errorf("mount an overlay: %w", err)
-	}
-	var err error
-	if p.written.upper, err = openDir(unix.AT_FDCWD, dirUpper); err != nil {
-		return err
-	}
-	// Nothing of what is mounted in the tree hides anything in this clone.
-	p.written.merged, err = unix.OpenTree(unix.AT_FDCWD, target, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-	return err
 }
 
 // bindTree mounts the tree itself.

@@ -11,33 +11,19 @@ import (
 	"github.com/varve-image/varve/sandbox"
 )
 
-func (r *Runner) run(ctx context.Context, step *sandbox.Step) (*sandbox.Result, error) {
+func (r *Runner) run(ctx context.Context, step *sandbox.Step) (_ *sandbox.Result, err error) {
 	temp := r.opts.TempDir
 	if temp == "" {
 		temp = os.TempDir()
 	}
 	reclaim(temp)
-	// What a filter keeps from being on disk has to be recorded.
-	result, err := r.runAs(ctx, step, temp, !refusedOutside())
-	var noRange rangeError
-	if errors.As(err, &noRange) {
-		return r.runAs(ctx, step, temp, false)
-	}
-	return result, err
-}
-
-// runAs runs a step, with a range of ids if many and if there is one.
-func (r *Runner) runAs(ctx context.Context, step *sandbox.Step, temp string, many bool) (_ *sandbox.Result, err error) {
 	cfg, err := configOf(step)
 	if err != nil {
 		return nil, err
 	}
-	ids, err := chooseIDs(step.FakeRoot, many)
-	if err == nil && !ids.single() && !ids.cover(step.Tree) {
-		ids, err = chooseIDs(step.FakeRoot, false) // owners are recorded then
-	}
+	ids, err := chooseIDs(step.FakeRoot)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("step %s: %w", step.Name, err)
 	}
 	dir, err := newWorkDir(temp, ids)
 	if err != nil {

@@ -24,8 +24,7 @@ const scriptName = "/dev/varve-script"
 // runStep makes the sandbox, runs the step in it and sends what it changed.
 func (p *firstProc) runStep() (report, error) {
 	var err error
-	scope := p.scope()
-	if scope != nothing && (p.refused || p.deaf) {
+	if p.deaf || p.refused {
 		if p.gate, err = newGate(p.cfg.Terminal); err != nil {
 			return report{}, err
 		}
@@ -38,39 +37,42 @@ func (p *firstProc) runStep() (report, error) {
 	if err := p.settle(); err != nil {
 		return report{}, err
 	}
-	if scope != nothing {
-		if p.emulator, err = newEmulator(p.records, p.treeDir(), scope); err != nil {
-			return report{}, err
-		}
+	if err := p.startEmulator(); err != nil {
+		return report{}, err
 	}
 	rep, err := p.runProgram()
 	if err != nil || rep.failed() {
 		return rep, err
 	}
-	c := &collector{made: m.made, real: p.cfg.Real, records: p.records, left: p.cfg.Limits.Disk}
+	p.records.written()
+	c := &collector{made: m.made, fakeRoot: p.cfg.FakeRoot, records: p.records, left: p.cfg.Limits.Disk}
 	return rep, c.collect(p.written, p.changes)
 }
 
-// scope is what the step needs an emulator for.
-func (p *firstProc) scope() scope {
-	switch {
-	case p.cfg.FakeRoot && p.cfg.Real:
-		return onlyDevices
-	case p.cfg.FakeRoot:
-		return everything
-	case p.refused:
-		return onlyFlags
+// startEmulator makes the emulator, now that all is mounted.
+func (p *firstProc) startEmulator() (err error) {
+	own := temporary(p.cfg.Root)
+	if p.emulator, err = newEmulator(p.records, p.cfg.FakeRoot, p.treeDir(), own...); err != nil {
+		return fmt.Errorf("look at what the step is to see: %w", err)
 	}
-	return nothing
+	p.emulator.links = p.links
+	l := &living{tree: p.written.merged, temporary: own}
+	p.records.living = l.each
+	return nil
+}
+
+// temporary are the directories that are the sandbox's own and not the tree's,
+// in memory.
+func temporary(root sandbox.Root) []string {
+	if root == sandbox.HostTools {
+		return []string{"/dev/shm", "/tmp"}
+	}
+	return []string{"/dev/shm"} // elsewhere /tmp is the tree's
 }
 
 // runProgram runs the step's program to its end, and all that it has started.
 func (p *firstProc) runProgram() (rep report, err error) {
-	dir := p.written.upper
-	if p.written.was != nil {
-		dir = p.written.merged
-	}
-	u, err := newUsage(p.cfg.Root, dir)
+	u, err := newUsage(p.cfg.Root, p.written.merged)
 	if err != nil {
 		return report{}, err
 	}
@@ -160,7 +162,7 @@ func (p *firstProc) spawn() (int, error) {
 		argv = append(append([]string(nil), argv...), scriptName)
 	}
 	o := &order{Program: program, Argv: argv, Env: cfg.Env, Dir: cfg.Dir, FakeRoot: cfg.FakeRoot, Limits: cfg.Limits}
-	o.Listen = p.emulator != nil && !p.deaf
+	o.Listen = !p.deaf
 	o.Filter = p.filter()
 	var pid int
 	if p.gate != nil {
@@ -186,11 +188,9 @@ func (p *firstProc) filter() filter {
 	if p.refused {
 		f.trap()
 	}
-	switch {
-	case p.emulator == nil:
-	case p.deaf:
+	if p.deaf {
 		f.tell(p.emulator, unix.SECCOMP_RET_TRACE)
-	default:
+	} else {
 		f.tell(p.emulator, unix.SECCOMP_RET_USER_NOTIF)
 	}
 	return f
@@ -388,6 +388,9 @@ func (p *firstProc) wait(pid int) report {
 		case status.Stopped():
 			p.emulator.resume(got, status)
 			continue
+		}
+		p.emulator.ended(got)
+		switch {
 		case got != pid:
 			continue
 		}

@@ -3,7 +3,6 @@
 package userns
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,7 +33,7 @@ type stdio [3]*os.File
 // startProcess runs this program again as the first process of new namespaces,
 // in the directory dir, and tells it what to do. files become its further
 // files, from fdTree on. They, and those of io, are closed.
-func startProcess(ctx context.Context, cfg *config, ids *identities, dir string, io stdio, files ...*os.File) (*process, error) {
+func startProcess(cfg *config, ids *identities, dir string, io stdio, files ...*os.File) (*process, error) {
 	defer closeAll(append(io[:], files...)...)
 	ours, theirs, err := socketPair()
 	if err != nil {
@@ -54,7 +53,7 @@ func startProcess(ctx context.Context, cfg *config, ids *identities, dir string,
 		ours.Close()
 		return nil, startError(err)
 	}
-	if err := p.tell(ctx, cfg, ids); err != nil {
+	if err := p.tell(cfg, ids); err != nil {
 		p.kill()
 		return nil, err
 	}
@@ -74,15 +73,10 @@ func (p *process) keep(started chan<- error) {
 	}
 }
 
-// tell sends the config, once the process is who it is to be.
-func (p *process) tell(ctx context.Context, cfg *config, ids *identities) error {
-	if ids.helpers {
-		if err := ids.mapWithHelpers(ctx, p.cmd.Process.Pid); err != nil {
-			return err
-		}
-	}
+// tell sends the config.
+func (p *process) tell(cfg *config, ids *identities) error {
 	c := *cfg
-	c.User, c.Groups, c.Real = ids.user, ids.groups, !ids.single()
+	c.User, c.Groups = ids.inside, ids.others
 	if err := json.NewEncoder(p.control).Encode(&c); err != nil {
 		return fmt.Errorf("tell the sandbox what to do: %w", err)
 	}
@@ -96,8 +90,7 @@ func (p *process) kill() {
 	p.control.Close()
 }
 
-// attributes asks for the namespaces. The process keeps all capabilities over them
-// although it may be nobody in there until the maps are written.
+// attributes asks for the namespaces, over which the process has all capabilities.
 func attributes(cfg *config, ids *identities) *syscall.SysProcAttr {
 	flags := unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC |
 		unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWNET
@@ -106,13 +99,10 @@ func attributes(cfg *config, ids *identities) *syscall.SysProcAttr {
 	}
 	attr := &syscall.SysProcAttr{
 		Cloneflags: uintptr(flags), Pdeathsig: syscall.SIGKILL, Setsid: true,
-		GidMappingsEnableSetgroups: ids.groups,
+		UidMappings: ids.uids(), GidMappings: ids.gids(), GidMappingsEnableSetgroups: ids.others,
 	}
 	for c := range lastCapability() + 1 {
 		attr.AmbientCaps = append(attr.AmbientCaps, c)
-	}
-	if !ids.helpers {
-		attr.UidMappings, attr.GidMappings = ids.uids, ids.gids
 	}
 	return attr
 }
@@ -181,7 +171,7 @@ func lastError(err error) error {
 
 // emptyWorkDir has all of a working directory removed by a process that has
 // its owners.
-func emptyWorkDir(ctx context.Context, dir *workDir, ids *identities) error {
+func emptyWorkDir(dir *workDir, ids *identities) error {
 	null := make([]*os.File, 5)
 	for i := range null {
 		f, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
@@ -191,7 +181,7 @@ func emptyWorkDir(ctx context.Context, dir *workDir, ids *identities) error {
 		}
 		null[i] = f
 	}
-	p, err := startProcess(ctx, &config{Remove: true}, ids, dir.path, stdio(null[:3]), null[3], null[4])
+	p, err := startProcess(&config{Remove: true}, ids, dir.path, stdio(null[:3]), null[3], null[4])
 	if err != nil {
 		return err
 	}

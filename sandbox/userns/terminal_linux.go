@@ -19,10 +19,9 @@ func (c *conversation) stdio(p *pipes) stdio {
 		return c.terminal(p)
 	}
 	var io stdio
-	if c.step.Stdin != nil {
-		io[0], c.stdin = p.make()
-	} else {
-		io[0] = p.open(os.DevNull)
+	if io[0], c.stdin = p.make(); c.step.Stdin == nil && c.stdin != nil {
+		c.stdin.Close() // the step's input has ended
+		c.stdin = nil
 	}
 	c.stdout, io[1] = p.make()
 	io[2] = io[1]

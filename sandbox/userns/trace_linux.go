@@ -129,9 +129,7 @@ func (e *emulator) told(tid int) bool {
 	c.traced = true
 	a := e.do(c)
 	if a.made != nil {
-		if old := e.making[tid]; old != nil { // of a thread that was killed
-			old.dir.close()
-		}
+		e.ended(tid) // it has not seen the end of another call
 		e.making[tid] = a.made
 		return true
 	}
@@ -148,15 +146,21 @@ func (e *emulator) made(tid int) {
 	if m == nil {
 		return
 	}
-	delete(e.making, tid)
+	defer e.ended(tid)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var regs unix.PtraceRegs
-	if err := unix.PtraceGetRegs(tid, &regs); err != nil || resultOf(&regs) < 0 {
-		m.dir.close()
-		return
+	if err := unix.PtraceGetRegs(tid, &regs); err == nil && resultOf(&regs) >= 0 {
+		m.madeBy(&call{tid: tid, e: e}, int(resultOf(&regs)))
 	}
-	m.done(nil)
+}
+
+// ended is told that a thread has ended, or what it was in.
+func (e *emulator) ended(tid int) {
+	if m := e.making[tid]; m != nil {
+		m.dir.close()
+		delete(e.making, tid)
+	}
 }
 
 // give has a thread's call return what is answered.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/varve-image/varve/internal/testtools"
@@ -18,8 +19,7 @@ import (
 	"github.com/varve-image/varve/sandbox/userns"
 )
 
-// user is an ordinary user that tests run as. The second one has subordinate
-// ids.
+// user is an ordinary user that tests run as, whom no machine knows.
 const user = 4321
 
 var (
@@ -49,12 +49,11 @@ func self(t testing.TB) string {
 	return filepath.Join(selfDir, "test")
 }
 
-// asUser makes a command that runs this test program as an ordinary user, with
-// subordinate ids or without.
-func asUser(t testing.TB, subordinate bool, args ...string) *exec.Cmd {
+// asUser makes a command that runs this test program as an ordinary user.
+func asUser(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	testtools.NeedRoot(t)
-	setpriv, unshare := testtools.Need(t, "setpriv"), testtools.Need(t, "unshare")
+	setpriv := testtools.Need(t, "setpriv")
 	dir, err := os.MkdirTemp("", "varve-user-")
 	if err != nil {
 		t.Fatal(err)
@@ -62,40 +61,49 @@ func asUser(t testing.TB, subordinate bool, args ...string) *exec.Cmd {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	program := filepath.Join(dir, "test")
 	temp := filepath.Join(dir, "tmp")
-	ids := ""
-	if subordinate {
-		testtools.Need(t, "newuidmap")
-		ids = fmt.Sprintf("%d:300000:65536\n", user)
-	}
 	content, err := os.ReadFile(self(t))
-	passwd, _ := os.ReadFile("/etc/passwd") // there need not be one
-	passwd = fmt.Appendf(passwd, "varve-test:x:%d:%d::/:/bin/sh\n", user, user)
-	for _, err := range []error{err, os.WriteFile(filepath.Join(dir, "passwd"), passwd, 0o644), os.Chmod(dir, 0o755), os.WriteFile(program, content, 0o755), os.Mkdir(temp, 0o755), os.Chown(temp, user, user),
-		os.WriteFile(filepath.Join(dir, "ids"), []byte(ids), 0o644)} {
+	for _, err := range []error{err, os.Chmod(dir, 0o755), os.WriteFile(program, content, 0o755), os.Mkdir(temp, 0o755), os.Chown(temp, user, user)} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	probe := sandboxtest.Probe(t)
-	// The files that say who has which ids are others in a mount namespace.
-	script := `set -e
-		mount --bind "$1/passwd" /etc/passwd
-		for f in /etc/subuid /etc/subgid; do touch $f; mount --bind "$1/ids" $f; done
-		cd "$1/tmp"; shift
-		exec "$@"`
-	run := append([]string{"-m", "sh", "-c", script, "sh", dir, setpriv, fmt.Sprintf("--reuid=%d", user),
-		fmt.Sprintf("--regid=%d", user), "--clear-groups", program}, args...)
-	cmd := exec.Command(unshare, run...)
+	run := append([]string{fmt.Sprintf("--reuid=%d", user), fmt.Sprintf("--regid=%d", user), "--clear-groups", program}, args...)
+	cmd := exec.Command(setpriv, run...)
+	cmd.Dir = temp
 	cmd.Env = append(os.Environ(), "TMPDIR="+temp, sandboxtest.ProbeVariable+"="+probe.Source, "HOME=/")
 	return cmd
 }
 
-// TestUsers runs the suite as ordinary users. What it expects is the same.
+// within makes a command that runs this test program in another user
+// namespace, as its first user, of which count are mapped to the machine's first.
+func within(t *testing.T, first, count int, args ...string) *exec.Cmd {
+	t.Helper()
+	testtools.NeedRoot(t)
+	cmd := exec.Command(self(t), args...)
+	ids := []syscall.SysProcIDMap{{ContainerID: first, HostID: 0, Size: count}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true}
+	cmd.Env = append(os.Environ(), sandboxtest.ProbeVariable+"="+sandboxtest.Probe(t).Source)
+	return cmd
+}
+
+// manyIDs is how many there are in a namespace as systemd-nspawn and others make it,
+// where all are their own, and root is the kernel's.
+const manyIDs = 65536
+
+// TestUsers runs the suite as others than the machine's root. What it expects is
+// the same.
 func TestUsers(t *testing.T) {
-	for name, subordinate := range map[string]bool{"one id": false, "subordinate ids": true} {
+	const suite = "-test.run=^TestSuite$"
+	nested := asUser(t, suite)
+	nested.Args = append([]string{testtools.Need(t, "setpriv"), nested.Args[1], nested.Args[2], nested.Args[3], testtools.Need(t, "unshare"), "--user", "--map-root-user"}, nested.Args[4:]...)
+	for name, cmd := range map[string]*exec.Cmd{
+		"ordinary": asUser(t, suite), "root of a namespace": nested,
+		"the kernel's root in a namespace": within(t, 0, manyIDs, suite),
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			out, err := asUser(t, subordinate, "-test.run=^TestSuite$").CombinedOutput()
+			out, err := cmd.CombinedOutput()
 			if err != nil {
 				t.Errorf("%v\n%s", err, out)
 			}
@@ -106,15 +114,41 @@ func TestUsers(t *testing.T) {
 	}
 }
 
+// TestKernelRoot: where the only user there is is the kernel's 0, a step is
+// refused, with what to do.
+func TestKernelRoot(t *testing.T) {
+	if os.Getenv("VARVE_TEST_KERNEL_ROOT") == "" {
+		testtools.NeedRoot(t)
+		for _, as := range []int{0, 1000} {
+			cmd := within(t, as, 1, "-test.run=^TestKernelRoot$", "-test.v")
+			cmd.Env = append(cmd.Env, "VARVE_TEST_KERNEL_ROOT=1")
+			out, err := cmd.CombinedOutput()
+			if err != nil || !strings.Contains(string(out), "PASS: TestKernelRoot") {
+				t.Errorf("as %d: %v\n%s", as, err, out)
+			}
+		}
+		return
+	}
+	for _, fakeRoot := range []bool{true, false} {
+		step := sandboxtest.Script(sandboxtest.Busybox(t), "true")
+		step.FakeRoot = fakeRoot
+		_, err := userns.New(sandbox.Options{TempDir: t.TempDir()}).Run(t.Context(), step)
+		var missing *sandbox.MissingError
+		if !errors.As(err, &missing) || len(missing.Hints) == 0 || !strings.Contains(err.Error(), "user 0") {
+			t.Errorf("fake root %v: error %v", fakeRoot, err)
+		}
+	}
+}
+
 // TestFiltered: behind a filter like that of Nix's builds a step does the same,
 // and where another sandbox listens to calls already.
 func TestFiltered(t *testing.T) {
 	t.Parallel()
 	const some = "-test.run=^TestSuite$/^(changes|errors|foreign|owners|results|surrounding|survivors|terminal)$"
-	devices := exec.Command(self(t), "-test.run=^TestSuite$/^owners$/^devices$")
-	devices.Env = append(os.Environ(), sandboxtest.ProbeVariable+"="+sandboxtest.Probe(t).Source)
+	root := exec.Command(self(t), some)
+	root.Env = append(os.Environ(), sandboxtest.ProbeVariable+"="+sandboxtest.Probe(t).Source)
 	for around, cmd := range map[string]*exec.Cmd{
-		"refuse": asUser(t, true, some), "refuse listen": asUser(t, false, some), "listen": devices,
+		"refuse": asUser(t, some), "refuse listen": asUser(t, some), "listen": root,
 	} {
 		cmd.Env = append(cmd.Env, aroundVariable+"="+around)
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -145,10 +179,9 @@ func TestNoTracing(t *testing.T) {
 	}
 }
 
-// TestWithoutOverlay: where the directory for temporary files is in an overlay
-// already, as in a container, none can be mounted on it. That makes no
-// difference.
-func TestWithoutOverlay(t *testing.T) {
+// TestOverlay: the directory for temporary files may be in an overlay, as in a
+// container. That makes no difference.
+func TestOverlay(t *testing.T) {
 	testtools.NeedRoot(t)
 	dir := t.TempDir()
 	for _, name := range []string{"lower", "upper", "work", "tmp"} {
@@ -214,7 +247,7 @@ func TestSameBytes(t *testing.T) {
 	filtered := exec.Command(self(t), run)
 	filtered.Env = append(os.Environ(), aroundVariable+"=refuse", sandboxtest.ProbeVariable+"="+sandboxtest.Probe(t).Source)
 	for name, cmd := range map[string]*exec.Cmd{
-		"one id": asUser(t, false, run), "subordinate ids": asUser(t, true, run), "root behind a filter": filtered,
+		"an ordinary user": asUser(t, run), "root behind a filter": filtered, "root of a namespace": within(t, 0, manyIDs, run),
 	} {
 		out, err := cmd.Output()
 		if got := digestIn(string(out)); err != nil || got != want {

@@ -3,7 +3,6 @@
 package userns
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -33,9 +32,8 @@ func newWorkDir(temp string, ids *identities) (*workDir, error) {
 		if err != nil {
 			return nil, fmt.Errorf("make a directory for its tree: %w", err)
 		}
-		uid, gid := ids.host()
-		if os.Geteuid() == 0 && uid != 0 {
-			if err := dir.file.Chown(uid, gid); err != nil {
+		if ids.others {
+			if err := dir.file.Chown(ids.uid, ids.gid); err != nil {
 				return nil, errors.Join(err, dir.remove())
 			}
 		}
@@ -87,24 +85,22 @@ func lockWorkDir(path string) (*workDir, error) {
 	return &workDir{path, f}, nil
 }
 
-// remove takes the directory away. What is in it may belong to ids that only
-// a namespace can touch.
+// remove takes the directory away. What is in it may be closed to this user by
+// its modes, and is not for root to walk through.
 func (d *workDir) remove() error {
 	defer d.file.Close()
 	err := os.Remove(d.path)
 	if err == nil || errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	for _, many := range []bool{true, false} {
-		var ids *identities
-		if ids, err = chooseIDs(true, many); err == nil {
-			err = emptyWorkDir(context.Background(), d, ids)
-		}
-		if err == nil {
-			return os.Remove(d.path)
-		}
+	ids, err := chooseIDs(true)
+	if err == nil {
+		err = emptyWorkDir(d, ids)
 	}
-	return fmt.Errorf("remove %q: %w", d.path, err)
+	if err != nil {
+		return fmt.Errorf("remove %q: %w", d.path, err)
+	}
+	return os.Remove(d.path)
 }
 
 // reclaim removes the directories of this user that killed processes left in
@@ -134,5 +130,9 @@ func ownedByUs(path string) bool {
 		return false
 	}
 	uid := os.Geteuid()
-	return int(st.Uid) == uid || uid == 0 && st.Uid == highHalf
+	if int(st.Uid) == uid {
+		return true
+	}
+	ids, err := chooseIDs(true)
+	return err == nil && int(st.Uid) == ids.uid
 }

@@ -39,6 +39,8 @@ func forbidden() []forbiddenCall {
 		{"fspick", unix.SYS_FSPICK, [6]uintptr{here, root}},
 		{"open_tree", unix.SYS_OPEN_TREE, [6]uintptr{here, root, unix.OPEN_TREE_CLONE}},
 		{"move_mount", unix.SYS_MOVE_MOUNT, [6]uintptr{here, root, here, tmp}},
+		{"statmount", unix.SYS_STATMOUNT, [6]uintptr{0, 0, 0, 0}},
+		{"listmount", unix.SYS_LISTMOUNT, [6]uintptr{0, 0, 0, 0}},
 		{"mount_setattr", unix.SYS_MOUNT_SETATTR, [6]uintptr{here, root}},
 		{"setns", unix.SYS_SETNS, [6]uintptr{0, 0}},
 		{"clone3", unix.SYS_CLONE3, [6]uintptr{0, 0}},

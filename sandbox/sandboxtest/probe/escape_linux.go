@@ -6,9 +6,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,6 +28,9 @@ func escape(args []string) error {
 	e.privileges()
 	e.calls()
 	e.writes()
+	e.settings()
+	e.others()
+	e.input()
 	if e.found > 0 {
 		return fmt.Errorf("%d ways out", e.found)
 	}
@@ -122,10 +128,46 @@ func (e *escaper) surroundings() {
 			e.way("environment: %s", v)
 		}
 	}
-	mounts, _ := os.ReadFile("/proc/self/mountinfo")
-	if strings.Contains(string(mounts), e.canary) {
-		e.way("mountinfo tells the canary")
+	for _, list := range []string{"mountinfo", "mounts", "mountstats"} {
+		for _, dir := range []string{"/proc/self", "/proc/thread-self", "/proc/1", fmt.Sprintf("/proc/%d/task/%[1]d", os.Getpid())} {
+			e.mounts(dir, list)
+		}
 	}
+}
+
+// mounts reads a list of mounts by all of its names.
+func (e *escaper) mounts(dir, list string) {
+	tell := func(how string, read func() ([]byte, error)) {
+		if text, _ := read(); strings.Contains(string(text), e.canary) {
+			e.way("%s/%s, %s, tells the canary", dir, list, how)
+		}
+	}
+	file := dir + "/" + list
+	tell("by its name", func() ([]byte, error) { return os.ReadFile(file) })
+	tell("by a link", func() ([]byte, error) {
+		link := filepath.Join(os.TempDir(), "link")
+		if err := os.Symlink(file, link); err != nil {
+			return nil, err
+		}
+		defer os.Remove(link)
+		return os.ReadFile(link)
+	})
+	tell("in its directory", func() ([]byte, error) {
+		d, err := os.OpenRoot(dir)
+		if err != nil {
+			return nil, err
+		}
+		defer d.Close()
+		return d.ReadFile(list)
+	})
+	tell("looked at first", func() ([]byte, error) {
+		fd, err := unix.Open(file, unix.O_PATH, 0)
+		if err != nil {
+			return nil, err
+		}
+		defer unix.Close(fd)
+		return os.ReadFile(fmt.Sprintf("/proc/self/fd/%d", fd))
+	})
 }
 
 func (e *escaper) network() {
@@ -145,6 +187,13 @@ func (e *escaper) network() {
 		if fd, err := unix.Socket(family, unix.SOCK_RAW, 0); err == nil {
 			unix.Close(fd)
 			e.way("socket of family %d", family)
+		}
+	}
+	for family := range unix.AF_MAX {
+		if fds, err := unix.Socketpair(family, unix.SOCK_DGRAM, 0); err == nil && family != unix.AF_UNIX {
+			unix.Close(fds[0])
+			unix.Close(fds[1])
+			e.way("pair of sockets of family %d", family)
 		}
 	}
 }
@@ -201,5 +250,79 @@ func (e *escaper) writes() {
 	}
 	if err := os.WriteFile("/sys/x", nil, 0o644); err == nil {
 		e.way("made /sys/x")
+	}
+}
+
+// settings tries to open the machine's settings to change them, and to read what
+// tells of it.
+func (e *escaper) settings() {
+	for _, pattern := range []string{"/proc/sysrq-trigger", "/proc/irq/default_smp_affinity", "/proc/irq/*/smp_affinity", "/proc/bus/pci/*/*", "/proc/fs/*/*",
+		"/proc/mtrr", "/proc/sys/kernel/*", "/proc/sys/vm/*", "/proc/sys/fs/*", "/proc/sys/net/ipv4/*", "/proc/sys/user/*"} {
+		names, _ := filepath.Glob(pattern)
+		for _, name := range names {
+			if f, err := os.OpenFile(name, os.O_WRONLY, 0); err == nil {
+				f.Close()
+				e.way("opened %s for writing", name)
+			}
+		}
+	}
+	for _, name := range []string{"/proc/cmdline", "/proc/interrupts", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/sched_debug", "/proc/swaps"} {
+		if text, _ := os.ReadFile(name); len(text) > 0 {
+			e.way("%s says %.20q", name, text)
+		}
+	}
+	for _, name := range []string{"/proc/acpi", "/proc/scsi", "/proc/asound", "/sys/firmware"} {
+		if entries, _ := os.ReadDir(name); len(entries) > 0 {
+			e.way("%s has %d files", name, len(entries))
+		}
+	}
+}
+
+// others tries to change how the first process runs, which watches the step.
+func (e *escaper) others() {
+	threads, _ := filepath.Glob("/proc/1/task/*")
+	if len(threads) == 0 {
+		e.way("the first process has no threads to try")
+	}
+	limit, set, zero := unix.Rlimit{Cur: 3, Max: 3}, uint64(1), uint32(0)
+	for _, thread := range threads {
+		id, _ := strconv.Atoi(filepath.Base(thread))
+		pid := uintptr(id)
+		for _, c := range []forbiddenCall{
+			{"prlimit64", unix.SYS_PRLIMIT64, [6]uintptr{pid, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(&limit))}},
+			{"sched_setaffinity", unix.SYS_SCHED_SETAFFINITY, [6]uintptr{pid, 8, uintptr(unsafe.Pointer(&set))}},
+			{"sched_setscheduler", unix.SYS_SCHED_SETSCHEDULER, [6]uintptr{pid, 5, uintptr(unsafe.Pointer(&zero))}}, // SCHED_IDLE
+			{"sched_setparam", unix.SYS_SCHED_SETPARAM, [6]uintptr{pid, uintptr(unsafe.Pointer(&zero))}},
+			{"setpriority", unix.SYS_SETPRIORITY, [6]uintptr{unix.PRIO_PROCESS, pid, 19}},
+			{"setpriority of a group", unix.SYS_SETPRIORITY, [6]uintptr{unix.PRIO_PGRP, pid, 19}},
+			{"ioprio_set", unix.SYS_IOPRIO_SET, [6]uintptr{1, pid, 3 << 13}},
+			{"ioprio_set of a group", unix.SYS_IOPRIO_SET, [6]uintptr{2, pid, 3 << 13}},
+			{"migrate_pages", unix.SYS_MIGRATE_PAGES, [6]uintptr{pid}},
+			{"move_pages", unix.SYS_MOVE_PAGES, [6]uintptr{pid}},
+			{"setpriority of a user", unix.SYS_SETPRIORITY, [6]uintptr{unix.PRIO_USER, 0, 19}},
+			{"ioprio_set of a user", unix.SYS_IOPRIO_SET, [6]uintptr{3, 0, 3 << 13}},
+		} {
+			_, _, errno := unix.RawSyscall6(c.number, c.args[0], c.args[1], c.args[2], c.args[3], c.args[4], c.args[5])
+			// A thread is no group.
+			if errno != unix.EPERM && !(errno == unix.ESRCH && strings.HasSuffix(c.name, "group") && id != 1) {
+				e.way("%s of thread %d of the first process: %v", c.name, id, errno)
+			}
+		}
+	}
+	runtime.KeepAlive(&limit)
+	// With its own processes a step may do so.
+	if err := unix.Prlimit(os.Getpid(), unix.RLIMIT_CPU, &unix.Rlimit{Cur: 1000, Max: unix.RLIM_INFINITY}, nil); err != nil {
+		e.way("no limit for itself: %v", err)
+	}
+	if err := unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), 1); err != nil {
+		e.way("no priority for itself: %v", err)
+	}
+}
+
+// input checks that an empty standard input is the step's own.
+func (e *escaper) input() {
+	var st unix.Stat_t
+	if err := unix.Fstat(0, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
+		e.way("standard input is a file of mode %#o, %v", st.Mode, err)
 	}
 }

@@ -1,0 +1,98 @@
+//go:build amd64 || arm64
+
+package userns
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Of what the kernel shows of itself, a step may change nothing, whoever it is, and
+// sees nothing that tells of the machine: what engines of containers hide, and how the
+// machine was started.
+
+// readOnly are the files and directories of settings.
+func readOnly() []string {
+	return []string{"/proc/bus", "/proc/driver", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+}
+
+// hidden are patterns of those to be hidden.
+func hidden() []string {
+	return []string{
+		"/proc/acpi", "/proc/asound", "/proc/cmdline", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+		"/proc/sched_debug", "/proc/scsi", "/proc/swaps", "/proc/timer_list", "/proc/timer_stats",
+		"/sys/firmware", "/sys/devices/virtual/powercap", "/sys/devices/system/cpu/cpu*/thermal_throttle", "/sys/fs/selinux",
+	}
+}
+
+// protect makes them so, once all is mounted.
+func protect() error {
+	for _, name := range readOnly() {
+		if err := cover(name, func(fd int) (int, error) { return cloneReadOnly(fd, "") }); err != nil {
+			return err
+		}
+	}
+	for _, pattern := range hidden() {
+		names, err := filepath.Glob(pattern)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if err := cover(name, nothingLike); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// cover mounts something else where a file is, if it is there.
+func cover(name string, with func(fd int) (mount int, err error)) error {
+	fd, err := unix.Open(name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err == unix.ENOENT {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("protect %q: %w", name, err)
+	}
+	defer unix.Close(fd)
+	mount, err := with(fd)
+	if err == nil {
+		err = unix.MoveMount(mount, "", fd, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+		unix.Close(mount)
+	}
+	if err != nil {
+		return lackKernel(fmt.Sprintf("protect %q", name), err)
+	}
+	return nil
+}
+
+// cloneReadOnly is what is there, but not to be changed.
+func cloneReadOnly(dir int, name string) (int, error) {
+	fd, err := unix.OpenTree(dir, name, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+	if err != nil {
+		return -1, err
+	}
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// nothingLike is an empty directory for a directory, and for any other file one
+// that is always empty.
+func nothingLike(fd int) (int, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return -1, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return cloneReadOnly(unix.AT_FDCWD, "/dev/null")
+	}
+	attrs := unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_RDONLY
+	return newFileSystem("tmpfs", attrs, map[string]string{"mode": "0555", "nr_inodes": "2"})
+}

@@ -1,0 +1,85 @@
+//go:build amd64 || arm64
+
+package userns
+
+import (
+	"golang.org/x/sys/unix"
+)
+
+// living finds all files that a step still has: in the tree, in the
+// directories for temporary files, and open without a name.
+type living struct {
+	tree      int
+	temporary []string
+}
+
+func (l *living) each(found func(key)) error {
+	if err := eachBelow(l.tree, 0, found); err != nil {
+		return err
+	}
+	for _, name := range l.temporary {
+		fd, err := openDir(unix.AT_FDCWD, name)
+		if err == nil {
+			err = eachBelow(fd, 0, found)
+			unix.Close(fd)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	eachOpen(found)
+	return nil
+}
+
+// eachBelow finds what is in a directory, and the directory.
+func eachBelow(dir, depth int, found func(key)) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(dir, &st); err != nil {
+		return err
+	}
+	found(key{st.Dev, st.Ino})
+	if depth == maxDepth {
+		return unix.ENAMETOOLONG
+	}
+	names, err := readNames(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		switch err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); {
+		case err == unix.ENOENT:
+			continue
+		case err != nil:
+			return err
+		case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+			found(key{st.Dev, st.Ino})
+			continue
+		}
+		sub, err := openDir(dir, name)
+		if err == nil {
+			err = eachBelow(sub, depth+1, found)
+			unix.Close(sub)
+		}
+		if err != nil && err != unix.ENOENT {
+			return err
+		}
+	}
+	return nil
+}
+
+// eachOpen finds what the threads of the step have open.
+func eachOpen(found func(key)) {
+	for _, pid := range processes() {
+		tasks, _ := readNamesOf("/proc/" + pid + "/task") // none if it has ended
+		for _, tid := range tasks {
+			dir := "/proc/" + pid + "/task/" + tid + "/fd/"
+			names, _ := readNamesOf(dir)
+			for _, name := range names {
+				var st unix.Stat_t
+				if unix.Stat(dir+name, &st) == nil {
+					found(key{st.Dev, st.Ino})
+				}
+			}
+		}
+	}
+}
