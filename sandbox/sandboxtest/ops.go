@@ -190,14 +190,14 @@ func (p *OpsProgram) Check(t *testing.T, got OpsOutcome) {
 	t.Helper()
 	g := got[p.Name]
 	if g.Out != p.Out {
-		t.Errorf("%s prints\n%s", p.Name, showDiff(p.Out, g.Out))
+		t.Errorf("%s prints\n%s", p.Name, Diff(p.Out, g.Out))
 	}
 	if g.Layer != p.Layer {
-		t.Errorf("%s makes the layer\n%s", p.Name, showDiff(p.Layer, g.Layer))
+		t.Errorf("%s makes the layer\n%s", p.Name, Diff(p.Layer, g.Layer))
 	}
 }
 
-// showDiff shows what lines differ, in context.
-func showDiff(want, got string) string {
+// Diff shows what lines differ, in context.
+func Diff(want, got string) string {
 	return string(diff.Diff("want", []byte(want), "got", []byte(got)))
 }

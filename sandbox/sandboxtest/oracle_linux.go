@@ -188,12 +188,12 @@ func readEntry(name string) (*tree.Entry, error) {
 		return nil, nil
 	}
 	if err == nil {
-		e.Xattrs, err = readXattrs(name)
+		e.Xattrs, err = readXattrs(name, e.Type == tree.Regular)
 	}
 	return e, err
 }
 
-func readXattrs(name string) (map[string]string, error) {
+func readXattrs(name string, regular bool) (map[string]string, error) {
 	buf := make([]byte, 1<<16)
 	n, err := unix.Llistxattr(name, buf)
 	if err != nil {
@@ -203,6 +203,9 @@ func readXattrs(name string) (map[string]string, error) {
 	for attr := range strings.SplitSeq(string(buf[:n]), "\x00") {
 		if attr != "security.capability" && !strings.HasPrefix(attr, "user.") || strings.HasPrefix(attr, "user.overlay.") {
 			continue
+		}
+		if attr == "security.capability" && !regular {
+			continue // of no use, and a layer cannot have it
 		}
 		value := make([]byte, 1<<16)
 		n, err := unix.Lgetxattr(name, attr, value)

@@ -30,7 +30,7 @@ var (
 
 // self is this test program, linked statically and without the race detector,
 // which starts much sooner: a suite starts it some hundred times.
-func self(t *testing.T) string {
+func self(t testing.TB) string {
 	t.Helper()
 	selfOnce.Do(func() {
 		if selfDir, selfErr = os.MkdirTemp("", "varve-self-"); selfErr != nil {
@@ -50,7 +50,7 @@ func self(t *testing.T) string {
 }
 
 // asUser makes a command that runs this test program as an ordinary user.
-func asUser(t *testing.T, args ...string) *exec.Cmd {
+func asUser(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	testtools.NeedRoot(t)
 	setpriv := testtools.Need(t, "setpriv")

@@ -37,7 +37,7 @@ func (m *machine) fork(o op) {
 		m.say(o, outcome(e))
 		return
 	}
-	got := receiveSlots(pair[0])
+	got := receiveSlots(pair[0], o.words[0] != "in")
 	if status := wait(pid); status != 0 {
 		m.say(o, fmt.Sprintf("ended with %#x", uint32(status)))
 	} else if !got {
@@ -127,14 +127,14 @@ func sendSlots(to int) error {
 	return unix.Sendmsg(to, names, rights, nil, 0)
 }
 
-// receiveSlots puts into the slots what sendSlots has sent.
-func receiveSlots(from int) bool {
+// receiveSlots puts into the slots what sendSlots has sent, or throws it away.
+func receiveSlots(from int, keep bool) bool {
 	names, rights := make([]byte, 100), make([]byte, unix.CmsgSpace(4*maxSlots))
 	n, size, _, _, err := unix.Recvmsg(from, names, rights, unix.MSG_CMSG_CLOEXEC)
 	if err != nil || n == 0 {
 		return false
 	}
-	for i := range maxSlots {
+	for i := 0; keep && i < maxSlots; i++ {
 		unix.Close(slots + i) // it need not be open
 	}
 	messages, err := unix.ParseSocketControlMessage(rights[:size])
@@ -148,7 +148,11 @@ func receiveSlots(from int) bool {
 			malformed("slots: %d of %d, %v", len(fds), len(names), err)
 		}
 		for i, fd := range fds {
-			keepAs(uintptr(fd), slots+uintptr(names[i]))
+			if keep {
+				keepAs(uintptr(fd), slots+uintptr(names[i]))
+			} else {
+				unix.Close(fd)
+			}
 		}
 	}
 	return true

@@ -23,14 +23,14 @@ import (
 //
 // A word may be quoted as in Go. Blocks end with a line "}":
 //
-//	in DIR {                 in another process, in a directory; lines count anew
+//	in DIR {                 a program of its own, in a directory
 //	fork {                   in another process
 //	as 7 {  as 7:8:9,10 {    in another process with this user, group and groups
 //	repeat 300 {             so many times, printing what differs from the last time
 //
 // Each process is this program, run anew: with the same slots, which the other
-// gets back as they are at its end, and with a working directory, mask and root of its
-// own. A program that is malformed ends with a message and exit code 2, if need be
+// gets back as they are at its end, unless it is a program of its own, and with a
+// working directory, mask and root of its own. A program that is malformed ends with a message and exit code 2, if need be
 // in its midst.
 func ops(args []string) error {
 	text, err := os.ReadFile(args[0])
@@ -236,14 +236,20 @@ func (m *machine) bind(o op) string {
 	return outcome(e)
 }
 
-// writeMapped writes a text to the beginning of a file that is mapped.
+// writeMapped writes a text to the beginning of a file that is mapped, and has
+// room for it.
 func (m *machine) writeMapped(o op) string {
 	const size = 4096
+	text := m.value(o.word(2))
+	end, _, e := unix.RawSyscall(unix.SYS_LSEEK, m.slot(o.word(1)), 0, unix.SEEK_END)
+	if e == 0 && end < uintptr(len(text)) {
+		return "too short"
+	}
 	at, _, e := unix.RawSyscall6(unix.SYS_MMAP, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED, m.slot(o.word(1)), 0)
 	if e != 0 {
 		return outcome(e)
 	}
-	copy(mapped(at, size), m.value(o.word(2)))
+	copy(mapped(at, size), text)
 	_, _, e = unix.RawSyscall(unix.SYS_MSYNC, at, size, unix.MS_SYNC)
 	_, _, _ = unix.RawSyscall(unix.SYS_MUNMAP, at, size, 0)
 	return outcome(e)

@@ -1,0 +1,280 @@
+//go:build amd64 || arm64
+
+package userns_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/varve-image/varve/internal/testtools"
+	"github.com/varve-image/varve/sandbox"
+	"github.com/varve-image/varve/sandbox/sandboxtest"
+	"github.com/varve-image/varve/sandbox/userns"
+)
+
+// serveVariable has this program run steps for another one.
+const serveVariable = "VARVE_TEST_SERVE"
+
+// FuzzSteps: what random system calls do to files, and tell of them, is the same
+// as root in a container, in a step that root runs, and in one of an ordinary
+// user's.
+func FuzzSteps(f *testing.F) {
+	ways := startWays(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		ways.compare(t, sandboxtest.RandomOps(data, 16))
+	})
+}
+
+// TestRandomSteps is the short form of FuzzSteps: the same programs each time.
+func TestRandomSteps(t *testing.T) {
+	if os.Getenv(serveVariable) != "" {
+		serveSteps(t)
+		return
+	}
+	t.Parallel()
+	ways := startWays(t)
+	r := rand.NewChaCha8([32]byte{})
+	for range 8 {
+		seed := make([]byte, 8)
+		_, _ = r.Read(seed) // it never fails
+		ways.compare(t, sandboxtest.RandomOps(seed, 64))
+	}
+}
+
+// serveSteps runs each list of programs that comes from standard input as a step,
+// and prints what came of it.
+func serveSteps(t *testing.T) {
+	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
+	for {
+		var programs []*sandboxtest.OpsProgram
+		if err := in.Decode(&programs); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if err := out.Encode(runOps(t, programs)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// served is what came of a step, or why it failed.
+type served struct {
+	Outcome sandboxtest.OpsOutcome
+	Err     string
+}
+
+func runOps(t *testing.T, programs []*sandboxtest.OpsProgram) served {
+	temp := t.TempDir()
+	defer os.RemoveAll(temp)
+	step := sandboxtest.OpsStep(t, programs)
+	var printed strings.Builder
+	step.Stdout, step.Stderr = &printed, &printed
+	result, err := userns.New(sandbox.Options{TempDir: temp}).Run(t.Context(), step)
+	if err != nil {
+		return served{Err: err.Error() + "\n" + printed.String()}
+	}
+	o := sandboxtest.NewOpsOutcome(t, programs, printed.String(), result.Changes)
+	if err := result.Close(); err != nil {
+		return served{Err: err.Error()}
+	}
+	return served{Outcome: o}
+}
+
+// way is a process that runs steps in a way.
+type way struct {
+	name string
+	in   *json.Encoder
+	out  *json.Decoder
+}
+
+type ways []*way
+
+// startWays starts a process for each way.
+func startWays(t testing.TB) ways {
+	testtools.NeedRoot(t)
+	const run = "-test.run=^TestRandomSteps$"
+	root := exec.Command(self(t), run)
+	root.Env = append(os.Environ(), sandboxtest.ProbeVariable+"="+sandboxtest.Probe(t).Source)
+	return ways{startWay(t, "root", root), startWay(t, "one id", asUser(t, run))}
+}
+
+func startWay(t testing.TB, name string, cmd *exec.Cmd) *way {
+	cmd.Env = append(cmd.Env, serveVariable+"=1")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		_ = cmd.Wait() // what went wrong was said
+	})
+	return &way{name, json.NewEncoder(in), json.NewDecoder(out)}
+}
+
+// run runs programs as one step, and if that fails each alone.
+func (w *way) run(programs []*sandboxtest.OpsProgram) (map[string]served, error) {
+	var s served
+	err := w.in.Encode(programs)
+	if err == nil {
+		err = w.out.Decode(&s)
+	}
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]served{}
+	for i, p := range programs {
+		if s.Err == "" || len(programs) == 1 {
+			all[p.Name] = s
+			continue
+		}
+		alone, err := w.run(programs[i : i+1])
+		if err != nil {
+			return nil, err
+		}
+		all[p.Name] = alone[p.Name]
+	}
+	return all, nil
+}
+
+// compare runs programs in all ways, and as root in a container where this
+// machine's kernel has the rules that are meant. What differs it shows in the
+// shortest form that it finds.
+func (all ways) compare(t *testing.T, programs []*sandboxtest.OpsProgram) {
+	t.Helper()
+	found := all.differences(t, programs)
+	for i, w := range all {
+		for _, p := range programs {
+			if found[i][p.Name] == "" {
+				continue
+			}
+			p, difference := all.shorten(t, i, p, found[i][p.Name])
+			t.Errorf("%s differs:\n-- program --\n%s%s", w.name, p.Text, difference)
+			break // others may have the same reason
+		}
+	}
+}
+
+// differences returns in what each way differs, by the programs' names.
+func (all ways) differences(t *testing.T, programs []*sandboxtest.OpsProgram) []map[string]string {
+	t.Helper()
+	got := make([]map[string]served, len(all))
+	errs := make(chan error)
+	for i, w := range all {
+		go func() {
+			var err error
+			got[i], err = w.run(programs)
+			errs <- err
+		}()
+	}
+	var want sandboxtest.OpsOutcome
+	if old, unprotected := sandboxtest.KernelDiffers(); !old && !unprotected {
+		printed, changes := sandboxtest.Oracle(t, sandboxtest.OpsStep(t, programs))
+		want = sandboxtest.NewOpsOutcome(t, programs, printed, changes)
+	}
+	for range all {
+		if err := <-errs; err != nil {
+			t.Fatalf("a process that runs steps: %v", err)
+		}
+	}
+	found := make([]map[string]string, len(all))
+	for i := range all {
+		found[i] = map[string]string{}
+		for _, p := range programs {
+			w := served{Outcome: want}
+			if want == nil {
+				w = got[0][p.Name]
+			}
+			found[i][p.Name] = difference(p.Name, w, got[i][p.Name])
+		}
+	}
+	return found
+}
+
+// difference shows what a way did otherwise, if anything.
+func difference(program string, want, got served) string {
+	if want.Err != got.Err {
+		return fmt.Sprintf("-- error --\n%s", got.Err)
+	}
+	w, g := want.Outcome[program], got.Outcome[program]
+	if w == g {
+		return ""
+	}
+	return fmt.Sprintf("-- printed --\n%s-- layer --\n%s", sandboxtest.Diff(w.Out, g.Out), sandboxtest.Diff(w.Layer, g.Layer))
+}
+
+// shorten leaves out of a program what it still differs without, as far as
+// tries go.
+func (all ways) shorten(t *testing.T, way int, p *sandboxtest.OpsProgram, difference string) (*sandboxtest.OpsProgram, string) {
+	t.Helper()
+	for size, tries := 8, 40; size > 0 && tries > 0; tries-- {
+		shorter := shorterOps(p, size)
+		found := all.differences(t, shorter)[way]
+		at := slices.IndexFunc(shorter, func(s *sandboxtest.OpsProgram) bool { return found[s.Name] != "" })
+		if at < 0 {
+			size /= 2
+			continue
+		}
+		p, difference = shorter[at], found[shorter[at].Name]
+	}
+	return p, difference
+}
+
+// shorterOps are a program without some of its lines, and without the ends of a
+// block.
+func shorterOps(p *sandboxtest.OpsProgram, size int) (all []*sandboxtest.OpsProgram) {
+	lines := strings.Split(strings.TrimSuffix(p.Text, "\n"), "\n")
+	add := func(drop func(i int) bool) {
+		var kept strings.Builder
+		for i, line := range lines {
+			if !drop(i) {
+				kept.WriteString(line + "\n")
+			}
+		}
+		all = append(all, &sandboxtest.OpsProgram{Name: fmt.Sprintf("shorter%d", len(all)), Text: kept.String()})
+	}
+	for from := 0; from+size <= len(lines); from++ {
+		if balanced(lines[from : from+size]) {
+			add(func(i int) bool { return i >= from && i < from+size })
+		}
+		for to := from + 1; size == 1 && strings.HasSuffix(lines[from], "{") && to < len(lines); to++ {
+			if balanced(lines[from : to+1]) {
+				add(func(i int) bool { return i == from || i == to })
+				break
+			}
+		}
+	}
+	return all
+}
+
+func balanced(lines []string) bool {
+	depth := 0
+	for _, line := range lines {
+		switch {
+		case line == "}":
+			depth--
+		case strings.HasSuffix(line, "{"):
+			depth++
+		}
+		if depth < 0 {
+			return false
+		}
+	}
+	return depth == 0
+}
