@@ -15,6 +15,7 @@ import (
 	"github.com/varve-image/varve/cache"
 	"github.com/varve-image/varve/daemon"
 	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/lockfile"
 	"github.com/varve-image/varve/sandbox"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
@@ -84,6 +85,7 @@ func exitCode(err error) int {
 		asSandbox  *sandbox.MissingError
 		asRequest  *sandbox.RequestError
 		asMismatch *layer.DigestError
+		asLock     *lockfile.MismatchError
 		asStore    *build.StoreError
 		asCache    *cache.DirError
 		asBlob     *cache.MissingError
@@ -91,7 +93,7 @@ func exitCode(err error) int {
 	switch {
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &asMismatch), errors.As(err, &asStore):
+	case errors.As(err, &asMismatch), errors.As(err, &asLock), errors.As(err, &asStore):
 		return exitMismatch
 	case errors.As(err, &asMissing), errors.As(err, &asEngine), errors.As(err, &asBlob), errors.As(err, &asSandbox):
 		return exitMissing

@@ -149,7 +149,7 @@ func updateLock(ctx context.Context, g *global, path string, refs []string, chec
 }
 
 // lookUp asks a registry what a reference stands for, for Linux on each
-// architecture.
+// architecture. Left out are the images that no build could take.
 func (g *global) lookUp(ctx context.Context, ref string) (lockfile.Image, error) {
 	opts, err := g.registryOptions(ref)
 	if err != nil {
@@ -161,14 +161,22 @@ func (g *global) lookUp(ctx context.Context, ref string) (lockfile.Image, error)
 	}
 	img := lockfile.NewImage(r.Descriptor)
 	for _, d := range r.Manifests {
-		if d.Platform != nil && d.Platform.OS != "linux" && ocijson.IsIndex(r.Descriptor.MediaType) {
+		switch {
+		case d.Platform != nil && d.Platform.OS != "linux":
 			continue // nothing is built on it
+		case d.Platform == nil && len(r.Manifests) > 1:
+			g.ui.Warn("%s: left out: manifest %s: the index does not say what platform it is for", ref, d.Digest)
+			continue
 		}
 		existing, err := r.Image(ctx, d)
 		if err != nil {
 			return img, err
 		}
-		if err := addPlatform(&img, d, existing); err != nil {
+		if err := existing.CheckPlatform(); err != nil {
+			g.ui.Warn("%s: left out: %v", ref, err)
+			continue
+		}
+		if err := addPlatform(&img, existing); err != nil {
 			return img, fmt.Errorf("lock image %q: %w", ref, err)
 		}
 	}
@@ -178,20 +186,22 @@ func (g *global) lookUp(ctx context.Context, ref string) (lockfile.Image, error)
 	return img, nil
 }
 
-func addPlatform(img *lockfile.Image, d v1.Descriptor, existing *image.Existing) error {
-	p := existing.Platform()
-	if d.Platform != nil {
-		p = *d.Platform
-	}
+// lockedPlatform is what varve.lock calls the platform of an image.
+func lockedPlatform(img *image.Existing) string {
+	p := img.ListedFor()
 	p.OSVersion = ""
-	name := ocijson.PlatformText(&p)
+	return ocijson.PlatformText(&p)
+}
+
+func addPlatform(img *lockfile.Image, existing *image.Existing) error {
+	d, name := existing.ManifestDescriptor, lockedPlatform(existing)
 	if _, err := ocijson.ParsePlatform(name); err != nil {
 		return fmt.Errorf("manifest %s: %w", d.Digest, err)
 	}
 	if other, ok := img.Platforms[name]; ok {
 		return fmt.Errorf("%s and %s are both for platform %s", other.Descriptor.Digest, d.Digest, name)
 	}
-	m, err := lockfile.NewManifest(existing.ManifestDescriptor, existing.Manifest)
+	m, err := lockfile.NewManifest(d, existing.Manifest)
 	img.Platforms[name] = m
 	return err
 }
