@@ -16,6 +16,7 @@ import (
 	"github.com/varve-image/varve/cache"
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/lockfile"
 	"github.com/varve-image/varve/registry"
@@ -174,12 +175,12 @@ func (g *global) pin(ctx context.Context, ref string, platform v1.Platform, lock
 
 // readLock reads a varve.lock. One that does not exist is empty.
 func readLock(path string) (*lockfile.File, error) {
-	data, err := os.ReadFile(path)
+	data, err := regfile.Read(path, lockfile.MaxSize)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &lockfile.File{}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %q: %w", path, cause(err))
+		return nil, fileError(fmt.Errorf("read %q: %w", path, cause(err)))
 	}
 	f, err := lockfile.Parse(data)
 	if err != nil {

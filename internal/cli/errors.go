@@ -14,6 +14,7 @@ import (
 	"github.com/varve-image/varve/build"
 	"github.com/varve-image/varve/cache"
 	"github.com/varve-image/varve/daemon"
+	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/lockfile"
 	"github.com/varve-image/varve/sandbox"
@@ -47,9 +48,10 @@ func usageError(err error) error {
 }
 
 // fileError is an error of opening a file that the user named: a usage error
-// if it is not there.
+// if it is not there, or cannot be what was meant.
 func fileError(err error) error {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+	var unfit *regfile.UnfitError
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.As(err, &unfit) {
 		return usageError(err)
 	}
 	return err
