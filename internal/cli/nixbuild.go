@@ -118,7 +118,7 @@ func readNixAttrs(g *global) (*nixAttrs, error) {
 	file := attrsFile(g)
 	data, err := regfile.Read(file, maxNixAttrs)
 	if err != nil {
-		return nil, fileError(fmt.Errorf("read the derivation's attributes %q: %w", file, cause(err)))
+		return nil, fileError(fmt.Errorf("read the derivation's attributes: %q: %w", file, cause(err)))
 	}
 	a := &nixAttrs{}
 	if err := json.Unmarshal(data, a); err != nil {
