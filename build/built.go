@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/nixstore"
 	"github.com/varve-image/varve/tree"
@@ -27,8 +27,11 @@ const (
 	LayerInfo = "layer.json"
 )
 
-// maxLayerInfo bounds a layer's description, in bytes.
-const maxLayerInfo = 64 << 20
+// These bound the files of a layer besides its tar, in bytes.
+const (
+	maxLayerInfo = 64 << 20
+	maxChecksum  = 1 << 10
+)
 
 // BuiltLayer is what a layer that was built by itself says of itself.
 type BuiltLayer struct {
@@ -76,14 +79,7 @@ func openBuilt(storeDir, dir, physical string) (*BuiltLayer, error) {
 	}
 	l := &BuiltLayer{dir: dir, file: file}
 	name := path.Join(physical, LayerInfo)
-	st, err := os.Stat(name)
-	if err != nil {
-		return nil, quotePath(err)
-	}
-	if !st.Mode().IsRegular() || st.Size() > maxLayerInfo {
-		return nil, fmt.Errorf("%q is no regular file of at most %d MiB", name, maxLayerInfo>>20)
-	}
-	data, err := os.ReadFile(name)
+	data, err := regfile.Read(name, maxLayerInfo)
 	if err != nil {
 		return nil, quotePath(err)
 	}
@@ -100,7 +96,7 @@ func openBuilt(storeDir, dir, physical string) (*BuiltLayer, error) {
 
 // openLayerDir opens the tar of a layer's directory.
 func openLayerDir(dir string) (*layer.File, error) {
-	sum, err := os.ReadFile(path.Join(dir, LayerChecksum))
+	sum, err := regfile.Read(path.Join(dir, LayerChecksum), maxChecksum)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%q is no layer's directory, which has a %s: %w", dir, LayerChecksum, fs.ErrNotExist)
 	}

@@ -104,6 +104,27 @@ func (e *Existing) Platform() v1.Platform {
 	return p
 }
 
+// ListedFor is the platform that the index lists the image for, or the config's
+// where no index says one.
+func (e *Existing) ListedFor() v1.Platform {
+	if p := e.ManifestDescriptor.Platform; p != nil {
+		return *p
+	}
+	return e.Platform()
+}
+
+// CheckPlatform refuses an image that an index lists for another platform than
+// its config says. What one of them leaves open is no contradiction.
+func (e *Existing) CheckPlatform() error {
+	listed, own := e.ListedFor(), e.Platform()
+	for _, f := range [][2]string{{listed.OS, own.OS}, {listed.Architecture, own.Architecture}, {listed.Variant, own.Variant}} {
+		if f[0] != "" && f[1] != "" && f[0] != f[1] {
+			return fmt.Errorf("manifest %s is listed for %s, and its config is for %s", e.ManifestDescriptor.Digest, ocijson.PlatformText(&listed), ocijson.PlatformText(&own))
+		}
+	}
+	return nil
+}
+
 // history returns the config's history, or one with an entry for each layer
 // where that of the config says nothing of them all.
 func (e *Existing) history() []any {

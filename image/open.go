@@ -57,10 +57,14 @@ func Open(ctx context.Context, manifest v1.Descriptor, from Blobs, repository st
 	return img, nil
 }
 
-// Manifests lists the manifests of the images in an index, those of nested
-// indexes included and attestations left out. Of a manifest that is itself.
-func Manifests(ctx context.Context, root v1.Descriptor, from Blobs) ([]v1.Descriptor, error) {
-	images, err := ocijson.Images([]v1.Descriptor{root}, func(d v1.Descriptor) ([]byte, error) {
+// Manifests lists the manifests of the images in an index, whose bytes are data:
+// those of nested indexes included and attestations left out.
+func Manifests(ctx context.Context, data []byte, from Blobs) ([]v1.Descriptor, error) {
+	_, children, err := ocijson.ParseIndex(data)
+	if err != nil {
+		return nil, err
+	}
+	images, err := ocijson.Images(children, func(d v1.Descriptor) ([]byte, error) {
 		return from.Document(ctx, d)
 	})
 	return ocijson.Distinct(images), err

@@ -52,6 +52,9 @@ func SelectAll(src Source, name string) ([]int, error) {
 			all = append(all, i)
 		}
 	}
+	if err := checkDigests(list, all, name); err != nil {
+		return nil, fmt.Errorf("read %s: %w", src, err)
+	}
 	if len(all) > 0 && list[all[0]].Index != "" || name == "" {
 		if len(all) == 0 {
 			return nil, fmt.Errorf("read %s: %w: it holds no image", src, fs.ErrNotExist)

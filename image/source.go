@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -13,6 +14,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/layer"
 )
 
 // Source is a place that images come from: an archive, a layout, a repository of
@@ -49,7 +51,8 @@ const maxNamed = 20
 // app:1 is docker.io/library/app:1; @N is the image with the number N, from 0;
 // without a name there has to be one image, or one index. A name that the place
 // does not have is an fs.ErrNotExist that lists those it has; one that stands
-// for different images is an error.
+// for different images is an error. A digest in a name decides: one that is called
+// so and is another is a *layer.DigestError.
 func Select(src Source, name string, platform v1.Platform) (int, error) {
 	i, err := find(src.List(), name, platform)
 	if err != nil {
@@ -76,6 +79,9 @@ func find(list []Listed, name string, platform v1.Platform) (int, error) {
 			seen[key] = true
 		}
 	}
+	if err := checkDigests(list, found, name); err != nil {
+		return 0, err
+	}
 	switch {
 	case len(list) == 0:
 		return 0, fmt.Errorf("%w: it holds no image", fs.ErrNotExist)
@@ -90,6 +96,26 @@ func find(list []Listed, name string, platform v1.Platform) (int, error) {
 // called tells whether an image is called name, which is full in full.
 func called(l Listed, name, full string) bool {
 	return slices.ContainsFunc(l.Names, func(n string) bool { return n == name || fullName(n) == full })
+}
+
+// checkDigests compares images with the digest in the name that they are called,
+// if it has one: in a layout a name is a text that anybody can write.
+func checkDigests(list []Listed, found []int, name string) error {
+	_, text, _ := strings.Cut(name, "@")
+	want, err := ocijson.ParseDigest(text)
+	if err != nil {
+		return nil
+	}
+	for _, i := range found {
+		switch l := list[i]; {
+		case l.Index == want, l.Descriptor.Digest == want:
+		case l.Descriptor.Digest == "":
+			return fmt.Errorf("image %q: the image of this name has no manifest whose digest could be compared", name)
+		default:
+			return &layer.DigestError{What: fmt.Sprintf("image called %q", name), Want: want, Got: cmp.Or(l.Index, l.Descriptor.Digest)}
+		}
+	}
+	return nil
 }
 
 // ofIndex chooses of several images, which have to be those of one index.

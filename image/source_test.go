@@ -10,6 +10,9 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/layer"
 )
 
 // listSource has a list and no images.
@@ -94,6 +97,67 @@ func TestSelect(t *testing.T) {
 	}
 	if _, err := Select(archive, "none", v1.Platform{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v is no fs.ErrNotExist", err)
+	}
+}
+
+// TestSelectDigest: what is called by a digest is what has it.
+func TestSelectDigest(t *testing.T) {
+	index, manifest, other := digest.FromString("index"), digest.FromString("manifest"), digest.FromString("other")
+	of := func(name string, d, index digest.Digest) Listed {
+		return Listed{ID: d.String(), Names: []string{name}, Index: index, Descriptor: v1.Descriptor{Digest: d, Platform: &v1.Platform{OS: "linux", Architecture: "amd64"}}}
+	}
+	for _, tt := range []struct {
+		called, name string
+		d, index     digest.Digest
+		err          string
+		mismatch     bool
+	}{
+		{"h.example/app@" + manifest.String(), "h.example/app@" + manifest.String(), manifest, "", "", false},
+		{"app:1@" + index.String(), "app:1@" + index.String(), manifest, index, "", false},
+		{"docker.io/library/app@" + manifest.String(), "app@" + manifest.String(), manifest, index, "", false},
+		{"h.example/app@" + manifest.String(), "h.example/app@" + manifest.String(), other, "", "digest is " + other.String() + ", expected " + manifest.String(), true},
+		{"app@" + index.String(), "app@" + index.String(), manifest, other, "digest is " + other.String(), true},
+		{"Odd@" + manifest.String(), "Odd@" + manifest.String(), other, "", "digest is " + other.String(), true},
+		{"app@" + manifest.String(), "app@" + manifest.String(), "", "", "no manifest whose digest", false},
+		{"app@" + manifest.String(), "", other, "", "", false},
+		{"app@" + manifest.String(), "@0", other, "", "", false},
+	} {
+		src := listSource{of(tt.called, tt.d, tt.index)}
+		_, one := Select(src, tt.name, v1.Platform{OS: "linux", Architecture: "amd64"})
+		_, all := SelectAll(src, tt.name)
+		for _, err := range []error{one, all} {
+			var mismatch *layer.DigestError
+			if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) || errors.As(err, &mismatch) != tt.mismatch {
+				t.Errorf("%q of what is called %q: %v, want %q", tt.name, tt.called, err, tt.err)
+			}
+		}
+	}
+}
+
+// TestCheckPlatform: an index and a config do not contradict each other.
+func TestCheckPlatform(t *testing.T) {
+	for _, tt := range []struct {
+		listed, config string
+		ok             bool
+	}{
+		{"", "linux/amd64", true}, {"linux/amd64", "linux/amd64", true}, {"linux/arm64/v8", "linux/arm64", true},
+		{"linux/arm64", "linux/arm64/v8", true}, {"linux/arm/v7", "linux/arm/v7", true}, {"linux/amd64", "/", true},
+		{"linux/amd64", "linux/arm64", false}, {"linux/amd64", "windows/amd64", false}, {"linux/arm/v7", "linux/arm/v6", false},
+	} {
+		words := func(text string) []string { return append(strings.Split(text, "/"), "", "", "") }
+		own := words(tt.config)
+		config := &ordjson.Object{}
+		config.Set("os", own[0])
+		config.Set("architecture", own[1])
+		config.Set("variant", own[2])
+		img := &Existing{Config: config}
+		if tt.listed != "" {
+			w := words(tt.listed)
+			img.ManifestDescriptor.Platform = &v1.Platform{OS: w[0], Architecture: w[1], Variant: w[2]}
+		}
+		if err := img.CheckPlatform(); (err == nil) != tt.ok {
+			t.Errorf("%q with a config for %q: %v", tt.listed, tt.config, err)
+		}
 	}
 }
 

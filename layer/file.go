@@ -8,6 +8,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/tree"
 )
 
@@ -29,7 +30,7 @@ func OpenFile(path string, id digest.Digest) (*File, error) {
 	}
 	f := &File{mode: st.Mode().Perm()}
 	f.Name, f.DiffID = path, id
-	f.Fetch = func(context.Context) (io.ReadCloser, error) { return os.Open(path) }
+	f.Fetch = func(context.Context) (io.ReadCloser, error) { return regfile.Open(path) }
 	return f, nil
 }
 

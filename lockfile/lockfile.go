@@ -9,8 +9,11 @@
 //   - What is written depends on the contents alone: keys are sorted, one value
 //     stands on a line.
 //   - Reading is strict: no unknown, missing or repeated field, a reference and
-//     a platform in the one form that is written, digests of legal form.
-//     Everything that is wrong is reported at once, with its field.
+//     a platform in the one form that is written, digests of legal form, and for a
+//     reference with a digest that one. Everything that is wrong is reported at
+//     once, with its field.
+//   - Nothing in it is believed: what it says of an image can be compared, down
+//     to sizes, with what was found by the digest that is pinned.
 //
 // Non-goals: asking registries; files of other versions than Version.
 package lockfile
@@ -67,14 +70,22 @@ func Key(ref string) (string, error) {
 	return reference.TagNameOnly(named).String(), nil
 }
 
+// Chosen is what the file says of the image that a build takes.
+type Chosen struct {
+	// Root is the descriptor of the Image, Platform the name of the platform.
+	Root     v1.Descriptor
+	Platform string
+	Manifest
+}
+
 // Choose returns the image for a platform: see ocijson.Choose.
-func (i Image) Choose(want v1.Platform) (Manifest, error) {
+func (i Image) Choose(want v1.Platform) (*Chosen, error) {
 	var list []v1.Descriptor
 	names := slices.Sorted(maps.Keys(i.Platforms))
 	for _, name := range names {
 		p, err := ocijson.ParsePlatform(name)
 		if err != nil {
-			return Manifest{}, err
+			return nil, err
 		}
 		d := i.Platforms[name].Descriptor
 		d.Platform = &p
@@ -82,9 +93,10 @@ func (i Image) Choose(want v1.Platform) (Manifest, error) {
 	}
 	d, err := ocijson.Choose(list, want)
 	if err != nil {
-		return Manifest{}, err
+		return nil, err
 	}
-	return i.Platforms[ocijson.PlatformText(d.Platform)], nil
+	name := ocijson.PlatformText(d.Platform)
+	return &Chosen{i.Descriptor, name, i.Platforms[name]}, nil
 }
 
 // Marshal writes the file.
@@ -147,22 +159,49 @@ func NewManifest(d v1.Descriptor, data []byte) (Manifest, error) {
 	return m, nil
 }
 
-// Check compares a manifest, whose bytes are those of m's digest, with what the
-// file says of its config and layers. A difference is a *layer.DigestError: the
-// file was changed by hand.
-func (m Manifest) Check(data []byte) error {
-	is, err := NewManifest(m.Descriptor, data)
-	if err != nil {
+// NewChosen describes an image that was found: root is what was pinned, an index
+// or the manifest itself, platform the name of what it is for.
+func NewChosen(root v1.Descriptor, platform string, manifest v1.Descriptor, data []byte) (*Chosen, error) {
+	m, err := NewManifest(manifest, data)
+	return &Chosen{trimmed(root), platform, m}, err
+}
+
+// MismatchError says that the file contradicts an image which was found by the
+// digest that is pinned: somebody has changed the file. It may hold a
+// *layer.DigestError.
+type MismatchError struct{ Err error }
+
+func (e *MismatchError) Error() string { return e.Err.Error() }
+
+func (e *MismatchError) Unwrap() error { return e.Err }
+
+// Check compares what the file says of an image with what was found. A
+// difference is a *MismatchError.
+func (c *Chosen) Check(found *Chosen) error {
+	if err := c.compare(found); err != nil {
+		return &MismatchError{err}
+	}
+	return nil
+}
+
+func (c *Chosen) compare(found *Chosen) error {
+	if err := same("image", c.Root, found.Root); err != nil {
 		return err
 	}
-	if err := same("config", m.Config, is.Config); err != nil {
+	if err := same("manifest for "+c.Platform, c.Descriptor, found.Descriptor); err != nil {
 		return err
 	}
-	if len(m.Layers) != len(is.Layers) {
-		return fmt.Errorf("%s has %d layers for manifest %s, which has %d", Name, len(m.Layers), m.Descriptor.Digest, len(is.Layers))
+	if c.Platform != found.Platform {
+		return fmt.Errorf("manifest %s is for %s, and by %s for %s", found.Descriptor.Digest, found.Platform, Name, c.Platform)
 	}
-	for i, l := range m.Layers {
-		if err := same(fmt.Sprintf("layer %d", i+1), l, is.Layers[i]); err != nil {
+	if err := same("config of the manifest", c.Config, found.Config); err != nil {
+		return err
+	}
+	if len(c.Layers) != len(found.Layers) {
+		return fmt.Errorf("%s has %d layers for manifest %s, which has %d", Name, len(c.Layers), c.Descriptor.Digest, len(found.Layers))
+	}
+	for i, l := range c.Layers {
+		if err := same(fmt.Sprintf("layer %d of the manifest", i+1), l, found.Layers[i]); err != nil {
 			return err
 		}
 	}
@@ -170,11 +209,12 @@ func (m Manifest) Check(data []byte) error {
 }
 
 func same(what string, want, got v1.Descriptor) error {
+	what += ", by " + Name
 	switch {
 	case want.Digest != got.Digest:
-		return &layer.DigestError{What: what + " of the manifest, by " + Name, Want: want.Digest, Got: got.Digest}
+		return &layer.DigestError{What: what, Want: want.Digest, Got: got.Digest}
 	case want.Size != got.Size || want.MediaType != got.MediaType:
-		return fmt.Errorf("%s: %s is %d bytes of %q, and by %s %d bytes of %q", what, got.Digest, got.Size, got.MediaType, Name, want.Size, want.MediaType)
+		return fmt.Errorf("%s: %s is %d bytes of %q, expected %d bytes of %q", what, got.Digest, got.Size, got.MediaType, want.Size, want.MediaType)
 	}
 	return nil
 }

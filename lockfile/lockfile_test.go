@@ -3,6 +3,7 @@ package lockfile
 import (
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -140,30 +141,86 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+// TestCheck: whatever the file says of an image that it is not is found, sizes and
+// media types included.
 func TestCheck(t *testing.T) {
 	f, manifests := example(t)
-	m := f.Images["docker.io/library/debian:12"].Platforms["linux/amd64"]
-	if err := m.Check(manifests["amd64"]); err != nil {
+	index := f.Images["docker.io/library/debian:12"]
+	choose := func() *Chosen {
+		c, err := index.Choose(v1.Platform{OS: "linux", Architecture: "amd64"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Layers = slices.Clone(c.Layers)
+		return c
+	}
+	m := choose().Descriptor
+	m.Platform = &v1.Platform{OS: "linux", Architecture: "amd64"} // as an index lists it
+	found, err := NewChosen(index.Descriptor, "linux/amd64", m, manifests["amd64"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := choose().Check(found); err != nil {
 		t.Error(err)
 	}
-	var mismatch *layer.DigestError
-	for name, change := range map[string]func(*Manifest){
-		"config": func(m *Manifest) { m.Config.Digest = digest.FromString("x") },
-		"layer":  func(m *Manifest) { m.Layers[1].Digest = digest.FromString("x") },
+	other := digest.FromString("x")
+	for name, c := range map[string]struct {
+		change func(*Chosen)
+		// mismatch says that digests differ.
+		mismatch bool
+	}{
+		"index":               {func(c *Chosen) { c.Root.Digest = other }, true},
+		"index's size":        {func(c *Chosen) { c.Root.Size++ }, false},
+		"index's type":        {func(c *Chosen) { c.Root.MediaType = ocijson.DockerList }, false},
+		"platform":            {func(c *Chosen) { c.Platform = "linux/arm64" }, false},
+		"variant":             {func(c *Chosen) { c.Platform = "linux/amd64/v2" }, false},
+		"manifest":            {func(c *Chosen) { c.Descriptor.Digest = other }, true},
+		"manifest's size":     {func(c *Chosen) { c.Descriptor.Size-- }, false},
+		"manifest's type":     {func(c *Chosen) { c.Descriptor.MediaType = ocijson.DockerManifest }, false},
+		"config":              {func(c *Chosen) { c.Config.Digest = other }, true},
+		"config's size":       {func(c *Chosen) { c.Config.Size++ }, false},
+		"layer":               {func(c *Chosen) { c.Layers[1].Digest = other }, true},
+		"layer's size":        {func(c *Chosen) { c.Layers[0].Size = 0 }, false},
+		"layer's type":        {func(c *Chosen) { c.Layers[0].MediaType = v1.MediaTypeImageLayer }, false},
+		"layers' order":       {func(c *Chosen) { slices.Reverse(c.Layers) }, true},
+		"a layer less":        {func(c *Chosen) { c.Layers = c.Layers[:1] }, false},
+		"a layer more":        {func(c *Chosen) { c.Layers = append(c.Layers, c.Layers[0]) }, false},
+		"no layer of several": {func(c *Chosen) { c.Layers = nil }, false},
 	} {
-		bad := m
-		bad.Layers = append([]v1.Descriptor{}, m.Layers...)
-		change(&bad)
-		if err := bad.Check(manifests["amd64"]); !errors.As(err, &mismatch) {
+		bad := choose()
+		c.change(bad)
+		err := bad.Check(found)
+		var lies *MismatchError
+		var mismatch *layer.DigestError
+		if !errors.As(err, &lies) || errors.As(err, &mismatch) != c.mismatch || !strings.Contains(err.Error(), Name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	short, size := m, m
-	short.Layers = m.Layers[:1]
-	size.Config.Size++
-	for _, bad := range []Manifest{short, size} {
-		if err := bad.Check(manifests["amd64"]); err == nil {
-			t.Error("a difference was not found")
+	if _, err := NewChosen(index.Descriptor, "linux/amd64", m, []byte("{}")); err == nil {
+		t.Error("an image without a manifest")
+	}
+}
+
+// TestPinned: the entry of a reference with a digest is about that digest.
+func TestPinned(t *testing.T) {
+	f, _ := example(t)
+	image := f.Images["docker.io/library/debian:12"]
+	pinned, other := image.Descriptor.Digest.String(), digest.FromString("x").String()
+	for ref, want := range map[string]string{
+		"docker.io/library/debian@" + pinned:    "",
+		"docker.io/library/debian:12@" + pinned: "",
+		"docker.io/library/debian@" + other:     "its digest is " + pinned + ", and the reference is for " + other,
+		"docker.io/library/debian:12@" + other:  "its digest is " + pinned + ", and the reference is for " + other,
+		// The same content has other digests too, which are not compared.
+		"docker.io/library/debian@" + digest.SHA512.FromString("index").String(): "and the reference is for sha512:",
+	} {
+		data, err := (&File{Images: map[string]Image{ref: image}}).Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Parse(data)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: error %v, want one with %q", ref, err, want)
 		}
 	}
 }
@@ -197,6 +254,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(data)
 	f.Add([]byte(`{"version": 1, "images": {}}`))
+	f.Add([]byte(strings.ReplaceAll(string(data), "debian:12", "debian:12@"+digest.FromString("index").String())))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		parsed, err := Parse(data)
 		if err != nil {
@@ -208,6 +266,11 @@ func FuzzParse(f *testing.F) {
 		}
 		if again, err := Parse(out); err != nil || !reflect.DeepEqual(again, parsed) {
 			t.Fatalf("%q is read again as %v, %v", out, again, err)
+		}
+		for ref, img := range parsed.Images {
+			if _, pinned, ok := strings.Cut(ref, "@"); ok && pinned != img.Descriptor.Digest.String() {
+				t.Errorf("%q stands for %s", ref, img.Descriptor.Digest)
+			}
 		}
 	})
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/internal/ocijson"
@@ -88,9 +90,20 @@ func (d *decoder) file(v any) *File {
 			d.Addf("%s: it is no full reference such as docker.io/library/debian:12", field)
 			continue
 		}
-		f.Images[m.Key] = d.image(field, m.Value)
+		img := d.image(field, m.Value)
+		d.pinned(field, m.Key, img.Descriptor.Digest)
+		f.Images[m.Key] = img
 	}
 	return f
+}
+
+// pinned checks that the entry of a reference with a digest is about that.
+func (d *decoder) pinned(field, ref string, got digest.Digest) {
+	named, _ := reference.ParseNormalizedNamed(ref) // it was read before
+	digested, ok := named.(reference.Digested)
+	if ok && got != "" && got != digested.Digest() {
+		d.Addf("%s: its digest is %s, and the reference is for %s: remove the entry, and write it anew with varve lock SPEC", field, got, digested.Digest())
+	}
 }
 
 func (d *decoder) image(field string, v any) (img Image) {

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 )
 
 const secret = "s3cr3t-pass"
@@ -274,7 +276,10 @@ func TestCredentials(t *testing.T) {
 		"id.io) echo '{\"Username\":\"<token>\",\"Secret\":\"refresh\"}';;\nbad.io) echo secret; exit 1;;\n"+
 		"*) echo credentials not found in native keychain; exit 1;; esac\n", 0o755)
 	auth := base64.StdEncoding.EncodeToString([]byte("u:p:q"))
-	none := filepath.Join(dir, "none")
+	none, fifo, zero := filepath.Join(dir, "none"), filepath.Join(dir, "fifo"), filepath.Join(dir, "zero")
+	if err := errors.Join(unix.Mkfifo(fifo, 0o600), os.Symlink("/dev/zero", zero)); err != nil {
+		t.Fatal(err)
+	}
 	plain := write("plain", `{"auths":{"https://index.docker.io/v1/":{"auth":"`+auth+`"},"quay.io/team":{"username":"team","password":"1"},"quay.io":{"auth":"`+auth+`"}},"other":[]}`, 0o600)
 	helpers := write("helpers", `{"auths":{"quay.io":{}},"credHelpers":{"bad.io":"test","up.io":"../up"},"credsStore":"test"}`, 0o600)
 	broken := write("broken", `{"auths":{"quay.io":{"auth":"`+secret+`"}}}`, 0o600)
@@ -297,7 +302,10 @@ func TestCredentials(t *testing.T) {
 		{"helper is a path", []string{helpers}, "up.io/a", credentials{}, "not the name of a credential helper"},
 		{"broken", []string{broken}, "quay.io/a", credentials{}, "not USER:PASSWORD"},
 		{"not JSON", []string{write("text", secret, 0o600)}, "quay.io/a", credentials{}, "not a JSON file"},
-		{"directory", []string{dir}, "quay.io/a", credentials{}, "is not a file of"},
+		{"directory", []string{dir}, "quay.io/a", credentials{}, "it is a directory"},
+		{"FIFO", []string{fifo}, "quay.io/a", credentials{}, "it is a FIFO"},
+		{"device", []string{zero}, "quay.io/a", credentials{}, "it is a device"},
+		{"large", []string{write("large", strings.Repeat(" ", maxAuthFile+1), 0o600)}, "quay.io/a", credentials{}, "it has more than 1048576 bytes"},
 	} {
 		ref, err := parseReference(tt.ref)
 		if err != nil {

@@ -9,11 +9,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"os/exec"
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/varve-image/varve/internal/regfile"
 )
 
 const (
@@ -75,14 +76,7 @@ func findCredentials(ctx context.Context, ref reference, opts Options) (credenti
 }
 
 func readAuthFile(path string) (*authFile, error) {
-	st, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !st.Mode().IsRegular() || st.Size() > maxAuthFile {
-		return nil, fmt.Errorf("%q is not a file of at most %d bytes", path, maxAuthFile)
-	}
-	data, err := os.ReadFile(path)
+	data, err := readFile(path, maxAuthFile)
 	if err != nil {
 		return nil, err
 	}
@@ -91,6 +85,16 @@ func readAuthFile(path string) (*authFile, error) {
 		return nil, fmt.Errorf("%q is not a JSON file of credentials", path) // without a piece of it
 	}
 	return file, nil
+}
+
+// readFile reads a regular file of at most maxBytes.
+func readFile(path string, maxBytes int64) ([]byte, error) {
+	data, err := regfile.Read(path, maxBytes)
+	var named *fs.PathError
+	if errors.As(err, &named) {
+		err = fmt.Errorf("%q: %w", path, named.Err)
+	}
+	return data, err
 }
 
 // find asks the file, and the helpers that it names, as Docker does: the

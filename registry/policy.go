@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"syscall"
 	"time"
 )
@@ -68,14 +67,7 @@ func newPolicy(registry host, opts Options) (*policy, error) {
 }
 
 func loadCAs(path string) (*x509.CertPool, error) {
-	st, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("read certificates: %w", err)
-	case !st.Mode().IsRegular() || st.Size() > maxCAFile:
-		return nil, fmt.Errorf("read certificates: %q is not a file of at most %d bytes", path, maxCAFile)
-	}
-	data, err := os.ReadFile(path)
+	data, err := readFile(path, maxCAFile)
 	if err != nil {
 		return nil, fmt.Errorf("read certificates: %w", err)
 	}

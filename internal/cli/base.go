@@ -16,6 +16,7 @@ import (
 	"github.com/varve-image/varve/cache"
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/lockfile"
 	"github.com/varve-image/varve/registry"
@@ -24,6 +25,17 @@ import (
 // openBase opens the image that a spec builds on. It stays open until the
 // command ends. lock is the path of the spec's varve.lock.
 func (g *global) openBase(ctx context.Context, ref build.BaseReference, lock string) (*image.Existing, error) {
+	img, err := g.findBase(ctx, ref, lock)
+	if err != nil {
+		return nil, err
+	}
+	if err := img.CheckPlatform(); err != nil {
+		return nil, hint(fmt.Errorf("base image %q: %w", ref.Reference, err), "the image is wrong: if you know which of both is right, name the manifest by its digest, which is no index's")
+	}
+	return img, nil
+}
+
+func (g *global) findBase(ctx context.Context, ref build.BaseReference, lock string) (*image.Existing, error) {
 	kind, path, name, err := parseSource(ref.Reference)
 	if err != nil {
 		return nil, err
@@ -74,7 +86,7 @@ type pin struct {
 	root     v1.Descriptor
 	platform v1.Platform
 	// locked is what varve.lock says of the image, if it does.
-	locked *lockfile.Manifest
+	locked *lockfile.Chosen
 }
 
 // registryBase opens a base image of a registry: ref is what follows docker://.
@@ -89,23 +101,31 @@ func (g *global) registryBase(ctx context.Context, ref string, platform v1.Platf
 	}
 	var img *image.Existing
 	if store == nil {
-		img, err = g.openPinned(ctx, p)
+		img, err = g.openUncached(ctx, p)
 	} else {
 		img, err = g.openCached(ctx, store, p)
-		var damaged *layer.DigestError
-		if g.locked && errors.As(err, &damaged) {
-			err = hint(err, "--locked fetches nothing: build once without it, which mends the cache")
-		}
-	}
-	if err == nil && p.locked != nil {
-		err = p.locked.Check(img.Manifest)
 	}
 	if err != nil {
-		return nil, cacheError(fmt.Errorf("base image %q: %w", p.name, err))
+		return nil, g.baseError(p, err)
 	}
 	img.Names = []string{p.name}
 	img.Bound(int64(g.limits.unpacked))
 	return img, nil
+}
+
+// baseError says what to do about a base image that cannot be opened.
+func (g *global) baseError(p *pin, err error) error {
+	var (
+		lies    *lockfile.MismatchError
+		damaged *layer.DigestError
+	)
+	switch {
+	case errors.As(err, &lies):
+		err = hint(err, "see what changed "+lockfile.Name+"; varve lock SPEC writes what the image is")
+	case g.locked && errors.As(err, &damaged):
+		err = hint(err, "--locked fetches nothing: build once without it, which mends the cache")
+	}
+	return cacheError(fmt.Errorf("base image %q: %w", p.name, err))
 }
 
 // pin finds out what a reference stands for: by its digest, by varve.lock, or
@@ -138,15 +158,15 @@ func (g *global) pin(ctx context.Context, ref string, platform v1.Platform, lock
 		return nil, err
 	}
 	if img, ok := locked.Images[key]; ok {
-		m, err := img.Choose(platform)
-		if err != nil {
+		if p.locked, err = img.Choose(platform); err != nil {
 			return nil, usageError(hint(fmt.Errorf("%q: %q: %w", lock, key, err), "varve lock brings it up to date"))
 		}
-		p.locked, p.root = &m, m.Descriptor
-		return p, nil
+		p.root.Digest = img.Descriptor.Digest
 	}
 	if hasDigest {
 		p.root.Digest = digested.Digest()
+	}
+	if p.root.Digest != "" {
 		return p, nil
 	}
 	return nil, usageError(hint(fmt.Errorf("base image %q is not pinned: its tag may name another image tomorrow", dockerRegistry+"://"+ref),
@@ -155,12 +175,12 @@ func (g *global) pin(ctx context.Context, ref string, platform v1.Platform, lock
 
 // readLock reads a varve.lock. One that does not exist is empty.
 func readLock(path string) (*lockfile.File, error) {
-	data, err := os.ReadFile(path)
+	data, err := regfile.Read(path, lockfile.MaxSize)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &lockfile.File{}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %q: %w", path, cause(err))
+		return nil, fileError(fmt.Errorf("read %q: %w", path, cause(err)))
 	}
 	f, err := lockfile.Parse(data)
 	if err != nil {
@@ -169,14 +189,71 @@ func readLock(path string) (*lockfile.File, error) {
 	return f, nil
 }
 
-// openPinned opens an image without a cache.
-func (g *global) openPinned(ctx context.Context, p *pin) (*image.Existing, error) {
+// openUncached opens an image without a cache.
+func (g *global) openUncached(ctx context.Context, p *pin) (*image.Existing, error) {
 	opts, err := g.registryOptions(p.repository)
 	if err != nil {
 		return nil, err
 	}
-	opts.Platform = p.platform
-	return registry.Open(ctx, p.repository+"@"+p.root.Digest.String(), opts)
+	r, err := registry.Resolve(ctx, p.repository+"@"+p.root.Digest.String(), opts)
+	if err != nil {
+		return nil, err
+	}
+	img, _, err := openPinned(ctx, r, p)
+	return img, err
+}
+
+// openPinned opens the image that is pinned, whose parts are in from. root is
+// what is pinned, of which everything is known then. What varve.lock says decides
+// nothing: it has to be what is found without it.
+func openPinned(ctx context.Context, from image.Blobs, p *pin) (img *image.Existing, root v1.Descriptor, err error) {
+	data, err := from.Document(ctx, p.root)
+	if err != nil {
+		return nil, root, err
+	}
+	root = p.root
+	root.Size = int64(len(data))
+	if root.MediaType, err = ocijson.MediaType(data); err != nil {
+		return nil, root, err
+	}
+	manifest := root
+	if ocijson.IsIndex(root.MediaType) {
+		list, err := image.Manifests(ctx, data, from)
+		if err != nil {
+			return nil, root, fmt.Errorf("index %s: %w", root.Digest, err)
+		}
+		if manifest, err = p.choose(list); err != nil {
+			return nil, root, err
+		}
+	}
+	if img, err = image.Open(ctx, manifest, from, p.repository); err == nil {
+		err = p.check(root, img)
+	}
+	return img, root, err
+}
+
+// choose chooses the image for the platform of those in the index.
+func (p *pin) choose(list []v1.Descriptor) (v1.Descriptor, error) {
+	d, err := ocijson.Choose(list, p.platform)
+	switch {
+	case err == nil:
+		return d, nil
+	case p.locked != nil: // which has one
+		return d, &lockfile.MismatchError{Err: err}
+	}
+	return d, usageError(err)
+}
+
+// check compares the image with what varve.lock says of it.
+func (p *pin) check(root v1.Descriptor, img *image.Existing) error {
+	if p.locked == nil {
+		return nil
+	}
+	found, err := lockfile.NewChosen(root, lockedPlatform(img), img.ManifestDescriptor, img.Manifest)
+	if err != nil {
+		return err
+	}
+	return p.locked.Check(found)
 }
 
 // openCached opens an image whose parts are in the cache, or get there first.
@@ -185,26 +262,7 @@ func (g *global) openCached(ctx context.Context, store *cache.Store, p *pin) (*i
 	if !g.locked {
 		b.remote = &remote{g: g, repository: p.repository}
 	}
-	data, err := b.Document(ctx, p.root)
-	if err != nil {
-		return nil, err
-	}
-	root := p.root
-	root.Size = int64(len(data))
-	if root.MediaType, err = ocijson.MediaType(data); err != nil {
-		return nil, err
-	}
-	manifest := root
-	if ocijson.IsIndex(root.MediaType) {
-		list, err := image.Manifests(ctx, root, b)
-		if err != nil {
-			return nil, err
-		}
-		if manifest, err = ocijson.Choose(list, p.platform); err != nil {
-			return nil, err
-		}
-	}
-	img, err := image.Open(ctx, manifest, b, p.repository)
+	img, root, err := openPinned(ctx, b, p)
 	if err != nil {
 		return nil, err
 	}

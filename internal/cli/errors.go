@@ -14,7 +14,9 @@ import (
 	"github.com/varve-image/varve/build"
 	"github.com/varve-image/varve/cache"
 	"github.com/varve-image/varve/daemon"
+	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/lockfile"
 	"github.com/varve-image/varve/sandbox"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
@@ -46,9 +48,10 @@ func usageError(err error) error {
 }
 
 // fileError is an error of opening a file that the user named: a usage error
-// if it is not there.
+// if it is not there, or cannot be what was meant.
 func fileError(err error) error {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+	var unfit *regfile.UnfitError
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.As(err, &unfit) {
 		return usageError(err)
 	}
 	return err
@@ -84,6 +87,7 @@ func exitCode(err error) int {
 		asSandbox  *sandbox.MissingError
 		asRequest  *sandbox.RequestError
 		asMismatch *layer.DigestError
+		asLock     *lockfile.MismatchError
 		asStore    *build.StoreError
 		asCache    *cache.DirError
 		asBlob     *cache.MissingError
@@ -91,7 +95,7 @@ func exitCode(err error) int {
 	switch {
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &asMismatch), errors.As(err, &asStore):
+	case errors.As(err, &asMismatch), errors.As(err, &asLock), errors.As(err, &asStore):
 		return exitMismatch
 	case errors.As(err, &asMissing), errors.As(err, &asEngine), errors.As(err, &asBlob), errors.As(err, &asSandbox):
 		return exitMissing

@@ -15,6 +15,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/lockfile"
 	"github.com/varve-image/varve/registry"
 )
@@ -57,12 +58,7 @@ func runLock(ctx context.Context, g *global, specs []string, check bool) error {
 		}
 		wanted[path] = append(wanted[path], refs...)
 	}
-	for _, path := range slices.Sorted(maps.Keys(wanted)) {
-		if err := updateLock(ctx, g, path, wanted[path], check); err != nil {
-			return err
-		}
-	}
-	return nil
+	return g.updateLocks(ctx, wanted, check)
 }
 
 // lockedReferences returns the base images of a spec that are a registry's, for
@@ -105,22 +101,51 @@ func refreshLock(ctx context.Context, g *global, check bool) error {
 	if len(f.Images) == 0 {
 		return usageError(hint(fmt.Errorf("no spec was named, and %q holds no images", lockfile.Name), "varve lock SPEC pins the base image of a spec"))
 	}
-	return updateLock(ctx, g, lockfile.Name, slices.Collect(maps.Keys(f.Images)), check)
+	return g.updateLocks(ctx, map[string][]string{lockfile.Name: slices.Collect(maps.Keys(f.Images))}, check)
 }
 
-// updateLock looks up references and puts what they stand for into a lock file.
-func updateLock(ctx context.Context, g *global, path string, refs []string, check bool) error {
+// updateLocks looks up the references for each lock file, and when all of them
+// were found writes the files that change, or says with check which those are.
+func (g *global) updateLocks(ctx context.Context, wanted map[string][]string, check bool) error {
+	updated := map[string]*lockfile.File{}
+	var outdated problems.List
+	paths := slices.Sorted(maps.Keys(wanted))
+	for _, path := range paths {
+		file, changed, err := g.lookUpAll(ctx, path, wanted[path])
+		if err != nil {
+			return err
+		}
+		if changed > 0 {
+			updated[path] = file
+			outdated.Addf("%q is out of date: %s changed", path, plural(changed, "image"))
+		}
+	}
+	if err := outdated.Err(); check && err != nil {
+		return hint(err, "varve lock brings it up to date")
+	}
+	for _, path := range paths {
+		if file := updated[path]; file != nil && !check {
+			if err := g.writeLock(path, file); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// lookUpAll looks up references, says what becomes of them and returns the lock
+// file with what they stand for, and how many images changed.
+func (g *global) lookUpAll(ctx context.Context, path string, refs []string) (file *lockfile.File, changed int, err error) {
 	old, err := readLock(path)
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
 	found := &lockfile.File{Images: map[string]lockfile.Image{}}
 	for _, ref := range slices.Compact(slices.Sorted(slices.Values(refs))) {
 		if found.Images[ref], err = g.lookUp(ctx, ref); err != nil {
-			return err
+			return nil, 0, err
 		}
 	}
-	changed := 0
 	for _, c := range lockfile.Diff(old, found) {
 		if c.Text == "" {
 			g.ui.Info("%s: unchanged, %s", c.Reference, found.Images[c.Reference].Descriptor.Digest)
@@ -129,16 +154,14 @@ func updateLock(ctx context.Context, g *global, path string, refs []string, chec
 		changed++
 		g.ui.Info("%s: %s", c.Reference, c.Text)
 	}
-	switch {
-	case changed == 0:
-		return nil
-	case check:
-		return hint(fmt.Errorf("%q is out of date: %s changed", path, plural(changed, "image")), "varve lock brings it up to date")
-	}
-	updated := &lockfile.File{Images: map[string]lockfile.Image{}}
-	maps.Copy(updated.Images, old.Images)
-	maps.Copy(updated.Images, found.Images)
-	data, err := updated.Marshal()
+	file = &lockfile.File{Images: map[string]lockfile.Image{}}
+	maps.Copy(file.Images, old.Images)
+	maps.Copy(file.Images, found.Images)
+	return file, changed, nil
+}
+
+func (g *global) writeLock(path string, file *lockfile.File) error {
+	data, err := file.Marshal()
 	if err != nil {
 		return err
 	}
@@ -149,7 +172,7 @@ func updateLock(ctx context.Context, g *global, path string, refs []string, chec
 }
 
 // lookUp asks a registry what a reference stands for, for Linux on each
-// architecture.
+// architecture. Left out are the images that no build could take.
 func (g *global) lookUp(ctx context.Context, ref string) (lockfile.Image, error) {
 	opts, err := g.registryOptions(ref)
 	if err != nil {
@@ -161,14 +184,22 @@ func (g *global) lookUp(ctx context.Context, ref string) (lockfile.Image, error)
 	}
 	img := lockfile.NewImage(r.Descriptor)
 	for _, d := range r.Manifests {
-		if d.Platform != nil && d.Platform.OS != "linux" && ocijson.IsIndex(r.Descriptor.MediaType) {
+		switch {
+		case d.Platform != nil && d.Platform.OS != "linux":
 			continue // nothing is built on it
+		case d.Platform == nil && len(r.Manifests) > 1:
+			g.ui.Warn("%s: left out: manifest %s: the index does not say what platform it is for", ref, d.Digest)
+			continue
 		}
 		existing, err := r.Image(ctx, d)
 		if err != nil {
 			return img, err
 		}
-		if err := addPlatform(&img, d, existing); err != nil {
+		if err := existing.CheckPlatform(); err != nil {
+			g.ui.Warn("%s: left out: %v", ref, err)
+			continue
+		}
+		if err := addPlatform(&img, existing); err != nil {
 			return img, fmt.Errorf("lock image %q: %w", ref, err)
 		}
 	}
@@ -178,20 +209,22 @@ func (g *global) lookUp(ctx context.Context, ref string) (lockfile.Image, error)
 	return img, nil
 }
 
-func addPlatform(img *lockfile.Image, d v1.Descriptor, existing *image.Existing) error {
-	p := existing.Platform()
-	if d.Platform != nil {
-		p = *d.Platform
-	}
+// lockedPlatform is what varve.lock calls the platform of an image.
+func lockedPlatform(img *image.Existing) string {
+	p := img.ListedFor()
 	p.OSVersion = ""
-	name := ocijson.PlatformText(&p)
+	return ocijson.PlatformText(&p)
+}
+
+func addPlatform(img *lockfile.Image, existing *image.Existing) error {
+	d, name := existing.ManifestDescriptor, lockedPlatform(existing)
 	if _, err := ocijson.ParsePlatform(name); err != nil {
 		return fmt.Errorf("manifest %s: %w", d.Digest, err)
 	}
 	if other, ok := img.Platforms[name]; ok {
 		return fmt.Errorf("%s and %s are both for platform %s", other.Descriptor.Digest, d.Digest, name)
 	}
-	m, err := lockfile.NewManifest(existing.ManifestDescriptor, existing.Manifest)
+	m, err := lockfile.NewManifest(d, existing.Manifest)
 	img.Platforms[name] = m
 	return err
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/varve-image/varve/build"
 	"github.com/varve-image/varve/dockerarchive"
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/ocilayout"
 	"github.com/varve-image/varve/spec"
@@ -109,11 +110,15 @@ func attrsFile(g *global) string {
 	return ".attrs.json"
 }
 
+// maxNixAttrs bounds a derivation's attributes, in bytes: a closure in them may
+// have no more.
+const maxNixAttrs = 64 << 20
+
 func readNixAttrs(g *global) (*nixAttrs, error) {
 	file := attrsFile(g)
-	data, err := os.ReadFile(file)
+	data, err := regfile.Read(file, maxNixAttrs)
 	if err != nil {
-		return nil, fileError(fmt.Errorf("read the derivation's attributes: %w", err))
+		return nil, fileError(fmt.Errorf("read the derivation's attributes: %q: %w", file, cause(err)))
 	}
 	a := &nixAttrs{}
 	if err := json.Unmarshal(data, a); err != nil {

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/varve-image/varve/internal/regfile"
+	"github.com/varve-image/varve/spec"
 )
 
 // nixProgram is what a program of the Nix expressions holds: the first words
@@ -27,7 +29,7 @@ func newNixRun() *cobra.Command {
 			if len(args) == 0 {
 				return usageError(errors.New("no program to run"))
 			}
-			data, err := os.ReadFile(args[0])
+			data, err := regfile.Read(args[0], spec.MaxSize)
 			if err != nil {
 				return fileError(fmt.Errorf("read program %q: %w", args[0], cause(err)))
 			}

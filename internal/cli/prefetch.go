@@ -191,7 +191,7 @@ func (g *global) prefetch(ctx context.Context, key string, platform v1.Platform)
 	p := &pin{name: key, repository: r.Name, root: d, platform: platform}
 	var img *image.Existing
 	if store == nil {
-		img, err = g.openPinned(ctx, p)
+		img, err = g.openUncached(ctx, p)
 	} else {
 		img, err = g.openCached(ctx, store, p)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/varve-image/varve/dockerarchive"
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/tarindex"
 	"github.com/varve-image/varve/ocilayout"
 	"github.com/varve-image/varve/registry"
@@ -280,7 +281,7 @@ func isProgram(path string, st os.FileInfo) bool {
 	if !st.Mode().IsRegular() {
 		return false
 	}
-	f, err := os.Open(path)
+	f, err := regfile.Open(path)
 	if err != nil {
 		return false
 	}

@@ -1,10 +1,11 @@
 // Package regfile opens files that a user or another file names, of which
-// nothing is known yet: regular files only, and without waiting for anything. What
-// is looked for below a root stays there.
+// nothing is known yet, or that are looked for by habit: regular files only, and
+// without waiting for anything. What is looked for below a root stays there.
 package regfile
 
 import (
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,6 +17,37 @@ import (
 // device may do something, and again, because what stands there may have
 // changed; it never waits for a FIFO's other end. The error is an *fs.PathError.
 func Open(name string) (*os.File, error) { return open(name, os.Stat, os.OpenFile) }
+
+// UnfitError says that what has a file's name cannot be read here: it is no
+// regular file, or too large.
+type UnfitError struct{ reason string }
+
+func (e *UnfitError) Error() string { return e.reason }
+
+// Read returns the content of a regular file of at most maxBytes, and opens it as
+// Open does. Of a larger one nothing is read, or not much more than that. The
+// error is an *fs.PathError.
+func Read(name string, maxBytes int64) ([]byte, error) {
+	f, err := Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	var data []byte
+	if info.Size() <= maxBytes { // the kernel's own files say 0 whatever they hold
+		if data, err = io.ReadAll(io.LimitReader(f, maxBytes+1)); err != nil {
+			return nil, err
+		}
+	}
+	if info.Size() > maxBytes || int64(len(data)) > maxBytes {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: &UnfitError{fmt.Sprintf("it has more than %d bytes", maxBytes)}}
+	}
+	return data, nil
+}
 
 // OpenIn is Open of root and name together. No symlink below root may lead out
 // of it, which an empty root does not ask for.
@@ -98,7 +130,7 @@ func want(name string, info fs.FileInfo) error {
 	if info.Mode().IsRegular() {
 		return nil
 	}
-	return &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("it is a %s; give a regular file", kind(info.Mode()))}
+	return &fs.PathError{Op: "open", Path: name, Err: &UnfitError{fmt.Sprintf("it is a %s; give a regular file", kind(info.Mode()))}}
 }
 
 func kind(mode fs.FileMode) string {

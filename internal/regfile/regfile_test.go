@@ -6,9 +6,55 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
+
+// TestRead: files up to the bound are read whole; nothing is read of others, and
+// nothing is waited for.
+func TestRead(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	for name, size := range map[string]int64{"empty": 0, "full": 1000, "over": 1001, "huge": 3 << 30} {
+		if err := os.WriteFile(at(name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(at(name), size); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(unix.Mkfifo(at("fifo"), 0o600), os.Symlink("/dev/zero", at("zero")), os.Symlink("full", at("link")),
+		os.Symlink("none", at("dangling")), os.Symlink("fifo", at("waits"))); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"empty": "", "full": "", "link": "", "over": "more than 1000 bytes", "huge": "more than 1000 bytes",
+		"fifo": "it is a FIFO", "waits": "it is a FIFO", "zero": "it is a device", ".": "it is a directory",
+	} {
+		data, err := Read(at(name), 1000)
+		var unfit *UnfitError
+		var named *fs.PathError
+		switch {
+		case want == "" && (err != nil || len(data) > 0 != (name != "empty")):
+			t.Errorf("%s: %d bytes and error %v", name, len(data), err)
+		case want != "" && (!errors.As(err, &unfit) || !errors.As(err, &named) || !strings.Contains(err.Error(), want)):
+			t.Errorf("%s: error %v, want %q", name, err, want)
+		}
+	}
+	if _, err := Read(at("dangling"), 1000); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a symlink to nothing: %v", err)
+	}
+	// Files of the kernel's say that they are empty.
+	if data, err := Read("/proc/self/status", 1<<20); runtime.GOOS == "linux" && (err != nil || len(data) == 0) {
+		t.Errorf("/proc/self/status: %d bytes, %v", len(data), err)
+	}
+	if _, err := Read("/proc/self/status", 100); runtime.GOOS == "linux" && (err == nil || !strings.Contains(err.Error(), "more than 100 bytes")) {
+		t.Errorf("100 bytes of /proc/self/status: %v", err)
+	}
+}
 
 // TestOpenIn: symlinks are followed that stay in the root, wherever that is.
 func TestOpenIn(t *testing.T) {

@@ -7,12 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
 
 	"github.com/cavaliergopher/cpio"
+
+	"github.com/varve-image/varve/internal/regfile"
 )
 
 // The names of the guest's first file system.
@@ -60,7 +61,7 @@ func writeInitramfs(out io.Writer, program string, k kernel, req *request, files
 
 // file adds a file of the host.
 func (a *initramfs) file(name, source string, mode cpio.FileMode) error {
-	f, err := os.Open(source)
+	f, err := regfile.Open(source)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package vm
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
@@ -12,12 +11,18 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/varve-image/varve/internal/regfile"
 )
 
 // kernel is a kernel to start, and the modules that it needs.
 type kernel struct {
 	path, modules string
 }
+
+// maxModuleList bounds modules.dep and modules.builtin, in bytes: Debian's have
+// less than 1 MiB.
+const maxModuleList = 16 << 20
 
 // neededModules are what a guest uses, where the kernel does not have it built
 // in.
@@ -79,7 +84,7 @@ func describeKernel(file, modules string) (kernel, error) {
 // kernelVersion reads the version of a bzImage (Linux,
 // Documentation/arch/x86/boot.rst).
 func kernelVersion(file string) (string, error) {
-	f, err := os.Open(file)
+	f, err := regfile.Open(file)
 	if err != nil {
 		return "", errors.Unwrap(err)
 	}
@@ -108,7 +113,7 @@ func (k kernel) moduleFiles() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	builtin, err := os.ReadFile(filepath.Join(k.modules, "modules.builtin"))
+	builtin, err := regfile.Read(filepath.Join(k.modules, "modules.builtin"), maxModuleList)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
@@ -146,21 +151,18 @@ func (k kernel) moduleFiles() ([]string, error) {
 // dependencies reads modules.dep: for each file those to load before it, in
 // that order.
 func (k kernel) dependencies() (map[string][]string, error) {
-	f, err := os.Open(filepath.Join(k.modules, "modules.dep"))
+	list, err := regfile.Read(filepath.Join(k.modules, "modules.dep"), maxModuleList)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	depends := map[string][]string{}
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		file, list, _ := strings.Cut(lines.Text(), ":")
-		first := strings.Fields(list)
+	for line := range strings.Lines(string(list)) {
+		file, before, _ := strings.Cut(line, ":")
+		first := strings.Fields(before)
 		slices.Reverse(first) // the file lists the nearest first
 		depends[file] = first
 	}
-	return depends, lines.Err()
+	return depends, nil
 }
 
 // moduleName is what a module's file is called, without the endings: in names
