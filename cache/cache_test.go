@@ -70,7 +70,7 @@ func left(t testing.TB, dir string) []string {
 	t.Helper()
 	var names []string
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && d.Name() != v1.ImageLayoutFile && d.Name() != v1.ImageIndexFile {
+		if err == nil && !d.IsDir() && d.Name() != v1.ImageLayoutFile && d.Name() != v1.ImageIndexFile && d.Name() != usersName {
 			names = append(names, d.Name())
 		}
 		return err
@@ -157,7 +157,7 @@ func TestDamagedMeanwhile(t *testing.T) {
 	if _, err := read(t, s, d, src.fetch(d)); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(s.layout, "blobs", "sha256", d.Digest.Encoded()), []byte("hello, you"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(s.root.Name(), "blobs", "sha256", d.Digest.Encoded()), []byte("hello, you"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := read(t, s, d, nil); err == nil {
@@ -208,13 +208,16 @@ func TestLeftovers(t *testing.T) {
 	dir := t.TempDir()
 	src, descs := newSource("hello")
 	s := openStore(t, dir)
-	if err := os.WriteFile(filepath.Join(s.layout, partialName(descs[0].Digest)), []byte("a longer beginning"), 0o644); err != nil {
-		t.Fatal(err)
+	hex := descs[0].Digest.Encoded()
+	for _, name := range []string{lockName(descs[0].Digest), "blobs/sha256/." + hex + ".varve-XYZ"} {
+		if err := os.WriteFile(filepath.Join(s.root.Name(), name), []byte("a longer beginning"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if got, err := read(t, s, descs[0], src.fetch(descs[0])); err != nil || got != "hello" {
 		t.Errorf("%q, %v", got, err)
 	}
-	if names := left(t, dir); len(names) != 1 {
+	if names := left(t, dir); len(names) != 1 || names[0] != hex {
 		t.Errorf("the cache holds %q", names)
 	}
 }
@@ -251,7 +254,7 @@ func TestLayoutAsCache(t *testing.T) {
 	if _, err := read(t, first, descs[0], src.fetch(descs[0])); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := read(t, openStore(t, first.layout), descs[0], nil); err != nil || got != "hello" {
+	if got, err := read(t, openStore(t, first.root.Name()), descs[0], nil); err != nil || got != "hello" {
 		t.Errorf("%q, %v", got, err)
 	}
 }
