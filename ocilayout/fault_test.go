@@ -251,6 +251,9 @@ func locked(t *testing.T, dir string) *os.File {
 // living one has stays.
 func TestKilledWritersAreSweptUp(t *testing.T) {
 	parent := t.TempDir()
+	if err := os.Chmod(parent, 0o755); err != nil { // others cannot rename what is in it
+		t.Fatal(err)
+	}
 	out := filepath.Join(parent, "out")
 	mustWrite(t, parent+"/.out.varve-dead/blobs/sha256/x", []byte("x"))
 	mustWrite(t, parent+"/.out.varve-alive/x", []byte("x"))

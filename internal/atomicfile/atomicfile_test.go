@@ -193,6 +193,7 @@ func TestCreateDirRefuses(t *testing.T) {
 func TestReclaimDir(t *testing.T) {
 	target := filepath.Join(t.TempDir(), "out")
 	stale := temp(target, "1")
+	check(t, os.Chmod(filepath.Dir(target), 0o755)) // others cannot rename what is in it
 	if err := os.MkdirAll(filepath.Join(stale, "below"), 0o777); err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,8 @@ import (
 	"github.com/varve-image/varve/internal/rmtree"
 )
 
-// Dir is a directory that is being filled. Only this user may enter it.
+// Dir is a directory that is being filled. Only this user may enter it, as long as it has
+// the mode owner.TempDir: who fills it gives it another one at the end.
 type Dir struct {
 	// Root is the directory. In the directory that it is in others may be able to give its
 	// name to something else.
@@ -96,7 +97,7 @@ func (d *Dir) open(name string) (err error) {
 		return fs.ErrExist
 	}
 	d.name = name
-	return d.lock.Chmod(0o700) // whatever the umask
+	return d.lock.Chmod(owner.TempDir)
 }
 
 // fresh tells that a directory is this user's and empty.

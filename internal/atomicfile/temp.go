@@ -60,7 +60,7 @@ func reclaim(dir *os.Root, base string) {
 		names, err := d.Readdirnames(1000)
 		for _, name := range names {
 			if strings.HasPrefix(name, prefix) {
-				reclaimOne(dir, name, owner.Keeps(info))
+				reclaimOne(dir, name, info)
 			}
 		}
 		if err != nil {
@@ -70,11 +70,10 @@ func reclaim(dir *os.Root, base string) {
 }
 
 // reclaimOne removes a file or directory of this user's that nobody has locked.
-// Where another user could have renamed it, a directory may be any of this user's
-// and stays; a file could have been removed by the other one as well.
-func reclaimOne(dir *os.Root, name string, keeps bool) {
+// A file that another user has given its name could have been removed by him as well.
+func reclaimOne(dir *os.Root, name string, around fs.FileInfo) {
 	info, err := dir.Lstat(name)
-	if err != nil || !owner.Ours(info) || !info.Mode().IsRegular() && !(info.IsDir() && keeps) {
+	if err != nil || !owner.Ours(info) || !info.Mode().IsRegular() && !owner.Leftover(info, around) {
 		return
 	}
 	f, err := dir.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)

@@ -31,3 +31,15 @@ func Trusted(info fs.FileInfo) bool { return Ours(info) || Of(info) == 0 }
 func Keeps(dir fs.FileInfo) bool {
 	return Trusted(dir) && (dir.Mode().Perm()&0o022 == 0 || dir.Mode()&fs.ModeSticky != 0)
 }
+
+// TempDir is the mode of directories that are being filled and may be removed when their
+// process has died. Nobody gives it to a directory for another reason, and no other user can
+// change the mode of ours. So where others can rename what is ours, the mode tells what the
+// name does not.
+const TempDir = 0o700 | fs.ModeSticky
+
+// Leftover tells that a directory of ours with a temporary name in the directory around can be
+// nothing but a temporary one.
+func Leftover(dir, around fs.FileInfo) bool {
+	return dir.IsDir() && (dir.Mode() == fs.ModeDir|TempDir || Keeps(around))
+}

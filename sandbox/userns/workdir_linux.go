@@ -35,11 +35,12 @@ func newWorkDir(temp string, ids *identities) (dir *workDir, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for its tree: %w", err)
 	}
-	uid, gid := ids.host()
-	if os.Geteuid() == 0 && uid != 0 {
-		if err := dir.file.Chown(uid, gid); err != nil {
-			return nil, errors.Join(err, dir.remove())
-		}
+	err = dir.file.Chmod(owner.TempDir)
+	if uid, gid := ids.host(); err == nil && os.Geteuid() == 0 && uid != 0 {
+		err = dir.file.Chown(uid, gid)
+	}
+	if err != nil {
+		return nil, errors.Join(err, dir.remove())
 	}
 	return dir, nil
 }
@@ -115,22 +116,28 @@ func (d *workDir) remove() error {
 }
 
 // reclaim removes the directories of this user that killed processes left in
-// temp: those that nobody has locked. Where other users can rename what is in temp,
-// any of this user's may have such a name, and none is removed.
+// temp: those that nobody has locked.
 func reclaim(temp string) {
-	if info, err := os.Stat(temp); err != nil || !owner.Keeps(info) {
-		return
+	around, err := os.Stat(temp)
+	if err != nil {
+		return // which making one will tell
 	}
 	entries, err := os.ReadDir(temp)
 	if err != nil {
-		return // which making one will tell
+		return
 	}
 	for _, e := range entries {
 		if !e.IsDir() || !strings.HasPrefix(e.Name(), workPrefix) {
 			continue
 		}
-		if dir, err := lockWorkDir(filepath.Join(temp, e.Name())); err == nil {
+		dir, err := lockWorkDir(filepath.Join(temp, e.Name()))
+		if err != nil {
+			continue
+		}
+		if info, err := dir.file.Stat(); err == nil && owner.Leftover(info, around) {
 			_ = dir.remove() // the next one tries again
+		} else {
+			dir.file.Close() // another user may have given it that name
 		}
 	}
 }
