@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 
 	"github.com/opencontainers/go-digest"
@@ -30,8 +31,13 @@ const attempts = 100
 // fetched first and kept; where fetch is nil it is a *MissingError or a
 // *layer.DigestError. A size below 0 is one that is not known.
 func (s *Store) Blob(ctx context.Context, d v1.Descriptor, fetch FetchFunc) (*os.File, error) {
+	return s.blob(ctx, d, math.MaxInt64, fetch)
+}
+
+// blob is Blob, and for a blob of more bytes than most there is none.
+func (s *Store) blob(ctx context.Context, d v1.Descriptor, most int64, fetch FetchFunc) (*os.File, error) {
 	for range attempts {
-		f, err := s.find(ctx, d)
+		f, err := s.find(ctx, d, most)
 		switch {
 		case f != nil:
 			return f, nil
@@ -42,7 +48,7 @@ func (s *Store) Blob(ctx context.Context, d v1.Descriptor, fetch FetchFunc) (*os
 		case fetch == nil:
 			return nil, err
 		}
-		if err := s.download(ctx, d, fetch); err != nil && !errors.Is(err, errAgain) {
+		if err := s.download(ctx, d, most, fetch); err != nil && !errors.Is(err, errAgain) {
 			return nil, err
 		}
 	}
@@ -60,10 +66,7 @@ func (s *Store) Document(ctx context.Context, d v1.Descriptor, fetch FetchFunc) 
 	if d.Size > ocijson.MaxSize {
 		return nil, fmt.Errorf("blob %s is said to have %d bytes, more than %d", d.Digest, d.Size, ocijson.MaxSize)
 	}
-	if st, err := s.root.Lstat(ocilayout.BlobPath(d.Digest)); err == nil && st.Size() > ocijson.MaxSize { // before it is hashed
-		return nil, fmt.Errorf("blob %s has %d bytes, more than %d", d.Digest, st.Size(), ocijson.MaxSize)
-	}
-	f, err := s.Blob(ctx, d, fetch)
+	f, err := s.blob(ctx, d, ocijson.MaxSize, fetch)
 	if err != nil {
 		return nil, err
 	}
@@ -72,14 +75,18 @@ func (s *Store) Document(ctx context.Context, d v1.Descriptor, fetch FetchFunc) 
 }
 
 // find opens a blob that is what its digest says. It returns nil where there is
-// none, with an error where something else has its name.
-func (s *Store) find(ctx context.Context, d v1.Descriptor) (*os.File, error) {
+// none, with an error where something else has its name, or it has more bytes than most.
+func (s *Store) find(ctx context.Context, d v1.Descriptor, most int64) (*os.File, error) {
 	f, err := ocilayout.OpenBlob(s.root, d.Digest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cache %q: blob %s: %w", s.dir, d.Digest, cause(err))
+	}
+	if st, err := f.Stat(); err == nil && st.Size() > most {
+		f.Close()
+		return nil, fmt.Errorf("cache %q: blob %s has %d bytes, more than %d", s.dir, d.Digest, st.Size(), most)
 	}
 	if err := s.verify(ctx, f, d); err != nil {
 		f.Close()
@@ -131,7 +138,7 @@ func lockName(d digest.Digest) string {
 }
 
 // download fetches a blob, unless another process did meanwhile.
-func (s *Store) download(ctx context.Context, d v1.Descriptor, fetch FetchFunc) error {
+func (s *Store) download(ctx context.Context, d v1.Descriptor, most int64, fetch FetchFunc) error {
 	if err := s.writable(); err != nil {
 		return err
 	}
@@ -142,7 +149,7 @@ func (s *Store) download(ctx context.Context, d v1.Descriptor, fetch FetchFunc) 
 	}
 	if err == nil { // else nobody is waited for: at worst a blob is fetched twice
 		defer lock.Release()
-		if done, _ := s.find(ctx, d); done != nil {
+		if done, _ := s.find(ctx, d, most); done != nil {
 			done.Close()
 			return errAgain
 		}

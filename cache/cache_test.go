@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -271,5 +272,39 @@ func TestBadPlace(t *testing.T) {
 		if _, err := Open(t.Context(), place); !errors.As(err, &bad) || bad.Dir != place {
 			t.Errorf("%s: %v", place, err)
 		}
+	}
+}
+
+// TestNoLinks: a cache is not followed out of its directory.
+func TestNoLinks(t *testing.T) {
+	other := openStore(t, t.TempDir())
+	putImage(t, other, "kept")
+	other.Close()
+	before := left(t, other.dir)
+	for _, name := range []string{"blobs", "blobs/blobs", "blobs/blobs/sha256", "blobs/blobs/sha512"} {
+		dir := t.TempDir()
+		s := openStore(t, dir)
+		s.Close()
+		at := filepath.Join(dir, name)
+		if err := errors.Join(os.RemoveAll(at), os.Symlink(filepath.Join(other.dir, name), at)); err != nil {
+			t.Fatal(err)
+		}
+		for _, open := range []func(context.Context, string) (*Store, error){Open, OpenExclusive} {
+			var bad *DirError
+			if s, err := open(t.Context(), dir); !errors.As(err, &bad) || !strings.Contains(err.Error(), "not a directory: remove it") {
+				t.Errorf("%s: %v, %v", name, s, err)
+			}
+		}
+	}
+	if got := left(t, other.dir); !slices.Equal(got, before) {
+		t.Errorf("of the other cache there is %q, it was %q", got, before)
+	}
+	// The directory itself is what its user names, by a link if he likes.
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(other.dir, link); err != nil {
+		t.Fatal(err)
+	}
+	if images, _, err := openStore(t, link).List(t.Context()); err != nil || len(images) != 1 {
+		t.Errorf("%d images, %v", len(images), err)
 	}
 }

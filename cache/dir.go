@@ -87,8 +87,12 @@ func (s *Store) openBlobs(dir *os.Root) (*os.Root, error) {
 	return dir.OpenRoot("blobs")
 }
 
-// checkDir fails if name is anything but a directory of this user's, root's or the
-// cache's owner.
+// belongs tells that a file is this user's, root's or the cache's owner's.
+func (s *Store) belongs(info fs.FileInfo) bool {
+	return owner.Trusted(info) || owner.Of(info) == s.owner
+}
+
+// checkDir fails if name is anything but a directory that belongs to the cache.
 func (s *Store) checkDir(root *os.Root, name string) error {
 	info, err := root.Lstat(name)
 	switch {
@@ -96,17 +100,16 @@ func (s *Store) checkDir(root *os.Root, name string) error {
 		return err
 	case !info.IsDir():
 		return fmt.Errorf("%q is not a directory: remove it", name)
-	case !owner.Trusted(info) && owner.Of(info) != s.owner:
+	case !s.belongs(info):
 		return fmt.Errorf("directory %q belongs to another user, %d: remove it", name, owner.Of(info))
 	}
 	return nil
 }
 
-// checkIndex fails if the layout's index.json belongs to another user than the
-// cache's owner.
+// checkIndex fails if the layout's index.json is another user's.
 func (s *Store) checkIndex() error {
 	info, err := s.root.Lstat(v1.ImageIndexFile)
-	if err == nil && !owner.Trusted(info) && owner.Of(info) != s.owner {
+	if err == nil && !s.belongs(info) {
 		err = fmt.Errorf("%q belongs to another user, %d: remove it", v1.ImageIndexFile, owner.Of(info))
 	}
 	return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path"
 	"runtime"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/owner"
 	"github.com/varve-image/varve/ocilayout"
 )
 
@@ -154,7 +156,7 @@ func (s *Store) names(dir string) ([]string, error) {
 	return names, err
 }
 
-// Verify compares every blob with its digest and calls report, from one
+// Verify compares every blob with its size and digest and calls report, from one
 // goroutine at a time, for each that is damaged.
 func (s *Store) Verify(ctx context.Context, report func(error)) error {
 	images, blobs, err := s.List(ctx)
@@ -168,14 +170,7 @@ func (s *Store) Verify(ctx context.Context, report func(error)) error {
 	for _, b := range blobs {
 		tasks.Go(func() error {
 			size, known := sizes[b.Digest]
-			if !known {
-				size = -1
-			}
-			f, err := s.find(ctx, v1.Descriptor{Digest: b.Digest, Size: size})
-			if f != nil {
-				f.Close()
-			}
-			if ctx.Err() == nil && err != nil {
+			if err := s.check(ctx, b.Digest, size, known); ctx.Err() == nil && err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				report(err)
@@ -184,6 +179,23 @@ func (s *Store) Verify(ctx context.Context, report func(error)) error {
 		})
 	}
 	return tasks.Wait()
+}
+
+// check compares a blob with its digest, and with its size where an image has said one. Of another
+// user's blob without an image it is not known how much work that would be.
+func (s *Store) check(ctx context.Context, d digest.Digest, size int64, known bool) error {
+	if !known {
+		size = -1
+		info, err := s.root.Lstat(ocilayout.BlobPath(d))
+		if err == nil && !s.belongs(info) {
+			return fmt.Errorf("cache %q: blob %s belongs to another user, %d, and to no image: remove it", s.dir, d, owner.Of(info))
+		}
+	}
+	f, err := s.find(ctx, v1.Descriptor{Digest: d, Size: size}, math.MaxInt64)
+	if f != nil {
+		f.Close()
+	}
+	return err
 }
 
 // stated are the sizes that images say their blobs have. Where they contradict each
