@@ -72,12 +72,16 @@ func (d *Dir) begin(name string) error {
 	if err := d.parent.Mkdir(name, 0o700); err != nil {
 		return err
 	}
-	if err := d.open(name); err != nil {
-		d.close()
-		_ = d.parent.Remove(name) // if it is full it is another one, and stays
-		return err
+	err := d.open(name)
+	if err == nil {
+		return nil
 	}
-	return nil
+	d.close()
+	_ = d.parent.Remove(name)           // if it is full it is another one, and stays
+	if errors.Is(err, fs.ErrNotExist) { // another process took it for a leftover
+		err = fs.ErrExist
+	}
+	return err
 }
 
 // open opens the new directory called name and locks it.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -137,7 +138,7 @@ func TestNamesTaken(t *testing.T) {
 	}
 	f.File.Close()
 	calls := 0
-	if err := tryNames("out", func(string) error { calls++; return fs.ErrExist }); !errors.Is(err, fs.ErrExist) || calls > 100 {
+	if err := tryNames("out", func(string) error { calls++; return fs.ErrExist }); !errors.Is(err, fs.ErrExist) || calls > 1000 {
 		t.Errorf("%d tries, %v", calls, err)
 	}
 }
@@ -185,5 +186,30 @@ func TestSpecialOfOthers(t *testing.T) {
 		if err == nil {
 			f.Abort()
 		}
+	}
+}
+
+// TestManyAtOnce: processes that make one target take nothing of each other's for a leftover.
+func TestManyAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 50 {
+				d, err := CreateDir(filepath.Join(dir, "out"))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := d.Root.WriteFile("file", nil, 0o666); err != nil {
+					t.Error(err)
+				}
+				d.Abort()
+			}
+		})
+	}
+	all.Wait()
+	if got := list(t, dir); len(got) > 0 {
+		t.Errorf("left: %q", got)
 	}
 }

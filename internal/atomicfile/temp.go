@@ -19,9 +19,9 @@ const (
 	// maxBase is how many bytes of a name its temporary ones have: a name has at
 	// most 255.
 	maxBase = 200
-	// tries is how many temporary names are tried. One that is there already is
-	// the work of somebody who has guessed it, or an accident.
-	tries = 10
+	// tries is how many temporary names are tried. One may be there already, or be
+	// taken for a leftover by other processes before it is locked.
+	tries = 100
 )
 
 // tempPrefix begins the temporary names of what is to be called base.
