@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
-	"path"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/ctxio"
@@ -25,15 +24,23 @@ import (
 // the blob's digest.
 type FetchFunc func(ctx context.Context) (io.ReadCloser, error)
 
+// attempts is how often a blob is looked for that other processes fetch and remove.
+const attempts = 100
+
 // Blob opens a blob. One that is not in the cache, or is damaged there, is
 // fetched first and kept; where fetch is nil it is a *MissingError or a
 // *layer.DigestError. A size below 0 is one that is not known.
 func (s *Store) Blob(ctx context.Context, d v1.Descriptor, fetch FetchFunc) (*os.File, error) {
-	for {
-		f, err := s.find(ctx, d.Digest)
+	return s.blob(ctx, d, math.MaxInt64, fetch)
+}
+
+// blob is Blob, and for a blob of more bytes than most there is none.
+func (s *Store) blob(ctx context.Context, d v1.Descriptor, most int64, fetch FetchFunc) (*os.File, error) {
+	for range attempts {
+		f, err := s.find(ctx, d, most)
 		switch {
 		case f != nil:
-			return f, checkSize(f, d)
+			return f, nil
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
 		case fetch == nil && err == nil:
@@ -41,10 +48,11 @@ func (s *Store) Blob(ctx context.Context, d v1.Descriptor, fetch FetchFunc) (*os
 		case fetch == nil:
 			return nil, err
 		}
-		if err := s.download(ctx, d, fetch); err != nil && !errors.Is(err, errAgain) {
+		if err := s.download(ctx, d, most, fetch); err != nil && !errors.Is(err, errAgain) {
 			return nil, err
 		}
 	}
+	return nil, &DirError{s.dir, fmt.Errorf("blob %s goes away as soon as it is there", d.Digest)}
 }
 
 // Has tells whether there is a blob by this name, which may be damaged.
@@ -58,37 +66,27 @@ func (s *Store) Document(ctx context.Context, d v1.Descriptor, fetch FetchFunc) 
 	if d.Size > ocijson.MaxSize {
 		return nil, fmt.Errorf("blob %s is said to have %d bytes, more than %d", d.Digest, d.Size, ocijson.MaxSize)
 	}
-	f, err := s.Blob(ctx, d, fetch)
+	f, err := s.blob(ctx, d, ocijson.MaxSize, fetch)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if st, err := f.Stat(); err == nil && st.Size() > ocijson.MaxSize {
-		return nil, fmt.Errorf("blob %s has %d bytes, more than %d", d.Digest, st.Size(), ocijson.MaxSize)
-	}
 	return io.ReadAll(layer.Verify(f, d))
 }
 
-func checkSize(f *os.File, d v1.Descriptor) error {
-	st, err := f.Stat()
-	if err == nil && d.Size >= 0 && st.Size() != d.Size {
-		err = fmt.Errorf("blob %s has %d bytes, %d are expected", d.Digest, st.Size(), d.Size)
-	}
-	if err != nil {
-		f.Close()
-	}
-	return err
-}
-
 // find opens a blob that is what its digest says. It returns nil where there is
-// none, with an error where something else has its name.
-func (s *Store) find(ctx context.Context, d digest.Digest) (*os.File, error) {
-	f, err := ocilayout.OpenBlob(s.root, d)
+// none, with an error where something else has its name, or it has more bytes than most.
+func (s *Store) find(ctx context.Context, d v1.Descriptor, most int64) (*os.File, error) {
+	f, err := ocilayout.OpenBlob(s.root, d.Digest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cache %q: blob %s: %w", s.dir, d, cause(err))
+		return nil, fmt.Errorf("cache %q: blob %s: %w", s.dir, d.Digest, cause(err))
+	}
+	if st, err := f.Stat(); err == nil && st.Size() > most {
+		f.Close()
+		return nil, fmt.Errorf("cache %q: blob %s has %d bytes, more than %d", s.dir, d.Digest, st.Size(), most)
 	}
 	if err := s.verify(ctx, f, d); err != nil {
 		f.Close()
@@ -97,12 +95,16 @@ func (s *Store) find(ctx context.Context, d digest.Digest) (*os.File, error) {
 	return f, nil
 }
 
-// verify compares an open blob with its digest, once in this process. It is
-// then at its start again.
-func (s *Store) verify(ctx context.Context, f *os.File, d digest.Digest) error {
+// verify compares an open blob with its size, and with its digest once in this
+// process. It is then at its start again.
+func (s *Store) verify(ctx context.Context, f *os.File, want v1.Descriptor) error {
 	st, err := f.Stat()
 	if err != nil {
 		return err
+	}
+	d, what := want.Digest, fmt.Sprintf("blob in the cache %q", s.dir)
+	if want.Size >= 0 && st.Size() != want.Size {
+		return &layer.DigestError{What: what, Want: d, WantSize: want.Size, GotSize: st.Size()}
 	}
 	s.mu.Lock()
 	seen := s.good[d]
@@ -115,7 +117,7 @@ func (s *Store) verify(ctx context.Context, f *os.File, d digest.Digest) error {
 		return fmt.Errorf("cache %q: blob %s: %w", s.dir, d, cause(err))
 	}
 	if got := digest.NewDigest(d.Algorithm(), hash); got != d {
-		return &layer.DigestError{What: fmt.Sprintf("blob in the cache %q", s.dir), Want: d, Got: got}
+		return &layer.DigestError{What: what, Want: d, Got: got}
 	}
 	s.mu.Lock()
 	s.good[d] = st
@@ -127,83 +129,64 @@ func (s *Store) verify(ctx context.Context, f *os.File, d digest.Digest) error {
 // errAgain says that another process was at work on a blob: look again.
 var errAgain = errors.New("another process fetches it")
 
-// partialName is what a blob is called while it is fetched. The file is locked
-// by who does.
-func partialName(d digest.Digest) string {
-	return partialPrefix + d.Algorithm().String() + "-" + d.Encoded()
+// lockPrefix begins the names of the locks of those who fetch a blob.
+const lockPrefix = ".fetch-"
+
+// lockName is the lock of who fetches a blob.
+func lockName(d digest.Digest) string {
+	return lockPrefix + d.Algorithm().String() + "-" + d.Encoded() + ".lock"
 }
 
-const partialPrefix = ".partial-"
-
 // download fetches a blob, unless another process did meanwhile.
-func (s *Store) download(ctx context.Context, d v1.Descriptor, fetch FetchFunc) (err error) {
-	name := partialName(d.Digest)
-	f, err := s.root.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o666)
-	if err != nil {
-		return &DirError{s.dir, cause(err)}
-	}
-	defer f.Close()
-	if err := flock.Wait(ctx, f, flock.Exclusive); err != nil {
+func (s *Store) download(ctx context.Context, d v1.Descriptor, most int64, fetch FetchFunc) error {
+	if err := s.writable(); err != nil {
 		return err
 	}
-	if !s.isAt(f, name) {
-		return errAgain // it has become the blob, or was given up
+	lock, err := flock.Take(ctx, s.root, lockName(d.Digest), flock.Exclusive,
+		fmt.Sprintf("another process fetches blob %s into the cache %q", d.Digest, s.dir))
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	defer func() {
-		if err != nil {
-			_ = s.root.Remove(name)
+	if err == nil { // else nobody is waited for: at worst a blob is fetched twice
+		defer lock.Release()
+		if done, _ := s.find(ctx, d, most); done != nil {
+			done.Close()
+			return errAgain
 		}
-	}()
-	if done, _ := s.find(ctx, d.Digest); done != nil {
-		done.Close()
-		return errAgain
 	}
-	if err := f.Truncate(0); err != nil {
-		return &DirError{s.dir, cause(err)}
+	name := ocilayout.BlobPath(d.Digest)
+	if err := s.makeParent(name); err != nil {
+		return &DirError{s.dir, err}
 	}
+	f, err := atomicfile.CreateIn(s.root, name)
+	if err != nil {
+		return &DirError{s.dir, err}
+	}
+	defer f.Abort()
+	return s.fill(ctx, f, d, fetch)
+}
+
+// fill fetches a blob into a file and gives it its name.
+func (s *Store) fill(ctx context.Context, f *atomicfile.File, d v1.Descriptor, fetch FetchFunc) error {
 	r, err := fetch(ctx)
 	if err != nil {
 		return err
 	}
 	checked := layer.Verify(r, d)
 	defer checked.Close()
-	if _, err := io.CopyBuffer(diskWriter{s, f}, ctxio.Reader(ctx, checked), make([]byte, 1<<20)); err != nil {
+	if _, err := io.CopyBuffer(diskWriter{s, f.File}, ctxio.Reader(ctx, checked), make([]byte, 1<<20)); err != nil {
 		return err
 	}
-	return s.keep(f, name, d.Digest)
-}
-
-// isAt tells whether a file still has its name.
-func (s *Store) isAt(f *os.File, name string) bool {
-	here, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	there, err := s.root.Lstat(name)
-	return err == nil && os.SameFile(here, there)
-}
-
-// keep brings a whole blob to disk and gives it its name.
-func (s *Store) keep(f *os.File, name string, d digest.Digest) error {
-	to := ocilayout.BlobPath(d)
-	err := f.Sync()
-	if err == nil {
-		err = s.root.MkdirAll(path.Dir(to), 0o777)
-	}
-	if err == nil {
-		err = s.root.Rename(name, to)
-	}
-	if err == nil {
-		err = atomicfile.SyncDir(path.Join(s.layout, path.Dir(to)))
-	}
+	st, err := f.Stat()
 	if err != nil {
 		return &DirError{s.dir, cause(err)}
 	}
-	if st, err := f.Stat(); err == nil { // it was verified on its way
-		s.mu.Lock()
-		s.good[d] = st
-		s.mu.Unlock()
+	if err := f.Commit(); err != nil {
+		return &DirError{s.dir, err}
 	}
+	s.mu.Lock()
+	s.good[d.Digest] = st // it was verified on its way
+	s.mu.Unlock()
 	return nil
 }
 

@@ -11,8 +11,14 @@
 //   - Many processes may use a cache at once. Each blob is fetched by one of
 //     them while the others wait. Nothing that one uses is taken away by
 //     another's Prune. All locks are flock(2)'s and end with their process; what
-//     a killed one leaves is used or removed by the next.
-//   - A cache that cannot be written serves what is in it.
+//     a killed one leaves is used or removed by the next. No wait is longer than
+//     flock.Patience.
+//   - A cache that cannot be written serves what is in it, without a lock: who
+//     may not write to it cannot stop those who do.
+//   - Other users do no harm. A new cache is this user's alone. There are no links
+//     in one, and it is written to only if its directories are this user's or root's; one
+//     of another user's is read. Of files of others than the cache's owner only blobs
+//     count.
 //
 // The blobs are an OCI image layout (image-spec, image-layout.md) in the
 // directory blobs of the cache's, whose index.json lists what was asked for; a
@@ -28,7 +34,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -42,10 +47,13 @@ import (
 
 // Store is an open cache. Its methods may be called by several goroutines.
 type Store struct {
-	dir    string // the cache's
-	layout string // the layout's
-	root   *os.Root
-	users  *os.File // locked, shared by all who use the cache
+	dir  string   // the cache's
+	root *os.Root // the layout
+	// owner is the user that the cache belongs to, foreign tells that this is neither this user
+	// nor root.
+	owner   int
+	foreign bool
+	users   *flock.Lock // shared by all who use the cache; nil where it cannot be written
 
 	mu sync.Mutex
 	// good are the files that were compared with their digests.
@@ -83,11 +91,11 @@ func OpenExclusive(ctx context.Context, dir string) (*Store, error) {
 }
 
 func open(ctx context.Context, dir string, mode flock.Mode) (*Store, error) {
-	s := &Store{dir: dir, layout: filepath.Join(dir, "blobs"), good: map[digest.Digest]os.FileInfo{}}
-	if _, err := os.Lstat(filepath.Join(dir, v1.ImageLayoutFile)); err == nil {
-		s.layout = dir
+	s := &Store{dir: dir, good: map[digest.Digest]os.FileInfo{}}
+	err := s.openLayout(ctx)
+	if err == nil {
+		err = s.join(ctx, mode)
 	}
-	err := s.open(ctx, mode)
 	if err != nil {
 		s.Close()
 		if ctx.Err() != nil {
@@ -98,29 +106,35 @@ func open(ctx context.Context, dir string, mode flock.Mode) (*Store, error) {
 	return s, nil
 }
 
-func (s *Store) open(ctx context.Context, mode flock.Mode) (err error) {
-	if _, err := os.Lstat(filepath.Join(s.layout, v1.ImageIndexFile)); errors.Is(err, fs.ErrNotExist) {
-		if err := os.MkdirAll(s.layout, 0o777); err != nil {
-			return cause(err)
-		}
-		if err := ocilayout.Init(ctx, s.layout); err != nil {
-			return err
-		}
+// usersName is the file that all have locked who use a cache.
+const usersName = ".users.lock"
+
+// join takes the lock of those who use the cache.
+func (s *Store) join(ctx context.Context, mode flock.Mode) (err error) {
+	if s.foreign {
+		return nil
 	}
-	if s.root, err = os.OpenRoot(s.layout); err != nil {
-		return cause(err)
+	what := "another process clears the cache"
+	if mode == flock.Exclusive {
+		what = "other processes use the cache"
 	}
-	s.users, err = os.OpenFile(filepath.Join(s.layout, "blobs"), os.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return cause(err)
+	s.users, err = flock.Take(ctx, s.root, usersName, mode, fmt.Sprintf("%s %q", what, s.dir))
+	var busy *flock.BusyError
+	if mode == flock.Shared && ctx.Err() == nil && !errors.As(err, &busy) {
+		return nil // there can be no lock: the cache cannot be written, or the lock is another user's
 	}
-	return flock.Wait(ctx, s.users, mode)
+	return err
+}
+
+// unwritable tells that an error is that of a place that this user may not write to.
+func unwritable(err error) bool {
+	return errors.Is(err, unix.EROFS) || errors.Is(err, fs.ErrPermission)
 }
 
 // Close ends the use of the cache.
 func (s *Store) Close() error {
 	if s.users != nil {
-		s.users.Close()
+		s.users.Release()
 	}
 	if s.root != nil {
 		return s.root.Close()
@@ -144,6 +158,9 @@ func cause(err error) error {
 // and remember that it was used at the time now. full is the name that people
 // know, with a tag; it may be empty.
 func (s *Store) Use(ctx context.Context, d v1.Descriptor, name, full string, now time.Time) error {
+	if s.foreign || s.checkIndex() != nil {
+		return nil // others keep it
+	}
 	_ = s.root.Chtimes(ocilayout.BlobPath(d.Digest), now, now) // it may not be ours
 	listed := v1.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, Platform: d.Platform}
 	listed.Annotations = map[string]string{v1.AnnotationRefName: name}
@@ -153,16 +170,15 @@ func (s *Store) Use(ctx context.Context, d v1.Descriptor, name, full string, now
 	if full != "" {
 		listed.Annotations[ocilayout.AnnotationName] = full
 	}
-	err := ocilayout.AddManifest(ctx, s.layout, listed)
-	if errors.Is(err, unix.EROFS) || errors.Is(err, unix.EACCES) {
-		return nil // others keep it
+	if err := ocilayout.AddManifest(ctx, s.root, listed); !unwritable(err) {
+		return err
 	}
-	return err
+	return nil
 }
 
 // fullName is the full name of what is listed by a name, or empty.
 func (s *Store) fullName(name string) string {
-	list, err := ocilayout.ReadIndex(s.root)
+	list, err := s.index()
 	if err != nil {
 		return "" // whoever writes to it says so
 	}

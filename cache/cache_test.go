@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -70,7 +71,7 @@ func left(t testing.TB, dir string) []string {
 	t.Helper()
 	var names []string
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && d.Name() != v1.ImageLayoutFile && d.Name() != v1.ImageIndexFile {
+		if err == nil && !d.IsDir() && d.Name() != v1.ImageLayoutFile && d.Name() != v1.ImageIndexFile && d.Name() != usersName {
 			names = append(names, d.Name())
 		}
 		return err
@@ -157,7 +158,7 @@ func TestDamagedMeanwhile(t *testing.T) {
 	if _, err := read(t, s, d, src.fetch(d)); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(s.layout, "blobs", "sha256", d.Digest.Encoded()), []byte("hello, you"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(s.root.Name(), "blobs", "sha256", d.Digest.Encoded()), []byte("hello, you"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := read(t, s, d, nil); err == nil {
@@ -208,13 +209,16 @@ func TestLeftovers(t *testing.T) {
 	dir := t.TempDir()
 	src, descs := newSource("hello")
 	s := openStore(t, dir)
-	if err := os.WriteFile(filepath.Join(s.layout, partialName(descs[0].Digest)), []byte("a longer beginning"), 0o644); err != nil {
-		t.Fatal(err)
+	hex := descs[0].Digest.Encoded()
+	for _, name := range []string{lockName(descs[0].Digest), "blobs/sha256/." + hex + ".varve-XYZ"} {
+		if err := os.WriteFile(filepath.Join(s.root.Name(), name), []byte("a longer beginning"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if got, err := read(t, s, descs[0], src.fetch(descs[0])); err != nil || got != "hello" {
 		t.Errorf("%q, %v", got, err)
 	}
-	if names := left(t, dir); len(names) != 1 {
+	if names := left(t, dir); len(names) != 1 || names[0] != hex {
 		t.Errorf("the cache holds %q", names)
 	}
 }
@@ -251,7 +255,7 @@ func TestLayoutAsCache(t *testing.T) {
 	if _, err := read(t, first, descs[0], src.fetch(descs[0])); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := read(t, openStore(t, first.layout), descs[0], nil); err != nil || got != "hello" {
+	if got, err := read(t, openStore(t, first.root.Name()), descs[0], nil); err != nil || got != "hello" {
 		t.Errorf("%q, %v", got, err)
 	}
 }
@@ -268,5 +272,39 @@ func TestBadPlace(t *testing.T) {
 		if _, err := Open(t.Context(), place); !errors.As(err, &bad) || bad.Dir != place {
 			t.Errorf("%s: %v", place, err)
 		}
+	}
+}
+
+// TestNoLinks: a cache is not followed out of its directory.
+func TestNoLinks(t *testing.T) {
+	other := openStore(t, t.TempDir())
+	putImage(t, other, "kept")
+	other.Close()
+	before := left(t, other.dir)
+	for _, name := range []string{"blobs", "blobs/blobs", "blobs/blobs/sha256", "blobs/blobs/sha512"} {
+		dir := t.TempDir()
+		s := openStore(t, dir)
+		s.Close()
+		at := filepath.Join(dir, name)
+		if err := errors.Join(os.RemoveAll(at), os.Symlink(filepath.Join(other.dir, name), at)); err != nil {
+			t.Fatal(err)
+		}
+		for _, open := range []func(context.Context, string) (*Store, error){Open, OpenExclusive} {
+			var bad *DirError
+			if s, err := open(t.Context(), dir); !errors.As(err, &bad) || !strings.Contains(err.Error(), "not a directory: remove it") {
+				t.Errorf("%s: %v, %v", name, s, err)
+			}
+		}
+	}
+	if got := left(t, other.dir); !slices.Equal(got, before) {
+		t.Errorf("of the other cache there is %q, it was %q", got, before)
+	}
+	// The directory itself is what its user names, by a link if he likes.
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(other.dir, link); err != nil {
+		t.Fatal(err)
+	}
+	if images, _, err := openStore(t, link).List(t.Context()); err != nil || len(images) != 1 {
+		t.Errorf("%d images, %v", len(images), err)
 	}
 }

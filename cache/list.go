@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
+	"math"
 	"path"
 	"runtime"
 	"slices"
@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/owner"
 	"github.com/varve-image/varve/ocilayout"
 )
 
@@ -35,7 +36,8 @@ type Image struct {
 	// images for other platforms.
 	Missing []digest.Digest
 
-	blobs map[digest.Digest]bool
+	// blobs are those that are there, with the sizes that descriptors say.
+	blobs map[digest.Digest]int64
 }
 
 // Blob is a file of a cache.
@@ -56,7 +58,7 @@ func (s *Store) List(ctx context.Context) ([]Image, []Blob, error) {
 	for _, b := range blobs {
 		sizes[b.Digest] = b.Size
 	}
-	listed, err := ocilayout.ReadIndex(s.root)
+	listed, err := s.index()
 	if err != nil {
 		return nil, nil, &DirError{s.dir, err}
 	}
@@ -64,7 +66,7 @@ func (s *Store) List(ctx context.Context) ([]Image, []Blob, error) {
 	for _, d := range listed {
 		img := Image{
 			Name: d.Annotations[v1.AnnotationRefName], FullName: d.Annotations[ocilayout.AnnotationName],
-			Descriptor: d, blobs: map[digest.Digest]bool{},
+			Descriptor: d, blobs: map[digest.Digest]int64{},
 		}
 		if st, err := s.root.Lstat(ocilayout.BlobPath(d.Digest)); err == nil {
 			img.Used = st.ModTime()
@@ -83,7 +85,7 @@ func (s *Store) List(ctx context.Context) ([]Image, []Blob, error) {
 // gather adds a blob and what it refers to to an image. Documents that cannot
 // be read are blobs like others: Verify tells of them.
 func (s *Store) gather(ctx context.Context, img *Image, d v1.Descriptor, sizes map[digest.Digest]int64, depth int) error {
-	if img.blobs[d.Digest] || depth > ocijson.MaxNesting+1 {
+	if _, seen := img.blobs[d.Digest]; seen || depth > ocijson.MaxNesting+1 {
 		return nil
 	}
 	size, ok := sizes[d.Digest]
@@ -93,7 +95,7 @@ func (s *Store) gather(ctx context.Context, img *Image, d v1.Descriptor, sizes m
 		}
 		return nil
 	}
-	img.blobs[d.Digest] = true
+	img.blobs[d.Digest] = d.Size
 	img.Size += size
 	var children []v1.Descriptor
 	switch {
@@ -154,23 +156,21 @@ func (s *Store) names(dir string) ([]string, error) {
 	return names, err
 }
 
-// Verify compares every blob with its digest and calls report, from one
+// Verify compares every blob with its size and digest and calls report, from one
 // goroutine at a time, for each that is damaged.
 func (s *Store) Verify(ctx context.Context, report func(error)) error {
-	blobs, err := s.blobs()
+	images, blobs, err := s.List(ctx)
 	if err != nil {
-		return &DirError{s.dir, err}
+		return err
 	}
+	sizes := stated(images)
 	var mu sync.Mutex
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.SetLimit(runtime.GOMAXPROCS(0))
 	for _, b := range blobs {
 		tasks.Go(func() error {
-			f, err := s.find(ctx, b.Digest)
-			if f != nil {
-				f.Close()
-			}
-			if ctx.Err() == nil && err != nil {
+			size, known := sizes[b.Digest]
+			if err := s.check(ctx, b.Digest, size, known); ctx.Err() == nil && err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				report(err)
@@ -179,6 +179,38 @@ func (s *Store) Verify(ctx context.Context, report func(error)) error {
 		})
 	}
 	return tasks.Wait()
+}
+
+// check compares a blob with its digest, and with its size where an image has said one. Of another
+// user's blob without an image it is not known how much work that would be.
+func (s *Store) check(ctx context.Context, d digest.Digest, size int64, known bool) error {
+	if !known {
+		size = -1
+		info, err := s.root.Lstat(ocilayout.BlobPath(d))
+		if err == nil && !s.belongs(info) {
+			return fmt.Errorf("cache %q: blob %s belongs to another user, %d, and to no image: remove it", s.dir, d, owner.Of(info))
+		}
+	}
+	f, err := s.find(ctx, v1.Descriptor{Digest: d, Size: size}, math.MaxInt64)
+	if f != nil {
+		f.Close()
+	}
+	return err
+}
+
+// stated are the sizes that images say their blobs have. Where they contradict each
+// other, one is not known.
+func stated(images []Image) map[digest.Digest]int64 {
+	sizes := map[digest.Digest]int64{}
+	for _, img := range images {
+		for d, size := range img.blobs {
+			if other, ok := sizes[d]; ok && other != size {
+				size = -1
+			}
+			sizes[d] = size
+		}
+	}
+	return sizes
 }
 
 // PruneOptions says what Prune removes besides blobs of no image. The zero
@@ -204,6 +236,9 @@ type Pruned struct {
 // image, and what broken off downloads have left. The cache has to be open
 // exclusively.
 func (s *Store) Prune(ctx context.Context, opts PruneOptions) (*Pruned, error) {
+	if err := s.writable(); err != nil && !opts.DryRun {
+		return nil, err
+	}
 	images, blobs, err := s.List(ctx)
 	if err != nil {
 		return nil, err
@@ -225,39 +260,41 @@ func (s *Store) Prune(ctx context.Context, opts PruneOptions) (*Pruned, error) {
 				return img.Descriptor.Digest == d.Digest && img.Name == d.Annotations[v1.AnnotationRefName]
 			})
 		}
-		if err := ocilayout.RemoveManifests(ctx, s.layout, gone); err != nil {
+		if err := ocilayout.RemoveManifests(ctx, s.root, gone); err != nil {
 			return nil, &DirError{s.dir, err}
 		}
-		if err := s.removePartials(); err != nil {
-			return nil, &DirError{s.dir, err}
-		}
+		s.removeLeftovers()
 	}
+	blobs = slices.DeleteFunc(blobs, func(b Blob) bool { return kept[b.Digest] })
+	return p, s.removeBlobs(p, blobs, opts.DryRun)
+}
+
+// removeBlobs removes blobs and counts them. One that cannot be removed keeps none
+// of the others.
+func (s *Store) removeBlobs(p *Pruned, blobs []Blob, dryRun bool) error {
+	var errs []error
 	for _, b := range blobs {
-		if kept[b.Digest] {
-			continue
-		}
-		if !opts.DryRun {
+		if !dryRun {
 			if err := s.root.Remove(ocilayout.BlobPath(b.Digest)); err != nil {
-				return p, &DirError{s.dir, fmt.Errorf("remove blob %s: %w", b.Digest, cause(err))}
+				errs = append(errs, &DirError{s.dir, fmt.Errorf("remove blob %s: %w", b.Digest, cause(err))})
+				continue
 			}
 		}
 		p.Blobs++
 		p.Bytes += b.Size
 	}
-	return p, nil
+	return errors.Join(errs...)
 }
 
-func (s *Store) removePartials() error {
-	names, err := s.names(".")
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if strings.HasPrefix(name, partialPrefix) {
-			if err := s.root.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
-				return err
+// removeLeftovers removes what broken off downloads have left. Nobody downloads while the cache
+// is open exclusively. What cannot be removed does no harm.
+func (s *Store) removeLeftovers() {
+	for _, dir := range []string{".", "blobs/sha256", "blobs/sha512"} {
+		names, _ := s.names(dir) // it may not be there
+		for _, name := range names {
+			if strings.HasPrefix(name, lockPrefix) || dir != "." && strings.HasPrefix(name, ".") {
+				_ = s.root.Remove(path.Join(dir, name))
 			}
 		}
 	}
-	return nil
 }

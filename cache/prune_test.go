@@ -57,11 +57,13 @@ func TestPrune(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, s, v1.MediaTypeImageLayer, "of no image")
-	if err := os.WriteFile(filepath.Join(s.layout, partialName(old.Digest)), nil, 0o644); err != nil {
-		t.Fatal(err)
+	for _, leftover := range []string{lockName(old.Digest), "blobs/sha256/." + old.Digest.Encoded() + ".varve-XYZ"} {
+		if err := os.WriteFile(filepath.Join(s.root.Name(), leftover), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	long := time.Now().Add(-time.Hour)
-	if err := os.Chtimes(filepath.Join(s.layout, "blobs", "sha256", old.Digest.Encoded()), long, long); err != nil {
+	if err := os.Chtimes(filepath.Join(s.root.Name(), "blobs", "sha256", old.Digest.Encoded()), long, long); err != nil {
 		t.Fatal(err)
 	}
 	// A document that is damaged is no obstacle.
@@ -129,7 +131,7 @@ func TestVerify(t *testing.T) {
 	if found := verify(); found != nil {
 		t.Errorf("good: %v", found)
 	}
-	shared := filepath.Join(s.layout, "blobs", "sha256", digest.FromString("shared").Encoded())
+	shared := filepath.Join(s.root.Name(), "blobs", "sha256", digest.FromString("shared").Encoded())
 	if err := os.WriteFile(shared, []byte("shares"), 0o644); err != nil {
 		t.Fatal(err)
 	}

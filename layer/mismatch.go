@@ -10,10 +10,16 @@ import (
 type DigestError struct {
 	// What names the thing.
 	What string
-	// Want is the digest that was promised, Got the one that was found.
+	// Want is the digest that was promised, Got the one that was found. Got is
+	// empty where the size says enough.
 	Want, Got digest.Digest
+	// WantSize and GotSize are bytes, for an empty Got.
+	WantSize, GotSize int64
 }
 
 func (e *DigestError) Error() string {
+	if e.Got == "" {
+		return fmt.Sprintf("%s: %s has %d bytes, %d are expected", e.What, e.Want, e.GotSize, e.WantSize)
+	}
 	return fmt.Sprintf("%s: digest is %s, expected %s", e.What, e.Got, e.Want)
 }

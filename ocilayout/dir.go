@@ -2,18 +2,18 @@ package ocilayout
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/atomicfile"
+	"github.com/varve-image/varve/internal/owner"
 )
 
 // attempts is how often WriteDir looks again when the directory appears or
@@ -78,82 +78,87 @@ func isLink(path string) bool {
 
 // writeExisting adds the image to a directory that is there.
 func writeExisting(ctx context.Context, c content, dir string, opts Options) (digest.Digest, error) {
-	w, err := openDir(dir)
+	root, err := openDir(dir)
 	if err != nil {
 		return "", err
 	}
-	defer w.close()
-	if err := w.lock.wait(ctx); err != nil {
+	defer root.Close()
+	lock, err := takeLock(ctx, root)
+	if err != nil {
 		return "", err
 	}
-	if !w.isAt(dir) {
+	defer lock.Release()
+	if !isAt(root, dir) {
 		return "", errAgain
 	}
+	w := &dirWriter{root: root}
 	return w.write(ctx, c, opts)
 }
 
+// openDir opens a directory that a user has named. A link that leads to one has to be
+// this user's or root's: in a directory that others can write to it may be anybody's.
+func openDir(dir string) (*os.Root, error) {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().Type() == fs.ModeSymlink && !owner.Trusted(info) {
+		return nil, fmt.Errorf("it is a symlink of another user's, %d: name what it leads to", owner.Of(info))
+	}
+	if info, err = os.Stat(dir); err == nil && !info.IsDir() {
+		return nil, errors.New("it is not a directory")
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	if opened, err := root.Stat("."); err != nil || !os.SameFile(info, opened) {
+		root.Close()
+		return nil, errAgain
+	}
+	return root, nil
+}
+
+// isAt reports whether path leads to the open directory.
+func isAt(root *os.Root, path string) bool {
+	here, err := root.Stat(".")
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(path)
+	return err == nil && os.SameFile(here, there)
+}
+
 // writeNew writes a layout beside dir and gives it its name at the end.
-func writeNew(ctx context.Context, c content, dir string, opts Options) (d digest.Digest, err error) {
-	parent := filepath.Dir(dir)
-	removeStale(parent, tempPrefix(dir))
-	temp := filepath.Join(parent, tempPrefix(dir)+rand.Text()[:10])
-	if err := os.Mkdir(temp, 0o777); err != nil {
-		return "", err
+func writeNew(ctx context.Context, c content, dir string, opts Options) (digest.Digest, error) {
+	temp, err := atomicfile.CreateDir(dir)
+	if err != nil {
+		return "", againIfThere(dir, err)
 	}
-	defer func() {
-		if err != nil {
-			os.RemoveAll(temp)
-		}
-	}()
-	w, err := openDir(temp)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", errAgain // taken for stale, see below
-	}
+	defer temp.Abort()
+	w := &dirWriter{root: temp.Root}
+	d, err := w.write(ctx, c, opts)
 	if err != nil {
 		return "", err
 	}
-	defer w.close()
-	locked, err := w.lock.try()
+	// The mode that it would have if it had been made under its own name.
+	made, err := temp.Root.Stat(path.Dir(blobDir))
 	if err != nil {
 		return "", err
 	}
-	if !locked || !w.isAt(temp) {
-		return "", errAgain // taken for stale before it was locked
-	}
-	if d, err = w.write(ctx, c, opts); err != nil {
+	if err := temp.Root.Chmod(".", made.Mode()); err != nil {
 		return "", err
 	}
-	if err := os.Rename(temp, dir); err != nil {
-		if _, statErr := os.Stat(dir); statErr == nil {
-			return "", errAgain // another was faster
-		}
-		return "", err
-	}
-	if err := atomicfile.SyncDir(parent); err != nil {
-		return d, fmt.Errorf("it is complete, but may not survive a power failure: %w", err)
+	if err := temp.CommitSynced(); err != nil {
+		return d, againIfThere(dir, err)
 	}
 	return d, nil
 }
 
-// tempPrefix begins the temporary names that dir's layout may have.
-func tempPrefix(dir string) string { return "." + filepath.Base(dir) + ".varve-" }
-
-// removeStale removes the directories that killed processes have left: those
-// that nobody has locked.
-func removeStale(parent, prefix string) {
-	entries, _ := os.ReadDir(parent)
-	for _, e := range entries {
-		if !e.IsDir() || !strings.HasPrefix(e.Name(), prefix) {
-			continue
-		}
-		path := filepath.Join(parent, e.Name())
-		lock, err := openLock(path)
-		if err != nil {
-			continue
-		}
-		if locked, err := lock.try(); locked && err == nil && lock.known && lock.isAt(path) {
-			os.RemoveAll(path)
-		}
-		lock.close()
+// againIfThere is errAgain if somebody else has made dir meanwhile.
+func againIfThere(dir string, err error) error {
+	if _, statErr := os.Stat(dir); statErr == nil {
+		return errAgain
 	}
+	return err
 }

@@ -2,15 +2,14 @@ package ocilayout
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
-	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -23,49 +22,11 @@ import (
 // tempName begins the names of files in a layout that are not finished.
 const tempName = ".varve-"
 
-// dirWriter writes into a locked directory, which is empty or a layout. All
-// paths are resolved inside it.
+// dirWriter writes into a directory that nobody else writes to: one that is locked, or new. It is
+// empty or a layout. All paths are resolved inside it.
 type dirWriter struct {
-	*lock
-	root  *os.Root
-	temps atomic.Int64 // numbers the temporary names: the lock makes them ours
-	made  []string     // what undo removes
-}
-
-func openDir(dir string) (*dirWriter, error) {
-	l, err := openLock(dir)
-	if errors.Is(err, unix.ENOTDIR) {
-		return nil, errors.New("it is not a directory")
-	}
-	if err != nil {
-		return nil, err
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		l.close()
-		return nil, err
-	}
-	w := &dirWriter{root: root, lock: l}
-	if !w.isAt(dir) || !w.isRoot() {
-		w.close()
-		return nil, errAgain
-	}
-	return w, nil
-}
-
-// isRoot reports whether the lock and the root are the same directory.
-func (w *dirWriter) isRoot() bool {
-	locked, err := w.file.Stat()
-	if err != nil {
-		return false
-	}
-	root, err := w.root.Stat(".")
-	return err == nil && os.SameFile(locked, root)
-}
-
-func (w *dirWriter) close() {
-	w.root.Close()
-	w.lock.close()
+	root *os.Root
+	made []string // what undo removes
 }
 
 // write adds what is to be written and returns the digest of its manifest or
@@ -154,7 +115,7 @@ func (w *dirWriter) mustBeEmpty() error {
 		return err
 	}
 	for _, name := range names {
-		if !strings.HasPrefix(name, tempName) && name != "blobs" {
+		if !strings.HasPrefix(name, tempName) && name != lockName && name != "blobs" {
 			return fmt.Errorf("it is not empty (it has %q) and not an OCI layout: choose another directory", name)
 		}
 	}
@@ -196,10 +157,15 @@ func (w *dirWriter) makeDirs(isNew bool) error {
 	return w.put(context.Background(), layoutName, layoutFile())
 }
 
-// temp makes a file with a temporary name.
-func (w *dirWriter) temp() (*os.File, error) {
-	name := tempName + strconv.FormatInt(w.temps.Add(1), 10)
-	return w.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+// temp makes a file with a temporary name that nobody can have guessed.
+func (w *dirWriter) temp() (f *os.File, err error) {
+	for range attempts {
+		f, err = w.root.OpenFile(tempName+rand.Text()[:10], os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		if !errors.Is(err, fs.ErrExist) {
+			break
+		}
+	}
+	return f, err
 }
 
 // blob gives a layer's file its name.

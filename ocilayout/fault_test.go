@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -232,7 +233,7 @@ func symlink(t *testing.T, target, path string) {
 	}
 }
 
-// locked opens a directory and locks it.
+// locked opens a file or directory and locks it.
 func locked(t *testing.T, dir string) *os.File {
 	t.Helper()
 	f, err := os.Open(dir)
@@ -250,6 +251,9 @@ func locked(t *testing.T, dir string) *os.File {
 // living one has stays.
 func TestKilledWritersAreSweptUp(t *testing.T) {
 	parent := t.TempDir()
+	if err := os.Chmod(parent, 0o755); err != nil { // others cannot rename what is in it
+		t.Fatal(err)
+	}
 	out := filepath.Join(parent, "out")
 	mustWrite(t, parent+"/.out.varve-dead/blobs/sha256/x", []byte("x"))
 	mustWrite(t, parent+"/.out.varve-alive/x", []byte("x"))
@@ -291,18 +295,22 @@ func TestKilledWritersAreSweptUp(t *testing.T) {
 func TestWriterWaitsForLock(t *testing.T) {
 	steady(t)
 	out := t.TempDir()
-	lock := locked(t, out)
+	mustWrite(t, out+"/.varve.lock", nil) // as a killed process leaves it
+	lock := locked(t, out+"/.varve.lock")
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	if _, err := ocilayout.WriteDir(ctx, newImage("v1"), out, ocilayout.Options{}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("with the lock taken: %v", err)
 	}
-	if names := ls(t, out); names != nil {
+	if names := ls(t, out); len(names) != 1 {
 		t.Errorf("wrote %q without the lock", names)
 	}
 	time.AfterFunc(100*time.Millisecond, func() { lock.Close() })
 	if _, err := ocilayout.WriteDir(t.Context(), newImage("v1"), out, ocilayout.Options{}); err != nil {
 		t.Error(err)
+	}
+	if names := ls(t, out); slices.Contains(names, ".varve.lock") {
+		t.Errorf("left: %q", names)
 	}
 }
 

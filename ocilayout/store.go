@@ -3,10 +3,8 @@ package ocilayout
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -19,7 +17,7 @@ import (
 
 // Init makes the directory dir, which is empty, a layout without images. One
 // that is a layout already stays as it is.
-func Init(ctx context.Context, dir string) error {
+func Init(ctx context.Context, dir *os.Root) error {
 	return updateIndex(ctx, dir, func(*ordjson.Object) error { return nil })
 }
 
@@ -31,13 +29,13 @@ func ReadIndex(root *os.Root) ([]v1.Descriptor, error) {
 
 // AddManifest has the layout in dir list an index or a manifest, in the place of
 // one of the same name (org.opencontainers.image.ref.name).
-func AddManifest(ctx context.Context, dir string, manifest v1.Descriptor) error {
+func AddManifest(ctx context.Context, dir *os.Root, manifest v1.Descriptor) error {
 	return updateIndex(ctx, dir, func(index *ordjson.Object) error { return replaceManifest(index, manifest) })
 }
 
 // RemoveManifests has the layout in dir no longer list what gone says. Blobs
 // stay.
-func RemoveManifests(ctx context.Context, dir string, gone func(v1.Descriptor) bool) error {
+func RemoveManifests(ctx context.Context, dir *os.Root, gone func(v1.Descriptor) bool) error {
 	return updateIndex(ctx, dir, func(index *ordjson.Object) error {
 		v, _ := index.Get("manifests")
 		list, _ := v.([]any)
@@ -64,31 +62,20 @@ func OpenBlob(root *os.Root, d digest.Digest) (*os.File, error) {
 }
 
 // updateIndex changes the index.json of the layout in dir, under its lock.
-func updateIndex(ctx context.Context, dir string, change func(*ordjson.Object) error) error {
-	err := errAgain
-	for range attempts {
-		if err = tryUpdate(ctx, filepath.Clean(dir), change); !errors.Is(err, errAgain) {
-			break
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("write OCI layout %q: %w", dir, err)
+func updateIndex(ctx context.Context, dir *os.Root, change func(*ordjson.Object) error) error {
+	if err := tryUpdate(ctx, dir, change); err != nil {
+		return fmt.Errorf("write OCI layout %q: %w", dir.Name(), err)
 	}
 	return nil
 }
 
-func tryUpdate(ctx context.Context, dir string, change func(*ordjson.Object) error) error {
-	w, err := openDir(dir)
+func tryUpdate(ctx context.Context, dir *os.Root, change func(*ordjson.Object) error) error {
+	lock, err := takeLock(ctx, dir)
 	if err != nil {
 		return err
 	}
-	defer w.close()
-	if err := w.lock.wait(ctx); err != nil {
-		return err
-	}
-	if !w.isAt(dir) {
-		return errAgain
-	}
+	defer lock.Release()
+	w := &dirWriter{root: dir}
 	index, err := w.readIndex()
 	if err != nil {
 		return err

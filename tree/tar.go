@@ -14,6 +14,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/atomicfile"
 )
 
 // TarOptions bounds how a tarball is read.
@@ -196,13 +198,9 @@ func (t *Tar) read(ctx context.Context, opts TarOptions) error {
 // decompress indexes the decompressed tarball while it writes it to a
 // temporary file, which then takes the place of t.file.
 func (t *Tar) decompress(ctx context.Context, stream io.Reader, opts TarOptions) error {
-	temp, err := os.CreateTemp(opts.TempDir, ".varve-tar-")
+	temp, err := atomicfile.Unnamed(opts.TempDir)
 	if err != nil {
 		return fmt.Errorf("make a temporary file to decompress into: %w", err)
-	}
-	if err := os.Remove(temp.Name()); err != nil {
-		temp.Close()
-		return fmt.Errorf("unlink temporary file: %w", err)
 	}
 	compressed, check := t.file, t.verify
 	defer compressed.Close()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"path"
 	"slices"
 	"sync"
@@ -48,7 +49,7 @@ const (
 	OmittedDevice Attribute = "device"
 )
 
-// WriteDir writes a tree into the directory dir: the files with modes, owners,
+// WriteDir writes a tree into the open directory dir: the files with modes, owners,
 // times and extended attributes as the entries say, whatever the umask. dir
 // itself becomes the root.
 //
@@ -66,17 +67,17 @@ const (
 // The files are written by several goroutines. Nothing is synced to disk.
 // Entries need not be in order or have their parents; a path given twice, or
 // one below something that is no directory, is an error.
-func WriteDir(ctx context.Context, dir string, entries []*Entry, opts WriteOptions) ([]Omitted, error) {
+func WriteDir(ctx context.Context, dir *os.Root, entries []*Entry, opts WriteOptions) ([]Omitted, error) {
 	all, err := rooted(entries)
 	if err != nil {
 		return nil, fmt.Errorf("write tree: %w", err)
 	}
-	fd, err := openAt(unix.AT_FDCWD, dir, unix.O_RDONLY|unix.O_DIRECTORY)
+	root, err := dir.Open(".")
 	if err != nil {
-		return nil, fail("open", dir, err)
+		return nil, err
 	}
-	defer unix.Close(fd)
-	w := &dirFill{root: fd, entries: all, omitted: map[Attribute]*Omitted{}}
+	defer root.Close()
+	w := &dirFill{root: int(root.Fd()), entries: all, omitted: map[Attribute]*Omitted{}}
 	if err := w.skeleton(ctx); err != nil {
 		return nil, err
 	}

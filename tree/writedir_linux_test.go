@@ -25,7 +25,7 @@ func TestWriteDir(t *testing.T) {
 			t.Run(fmt.Sprintf("%s %03o", way, umask), func(t *testing.T) {
 				root := t.TempDir()
 				defer unix.Umask(unix.Umask(umask))
-				omitted, err := WriteDir(t.Context(), root, o.Entries, opts)
+				omitted, err := WriteDir(t.Context(), openRoot(t, root), o.Entries, opts)
 				wantError(t, err)
 				if len(omitted) > 0 {
 					t.Errorf("omitted: %v", omitted)
@@ -54,7 +54,7 @@ func BenchmarkWriteDir(b *testing.B) {
 	}
 	defer o.Close()
 	for b.Loop() {
-		if _, err := WriteDir(b.Context(), b.TempDir(), o.Entries, WriteOptions{Contents: o.Each}); err != nil {
+		if _, err := WriteDir(b.Context(), openRoot(b, b.TempDir()), o.Entries, WriteOptions{Contents: o.Each}); err != nil {
 			b.Fatal(err)
 		}
 	}

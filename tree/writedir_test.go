@@ -39,7 +39,7 @@ func TestWriteDirRefuses(t *testing.T) {
 			temp := t.TempDir()
 			canary, root := filepath.Join(temp, "canary"), filepath.Join(temp, "root")
 			writeTree(t, temp, "canary/file=untouched", "root/here=kept", "root/out -> ../canary", "root/outfile -> ../canary/file")
-			_, err := WriteDir(t.Context(), root, c.entries, WriteOptions{})
+			_, err := WriteDir(t.Context(), openRoot(t, root), c.entries, WriteOptions{})
 			wantError(t, err, c.want...)
 			if got, _ := os.ReadFile(filepath.Join(canary, "file")); string(got) != "untouched" {
 				t.Errorf("the canary is %q", got)
@@ -52,6 +52,17 @@ func TestWriteDirRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// openRoot opens a directory until the test's end.
+func openRoot(t testing.TB, dir string) *os.Root {
+	t.Helper()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
+	return root
 }
 
 func sized(e *Entry, size int64) *Entry {
@@ -80,7 +91,7 @@ func TestWriteDirContents(t *testing.T) {
 	}
 	wanted := entries[:len(entries)-1]
 	root := t.TempDir()
-	_, err := WriteDir(t.Context(), root, wanted, give([]string{"other"}, []string{"c"}, []string{"b/copy", "b/big"}, []string{"a/one", "a/two", "other"}))
+	_, err := WriteDir(t.Context(), openRoot(t, root), wanted, give([]string{"other"}, []string{"c"}, []string{"b/copy", "b/big"}, []string{"a/one", "a/two", "other"}))
 	wantError(t, err)
 	read, err := Collect(FromDir(root, DirOptions{}))
 	wantError(t, err)
@@ -93,7 +104,7 @@ func TestWriteDirContents(t *testing.T) {
 	// Another mode is another file.
 	Find(entries, "a/two").Mode, Find(entries, "b/copy").Mode = 0o600, 0o600
 	root = t.TempDir()
-	_, err = WriteDir(t.Context(), root, wanted, give([]string{"a/one", "a/two"}, []string{"c"}, []string{"b/big", "b/copy"}))
+	_, err = WriteDir(t.Context(), openRoot(t, root), wanted, give([]string{"a/one", "a/two"}, []string{"c"}, []string{"b/big", "b/copy"}))
 	wantError(t, err)
 	if linked(t, root, "a/one", "a/two") || linked(t, root, "b/big", "b/copy") {
 		t.Error("files with different modes are one")
@@ -101,10 +112,10 @@ func TestWriteDirContents(t *testing.T) {
 	if read, err = Collect(FromDir(root, DirOptions{})); dump(t, read) != strings.ReplaceAll(dump(t, wanted), " implied", "") {
 		t.Errorf("copies differ: %v", err)
 	}
-	_, err = WriteDir(t.Context(), t.TempDir(), wanted, give([]string{"a/one", "a/two"}))
+	_, err = WriteDir(t.Context(), openRoot(t, t.TempDir()), wanted, give([]string{"a/one", "a/two"}))
 	wantError(t, err, "no content")
 	broken := WriteOptions{Contents: func(context.Context, func([]*Entry, io.Reader) error) error { return errors.New("broken") }}
-	_, err = WriteDir(t.Context(), t.TempDir(), wanted, broken)
+	_, err = WriteDir(t.Context(), openRoot(t, t.TempDir()), wanted, broken)
 	wantError(t, err, "broken")
 }
 
@@ -125,7 +136,7 @@ func TestWriteDirCancelled(t *testing.T) {
 	entries := testTree(t, "", "a=1", "b=2")
 	open := entries[1].Open
 	entries[1].Open = func() (io.ReadCloser, error) { cancel(); return open() }
-	if _, err := WriteDir(ctx, t.TempDir(), entries, WriteOptions{}); !errors.Is(err, context.Canceled) {
+	if _, err := WriteDir(ctx, openRoot(t, t.TempDir()), entries, WriteOptions{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -143,7 +154,7 @@ func TestWriteDirOmits(t *testing.T) {
 	null := Find(entries, "dev/null")
 	null.Type, null.Open, null.Devmajor, null.Devminor = Char, nil, 1, 3
 	root := t.TempDir()
-	omitted, err := WriteDir(t.Context(), root, entries, WriteOptions{})
+	omitted, err := WriteDir(t.Context(), openRoot(t, root), entries, WriteOptions{})
 	wantError(t, err)
 	got := map[Attribute]int{}
 	for _, o := range omitted {

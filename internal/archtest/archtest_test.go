@@ -53,6 +53,8 @@ var arrows = map[string][]string{
 	"internal/atomicfile": nil,
 	"internal/ctxio":      nil,
 	"internal/flock":      nil,
+	"internal/owner":      nil,
+	"internal/rmtree":     nil,
 	// It serves the packages that read archives.
 	"internal/tarindex": {"layer"},
 	"internal/ordjson":  nil,
@@ -71,7 +73,8 @@ var arrows = map[string][]string{
 
 // anyone are the leaves that every package may import.
 var anyone = []string{
-	"internal/atomicfile", "internal/ctxio", "internal/flock", "internal/ordjson", "internal/problems", "internal/regfile",
+	"internal/atomicfile", "internal/ctxio", "internal/flock", "internal/ordjson", "internal/owner", "internal/problems",
+	"internal/regfile", "internal/rmtree",
 }
 
 // testOnly are imported by tests, and by each other. What one of them has an

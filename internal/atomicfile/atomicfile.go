@@ -1,11 +1,15 @@
 // Package atomicfile writes files and directories that appear whole or not at
-// all.
+// all, in directories that other users may write to as well.
 //
 // A file is written under no name, or where the file system cannot do that
 // under a temporary one beside its own. Commit makes it safe on disk and then
 // gives it its name; until then whatever had the name keeps it. A process that
 // is killed leaves nothing, or a temporary file that the next one to write the
 // same file takes away. A directory is always filled under a temporary name.
+//
+// Of what has such a name only what belongs to this user is taken away, and a directory
+// only where nobody else can have given it that name, or if it has a mode that no other
+// has (owner.Leftover). Temporary names cannot be guessed. Work is done in directories that are open, never by following a name twice.
 package atomicfile
 
 import (
@@ -14,20 +18,22 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/flock"
+	"github.com/varve-image/varve/internal/owner"
 )
 
 // File is a file that is being written.
 type File struct {
 	*os.File
-	target string
-	// temp is the file's present name, empty for none.
+	// dir is where the file is to be called base; nil for a pipe or a device,
+	// which is written to as it stands.
+	dir          *os.Root
+	target, base string
+	// temp is the file's present name in dir, empty for none.
 	temp string
-	// direct says that the target is a pipe or a device, which is written to
-	// as it stands.
-	direct bool
 }
 
 // Create begins a file that is to be called target. What it is given must be
@@ -38,33 +44,98 @@ func Create(target string) (*File, error) {
 	case err == nil && st.IsDir():
 		return nil, fmt.Errorf("%q is a directory", target)
 	case err == nil && !st.Mode().IsRegular():
-		f, err := os.OpenFile(target, os.O_WRONLY, 0)
-		return &File{File: f, target: target, direct: true}, err
+		f, err := openSpecial(target)
+		return &File{File: f, target: target}, err
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
-	reclaim(target)
-	f := &File{target: target}
-	if f.File, err = unnamed(dirOf(target)); err != nil {
-		if f.File, err = os.OpenFile(tempName(target), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666); err != nil {
-			return nil, fmt.Errorf("create %q: %w", target, cause(err))
-		}
-		f.temp = f.Name()
+	dir, err := os.OpenRoot(dirOf(target))
+	if err != nil {
+		return nil, fmt.Errorf("create %q: %w", target, cause(err))
+	}
+	return create(dir, target)
+}
+
+// CreateIn is Create for a regular file that is to be called name below root.
+func CreateIn(root *os.Root, name string) (*File, error) {
+	target := filepath.Join(root.Name(), name)
+	dir, err := root.OpenRoot(dirOf(name))
+	if err != nil {
+		return nil, fmt.Errorf("create %q: %w", target, cause(err))
+	}
+	return create(dir, target)
+}
+
+// create begins a file in dir, which is closed with it.
+func create(dir *os.Root, target string) (*File, error) {
+	_, base := filepath.Split(target)
+	f := &File{dir: dir, target: target, base: base}
+	reclaim(dir, base)
+	var err error
+	if f.File, err = unnamed(dir); err != nil {
+		err = tryNames(base, f.begin)
+	}
+	if err != nil {
+		dir.Close()
+		return nil, fmt.Errorf("create %q: %w", target, cause(err))
 	}
 	// The lock tells reclaim that somebody is still at work. A file system that
 	// has no locks only loses that.
-	_ = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if f.temp != "" && removed(f.File) { // another process took it for a leftover
-		f.File.Close()
-		return Create(target)
-	}
+	_, _, _ = flock.Try(f.File, flock.Exclusive)
 	return f, nil
+}
+
+// begin makes the file with a temporary name and locks it.
+func (f *File) begin(name string) error {
+	file, err := f.dir.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	locked, _, err := flock.Try(file, flock.Exclusive)
+	if err == nil && (!locked || removed(file)) {
+		err = fs.ErrExist // it was taken for a leftover, or locked by who may only read it
+	}
+	if err != nil {
+		_ = f.dir.Remove(name)
+		file.Close()
+		return err
+	}
+	f.File, f.temp = file, name
+	return nil
 }
 
 // removed tells that a file has lost its name.
 func removed(f *os.File) bool {
 	var st unix.Stat_t
 	return unix.Fstat(int(f.Fd()), &st) == nil && st.Nlink == 0
+}
+
+// openSpecial opens a FIFO or a device to write to. Who writes to a name does not mean a
+// FIFO that somebody else has made there, or a link to a device.
+func openSpecial(target string) (*os.File, error) {
+	info, err := os.Lstat(target)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().Type() == fs.ModeSymlink {
+		if dir, err := os.Stat(dirOf(target)); err != nil || !owner.Trusted(info) || !owner.Keeps(dir) {
+			return nil, fmt.Errorf("%q is a link to what is no regular file, and another user may have made it: name what it leads to", target)
+		}
+		return os.OpenFile(target, os.O_WRONLY, 0)
+	}
+	f, err := os.OpenFile(target, os.O_WRONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	// Devices are root's work, whoever they belong to.
+	if info, err = f.Stat(); err == nil && info.Mode()&fs.ModeDevice == 0 && !owner.Trusted(info) {
+		err = fmt.Errorf("%q is a FIFO of another user's, %d: name another file", target, owner.Of(info))
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // dirOf is the directory of a file, as the kernel will find it: a ".." after a
@@ -79,7 +150,7 @@ func dirOf(name string) string {
 // Commit makes the file durable and gives it its name. The file is closed in
 // either case; after an error nothing is left of it.
 func (f *File) Commit() error {
-	if f.direct {
+	if f.dir == nil {
 		return f.File.Close()
 	}
 	defer f.Abort()
@@ -87,17 +158,29 @@ func (f *File) Commit() error {
 		return fmt.Errorf("write %q: %w", f.target, err)
 	}
 	if f.temp == "" {
-		name := tempName(f.target)
-		if err := nameIt(f.File, name); err != nil {
+		if err := tryNames(f.base, f.nameIt); err != nil {
 			return fmt.Errorf("create %q: %w", f.target, cause(err))
 		}
-		f.temp = name
 	}
-	if err := os.Rename(f.temp, f.target); err != nil {
+	if err := f.dir.Rename(f.temp, f.base); err != nil {
 		return fmt.Errorf("create %q: %w", f.target, cause(err))
 	}
 	f.temp = ""
-	return SyncDir(dirOf(f.target))
+	return syncNames(f.dir, f.target)
+}
+
+// nameIt gives the file, which has no name, a temporary one.
+func (f *File) nameIt(name string) error {
+	dir, err := f.dir.Open(".")
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := link(f.File, dir, name); err != nil {
+		return err
+	}
+	f.temp = name
+	return nil
 }
 
 // cause is what went wrong with a file, without the temporary name that it has.
@@ -116,10 +199,13 @@ func cause(err error) error {
 // Abort closes the file and removes it, unless it was committed.
 func (f *File) Abort() {
 	if f.temp != "" {
-		os.Remove(f.temp)
+		_ = f.dir.Remove(f.temp)
 		f.temp = ""
 	}
 	f.File.Close()
+	if f.dir != nil {
+		f.dir.Close()
+	}
 }
 
 // Unnamed opens a temporary file in dir that has no name and is gone when it
@@ -129,7 +215,7 @@ func Unnamed(dir string) (*os.File, error) {
 	if dir == "" {
 		dir = os.TempDir()
 	}
-	if f, err := unnamed(dir); err == nil {
+	if f, err := unnamedIn(dir); err == nil {
 		return f, nil
 	}
 	f, err := os.CreateTemp(dir, "varve-")
@@ -143,57 +229,15 @@ func Unnamed(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// SyncDir makes the names in a directory durable.
-func SyncDir(name string) error {
-	d, err := os.Open(name)
-	if err != nil {
-		return err
+// syncNames makes the names in a directory durable, after target was given its own.
+func syncNames(dir *os.Root, target string) error {
+	d, err := dir.Open(".")
+	if err == nil {
+		err = d.Sync()
+		d.Close()
 	}
-	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, unix.EINVAL) { // not every file system can
-		return fmt.Errorf("sync directory %q: %w", name, err)
+	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, errors.ErrUnsupported) { // not every file system can
+		return fmt.Errorf("%q is complete, but may not survive a power failure: %w", target, err)
 	}
 	return nil
-}
-
-const tempMark = ".varve-"
-
-func tempPrefix(target string) string {
-	dir, base := filepath.Split(target)
-	return dir + "." + base + tempMark
-}
-
-func tempName(target string) string {
-	return fmt.Sprintf("%s%d", tempPrefix(target), os.Getpid())
-}
-
-// reclaim removes the temporary files and directories of target that nobody works on any more.
-func reclaim(target string) {
-	dir, prefix := filepath.Split(tempPrefix(target))
-	names, err := readNames(dirOf(target))
-	if err != nil {
-		return
-	}
-	for _, name := range names {
-		if !strings.HasPrefix(name, prefix) {
-			continue
-		}
-		fd, err := unix.Open(dir+name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-		if err != nil {
-			continue
-		}
-		if unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) == nil {
-			removeAll(dir + name)
-		}
-		unix.Close(fd)
-	}
-}
-
-func readNames(dir string) ([]string, error) {
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	return d.Readdirnames(-1)
 }

@@ -11,12 +11,30 @@ import (
 
 func list(t *testing.T, dir string) []string {
 	t.Helper()
-	names, err := readNames(dir)
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	slices.Sort(names)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
 	return names
+}
+
+// temp is a temporary name of target.
+func temp(target, suffix string) string {
+	return filepath.Join(filepath.Dir(target), tempPrefix(filepath.Base(target))+suffix)
+}
+
+func openRoot(t *testing.T, dir string) *os.Root {
+	t.Helper()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
+	return root
 }
 
 func TestCommitAndAbort(t *testing.T) {
@@ -75,7 +93,7 @@ func TestDevice(t *testing.T) {
 func TestReclaim(t *testing.T) {
 	dir := t.TempDir()
 	target := filepath.Join(dir, "out")
-	stale, busy := tempPrefix(target)+"1", tempPrefix(target)+"2"
+	stale, busy := temp(target, "1"), temp(target, "2")
 	for _, name := range []string{stale, busy} {
 		if err := os.WriteFile(name, nil, 0o666); err != nil {
 			t.Fatal(err)
@@ -110,17 +128,17 @@ func TestDir(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(d.Path, "file"), nil, 0o666); err != nil {
+		if err := os.WriteFile(filepath.Join(d.Path(), "file"), nil, 0o666); err != nil {
 			t.Fatal(err)
 		}
 		return d
 	}
 	d := begin(target + "/")
-	if err := os.MkdirAll(filepath.Join(d.Path, "closed/below"), 0o777); err != nil {
+	if err := os.MkdirAll(filepath.Join(d.Path(), "closed/below"), 0o777); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"closed/below", "closed", "."} { // not even an ordinary user's own
-		if err := os.Chmod(filepath.Join(d.Path, name), 0); err != nil {
+		if err := os.Chmod(filepath.Join(d.Path(), name), 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -174,7 +192,8 @@ func TestCreateDirRefuses(t *testing.T) {
 // is not.
 func TestReclaimDir(t *testing.T) {
 	target := filepath.Join(t.TempDir(), "out")
-	stale := tempPrefix(target) + "1"
+	stale := temp(target, "1")
+	check(t, os.Chmod(filepath.Dir(target), 0o755)) // others cannot rename what is in it
 	if err := os.MkdirAll(filepath.Join(stale, "below"), 0o777); err != nil {
 		t.Fatal(err)
 	}
@@ -186,8 +205,9 @@ func TestReclaimDir(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer busy.Abort()
-	reclaim(target)
-	if got := list(t, filepath.Dir(target)); !slices.Equal(got, []string{filepath.Base(busy.Path)}) {
+	dir := openRoot(t, filepath.Dir(target))
+	reclaim(dir, "out")
+	if got := list(t, filepath.Dir(target)); !slices.Equal(got, []string{filepath.Base(busy.Path())}) {
 		t.Errorf("left in the directory: %q", got)
 	}
 }

@@ -3,21 +3,30 @@ package atomicfile
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/flock"
+	"github.com/varve-image/varve/internal/owner"
+	"github.com/varve-image/varve/internal/rmtree"
 )
 
-// Dir is a directory that is being filled.
+// Dir is a directory that is being filled. Only this user may enter it, as long as it has
+// the mode owner.TempDir: who fills it gives it another one at the end.
 type Dir struct {
-	// Path is where it is meanwhile: beside its target, and only this user may
-	// enter it.
-	Path   string
-	target string
-	lock   *os.File
+	// Root is the directory. In the directory that it is in others may be able to give its
+	// name to something else.
+	Root   *os.Root
+	parent *os.Root
+	name   string   // in parent; empty once it is committed or aborted
+	lock   *os.File // the directory, locked
+
+	target, base string
 }
 
 // CreateDir begins a directory that is to be called target, where there must
@@ -28,24 +37,81 @@ func CreateDir(target string) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	reclaim(target)
-	d := &Dir{Path: tempName(target), target: target}
-	if err := os.Mkdir(d.Path, 0o700); err != nil {
+	return createDir(target)
+}
+
+// TempDir makes a directory in parent that is never committed. An empty parent is the
+// system's place for temporary files.
+func TempDir(parent string) (*Dir, error) {
+	if parent == "" {
+		parent = os.TempDir()
+	}
+	return createDir(filepath.Join(parent, "temp"))
+}
+
+func createDir(target string) (*Dir, error) {
+	parent, err := os.OpenRoot(dirOf(target))
+	if err != nil {
 		return nil, fmt.Errorf("create %q: %w", target, cause(err))
 	}
-	if err = os.Chmod(d.Path, 0o700); err == nil { // whatever the umask
-		d.lock, err = os.Open(d.Path)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("create %q: %w", target, cause(err)), os.Remove(d.Path))
-	}
-	// As for files, see Create.
-	_ = unix.Flock(int(d.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if !sameFile(d.lock, d.Path) { // another process took it for a leftover
-		d.lock.Close()
-		return CreateDir(target)
+	_, base := filepath.Split(target)
+	d := &Dir{parent: parent, target: target, base: base}
+	reclaim(parent, base)
+	if err := tryNames(base, d.begin); err != nil {
+		parent.Close()
+		return nil, fmt.Errorf("create %q: %w", target, cause(err))
 	}
 	return d, nil
+}
+
+// Path is a name of the directory, for those who can only take a name.
+func (d *Dir) Path() string { return filepath.Join(d.parent.Name(), d.name) }
+
+// begin makes the directory.
+func (d *Dir) begin(name string) error {
+	if err := d.parent.Mkdir(name, 0o700); err != nil {
+		return err
+	}
+	err := d.open(name)
+	if err == nil {
+		return nil
+	}
+	d.close()
+	_ = d.parent.Remove(name)           // if it is full it is another one, and stays
+	if errors.Is(err, fs.ErrNotExist) { // another process took it for a leftover
+		err = fs.ErrExist
+	}
+	return err
+}
+
+// open opens the new directory called name and locks it.
+func (d *Dir) open(name string) (err error) {
+	if d.lock, err = d.parent.Open(name); err != nil {
+		return err
+	}
+	if d.Root, err = d.parent.OpenRoot(name); err != nil {
+		return err
+	}
+	// As for files, see begin. What others may have put in its place is not it.
+	locked, _, err := flock.Try(d.lock, flock.Exclusive)
+	if err != nil {
+		return err
+	}
+	if !locked || !isAt(d.lock, d.parent, name) || !isAt(d.lock, d.Root, ".") || !fresh(d.lock) {
+		return fs.ErrExist
+	}
+	d.name = name
+	return d.lock.Chmod(owner.TempDir)
+}
+
+// fresh tells that a directory is this user's and empty.
+func fresh(dir *os.File) bool {
+	info, err := dir.Stat()
+	if err != nil || !owner.Ours(info) {
+		return false
+	}
+	_, err = dir.Readdirnames(1)
+	return err == io.EOF
 }
 
 // vacant returns the name of a directory that there can be at target, without
@@ -64,70 +130,69 @@ func vacant(target string) (string, error) {
 	case !st.IsDir():
 		return "", fmt.Errorf("%q exists and is not a directory", name)
 	}
-	list, err := readNames(name)
-	if err == nil && len(list) > 0 {
-		err = fmt.Errorf("%q exists and is not empty: remove it, or name another directory", name)
-	}
-	return name, err
-}
-
-func sameFile(f *os.File, name string) bool {
-	open, err := f.Stat()
+	dir, err := os.Open(name)
 	if err != nil {
-		return false
+		return "", err
 	}
-	named, err := os.Lstat(name)
-	return err == nil && os.SameFile(open, named)
+	defer dir.Close()
+	if names, _ := dir.Readdirnames(1); len(names) > 0 {
+		return "", fmt.Errorf("%q exists and is not empty: remove it, or name another directory", name)
+	}
+	return name, nil
 }
 
 // Commit makes the directory with all that is in it durable and gives it its
 // name. After an error nothing is left of it.
 func (d *Dir) Commit() error {
-	defer d.Abort()
 	if err := syncAll(d.lock); err != nil {
+		d.Abort()
 		return fmt.Errorf("write %q: %w", d.target, err)
 	}
-	// This replaces an empty directory, which os.Rename does not.
-	if err := unix.Rename(d.Path, d.target); err != nil {
-		return fmt.Errorf("create %q: %w", d.target, err)
+	return d.CommitSynced()
+}
+
+// CommitSynced is Commit for a directory whose content is on disk already.
+func (d *Dir) CommitSynced() error {
+	defer d.Abort()
+	if !isAt(d.lock, d.parent, d.name) {
+		return fmt.Errorf("create %q: somebody has taken away %q, under which it was made", d.target, d.Path())
 	}
-	d.Path = ""
-	return SyncDir(dirOf(d.target))
+	if err := d.rename(); err != nil {
+		return fmt.Errorf("create %q: %w", d.target, cause(err))
+	}
+	d.name = ""
+	return syncNames(d.parent, d.target)
+}
+
+// rename gives the directory its name, in the place of an empty one: os.Root's Rename replaces
+// none.
+func (d *Dir) rename() error {
+	at, err := d.parent.Open(".")
+	if err != nil {
+		return err
+	}
+	defer at.Close()
+	return unix.Renameat(int(at.Fd()), d.name, int(at.Fd()), d.base)
 }
 
 // Abort removes the directory with all that is in it, unless it was committed.
 func (d *Dir) Abort() {
-	if d.Path != "" {
-		removeAll(d.Path)
-		d.Path = ""
-	}
-	d.lock.Close()
-}
-
-// removeAll removes what is at name, which nobody else writes to, whatever the modes of
-// its directories are.
-func removeAll(name string) {
-	if err := os.RemoveAll(name); errors.Is(err, fs.ErrPermission) {
-		allow(unix.AT_FDCWD, name)
-		_ = os.RemoveAll(name)
-	}
-}
-
-// allow makes the directory called name in dir, and all below it, such that
-// its owner may do anything in it.
-func allow(dir int, name string) {
-	_ = unix.Fchmodat(dir, name, 0o700, 0)
-	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return
-	}
-	f := os.NewFile(uintptr(fd), filepath.Base(name))
-	defer f.Close()
-	names, _ := f.Readdirnames(-1)
-	for _, name := range names {
-		var st unix.Stat_t
-		if unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
-			allow(fd, name)
+	if d.name != "" {
+		_ = rmtree.Below(int(d.lock.Fd()))
+		if isAt(d.lock, d.parent, d.name) {
+			_ = d.parent.Remove(d.name)
 		}
+		d.name = ""
+	}
+	d.close()
+	d.parent.Close()
+}
+
+func (d *Dir) close() {
+	if d.lock != nil {
+		d.lock.Close()
+	}
+	if d.Root != nil {
+		d.Root.Close()
 	}
 }

@@ -8,14 +8,20 @@ import (
 )
 
 // unnamed opens a new file in dir that has no name yet.
-func unnamed(dir string) (*os.File, error) {
-	return os.OpenFile(dir, os.O_RDWR|unix.O_TMPFILE, 0o666)
+func unnamed(dir *os.Root) (*os.File, error) {
+	return dir.OpenFile(".", os.O_RDWR|unix.O_TMPFILE, 0o666)
 }
 
-// nameIt gives a file without a name one. It needs /proc, as an ordinary user
+// unnamedIn opens one in the directory called dir that this user alone may open
+// by way of /proc.
+func unnamedIn(dir string) (*os.File, error) {
+	return os.OpenFile(dir, os.O_RDWR|unix.O_TMPFILE, 0o600)
+}
+
+// link gives a file without a name one. It needs /proc, as an ordinary user
 // may not link a descriptor by itself.
-func nameIt(f *os.File, name string) error {
-	return unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.AT_FDCWD, name, unix.AT_SYMLINK_FOLLOW)
+func link(f, dir *os.File, name string) error {
+	return unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), int(dir.Fd()), name, unix.AT_SYMLINK_FOLLOW)
 }
 
 // syncAll makes all that is in a directory durable.

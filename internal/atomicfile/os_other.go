@@ -9,9 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func unnamed(string) (*os.File, error) { return nil, errors.ErrUnsupported }
+func unnamed(*os.Root) (*os.File, error) { return nil, errors.ErrUnsupported }
 
-func nameIt(*os.File, string) error { return errors.ErrUnsupported }
+func unnamedIn(string) (*os.File, error) { return nil, errors.ErrUnsupported }
+
+func link(_, _ *os.File, _ string) error { return errors.ErrUnsupported }
 
 // syncAll makes all that is on disks durable.
 func syncAll(*os.File) error { return unix.Sync() }

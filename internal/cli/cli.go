@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varve-image/varve/cache"
+	"github.com/varve-image/varve/internal/flock"
 	"github.com/varve-image/varve/internal/ui"
 )
 
@@ -58,6 +59,7 @@ func Main(args []string, s Streams) int {
 	defer cancel(nil)
 	s.In = &stdin{ctx, s.In}
 	g := &global{streams: s}
+	ctx = flock.WithNotice(ctx, func(what string) { g.ui.Warn("waiting: %s", what) })
 	root := newRoot(g)
 	root.SetArgs(args)
 	out := &helpWriter{w: s.Out}

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/varve-image/varve/build"
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/ui"
 )
 
@@ -29,21 +29,21 @@ func (g *global) writeBuilt(ctx context.Context, result *build.Result, dir strin
 	if _, err := os.Lstat(dir); err == nil {
 		return usageError(fmt.Errorf("%q exists: a layer is written into a new directory", dir))
 	}
-	temp, err := os.MkdirTemp(filepath.Dir(dir), ".varve-layer-")
+	temp, err := atomicfile.CreateDir(dir)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(temp)
+	defer temp.Abort()
 	l := result.Image.Layers[len(result.Image.Layers)-2]
 	if err := errors.Join(
-		os.Chmod(temp, 0o755),
-		os.WriteFile(filepath.Join(temp, build.LayerInfo), append(info, '\n'), 0o644),
-		writeLayerFiles(ctx, temp, l),
+		temp.Root.WriteFile(build.LayerInfo, append(info, '\n'), 0o644),
+		writeLayerFiles(ctx, temp.Root, l),
+		temp.Root.Chmod(".", 0o755),
 	); err != nil {
 		return fmt.Errorf("write layer to %q: %w", dir, err)
 	}
-	if err := os.Rename(temp, dir); err != nil {
-		return fmt.Errorf("write layer to %q: %w", dir, err)
+	if err := temp.Commit(); err != nil {
+		return err
 	}
 	size, err := l.Info(ctx)
 	if err == nil {
@@ -53,15 +53,15 @@ func (g *global) writeBuilt(ctx context.Context, result *build.Result, dir strin
 }
 
 // writeLayerFiles writes a layer's tar, and its checksum, into a directory.
-func writeLayerFiles(ctx context.Context, dir string, l image.Layer) error {
+func writeLayerFiles(ctx context.Context, dir *os.Root, l image.Layer) error {
 	info, err := l.Info(ctx)
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, build.LayerChecksum), []byte(info.DiffID.Encoded()+"\n"), 0o644); err != nil {
+	if err := dir.WriteFile(build.LayerChecksum, []byte(info.DiffID.Encoded()+"\n"), 0o644); err != nil {
 		return err
 	}
-	f, err := os.Create(filepath.Join(dir, build.LayerTar))
+	f, err := dir.Create(build.LayerTar)
 	if err != nil {
 		return err
 	}

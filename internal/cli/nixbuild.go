@@ -218,15 +218,24 @@ func nixTop(ctx context.Context, g *global, a *nixAttrs, dir string) (*build.Res
 	if err != nil {
 		return nil, err
 	}
-	layers := result.Image.Layers
-	if err = os.Mkdir(dir, 0o755); err == nil {
-		err = writeLayerFiles(ctx, dir, layers[len(layers)-1])
-	}
-	if err != nil {
+	if err = writeTopLayer(ctx, result.Image, dir); err != nil {
 		result.Close()
 		return nil, err
 	}
 	return result, nil
+}
+
+// writeTopLayer writes an image's top layer into the new directory dir.
+func writeTopLayer(ctx context.Context, img *image.Image, dir string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return writeLayerFiles(ctx, root, img.Layers[len(img.Layers)-1])
 }
 
 // maxInterpreter is how long the first line of a program may be: Linux reads

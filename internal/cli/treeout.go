@@ -51,7 +51,7 @@ func (g *global) writeDir(ctx context.Context, d *destination, entries []*tree.E
 		return err
 	}
 	defer dir.Abort()
-	omitted, err := tree.WriteDir(ctx, dir.Path, entries, opts)
+	omitted, err := tree.WriteDir(ctx, dir.Root, entries, opts)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/owner"
 )
 
 // homePrefix begins the names of the directories that engines live in.
@@ -44,9 +46,12 @@ func newHome() (*home, error) {
 	return h, nil
 }
 
-// reclaim removes a home that is an hour old and that nobody holds. One that
-// cannot be removed is none of this run's business.
+// reclaim removes a home of this user's that is an hour old and that nobody holds. One
+// that cannot be removed is none of this run's business.
 func reclaim(dir string) {
+	if info, err := os.Lstat(dir); err != nil || !info.IsDir() || !owner.Ours(info) {
+		return
+	}
 	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return

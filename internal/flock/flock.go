@@ -1,11 +1,16 @@
 // Package flock takes flock(2) locks, which end when their file is closed or
 // with the process, however that ends. A file system without such locks counts
 // as one where nobody else has any.
+//
+// Whoever can open a file, if only for reading, can lock it and never let go. So what
+// others may read is locked by a file beside it that they cannot open (Take), and
+// no wait is silent or without end.
 package flock
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -21,8 +26,30 @@ const (
 	Exclusive Mode = unix.LOCK_EX
 )
 
-// poll is how often a lock that somebody else has is tried.
-const poll = 50 * time.Millisecond
+const (
+	// poll is how often a lock that somebody else has is tried.
+	poll = 50 * time.Millisecond
+	// quiet is how long nobody is told of a wait.
+	quiet = time.Second
+	// Patience is how long a wait for a lock may take.
+	Patience = 10 * time.Minute
+)
+
+// BusyError says that somebody else had a lock for longer than Patience.
+type BusyError struct {
+	// What says what others do, such as: another process writes to "x".
+	What string
+}
+
+func (e *BusyError) Error() string { return fmt.Sprintf("%s: gave up after %v", e.What, Patience) }
+
+type noticeKey struct{}
+
+// WithNotice returns a context in which each wait that lasts a second calls notice, once, with
+// what others do.
+func WithNotice(ctx context.Context, notice func(what string)) context.Context {
+	return context.WithValue(ctx, noticeKey{}, notice)
+}
 
 // Try takes the lock of a file unless somebody else has it, and says whether it
 // did. known is whether the file system has locks.
@@ -43,16 +70,26 @@ func Try(f *os.File, mode Mode) (locked, known bool, err error) {
 	}
 }
 
-// Wait takes the lock of a file as soon as nobody else has it.
-func Wait(ctx context.Context, f *os.File, mode Mode) error {
+// wait takes the lock of a file as soon as nobody else has it. what is as in
+// BusyError.
+func wait(ctx context.Context, f *os.File, mode Mode, what string) error {
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
+	loud, end := time.NewTimer(quiet), time.NewTimer(Patience)
+	defer loud.Stop()
+	defer end.Stop()
 	for {
 		if locked, _, err := Try(f, mode); locked || err != nil {
 			return err
 		}
 		select {
 		case <-tick.C:
+		case <-loud.C:
+			if notice, ok := ctx.Value(noticeKey{}).(func(string)); ok {
+				notice(what)
+			}
+		case <-end.C:
+			return &BusyError{what}
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/ctxio"
 	"github.com/varve-image/varve/tree"
 )
@@ -21,15 +22,12 @@ type File struct {
 // name in the directory temp, or in the system's for such files if that is
 // empty. The result has to be closed.
 func Create(ctx context.Context, temp string, paths []Path) (*File, error) {
-	f, err := os.CreateTemp(temp, ".varve-nixdb-")
+	f, err := atomicfile.Unnamed(temp)
 	if err != nil {
 		return nil, fmt.Errorf("make a temporary file for the Nix database: %w", err)
 	}
 	db := &File{f: f}
-	if err = os.Remove(f.Name()); err == nil {
-		err = Write(ctx, f, paths)
-	}
-	if err == nil {
+	if err = Write(ctx, f, paths); err == nil {
 		db.size, err = f.Seek(0, io.SeekCurrent)
 	}
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/ctxio"
 	"github.com/varve-image/varve/internal/regfile"
 )
@@ -147,27 +148,27 @@ func readFile(ctx context.Context, name, options string, read func(*memory) erro
 
 // readCopy is readFile of a copy of the database and its log.
 func readCopy(ctx context.Context, name, temp string, read func(*memory) error) error {
-	dir, err := os.MkdirTemp(temp, ".varve-nixdb-")
+	dir, err := atomicfile.TempDir(temp)
 	if err != nil {
 		return fmt.Errorf("copy it: %w", err)
 	}
-	defer os.RemoveAll(dir)
-	to := filepath.Join(dir, "db.sqlite")
+	defer dir.Abort()
+	const to = "db.sqlite"
 	for _, suffix := range []string{"", "-wal"} {
-		if err := copyFile(ctx, name+suffix, to+suffix); err != nil {
+		if err := copyFile(ctx, name+suffix, dir.Root, to+suffix); err != nil {
 			return fmt.Errorf("copy it: %w", err)
 		}
 	}
-	return readFile(ctx, to, "mode=rw", read)
+	return readFile(ctx, filepath.Join(dir.Path(), to), "mode=rw", read)
 }
 
-func copyFile(ctx context.Context, from, to string) error {
+func copyFile(ctx context.Context, from string, dir *os.Root, to string) error {
 	in, err := regfile.Open(from)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	out, err := dir.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/rmtree"
 )
 
 // Main is the first process of a sandbox, if that is what this process was
@@ -115,12 +117,12 @@ func (p *firstProc) do() (report, error) {
 		return report{}, fmt.Errorf("become the sandbox's first user: %w", err)
 	}
 	if p.cfg.Remove {
-		return report{}, removeBelow(p.work)
+		return report{}, rmtree.Below(p.work)
 	}
 	p.refused, p.deaf = refusedOutside(), !canListen()
 	rep, err := p.runStep()
 	p.changes.Close()
-	return rep, errors.Join(err, removeBelow(p.work))
+	return rep, errors.Join(err, rmtree.Below(p.work))
 }
 
 // become takes on the user that the process is in its namespace, which it may

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/owner"
 )
 
 // workPrefix begins the names of working directories.
@@ -23,27 +25,31 @@ type workDir struct {
 }
 
 // newWorkDir makes a working directory in temp for the ids.
-func newWorkDir(temp string, ids *identities) (*workDir, error) {
-	for {
-		dir, err := tryWorkDir(temp)
-		if err == errRaced {
-			continue
+func newWorkDir(temp string, ids *identities) (dir *workDir, err error) {
+	for range attempts {
+		if dir, err = tryWorkDir(temp); err != errRaced {
+			break
 		}
-		if err != nil {
-			return nil, fmt.Errorf("make a directory for its tree: %w", err)
-		}
-		if ids.others {
-			if err := dir.file.Chown(ids.uid, ids.gid); err != nil {
-				return nil, errors.Join(err, dir.remove())
-			}
-		}
-		return dir, nil
 	}
+	if err != nil {
+		return nil, fmt.Errorf("make a directory for its tree: %w", err)
+	}
+	err = dir.file.Chmod(owner.TempDir)
+	if err == nil && ids.others {
+		err = dir.file.Chown(ids.uid, ids.gid)
+	}
+	if err != nil {
+		return nil, errors.Join(err, dir.remove())
+	}
+	return dir, nil
 }
 
+// attempts is how often a working directory is made that somebody takes away.
+const attempts = 10
+
 // errRaced says that another process took a directory for a left one before it
-// was locked.
-var errRaced = errors.New("raced")
+// was locked, or put another one in its place.
+var errRaced = errors.New("it was taken away")
 
 func tryWorkDir(temp string) (*workDir, error) {
 	path, err := os.MkdirTemp(temp, workPrefix)
@@ -60,8 +66,8 @@ func tryWorkDir(temp string) (*workDir, error) {
 	return dir, err
 }
 
-// lockWorkDir opens and locks a directory. One that is locked, or that is gone
-// once it is locked, is errRaced.
+// lockWorkDir opens and locks a directory of this user's. One that is another's, or locked,
+// or gone once it is locked, is errRaced.
 func lockWorkDir(path string) (*workDir, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -72,6 +78,9 @@ func lockWorkDir(path string) (*workDir, error) {
 		return nil, errRaced
 	}
 	opened, err := f.Stat()
+	if err == nil && !ownedByUs(opened) {
+		err = os.ErrPermission
+	}
 	if err == nil {
 		var now os.FileInfo
 		if now, err = os.Lstat(path); err == nil && !os.SameFile(opened, now) {
@@ -106,33 +115,46 @@ func (d *workDir) remove() error {
 // reclaim removes the directories of this user that killed processes left in
 // temp: those that nobody has locked.
 func reclaim(temp string) {
-	entries, err := os.ReadDir(temp)
+	around, err := os.Stat(temp)
 	if err != nil {
 		return // which making one will tell
+	}
+	entries, err := os.ReadDir(temp)
+	if err != nil {
+		return
 	}
 	for _, e := range entries {
 		if !e.IsDir() || !strings.HasPrefix(e.Name(), workPrefix) {
 			continue
 		}
-		path := filepath.Join(temp, e.Name())
-		if !ownedByUs(path) {
+		dir, err := lockWorkDir(filepath.Join(temp, e.Name()))
+		if err != nil {
 			continue
 		}
-		if dir, err := lockWorkDir(path); err == nil {
+		if info, err := dir.file.Stat(); err == nil && owner.Leftover(info, around) {
 			_ = dir.remove() // the next one tries again
+		} else {
+			dir.file.Close() // another user may have given it that name
 		}
 	}
 }
 
-func ownedByUs(path string) bool {
-	var st unix.Stat_t
-	if err := unix.Lstat(path, &st); err != nil {
-		return false
-	}
-	uid := os.Geteuid()
-	if int(st.Uid) == uid {
+// ownedByUs tells that a directory is this user's, or of the id that its steps get.
+func ownedByUs(info os.FileInfo) bool {
+	if owner.Ours(info) {
 		return true
 	}
 	ids, err := chooseIDs(true)
-	return err == nil && int(st.Uid) == ids.uid
+	return err == nil && owner.Of(info) == ids.uid
+}
+
+// readNames lists an open directory from its beginning.
+func readNames(dir int) ([]string, error) {
+	fd, err := unix.Openat(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: ".", Err: err}
+	}
+	f := os.NewFile(uintptr(fd), ".")
+	defer f.Close()
+	return f.Readdirnames(-1)
 }

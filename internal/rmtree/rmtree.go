@@ -1,18 +1,21 @@
-//go:build amd64 || arm64
-
-package userns
+// Package rmtree removes directories whose content may be hostile: links in it,
+// trees of any depth, modes that keep their owner out, other users at work in it.
+//
+// Guarantees: nothing outside the directory is touched, as every name is looked for in an
+// open directory and no link is followed; modes are changed of this user's directories
+// alone; no more files are open at once than a constant.
+package rmtree
 
 import (
+	"crypto/rand"
 	"errors"
-	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
 )
 
-// removeBelow removes all that is in the directory top, and never follows a
-// symlink.
-func removeBelow(top int) error {
+// Below removes all that is in the open directory top.
+func Below(top int) error {
 	r := &remover{top: top}
 	for {
 		if err := r.below(top, 0); err != nil || !r.again {
@@ -26,7 +29,6 @@ func removeBelow(top int) error {
 // top, so that no tree can be deeper than there may be open files.
 type remover struct {
 	top   int
-	moved int
 	again bool // something was moved
 }
 
@@ -34,6 +36,7 @@ type remover struct {
 const maxOpen = 100
 
 func (r *remover) below(dir, depth int) error {
+	allowOpen(dir)
 	names, err := readNames(dir)
 	if err != nil {
 		return err
@@ -47,24 +50,45 @@ func (r *remover) below(dir, depth int) error {
 
 func (r *remover) remove(dir int, name string, depth int) error {
 	err := unix.Unlinkat(dir, name, 0)
+	if err == unix.ENOENT {
+		return nil
+	}
 	if err != unix.EISDIR && err != unix.EPERM {
 		return pathError("remove", name, err)
-	}
-	if depth == maxOpen {
-		r.moved++
-		r.again = true
-		return pathError("move", name, unix.Renameat(dir, name, r.top, fmt.Sprintf(".deep-%d", r.moved)))
 	}
 	fd, err := openDir(dir, name)
 	if err != nil {
 		return pathError("open", name, err)
 	}
-	err = r.below(fd, depth+1)
-	unix.Close(fd)
-	if err != nil {
+	defer unix.Close(fd)
+	if depth == maxOpen {
+		allowOpen(fd) // or its owner could not give it another parent
+		r.again = true
+		return pathError("move", name, unix.Renameat(dir, name, r.top, ".deep-"+rand.Text()))
+	}
+	if err := r.below(fd, depth+1); err != nil {
 		return err
 	}
 	return pathError("remove", name, unix.Unlinkat(dir, name, unix.AT_REMOVEDIR))
+}
+
+// openDir opens a directory, if need be after its mode was changed.
+func openDir(dir int, name string) (int, error) {
+	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	fd, err := unix.Openat(dir, name, flags, 0)
+	if err == unix.EACCES && Allow(dir, name) == nil {
+		fd, err = unix.Openat(dir, name, flags, 0)
+	}
+	return fd, err
+}
+
+// allowOpen is Allow for a directory that is open. What cannot be changed shows
+// when something in it is removed.
+func allowOpen(dir int) {
+	var st unix.Stat_t
+	if unix.Fstat(dir, &st) == nil && int(st.Uid) == os.Geteuid() && st.Mode&0o700 != 0o700 {
+		_ = unix.Fchmod(dir, 0o700)
+	}
 }
 
 func pathError(verb, name string, err error) error {

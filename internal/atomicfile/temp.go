@@ -1,0 +1,105 @@
+package atomicfile
+
+import (
+	"crypto/rand"
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/flock"
+	"github.com/varve-image/varve/internal/owner"
+	"github.com/varve-image/varve/internal/rmtree"
+)
+
+const (
+	tempMark = ".varve-"
+	// maxBase is how many bytes of a name its temporary ones have: a name has at
+	// most 255.
+	maxBase = 200
+	// tries is how many temporary names are tried. One may be there already, or be
+	// taken for a leftover by other processes before it is locked.
+	tries = 100
+)
+
+// tempPrefix begins the temporary names of what is to be called base.
+func tempPrefix(base string) string {
+	if len(base) > maxBase {
+		base = strings.ToValidUTF8(base[:maxBase], "")
+	}
+	return "." + base + tempMark
+}
+
+// tryNames calls use with temporary names for what is to be called base, until one is not
+// taken.
+func tryNames(base string, use func(name string) error) (err error) {
+	for range tries {
+		if err = use(tempPrefix(base) + rand.Text()[:10]); !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return err
+}
+
+// reclaim removes the temporary files and directories in dir of what is to be called base
+// that nobody works on any more.
+func reclaim(dir *os.Root, base string) {
+	d, err := dir.Open(".")
+	if err != nil {
+		return
+	}
+	defer d.Close()
+	info, err := d.Stat()
+	if err != nil {
+		return
+	}
+	prefix := tempPrefix(base)
+	for {
+		names, err := d.Readdirnames(1000)
+		for _, name := range names {
+			if strings.HasPrefix(name, prefix) {
+				reclaimOne(dir, name, info)
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// reclaimOne removes a file or directory of this user's that nobody has locked.
+// A file that another user has given its name could have been removed by him as well.
+func reclaimOne(dir *os.Root, name string, around fs.FileInfo) {
+	info, err := dir.Lstat(name)
+	if err != nil || !owner.Ours(info) || !info.Mode().IsRegular() && !owner.Leftover(info, around) {
+		return
+	}
+	f, err := dir.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	if now, err := f.Stat(); err != nil || !os.SameFile(info, now) {
+		return
+	}
+	// Without locks there is no telling who works on it.
+	if locked, known, err := flock.Try(f, flock.Exclusive); !locked || !known || err != nil || !isAt(f, dir, name) {
+		return
+	}
+	if info.IsDir() {
+		_ = rmtree.Below(int(f.Fd())) // the next one tries again
+	}
+	_ = dir.Remove(name)
+}
+
+// isAt tells whether a file still has its name.
+func isAt(f *os.File, dir *os.Root, name string) bool {
+	here, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := dir.Lstat(name)
+	return err == nil && os.SameFile(here, there)
+}

@@ -1,0 +1,45 @@
+// Package owner tells whose a file is. In a directory that several users can
+// write to, a name that one expects to be one's own may be another's: a link that
+// leads elsewhere, a directory with a name that somebody guessed.
+//
+// What it says of a file holds as long as nobody changes that. So ask it of an
+// open file, or compare with one (os.SameFile).
+package owner
+
+import (
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// Of returns the user that a file belongs to, -1 where the system does not say.
+func Of(info fs.FileInfo) int {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(st.Uid)
+	}
+	return -1
+}
+
+// Ours tells that a file belongs to the user that this process acts as.
+func Ours(info fs.FileInfo) bool { return Of(info) == os.Geteuid() }
+
+// Trusted tells that a file belongs to that user or to root.
+func Trusted(info fs.FileInfo) bool { return Ours(info) || Of(info) == 0 }
+
+// Keeps tells that a directory keeps the names in it: what this user or root have in it, no
+// other user can rename or remove.
+func Keeps(dir fs.FileInfo) bool {
+	return Trusted(dir) && (dir.Mode().Perm()&0o022 == 0 || dir.Mode()&fs.ModeSticky != 0)
+}
+
+// TempDir is the mode of directories that are being filled and may be removed when their
+// process has died. Nobody gives it to a directory for another reason, and no other user can
+// change the mode of ours. So where others can rename what is ours, the mode tells what the
+// name does not.
+const TempDir = 0o700 | fs.ModeSticky
+
+// Leftover tells that a directory of ours with a temporary name in the directory around can be
+// nothing but a temporary one.
+func Leftover(dir, around fs.FileInfo) bool {
+	return dir.IsDir() && (dir.Mode() == fs.ModeDir|TempDir || Keeps(around))
+}
