@@ -182,7 +182,7 @@ func TestSpecialFiles(t *testing.T) {
 	}
 	select {
 	case err := <-woken:
-		t.Errorf("who waited for the FIFO was woken: %v", err)
+		t.Fatalf("who waited for the FIFO was woken: %v", err)
 	case <-time.After(50 * time.Millisecond):
 	}
 	f, err := os.OpenFile(dir+"/fifo", os.O_RDONLY|unix.O_NONBLOCK, 0)
@@ -289,6 +289,20 @@ func TestViewer(t *testing.T) {
 		dumpable, prctlErr := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
 		if must(t, err, prctlErr); dumpable != 1 {
 			t.Error("the process cannot be looked into any more")
+		}
+	}
+}
+
+// TestProcesses: a guest does not see what the kernel shows of processes, and of
+// the server's own to itself above all.
+func TestProcesses(t *testing.T) {
+	client, _ := serveFiles(t, "/proc", "/", "/proc/self/environ")
+	for _, q := range []question{
+		{Op: opStat}, {Op: opRead, Path: fmt.Sprintf("%d/environ", os.Getpid()), Size: 100}, {Op: opReadLink, Path: fmt.Sprintf("%d/exe", os.Getpid())},
+		{Op: opReadDir, Path: "1"}, {Op: opRead, Share: 1, Path: fmt.Sprintf("proc/%d/environ", os.Getpid()), Size: 100}, {Op: opRead, Share: 2, Size: 100},
+	} {
+		if _, data, err := client.ask(q); errno(err) != unix.EACCES {
+			t.Errorf("%+v: %q, %v", q, data, err)
 		}
 	}
 }
