@@ -17,8 +17,16 @@ import (
 // pastTime is a deadline that has passed.
 var pastTime = time.Unix(1, 0)
 
-// trialTime is how long KVM may take for one instruction.
+// trialTime is how long a trial may take: it does nothing but start and end.
 const trialTime = 3 * time.Second
+
+// KVM may take so many times as long for a trial as the emulation works for it,
+// which it is to be faster than, and leastTime in any case, since the machine may
+// be busy. Where it works it takes about as long.
+const (
+	trialFactor = 5
+	leastTime   = time.Second
+)
 
 var kvm struct {
 	once  sync.Once
@@ -26,14 +34,29 @@ var kvm struct {
 }
 
 // accelerator is "kvm" where it works, else "tcg", QEMU's own emulation. That
-// /dev/kvm is there says little: virtual machines without nesting may have it,
-// and it hangs.
+// /dev/kvm is there says little: in a virtual machine it may hang, or be itself
+// an emulation that is slower by far than QEMU's and does not start a kernel.
 func accelerator(ctx context.Context, qemu string) string {
-	kvm.once.Do(func() { kvm.works = tryKVM(ctx, qemu) })
+	kvm.once.Do(func() { kvm.works = kvmWorks(ctx, qemu) })
 	if kvm.works {
 		return "kvm"
 	}
 	return "tcg"
+}
+
+// kvmWorks tells whether KVM ends a trial, and not much later than the emulation.
+func kvmWorks(ctx context.Context, qemu string) bool {
+	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	f.Close()
+	emulated, ok := trial(ctx, qemu, "tcg", trialTime)
+	if !ok {
+		return false
+	}
+	_, ok = trial(ctx, qemu, "kvm", min(trialTime, max(leastTime, trialFactor*emulated)))
+	return ok
 }
 
 // bootSector ends QEMU by way of its debugging exit: mov dx,0x501; mov
@@ -47,29 +70,28 @@ func bootSector() []byte {
 
 const trialExit = 0x10*2 + 1
 
-// tryKVM starts a virtual machine that does nothing but end.
-func tryKVM(ctx context.Context, qemu string) bool {
-	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
-	if err != nil {
-		return false
-	}
-	f.Close()
+// trial tells whether a virtual machine that does nothing but end does so within
+// a time, and how much of the processor's time it took.
+func trial(ctx context.Context, qemu, accel string, limit time.Duration) (time.Duration, bool) {
 	disk, err := atomicfile.Unnamed("")
 	if err != nil {
-		return false
+		return 0, false
 	}
 	defer disk.Close()
 	if _, err := disk.Write(bootSector()); err != nil {
-		return false
+		return 0, false
 	}
-	ctx, cancel := context.WithTimeout(ctx, trialTime)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, qemu, "-nodefaults", "-no-user-config", "-display", "none", "-nic", "none",
-		"-machine", "pc", "-accel", "kvm", "-m", "16", "-device", "isa-debug-exit,iobase=0x501,iosize=1",
+		"-machine", "pc", "-accel", accel, "-m", "16", "-device", "isa-debug-exit,iobase=0x501,iosize=1",
 		"-drive", "file=/proc/self/fd/3,format=raw,if=ide,cache=unsafe")
 	cmd.ExtraFiles = []*os.File{disk}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = time.Second
 	var exit *exec.ExitError
-	return errors.As(cmd.Run(), &exit) && exit.ExitCode() == trialExit
+	if !errors.As(cmd.Run(), &exit) || exit.ExitCode() != trialExit {
+		return 0, false
+	}
+	return exit.UserTime() + exit.SystemTime(), true
 }

@@ -12,48 +12,64 @@ import (
 	"github.com/varve-image/varve/sandbox"
 )
 
-// conversation is what the host has heard of a guest.
+// conversation is what the host has heard of a guest, which may say anything:
+// what does not come in its turn, or says nothing, ends it.
 type conversation struct {
 	step   *sandbox.Step
 	cancel context.CancelCauseFunc
-	boot   time.Duration
+	// changes bounds what the step's may take, in bytes.
+	changes int64
 
 	tail    sandbox.Tail
 	written int64 // by the step
 }
 
-// read reads frames up to the report. The clocks of the boot and of the step
-// run meanwhile.
-func (c *conversation) read(ctx context.Context, m *machine) (*report, error) {
-	frames := &frameWriter{w: m.port}
-	boot := time.AfterFunc(c.boot, func() {
-		c.cancel(fmt.Errorf("step %s: the virtual machine did not start within %v%s", c.step.Name, c.boot, m.consoleText()))
-	})
-	defer boot.Stop()
+// read reads frames up to the report: one that says that the guest is there, for
+// which there is a time, then what the step writes. The clock of the step runs
+// meanwhile.
+func (c *conversation) read(ctx context.Context, port io.ReadWriter, boot *time.Timer) (*report, error) {
 	buf := make([]byte, maxFrame)
+	kind, data, err := nextFrame(port, buf)
+	if err != nil {
+		return nil, err
+	}
+	if kind != frameHello || len(data) > 0 {
+		return nil, senseless(kind, data, "before it was there")
+	}
+	boot.Stop()
+	defer c.started(ctx, &frameWriter{w: port})()
 	for {
-		kind, data, err := readFrame(m.port, buf)
-		if err != nil {
-			if errors.Is(err, io.EOF) {
-				err = errNoAnswer
-			}
+		kind, data, err := nextFrame(port, buf)
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		switch kind {
-		case frameHello:
-			if boot.Stop() {
-				defer c.started(ctx, frames)()
+		case kind == frameReport:
+			rep, err := readReport(data, c.changes)
+			if err != nil {
+				return nil, fmt.Errorf("the virtual machine's report makes no sense: %w", err)
 			}
-		case frameStdout, frameStderr:
+			return rep, nil
+		case (kind == frameStdout || kind == frameStderr) && len(data) > 0:
 			if err := c.output(kind, data); err != nil {
 				return nil, err
 			}
-		case frameReport:
-			return decodeReport(data)
 		default:
-			return nil, fmt.Errorf("the virtual machine sent a message of kind %q", kind)
+			return nil, senseless(kind, data, "while the step ran")
 		}
 	}
+}
+
+// nextFrame reads a frame that has to come.
+func nextFrame(port io.Reader, buf []byte) (kind byte, data []byte, err error) {
+	kind, data, err = readFrame(port, buf)
+	if errors.Is(err, io.EOF) {
+		err = errNoAnswer
+	}
+	return kind, data, err
+}
+
+func senseless(kind byte, data []byte, when string) error {
+	return fmt.Errorf("the virtual machine sent a message of kind %q and %d bytes %s, which makes no sense", kind, len(data), when)
 }
 
 // started begins what goes on while the step runs, and returns what ends it.

@@ -9,9 +9,9 @@ import (
 	"syscall"
 )
 
-// The guest sees directories of the host through a second serial port: it asks
-// for one thing after the other, and each answer is frames of data and a last
-// one. Few kernels that are made for virtual machines have a file system for
+// The guest sees files and directories of the host through a second serial port:
+// it asks for one thing after the other, and each answer is frames of data and a
+// last one. Few kernels that are made for virtual machines have a file system for
 // this (9p is not in Debian's), and FUSE is in all.
 const (
 	frameAsk    = 'q' // guest: a question
@@ -19,11 +19,11 @@ const (
 	frameAnswer = 'a' // host: an answer
 )
 
-// question asks for something in a shared directory.
+// question asks for something in a share.
 type question struct {
 	Op    fileOp
 	Share int
-	// Path is relative to the shared directory; "" is that itself.
+	// Path is relative to the share; "" is that itself.
 	Path string
 	// Offset and Size say what of a file to read.
 	Offset int64
@@ -40,13 +40,37 @@ const (
 	opRead     fileOp = "read"
 )
 
+// maxRead bounds what is read at once.
+const maxRead = 1 << 20
+
+// check refuses what no guest of ours asks for where there are so many shares.
+func (q *question) check(shares int) error {
+	known := q.Op == opStat || q.Op == opReadLink || q.Op == opReadDir || q.Op == opRead
+	if !known || q.Share < 0 || q.Share >= shares || q.Offset < 0 || q.Size < 0 || q.Size > maxRead {
+		return errors.New("there is no such thing to ask for")
+	}
+	return nil
+}
+
 // answer ends what the host says to a question.
 type answer struct {
 	Errno syscall.Errno
-	// Mode is the type and the permissions as stat(2) has them.
+	// Mode is the type and the permissions, Device a device's number, as stat(2)
+	// has them.
 	Mode        uint32
+	Device      uint64
 	Size, Mtime int64
+	// UID and GID are the guest's: stepID or strangerID.
+	UID, GID uint32
 }
+
+// Whose a file is in the guest: the user's and group's that package userns gives
+// to a step there, which is root's with all ids, or those of somebody else, whom the
+// step knows as nobody.
+const (
+	stepID     = 1 << 31
+	strangerID = 0
+)
 
 // fileClient asks. Several goroutines may use it.
 type fileClient struct {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"path"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -31,11 +32,29 @@ var (
 	_ fs.NodeReader     = (*hostFile)(nil)
 )
 
-// mountHost mounts a shared directory of the host.
-func mountHost(client *fileClient, share int, at string) error {
+// hostShares is the directory of all shares, by their numbers.
+type hostShares struct {
+	fs.Inode
+	client *fileClient
+}
+
+var _ fs.NodeLookuper = (*hostShares)(nil)
+
+// Lookup finds a share.
+func (h *hostShares) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	share, err := strconv.Atoi(name)
+	if err != nil {
+		return nil, syscall.ENOENT
+	}
+	return (&hostFile{client: h.client, share: share}).in(ctx, &h.Inode, out)
+}
+
+// mountHost mounts what is shown of the host. Permissions are the kernel's to
+// check, also those of files that have none.
+func mountHost(client *fileClient, at string) error {
 	forever := 24 * time.Hour // nothing on the host changes meanwhile, for all that the step may rely on
-	_, err := fs.Mount(at, &hostFile{client: client, share: share}, &fs.Options{
-		EntryTimeout: &forever, AttrTimeout: &forever, NegativeTimeout: &forever,
+	_, err := fs.Mount(at, &hostShares{client: client}, &fs.Options{
+		EntryTimeout: &forever, AttrTimeout: &forever, NegativeTimeout: &forever, NullPermissions: true,
 		MountOptions: fuse.MountOptions{
 			AllowOther: true, DirectMountStrict: true, DirectMountFlags: unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV,
 			FsName: "host", Name: "varve", MaxReadAhead: maxRead, Options: []string{"default_permissions"},
@@ -51,14 +70,17 @@ func (f *hostFile) ask(op fileOp, name string) (answer, []byte, syscall.Errno) {
 
 // Lookup finds a name in a directory.
 func (f *hostFile) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
-	child := path.Join(f.path, name)
-	a, _, no := f.ask(opStat, child)
+	return (&hostFile{client: f.client, share: f.share, path: path.Join(f.path, name)}).in(ctx, &f.Inode, out)
+}
+
+// in makes an inode in a directory's, if the host has the file.
+func (f *hostFile) in(ctx context.Context, dir *fs.Inode, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	a, _, no := f.ask(opStat, f.path)
 	if no != 0 {
 		return nil, no
 	}
 	a.fill(&out.Attr)
-	node := &hostFile{client: f.client, share: f.share, path: child}
-	return f.NewInode(ctx, node, fs.StableAttr{Mode: a.Mode & unix.S_IFMT}), 0
+	return dir.NewInode(ctx, f, fs.StableAttr{Mode: a.Mode & unix.S_IFMT}), 0
 }
 
 // Getattr says what stat(2) does.
@@ -70,9 +92,10 @@ func (f *hostFile) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut
 	return no
 }
 
-// fill says what the host says, but for owners, which mean nothing here.
+// fill says what the host says.
 func (a *answer) fill(out *fuse.Attr) {
 	out.Mode, out.Size, out.Mtime, out.Nlink = a.Mode, uint64(a.Size), uint64(max(a.Mtime, 0)), 1
+	out.Uid, out.Gid, out.Rdev = a.UID, a.GID, uint32(a.Device)
 	out.Blksize, out.Blocks = 4096, uint64(a.Size+511)/512
 }
 

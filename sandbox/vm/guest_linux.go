@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -24,9 +25,10 @@ import (
 
 // Where things are in the guest, besides the paths that they have on the host.
 const (
-	diskDir  = "/disk"        // the disk, before it is the root directory
-	bindsDir = "/varve-binds" // what is bound into the step
-	tempDir  = "/varve-temp"
+	diskDir   = "/disk"         // the disk, before it is the root directory
+	sharesDir = "/varve-shares" // what is shown of the host, by number
+	bindsDir  = "/varve-binds"  // what is bound into the step
+	tempDir   = "/varve-temp"
 	// The disks, in the order of the machine's arguments.
 	diskDevice, treeDevice, changesDevice = "/dev/vda", "/dev/vdb", "/dev/vdc"
 )
@@ -78,14 +80,11 @@ func guest() error {
 		return err
 	}
 	changes, err := runStep(&req, port, frames)
-	rep := report{}
+	rep := report{Changes: changes}
 	if err != nil {
 		rep = reportOf(err)
 	}
-	rep.Changes = changes
-	if len(rep.Error) > maxFrame/8 {
-		rep.Error = rep.Error[:maxFrame/8]
-	}
+	rep.Error = rep.Error[:min(len(rep.Error), maxError)]
 	if err := frames.writeJSON(frameReport, rep); err != nil {
 		return err
 	}
@@ -290,16 +289,14 @@ func enterDisk(req *request) error {
 			return err
 		}
 	}
-	if err := copyFiles(filesDir, diskDir); err != nil {
-		return err
-	}
 	if err := errors.Join(os.Chdir(diskDir), unix.Mount(".", "/", "", unix.MS_MOVE, ""), unix.Chroot("."), os.Chdir("/")); err != nil {
 		return fmt.Errorf("make the disk the root directory: %w", err)
 	}
 	return nil
 }
 
-// mountShares mounts what the step sees of the host.
+// mountShares mounts what the step sees of the host: all of it in one file system,
+// and each share from there at its place.
 func mountShares(shares []share) error {
 	if len(shares) == 0 {
 		return nil
@@ -308,33 +305,38 @@ func mountShares(shares []share) error {
 	if err != nil {
 		return err
 	}
-	client := newFileClient(port)
+	all := diskDir + sharesDir
+	if err := os.Mkdir(all, 0o755); err != nil {
+		return err
+	}
+	if err := mountHost(newFileClient(port), all); err != nil {
+		return fmt.Errorf("mount the machine's files: %w", err)
+	}
 	for i, s := range shares {
-		at := diskDir + s.Path
-		if err := os.MkdirAll(at, 0o755); err != nil {
-			return err
-		}
-		if err := mountHost(client, i, at); err != nil {
+		if err := bindShare(path.Join(all, strconv.Itoa(i)), diskDir+s.Path); err != nil {
 			return fmt.Errorf("mount the machine's %s: %w", s.Path, err)
 		}
 	}
 	return nil
 }
 
-// copyFiles copies the files below a directory to the same places below another.
-func copyFiles(from, to string) error {
-	if _, err := os.Stat(from); errors.Is(err, os.ErrNotExist) {
-		return nil
+// bindShare mounts a file or directory at another place, which it makes.
+func bindShare(from, at string) error {
+	st, err := os.Stat(from)
+	if err != nil {
+		return err
 	}
-	return filepath.WalkDir(from, func(name string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+	dir := at
+	if !st.IsDir() {
+		dir = path.Dir(at)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if !st.IsDir() {
+		if err := os.WriteFile(at, nil, 0o644); err != nil {
 			return err
 		}
-		data, err := os.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		at := to + strings.TrimPrefix(name, from)
-		return errors.Join(os.MkdirAll(path.Dir(at), 0o755), os.WriteFile(at, data, 0o644))
-	})
+	}
+	return unix.Mount(from, at, "", unix.MS_BIND, "")
 }

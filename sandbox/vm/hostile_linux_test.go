@@ -3,129 +3,171 @@
 package vm
 
 import (
-	"bytes"
-	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/sandbox"
+	"github.com/varve-image/varve/tree"
 )
 
-// TestFileServer: a guest sees what is in the shared directory, and by no name
-// anything else.
-func TestFileServer(t *testing.T) {
-	dir := t.TempDir()
-	shared := filepath.Join(dir, "shared")
-	for _, err := range []error{
-		os.Mkdir(shared, 0o755), os.Mkdir(shared+"/sub", 0o755),
-		os.WriteFile(shared+"/sub/file", bytes.Repeat([]byte("0123456789"), 20000), 0o644),
-		os.WriteFile(dir+"/secret", []byte("secret"), 0o644),
-		os.Symlink("../secret", shared+"/out"), os.Symlink("..", shared+"/up"), syscall.Mkfifo(shared+"/fifo", 0o644),
-	} {
-		if err != nil {
-			t.Fatal(err)
-		}
+// init has this program be a hostile guest where it is the first process of a
+// virtual machine: what a step could make of one that it has taken over.
+func init() {
+	if os.Getpid() != 1 || os.Args[0] != initPath {
+		return
 	}
-	ours, theirs, err := serialPort()
-	if err != nil {
-		t.Fatal(err)
+	if err := hostileGuest(); err != nil {
+		fmt.Fprintln(os.Stderr, "guest:", err)
 	}
-	defer theirs.Close()
-	server, err := newFileServer(ours, []share{{Path: "/x", source: shared}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- server.serve() }()
-	client := newFileClient(theirs)
+	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+}
 
+// hostileGuest does what the step's script says.
+func hostileGuest() error {
+	text, err := os.ReadFile(requestPath)
+	if err != nil {
+		return err
+	}
+	var req request
+	if err := json.Unmarshal(text, &req); err != nil {
+		return err
+	}
+	if err := errors.Join(mountKernel("/"), loadModules(req.Modules)); err != nil {
+		return err
+	}
+	port, err := openPort(stepPort)
+	if err != nil {
+		return err
+	}
+	files, err := openPort(filesPort)
+	if err != nil {
+		return err
+	}
+	step, asks := &frameWriter{w: port}, &frameWriter{w: files}
+	switch req.Step.Script {
+	case "silence":
+		select {}
+	case "report first":
+		return errors.Join(step.writeJSON(frameReport, report{Changes: 1024}), wait(port))
+	case "nonsense":
+		return errors.Join(step.write(frameHello, nil), asks.write(frameAsk, []byte("null")), wait(port))
+	case "secret":
+		return errors.Join(step.write(frameHello, nil), readShare(files, step), wait(port))
+	}
+	if err := step.write(frameHello, nil); err != nil {
+		return err
+	}
+	return flood(step, asks)
+}
+
+// wait keeps the machine until the host ends it.
+func wait(port io.Reader) error {
+	_, err := io.Copy(io.Discard, port)
+	return err
+}
+
+// readShare asks for the content of the first share, whatever its mode, and says
+// what came of that as the step's error.
+func readShare(files io.ReadWriter, step *frameWriter) error {
+	_, data, err := newFileClient(files).ask(question{Op: opRead, Size: 100})
+	return step.writeJSON(frameReport, report{Error: fmt.Sprintf("read %q: %v", data, err)})
+}
+
+// flood writes to all that the host hears, as fast as it can, and reads nothing.
+func flood(step, asks *frameWriter) error {
+	errs := make(chan error)
+	go func() {
+		for {
+			fmt.Fprintln(os.Stderr, strings.Repeat("x", 10_000))
+		}
+	}()
+	go func() {
+		for {
+			if err := step.write(frameStdout, make([]byte, maxFrame)); err != nil {
+				errs <- err
+			}
+		}
+	}()
+	go func() {
+		for {
+			if err := asks.writeJSON(frameAsk, question{Op: opRead, Size: maxRead}); err != nil {
+				errs <- err
+			}
+		}
+	}()
+	return <-errs
+}
+
+// guestProgram is this test program, without shared libraries.
+func guestProgram(t *testing.T) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "guest")
+	cmd := exec.Command("go", "test", "-c", "-o", name, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build a guest: %v\n%s", err, out)
+	}
+	return name
+}
+
+// TestHostileGuest: a guest that is the attacker's from its first process on gets
+// no further than a step, and its host neither waits nor grows.
+func TestHostileGuest(t *testing.T) {
+	NeedMachine(t)
+	guest := guestProgram(t)
+	dir := t.TempDir()
+	must(t, os.WriteFile(dir+"/secret", []byte("canary"), 0o600), os.WriteFile(dir+"/large", make([]byte, 2*maxRead), 0o644))
+	root := kernelRoot(uint32(os.Geteuid()))
 	for _, c := range []struct {
-		q    question
-		want syscall.Errno
-		data string
+		does, share, want string
+		boot              time.Duration
 	}{
-		{question{Op: opStat}, 0, ""},
-		{question{Op: opReadLink, Path: "out"}, 0, "../secret"},
-		{question{Op: opRead, Path: "sub/file", Offset: 199_995, Size: 100}, 0, "56789"},
-		{question{Op: opRead, Path: "out", Size: 100}, unix.ELOOP, ""},
-		{question{Op: opRead, Path: "up/secret", Size: 100}, unix.ELOOP, ""},
-		{question{Op: opRead, Path: "../secret", Size: 100}, unix.EXDEV, ""},
-		{question{Op: opStat, Path: "/etc/passwd"}, unix.EXDEV, ""},
-		{question{Op: opRead, Path: "fifo", Size: 100}, unix.EACCES, ""},
-		{question{Op: opRead, Path: "sub", Size: 100}, unix.EACCES, ""},
-		{question{Op: opRead, Path: "sub/file", Size: -1}, unix.EINVAL, ""},
-		{question{Op: opRead, Path: "sub/file", Size: 1 << 40}, unix.EINVAL, ""},
-		{question{Op: opRead, Path: "sub/file", Size: 10, Offset: -5}, unix.EIO, ""},
-		{question{Op: "write", Path: "sub/file"}, unix.EINVAL, ""},
-		{question{Op: opStat, Path: "none"}, unix.ENOENT, ""},
+		{does: "silence", boot: time.Second, want: "did not start within 1s"},
+		{does: "report first", want: "before it was there"},
+		{does: "nonsense", want: `"null", which makes no sense`},
+		{does: "secret", share: "secret", want: map[bool]string{true: "permission denied", false: "canary"}[root]},
+		{does: "flood", share: "large", want: "its limit of 5s of time"},
 	} {
-		_, data, err := client.ask(c.q)
-		if got := errno(err); got != c.want || c.want == 0 && string(data) != c.data {
-			t.Errorf("%+v: %q, %v, want %q, %v", c.q, data, err, c.data, c.want)
-		}
-	}
-	if _, data, err := client.ask(question{Op: opReadDir}); err != nil || !strings.Contains(string(data), "dsub\x00") || strings.Count(string(data), "\x00") != 4 {
-		t.Errorf("names %q, %v", data, err)
-	}
-	if _, data, err := client.ask(question{Op: opRead, Path: "sub/file", Size: maxRead}); err != nil || len(data) != 200_000 {
-		t.Errorf("%d bytes, %v", len(data), err)
-	}
-	// What makes no sense ends it.
-	if err := client.frames.writeJSON(frameAsk, question{Op: opStat, Share: 1}); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case err := <-done:
-		if err == nil {
-			t.Error("a share that there is not is no error")
-		}
-	case <-time.After(10 * time.Second):
-		t.Error("a share that there is not is answered")
+		t.Run(c.does, func(t *testing.T) {
+			step := &sandbox.Step{
+				Name: "test", Tree: []*tree.Entry{{Path: ".", Type: tree.Dir, Mode: 0o755}}, Argv: []string{"/x"}, Script: c.does,
+				Limits: sandbox.Limits{Time: time.Minute}, Binds: []sandbox.Bind{{Source: filepath.Join(dir, c.share), Target: "/mnt"}},
+			}
+			var written counter
+			step.Stdout = &written
+			if c.does == "flood" {
+				step.Limits.Time = 5 * time.Second
+				step.Stdin = &endless{data: []byte("y\n")} // which nobody reads
+			}
+			before := heap()
+			_, err := New(Options{Options: sandbox.Options{TempDir: t.TempDir()}, Init: guest, BootTime: c.boot}).Run(t.Context(), step)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want one with %q", err, c.want)
+			}
+			if grown := heap() - before; grown > 16<<20 {
+				t.Errorf("the host grew by %d MiB", grown>>20)
+			}
+			if c.does == "flood" && written == 0 {
+				t.Error("nothing came of the flood")
+			}
+		})
 	}
 }
 
-// TestFrames: a frame that is too long, or cut, is an error, and takes no memory.
-func TestFrames(t *testing.T) {
-	var long [5]byte
-	binary.LittleEndian.PutUint32(long[1:], 1<<31)
-	for name, in := range map[string][]byte{"too long": long[:], "cut": {'o', 9, 0, 0, 0, 'x'}, "cut head": {'o', 9}} {
-		if _, _, err := readFrame(bytes.NewReader(in), make([]byte, maxFrame)); err == nil {
-			t.Errorf("%s: no error", name)
-		}
-	}
-	if _, _, err := readFrame(strings.NewReader(""), nil); err != io.EOF {
-		t.Errorf("nothing: %v, want io.EOF", err)
-	}
-}
+// counter counts what is written to it.
+type counter int64
 
-// TestModuleFiles: modules come behind those that they depend on, and those
-// that the kernel has built in are left out.
-func TestModuleFiles(t *testing.T) {
-	dir := t.TempDir()
-	for name, text := range map[string]string{
-		"modules.builtin": "kernel/fs/ext4/ext4.ko\nkernel/fs/fuse/fuse.ko\n",
-		"modules.dep": "k/virtio.ko.xz: k/virtio_ring.ko.xz\nk/virtio_ring.ko.xz:\nk/virtio-pci.ko.xz: k/virtio.ko.xz k/virtio_ring.ko.xz\n" +
-			"k/virtio_blk.ko: k/virtio.ko.xz k/virtio_ring.ko.xz\nk/virtio_console.ko:\nk/overlay.ko:\n",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	k := kernel{path: "x", modules: dir}
-	got, err := k.moduleFiles()
-	want := "k/virtio_ring.ko.xz k/virtio.ko.xz k/virtio-pci.ko.xz k/virtio_blk.ko k/virtio_console.ko k/overlay.ko"
-	if err != nil || strings.Join(got, " ") != want {
-		t.Errorf("got %q, %v, want %s", got, err, want)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "modules.dep"), nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := k.moduleFiles(); err == nil {
-		t.Error("modules that are missing are no error")
-	}
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
 }

@@ -21,19 +21,18 @@ const (
 	initPath    = "/init"
 	requestPath = "/request.json"
 	modulesDir  = "/modules"
-	filesDir    = "/files" // single files of the host
 )
 
 // initramfs writes the guest's first file system: the program, the kernel's
-// modules, what is asked for, and single files of the host that are to be seen
-// (Linux, Documentation/driver-api/early-userspace/buffer-format.rst).
+// modules and what is asked for (Linux,
+// Documentation/driver-api/early-userspace/buffer-format.rst).
 type initramfs struct {
 	w    *cpio.Writer
 	made map[string]bool
 }
 
-// writeInitramfs writes it all. files are the host's files by their path in the guest.
-func writeInitramfs(out io.Writer, program string, k kernel, req *request, files map[string]string) error {
+// writeInitramfs writes it all.
+func writeInitramfs(out io.Writer, program string, k kernel, req *request) error {
 	buffered := bufio.NewWriterSize(out, 1<<20)
 	a := &initramfs{cpio.NewWriter(buffered), map[string]bool{"/": true}}
 	text, err := json.Marshal(req)
@@ -48,11 +47,6 @@ func writeInitramfs(out io.Writer, program string, k kernel, req *request, files
 	}
 	for _, m := range req.Modules {
 		if err := a.file(path.Join(modulesDir, m), filepath.Join(k.modules, m), 0o600); err != nil {
-			return err
-		}
-	}
-	for name, source := range files {
-		if err := a.file(path.Join(filesDir, name), source, 0o644); err != nil {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -30,9 +31,9 @@ type machine struct {
 	console sandbox.Tail // what kernel and QEMU say
 }
 
-// startMachine starts a virtual machine with the files, and shows it the shared
-// directories.
-func startMachine(ctx context.Context, qemu string, k kernel, step *sandbox.Step, f *files, shares []share) (_ *machine, err error) {
+// startMachine starts a virtual machine with the files, and shows it the shares.
+// What it should not have asked for cancels the context.
+func startMachine(ctx context.Context, cancel context.CancelCauseFunc, qemu string, k kernel, step *sandbox.Step, f *files, shares []share) (_ *machine, err error) {
 	m := &machine{done: make(chan struct{}), served: make(chan struct{})}
 	defer func() {
 		if err != nil {
@@ -61,8 +62,7 @@ func startMachine(ctx context.Context, qemu string, k kernel, step *sandbox.Step
 	go func() {
 		defer close(m.served)
 		if err := server.serve(); err != nil {
-			fmt.Fprintln(m, err)
-			m.kill()
+			cancel(fmt.Errorf("step %s: show this machine's files to the virtual machine: %w", step.Name, err))
 		}
 	}()
 	return m, nil
@@ -117,9 +117,13 @@ const kernelArguments = "console=ttyS0 quiet panic=-1 random.trust_cpu=on no_tim
 // and two serial ports. The numbers are those of the files that the process
 // gets.
 func machineArgs(k kernel, accel string, memory int64) []string {
-	cpu, cpus := "max", 1 // a second emulated processor costs more than it gives
+	// A second emulated processor costs more than it gives. Without a bound what is
+	// kept of translated code, which a guest can make any amount of, takes up to 1 GiB.
+	cpu, cpus := "max", 1
 	if accel == "kvm" {
 		cpu, cpus = "host", min(runtime.NumCPU(), 4)
+	} else {
+		accel += ",tb-size=128"
 	}
 	args := []string{
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
@@ -164,10 +168,17 @@ func (m *machine) kill() {
 	_ = m.files.SetDeadline(pastTime)
 }
 
+// serveTime is how long what shows files may take to end: one that the host does
+// not get to read, such as of a server that is away, holds nothing up.
+const serveTime = time.Second
+
 // stop ends the virtual machine and waits until it has.
 func (m *machine) stop() {
 	m.kill()
 	<-m.done
-	<-m.served
+	select {
+	case <-m.served:
+	case <-time.After(serveTime):
+	}
 	m.closePorts()
 }

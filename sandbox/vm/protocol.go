@@ -1,11 +1,13 @@
 package vm
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -16,8 +18,8 @@ import (
 // frames: a byte that says what it is, the length of what follows in four bytes,
 // little endian, and what follows.
 const (
-	frameHello  = 'h' // guest: it is there
-	frameStdout = 'o' // guest: what the step wrote
+	frameHello  = 'h' // guest: the first, and empty; it is there
+	frameStdout = 'o' // guest: what the step wrote, never nothing
 	frameStderr = 'e'
 	frameReport = 'r' // guest: the last, a report
 	frameStdin  = 'i' // host: for the step to read; empty is the end
@@ -31,8 +33,11 @@ const (
 	filesPort = "varve.files"
 )
 
-// maxFrame bounds what follows.
-const maxFrame = 64 << 10
+// maxFrame bounds what follows, and maxError the text of an error, in bytes.
+const (
+	maxFrame = 64 << 10
+	maxError = 8 << 10
+)
 
 // request is what the guest is told, as a file of its first file system.
 type request struct {
@@ -48,13 +53,13 @@ type request struct {
 	Tree, Changes int64
 	// Modules are the kernel's, in the order to load them in.
 	Modules []string
-	// Shares are directories of the host.
+	// Shares are files and directories of the host.
 	Shares []share
 	// Links are symlinks to make.
 	Links []link
 }
 
-// share is a directory of the host, read-only.
+// share is a directory or a regular file of the host, read-only.
 type share struct {
 	// Path is where the guest sees it.
 	Path string
@@ -99,6 +104,50 @@ func reportOf(err error) report {
 	return report{Error: err.Error()}
 }
 
+// readReport reads a report of changes of at most so many bytes, and refuses what
+// no guest of ours says.
+func readReport(data []byte, most int64) (*report, error) {
+	r, err := decode[report](data)
+	if err != nil {
+		return nil, err
+	}
+	var outcomes int
+	for _, is := range []bool{r.Changes != 0, r.ExitCode != 0 || r.Signal != 0, r.Limit != "", r.Error != ""} {
+		if is {
+			outcomes++
+		}
+	}
+	exited := r.Signal == 0 && r.ExitCode >= 0 && r.ExitCode <= 255
+	signalled := r.Signal > 0 && r.Signal <= 64 && r.ExitCode == -1
+	limits := []sandbox.Bound{"", sandbox.BoundMemory, sandbox.BoundOutput, sandbox.BoundDisk, sandbox.BoundProcesses} // the host's clock counts
+	large := r.File == "" && r.Size == 0 || r.File != "" && r.Size > 0 && r.Limit == sandbox.BoundDisk
+	switch {
+	case outcomes != 1, !exited && !signalled, !slices.Contains(limits, r.Limit), !large, r.Missing && r.Error == "":
+		return nil, errors.New("it contradicts itself")
+	case r.Changes < 0 || r.Changes > most:
+		return nil, fmt.Errorf("its changes take %d bytes", r.Changes)
+	}
+	return r, nil
+}
+
+// decode reads one value of what a guest sends, and nothing else: not "null", no
+// field that there is not, nothing behind it.
+func decode[T any](data []byte) (*T, error) {
+	var v *T
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&v); err != nil {
+		return nil, err
+	}
+	if v == nil {
+		return nil, errors.New("it is null")
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("something follows it")
+	}
+	return v, nil
+}
+
 // err is the error of a report of a step, nil for none.
 func (r *report) err(step *sandbox.Step, lines []string) error {
 	name := step.Name
@@ -108,9 +157,9 @@ func (r *report) err(step *sandbox.Step, lines []string) error {
 	case r.ExitCode != 0 || r.Signal != 0:
 		return &sandbox.StepError{Name: name, ExitCode: r.ExitCode, Signal: syscall.Signal(r.Signal), LastLines: lines}
 	case r.Missing:
-		return missing(fmt.Errorf("step %s: the virtual machine's kernel: %q", name, r.Error), "name another kernel with --vm-kernel")
+		return missing(fmt.Errorf("step %s: the virtual machine's kernel: %.*q", name, maxError, r.Error), "name another kernel with --vm-kernel")
 	case r.Error != "":
-		return fmt.Errorf("step %s: in the virtual machine: %q", name, r.Error)
+		return fmt.Errorf("step %s: in the virtual machine: %.*q", name, maxError, r.Error)
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ package vm
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/ctxio"
@@ -47,26 +47,25 @@ func (r *Runner) run(ctx context.Context, step *sandbox.Step) (*sandbox.Result, 
 	}
 	f := &files{}
 	defer f.close()
-	req, hostFiles, err := describe(step)
+	req, err := describe(step)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.prepare(ctx, step, mke2fs, k, f, req, hostFiles); err != nil {
+	if err := r.prepare(ctx, step, mke2fs, k, f, req); err != nil {
 		return nil, fmt.Errorf("step %s: prepare a virtual machine: %w", step.Name, err)
 	}
-	m, err := startMachine(ctx, qemu, k, step, f, req.Shares)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	m, err := startMachine(ctx, cancel, qemu, k, step, f, req.Shares)
 	if err != nil {
 		return nil, fmt.Errorf("step %s: start a virtual machine: %w", step.Name, err)
 	}
 	defer m.stop()
-	rep, err := r.converse(ctx, m, step)
+	rep, err := r.converse(ctx, cancel, m, step, req.Changes)
 	if err != nil {
 		return nil, err
 	}
 	m.stop()
-	if rep.Changes < 0 || rep.Changes > req.Changes {
-		return nil, fmt.Errorf("step %s: the virtual machine says that its changes take %d bytes", step.Name, rep.Changes)
-	}
 	if _, err := f.changes.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
@@ -83,9 +82,9 @@ func lookPath(name, pkg string) (string, error) {
 	return "", missing(fmt.Errorf("there is no %s for a virtual machine", name), "install it: Debian's package "+pkg+" has it", "or use isolation: userns")
 }
 
-// describe makes a request of a step. What the step sees of the host is shared
-// directory by directory, and single files go into the first file system.
-func describe(step *sandbox.Step) (*request, map[string]string, error) {
+// describe makes a request of a step: each part of the host that the step sees is
+// a share.
+func describe(step *sandbox.Step) (*request, error) {
 	req := &request{Step: *step, Stdin: step.Stdin != nil, OneOutput: step.Stdout == step.Stderr}
 	s := &req.Step
 	s.Tree, s.Stdin, s.Stdout, s.Stderr, s.Terminal = nil, nil, nil, nil, nil
@@ -93,49 +92,30 @@ func describe(step *sandbox.Step) (*request, map[string]string, error) {
 	if step.Terminal != nil {
 		req.Terminal = &step.Terminal.Size
 	}
-	hostFiles := map[string]string{}
 	if step.Root == sandbox.HostTools {
 		view, err := sandbox.HostView(step.Tools)
 		if err != nil {
-			return nil, nil, fmt.Errorf("step %s: %w", step.Name, err)
+			return nil, fmt.Errorf("step %s: %w", step.Name, err)
 		}
 		for _, f := range view {
 			if f.Link != "" {
 				req.Links = append(req.Links, link{f.Path, f.Link})
-			} else if err := req.show(f.Path, f.Source, hostFiles); err != nil {
-				return nil, nil, fmt.Errorf("step %s: %w", step.Name, err)
+			} else {
+				req.Shares = append(req.Shares, share{f.Path, f.Source})
 			}
 		}
 	}
 	s.Binds = nil
 	for i, b := range step.Binds {
 		at := bindsDir + "/" + strconv.Itoa(i)
-		if err := req.show(at, b.Source, hostFiles); err != nil {
-			return nil, nil, fmt.Errorf("step %s: %w", step.Name, err)
-		}
+		req.Shares = append(req.Shares, share{at, b.Source})
 		s.Binds = append(s.Binds, sandbox.Bind{Source: at, Target: b.Target})
 	}
-	return req, hostFiles, nil
-}
-
-// show has the guest see a file or directory of the host.
-func (req *request) show(at, source string, hostFiles map[string]string) error {
-	st, err := os.Stat(source)
-	switch {
-	case err != nil:
-		return err
-	case st.Mode().IsRegular():
-		hostFiles[at] = source
-		return nil
-	case !st.IsDir():
-		return fmt.Errorf("%q is no file or directory that could be shown to a virtual machine", source)
-	}
-	req.Shares = append(req.Shares, share{Path: at, source: source})
-	return nil
+	return req, nil
 }
 
 // prepare makes the files that the virtual machine is started with.
-func (r *Runner) prepare(ctx context.Context, step *sandbox.Step, mke2fs string, k kernel, f *files, req *request, hostFiles map[string]string) error {
+func (r *Runner) prepare(ctx context.Context, step *sandbox.Step, mke2fs string, k kernel, f *files, req *request) error {
 	program := r.opts.Init
 	if program == "" {
 		program = "/proc/self/exe"
@@ -163,7 +143,7 @@ func (r *Runner) prepare(ctx context.Context, step *sandbox.Step, mke2fs string,
 	if req.Modules, err = k.moduleFiles(); err != nil {
 		return err
 	}
-	return writeInitramfs(f.initramfs, program, k, req, hostFiles)
+	return writeInitramfs(f.initramfs, program, k, req)
 }
 
 // changesSize is the size of the disk for a layer: the headers of small files
@@ -197,13 +177,15 @@ func writeTree(ctx context.Context, f *os.File, step *sandbox.Step) (int64, erro
 }
 
 // converse talks to the guest until it reports.
-func (r *Runner) converse(ctx context.Context, m *machine, step *sandbox.Step) (*report, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+func (r *Runner) converse(ctx context.Context, cancel context.CancelCauseFunc, m *machine, step *sandbox.Step, changes int64) (*report, error) {
 	stop := context.AfterFunc(ctx, m.kill)
 	defer stop()
-	c := &conversation{step: step, cancel: cancel, boot: r.opts.BootTime}
-	rep, err := c.read(ctx, m)
+	boot := time.AfterFunc(r.opts.BootTime, func() {
+		cancel(fmt.Errorf("step %s: the virtual machine did not start within %v%s", step.Name, r.opts.BootTime, m.consoleText()))
+	})
+	defer boot.Stop()
+	c := &conversation{step: step, cancel: cancel, changes: changes}
+	rep, err := c.read(ctx, m.port, boot)
 	switch cause := context.Cause(ctx); {
 	case cause != nil:
 		var limit *sandbox.LimitError
@@ -238,12 +220,4 @@ func sendSizes(ctx context.Context, t *sandbox.Terminal, frames *frameWriter) {
 			}
 		}
 	}
-}
-
-func decodeReport(data []byte) (*report, error) {
-	rep := &report{}
-	if err := json.Unmarshal(data, rep); err != nil {
-		return nil, fmt.Errorf("its answer makes no sense: %w", err)
-	}
-	return rep, nil
 }

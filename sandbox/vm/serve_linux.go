@@ -3,7 +3,6 @@
 package vm
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,22 +13,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fileServer shows directories of the host to a guest, which is hostile: it
-// sees what is in them and nothing else, and only regular files are opened.
+// fileServer shows files and directories of the host to a guest, which is
+// hostile: it sees what is in them and nothing else, as far as a step in
+// namespaces would, and only regular files are opened. What it can have the server
+// hold is one open file.
 type fileServer struct {
 	port   io.ReadWriter
 	frames *frameWriter
-	// roots are the shared directories.
+	// roots are the shares.
 	roots []*os.File
 	// open is the file that was read last, which is most often the next too.
 	open     *os.File
 	openPath question
+	// viewer is who looks.
+	viewer viewer
 }
 
+// newFileServer opens the shares.
 func newFileServer(port io.ReadWriter, shares []share) (*fileServer, error) {
 	s := &fileServer{port: port, frames: &frameWriter{w: port}}
 	for _, share := range shares {
-		f, err := os.OpenFile(share.source, unix.O_PATH|unix.O_DIRECTORY, 0)
+		f, err := openShare(share.source)
 		if err != nil {
 			s.close()
 			return nil, err
@@ -37,6 +41,24 @@ func newFileServer(port io.ReadWriter, shares []share) (*fileServer, error) {
 		s.roots = append(s.roots, f)
 	}
 	return s, nil
+}
+
+// openShare opens a directory or a regular file, and nothing that there is
+// besides.
+func openShare(source string) (*os.File, error) {
+	f, err := os.OpenFile(source, unix.O_PATH, 0)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && !st.IsDir() && !st.Mode().IsRegular() {
+		err = fmt.Errorf("show %q in a virtual machine: it is neither a directory nor a regular file", source)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 func (s *fileServer) close() {
@@ -48,9 +70,14 @@ func (s *fileServer) close() {
 	}
 }
 
-// serve answers until the port is closed or what comes makes no sense.
+// serve answers until the port is closed or what comes makes no sense. It takes
+// its thread with it.
 func (s *fileServer) serve() error {
 	defer s.close()
+	var err error
+	if s.viewer, err = lookAsStep(); err != nil {
+		return err
+	}
 	buf := make([]byte, maxFrame)
 	for {
 		kind, data, err := readFrame(s.port, buf)
@@ -60,9 +87,12 @@ func (s *fileServer) serve() error {
 		if err != nil {
 			return err
 		}
-		var q question
-		if err := json.Unmarshal(data, &q); err != nil || kind != frameAsk || q.Share < 0 || q.Share >= len(s.roots) {
-			return fmt.Errorf("a guest asked for %.100q, which makes no sense", data)
+		q, err := decode[question](data)
+		if err == nil {
+			err = q.check(len(s.roots))
+		}
+		if err != nil || kind != frameAsk {
+			return fmt.Errorf("it asked for a file with a message of kind %q, %.100q, which makes no sense", kind, data)
 		}
 		a, err := s.answer(q)
 		if err != nil {
@@ -74,22 +104,16 @@ func (s *fileServer) serve() error {
 	}
 }
 
-func (s *fileServer) answer(q question) (answer, error) {
+func (s *fileServer) answer(q *question) (answer, error) {
 	if q.Op == opRead {
 		return answer{}, s.read(q)
 	}
-	f, err := s.find(q, unix.O_PATH)
+	f, err := s.find(q)
 	if err != nil {
 		return answer{}, err
 	}
 	defer f.Close()
 	switch q.Op {
-	case opStat:
-		var st unix.Stat_t
-		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-			return answer{}, err
-		}
-		return answer{Mode: st.Mode, Size: st.Size, Mtime: st.Mtim.Sec}, nil
 	case opReadLink:
 		buf := make([]byte, unix.PathMax)
 		n, err := unix.Readlinkat(int(f.Fd()), "", buf)
@@ -98,33 +122,66 @@ func (s *fileServer) answer(q question) (answer, error) {
 		}
 		return answer{}, s.frames.write(frameData, buf[:n])
 	case opReadDir:
-		return answer{}, s.readDir(q)
+		return answer{}, s.readDir(f)
 	}
-	return answer{}, syscall.EINVAL
+	return s.stat(f)
 }
 
-// find opens what a question names, following no link: the guest's kernel has
-// followed those that are on the way.
-func (s *fileServer) find(q question, flags uint64) (*os.File, error) {
-	name := q.Path
-	if name == "" {
-		name = "."
+// find finds what a question names, and opens nothing. It follows no link: the
+// guest's kernel has followed those that are on the way.
+func (s *fileServer) find(q *question) (*os.File, error) {
+	root := int(s.roots[q.Share].Fd())
+	fd, err := -1, error(nil)
+	if q.Path == "" {
+		fd, err = unix.FcntlInt(uintptr(root), unix.F_DUPFD_CLOEXEC, 0)
+	} else {
+		fd, err = unix.Openat2(root, q.Path, &unix.OpenHow{
+			Flags:   unix.O_PATH | unix.O_CLOEXEC | unix.O_NOFOLLOW,
+			Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS,
+		})
 	}
-	fd, err := unix.Openat2(int(s.roots[q.Share].Fd()), name, &unix.OpenHow{
-		Flags:   flags | unix.O_CLOEXEC | unix.O_NOFOLLOW,
-		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS,
-	})
 	if err != nil {
 		return nil, err
 	}
-	return os.NewFile(uintptr(fd), name), nil
+	var st unix.Statfs_t
+	if err = unix.Fstatfs(fd, &st); err == nil && st.Type == unix.PROC_SUPER_MAGIC {
+		err = syscall.EACCES // there the kernel shows this process more of itself than the step
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), q.Path), nil
+}
+
+// reopen opens what was found, if it is of a type: to open anything else may
+// do something. What stands at its path by now is another matter.
+func reopen(f *os.File, kind uint32, flags int) (*os.File, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, err
+	}
+	if st.Mode&unix.S_IFMT != kind {
+		return nil, syscall.EACCES
+	}
+	return os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|flags, 0)
+}
+
+func (s *fileServer) stat(f *os.File) (answer, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return answer{}, err
+	}
+	a := answer{Mode: st.Mode, Device: st.Rdev, Size: st.Size, Mtime: st.Mtim.Sec}
+	a.UID, a.GID = s.viewer.owner(st.Uid, st.Gid)
+	return a, nil
 }
 
 // maxNames bounds the names that are read at once.
 const maxNames = 1024
 
-func (s *fileServer) readDir(q question) error {
-	f, err := s.find(q, unix.O_RDONLY|unix.O_DIRECTORY)
+func (s *fileServer) readDir(found *os.File) error {
+	f, err := reopen(found, unix.S_IFDIR, unix.O_DIRECTORY)
 	if err != nil {
 		return err
 	}
@@ -168,7 +225,7 @@ func typeByte(mode fs.FileMode) byte {
 	return '?'
 }
 
-func (s *fileServer) read(q question) error {
+func (s *fileServer) read(q *question) error {
 	key := question{Share: q.Share, Path: q.Path}
 	if s.open == nil || s.openPath != key {
 		f, err := s.openRegular(q)
@@ -180,9 +237,6 @@ func (s *fileServer) read(q question) error {
 		}
 		s.open, s.openPath = f, key
 	}
-	if q.Size < 0 || q.Size > maxRead {
-		return syscall.EINVAL
-	}
 	buf := make([]byte, q.Size)
 	n, err := s.open.ReadAt(buf, q.Offset)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -192,22 +246,11 @@ func (s *fileServer) read(q question) error {
 	return err
 }
 
-// maxRead bounds what is read at once.
-const maxRead = 1 << 20
-
-// openRegular opens a regular file; to open anything else may do something.
-func (s *fileServer) openRegular(q question) (*os.File, error) {
-	f, err := s.find(q, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+func (s *fileServer) openRegular(q *question) (*os.File, error) {
+	f, err := s.find(q)
 	if err != nil {
 		return nil, err
 	}
-	st, err := f.Stat()
-	if err == nil && !st.Mode().IsRegular() {
-		err = syscall.EACCES
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
+	defer f.Close()
+	return reopen(f, unix.S_IFREG, 0)
 }

@@ -5,13 +5,17 @@ package vm_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/testtools"
 	"github.com/varve-image/varve/sandbox"
@@ -23,6 +27,9 @@ import (
 // shared libraries where the race detector is on.
 var program = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "varve-vm-")
+	if err == nil {
+		err = os.Chmod(dir, 0o755) // other users run it too
+	}
 	if err != nil {
 		return "", err
 	}
@@ -46,13 +53,7 @@ func TestMain(m *testing.M) {
 // newRunner makes a runner, where the machine has what it takes.
 func newRunner(t testing.TB, temp string) sandbox.Runner {
 	t.Helper()
-	testtools.Need(t, "qemu-system-x86_64")
-	if _, err := exec.LookPath("/usr/sbin/mke2fs"); err != nil {
-		testtools.Need(t, "mke2fs")
-	}
-	if kernels, _ := filepath.Glob("/boot/vmlinuz-*"); len(kernels) == 0 {
-		testtools.Lack(t, "there is no kernel in /boot")
-	}
+	vm.NeedMachine(t)
 	name, err := program()
 	if err != nil {
 		t.Fatal(err)
@@ -130,6 +131,80 @@ func TestHostTools(t *testing.T) {
 	if !errors.As(err, &failed) || failed.ExitCode != 7 || len(failed.LastLines) == 0 {
 		t.Errorf("error %v, want exit code 7 and the last lines; output:\n%s", err, out.String())
 	}
+}
+
+// TestBinds: a step sees of what is bound what it sees in namespaces, with modes,
+// owners and whether it may be read, whoever runs it.
+func TestBinds(t *testing.T) {
+	vm.NeedMachine(t)
+	testtools.NeedRoot(t)
+	varve, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, user := range []uint32{0, 65534} {
+		t.Run(fmt.Sprint(user), func(t *testing.T) {
+			dir := bindsFor(t, user)
+			see := func(isolation string) string {
+				cmd := exec.Command(varve, "run-step", dir+"/tree", "--isolation", isolation, "--bind", dir+"/shown:/mnt/dir",
+					"--bind", dir+"/closed:/mnt/closed", "--bind", dir+"/roots:/mnt/roots", "--bind", dir+"/open:/mnt/open", "--script", `
+					set +e
+					cd /mnt
+					for f in * dir/* dir/sub/* dir/private/*; do
+						busybox stat -c '%n %a %u:%g %F %t,%T %s %Y' $f 2>&1
+						test -f $f && busybox cat $f 2>&1
+					done
+					for d in dir dir/sub dir/private; do busybox ls $d 2>&1; done
+					exit 0`)
+				cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + dir + "/tmp"}
+				cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+				out, err := cmd.CombinedOutput()
+				if err != nil {
+					t.Fatalf("%s: %v\n%s", isolation, err, out)
+				}
+				return string(out)
+			}
+			want, got := see("userns"), see("vm")
+			if got != want {
+				t.Errorf("in a virtual machine it sees\n%swant what it sees in namespaces\n%s", got, want)
+			}
+			if secret := strings.Contains(got, "ROOT'S"); secret {
+				t.Errorf("it reads what root alone may\n%s", got)
+			}
+		})
+	}
+}
+
+// bindsFor makes a tree and what is bound into it, which is mostly a user's.
+func bindsFor(t *testing.T, user uint32) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "varve-binds-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	busybox, err := os.ReadFile(testtools.Need(t, "busybox"))
+	errs := []error{err, os.MkdirAll(dir+"/tree/bin", 0o755), os.WriteFile(dir+"/tree/bin/busybox", busybox, 0o755), os.Symlink("busybox", dir+"/tree/bin/sh"),
+		os.MkdirAll(dir+"/shown/sub", 0o755), os.Mkdir(dir+"/shown/private", 0o700), os.Mkdir(dir+"/tmp", 0o755), os.Symlink("open", dir+"/shown/link"),
+		unix.Mkfifo(dir+"/shown/fifo", 0o644), unix.Mknod(dir+"/shown/device", unix.S_IFCHR|0o644, int(unix.Mkdev(1, 3)))}
+	for name, mode := range map[string]uint32{"open": 0o644, "closed": 0o600, "shown/open": 0o644, "shown/closed": 0o600, "shown/group": 0o640,
+		"shown/program": 0o4755, "shown/sub/file": 0o444, "shown/private/file": 0o644} {
+		text := "text\n"
+		if user == 0 && (mode&0o004 == 0 || strings.Contains(name, "private")) {
+			text = "ROOT'S\n"
+		}
+		errs = append(errs, os.WriteFile(dir+"/"+name, []byte(text), 0o600), os.Chown(dir+"/"+name, int(user), int(user)), unix.Chmod(dir+"/"+name, mode))
+	}
+	for _, name := range []string{"/shown", "/shown/sub", "/shown/private", "/tmp"} {
+		errs = append(errs, os.Chown(dir+name, int(user), int(user)))
+	}
+	for _, name := range []string{"/roots", "/shown/roots"} { // whoever it is
+		errs = append(errs, os.WriteFile(dir+name, []byte("ROOT'S\n"), 0o600))
+	}
+	if err := errors.Join(append(errs, os.Chmod(dir, 0o755))...); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // TestCancel: a virtual machine ends with its context, also while it starts.

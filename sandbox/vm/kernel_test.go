@@ -1,0 +1,35 @@
+package vm
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestModuleFiles: modules come behind those that they depend on, and those
+// that the kernel has built in are left out.
+func TestModuleFiles(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"modules.builtin": "kernel/fs/ext4/ext4.ko\nkernel/fs/fuse/fuse.ko\n",
+		"modules.dep": "k/virtio.ko.xz: k/virtio_ring.ko.xz\nk/virtio_ring.ko.xz:\nk/virtio-pci.ko.xz: k/virtio.ko.xz k/virtio_ring.ko.xz\n" +
+			"k/virtio_blk.ko: k/virtio.ko.xz k/virtio_ring.ko.xz\nk/virtio_console.ko:\nk/overlay.ko:\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k := kernel{path: "x", modules: dir}
+	got, err := k.moduleFiles()
+	want := "k/virtio_ring.ko.xz k/virtio.ko.xz k/virtio-pci.ko.xz k/virtio_blk.ko k/virtio_console.ko k/overlay.ko"
+	if err != nil || strings.Join(got, " ") != want {
+		t.Errorf("got %q, %v, want %s", got, err, want)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "modules.dep"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.moduleFiles(); err == nil {
+		t.Error("modules that are missing are no error")
+	}
+}
