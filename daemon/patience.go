@@ -4,8 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"sync"
 	"time"
+
+	"github.com/varve-image/varve/internal/pace"
 )
 
 // limits are how long an engine may take. They are variables so that tests need
@@ -45,16 +46,13 @@ type watch struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
-
-	mu     sync.Mutex
-	total  int64 // bytes in all
-	waited time.Duration
-	bytes  int64 // while that
+	pace   *pace.Pace
+	total  int64 // bytes
 }
 
 // newWatch begins with an engine that is waited for.
 func newWatch(ctx context.Context) *watch {
-	w := &watch{}
+	w := &watch{pace: pace.New(limits.rate, limits.silence)}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
 	w.timer = time.AfterFunc(limits.silence, func() {
 		w.cancel(fmt.Errorf("nothing has been seen of it for %v: see whether it is stuck", limits.silence))
@@ -73,8 +71,6 @@ func (w *watch) rest() { w.timer.Stop() }
 
 // sent begins the wait for what the engine makes of what it has got.
 func (w *watch) sent() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	work := time.Duration(float64(w.total) / float64(limits.work) * float64(time.Second))
 	w.timer.Reset(limits.silence + work)
 }
@@ -82,19 +78,12 @@ func (w *watch) sent() {
 // step is a read or a write that waits for the engine.
 func (w *watch) step(do func([]byte) (int, error), b []byte) (int, error) {
 	w.timer.Reset(limits.silence)
-	start := time.Now()
+	w.pace.Wait()
 	n, err := do(b)
 	w.timer.Stop()
-
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.total += int64(n)
-	w.bytes += int64(n)
-	if w.waited += time.Since(start); w.waited >= limits.silence {
-		if float64(w.bytes) < float64(limits.rate)*w.waited.Seconds() {
-			w.cancel(fmt.Errorf("it gave or took %d bytes in %v: see whether it is stuck", w.bytes, w.waited.Round(time.Second)))
-		}
-		w.waited, w.bytes = 0, 0
+	if slow := w.pace.Got(n); slow != nil {
+		w.cancel(fmt.Errorf("%w: see whether it is stuck", slow))
 	}
 	return n, ended(w.ctx, err)
 }

@@ -210,7 +210,7 @@ save) for i in 1 2 3 4 5 6 7; do head -c 1048576 /dev/zero; sleep 0.2; done;; es
 // TestMemory: nothing that an engine says is held many times over.
 func TestMemory(t *testing.T) {
 	line := func(text string) string { return fmt.Sprintf(`{"stream":%q}`, text) + "\n" }
-		const size = 16 << 20
+	const size = 16 << 20
 	many := func(line string) string { return strings.Repeat(line, size/len(line)) }
 	for name, call := range map[string]func(){
 		"names in a line": func() { readReport(strings.NewReader(many(line("Loaded image: " + strings.Repeat("a,", 30_000))))) },

@@ -80,7 +80,7 @@ func TestDrip(t *testing.T) {
 			} else if name == "error" {
 				wantError(t, err, "status 404")
 			} else {
-				wantError(t, err, "bytes a second")
+				wantError(t, err, "less than 4096 a second")
 			}
 			if took := time.Since(start); took > soon {
 				t.Errorf("it took %v", took)
@@ -100,8 +100,8 @@ func TestSlowUpload(t *testing.T) {
 		patience, end time.Duration // the answer comes so long after the last piece
 		want          string
 	}{
-		{"a little at a time", 100, 10 * time.Second, 0, 0, "less than 4096 bytes a second"},
-		{"with patience for its end", 100, 29 * time.Second, 5 * minute, 0, "less than 4096 bytes a second"},
+		{"a little at a time", 100, 10 * time.Second, 0, 0, "less than 4096 a second"},
+		{"with patience for its end", 100, 29 * time.Second, 5 * minute, 0, "less than 4096 a second"},
 		{"silent in the middle", 1 << 19, 31 * time.Second, 5 * minute, 0, errStalled.Error()},
 		{"silent at the end", 1 << 20, time.Second, 0, 31 * time.Second, errStalled.Error()},
 		{"checking", 1 << 20, time.Second, 5 * minute, 298 * time.Second, ""},

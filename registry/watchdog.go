@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 	"time"
+
+	"github.com/varve-image/varve/internal/pace"
 )
 
 // errStalled is the cause of a request's end whose network was silent.
@@ -47,31 +48,7 @@ func (w *watchdog) stop() {
 // is too slow: in one of them the network may be silent.
 const paceSpan = 2
 
-// pace is how fast a transfer goes: a peer that gives or takes a byte now and then
-// is never silent, and would keep us for ever.
-type pace struct {
-	rate int64 // the least, in bytes a second
-	span time.Duration
-
-	waited time.Duration // in this span
-	bytes  int64
-}
-
-func newPace(opts Options) *pace { return &pace{rate: opts.minRate(), span: paceSpan * opts.stall()} }
-
-// add counts bytes and how long the network took for them. The error says that
-// there were too few in too long a time.
-func (p *pace) add(n int, took time.Duration) error {
-	p.bytes += int64(n)
-	if p.waited += took; p.waited < p.span {
-		return nil
-	}
-	if float64(p.bytes) < float64(p.rate)*p.waited.Seconds() {
-		return fmt.Errorf("less than %d bytes a second were sent or received in %v", p.rate, p.waited.Round(time.Millisecond))
-	}
-	p.bytes, p.waited = 0, 0
-	return nil
-}
+func newPace(opts Options) *pace.Pace { return pace.New(opts.minRate(), paceSpan*opts.stall()) }
 
 // outgoing is a request's body. net/http may read it even after there is an
 // answer, when its bytes may be others already: end puts an end to that.
@@ -94,10 +71,8 @@ func (o *outgoing) end() {
 type outgoingReader struct {
 	data *bytes.Reader
 	out  *outgoing
-	pace *pace
-	// last is how much was read before, and when.
-	last int
-	at   time.Time
+	pace *pace.Pace
+	last int // is how much was read before
 }
 
 // Read feeds the watchdog with what is read. Between two reads the network takes
@@ -108,14 +83,13 @@ func (r *outgoingReader) Read(p []byte) (int, error) {
 	if r.out.ended {
 		return 0, io.ErrClosedPipe
 	}
-	if !r.at.IsZero() {
-		if err := r.pace.add(r.last, time.Since(r.at)); err != nil {
-			r.out.dog.cancel(err)
-			return 0, err
-		}
+	if err := r.pace.Got(r.last); err != nil {
+		r.out.dog.cancel(err)
+		return 0, err
 	}
 	n, err := r.data.Read(p)
-	r.last, r.at = n, time.Now()
+	r.last = n
+	r.pace.Wait()
 	if r.data.Len() > 0 {
 		r.out.dog.feed()
 	} else {
@@ -128,17 +102,17 @@ func (r *outgoingReader) Read(p []byte) (int, error) {
 type watchedBody struct {
 	io.ReadCloser
 	dog  *watchdog
-	pace *pace
+	pace *pace.Pace
 	c    *client
 	r    request
 }
 
 func (b *watchedBody) Read(p []byte) (int, error) {
 	b.dog.feed()
-	start := time.Now()
+	b.pace.Wait()
 	n, err := b.ReadCloser.Read(p)
 	b.dog.rest()
-	if slow := b.pace.add(n, time.Since(start)); slow != nil && err == nil {
+	if slow := b.pace.Got(n); slow != nil && err == nil {
 		b.dog.cancel(slow) // and the next read fails
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
