@@ -61,8 +61,8 @@ func (e *exitError) Error() string {
 	return fmt.Sprintf("%s ends with code %d: %s", e.program, e.code, shown(e.stderr))
 }
 
-// ended makes an error of what Wait returned.
-func (p *process) ended(err error) error {
+// failed makes an error of what Wait returned.
+func (p *process) failed(err error) error {
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return &exitError{p.Args[0], exit.ExitCode(), p.stderr.String()}
@@ -70,9 +70,9 @@ func (p *process) ended(err error) error {
 	return err
 }
 
-// output runs a command that writes at most limit bytes, and returns them.
+// output asks a command, which writes at most limit bytes, and returns them.
 func output(ctx context.Context, limit int64, program string, args ...string) ([]byte, error) {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := question(ctx)
 	defer cancel()
 	r, err := stream(ctx, program, args...)
 	if err != nil {
@@ -89,9 +89,9 @@ func output(ctx context.Context, limit int64, program string, args ...string) ([
 // feed runs a command that reads what write writes, and returns its output, of
 // which the end counts.
 func feed(ctx context.Context, write WriteFunc, program string, args ...string) (string, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	p := newProcess(ctx, program, args...)
+	watch := newWatch(ctx)
+	defer watch.stop()
+	p := newProcess(watch.ctx, program, args...)
 	var stdout bounded
 	p.Stdout = &stdout
 	r, w, err := os.Pipe()
@@ -103,19 +103,19 @@ func feed(ctx context.Context, write WriteFunc, program string, args ...string) 
 		return "", errors.Join(err, r.Close(), w.Close())
 	}
 	r.Close() // the command has it; without readers, writing fails
-	defer context.AfterFunc(ctx, func() { _ = w.SetWriteDeadline(past) })()
+	writing, cancel := context.WithCancel(watch.ctx)
+	defer context.AfterFunc(writing, func() { _ = w.SetWriteDeadline(past) })()
 	done := make(chan error, 1)
 	go func() {
-		err := write(ctx, w)
+		err := watch.writer(write)(writing, w)
 		if err != nil {
 			// Before the archive seems to end.
-			cancel()
 			_ = p.Process.Kill()
 		}
 		w.Close()
 		done <- err
 	}()
-	err = p.ended(p.Wait())
+	err = ended(watch.ctx, p.failed(p.Wait()))
 	cancel()
 	own := <-done
 	if own != nil && !abandoned(own) {
@@ -152,7 +152,7 @@ func stream(ctx context.Context, program string, args ...string) (io.ReadCloser,
 		return nil, err
 	}
 	context.AfterFunc(ctx, func() { _ = r.SetReadDeadline(past) })
-	return &commandReader{ctx, r, cancel, sync.OnceValue(func() error { return p.ended(p.Wait()) })}, nil
+	return &commandReader{ctx, r, cancel, sync.OnceValue(func() error { return p.failed(p.Wait()) })}, nil
 }
 
 type commandReader struct {
@@ -166,10 +166,10 @@ func (c *commandReader) Read(b []byte) (int, error) {
 	n, err := c.pipe.Read(b)
 	switch {
 	case err != nil && c.ctx.Err() != nil:
-		err = c.ctx.Err()
+		err = context.Cause(c.ctx)
 	case err == io.EOF:
 		if failed := c.wait(); failed != nil {
-			err = failed
+			err = ended(c.ctx, failed)
 		}
 	}
 	return n, err
@@ -181,6 +181,18 @@ func (c *commandReader) Close() error {
 	err := c.pipe.Close()
 	_ = c.wait() // it was told to end
 	return err
+}
+
+// saved is stream for a command that saves an image.
+func saved(ctx context.Context, program string, args ...string) (io.ReadCloser, error) {
+	watch := newWatch(ctx)
+	r, err := stream(watch.ctx, program, args...)
+	if err != nil {
+		watch.stop()
+		return nil, err
+	}
+	watch.rest()
+	return watchedReader{watch, r}, nil
 }
 
 // look finds a program.

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/opencontainers/go-digest"
 
@@ -113,11 +115,23 @@ func (c containerd) ID(ctx context.Context, name string) (digest.Digest, error) 
 // DIGEST and more.
 func targetOf(table, name string) (string, bool) {
 	for line := range strings.Lines(table) {
-		if f := strings.Fields(line); len(f) > 2 && f[0] == name {
-			return f[2], true
+		first, rest := nextField(line)
+		_, rest = nextField(rest)
+		if third, _ := nextField(rest); third != "" && first == name {
+			return third, true
 		}
 	}
 	return "", false
+}
+
+// nextField divides a line after its first word: a line may have any number.
+func nextField(line string) (field, rest string) {
+	line = strings.TrimLeftFunc(line, unicode.IsSpace)
+	end := strings.IndexFunc(line, unicode.IsSpace)
+	if end < 0 {
+		return line, ""
+	}
+	return line[:end], line[end:]
 }
 
 // configOf goes from an image's target to its config. An index of several
@@ -191,7 +205,7 @@ func importedNames(text string) []string {
 	for line := range strings.Lines(text) {
 		if rest, ok := strings.CutPrefix(line, "unpacking "); ok {
 			name, _, _ := strings.Cut(rest, " (")
-			names = append(names, name)
+			names = addNames(names, slices.Values([]string{name}))
 		}
 	}
 	return names
@@ -203,5 +217,5 @@ func (c containerd) Save(ctx context.Context, name string) (io.ReadCloser, error
 	if err != nil {
 		return nil, err
 	}
-	return stream(ctx, "ctr", c.args("images", "export", "-", full)...)
+	return saved(ctx, "ctr", c.args("images", "export", "-", full)...)
 }

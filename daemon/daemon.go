@@ -10,6 +10,9 @@
 //     is the digest of its config.
 //   - An engine is not believed: what it says is bounded, messages quote it,
 //     and after a load it is asked for the image once more.
+//   - A question has an answer in five minutes or fails. A load or a save ends if
+//     nothing is seen of it for half an hour, or next to nothing (4 KiB a second);
+//     an engine that has a whole archive has a second more for each MiB of it.
 //   - A context that is done ends every call within a second. A load that
 //     fails ends before the archive does, so that no engine takes it for a
 //     whole one. Neither processes nor connections are left.
@@ -29,7 +32,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"iter"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -122,9 +125,9 @@ func load(ctx context.Context, e Engine, img *image.Image, write WriteFunc) (l L
 	}
 	switch has, err = e.ID(ctx, l.Name); {
 	case errors.Is(err, ErrNotFound):
-		return l, fmt.Errorf("it loaded %q, and has no image of the name now", names)
+		return l, fmt.Errorf("it loaded %s, and has no image of the name now", shown(strings.Join(names, ", ")))
 	case err == nil && has != "" && has != l.ID:
-		return l, fmt.Errorf("it loaded %q, and has image %s by the name now, not %s", names, has, l.ID)
+		return l, fmt.Errorf("it loaded %s, and has image %s by the name now, not %s", shown(strings.Join(names, ", ")), has, l.ID)
 	}
 	return l, err
 }
@@ -199,16 +202,32 @@ func shown(text string) string {
 	return fmt.Sprintf("%q", text)
 }
 
-// loadedNames are the names in the lines by which Docker and Podman say what
+// maxNames is how many names of loaded images are held: they are for messages.
+const maxNames = 10
+
+// loadedNames are the first names in the lines by which Docker and Podman say what
 // they have loaded.
 func loadedNames(text string) []string {
 	var names []string
 	for line := range strings.Lines(text) {
 		for _, prefix := range []string{"Loaded image: ", "Loaded image ID: ", "Loaded image(s): ", "Loaded images: "} {
-			if rest, ok := strings.CutPrefix(strings.TrimSpace(line), prefix); ok {
-				names = append(names, strings.Split(rest, ",")...)
+			if list, ok := strings.CutPrefix(strings.TrimSpace(line), prefix); ok {
+				names = addNames(names, strings.SplitSeq(list, ","))
 			}
 		}
 	}
-	return slices.DeleteFunc(names, func(s string) bool { return s == "" })
+	return names
+}
+
+// addNames appends what is a name, as long as there are few.
+func addNames(names []string, more iter.Seq[string]) []string {
+	for name := range more {
+		if len(names) == maxNames {
+			break
+		}
+		if name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
 }

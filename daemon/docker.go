@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 
@@ -22,7 +23,7 @@ const (
 	// maxInspect bounds what an engine says of an image, and maxReport what it
 	// says of a load, in bytes.
 	maxInspect = 8 << 20
-	maxReport  = 16 << 20
+	maxReport  = 1 << 20
 )
 
 // DockerOptions says where a Docker daemon, or what answers like one, is.
@@ -78,11 +79,11 @@ func (a *api) do(ctx context.Context, method, path string, body io.Reader) (*htt
 	}
 	resp, err := a.client.Do(req)
 	if err != nil {
-		return nil, a.host.explain(a.product, err)
+		return nil, ended(ctx, a.host.explain(a.product, err))
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer resp.Body.Close()
-		return nil, readError(resp)
+		return nil, ended(ctx, readError(resp))
 	}
 	return resp, nil
 }
@@ -111,6 +112,8 @@ func readError(resp *http.Response) error {
 
 // ID asks for the image (API: ImageInspect).
 func (a *api) ID(ctx context.Context, name string) (digest.Digest, error) {
+	ctx, cancel := question(ctx)
+	defer cancel()
 	resp, err := a.do(ctx, http.MethodGet, "/images/"+name+"/json", nil)
 	var asAPI *apiError
 	if errors.As(err, &asAPI) && asAPI.status == http.StatusNotFound {
@@ -125,7 +128,7 @@ func (a *api) ID(ctx context.Context, name string) (digest.Digest, error) {
 		err = fmt.Errorf("more than %d bytes", maxInspect)
 	}
 	if err != nil {
-		return "", fmt.Errorf("read what it says of image %q: %w", name, err)
+		return "", fmt.Errorf("read what it says of image %q: %w", name, ended(ctx, err))
 	}
 	id, err := parseInspect(data)
 	if err != nil {
@@ -155,17 +158,22 @@ func parseInspect(data []byte) (digest.Digest, error) {
 
 // Save gets the image (API: ImageGet).
 func (a *api) Save(ctx context.Context, name string) (io.ReadCloser, error) {
-	resp, err := a.do(ctx, http.MethodGet, "/images/"+name+"/get", nil)
+	watch := newWatch(ctx)
+	resp, err := a.do(watch.ctx, http.MethodGet, "/images/"+name+"/get", nil)
 	if err != nil {
+		watch.stop()
 		return nil, err
 	}
-	return resp.Body, nil
+	watch.rest()
+	return watchedReader{watch, resp.Body}, nil
 }
 
 // Load sends the archive (API: ImageLoad).
 func (a *api) Load(ctx context.Context, _ string, write WriteFunc) ([]string, error) {
-	f := startFeeder(ctx, write)
-	resp, err := a.do(ctx, http.MethodPost, "/images/load?quiet=1", f)
+	watch := newWatch(ctx)
+	defer watch.stop()
+	f := startFeeder(watch.ctx, watch.writer(write))
+	resp, err := a.do(watch.ctx, http.MethodPost, "/images/load?quiet=1", f)
 	var names []string
 	if err == nil {
 		names, err = readReport(resp.Body)
@@ -174,13 +182,14 @@ func (a *api) Load(ctx context.Context, _ string, write WriteFunc) ([]string, er
 	if own := f.stop(); own != nil {
 		return nil, own
 	}
-	return names, err
+	return names, ended(watch.ctx, err)
 }
 
 // readReport reads the stream of messages about a load, each a JSON object on
 // a line of its own, and returns the names in it.
 func readReport(r io.Reader) ([]string, error) {
-	lines := bufio.NewScanner(io.LimitReader(r, maxReport))
+	rest := &io.LimitedReader{R: r, N: maxReport + 1}
+	lines := bufio.NewScanner(rest)
 	lines.Buffer(nil, maxText)
 	var names []string
 	for lines.Scan() {
@@ -195,7 +204,10 @@ func readReport(r io.Reader) ([]string, error) {
 		if message.Error != "" {
 			return nil, fmt.Errorf("it says %s", shown(message.Error))
 		}
-		names = append(names, loadedNames(message.Stream)...)
+		names = addNames(names, slices.Values(loadedNames(message.Stream)))
+	}
+	if rest.N == 0 {
+		return nil, fmt.Errorf("it answers more than %d bytes", maxReport)
 	}
 	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf("read its answer: %w", err)

@@ -95,7 +95,7 @@ func (podman) Load(ctx context.Context, _ string, write WriteFunc) ([]string, er
 }
 
 func (podman) Save(ctx context.Context, name string) (io.ReadCloser, error) {
-	return stream(ctx, "podman", "save", "--quiet", "--format", "docker-archive", name)
+	return saved(ctx, "podman", "save", "--quiet", "--format", "docker-archive", name)
 }
 
 // skopeo is the same storage by way of skopeo.
@@ -125,12 +125,18 @@ func (s skopeo) Load(ctx context.Context, name string, write WriteFunc) ([]strin
 	if err := write(ctx, file); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	p := newProcess(ctx, "skopeo", "copy", "--quiet", "docker-archive:/dev/fd/3", "containers-storage:"+name)
-	p.ExtraFiles = []*os.File{file}
-	if err := p.ended(p.Run()); err != nil {
+	info, err := file.Stat()
+	if err != nil {
 		return nil, err
+	}
+	watch := newWatch(ctx)
+	defer watch.stop()
+	watch.total = info.Size()
+	watch.sent()
+	p := newProcess(watch.ctx, "skopeo", "copy", "--quiet", "docker-archive:/dev/fd/3", "containers-storage:"+name)
+	p.ExtraFiles = []*os.File{file}
+	if err := p.failed(p.Run()); err != nil {
+		return nil, ended(watch.ctx, err)
 	}
 	return []string{name}, nil
 }
@@ -140,5 +146,5 @@ func (skopeo) Save(ctx context.Context, name string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	return stream(ctx, "skopeo", "copy", "--quiet", "containers-storage:"+name, "docker-archive:/dev/stdout:"+full)
+	return saved(ctx, "skopeo", "copy", "--quiet", "containers-storage:"+name, "docker-archive:/dev/stdout:"+full)
 }

@@ -59,7 +59,7 @@ rec {
     name: file: args:
     writeFiles name {
       ${file} = {
-        text = "#!${program} nix-run\n${builtins.toJSON { inherit args; }}\n";
+        text = "${lib.firstLine program "nix-run"}\n${builtins.toJSON { inherit args; }}\n";
         executable = true;
       };
     };

@@ -75,7 +75,7 @@ in
     name: text:
     writeFiles name {
       "" = {
-        text = "#!${runtimeShell}\nset -e\nexport PATH=${coreutils}/bin:/bin\n${text}\n";
+        text = "${lib.firstLine runtimeShell ""}\nset -e\nexport PATH=${coreutils}/bin:/bin\n${text}\n";
         executable = true;
       };
     };

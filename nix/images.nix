@@ -208,7 +208,8 @@ let
           ];
           inherit spec;
           tag = imageTag;
-          varve = program;
+          # The first line of the program that is built.
+          varve = builtins.seq (lib.firstLine program "stream") program;
         }
         // withClosure spec
       );

@@ -36,6 +36,26 @@ rec {
   # A text as one word of a shell command.
   quote = text: "'${builtins.replaceStrings [ "'" ] [ "'\\''" ] (toString text)}'";
 
+  # The first line of a program. Linux reads 255 bytes of it, and the interpreter's
+  # name ends at a space.
+  firstLine =
+    interpreter: argument:
+    let
+      line = "#!${interpreter}${if argument == "" then "" else " ${argument}"}";
+      spaces = [
+        " "
+        "\t"
+        "\n"
+      ];
+    in
+    if
+      builtins.stringLength line > 255
+      || builtins.replaceStrings spaces (map (_: "") spaces) interpreter != interpreter
+    then
+      throw "varve: no program can begin with the line ${builtins.toJSON line}: at most 255 bytes are read, and a space ends the interpreter's name; give a shorter path, without spaces"
+    else
+      line;
+
   # Attributes with new ones: a set, a function of the old ones, or one of all that
   # come of it and the old ones.
   changed =

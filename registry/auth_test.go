@@ -97,6 +97,8 @@ func TestHostileTokens(t *testing.T) {
 		{"link-local", "https://169.254.169.254/token", nil, "of this machine or its link"},
 		{"link-local, IPv6", "https://[fe80::1]/token", nil, "of this machine or its link"},
 		{"mapped", "https://[::ffff:169.254.169.254]/token", nil, "of this machine or its link"},
+		{"NAT64", "https://[64:ff9b::a9fe:a9fe]/token", nil, "of this machine or its link"},
+		{"6to4", "https://[2002:a9fe:a9fe::1]/token", nil, "of this machine or its link"},
 		{"loopback", "https://" + other.host + "/token", nil, "of this machine or its link"},
 		{"file", "file:///etc/passwd", nil, "is not an address"},
 		{"with a user", "https://a:b@HOST/token", nil, "is not an address"},

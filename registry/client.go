@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -173,12 +172,15 @@ func (c *client) sendAs(ctx context.Context, r request, a *authorization) (*http
 	if a != nil {
 		ctx = withAuthorization(ctx, a)
 	}
-	dog := newWatchdog(ctx, max(c.opts.stall(), r.patience))
+	dog := newWatchdog(ctx, c.opts, r.patience)
 	out := &outgoing{dog: dog}
 	defer out.end()
 	var body io.Reader
 	if r.body != nil {
 		body = out.reader(r.body)
+	}
+	if len(r.body) == 0 {
+		dog.sent()
 	}
 	req, err := http.NewRequestWithContext(dog.ctx, r.method, r.url.String(), body)
 	if err != nil {
@@ -205,7 +207,7 @@ func (c *client) sendAs(ctx context.Context, r request, a *authorization) (*http
 	}
 	c.reached.Store(true)
 	dog.rest()
-	resp.Body = &watchedBody{resp.Body, dog, c, r}
+	resp.Body = &watchedBody{resp.Body, dog, newPace(c.opts), c, r}
 	return resp, nil
 }
 
@@ -214,88 +216,4 @@ func (c *client) sendAs(ctx context.Context, r request, a *authorization) (*http
 func discard(resp *http.Response) {
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxErrorBody))
 	resp.Body.Close()
-}
-
-// errStalled is the cause of a request's end whose network was silent.
-var errStalled = errors.New("nothing was sent or received for too long")
-
-// watchdog ends a context unless it is fed.
-type watchdog struct {
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	timer  *time.Timer
-	limit  time.Duration
-}
-
-func newWatchdog(ctx context.Context, limit time.Duration) *watchdog {
-	w := &watchdog{limit: limit}
-	w.ctx, w.cancel = context.WithCancelCause(ctx)
-	w.timer = time.AfterFunc(limit, func() { w.cancel(errStalled) })
-	return w
-}
-
-func (w *watchdog) feed() { w.timer.Reset(w.limit) }
-
-// rest lets the watchdog sleep until it is fed: whoever reads may take time.
-func (w *watchdog) rest() { w.timer.Stop() }
-
-func (w *watchdog) stop() {
-	w.timer.Stop()
-	w.cancel(context.Canceled)
-}
-
-// outgoing is a request's body. net/http may read it even after there is an
-// answer, when its bytes may be others already: end puts an end to that.
-type outgoing struct {
-	dog   *watchdog
-	mu    sync.Mutex
-	ended bool
-}
-
-func (o *outgoing) reader(data []byte) io.Reader { return &outgoingReader{bytes.NewReader(data), o} }
-
-func (o *outgoing) end() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.ended = true
-}
-
-type outgoingReader struct {
-	data *bytes.Reader
-	out  *outgoing
-}
-
-// Read feeds the watchdog with what is read.
-func (r *outgoingReader) Read(p []byte) (int, error) {
-	r.out.mu.Lock()
-	defer r.out.mu.Unlock()
-	if r.out.ended {
-		return 0, io.ErrClosedPipe
-	}
-	r.out.dog.feed()
-	return r.data.Read(p)
-}
-
-// watchedBody is an answer's body: its errors say what was asked for.
-type watchedBody struct {
-	io.ReadCloser
-	dog *watchdog
-	c   *client
-	r   request
-}
-
-func (b *watchedBody) Read(p []byte) (int, error) {
-	b.dog.feed()
-	n, err := b.ReadCloser.Read(p)
-	b.dog.rest()
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = b.c.requestError(b.r, err, context.Cause(b.dog.ctx))
-	}
-	return n, err
-}
-
-func (b *watchedBody) Close() error {
-	err := b.ReadCloser.Close()
-	b.dog.stop()
-	return err
 }

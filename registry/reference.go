@@ -3,7 +3,6 @@ package registry
 import (
 	"fmt"
 	"net"
-	"net/netip"
 	"net/url"
 	"strings"
 
@@ -124,14 +123,4 @@ func (h host) String() string {
 		return h.name
 	}
 	return net.JoinHostPort(h.name, h.port)
-}
-
-// checkAddress refuses an address that only this machine and its link reach.
-func checkAddress(addr netip.Addr) error {
-	addr = addr.Unmap()
-	if addr.IsLoopback() || addr.IsLinkLocalUnicast() || addr.IsLinkLocalMulticast() ||
-		addr.IsInterfaceLocalMulticast() || addr.IsUnspecified() || addr.IsMulticast() {
-		return fmt.Errorf("its address %s is of this machine or its link", addr)
-	}
-	return nil
 }

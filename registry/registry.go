@@ -17,7 +17,7 @@
 //     a redirect, an upload's location) is never one that the machine reaches by
 //     a loopback or link-local address.
 //   - Transfers go on where they broke off. Retries, waits and answers are
-//     bounded; a transfer without progress is broken off; when the context is
+//     bounded; a transfer without progress, or with next to none, is broken off; when the context is
 //     done everything ends at once.
 //   - Memory is bounded by a few chunks of uploads; nothing is written to disk.
 //   - urls of a descriptor are never fetched.
@@ -69,6 +69,9 @@ type Options struct {
 	Retries int
 	// StallTimeout is how long the network may be silent; 0 is 30 seconds.
 	StallTimeout time.Duration
+	// MinRate is how many bytes a second a transfer has to have, of the time that
+	// the network takes and on average over twice the StallTimeout; 0 is 4096.
+	MinRate int
 	// Sleep waits between tries, or returns the context's error; nil is a
 	// timer. Tests replace it.
 	Sleep func(context.Context, time.Duration) error
@@ -98,6 +101,7 @@ type PushOptions struct {
 const (
 	defaultRetries = 5
 	defaultStall   = 30 * time.Second
+	defaultMinRate = 4 << 10
 	// commitFactor times the stall time-out is how long a registry may take to
 	// check an upload.
 	commitFactor = 10
@@ -136,6 +140,13 @@ func (o Options) stall() time.Duration {
 		return defaultStall
 	}
 	return o.StallTimeout
+}
+
+func (o Options) minRate() int64 {
+	if o.MinRate <= 0 {
+		return defaultMinRate
+	}
+	return int64(o.MinRate)
 }
 
 // sleep waits for d, or until ctx is done.

@@ -44,8 +44,8 @@ var arrows = map[string][]string{
 
 	"dockerarchive": {"image", "internal/tarindex"},
 	"ocilayout":     {"image", "internal/tarindex", "internal/ocijson"},
-	"registry":      {"image", "internal/ocijson"},
-	"daemon":        {"image"},
+	"registry":      {"image", "internal/ocijson", "internal/pace"},
+	"daemon":        {"image", "internal/pace"},
 
 	"build": {"spec", "rootfs", "image", "layer", "layering", "nixstore", "nixstore/drv", "nixstore/nixdb", "sandbox", "cache"},
 
@@ -62,6 +62,8 @@ var arrows = map[string][]string{
 	"internal/regfile":  nil,
 	// It serves the packages that read and write manifests.
 	"internal/ocijson": nil,
+	// It serves the packages that wait for others.
+	"internal/pace": nil,
 
 	"internal/cli": {
 		"build", "cache", "lockfile", "dockerarchive", "ocilayout", "registry", "daemon", "internal/ui",
@@ -101,6 +103,9 @@ func isTool(pkg string) bool {
 
 // frontends may know terminals, signals and the clock.
 var frontends = map[string]bool{"cmd/varve": true, "internal/cli": true, "internal/ui": true}
+
+// stopwatch may read the clock, too: it says no time, only that somebody is slow.
+const stopwatch = "internal/pace"
 
 // environment is who may read environment variables.
 var environment = map[string]bool{"cmd/varve": true, "internal/cli": true}

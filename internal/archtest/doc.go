@@ -7,8 +7,8 @@
 //     gives it, and a new package without a line fails.
 //   - What only tests use is imported by tests alone.
 //   - Only main ends the process; only the command line and the user interface
-//     know terminals, signals and flags; no library reads the clock or the
-//     environment, so that neither can reach an output.
+//     know terminals, signals and flags; no library reads the environment, and none
+//     but a stopwatch the clock, so that neither can reach an output.
 //   - archive/tar's FileInfoHeader, which copies the host's names and times, is
 //     called nowhere.
 //

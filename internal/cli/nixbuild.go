@@ -185,6 +185,10 @@ func nixLayer(ctx context.Context, g *global, a *nixAttrs) error {
 // nixStream is streamLayeredImage: the output layer has the top layer, the
 // output out is a program that writes the image to standard output.
 func nixStream(ctx context.Context, g *global, a *nixAttrs) error {
+	first, err := firstLine(a.Varve, "stream")
+	if err != nil {
+		return fmt.Errorf("program %q: %w", a.Outputs["out"], err)
+	}
 	result, err := nixTop(ctx, g, a, a.Outputs["layer"])
 	if err != nil {
 		return err
@@ -194,7 +198,7 @@ func nixStream(ctx context.Context, g *global, a *nixAttrs) error {
 	if err != nil {
 		return err
 	}
-	return writeNixProgram(a.Outputs["out"], a.Varve, "stream", conf)
+	return writeNixFile(a.Outputs["out"], nixFile{Text: first + "\n" + string(conf), Executable: true})
 }
 
 // nixTopLayer is the attribute layer of buildImage.
@@ -238,18 +242,19 @@ func writeTopLayer(ctx context.Context, img *image.Image, dir string) error {
 	return writeLayerFiles(ctx, root, img.Layers[len(img.Layers)-1])
 }
 
-// maxInterpreter is how long the first line of a program may be: Linux reads
-// 255 bytes of it.
-const maxInterpreter = 255
+// maxFirstLine is how long the first line of a program may be: Linux reads 255
+// bytes of it.
+const maxFirstLine = 255
 
-// writeNixProgram writes a file that is run by a command of varve, which gets
-// its name and the arguments.
-func writeNixProgram(name, varve, command string, content []byte) error {
-	first := "#!" + varve + " " + command
-	if len(first) > maxInterpreter {
-		return fmt.Errorf("%q is too long for the first line of a program, which has %d bytes", first, maxInterpreter)
+// firstLine is that of a program which is run by a command of varve, which gets
+// its name and the arguments. nix/lib.nix has the same rule, for errors before
+// anything is built.
+func firstLine(varve, command string) (string, error) {
+	line := "#!" + varve + " " + command
+	if len(line) > maxFirstLine || strings.ContainsAny(varve, " \t\n") {
+		return "", fmt.Errorf("no program can begin with the line %q: at most %d bytes are read, and a space ends the interpreter's name; give a shorter path, without spaces", line, maxFirstLine)
 	}
-	return writeNixFile(name, nixFile{Text: first + "\n" + string(content), Executable: true})
+	return line, nil
 }
 
 // nixConf is the image of a program that streamLayeredImage made.

@@ -19,6 +19,7 @@ func testFunctions(t *testing.T, s *site) {
 		"odd names": oddNames, "repeated layers": repeatedLayers, "owners": owners, "programs": programs,
 		"arguments": arguments, "overlay": overlay, "without nixpkgs": withoutNixpkgs, "flake": flake,
 		"nix in a shell": nixInShell, "loose arguments": looseArguments, "strict scripts": strictScripts,
+		"interpreters": interpreters,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, s) })
 	}
@@ -297,6 +298,35 @@ func arguments(t *testing.T, s *site) {
 		`streamLayeredImage { name = "x"; mtime = "now"; }`:                           "the files' time must be fixed",
 	} {
 		want(t, s.fails(t, code), message)
+	}
+}
+
+// interpreters: a program whose first line no system reads as it is meant is refused
+// before anything is built.
+func interpreters(t *testing.T, s *site) {
+	// path is one that makes the first line of a program as long as that.
+	path := func(length int, command string) string {
+		return "/" + strings.Repeat("v", length-len("#!/"+command))
+	}
+	for _, program := range []string{
+		"(%s).tarsum", `((%s).streamLayeredImage { name = "x"; })`, `((%s).buildLayeredImage { name = "x"; })`,
+		`((%s).buildImage { name = "x"; }).load`, `((%s).streamLayeredImage { name = "x"; }).push`,
+		`((%s).streamNixShellImage { drv = pkgs.hello; })`,
+	} {
+		tools := func(varve string) string {
+			return fmt.Sprintf(program, fmt.Sprintf("import ./nix { inherit pkgs; varve = %q; }", varve))
+		}
+		command := " stream"
+		if strings.HasSuffix(program, "tarsum") || strings.HasSuffix(program, "load") || strings.HasSuffix(program, "push") {
+			command = " nix-run"
+		}
+		for _, varve := range []string{"/opt/my tools/varve", "/opt/my\ttools", path(256, command)} {
+			want(t, s.fails(t, tools(varve)), "no program can begin with the line")
+		}
+		want(t, fmt.Sprint(eval[bool](t, s, "(("+tools(path(255, command))+").drvPath != null)")), "true")
+	}
+	for _, shell := range []string{"/opt/my tools/sh", path(256, "")} {
+		want(t, s.fails(t, fmt.Sprintf(`(import ./nix { inherit pkgs varve; runtimeShell = %q; }).shellScript "x" "true"`, shell)), "no program can begin with the line")
 	}
 }
 

@@ -1,0 +1,128 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/varve-image/varve/internal/pace"
+)
+
+// errStalled is the cause of a request's end whose network was silent.
+var errStalled = errors.New("nothing was sent or received for too long")
+
+// watchdog ends a context unless it is fed.
+type watchdog struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+	opts   Options
+	// patience is the limit, where that is longer, once all is sent.
+	patience time.Duration
+}
+
+func newWatchdog(ctx context.Context, opts Options, patience time.Duration) *watchdog {
+	w := &watchdog{opts: opts, patience: patience}
+	w.ctx, w.cancel = context.WithCancelCause(ctx)
+	w.timer = time.AfterFunc(opts.stall(), func() { w.cancel(errStalled) })
+	return w
+}
+
+func (w *watchdog) feed() { w.timer.Reset(w.opts.stall()) }
+
+// sent feeds the watchdog when there is nothing more to be sent.
+func (w *watchdog) sent() { w.timer.Reset(max(w.opts.stall(), w.patience)) }
+
+// rest lets the watchdog sleep until it is fed: whoever reads may take time.
+func (w *watchdog) rest() { w.timer.Stop() }
+
+func (w *watchdog) stop() {
+	w.timer.Stop()
+	w.cancel(context.Canceled)
+}
+
+// paceSpan times the stall time-out is how long a transfer is looked at before it
+// is too slow: in one of them the network may be silent.
+const paceSpan = 2
+
+func newPace(opts Options) *pace.Pace { return pace.New(opts.minRate(), paceSpan*opts.stall()) }
+
+// outgoing is a request's body. net/http may read it even after there is an
+// answer, when its bytes may be others already: end puts an end to that.
+type outgoing struct {
+	dog   *watchdog
+	mu    sync.Mutex
+	ended bool
+}
+
+func (o *outgoing) reader(data []byte) io.Reader {
+	return &outgoingReader{data: bytes.NewReader(data), out: o, pace: newPace(o.dog.opts)}
+}
+
+func (o *outgoing) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ended = true
+}
+
+type outgoingReader struct {
+	data *bytes.Reader
+	out  *outgoing
+	pace *pace.Pace
+	last int // is how much was read before
+}
+
+// Read feeds the watchdog with what is read. Between two reads the network takes
+// what the first one gave.
+func (r *outgoingReader) Read(p []byte) (int, error) {
+	r.out.mu.Lock()
+	defer r.out.mu.Unlock()
+	if r.out.ended {
+		return 0, io.ErrClosedPipe
+	}
+	if err := r.pace.Got(r.last); err != nil {
+		r.out.dog.cancel(err)
+		return 0, err
+	}
+	n, err := r.data.Read(p)
+	r.last = n
+	r.pace.Wait()
+	if r.data.Len() > 0 {
+		r.out.dog.feed()
+	} else {
+		r.out.dog.sent()
+	}
+	return n, err
+}
+
+// watchedBody is an answer's body: its errors say what was asked for.
+type watchedBody struct {
+	io.ReadCloser
+	dog  *watchdog
+	pace *pace.Pace
+	c    *client
+	r    request
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	b.dog.feed()
+	b.pace.Wait()
+	n, err := b.ReadCloser.Read(p)
+	b.dog.rest()
+	if slow := b.pace.Got(n); slow != nil && err == nil {
+		b.dog.cancel(slow) // and the next read fails
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = b.c.requestError(b.r, err, context.Cause(b.dog.ctx))
+	}
+	return n, err
+}
+
+func (b *watchedBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.dog.stop()
+	return err
+}
