@@ -185,6 +185,10 @@ type Limits struct {
 	Disk int64
 }
 
+// MaxEntries is how many files and directories there may be in the tree that a
+// step leaves.
+const MaxEntries = 2_000_000
+
 // DefaultProcesses is the limit of processes where Limits has none.
 const DefaultProcesses = 4096
 

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,25 +22,20 @@ type stepsUser struct {
 	wrap func(t *testing.T, cmd *exec.Cmd)
 }
 
-// stepsUsers are root, and an ordinary user with and without subordinate ids.
+// stepsUsers are root, root of a container that has ids of its own, and an ordinary
+// user.
 var stepsUsers = []stepsUser{
 	{name: "root"},
-	{name: "subordinate ids", wrap: withSubordinateIDs},
+	{name: "root of a container", wrap: inContainer},
 	{name: "one id", wrap: func(_ *testing.T, cmd *exec.Cmd) { asNobody(cmd) }},
 }
 
-// withSubordinateIDs has nobody run a command, with a range of ids that no
-// other process of the machine sees him have.
-func withSubordinateIDs(t *testing.T, cmd *exec.Cmd) {
-	t.Helper()
-	testtools.Need(t, "newuidmap")
-	testtools.Need(t, "setpriv")
-	unshare := testtools.Need(t, "unshare")
-	ids := filepath.Join(openDir(t, ""), "ids")
-	put(t, ids, "nobody:2000000000:65536\n", 0o644)
-	script := `mount --bind "$0" /etc/subuid && mount --bind "$0" /etc/subgid && exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"`
-	cmd.Args = append([]string{unshare, "--mount", "sh", "-c", script, ids, cmd.Path}, cmd.Args[1:]...)
-	cmd.Path = unshare
+// inContainer has a command run as root of a user namespace with a range of ids, as
+// that of a container which an ordinary user has started.
+func inContainer(_ *testing.T, cmd *exec.Cmd) {
+	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 2000000000, Size: 65536}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true,
+		Credential: &syscall.Credential{}}
 }
 
 // command makes a command of varve's for that user, with a TMPDIR that is

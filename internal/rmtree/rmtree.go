@@ -9,6 +9,7 @@ package rmtree
 import (
 	"crypto/rand"
 	"errors"
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -37,15 +38,18 @@ const maxOpen = 100
 
 func (r *remover) below(dir, depth int) error {
 	allowOpen(dir)
-	names, err := readNames(dir)
-	if err != nil {
-		return err
+	for {
+		names, err := readNames(dir)
+		var errs []error
+		for _, name := range names {
+			if err := r.remove(dir, name, depth); err != nil {
+				errs = append(errs, err)
+			}
+		}
+		if err != nil || len(errs) > 0 || len(names) < maxNames {
+			return errors.Join(append(errs, err)...)
+		}
 	}
-	var errs []error
-	for _, name := range names {
-		errs = append(errs, r.remove(dir, name, depth))
-	}
-	return errors.Join(errs...)
 }
 
 func (r *remover) remove(dir int, name string, depth int) error {
@@ -98,7 +102,11 @@ func pathError(verb, name string, err error) error {
 	return &os.PathError{Op: verb, Path: name, Err: err}
 }
 
-// readNames lists an open directory from its beginning.
+// maxNames is how many names are looked at together: a directory may have more
+// than there is memory for.
+const maxNames = 10_000
+
+// readNames lists the beginning of an open directory.
 func readNames(dir int) ([]string, error) {
 	fd, err := unix.Openat(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -106,5 +114,9 @@ func readNames(dir int) ([]string, error) {
 	}
 	f := os.NewFile(uintptr(fd), ".")
 	defer f.Close()
-	return f.Readdirnames(-1)
+	names, err := f.Readdirnames(maxNames)
+	if err == io.EOF {
+		err = nil
+	}
+	return names, err
 }

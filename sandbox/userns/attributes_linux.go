@@ -15,9 +15,11 @@ import (
 // compared: sorted, and each of the texts after its length in four bytes.
 type xattrSet string
 
-// maxAttributes bounds the attributes that a step sets, in bytes: they are in our
-// memory.
-const maxAttributes = 64 << 20
+// These bound the attributes that a step sets, in bytes: they are in our memory.
+const (
+	maxAttributes       = 64 << 20
+	maxAttributesOfFile = 1 << 20
+)
 
 func makeXattrs(all map[string]string) xattrSet {
 	var b []byte
@@ -200,6 +202,9 @@ func (e *emulator) setAttribute(c *call, f *file, attr string) answer {
 	}
 	rec := f.rec
 	rec.xattrs = rec.xattrs.with(attr, value)
+	if len(rec.xattrs) > maxAttributesOfFile {
+		return fails(unix.ENOSPC)
+	}
 	return e.record(f, rec)
 }
 

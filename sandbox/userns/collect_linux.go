@@ -34,6 +34,8 @@ type collector struct {
 	records  *records
 	// left is what files may still hold, in bytes.
 	left int64
+	// entries is how many have been looked at.
+	entries int
 }
 
 // written is where a step has written to: merged is the directory, and was what
@@ -82,6 +84,9 @@ func (c *collector) directory(d written, name string) error {
 
 // entry writes what is called base in a directory, if it may have changed.
 func (c *collector) entry(dir written, base, name string) error {
+	if c.entries++; c.entries > sandbox.MaxEntries {
+		return fmt.Errorf("%q: the tree has more than %d entries", name, sandbox.MaxEntries)
+	}
 	var st unix.Stat_t
 	if err := unix.Fstatat(dir.merged, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return fmt.Errorf("%q: %w", name, err)

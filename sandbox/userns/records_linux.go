@@ -3,12 +3,13 @@
 package userns
 
 import (
-	"encoding/binary"
-	"fmt"
+	"hash/maphash"
 	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/sandbox"
 )
 
 // record is what a file is to be. On disk it belongs to the namespace's only
@@ -73,13 +74,15 @@ func (r *record) applyx(st *unix.Statx_t) {
 type key struct{ dev, ino uint64 }
 
 // identity tells a file from others that have had its number, before or after.
-type identity string
+type identity uint64
 
 // records are those of a step's files. A file without one is root's, without
 // special modes and attributes.
 type records struct {
 	mu  sync.Mutex
 	all map[key]numbered
+	// seed is for hashes of what identifies files.
+	seed maphash.Seed
 	// handles says of which file systems the handles tell files apart.
 	handles map[uint64]bool
 	// inherited says that a directory may hand its group or its access control list on
@@ -101,11 +104,11 @@ type numbered struct {
 }
 
 // maxRecords bounds the records that a step can make: some 100 bytes each of our
-// memory, besides attributes.
-const maxRecords = 4 << 20
+// memory, besides attributes. A tree has no more files either.
+const maxRecords = sandbox.MaxEntries
 
 func newRecords() *records {
-	return &records{all: map[key]numbered{}, handles: map[uint64]bool{}, most: 1 << 16}
+	return &records{all: map[key]numbered{}, handles: map[uint64]bool{}, most: 1 << 16, seed: maphash.MakeSeed()}
 }
 
 // get returns the record of the file fd, which may be an O_PATH descriptor, and
@@ -221,28 +224,28 @@ func (r *records) handled(fd int, dev uint64) bool {
 func (r *records) identify(fd int, k key) identity {
 	if r.handled(fd, k.dev) {
 		if h, ok := handle(fd); ok {
-			return h
+			return identity(maphash.Bytes(r.seed, h.Bytes()))
 		}
 	}
 	var st unix.Statx_t
 	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BTIME, &st); err != nil || st.Mask&unix.STATX_BTIME == 0 {
-		return ""
+		return 0
 	}
-	return identity(fmt.Sprint(st.Btime.Sec, st.Btime.Nsec))
+	return identity(st.Btime.Sec)*1e9 + identity(st.Btime.Nsec)
 }
 
 // handleOnly asks for a handle that need not be good for opening the file
 // (AT_HANDLE_FID), which overlay file systems always have.
 const handleOnly = 0x200
 
-func handle(fd int) (identity, bool) {
+func handle(fd int) (unix.FileHandle, bool) {
 	for _, flag := range []int{0, handleOnly} {
 		h, _, err := unix.NameToHandleAt(fd, "", unix.AT_EMPTY_PATH|flag)
 		if err == nil {
-			return identity(binary.LittleEndian.AppendUint32(nil, uint32(h.Type()))) + identity(h.Bytes()), true
+			return h, true
 		}
 	}
-	return "", false
+	return unix.FileHandle{}, false
 }
 
 // hasStableHandles tells whether a file's handle stays the same while the file

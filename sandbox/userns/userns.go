@@ -9,7 +9,8 @@
 //     refuses the system calls by which kernels are attacked.
 //   - No path of the tree is resolved before it is the root directory of the one
 //     who resolves it.
-//   - No process of a step has the kernel's user 0, not even if root runs it.
+//   - No process of a step has the kernel's user 0, not even if root runs it; and
+//     no settings of the kernel can be opened for writing.
 //
 // The program runs itself again as the first process of the namespaces, so
 // that its main function, and that of tests, has to begin with
@@ -18,12 +19,12 @@
 //		os.Exit(code)
 //	}
 //
-// That process unpacks the tree that it is sent, mounts an overlay on it, makes
-// the overlay its root, runs the step, and sends back what the overlay's upper
-// directory has in it. Its end is that of all processes of the step.
+// That process unpacks the tree that it is sent, makes it its root, runs the
+// step, and sends back what has changed in it. Its end is that of all processes of the
+// step.
 //
-// With a single id, or where another filter refuses what steps do to files, that
-// is recorded instead: see emulator.
+// For the kernel a step has a single user and group. What it does with others, and all
+// that a single one cannot do to files, is recorded: see emulator.
 //
 // Linux 5.12 or later is needed.
 package userns

@@ -27,6 +27,9 @@ type watched struct {
 	groupMayExecute bool
 }
 
+// maxWatches bounds the files that are watched: each takes memory of the kernel's.
+const maxWatches = 8192
+
 func newWatches(anyone bool) (*watches, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	return &watches{fd: fd, byNode: map[key]watched{}, byWD: map[int32]key{}, anyone: anyone}, err
@@ -41,6 +44,9 @@ func (w *watches) follow(fd int, k key, rec *record) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return err
+	}
+	if _, known := w.byNode[k]; !known && len(w.byNode) == maxWatches {
+		return unix.ENOSPC
 	}
 	wd, err := unix.InotifyAddWatch(w.fd, procFD(fd), unix.IN_MODIFY)
 	if err != nil {

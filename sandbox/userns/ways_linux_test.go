@@ -75,21 +75,37 @@ func asUser(t testing.TB, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// within makes a command that runs this test program in another user
-// namespace, as its first user, of which count are mapped to the machine's first.
-func within(t *testing.T, first, count int, args ...string) *exec.Cmd {
+// within makes a command that runs this test program in namespaces of users and
+// mounts as a container has them, as its first user, with a range of the machine's ids.
+func within(t *testing.T, ids syscall.SysProcIDMap, args ...string) *exec.Cmd {
 	t.Helper()
 	testtools.NeedRoot(t)
-	cmd := exec.Command(self(t), args...)
-	ids := []syscall.SysProcIDMap{{ContainerID: first, HostID: 0, Size: count}}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true}
-	cmd.Env = append(os.Environ(), sandboxtest.ProbeVariable+"="+sandboxtest.Probe(t).Source)
+	dir, err := os.MkdirTemp("", "varve-within-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	content, err := os.ReadFile(self(t))
+	for _, err := range []error{err, os.WriteFile(filepath.Join(dir, "test"), content, 0o755), os.Chown(dir, ids.HostID, ids.HostID), os.Chmod(dir, 0o755)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command(filepath.Join(dir, "test"), args...)
+	cmd.Dir = dir
+	all := []syscall.SysProcIDMap{ids}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS, UidMappings: all, GidMappings: all, GidMappingsEnableSetgroups: true}
+	cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(ids.ContainerID), Gid: uint32(ids.ContainerID)}
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir, sandboxtest.ProbeVariable+"="+sandboxtest.Probe(t).Source, "HOME=/")
 	return cmd
 }
 
-// manyIDs is how many there are in a namespace as systemd-nspawn and others make it,
-// where all are their own, and root is the kernel's.
-const manyIDs = 65536
+// The ids of a namespace as systemd-nspawn and others make it, where all are their
+// own and root is the kernel's, and of one in which root is nobody of the machine's.
+var (
+	identityIDs  = syscall.SysProcIDMap{Size: 65536}
+	containerIDs = syscall.SysProcIDMap{HostID: 2000000000, Size: 65536}
+)
 
 // TestUsers runs the suite as others than the machine's root. What it expects is
 // the same.
@@ -99,7 +115,7 @@ func TestUsers(t *testing.T) {
 	nested.Args = append([]string{testtools.Need(t, "setpriv"), nested.Args[1], nested.Args[2], nested.Args[3], testtools.Need(t, "unshare"), "--user", "--map-root-user"}, nested.Args[4:]...)
 	for name, cmd := range map[string]*exec.Cmd{
 		"ordinary": asUser(t, suite), "root of a namespace": nested,
-		"the kernel's root in a namespace": within(t, 0, manyIDs, suite),
+		"the kernel's root in a container": within(t, identityIDs, suite), "root of a container": within(t, containerIDs, suite),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -120,7 +136,7 @@ func TestKernelRoot(t *testing.T) {
 	if os.Getenv("VARVE_TEST_KERNEL_ROOT") == "" {
 		testtools.NeedRoot(t)
 		for _, as := range []int{0, 1000} {
-			cmd := within(t, as, 1, "-test.run=^TestKernelRoot$", "-test.v")
+			cmd := within(t, syscall.SysProcIDMap{ContainerID: as, Size: 1}, "-test.run=^TestKernelRoot$", "-test.v")
 			cmd.Env = append(cmd.Env, "VARVE_TEST_KERNEL_ROOT=1")
 			out, err := cmd.CombinedOutput()
 			if err != nil || !strings.Contains(string(out), "PASS: TestKernelRoot") {
@@ -240,14 +256,15 @@ func digestIn(out string) string {
 func TestSameBytes(t *testing.T) {
 	want := digest(t)
 	fmt.Println(digestMark + want)
-	if os.Getuid() != 0 || os.Getenv(aroundVariable) != "" {
+	if os.Getuid() != 0 || os.Getenv(sandboxtest.ProbeVariable) != "" { // which is of one of those below
 		return
 	}
 	const run = "-test.run=^TestSameBytes$"
 	filtered := exec.Command(self(t), run)
 	filtered.Env = append(os.Environ(), aroundVariable+"=refuse", sandboxtest.ProbeVariable+"="+sandboxtest.Probe(t).Source)
 	for name, cmd := range map[string]*exec.Cmd{
-		"an ordinary user": asUser(t, run), "root behind a filter": filtered, "root of a namespace": within(t, 0, manyIDs, run),
+		"an ordinary user": asUser(t, run), "root behind a filter": filtered,
+		"the kernel's root in a container": within(t, identityIDs, run), "root of a container": within(t, containerIDs, run),
 	} {
 		out, err := cmd.Output()
 		if got := digestIn(string(out)); err != nil || got != want {

@@ -5,6 +5,7 @@ package userns
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/owner"
+	"github.com/varve-image/varve/sandbox"
 )
 
 // workPrefix begins the names of working directories.
@@ -148,7 +150,7 @@ func ownedByUs(info os.FileInfo) bool {
 	return err == nil && owner.Of(info) == ids.uid
 }
 
-// readNames lists an open directory from its beginning.
+// readNames lists an open directory from its beginning, if it is not too large.
 func readNames(dir int) ([]string, error) {
 	fd, err := unix.Openat(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -156,5 +158,12 @@ func readNames(dir int) ([]string, error) {
 	}
 	f := os.NewFile(uintptr(fd), ".")
 	defer f.Close()
-	return f.Readdirnames(-1)
+	names, err := f.Readdirnames(sandbox.MaxEntries + 1)
+	if len(names) > sandbox.MaxEntries {
+		return nil, fmt.Errorf("a directory has more than %d entries", sandbox.MaxEntries)
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return names, err
 }
