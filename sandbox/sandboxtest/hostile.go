@@ -58,6 +58,16 @@ func testProbe(t *testing.T, s *suite) {
 	}
 }
 
+// testMemory: what a step has the first process remember is bounded.
+func testMemory(t *testing.T, s *suite) {
+	script := "/bin/probe groups 600; while read -r name value unit; do test $name != VmHWM: || echo $value; done </proc/1/status"
+	o := s.run(t.Context(), t, Script(With(Busybox(t), Probe(t)), script)).must(t)
+	var kib int
+	if _, err := fmt.Sscan(o.stdout, &kib); err != nil || kib > 100<<10 {
+		t.Errorf("the first process has used %q KiB, %v", o.stdout, err)
+	}
+}
+
 // testSurvivors: nothing that a step starts is there afterwards.
 func testSurvivors(t *testing.T, s *suite) {
 	mark := fmt.Sprintf("98765.%d", rand.Int32())

@@ -36,6 +36,7 @@ func Run(t *testing.T, newRunner NewRunner) {
 		"ops":         testOps,
 		"foreign":     testForeignOwners,
 		"probe":       testProbe,
+		"memory":      testMemory,
 		"survivors":   testSurvivors,
 		"trees":       testHostileTrees,
 		"results":     testHostileResults,

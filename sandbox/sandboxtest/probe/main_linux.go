@@ -36,6 +36,7 @@ var commands = map[string]func(args []string) error{
 	"deep":      deep,
 	"dropxattr": func(args []string) error { return unix.Removexattr(args[0], args[1]) },
 	"escape":    escape,
+	"groups":    manyGroups,
 	"scribble":  scribble,
 	"ok":        func([]string) error { return nil },
 	"ops":       ops,
@@ -50,6 +51,22 @@ var commands = map[string]func(args []string) error{
 }
 
 const capability = "security.capability"
+
+// manyGroups sets so many lists of groups, one after the other.
+func manyGroups(args []string) error {
+	n, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	groups := make([]int, 65536)
+	for i := range n {
+		groups[0] = i
+		if err := unix.Setgroups(groups); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // chroot runs a program in another root directory.
 func chroot(args []string) error {
