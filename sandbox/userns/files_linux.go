@@ -72,7 +72,7 @@ func (c *call) find(dirfd int, name string, flags int) (f *file, err error) {
 	case name != "":
 		f, err = c.lookUp(dirfd, name, follow)
 	case flags&unix.AT_EMPTY_PATH != 0:
-		f, err = c.openPath(c.at(dirfd))
+		f, err = c.openAt(dirfd)
 	default:
 		err = unix.ENOENT
 	}
@@ -122,6 +122,15 @@ func (c *call) on(dirfd int, name string, flags int, do func(*file) answer) answ
 		return pass
 	}
 	return do(f)
+}
+
+// openAt opens the caller's open file, or its working directory, to look at.
+func (c *call) openAt(dirfd int) (*file, error) {
+	f, err := c.openPath(c.at(dirfd))
+	if err == unix.ENOENT {
+		err = unix.EBADF
+	}
+	return f, err
 }
 
 // at is the name of the caller's open file, or of its working directory.

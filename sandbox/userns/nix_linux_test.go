@@ -24,11 +24,9 @@ in flag: derivation {
   PATH = files; VARVE_TEST_PROBE = files + "/probe";
 }`
 
-// inNix runs this test program as a build of Nix with a daemon,
-// other users and the sandbox, and returns what it said.
-func inNix(t *testing.T, flag string) string {
+// inNix runs this test program as a build of Nix and returns what it said.
+func inNix(t *testing.T, n *enginetest.NixStore, flag string) string {
 	t.Helper()
-	n := enginetest.NixDaemon(t)
 	files := filepath.Join(n.Home(), "files")
 	if err := os.Mkdir(files, 0o755); err != nil {
 		t.Fatal(err)
@@ -53,13 +51,24 @@ func inNix(t *testing.T, flag string) string {
 	return string(out)
 }
 
-// TestNix runs the suite in a build of Nix, whose filter refuses some of what
-// steps do. Layers are the same there.
+// TestNix runs the suite in builds of Nix, whose filter refuses some of what
+// steps do: with a daemon, other users and a sandbox; and as root, who has nobody else to
+// build as. Layers are the same there.
 func TestNix(t *testing.T) {
 	testtools.NeedRoot(t)
-	t.Parallel()
-	got := digestIn(inNix(t, "-test.run=^(TestSuite|TestSameBytes)$"))
-	if want := digest(t); got != want {
-		t.Errorf("digest %q, outside %q", got, want)
+	for name, run := range map[string]struct {
+		nix  func(testing.TB) *enginetest.NixStore
+		flag string
+	}{
+		"users": {enginetest.NixDaemon, "-test.run=^(TestSuite|TestSameBytes)$"},
+		"root":  {enginetest.Nix, "-test.run=^(TestSuite|TestSameBytes)$/^(changes|ops|owners|probe)$"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := digestIn(inNix(t, run.nix(t), run.flag))
+			if want := digest(t); got != want {
+				t.Errorf("digest %q, outside %q", got, want)
+			}
+		})
 	}
 }

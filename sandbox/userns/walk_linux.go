@@ -50,33 +50,41 @@ const maxLinks = 40
 // openat2(2).
 func (c *call) walk(dirfd int, name string, follow bool, resolve uint64) (p place, err error) {
 	w := &walker{c: c, who: c.e.identities.of(c.tid), rest: name, follow: follow, resolve: resolve}
-	if w.root, err = c.openPath(c.proc("root")); err != nil {
+	if err := w.begin(dirfd); err != nil {
 		return place{}, err
 	}
-	defer func() { w.root.close() }()
-	from := c.at(dirfd)
-	if path.IsAbs(name) && resolve&unix.RESOLVE_IN_ROOT == 0 {
-		if resolve&unix.RESOLVE_BENEATH != 0 {
-			return place{}, unix.EXDEV
-		}
-		from = c.proc("root")
-	}
-	if w.at, err = c.openPath(from); err != nil {
-		return place{}, err
-	}
-	w.start = w.at.key
-	if resolve&unix.RESOLVE_IN_ROOT != 0 {
-		w.root.close()
-		if w.root, err = c.openPath(from); err != nil {
-			w.at.close()
-			return place{}, err
-		}
-	}
-	p, err = w.walk()
-	if err != nil {
+	defer w.root.close()
+	if p, err = w.walk(); err != nil {
 		w.at.close()
 	}
 	return p, err
+}
+
+// begin opens the root directory, and where the path starts.
+func (w *walker) begin(dirfd int) (err error) {
+	root := w.c.proc("root")
+	inRoot := w.resolve&unix.RESOLVE_IN_ROOT != 0
+	switch {
+	case path.IsAbs(w.rest) && w.resolve&unix.RESOLVE_BENEATH != 0:
+		return unix.EXDEV
+	case path.IsAbs(w.rest) && !inRoot:
+		w.at, err = w.c.openPath(root)
+	default:
+		w.at, err = w.c.openAt(dirfd)
+	}
+	if err != nil {
+		return err
+	}
+	w.start = w.at.key
+	if inRoot {
+		w.root, err = w.again(w.at)
+	} else {
+		w.root, err = w.c.openPath(root)
+	}
+	if err != nil {
+		w.at.close()
+	}
+	return err
 }
 
 func (c *call) openPath(name string) (*file, error) {
