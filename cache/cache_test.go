@@ -267,7 +267,11 @@ func TestBadPlace(t *testing.T) {
 	if err := errors.Join(os.WriteFile(file, nil, 0o644), os.MkdirAll(filepath.Join(full, "blobs", "other"), 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	for _, place := range []string{file, filepath.Join(file, "below"), full} {
+	fifo := filepath.Join(dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, place := range []string{file, fifo, filepath.Join(file, "below"), full} {
 		var bad *DirError
 		if _, err := Open(t.Context(), place); !errors.As(err, &bad) || bad.Dir != place {
 			t.Errorf("%s: %v", place, err)

@@ -9,6 +9,7 @@ import (
 	"path"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/owner"
 	"github.com/varve-image/varve/ocilayout"
@@ -51,6 +52,11 @@ func openDir(dir string) (*os.Root, error) {
 	link := info.Mode().Type() == fs.ModeSymlink
 	if link && !owner.Trusted(info) {
 		return nil, fmt.Errorf("it is a symlink of another user's, %d: name what it leads to", owner.Of(info))
+	}
+	if to, err := os.Stat(dir); err != nil {
+		return nil, err
+	} else if !to.IsDir() { // opening a FIFO would wait
+		return nil, unix.ENOTDIR
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {

@@ -178,45 +178,37 @@ func TestCacheOfOthers(t *testing.T) {
 	}
 }
 
+// cachePlants are what mallory puts into a cache that is $1: links to what another user has in $2, and things with
+// the names of blobs, $3.
+var cachePlants = map[string]struct {
+	plant   string
+	refused bool // or a build works
+}{
+	"blobs is a link":             {`mv "$1/blobs" "$1/b"; ln -s "$2/layout" "$1/blobs"`, true},
+	"no cache yet, blobs is one":  {`rm -rf "$1/blobs"; ln -s "$2/layout" "$1/blobs"`, true},
+	"blobs/blobs is a link":       {`mv "$1/blobs/blobs" "$1/b"; ln -s "$2/layout/blobs" "$1/blobs/blobs"`, true},
+	"blobs/blobs is a link in it": {`mv "$1/blobs/blobs" "$1/blobs/b"; ln -s b "$1/blobs/blobs"`, true},
+	"sha256 is another's":         {`mv "$1/blobs/blobs/sha256" "$1/b"; cp -r "$1/b" "$1/blobs/blobs/sha256"`, true},
+	"blobs is another's":          {`mv "$1/blobs" "$1/b"; cp -r "$1/b" "$1/blobs" 2>/dev/null || :`, true},
+	"links for downloads":         {`for h in $3; do ln -s "$2/secret" "$1/blobs/.partial-sha256-$h"; ln -s "$2/secret" "$1/blobs/.fetch-sha256-$h.lock"; done`, false},
+	"locks for downloads":         {`for h in $3; do : >"$1/blobs/.fetch-sha256-$h.lock"; mkfifo "$1/blobs/.partial-sha256-$h"; chmod 0 "$1/blobs/.fetch-sha256-$h.lock"; done`, false},
+	"the lock is a link":          {`rm -f "$1/blobs/.users.lock"; ln -s "$2/secret" "$1/blobs/.users.lock"`, false},
+	"the lock is a FIFO":          {`rm -f "$1/blobs/.users.lock"; mkfifo "$1/blobs/.users.lock"`, false},
+	"blobs are links":             {`for h in $3; do rm -f "$1/blobs/blobs/sha256/$h"; ln -s "$2/secret" "$1/blobs/blobs/sha256/$h"; done`, false},
+	"blobs are FIFOs":             {`for h in $3; do rm -f "$1/blobs/blobs/sha256/$h"; mkfifo "$1/blobs/blobs/sha256/$h"; done`, false},
+	"blobs are huge":              {`for h in $3; do rm -f "$1/blobs/blobs/sha256/$h"; truncate -s 200G "$1/blobs/blobs/sha256/$h"; done`, false},
+	"the list is a FIFO":          {`rm -f "$1/blobs/index.json"; mkfifo "$1/blobs/index.json"`, false},
+	"the list is another's":       {`cp "$1/blobs/index.json" "$1/i"; rm "$1/blobs/index.json"; mv "$1/i" "$1/blobs/index.json"`, false},
+}
+
 // TestCachePlanted: what others put into a cache that they can write to leads nowhere, and
 // keeps nobody from building.
 func TestCachePlanted(t *testing.T) {
 	needRoot(t)
-	for name, p := range map[string]struct {
-		plant   string
-		refused bool // or a build works
-	}{
-		"blobs is a link":             {`mv "$1/blobs" "$1/b"; ln -s "$2/layout" "$1/blobs"`, true},
-		"no cache yet, blobs is one":  {`rm -rf "$1/blobs"; ln -s "$2/layout" "$1/blobs"`, true},
-		"blobs/blobs is a link":       {`mv "$1/blobs/blobs" "$1/b"; ln -s "$2/layout/blobs" "$1/blobs/blobs"`, true},
-		"blobs/blobs is a link in it": {`mv "$1/blobs/blobs" "$1/blobs/b"; ln -s b "$1/blobs/blobs"`, true},
-		"sha256 is another's":         {`mv "$1/blobs/blobs/sha256" "$1/b"; cp -r "$1/b" "$1/blobs/blobs/sha256"`, true},
-		"blobs is another's":          {`mv "$1/blobs" "$1/b"; cp -r "$1/b" "$1/blobs" 2>/dev/null || :`, true},
-		"links for downloads":         {`for h in $3; do ln -s "$2/secret" "$1/blobs/.partial-sha256-$h"; ln -s "$2/secret" "$1/blobs/.fetch-sha256-$h.lock"; done`, false},
-		"locks for downloads":         {`for h in $3; do : >"$1/blobs/.fetch-sha256-$h.lock"; mkfifo "$1/blobs/.partial-sha256-$h"; chmod 0 "$1/blobs/.fetch-sha256-$h.lock"; done`, false},
-		"the lock is a link":          {`rm -f "$1/blobs/.users.lock"; ln -s "$2/secret" "$1/blobs/.users.lock"`, false},
-		"the lock is a FIFO":          {`rm -f "$1/blobs/.users.lock"; mkfifo "$1/blobs/.users.lock"`, false},
-		"blobs are links":             {`for h in $3; do rm -f "$1/blobs/blobs/sha256/$h"; ln -s "$2/secret" "$1/blobs/blobs/sha256/$h"; done`, false},
-		"blobs are FIFOs":             {`for h in $3; do rm -f "$1/blobs/blobs/sha256/$h"; mkfifo "$1/blobs/blobs/sha256/$h"; done`, false},
-		"blobs are huge":              {`for h in $3; do rm -f "$1/blobs/blobs/sha256/$h"; truncate -s 200G "$1/blobs/blobs/sha256/$h"; done`, false},
-		"the list is a FIFO":          {`rm -f "$1/blobs/index.json"; mkfifo "$1/blobs/index.json"`, false},
-		"the list is another's":       {`cp "$1/blobs/index.json" "$1/i"; rm "$1/blobs/index.json"; mv "$1/i" "$1/blobs/index.json"`, false},
-	} {
+	for name, p := range cachePlants {
 		t.Run(name, func(t *testing.T) {
 			c := newCacheCase(t, nobody)
-			mustRun(t, c.home, "build", "--name", "mine", "--tag", "1", "--copy", filepath.Join(c.dir, "motd"), "-q", "-o", "oci:layout")
-			put(t, filepath.Join(c.home, "secret"), "secret\n", 0o644)
-			must(t, filepath.WalkDir(c.home, func(path string, _ fs.DirEntry, err error) error {
-				own(t, nobody, path)
-				return err
-			}))
-			cache := filepath.Join(c.home, "shared")
-			c.mustBuild(t, "--cache", cache)
-			blobs := strings.Join(names(filepath.Join(cache, "blobs/blobs/sha256")), " ")
-			for _, dir := range []string{"", "blobs", "blobs/blobs", "blobs/blobs/sha256"} {
-				must(t, os.Chmod(filepath.Join(cache, dir), 0o777))
-			}
-			must(t, os.Remove(filepath.Join(c.home, "out.tar")))
+			cache, blobs := c.openCache(t)
 			mine := c.mine(t)
 			malloryRuns(t, p.plant, cache, c.home, blobs)
 			began := time.Now()
@@ -235,12 +227,29 @@ func TestCachePlanted(t *testing.T) {
 			if took := time.Since(began); took > deadline {
 				t.Errorf("it took %v", took)
 			}
-			must(t, os.RemoveAll(filepath.Join(c.home, "out.tar")))
 			if got := c.mine(t); got != mine {
 				t.Errorf("what is not in the cache:\n%s\nit was:\n%s", got, mine)
 			}
 		})
 	}
+}
+
+// openCache makes a cache that everybody can write to, with the names of its blobs, and beside it what the
+// user has besides.
+func (c *cacheCase) openCache(t *testing.T) (cache, blobs string) {
+	t.Helper()
+	mustRun(t, c.home, "build", "--name", "mine", "--tag", "1", "--copy", filepath.Join(c.dir, "motd"), "-q", "-o", "oci:layout")
+	put(t, filepath.Join(c.home, "secret"), "secret\n", 0o644)
+	must(t, filepath.WalkDir(c.home, func(path string, _ fs.DirEntry, err error) error {
+		own(t, int(c.uid), path)
+		return err
+	}))
+	cache = filepath.Join(c.home, "shared")
+	c.mustBuild(t, "--cache", cache)
+	for _, dir := range []string{"", "blobs", "blobs/blobs", "blobs/blobs/sha256"} {
+		must(t, os.Chmod(filepath.Join(cache, dir), 0o777))
+	}
+	return cache, strings.Join(names(filepath.Join(cache, "blobs/blobs/sha256")), " ")
 }
 
 // mine is what the user has besides the cache.

@@ -77,7 +77,8 @@ func (d *Dir) begin(name string) error {
 		return nil
 	}
 	d.close()
-	_ = d.parent.Remove(name)           // if it is full it is another one, and stays
+	_ = d.parent.Remove(name) // if it is full it is another one, and stays
+
 	if errors.Is(err, fs.ErrNotExist) { // another process took it for a leftover
 		err = fs.ErrExist
 	}
@@ -86,7 +87,7 @@ func (d *Dir) begin(name string) error {
 
 // open opens the new directory called name and locks it.
 func (d *Dir) open(name string) (err error) {
-	if d.lock, err = d.parent.Open(name); err != nil {
+	if d.lock, err = d.parent.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0); err != nil {
 		return err
 	}
 	if d.Root, err = d.parent.OpenRoot(name); err != nil {
