@@ -41,24 +41,31 @@ const (
 // eight bytes each.
 const aclVersion = 2
 
-// parseACL reads the attribute's value, which comes from a step.
+// parseACL reads the attribute's value, which comes from a step. The list need not
+// be valid.
 func parseACL(value string) (acl, error) {
-	if len(value) < 4 || len(value)%8 != 4 {
+	switch {
+	case len(value) < 4:
 		return nil, unix.EINVAL
-	}
-	if binary.LittleEndian.Uint32([]byte(value)) != aclVersion {
+	case binary.LittleEndian.Uint32([]byte(value)) != aclVersion:
 		return nil, unix.EOPNOTSUPP
+	case len(value)%8 != 4:
+		return nil, unix.EINVAL
 	}
 	list := make(acl, (len(value)-4)/8)
 	for i := range list {
 		e := []byte(value[4+8*i:])
 		list[i] = aclEntry{binary.LittleEndian.Uint16(e), binary.LittleEndian.Uint16(e[2:]), binary.LittleEndian.Uint32(e[4:])}
-		if tag := list[i].Tag; tag != aclUser && tag != aclGroups {
+		switch list[i].Tag {
+		case aclOwner, aclGroup, aclMask, aclOthers:
 			list[i].ID = noID
+		case aclUser, aclGroups:
+			if list[i].ID == noID {
+				return nil, unix.EINVAL
+			}
+		default:
+			return nil, unix.EINVAL
 		}
-	}
-	if len(list) > 0 && !list.valid() {
-		return nil, unix.EINVAL
 	}
 	return list, nil
 }
@@ -72,7 +79,7 @@ func (l acl) valid() bool {
 	for _, e := range l {
 		named := e.Tag == aclUser || e.Tag == aclGroups
 		at := slices.Index(order, e.Tag)
-		if at < before || at == before && !named || e.Perm > 7 || named && e.ID == noID {
+		if at < before || at == before && !named || e.Perm > 7 {
 			return false
 		}
 		before, seen[e.Tag] = at, true
@@ -179,10 +186,14 @@ func (e *emulator) setACL(c *call, f *file, attr, value string) answer {
 	switch {
 	case f.kind() == unix.S_IFLNK:
 		return fails(unix.EOPNOTSUPP)
-	case !who.owns(f):
-		return fails(unix.EPERM)
 	case attr == aclDefault && !f.dir() && len(list) > 0:
 		return fails(unix.EACCES)
+	case attr == aclDefault && !f.dir():
+		return answer{}
+	case !who.owns(f):
+		return fails(unix.EPERM)
+	case len(list) > 0 && !list.valid():
+		return fails(unix.EINVAL)
 	}
 	rec := f.rec
 	rec.xattrs = rec.xattrs.without(attr)

@@ -194,7 +194,7 @@ func (e *emulator) bind(c *call) answer {
 	if name == "" { // it is not among the files
 		return pass
 	}
-	return e.make(c, unix.AT_FDCWD, name, unix.S_IFSOCK, 0o777&^c.umask(), func(m *maker) error {
+	a := e.make(c, unix.AT_FDCWD, name, unix.S_IFSOCK, 0o777&^c.umask(), func(m *maker) error {
 		socket, err := c.copyOf(c.fd(0))
 		if err != nil {
 			return err
@@ -202,6 +202,10 @@ func (e *emulator) bind(c *call) answer {
 		defer unix.Close(socket)
 		return unix.Bind(socket, &unix.SockaddrUnix{Name: procFD(m.dir.fd) + "/" + m.name})
 	})
+	if a.errno == unix.EEXIST {
+		a.errno = unix.EADDRINUSE
+	}
+	return a
 }
 
 // copyOf returns a copy of an open file of the caller's.

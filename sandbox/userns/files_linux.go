@@ -177,9 +177,16 @@ func (c *call) parent(dirfd int, name string) (dir *file, last string, err error
 	if dir, err = c.find(dirfd, parent, 0); err != nil {
 		return nil, "", err
 	}
-	if !dir.ours || !dir.dir() {
+	err = nil
+	switch who := c.e.identities.of(c.tid); {
+	case !dir.ours || !dir.dir():
+		err = unix.ENOTDIR
+	case !who.may(dir, mayEnter):
+		err = errDenied
+	}
+	if err != nil {
 		dir.close()
-		return nil, "", unix.ENOTDIR
+		return nil, "", err
 	}
 	return dir, last, nil
 }

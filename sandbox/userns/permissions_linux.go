@@ -55,7 +55,7 @@ func (e *emulator) may(dirfd, name, flags int, what uint32, then func(*credentia
 			switch {
 			case then != nil && f.rec.kind != 0:
 				return fails(unix.EINVAL)
-			case then != nil && !f.regular():
+			case then != nil && !f.regular(), what == mayEnter && !f.dir():
 				return pass // which fails
 			case !who.may(f, what):
 				return fails(unix.EACCES)

@@ -111,7 +111,7 @@ func (e *emulator) rename(c *call, from, dirfd int, name string, flags uint) ans
 	if source.file == nil {
 		return pass
 	}
-	if err := mayRename(&who, &source, &target, flags); err != nil {
+	if err := mayRename(&who, &source, &target, flags); err != nil && !e.impossible(&source, &target) {
 		return fails(err)
 	}
 	if flags != 0 || !target.last(e) || source.file.key == target.file.key {
@@ -125,8 +125,8 @@ func (e *emulator) rename(c *call, from, dirfd int, name string, flags uint) ans
 }
 
 func mayRename(who *credentials, source, target *place, flags uint) error {
-	if flags&unix.RENAME_NOREPLACE != 0 && target.file != nil {
-		return nil // which fails anyway
+	if target.file != nil && (flags&unix.RENAME_NOREPLACE != 0 || source.file.key == target.file.key) {
+		return nil // which fails anyway, or does nothing
 	}
 	for _, p := range []*place{source, target} {
 		if err := p.mayRemove(who); err != nil {
@@ -143,6 +143,37 @@ func mayRename(who *credentials, source, target *place, flags uint) error {
 		}
 	}
 	return nil
+}
+
+// impossible tells whether one of two places is within what is to be moved to the
+// other: that is what is wrong first.
+func (e *emulator) impossible(source, target *place) bool {
+	return source.file.dir() && e.within(target.dir, source.file) || target.file != nil && target.file.dir() && e.within(source.dir, target.file)
+}
+
+// within tells whether a directory is another one, or below it.
+func (e *emulator) within(dir, other *file) bool {
+	name := "."
+	for at := dir.fd; ; name = ".." {
+		fd, err := unix.Openat(at, name, unix.O_PATH|unix.O_CLOEXEC, 0)
+		if at != dir.fd {
+			unix.Close(at)
+		}
+		if err != nil {
+			return false
+		}
+		var st, up unix.Stat_t
+		err = unix.Fstat(fd, &st)
+		same := key{st.Dev, st.Ino} == other.key
+		if err == nil {
+			err = unix.Fstatat(fd, "..", &up, 0)
+		}
+		if same || err != nil || up.Ino == st.Ino && up.Dev == st.Dev {
+			unix.Close(fd)
+			return same
+		}
+		at = fd
+	}
 }
 
 // link keeps those who are not root from giving names to files as they may not.
@@ -166,23 +197,29 @@ func (e *emulator) link(c *call, olddir int, oldname string, dirfd, target, flag
 		return c.lost(err)
 	}
 	defer f.close()
+	// Who has opened a file may give it a name, which for the kernel may be us.
+	opened := f.rec.written == byRoot || who.uid.fs == f.rec.uid
 	p, err := c.named(dirfd, name)
-	if err != nil {
+	switch {
+	case nameless && !opened:
+		return fails(unix.ENOENT)
+	case nameless && err != nil && err != errDenied:
+		return fails(err)
+	case err != nil:
 		return c.lost(err)
 	}
 	defer p.close()
 	switch {
+	case nameless && p.file != nil:
+		return fails(unix.EEXIST)
 	case p.file != nil: // which fails anyway
 		return pass
 	case !who.mayLink(f):
 		return fails(unix.EPERM)
 	case !who.may(p.dir, mayWrite|mayEnter):
 		return fails(unix.EACCES)
-	case nameless && (f.rec.written == byRoot || who.uid.fs == f.rec.uid):
-		// Who has opened it may, which for the kernel may be us.
-		return result(unix.Linkat(unix.AT_FDCWD, procFD(f.fd), p.dir.fd, p.name, unix.AT_SYMLINK_FOLLOW))
 	case nameless:
-		return fails(unix.ENOENT)
+		return result(unix.Linkat(unix.AT_FDCWD, procFD(f.fd), p.dir.fd, p.name, unix.AT_SYMLINK_FOLLOW))
 	}
 	return pass
 }

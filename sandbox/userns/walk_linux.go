@@ -184,7 +184,7 @@ func (w *walker) step(name string, last, slash bool) (p place, done bool, err er
 		return place{}, false, err
 	}
 	if w.at.mount == w.c.e.proc {
-		w.c.e.ownProcess(next)
+		w.ownProcess(next)
 	}
 	if next.kind() == unix.S_IFLNK && (w.follow || !last || slash) {
 		next, err = w.link(next, name, slash)
@@ -282,16 +282,19 @@ func (w *walker) readLink(link *file, name string) (text string, magic bool, err
 }
 
 // ownProcess gives what /proc has of a process of the step's the owner that the
-// process has.
-func (e *emulator) ownProcess(f *file) {
+// process has, and the caller what is its own.
+func (w *walker) ownProcess(f *file) {
 	name, err := os.Readlink(procFD(f.fd))
 	if err != nil || f.rec.uid != uint32(os.Getuid()) {
 		return
 	}
 	pid, _, _ := strings.Cut(strings.TrimPrefix(name, "/proc/"), "/")
 	if number, err := strconv.Atoi(pid); err == nil {
-		of := e.identities.of(number)
+		of := w.c.e.identities.of(number)
 		f.rec.uid, f.rec.gid = of.uid.effective, of.gid.effective
+	}
+	if pid == w.c.process() {
+		f.rec.uid = w.who.uid.fs
 	}
 }
 
