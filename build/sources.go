@@ -104,7 +104,7 @@ func (b *builder) copied(c spec.Copy, keepDirlinks bool) ([]*tree.Entry, error) 
 		return nil, err
 	}
 	target := copyTarget(c, entries)
-	placed, err := tree.Copy{Target: target, Mode: c.Mode, Exclude: c.Exclude}.Apply(entries)
+	placed, err := tree.Copy{Target: target, Mode: c.Mode, Exclude: c.Exclude, InPlace: true}.Apply(entries)
 	if err != nil {
 		return nil, err
 	}
@@ -178,14 +178,18 @@ func (b *builder) read(p string, st fs.FileInfo, opts tree.DirOptions, keepDirli
 			return nil, &dataError{err}
 		}
 		b.result.closers = append(b.result.closers, a)
-		return a.Entries, nil
+		entries := a.Entries
+		a.Entries = nil // they are not held for as long as the archive
+		return entries, nil
 	case st.Mode().IsRegular() && isTarball(p):
 		t, err := tree.OpenTar(b.ctx, p, tree.TarOptions{TempDir: b.opts.TempDir, MaxBytes: b.opts.MaxUnpacked, MaxEntries: b.opts.MaxEntries})
 		if err != nil {
 			return nil, &dataError{err}
 		}
 		b.result.closers = append(b.result.closers, t)
-		return t.Entries, nil
+		entries := t.Entries
+		t.Entries = nil
+		return entries, nil
 	}
 	return tree.Collect(tree.FromDir(p, opts))
 }

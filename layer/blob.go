@@ -38,6 +38,8 @@ type Blob struct {
 
 	budget *Budget
 	seen   atomic.Int64 // the most bytes of the tar that were read at a time
+	// checked says that the blob was found to unpack to DiffID.
+	checked atomic.Bool
 }
 
 // Budget bounds what several layers may unpack to together. A layer that is
@@ -122,7 +124,7 @@ func (b *Blob) copy(ctx context.Context, w io.Writer) (Info, error) {
 // the blob or the tar is not what is said of it, so that nothing that was read
 // is to be relied on before. How much is read is for Bound.
 func (b *Blob) Open(ctx context.Context) (io.ReadCloser, error) {
-	stored, err := b.OpenStored(ctx)
+	stored, err := b.fetch(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -132,12 +134,19 @@ func (b *Blob) Open(ctx context.Context) (io.ReadCloser, error) {
 		stored.Close()
 		return nil, err
 	}
+	v := b.tarVerifier(plain)
+	v.atEnd = func() error { _, err := io.Copy(io.Discard, stored); return err }
+	v.blame = func(err error) error { return b.blame(ctx, stored, err) }
+	v.close = func() error { return errors.Join(plain.Close(), stored.Close()) }
+	return v, nil
+}
+
+// tarVerifier compares the layer's tar with DiffID.
+func (b *Blob) tarVerifier(plain io.Reader) *verifier {
 	return &verifier{
 		r: plain, what: fmt.Sprintf("tar of layer %q", b.Name), want: b.DiffID, hash: b.DiffID.Algorithm().Hash(), size: -1, spend: b.spend,
-		atEnd: func() error { _, err := io.Copy(io.Discard, stored); return err },
-		blame: func(err error) error { return b.blame(ctx, stored, err) },
-		close: func() error { return errors.Join(plain.Close(), stored.Close()) },
-	}, nil
+		good: func() { b.checked.Store(true) },
+	}
 }
 
 // blame returns err, which came of unpacking stored, unless stored is not what is
@@ -151,8 +160,19 @@ func (b *Blob) blame(ctx context.Context, stored io.Reader, err error) error {
 }
 
 // OpenStored opens the blob as it is stored. In the place of io.EOF there is
-// an error if it is not what Descriptor says.
+// an error if it is not what Descriptor says, or is a tar by its media type and does not
+// unpack to DiffID, unless that was found out before. What it unpacks to is for
+// Bound.
 func (b *Blob) OpenStored(ctx context.Context) (io.ReadCloser, error) {
+	r, err := b.fetch(ctx)
+	if err != nil || b.Descriptor.Digest == "" || b.DiffID == "" || !isTarType(b.Descriptor.MediaType) || b.checked.Load() {
+		return r, err
+	}
+	return b.unpackAlong(ctx, r), nil
+}
+
+// fetch opens the blob, to be compared with Descriptor.
+func (b *Blob) fetch(ctx context.Context) (io.ReadCloser, error) {
 	r, err := b.Fetch(ctx)
 	if err != nil || b.Descriptor.Digest == "" {
 		return r, err
@@ -181,6 +201,8 @@ type verifier struct {
 	spend func(n int64) error
 	// atEnd, where it is set, is called before the digest is compared.
 	atEnd func() error
+	// good, where it is set, is called when all is as it is said to be.
+	good func()
 	// blame, where it is set, says what is behind an error of r.
 	blame func(error) error
 	close func() error
@@ -223,6 +245,9 @@ func (v *verifier) check() error {
 	}
 	if got := digest.NewDigest(v.want.Algorithm(), v.hash); got != v.want {
 		return &DigestError{What: v.what, Want: v.want, Got: got}
+	}
+	if v.good != nil {
+		v.good()
 	}
 	return nil
 }

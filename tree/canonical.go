@@ -69,21 +69,25 @@ func Chown(entries []*Entry, uid, gid uint32) {
 // directories above target are added as Implied ones, 0755 0:0. A leading slash of target
 // means nothing. A target that is empty or has a ".." is an error, and so is a
 // tree that would put something other than a directory at the image's root.
-func Place(entries []*Entry, target string) ([]*Entry, error) {
+func Place(entries []*Entry, target string) ([]*Entry, error) { return placed(entries, target, false) }
+
+// placed is Place, which may do so in the entries themselves.
+func placed(entries []*Entry, target string, inPlace bool) ([]*Entry, error) {
 	to, err := cleanTarget(target)
 	if err != nil {
 		return nil, err
 	}
-	placed := make([]*Entry, len(entries))
+	all := make([]*Entry, len(entries))
 	for i, e := range entries {
-		c := *e
-		c.Path = rebase(e.Path, ".", to)
-		if c.Path == "." && c.Type != Dir {
+		if !inPlace {
+			e = new(*e)
+		}
+		if e.Path = rebase(e.Path, ".", to); e.Path == "." && e.Type != Dir {
 			return nil, fmt.Errorf("%s (%s) cannot become the root directory: give it a target such as %q", e.Type, from(e), "/"+path.Base(e.Source))
 		}
-		placed[i] = &c
+		all[i] = e
 	}
-	return complete(placed)
+	return complete(all)
 }
 
 func cleanTarget(target string) (string, error) {

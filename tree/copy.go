@@ -17,6 +17,9 @@ type Copy struct {
 	// Exclude lists globs of paths to leave out, below the source's root, as
 	// Exclude takes them.
 	Exclude []string
+	// InPlace has Apply change the entries that it is given, which costs no memory
+	// for others. They are not to be used besides any more.
+	InPlace bool
 }
 
 // Apply returns a copy of the canonical tree entries with all of that done.
@@ -28,7 +31,7 @@ func (c Copy) Apply(entries []*Entry) ([]*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept, err = Place(kept, c.Target)
+	kept, err = placed(kept, c.Target, c.InPlace)
 	if err != nil {
 		return nil, err
 	}

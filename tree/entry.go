@@ -45,6 +45,9 @@ type Entry struct {
 	// "." itself.
 	Path string
 	Type Type
+	// Implied says that the entry is a directory that stands here only to hold
+	// what is below it: its attributes yield to those of an explicit entry.
+	Implied bool
 	// Mode holds the permission bits with set-user-id, set-group-id and sticky
 	// as chmod(2) takes them: 0 to 07777.
 	Mode uint32
@@ -66,9 +69,6 @@ type Entry struct {
 	// Open opens a regular file's content: exactly Size bytes, then io.EOF. An
 	// error names the file. It may be called any number of times.
 	Open func() (io.ReadCloser, error)
-	// Implied says that the entry is a directory that stands here only to hold
-	// what is below it: its attributes yield to those of an explicit entry.
-	Implied bool
 	// Stamp grows when the file on disk is changed in any way: its change time in
 	// nanoseconds, never written anywhere. 0 where there is no such thing.
 	Stamp int64

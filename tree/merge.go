@@ -63,6 +63,7 @@ func Merge(ctx context.Context, opts MergeOptions, sources ...[]*Entry) ([]*Entr
 	if err := bad.Err(); err != nil {
 		return nil, fmt.Errorf("merge: %w", err)
 	}
+	trees = slices.DeleteFunc(trees, func(t []*Entry) bool { return len(t) == 0 })
 	m := &merger{ctx: ctx, policy: opts.Conflicts}
 	merged, err := m.all(trees, opts.KeepDirlinks)
 	if err != nil {

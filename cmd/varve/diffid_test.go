@@ -9,8 +9,7 @@ import (
 )
 
 // TestDiffIDs: a config that says of a layer what it does not unpack to is
-// found out by every command that unpacks it. Those that pass blobs on as they
-// are compare them with their descriptors, and keep the lie as it is.
+// found out by every command that reads the layer, also to pass it on as it is.
 func TestDiffIDs(t *testing.T) {
 	const lie = "config that claims the layer of another image"
 	for _, c := range []struct {
@@ -26,8 +25,9 @@ func TestDiffIDs(t *testing.T) {
 		{name: "copy to an archive", args: []string{"copy", "-q", "lie", "docker-archive:out/a.tar:x:1"}},
 		{name: "copy to standard output", args: []string{"copy", "-q", "lie", "docker-archive:-:x:1"}},
 		{name: "merge", args: []string{"merge", "lie", "-o", "out/a.tar"}},
-		{name: "copy to a layout", args: []string{"copy", "-q", "lie", "oci:out/a:1"}, passes: true},
-		{name: "copy to a layout's archive", args: []string{"copy", "-q", "lie", "oci-archive:out/a:1"}, passes: true},
+		{name: "copy to a layout", args: []string{"copy", "-q", "lie", "oci:out/a:1"}},
+		{name: "copy to a layout's archive", args: []string{"copy", "-q", "lie", "oci-archive:out/a:1"}},
+		{name: "index", args: []string{"index", "-q", "lie", "-o", "oci:out/a:1"}},
 		{name: "inspect", args: []string{"inspect", "lie"}},
 		{name: "inspect --raw", args: []string{"inspect", "--raw", "lie"}, passes: true},
 	} {
@@ -44,12 +44,6 @@ func TestDiffIDs(t *testing.T) {
 			if c.passes {
 				if o.code != 0 {
 					t.Fatalf("exit code %d: %s", o.code, o.stderr)
-				}
-				if c.args[0] == "copy" { // nothing is made of the claim
-					before, after := mustRun(t, dir, "inspect", "--raw", "lie"), mustRun(t, dir, "inspect", "--raw", "out/a")
-					if before.stdout != after.stdout {
-						t.Errorf("the manifest is\n%s\nand was\n%s", after.stdout, before.stdout)
-					}
 				}
 				return
 			}

@@ -55,6 +55,7 @@ const graceTime = 1500 * time.Millisecond
 
 // Main runs the command that args name and returns the exit code.
 func Main(args []string, s Streams) int {
+	s.beFrugal()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	s.In = &stdin{ctx, s.In}

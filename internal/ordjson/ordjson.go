@@ -72,7 +72,8 @@ func Parse(data []byte) (any, error) {
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
-	v, err := parseValue(dec, 0)
+	p := &parser{dec, map[any]any{}}
+	v, err := p.value(0)
 	if err != nil {
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
@@ -85,42 +86,78 @@ func Parse(data []byte) (any, error) {
 	return v, nil
 }
 
-func parseValue(dec *json.Decoder, depth int) (any, error) {
-	tok, err := dec.Token()
+// maxShared is how many numbers and strings are held once that may stand anywhere,
+// and shareable how long they may be, in bytes: a few MB have room for millions.
+const (
+	maxShared = 10_000
+	shareable = 4
+)
+
+type parser struct {
+	*json.Decoder
+	// shared are short scalars that were read before.
+	shared map[any]any
+}
+
+func (p *parser) value(depth int) (any, error) {
+	tok, err := p.Token()
 	if err != nil {
 		return nil, err
 	}
 	delim, ok := tok.(json.Delim)
 	if !ok {
-		return tok, nil
+		return p.scalar(tok), nil
 	}
 	if depth == MaxDepth {
 		return nil, fmt.Errorf("nested deeper than %d levels", MaxDepth)
 	}
 	if delim == '[' {
-		return parseArray(dec, depth+1)
+		return p.array(depth + 1)
 	}
-	return parseObject(dec, depth+1)
+	return p.object(depth + 1)
 }
 
-func parseArray(dec *json.Decoder, depth int) (any, error) {
+// scalar returns tok, or the same from before.
+func (p *parser) scalar(tok any) any {
+	switch v := tok.(type) {
+	case string:
+		if len(v) > shareable {
+			return tok
+		}
+	case json.Number:
+		if len(v) > shareable {
+			return tok
+		}
+	default:
+		return tok
+	}
+	if known, ok := p.shared[tok]; ok {
+		return known
+	}
+	if len(p.shared) < maxShared {
+		p.shared[tok] = tok
+	}
+	return tok
+}
+
+func (p *parser) array(depth int) (any, error) {
 	list := []any{}
-	for dec.More() {
-		v, err := parseValue(dec, depth)
+	for p.More() {
+		v, err := p.value(depth)
 		if err != nil {
 			return nil, err
 		}
 		list = append(list, v)
 	}
-	_, err := dec.Token()
+	_, err := p.Token()
 	return list, err
 }
 
-func parseObject(dec *json.Decoder, depth int) (any, error) {
+func (p *parser) object(depth int) (any, error) {
 	o := &Object{}
-	seen := map[string]bool{}
-	for dec.More() {
-		tok, err := dec.Token()
+	var keys keySet
+	for p.More() {
+		tok, err := p.Token()
 		if err != nil {
 			return nil, err
 		}
@@ -128,18 +165,40 @@ func parseObject(dec *json.Decoder, depth int) (any, error) {
 		if !ok {
 			return nil, fmt.Errorf("key %v is not a string", tok)
 		}
-		if seen[key] {
+		if !keys.add(o, key) {
 			return nil, fmt.Errorf("key %q given twice", key)
 		}
-		seen[key] = true
-		v, err := parseValue(dec, depth)
+		v, err := p.value(depth)
 		if err != nil {
 			return nil, err
 		}
 		o.Members = append(o.Members, Member{key, v})
 	}
-	_, err := dec.Token()
+	_, err := p.Token()
 	return o, err
+}
+
+// keySet are the keys of an object, once there are many: most have few.
+type keySet map[string]struct{}
+
+// fewKeys is how many keys are looked at one after the other.
+const fewKeys = 16
+
+// add tells whether o has no such key yet.
+func (k *keySet) add(o *Object, key string) bool {
+	if len(o.Members) < fewKeys {
+		_, ok := o.Get(key)
+		return !ok
+	}
+	if *k == nil {
+		*k = keySet{}
+		for _, m := range o.Members {
+			(*k)[m.Key] = struct{}{}
+		}
+	}
+	_, ok := (*k)[key]
+	(*k)[key] = struct{}{}
+	return !ok
 }
 
 // Marshal writes v with an indent of four spaces, ASCII only, no newline at

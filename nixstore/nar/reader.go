@@ -26,6 +26,8 @@ type Reader struct {
 	dirs  []directory
 	begun bool
 	err   error
+	// buf holds the string or number that was read last.
+	buf [maxPath + 1]byte
 }
 
 // directory is a directory whose end has not been read.
@@ -295,11 +297,11 @@ func checkName(name string) error {
 // want reads strings that have to be there.
 func (r *Reader) want(list ...string) error {
 	for _, s := range list {
-		got, err := r.text(max(len(s), maxName))
+		got, err := r.bytes(max(len(s), maxName))
 		if err != nil {
 			return err
 		}
-		if got != s {
+		if string(got) != s {
 			return fmt.Errorf("got %.100q, want %q", got, s)
 		}
 	}
@@ -308,36 +310,53 @@ func (r *Reader) want(list ...string) error {
 
 // text reads a string of at most limit bytes.
 func (r *Reader) text(limit int) (string, error) {
+	got, err := r.bytes(limit)
+	return string(got), err
+}
+
+// bytes reads a string of at most limit bytes, at most maxPath. It is there until
+// the next one is read.
+func (r *Reader) bytes(limit int) ([]byte, error) {
 	size, err := r.number()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if size > uint64(limit) {
-		return "", fmt.Errorf("a string of %d bytes, where at most %d may be", size, limit)
+		return nil, fmt.Errorf("a string of %d bytes, where at most %d may be", size, limit)
 	}
-	buf := make([]byte, size)
-	n, err := io.ReadFull(r.br, buf)
+	whole := r.buf[:size+padding(size)]
+	n, err := io.ReadFull(r.br, whole)
 	r.offset += int64(n)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return string(buf), r.zeros(padding(size))
+	return whole[:size], checkZeros(whole[size:])
 }
 
 func (r *Reader) number() (uint64, error) {
-	var buf [8]byte
-	n, err := io.ReadFull(r.br, buf[:])
+	n, err := io.ReadFull(r.br, r.buf[:8])
 	r.offset += int64(n)
-	return binary.LittleEndian.Uint64(buf[:]), err
+	if err != nil {
+		return 0, err
+	}
+	return binary.LittleEndian.Uint64(r.buf[:]), nil
 }
 
 // zeros reads n bytes of padding.
 func (r *Reader) zeros(n uint64) error {
-	var buf [8]byte
-	got, err := io.ReadFull(r.br, buf[:n])
+	got, err := io.ReadFull(r.br, r.buf[:n])
 	r.offset += int64(got)
-	if err == nil && buf != [8]byte{} {
-		err = errors.New("the padding of a string is not zero")
+	if err != nil {
+		return err
 	}
-	return err
+	return checkZeros(r.buf[:n])
+}
+
+func checkZeros(padding []byte) error {
+	for _, b := range padding {
+		if b != 0 {
+			return errors.New("the padding of a string is not zero")
+		}
+	}
+	return nil
 }

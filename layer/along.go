@@ -1,0 +1,105 @@
+package layer
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"strings"
+
+	"github.com/varve-image/varve/internal/ctxio"
+)
+
+// isTarType tells whether blobs of a media type are tars, compressed or not, and
+// what a config's diff_ids are about. Attestations and signatures are stored as layers
+// too, and encrypted layers are said to unpack to what only their readers see.
+func isTarType(mediaType string) bool {
+	return mediaType == "" || !strings.HasSuffix(mediaType, "+encrypted") &&
+		(strings.HasPrefix(mediaType, "application/vnd.oci.image.layer.") || strings.HasPrefix(mediaType, "application/vnd.docker.image.rootfs."))
+}
+
+// along is a stored blob that is unpacked beside its reading, so that it ends with
+// an error where its tar is not what the config says.
+type along struct {
+	io.ReadCloser
+	pieces chan []byte   // for who unpacks, closed at the end
+	done   chan struct{} // closed when that has ended
+	err    error         // why, once it has
+	ended  bool          // pieces is closed
+}
+
+// piecesAhead is how far reading may be ahead of unpacking.
+const piecesAhead = 4
+
+// unpackAlong returns a reader of stored.
+func (b *Blob) unpackAlong(ctx context.Context, stored io.ReadCloser) io.ReadCloser {
+	a := &along{ReadCloser: stored, pieces: make(chan []byte, piecesAhead), done: make(chan struct{})}
+	go func() {
+		defer close(a.done)
+		a.err = b.checkTar(ctxio.Reader(ctx, &pieceReader{pieces: a.pieces}))
+	}()
+	return a
+}
+
+// checkTar reads a blob to the end of its tar.
+func (b *Blob) checkTar(blob io.Reader) error {
+	plain, _, err := NewReader(blob)
+	if err != nil {
+		return err
+	}
+	defer plain.Close()
+	_, err = io.CopyBuffer(struct{ io.Writer }{io.Discard}, b.tarVerifier(plain), make([]byte, 256<<10))
+	return err
+}
+
+// Read reads the blob. That it is damaged counts for more than what it unpacks to,
+// which is therefore told at its end.
+func (a *along) Read(p []byte) (int, error) {
+	n, err := a.ReadCloser.Read(p)
+	if n > 0 {
+		select {
+		case a.pieces <- bytes.Clone(p[:n]):
+		case <-a.done:
+		}
+	}
+	if err == io.EOF {
+		a.end()
+		if a.err != nil {
+			err = a.err
+		}
+	}
+	return n, err
+}
+
+// end waits for who unpacks.
+func (a *along) end() {
+	if !a.ended {
+		a.ended = true
+		close(a.pieces)
+	}
+	<-a.done
+}
+
+// Close ends reading and unpacking.
+func (a *along) Close() error {
+	a.end()
+	return a.ReadCloser.Close()
+}
+
+// pieceReader reads what comes in pieces.
+type pieceReader struct {
+	pieces <-chan []byte
+	rest   []byte
+}
+
+func (r *pieceReader) Read(p []byte) (int, error) {
+	for len(r.rest) == 0 {
+		piece, ok := <-r.pieces
+		if !ok {
+			return 0, io.EOF
+		}
+		r.rest = piece
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
