@@ -111,8 +111,8 @@ func testBlinding(t *testing.T, s *suite) {
 			s.reaches(t, step, "")
 		})
 		t.Run(how+", disk", func(t *testing.T) {
-			step := Script(base, "probe blind "+how+" files 200000 empty; sleep 100")
-			step.Limits.Disk = 8 << 20
+			step := Script(base, "probe blind "+how+" files 4000 empty; sleep 100")
+			step.Limits.Disk = 1 << 20
 			s.reaches(t, step, "")
 		})
 	}
@@ -124,19 +124,19 @@ func testEntries(t *testing.T, s *suite) {
 	for _, kind := range []string{"empty", "link", "name", "directory"} {
 		for _, after := range []string{"", "; sleep 100"} {
 			t.Run(kind+after, func(t *testing.T) {
-				step := Script(base, "mkdir x; cd x; probe files 20000 "+kind+after)
-				step.Limits.Disk = 8 << 20
-				s.reaches(t, step, "8 MiB of disk")
+				step := Script(base, "mkdir x; cd x; probe files 4000 "+kind+after)
+				step.Limits.Disk = 1 << 20
+				s.reaches(t, step, "1 MiB of disk")
 			})
 		}
 	}
 	t.Run("that are the base's", func(t *testing.T) {
 		more := base
-		for i := range 20_000 {
+		for i := range 4000 {
 			more = append(more, File("etc/"+strconv.Itoa(i), "", 0o644))
 		}
 		step := Script(With(more), "touch etc/x; sleep 0.2")
-		step.Limits.Disk = 1 << 20
+		step.Limits.Disk = 100 << 10
 		s.run(t.Context(), t, step).must(t)
 	})
 }

@@ -18,9 +18,8 @@ const (
 	costObject    = 1 << 10 // of System V
 	costMessage   = 64      // without its text
 	costSemaphore = 64
-	costUndo      = 128 // of a set of semaphores in a process
-	costUndoEach  = 2   // of a semaphore
-	costLock      = 256
+	costUndo      = 128       // of a set of semaphores in a process
+	costUndoEach  = 2         // of a semaphore
 	costTerminal  = 160 << 10 // what waits in both directions
 )
 

@@ -38,7 +38,7 @@ type usage struct {
 	// filters is how many filters of system calls each process has anyway, and maps how
 	// many mappings it may have.
 	filters, maps int64
-	network              network
+	network       network
 }
 
 // newUsage opens what is looked at, before the step can change it.

@@ -20,8 +20,8 @@ const (
 	costThread  = 32 << 10  // its stack, and what else there is for it
 	costMap     = 256       // of memory, with its part of the tree of them
 	costNumber  = 9         // in a table of open files
-	costFilter  = 128 << 10 // of system calls, as long as one can be
-	maxFilters  = 8         // of that length
+	costFilter  = 256 << 10 // of system calls, as long as one can be
+	maxFilters  = 4         // of that length
 )
 
 // status is what the kernel says of a process, in bytes or numbers.

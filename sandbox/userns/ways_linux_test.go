@@ -110,7 +110,7 @@ func TestUsers(t *testing.T) {
 // and where another sandbox listens to calls already.
 func TestFiltered(t *testing.T) {
 	t.Parallel()
-	const some = "-test.run=^TestSuite$/^(changes|errors|foreign|owners|results|surrounding|survivors|terminal)$"
+	const some = "-test.run=^TestSuite$/^(blinding|changes|entries|errors|foreign|limits|memory|owners|results|surrounding|survivors|terminal)$"
 	devices := exec.Command(self(t), "-test.run=^TestSuite$/^owners$/^devices$")
 	devices.Env = append(os.Environ(), sandboxtest.ProbeVariable+"="+sandboxtest.Probe(t).Source)
 	for around, cmd := range map[string]*exec.Cmd{

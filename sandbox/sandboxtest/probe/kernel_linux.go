@@ -81,7 +81,7 @@ func timers(mib int) error {
 // filters has processes filter their system calls with programs as long as can
 // be.
 func filters(mib int) error {
-	for left := mib << 20; left > 0; left -= 6 * 4096 * 16 {
+	for left := mib << 20; left > 0; left -= 3 * 4096 * 16 {
 		if err := again("filter"); err != nil {
 			return err
 		}
@@ -98,7 +98,7 @@ func filtered([]string) error {
 		return err
 	}
 	prog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
-	for range 6 {
+	for range 3 {
 		if _, _, e := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&prog))); e != 0 {
 			return e
 		}

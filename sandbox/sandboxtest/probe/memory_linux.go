@@ -245,10 +245,10 @@ func numbers(mib int) error {
 		if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 			return err
 		}
-		if err := again("number", strconv.FormatUint(limit.Max-1, 10)); err != nil {
+		if err := again("number", strconv.FormatUint(limit.Cur-1, 10)); err != nil {
 			return err
 		}
-		left -= int(limit.Max) * 8
+		left -= int(limit.Cur) * 8
 	}
 	return nil
 }
