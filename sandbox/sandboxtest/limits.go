@@ -67,21 +67,40 @@ func testMemory(t *testing.T, s *suite) {
 	base := With(Busybox(t), Probe(t))
 	for i, way := range []string{
 		"private", "shared", "memfd", "leaderless", "segments", "maps", "stacks", "tables",
-		"empty", "messages", "semaphores", "locks", "filters", "terminals", "descriptors", "numbers", "watches",
+		"empty", "messages", "semaphores", "locks", "filters", "terminals", "descriptors", "numbers", "watches", "events", "polls",
 		"pipes", "pairs", "hung up", "datagrams", "loopback", "udp", "netlink", "passed", "passed twice", "not accepted", "passed on",
 	} {
 		t.Run(way, func(t *testing.T) {
+			t.Parallel()
 			step := Script(base, "probe memory 100 '"+way+"'")
 			step.Limits.Memory = 64 << 20
 			step.FakeRoot = i%2 == 0 // which is no matter
 			s.reaches(t, step, "64 MiB of memory")
 		})
 	}
-	t.Run("idle", func(t *testing.T) {
-		step := Script(base, "probe idle 300")
-		step.Limits.Memory = 64 << 20
-		s.run(t.Context(), t, step).must(t)
+	for _, way := range []string{"pairs", "hung up", "datagrams", "loopback", "passed", "not accepted"} {
+		t.Run(way+", network of the machine", func(t *testing.T) {
+			t.Parallel()
+			step := Script(base, "probe memory 100 '"+way+"'")
+			step.Limits.Memory, step.Network = 64<<20, sandbox.NetworkHost
+			s.reaches(t, step, "64 MiB of memory")
+		})
+	}
+	t.Run("temporary files", func(t *testing.T) {
+		t.Parallel()
+		step := Script(base, "")
+		step.Argv, step.Root = []string{sandbox.TreeDir + "/bin/probe", "memory", "100", "temporary"}, sandbox.HostTools
+		step.Script, step.Limits.Memory = "", 64<<20
+		s.reaches(t, step, "64 MiB of memory")
 	})
+	for name, network := range map[string]sandbox.Network{"idle": sandbox.NetworkNone, "idle, network of the machine": sandbox.NetworkHost} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			step := Script(base, "probe idle 300")
+			step.Limits.Memory, step.Network = 64<<20, network
+			s.run(t.Context(), t, step).must(t)
+		})
+	}
 	t.Run("what the kernel bounds", func(t *testing.T) {
 		o := s.run(t.Context(), t, Script(base, "grep -e pending -e msgqueue /proc/self/limits")).must(t)
 		if want := "8192 819200"; limitsOf(o.stdout) != want {

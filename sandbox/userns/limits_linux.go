@@ -43,6 +43,9 @@ func ownLimits() []int { return []int{unix.RLIMIT_NOFILE, unix.RLIMIT_NPROC, uni
 // steps, if the machine has that many.
 const mostFiles = 1 << 19
 
+// usualFiles is how many it may have unless it asks for more.
+const usualFiles = 1024
+
 // hardLimits are those of ownLimits, by number, as they are or will be once the
 // step has been started.
 func hardLimits() (map[int]uint64, error) {
@@ -97,7 +100,7 @@ func setLimits(l sandbox.Limits) error {
 		}
 	}
 	if err == nil {
-		err = lowerLimit(unix.RLIMIT_NOFILE, 1024, mostFiles)
+		err = lowerLimit(unix.RLIMIT_NOFILE, usualFiles, mostFiles)
 	}
 	if err != nil {
 		return fmt.Errorf("set limits: %w", err)

@@ -21,11 +21,15 @@ const (
 	costOther = 512      // of a counter, timer, set or the like
 	costWatch = 512      // of a file in a set
 	costLock  = 256      // of a part of a file
+	costEvent = 4        // of a byte of what happened to files
 )
 
 // mostOpen is how many open files are looked at, so that a look ends. A process
 // may have 1<<19.
 const mostOpen = 2 << 20
+
+// mostEvents is what the events of 16384 files come to, which is how many may wait.
+const mostEvents = 16384 * 320
 
 // openFile is an open file of a task.
 type openFile struct {
@@ -226,7 +230,7 @@ func (c *census) visit(f *openFile) error {
 	default:
 		err = c.other(f)
 	}
-	if err == nil && c.m.kernel+c.m.files > c.m.limit {
+	if err == nil && c.m.surelyOver() {
 		err = errEnough
 	}
 	return err
@@ -310,16 +314,36 @@ func (c *census) pipe(fd int, _ *openFile) error {
 }
 
 // other adds what is none of the usual types of files, such as sets of files that
-// are waited for.
+// are waited for or watched.
 func (c *census) other(f *openFile) error {
 	c.m.kernel += costOther
 	target, err := os.Readlink(f.path())
-	if err != nil || !strings.Contains(target, "[eventpoll]") && !strings.Contains(target, "inotify") {
+	watches := strings.Contains(target, "inotify")
+	if err != nil || !watches && !strings.Contains(target, "[eventpoll]") {
 		return err
 	}
 	n, err := countLines(f.info(), math.MaxInt64)
 	c.m.kernel += n * costWatch
+	if err == nil && watches {
+		err = c.events(f)
+	}
 	return err
+}
+
+// events adds what waits to be read from a set of files that are watched.
+func (c *census) events(f *openFile) error {
+	fd, err := f.copy()
+	if err == errAlien {
+		c.m.kernel += mostEvents
+		return nil
+	}
+	if err != nil {
+		return pathError("copy", f.path(), err)
+	}
+	defer unix.Close(fd)
+	waiting, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
+	c.m.kernel += int64(waiting) * costEvent
+	return pathError("look at", f.path(), err)
 }
 
 // deletedOnDisk is what files have on disk that are open and have no name, or

@@ -31,27 +31,29 @@ func (u *usage) disk(limit int64) (int64, error) {
 }
 
 // diskUse adds up what is on disk.
-type diskUse struct{ used, limit int64 }
+type diskUse struct {
+	used, limit int64
+	buf         [4096]byte
+}
 
 // maxDepth is how deep directories can be that are looked into. What is deeper could not
 // be collected.
-const maxDepth = 10_000
+const maxDepth = 20_000
 
 // below adds what is in a directory and was not there before.
 func (d *diskUse) below(dir, depth int, was *original) error {
 	if depth == maxDepth {
 		return fmt.Errorf("there are directories that are %d deep", maxDepth)
 	}
-	buf := make([]byte, 4096)
 	for d.used <= d.limit {
-		n, err := unix.ReadDirent(dir, buf)
+		n, err := unix.ReadDirent(dir, d.buf[:])
 		if n <= 0 || err != nil {
-			return err
+			return unlessReplaced("read", "directory", err)
 		}
-		_, _, names := unix.ParseDirent(buf[:n], -1, nil)
+		_, _, names := unix.ParseDirent(d.buf[:n], -1, nil)
 		for _, name := range names {
 			if err := d.entry(dir, name, depth, was.was(name)); err != nil {
-				return pathError("look at", name, err)
+				return err
 			}
 		}
 	}
@@ -62,7 +64,7 @@ func (d *diskUse) below(dir, depth int, was *original) error {
 func (d *diskUse) entry(dir int, name string, depth int, was *original) error {
 	var st unix.Stat_t
 	if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return unlessReplaced(err)
+		return unlessReplaced("stat", name, err)
 	}
 	if was == nil || was.ino != st.Ino || was.ctime != st.Ctim.Nano() {
 		names := max(int64(st.Nlink), 1)
@@ -76,17 +78,17 @@ func (d *diskUse) entry(dir int, name string, depth int, was *original) error {
 	}
 	sub, err := openDir(dir, name)
 	if err != nil {
-		return unlessReplaced(err)
+		return unlessReplaced("open", name, err)
 	}
 	defer unix.Close(sub)
-	return unlessReplaced(d.below(sub, depth+1, was))
+	return d.below(sub, depth+1, was)
 }
 
-// unlessReplaced is the error, or nil where it says that there is nothing any more,
-// or something else.
-func unlessReplaced(err error) error {
+// unlessReplaced is the error of what is called name, or nil where there is
+// nothing any more, or something else.
+func unlessReplaced(verb, name string, err error) error {
 	if err == unix.ENOENT || err == unix.ENOTDIR || err == unix.ELOOP {
 		return nil
 	}
-	return err
+	return pathError(verb, name, err)
 }

@@ -120,6 +120,9 @@ func (m *memoryUse) total() int64 { return m.kernel + m.private + max(m.shared, 
 
 func (m *memoryUse) over() bool { return m.total() > m.limit }
 
+// surelyOver tells whether it is over the limit however exactly one looks.
+func (m *memoryUse) surelyOver() bool { return m.kernel+m.files > m.limit }
+
 // memory is what the processes have in memory, in bytes. Where that looks to be
 // over a limit, it is counted exactly, which takes longer: what is common to several
 // processes once.
@@ -134,6 +137,9 @@ func (u *usage) memory(limit int64) (int64, error) {
 		if err := add(m); err != nil {
 			return 0, err
 		}
+	}
+	if err := m.addWaiting(all); err != nil {
+		return 0, err
 	}
 	if m.over() {
 		if err := m.exactly(all); err != nil {

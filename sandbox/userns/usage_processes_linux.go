@@ -5,11 +5,13 @@ package userns
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"math"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,6 +20,7 @@ import (
 const (
 	costProcess = 16 << 10  // what its threads have in common
 	costThread  = 32 << 10  // its stack, and what else there is for it
+	costPolled  = 160       // of a file that is waited for
 	costMap     = 256       // of memory, with its part of the tree of them
 	costNumber  = 9         // in a table of open files
 	costFilter  = 256 << 10 // of system calls, as long as one can be
@@ -200,6 +203,58 @@ func rollup(s *status) (private, shared int64, err error) {
 		return s.private, s.shared, err
 	}
 	return private, shared, err
+}
+
+// addWaiting adds what threads have while they wait for many files with poll or
+// select.
+func (m *memoryUse) addWaiting(all []status) error {
+	for _, s := range all {
+		if s.threads == 1 {
+			if err := m.addCall(procOf(s.tid)); err != nil {
+				return err
+			}
+			continue
+		}
+		tids, err := numbersIn(procOf(s.tid) + "/task")
+		if err != nil && !gone(err) {
+			return err
+		}
+		for _, tid := range tids {
+			if err := m.addCall(taskOf(s.tid, tid)); err != nil || m.surelyOver() {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// addCall adds what the system call has that a thread is in, which says how many
+// files it is for.
+func (m *memoryUse) addCall(task string) error {
+	name := task + "/syscall"
+	text, err := os.ReadFile(name)
+	if errors.Is(err, unix.EPERM) { // a machine may let nobody look
+		text, err = nil, nil
+		m.kernel += usualFiles * costPolled
+	}
+	words := strings.Fields(string(text))
+	if err != nil || len(words) == 0 {
+		return unlessEnded(task, err)
+	}
+	number, err := strconv.Atoi(words[0])
+	at := filesArgument(number)
+	if err != nil || at == 0 { // it runs, or waits otherwise
+		return nil
+	}
+	if err := checkFields(name, words, at+1); err != nil {
+		return err
+	}
+	files, err := strconv.ParseUint(words[at], 0, 64)
+	if err != nil {
+		return fmt.Errorf("%s: it has %q", name, text)
+	}
+	m.kernel += int64(min(files, mostFiles)) * costPolled
+	return nil
 }
 
 // mostMaps is what the notes of all mappings may come to, of which a process has no

@@ -21,6 +21,7 @@ const (
 	costWait   = 512      // of an address that a connection had
 	costByte   = 1 << 10  // of one that was sent alone
 	costPage   = 4        // of a byte that was sent over TCP
+	costOption = 8        // of a byte of filters and groups, for what belongs to them
 	overSocket = 64 << 10 // what more may be in a socket than its limit
 )
 
@@ -157,7 +158,7 @@ func socketMemory(fd int) (int64, error) {
 	}
 	// In the order of linux/sock_diag.h.
 	received, sent, queued, options, backlog := m[0], m[2], m[5], m[6], m[7]
-	return int64(received) + int64(max(sent, queued)) + int64(options) + int64(backlog), nil
+	return int64(received) + int64(max(sent, queued)) + int64(options)*costOption + int64(backlog), nil
 }
 
 // received notes what a socket has received of sockets that may be closed.

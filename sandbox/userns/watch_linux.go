@@ -34,7 +34,7 @@ const (
 )
 
 // longestPause is how long may pass before a limit is looked at again that is
-// costly to look at.
+// far, or costly to look at.
 const longestPause = 2 * time.Second
 
 // startWatch watches what is used until stop. It begins after the program has its
@@ -59,12 +59,16 @@ func (w *watch) stop() {
 // more than the limit.
 type looks func(limit int64) (used int64, err error)
 
-// watch looks again and again, but not before the limit can be reached, and not
+// watch looks again and again, but not much before the limit can be reached, and not
 // more than a tenth of the time unless that would be too rare. rate is how much more a
 // processor can come to use in a second.
 func (w *watch) watch(bound sandbox.Bound, limit, rate int64, look looks) {
+	soonest := func(left int64) time.Duration {
+		seconds := float64(left) / float64(rate*int64(runtime.NumCPU()))
+		return time.Duration(min(seconds, longestPause.Seconds()) * float64(time.Second))
+	}
 	w.watchers.Go(func() {
-		var wait time.Duration
+		wait := soonest(limit) // a step that is short is not looked at
 		for {
 			select {
 			case <-w.done:
@@ -73,8 +77,7 @@ func (w *watch) watch(bound sandbox.Bound, limit, rate int64, look looks) {
 			}
 			before := monotonic()
 			used := w.look(bound, limit, look)
-			soonest := float64(limit-used) / float64(rate*int64(runtime.NumCPU()))
-			wait = max(min(10*(monotonic()-before), longestPause), time.Duration(soonest*float64(time.Second)))
+			wait = max(min(10*(monotonic()-before), longestPause), soonest(limit-used))
 		}
 	})
 }

@@ -8,10 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// emptyFiles makes files in memory without any content.
-func emptyFiles(mib int) error {
+func emptyFiles(mib int) error { return emptyIn("/dev/shm", mib) }
+
+func emptyTemporary(mib int) error { return emptyIn("/tmp", mib) }
+
+// emptyIn makes files in memory without any content.
+func emptyIn(dir string, mib int) error {
 	for i := range mib << 20 / sizeInode {
-		fd, err := unix.Open(fmt.Sprintf("/dev/shm/%d", i), unix.O_CREAT|unix.O_WRONLY, 0o600)
+		fd, err := unix.Open(fmt.Sprintf("%s/%d", dir, i), unix.O_CREAT|unix.O_WRONLY, 0o600)
 		if err != nil {
 			return err
 		}
@@ -148,7 +152,7 @@ func descriptors(mib int) error {
 			return err
 		}
 		n := min(left, int(limit.Max)-100)
-		if err := again("events", fmt.Sprint(n)); err != nil {
+		if err := again("counters", fmt.Sprint(n)); err != nil {
 			return err
 		}
 		left -= n
@@ -156,7 +160,7 @@ func descriptors(mib int) error {
 	return nil
 }
 
-func events(args []string) error {
+func counters(args []string) error {
 	var n int
 	if _, err := fmt.Sscan(args[0], &n); err != nil {
 		return err
@@ -237,5 +241,5 @@ func files(args []string) error {
 
 func init() {
 	commands["filter"] = filtered
-	commands["events"] = events
+	commands["counters"] = counters
 }

@@ -23,6 +23,7 @@ var memories = map[string]func(mib int) error{
 	"tables":     pageTables,
 
 	"empty":       emptyFiles,
+	"temporary":   emptyTemporary,
 	"messages":    messages,
 	"semaphores":  semaphores,
 	"locks":       locks,
@@ -32,6 +33,8 @@ var memories = map[string]func(mib int) error{
 	"descriptors": descriptors,
 	"numbers":     numbers,
 	"watches":     watches,
+	"events":      events,
+	"polls":       polls,
 
 	"pipes":        pipes,
 	"pairs":        pairs,
@@ -226,7 +229,7 @@ func again(args ...string) error {
 
 // stacks starts threads whose stacks in the kernel come to that.
 func stacks(mib int) error {
-	for range mib << 20 / sizeStack {
+	for range min(mib<<20/sizeStack, 3800) { // or there would be too many
 		go func() {
 			runtime.LockOSThread()
 			var none unix.Timeval

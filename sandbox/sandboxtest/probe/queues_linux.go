@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -291,6 +292,62 @@ func unaccepted(mib int, use func(fd int) error) error {
 			return err
 		}
 		unix.Close(fd)
+	}
+	return nil
+}
+
+// polls has threads wait for one file as often as may be.
+func polls(mib int) error {
+	const each = 64 // of the kernel's, for a file
+	var p [2]int
+	if err := unix.Pipe(p[:]); err != nil {
+		return err
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	files := make([]unix.PollFd, limit.Cur)
+	for i := range files {
+		files[i] = unix.PollFd{Fd: int32(p[0]), Events: unix.POLLIN}
+	}
+	for left := mib << 20; left > 0; left -= len(files) * each {
+		go func() {
+			runtime.LockOSThread()
+			_, _ = unix.Poll(files, -1)
+		}()
+	}
+	return nil
+}
+
+// events has files change that are watched, and reads nothing of that.
+func events(mib int) error {
+	const each, most = 64, 16000
+	for _, name := range []string{"/dev/shm/a", "/dev/shm/b"} {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			return err
+		}
+	}
+	for left := mib << 20; left > 0; left -= each * most {
+		set, err := unix.InotifyInit()
+		for _, name := range []string{"/dev/shm/a", "/dev/shm/b"} {
+			if err == nil {
+				_, err = unix.InotifyAddWatch(set, name, unix.IN_OPEN)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		kept = append(kept, set)
+	}
+	for range most / 2 {
+		for _, name := range []string{"/dev/shm/a", "/dev/shm/b"} {
+			fd, err := unix.Open(name, unix.O_RDONLY, 0)
+			if err != nil {
+				return err
+			}
+			unix.Close(fd)
+		}
 	}
 	return nil
 }
