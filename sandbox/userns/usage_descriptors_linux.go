@@ -26,7 +26,7 @@ const (
 
 // mostOpen is how many open files are looked at, so that a look ends. A process
 // may have 1<<19.
-const mostOpen = 2 << 20
+const mostOpen = 1 << 20
 
 // mostEvents is what the events of 16384 files come to, which is how many may wait.
 const mostEvents = 16384 * 320

@@ -120,7 +120,7 @@ func (c *census) socket(fd int, f *openFile) error {
 		return err
 	}
 	c.sockets.number++
-	c.m.kernel += memory // see namelessSockets for the socket itself
+	c.m.kernel += costSocket + memory
 	family, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil || family != unix.AF_UNIX {
 		return err
@@ -267,7 +267,7 @@ func (c *census) namelessSockets(before sockets) error {
 		return err
 	}
 	others := max(min(before.used, now.used)-n.was.used-c.sockets.number, 0)
-	c.m.kernel += (c.sockets.number+others)*costSocket + max(now.past-n.was.past, 0)*costWait
+	c.m.kernel += others*costSocket + max(now.past-n.was.past, 0)*costWait
 	switch {
 	case !c.sockets.unseen:
 		n.since = 0
