@@ -58,8 +58,8 @@ func testProbe(t *testing.T, s *suite) {
 	}
 }
 
-// testMemory: what a step has the first process remember is bounded.
-func testMemory(t *testing.T, s *suite) {
+// testRemembered: what a step has the first process remember is bounded.
+func testRemembered(t *testing.T, s *suite) {
 	script := "/bin/probe groups 600; while read -r name value unit; do test $name != VmHWM: || echo $value; done </proc/1/status"
 	o := s.run(t.Context(), t, Script(With(Busybox(t), Probe(t)), script)).must(t)
 	var kib int

@@ -29,6 +29,9 @@ func Run(t *testing.T, newRunner NewRunner) {
 	for name, test := range map[string]func(*testing.T, *suite){
 		"changes":     testChanges,
 		"errors":      testErrors,
+		"limits":      testLimits,
+		"blinding":    testBlinding,
+		"entries":     testEntries,
 		"surrounding": testSurrounding,
 		"terminal":    testTerminal,
 		"tools":       testTools,
@@ -36,6 +39,7 @@ func Run(t *testing.T, newRunner NewRunner) {
 		"ops":         testOps,
 		"foreign":     testForeignOwners,
 		"probe":       testProbe,
+		"remembered":  testRemembered,
 		"memory":      testMemory,
 		"survivors":   testSurvivors,
 		"trees":       testHostileTrees,

@@ -83,9 +83,9 @@ func (e *emulator) become(c *call, change func(*credentials) error) answer {
 // noteInherited notes which files one who is root no longer has open for
 // writing.
 func (e *emulator) noteInherited(c *call, who *credentials) {
-	names, _ := readNamesOf(c.proc("fd")) // none if the caller has ended
-	for _, name := range names {
-		f, err := c.openPath(c.proc("fd/" + name))
+	fds, _ := numbersIn(c.proc("fd")) // none if the caller has ended
+	for _, fd := range fds {
+		f, err := c.openAt(fd)
 		if err != nil {
 			continue
 		}

@@ -3,7 +3,6 @@
 package userns
 
 import (
-	"strconv"
 	"sync"
 	"unsafe"
 
@@ -120,9 +119,12 @@ func (t *identityTable) sweep() {
 	held := map[tag]bool{}
 	// A process that is started meanwhile, and whose parent ends, is in the second list.
 	for range 2 {
-		for _, pid := range processes() {
-			number, _ := strconv.Atoi(pid) // they are numbers
-			if got, tagged := tagOf(number); tagged {
+		pids, err := processes()
+		if err != nil {
+			return // none can be said to be free
+		}
+		for _, pid := range pids {
+			if got, tagged := tagOf(pid); tagged {
 				held[got] = true
 			}
 		}

@@ -3,6 +3,8 @@
 package userns
 
 import (
+	"strconv"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -27,8 +29,7 @@ func (l *living) each(found func(key)) error {
 			return err
 		}
 	}
-	eachOpen(found)
-	return nil
+	return eachOpen(found)
 }
 
 // eachBelow finds what is in a directory, and the directory.
@@ -68,18 +69,29 @@ func eachBelow(dir, depth int, found func(key)) error {
 }
 
 // eachOpen finds what the threads of the step have open.
-func eachOpen(found func(key)) {
-	for _, pid := range processes() {
-		tasks, _ := readNamesOf("/proc/" + pid + "/task") // none if it has ended
-		for _, tid := range tasks {
-			dir := "/proc/" + pid + "/task/" + tid + "/fd/"
-			names, _ := readNamesOf(dir)
-			for _, name := range names {
+func eachOpen(found func(key)) error {
+	pids, err := processes()
+	if err != nil {
+		return err
+	}
+	for _, pid := range pids {
+		tids, err := numbersIn(procOf(pid) + "/task")
+		if err != nil && !gone(err) {
+			return err
+		}
+		for _, tid := range tids {
+			dir := taskOf(pid, tid) + "/fd"
+			fds, err := numbersIn(dir)
+			if err != nil && !gone(err) {
+				return err
+			}
+			for _, fd := range fds {
 				var st unix.Stat_t
-				if unix.Stat(dir+name, &st) == nil {
+				if unix.Stat(dir+"/"+strconv.Itoa(fd), &st) == nil {
 					found(key{st.Dev, st.Ino})
 				}
 			}
 		}
 	}
+	return nil
 }

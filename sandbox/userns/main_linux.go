@@ -122,7 +122,10 @@ func (p *firstProc) do() (report, error) {
 	p.refused, p.deaf = refusedOutside(), !canListen()
 	rep, err := p.runStep()
 	p.changes.Close()
-	return rep, errors.Join(err, rmtree.Below(p.work))
+	if removeErr := rmtree.Below(p.work); !rep.failed() { // or it may be the step that keeps us from it
+		err = errors.Join(err, removeErr)
+	}
+	return rep, err
 }
 
 // become takes on the user that the process is in its namespace, which it may

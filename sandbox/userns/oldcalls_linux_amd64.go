@@ -61,3 +61,15 @@ func (e *emulator) oldPermissionCalls() {
 	e.calls[unix.SYS_UTIMES] = func(c *call) answer { return e.setTimes(c, unix.AT_FDCWD, 0, c.oldTimes(1), 0) }
 	e.calls[unix.SYS_FUTIMESAT] = func(c *call) answer { return e.setTimes(c, c.fd(0), 1, c.oldTimes(2), 0) }
 }
+
+// filesArgument is which argument of a call, from 1 on, says for how many files it
+// waits, or 0.
+func filesArgument(number int) int {
+	switch number {
+	case unix.SYS_POLL, unix.SYS_PPOLL:
+		return 2
+	case unix.SYS_SELECT, unix.SYS_PSELECT6:
+		return 1
+	}
+	return 0
+}

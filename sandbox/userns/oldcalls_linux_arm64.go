@@ -15,3 +15,15 @@ func (e *emulator) oldCreatingCalls()   {}
 func (e *emulator) oldOpeningCalls()    {}
 func (e *emulator) oldRemovingCalls()   {}
 func (e *emulator) oldPermissionCalls() {}
+
+// filesArgument is which argument of a call, from 1 on, says for how many files it
+// waits, or 0.
+func filesArgument(number int) int {
+	switch number {
+	case unix.SYS_PPOLL:
+		return 2
+	case unix.SYS_PSELECT6:
+		return 1
+	}
+	return 0
+}

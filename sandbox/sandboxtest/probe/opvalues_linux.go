@@ -14,11 +14,11 @@ import (
 // address is where a slice's elements are: on the heap, since the slice is kept,
 // where nothing is moved, and nothing is freed while operations run.
 func address[T any](s []T) uintptr {
-	kept = s
+	held = s
 	return uintptr(unsafe.Pointer(unsafe.SliceData(s)))
 }
 
-var kept any
+var held any
 
 // pointer is where a text is, with a zero at its end.
 func pointer(text string) uintptr { return address(append([]byte(text), 0)) }
