@@ -144,7 +144,7 @@ func (c *conversation) start() (err error) {
 	if c.ids.others {
 		files = append(files, c.cloneTrees(&p)...)
 	}
-	c.process, err = startProcess(c.cfg, c.ids, c.dir.path, stdio, files...)
+	c.process, err = startProcess(c.cfg, c.ids, c.dir.open(), stdio, files...)
 	return err
 }
 

@@ -181,8 +181,7 @@ func emptyWorkDir(dir *workDir, ids *identities) error {
 		}
 		null[i] = f
 	}
-	open := fmt.Sprintf("/proc/self/fd/%d", dir.file.Fd()) // whatever has its name by now
-	p, err := startProcess(&config{Remove: true}, ids, open, stdio(null[:3]), null[3], null[4])
+	p, err := startProcess(&config{Remove: true}, ids, dir.open(), stdio(null[:3]), null[3], null[4])
 	if err != nil {
 		return err
 	}

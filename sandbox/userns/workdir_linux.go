@@ -96,6 +96,10 @@ func lockWorkDir(path string) (*workDir, error) {
 	return &workDir{path, f}, nil
 }
 
+// open is a path to the directory for a process that has it open, whatever has
+// its name by now.
+func (d *workDir) open() string { return procFD(int(d.file.Fd())) }
+
 // remove takes the directory away. What is in it may be closed to this user by
 // its modes, and is not for root to walk through.
 func (d *workDir) remove() error {
