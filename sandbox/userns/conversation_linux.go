@@ -144,7 +144,11 @@ func (c *conversation) start() (err error) {
 	if c.ids.others {
 		files = append(files, c.cloneTrees(&p)...)
 	}
-	c.process, err = startProcess(c.cfg, c.ids, c.dir.open(), stdio, files...)
+	if c.cfg.WorkDev, c.cfg.WorkIno, err = c.dir.identity(); err != nil {
+		return fmt.Errorf("step %s: %w", c.step.Name, err)
+	}
+	// By its name, since what is open is in the machine's namespace of mounts.
+	c.process, err = startProcess(c.cfg, c.ids, c.dir.path, stdio, files...)
 	return err
 }
 

@@ -113,6 +113,10 @@ func (p *firstProc) do() (report, error) {
 	if p.work, err = unix.Open(".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
 		return report{}, fmt.Errorf("open the working directory: %w", err)
 	}
+	var st unix.Stat_t
+	if err := unix.Fstat(p.work, &st); err != nil || !p.cfg.Remove && (st.Dev != p.cfg.WorkDev || st.Ino != p.cfg.WorkIno) {
+		return report{}, errors.New("the directory for the tree is another than was made: let TMPDIR be a directory that others cannot write to")
+	}
 	if err := p.become(); err != nil {
 		return report{}, fmt.Errorf("become the sandbox's first user: %w", err)
 	}

@@ -30,6 +30,9 @@ type config struct {
 	// Remove asks for nothing but the working directory's content to be removed.
 	Remove bool
 
+	// WorkDev and WorkIno are the working directory's, in whose place no other may be.
+	WorkDev, WorkIno uint64
+
 	Name     string
 	Root     sandbox.Root
 	Dir      string

@@ -96,6 +96,13 @@ func lockWorkDir(path string) (*workDir, error) {
 	return &workDir{path, f}, nil
 }
 
+// identity tells the directory from others.
+func (d *workDir) identity() (dev, ino uint64, err error) {
+	var st unix.Stat_t
+	err = unix.Fstat(int(d.file.Fd()), &st)
+	return st.Dev, st.Ino, err
+}
+
 // open is a path to the directory for a process that has it open, whatever has
 // its name by now.
 func (d *workDir) open() string { return procFD(int(d.file.Fd())) }
