@@ -54,14 +54,14 @@ func (r *Runner) run(ctx context.Context, step *sandbox.Step) (*sandbox.Result, 
 	if err := r.prepare(ctx, step, mke2fs, k, f, req); err != nil {
 		return nil, fmt.Errorf("step %s: prepare a virtual machine: %w", step.Name, err)
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
+	running, cancel := context.WithCancelCause(ctx) // and what comes of it is read longer
 	defer cancel(nil)
-	m, err := startMachine(ctx, cancel, qemu, k, step, f, req.Shares)
+	m, err := startMachine(running, cancel, qemu, k, step, f, req.Shares)
 	if err != nil {
 		return nil, fmt.Errorf("step %s: start a virtual machine: %w", step.Name, err)
 	}
 	defer m.stop()
-	rep, err := r.converse(ctx, cancel, m, step, req.Changes)
+	rep, err := r.converse(running, cancel, m, step, req.Changes)
 	if err != nil {
 		return nil, err
 	}
