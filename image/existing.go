@@ -93,15 +93,23 @@ func (e *Existing) Index() digest.Digest {
 }
 
 // Platform is what the config says that the image is for.
-func (e *Existing) Platform() v1.Platform {
+func (e *Existing) Platform() v1.Platform { return PlatformOf(e.Config) }
+
+// PlatformOf is what a config says that its image is for.
+func PlatformOf(config *ordjson.Object) v1.Platform {
 	var p v1.Platform
 	for _, f := range []struct {
 		key string
 		to  *string
 	}{{"architecture", &p.Architecture}, {"os", &p.OS}, {"os.version", &p.OSVersion}, {"variant", &p.Variant}} {
-		*f.to, _ = e.Config.String(f.key)
+		*f.to, _ = config.String(f.key)
 	}
 	return p
+}
+
+// CheckAnnounced compares what an index says that the image is for with its config.
+func (e *Existing) CheckAnnounced() error {
+	return ocijson.CheckAnnounced(e.ManifestDescriptor.Platform, e.Platform())
 }
 
 // history returns the config's history, or one with an entry for each layer
