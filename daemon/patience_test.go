@@ -162,9 +162,10 @@ func listening(t *testing.T) string {
 // what it does when it has everything; nor does varve's own time count.
 func TestSlowEngine(t *testing.T) {
 	impatient(t)
-	const step = 200 * time.Millisecond // 7 of them are more than any limit
-	e := fake(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for range 7 {
+	limits.silence, limits.work = 2*time.Second, 2<<20 // half a second for each MiB
+	const step = 500 * time.Millisecond                // 6 of them are more than the silence
+	api := fake(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for range 6 {
 			if r.Method == http.MethodPost {
 				io.CopyN(io.Discard, r.Body, 1<<20)
 			} else {
@@ -175,36 +176,38 @@ func TestSlowEngine(t *testing.T) {
 		}
 		if r.Method == http.MethodPost {
 			io.Copy(io.Discard, r.Body)
+			time.Sleep(limits.silence + step)
 			io.WriteString(w, `{"stream":"Loaded image: a:b\n"}`)
 		}
 	}))
-	limits.work = 1 << 20 // a second for each MiB
 	programs(t, map[string]string{
-		"podman": `case $1 in load) for i in 1 2 3 4 5 6 7; do head -c 1048576 >/dev/null; sleep 0.2; done; cat >/dev/null; sleep 1;;
-save) for i in 1 2 3 4 5 6 7; do head -c 1048576 /dev/zero; sleep 0.2; done;; esac`,
-		"skopeo": "sleep 1",
+		"podman": `case $1 in load) for i in 1 2 3 4 5 6; do head -c 1048576 >/dev/null; sleep 0.5; done; cat >/dev/null; sleep 2.5;;
+save) for i in 1 2 3 4 5 6; do head -c 1048576 /dev/zero; sleep 0.5; done;; esac`,
+		"skopeo": `case $3 in docker-archive:/dev/fd/3) sleep 2.5;; *) for i in 1 2 3 4 5 6; do head -c 1048576 /dev/zero; sleep 0.5; done;; esac`,
 	})
 	slowly := func(_ context.Context, w io.Writer) error {
 		for range 8 {
 			if _, err := w.Write(make([]byte, 1<<20)); err != nil {
 				return err
 			}
-			time.Sleep(step / 2)
 		}
-		time.Sleep(3 * step)
+		time.Sleep(limits.silence + step)
 		return nil
 	}
-	for name, e := range map[string]Engine{"API": e, "podman": podman{}, "skopeo": skopeo{}} {
-		if _, err := e.Load(t.Context(), "a:b", slowly); err != nil {
-			t.Errorf("%s: load: %v", name, err)
-		}
-		if name == "skopeo" {
-			continue
-		}
-		if err := save(t.Context(), e); err != nil {
-			t.Errorf("%s: save: %v", name, err)
-		}
+	var all sync.WaitGroup
+	for name, e := range map[string]Engine{"API": api, "podman": podman{}, "skopeo": skopeo{}} {
+		all.Go(func() {
+			if _, err := e.Load(t.Context(), "a:b", slowly); err != nil {
+				t.Errorf("%s: load: %v", name, err)
+			}
+		})
+		all.Go(func() {
+			if err := save(t.Context(), e); err != nil {
+				t.Errorf("%s: save: %v", name, err)
+			}
+		})
 	}
+	all.Wait()
 }
 
 // TestMemory: nothing that an engine says is held many times over.

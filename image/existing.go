@@ -93,13 +93,16 @@ func (e *Existing) Index() digest.Digest {
 }
 
 // Platform is what the config says that the image is for.
-func (e *Existing) Platform() v1.Platform {
+func (e *Existing) Platform() v1.Platform { return PlatformOf(e.Config) }
+
+// PlatformOf is what a config says that its image is for.
+func PlatformOf(config *ordjson.Object) v1.Platform {
 	var p v1.Platform
 	for _, f := range []struct {
 		key string
 		to  *string
 	}{{"architecture", &p.Architecture}, {"os", &p.OS}, {"os.version", &p.OSVersion}, {"variant", &p.Variant}} {
-		*f.to, _ = e.Config.String(f.key)
+		*f.to, _ = config.String(f.key)
 	}
 	return p
 }
@@ -113,14 +116,10 @@ func (e *Existing) ListedFor() v1.Platform {
 	return e.Platform()
 }
 
-// CheckPlatform refuses an image that an index lists for another platform than
-// its config says. What one of them leaves open is no contradiction.
+// CheckPlatform compares what an index says that the image is for with its config.
 func (e *Existing) CheckPlatform() error {
-	listed, own := e.ListedFor(), e.Platform()
-	for _, f := range [][2]string{{listed.OS, own.OS}, {listed.Architecture, own.Architecture}, {listed.Variant, own.Variant}} {
-		if f[0] != "" && f[1] != "" && f[0] != f[1] {
-			return fmt.Errorf("manifest %s is listed for %s, and its config is for %s", e.ManifestDescriptor.Digest, ocijson.PlatformText(&listed), ocijson.PlatformText(&own))
-		}
+	if err := ocijson.CheckAnnounced(e.ManifestDescriptor.Platform, e.Platform()); err != nil {
+		return fmt.Errorf("manifest %s: %w", e.ManifestDescriptor.Digest, err)
 	}
 	return nil
 }

@@ -6,9 +6,11 @@ import (
 	"io"
 	"slices"
 
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/layer"
 )
@@ -71,7 +73,7 @@ func Copy(ctx context.Context, from *Resolved, ref string, opts PushOptions) (v1
 }
 
 func copyAll(ctx context.Context, from *Resolved, ref string, opts PushOptions) error {
-	c := &copier{from: from}
+	c := &copier{from: from, warn: opts.Warn, diffIDs: map[digest.Digest]digest.Digest{}}
 	if err := c.gather(ctx, from.Descriptor, 0); err != nil {
 		return err
 	}
@@ -107,8 +109,11 @@ func copyAll(ctx context.Context, from *Resolved, ref string, opts PushOptions) 
 // after what it refers to.
 type copier struct {
 	from      *Resolved
+	warn      func(error)
 	blobs     []v1.Descriptor
 	documents []document
+	// diffIDs are what configs say that blobs unpack to.
+	diffIDs map[digest.Digest]digest.Digest
 }
 
 func (c *copier) gather(ctx context.Context, d v1.Descriptor, depth int) error {
@@ -139,11 +144,41 @@ func (c *copier) gather(ctx context.Context, d v1.Descriptor, depth int) error {
 		if err != nil {
 			return fmt.Errorf("manifest %s: %w", d.Digest, err)
 		}
+		if err := c.readConfig(ctx, d, config, layers); err != nil {
+			return fmt.Errorf("manifest %s: %w", d.Digest, err)
+		}
 		c.blobs = append(append(c.blobs, config), layers...)
 	default:
 		return fmt.Errorf("%s is of type %q, not an image's or an index's", d.Digest, d.MediaType)
 	}
 	c.documents = append(c.documents, document{data, d})
+	return nil
+}
+
+// readConfig finds out what an image's config says of its layers, and whether it is
+// for the platform that an index has it for. Other things have manifests too.
+func (c *copier) readConfig(ctx context.Context, manifest, config v1.Descriptor, layers []v1.Descriptor) error {
+	if config.MediaType != v1.MediaTypeImageConfig && config.MediaType != ocijson.DockerConfig || ocijson.IsAttestation(manifest) {
+		return nil
+	}
+	data, err := c.from.Document(ctx, config)
+	if err != nil {
+		return err
+	}
+	parsed, ids, err := image.ParseConfig(data)
+	if err != nil || len(ids) != len(layers) {
+		return nil //nolint:nilerr // no engine takes it for an image either
+	}
+	for i, l := range layers {
+		known, ok := c.diffIDs[l.Digest]
+		if ok && known != ids[i] {
+			return fmt.Errorf("config %s: layer %s unpacks to %s, and to %s by what another place says", config.Digest, l.Digest, ids[i], known)
+		}
+		c.diffIDs[l.Digest] = ids[i]
+	}
+	if err := ocijson.CheckAnnounced(manifest.Platform, image.PlatformOf(parsed)); err != nil && c.warn != nil {
+		c.warn(fmt.Errorf("image %s: %w", manifest.Digest, err))
+	}
 	return nil
 }
 
@@ -169,12 +204,9 @@ func (c *copier) sendBlobs(ctx context.Context, p *pusher) error {
 }
 
 func (c *copier) blob(d v1.Descriptor) blob {
-	open := func(ctx context.Context) (io.ReadCloser, error) {
-		r, err := c.from.client.fetch(ctx, d)
-		if err != nil {
-			return nil, err
-		}
-		return layer.Verify(r, d), nil
+	stored := &layer.Blob{
+		Name: d.Digest.String(), Descriptor: d, DiffID: c.diffIDs[d.Digest],
+		Fetch: func(ctx context.Context) (io.ReadCloser, error) { return c.from.client.fetch(ctx, d) },
 	}
-	return blob{d, func(ctx context.Context, w io.Writer) error { return copyStored(ctx, w, open) }}
+	return blob{d, func(ctx context.Context, w io.Writer) error { return copyStored(ctx, w, stored.OpenStored) }}
 }

@@ -17,7 +17,8 @@ func newCopy(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "copy SRC DEST",
 		Short: "Copy an image from one place to another",
-		Long: `copy reads an image and writes it elsewhere, checking its digests on the way. SRC
+		Long: `copy reads an image and writes it elsewhere, checking its digests on the way: layers
+that are sent as they are stored have to unpack to what the config says, too. SRC
 is what inspect takes, DEST what build takes. An OCI layout gets the layers as they
 are stored, and the manifest too where it is an OCI one of the same layers.
 
@@ -51,6 +52,7 @@ func runCopy(ctx context.Context, g *global, src, dst string) error {
 }
 
 func (g *global) copyImage(ctx context.Context, found *image.Existing, src string, dest *destination) error {
+	g.checkAnnounced(src, found)
 	img := found.Image()
 	if err := nameCopy(img, found.Names, dest); err != nil {
 		return err
@@ -59,6 +61,19 @@ func (g *global) copyImage(ctx context.Context, found *image.Existing, src strin
 		return fmt.Errorf("copy %s to %q: %w", sourceName(src), dest.String(), err)
 	}
 	return nil
+}
+
+// checkAnnounced warns of an image that is for another platform than where it comes
+// from says: it may run all the same, and a copy makes nothing of either.
+func (g *global) checkAnnounced(src string, found *image.Existing) {
+	if err := found.CheckPlatform(); err != nil {
+		g.odd(src)(err)
+	}
+}
+
+// odd warns of what is odd about a source.
+func (g *global) odd(src string) func(error) {
+	return func(err error) { g.ui.Warn("%s: %v", sourceName(src), err) }
 }
 
 // copyDestination is where an image goes that is there already: archives are

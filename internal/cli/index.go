@@ -129,6 +129,7 @@ func (g *global) indexParts(ctx context.Context, refs []string, platforms []v1.P
 				return nil, usageError(fmt.Errorf("%s and %s both have an image for %s: an index has one", other, sourceName(ref), name))
 			}
 			from[name] = sourceName(ref)
+			g.checkAnnounced(ref, img)
 			parts = append(parts, img)
 			descs = append(descs, v1.Descriptor{Platform: &p})
 		}
@@ -288,6 +289,7 @@ func runCopyAll(ctx context.Context, g *global, src, dst string) error {
 	}
 	x := &image.Index{Raw: found[0].Raw}
 	for _, img := range found {
+		g.checkAnnounced(src, img)
 		x.Images = append(x.Images, img.Image())
 	}
 	if err := nameIndex(x, "", [][]string{found[0].Names}); err != nil {
@@ -328,7 +330,7 @@ func (g *global) copyBetween(ctx context.Context, from, to string) error {
 		task.SetTotal(e.Layers)
 		show(e)
 	}
-	d, err := registry.Copy(ctx, r, to, registry.PushOptions{Options: opts})
+	d, err := registry.Copy(ctx, r, to, registry.PushOptions{Options: opts, Warn: g.odd(from)})
 	if err != nil {
 		return err
 	}

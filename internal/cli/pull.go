@@ -68,6 +68,7 @@ func runPull(ctx context.Context, g *global, o *pullOptions, ref string) error {
 	if err != nil {
 		return err
 	}
+	g.checkAnnounced(dockerRegistry+"://"+ref, existing)
 	img := existing.Image()
 	img.Repository, img.Tag = repository, tag
 	sum := sha256.New()

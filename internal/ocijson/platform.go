@@ -70,6 +70,18 @@ func Matches(want v1.Platform, got *v1.Platform) bool {
 			want.Architecture == "arm64" && want.Variant == "v8" && got.Variant == "")
 }
 
+// CheckAnnounced compares what an index says that an image is for with what its
+// config says. What one of them leaves out is no difference; nor is what stands for
+// something that is no image, such as an attestation.
+func CheckAnnounced(index *v1.Platform, config v1.Platform) error {
+	same := func(a, b string) bool { return a == b || a == "" || b == "" }
+	if index == nil || index.OS == "unknown" ||
+		same(index.OS, config.OS) && same(index.Architecture, config.Architecture) && same(index.Variant, config.Variant) {
+		return nil
+	}
+	return fmt.Errorf("it is listed for %s, and its config is for %s", PlatformText(index), PlatformText(&config))
+}
+
 // PlatformText is a platform as OS/ARCH[/VARIANT], without anything that a
 // terminal would obey.
 func PlatformText(p *v1.Platform) string {

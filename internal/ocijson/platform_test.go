@@ -51,3 +51,26 @@ func TestChoose(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckAnnounced(t *testing.T) {
+	platform := func(text string) v1.Platform {
+		parts := append(strings.Split(text, "/"), "", "")
+		return v1.Platform{OS: parts[0], Architecture: parts[1], Variant: parts[2]}
+	}
+	for _, c := range []struct {
+		index, config string
+		good          bool
+	}{
+		{"linux/amd64", "linux/amd64", true}, {"linux/arm64/v8", "linux/arm64", true}, {"linux/arm64", "linux/arm64/v8", true},
+		{"linux/arm/v7", "linux/arm/v7", true}, {"unknown/unknown", "linux/amd64", true}, {"linux/amd64", "", true}, {"unknown/unknown", "", true},
+		{"linux/arm64", "linux/amd64", false}, {"linux/arm/v6", "linux/arm/v7", false}, {"windows/amd64", "linux/amd64", false}, {"linux/arm64", "/amd64", false},
+	} {
+		index := platform(c.index)
+		if err := CheckAnnounced(&index, platform(c.config)); (err == nil) != c.good {
+			t.Errorf("%s, %s: %v", c.index, c.config, err)
+		}
+	}
+	if err := CheckAnnounced(nil, platform("linux/amd64")); err != nil {
+		t.Error(err)
+	}
+}

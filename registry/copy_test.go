@@ -1,0 +1,150 @@
+package registry
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/layer"
+)
+
+// lying pushes an image whose config says of its layer that it unpacks to another
+// one, and returns its manifest. The layer's media type is another where one is given.
+func lying(t *testing.T, reg *fakeRegistry, layerType string) v1.Descriptor {
+	t.Helper()
+	ctx, ref := t.Context(), reg.host+"/app:true"
+	mustPush(t, ref, newImage(bigLayer("big", 1000)), PushOptions{Options: reg.options()})
+	img, err := Open(ctx, ref, reg.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := newPusher(ctx, reg.host+"/app:lie", PushOptions{Options: reg.options()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := bytes.ReplaceAll(img.ConfigJSON, []byte(img.DiffIDs[0]), []byte(digest.FromString("other")))
+	manifest := bytes.ReplaceAll(img.Manifest, []byte(digest.FromBytes(img.ConfigJSON)), []byte(digest.FromBytes(config)))
+	if layerType != "" {
+		manifest = bytes.ReplaceAll(manifest, []byte(v1.MediaTypeImageLayerGzip), []byte(layerType))
+	}
+	doc := newDocument(manifest, v1.MediaTypeImageManifest)
+	if err := errors.Join(p.bytes(ctx, config), p.manifest(ctx, p.client.ref, doc)); err != nil {
+		t.Fatal(err)
+	}
+	return doc.desc
+}
+
+// TestCopyLie: what contradicts its config does not get to another registry, as
+// one image or below an index, and what is there of it has no name.
+func TestCopyLie(t *testing.T) {
+	noLeaks(t)
+	reg, other := newFake(t, inProcess["cuelabs"](), true), newFake(t, inProcess["cuelabs"](), true)
+	d := lying(t, reg, "")
+	d.Platform = &v1.Platform{OS: "linux", Architecture: "amd64"}
+	if _, err := PushIndex(t.Context(), reg.host+"/app:index", []v1.Descriptor{d}, nil, reg.options()); err != nil {
+		t.Fatal(err)
+	}
+	var mismatch *layer.DigestError
+	for _, tag := range []string{"lie", "index"} {
+		r, err := Resolve(t.Context(), reg.host+"/app:"+tag, reg.options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = Copy(t.Context(), r, other.host+"/app:1", PushOptions{Options: other.options()}); !errors.As(err, &mismatch) {
+			t.Errorf("%s: copied: %v", tag, err)
+		}
+	}
+	img, err := Open(t.Context(), reg.host+"/app:lie", reg.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = Push(t.Context(), other.host+"/app:1", img.Image(), PushOptions{Options: other.options()}); !errors.As(err, &mismatch) {
+		t.Errorf("pushed: %v", err)
+	}
+	if n := other.count(http.MethodPut, "/manifests/"); n != 0 {
+		t.Errorf("%d manifests were written", n)
+	}
+}
+
+// TestCopyOthers: what is stored as layers and is no tar, such as a signature, is no
+// lie, nor is a layer that only its readers can decrypt.
+func TestCopyOthers(t *testing.T) {
+	for _, layerType := range []string{"application/vnd.dev.cosign.simplesigning.v1+json", "application/vnd.in-toto+json", v1.MediaTypeImageLayerGzip + "+encrypted"} {
+		reg, other := newFake(t, inProcess["cuelabs"](), true), newFake(t, inProcess["cuelabs"](), true)
+		lying(t, reg, layerType)
+		r, err := Resolve(t.Context(), reg.host+"/app:lie", reg.options())
+		if err == nil {
+			_, err = Copy(t.Context(), r, other.host+"/app:1", PushOptions{Options: other.options()})
+		}
+		if err != nil {
+			t.Errorf("%s: %v", layerType, err)
+		}
+	}
+}
+
+// TestCopyAnnounced: an image that is for another platform than its index says is
+// copied, with a warning.
+func TestCopyAnnounced(t *testing.T) {
+	reg, other := newFake(t, inProcess["cuelabs"](), true), newFake(t, inProcess["cuelabs"](), true)
+	d, err := Push(t.Context(), reg.host+"/app:1", newImage(), PushOptions{Options: reg.options()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Platform = &v1.Platform{OS: "linux", Architecture: "arm64"}
+	if _, err = PushIndex(t.Context(), reg.host+"/app:index", []v1.Descriptor{d}, nil, reg.options()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Resolve(t.Context(), reg.host+"/app:index", reg.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	opts := PushOptions{Options: other.options(), Warn: func(err error) { told = append(told, err.Error()) }}
+	if _, err := Copy(t.Context(), r, other.host+"/app:1", opts); err != nil {
+		t.Error(err)
+	}
+	if text := strings.Join(told, "; "); len(told) != 1 || !strings.Contains(text, "announces it for linux/arm64, and its config says linux/amd64") {
+		t.Errorf("warnings %q", told)
+	}
+}
+
+// TestOpenStoredTwice: a layer that was unpacked is not unpacked again to be passed
+// on.
+func TestOpenStoredTwice(t *testing.T) {
+	reg := newFake(t, inProcess["cuelabs"](), true)
+	lying(t, reg, "")
+	img, err := Open(t.Context(), reg.host+"/app:true", reg.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := image.ExistingLayer(img.Layers[0])
+	for range 2 {
+		r, err := l.OpenStored(t.Context())
+		if err == nil {
+			_, err = io.Copy(io.Discard, r)
+			r.Close()
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	// Whoever stops early leaves nobody behind.
+	noLeaks(t)
+	img, err = Open(t.Context(), reg.host+"/app:true", reg.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := img.Layers[0].OpenStored(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = r.Read(make([]byte, 10))
+	r.Close()
+}
