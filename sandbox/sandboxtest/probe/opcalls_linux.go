@@ -17,6 +17,7 @@ import (
 //	F  flags by their names             D  a device, "1:3"
 //	s  a text                           v  a value and its length (see value)
 //	b  room for a value                 l  room for names
+//	B  room for so many bytes, of which there is told how many it takes
 //	S  room for stat's answer           X  the mask and room for statx's
 //	r  limits, "3:inf"                  R  room for limits
 //	t  times: now, omit, 5:6            h  flags, a mode and flags, for openat2
@@ -58,6 +59,7 @@ var callTable = map[string]systemCall{
 	"setxattr": {unix.SYS_SETXATTR, "psvF"}, "lsetxattr": {unix.SYS_LSETXATTR, "psvF"}, "fsetxattr": {unix.SYS_FSETXATTR, "fsvF"},
 	"getxattr": {unix.SYS_GETXATTR, "psb"}, "lgetxattr": {unix.SYS_LGETXATTR, "psb"}, "fgetxattr": {unix.SYS_FGETXATTR, "fsb"},
 	"listxattr": {unix.SYS_LISTXATTR, "pl"}, "llistxattr": {unix.SYS_LLISTXATTR, "pl"}, "flistxattr": {unix.SYS_FLISTXATTR, "fl"},
+	"roomgetxattr": {unix.SYS_GETXATTR, "psB"}, "roomlistxattr": {unix.SYS_LISTXATTR, "pB"}, "roomreadlinkat": {unix.SYS_READLINKAT, "dB"},
 	"removexattr": {unix.SYS_REMOVEXATTR, "ps"}, "lremovexattr": {unix.SYS_LREMOVEXATTR, "ps"}, "fremovexattr": {unix.SYS_FREMOVEXATTR, "fs"},
 
 	"linkat": {unix.SYS_LINKAT, "ddF"}, "symlinkat": {unix.SYS_SYMLINKAT, "pd"}, "readlinkat": {unix.SYS_READLINKAT, "db"},
@@ -189,7 +191,7 @@ func (e *encoder) tell(f func(result int) string) { e.told = append(e.told, f) }
 func (e *encoder) argument(kind byte) {
 	switch kind {
 	case 'p':
-		e.add(pointer(e.m.expand(e.word())))
+		e.add(e.m.path(e.word()))
 	case 'd':
 		e.directoryAndPath(e.word())
 	case 'f':
@@ -248,7 +250,15 @@ func (e *encoder) directoryAndPath(word string) {
 		slot, path, _ := strings.Cut(rest, ":")
 		dir, word = e.m.slot(slot), path
 	}
-	e.add(dir, pointer(e.m.expand(word)))
+	e.add(dir, e.m.path(word))
+}
+
+// path is the address of a path.
+func (m *machine) path(word string) uintptr {
+	if word == "!bad" {
+		return 1
+	}
+	return pointer(m.expand(word))
 }
 
 // room adds an argument that an answer is written to.
@@ -258,6 +268,10 @@ func (e *encoder) room(kind byte) {
 		buf := make([]byte, 1<<16)
 		e.add(address(buf), uintptr(len(buf)))
 		e.tell(func(n int) string { return showBytes(buf[:n]) })
+	case 'B':
+		buf := make([]byte, integer(e.word()))
+		e.add(address(buf), uintptr(len(buf)))
+		e.tell(func(n int) string { return strconv.Itoa(n) })
 	case 'l':
 		buf := make([]byte, 1<<16)
 		e.add(address(buf), uintptr(len(buf)))

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -20,12 +21,16 @@ import (
 //	linkat @3: @4:name AT_EMPTY_PATH      @4: is a directory in a slot
 //	stat /proc/self/fd/%3                 %3 is a slot's descriptor
 //	chmod %./d/f 0600                     %. is where the program began
+//	stat /proc/%p/cwd                     %p is the parent's process id
+//	stat %L                               %L is a name that is too long
+//	stat !bad                             no address of a text
 //
 // A word may be quoted as in Go. Blocks end with a line "}":
 //
 //	in DIR {                 a program of its own, in a directory
 //	fork {                   in another process
 //	as 7 {  as 7:8:9,10 {    in another process with this user, group and groups
+//	thread {                 in another thread of this process
 //	repeat 300 {             so many times, printing what differs from the last time
 //
 // Each process is this program, run anew: with the same slots, which the other
@@ -173,8 +178,14 @@ func (m *machine) run(program []op) {
 			m.quiet = false
 		case "exec":
 			m.exec(o)
-		case "bind":
-			m.say(o, m.bind(o))
+		case "thread":
+			m.thread(o)
+		case "bind", "connect":
+			m.say(o, m.socket(o))
+		case "capget":
+			m.say(o, showCapabilities())
+		case "capset":
+			m.say(o, setCapabilities(o))
 		case "map":
 			m.say(o, m.writeMapped(o))
 		case "splice":
@@ -197,6 +208,17 @@ func (o op) word(n int) string {
 		malformed("line %d: %q has too few words", o.line, o.words)
 	}
 	return o.words[n]
+}
+
+// thread runs a block in a thread that ends with it.
+func (m *machine) thread(o op) {
+	done := make(chan bool)
+	go func() {
+		runtime.LockOSThread()
+		m.run(parse(o.block, o.line))
+		close(done)
+	}()
+	<-done
 }
 
 // become gives the process the ids of "user:group:groups".
@@ -223,15 +245,16 @@ func become(who string) unix.Errno {
 	return 0
 }
 
-// bind makes a socket with a name.
-func (m *machine) bind(o op) string {
+// socket makes a socket, and gives it a name or connects it to one of that name.
+func (m *machine) socket(o op) string {
 	fd, _, e := unix.RawSyscall(unix.SYS_SOCKET, unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if e != 0 {
 		return outcome(e)
 	}
 	name := m.expand(o.word(1))
 	addr := append([]byte{unix.AF_UNIX, 0}, name...)
-	_, _, e = unix.RawSyscall(unix.SYS_BIND, fd, address(append(addr, 0)), uintptr(len(addr)+1))
+	number := map[string]uintptr{"bind": unix.SYS_BIND, "connect": unix.SYS_CONNECT}[o.words[0]]
+	_, _, e = unix.RawSyscall(number, fd, address(append(addr, 0)), uintptr(len(addr)+1))
 	_, _, _ = unix.RawSyscall(unix.SYS_CLOSE, fd, 0, 0)
 	return outcome(e)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -42,6 +43,8 @@ func unquote(word string) string {
 // expand makes a path of a word.
 func (m *machine) expand(word string) string {
 	text := unquote(word)
+	text = strings.ReplaceAll(text, "%L", strings.Repeat("n", 256))
+	text = strings.ReplaceAll(text, "%p", strconv.Itoa(os.Getppid()))
 	for i := range 10 {
 		text = strings.ReplaceAll(text, fmt.Sprintf("%%%d", i), strconv.Itoa(slots+i))
 	}
