@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/varve-image/varve/sandbox"
+	"github.com/varve-image/varve/tree"
 )
 
 // testLimits: each limit ends a step, or the call that meets it.
@@ -49,15 +50,16 @@ func testLimits(t *testing.T, s *suite) {
 	})
 }
 
-// reaches checks that a step reaches a limit, which the error names.
+// reaches checks that a step reaches a limit, which the error names; "" is any but
+// that of time.
 func (s *suite) reaches(t *testing.T, step *sandbox.Step, word string) {
 	t.Helper()
 	if step.Limits.Time == 0 {
-		step.Limits.Time = time.Minute // or a limit that is not met would be waited for
+		step.Limits.Time = 2 * time.Minute // or a limit that is not met would be waited for
 	}
 	o := s.run(t.Context(), t, step)
 	var limit *sandbox.LimitError
-	if !errors.As(o.err, &limit) || !strings.Contains(o.err.Error(), word) {
+	if !errors.As(o.err, &limit) || word == "" && limit.Bound == sandbox.BoundTime || !strings.Contains(o.err.Error(), word) {
 		t.Errorf("error %v\nstdout: %s\nstderr: %s", o.err, o.stdout, o.stderr)
 	}
 }
@@ -72,33 +74,33 @@ func testMemory(t *testing.T, s *suite) {
 	} {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
-			step := Script(base, "probe memory 100 '"+way+"'")
-			step.Limits.Memory = 64 << 20
+			step := limited(base, "probe memory 100 '"+way+"'")
 			step.FakeRoot = i%2 == 0 // which is no matter
-			s.reaches(t, step, "64 MiB of memory")
-		})
-	}
-	for _, way := range []string{"pairs", "hung up", "datagrams", "loopback", "passed", "not accepted"} {
-		t.Run(way+", network of the machine", func(t *testing.T) {
-			t.Parallel()
-			step := Script(base, "probe memory 100 '"+way+"'")
-			step.Limits.Memory, step.Network = 64<<20, sandbox.NetworkHost
 			s.reaches(t, step, "64 MiB of memory")
 		})
 	}
 	t.Run("temporary files", func(t *testing.T) {
 		t.Parallel()
-		step := Script(base, "")
+		step := limited(base, "")
 		step.Argv, step.Root = []string{sandbox.TreeDir + "/bin/probe", "memory", "100", "temporary"}, sandbox.HostTools
-		step.Script, step.Limits.Memory = "", 64<<20
 		s.reaches(t, step, "64 MiB of memory")
 	})
-	for name, network := range map[string]sandbox.Network{"idle": sandbox.NetworkNone, "idle, network of the machine": sandbox.NetworkHost} {
-		t.Run(name, func(t *testing.T) {
+	t.Run("idle", func(t *testing.T) {
+		t.Parallel()
+		s.run(t.Context(), t, limited(base, "probe idle 300")).must(t)
+	})
+	for name, fakeRoot := range map[string]bool{"as root": true, "as a user": false} {
+		t.Run("undumpable "+name, func(t *testing.T) {
 			t.Parallel()
-			step := Script(base, "probe idle 300")
-			step.Limits.Memory, step.Network = 64<<20, network
+			step := limited(base, "probe undumpable idle 10")
+			step.FakeRoot = fakeRoot
 			s.run(t.Context(), t, step).must(t)
+			step = limited(base, "probe undumpable memory 100 pairs")
+			step.FakeRoot = fakeRoot
+			s.reaches(t, step, "64 MiB of memory")
+			step = limited(base, "cp /bin/probe /tmp/secret; chmod 111 /tmp/secret; exec /tmp/secret memory 100 memfd")
+			step.FakeRoot = fakeRoot
+			s.reaches(t, step, "64 MiB of memory")
 		})
 	}
 	t.Run("what the kernel bounds", func(t *testing.T) {
@@ -113,14 +115,42 @@ func testMemory(t *testing.T, s *suite) {
 	})
 }
 
+// limited is a script that may use 64 MiB of memory, of a machine that has much
+// more.
+func limited(entries []*tree.Entry, script string) *sandbox.Step {
+	step := Script(entries, script)
+	step.Limits.Memory, step.VM.Memory = 64<<20, 2<<30
+	return step
+}
+
+// RunNetwork runs what a runner passes, besides the suite, that lets steps have the
+// machine's network: sockets count there, too.
+func RunNetwork(t *testing.T, newRunner NewRunner) {
+	s := &suite{newRunner}
+	base := With(Busybox(t), Probe(t))
+	for _, way := range []string{"pairs", "hung up", "datagrams", "loopback", "passed", "not accepted"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			step := limited(base, "probe memory 100 '"+way+"'")
+			step.Network = sandbox.NetworkHost
+			s.reaches(t, step, "64 MiB of memory")
+		})
+	}
+	t.Run("idle", func(t *testing.T) {
+		t.Parallel()
+		step := limited(base, "probe idle 300")
+		step.Network = sandbox.NetworkHost
+		s.run(t.Context(), t, step).must(t)
+	})
+}
+
 // testBlinding: who cannot look at what a step uses does not let it go on.
 func testBlinding(t *testing.T, s *suite) {
 	base := With(Busybox(t), Probe(t))
 	for _, how := range []string{"soft", "hard"} {
 		t.Run(how+", memory", func(t *testing.T) {
-			step := Script(base, "probe blind "+how+" memory 100 private")
-			step.Limits.Memory = 64 << 20
-			s.reaches(t, step, "")
+			step := limited(base, "probe blind "+how+" memory 100 private")
+			s.reaches(t, step, "") // whichever is looked at first
 		})
 		t.Run(how+", disk", func(t *testing.T) {
 			step := Script(base, "probe blind "+how+" files 4000 empty; sleep 100")

@@ -102,6 +102,8 @@ func newFilter() filter {
 	f.onBits(unix.SYS_RENAMEAT2, 4, unix.RENAME_WHITEOUT, errno(unix.EINVAL))
 	// These put characters into the input of a terminal that others read.
 	f.onValues(unix.SYS_IOCTL, 1, ^uint32(0), errno(unix.EPERM), unix.TIOCSTI, unix.TIOCLINUX)
+	// Who cannot be dumped could not be looked at by us either, and nobody else can.
+	f.onValues(unix.SYS_PRCTL, 0, ^uint32(0), errno(0), unix.PR_SET_DUMPABLE)
 	return f
 }
 

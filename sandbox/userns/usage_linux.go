@@ -33,8 +33,8 @@ type usage struct {
 	terminals int
 	// limits are the hard ones that this process has.
 	limits map[int]uint64
-	// filters is how many filters of system calls each process has anyway, and maps how
-	// many mappings it may have.
+	// filters is how many filters of system calls each thread has anyway, and maps how
+	// many mappings a process may have.
 	filters, maps int64
 	network       network
 }
@@ -114,22 +114,25 @@ func (m *memoryUse) over() bool { return m.total() > m.limit }
 // surelyOver tells whether it is over the limit however exactly one looks.
 func (m *memoryUse) surelyOver() bool { return m.kernel+m.files > m.limit }
 
-// memory is what the processes have in memory, in bytes. Where that looks to be
-// over a limit, it is counted exactly, which takes longer: what is common to several
-// processes once.
+// memory is what the processes have in memory, in bytes, without what cannot
+// matter for the limit. Where that looks to be over it, it is counted exactly, which takes
+// longer: what is common to several processes once.
 func (u *usage) memory(limit int64) (int64, error) {
 	all, err := statuses()
 	if err != nil {
 		return 0, err
 	}
 	m := &memoryUse{limit: limit}
-	m.add(all, u.filters)
+	m.add(all)
 	for _, add := range []func(*memoryUse) error{u.addFiles, u.addSegments, u.addMessages, u.addSemaphores, u.addTerminals, u.addDescriptors} {
 		if err := add(m); err != nil {
 			return 0, err
 		}
 	}
-	if err := m.addWaiting(all); err != nil {
+	if m.total()+mostOfThreads(all, u.limits[unix.RLIMIT_NOFILE])+mostMaps(all, u.maps) <= limit {
+		return m.total(), nil
+	}
+	if err := u.addThreads(m, all); err != nil {
 		return 0, err
 	}
 	if m.over() {

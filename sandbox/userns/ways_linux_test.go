@@ -110,7 +110,7 @@ var (
 // TestUsers runs the suite as others than the machine's root. What it expects is
 // the same.
 func TestUsers(t *testing.T) {
-	const suite = "-test.run=^TestSuite$"
+	const suite = "-test.run=^Test(Suite|Network)$"
 	nested := asUser(t, suite)
 	nested.Args = append([]string{testtools.Need(t, "setpriv"), nested.Args[1], nested.Args[2], nested.Args[3], testtools.Need(t, "unshare"), "--user", "--map-root-user"}, nested.Args[4:]...)
 	for name, cmd := range map[string]*exec.Cmd{

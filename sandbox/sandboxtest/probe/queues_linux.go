@@ -209,24 +209,29 @@ func passed(mib int) error {
 	return nil
 }
 
-// passedTwice sends sockets over which such files were sent, and pipes.
+// passedTwice sends sockets over which such files were sent.
 func passedTwice(mib int) error {
 	ours, _, err := pair(unix.SOCK_DGRAM)
 	if err != nil {
 		return err
 	}
-	a, b, err := pair(unix.SOCK_STREAM)
-	if err != nil {
-		return err
+	for left := mib; left > 0; left -= 10 {
+		a, b, err := pair(unix.SOCK_STREAM)
+		if err != nil {
+			return err
+		}
+		fd, err := memfd(10)
+		if err == nil {
+			err = pass(a, fd)
+		}
+		if err == nil {
+			err = pass(ours, a, b)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	fd, err := memfd(mib)
-	if err == nil {
-		err = pass(a, fd)
-	}
-	if err == nil {
-		err = pass(ours, a, b)
-	}
-	return err
+	return nil
 }
 
 // notAccepted fills connections that nobody accepts, and closes them.
@@ -234,15 +239,15 @@ func notAccepted(mib int) error {
 	return unaccepted(mib, func(fd int) error { _, err := pour(fd, mib<<20); return err })
 }
 
-// passedOn sends a file over such a connection.
+// passedOn sends files over such connections.
 func passedOn(mib int) error {
 	left := mib
 	return unaccepted(mib, func(over int) error {
 		if left <= 0 {
 			return nil
 		}
-		fd, err := memfd(left)
-		left = 0
+		fd, err := memfd(10)
+		left -= 10
 		if err == nil {
 			err = pass(over, fd)
 		}
