@@ -56,10 +56,8 @@ type Tail struct {
 
 // Write never fails.
 func (t *Tail) Write(p []byte) (int, error) {
-	t.cut.Show = func(line string) { t.lines = append(t.lines, line) }
-	n, err := t.cut.Write(p)
-	t.lines = last(t.lines)
-	return n, err
+	t.cut.Show = func(line string) { t.lines = last(append(t.lines, line)) }
+	return t.cut.Write(p)
 }
 
 // Lines returns the last lines.

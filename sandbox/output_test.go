@@ -42,6 +42,10 @@ func TestTailIsBounded(t *testing.T) {
 	if got := tail.Lines(); len(got) != MaxLastLines || len(got[0]) != maxLine {
 		t.Errorf("%d lines, the first of %d bytes; want %d of %d", len(got), len(got[0]), MaxLastLines, maxLine)
 	}
+	tail.Write([]byte(strings.Repeat("\n", 1<<20)))
+	if room := cap(tail.lines); room > 4*MaxLastLines {
+		t.Errorf("it keeps room for %d lines", room)
+	}
 }
 
 // TestLines: a line that is written again and again is its last, however it is
