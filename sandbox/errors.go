@@ -38,6 +38,9 @@ type LimitError struct {
 	// what it holds with its holes, in bytes.
 	File string
 	Size int64
+	// Unseen, unless empty, says why what the step used could not be looked at, which
+	// counts as too much.
+	Unseen string
 	// LastLines is as in StepError.
 	LastLines []string
 }
@@ -56,6 +59,9 @@ const (
 )
 
 func (e *LimitError) Error() string {
+	if e.Unseen != "" {
+		return fmt.Sprintf("step %s was ended: what it used of its limit of %s could not be looked at: %q", e.Name, e.limit(), e.Unseen)
+	}
 	text := fmt.Sprintf("step %s was ended: it reached its limit of %s", e.Name, e.limit())
 	if e.File != "" {
 		text += fmt.Sprintf(": with its holes %q is %s", e.File, describeBytes(e.Size))

@@ -166,12 +166,13 @@ const (
 // step that meets a limit of time, memory or output ends with a *LimitError;
 // one that meets one of processes or disk sees an error of the call that did,
 // or ends so too. Memory and disk are looked at from time to time, and the more often the
-// nearer they are; for a moment there may be more.
+// nearer they are; for a moment there may be more. What cannot be looked at counts as too
+// much (LimitError.Unseen).
 type Limits struct {
 	// Time is how long the step may take.
 	Time time.Duration
 	// Memory is what all processes of the step may use, in bytes: their own, what
-	// they share, and files in memory.
+	// they share, files in memory, and what the kernel keeps for them.
 	Memory int64
 	// Processes is how many processes and threads there may be at once; 0 is
 	// DefaultProcesses.
@@ -181,7 +182,8 @@ type Limits struct {
 	Output int64
 	// Disk is how much the step may write to its tree, in bytes, deleted files
 	// that are still open included; and how much its changed files may come to,
-	// holes included, which a layer has no room for. 0 is DefaultDisk.
+	// holes included, which a layer has no room for. Each entry that it changed or made
+	// counts with 512 bytes at least. 0 is DefaultDisk.
 	Disk int64
 }
 

@@ -66,7 +66,6 @@ func testErrors(t *testing.T, s *suite) {
 			}
 		})
 	}
-	t.Run("limits", func(t *testing.T) { testLimits(t, s) })
 	t.Run("cancelled", func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		why := errors.New("no longer wanted")
@@ -86,56 +85,6 @@ func testErrors(t *testing.T, s *suite) {
 type writerFunc func([]byte)
 
 func (w writerFunc) Write(p []byte) (int, error) { w(p); return len(p), nil }
-
-// testLimits: each limit ends a step, or the call that meets it.
-func testLimits(t *testing.T, s *suite) {
-	base := With(Busybox(t), Probe(t))
-	for _, c := range []struct {
-		name, script string
-		limits       sandbox.Limits
-		word         string
-	}{
-		{"time", "sleep 1000", sandbox.Limits{Time: 500 * time.Millisecond}, "500ms"},
-		{"output", "yes", sandbox.Limits{Output: 1 << 20}, "output"},
-		{"memory", "for i in 1 2 3 4 5 6 7 8; do probe memory 32 private & done; wait", sandbox.Limits{Memory: 64 << 20}, "64 MiB of memory"},
-		{"memory that is shared", "probe memory 100 shared", sandbox.Limits{Memory: 64 << 20}, "64 MiB of memory"},
-		{"memory of files without a name", "probe memory 100 memfd", sandbox.Limits{Memory: 64 << 20}, "64 MiB of memory"},
-		{"memory of segments", "probe memory 100 segments", sandbox.Limits{Memory: 64 << 20}, "64 MiB of memory"},
-		{"memory of a process without its first thread", "probe memory 100 leaderless", sandbox.Limits{Memory: 64 << 20}, "64 MiB of memory"},
-		{"memory in files", "dd if=/dev/zero of=/dev/shm/x bs=1M count=100 2>/dev/null; sleep 100", sandbox.Limits{Memory: 64 << 20}, "64 MiB of memory"},
-		{"disk", "for i in $(seq 1 100); do dd if=/dev/zero of=/f$i bs=1M count=4 2>/dev/null; done; sleep 100", sandbox.Limits{Disk: 32 << 20}, "32 MiB of disk"},
-		{"disk of deleted files", "for i in 3 4 5; do eval \"exec $i>/f\"; rm /f; dd if=/dev/zero bs=1M count=20 2>/dev/null >&$i; done; sleep 100", sandbox.Limits{Disk: 32 << 20}, "32 MiB of disk"},
-		{"disk of files that lie deep", "mkdir -p $(printf 'd/%.0s' $(seq 150)); cd $(printf 'd/%.0s' $(seq 150)); for i in 1 2 3; do dd if=/dev/zero of=f$i bs=1M count=20 2>/dev/null; done; sleep 100", sandbox.Limits{Disk: 32 << 20}, "32 MiB of disk"},
-		{"some more processes", "for i in $(seq 1 70); do sleep 100 & done; sleep 100", sandbox.Limits{Processes: 60}, "60 processes"},
-		{"holes in files", "for i in 1 2 3; do dd if=/dev/null of=/f$i bs=1M seek=20 2>/dev/null; done", sandbox.Limits{Disk: 32 << 20}, `32 MiB of disk: with its holes "f2" is 20 MiB`},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			step := Script(base, c.script)
-			step.Limits = c.limits
-			if step.Limits.Time == 0 {
-				step.Limits.Time = 2 * time.Minute // or a limit that is not met would be waited for
-			}
-			o := s.run(t.Context(), t, step)
-			var limit *sandbox.LimitError
-			if !errors.As(o.err, &limit) || !strings.Contains(o.err.Error(), c.word) {
-				t.Errorf("error %v", o.err)
-			}
-		})
-	}
-	t.Run("within all", func(t *testing.T) {
-		step := Script(base, "dd if=/dev/zero of=/f bs=1M count=4 2>/dev/null; probe memory 16 private & probe memory 16 shared & sleep 0.2; killall probe; rm /f")
-		step.Limits = sandbox.Limits{Time: 10 * time.Minute, Memory: 64 << 20, Disk: 32 << 20, Processes: 100, Output: 1000}
-		s.run(t.Context(), t, step).must(t)
-	})
-	t.Run("many more processes", func(t *testing.T) {
-		step := Script(base, "for i in $(seq 1 200); do sleep 100 & done; exit 0")
-		step.Limits.Processes = 60
-		o := s.run(t.Context(), t, step)
-		if o.err == nil {
-			t.Errorf("200 processes where 60 are allowed")
-		}
-	})
-}
 
 func chmod(t *testing.T, name string, mode os.FileMode) {
 	t.Helper()

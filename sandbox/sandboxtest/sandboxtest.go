@@ -27,6 +27,10 @@ func Run(t *testing.T, newRunner NewRunner) {
 	for name, test := range map[string]func(*testing.T, *suite){
 		"changes":     testChanges,
 		"errors":      testErrors,
+		"limits":      testLimits,
+		"memory":      testMemory,
+		"blinding":    testBlinding,
+		"entries":     testEntries,
 		"surrounding": testSurrounding,
 		"terminal":    testTerminal,
 		"tools":       testTools,

@@ -191,6 +191,9 @@ func (c *collector) whiteout(dir, prefix, name string) error {
 
 // write writes the file fd, which may be an O_PATH descriptor.
 func (c *collector) write(fd int, name string) error {
+	if c.left -= entrySize; c.left < 0 {
+		return &sandbox.LimitError{Bound: sandbox.BoundDisk}
+	}
 	e, err := c.describe(fd, name)
 	if err != nil {
 		return fmt.Errorf("%q: %w", name, err)
@@ -227,7 +230,7 @@ func (c *collector) describe(fd int, name string) (*tree.Entry, error) {
 		e.Type = tree.Dir
 	case unix.S_IFREG:
 		e.Type, e.Size = tree.Regular, size
-		if c.left -= size; c.left < 0 {
+		if c.left -= max(size-entrySize, 0); c.left < 0 {
 			return nil, &sandbox.LimitError{Bound: sandbox.BoundDisk, File: name, Size: size}
 		}
 		e.Open = func() (io.ReadCloser, error) { return os.Open(procFD(fd)) }

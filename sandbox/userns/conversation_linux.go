@@ -112,7 +112,7 @@ func (c *conversation) failed(rep report) error {
 		return limit
 	case rep.Limit != "":
 		limit := c.limit(rep.Limit)
-		limit.File, limit.Size, limit.LastLines = rep.File, rep.Size, lines
+		limit.File, limit.Size, limit.Unseen, limit.LastLines = rep.File, rep.Size, rep.Unseen, lines
 		return limit
 	case rep.Signal != 0:
 		return &sandbox.StepError{Name: c.step.Name, ExitCode: -1, Signal: syscall.Signal(rep.Signal), LastLines: lines}

@@ -137,7 +137,7 @@ func unknown() []uint32 {
 		unix.SYS_CLONE3,
 		// There are older ones, which emulators know.
 		unix.SYS_SETXATTRAT, unix.SYS_GETXATTRAT, unix.SYS_LISTXATTRAT, unix.SYS_REMOVEXATTRAT,
-		unix.SYS_MEMFD_SECRET, // no limit knows of what it makes
+		unix.SYS_MEMFD_SECRET, unix.SYS_IO_SETUP, unix.SYS_VMSPLICE, // no limit knows of what they make, or keep
 		unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER,
 	}
 }

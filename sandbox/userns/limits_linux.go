@@ -4,6 +4,7 @@ package userns
 
 import (
 	"fmt"
+	"math"
 
 	"golang.org/x/sys/unix"
 
@@ -22,7 +23,7 @@ const ownThreads = 32
 // raiseLimits lets this process have as much again as it may after the step was
 // started with less; it needs open files for deep directories, too.
 func raiseLimits() error {
-	for _, which := range []int{unix.RLIMIT_NOFILE, unix.RLIMIT_NPROC, unix.RLIMIT_FSIZE} {
+	for _, which := range ownLimits() {
 		var limit unix.Rlimit
 		if err := unix.Getrlimit(which, &limit); err != nil {
 			return err
@@ -33,6 +34,31 @@ func raiseLimits() error {
 		}
 	}
 	return nil
+}
+
+// ownLimits are those that this process needs to be high.
+func ownLimits() []int { return []int{unix.RLIMIT_NOFILE, unix.RLIMIT_NPROC, unix.RLIMIT_FSIZE} }
+
+// mostFiles is how many open files a process of a step may have: the same for all
+// steps, if the machine has that many.
+const mostFiles = 1 << 19
+
+// usualFiles is how many it may have unless it asks for more.
+const usualFiles = 1024
+
+// hardLimits are those of ownLimits, by number, as they are or will be once the
+// step has been started.
+func hardLimits() (map[int]uint64, error) {
+	all := map[int]uint64{}
+	for _, which := range ownLimits() {
+		var limit unix.Rlimit
+		if err := unix.Getrlimit(which, &limit); err != nil {
+			return nil, fmt.Errorf("get limits: %w", err)
+		}
+		all[which] = limit.Max
+	}
+	all[unix.RLIMIT_NOFILE] = min(all[unix.RLIMIT_NOFILE], mostFiles)
+	return all, nil
 }
 
 // limitProgram keeps the step from raising limits that it was started with.
@@ -51,33 +77,45 @@ func limitProgram(pid int, l sandbox.Limits) error {
 	return nil
 }
 
+// kernelLimits are the limits of what the kernel has for a user, of a namespace,
+// that no usage counts: signals that wait, and timers, of some 400 bytes each; bytes of
+// POSIX queues of messages.
+func kernelLimits() map[int]uint64 {
+	return map[int]uint64{unix.RLIMIT_SIGPENDING: 8 << 10, unix.RLIMIT_MSGQUEUE: 800 << 10}
+}
+
 // setLimits sets what the kernel limits for each process or user, of stepLimits
 // so that it can be raised again.
 func setLimits(l sandbox.Limits) error {
 	// One byte keeps even a core pattern that is a program from running.
-	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1, Max: 1}); err != nil {
-		return fmt.Errorf("set limits: %w", err)
-	}
+	err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1, Max: 1})
 	for which, value := range stepLimits(l) {
-		var limit unix.Rlimit
-		err := unix.Getrlimit(which, &limit)
 		if err == nil {
-			limit.Cur = min(value, limit.Max)
-			err = unix.Setrlimit(which, &limit)
-		}
-		if err != nil {
-			return fmt.Errorf("set limits: %w", err)
+			err = lowerLimit(which, value, math.MaxUint64)
 		}
 	}
-	var files unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
-		return fmt.Errorf("set limits: %w", err)
+	for which, value := range kernelLimits() {
+		if err == nil {
+			err = lowerLimit(which, value, value)
+		}
 	}
-	// The same for all steps, if the machine has that many.
-	files.Max = min(files.Max, 1<<19)
-	files.Cur = min(files.Max, 1024)
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+	if err == nil {
+		err = lowerLimit(unix.RLIMIT_NOFILE, usualFiles, mostFiles)
+	}
+	if err != nil {
 		return fmt.Errorf("set limits: %w", err)
 	}
 	return nil
+}
+
+// lowerLimit sets a limit of this process, soft and hard, but does not raise what
+// is hard.
+func lowerLimit(which int, soft, hard uint64) error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(which, &limit); err != nil {
+		return err
+	}
+	limit.Max = min(limit.Max, hard)
+	limit.Cur = min(limit.Max, soft)
+	return unix.Setrlimit(which, &limit)
 }

@@ -121,7 +121,10 @@ func (p *firstProc) do() (report, error) {
 	p.deaf = p.scope() != nothing && !canListen()
 	rep, err := p.runStep()
 	p.changes.Close()
-	return rep, errors.Join(err, removeBelow(p.work))
+	if removeErr := removeBelow(p.work); !rep.failed() { // or it may be the step that keeps us from it
+		err = errors.Join(err, removeErr)
+	}
+	return rep, err
 }
 
 // become takes on the user that the process is in its namespace, which it may

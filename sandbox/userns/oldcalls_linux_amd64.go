@@ -67,3 +67,15 @@ func (e *emulator) oldRemovingCalls() {
 	e.calls[unix.SYS_RMDIR] = at(here, 0, func(c *call, dir int, name string) answer { return e.unlink(c, dir, name, unix.AT_REMOVEDIR) })
 	e.calls[unix.SYS_RENAME] = at(here, 1, func(c *call, dir int, name string) answer { return e.rename(c, here, dir, name, 0) })
 }
+
+// filesArgument is which argument of a call, from 1 on, says for how many files it
+// waits, or 0.
+func filesArgument(number int) int {
+	switch number {
+	case unix.SYS_POLL, unix.SYS_PPOLL:
+		return 2
+	case unix.SYS_SELECT, unix.SYS_PSELECT6:
+		return 1
+	}
+	return 0
+}

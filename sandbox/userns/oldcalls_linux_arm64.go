@@ -24,3 +24,15 @@ func (e *emulator) oldStatCalls()     {}
 func (e *emulator) oldMkdirCalls()    {}
 func (e *emulator) oldCreatingCalls() {}
 func (e *emulator) oldRemovingCalls() {}
+
+// filesArgument is which argument of a call, from 1 on, says for how many files it
+// waits, or 0.
+func filesArgument(number int) int {
+	switch number {
+	case unix.SYS_PPOLL:
+		return 2
+	case unix.SYS_PSELECT6:
+		return 1
+	}
+	return 0
+}

@@ -78,10 +78,11 @@ func networkFiles() []string { return []string{"/etc/resolv.conf", "/etc/hosts"}
 type report struct {
 	ExitCode, Signal int
 	// Limit is which one was reached, with a File that was too large for it, and
-	// its Size.
-	Limit sandbox.Bound
-	File  string
-	Size  int64
+	// its Size, or why what is used of it was Unseen.
+	Limit  sandbox.Bound
+	File   string
+	Size   int64
+	Unseen string
 	// Error is what went wrong before or after the step; Missing says that the
 	// machine lacks something, with Hints what to change.
 	Error   string
@@ -103,7 +104,7 @@ func failure(err error) report {
 	}
 	var limit *sandbox.LimitError
 	if errors.As(err, &limit) {
-		rep = report{Limit: limit.Bound, File: limit.File, Size: limit.Size}
+		rep = report{Limit: limit.Bound, File: limit.File, Size: limit.Size, Unseen: limit.Unseen}
 	}
 	return rep
 }

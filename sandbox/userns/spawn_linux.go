@@ -66,22 +66,18 @@ func (p *firstProc) scope() scope {
 
 // runProgram runs the step's program to its end, and all that it has started.
 func (p *firstProc) runProgram() (rep report, err error) {
-	dir := p.written.upper
-	if p.written.was != nil {
-		dir = p.written.merged
-	}
-	u, err := newUsage(p.cfg.Root, dir)
+	u, err := newUsage(p.cfg, &p.written)
 	if err != nil {
-		return report{}, err
+		return report{}, fmt.Errorf("watch what the step uses: %w", err)
 	}
-	w := startWatch(p.cfg.Limits, u)
-	defer w.stop()
 	runtime.LockOSThread() // it may be a tracer
 	defer runtime.UnlockOSThread()
 	pid, err := p.spawn()
 	if err != nil {
 		return report{}, err
 	}
+	w := startWatch(p.cfg.Limits, u)
+	defer w.stop()
 	go p.endWithCaller()
 	rep = p.wait(pid)
 	if p.gate != nil {
@@ -90,7 +86,7 @@ func (p *firstProc) runProgram() (rep report, err error) {
 		}
 	}
 	if limit := w.reached.Load(); limit != nil {
-		rep = report{Limit: *limit}
+		rep = failure(limit)
 	}
 	return rep, nil
 }

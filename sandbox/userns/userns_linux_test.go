@@ -33,8 +33,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func TestSuite(t *testing.T) {
-	sandboxtest.Run(t, func(_ testing.TB, temp string) sandbox.Runner {
-		return userns.New(sandbox.Options{TempDir: temp})
-	})
+func newRunner(_ testing.TB, temp string) sandbox.Runner {
+	return userns.New(sandbox.Options{TempDir: temp})
 }
+
+func TestSuite(t *testing.T) { sandboxtest.Run(t, newRunner) }
+
+func TestNetwork(t *testing.T) { sandboxtest.RunNetwork(t, newRunner) }

@@ -16,8 +16,9 @@ import (
 // watch looks at what a step uses, and ends all of its processes when that is
 // more than a limit.
 type watch struct {
-	// reached is the limit that was reached.
-	reached  atomic.Pointer[sandbox.Bound]
+	// reached is the limit that was reached, or might have been.
+	reached  atomic.Pointer[sandbox.LimitError]
+	usage    *usage
 	done     chan struct{}
 	watchers sync.WaitGroup
 }
@@ -33,17 +34,17 @@ const (
 )
 
 // longestPause is how long may pass before a limit is looked at again that is
-// costly to look at.
+// far, or costly to look at.
 const longestPause = 2 * time.Second
 
-// startWatch watches what is used until stop.
+// startWatch watches what is used until stop. It begins after the program has its
+// own limits, because each look raises this process's.
 func startWatch(limits sandbox.Limits, u *usage) *watch {
-	w := &watch{done: make(chan struct{})}
+	w := &watch{usage: u, done: make(chan struct{})}
 	if limits.Memory > 0 {
 		w.watch(sandbox.BoundMemory, limits.Memory, watchRate, u.memory)
 	}
-	before := u.disk(0)
-	w.watch(sandbox.BoundDisk, limits.Disk, watchRate, func(most int64) int64 { return u.disk(most) - before })
+	w.watch(sandbox.BoundDisk, limits.Disk, watchRate, u.disk)
 	w.watch(sandbox.BoundProcesses, int64(limits.Processes), forkRate, u.threads)
 	return w
 }
@@ -54,12 +55,20 @@ func (w *watch) stop() {
 	w.watchers.Wait()
 }
 
-// watch looks again and again, but not before the limit can be reached, and not
+// looks at what is used, in bytes or numbers, which need not be exact if it is
+// more than the limit.
+type looks func(limit int64) (used int64, err error)
+
+// watch looks again and again, but not much before the limit can be reached, and not
 // more than a tenth of the time unless that would be too rare. rate is how much more a
 // processor can come to use in a second.
-func (w *watch) watch(bound sandbox.Bound, limit, rate int64, look func(limit int64) (used int64)) {
+func (w *watch) watch(bound sandbox.Bound, limit, rate int64, look looks) {
+	soonest := func(left int64) time.Duration {
+		seconds := float64(left) / float64(rate*int64(runtime.NumCPU()))
+		return time.Duration(min(seconds, longestPause.Seconds()) * float64(time.Second))
+	}
 	w.watchers.Go(func() {
-		var wait time.Duration
+		wait := soonest(limit) // a step that is short is not looked at
 		for {
 			select {
 			case <-w.done:
@@ -67,15 +76,29 @@ func (w *watch) watch(bound sandbox.Bound, limit, rate int64, look func(limit in
 			case <-time.After(max(wait, watchInterval)):
 			}
 			before := monotonic()
-			used := look(limit)
-			if used > limit {
-				w.reached.CompareAndSwap(nil, &bound)
-				_ = unix.Kill(-1, unix.SIGKILL) // there may be none
-			}
-			soonest := float64(limit-used) / float64(rate*int64(runtime.NumCPU()))
-			wait = max(min(10*(monotonic()-before), longestPause), time.Duration(soonest*float64(time.Second)))
+			used := w.look(bound, limit, look)
+			wait = max(min(10*(monotonic()-before), longestPause), soonest(limit-used))
 		}
 	})
+}
+
+// look looks once, and ends the step if it uses more than the limit, or what it
+// uses cannot be known.
+func (w *watch) look(bound sandbox.Bound, limit int64, look looks) (used int64) {
+	err := w.usage.see()
+	if err == nil {
+		used, err = look(limit)
+	}
+	if err == nil && used <= limit {
+		return used
+	}
+	reached := &sandbox.LimitError{Bound: bound}
+	if err != nil {
+		reached.Unseen = err.Error()
+	}
+	w.reached.CompareAndSwap(nil, reached)
+	_ = unix.Kill(-1, unix.SIGKILL) // there may be none
+	return limit
 }
 
 // monotonic is a clock's time, which says nothing by itself.

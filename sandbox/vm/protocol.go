@@ -69,10 +69,11 @@ type link struct{ Path, Text string }
 type report struct {
 	ExitCode, Signal int
 	// Limit is which one was reached, with a File that was too large for it, and
-	// its Size.
-	Limit sandbox.Bound
-	File  string
-	Size  int64
+	// its Size, or why what is used of it was Unseen.
+	Limit  sandbox.Bound
+	File   string
+	Size   int64
+	Unseen string
 	// Error is what went wrong before or after the step; Missing says that the
 	// guest lacks something.
 	Error   string
@@ -92,7 +93,7 @@ func reportOf(err error) report {
 	case errors.As(err, &failed):
 		return report{ExitCode: failed.ExitCode, Signal: int(failed.Signal)}
 	case errors.As(err, &limit):
-		return report{Limit: limit.Bound, File: limit.File, Size: limit.Size}
+		return report{Limit: limit.Bound, File: limit.File, Size: limit.Size, Unseen: limit.Unseen}
 	case errors.As(err, &lacking):
 		return report{Error: lacking.Error(), Missing: true}
 	}
@@ -104,7 +105,7 @@ func (r *report) err(step *sandbox.Step, lines []string) error {
 	name := step.Name
 	switch {
 	case r.Limit != "":
-		return &sandbox.LimitError{Name: name, Bound: r.Limit, Limits: step.Limits, File: r.File, Size: r.Size, LastLines: lines}
+		return &sandbox.LimitError{Name: name, Bound: r.Limit, Limits: step.Limits, File: r.File, Size: r.Size, Unseen: r.Unseen, LastLines: lines}
 	case r.ExitCode != 0 || r.Signal != 0:
 		return &sandbox.StepError{Name: name, ExitCode: r.ExitCode, Signal: syscall.Signal(r.Signal), LastLines: lines}
 	case r.Missing:

@@ -35,14 +35,17 @@ var commands = map[string]func(args []string) error{
 	"deep":      deep,
 	"dropxattr": func(args []string) error { return unix.Removexattr(args[0], args[1]) },
 	"escape":    escape,
+	"files":     files,
 	"scribble":  scribble,
 	"setxattr":  setxattr,
 	"socket":    socket,
-	"memory":    memory,
-	"setcap":    setcap,
-	"getcap":    getcap,
-	"statloop":  statLoop,
-	"threads":   threads,
+
+	"idle":     idle,
+	"memory":   memory,
+	"setcap":   setcap,
+	"getcap":   getcap,
+	"statloop": statLoop,
+	"threads":  threads,
 }
 
 const capability = "security.capability"
@@ -56,93 +59,6 @@ func chroot(args []string) error {
 		return err
 	}
 	return unix.Exec(args[1], args[1:], []string{})
-}
-
-// memory uses so many MiB of a kind, and keeps them.
-func memory(args []string) error {
-	n, err := strconv.Atoi(args[0])
-	if err != nil {
-		return err
-	}
-	var data []byte
-	switch args[1] {
-	case "private":
-		data = make([]byte, n<<20)
-	case "shared":
-		data, err = unix.Mmap(-1, 0, n<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
-	case "memfd":
-		err = fillMemfd(n)
-	case "leaderless":
-		return leaderless(n)
-	case "segments":
-		err = fillSegments(n)
-	}
-	if err != nil {
-		return err
-	}
-	fill(data)
-	time.Sleep(time.Hour)
-	fmt.Print(len(data))
-	return nil
-}
-
-func fill(data []byte) {
-	for i := 0; i < len(data); i += 4096 {
-		data[i] = 1
-	}
-}
-
-// The first thread is main's, and no other's.
-func init() { runtime.LockOSThread() }
-
-// leaderless uses memory after the process's first thread has ended.
-func leaderless(n int) error {
-	data, err := unix.Mmap(-1, 0, n<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
-	if err != nil {
-		return err
-	}
-	go func() {
-		time.Sleep(200 * time.Millisecond)
-		fill(data)
-		time.Sleep(time.Hour)
-	}()
-	_, _, err = unix.Syscall(unix.SYS_EXIT, 0, 0, 0)
-	return err
-}
-
-// fillMemfd writes to files without a name, of 1 MiB each.
-func fillMemfd(n int) error {
-	data := make([]byte, 1<<20)
-	for range n {
-		fd, err := unix.MemfdCreate("", 0)
-		if err != nil {
-			return err
-		}
-		if _, err := unix.Write(fd, data); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// fillSegments writes to segments of System V shared memory of 1 MiB each, and
-// leaves them.
-func fillSegments(n int) error {
-	for range n {
-		id, err := unix.SysvShmGet(unix.IPC_PRIVATE, 1<<20, unix.IPC_CREAT|0o600)
-		if err != nil {
-			return err
-		}
-		data, err := unix.SysvShmAttach(id, 0, 0)
-		if err != nil {
-			return err
-		}
-		fill(data)
-		if err := unix.SysvShmDetach(data); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // deep makes so many directories, one in the other.

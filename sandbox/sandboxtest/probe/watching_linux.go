@@ -1,0 +1,137 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// polls has threads wait for one file as often as may be.
+func polls(mib int) error {
+	const each = 64 // of the kernel's, for a file
+	var p [2]int
+	if err := unix.Pipe(p[:]); err != nil {
+		return err
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	files := make([]unix.PollFd, limit.Cur)
+	for i := range files {
+		files[i] = unix.PollFd{Fd: int32(p[0]), Events: unix.POLLIN}
+	}
+	for left := mib << 20; left > 0; left -= len(files) * each {
+		go func() {
+			runtime.LockOSThread()
+			_, _ = unix.Poll(files, -1)
+		}()
+	}
+	return nil
+}
+
+// events has files change that are watched, and reads nothing of that.
+func events(mib int) error {
+	const each, most = 64, 16000
+	for _, name := range []string{"/dev/shm/a", "/dev/shm/b"} {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			return err
+		}
+	}
+	for left := mib << 20; left > 0; left -= each * most {
+		set, err := unix.InotifyInit()
+		for _, name := range []string{"/dev/shm/a", "/dev/shm/b"} {
+			if err == nil {
+				_, err = unix.InotifyAddWatch(set, name, unix.IN_OPEN)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		kept = append(kept, set)
+	}
+	for range most / 2 {
+		for _, name := range []string{"/dev/shm/a", "/dev/shm/b"} {
+			fd, err := unix.Open(name, unix.O_RDONLY, 0)
+			if err != nil {
+				return err
+			}
+			unix.Close(fd)
+		}
+	}
+	return nil
+}
+
+// idle has many pipes and sockets with nothing in them, for a while.
+func idle(args []string) error {
+	n, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	listener, at, err := bound(unix.SOCK_STREAM)
+	if err == nil {
+		err = unix.Listen(listener, 100)
+	}
+	for range n {
+		var p [2]int
+		if err == nil {
+			err = unix.Pipe(p[:])
+		}
+		if err == nil {
+			_, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+		}
+		if err == nil {
+			_, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
+		}
+		fd := 0
+		if err == nil {
+			fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+		}
+		if err == nil {
+			err = unix.Connect(fd, at)
+		}
+		if err == nil {
+			_, _, err = unix.Accept(listener)
+		}
+	}
+	if err == nil {
+		time.Sleep(time.Second)
+	}
+	return err
+}
+
+// blind keeps the first process from opening files, by each of its threads, for
+// good or not, and then does what the other arguments say. That it may not is
+// no error.
+func blind(args []string) error {
+	limit := unix.Rlimit{Cur: 3, Max: 1 << 19}
+	if args[0] == "hard" {
+		limit.Max = 3
+	}
+	names, _ := os.ReadDir("/proc/1/task")
+	for _, name := range names {
+		tid, err := strconv.Atoi(name.Name())
+		if err != nil {
+			return err
+		}
+		if args[0] != "hard" {
+			var had unix.Rlimit
+			if unix.Prlimit(tid, unix.RLIMIT_NOFILE, nil, &had) == nil {
+				limit.Max = had.Max
+			}
+		}
+		_ = unix.Prlimit(tid, unix.RLIMIT_NOFILE, &limit, nil)
+	}
+	run, ok := commands[args[1]]
+	if !ok {
+		return fmt.Errorf("no command %q", strings.Join(args[1:], " "))
+	}
+	return run(args[2:])
+}
+
+func init() { commands["blind"] = blind }

@@ -1,0 +1,362 @@
+//go:build amd64 || arm64
+
+package userns
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// What the kernel keeps, in bytes, at most or nearly so.
+const (
+	costProcess = 16 << 10  // what its threads have in common
+	costThread  = 32 << 10  // its stack, and what else there is for it
+	costPolled  = 160       // of a file that is waited for
+	costMap     = 256       // of memory, with its part of the tree of them
+	costNumber  = 9         // in a table of open files
+	costFilter  = 256 << 10 // of system calls, as long as one can be
+	maxFilters  = 4         // of that length
+)
+
+// status is what the kernel says of a process, in bytes or numbers.
+type status struct {
+	tid              int  // of a thread that is left
+	alive            bool // it has memory, other than one that has ended
+	private, shared  int64
+	pageTables, size int64
+	threads          int64
+	numbers          int64 // its table of open files has room for
+	filters          int64
+}
+
+// statuses are those of all processes but this one.
+func statuses() ([]status, error) {
+	pids, err := processes()
+	if err != nil {
+		return nil, err
+	}
+	all := make([]status, 0, len(pids))
+	for _, pid := range pids {
+		s, err := statusOf(procOf(pid))
+		s.tid = pid
+		if err == nil && !s.alive && s.threads > 1 {
+			s, err = statusOfThreads(pid, s)
+		}
+		if gone(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+func procOf(pid int) string { return "/proc/" + strconv.Itoa(pid) }
+
+func taskOf(pid, tid int) string { return procOf(pid) + "/task/" + strconv.Itoa(tid) }
+
+// statusOfThreads is that of a process whose first thread has ended, and others
+// have not.
+func statusOfThreads(pid int, first status) (status, error) {
+	tids, err := numbersIn(procOf(pid) + "/task")
+	if err != nil {
+		return first, err
+	}
+	for _, tid := range tids {
+		s, err := statusOf(taskOf(pid, tid))
+		if err != nil && !gone(err) {
+			return first, err
+		}
+		if s.tid = tid; err == nil && s.alive {
+			return s, nil
+		}
+	}
+	return first, nil
+}
+
+// statusOf reads the status of a process or thread, whose directory is given.
+func statusOf(dir string) (s status, err error) {
+	name := dir + "/status"
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return s, err
+	}
+	err = eachField(name, text, func(key string) *int64 {
+		switch key {
+		case "RssAnon", "VmSwap", "HugetlbPages":
+			return &s.private
+		case "RssShmem":
+			return &s.shared
+		case "VmPTE":
+			return &s.pageTables
+		case "VmSize":
+			s.alive = true
+			return &s.size
+		case "Threads":
+			return &s.threads
+		case "FDSize":
+			return &s.numbers
+		case "Seccomp_filters":
+			return &s.filters
+		}
+		return nil
+	})
+	if err == nil && s.threads == 0 {
+		err = fmt.Errorf("%s says nothing of threads", name)
+	}
+	return s, err
+}
+
+// eachField adds the numbers of a file of /proc, "Key: 5" or "Key: 5 kB", to
+// where a function says that they belong, unless that is nil.
+func eachField(name string, text []byte, where func(key string) *int64) error {
+	for line := range bytes.Lines(text) {
+		key, value, _ := bytes.Cut(line, []byte(":"))
+		to := where(string(key))
+		if to == nil {
+			continue
+		}
+		number, isKB := bytes.CutSuffix(bytes.TrimSpace(value), []byte(" kB"))
+		n, err := strconv.ParseInt(string(number), 10, 64)
+		if err != nil || n < 0 {
+			return fmt.Errorf("%s: it has %q", name, bytes.TrimSpace(line))
+		}
+		if isKB {
+			n <<= 10
+		}
+		*to += n
+	}
+	return nil
+}
+
+// add adds what statuses tell.
+func (m *memoryUse) add(all []status) {
+	m.processes = int64(len(all))
+	for _, s := range all {
+		m.private += s.private
+		m.shared += s.shared
+		m.kernel += s.pageTables + costProcess + s.threads*costThread + s.numbers*costNumber
+	}
+}
+
+// exactly replaces private and shared by what each process has a part in, and
+// counts memory once that several have.
+func (m *memoryUse) exactly(all []status) error {
+	var private, shared int64
+	memories := distinct{kind: kcmpVM}
+	for i := range all {
+		s := &all[i]
+		if !s.alive {
+			continue
+		}
+		if !memories.add(s.tid) {
+			m.kernel -= s.pageTables
+			s.size = 0
+			continue
+		}
+		p, c, err := rollup(s)
+		if err != nil && !gone(err) {
+			return err
+		}
+		private, shared = private+p, shared+c
+	}
+	m.private, m.shared = private, shared
+	return nil
+}
+
+// rollup is a process's part of private and of shared memory, or all of it where
+// the kernel does not tell.
+func rollup(s *status) (private, shared int64, err error) {
+	name := procOf(s.tid) + "/smaps_rollup"
+	text, err := os.ReadFile(name)
+	if err != nil {
+		if _, none := os.Stat("/proc/self/smaps_rollup"); none != nil {
+			return s.private, s.shared, nil
+		}
+		return 0, 0, err
+	}
+	told := false
+	err = eachField(name, text, func(key string) *int64 {
+		switch key {
+		case "Pss_Anon", "SwapPss", "Private_Hugetlb":
+			told = told || key == "Pss_Anon"
+			return &private
+		case "Pss_Shmem", "Shared_Hugetlb":
+			return &shared
+		}
+		return nil
+	})
+	if !told {
+		return s.private, s.shared, err
+	}
+	return private, shared, err
+}
+
+// mostOfThreads is what addThreads may add at most.
+func mostOfThreads(all []status) (most int64) {
+	for _, s := range all {
+		most += s.threads * (mostFiles*costPolled + maxFilters*costFilter)
+	}
+	return most
+}
+
+// addThreads adds what each thread has of its own: filters, of which each has some
+// anyway, and what it needs while it waits for many files with poll or select.
+func (m *memoryUse) addThreads(all []status, filters int64) error {
+	for _, s := range all {
+		tids, err := numbersIn(procOf(s.tid) + "/task")
+		if err != nil && !gone(err) {
+			return err
+		}
+		for _, tid := range tids {
+			task := taskOf(s.tid, tid)
+			one, err := statusOf(task)
+			if err == nil {
+				m.kernel += min(max(one.filters-filters, 0), maxFilters) * costFilter
+				err = m.addCall(task)
+			}
+			if err != nil && !gone(err) || m.surelyOver() {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// addCall adds what the system call has that a thread is in, which says how many
+// files it is for.
+func (m *memoryUse) addCall(task string) error {
+	name := task + "/syscall"
+	text, err := os.ReadFile(name)
+	if errors.Is(err, unix.EPERM) { // a machine may let nobody look
+		text, err = nil, nil
+		m.kernel += usualFiles * costPolled
+	}
+	words := strings.Fields(string(text))
+	if err != nil || len(words) == 0 {
+		return unlessEnded(task, err)
+	}
+	number, err := strconv.Atoi(words[0])
+	at := filesArgument(number)
+	if err != nil || at == 0 { // it runs, or waits otherwise
+		return nil
+	}
+	if err := checkFields(name, words, at+1); err != nil {
+		return err
+	}
+	files, err := strconv.ParseUint(words[at], 0, 64)
+	if err != nil {
+		return fmt.Errorf("%s: it has %q", name, text)
+	}
+	m.kernel += int64(min(files, mostFiles)) * costPolled
+	return nil
+}
+
+// mostMaps is what the notes of all mappings may come to, of which a process has no
+// more than a number.
+func mostMaps(all []status, number int64) (most int64) {
+	for _, s := range all {
+		most += min(s.size/int64(os.Getpagesize()), number) * costMap
+	}
+	return most
+}
+
+// countMaps is what they do come to, or something over a limit.
+func countMaps(all []status, limit int64) (sum int64, err error) {
+	for _, s := range all {
+		if s.size == 0 {
+			continue
+		}
+		n, err := countLines(procOf(s.tid)+"/maps", math.MaxInt64)
+		if err != nil && !gone(err) {
+			return 0, err
+		}
+		if sum += n * costMap; sum > limit {
+			break
+		}
+	}
+	return sum, nil
+}
+
+// countLines counts the lines of a file, up to a number; one that is not there has
+// none.
+func countLines(name string, most int64) (n int64, err error) {
+	f, err := os.Open(name)
+	if gone(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for n < most && lines.Scan() {
+		n++
+	}
+	return n, lines.Err()
+}
+
+// processes are all but this one.
+func processes() ([]int, error) {
+	pids, err := numbersIn("/proc")
+	return slices.DeleteFunc(pids, func(pid int) bool { return pid == 1 }), err
+}
+
+// numbersIn are the names in a directory that are numbers.
+func numbersIn(dir string) (numbers []int, err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	for _, name := range names {
+		if n, err := strconv.Atoi(name); err == nil {
+			numbers = append(numbers, n)
+		}
+	}
+	return numbers, err
+}
+
+// The kinds of kcmp(2).
+const (
+	kcmpVM    = 1
+	kcmpFiles = 2
+)
+
+// distinct are tasks that have each something of a kind that the others have
+// not, in the kernel's order.
+type distinct struct {
+	kind int
+	tids []int
+}
+
+// add adds a task, unless it has that of one that is there. Where the kernel does
+// not tell, it has its own.
+func (d *distinct) add(tid int) bool {
+	i, same := slices.BinarySearchFunc(d.tids, tid, func(there, tid int) int {
+		order, _, e := unix.Syscall6(unix.SYS_KCMP, uintptr(there), uintptr(tid), uintptr(d.kind), 0, 0, 0)
+		switch {
+		case e == 0 && order == 0:
+			return 0
+		case e == 0 && order == 1:
+			return -1
+		}
+		return 1
+	})
+	if !same {
+		d.tids = slices.Insert(d.tids, i, tid)
+	}
+	return !same
+}
