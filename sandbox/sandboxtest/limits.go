@@ -89,6 +89,20 @@ func testMemory(t *testing.T, s *suite) {
 		t.Parallel()
 		s.run(t.Context(), t, limited(base, "probe idle 300")).must(t)
 	})
+	for name, fakeRoot := range map[string]bool{"as root": true, "as a user": false} {
+		t.Run("undumpable "+name, func(t *testing.T) {
+			t.Parallel()
+			step := limited(base, "probe undumpable idle 10")
+			step.FakeRoot = fakeRoot
+			s.run(t.Context(), t, step).must(t)
+			step = limited(base, "probe undumpable memory 100 pairs")
+			step.FakeRoot = fakeRoot
+			s.reaches(t, step, "64 MiB of memory")
+			step = limited(base, "cp /bin/probe /tmp/secret; chmod 111 /tmp/secret; exec /tmp/secret memory 100 memfd")
+			step.FakeRoot = fakeRoot
+			s.reaches(t, step, "64 MiB of memory")
+		})
+	}
 	t.Run("what the kernel bounds", func(t *testing.T) {
 		t.Parallel()
 		for what, most := range map[string]int{"pending": 8 << 10, "msgqueue": 800 << 10} {

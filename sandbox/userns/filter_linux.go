@@ -99,6 +99,8 @@ func newFilter() filter {
 	f.onOther(unix.SYS_SOCKET, 0, ^uint32(0), errno(unix.EAFNOSUPPORT), unix.AF_UNIX, unix.AF_INET, unix.AF_INET6, unix.AF_NETLINK)
 	// These put characters into the input of a terminal that others read.
 	f.onValues(unix.SYS_IOCTL, 1, ^uint32(0), errno(unix.EPERM), unix.TIOCSTI, unix.TIOCLINUX)
+	// Who cannot be dumped could not be looked at by us either, and nobody else can.
+	f.onValues(unix.SYS_PRCTL, 0, ^uint32(0), errno(0), unix.PR_SET_DUMPABLE)
 	return f
 }
 

@@ -126,6 +126,9 @@ func eachOf(pid, tid int, visit func(*openFile) error) error {
 	defer h.close()
 	task := taskOf(pid, tid)
 	dir, err := os.Open(task + "/fd")
+	if errors.Is(err, unix.EACCES) {
+		return unlessEnded(task, eachCopy(task, h, visit))
+	}
 	if err != nil {
 		return unlessEnded(task, err)
 	}
@@ -148,6 +151,29 @@ func eachOf(pid, tid int, visit func(*openFile) error) error {
 			return unlessEnded(task, err)
 		}
 	}
+}
+
+// eachCopy does so for a task whose files only the machine's root may list, which is
+// so if nobody may read its program: it has a copy of each.
+func eachCopy(task string, h *holder, visit func(*openFile) error) error {
+	s, err := statusOf(task)
+	if err != nil || !s.alive {
+		return err
+	}
+	for number := range int(s.numbers) {
+		fd, err := (&openFile{task, number, h}).copy()
+		if gone(err) {
+			continue
+		}
+		if err == nil {
+			err = visit(&openFile{task: "/proc/self", number: fd})
+			unix.Close(fd)
+		}
+		if err != nil {
+			return fmt.Errorf("open file %d of %s: %w", number, task, err)
+		}
+	}
+	return nil
 }
 
 // unlessEnded is the error, or nil where it comes of a task that has ended: there

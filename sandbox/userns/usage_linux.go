@@ -138,10 +138,10 @@ func (u *usage) memory(limit int64) (int64, error) {
 			return 0, err
 		}
 	}
-	if m.total()+mostOfThreads(all)+mostMaps(all, u.maps) <= limit {
+	if m.total()+mostOfThreads(all, u.limits[unix.RLIMIT_NOFILE])+mostMaps(all, u.maps) <= limit {
 		return m.total(), nil
 	}
-	if err := m.addThreads(all, u.filters); err != nil {
+	if err := u.addThreads(m, all); err != nil {
 		return 0, err
 	}
 	if m.over() {

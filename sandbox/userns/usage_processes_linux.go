@@ -203,17 +203,18 @@ func rollup(s *status) (private, shared int64, err error) {
 	return private, shared, err
 }
 
-// mostOfThreads is what addThreads may add at most.
-func mostOfThreads(all []status) (most int64) {
+// mostOfThreads is what addThreads may add at most, where a process may have so many
+// open files.
+func mostOfThreads(all []status, files uint64) (most int64) {
 	for _, s := range all {
-		most += s.threads * (mostFiles*costPolled + maxFilters*costFilter)
+		most += s.threads * (int64(files)*costPolled + maxFilters*costFilter)
 	}
 	return most
 }
 
-// addThreads adds what each thread has of its own: filters, of which each has some
-// anyway, and what it needs while it waits for many files with poll or select.
-func (m *memoryUse) addThreads(all []status, filters int64) error {
+// addThreads adds what each thread has of its own: filters, and what it needs while
+// it waits for many files with poll or select.
+func (u *usage) addThreads(m *memoryUse, all []status) error {
 	for _, s := range all {
 		tids, err := numbersIn(procOf(s.tid) + "/task")
 		if err != nil && !gone(err) {
@@ -222,45 +223,49 @@ func (m *memoryUse) addThreads(all []status, filters int64) error {
 		for _, tid := range tids {
 			task := taskOf(s.tid, tid)
 			one, err := statusOf(task)
+			var files uint64
 			if err == nil {
-				m.kernel += min(max(one.filters-filters, 0), maxFilters) * costFilter
-				err = m.addCall(task)
+				files, err = u.polled(task)
 			}
-			if err != nil && !gone(err) || m.surelyOver() {
+			if err != nil && !gone(err) {
 				return err
+			}
+			m.kernel += min(max(one.filters-u.filters, 0), maxFilters)*costFilter + int64(files)*costPolled
+			if m.surelyOver() {
+				return nil
 			}
 		}
 	}
 	return nil
 }
 
-// addCall adds what the system call has that a thread is in, which says how many
-// files it is for.
-func (m *memoryUse) addCall(task string) error {
-	name := task + "/syscall"
+// polled is for how many files a thread waits.
+func (u *usage) polled(task string) (uint64, error) {
+	name, most := task+"/syscall", u.limits[unix.RLIMIT_NOFILE]
 	text, err := os.ReadFile(name)
-	if errors.Is(err, unix.EPERM) { // a machine may let nobody look
-		text, err = nil, nil
-		m.kernel += usualFiles * costPolled
+	switch {
+	case errors.Is(err, unix.EPERM): // Yama lets nobody look (ptrace_scope is 3)
+		return usualFiles, nil
+	case errors.Is(err, unix.EACCES): // only the machine's root may, as in eachCopy
+		return most, nil
 	}
 	words := strings.Fields(string(text))
 	if err != nil || len(words) == 0 {
-		return unlessEnded(task, err)
+		return 0, unlessEnded(task, err)
 	}
 	number, err := strconv.Atoi(words[0])
 	at := filesArgument(number)
 	if err != nil || at == 0 { // it runs, or waits otherwise
-		return nil
+		return 0, nil
 	}
 	if err := checkFields(name, words, at+1); err != nil {
-		return err
+		return 0, err
 	}
 	files, err := strconv.ParseUint(words[at], 0, 64)
 	if err != nil {
-		return fmt.Errorf("%s: it has %q", name, text)
+		return 0, fmt.Errorf("%s: it has %q", name, text)
 	}
-	m.kernel += int64(min(files, mostFiles)) * costPolled
-	return nil
+	return min(files, most), nil
 }
 
 // mostMaps is what the notes of all mappings may come to, of which a process has no

@@ -134,4 +134,16 @@ func blind(args []string) error {
 	return run(args[2:])
 }
 
-func init() { commands["blind"] = blind }
+// undumpable lets nobody of the same user look at the process, as agents do that
+// have keys, and then does what the other arguments say.
+func undumpable(args []string) error {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return err
+	}
+	return commands[args[0]](args[1:])
+}
+
+func init() {
+	commands["blind"] = blind
+	commands["undumpable"] = undumpable
+}
