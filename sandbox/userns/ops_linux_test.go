@@ -44,7 +44,7 @@ func TestRandomSteps(t *testing.T) {
 	t.Parallel()
 	ways := startWays(t)
 	r := rand.NewChaCha8([32]byte{})
-	for range 8 {
+	for range 4 {
 		seed := make([]byte, 8)
 		_, _ = r.Read(seed) // it never fails
 		ways.compare(t, sandboxtest.RandomOps(seed, 64))

@@ -160,7 +160,7 @@ func TestKernelRoot(t *testing.T) {
 // and where another sandbox listens to calls already.
 func TestFiltered(t *testing.T) {
 	t.Parallel()
-	const some = "-test.run=^TestSuite$/^(blinding|changes|entries|errors|foreign|limits|memory|owners|results|surrounding|survivors|terminal)$"
+	const some = "-test.run=^TestSuite$/^(blinding|changes|entries|errors|foreign|limits|memory|ops|owners|results|surrounding|survivors|terminal)$"
 	root := exec.Command(self(t), some)
 	root.Env = append(os.Environ(), sandboxtest.ProbeVariable+"="+sandboxtest.Probe(t).Source)
 	for around, cmd := range map[string]*exec.Cmd{
