@@ -231,7 +231,9 @@ func (all ways) shorten(t *testing.T, way int, p *sandboxtest.OpsProgram, differ
 	for size, tries := 8, 40; size > 0 && tries > 0; tries-- {
 		shorter := shorterOps(p, size)
 		found := all.differences(t, shorter)[way]
-		at := slices.IndexFunc(shorter, func(s *sandboxtest.OpsProgram) bool { return found[s.Name] != "" })
+		at := slices.IndexFunc(shorter, func(s *sandboxtest.OpsProgram) bool {
+			return found[s.Name] != "" && firstOf(found[s.Name]) == firstOf(difference)
+		})
 		if at < 0 {
 			size /= 2
 			continue
@@ -239,6 +241,20 @@ func (all ways) shorten(t *testing.T, way int, p *sandboxtest.OpsProgram, differ
 		p, difference = shorter[at], found[shorter[at].Name]
 	}
 	return p, difference
+}
+
+// firstOf is what is other first, without the number of its line: or a program
+// would become one that differs in another way.
+func firstOf(difference string) (first [2]string) {
+	for line := range strings.Lines(difference) {
+		_, said, _ := strings.Cut(line, " ")
+		for i, sign := range []string{"-", "+"} {
+			if first[i] == "" && strings.HasPrefix(line, sign) && !strings.HasPrefix(line, sign+sign) {
+				first[i] = said
+			}
+		}
+	}
+	return first
 }
 
 // shorterOps are a program without some of its lines, and without the ends of a
