@@ -133,8 +133,11 @@ func (c *call) onAttribute(flags int, named bool, f func(*call, *file, string) a
 		}
 	} else {
 		var err error
-		if name, err = c.text(0); err != nil || name == "" {
-			return pass
+		switch name, err = c.text(0); {
+		case err != nil:
+			return c.lost(err)
+		case name == "":
+			return c.lost(unix.ENOENT)
 		}
 	}
 	return c.on(dir, name, flags, func(file *file) answer { return f(c, file, attr) })

@@ -20,6 +20,7 @@ func (e *emulator) creatingCalls() {
 		return e.mknod(c, dir, name, c.uint32(2), c.args[3])
 	})
 	e.calls[unix.SYS_BIND] = e.bind
+	e.calls[unix.SYS_CONNECT] = e.connect
 }
 
 // maker is one who makes a file in a directory of ours. The directory is the
@@ -179,19 +180,47 @@ func (e *emulator) mknod(c *call, dirfd int, name string, mode uint32, rdev uint
 	})
 }
 
-// bind makes a socket that has a name among the files (unix(7)).
-func (e *emulator) bind(c *call) answer {
+// socketName is the path that an argument of a call has as a socket's address, and
+// the next one the length of.
+func (c *call) socketName(n int) (string, bool) {
 	var address unix.RawSockaddrUnix
 	buf := bytesOf(&address)
-	buf = buf[:min(uint64(len(buf)), c.args[2])]
+	buf = buf[:min(uint64(len(buf)), c.args[n+1])]
+	if got, err := c.read(uintptr(c.args[n]), buf); err != nil || got != len(buf) || got <= 2 || address.Family != unix.AF_UNIX {
+		return "", false
+	}
+	name, _, _ := strings.Cut(string(buf[2:]), "\x00")
+	return name, name != "" // it is not among the files
+}
+
+// connect keeps those who are not root from sockets that they may not write to.
+func (e *emulator) connect(c *call) answer {
+	who := e.identities.of(c.tid)
+	if who.overrides() {
+		return pass
+	}
+	name, ok := c.socketName(1)
+	if !ok {
+		return pass
+	}
+	f, err := c.find(unix.AT_FDCWD, name, 0)
+	if err != nil {
+		return c.lost(err)
+	}
+	defer f.close()
+	if !who.may(f, mayWrite) {
+		return fails(unix.EACCES)
+	}
+	return pass
+}
+
+// bind makes a socket that has a name among the files (unix(7)).
+func (e *emulator) bind(c *call) answer {
 	if e.ordinary(c, 0) {
 		return pass
 	}
-	if n, err := c.read(uintptr(c.args[1]), buf); err != nil || n != len(buf) || n <= 2 || address.Family != unix.AF_UNIX {
-		return pass
-	}
-	name, _, _ := strings.Cut(string(buf[2:]), "\x00")
-	if name == "" { // it is not among the files
+	name, ok := c.socketName(1)
+	if !ok {
 		return pass
 	}
 	a := e.make(c, unix.AT_FDCWD, name, unix.S_IFSOCK, 0o777&^c.umask(), func(m *maker) error {

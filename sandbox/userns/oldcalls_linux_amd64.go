@@ -56,7 +56,7 @@ func (e *emulator) oldRemovingCalls() {
 
 func (e *emulator) oldPermissionCalls() {
 	e.calls[unix.SYS_ACCESS] = func(c *call) answer { return e.access(c, unix.AT_FDCWD, 0, c.uint32(1), 0) }
-	e.calls[unix.SYS_READLINK] = e.may(here, 0, unix.AT_SYMLINK_NOFOLLOW, 0, nil)
+	e.calls[unix.SYS_READLINK] = func(c *call) answer { return e.readlink(c, unix.AT_FDCWD, 0) }
 	e.calls[unix.SYS_UTIME] = func(c *call) answer { return e.setTimes(c, unix.AT_FDCWD, 0, c.oldTimes(1), 0) }
 	e.calls[unix.SYS_UTIMES] = func(c *call) answer { return e.setTimes(c, unix.AT_FDCWD, 0, c.oldTimes(1), 0) }
 	e.calls[unix.SYS_FUTIMESAT] = func(c *call) answer { return e.setTimes(c, c.fd(0), 1, c.oldTimes(2), 0) }

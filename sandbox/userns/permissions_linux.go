@@ -19,7 +19,7 @@ func (e *emulator) permissionCalls() {
 	e.calls[unix.SYS_STATFS] = follow(here, 0, 0)
 	e.calls[unix.SYS_TRUNCATE] = e.may(here, 0, 0, mayWrite, e.noteWriter)
 	e.calls[unix.SYS_INOTIFY_ADD_WATCH] = follow(here, 1, mayRead)
-	e.calls[unix.SYS_READLINKAT] = e.may(0, 1, unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH, 0, nil)
+	e.calls[unix.SYS_READLINKAT] = func(c *call) answer { return e.readlink(c, c.fd(0), 1) }
 	e.calls[unix.SYS_EXECVE] = func(c *call) answer { return e.execute(c, unix.AT_FDCWD, 0, 0) }
 	e.calls[unix.SYS_EXECVEAT] = func(c *call) answer { return e.execute(c, c.fd(0), 1, c.int(4)) }
 	e.calls[unix.SYS_FACCESSAT] = func(c *call) answer { return e.access(c, c.fd(0), 1, c.uint32(2), 0) }
@@ -65,6 +65,23 @@ func (e *emulator) may(dirfd, name, flags int, what uint32, then func(*credentia
 			return pass
 		})
 	}
+}
+
+// readlink is readlink(2): of links of /proc only those of the caller's process tell
+// where they lead.
+func (e *emulator) readlink(c *call, dirfd, name int) answer {
+	if who := e.identities.of(c.tid); who.overrides() {
+		return pass
+	}
+	return e.permit(c, dirfd, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH, func(f *file) answer {
+		if f.mount == e.proc && f.kind() == unix.S_IFLNK {
+			of := processOf(f.fd)
+			if of != "" && of != c.process() {
+				return fails(unix.EACCES)
+			}
+		}
+		return pass
+	})
 }
 
 // permit finds the file that a call is about, whose path is that argument, and

@@ -275,7 +275,7 @@ func (w *walker) readLink(link *file, name string) (text string, magic bool, err
 		text, err = readLink(link.fd)
 		return text, false, err
 	}
-	if ourThread(pid) {
+	if ourThread(pid) || !w.who.overrides() && pid != w.c.process() {
 		return "", false, errDenied
 	}
 	return "", true, nil
@@ -284,11 +284,10 @@ func (w *walker) readLink(link *file, name string) (text string, magic bool, err
 // ownProcess gives what /proc has of a process of the step's the owner that the
 // process has, and the caller what is its own.
 func (w *walker) ownProcess(f *file) {
-	name, err := os.Readlink(procFD(f.fd))
-	if err != nil || f.rec.uid != uint32(os.Getuid()) {
+	pid := processOf(f.fd)
+	if pid == "" || f.rec.uid != uint32(os.Getuid()) {
 		return
 	}
-	pid, _, _ := strings.Cut(strings.TrimPrefix(name, "/proc/"), "/")
 	if number, err := strconv.Atoi(pid); err == nil {
 		of := w.c.e.identities.of(number)
 		f.rec.uid, f.rec.gid = of.uid.effective, of.gid.effective
@@ -296,6 +295,19 @@ func (w *walker) ownProcess(f *file) {
 	if pid == w.c.process() {
 		f.rec.uid = w.who.uid.fs
 	}
+}
+
+// processOf is the process that an open file of /proc is of, or "".
+func processOf(fd int) string {
+	name, err := os.Readlink(procFD(fd))
+	if err != nil {
+		return ""
+	}
+	pid, _, _ := strings.Cut(strings.TrimPrefix(name, "/proc/"), "/")
+	if _, err := strconv.Atoi(pid); err != nil {
+		return ""
+	}
+	return pid
 }
 
 // process is the caller's process, as a name in /proc.
