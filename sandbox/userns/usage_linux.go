@@ -63,6 +63,7 @@ func newUsage(cfg *config, w *written) (u *usage, err error) {
 	if u.limits, err = hardLimits(); err != nil || cfg.Limits.Memory == 0 {
 		return u, err
 	}
+	u.network.own = cfg.Network == sandbox.NetworkNone
 	return u, u.beginMemory()
 }
 

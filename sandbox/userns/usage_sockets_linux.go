@@ -27,13 +27,16 @@ const (
 
 // network is what holds for all sockets.
 type network struct {
+	// own says that it is the step's alone.
+	own bool
 	// pipe, socket and sent are what there may be in a pipe, in a socket, and in flight from
 	// a socket of this machine's own, in bytes.
 	pipe, socket, sent int64
 	// datagrams is how many may wait.
 	datagrams int64
-	// was is what the network had before the step; one of its own has nothing.
-	was sockets
+	// was and waited are the sockets and the connections that waited before the step.
+	was    sockets
+	waited map[string]bool
 	// since is when there were first descriptors on their way that nobody can look at.
 	since time.Duration
 }
@@ -43,7 +46,8 @@ func (n *network) begin() (err error) {
 	if n.was, err = socketsUsed(); err != nil {
 		return err
 	}
-	if n.was.waiting, err = notAccepted(); err != nil {
+	n.waited = map[string]bool{}
+	if err := notAccepted(func(which string) { n.waited[which] = true }); err != nil {
 		return err
 	}
 	var read, written int64
@@ -63,14 +67,10 @@ func (n *network) begin() (err error) {
 	return nil
 }
 
-// sockets are numbers of a network's.
-type sockets struct {
-	used    int64 // that there are
-	past    int64 // connections whose addresses are kept for a while
-	waiting int64 // connections that nobody has accepted
-}
+// sockets are numbers of a network's: of sockets, and of connections in the past
+// whose addresses are kept for a while.
+type sockets struct{ used, past int64 }
 
-// socketsUsed reads the first two.
 func socketsUsed() (s sockets, err error) {
 	const name = "/proc/net/sockstat"
 	text, err := os.ReadFile(name)
@@ -90,17 +90,28 @@ func socketsUsed() (s sockets, err error) {
 	return s, nil
 }
 
-// notAccepted is how many connections of the AF_UNIX family wait.
-func notAccepted() (n int64, err error) {
+// notAccepted calls a function for the connections of the AF_UNIX family that wait,
+// with what tells them from others.
+func notAccepted(visit func(which string)) error {
 	const name = "/proc/net/unix"
-	err = eachLine(name, func(words []string) error {
+	return eachLine(name, func(words []string) error {
 		err := checkFields(name, words, 7)
 		if err == nil && words[6] == "0" { // it belongs to no file
-			n++
+			visit(words[0])
 		}
 		return err
 	})
-	return n, err
+}
+
+// waiting is how many there are that did not wait before the step. Where the machine
+// shows no addresses, that is all.
+func (n *network) waiting() (number int64, err error) {
+	err = notAccepted(func(which string) {
+		if !n.waited[which] || strings.Trim(which, "0:") == "" {
+			number++
+		}
+	})
+	return number, err
 }
 
 // socketCensus is what a census knows of sockets.
@@ -142,7 +153,7 @@ func (c *census) socket(fd int, f *openFile) error {
 		err = c.received(fd, kind)
 	}
 	if err == nil && passed {
-		err = c.passed(fd, kind)
+		err = c.peek(fd, kind, c.messages)
 	}
 	return err
 }
@@ -171,7 +182,15 @@ func (c *census) received(fd, kind int) error {
 	switch events := polled[0].Revents; {
 	case events&unix.POLLIN == 0:
 	case kind == unix.SOCK_DGRAM:
-		c.sockets.closed += (n.datagrams + 1) * n.sent
+		most := (n.datagrams + 1) * n.sent
+		if c.m.total()+c.sockets.closed+most <= c.m.limit {
+			c.sockets.closed += most
+			return nil
+		}
+		return c.peek(fd, kind, func(text int, control []byte) error {
+			c.sockets.closed += 2*int64(text) + costByte
+			return c.messages(text, control)
+		})
 	case events&unix.POLLHUP != 0:
 		waiting, err := unix.IoctlGetInt(fd, unix.SIOCINQ)
 		if err != nil {
@@ -194,9 +213,10 @@ func passedOver(f *openFile) (bool, error) {
 	return word != "" && word != "0", nil
 }
 
-// passed adds what is on its way over a socket. It is taken a look at, not away;
-// only the step's own looks, if they are at the same moment, may see less.
-func (c *census) passed(fd, kind int) error {
+// peek calls a function for the messages that wait in a socket, with the bytes of
+// text and the control messages, which then has to close what is in them. Nothing is taken
+// away; only the step's own looks, if they are at the same moment, may see less.
+func (c *census) peek(fd, kind int, visit func(text int, control []byte) error) error {
 	before, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF)
 	if err != nil {
 		return err
@@ -212,7 +232,7 @@ func (c *census) passed(fd, kind int) error {
 			return nil
 		}
 		if err == nil {
-			err = c.messages(control[:controls])
+			err = visit(n, control[:controls])
 		}
 		if err == nil && flags&unix.MSG_CTRUNC != 0 {
 			err = errors.New("not all descriptors that were sent could be received")
@@ -232,7 +252,7 @@ func (c *census) passed(fd, kind int) error {
 const mostEmpty = 100_000
 
 // messages adds the descriptors in control messages, and closes them.
-func (c *census) messages(control []byte) (err error) {
+func (c *census) messages(_ int, control []byte) (err error) {
 	all, err := unix.ParseSocketControlMessage(control)
 	for _, m := range all {
 		if m.Header.Level != unix.SOL_SOCKET || m.Header.Type != unix.SCM_RIGHTS && m.Header.Type != scmPidfd {
@@ -261,33 +281,46 @@ const unseenFor = 5 * time.Second
 // namelessSockets adds sockets that no process has: before was what there were
 // when the others began to be counted.
 func (c *census) namelessSockets(before sockets) error {
+	if err := c.u.network.unseen(c.sockets.unseen); err != nil {
+		return err
+	}
 	n := &c.u.network
 	now, err := socketsUsed()
 	if err != nil {
 		return err
 	}
-	others := max(min(before.used, now.used)-n.was.used-c.sockets.number, 0)
-	c.m.kernel += others*costSocket + max(now.past-n.was.past, 0)*costWait
+	c.m.kernel += max(now.past-n.was.past, 0) * costWait
+	number := max(min(before.used, now.used)-n.was.used-c.sockets.number, 0)
+	if n.own && number == 0 {
+		return nil
+	}
+	waiting, err := n.waiting()
+	if err != nil {
+		return err
+	}
+	most := c.sockets.closed + waiting*n.sent
+	if n.own {
+		c.m.kernel += number * costSocket
+		most = min(most, number*n.sent)
+	}
+	c.m.kernel += most
+	for _, name := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		if err := c.namelessTCP(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unseen is an error if descriptors are for long where nobody can look at them.
+func (n *network) unseen(now bool) error {
 	switch {
-	case !c.sockets.unseen:
+	case !now:
 		n.since = 0
 	case n.since == 0:
 		n.since = monotonic()
 	case monotonic()-n.since > unseenFor:
 		return fmt.Errorf("for %v open files are on their way over connections that are not accepted", unseenFor)
-	}
-	if others == 0 {
-		return nil
-	}
-	waiting, err := notAccepted()
-	if err != nil {
-		return err
-	}
-	c.m.kernel += min(others*n.sent, c.sockets.closed+max(waiting-n.was.waiting, 0)*n.sent)
-	for _, name := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		if err := c.namelessTCP(name); err != nil {
-			return err
-		}
 	}
 	return nil
 }

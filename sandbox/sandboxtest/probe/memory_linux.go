@@ -175,7 +175,7 @@ const (
 	sizeInode      = 700
 	sizeLock       = 192
 	sizeTimer      = 300
-	sizeWatch      = 128
+	sizeWatch      = 256
 	sizeDescriptor = 256
 )
 

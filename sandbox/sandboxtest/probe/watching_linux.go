@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -35,36 +36,30 @@ func polls(mib int) error {
 	return nil
 }
 
-// events has files change that are watched, and reads nothing of that.
+// events has files change that are watched, and reads nothing of that. Their names
+// are long, which is told with each change.
 func events(mib int) error {
-	const each, most = 64, 16000
-	for _, name := range []string{"/dev/shm/a", "/dev/shm/b"} {
-		if err := os.WriteFile(name, nil, 0o600); err != nil {
-			return err
-		}
+	const each, most = 300, 16000
+	const dir = "/dev/shm/watched/"
+	names := []string{dir + strings.Repeat("a", 250), dir + strings.Repeat("b", 250)}
+	err := os.Mkdir(dir, 0o700)
+	for _, name := range names {
+		err = errors.Join(err, os.WriteFile(name, nil, 0o600))
 	}
-	for left := mib << 20; left > 0; left -= each * most {
-		set, err := unix.InotifyInit()
-		for _, name := range []string{"/dev/shm/a", "/dev/shm/b"} {
-			if err == nil {
-				_, err = unix.InotifyAddWatch(set, name, unix.IN_OPEN)
-			}
-		}
-		if err != nil {
-			return err
+	for left := mib << 20; left > 0 && err == nil; left -= each * most {
+		var set int
+		if set, err = unix.InotifyInit(); err == nil {
+			_, err = unix.InotifyAddWatch(set, dir, unix.IN_OPEN)
 		}
 		kept = append(kept, set)
 	}
-	for range most / 2 {
-		for _, name := range []string{"/dev/shm/a", "/dev/shm/b"} {
-			fd, err := unix.Open(name, unix.O_RDONLY, 0)
-			if err != nil {
-				return err
-			}
+	for i := 0; i < most && err == nil; i++ {
+		var fd int
+		if fd, err = unix.Open(names[i%2], unix.O_RDONLY, 0); err == nil {
 			unix.Close(fd)
 		}
 	}
-	return nil
+	return err
 }
 
 // idle has many pipes and sockets with nothing in them, for a while.
