@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/sandbox"
 )
 
 // usage counts what all processes but this one use. Whatever cannot be looked at
