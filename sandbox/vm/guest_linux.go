@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -246,20 +247,40 @@ func loadModules(files []string) error {
 	return nil
 }
 
-// openPort opens the virtio serial port of a name.
+// portTime is how long a port may take to be there: the kernel is told of ports,
+// and then of their names, while it goes on, which on a busy machine takes a while.
+const portTime = time.Minute
+
+// openPort opens the virtio serial port of a name, once it is there.
 func openPort(name string) (*os.File, error) {
+	const pause = 10 * time.Millisecond
+	for range portTime / pause {
+		port, err := findPort(name)
+		if err != nil {
+			return nil, err
+		}
+		if port != "" {
+			return os.OpenFile("/dev/"+port, os.O_RDWR, 0)
+		}
+		time.Sleep(pause)
+	}
+	return nil, fmt.Errorf("there is no port called %q", name)
+}
+
+// findPort returns the device of a port, or "" where there is none yet.
+func findPort(name string) (string, error) {
 	const class = "/sys/class/virtio-ports"
 	ports, err := os.ReadDir(class)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	for _, p := range ports {
 		text, err := os.ReadFile(filepath.Join(class, p.Name(), "name"))
 		if err == nil && string(bytes.TrimSpace(text)) == name {
-			return os.OpenFile("/dev/"+p.Name(), os.O_RDWR, 0)
+			return p.Name(), nil
 		}
 	}
-	return nil, fmt.Errorf("there is no port called %q", name)
+	return "", nil
 }
 
 // enterDisk makes the disk the root directory, with what the step sees of the
