@@ -208,6 +208,7 @@ type census struct {
 // addDescriptors adds what open files are of.
 func (u *usage) addDescriptors(m *memoryUse) error {
 	c := &census{u: u, m: m, seen: map[object]bool{}}
+	c.sockets.listeners = map[string]bool{}
 	for fd := range 3 { // those that the step was given
 		var st unix.Stat_t
 		if err := unix.Fstat(fd, &st); err != nil {

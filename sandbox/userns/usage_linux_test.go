@@ -22,6 +22,7 @@ func TestStatus(t *testing.T) {
 		"a process": {"Name:\tx\nFDSize:\t64\nVmSize:\t    8 kB\nRssAnon:\t  3 kB\nRssShmem:\t 1 kB\nVmPTE:\t 2 kB\nVmSwap:\t 1 kB\nSeccomp_filters:\t1\n" + rest,
 			status{alive: true, private: 4 << 10, shared: 1 << 10, pageTables: 2 << 10, size: 8 << 10, threads: 2, numbers: 64, filters: 1}, true},
 		"one that has ended":  {"FDSize:\t0\n" + rest, status{threads: 2}, true},
+		"one that is going":   {"FDSize:\t0\nThreads:\t0\n", status{}, true},
 		"no number":           {"RssAnon:\tmany kB\n" + rest, status{}, false},
 		"a negative one":      {"RssAnon:\t-1 kB\n" + rest, status{}, false},
 		"one that is too big": {"RssAnon:\t99999999999999999999 kB\n" + rest, status{}, false},

@@ -92,6 +92,7 @@ func statusOf(dir string) (s status, err error) {
 	if err != nil {
 		return s, err
 	}
+	told := false
 	err = eachField(name, text, func(key string) *int64 {
 		switch key {
 		case "RssAnon", "VmSwap", "HugetlbPages":
@@ -103,7 +104,8 @@ func statusOf(dir string) (s status, err error) {
 		case "VmSize":
 			s.alive = true
 			return &s.size
-		case "Threads":
+		case "Threads": // 0 where it is just being removed
+			told = true
 			return &s.threads
 		case "FDSize":
 			return &s.numbers
@@ -112,7 +114,7 @@ func statusOf(dir string) (s status, err error) {
 		}
 		return nil
 	})
-	if err == nil && s.threads == 0 {
+	if err == nil && !told {
 		err = fmt.Errorf("%s says nothing of threads", name)
 	}
 	return s, err

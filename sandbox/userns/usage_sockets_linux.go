@@ -34,9 +34,8 @@ type network struct {
 	pipe, socket, sent int64
 	// datagrams is how many may wait.
 	datagrams int64
-	// was and waited are the sockets and the connections that waited before the step.
-	was    sockets
-	waited map[string]bool
+	// was is what there was before the step.
+	was sockets
 	// since is when there were first descriptors on their way that nobody can look at.
 	since time.Duration
 }
@@ -44,10 +43,6 @@ type network struct {
 // begin notes what there is before the step.
 func (n *network) begin() (err error) {
 	if n.was, err = socketsUsed(); err != nil {
-		return err
-	}
-	n.waited = map[string]bool{}
-	if err := notAccepted(func(which string) { n.waited[which] = true }); err != nil {
 		return err
 	}
 	var read, written int64
@@ -90,28 +85,39 @@ func socketsUsed() (s sockets, err error) {
 	return s, nil
 }
 
-// notAccepted calls a function for the connections of the AF_UNIX family that wait,
-// with what tells them from others.
-func notAccepted(visit func(which string)) error {
-	const name = "/proc/net/unix"
-	return eachLine(name, func(words []string) error {
-		err := checkFields(name, words, 7)
-		if err == nil && words[6] == "0" { // it belongs to no file
-			visit(words[0])
-		}
-		return err
-	})
-}
-
-// waiting is how many there are that did not wait before the step. Where the machine
-// shows no addresses, that is all.
-func (n *network) waiting() (number int64, err error) {
-	err = notAccepted(func(which string) {
-		if !n.waited[which] || strings.Trim(which, "0:") == "" {
+// notAccepted is how many connections of the AF_UNIX family wait at listeners, which
+// are known by their addresses.
+func notAccepted(listeners map[string]bool) (number int64, err error) {
+	if len(listeners) == 0 {
+		return 0, nil
+	}
+	err = eachLine("/proc/net/unix", func(words []string) error {
+		// An address may have line feeds in it.
+		if len(words) > 7 && words[6] == "0" && listeners[strings.Join(words[7:], " ")] { // it belongs to no file
 			number++
 		}
+		return nil
 	})
 	return number, err
+}
+
+// addressOf is a socket's address of that family, as notAccepted meets it.
+func addressOf(fd int) (string, error) {
+	var at unix.RawSockaddrUnix
+	size := uint32(unsafe.Sizeof(at))
+	if _, _, e := unix.Syscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&at)), uintptr(unsafe.Pointer(&size))); e != 0 {
+		return "", e
+	}
+	const before = uint32(unsafe.Offsetof(at.Path))
+	var name []byte
+	for _, c := range at.Path[:min(max(size, before)-before, uint32(len(at.Path)))] {
+		name = append(name, byte(c))
+	}
+	if len(name) > 0 && name[0] != 0 { // a path, and not an abstract name
+		name, _, _ = bytes.Cut(name, []byte{0})
+	}
+	line, _, _ := strings.Cut(strings.ReplaceAll(string(name), "\x00", "@"), "\n")
+	return strings.Join(strings.Fields(line), " "), nil
 }
 
 // socketCensus is what a census knows of sockets.
@@ -119,6 +125,8 @@ type socketCensus struct {
 	number int64
 	// closed is what there may be, in bytes, that was sent by sockets that are closed.
 	closed int64
+	// listeners are the addresses of those that connections can wait at.
+	listeners map[string]bool
 	// unseen says that descriptors are on their way over a connection that nobody has
 	// accepted.
 	unseen bool
@@ -146,7 +154,9 @@ func (c *census) socket(fd int, f *openFile) error {
 	}
 	if listens != 0 {
 		c.sockets.unseen = c.sockets.unseen || passed
-		return nil
+		address, err := addressOf(fd)
+		c.sockets.listeners[address] = true
+		return err
 	}
 	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	if err == nil {
@@ -294,7 +304,7 @@ func (c *census) namelessSockets(before sockets) error {
 	if n.own && number == 0 {
 		return nil
 	}
-	waiting, err := n.waiting()
+	waiting, err := notAccepted(c.sockets.listeners)
 	if err != nil {
 		return err
 	}
