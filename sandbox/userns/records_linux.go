@@ -140,6 +140,9 @@ func (r *records) set(fd int, k key, rec record) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if rec == (record{}) {
+		if r.watches != nil {
+			r.watches.leave(k)
+		}
 		r.put(k, numbered{})
 		return nil
 	}

@@ -198,11 +198,11 @@ func (e *emulator) link(c *call, olddir int, oldname string, dirfd, target, flag
 	}
 	defer f.close()
 	// Who has opened a file may give it a name, which for the kernel may be us.
-	opened := f.rec.written == byRoot || who.uid.fs == f.rec.uid
+	if nameless && f.rec.written != byRoot && who.uid.fs != f.rec.uid {
+		return fails(unix.ENOENT)
+	}
 	p, err := c.named(dirfd, name)
 	switch {
-	case nameless && !opened:
-		return fails(unix.ENOENT)
 	case nameless && err != nil && err != errDenied:
 		return fails(err)
 	case err != nil:
