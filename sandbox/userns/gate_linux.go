@@ -14,9 +14,12 @@ import (
 	"github.com/varve-image/varve/sandbox"
 )
 
-// gate is where a process waits that is to be traced and then to become the
-// step's program: nobody can trace a program before it is there. It is this
-// program once more, started while it still finds what it needs of the machine.
+// gate is where a process waits that is to become the step's program, and may have
+// to be traced: nobody can trace a program before it is there. It is this program once
+// more, started while it still finds what it needs of the machine.
+//
+// It is no child that is started when all is ready, since its calls are answered as
+// those of the step are, and Go's runtime stands still until a child runs its program.
 type gate struct {
 	pid   int
 	tid   int // the thread that will be the program
@@ -57,7 +60,7 @@ func newGate(terminal bool) (*gate, error) {
 		Env: []string{}, Files: []uintptr{0, 1, 2, uintptr(fds[1])}, Sys: &syscall.SysProcAttr{Setsid: true, Setctty: terminal},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("start a process to be traced: %w", err)
+		return nil, fmt.Errorf("start the process that is to be the program: %w", err)
 	}
 	return g, nil
 }
@@ -66,15 +69,15 @@ func newGate(terminal bool) (*gate, error) {
 func (g *gate) ready() error {
 	var n news
 	if err := g.heard.Decode(&n); err != nil {
-		return fmt.Errorf("start a process to be traced: %w", err)
+		return fmt.Errorf("start the process that is to be the program: %w", err)
 	}
 	g.tid = n.Thread
 	return nil
 }
 
-// open traces the process and has it become the program. The calling thread is
-// its tracer from now on, and has to wait for it.
-func (g *gate) open(o *order, e *emulator) error {
+// trace traces the process. The calling thread is its tracer from now on, and has to
+// wait for it.
+func (g *gate) trace() error {
 	if err := seize(g.tid); err != nil {
 		return &sandbox.MissingError{
 			Err: fmt.Errorf("the kernel or another sandbox keeps this one from answering system calls, by seccomp and by ptrace: %w", err),
@@ -82,7 +85,12 @@ func (g *gate) open(o *order, e *emulator) error {
 				"use Linux 5.19 or later, outside of other sandboxes", "choose `isolation: vm`"},
 		}
 	}
-	// Meanwhile the process may stop, which its tracer has to see to.
+	return nil
+}
+
+// open has the process become the program. Meanwhile it may stop, which its tracer
+// has to see to.
+func (g *gate) open(o *order, e *emulator) {
 	go func() {
 		defer g.ours.Close()
 		failed, err := g.converse(o, e)
@@ -91,7 +99,6 @@ func (g *gate) open(o *order, e *emulator) error {
 		}
 		g.failed <- failed
 	}()
-	return nil
 }
 
 // converse tells the process what to do. Where that ends early, so does the

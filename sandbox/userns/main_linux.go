@@ -104,8 +104,7 @@ type firstProc struct {
 	// refused says that another filter answers calls that the emulator is for, deaf that the
 	// kernel or another filter keeps us from being notified of any.
 	refused, deaf bool
-	// gate is nil where the step is not traced.
-	gate *gate
+	gate          *gate
 }
 
 func (p *firstProc) do() (report, error) {

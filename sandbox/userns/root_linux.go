@@ -40,10 +40,8 @@ func (p *firstProc) setUp() (*mounts, error) {
 		return m, err
 	}
 	p.tree.Close()
-	if p.gate != nil {
-		if err := p.gate.ready(); err != nil {
-			return m, err
-		}
+	if err := p.gate.ready(); err != nil {
+		return m, err
 	}
 	if err := m.prepare(); err != nil {
 		return m, err

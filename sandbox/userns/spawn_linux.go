@@ -11,7 +11,6 @@ import (
 	"path"
 	"runtime"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -24,10 +23,8 @@ const scriptName = "/dev/varve-script"
 // runStep makes the sandbox, runs the step in it and sends what it changed.
 func (p *firstProc) runStep() (report, error) {
 	var err error
-	if p.deaf || p.refused {
-		if p.gate, err = newGate(p.cfg.Terminal); err != nil {
-			return report{}, err
-		}
+	if p.gate, err = newGate(p.cfg.Terminal); err != nil {
+		return report{}, err
 	}
 	m, err := p.setUp()
 	defer m.detach()
@@ -86,10 +83,8 @@ func (p *firstProc) runProgram() (rep report, err error) {
 	defer w.stop()
 	go p.endWithCaller()
 	rep = p.wait(pid)
-	if p.gate != nil {
-		if failed := <-p.gate.failed; failed.failed() {
-			rep = failed
-		}
+	if failed := <-p.gate.failed; failed.failed() {
+		rep = failed
 	}
 	if limit := w.reached.Load(); limit != nil {
 		rep = failure(limit)
@@ -143,8 +138,7 @@ func loopback() error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, request)
 }
 
-// spawn starts the step's program: from the gate, if there is one, or in a
-// thread that has given up what the step must not have and that ends with it.
+// spawn has the process at the gate become the step's program.
 func (p *firstProc) spawn() (int, error) {
 	cfg := p.cfg
 	if err := checkDir(cfg.Dir); err != nil {
@@ -164,22 +158,13 @@ func (p *firstProc) spawn() (int, error) {
 	o := &order{Program: program, Argv: argv, Env: cfg.Env, Dir: cfg.Dir, FakeRoot: cfg.FakeRoot, Limits: cfg.Limits}
 	o.Listen = !p.deaf
 	o.Filter = p.filter()
-	var pid int
-	if p.gate != nil {
-		pid, err = p.gate.pid, p.gate.open(o, p.emulator)
-	} else {
-		done := make(chan error)
-		go func() {
-			runtime.LockOSThread() // and never unlocked: the thread is of no use to others
-			pid, err = p.start(o)
-			done <- err
-		}()
-		err = <-done
+	if p.deaf || p.refused {
+		if err := p.gate.trace(); err != nil {
+			return 0, err
+		}
 	}
-	if err != nil {
-		return 0, err
-	}
-	return pid, limitProgram(pid, cfg.Limits)
+	p.gate.open(o, p.emulator)
+	return p.gate.pid, limitProgram(p.gate.pid, cfg.Limits)
 }
 
 // filter is the step's.
@@ -194,24 +179,6 @@ func (p *firstProc) filter() filter {
 		f.tell(p.emulator, unix.SECCOMP_RET_USER_NOTIF)
 	}
 	return f
-}
-
-// start runs a program, and takes from the calling thread what it must not have.
-func (p *firstProc) start(o *order) (int, error) {
-	listener, err := restrict(o)
-	if err != nil {
-		return 0, err
-	}
-	if o.Listen {
-		p.emulator.listen(listener)
-	}
-	pid, err := syscall.ForkExec(o.Program, o.Argv, &syscall.ProcAttr{
-		Dir: o.Dir, Env: o.Env, Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: true, Setctty: p.cfg.Terminal},
-	})
-	if err != nil {
-		return 0, runError(o.Program, err)
-	}
-	return pid, raiseLimits()
 }
 
 // findProgram finds a program as execvp(3) does.
