@@ -158,15 +158,20 @@ func (c *call) umask() uint32 {
 	return uint32(mask)
 }
 
+// fdinfo is a field of what /proc says of an open file of the caller's.
+func (c *call) fdinfo(fd int, field string) string {
+	text, err := os.ReadFile(c.proc("fdinfo/" + strconv.Itoa(fd)))
+	if err != nil {
+		return ""
+	}
+	_, rest, _ := strings.Cut(string(text), field+"\t")
+	value, _, _ := strings.Cut(rest, "\n")
+	return value
+}
+
 // onlyPath tells whether an open file of the caller's is one to look at alone
 // (O_PATH), which calls that change something refuse.
 func (c *call) onlyPath(fd int) bool {
-	text, err := os.ReadFile(c.proc("fdinfo/" + strconv.Itoa(fd)))
-	if err != nil {
-		return false
-	}
-	_, rest, _ := strings.Cut(string(text), "flags:\t")
-	value, _, _ := strings.Cut(rest, "\n")
-	flags, _ := strconv.ParseUint(value, 8, 64)
+	flags, _ := strconv.ParseUint(c.fdinfo(fd, "flags:"), 8, 64)
 	return flags&unix.O_PATH != 0
 }

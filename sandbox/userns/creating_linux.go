@@ -3,8 +3,10 @@
 package userns
 
 import (
+	"runtime"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -182,15 +184,15 @@ func (e *emulator) mknod(c *call, dirfd int, name string, mode uint32, rdev uint
 
 // socketName is the path that an argument of a call has as a socket's address, and
 // the next one the length of.
-func (c *call) socketName(n int) (string, bool) {
-	var address unix.RawSockaddrUnix
-	buf := bytesOf(&address)
-	buf = buf[:min(uint64(len(buf)), c.args[n+1])]
-	if got, err := c.read(uintptr(c.args[n]), buf); err != nil || got != len(buf) || got <= 2 || address.Family != unix.AF_UNIX {
-		return "", false
+func (c *call) socketName(n int) (name string, address []byte) {
+	var a unix.RawSockaddrUnix
+	buf := bytesOf(&a)
+	buf = buf[:min(len(buf), int(c.uint32(n+1)))]
+	if got, err := c.read(uintptr(c.args[n]), buf); err != nil || got != len(buf) || got <= 2 || a.Family != unix.AF_UNIX {
+		return "", nil
 	}
-	name, _, _ := strings.Cut(string(buf[2:]), "\x00")
-	return name, name != "" // it is not among the files
+	name, _, _ = strings.Cut(string(buf[2:]), "\x00")
+	return name, buf // without a name it is not among the files
 }
 
 // connect keeps those who are not root from sockets that they may not write to.
@@ -199,8 +201,8 @@ func (e *emulator) connect(c *call) answer {
 	if who.overrides() {
 		return pass
 	}
-	name, ok := c.socketName(1)
-	if !ok {
+	name, _ := c.socketName(1)
+	if name == "" {
 		return pass
 	}
 	f, err := c.find(unix.AT_FDCWD, name, 0)
@@ -219,8 +221,8 @@ func (e *emulator) bind(c *call) answer {
 	if e.ordinary(c, 0) {
 		return pass
 	}
-	name, ok := c.socketName(1)
-	if !ok {
+	name, address := c.socketName(1)
+	if name == "" {
 		return pass
 	}
 	a := e.make(c, unix.AT_FDCWD, name, unix.S_IFSOCK, 0o777&^c.umask(), func(m *maker) error {
@@ -229,12 +231,52 @@ func (e *emulator) bind(c *call) answer {
 			return err
 		}
 		defer unix.Close(socket)
-		return unix.Bind(socket, &unix.SockaddrUnix{Name: procFD(m.dir.fd) + "/" + m.name})
+		return c.bindThere(socket, address)
 	})
 	if a.errno == unix.EEXIST {
 		a.errno = unix.EADDRINUSE
 	}
 	return a
+}
+
+// bindThere binds a socket to an address as the caller would, so that it has the
+// name that the caller knows.
+func (c *call) bindThere(socket int, address []byte) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: its directories are the caller's
+		if err := c.moveThere(); err != nil {
+			done <- err
+			return
+		}
+		_, _, e := unix.RawSyscall(unix.SYS_BIND, uintptr(socket), uintptr(unsafe.Pointer(&address[0])), uintptr(len(address)))
+		if e != 0 {
+			done <- e
+			return
+		}
+		done <- nil
+	}()
+	return <-done
+}
+
+// moveThere gives the calling thread the caller's directories and file mask.
+func (c *call) moveThere() error {
+	mask := c.umask()
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return err
+	}
+	unix.Umask(int(mask))
+	cwd, err := unix.Open(c.proc("cwd"), unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(cwd)
+	if c.e.chrooted.Load() {
+		if err := unix.Chroot(c.proc("root")); err != nil {
+			return err
+		}
+	}
+	return unix.Fchdir(cwd)
 }
 
 // copyOf returns a copy of an open file of the caller's.

@@ -5,6 +5,7 @@ package userns
 import (
 	"encoding/binary"
 	"slices"
+	"sort"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,7 +31,16 @@ func (c *credentials) overrides() bool { return c.uid.fs == 0 }
 
 // in tells whether the process is in a group, as far as files are concerned.
 func (c *credentials) in(gid uint32) bool {
-	return gid == c.gid.fs || slices.Contains(decodeIDs(c.groups), gid)
+	if gid == c.gid.fs {
+		return true
+	}
+	n := len(c.groups) / 4
+	at := sort.Search(n, func(i int) bool { return c.group(i) >= gid })
+	return at < n && c.group(at) == gid
+}
+
+func (c *credentials) group(i int) uint32 {
+	return binary.LittleEndian.Uint32([]byte(c.groups[4*i : 4*i+4]))
 }
 
 // owns tells whether the process may do what a file's owner may.

@@ -142,6 +142,7 @@ func unknown() []uint32 {
 		unix.SYS_CLONE3,
 		// There are older ones, which emulators know.
 		unix.SYS_SETXATTRAT, unix.SYS_GETXATTRAT, unix.SYS_LISTXATTRAT, unix.SYS_REMOVEXATTRAT,
+		unix.SYS_LANDLOCK_CREATE_RULESET, unix.SYS_LANDLOCK_ADD_RULE, unix.SYS_LANDLOCK_RESTRICT_SELF, // no limit knows of rules
 		unix.SYS_STATMOUNT, unix.SYS_LISTMOUNT, // they tell where the machine's files are
 		unix.SYS_MEMFD_SECRET, unix.SYS_IO_SETUP, unix.SYS_VMSPLICE, // no limit knows of what they make, or keep
 		unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER,

@@ -83,7 +83,8 @@ func readHead(fd int) ([]byte, error) {
 	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, errors.Join(err, unix.EINVAL)
 	}
-	r, err := os.Open(procFD(fd))
+	// Who has a lease on the file is not waited for.
+	r, err := os.OpenFile(procFD(fd), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}

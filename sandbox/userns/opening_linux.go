@@ -20,15 +20,23 @@ func (e *emulator) openingCalls() {
 		if c.args[3] < uint64(len(buf)) {
 			return pass
 		}
-		if n, err := c.read(uintptr(c.args[2]), buf); err != nil || n != len(buf) || !plain(&how) {
+		if n, err := c.read(uintptr(c.args[2]), buf); err != nil || n != len(buf) {
 			return pass
+		}
+		if how.Resolve&resolveCached != 0 {
+			return fails(unix.EAGAIN) // who asks for it can do without an answer
+		}
+		if !plain(&how) {
+			return fails(unix.EINVAL)
 		}
 		return e.open(c, dir, name, &how)
 	})
 }
 
-// plain tells whether openat2(2) may do what it is asked for. Of RESOLVE_CACHED
-// (linux/openat2.h) nothing comes: who asks for it can do without an answer.
+// resolveCached is RESOLVE_CACHED (linux/openat2.h).
+const resolveCached = 0x20
+
+// plain tells whether openat2(2) may do what it is asked for.
 func plain(how *unix.OpenHow) bool {
 	const known = unix.RESOLVE_BENEATH | unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV
 	const either = unix.RESOLVE_BENEATH | unix.RESOLVE_IN_ROOT

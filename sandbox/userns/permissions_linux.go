@@ -3,6 +3,7 @@
 package userns
 
 import (
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -180,16 +181,32 @@ func (e *emulator) signalCalls() {
 	} {
 		e.calls[number] = func(c *call) answer {
 			who := e.identities.of(c.tid)
-			if pid := c.int(arg); !who.root() && pid > 0 && !e.maySignal(&who, pid) {
-				return fails(unix.EPERM)
+			if who.root() || e.maySignal(&who, c.int(arg)) {
+				return pass
 			}
-			return pass
+			return fails(unix.EPERM)
 		}
+	}
+	e.calls[unix.SYS_PIDFD_SEND_SIGNAL] = func(c *call) answer {
+		who := e.identities.of(c.tid)
+		pid, err := strconv.Atoi(c.fdinfo(c.fd(0), "Pid:"))
+		if who.root() || err != nil || pid <= 0 || e.maySignal(&who, pid) {
+			return pass // without a process it fails
+		}
+		return fails(unix.EPERM)
 	}
 }
 
-// maySignal is the rule of kill(2).
+// maySignal is the rule of kill(2). Of several processes, each has to be one that may
+// be sent a signal.
 func (e *emulator) maySignal(who *credentials, pid int) bool {
+	if pid <= 0 {
+		all, err := processes()
+		return err == nil && !slices.ContainsFunc(all, func(each int) bool {
+			group, err := unix.Getpgid(each)
+			return err == nil && pid != 0 && (pid == -1 || group == -pid) && !e.maySignal(who, each)
+		})
+	}
 	to := e.identities.of(pid)
 	for _, id := range []uint32{to.uid.real, to.uid.saved} {
 		if id == who.uid.real || id == who.uid.effective {
@@ -206,7 +223,7 @@ func (e *emulator) guardCalls() {
 		unix.SYS_SCHED_SETAFFINITY, unix.SYS_SCHED_SETSCHEDULER, unix.SYS_SCHED_SETPARAM, unix.SYS_SCHED_SETATTR,
 		unix.SYS_MIGRATE_PAGES, unix.SYS_MOVE_PAGES,
 	} {
-		e.calls[number] = func(c *call) answer { return guard(c.int(0)) }
+		e.calls[number] = func(c *call) answer { return e.guard(c, c.int(0)) }
 	}
 	// Which processes these are about, the first argument says.
 	for number, of := range map[uint32]struct{ process, group int }{
@@ -216,7 +233,7 @@ func (e *emulator) guardCalls() {
 		e.calls[number] = func(c *call) answer {
 			switch c.int(0) {
 			case of.process, of.group:
-				return guard(c.int(1))
+				return e.guard(c, c.int(1))
 			}
 			return fails(unix.EPERM) // of all processes of a user
 		}
@@ -224,9 +241,10 @@ func (e *emulator) guardCalls() {
 	e.calls[unix.SYS_PRLIMIT64] = e.limit
 }
 
-// guard refuses what is about a process of ours.
-func guard(pid int) answer {
-	if pid != 0 && ourThread(strconv.Itoa(pid)) {
+// guard refuses what is about a process of ours, or about another user's.
+func (e *emulator) guard(c *call, pid int) answer {
+	who := e.identities.of(c.tid)
+	if pid != 0 && (ourThread(strconv.Itoa(pid)) || !who.root() && !e.maySignal(&who, pid)) {
 		return fails(unix.EPERM)
 	}
 	return pass
@@ -235,7 +253,7 @@ func guard(pid int) answer {
 // limit is prlimit(2), which setrlimit(2) of C libraries is.
 func (e *emulator) limit(c *call) answer {
 	if c.args[2] != 0 {
-		if a := guard(c.int(0)); !a.pass {
+		if a := e.guard(c, c.int(0)); !a.pass {
 			return a
 		}
 	}

@@ -17,6 +17,7 @@ import (
 // What the kernel keeps, in bytes, at most or nearly so.
 const (
 	costOpen  = 256      // of an open file
+	costText  = 8 << 10  // of one of /proc, what it says
 	costPipe  = 12 << 10 // of a pipe with nothing in it, which keeps some pages
 	costOther = 512      // of a counter, timer, set or the like
 	costWatch = 512      // of a file in a set
@@ -248,6 +249,9 @@ func (c *census) visit(f *openFile) error {
 	var err error
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
+		if st.Dev == c.u.proc {
+			c.m.kernel += costText
+		}
 		err = c.file(f, &st)
 	case unix.S_IFIFO:
 		err = c.once(&st, f, c.pipe, c.u.network.pipe)
@@ -383,7 +387,8 @@ func (u *usage) deletedOnDisk(limit int64) (used int64, err error) {
 			return pathError("stat", f.path(), err)
 		}
 		o := object{st.Dev, st.Ino}
-		if st.Nlink > 0 || st.Mode&unix.S_IFMT != unix.S_IFREG || seen[o] {
+		kind := st.Mode & unix.S_IFMT
+		if st.Nlink > 0 || kind != unix.S_IFREG && kind != unix.S_IFDIR || seen[o] {
 			return nil
 		}
 		memory, err := u.inMemory(f, &st)

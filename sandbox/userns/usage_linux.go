@@ -31,6 +31,7 @@ type usage struct {
 	// tmpfs are the directories of file systems in memory that are the sandbox's own, by
 	// device.
 	tmpfs map[uint64]int
+	proc  uint64 // the device of /proc
 	// terminals is the directory of terminals.
 	terminals int
 	// limits are the hard ones that this process has.
@@ -49,6 +50,10 @@ func newUsage(cfg *config, w *written) (u *usage, err error) {
 		return nil, err
 	}
 	u.dev = st.Dev
+	if err := unix.Stat("/proc", &st); err != nil {
+		return nil, pathError("stat", "/proc", err)
+	}
+	u.proc = st.Dev
 	for _, name := range temporary(cfg.Root) {
 		dir, err := openDir(unix.AT_FDCWD, name)
 		if err == nil {
