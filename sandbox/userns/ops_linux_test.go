@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/varve-image/varve/internal/testtools"
 	"github.com/varve-image/varve/sandbox"
@@ -80,6 +81,7 @@ func runOps(t *testing.T, programs []*sandboxtest.OpsProgram) served {
 	step := sandboxtest.OpsStep(t, programs)
 	var printed strings.Builder
 	step.Stdout, step.Stderr = &printed, &printed
+	step.Limits.Time = 30 * time.Second // programs wait for nothing
 	result, err := userns.New(sandbox.Options{TempDir: temp}).Run(t.Context(), step)
 	if err != nil {
 		return served{Err: err.Error() + "\n" + printed.String()}
