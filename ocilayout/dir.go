@@ -149,10 +149,11 @@ func writeNew(ctx context.Context, c content, dir string, opts Options) (digest.
 	if err := temp.Root.Chmod(".", made.Mode()); err != nil {
 		return "", err
 	}
-	if err := temp.CommitSynced(); err != nil {
-		return d, againIfThere(dir, err)
+	err = temp.CommitSynced()
+	if err != nil && !temp.Named() { // or it is this one that is there
+		err = againIfThere(dir, err)
 	}
-	return d, nil
+	return d, err
 }
 
 // againIfThere is errAgain if somebody else has made dir meanwhile.

@@ -110,7 +110,7 @@ func TestCopyAnnounced(t *testing.T) {
 	if _, err := Copy(t.Context(), r, other.host+"/app:1", opts); err != nil {
 		t.Error(err)
 	}
-	if text := strings.Join(told, "; "); len(told) != 1 || !strings.Contains(text, "announces it for linux/arm64, and its config says linux/amd64") {
+	if text := strings.Join(told, "; "); len(told) != 1 || !strings.Contains(text, "listed for linux/arm64, and its config is for linux/amd64") {
 		t.Errorf("warnings %q", told)
 	}
 }

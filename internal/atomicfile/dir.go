@@ -165,6 +165,9 @@ func (d *Dir) CommitSynced() error {
 	return syncNames(d.parent, d.target)
 }
 
+// Named tells whether the directory has its name: after an error of Commit it may.
+func (d *Dir) Named() bool { return d.name == "" }
+
 // rename gives the directory its name, in the place of an empty one: os.Root's Rename replaces
 // none.
 func (d *Dir) rename() error {
