@@ -24,6 +24,7 @@ type Dir struct {
 	Root   *os.Root
 	parent *os.Root
 	name   string   // in parent; empty once it is committed or aborted
+	named  bool     // it is committed
 	lock   *os.File // the directory, locked
 
 	target, base string
@@ -161,12 +162,12 @@ func (d *Dir) CommitSynced() error {
 	if err := d.rename(); err != nil {
 		return fmt.Errorf("create %q: %w", d.target, cause(err))
 	}
-	d.name = ""
+	d.name, d.named = "", true
 	return syncNames(d.parent, d.target)
 }
 
-// Named tells whether the directory has its name: after an error of Commit it may.
-func (d *Dir) Named() bool { return d.name == "" }
+// Named tells whether the directory got its name: after an error of Commit it may have.
+func (d *Dir) Named() bool { return d.named }
 
 // rename gives the directory its name, in the place of an empty one: os.Root's Rename replaces
 // none.
