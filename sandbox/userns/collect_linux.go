@@ -95,7 +95,9 @@ func (c *collector) entry(dir written, base, name string) error {
 	switch kind := st.Mode & unix.S_IFMT; {
 	case strings.HasPrefix(base, whiteoutPrefix):
 		return fmt.Errorf("%q: in a layer a name that begins with %q deletes: the step has to call the file something else", name, whiteoutPrefix)
-	case c.isMade(dir.merged, base, name), kind == unix.S_IFSOCK:
+	case kind == unix.S_IFSOCK && was != nil: // no layer can hold one, but what was there is gone
+		return c.whiteout(path.Dir(name), whiteoutPrefix, base)
+	case kind == unix.S_IFSOCK, c.isMade(dir.merged, base, name):
 		return nil
 	case kind == unix.S_IFDIR:
 		return c.subdirectory(dir, base, name, was)
