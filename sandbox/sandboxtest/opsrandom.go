@@ -116,7 +116,7 @@ var opTemplates = []string{
 	"open $S $F$P O_NONBLOCK|$O $M", "open $S $F$P O_NONBLOCK|O_CREAT|O_RDWR $M", "open $S $F$P O_NONBLOCK|O_CREAT|O_RDWR $M",
 	"openat2 $S $G$P O_NONBLOCK|O_CREAT|O_RDWR 0644 $R", "openat2 $S $G$P O_NONBLOCK|O_RDWR 0 $R",
 	"openat $S $G$P O_TMPFILE|O_RDWR $M", "openat $S . O_TMPFILE|O_RDWR $M", "openat $S /proc/self/fd/%$S O_NONBLOCK|$O 0",
-	"linkat /proc/self/fd/%$S $G$P AT_SYMLINK_FOLLOW", "linkat @$S: $G$P AT_EMPTY_PATH",
+	"linkat /proc/self/fd/%$S $G$P AT_SYMLINK_FOLLOW", "linkat /proc/self/fd/%$S $F$N AT_SYMLINK_FOLLOW", // by the descriptor itself only who opened it may, and that is not known
 
 	"write $S $W", "write $S $W", "pwrite64 $S $W $L", "writev $S $W", "map $S $W", "ftruncate $S $L", "truncate $F$P $L", "truncate $F$P $L",
 	"fallocate $S 0 0 $L", "copy_file_range $S $S $L", "close $S", "dup3 $S 6",

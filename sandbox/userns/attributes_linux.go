@@ -116,15 +116,19 @@ func (c *call) onAttribute(flags int, named bool, f func(*call, *file, string) a
 	var attr string
 	if named {
 		var err error
-		if attr, err = c.text(1); err != nil || !c.e.answers(attr) {
+		if attr, err = c.text(1); err != nil {
 			return pass
 		}
-		if attr == "user." {
-			return fails(unix.EINVAL)
-		}
-		if len(attr) > maxAttributeName {
-			return fails(unix.ERANGE)
-		}
+	}
+	ours := !named || c.e.answers(attr)
+	if who := c.e.identities.of(c.tid); !ours && who.overrides() {
+		return pass
+	}
+	switch {
+	case ours && attr == "user.":
+		return fails(unix.EINVAL)
+	case ours && len(attr) > maxAttributeName:
+		return fails(unix.ERANGE)
 	}
 	dir, name := unix.AT_FDCWD, ""
 	if flags == unix.AT_EMPTY_PATH {
@@ -140,7 +144,12 @@ func (c *call) onAttribute(flags int, named bool, f func(*call, *file, string) a
 			return c.lost(unix.ENOENT)
 		}
 	}
-	return c.on(dir, name, flags, func(file *file) answer { return f(c, file, attr) })
+	return c.on(dir, name, flags, func(file *file) answer {
+		if !ours {
+			return pass // for the kernel, which does not know who may go there
+		}
+		return f(c, file, attr)
+	})
 }
 
 // attributeRefusal is what becomes of calls about attributes that are not ours, as

@@ -3,6 +3,7 @@
 package userns
 
 import (
+	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -46,6 +47,8 @@ func refusing() filter {
 }
 
 func (f filter) around(flags uintptr) error {
+	runtime.LockOSThread() // both calls are to be one thread's
+	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return err
 	}

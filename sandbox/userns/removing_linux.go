@@ -108,8 +108,8 @@ func (e *emulator) rename(c *call, from, dirfd int, name string, flags uint) ans
 		return c.lost(err)
 	}
 	defer target.close()
-	if source.file == nil {
-		return pass
+	if source.file == nil || target.file == nil && flags&unix.RENAME_EXCHANGE != 0 {
+		return pass // which fails
 	}
 	if err := mayRename(&who, &source, &target, flags); err != nil && !e.impossible(&source, &target) {
 		return fails(err)
