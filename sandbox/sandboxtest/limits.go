@@ -25,6 +25,8 @@ func testLimits(t *testing.T, s *suite) {
 		{"memory in files", "dd if=/dev/zero of=/dev/shm/x bs=1M count=100 2>/dev/null; sleep 100", sandbox.Limits{Memory: 64 << 20}, "64 MiB of memory"},
 		{"disk", "for i in $(seq 1 100); do dd if=/dev/zero of=/f$i bs=1M count=4 2>/dev/null; done; sleep 100", sandbox.Limits{Disk: 32 << 20}, "32 MiB of disk"},
 		{"disk of deleted files", "for i in 3 4 5; do eval \"exec $i>/f\"; rm /f; dd if=/dev/zero bs=1M count=20 2>/dev/null >&$i; done; sleep 100", sandbox.Limits{Disk: 32 << 20}, "32 MiB of disk"},
+		{"disk of files that are only mapped", "probe disk 100 mapped", sandbox.Limits{Disk: 32 << 20}, "32 MiB of disk"},
+		{"disk of files that were sent to nobody", "probe disk 100 sent", sandbox.Limits{Disk: 32 << 20}, "32 MiB of disk"},
 		{"disk of files that lie deep", "mkdir -p $(printf 'd/%.0s' $(seq 150)); cd $(printf 'd/%.0s' $(seq 150)); for i in 1 2 3; do dd if=/dev/zero of=f$i bs=1M count=20 2>/dev/null; done; sleep 100", sandbox.Limits{Disk: 32 << 20}, "32 MiB of disk"},
 		{"some more processes", "for i in $(seq 1 70); do sleep 100 & done; sleep 100", sandbox.Limits{Processes: 60}, "60 processes"},
 		{"holes in files", "for i in 1 2 3; do dd if=/dev/null of=/f$i bs=1M seek=20 2>/dev/null; done", sandbox.Limits{Disk: 32 << 20}, `32 MiB of disk: with its holes "f2" is 20 MiB`},
@@ -68,8 +70,8 @@ func (s *suite) reaches(t *testing.T, step *sandbox.Step, word string) {
 func testMemory(t *testing.T, s *suite) {
 	base := With(Busybox(t), Probe(t))
 	for i, way := range []string{
-		"private", "shared", "memfd", "leaderless", "segments", "maps", "stacks", "tables",
-		"empty", "messages", "semaphores", "locks", "filters", "terminals", "descriptors", "numbers", "watches", "events", "polls",
+		"private", "shared", "memfd", "leaderless", "segments", "maps", "stacks", "tables", "dropped", "trimmed", "only mapped",
+		"empty", "messages", "semaphores", "locks", "filters", "terminals", "descriptors", "numbers", "watches", "events", "polls", "information",
 		"pipes", "pairs", "hung up", "datagrams", "loopback", "udp", "netlink", "passed", "passed twice", "not accepted", "passed on",
 	} {
 		t.Run(way, func(t *testing.T) {

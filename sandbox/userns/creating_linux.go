@@ -41,7 +41,7 @@ type maker struct {
 // root's, in a directory that has nothing to hand on.
 func (e *emulator) ordinary(c *call, mode uint32) bool {
 	who := e.identities.of(c.tid)
-	return who.uid.fs == 0 && who.gid.fs == 0 && !e.records.inherits() && mode&specialBits == 0
+	return who.overrides() && who.uid.fs == 0 && who.gid.fs == 0 && !e.records.inherits() && mode&specialBits == 0
 }
 
 // newMaker finds out what a new file is to be, or why there can be none.

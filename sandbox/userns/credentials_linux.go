@@ -14,6 +14,9 @@ import (
 type credentials struct {
 	uid, gid ids
 	groups   string // supplementary groups, in order, four bytes each
+	// bare says that the process cannot do with files what root may: it lacks the
+	// capabilities of CAP_FS_SET (linux/capability.h).
+	bare bool
 	// locks is the limit that the credentials are written on, as the process sees it.
 	locks lockLimit
 }
@@ -21,13 +24,48 @@ type credentials struct {
 // ids are real, effective, saved and file system id.
 type ids struct{ real, effective, saved, fs uint32 }
 
+// any tells whether an id is the real, effective or saved one.
+func (i *ids) any(id uint32) bool { return id == i.real || id == i.effective || id == i.saved }
+
+// settle has the saved and the file system's id be the effective one.
+func (i *ids) settle() { i.saved, i.fs = i.effective, i.effective }
+
 const noID = ^uint32(0)
 
 // root tells whether the process may do what root may, but with files.
 func (c *credentials) root() bool { return c.uid.effective == 0 }
 
 // overrides tells whether the process may do with files what root may.
-func (c *credentials) overrides() bool { return c.uid.fs == 0 }
+func (c *credentials) overrides() bool { return !c.bare }
+
+// settled is what they are for a program that is started.
+func (c credentials) settled() credentials {
+	c.uid.settle()
+	c.gid.settle()
+	c.bare = !c.root()
+	return c
+}
+
+// keep has capabilities go and come back with user ids (capabilities(7), "Effect of
+// user ID changes on capabilities").
+func (c *credentials) keep(old ids) {
+	switch is := c.uid; {
+	case !is.any(0), old.effective == 0 && is.effective != 0:
+		c.bare = true
+	case old.effective != 0 && is.effective == 0:
+		c.bare = false
+	}
+}
+
+// keepFS does so where only the file system's id has changed.
+func (c *credentials) keepFS(old ids) {
+	switch is := c.uid; {
+	case old.fs == 0 && is.fs != 0:
+		c.bare = true
+	case old.fs != 0 && is.fs == 0 && is.any(0):
+		c.bare = false
+	}
+}
 
 // in tells whether the process is in a group, as far as files are concerned.
 func (c *credentials) in(gid uint32) bool {
@@ -81,9 +119,11 @@ func decodeIDs(text string) []uint32 {
 // become makes a call that changes credentials.
 func (e *emulator) become(c *call, change func(*credentials) error) answer {
 	cr := e.identities.of(c.tid)
+	old := cr.uid
 	if err := change(&cr); err != nil {
 		return fails(err)
 	}
+	cr.keep(old)
 	if !cr.overrides() {
 		e.noteInherited(c, &cr)
 	}
@@ -155,7 +195,7 @@ func (i *ids) setRES(re, eff, saved uint32, root bool) error {
 		if f.id == noID {
 			continue
 		}
-		if !root && f.id != i.real && f.id != i.effective && f.id != i.saved {
+		if !root && !i.any(f.id) {
 			return unix.EPERM
 		}
 		*f.to = f.id
@@ -168,10 +208,11 @@ func (i *ids) setRES(re, eff, saved uint32, root bool) error {
 // setFS is setfsuid(2) or setfsgid(2), which return what was before.
 func (e *emulator) setFS(c *call, which func(*credentials) *ids) answer {
 	cr := e.identities.of(c.tid)
-	i := which(&cr)
+	i, uids := which(&cr), cr.uid
 	old, id := i.fs, c.uint32(0)
-	if id != noID && (cr.root() || id == i.real || id == i.effective || id == i.saved || id == i.fs) {
+	if id != noID && (cr.root() || i.any(id) || id == i.fs) {
 		i.fs = id
+		cr.keepFS(uids)
 		if !cr.overrides() {
 			e.noteInherited(c, &cr)
 		}

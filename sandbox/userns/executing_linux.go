@@ -12,9 +12,7 @@ import (
 // for what it does to credentials.
 func (e *emulator) execute(c *call, dirfd, name, flags int) answer {
 	who := e.identities.of(c.tid)
-	settled := who
-	settled.uid.settle()
-	settled.gid.settle()
+	settled := who.settled()
 	if who.overrides() && settled == who {
 		return pass
 	}
@@ -33,9 +31,6 @@ func (e *emulator) execute(c *call, dirfd, name, flags int) answer {
 		return pass
 	})
 }
-
-// settle has the saved and the file system's id be the effective one.
-func (i *ids) settle() { i.saved, i.fs = i.effective, i.effective }
 
 // mayInterpret tells whether the caller may run the interpreters of a script.
 func (e *emulator) mayInterpret(c *call, who *credentials, f *file) bool {

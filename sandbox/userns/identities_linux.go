@@ -43,7 +43,7 @@ const (
 
 // nobody is who a process is that has a tag of nobody's.
 var nobody = credentials{
-	uid: ids{overflowID, overflowID, overflowID, overflowID}, gid: ids{overflowID, overflowID, overflowID, overflowID},
+	uid: ids{overflowID, overflowID, overflowID, overflowID}, gid: ids{overflowID, overflowID, overflowID, overflowID}, bare: true,
 }
 
 // of returns the credentials of a process.

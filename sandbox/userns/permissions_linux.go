@@ -111,6 +111,7 @@ func (e *emulator) access(c *call, dirfd, name int, mode uint32, flags int) answ
 	who := e.identities.of(c.tid)
 	if flags&unix.AT_EACCESS == 0 {
 		who.uid.fs, who.gid.fs = who.uid.real, who.gid.real
+		who.bare = who.uid.real != 0
 	}
 	if who.overrides() || mode > 7 {
 		return pass

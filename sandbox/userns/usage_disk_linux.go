@@ -3,6 +3,7 @@
 package userns
 
 import (
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +28,10 @@ func (u *usage) disk(limit int64) (int64, error) {
 		return d.used, err
 	}
 	deleted, err := u.deletedOnDisk(limit - d.used)
-	return d.used + deleted, err
+	if err != nil || d.used+deleted > limit {
+		return d.used + deleted, err
+	}
+	return u.hiddenDisk(d.used+deleted, limit)
 }
 
 // diskUse adds up what is on disk.
@@ -91,4 +95,34 @@ func unlessReplaced(verb, name string, err error) error {
 		return nil
 	}
 	return pathError(verb, name, err)
+}
+
+// deletedOnDisk is what files have on disk that are open and have no name, or
+// something over a limit.
+func (u *usage) deletedOnDisk(limit int64) (used int64, err error) {
+	seen := map[object]bool{}
+	err = eachOpenFile(func(f *openFile) error {
+		var st unix.Stat_t
+		if err := unix.Stat(f.path(), &st); err != nil {
+			return pathError("stat", f.path(), err)
+		}
+		o := object{st.Dev, st.Ino}
+		kind := st.Mode & unix.S_IFMT
+		if st.Nlink > 0 || kind != unix.S_IFREG && kind != unix.S_IFDIR || seen[o] {
+			return nil
+		}
+		memory, err := u.inMemory(f, &st)
+		if err != nil || memory {
+			return err
+		}
+		seen[o] = true
+		if used += max(st.Blocks*512, entrySize); used > limit {
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return used, err
 }

@@ -21,8 +21,7 @@ import (
 // terminals. What is not counted the kernel bounds: pending signals, timers and POSIX
 // queues of messages by limits (see setLimits), what is being fragmented by 4 MiB, and a
 // step cannot have keys or AIO.
-// It sees no files without a name that a process has only mapped, and no shared memory
-// that is in nobody's page tables.
+// What nobody can look at is bounded by what the machine has more (see growth).
 type usage struct {
 	// tree is the directory that is the tree, and was what that was at the beginning.
 	tree int
@@ -40,6 +39,11 @@ type usage struct {
 	// many mappings a process may have.
 	filters, maps int64
 	network       network
+	// longestInfo is the longest text, in bytes, that the kernel had of an open file.
+	longestInfo int64
+	// shm is the device of shared memory.
+	shm                      uint64
+	memoryGrowth, diskGrowth growth
 }
 
 // newUsage opens what is looked at, before the step can change it.
@@ -67,6 +71,12 @@ func newUsage(cfg *config, w *written) (u *usage, err error) {
 	if u.terminals, err = openDir(unix.AT_FDCWD, "/dev/pts"); err != nil {
 		return nil, pathError("open", "/dev/pts", err)
 	}
+	if u.shm, err = shmDevice(); err != nil {
+		return nil, fmt.Errorf("look at shared memory: %w", err)
+	}
+	if _, err := u.hiddenDisk(0, 0); err != nil { // which notes how it begins
+		return nil, err
+	}
 	if u.limits, err = hardLimits(); err != nil || cfg.Limits.Memory == 0 {
 		return u, err
 	}
@@ -84,6 +94,11 @@ func (u *usage) beginMemory() error {
 	if u.maps, err = readNumber("/proc/sys/vm/max_map_count"); err != nil {
 		return err
 	}
+	now, err := sharedMemory()
+	if err != nil {
+		return err
+	}
+	u.memoryGrowth.of(now, 0)
 	return u.network.begin()
 }
 
@@ -132,10 +147,17 @@ func (u *usage) memory(limit int64) (int64, error) {
 	}
 	m := &memoryUse{limit: limit}
 	m.add(all)
-	for _, add := range []func(*memoryUse) error{u.addFiles, u.addSegments, u.addMessages, u.addSemaphores, u.addTerminals, u.addDescriptors} {
+	for _, add := range []func(*memoryUse) error{u.addFiles, u.addSegments, u.addMessages, u.addSemaphores, u.addTerminals} {
 		if err := add(m); err != nil {
 			return 0, err
 		}
+	}
+	seen, err := u.addDescriptors(m)
+	if err == nil {
+		err = u.hiddenMemory(m, all, seen)
+	}
+	if err != nil {
+		return 0, err
 	}
 	if m.total()+mostOfThreads(all, u.limits[unix.RLIMIT_NOFILE])+mostMaps(all, u.maps) <= limit {
 		return m.total(), nil

@@ -298,20 +298,27 @@ func countMaps(all []status, limit int64) (sum int64, err error) {
 
 // countLines counts the lines of a file, up to a number; one that is not there has
 // none.
-func countLines(name string, most int64) (n int64, err error) {
+func countLines(name string, most int64) (int64, error) {
+	n, _, err := measure(name, most)
+	return n, err
+}
+
+// measure counts the bytes of these lines as well.
+func measure(name string, most int64) (n, size int64, err error) {
 	f, err := os.Open(name)
 	if gone(err) {
-		return 0, nil
+		return 0, 0, nil
 	}
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer f.Close()
 	lines := bufio.NewScanner(f)
 	for n < most && lines.Scan() {
 		n++
+		size += int64(len(lines.Bytes())) + 1
 	}
-	return n, lines.Err()
+	return n, size, lines.Err()
 }
 
 // processes are all but this one.

@@ -13,14 +13,17 @@ import (
 
 // memories are the ways to use memory of which something counts as mib MiB.
 var memories = map[string]func(mib int) error{
-	"private":    private,
-	"shared":     shared,
-	"memfd":      fillMemfd,
-	"leaderless": leaderless,
-	"segments":   fillSegments,
-	"maps":       maps,
-	"stacks":     stacks,
-	"tables":     pageTables,
+	"private":     private,
+	"shared":      shared,
+	"memfd":       fillMemfd,
+	"leaderless":  leaderless,
+	"segments":    fillSegments,
+	"maps":        maps,
+	"stacks":      stacks,
+	"tables":      pageTables,
+	"dropped":     dropped,
+	"trimmed":     trimmed,
+	"only mapped": onlyMapped,
 
 	"empty":       emptyFiles,
 	"temporary":   emptyTemporary,
@@ -35,6 +38,7 @@ var memories = map[string]func(mib int) error{
 	"watches":     watches,
 	"events":      events,
 	"polls":       polls,
+	"information": information,
 
 	"pipes":        pipes,
 	"pairs":        pairs,
