@@ -10,7 +10,7 @@ packages="
 	fuse-overlayfs gcc golang-github-containers-common hello iptables jq libc6-dev
 	libarchive-tools libcap2-bin linux-image-cloud-amd64 mg mmdebstrap nano nginx nix-bin openssl patchelf pigz podman python3 qemu-system-x86
 	redis-server rsync runc skopeo strace tar
-	uidmap umoci util-linux vim-tiny zstd
+	umoci util-linux vim-tiny zstd
 "
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then

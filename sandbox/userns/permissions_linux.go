@@ -26,13 +26,27 @@ func (e *emulator) permissionCalls() {
 	e.calls[unix.SYS_FACCESSAT] = func(c *call) answer { return e.access(c, c.fd(0), 1, c.uint32(2), 0) }
 	e.calls[unix.SYS_FACCESSAT2] = func(c *call) answer { return e.access(c, c.fd(0), 1, c.uint32(2), c.int(3)) }
 	e.calls[unix.SYS_UTIMENSAT] = func(c *call) answer { return e.setTimes(c, c.fd(0), 1, c.times(2), c.int(3)) }
-	e.calls[unix.SYS_CHROOT] = func(c *call) answer {
-		if who := e.identities.of(c.tid); !who.root() {
-			return fails(unix.EPERM)
-		}
-		e.chrooted.Store(true)
+	e.calls[unix.SYS_CHROOT] = e.chroot
+}
+
+// chroot is chroot(2), for root alone.
+func (e *emulator) chroot(c *call) answer {
+	who := e.identities.of(c.tid)
+	e.chrooted.Store(true)
+	if who.root() && who.overrides() {
 		return pass
 	}
+	return e.permit(c, unix.AT_FDCWD, 0, 0, func(f *file) answer {
+		switch {
+		case !f.dir():
+			return fails(unix.ENOTDIR)
+		case !who.may(f, mayEnter):
+			return fails(unix.EACCES)
+		case !who.root():
+			return fails(unix.EPERM)
+		}
+		return pass
+	})
 }
 
 type answerer = func(*call) answer

@@ -27,7 +27,7 @@ const maxModuleList = 16 << 20
 // neededModules are what a guest uses, where the kernel does not have it built
 // in.
 func neededModules() []string {
-	return []string{"virtio_pci", "virtio_blk", "virtio_console", "ext4", "overlay", "fuse"}
+	return []string{"virtio_pci", "virtio_blk", "virtio_console", "ext4", "fuse"}
 }
 
 // findKernel returns the kernel that the options name, or the newest one of the
