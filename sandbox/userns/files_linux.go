@@ -168,11 +168,11 @@ func (c *call) quickly(dirfd int, name string, follow bool) (*file, error) {
 // that part, which is not followed.
 func (c *call) parent(dirfd int, name string) (dir *file, last string, err error) {
 	parent, last := path.Split(strings.TrimRight(name, "/"))
-	switch {
-	case last == "" || last == "." || last == "..":
-		return nil, "", unix.EINVAL // which none can be removed or made by
-	case parent == "":
+	if parent == "" {
 		parent = "."
+	}
+	if name == "" {
+		return nil, "", unix.ENOENT
 	}
 	if dir, err = c.find(dirfd, parent, 0); err != nil {
 		return nil, "", err
@@ -183,6 +183,8 @@ func (c *call) parent(dirfd int, name string) (dir *file, last string, err error
 		err = unix.ENOTDIR
 	case !who.may(dir, mayEnter):
 		err = errDenied
+	case last == "" || last == "." || last == "..":
+		err = errNoName
 	}
 	if err != nil {
 		dir.close()
@@ -190,6 +192,10 @@ func (c *call) parent(dirfd int, name string) (dir *file, last string, err error
 	}
 	return dir, last, nil
 }
+
+// errNoName says that the last part of a path is none that anything can be made or
+// removed by.
+var errNoName = errors.New("no name")
 
 // child looks at what a directory has under a name.
 func (e *emulator) child(dir *file, name string) (*file, error) {

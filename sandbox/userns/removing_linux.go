@@ -99,11 +99,14 @@ func (e *emulator) rename(c *call, from, dirfd int, name string, flags uint) ans
 		return pass
 	}
 	source, err := c.named(oldDir, oldName)
-	if err != nil {
+	if err != nil && err != errNoName { // which matters only if there is a way to the other
 		return c.lost(err)
 	}
 	defer source.close()
-	target, err := c.named(dirfd, name)
+	target, targetErr := c.named(dirfd, name)
+	if targetErr != nil {
+		err = targetErr
+	}
 	if err != nil {
 		return c.lost(err)
 	}
@@ -203,6 +206,8 @@ func (e *emulator) link(c *call, olddir int, oldname string, dirfd, target, flag
 	}
 	p, err := c.named(dirfd, name)
 	switch {
+	case nameless && err == errNoName:
+		return fails(unix.EEXIST)
 	case nameless && err != nil && err != errDenied:
 		return fails(err)
 	case err != nil:

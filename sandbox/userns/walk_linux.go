@@ -21,7 +21,9 @@ type place struct {
 }
 
 func (p *place) close() {
-	p.dir.close()
+	if p.dir != nil {
+		p.dir.close()
+	}
 	if p.file != nil {
 		p.file.close()
 	}
