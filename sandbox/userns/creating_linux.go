@@ -66,7 +66,7 @@ func (e *emulator) newMaker(c *call, dir *file, name string, kind, mode uint32) 
 		m.rec.xattrs = m.handOn(dir, kind, list)
 	}
 	if dir.rec.special&unix.S_ISGID != 0 {
-		m.inherit(kind)
+		m.inherit(kind, mode)
 	}
 	// Of directories a mode's special bits are not asked for.
 	return m, nil
@@ -84,15 +84,16 @@ func (m *maker) handOn(dir *file, kind uint32, list acl) (x xattrSet) {
 	return x
 }
 
-// inherit takes over the group of the directory, as its set-group-id bit says.
-func (m *maker) inherit(kind uint32) {
+// inherit takes over the group of the directory, as its set-group-id bit says. mode is
+// what is asked for, before anything is masked.
+func (m *maker) inherit(kind, mode uint32) {
 	if m.e.fakeRoot {
 		m.rec.gid = m.dir.rec.gid
 	}
 	switch {
 	case kind == unix.S_IFDIR:
 		m.rec.special |= unix.S_ISGID
-	case m.mode&unix.S_IXGRP != 0 && !m.who.overrides() && !m.who.in(m.rec.gid):
+	case mode&unix.S_IXGRP != 0 && !m.who.overrides() && !m.who.in(m.rec.gid):
 		m.rec.special &^= unix.S_ISGID
 	}
 }

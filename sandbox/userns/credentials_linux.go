@@ -185,8 +185,13 @@ func (i *ids) setRE(re, eff uint32, root bool) error {
 	return nil
 }
 
-// setRES is setresuid(2) or setresgid(2).
+// setRES is setresuid(2) or setresgid(2). Where nothing is to change, as Linux has it
+// since 6.4, the file system's id stays what it is.
 func (i *ids) setRES(re, eff, saved uint32, root bool) error {
+	same := func(id, is uint32) bool { return id == noID || id == is }
+	if same(re, i.real) && same(saved, i.saved) && same(eff, i.effective) && same(eff, i.fs) {
+		return nil
+	}
 	next := *i
 	for _, f := range []struct {
 		to *uint32

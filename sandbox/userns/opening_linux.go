@@ -103,7 +103,7 @@ func (e *emulator) mayOpen(o *opening, f *file) answer {
 	if o.has(unix.O_PATH) || o.creates() && o.has(unix.O_EXCL) || f.kind() == unix.S_IFLNK || !e.fakeRoot {
 		return pass
 	}
-	if f.dir() && (o.creates() || o.writes()) {
+	if f.dir() && (o.creates() || o.writes()) || !f.dir() && o.has(unix.O_DIRECTORY) {
 		return pass // which fails
 	}
 	what := uint32(mayRead)
