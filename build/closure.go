@@ -118,11 +118,9 @@ func (b *builder) findClosure(contents []content, groups []*group, top []*tree.E
 		roots = append(roots, storePaths(contents)...)
 	}
 	for _, g := range groups {
-		inGroup, err := refs.inTree(b.ctx, g.tree)
-		if err != nil {
+		if g.roots, err = b.groupRoots(g, refs); err != nil {
 			return err
 		}
-		g.roots = sorted(append(storePaths(g.contents), inGroup...))
 		roots = append(roots, g.roots...)
 	}
 	b.roots, b.closure = sorted(roots), nil
@@ -130,6 +128,27 @@ func (b *builder) findClosure(contents []content, groups []*group, top []*tree.E
 		return nil
 	}
 	return b.openGraph(nodes)
+}
+
+// groupRoots are the store paths that an explicit layer asks for: its contents, or
+// what the links to them mention, what its files mention, and what it has already.
+func (b *builder) groupRoots(g *group, refs *references) ([]string, error) {
+	entries := g.tree
+	var roots []string
+	if g.built != nil {
+		roots = slices.Clone(g.built.Paths)
+	}
+	if b.spec.ClosureRoots != spec.RootsImage {
+		roots = append(roots, storePaths(g.contents)...)
+	} else {
+		links, err := b.contentTrees(g.contents)
+		if err != nil {
+			return nil, err
+		}
+		entries = slices.Concat(append(links, entries)...)
+	}
+	mentioned, err := refs.inTree(b.ctx, entries)
+	return sorted(append(roots, mentioned...)), err
 }
 
 // openGraph makes the graph of the closure of the roots.

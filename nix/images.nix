@@ -414,6 +414,7 @@ let
             inherit keepContentsDirlinks perms;
           }
         ];
+        closureRoots = "image";
         conflicts = "first";
       };
     in
