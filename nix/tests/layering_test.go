@@ -44,7 +44,7 @@ func layers(t *testing.T, s *site) {
   let
     args = { name = "divided"; config = { }; %s };
     stream = streamLayeredImage args;
-    base = pkgs.writeText "divided-base.json" (builtins.toJSON { inherit (args) config; architecture = "amd64"; os = "linux"; });
+    base = pkgs.writeText "divided-base.json" (builtins.toJSON { inherit (args) config; architecture = (import ./nix/lib.nix).goArch builtins.currentSystem; os = "linux"; });
   in [ stream base stream.layer (pkgs.runCommand "graph" {
     __structuredAttrs = true;
     exportReferencesGraph.graph = [ base stream.layer ];
