@@ -29,11 +29,11 @@ func (b *builder) autoLayers(paths []string, n int, top []*tree.Entry) ([][]stri
 		return nil, err
 	}
 	if b.spec.ClosureRoots == spec.RootsImage {
-		image, err := b.imageNodes(paths, top)
+		above, err := b.imageNodes(paths, top)
 		if err != nil {
 			return nil, err
 		}
-		nodes = append(nodes, image...)
+		nodes = append(nodes, above...)
 	}
 	g, err := layering.NewGraph(nodes)
 	if err != nil {
