@@ -113,6 +113,7 @@ func layeringByName(t *testing.T, s *site) {
     (buildLayeredImage { name = "archived"; contents = pkgs.hello; layering = "popularity"; }).stream
     (streamLayeredImage { name = "piped"; contents = pkgs.hello; layeringPipeline = [ [ "split_every" 1 ] ]; })
     (streamNixShellImage { drv = pkgs.mkShell { nativeBuildInputs = [ pkgs.hello ]; }; })
+    (streamLayeredImage { name = "named"; contents = [ pkgs.bash pkgs.coreutils pkgs.hello ]; maxLayers = 3; }).spec
   ]`)
 	popular, auto := storeLayers(t, s, paths[0]), storeLayers(t, s, paths[1])
 	if len(popular) != 2 || len(popular[0]) != 1 || !strings.HasSuffix(popular[0][0], "-glibc-2") {
@@ -126,6 +127,15 @@ func layeringByName(t *testing.T, s *site) {
 	}
 	if piped := storeLayers(t, s, paths[3]); len(piped) != 2 || !strings.HasSuffix(piped[0][0], "-hello-1") {
 		t.Errorf("the layers of a pipeline, smallest first, are %q", piped)
+	}
+	var plan []struct{ Paths []string }
+	if err := json.Unmarshal([]byte(command(t, s.Command(t.Context(), "./varve", "layers", "--json", paths[5]))), &plan); err != nil {
+		t.Fatal(err)
+	}
+	for i, paths := range auto {
+		if i >= len(plan) || !slices.Equal(plan[i].Paths, paths) {
+			t.Errorf("varve layers shows of the spec %q, want %q", plan, auto)
+		}
 	}
 	wantNames(t, storeLayers(t, s, paths[4]), []string{"hello-1", "bash-1", "stdenv-1", "nix-shell-rc", "!nix-shell-directories"})
 	want(t, s.fails(t, `streamLayeredImage { name = "x"; layering = "single"; }`), `layering "single": expected auto or popularity`)
