@@ -140,3 +140,20 @@ func layeringByName(t *testing.T, s *site) {
 	wantNames(t, storeLayers(t, s, paths[4]), []string{"hello-1", "bash-1", "stdenv-1", "nix-shell-rc", "!nix-shell-directories"})
 	want(t, s.fails(t, `streamLayeredImage { name = "x"; layering = "single"; }`), `layering "single": expected auto or popularity`)
 }
+
+// layersOfEnvironments: a layer by itself has what the links to its contents lead
+// to, and not an environment of links; what its files alone mention is in it, and
+// the image has neither again.
+func layersOfEnvironments(t *testing.T, s *site) {
+	paths := s.build(t, `
+  let layer = buildLayer {
+    name = "environment-layer";
+    contents = pkgs.buildEnv { name = "environment"; paths = [ pkgs.hello ]; };
+    copyToRoot = [ (pkgs.writeTextDir "etc/shell" "${pkgs.bash}/bin/bash\n") ];
+  };
+  in [ layer (streamLayeredImage { name = "upon"; layers = [ layer ]; contents = [ pkgs.coreutils ]; }) ]`)
+	var built struct{ Paths []string }
+	readJSON(t, s, paths[0]+"/layer.json", &built)
+	wantNames(t, [][]string{built.Paths}, []string{"hello-1", "bash-1", "glibc-2", "!environment", "!shell"})
+	wantNames(t, storeLayers(t, s, paths[1]), []string{"coreutils-1", "!hello-1", "!bash-1", "!glibc-2", "!environment"})
+}
