@@ -149,6 +149,8 @@ type builder struct {
 	// is known of its paths.
 	roots []string
 	infos map[string]nixstore.PathInfo
+	// mentioned are the store paths that the config and the top layer mention.
+	mentioned struct{ config, top []string }
 	// nix is the state of Nix that the image gets; nil for none.
 	nix     *nixState
 	layers  []image.Layer

@@ -9,6 +9,7 @@ import (
 	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/layering"
 	"github.com/varve-image/varve/nixstore"
+	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
 
@@ -84,9 +85,9 @@ func scanFile(ctx context.Context, s *nixstore.Scanner, e *tree.Entry, buf []byt
 	return err
 }
 
-// findClosure fills in which store paths the image needs: those of contents
-// and the groups, those that config and the trees mention, and all that they
-// refer to.
+// findClosure fills in which store paths the image needs: those of contents,
+// where the spec has the closure begin at them, and the groups, those that
+// config and the trees mention, and all that they refer to.
 func (b *builder) findClosure(contents []content, groups []*group, top []*tree.Entry) error {
 	if !b.spec.IncludeStorePaths && !b.spec.IncludeNixDB {
 		return nil
@@ -108,13 +109,18 @@ func (b *builder) findClosure(contents []content, groups []*group, top []*tree.E
 	if err != nil {
 		return err
 	}
-	roots := slices.Concat(storePaths(contents), refs.inText(config), inTop, b.copiedFromStore())
+	if b.spec.IncludeNixDB { // the roots of Nix's garbage collector are in the top layer
+		inTop = slices.Concat(inTop, storePaths(contents), b.copiedFromStore())
+	}
+	b.mentioned.config, b.mentioned.top = refs.inText(config), inTop
+	roots := slices.Concat(b.mentioned.config, inTop)
+	if b.spec.ClosureRoots != spec.RootsImage {
+		roots = append(roots, storePaths(contents)...)
+	}
 	for _, g := range groups {
-		inGroup, err := refs.inTree(b.ctx, g.tree)
-		if err != nil {
+		if g.roots, err = b.groupRoots(g, refs); err != nil {
 			return err
 		}
-		g.roots = sorted(append(storePaths(g.contents), inGroup...))
 		roots = append(roots, g.roots...)
 	}
 	b.roots, b.closure = sorted(roots), nil
@@ -122,6 +128,27 @@ func (b *builder) findClosure(contents []content, groups []*group, top []*tree.E
 		return nil
 	}
 	return b.openGraph(nodes)
+}
+
+// groupRoots are the store paths that an explicit layer asks for: its contents, or
+// what the links to them mention, what its files mention, and what it has already.
+func (b *builder) groupRoots(g *group, refs *references) ([]string, error) {
+	entries := g.tree
+	var roots []string
+	if g.built != nil {
+		roots = slices.Clone(g.built.Paths)
+	}
+	if b.spec.ClosureRoots != spec.RootsImage {
+		roots = append(roots, storePaths(g.contents)...)
+	} else {
+		links, err := b.contentTrees(g.contents)
+		if err != nil {
+			return nil, err
+		}
+		entries = slices.Concat(append(links, entries)...)
+	}
+	mentioned, err := refs.inTree(b.ctx, entries)
+	return sorted(append(roots, mentioned...)), err
 }
 
 // openGraph makes the graph of the closure of the roots.
@@ -179,7 +206,7 @@ func logicalPaths(contents []content) []string {
 func (b *builder) copiedFromStore() []string {
 	var paths []string
 	for _, c := range b.spec.CopyToRoot {
-		if p, _, ok := nixstore.InStore(b.spec.StoreDir, c.Source); ok && b.spec.IncludeNixDB {
+		if p, _, ok := nixstore.InStore(b.spec.StoreDir, c.Source); ok {
 			paths = append(paths, p)
 		}
 	}

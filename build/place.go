@@ -71,7 +71,8 @@ func (b *builder) groups() ([]*group, error) {
 	return groups, nil
 }
 
-// place makes the layers: those of popularity, the groups, the top layer.
+// place makes the layers: those of the store paths that no group takes, the
+// groups, the top layer.
 func (b *builder) place(groups []*group, top []*tree.Entry) error {
 	if b.spec.Layering == spec.Single {
 		return b.placeSingle(top)
@@ -86,7 +87,12 @@ func (b *builder) place(groups []*group, top []*tree.Entry) error {
 			other++
 		}
 	}
-	layers, err := b.spread(rest, other)
+	if len(b.closurePaths()) > 0 {
+		if top, err = b.restateStore(top); err != nil {
+			return err
+		}
+	}
+	layers, err := b.spread(rest, other, top)
 	if err != nil {
 		return err
 	}
@@ -108,12 +114,7 @@ func (b *builder) place(groups []*group, top []*tree.Entry) error {
 			return err
 		}
 	}
-	if len(b.closurePaths()) > 0 {
-		if top, err = b.restateStore(top); err != nil {
-			return err
-		}
-	}
-	return b.addTree("top layer", top, nil)
+	return b.addTree(topTitle, top, nil)
 }
 
 func (b *builder) closurePaths() []string {
@@ -170,8 +171,9 @@ func (b *builder) byPopularity(paths []string) ([]string, error) {
 	return b.closure.Subgraph(paths).Popularity(b.ctx)
 }
 
-// spread spreads paths over the layers that other ones leave.
-func (b *builder) spread(paths []string, other int) ([][]string, error) {
+// spread spreads paths over the layers that other ones leave; top is the top
+// layer's tree.
+func (b *builder) spread(paths []string, other int, top []*tree.Entry) ([][]string, error) {
 	if b.pipeline != nil {
 		return b.applyPipeline(paths, other)
 	}
@@ -184,6 +186,9 @@ func (b *builder) spread(paths []string, other int) ([][]string, error) {
 	n, err := layering.Available(b.spec.MaxLayers, b.baseLayers(), other)
 	if err != nil {
 		return nil, &SpecError{"maxLayers", err}
+	}
+	if b.spec.Layering == spec.Auto {
+		return b.autoLayers(paths, n, top)
 	}
 	order, err := b.byPopularity(paths)
 	if err != nil {

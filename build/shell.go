@@ -20,6 +20,7 @@ import (
 	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/nixstore"
 	"github.com/varve-image/varve/nixstore/drv"
+	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
 
@@ -74,11 +75,11 @@ func NixShell(ctx context.Context, o ShellOptions) (*Shell, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	spec, err := s.spec()
+	text, err := s.spec()
 	if err != nil {
 		return nil, err
 	}
-	made := &Shell{Spec: spec, Files: s.tree()}
+	made := &Shell{Spec: text, Files: s.tree()}
 	for _, out := range o.Derivation.Outputs {
 		made.Absent = append(made.Absent, out.Path)
 	}
@@ -284,6 +285,7 @@ func (s *shell) spec() ([]byte, error) {
 	}
 	return json.Marshal(map[string]any{
 		"name": s.name(), "architecture": goArchitecture(s.Derivation.System), "presets": presets,
+		"layering": spec.Auto, "closureRoots": spec.RootsImage, // as dockerTools
 		"config": map[string]any{"User": uid + ":" + gid, "WorkingDir": sandboxDir, "Cmd": cmd, "Env": variables},
 	})
 }

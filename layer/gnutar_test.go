@@ -120,7 +120,9 @@ func TestGNULayerIsGNUTars(t *testing.T) {
 		if err != nil {
 			t.Fatalf("tar: %v\n%s", err, stderr.String())
 		}
-		got := writeLayer(t, layer.New(owned(dir, o.id, o.mtime), layer.Options{Dialect: layer.GNU, Prefix: "./"}))
+		l := layer.New(owned(dir, o.id, o.mtime), layer.Options{Dialect: layer.GNU, Prefix: "./"})
+		got := writeLayer(t, l)
+		wantSize(t, l, len(got))
 		wantEqualTars(t, got, want)
 	}
 }

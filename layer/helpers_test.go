@@ -24,3 +24,11 @@ func writeLayer(t testing.TB, l *layer.Layer) []byte {
 	}
 	return out.Bytes()
 }
+
+// wantSize checks the size that a layer says that its tar has.
+func wantSize(t testing.TB, l *layer.Layer, want int) {
+	t.Helper()
+	if size, err := l.Size(context.Background()); err != nil || size != int64(want) {
+		t.Errorf("the layer's size is %d, %v, want %d", size, err, want)
+	}
+}

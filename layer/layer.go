@@ -68,6 +68,28 @@ func (l *Layer) Info(ctx context.Context) (Info, error) {
 	return *l.info, nil
 }
 
+// Size returns the tar's size in bytes. It reads no content.
+func (l *Layer) Size(ctx context.Context) (int64, error) {
+	w := NewWriter(io.Discard, l.opts.Dialect, l.opts.Prefix)
+	for e, err := range l.entries() {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil {
+			err = w.WriteHeader(e)
+		}
+		if err != nil {
+			return 0, err
+		}
+		if e.Type == tree.Regular {
+			_ = w.Content(e.Size, func(io.Writer) error { return nil }) // io.Discard takes all
+			w.Pad(e.Size)
+		}
+	}
+	err := w.Close()
+	return w.Size(), err
+}
+
 // hash writes the layer to dst and hashes it.
 func (l *Layer) hash(ctx context.Context, dst io.Writer) (Info, trace, error) {
 	d := newDigester(dst)

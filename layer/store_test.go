@@ -83,7 +83,10 @@ func TestStoreOrderIsPythons(t *testing.T) {
 			}
 		}
 	}
-	got := tarNames(t, writeLayer(t, layer.Store([]string{store}, layer.StoreOptions{Root: root, ModTime: 1})))
+	l := layer.Store([]string{store}, layer.StoreOptions{Root: root, ModTime: 1})
+	data := writeLayer(t, l)
+	wantSize(t, l, len(data))
+	got := tarNames(t, data)
 	if want := pythonSorted(t, got); !slices.Equal(got, want) {
 		for i := range got {
 			if got[i] != want[i] {

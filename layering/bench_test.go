@@ -114,6 +114,38 @@ func BenchmarkPopularity(b *testing.B) {
 	}
 }
 
+// The bound to hold for 10,000 paths and 100,000 references: 2 s for as many
+// layers as an image may have.
+func BenchmarkAuto(b *testing.B) {
+	for _, bm := range []struct {
+		name  string
+		nodes func() []Node
+	}{
+		{"random", func() []Node { return randomDAG(10000, 100000) }},
+		{"window", func() []Node { return windowDAG(10000, 10) }},
+		{"bipartite", func() []Node { return bipartiteDAG(1000, 10) }},
+		{"random100k", func() []Node { return randomDAG(100000, 1000000) }},
+	} {
+		b.Run(bm.name, func(b *testing.B) {
+			rng := rand.New(rand.NewPCG(7, 8))
+			nodes := bm.nodes()
+			for i := range nodes {
+				nodes[i].NarSize = rng.Uint64N(1 << 30)
+			}
+			g, err := NewGraph(nodes)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := g.Auto(b.Context(), 127); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // watchHeap raises *peak to the heap's size, with garbage and the graph's input,
 // whenever it looks, until stop is called.
 func watchHeap(peak *uint64) (stop func()) {

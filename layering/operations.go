@@ -331,14 +331,17 @@ func (g *Graph) roots() []int {
 func (g *Graph) forward(vertices []int) []bool { return reach(vertices, g.refs, nil) }
 
 // backward marks vertices and all that refer to them, directly or not.
-func (g *Graph) backward(vertices []int) []bool {
-	referrers := make([][]int, len(g.paths))
+func (g *Graph) backward(vertices []int) []bool { return reach(vertices, g.users(), nil) }
+
+// users returns the vertices that refer to each.
+func (g *Graph) users() [][]int {
+	users := make([][]int, len(g.paths))
 	for i, refs := range g.refs {
 		for _, j := range refs {
-			referrers[j] = append(referrers[j], i)
+			users[j] = append(users[j], i)
 		}
 	}
-	return reach(vertices, referrers, nil)
+	return users
 }
 
 // mark marks some of n vertices.

@@ -131,6 +131,17 @@ let
     else
       builtins.trace "warning: in image ${name}: maxLayers is ${toString layers}; Docker runs images of at most ${toString mostLayers} layers, so that many it is" mostLayers;
 
+  # How store paths are spread over the layers of an image that has several.
+  divides =
+    name: layering:
+    if builtins.elem layering [
+      "auto"
+      "popularity"
+    ] then
+      layering
+    else
+      throw "in image ${name}: layering ${builtins.toJSON layering}: expected auto or popularity";
+
   builtLayers = layers: map (layer: { built = layer; }) (lib.toList layers);
 
   # The image as an OCI layout, its layers compressed.
@@ -162,6 +173,7 @@ let
       enableFakechroot ? false,
       includeStorePaths ? true,
       includeNixDB ? false,
+      layering ? "auto",
       layeringPipeline ? null,
       perms ? [ ],
       layers ? [ ],
@@ -188,6 +200,8 @@ let
             layeringPipeline
             perms
             ;
+          layering = divides name layering;
+          closureRoots = "image";
           fromImage = orNull fromImage;
           maxLayers = atMost name maxLayers;
           extraCommands = strict extraCommands;
@@ -400,6 +414,7 @@ let
             inherit keepContentsDirlinks perms;
           }
         ];
+        closureRoots = "image";
         conflicts = "first";
       };
     in

@@ -153,7 +153,8 @@ func forms() map[string]*jsonschema.Schema {
 		"closure":       line,
 		"storeDir":      matching(`^/[^\x00-\x1f\x7f]+$`),
 		"maxLayers":     either(integer(1, MaxLayers), matching(`^0*[1-9][0-9]{0,2}$`)),
-		"layering":      oneOf(Popularity, Single),
+		"layering":      oneOf(Popularity, Auto, Single),
+		"closureRoots":  oneOf(RootsContents, RootsImage),
 		"layeringPipeline": either(line, listOf(&jsonschema.Schema{
 			Type: "array", PrefixItems: []*jsonschema.Schema{{Type: "string"}}, MinItems: new(uint64(1)),
 		})),

@@ -56,9 +56,15 @@ type Spec struct {
 	// How many layers the whole image may have, 1 to 127. Default: 100.
 	MaxLayers int `json:"maxLayers,omitempty"`
 	// How store paths are spread over layers: popularity gives the paths that
-	// most others need a layer each; single makes one layer of everything.
-	// Default: popularity.
+	// most others need a layer each; auto gives large paths a layer each, with
+	// what only they need; single makes one layer of everything. Default:
+	// popularity.
 	Layering Layering `json:"layering,omitempty"`
+	// What the closure begins at besides what config and the image's files
+	// mention: contents, which are then in the image whether or not anything
+	// mentions them, or the image itself, as in dockerTools. Then config and the
+	// top layer count as paths of their sizes in layering: auto. Default: contents.
+	ClosureRoots ClosureRoots `json:"closureRoots,omitempty"`
 	// How store paths are divided into layers, in nixpkgs' language: a list of
 	// operations, or the path of a JSON file that holds one. It takes the place
 	// of maxLayers.
@@ -219,7 +225,17 @@ type Layering string
 // The values of Layering.
 const (
 	Popularity Layering = "popularity"
+	Auto       Layering = "auto"
 	Single     Layering = "single"
+)
+
+// ClosureRoots is what the closure begins at.
+type ClosureRoots string
+
+// The values of ClosureRoots.
+const (
+	RootsContents ClosureRoots = "contents"
+	RootsImage    ClosureRoots = "image"
 )
 
 // Pipeline is a layeringPipeline, or says where it is.
@@ -306,6 +322,7 @@ func withDefaults() *Spec {
 		MaxLayers:         100,
 		Inherit:           InheritAll,
 		Layering:          Popularity,
+		ClosureRoots:      RootsContents,
 		Conflicts:         ConflictsError,
 		Config:            &ordjson.Object{},
 		OS:                "linux",

@@ -207,8 +207,14 @@ func Marshal(v any) ([]byte, error) {
 	return appendValue(nil, v, "\n")
 }
 
+// MarshalCompact writes v in one line without spaces, in UTF-8, as Nix's
+// builtins.toJSON does.
+func MarshalCompact(v any) ([]byte, error) {
+	return appendValue(nil, v, "")
+}
+
 // appendValue writes v; newline is a line end and the indent of the line that
-// v starts on.
+// v starts on, or empty for the compact form.
 func appendValue(dst []byte, v any, newline string) ([]byte, error) {
 	switch v := v.(type) {
 	case nil:
@@ -216,7 +222,7 @@ func appendValue(dst []byte, v any, newline string) ([]byte, error) {
 	case bool:
 		return strconv.AppendBool(dst, v), nil
 	case string:
-		return appendString(dst, v), nil
+		return appendString(dst, v, newline == ""), nil
 	case json.Number:
 		return append(dst, normalNumber(v)...), nil
 	case []any:
@@ -225,7 +231,10 @@ func appendValue(dst []byte, v any, newline string) ([]byte, error) {
 		})
 	case *Object:
 		return appendList(dst, '{', '}', len(v.Members), newline, func(dst []byte, i int, newline string) ([]byte, error) {
-			dst = append(appendString(dst, v.Members[i].Key), ": "...)
+			dst = append(appendString(dst, v.Members[i].Key, newline == ""), ':')
+			if newline != "" {
+				dst = append(dst, ' ')
+			}
 			return appendValue(dst, v.Members[i].Value, newline)
 		})
 	}
@@ -234,7 +243,10 @@ func appendValue(dst []byte, v any, newline string) ([]byte, error) {
 
 func appendList(dst []byte, open, end byte, n int, newline string, item func([]byte, int, string) ([]byte, error)) ([]byte, error) {
 	dst = append(dst, open)
-	inner := newline + "    "
+	inner := newline
+	if newline != "" {
+		inner += "    "
+	}
 	for i := range n {
 		if i > 0 {
 			dst = append(dst, ',')
@@ -252,7 +264,8 @@ func appendList(dst []byte, open, end byte, n int, newline string, item func([]b
 
 const hexDigits = "0123456789abcdef"
 
-func appendString(dst []byte, s string) []byte {
+// appendString writes s, in UTF-8 or in ASCII.
+func appendString(dst []byte, s string, utf8 bool) []byte {
 	dst = append(dst, '"')
 	for _, r := range s {
 		switch {
@@ -270,6 +283,8 @@ func appendString(dst []byte, s string) []byte {
 			dst = append(dst, `\f`...)
 		case r >= ' ' && r <= '~':
 			dst = append(dst, byte(r))
+		case utf8 && r >= ' ':
+			dst = append(dst, string(r)...)
 		case r > 0xffff:
 			hi, lo := utf16.EncodeRune(r)
 			dst = appendEscape(appendEscape(dst, hi), lo)

@@ -28,6 +28,26 @@ func TestMarshal(t *testing.T) {
 	}
 }
 
+func TestMarshalCompact(t *testing.T) {
+	// want was printed by Nix, of builtins.toJSON (builtins.fromJSON in).
+	for _, tt := range []struct{ in, want string }{
+		{`{}`, `{}`},
+		{`[]`, `[]`},
+		{`{"a": [true, null, "x", -1], "b": {"c": {}}}`, `{"a":[true,null,"x",-1],"b":{"c":{}}}`},
+		{`"<&>\u003c\u2028é😀\u007f\"\\\n\r\t/"`, "\"<&><\u2028é😀\u007f\\\"\\\\\\n\\r\\t/\""},
+	} {
+		v, err := Parse([]byte(tt.in))
+		if err != nil {
+			t.Errorf("Parse(%s): %v", tt.in, err)
+			continue
+		}
+		got, err := MarshalCompact(v)
+		if err != nil || string(got) != tt.want {
+			t.Errorf("MarshalCompact(%s) = %s, %v; want %s", tt.in, got, err, tt.want)
+		}
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
 		{``, "unexpected EOF"},

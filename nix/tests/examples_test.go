@@ -34,6 +34,7 @@ func testExamples(t *testing.T, alone *site) {
 			}
 		}
 		privileges(t, s, m)
+		t.Run("layers", func(t *testing.T) { layers(t, m) })
 	})
 }
 
