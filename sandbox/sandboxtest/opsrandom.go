@@ -39,7 +39,9 @@ func randomOps(data []byte) string {
 		data = data[copy(record, data):]
 		line := opTemplates[int(record[0])%len(opTemplates)]
 		switch {
-		case line == "}" && depth == 0, strings.HasSuffix(line, "{") && depth == 2:
+		// Started by one who is not root with files, a program is root again, and what it
+		// has opened comes back from it.
+		case line == "}" && depth == 0, strings.HasSuffix(line, "{") && (depth == 2 || strings.Contains(b.String(), "setfsuid")):
 			continue
 		case line == "}":
 			depth--
@@ -84,6 +86,8 @@ var opWords = map[byte][]string{
 	'S': {"4", "4", "4", "5", "6"},
 	'O': {"O_RDONLY", "O_WRONLY", "O_RDWR", "O_WRONLY|O_TRUNC", "O_WRONLY|O_APPEND", "O_CREAT|O_WRONLY", "O_CREAT|O_RDWR", "O_CREAT|O_RDWR|O_TRUNC",
 		"O_CREAT|O_EXCL|O_RDWR", "O_CREAT|O_RDONLY", "O_PATH", "O_PATH|O_NOFOLLOW", "O_DIRECTORY", "O_RDWR|O_NOFOLLOW"},
+	// Of a link of /proc, which is not to be opened itself.
+	'o': {"O_RDONLY", "O_WRONLY", "O_RDWR", "O_RDWR|O_TRUNC", "O_WRONLY|O_APPEND", "O_PATH"},
 	'R': {"0", "RESOLVE_BENEATH", "RESOLVE_IN_ROOT", "RESOLVE_NO_SYMLINKS", "RESOLVE_NO_MAGICLINKS", "RESOLVE_NO_XDEV"},
 	'M': {"0644", "0755", "0777", "04755", "02755", "06755", "02644", "0600", "0000", "0666", "02775", "0700", "06777"},
 	'I': {"0", "5", "7", "7", "8", "-1", "65534", "65535", "100000", "1000660000", "3000000000", "4294967294"},
