@@ -119,7 +119,7 @@ var opTemplates = []string{
 	"openat $S $G$P O_NONBLOCK|$O $M", "openat $S $G$P O_NONBLOCK|$O $M", "openat $S $G$P O_NONBLOCK|$O $M", "openat $S $G$P O_NONBLOCK|$O $M",
 	"open $S $F$P O_NONBLOCK|$O $M", "open $S $F$P O_NONBLOCK|O_CREAT|O_RDWR $M", "open $S $F$P O_NONBLOCK|O_CREAT|O_RDWR $M",
 	"openat2 $S $G$P O_NONBLOCK|O_CREAT|O_RDWR 0644 $R", "openat2 $S $G$P O_NONBLOCK|O_RDWR 0 $R",
-	"openat $S $G$P O_TMPFILE|O_RDWR $M", "openat $S . O_TMPFILE|O_RDWR $M", "openat $S /proc/self/fd/%$S O_NONBLOCK|$O 0",
+	"openat $S $G$P O_TMPFILE|O_RDWR $M", "openat $S . O_TMPFILE|O_RDWR $M", "openat $S /proc/self/fd/%$S O_NONBLOCK|$o 0",
 	"linkat /proc/self/fd/%$S $G$P AT_SYMLINK_FOLLOW", "linkat /proc/self/fd/%$S $F$N AT_SYMLINK_FOLLOW", // by the descriptor itself only who opened it may, and that is not known
 
 	"write $S $W", "write $S $W", "pwrite64 $S $W $L", "writev $S $W", "map $S $W", "ftruncate $S $L", "truncate $F$P $L", "truncate $F$P $L",

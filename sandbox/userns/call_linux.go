@@ -23,8 +23,18 @@ type call struct {
 	// waits, unless nil, tells whether the caller still waits for the answer: or
 	// the thread tid may be another one. Of what is traced a tracer knows.
 	waits func() bool
+	// as, unless nil, is who walks paths for the caller.
+	as *credentials
 	// unresolved is why a path of the call's led nowhere, if it did.
 	unresolved error
+}
+
+// who is the one that walks the call's paths.
+func (c *call) who() credentials {
+	if c.as != nil {
+		return *c.as
+	}
+	return c.e.identities.of(c.tid)
 }
 
 // answer is what becomes of a call.

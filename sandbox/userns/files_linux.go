@@ -84,7 +84,7 @@ func (c *call) find(dirfd int, name string, flags int) (f *file, err error) {
 }
 
 func (c *call) lookUp(dirfd int, name string, follow bool) (*file, error) {
-	if who := c.e.identities.of(c.tid); who.overrides() && !c.e.chrooted.Load() {
+	if who := c.who(); who.overrides() && !c.e.chrooted.Load() {
 		f, err := c.quickly(dirfd, name, follow)
 		if err == nil || err != unix.ELOOP && !c.e.mayLeadToProc(name) {
 			return f, err
@@ -178,7 +178,7 @@ func (c *call) parent(dirfd int, name string) (dir *file, last string, err error
 		return nil, "", err
 	}
 	err = nil
-	switch who := c.e.identities.of(c.tid); {
+	switch who := c.who(); {
 	case !dir.ours || !dir.dir():
 		err = unix.ENOTDIR
 	case !who.may(dir, mayEnter):

@@ -126,6 +126,7 @@ func (e *emulator) access(c *call, dirfd, name int, mode uint32, flags int) answ
 	if flags&unix.AT_EACCESS == 0 {
 		who.uid.fs, who.gid.fs = who.uid.real, who.gid.real
 		who.bare = who.uid.real != 0
+		c.as = &who
 	}
 	if who.overrides() || mode > 7 {
 		return pass

@@ -51,7 +51,7 @@ const maxLinks = 40
 // walk resolves a path, with follow its last part too, under the conditions of
 // openat2(2).
 func (c *call) walk(dirfd int, name string, follow bool, resolve uint64) (p place, err error) {
-	w := &walker{c: c, who: c.e.identities.of(c.tid), rest: name, follow: follow, resolve: resolve}
+	w := &walker{c: c, who: c.who(), rest: name, follow: follow, resolve: resolve}
 	if err := w.begin(dirfd); err != nil {
 		return place{}, err
 	}
