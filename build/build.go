@@ -75,6 +75,9 @@ type Result struct {
 	Layers []PlannedLayer
 	// Notes are what the user may want to know: what was taken from the machine.
 	Notes []string
+	// Warnings are what is allowed and most likely not meant, each with what to
+	// write instead.
+	Warnings []string
 
 	spec *spec.Spec
 	// contents are the store paths, or paths in them, that the last explicit
