@@ -84,7 +84,7 @@ var badSpecs = []struct {
 	{in: "name: a\nkeepContentsDirlinks: 'true'\n", want: `spec:2:23: keepContentsDirlinks: got "true", want true or false`},
 	{in: "name: a\nlabels: [b=c]\n", want: "spec:2:9: labels: got a list, want an object with strings"},
 	{in: "name: a\nlabels: {b: [c], d: }\n", want: "spec:2:13: labels.b: got a list, want a string\n" +
-		`spec:2:21: labels.d: got null, want a string: write "" for an empty one`},
+		`spec:2:21: labels.d: got null, which takes a label of fromImage away, and there is no base: write "" for an empty one`},
 	{in: "name: a\nannotations: {'': b}\n", want: "spec:2:15: annotations: a key is empty", schema: true},
 	{in: "name: a\nlabels: {b: c}\nconfig: {Labels: {b: d}}\n", want: `spec:2:13: labels.b: got "c", but config.Labels has "d": remove one`, schema: true},
 

@@ -174,7 +174,7 @@ func forms() map[string]*jsonschema.Schema {
 		"gname":             matching(`^[^\x00-\x1f\x7f]*$`),
 		"compressor":        matching(`^(none|gz(:[1-9])?|zstd(:([1-9]|1[0-9]|2[0-2]))?)$`),
 		"annotations":       mapOf(label),
-		"labels":            mapOf(label),
+		"labels":            mapOf(either(label, &jsonschema.Schema{Type: "null"})),
 		"source":            line,
 		"target":            line,
 		"extraCommands":     script,

@@ -135,7 +135,8 @@ type Spec struct {
 	BuildVMMemorySize int `json:"buildVMMemorySize,omitempty"`
 	// Annotations of the manifest.
 	Annotations []KeyValue `json:"annotations,omitempty"`
-	// Labels of the image: short for config.Labels.
+	// Labels of the image: short for config.Labels. null takes the base image's
+	// away.
 	Labels []KeyValue `json:"labels,omitempty"`
 
 	// local holds the paths that were written as relative ones.
