@@ -92,6 +92,10 @@ func (d *decoder) reference(v value) string {
 	}
 	transport, rest, found := strings.Cut(s, ":")
 	switch {
+	case isURL(s) && !slices.Contains(otherTransports(), transport):
+		_, name, _ := strings.Cut(s, "://")
+		d.fail(v, "%s is a URL: write %s for an image of a registry, and fetch an archive first", quote(s), quote("docker://"+name))
+		return ""
 	case found && slices.Contains(otherTransports(), transport):
 		return s
 	case found && slices.Contains(pathTransports(), transport):

@@ -232,6 +232,9 @@ func configForm() *jsonschema.Schema {
 	}
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		form := either(configValueForm(keys[key]), &jsonschema.Schema{Type: "null"})
+		if key == "StopTimeout" {
+			form = either(form, matching(`^([0-9]+h)?([0-9]+m)?([0-9]+s)?$`))
+		}
 		s.Properties.Set(key, form)
 		s.PatternProperties["^"+strings.ToLower(key[:1])+key[1:]+"$"] = form
 	}

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -139,8 +140,8 @@ type Spec struct {
 	// away.
 	Labels []KeyValue `json:"labels,omitempty"`
 
-	// local holds the paths that were written as relative ones.
-	local map[string]bool
+	// local holds the paths that were written as relative ones, and how.
+	local map[string]string
 }
 
 // Copy is something that is copied into the image.
@@ -286,8 +287,11 @@ const MaxLayers = 127
 // a setting, to the working directory). Such a path is on this machine as it
 // stands, even where absolute ones are looked up below another root.
 func (s *Spec) Local(path string) bool {
-	return s.local[path]
+	return s.local[path] != ""
 }
+
+// Written returns an image reference as it was written.
+func (s *Spec) Written(ref string) string { return cmp.Or(s.local[ref], ref) }
 
 // LocalReference reports whether an image reference names a path that was
 // written relative to the spec's folder: see Local.
@@ -295,7 +299,7 @@ func (s *Spec) LocalReference(ref string) bool {
 	if transport, rest, found := strings.Cut(ref, ":"); found && slices.Contains(pathTransports(), transport) {
 		ref, _, _ = strings.Cut(rest, ":")
 	}
-	return s.local[ref]
+	return s.local[ref] != ""
 }
 
 // withDefaults returns a spec with nothing set but the defaults that depend on
@@ -319,7 +323,7 @@ func withDefaults() *Spec {
 		Network:           NetworkNone,
 		DiskSize:          1024,
 		BuildVMMemorySize: 512,
-		local:             map[string]bool{},
+		local:             map[string]string{},
 	}
 }
 

@@ -59,6 +59,7 @@ var arrows = map[string][]string{
 	"internal/tarindex": {"layer"},
 	"internal/ordjson":  nil,
 	"internal/problems": nil,
+	"internal/suggest":  nil,
 	"internal/regfile":  nil,
 	// It serves the packages that read and write manifests.
 	"internal/ocijson": nil,
@@ -76,7 +77,7 @@ var arrows = map[string][]string{
 // anyone are the leaves that every package may import.
 var anyone = []string{
 	"internal/atomicfile", "internal/ctxio", "internal/flock", "internal/ordjson", "internal/owner", "internal/problems",
-	"internal/regfile", "internal/rmtree",
+	"internal/regfile", "internal/rmtree", "internal/suggest",
 }
 
 // testOnly are imported by tests, and by each other. What one of them has an
