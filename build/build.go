@@ -64,6 +64,9 @@ type Options struct {
 	Steps Steps
 	// Files are added to the top layer, as a source that follows copyToRoot.
 	Files []*tree.Entry
+	// NoWarnings leaves Result.Warnings without what can be told of a config, for
+	// one that no person wrote.
+	NoWarnings bool
 	// Absent are store paths that the image does not get though it mentions them.
 	Absent []string
 }
@@ -191,7 +194,11 @@ func (b *builder) build() error {
 	if err := b.place(groups, top); err != nil {
 		return err
 	}
-	return b.describe()
+	if err := b.describe(); err != nil {
+		return err
+	}
+	b.warn()
+	return b.ctx.Err()
 }
 
 // describe fills in the image's fields.

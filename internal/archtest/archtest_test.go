@@ -47,7 +47,7 @@ var arrows = map[string][]string{
 	"registry":      {"image", "internal/ocijson", "internal/pace"},
 	"daemon":        {"image", "internal/pace"},
 
-	"build": {"spec", "rootfs", "image", "layer", "layering", "nixstore", "nixstore/drv", "nixstore/nixdb", "sandbox", "cache"},
+	"build": {"spec", "rootfs", "image", "layer", "layering", "nixstore", "nixstore/drv", "nixstore/nixdb", "sandbox", "cache", "internal/execfile"},
 
 	"internal/ui":         nil,
 	"internal/atomicfile": nil,
@@ -59,6 +59,8 @@ var arrows = map[string][]string{
 	"internal/tarindex": {"layer"},
 	"internal/ordjson":  nil,
 	"internal/problems": nil,
+	// It serves build.
+	"internal/execfile": nil,
 	"internal/suggest":  nil,
 	"internal/regfile":  nil,
 	// It serves the packages that read and write manifests.

@@ -156,6 +156,8 @@ type global struct {
 	stepLimits   stepLimits
 	// vmKernel is the kernel of virtual machines.
 	vmKernel string
+	// advised are the warnings that were written.
+	advised map[string]bool
 	// closers are what the command has open until its end.
 	closers []io.Closer
 }

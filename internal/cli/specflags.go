@@ -224,5 +224,19 @@ func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string, more
 	for _, note := range result.Notes {
 		g.ui.Info("%s", note)
 	}
+	g.advise(result.Warnings)
 	return result, nil
+}
+
+// advise writes warnings, each once: builds for several platforms have the same.
+func (g *global) advise(warnings []string) {
+	for _, w := range warnings {
+		if !g.advised[w] {
+			g.ui.Advise("%s", w)
+		}
+		if g.advised == nil {
+			g.advised = map[string]bool{}
+		}
+		g.advised[w] = true
+	}
 }
