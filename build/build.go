@@ -64,6 +64,8 @@ type Options struct {
 	Steps Steps
 	// Files are added to the top layer, as a source that follows copyToRoot.
 	Files []*tree.Entry
+	// Debug, if not nil, is told what is done and what was found.
+	Debug func(text string)
 	// NoWarnings leaves Result.Warnings without what can be told of a config, for
 	// one that no person wrote.
 	NoWarnings bool
@@ -159,6 +161,13 @@ type builder struct {
 	nix     *nixState
 	layers  []image.Layer
 	history []image.History
+}
+
+// debugf tells one who wants to know what is done.
+func (b *builder) debugf(format string, args ...any) {
+	if b.opts.Debug != nil {
+		b.opts.Debug(fmt.Sprintf(format, args...))
+	}
 }
 
 func (b *builder) build() error {

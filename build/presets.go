@@ -67,6 +67,9 @@ func (b *builder) addsToBelow(entries []*tree.Entry, err error) ([]*tree.Entry, 
 	added := map[string]bool{}
 	for _, e := range entries {
 		added[e.Path] = e.Type == tree.Regular
+		if below := tree.Find(b.below, e.Path); added[e.Path] && below != nil {
+			b.debugf("%s: adding to /%s of the layers below: %d bytes to %d", e.Source, e.Path, e.Size-below.Size, below.Size)
+		}
 	}
 	b.own = slices.DeleteFunc(slices.Clone(b.own), func(e *tree.Entry) bool { return added[e.Path] })
 	return entries, err

@@ -96,6 +96,7 @@ func (b *builder) copied(field string, c spec.Copy, keepDirlinks bool) ([]*tree.
 	if err != nil {
 		return nil, err
 	}
+	b.debugf("%s: reading %q", field, p)
 	_, _, inStore := nixstore.InStore(b.spec.StoreDir, c.Source)
 	entries, err := b.read(p, st, tree.DirOptions{Xattrs: true, Store: inStore}, keepDirlinks)
 	if err != nil {

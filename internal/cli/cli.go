@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -179,12 +178,11 @@ Same input, same bytes; no daemon, no root, no virtual machine.`,
   varve build --name hello --copy ./rootfs --cmd /bin/hello -o hello.tar
   varve stream image.yaml | docker load
   varve inspect hello.tar`,
-		SilenceErrors:              true,
-		SilenceUsage:               true,
-		Version:                    versionText(),
-		Args:                       knownCommand,
-		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		SuggestionsMinimumDistance: 2,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       versionText(),
+		Args:          knownCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(*cobra.Command, []string) (err error) {
 			switch {
 			case g.locked && g.unlocked:
@@ -211,10 +209,11 @@ Same input, same bytes; no daemon, no root, no virtual machine.`,
 	f.StringVar(&g.logFormat, "log-format", "text", "text or json")
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "only warnings and errors")
 	f.CountVarP(&g.verbose, "verbose", "v", "more messages")
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
+	cmd.SetFlagErrorFunc(flagError)
 	cmd.SetIn(g.streams.In)
 	cmd.SetErr(g.streams.Err)
 	g.addCommands(cmd)
+	cmd.SetHelpCommand(newHelp())
 	cmd.InitDefaultCompletionCmd()
 	for _, c := range cmd.Commands() {
 		strict(c)
@@ -258,16 +257,4 @@ func strict(cmd *cobra.Command) {
 	for _, c := range cmd.Commands() {
 		strict(c)
 	}
-}
-
-// knownCommand refuses a first word that is no command.
-func knownCommand(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	err := fmt.Errorf("unknown command %q", args[0])
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		return usageError(hint(err, "did you mean "+strings.Join(near, " or ")+"?"))
-	}
-	return usageError(hint(err, "see varve --help"))
 }

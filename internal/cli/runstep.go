@@ -163,7 +163,7 @@ func (o *runStepOptions) run(ctx context.Context, g *global, s *spec.Spec, step 
 		out := g.steps().Output(step.Name)
 		defer out.Close()
 		step.Stdout, step.Stderr = out, out
-		return runner.Run(ctx, step)
+		return sandbox.Run(ctx, runner, step)
 	}
 	terminal, err := ui.NewRawTerminal(ctx, g.streams.Err)
 	if err != nil {
@@ -181,7 +181,7 @@ func (o *runStepOptions) run(ctx context.Context, g *global, s *spec.Spec, step 
 	}()
 	step.Terminal = &sandbox.Terminal{Size: sandbox.TerminalSize(terminal.Size()), Resize: resize}
 	step.Stdout = g.streams.Err // standard output is for what has changed
-	return runner.Run(ctx, step)
+	return sandbox.Run(ctx, runner, step)
 }
 
 // openTree opens the file system of an image, or a directory that is no layout.

@@ -185,13 +185,18 @@ func (g *global) onePlatform() (v1.Platform, error) {
 	return list[0], nil
 }
 
-// buildSpec describes the image of a spec.
-func buildSpec(ctx context.Context, g *global, flags *specFlags, in *input) (*build.Result, error) {
+// parseOne reads a spec for the platform of --platform.
+func (s *specFlags) parseOne(g *global, in *input) (*spec.Spec, error) {
 	p, err := g.onePlatform()
 	if err != nil {
 		return nil, err
 	}
-	s, err := flags.parse(in, p)
+	return s.parse(in, p)
+}
+
+// buildSpec describes the image of a spec.
+func buildSpec(ctx context.Context, g *global, flags *specFlags, in *input) (*build.Result, error) {
+	s, err := flags.parseOne(g, in)
 	if err != nil {
 		return nil, err
 	}
@@ -209,6 +214,7 @@ func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string, more
 			return g.openBase(ctx, ref, lock)
 		},
 		Steps: g.steps(),
+		Debug: func(text string) { g.ui.Debug("%s", text) },
 	}
 	var err error
 	if opts.SourceDateEpoch, err = g.sourceDateEpoch(); err != nil {
