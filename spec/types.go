@@ -125,7 +125,8 @@ type Spec struct {
 	// list. Default: /usr/sbin:/usr/bin:/sbin:/bin.
 	Path []string `json:"path,omitempty"`
 	// What shuts shell text away from this machine: userns, namespaces of the
-	// kernel, or vm, a virtual machine. Default: userns.
+	// kernel, or vm, a virtual machine, which needs QEMU and a kernel. Either
+	// needs Linux. Default: userns.
 	Isolation Isolation `json:"isolation,omitempty"`
 	// What shell text can reach: none, or host, this machine's network, which
 	// --allow-network has to allow. Default: none.

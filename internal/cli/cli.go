@@ -173,7 +173,10 @@ func newRoot(g *global) *cobra.Command {
 		Use:   "varve",
 		Short: "Build container images from files and store closures: same input, same bytes",
 		Long: `varve builds container images from files, packages and Nix store closures.
-Same input, same bytes; no daemon, no root, no virtual machine.`,
+Same input, same bytes; no daemon, no root, no virtual machine.
+
+It runs on Linux and macOS. Scripts in specs, and run-step, need Linux 5.12 or later on
+amd64 or arm64 with user namespaces; with isolation: vm they need QEMU and a kernel.`,
 		Example: `  varve build image.yaml                                  write NAME.tar.gz
   varve build --name hello --copy ./rootfs --cmd /bin/hello -o hello.tar
   varve stream image.yaml | docker load
@@ -207,8 +210,8 @@ Same input, same bytes; no daemon, no root, no virtual machine.`,
 	g.limits.register(f)
 	f.StringVar(&g.progress, "progress", "auto", "auto, plain, json or none")
 	f.StringVar(&g.logFormat, "log-format", "text", "text or json")
-	f.BoolVarP(&g.quiet, "quiet", "q", false, "only warnings and errors")
-	f.CountVarP(&g.verbose, "verbose", "v", "more messages")
+	f.BoolVarP(&g.quiet, "quiet", "q", false, "only errors, and what is left out or refused")
+	f.CountVarP(&g.verbose, "verbose", "v", "tell what is found and done on the way")
 	cmd.SetFlagErrorFunc(flagError)
 	cmd.SetIn(g.streams.In)
 	cmd.SetErr(g.streams.Err)

@@ -47,6 +47,9 @@ changes as the tar of a layer. What the step writes goes to standard error.
   extraCommands      in the tree, with this machine's programs, as an ordinary user
   fakeRootCommands   the same as root; with --enable-fakechroot in the tree alone
 
+It needs Linux 5.12 or later on amd64 or arm64 with user namespaces for this user, and
+with --isolation vm QEMU and a kernel, on amd64.
+
 Without a script and a program the shell reads standard input; --interactive gives it
 the terminal.`,
 		Example: `  varve run-step debian.tar -- groupadd --system app

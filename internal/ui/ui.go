@@ -72,7 +72,7 @@ type Options struct {
 	Progress string
 	// LogFormat is one of LogFormats; "" is text.
 	LogFormat string
-	// Quiet leaves out Info messages and advice; warnings and errors stay.
+	// Quiet leaves out Info messages and advice; other warnings and errors stay.
 	Quiet bool
 	// Verbose above 0 adds Debug messages.
 	Verbose int
