@@ -1,6 +1,7 @@
 package build
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -76,4 +77,16 @@ func TestPresetsAddToBase(t *testing.T) {
 		t.Errorf("warnings: %q", r.Warnings)
 	}
 	wantLayer(t, r, -1, "0755 0:0 ./", "0755 0:0 ./usr/", "0755 0:0 ./usr/bin/", "0777 0:0 ./usr/bin/env -> /bin/busybox", "0777 0:0 ./usr/bin/sh -> bash")
+}
+
+// TestPresetsBlameTheBase: a base with something odd in the place of a list is not the
+// spec's fault.
+func TestPresetsBlameTheBase(t *testing.T) {
+	dir := makeFiles(t, map[string]string{"root/": "", "files/etc/passwd/": ""})
+	makeBase(t, dir, "name: base\ncopyToRoot: [files]\n")
+	_, err := tryBuild(t, dir, "name: a\nfromImage: base.tar\npresets: [nss]\n", Options{})
+	var bad *SpecError
+	if err == nil || errors.As(err, &bad) || !strings.Contains(err.Error(), "presets[0]: nss: preset nss: add to /etc/passwd of a lower layer: it is a directory") {
+		t.Errorf("the error is %v", err)
+	}
 }
