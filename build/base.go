@@ -17,6 +17,8 @@ type BaseReference struct {
 	// relative to the spec, so that Options.Root does not apply to it.
 	Reference string
 	Local     bool
+	// Written is the reference as it stands in the spec.
+	Written string
 	// Name and Tag choose in an archive of several images; both are empty for
 	// the first.
 	Name, Tag string
@@ -39,7 +41,7 @@ func (b *builder) openBase() error {
 		return nil
 	}
 	existing, err := b.opts.OpenBase(b.ctx, BaseReference{
-		Reference: s.FromImage, Local: s.LocalReference(s.FromImage), Name: s.FromImageName, Tag: s.FromImageTag,
+		Reference: s.FromImage, Local: s.LocalReference(s.FromImage), Written: s.Written(s.FromImage), Name: s.FromImageName, Tag: s.FromImageTag,
 		Architecture: s.Architecture, Variant: s.Variant,
 	})
 	if err != nil { // whose fault it is OpenBase knows
@@ -56,6 +58,7 @@ func (b *builder) openBase() error {
 	}
 	b.result.closers = append(b.result.closers, overlay)
 	b.base = &base{image: existing, overlay: overlay, entries: overlay.Entries}
+	b.debugf("fromImage: %q: layers: %d, files: %d", s.FromImage, len(layers), len(overlay.Entries))
 	b.below = overlay.Entries
 	return b.checkBase()
 }

@@ -64,6 +64,11 @@ type Options struct {
 	Steps Steps
 	// Files are added to the top layer, as a source that follows copyToRoot.
 	Files []*tree.Entry
+	// Debug, if not nil, is told what is done and what was found.
+	Debug func(text string)
+	// NoWarnings leaves Result.Warnings without what can be told of a config, for
+	// one that no person wrote.
+	NoWarnings bool
 	// Absent are store paths that the image does not get though it mentions them.
 	Absent []string
 }
@@ -75,6 +80,9 @@ type Result struct {
 	Layers []PlannedLayer
 	// Notes are what the user may want to know: what was taken from the machine.
 	Notes []string
+	// Warnings are what is allowed and most likely not meant, each with what to
+	// write instead.
+	Warnings []string
 
 	spec *spec.Spec
 	// contents are the store paths, or paths in them, that the last explicit
@@ -157,6 +165,13 @@ type builder struct {
 	history []image.History
 }
 
+// debugf tells one who wants to know what is done.
+func (b *builder) debugf(format string, args ...any) {
+	if b.opts.Debug != nil {
+		b.opts.Debug(fmt.Sprintf(format, args...))
+	}
+}
+
 func (b *builder) build() error {
 	if err := b.checkSteps(); err != nil {
 		return err
@@ -190,7 +205,11 @@ func (b *builder) build() error {
 	if err := b.place(groups, top); err != nil {
 		return err
 	}
-	return b.describe()
+	if err := b.describe(); err != nil {
+		return err
+	}
+	b.warn()
+	return b.ctx.Err()
 }
 
 // describe fills in the image's fields.

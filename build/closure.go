@@ -168,6 +168,7 @@ func (b *builder) openGraph(nodes []nixstore.PathInfo) (err error) {
 		return specError(field, err)
 	}
 	b.closure = graph.Subgraph(paths)
+	b.debugf("closure: %d store paths, of %d that the image mentions", len(paths), len(b.roots))
 	b.infos, b.sizes = map[string]nixstore.PathInfo{}, map[string]uint64{}
 	for _, n := range nodes {
 		b.infos[n.Path], b.sizes[n.Path] = n, n.NarSize

@@ -11,8 +11,8 @@ import (
 // inheritConfig returns the config of an image on a base. With InheritEnv only
 // the base's environment is kept, as dockerTools does. With InheritAll all of
 // the base's config is kept that own does not set: Env is merged by variable,
-// Labels, Volumes and ExposedPorts by key, a null in own takes a field away,
-// and an Entrypoint of own takes the base's Cmd away.
+// Labels, Volumes and ExposedPorts by key, a null in own takes a field away or
+// a key of these, and an Entrypoint of own takes the base's Cmd away.
 func inheritConfig(base, own *ordjson.Object, mode spec.Inherit) (*ordjson.Object, error) {
 	out := &ordjson.Object{}
 	if mode == spec.InheritAll {
@@ -25,8 +25,12 @@ func inheritConfig(base, own *ordjson.Object, mode spec.Inherit) (*ordjson.Objec
 		switch {
 		case m.Value == nil && mode == spec.InheritAll:
 			out.Delete(m.Key)
-		case m.Key == "Labels" || m.Key == "Volumes" || m.Key == "ExposedPorts":
-			out.Set(m.Key, mergeKeys(out, m))
+		case isKeyed(m.Key) && mode == spec.InheritAll:
+			if merged := mergeKeys(out, m); merged != nil {
+				out.Set(m.Key, merged)
+			} else {
+				out.Delete(m.Key)
+			}
 		default:
 			out.Set(m.Key, m.Value)
 		}
@@ -52,19 +56,33 @@ func members(o *ordjson.Object) []ordjson.Member {
 }
 
 // mergeKeys lays an object of the image's over the one of the same key that it
-// inherits.
+// inherits. A null takes a key away; nil is an object with nothing left.
 func mergeKeys(inherited *ordjson.Object, own ordjson.Member) any {
 	object, ok := own.Value.(*ordjson.Object)
-	v, _ := inherited.Get(own.Key)
-	below, _ := v.(*ordjson.Object)
-	if !ok || below == nil {
+	if !ok {
 		return own.Value
 	}
-	merged := &ordjson.Object{Members: slices.Clone(below.Members)}
+	merged := &ordjson.Object{}
+	v, _ := inherited.Get(own.Key)
+	if below, _ := v.(*ordjson.Object); below != nil {
+		merged.Members = slices.Clone(below.Members)
+	}
 	for _, m := range object.Members {
-		merged.Set(m.Key, m.Value)
+		if m.Value == nil {
+			merged.Delete(m.Key)
+		} else {
+			merged.Set(m.Key, m.Value)
+		}
+	}
+	if len(merged.Members) == 0 && len(object.Members) > 0 {
+		return nil
 	}
 	return merged
+}
+
+// isKeyed tells the fields that are merged by key.
+func isKeyed(field string) bool {
+	return field == "Labels" || field == "Volumes" || field == "ExposedPorts"
 }
 
 // mergeEnv puts the base's environment before the image's own. A variable that

@@ -19,6 +19,7 @@ func (b *builder) lookUp() ([]nixstore.PathInfo, error) {
 	var invalid *nixdb.InvalidError
 	switch {
 	case err == nil:
+		b.debugf("closure: asked the store's database")
 		return infos, nil
 	case b.ctx.Err() != nil:
 		return nil, b.ctx.Err()
@@ -26,6 +27,7 @@ func (b *builder) lookUp() ([]nixstore.PathInfo, error) {
 	default:
 		infos, askErr := b.askNix()
 		if askErr == nil {
+			b.debugf("closure: asked Nix, since the store's database cannot be read: %v", err)
 			return infos, nil
 		}
 		if b.ctx.Err() != nil {
@@ -33,6 +35,7 @@ func (b *builder) lookUp() ([]nixstore.PathInfo, error) {
 		}
 		b.result.Notes = append(b.result.Notes, fmt.Sprintf("the store paths are searched for references, since Nix cannot be asked for them: %v; %v", err, askErr))
 	}
+	b.debugf("closure: searching the store paths: %v", err)
 	infos, err = nixstore.Scan(b.ctx, nixstore.ScanOptions{
 		StoreDir: b.spec.StoreDir, Root: b.opts.storeRoot(), Roots: b.roots, Hashes: b.spec.IncludeNixDB,
 	})

@@ -281,6 +281,7 @@ func (b *builder) add(l image.Layer, comment string, plan PlannedLayer) {
 	if plan.Paths == nil {
 		plan.Paths = []string{} // a list in JSON too
 	}
+	b.debugf("layer %d: %s, %d store paths, %d other files, %d bytes", len(b.result.Layers)+1, comment, len(plan.Paths), plan.Files, plan.Size)
 	b.layers = append(b.layers, l)
 	b.history = append(b.history, image.History{Created: b.created(), CreatedBy: "varve", Comment: comment})
 	b.result.Layers = append(b.result.Layers, plan)

@@ -89,12 +89,14 @@ func (b *builder) follow(source string) (string, fs.FileInfo, error) {
 	return "", nil, fmt.Errorf("%q: too many symlinks", p)
 }
 
-// copied reads a source of copyToRoot and puts it where it is to go.
-func (b *builder) copied(c spec.Copy, keepDirlinks bool) ([]*tree.Entry, error) {
+// copied reads a source of copyToRoot, which field names, and puts it where it is
+// to go.
+func (b *builder) copied(field string, c spec.Copy, keepDirlinks bool) ([]*tree.Entry, error) {
 	p, st, err := b.follow(c.Source)
 	if err != nil {
 		return nil, err
 	}
+	b.debugf("%s: reading %q", field, p)
 	_, _, inStore := nixstore.InStore(b.spec.StoreDir, c.Source)
 	entries, err := b.read(p, st, tree.DirOptions{Xattrs: true, Store: inStore}, keepDirlinks)
 	if err != nil {
@@ -104,7 +106,8 @@ func (b *builder) copied(c spec.Copy, keepDirlinks bool) ([]*tree.Entry, error) 
 		return nil, err
 	}
 	target := copyTarget(c, entries)
-	placed, err := tree.Copy{Target: target, Mode: c.Mode, Exclude: c.Exclude, InPlace: true}.Apply(entries)
+	idle := func(glob string) { b.warnIdle(field, c.Source, glob, entries) }
+	placed, err := tree.Copy{Target: target, Mode: c.Mode, Exclude: c.Exclude, Idle: idle, InPlace: true}.Apply(entries)
 	if err != nil {
 		return nil, err
 	}
@@ -240,9 +243,10 @@ func (b *builder) copies(field string, list []spec.Copy, keepDirlinks bool) ([][
 	var sources [][]*tree.Entry
 	var errs []error
 	for i, c := range list {
-		entries, err := b.copied(c, keepDirlinks)
+		item := fmt.Sprintf("%s[%d]", field, i)
+		entries, err := b.copied(item, c, keepDirlinks)
 		if err != nil {
-			errs = append(errs, specError(fmt.Sprintf("%s[%d]", field, i), err))
+			errs = append(errs, specError(item, err))
 			continue
 		}
 		sources = append(sources, entries)

@@ -147,10 +147,11 @@ func (b *builder) run(step *sandbox.Step) (*sandbox.Result, error) {
 	if err := CompleteStep(step, b.spec, b.opts); err != nil {
 		return nil, err
 	}
+	b.debugf("%s: running %q with PATH %q, isolation: %s, network: %s", step.Name, step.Argv[0], strings.Join(b.spec.Path, ":"), b.spec.Isolation, b.spec.Network)
 	out := b.opts.Steps.Output(step.Name)
 	defer out.Close()
 	step.Stdout, step.Stderr = out, out
-	res, err := runner.Run(b.ctx, step)
+	res, err := sandbox.Run(b.ctx, runner, step)
 	if err != nil {
 		return nil, err
 	}

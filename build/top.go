@@ -3,9 +3,7 @@ package build
 import (
 	"errors"
 	"fmt"
-	"strings"
 
-	"github.com/varve-image/varve/rootfs"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
@@ -84,7 +82,7 @@ func (b *builder) withPresets(sources [][]*tree.Entry) ([]*tree.Entry, error) {
 	for i, p := range s.Presets {
 		entries, err := b.preset(p, own)
 		if err != nil {
-			return nil, specError(fmt.Sprintf("presets[%d]: %s", i, p.Name), err)
+			return nil, specError(fmt.Sprintf("presets[%d]: %s", i, p.Name), presetError(err))
 		}
 		presets = append(presets, entries)
 	}
@@ -102,77 +100,4 @@ func (b *builder) withPresets(sources [][]*tree.Entry) ([]*tree.Entry, error) {
 // rootDir is the tree of a root directory alone.
 func rootDir() []*tree.Entry {
 	return []*tree.Entry{{Path: ".", Type: tree.Dir, Mode: 0o755, Implied: true}}
-}
-
-// preset makes the files of a preset for an image that has the tree own.
-func (b *builder) preset(p spec.Preset, own []*tree.Entry) ([]*tree.Entry, error) {
-	switch p.Name {
-	case "nss":
-		return rootfs.NSS(p.ExtraPasswdLines, p.ExtraGroupLines)
-	case "shadow":
-		// An image with the preset nss has its passwd and group from there.
-		nss := b.hasPreset("nss")
-		return rootfs.Shadow("", func(path string) bool {
-			return b.visible(own, path) != nil || nss && (path == "etc/passwd" || path == "etc/group")
-		})
-	case "binSh":
-		target, err := b.programFor(p.Path, own, "bin/bash", "bash")
-		if err != nil {
-			return nil, err
-		}
-		return rootfs.BinSh(target)
-	case "usrBinEnv":
-		target, err := b.programFor(p.Path, own, "bin/env", "coreutils")
-		if err != nil {
-			return nil, err
-		}
-		return rootfs.UsrBinEnv(target)
-	case "caCertificates":
-		bundle := b.physical(p.Path)
-		if p.Path == "" {
-			var err error
-			if bundle, err = rootfs.HostBundle(); err != nil {
-				return nil, &MissingError{err}
-			}
-			b.result.Notes = append(b.result.Notes, fmt.Sprintf("preset caCertificates: the image gets this machine's bundle %q; name one to get the same image everywhere", bundle))
-		}
-		return rootfs.CACertificates(bundle)
-	case "tmp":
-		return rootfs.Tmp(), nil
-	}
-	return nil, fmt.Errorf("%q is no preset", p.Name)
-}
-
-func (b *builder) hasPreset(name string) bool {
-	for _, p := range b.spec.Presets {
-		if p.Name == name {
-			return true
-		}
-	}
-	return false
-}
-
-// programFor is what a link to a program points at: what the spec says, or the
-// program where the image has it.
-func (b *builder) programFor(given string, own []*tree.Entry, program, packageName string) (string, error) {
-	if given != "" {
-		return given, nil
-	}
-	e := b.visible(own, program)
-	switch {
-	case e == nil:
-		return "", fmt.Errorf("the image has no /%s: put %s into contents, or say what the link is to point at", program, packageName)
-	case e.Type == tree.Symlink && strings.HasPrefix(e.Linkname, "/"):
-		return e.Linkname, nil
-	}
-	return "/" + program, nil
-}
-
-// visible returns what the image has at path, through symlinks such as /bin: in
-// the tree own, or in the layers below it.
-func (b *builder) visible(own []*tree.Entry, path string) *tree.Entry {
-	if e := tree.Lookup(own, path); e != nil {
-		return e
-	}
-	return tree.Lookup(b.below, path)
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
@@ -39,23 +38,22 @@ var hostPaths = [...]string{
 // PEM certificate and no private key. It is read once here, to be checked, and
 // again whenever an entry is opened; that fails if it has been changed
 // meanwhile.
-func CACertificates(bundle string) ([]*tree.Entry, error) {
-	content, err := readBundle(bundle)
+//
+// Where lower layers have certificates, those of the bundle are added to them, in
+// every bundle and every directory of certificates by their hashes that
+// distributions have; one that is there already, by its DER, is not added again.
+// Of the three places those that are missing get the sum. A *LowerError says that
+// a file of theirs cannot be read.
+func CACertificates(bundle string, lower Lower) ([]*tree.Entry, error) {
+	content, certificates, err := readBundle(bundle)
 	if err != nil {
 		return nil, fmt.Errorf("preset caCertificates: %w", err)
 	}
-	var entries []*tree.Entry
-	for _, p := range bundlePaths {
-		entries = append(entries, &tree.Entry{
-			Path:  p,
-			Type:  tree.Regular,
-			Mode:  0o644,
-			Size:  content.Size,
-			Open:  content.Open,
-			Stamp: content.Stamp,
-		})
+	a := &authorities{lower: lower, certificates: certificates}
+	if err := a.add(content); err != nil {
+		return nil, fmt.Errorf("preset caCertificates: %w", err)
 	}
-	return assemble("preset caCertificates", entries...), nil
+	return assemble("preset caCertificates", a.entries...), nil
 }
 
 // HostBundle returns the path of the host's bundle of CA certificates: the
@@ -75,33 +73,35 @@ func firstBundle(paths []string) (string, error) {
 		strings.Join(paths, ", "))
 }
 
-// readBundle returns the bundle's entry after checking what it holds.
-func readBundle(bundle string) (*tree.Entry, error) {
+// readBundle returns the bundle's entry after checking what it holds, and its
+// certificates as DER.
+func readBundle(bundle string) (*tree.Entry, [][]byte, error) {
 	if bundle == "" {
-		return nil, errors.New("the bundle's path is empty")
+		return nil, nil, errors.New("the bundle's path is empty")
 	}
 	name, err := tree.Resolve(bundle)
 	if err != nil {
-		return nil, fmt.Errorf("find bundle: %w", err)
+		return nil, nil, fmt.Errorf("find bundle: %w", err)
 	}
 	e, err := lookAt(name)
 	if err != nil {
-		return nil, fmt.Errorf("look at bundle: %w", err)
+		return nil, nil, fmt.Errorf("look at bundle: %w", err)
 	}
 	switch {
 	case e.Type != tree.Regular:
-		return nil, fmt.Errorf("bundle %q is not a regular file; give the one file that holds all certificates", bundle)
+		return nil, nil, fmt.Errorf("bundle %q is not a regular file; give the one file that holds all certificates", bundle)
 	case e.Size > maxBundle:
-		return nil, fmt.Errorf("bundle %q has %d bytes; at most %d are accepted", bundle, e.Size, maxBundle)
+		return nil, nil, fmt.Errorf("bundle %q has %d bytes; at most %d are accepted", bundle, e.Size, maxBundle)
 	}
 	data, err := readAll(e)
 	if err != nil {
-		return nil, fmt.Errorf("read bundle: %w", err)
+		return nil, nil, fmt.Errorf("read bundle: %w", err)
 	}
-	if err := checkPEM(data); err != nil {
-		return nil, fmt.Errorf("bundle %q: %w", bundle, err)
+	certificates, err := parsePEM(data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("bundle %q: %w", bundle, err)
 	}
-	return e, nil
+	return e, certificates, nil
 }
 
 // lookAt returns the first entry at name, whose Open sees every change.
@@ -112,35 +112,24 @@ func lookAt(name string) (*tree.Entry, error) {
 	return nil, fmt.Errorf("%q is not there", name)
 }
 
-// readAll reads an entry, which gives no more than its size.
-func readAll(e *tree.Entry) (data []byte, err error) {
-	r, err := e.Open()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	return io.ReadAll(r)
-}
-
-// checkPEM looks at every block of a bundle; what stands between them is
-// comment.
-func checkPEM(data []byte) error {
-	certificates := 0
+// parsePEM returns the certificates of a bundle that may go into an image. What
+// stands between its blocks is comment.
+func parsePEM(data []byte) (certificates [][]byte, err error) {
 	for {
 		block, rest := pem.Decode(data)
 		if block == nil {
 			break
 		}
 		if strings.Contains(block.Type, "PRIVATE KEY") {
-			return fmt.Errorf("holds a PEM block of type %q, which must not go into an image", block.Type)
+			return nil, fmt.Errorf("holds a PEM block of type %q, which must not go into an image", block.Type)
 		}
-		if block.Type == "CERTIFICATE" && len(block.Bytes) > 0 {
-			certificates++
+		if block.Type == certificateBlock && len(block.Bytes) > 0 {
+			certificates = append(certificates, block.Bytes)
 		}
 		data = rest
 	}
-	if certificates == 0 {
-		return errors.New("holds no PEM certificate")
+	if len(certificates) == 0 {
+		return nil, errors.New("holds no PEM certificate")
 	}
-	return nil
+	return certificates, nil
 }

@@ -34,7 +34,7 @@ func TestCACertificates(t *testing.T) {
 	const text = `"# a comment\n-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n` +
 		`another\n-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"`
 	for _, path := range []string{bundle, link} {
-		got, err := CACertificates(path)
+		got, err := CACertificates(path, Lower{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +72,7 @@ func TestCACertificatesRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := CACertificates(tt.path)
+			_, err := CACertificates(tt.path, Lower{})
 			checkError(t, err, "preset caCertificates: ", tt.want)
 		})
 	}
@@ -87,7 +87,7 @@ func TestCACertificatesSeesChange(t *testing.T) {
 	for name, change := range changes {
 		t.Run(name, func(t *testing.T) {
 			bundle := write(t, "bundle", certificate)
-			got, err := CACertificates(bundle)
+			got, err := CACertificates(bundle, Lower{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -119,18 +119,18 @@ func TestHostBundle(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	if _, err := CACertificates(path); err != nil {
+	if _, err := CACertificates(path, Lower{}); err != nil {
 		t.Errorf("the host's bundle: %v", err)
 	}
 }
 
-func FuzzCheckPEM(f *testing.F) {
+func FuzzParsePEM(f *testing.F) {
 	f.Add([]byte(certificate))
 	f.Add([]byte(privateKey))
 	f.Add([]byte(certificate + privateKey))
 	f.Add([]byte("-----BEGIN \x00-----\n\n-----END \x00-----"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if checkPEM(data) == nil && !bytes.Contains(data, []byte("CERTIFICATE")) {
+		if _, err := parsePEM(data); err == nil && !bytes.Contains(data, []byte("CERTIFICATE")) {
 			t.Errorf("accepted %q", data)
 		}
 	})
@@ -140,7 +140,7 @@ func FuzzNSS(f *testing.F) {
 	f.Add("a:x:1:1:::", "a:x:1:")
 	f.Add("a:x:1:1:::\nroot:x:0:0:::", "root:x:0:")
 	f.Fuzz(func(t *testing.T, passwd, group string) {
-		got, err := NSS([]string{passwd}, []string{group})
+		got, err := NSS([]string{passwd}, []string{group}, Lower{})
 		if err != nil {
 			return
 		}

@@ -3,6 +3,8 @@ package rootfs
 import (
 	"errors"
 	"fmt"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -18,52 +20,120 @@ import (
 // The lines of extraPasswd and extraGroup, without newlines, stand between
 // root and nobody. A passwd line has seven fields (passwd(5)), a group line
 // four (group(5)), ids are numbers up to tree.MaxID, and no name occurs twice.
-// The error tells all lines that are wrong.
-func NSS(extraPasswd, extraGroup []string) ([]*tree.Entry, error) {
-	passwd := accounts{kind: "passwd", fields: 7, ids: []int{2, 3}}
-	group := accounts{kind: "group", fields: 4, ids: []int{2}}
-	err := errors.Join(passwd.check(extraPasswd), group.check(extraGroup))
-	if err != nil {
+//
+// Lists of lower layers are added to. There root and nobody yield to whoever has
+// the name or the id already, and an extra line to the same line; one that has
+// only the name or the id of another is an error. /etc/nsswitch.conf and
+// /var/empty yield to what is there.
+//
+// The error tells all lines that are wrong; a *LowerError, that a list cannot be
+// read.
+func NSS(extraPasswd, extraGroup []string, lower Lower) ([]*tree.Entry, error) {
+	passwd := accounts{path: "etc/passwd", fields: 7, id: 2, ids: []int{2, 3},
+		first: "root:x:0:0:root user:/var/empty:/bin/sh", last: "nobody:x:65534:65534:nobody:/var/empty:/bin/sh"}
+	group := accounts{path: "etc/group", fields: 4, id: 2, ids: []int{2}, first: "root:x:0:", last: "nobody:x:65534:"}
+	users, err := passwd.entry(extraPasswd, lower)
+	groups, groupErr := group.entry(extraGroup, lower)
+	if err := errors.Join(err, groupErr); err != nil {
 		return nil, fmt.Errorf("preset nss: %w", err)
 	}
-	return assemble("preset nss",
-		file("etc/passwd", 0o644, lines(
-			"root:x:0:0:root user:/var/empty:/bin/sh", extraPasswd,
-			"nobody:x:65534:65534:nobody:/var/empty:/bin/sh")),
-		file("etc/group", 0o644, lines("root:x:0:", extraGroup, "nobody:x:65534:")),
-		file("etc/nsswitch.conf", 0o644, "hosts: files dns\n"),
-		dir("var/empty", 0o555),
-	), nil
-}
-
-func lines(first string, between []string, last string) string {
-	var b strings.Builder
-	b.WriteString(first + "\n")
-	for _, line := range between {
-		b.WriteString(line + "\n")
+	entries := append(users, groups...)
+	for _, e := range []*tree.Entry{file("etc/nsswitch.conf", 0o644, "hosts: files dns\n"), dir("var/empty", 0o555)} {
+		if lower.visible(e.Path) == nil {
+			entries = append(entries, e)
+		}
 	}
-	b.WriteString(last + "\n")
-	return b.String()
+	return assemble("preset nss", entries...), nil
 }
 
-// accounts is the form of one of the two files.
+// accounts is one of the two lists.
 type accounts struct {
-	kind   string // as messages call the file
-	fields int
-	ids    []int // the fields that hold an id
+	path        string
+	fields      int
+	id          int    // the field that holds the id of the line
+	ids         []int  // the fields that hold an id
+	first, last string // the preset's own lines
 }
 
-func (a accounts) check(extra []string) error {
+// kind is what messages call the list.
+func (a accounts) kind() string { return path.Base(a.path) }
+
+// entry makes the list, or adds to the one of lower layers; there is none where
+// all is in that already.
+func (a accounts) entry(extra []string, lower Lower) ([]*tree.Entry, error) {
+	e, text, err := lower.read(a.path)
+	if err != nil {
+		return nil, err
+	}
+	below := a.known(text)
+	if err := a.check(extra, below); err != nil {
+		return nil, err
+	}
+	lines := ended(text)
+	for i, line := range slices.Concat([]string{a.first}, extra, []string{a.last}) {
+		name, id := a.key(line)
+		own := i == 0 || i == len(extra)+1
+		if below.lines[line] || own && (below.names[name] != "" || below.ids[id] != "") {
+			continue
+		}
+		lines += line + "\n"
+	}
+	switch {
+	case e == nil:
+		return []*tree.Entry{file(a.path, 0o644, lines)}, nil
+	case lines == ended(text):
+		return nil, nil
+	}
+	return []*tree.Entry{withText(e, lines)}, nil
+}
+
+// known is what a list has: its lines, and the line of each name and id.
+type known struct {
+	lines      map[string]bool
+	names, ids map[string]string
+}
+
+func (a accounts) known(text string) known {
+	k := known{map[string]bool{}, map[string]string{}, map[string]string{}}
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		name, id := a.key(line)
+		if k.lines[line] = true; name != "" && !strings.HasPrefix(name, "#") {
+			k.names[name], k.ids[id] = line, line
+		}
+	}
+	delete(k.ids, "")
+	return k
+}
+
+// key is the name and the id of a line.
+func (a accounts) key(line string) (name, id string) {
+	fields := strings.Split(line, ":")
+	if len(fields) > a.id {
+		id = fields[a.id]
+	}
+	return fields[0], id
+}
+
+// check says which extra lines are malformed, or do not go with the others and
+// with those below.
+func (a accounts) check(extra []string, below known) error {
 	var errs []error
 	seen := map[string]bool{"root": true, "nobody": true}
 	for i, line := range extra {
-		name, _, _ := strings.Cut(line, ":")
+		name, id := a.key(line)
 		err := a.checkLine(line)
-		if err == nil && seen[name] {
+		switch {
+		case err != nil || below.lines[line]:
+		case seen[name]:
 			err = fmt.Errorf("there is a %q already", name)
+		case below.names[name] != "":
+			err = fmt.Errorf("a lower layer has a %q already: %s", name, shorten(below.names[name]))
+		case below.ids[id] != "":
+			err = fmt.Errorf("a lower layer has the id %s already: %s", id, shorten(below.ids[id]))
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("extra %s line %d, %s: %w", a.kind, i+1, shorten(line), err))
+			errs = append(errs, fmt.Errorf("extra %s line %d, %s: %w", a.kind(), i+1, shorten(line), err))
 		}
 		seen[name] = true
 	}

@@ -94,7 +94,7 @@ func TestAssembleOrdersByComponent(t *testing.T) {
 }
 
 func TestNSS(t *testing.T) {
-	got, err := NSS(nil, nil)
+	got, err := NSS(nil, nil, Lower{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestNSS(t *testing.T) {
 func TestNSSExtraLines(t *testing.T) {
 	got, err := NSS(
 		[]string{"nixbld:x:1000:1000:Build user:/build:/noshell", "a:x:4294967294:0:::"},
-		[]string{"nixbld:!:1000:"})
+		[]string{"nixbld:!:1000:"}, Lower{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func TestNSSRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := NSS(tt.passwd, tt.group)
+			got, err := NSS(tt.passwd, tt.group, Lower{})
 			checkError(t, err, append(tt.want, "preset nss: ")...)
 			if got != nil {
 				t.Errorf("entries beside the error: %v", got)

@@ -15,6 +15,8 @@ type StepError struct {
 	// LastLines is the end of what the step wrote to its standard output and
 	// error, at most MaxLastLines lines, as it wrote them, without newlines.
 	LastLines []string
+	// Offline says that it had no network but a loopback interface: Run sets it.
+	Offline bool
 }
 
 // MaxLastLines is how many lines a StepError keeps.

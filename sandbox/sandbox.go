@@ -24,6 +24,7 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -36,6 +37,16 @@ type Runner interface {
 	// caller may want to tell apart: *StepError, *LimitError, *MissingError, and
 	// that of ctx.
 	Run(ctx context.Context, step *Step) (*Result, error)
+}
+
+// Run has a runner run a step, and a *StepError tell what the step lacked.
+func Run(ctx context.Context, r Runner, step *Step) (*Result, error) {
+	res, err := r.Run(ctx, step)
+	var failed *StepError
+	if errors.As(err, &failed) {
+		failed.Offline = step.Network == NetworkNone
+	}
+	return res, err
 }
 
 // Options is what runners need of the machine.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/varve-image/varve/internal/ordjson"
 )
@@ -107,6 +108,9 @@ func (d *decoder) configValue(v value, kind configKind) any {
 	case configBool:
 		return d.bool(v)
 	case configInteger:
+		if strings.HasSuffix(v.field, "topTimeout") {
+			v = d.duration(v, time.Second, "seconds")
+		}
 		if v.kind != number && v.flag == "" || strings.Trim(v.text, "-0123456789") != "" {
 			d.want(v, "a whole number")
 			return nil
@@ -138,7 +142,7 @@ func (d *decoder) configValue(v value, kind configKind) any {
 			}
 		}
 	case configHealth:
-		d.health(v)
+		v = d.health(v)
 	}
 	return d.json(v)
 }
@@ -159,24 +163,47 @@ func isPort(key string) bool {
 	return err == nil && low > 0 && low <= high
 }
 
-// health checks a Healthcheck (moby's HealthConfig): times are numbers of
-// nanoseconds, which Docker does not read from anything else.
-func (d *decoder) health(v value) {
+// health checks a Healthcheck (moby's HealthConfig) and returns it with its times
+// as numbers of nanoseconds, which Docker does not read from anything else.
+func (d *decoder) health(v value) value {
 	if v.kind != object {
 		d.want(v, "an object")
-		return
+		return v
 	}
-	for _, m := range v.members {
+	out := *v.node
+	out.members = slices.Clone(v.members)
+	for i, m := range out.members {
 		item := value{m.value, joinField(v.field, m.key.text)}
 		switch m.key.text {
 		case "Test":
 			d.configList(item, configStrings)
-		case "Interval", "Timeout", "StartPeriod", "StartInterval", "Retries":
-			if item.kind != number && item.kind != null || strings.Trim(item.text, "0123456789") != "" {
-				d.fail(item, "got %s, want a whole number (times are nanoseconds: 30 seconds are 30000000000)", item.describe())
+		case "Interval", "Timeout", "StartPeriod", "StartInterval":
+			item = d.duration(item, time.Nanosecond, "nanoseconds")
+			out.members[i].value = item.node
+			fallthrough
+		case "Retries":
+			if item.kind != null && (item.kind != number || strings.Trim(item.text, "0123456789") != "") {
+				d.fail(item, `got %s, want a whole number, or for a time one with units such as "30s"`, item.describe())
 			}
 		}
 	}
+	return value{&out, v.field}
+}
+
+// duration returns a time with units, such as "1m30s", as the number of whole
+// units that engines read; anything else as it is.
+func (d *decoder) duration(v value, unit time.Duration, units string) value {
+	if v.kind != text || strings.Trim(v.text, "-0123456789") == "" {
+		return v
+	}
+	t, err := time.ParseDuration(v.text)
+	if err != nil || t < 0 || t%unit != 0 {
+		d.fail(v, `got %s, want a time in whole %s such as "1m30s", or the number of them`, v.describe(), units)
+		t = 0
+	}
+	out := *v.node
+	out.kind, out.text = number, strconv.FormatInt(int64(t/unit), 10)
+	return value{&out, v.field}
 }
 
 // each calls item for every member of an object.

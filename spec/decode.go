@@ -164,7 +164,17 @@ func (d *decoder) path(v value) string {
 	if !ok {
 		return ""
 	}
+	if isURL(s) {
+		d.fail(v, "%s is a URL, and what goes into an image is a file: fetch it first, compare its hash, and name the file", quote(s))
+		return ""
+	}
 	return d.absolute(v, d.expand(v, s))
+}
+
+// isURL tells a URL by its scheme (RFC 3986, 3.1).
+func isURL(s string) bool {
+	scheme, _, found := strings.Cut(s, "://")
+	return found && scheme != "" && strings.Trim(scheme, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-.") == ""
 }
 
 // absolute returns the absolute form of s, a path that v holds.
@@ -176,9 +186,9 @@ func (d *decoder) absolute(v value, s string) string {
 	if v.flag != "" {
 		dir = d.settingsDir
 	}
-	s = filepath.Join(dir, s)
-	d.spec.local[s] = true
-	return s
+	full := filepath.Join(dir, s)
+	d.spec.local[full] = s
+	return full
 }
 
 // paths returns the paths in v, a list or one string.

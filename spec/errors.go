@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/varve-image/varve/internal/suggest"
 )
 
 // MaxErrors is how many errors of one input are reported.
@@ -120,55 +122,29 @@ func quote(s string) string {
 	return fmt.Sprintf("%q…", s[:end])
 }
 
-// nearest returns the one of names that got most likely means, or "".
-func nearest(got string, names []string) string {
-	if len(got) > maxQuoted {
-		return ""
-	}
-	got = strings.ToLower(got)
-	best, least, begun := "", 1+max(1, len(got)/3), ""
-	for _, name := range slices.Sorted(slices.Values(names)) {
-		lower := strings.ToLower(name)
-		if d := distance(got, lower); d < least {
-			best, least = name, d
-		}
-		if len(got) > 2 && strings.HasPrefix(lower, got) {
-			begun = cmp.Or(begun, name)
-		}
-	}
-	return cmp.Or(best, begun)
+// others are what people who know Dockerfiles, Compose or other builders call fields.
+var others = map[string]string{
+	"from": "fromImage", "base": "fromImage", "image": "fromImage", "baseImage": "fromImage",
+	"copy": "copyToRoot", "add": "copyToRoot", "files": "copyToRoot", "packages": "contents",
+	"platform": "architecture", "arch": "architecture", "user": "config.User", "run": "runAsRoot",
+	"env": "config.Env", "environment": "config.Env", "entrypoint": "config.Entrypoint", "cmd": "config.Cmd", "command": "config.Cmd",
+	"expose": "config.ExposedPorts", "ports": "config.ExposedPorts", "exposedPorts": "config.ExposedPorts",
+	"volume": "config.Volumes", "volumes": "config.Volumes", "workdir": "config.WorkingDir", "workingDir": "config.WorkingDir", "working_dir": "config.WorkingDir",
+	"healthcheck": "config.Healthcheck", "stopSignal": "config.StopSignal", "stop_signal": "config.StopSignal", "stop_grace_period": "config.StopTimeout",
+	"src": "source", "to": "target", "dst": "target", "dest": "target", "destination": "target", "ignore": "exclude", "excludes": "exclude",
+	"chmod": "mode", "chown": "owner", "glob": "path", "caps": "capabilities",
 }
 
 // didYouMean returns "; did you mean …?" or, when nothing is near, "".
 func didYouMean(got string, names []string) string {
-	if name := nearest(got, names); name != "" {
+	name := suggest.Nearest(got, names)
+	for other, field := range others {
+		if first, _, _ := strings.Cut(field, "."); strings.EqualFold(other, got) && slices.Contains(names, first) {
+			name = field
+		}
+	}
+	if name != "" {
 		return fmt.Sprintf("; did you mean %q?", name)
 	}
 	return ""
-}
-
-// distance returns how many bytes must be inserted, deleted, replaced or
-// swapped with their neighbour to make b of a (optimal string alignment).
-func distance(a, b string) int {
-	var before []int
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		next := make([]int, len(b)+1)
-		next[0] = i + 1
-		for j := range len(b) {
-			replaced := row[j]
-			if a[i] != b[j] {
-				replaced++
-			}
-			next[j+1] = min(replaced, row[j+1]+1, next[j]+1)
-			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
-				next[j+1] = min(next[j+1], before[j-1]+1)
-			}
-		}
-		before, row = row, next
-	}
-	return row[len(b)]
 }

@@ -56,8 +56,8 @@ func (d *decoder) image(v value) {
 		"network":              func(v value) { s.Network = Network(d.oneOf(v, string(NetworkNone), string(NetworkHost))) },
 		"diskSize":             func(v value) { s.DiskSize = d.mebibytes(v) },
 		"buildVMMemorySize":    func(v value) { s.BuildVMMemorySize = d.mebibytes(v) },
-		"annotations":          func(v value) { s.Annotations = d.pairs(v) },
-		"labels":               func(v value) { s.Labels = d.pairs(v) },
+		"annotations":          func(v value) { s.Annotations = d.pairs(v, false) },
+		"labels":               func(v value) { s.Labels = d.pairs(v, true) },
 	}
 	d.object(v, "an object", known)
 	if !treeMTime {
@@ -93,6 +93,10 @@ func (d *decoder) reference(v value) string {
 	}
 	transport, rest, found := strings.Cut(s, ":")
 	switch {
+	case isURL(s) && !slices.Contains(otherTransports(), transport):
+		_, name, _ := strings.Cut(s, "://")
+		d.fail(v, "%s is a URL: write %s for an image of a registry, and fetch an archive first", quote(s), quote("docker://"+name))
+		return ""
 	case found && slices.Contains(otherTransports(), transport):
 		return s
 	case found && slices.Contains(pathTransports(), transport):
@@ -138,8 +142,8 @@ func (d *decoder) storeDir(v value) string {
 }
 
 // pairs returns a map of strings. A number or a truth value stands for its
-// text as written.
-func (d *decoder) pairs(v value) []KeyValue {
+// text as written. Members that are null, where there may be any, are left out.
+func (d *decoder) pairs(v value, nulls bool) []KeyValue {
 	if v.kind != object {
 		d.want(v, "an object with strings")
 		return nil
@@ -152,6 +156,7 @@ func (d *decoder) pairs(v value) []KeyValue {
 			d.add(place(item), v.field, "a key is empty")
 		case field.kind == number || field.kind == boolean:
 			m[item.key.text] = field.text
+		case field.kind == null && nulls:
 		case field.kind == null:
 			d.fail(field, `got null, want a string: write "" for an empty one`)
 		default:
@@ -161,30 +166,47 @@ func (d *decoder) pairs(v value) []KeyValue {
 	return sortedPairs(m)
 }
 
-// mergeLabels makes labels part of config.Labels, behind what is there.
+// mergeLabels makes labels part of config.Labels, behind what is there. One that is
+// null takes the base image's away.
 func (d *decoder) mergeLabels(v value) {
 	i := v.index("labels")
-	if len(d.spec.Labels) == 0 || i < 0 {
+	if i < 0 || len(v.members[i].value.members) == 0 {
 		return
 	}
+	given := v.members[i].value
 	old, _ := d.spec.Config.Get("Labels")
 	labels, ok := old.(*ordjson.Object)
 	if !ok || labels == nil {
 		labels = &ordjson.Object{}
 	}
-	given := v.members[i].value
-	for _, l := range d.spec.Labels {
-		if old, ok := labels.Get(l.Key); ok && old != l.Value {
-			at := given.members[given.index(l.Key)].value
-			d.add(at, joinField("labels", l.Key), "got %s, but config.Labels has %s: remove one", quote(l.Value), quote(toText(old)))
-			continue
+	merge := func(key string, label any) {
+		if old, ok := labels.Get(key); ok && old != label {
+			at := given.members[given.index(key)].value
+			d.add(at, joinField("labels", key), "got %s, but config.Labels has %s: remove one", labelText(label), labelText(old))
+			return
 		}
-		labels.Set(l.Key, l.Value)
+		labels.Set(key, label)
+	}
+	for _, l := range d.spec.Labels {
+		merge(l.Key, l.Value)
+	}
+	for _, m := range given.members {
+		switch {
+		case m.value.kind != null:
+		case d.spec.FromImage == "":
+			d.fail(value{m.value, joinField("labels", m.key.text)}, `got null, which takes a label of fromImage away, and there is no base: write "" for an empty one`)
+		default:
+			merge(m.key.text, nil)
+		}
 	}
 	d.spec.Config.Set("Labels", labels)
 }
 
-func toText(v any) string {
+// labelText is a label's value for a message.
+func labelText(v any) string {
+	if v == nil {
+		return "null"
+	}
 	s, _ := v.(string)
-	return s
+	return quote(s)
 }

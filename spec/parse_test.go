@@ -64,9 +64,9 @@ func fullSpec() *Spec {
 		Compressor:   &Compressor{Algorithm: "zstd", Level: 19},
 		Annotations:  []KeyValue{{"org.a", "true"}, {"org.b", "1.10"}},
 		Labels:       []KeyValue{{"a", "2"}, {"version", "0755"}},
-		local: map[string]bool{
-			"/src/image/extra": true, "/src/image/rootfs": true, "/src/bin/hello": true,
-			"/src/image/graph.json": true, "/src/image/conf": true, "/src/image/ca.pem": true,
+		local: map[string]string{
+			"/src/image/extra": "./extra", "/src/image/rootfs": "./rootfs", "/src/bin/hello": "../bin/hello",
+			"/src/image/graph.json": "graph.json", "/src/image/conf": "./conf", "/src/image/ca.pem": "ca.pem",
 		},
 	}
 }
@@ -142,7 +142,7 @@ func TestDefaults(t *testing.T) {
 		Name: "a", StoreDir: "/nix/store", IncludeStorePaths: true, MaxLayers: 100, Inherit: InheritAll, Layering: Popularity, ClosureRoots: RootsContents,
 		Conflicts: ConflictsError, Config: &ordjson.Object{}, OS: "linux", MTime: 1, TreeMTime: 1, Uname: "root", Gname: "root",
 		Path: []string{"/usr/sbin", "/usr/bin", "/sbin", "/bin"}, Isolation: UserNS, Network: NetworkNone, DiskSize: 1024, BuildVMMemorySize: 512,
-		local: map[string]bool{},
+		local: map[string]string{},
 	}
 	if !reflect.DeepEqual(s, want) {
 		t.Errorf("got %+v, want %+v", s, want)
@@ -336,3 +336,15 @@ func TestReadError(t *testing.T) {
 type errReader struct{ err error }
 
 func (r errReader) Read([]byte) (int, error) { return 0, r.err }
+
+// TestDurations: times with units are what engines read of them.
+func TestDurations(t *testing.T) {
+	s, err := Parse(strings.NewReader(`{name: a, config: {StopTimeout: 1m30s, Healthcheck: {Test: [CMD, x], Interval: 30s, Timeout: 1.5s, StartPeriod: 7, StartInterval: null, Retries: 3}}}`), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"StopTimeout":90,"Healthcheck":{"Test":["CMD","x"],"Interval":30000000000,"Timeout":1500000000,"StartPeriod":7,"StartInterval":null,"Retries":3}}`
+	if got := strings.Join(strings.Fields(configText(t, s)), ""); got != want {
+		t.Errorf("the config is %s, want %s", got, want)
+	}
+}

@@ -175,7 +175,7 @@ func forms() map[string]*jsonschema.Schema {
 		"gname":             matching(`^[^\x00-\x1f\x7f]*$`),
 		"compressor":        matching(`^(none|gz(:[1-9])?|zstd(:([1-9]|1[0-9]|2[0-2]))?)$`),
 		"annotations":       mapOf(label),
-		"labels":            mapOf(label),
+		"labels":            mapOf(either(label, &jsonschema.Schema{Type: "null"})),
 		"source":            line,
 		"target":            line,
 		"extraCommands":     script,
@@ -233,6 +233,9 @@ func configForm() *jsonschema.Schema {
 	}
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		form := either(configValueForm(keys[key]), &jsonschema.Schema{Type: "null"})
+		if key == "StopTimeout" {
+			form = either(form, matching(`^([0-9]+h)?([0-9]+m)?([0-9]+s)?$`))
+		}
 		s.Properties.Set(key, form)
 		s.PatternProperties["^"+strings.ToLower(key[:1])+key[1:]+"$"] = form
 	}

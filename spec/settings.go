@@ -143,7 +143,7 @@ func (s Setting) replace(parent *node, name string, item func(string) *node) {
 // copy reads SRC or SRC:DST.
 func (s Setting) copy(v string) *node {
 	i := strings.LastIndexByte(v, ':')
-	if i < 0 {
+	if i < 0 || strings.HasPrefix(v[i:], "://") { // a URL, which the decoder refuses
 		return s.text(v)
 	}
 	o := s.node(object, "")

@@ -67,7 +67,7 @@ func TestSettingsAlone(t *testing.T) {
 	want.Created, want.MTime, want.TreeMTime, want.Compressor = &Time{Now: true}, 9, 9, &Compressor{Algorithm: "zstd"}
 	want.Labels = []KeyValue{{"e", ""}, {"k", "v=w"}}
 	want.Annotations = []KeyValue{{"a", "b"}}
-	want.local = map[string]bool{"/cwd/rootfs": true, "/cwd/bin/a": true, "/cwd/ca.pem": true}
+	want.local = map[string]string{"/cwd/rootfs": "rootfs", "/cwd/bin/a": "./bin/a", "/cwd/ca.pem": "ca.pem"}
 	s.Config, want.Config = nil, nil
 	if !reflect.DeepEqual(s, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", s, want)
@@ -143,7 +143,7 @@ func TestSettingsErrors(t *testing.T) {
 		{"name: a", Setting{"presets", "--preset", []string{"tmp=1"}}, "--preset: preset tmp takes no argument"},
 		{"name: a", Setting{"presets", "--preset", []string{"nope=1"}}, `--preset: got "nope", want nss, shadow, binSh, usrBinEnv, caCertificates or tmp`},
 		{"name: a", Setting{"includeStorePaths", "--p", []string{"maybe"}}, `--p: got "maybe", want true or false`},
-		{"name: a", Setting{"config.StopTimeout", "--t", []string{"1s"}}, `--t: got "1s", want a whole number`},
+		{"name: a", Setting{"config.StopTimeout", "--t", []string{"x"}}, `--t: got "x", want a time in whole seconds such as "1m30s", or the number of them`},
 		{"name: a", Setting{"nope", "--nope", []string{"1"}}, `--nope: unknown field "nope"`},
 		{"name: a", Setting{"includeNixDB", "--include-nix-db", []string{"yes"}}, `--include-nix-db: got "yes", want true or false`},
 		{"name: a", Setting{"path", "--path", []string{"bin"}}, `--path: got "bin", want absolute paths below / without .. parts`},

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -130,7 +131,8 @@ type Spec struct {
 	// list. Default: /usr/sbin:/usr/bin:/sbin:/bin.
 	Path []string `json:"path,omitempty"`
 	// What shuts shell text away from this machine: userns, namespaces of the
-	// kernel, or vm, a virtual machine. Default: userns.
+	// kernel, or vm, a virtual machine, which needs QEMU and a kernel. Either
+	// needs Linux. Default: userns.
 	Isolation Isolation `json:"isolation,omitempty"`
 	// What shell text can reach: none, or host, this machine's network, which
 	// --allow-network has to allow. Default: none.
@@ -141,11 +143,12 @@ type Spec struct {
 	BuildVMMemorySize int `json:"buildVMMemorySize,omitempty"`
 	// Annotations of the manifest.
 	Annotations []KeyValue `json:"annotations,omitempty"`
-	// Labels of the image: short for config.Labels.
+	// Labels of the image: short for config.Labels. null takes the base image's
+	// away.
 	Labels []KeyValue `json:"labels,omitempty"`
 
-	// local holds the paths that were written as relative ones.
-	local map[string]bool
+	// local holds the paths that were written as relative ones, and how.
+	local map[string]string
 }
 
 // Copy is something that is copied into the image.
@@ -301,8 +304,11 @@ const MaxLayers = 127
 // a setting, to the working directory). Such a path is on this machine as it
 // stands, even where absolute ones are looked up below another root.
 func (s *Spec) Local(path string) bool {
-	return s.local[path]
+	return s.local[path] != ""
 }
+
+// Written returns an image reference as it was written.
+func (s *Spec) Written(ref string) string { return cmp.Or(s.local[ref], ref) }
 
 // LocalReference reports whether an image reference names a path that was
 // written relative to the spec's folder: see Local.
@@ -310,7 +316,7 @@ func (s *Spec) LocalReference(ref string) bool {
 	if transport, rest, found := strings.Cut(ref, ":"); found && slices.Contains(pathTransports(), transport) {
 		ref, _, _ = strings.Cut(rest, ":")
 	}
-	return s.local[ref]
+	return s.local[ref] != ""
 }
 
 // withDefaults returns a spec with nothing set but the defaults that depend on
@@ -335,7 +341,7 @@ func withDefaults() *Spec {
 		Network:           NetworkNone,
 		DiskSize:          1024,
 		BuildVMMemorySize: 512,
-		local:             map[string]bool{},
+		local:             map[string]string{},
 	}
 }
 

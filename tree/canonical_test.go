@@ -128,8 +128,11 @@ func TestExclude(t *testing.T) {
 		"/":       "a/; a/b/; a/b/c; a.o; d/; d/e.o; .git/; .git/x",
 		"**/.git": "a/; a/b/; a/b/c; a.o; d/; d/e.o",
 	} {
-		kept, err := Exclude(source, []string{glob})
+		kept, idle, err := Exclude(source, []string{glob})
 		wantError(t, err)
+		if (glob == "none" || glob == "/") != slices.Equal(idle, []string{glob}) {
+			t.Errorf("%q: idle are %q", glob, idle)
+		}
 		sorted := strings.Split(want, "; ")
 		slices.SortFunc(sorted, func(a, b string) int { return Compare(strings.TrimSuffix(a, "/"), strings.TrimSuffix(b, "/")) })
 		if got := short(t, kept); got != strings.Join(sorted, "; ") {
@@ -138,6 +141,17 @@ func TestExclude(t *testing.T) {
 		if len(kept) == 0 || kept[0].Path != "." {
 			t.Errorf("%q excludes the root", glob)
 		}
+	}
+}
+
+// TestExcludeIdle: a glob is idle if it matches nothing at all, what others exclude
+// included.
+func TestExcludeIdle(t *testing.T) {
+	source := testTree(t, "s", "a/", "a/b/", "a/b/c.map", "d")
+	_, idle, err := Exclude(source, []string{"a", "*.map", "**/*.map", "a/b/*", "d/", "e"})
+	wantError(t, err)
+	if want := []string{"*.map", "e"}; !slices.Equal(idle, want) {
+		t.Errorf("idle are %q, want %q", idle, want)
 	}
 }
 

@@ -17,6 +17,9 @@ type Copy struct {
 	// Exclude lists globs of paths to leave out, below the source's root, as
 	// Exclude takes them.
 	Exclude []string
+	// Idle, if not nil, is called for each of these that matches nothing, before
+	// any entry is changed.
+	Idle func(glob string)
 	// InPlace has Apply change the entries that it is given, which costs no memory
 	// for others. They are not to be used besides any more.
 	InPlace bool
@@ -27,9 +30,14 @@ func (c Copy) Apply(entries []*Entry) ([]*Entry, error) {
 	if err := checkAttributes(c.Mode, c.UID, c.GID); err != nil {
 		return nil, err
 	}
-	kept, err := Exclude(entries, c.Exclude)
+	kept, idle, err := Exclude(entries, c.Exclude)
 	if err != nil {
 		return nil, err
+	}
+	for _, glob := range idle {
+		if c.Idle != nil {
+			c.Idle(glob)
+		}
 	}
 	kept, err = placed(kept, c.Target, c.InPlace)
 	if err != nil {

@@ -53,39 +53,47 @@ func (g glob) match(name string) bool {
 
 // Exclude returns the entries of the canonical tree that no glob matches,
 // without what lies below an excluded directory. The root is never excluded:
-// "**" empties the tree. A glob that matches nothing is no error.
-func Exclude(entries []*Entry, globs []string) ([]*Entry, error) {
+// "**" empties the tree. A glob that matches nothing is no error, and is in idle.
+func Exclude(entries []*Entry, globs []string) (kept []*Entry, idle []string, err error) {
 	parsed := make([]glob, len(globs))
 	var bad problems.List
 	for i, text := range globs {
-		var err error
 		if parsed[i], err = parseGlob(text); err != nil {
 			bad.Addf("exclude[%d]: %w", i, err)
 		}
 	}
 	if err := bad.Err(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	kept := make([]*Entry, 0, len(entries))
+	matched := make([]bool, len(globs))
+	kept = make([]*Entry, 0, len(entries))
 	var gone *Entry
 	for _, e := range entries {
-		if gone != nil && below(e.Path, gone.Path) {
-			continue
+		inside := gone != nil && below(e.Path, gone.Path)
+		if e.Path != "." && matchAny(parsed, e.Path, matched, inside) && !inside {
+			gone, inside = e, true
 		}
-		if e.Path != "." && matchesAny(parsed, e.Path) {
-			gone = e
-			continue
+		if !inside {
+			kept = append(kept, e)
 		}
-		kept = append(kept, e)
 	}
-	return kept, nil
+	for i, text := range globs {
+		if !matched[i] {
+			idle = append(idle, text)
+		}
+	}
+	return kept, idle, nil
 }
 
-func matchesAny(globs []glob, name string) bool {
-	for _, g := range globs {
-		if g.match(name) {
-			return true
+// matchAny tells whether a glob matches name, and notes which do: of a name that
+// is excluded already only those count that have matched nothing yet.
+func matchAny(globs []glob, name string, matched []bool, excluded bool) bool {
+	any := false
+	for i, g := range globs {
+		if excluded && matched[i] || !g.match(name) {
+			continue
 		}
+		any, matched[i] = true, true
 	}
-	return false
+	return any
 }

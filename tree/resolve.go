@@ -84,3 +84,13 @@ func Lookup(entries []*Entry, name string) *Entry {
 	}
 	return Find(entries, path.Join(dir.path, path.Base(name)))
 }
+
+// Follow is Lookup that follows a symlink that name itself names too: the entry
+// at the end of the way, which is none.
+func Follow(entries []*Entry, name string) *Entry {
+	at, err := resolveIn(entries, name)
+	if err != nil {
+		return nil
+	}
+	return at.entry
+}

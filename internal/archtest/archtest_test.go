@@ -47,7 +47,7 @@ var arrows = map[string][]string{
 	"registry":      {"image", "internal/ocijson", "internal/pace"},
 	"daemon":        {"image", "internal/pace"},
 
-	"build": {"spec", "rootfs", "image", "layer", "layering", "nixstore", "nixstore/drv", "nixstore/nixdb", "sandbox", "cache"},
+	"build": {"spec", "rootfs", "image", "layer", "layering", "nixstore", "nixstore/drv", "nixstore/nixdb", "sandbox", "cache", "internal/execfile"},
 
 	"internal/ui":         nil,
 	"internal/atomicfile": nil,
@@ -59,6 +59,9 @@ var arrows = map[string][]string{
 	"internal/tarindex": {"layer"},
 	"internal/ordjson":  nil,
 	"internal/problems": nil,
+	// It serves build.
+	"internal/execfile": nil,
+	"internal/suggest":  nil,
 	"internal/regfile":  nil,
 	// It serves the packages that read and write manifests.
 	"internal/ocijson": nil,
@@ -76,7 +79,7 @@ var arrows = map[string][]string{
 // anyone are the leaves that every package may import.
 var anyone = []string{
 	"internal/atomicfile", "internal/ctxio", "internal/flock", "internal/ordjson", "internal/owner", "internal/problems",
-	"internal/regfile", "internal/rmtree",
+	"internal/regfile", "internal/rmtree", "internal/suggest",
 }
 
 // testOnly are imported by tests, and by each other. What one of them has an

@@ -56,7 +56,7 @@ func (g *global) findBase(ctx context.Context, ref build.BaseReference, lock str
 		}
 		src, err = g.openPath(ctx, kind, path)
 		if _, statErr := os.Stat(path); statErr != nil {
-			err = fileError(err)
+			err = fileError(missingImage(ref.Written, err))
 		}
 	}
 	if err != nil {

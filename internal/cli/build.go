@@ -120,13 +120,21 @@ func parseBuild(g *global, o *buildOptions, in *input, p v1.Platform) (*spec.Spe
 	if err := g.checkDestination(dest); err != nil {
 		return nil, nil, err
 	}
-	if len(s.Annotations) > 0 && dest.hasRepoTag() {
-		g.ui.Warn("annotations are left out: a docker-archive has no place for them, and engines take one; an OCI layout (-o DIR/) has")
-	}
+	g.warnLeftOut(s, dest)
 	if dest.path == "-" && ui.IsTerminal(g.streams.Out) {
 		err = usageError(hint(fmt.Errorf("an archive is not written to a terminal"), "name a file with -o, or send it to a program"))
 	}
 	return s, dest, err
+}
+
+// warnLeftOut warns of what a spec asks for and the destination has no place for.
+func (g *global) warnLeftOut(s *spec.Spec, dest *destination) {
+	if len(s.Annotations) > 0 && dest.hasRepoTag() {
+		g.ui.Warn("annotations are left out: a docker-archive has no place for them, and engines take one; an OCI layout (-o DIR/) has")
+	}
+	if s.Compressor != nil && s.Compressor.Algorithm != string(layer.None) && (isEngine(dest.kind) || dest.kind == layerDir) {
+		g.advise([]string{fmt.Sprintf("compressor has no effect here: what goes to %s is not compressed", dest)})
+	}
 }
 
 // write writes an image to its destination.
@@ -218,11 +226,12 @@ func (g *global) summary(ctx context.Context, img *image.Image, d *destination) 
 		return err
 	}
 	var size int64
-	for _, l := range img.Layers {
+	for i, l := range img.Layers {
 		info, err := l.Info(ctx)
 		if err != nil {
 			return err
 		}
+		g.ui.Debug("layer %d: %s, %s: %s", i+1, info.DiffID, ui.Size(info.Size), l.Title())
 		size += info.Size
 	}
 	where := d.String()

@@ -54,6 +54,7 @@ func (g *global) store(ctx context.Context) (*cache.Store, error) {
 	if err != nil {
 		return nil, cacheError(err)
 	}
+	g.ui.Debug("the cache is %q", dir)
 	g.opened = s
 	g.closers = append(g.closers, s)
 	return s, nil

@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -156,6 +155,8 @@ type global struct {
 	stepLimits   stepLimits
 	// vmKernel is the kernel of virtual machines.
 	vmKernel string
+	// advised are the warnings that were written.
+	advised map[string]bool
 	// closers are what the command has open until its end.
 	closers []io.Closer
 }
@@ -172,17 +173,19 @@ func newRoot(g *global) *cobra.Command {
 		Use:   "varve",
 		Short: "Build container images from files and store closures: same input, same bytes",
 		Long: `varve builds container images from files, packages and Nix store closures.
-Same input, same bytes; no daemon, no root, no virtual machine.`,
+Same input, same bytes; no daemon, no root, no virtual machine.
+
+It runs on Linux and macOS. Scripts in specs, and run-step, need Linux 5.12 or later on
+amd64 or arm64 with user namespaces; with isolation: vm they need QEMU and a kernel.`,
 		Example: `  varve build image.yaml                                  write NAME.tar.gz
   varve build --name hello --copy ./rootfs --cmd /bin/hello -o hello.tar
   varve stream image.yaml | docker load
   varve inspect hello.tar`,
-		SilenceErrors:              true,
-		SilenceUsage:               true,
-		Version:                    versionText(),
-		Args:                       knownCommand,
-		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		SuggestionsMinimumDistance: 2,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       versionText(),
+		Args:          knownCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(*cobra.Command, []string) (err error) {
 			switch {
 			case g.locked && g.unlocked:
@@ -207,12 +210,13 @@ Same input, same bytes; no daemon, no root, no virtual machine.`,
 	g.limits.register(f)
 	f.StringVar(&g.progress, "progress", "auto", "auto, plain, json or none")
 	f.StringVar(&g.logFormat, "log-format", "text", "text or json")
-	f.BoolVarP(&g.quiet, "quiet", "q", false, "only warnings and errors")
-	f.CountVarP(&g.verbose, "verbose", "v", "more messages")
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
+	f.BoolVarP(&g.quiet, "quiet", "q", false, "only errors, and what is left out or refused")
+	f.CountVarP(&g.verbose, "verbose", "v", "tell what is found and done on the way")
+	cmd.SetFlagErrorFunc(flagError)
 	cmd.SetIn(g.streams.In)
 	cmd.SetErr(g.streams.Err)
 	g.addCommands(cmd)
+	cmd.SetHelpCommand(newHelp())
 	cmd.InitDefaultCompletionCmd()
 	for _, c := range cmd.Commands() {
 		strict(c)
@@ -256,16 +260,4 @@ func strict(cmd *cobra.Command) {
 	for _, c := range cmd.Commands() {
 		strict(c)
 	}
-}
-
-// knownCommand refuses a first word that is no command.
-func knownCommand(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	err := fmt.Errorf("unknown command %q", args[0])
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		return usageError(hint(err, "did you mean "+strings.Join(near, " or ")+"?"))
-	}
-	return usageError(hint(err, "see varve --help"))
 }

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/spf13/cobra"
-
 	"github.com/varve-image/varve/build"
 	"github.com/varve-image/varve/cache"
 	"github.com/varve-image/varve/daemon"
@@ -55,16 +53,6 @@ func fileError(err error) error {
 		return usageError(err)
 	}
 	return err
-}
-
-// usageArgs has wrong arguments count as usage errors.
-func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if check == nil {
-			return nil
-		}
-		return usageError(check(cmd, args))
-	}
 }
 
 // hintedError has words on what to do next.
@@ -136,7 +124,7 @@ func explain(err error) (explained error, hints []string) {
 	)
 	switch {
 	case errors.As(err, &failed):
-		return withLastLines(err, failed.LastLines), nil
+		return withLastLines(err, failed.LastLines), offlineHints(failed)
 	case errors.As(err, &limit):
 		return withLastLines(err, limit.LastLines), limitHints(limit.Bound)
 	case errors.As(err, &missing):
@@ -147,6 +135,15 @@ func explain(err error) (explained error, hints []string) {
 		return err, []string{"if the input is as it should be, raise the bound: --max-entries"}
 	}
 	return err, nil
+}
+
+// offlineHints say that a step that failed had no network, which its programs tell
+// in many ways, or not at all.
+func offlineHints(failed *sandbox.StepError) []string {
+	if !failed.Offline {
+		return nil
+	}
+	return []string{"it had no network: if it needs one, write network: host and give --allow-network"}
 }
 
 // limitHints say how to raise a limit of a step.

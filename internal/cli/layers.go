@@ -21,8 +21,13 @@ func newLayers(g *global) *cobra.Command {
 	o := &layersOptions{}
 	cmd := &cobra.Command{
 		Use:   "layers [SPEC | -]",
-		Short: "Show which layers an image will have, without building it",
-		Args:  cobra.MaximumNArgs(1),
+		Short: "Show which layers an image will have, without writing them",
+		Long: `layers shows which layers an image will have, with their store paths.
+
+What is in them depends on the base image and on what scripts leave. So a base that
+the cache does not have is fetched, and scripts are run, as build does; no layer is
+written.`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runLayers(cmd.Context(), g, o, args)
 		},

@@ -2,9 +2,12 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +21,7 @@ import (
 	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/lockfile"
 	"github.com/varve-image/varve/registry"
+	"github.com/varve-image/varve/spec"
 )
 
 func newLock(g *global) *cobra.Command {
@@ -82,6 +86,7 @@ func lockedReferences(g *global, name string) (path string, refs []string, err e
 		}
 		ref, ok := strings.CutPrefix(s.FromImage, dockerRegistry+"://")
 		if !ok {
+			g.advisePath(in.name, s)
 			continue
 		}
 		if ref, err = lockfile.Key(ref); err != nil {
@@ -90,6 +95,16 @@ func lockedReferences(g *global, name string) (path string, refs []string, err e
 		refs = append(refs, ref)
 	}
 	return in.lock(), refs, nil
+}
+
+// advisePath warns of a base that is a path where nothing is, and looks like the
+// name of an image.
+func (g *global) advisePath(file string, s *spec.Spec) {
+	written := s.Written(s.FromImage)
+	hints := referenceHints(written)
+	if _, err := os.Stat(s.FromImage); len(hints) > 0 && errors.Is(err, fs.ErrNotExist) {
+		g.advise([]string{fmt.Sprintf("%s: fromImage: %q is a path, and nothing is there: %s", file, written, hints[0])})
+	}
 }
 
 // refreshLock looks up all entries of the lock file in the working directory.

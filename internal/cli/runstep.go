@@ -47,6 +47,9 @@ changes as the tar of a layer. What the step writes goes to standard error.
   extraCommands      in the tree, with this machine's programs, as an ordinary user
   fakeRootCommands   the same as root; with --enable-fakechroot in the tree alone
 
+It needs Linux 5.12 or later on amd64 or arm64 with user namespaces for this user, and
+with --isolation vm QEMU and a kernel, on amd64.
+
 Without a script and a program the shell reads standard input; --interactive gives it
 the terminal.`,
 		Example: `  varve run-step debian.tar -- groupadd --system app
@@ -163,7 +166,7 @@ func (o *runStepOptions) run(ctx context.Context, g *global, s *spec.Spec, step 
 		out := g.steps().Output(step.Name)
 		defer out.Close()
 		step.Stdout, step.Stderr = out, out
-		return runner.Run(ctx, step)
+		return sandbox.Run(ctx, runner, step)
 	}
 	terminal, err := ui.NewRawTerminal(ctx, g.streams.Err)
 	if err != nil {
@@ -181,7 +184,7 @@ func (o *runStepOptions) run(ctx context.Context, g *global, s *spec.Spec, step 
 	}()
 	step.Terminal = &sandbox.Terminal{Size: sandbox.TerminalSize(terminal.Size()), Resize: resize}
 	step.Stdout = g.streams.Err // standard output is for what has changed
-	return runner.Run(ctx, step)
+	return sandbox.Run(ctx, runner, step)
 }
 
 // openTree opens the file system of an image, or a directory that is no layout.

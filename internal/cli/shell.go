@@ -78,6 +78,6 @@ func runShell(ctx context.Context, g *global, o *shellOptions, name string) erro
 		return usageError(fmt.Errorf("shell of derivation %q: %w", name, err))
 	}
 	return buildTo(ctx, g, &o.buildOptions, &input{name: name, dir: ".", data: made.Spec}, v1.Platform{}, func(opts *build.Options) {
-		opts.Files, opts.Absent = made.Files, made.Absent
+		opts.Files, opts.Absent, opts.NoWarnings = made.Files, made.Absent, true
 	})
 }

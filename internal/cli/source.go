@@ -150,6 +150,7 @@ func (g *global) openBounded(ctx context.Context, src image.Source, i int) (*ima
 		return nil, err
 	}
 	img.Bound(int64(g.limits.unpacked))
+	g.ui.Debug("%s: manifest %s, %s", src, img.ManifestDescriptor.Digest, plural(len(img.Layers), "layer"))
 	return img, nil
 }
 
@@ -235,7 +236,7 @@ func (g *global) openPath(ctx context.Context, kind, path string) (image.Source,
 	st, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("read image %q: %w", path, cause(err))
+		return nil, missingImage(path, fmt.Errorf("read image %q: %w", path, cause(err)))
 	case kind == "" && isProgram(path, st):
 		return openProgram(ctx, g, path)
 	case st.IsDir() && kind != dockerArchive:

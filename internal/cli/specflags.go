@@ -57,13 +57,13 @@ var specFlagTable = []specFlag{
 	{"uname", "uname", "NAME", "name of that owner", false},
 	{"gname", "gname", "NAME", "name of that group", false},
 	{"compressor", "compressor", "HOW", "none, gz or zstd, with a level as in gz:9", false},
-	{"extra-commands", "extraCommands", "SCRIPT", "shell text run in the top layer's tree", false},
+	{"extra-commands", "extraCommands", "SCRIPT", "shell text run in the top layer's tree, with this machine's programs (scripts need Linux)", false},
 	{"fake-root-commands", "fakeRootCommands", "SCRIPT", "the same, as root as far as the tree is concerned", false},
 	{"enable-fakechroot", "enableFakechroot", "BOOL", "run that with the tree as its root directory", false},
-	{"run-as-root", "runAsRoot", "SCRIPT", "shell text run as root in the image", false},
+	{"run-as-root", "runAsRoot", "SCRIPT", "shell text run as root in the image, with its programs", false},
 	{"shell", "shell", "PROGRAM", "what runs the scripts (default: bash or sh)", false},
 	{"path", "path", "DIRS", "PATH of the scripts (default /usr/sbin:/usr/bin:/sbin:/bin)", false},
-	{"isolation", "isolation", "HOW", "userns or vm", false},
+	{"isolation", "isolation", "HOW", "of scripts: userns, namespaces of the kernel, or vm, which needs QEMU and a kernel", false},
 	{"network", "network", "WHAT", "none or host, for scripts", false},
 	{"disk-size", "diskSize", "MIB", "disk of the virtual machine", false},
 	{"build-vm-memory-size", "buildVMMemorySize", "MIB", "memory of the virtual machine", false},
@@ -186,13 +186,18 @@ func (g *global) onePlatform() (v1.Platform, error) {
 	return list[0], nil
 }
 
-// buildSpec describes the image of a spec.
-func buildSpec(ctx context.Context, g *global, flags *specFlags, in *input) (*build.Result, error) {
+// parseOne reads a spec for the platform of --platform.
+func (s *specFlags) parseOne(g *global, in *input) (*spec.Spec, error) {
 	p, err := g.onePlatform()
 	if err != nil {
 		return nil, err
 	}
-	s, err := flags.parse(in, p)
+	return s.parse(in, p)
+}
+
+// buildSpec describes the image of a spec.
+func buildSpec(ctx context.Context, g *global, flags *specFlags, in *input) (*build.Result, error) {
+	s, err := flags.parseOne(g, in)
 	if err != nil {
 		return nil, err
 	}
@@ -210,6 +215,7 @@ func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string, more
 			return g.openBase(ctx, ref, lock)
 		},
 		Steps: g.steps(),
+		Debug: func(text string) { g.ui.Debug("%s", text) },
 	}
 	var err error
 	if opts.SourceDateEpoch, err = g.sourceDateEpoch(); err != nil {
@@ -225,5 +231,19 @@ func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string, more
 	for _, note := range result.Notes {
 		g.ui.Info("%s", note)
 	}
+	g.advise(result.Warnings)
 	return result, nil
+}
+
+// advise writes warnings, each once: builds for several platforms have the same.
+func (g *global) advise(warnings []string) {
+	for _, w := range warnings {
+		if !g.advised[w] {
+			g.ui.Advise("%s", w)
+		}
+		if g.advised == nil {
+			g.advised = map[string]bool{}
+		}
+		g.advised[w] = true
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/varve-image/varve/dockerarchive"
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ui"
+	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/lockfile"
 	"github.com/varve-image/varve/spec"
 )
@@ -28,8 +29,9 @@ func newStream(g *global) *cobra.Command {
 	o := &streamOptions{}
 	cmd := &cobra.Command{
 		Use:   "stream [SPEC | CONF.json | -]",
-		Short: "Write an image as an uncompressed docker-archive to standard output",
-		Long: `stream writes an image as an uncompressed docker-archive to standard output.
+		Short: "Write an image as a docker-archive to standard output",
+		Long: `stream writes an image as a docker-archive to standard output, not compressed unless
+there is a compressor.
 
 It takes a spec, or the conf.json that nixpkgs' streamLayeredImage makes for its
 streamer, in whose place it writes the same bytes. "-" is standard input.`,
@@ -63,12 +65,21 @@ func runStream(ctx context.Context, g *global, o *streamOptions, args []string) 
 			return err
 		}
 	}
-	result, err := buildSpec(ctx, g, &o.spec, in)
+	s, err := o.spec.parseOne(g, in)
+	if err != nil {
+		return err
+	}
+	dest, err := parseDestination("-", s)
+	if err != nil {
+		return err
+	}
+	g.warnLeftOut(s, dest)
+	result, err := buildParsed(ctx, g, s, in.lock(), nil)
 	if err != nil {
 		return err
 	}
 	defer result.Close()
-	return writeStream(ctx, g, result.Image, dockerarchive.Options{})
+	return writeStream(ctx, g, result.Image, dest.compression, dockerarchive.Options{})
 }
 
 // streamConf does what nixpkgs' streamer does.
@@ -84,7 +95,7 @@ func streamConf(ctx context.Context, g *global, o *streamOptions, in *input) err
 	if err != nil {
 		return err
 	}
-	return writeStream(ctx, g, img, dockerarchive.Options{RepeatLayers: true})
+	return writeStream(ctx, g, img, layer.Compression{Algorithm: layer.None}, dockerarchive.Options{RepeatLayers: true})
 }
 
 // confImage describes the image of a conf.json. Its base stays open until the
@@ -110,14 +121,12 @@ func (g *global) confImage(ctx context.Context, in *input, repoTag string) (*ima
 	return img, nil
 }
 
-func writeStream(ctx context.Context, g *global, img *image.Image, opts dockerarchive.Options) error {
+func writeStream(ctx context.Context, g *global, img *image.Image, c layer.Compression, opts dockerarchive.Options) error {
 	task := g.ui.Progress(ctx, len(img.Layers), "streaming")
 	defer task.Finish()
 	opts.Observe = observe(task)
-	if err := dockerarchive.Write(ctx, g.streams.Out, img, opts); err != nil {
-		return outputError(err)
-	}
-	return nil
+	err := compressed(g.streams.Out, c, func(w io.Writer) error { return dockerarchive.Write(ctx, w, img, opts) })
+	return outputError(err)
 }
 
 // observe shows the layers of an image that is being written.

@@ -72,7 +72,7 @@ type Options struct {
 	Progress string
 	// LogFormat is one of LogFormats; "" is text.
 	LogFormat string
-	// Quiet leaves out Info messages; warnings and errors stay.
+	// Quiet leaves out Info messages and advice; other warnings and errors stay.
 	Quiet bool
 	// Verbose above 0 adds Debug messages.
 	Verbose int
@@ -86,6 +86,7 @@ type UI struct {
 	screen   *screen
 	handler  slog.Handler
 	json     bool   // messages are JSON
+	quiet    bool   // advice is left out
 	progress string // "bar", "plain", "json" or "none"
 	now      func() time.Time
 
@@ -108,6 +109,7 @@ func New(s Streams, opts Options) (*UI, error) {
 	u := &UI{
 		screen:   &screen{out: s.Err},
 		json:     opts.LogFormat == "json",
+		quiet:    opts.Quiet,
 		progress: opts.progressMode(capable),
 		now:      opts.Now,
 	}
@@ -163,6 +165,14 @@ func (u *UI) Info(format string, args ...any) {
 // Warn writes a message that starts with "varve: warning: ".
 func (u *UI) Warn(format string, args ...any) {
 	u.log(slog.LevelWarn, fmt.Sprintf(format, args...))
+}
+
+// Advise writes a warning that Options.Quiet leaves out: of what is allowed, and
+// most likely not meant.
+func (u *UI) Advise(format string, args ...any) {
+	if !u.quiet {
+		u.Warn(format, args...)
+	}
 }
 
 // Error writes why the program fails as "varve: " and the error, and below it

@@ -351,3 +351,19 @@ func FuzzClean(f *testing.F) {
 		}
 	})
 }
+
+// TestAdvise: advice is a warning that Quiet leaves out.
+func TestAdvise(t *testing.T) {
+	for _, quiet := range []bool{false, true} {
+		var out bytes.Buffer
+		u := mustNew(t, &out, Options{Quiet: quiet})
+		u.Advise("%q is odd", "x")
+		want := "varve: warning: \"x\" is odd\n"
+		if quiet {
+			want = ""
+		}
+		if out.String() != want {
+			t.Errorf("quiet %v: got %q, want %q", quiet, out.String(), want)
+		}
+	}
+}

@@ -1,0 +1,158 @@
+package cli
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/varve-image/varve/internal/suggest"
+)
+
+// usageArgs has wrong arguments count as usage errors, told with how the command is
+// used.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if check == nil || check(cmd, args) == nil {
+			return nil
+		}
+		if cmd.HasSubCommands() {
+			return unknownCommand(cmd, args[0])
+		}
+		text := "no argument"
+		if len(args) > 0 {
+			text = fmt.Sprintf("%s: %s", plural(len(args), "argument"), quotedList(args))
+		}
+		return usageError(hint(fmt.Errorf("%s: got %s", commandName(cmd), text), "it is used as "+cmd.Parent().CommandPath()+" "+cmd.Use))
+	}
+}
+
+// commandName is what messages, which begin with the program's name, call a command.
+func commandName(cmd *cobra.Command) string {
+	return strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ")
+}
+
+// quotedList are arguments for a message: the first few.
+func quotedList(args []string) string {
+	const most = 5
+	quoted := make([]string, 0, most)
+	for _, a := range args[:min(len(args), most)] {
+		quoted = append(quoted, fmt.Sprintf("%.80q", a))
+	}
+	if len(args) > most {
+		quoted = append(quoted, "…")
+	}
+	return strings.Join(quoted, ", ")
+}
+
+// unknownCommand is the error of a word that is no command below cmd.
+func unknownCommand(cmd *cobra.Command, word string) error {
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	err := fmt.Errorf("unknown command %q", word)
+	if cmd.HasParent() {
+		err = fmt.Errorf("%s: %w", commandName(cmd), err)
+	}
+	if near := suggest.Nearest(word, names); near != "" {
+		return usageError(hint(err, "did you mean "+near+"?"))
+	}
+	return usageError(hint(err, "see "+cmd.CommandPath()+" --help"))
+}
+
+// knownCommand refuses a first word that is no command.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return unknownCommand(cmd, args[0])
+}
+
+// newHelp prints the help of a command, which has to be one.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Say what a command does",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			at := cmd.Root()
+			for _, word := range args {
+				found, _, err := at.Find([]string{word})
+				if err != nil || found == at {
+					return unknownCommand(at, word)
+				}
+				at = found
+			}
+			return at.Help()
+		},
+	}
+}
+
+// flagError says in this program's words what is wrong with a flag.
+func flagError(cmd *cobra.Command, err error) error {
+	var (
+		unknown *pflag.NotExistError
+		lacking *pflag.ValueRequiredError
+		invalid *pflag.InvalidValueError
+		syntax  *pflag.InvalidSyntaxError
+	)
+	switch {
+	case errors.As(err, &unknown):
+		err = unknownFlag(cmd, unknown)
+	case errors.As(err, &lacking):
+		value, _ := pflag.UnquoteUsage(lacking.GetFlag())
+		err = fmt.Errorf("--%s needs a value: --%s %s", lacking.GetFlag().Name, lacking.GetFlag().Name, cmp.Or(value, "VALUE"))
+	case errors.As(err, &invalid):
+		err = invalidValue(invalid)
+	case errors.As(err, &syntax):
+		err = hint(fmt.Errorf("%q is no flag", syntax.GetSpecifiedFlag()), "an argument that begins with a dash comes after --")
+	}
+	return usageError(err)
+}
+
+// otherFlags are what people who know other tools call flags.
+var otherFlags = map[string]string{
+	"base": "from", "from-image": "from", "dest": "output", "destination": "output", "file": "output",
+	"src": "copy", "source": "copy", "add": "copy", "port": "expose", "ports": "expose", "publish": "expose",
+	"working-dir": "workdir", "workingdir": "workdir", "command": "cmd", "arch": "architecture", "environment": "env",
+	"compress": "compressor", "compression": "compressor", "chmod": "perm", "chown": "perm", "tls-verify": "insecure", "creds": "username", "password": "password-stdin",
+}
+
+func unknownFlag(cmd *cobra.Command, unknown *pflag.NotExistError) error {
+	if letters := unknown.GetSpecifiedShortnames(); letters != "" {
+		return hint(fmt.Errorf("%s has no flag %q", commandName(cmd), "-"+unknown.GetSpecifiedName()), "see "+cmd.CommandPath()+" --help")
+	}
+	name := unknown.GetSpecifiedName()
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			names = append(names, f.Name)
+		}
+	})
+	near := suggest.Nearest(name, names)
+	if other := otherFlags[name]; cmd.Flags().Lookup(other) != nil {
+		near = other
+	}
+	err := fmt.Errorf("%s has no flag %q", commandName(cmd), "--"+name)
+	if near != "" {
+		return hint(err, "did you mean --"+near+"?")
+	}
+	return hint(err, "see "+cmd.CommandPath()+" --help")
+}
+
+// invalidValue says what a flag takes.
+func invalidValue(e *pflag.InvalidValueError) error {
+	wanted := map[string]string{
+		"int": "a whole number", "uint32": "a whole number from 0 to 4294967295", "duration": "a duration such as 90s or 2h",
+		"bool": "true or false", "count": "no value, or a whole number",
+	}[e.GetFlag().Value.Type()]
+	if wanted == "" { // one of this program's own
+		return fmt.Errorf("--%s %.80q: %w", e.GetFlag().Name, e.GetValue(), e.Unwrap())
+	}
+	return fmt.Errorf("--%s %.80q: expected %s", e.GetFlag().Name, e.GetValue(), wanted)
+}
