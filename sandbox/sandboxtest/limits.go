@@ -27,6 +27,9 @@ func testLimits(t *testing.T, s *suite) {
 		{"disk of deleted files", "for i in 3 4 5; do eval \"exec $i>/f\"; rm /f; dd if=/dev/zero bs=1M count=20 2>/dev/null >&$i; done; sleep 100", sandbox.Limits{Disk: 32 << 20}, "32 MiB of disk"},
 		{"disk of files that are only mapped", "probe disk 100 mapped", sandbox.Limits{Disk: 32 << 20}, "32 MiB of disk"},
 		{"disk of files that were sent to nobody", "probe disk 100 sent", sandbox.Limits{Disk: 32 << 20}, "32 MiB of disk"},
+		{"disk of files that are only waited for", "probe disk 100 asleep", sandbox.Limits{Disk: 32 << 20}, "32 MiB of disk"},
+		{"disk of files that are only run", "probe disk 100 program", sandbox.Limits{Disk: 32 << 20}, "32 MiB of disk"},
+		{"disk of files that are moved out of the way", "mkdir w; cd w; probe away 100", sandbox.Limits{Disk: 64 << 20}, "64 MiB of disk"},
 		{"disk of files that lie deep", "mkdir -p $(printf 'd/%.0s' $(seq 150)); cd $(printf 'd/%.0s' $(seq 150)); for i in 1 2 3; do dd if=/dev/zero of=f$i bs=1M count=20 2>/dev/null; done; sleep 100", sandbox.Limits{Disk: 32 << 20}, "32 MiB of disk"},
 		{"some more processes", "for i in $(seq 1 70); do sleep 100 & done; sleep 100", sandbox.Limits{Processes: 60}, "60 processes"},
 		{"holes in files", "for i in 1 2 3; do dd if=/dev/null of=/f$i bs=1M seek=20 2>/dev/null; done", sandbox.Limits{Disk: 32 << 20}, `32 MiB of disk: with its holes "f2" is 20 MiB`},
@@ -70,7 +73,7 @@ func (s *suite) reaches(t *testing.T, step *sandbox.Step, word string) {
 func testMemory(t *testing.T, s *suite) {
 	base := With(Busybox(t), Probe(t))
 	for i, way := range []string{
-		"private", "shared", "memfd", "leaderless", "segments", "maps", "stacks", "tables", "dropped", "trimmed", "only mapped",
+		"private", "shared", "memfd", "leaderless", "segments", "maps", "stacks", "tables", "connected", "locked away",
 		"empty", "messages", "semaphores", "locks", "filters", "terminals", "descriptors", "numbers", "watches", "events", "polls", "information",
 		"pipes", "pairs", "hung up", "datagrams", "loopback", "udp", "netlink", "passed", "passed twice", "not accepted", "passed on",
 	} {
@@ -84,6 +87,11 @@ func testMemory(t *testing.T, s *suite) {
 			}
 			s.reaches(t, step, word)
 		})
+	}
+	// What these have is seen in what the machine has more. There is more of it, because
+	// others may give some back meanwhile.
+	for _, way := range []string{"dropped", "trimmed", "only mapped", "asleep", "program"} {
+		t.Run(way, func(t *testing.T) { s.reaches(t, limited(base, "probe memory 400 '"+way+"'"), "64 MiB of memory") })
 	}
 	t.Run("temporary files", func(t *testing.T) {
 		t.Parallel()

@@ -74,6 +74,7 @@ func newEmulator(records *records, fakeRoot bool, treeDir string, others ...stri
 		e.signalCalls()
 		e.tagCalls()
 	}
+	e.namingCalls()
 	return e, nil
 }
 

@@ -104,8 +104,35 @@ func newFilter() filter {
 	f.onValues(unix.SYS_IOCTL, 1, ^uint32(0), errno(unix.EPERM), unix.TIOCSTI, unix.TIOCLINUX)
 	// Who cannot be dumped could not be looked at by us either, and nobody else can.
 	f.onValues(unix.SYS_PRCTL, 0, ^uint32(0), errno(0), unix.PR_SET_DUMPABLE)
+	f.onOther(unix.SYS_PRCTL, 0, ^uint32(0), errno(unix.EINVAL), knownOptions()...)
+	// There are none of the pages that the machine's root has to set aside.
+	f.onBits(unix.SYS_MMAP, 3, unix.MAP_HUGETLB, errno(unix.ENOMEM))
+	f.onBits(unix.SYS_MEMFD_CREATE, 1, unix.MFD_HUGETLB, errno(unix.ENOMEM))
+	f.onBits(unix.SYS_SHMGET, 2, shmHuge, errno(unix.ENOMEM))
+	for _, number := range byReference() {
+		f.on(number, errno(unix.EINVAL))
+	}
 	return f
 }
+
+// shmHuge is SHM_HUGETLB (linux/shm.h).
+const shmHuge = 0o4000
+
+// knownOptions are those of prctl(2) of which is known what they make the kernel
+// keep: all up to PR_TIMER_CREATE_RESTORE_IDS, and two with numbers of their own. Later ones
+// are unknown, as to an older kernel.
+func knownOptions() []uint32 {
+	options := []uint32{unix.PR_SET_VMA, unix.PR_SET_PTRACER}
+	for option := range uint32(unix.PR_TIMER_CREATE_RESTORE_IDS + 1) {
+		options = append(options, option)
+	}
+	return options
+}
+
+// byReference are the system calls that hand on pages of files instead of bytes: a pipe
+// or socket can keep a page, or several, for each byte, and nothing tells. They fail as on
+// files that have no such pages, and programs then copy.
+func byReference() []uint32 { return []uint32{unix.SYS_SENDFILE, unix.SYS_SPLICE, unix.SYS_TEE} }
 
 const newNamespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC |
 	unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWNET | unix.CLONE_NEWTIME

@@ -79,9 +79,9 @@ func limitProgram(pid int, l sandbox.Limits) error {
 
 // kernelLimits are the limits of what the kernel has for a user, of a namespace,
 // that no usage counts: signals that wait, and timers, of some 400 bytes each; bytes of
-// POSIX queues of messages.
+// POSIX queues of messages, and of memory that is locked or being sent.
 func kernelLimits() map[int]uint64 {
-	return map[int]uint64{unix.RLIMIT_SIGPENDING: 8 << 10, unix.RLIMIT_MSGQUEUE: 800 << 10}
+	return map[int]uint64{unix.RLIMIT_SIGPENDING: 8 << 10, unix.RLIMIT_MSGQUEUE: 800 << 10, unix.RLIMIT_MEMLOCK: 8 << 20}
 }
 
 // setLimits sets what the kernel limits for each process or user, of stepLimits

@@ -54,6 +54,12 @@ func (e *emulator) oldRemovingCalls() {
 	e.calls[unix.SYS_LINK] = at(here, 0, func(c *call, dir int, name string) answer { return e.link(c, dir, name, dir, 1, 0) })
 }
 
+// oldNamingCalls are those that give a file another name: which arguments are the old
+// one and the new one.
+func oldNamingCalls() map[uint32][2]int {
+	return map[uint32][2]int{unix.SYS_RENAME: {0, 1}, unix.SYS_LINK: {0, 1}}
+}
+
 func (e *emulator) oldPermissionCalls() {
 	e.calls[unix.SYS_ACCESS] = func(c *call) answer { return e.access(c, unix.AT_FDCWD, 0, c.uint32(1), 0) }
 	e.calls[unix.SYS_READLINK] = func(c *call) answer { return e.readlink(c, unix.AT_FDCWD, 0) }

@@ -16,6 +16,8 @@ func (e *emulator) oldOpeningCalls()    {}
 func (e *emulator) oldRemovingCalls()   {}
 func (e *emulator) oldPermissionCalls() {}
 
+func oldNamingCalls() map[uint32][2]int { return map[uint32][2]int{} }
+
 // filesArgument is which argument of a call, from 1 on, says for how many files it
 // waits, or 0.
 func filesArgument(number int) int {

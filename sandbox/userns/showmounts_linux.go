@@ -41,6 +41,34 @@ func (k *knownLinks) note(name, target string) {
 	k.proc = k.proc || strings.Contains(target, "proc")
 }
 
+// moved notes that a file has got another name. One that is given by a descriptor may be
+// anything.
+func (k *knownLinks) moved(old, name string) {
+	k.mounts = k.mounts || (isMountList(old) || old == "" || strings.Contains(old, "/fd/")) && !isMountList(name)
+}
+
+// namingCalls note names that files get, before what else there is to do.
+func (e *emulator) namingCalls() {
+	names := oldNamingCalls()
+	for _, number := range []uint32{unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2, unix.SYS_LINKAT} {
+		names[number] = [2]int{1, 3}
+	}
+	for number, at := range names {
+		then := e.calls[number]
+		e.calls[number] = func(c *call) answer {
+			old, err := c.text(at[0])
+			name, nameErr := c.text(at[1])
+			if err == nil && nameErr == nil {
+				e.links.moved(old, name)
+			}
+			if then == nil {
+				return pass
+			}
+			return then(c)
+		}
+	}
+}
+
 // mayLeadToProc tells whether a path may be one of a process in /proc.
 func (e *emulator) mayLeadToProc(name string) bool {
 	return e.links.proc || strings.Contains(name, "self") || strings.Contains(name, "proc") || strings.HasPrefix(name, "/dev/")

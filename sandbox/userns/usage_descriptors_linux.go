@@ -55,12 +55,14 @@ func (u *usage) addDescriptors(m *memoryUse) (map[object]bool, error) {
 		}
 		c.seen[object{st.Dev, st.Ino}] = true
 	}
-	// To count all of them there takes the square of their number.
-	n, err := countLines("/proc/locks", mostLocks)
+	n, err := countLines("/proc/locks", u.locks+mostLocks)
 	if err != nil {
 		return nil, err
 	}
-	c.locks = n == mostLocks
+	m.kernel += max(n-u.locks, 0) * costLock
+	if n == u.locks+mostLocks {
+		m.kernel += m.limit // to count more takes the square of their number
+	}
 	u.longestInfo = max(u.longestInfo, n*costLine)
 	used, err := socketsUsed()
 	if err == nil {
@@ -76,9 +78,8 @@ func (u *usage) addDescriptors(m *memoryUse) (map[object]bool, error) {
 	return c.seen, err
 }
 
-// mostLocks is how many locks the machine may have before those of each open file
-// are counted.
-const mostLocks = 1000
+// mostLocks is how many locks of files a step may have where memory is limited.
+const mostLocks = 20_000
 
 func (c *census) visit(f *openFile) error {
 	var st unix.Stat_t
@@ -98,6 +99,7 @@ func (c *census) visit(f *openFile) error {
 	case unix.S_IFIFO:
 		err = c.once(&st, f, c.pipe, c.u.network.pipe)
 	case unix.S_IFSOCK:
+		c.sockets.dev = st.Dev
 		err = c.once(&st, f, c.socket, c.u.network.socket)
 	case unix.S_IFDIR, unix.S_IFCHR, unix.S_IFBLK, unix.S_IFLNK:
 	default:
@@ -138,14 +140,8 @@ func (c *census) first(st *unix.Stat_t) bool {
 	return !met
 }
 
-// file adds what is locked of a file, and a file in memory without a name.
+// file adds a file in memory without a name.
 func (c *census) file(f *openFile, st *unix.Stat_t) error {
-	if c.locks {
-		n, err := c.lines(f)
-		if c.m.kernel += n * costLock; err != nil {
-			return err
-		}
-	}
 	if st.Nlink > 0 {
 		return nil
 	}

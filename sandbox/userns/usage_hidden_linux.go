@@ -6,10 +6,13 @@ import (
 	"bufio"
 	"errors"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/sandbox"
 )
 
 // Some of what a step has nobody can look at: files without a name that are only
@@ -22,6 +25,8 @@ import (
 type growth struct {
 	least int64
 	begun bool
+	// doubt says that it was more than the limit when the step was seen to have less.
+	doubt bool
 }
 
 // of is how much more there is than there was at least without what the step is known
@@ -33,18 +38,31 @@ func (g *growth) of(now, known int64) int64 {
 	return now - g.least
 }
 
-// sharedMemory is what the machine has in memory of files and shared memory, or has
-// swapped out.
-func sharedMemory() (sum int64, err error) {
+// inDoubt tells whether the last look may have missed something.
+func (u *usage) inDoubt(bound sandbox.Bound) bool {
+	switch bound {
+	case sandbox.BoundMemory:
+		return u.privateGrowth.doubt
+	case sandbox.BoundDisk:
+		return u.diskGrowth.doubt
+	}
+	return false
+}
+
+// machineMemory is what the machine has in memory of files and shared memory, or has
+// swapped out, and what it has of processes' own.
+func machineMemory() (shared, private int64, err error) {
 	text, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	var total, free int64
 	err = eachField("/proc/meminfo", text, func(key string) *int64 {
 		switch key {
+		case "AnonPages":
+			return &private
 		case "Shmem":
-			return &sum
+			return &shared
 		case "SwapTotal":
 			return &total
 		case "SwapFree":
@@ -52,23 +70,32 @@ func sharedMemory() (sum int64, err error) {
 		}
 		return nil
 	})
-	return sum + total - free, err
+	return shared + total - free, private, err
 }
 
 // hiddenMemory has m say what the step may have of shared memory, if that would be
 // over the limit and some of it is hidden. seen are the files that are open.
 func (u *usage) hiddenMemory(m *memoryUse, all []status, seen map[object]bool) error {
-	now, err := sharedMemory()
+	now, private, err := machineMemory()
 	if err != nil {
 		return err
 	}
+	u.privateGrowth.doubt = u.privateGrowth.of(private, m.private) > m.limit && m.private < m.limit
 	grown := u.memoryGrowth.of(now, m.files)
 	if grown <= m.files || m.kernel+m.private+grown <= m.limit {
 		return nil
 	}
-	hidden, err := eachMapping(all, func(at *mapping) bool {
-		return at.dev == u.shm && !strings.HasPrefix(at.name, "/SYSV") && !seen[at.object]
-	})
+	hidden, err := anyOf(
+		func() (bool, error) {
+			return eachMapping(all, func(at *mapping) bool {
+				return at.dev == u.shm && !strings.HasPrefix(at.name, "/SYSV") && !seen[at.object]
+			})
+		},
+		func() (bool, error) {
+			return eachHeld(all, func(st *unix.Stat_t) bool { return st.Dev == u.shm && !seen[object{st.Dev, st.Ino}] })
+		},
+		func() (bool, error) { return heldAsleep(all) },
+	)
 	if hidden {
 		m.files = grown
 	}
@@ -83,6 +110,7 @@ func (u *usage) hiddenDisk(used, limit int64) (int64, error) {
 		return 0, err
 	}
 	grown := u.diskGrowth.of(int64(fs.Blocks-fs.Bfree)*fs.Frsize, used)
+	u.diskGrowth.doubt = false
 	if grown <= used || grown <= limit {
 		return used, nil
 	}
@@ -90,18 +118,23 @@ func (u *usage) hiddenDisk(used, limit int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	hidden, err := eachMapping(all, func(at *mapping) bool {
-		return at.dev != u.shm && u.tmpfs[at.dev] == 0 && strings.HasSuffix(at.name, " (deleted)")
-	})
-	if err == nil && !hidden {
-		hidden, err = hiddenDirs(all)
-	}
-	if err == nil && !hidden {
-		hidden, err = onTheirWay()
-	}
+	onDisk := func(dev uint64) bool { return dev != u.shm && u.tmpfs[dev] == 0 }
+	hidden, err := anyOf(
+		func() (bool, error) {
+			return eachMapping(all, func(at *mapping) bool {
+				return onDisk(at.dev) && strings.HasSuffix(at.name, " (deleted)")
+			})
+		},
+		func() (bool, error) {
+			return eachHeld(all, func(st *unix.Stat_t) bool { return onDisk(st.Dev) && st.Nlink == 0 })
+		},
+		func() (bool, error) { return heldAsleep(all) },
+		onTheirWay,
+	)
 	if hidden {
 		used = grown
 	}
+	u.diskGrowth.doubt = !hidden
 	return used, err
 }
 
@@ -183,26 +216,63 @@ func parseMapping(line string) (*mapping, error) {
 	return &mapping{object{unix.Mkdev(uint32(high), uint32(low)), ino}, name}, nil
 }
 
-// hiddenDirs tells whether a task has a directory without a name for its working or
-// root directory.
-func hiddenDirs(all []status) (bool, error) {
+// eachHeld tells whether any task has a file that is looked for as its working or root
+// directory, or as the program that it runs.
+func eachHeld(all []status, wanted func(*unix.Stat_t) bool) (bool, error) {
+	return eachTask(all, func(task string) (bool, error) {
+		for _, which := range []string{"/cwd", "/root", "/exe"} {
+			var st unix.Stat_t
+			err := unix.Stat(task+which, &st)
+			if err == nil && wanted(&st) {
+				return true, nil
+			}
+			if held, err := mayBe(task, err); held || err != nil {
+				return held, err
+			}
+		}
+		return false, nil
+	})
+}
+
+// heldAsleep tells whether a thread sleeps in a call that keeps a file open though
+// another thread may have closed it meanwhile.
+func heldAsleep(all []status) (bool, error) {
+	tables, shared := distinct{kind: kcmpFiles}, false // as processes may by clone(2)
+	for _, s := range all {
+		shared = !tables.add(s.tid) || shared
+	}
+	threaded := slices.DeleteFunc(slices.Clone(all), func(s status) bool { return s.threads < 2 && !shared })
+	return eachTask(threaded, func(task string) (bool, error) {
+		number, _, err := callOfTask(task)
+		if err != nil {
+			return mayBe(task, err)
+		}
+		return number == unix.SYS_FLOCK || number == unix.SYS_FCNTL || filesArgument(number) != 0, nil
+	})
+}
+
+// eachTask tells whether a look at any thread found something.
+func eachTask(all []status, look func(task string) (bool, error)) (bool, error) {
 	for _, s := range all {
 		tids, err := numbersIn(procOf(s.tid) + "/task")
 		if err != nil && !gone(err) {
 			return false, err
 		}
 		for _, tid := range tids {
-			for _, which := range []string{"/cwd", "/root"} {
-				task := taskOf(s.tid, tid)
-				var st unix.Stat_t
-				err := unix.Stat(task+which, &st)
-				if err == nil && st.Nlink == 0 {
-					return true, nil
-				}
-				if hidden, err := mayBe(task, err); hidden || err != nil {
-					return hidden, err
-				}
+			if found, err := look(taskOf(s.tid, tid)); found || err != nil {
+				return found, err
 			}
+		}
+	}
+	return false, nil
+}
+
+// anyOf tells whether one of several looks found something. Those after it are left
+// out.
+func anyOf(looks ...func() (bool, error)) (bool, error) {
+	for _, look := range looks {
+		if found, err := look(); found || err != nil {
+			return found, err
 		}
 	}
 	return false, nil

@@ -5,6 +5,7 @@ package userns
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -39,11 +40,13 @@ type usage struct {
 	// many mappings a process may have.
 	filters, maps int64
 	network       network
+	// locks is how many locks of files there were before.
+	locks int64
 	// longestInfo is the longest text, in bytes, that the kernel had of an open file.
 	longestInfo int64
 	// shm is the device of shared memory.
-	shm                      uint64
-	memoryGrowth, diskGrowth growth
+	shm                                     uint64
+	memoryGrowth, privateGrowth, diskGrowth growth
 }
 
 // newUsage opens what is looked at, before the step can change it.
@@ -94,11 +97,15 @@ func (u *usage) beginMemory() error {
 	if u.maps, err = readNumber("/proc/sys/vm/max_map_count"); err != nil {
 		return err
 	}
-	now, err := sharedMemory()
+	if u.locks, err = countLines("/proc/locks", math.MaxInt64); err != nil {
+		return err
+	}
+	shared, private, err := machineMemory()
 	if err != nil {
 		return err
 	}
-	u.memoryGrowth.of(now, 0)
+	u.memoryGrowth.of(shared, 0)
+	u.privateGrowth.of(private, 0)
 	return u.network.begin()
 }
 

@@ -243,31 +243,45 @@ func (u *usage) addThreads(m *memoryUse, all []status) error {
 
 // polled is for how many files a thread waits.
 func (u *usage) polled(task string) (uint64, error) {
-	name, most := task+"/syscall", u.limits[unix.RLIMIT_NOFILE]
-	text, err := os.ReadFile(name)
+	most := u.limits[unix.RLIMIT_NOFILE]
+	number, arguments, err := callOfTask(task)
 	switch {
 	case errors.Is(err, unix.EPERM): // Yama lets nobody look (ptrace_scope is 3)
 		return usualFiles, nil
 	case errors.Is(err, unix.EACCES): // only the machine's root may, as in eachCopy
 		return most, nil
-	}
-	words := strings.Fields(string(text))
-	if err != nil || len(words) == 0 {
+	case err != nil:
 		return 0, unlessEnded(task, err)
 	}
-	number, err := strconv.Atoi(words[0])
 	at := filesArgument(number)
-	if err != nil || at == 0 { // it runs, or waits otherwise
+	if at == 0 { // it waits otherwise
 		return 0, nil
 	}
-	if err := checkFields(name, words, at+1); err != nil {
+	if err := checkFields(task, arguments, at); err != nil {
 		return 0, err
 	}
-	files, err := strconv.ParseUint(words[at], 0, 64)
+	files, err := strconv.ParseUint(arguments[at-1], 0, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%s: it has %q", name, text)
+		return 0, fmt.Errorf("%s: it has %q", task, arguments)
 	}
 	return min(files, most), nil
+}
+
+// callOfTask is the call that a thread waits in, by its number and arguments. One that
+// runs is in none, which is -1.
+func callOfTask(task string) (number int, arguments []string, err error) {
+	text, err := os.ReadFile(task + "/syscall")
+	if err != nil {
+		return 0, nil, err
+	}
+	words := strings.Fields(string(text))
+	if len(words) == 0 {
+		return -1, nil, nil
+	}
+	if number, err = strconv.Atoi(words[0]); err != nil {
+		return -1, nil, nil
+	}
+	return number, words[1:], nil
 }
 
 // mostMaps is what the notes of all mappings may come to, of which a process has no

@@ -123,6 +123,7 @@ func addressOf(fd int) (string, error) {
 // socketCensus is what a census knows of sockets.
 type socketCensus struct {
 	number int64
+	dev    uint64 // theirs
 	// closed is what there may be, in bytes, that was sent by sockets that are closed.
 	closed int64
 	// listeners are the addresses of those that connections can wait at.
@@ -335,14 +336,14 @@ func (n *network) unseen(now bool) error {
 	return nil
 }
 
-// namelessTCP adds what is in connections that are closed or not accepted.
+// namelessTCP adds what is in connections that are closed, not accepted, or only mapped.
 func (c *census) namelessTCP(name string) error {
 	return eachLine(name, func(words []string) error {
 		if err := checkFields(name, words, 10); err != nil {
 			return err
 		}
 		const nobody = "65534" // another user's, on the machine's network
-		if words[9] != "0" || words[7] == nobody {
+		if words[7] == nobody || words[9] != "0" && !c.onlyMapped(words[9]) {
 			return nil
 		}
 		sent, received, _ := strings.Cut(words[4], ":")
@@ -355,4 +356,11 @@ func (c *census) namelessTCP(name string) error {
 		}
 		return nil
 	})
+}
+
+// onlyMapped tells whether a socket of the step's own network, by its number, was met
+// nowhere: it can be mapped then, and closed.
+func (c *census) onlyMapped(number string) bool {
+	ino, err := strconv.ParseUint(number, 10, 64)
+	return c.u.network.own && (err != nil || !c.seen[object{c.sockets.dev, ino}])
 }

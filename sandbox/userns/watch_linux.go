@@ -19,6 +19,7 @@ type watch struct {
 	// reached is the limit that was reached, or might have been.
 	reached  atomic.Pointer[sandbox.LimitError]
 	usage    *usage
+	frozen   frozen
 	done     chan struct{}
 	watchers sync.WaitGroup
 }
@@ -83,11 +84,17 @@ func (w *watch) watch(bound sandbox.Bound, limit, rate int64, look looks) {
 }
 
 // look looks once, and ends the step if it uses more than the limit, or what it
-// uses cannot be known.
+// uses cannot be known. What is in doubt it looks at again while nothing moves.
 func (w *watch) look(bound sandbox.Bound, limit int64, look looks) (used int64) {
 	err := w.usage.see()
 	if err == nil {
 		used, err = look(limit)
+	}
+	if err == nil && used <= limit && w.usage.inDoubt(bound) {
+		err = w.frozen.hold(func() (err error) {
+			used, err = look(limit)
+			return err
+		})
 	}
 	if err == nil && used <= limit {
 		return used

@@ -1,9 +1,16 @@
 package main
 
 import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
 	"fmt"
 	"os"
+	"os/exec"
+	"runtime"
 	"strconv"
+	"strings"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -101,10 +108,252 @@ func information(mib int) error {
 	return err
 }
 
+// asleep has files in memory that are open only in calls that threads wait in.
+func asleep(mib int) error {
+	const each = 10
+	for left := mib; left > 0; left -= each {
+		fd, err := memfd(each)
+		if err == nil {
+			err = sleepOn(fd)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sleepOn has a thread wait for an open file, for ever, and closes it meanwhile.
+func sleepOn(fd int) error {
+	tid := make(chan int)
+	go func() {
+		runtime.LockOSThread()
+		tid <- unix.Gettid()
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd)}}, -1)
+	}()
+	name := fmt.Sprintf("/proc/self/task/%d/wchan", <-tid)
+	for {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		if strings.Contains(string(text), "poll") {
+			return unix.Close(fd)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// program runs programs that have nothing of their files mapped any more.
+func program(mib int) error {
+	for range mib {
+		fd, err := unix.MemfdCreate("", unix.MFD_CLOEXEC)
+		if err == nil {
+			err = runHollow(fd)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runHollow writes such a program of 1 MiB to an open file, starts it, and closes the
+// file.
+func runHollow(fd int) error {
+	content := append(hollow(), make([]byte, 1<<20)...)
+	if _, err := unix.Write(fd, content); err != nil {
+		return err
+	}
+	name := fmt.Sprintf("/proc/self/fd/%d", fd)
+	read, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	unix.Close(fd) // what can be written is not run
+	err = exec.Command(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), read)).Start()
+	unix.Close(read)
+	return err
+}
+
+// hollow is a program for amd64 that copies a part of itself to memory of its own,
+// unmaps its file from there, and waits for ever.
+func hollow() []byte {
+	const base, size = 0x400000, 0x1000
+	header := elf.Header64{
+		Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},
+		Type:  uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: uint32(elf.EV_CURRENT),
+		Entry: base + 64 + 56, Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: 1,
+	}
+	segment := elf.Prog64{Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Vaddr: base, Filesz: size, Memsz: size, Align: size}
+	var b bytes.Buffer
+	_ = binary.Write(&b, binary.LittleEndian, header) // a buffer takes all
+	_ = binary.Write(&b, binary.LittleEndian, segment)
+	b.Write([]byte{
+		0x31, 0xff, // xor edi, edi
+		0xbe, 0x00, 0x10, 0x00, 0x00, // mov esi, size
+		0xba, 0x07, 0x00, 0x00, 0x00, // mov edx, PROT_READ|PROT_WRITE|PROT_EXEC
+		0x41, 0xba, 0x22, 0x00, 0x00, 0x00, // mov r10d, MAP_PRIVATE|MAP_ANONYMOUS
+		0x49, 0x83, 0xc8, 0xff, // or r8, -1
+		0x45, 0x31, 0xc9, // xor r9d, r9d
+		0xb8, 0x09, 0x00, 0x00, 0x00, 0x0f, 0x05, // mov eax, SYS_mmap; syscall
+		0x48, 0x89, 0xc3, 0x48, 0x89, 0xc7, // mov rbx, rax; mov rdi, rax
+		0x48, 0x8d, 0x35, 0x09, 0x00, 0x00, 0x00, // lea rsi, [rip+9]
+		0xb9, 0x40, 0x00, 0x00, 0x00, // mov ecx, 64
+		0xf3, 0xa4, 0xff, 0xe3, // rep movsb; jmp rbx
+		0xb8, 0x0b, 0x00, 0x00, 0x00, // mov eax, SYS_munmap
+		0xbf, 0x00, 0x00, 0x40, 0x00, // mov edi, base
+		0xbe, 0x00, 0x10, 0x00, 0x00, 0x0f, 0x05, // mov esi, size; syscall
+		0xb8, 0x22, 0x00, 0x00, 0x00, 0x0f, 0x05, 0xeb, 0xf7, // mov eax, SYS_pause; syscall; again
+	})
+	return append(b.Bytes(), make([]byte, size)...)
+}
+
+// connected fills connections to itself whose ends are only mapped.
+func connected(mib int) error {
+	listener, at, err := bound(unix.SOCK_STREAM)
+	if err == nil {
+		err = unix.Listen(listener, 100)
+	}
+	if err != nil {
+		return err
+	}
+	return pourInto(mib, func() (int, error) {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+		if err == nil {
+			err = unix.Connect(fd, at)
+		}
+		if err != nil {
+			return -1, err
+		}
+		other, _, err := unix.Accept(listener)
+		for _, end := range []int{fd, other} {
+			if err == nil {
+				_, err = unix.Mmap(end, 0, os.Getpagesize(), unix.PROT_READ, unix.MAP_SHARED)
+			}
+		}
+		if err == nil {
+			err = unix.SetNonblock(fd, true)
+		}
+		unix.Close(other)
+		return fd, err
+	}, closed)
+}
+
+// lockedAway locks many parts of files that are only mapped.
+func lockedAway(mib int) error {
+	const each = 500
+	for left := mib << 20 / sizeLock; left > 0; left -= each {
+		fd, err := unix.MemfdCreate("", 0)
+		if err == nil {
+			err = unix.Ftruncate(fd, int64(os.Getpagesize()))
+		}
+		if err == nil {
+			_, err = unix.Mmap(fd, 0, os.Getpagesize(), unix.PROT_READ, unix.MAP_SHARED)
+		}
+		for i := 0; i < each && err == nil; i++ {
+			err = unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK, Start: int64(2 * i), Len: 1})
+		}
+		unix.Close(fd)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// away keeps files in one directory out of the way of who walks through the tree, of
+// whom the kernel tells.
+func away(args []string) error {
+	n, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	const number, entries = 60, 100
+	for i := range number {
+		for j := range entries {
+			dir := fmt.Sprintf("d/%d/%d", i, j)
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				return err
+			}
+		}
+	}
+	names, err := readOrder("d")
+	if err != nil {
+		return err
+	}
+	first, last := "d/"+names[0], "d/"+names[len(names)-1]
+	set, err := unix.InotifyInit()
+	watches := map[string]int{}
+	for _, dir := range []string{first, last} {
+		if err == nil {
+			watches[dir], err = unix.InotifyAddWatch(set, dir, unix.IN_CLOSE_NOWRITE|unix.IN_ONLYDIR)
+		}
+	}
+	if err == nil {
+		err = os.Mkdir(last+"/big", 0o755)
+	}
+	if err != nil {
+		return err
+	}
+	dir, err := unix.Open(last+"/big", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return err
+	}
+	go func() {
+		for i := range n {
+			fd, err := unix.Openat(dir, strconv.Itoa(i), unix.O_CREAT|unix.O_WRONLY, 0o644)
+			if err == nil {
+				_, err = unix.Write(fd, make([]byte, 1<<20))
+			}
+			if err != nil {
+				fmt.Println(err)
+			}
+			unix.Close(fd)
+		}
+		fmt.Println("used")
+	}()
+	buf := make([]byte, 4096)
+	for {
+		got, err := unix.Read(set, buf)
+		if err != nil {
+			return err
+		}
+		for at := buf[:got]; len(at) >= unix.SizeofInotifyEvent; {
+			watch, size := int(int32(binary.NativeEndian.Uint32(at))), binary.NativeEndian.Uint32(at[12:])
+			at = at[unix.SizeofInotifyEvent+size:]
+			switch watch {
+			case watches[first]:
+				_ = os.Rename(last+"/big", first+"/big") // it may be there already
+			case watches[last]:
+				_ = os.Rename(first+"/big", last+"/big")
+			}
+		}
+	}
+}
+
+// readOrder are a directory's entries in the order that the kernel has.
+func readOrder(dir string) ([]string, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Readdirnames(-1)
+}
+
 // disks are the ways to have files on disk that have no name.
 var disks = map[string]func(fd int) error{
-	"mapped": keepMapped,
-	"sent":   sendAway,
+	"mapped":  keepMapped,
+	"sent":    sendAway,
+	"program": runHollow,
+	"asleep": func(fd int) error {
+		_, err := unix.Write(fd, make([]byte, 1<<20))
+		if err != nil {
+			return err
+		}
+		return sleepOn(fd)
+	},
 }
 
 // sendAway writes 1 MiB to an open file, and sends it over a socket to nobody.
@@ -133,7 +382,7 @@ func disk(args []string) error {
 		return fmt.Errorf("no way %q", args[1])
 	}
 	for range n {
-		fd, err := unix.Open("f", unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, 0o600)
+		fd, err := unix.Open("f", unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, 0o700)
 		if err == nil {
 			err = unix.Unlink("f")
 		}
@@ -148,4 +397,7 @@ func disk(args []string) error {
 	return nil
 }
 
-func init() { commands["disk"] = disk }
+func init() {
+	commands["disk"] = disk
+	commands["away"] = away
+}
