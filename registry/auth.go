@@ -175,7 +175,7 @@ func (c *client) token(ctx context.Context, ch challenge, cred credentials, scop
 		values.Set("client_id", "varve")
 		values.Set("scope", strings.Join(scopes, " "))
 		values.Set("refresh_token", cred.identityToken)
-		r.method, r.body = http.MethodPost, []byte(values.Encode())
+		r.method, r.body = http.MethodPost, bytesPayload([]byte(values.Encode()))
 		r.header = http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
 	default:
 		values["scope"] = scopes

@@ -21,6 +21,9 @@ import (
 // maxMessage is how much of a registry's words an error repeats, in bytes.
 const maxMessage = 300
 
+// uploadsPath is in the address of each upload that the registry itself takes.
+const uploadsPath = "/blobs/uploads/"
+
 // statusError is an answer that is not what was asked for.
 type statusError struct {
 	text   string
@@ -54,6 +57,9 @@ func (c *client) describe(r request) string {
 	if path == "" {
 		path = "/v2/"
 	}
+	if before, _, ok := strings.Cut(path, uploadsPath); ok {
+		path = before + uploadsPath // what follows is the upload's own, and long
+	}
 	return fmt.Sprintf("%s %q at registry %s", r.method, path, c.ref.host)
 }
 
@@ -70,9 +76,14 @@ func (c *client) hint(resp *http.Response) string {
 	switch resp.StatusCode {
 	case http.StatusUnauthorized:
 		return ": " + login
+	case http.StatusRequestEntityTooLarge:
+		return ": it is the limit of the registry, or of a proxy before it"
 	case http.StatusForbidden:
 		return fmt.Sprintf(": the login does not allow this in repository %q; %s", c.ref.repository, login)
 	case http.StatusNotFound:
+		if strings.Contains(resp.Request.URL.Path, uploadsPath) {
+			return "" // it was found when the upload began
+		}
 		return fmt.Sprintf(": check the name %q; a private repository may need a login", c.ref)
 	}
 	return ""
