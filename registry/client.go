@@ -36,8 +36,8 @@ type client struct {
 
 	auth struct {
 		sync.Mutex
-		credentials *credentials // nil until they were looked for
-		current     atomic.Pointer[authorization]
+		found   atomic.Pointer[found] // nil until credentials were looked for
+		current atomic.Pointer[authorization]
 	}
 }
 

@@ -56,7 +56,7 @@ func TestRegistryLogin(t *testing.T) {
 	remote := "docker://" + l.reg.Host + "/team/base:1"
 
 	mustFind(t, l.run(t, 1, "", nil, "push", "oci:base:1", remote), "docker login "+l.reg.Host)
-	mustFind(t, l.run(t, 1, "wrong\n", nil, "push", "oci:base:1", remote, "--username", l.reg.Username, "--password-stdin"), "docker login "+l.reg.Host)
+	mustFind(t, l.run(t, 1, "wrong\n", nil, "push", "oci:base:1", remote, "--username", l.reg.Username, "--password-stdin"), "the login of user", "from --username is refused")
 	l.run(t, 0, l.reg.Password+"\n", nil, "push", "oci:base:1", remote, "--username", l.reg.Username, "--password-stdin")
 
 	file := fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, l.reg.Host, l.auth())
