@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -394,58 +393,5 @@ func TestBasic(t *testing.T) {
 	mustPush(t, reg.host+"/app:1", newImage(), PushOptions{Options: opts})
 	if err := pull(t.Context(), reg.host+"/app:1", reg.options()); err != nil {
 		t.Error(err)
-	}
-}
-
-// TestRefusedLogin: a wrong password is told apart from none, and from one that does
-// not suffice, wherever it is from and whoever refuses it.
-func TestRefusedLogin(t *testing.T) {
-	basic := func(w http.ResponseWriter, r *http.Request) bool {
-		user, password, _ := r.BasicAuth()
-		if user == "user" && password == secret && strings.Contains(r.URL.Path, "/app/") {
-			w.WriteHeader(http.StatusForbidden)
-			return true
-		}
-		w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
-		w.WriteHeader(http.StatusUnauthorized)
-		return true
-	}
-	unknown := func(w http.ResponseWriter, _ *http.Request) bool {
-		w.Header().Set("WWW-Authenticate", "Negotiate")
-		w.WriteHeader(http.StatusUnauthorized)
-		return true
-	}
-	path := filepath.Join(t.TempDir(), "auth.json")
-	for _, tt := range []struct {
-		name           string
-		hook           func(http.ResponseWriter, *http.Request) bool
-		user, password string
-		file           string
-		want, not      string
-	}{
-		{"none", basic, "", "", "", "there is no login for it: log in with", "refused"},
-		{"none for tokens", withTokens(secret), "", "", "", "there is no login for it: log in with", "refused"},
-		{"wrong", basic, "user", "wrong", "", `the login of user "user" from --username is refused`, "docker login"},
-		{"wrong for tokens", withTokens(secret), "user", "wrong", "", `the login of user "user" from --username is refused`, "docker login"},
-		{"wrong in a file", basic, "", "", `{"username":"me","password":"wrong"}`, `the login of user "me" from "` + path + `" is refused`, "docker login"},
-		{"refresh token", withTokens(secret), "", "", `{"identitytoken":"wrong"}`, `the login from "` + path + `" is refused`, "docker login"},
-		{"right, and not enough", basic, "user", secret, "", `the login of user "user" from --username does not allow this in repository "app"`, "is refused"},
-		{"another way", unknown, "user", secret, "", "no way to log in that is known", "is refused"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			noLeaks(t)
-			reg := newFake(t, inProcess["cuelabs"](), true)
-			reg.setHook(tt.hook)
-			opts := reg.options()
-			opts.Username, opts.Password, opts.AuthFiles = tt.user, tt.password, []string{path}
-			if err := os.WriteFile(path, fmt.Appendf(nil, `{"auths":{%q:%s}}`, reg.host, cmp.Or(tt.file, "{}")), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			_, err := Push(t.Context(), reg.host+"/app:1", newImage(), PushOptions{Options: opts})
-			wantError(t, err, tt.want)
-			if strings.Contains(err.Error(), tt.not) || strings.Contains(err.Error(), secret) {
-				t.Errorf("error %q", err)
-			}
-		})
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -360,47 +359,5 @@ func TestQuirksAppended(t *testing.T) {
 				t.Error(err)
 			}
 		})
-	}
-}
-
-// deaf is a listener whose connections do not know the question before a body.
-type deaf struct{ net.Listener }
-
-func (d deaf) Accept() (net.Conn, error) {
-	c, err := d.Listener.Accept()
-	return deafConn{c}, err
-}
-
-type deafConn struct{ net.Conn }
-
-func (c deafConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if i := bytes.Index(p[:n], []byte("\r\nExpect:")); i >= 0 {
-		p[i+2] = 'X'
-	}
-	return n, err
-}
-
-// TestUnasked: a registry that does not answer the question before a body is asked
-// once, and not before every chunk.
-func TestUnasked(t *testing.T) {
-	noLeaks(t)
-	rec := &recorder{Handler: quirks[8].wrap(inProcess["cuelabs"]())} // in chunks alone
-	server := httptest.NewUnstartedServer(rec)
-	server.Listener = deaf{server.Listener}
-	server.Start()
-	defer server.Close()
-	host := strings.TrimPrefix(server.URL, "http://")
-	opts := PushOptions{Options: Options{InsecureHosts: []string{host}}, Compression: layer.Compression{Algorithm: layer.None}}
-	mustPush(t, host+"/app:1", newImage(bigLayer("big", 4*chunkSize)), opts)
-	asked := 0
-	for _, h := range rec.headers {
-		if h.Get("Xxpect") != "" {
-			asked++
-		}
-	}
-	// The first request is refused, with or without the question.
-	if asked == 0 || asked > 2 {
-		t.Errorf("asked %d times in %q", asked, rec.requests)
 	}
 }
