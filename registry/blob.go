@@ -37,12 +37,12 @@ func (b *blob) feed(ctx context.Context) *feed { return newFeed(ctx, b.write) }
 // errLong says that a blob is not a small one.
 var errLong = errors.New("there is more than is to be kept")
 
-// keep has a blob whose digest is not known, and that is no larger than a chunk,
+// keep has a blob whose digest is not known, and that is no larger than two chunks,
 // kept in memory, so that the registry can be asked whether it is there.
 func (b *blob) keep(ctx context.Context) error {
 	var kept bytes.Buffer
 	err := b.write(ctx, writerFunc(func(p []byte) (int, error) {
-		if kept.Len()+len(p) > chunkSize {
+		if kept.Len()+len(p) > 2*chunkSize {
 			return 0, errLong
 		}
 		return kept.Write(p)

@@ -151,7 +151,7 @@ func (m *manners) why(f form, size int64) (how string, err error) {
 	switch {
 	case f.patches() && m.patch != nil:
 		return "by PATCH", m.patch
-	case !f.pieces() && m.large > 0 && (size < 0 || size >= m.large):
+	case !f.pieces() && m.large > 0 && (size < 0 && f == streamed || size >= m.large): // else its size is found out first
 		return "at once", m.tooLarge
 	}
 	return f.String(), m.refused[f]

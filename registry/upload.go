@@ -35,6 +35,7 @@ type upload struct {
 	ctx    context.Context
 	client *client
 	blob   blob
+	there  bool // the registry turned out to have the blob
 
 	location *url.URL // of the session; nil where none is begun
 	held     int64    // bytes of the blob that the session has
@@ -47,12 +48,12 @@ func (u *upload) run() error {
 	faults, mark := 0, int64(0)
 	for {
 		f, err := u.form()
-		if err == nil {
+		if err == nil && !u.there {
 			err = u.send(f)
 		}
 		var no *refusal
 		if errors.As(err, &no) {
-			if there, err := u.instead(f, no); there || err != nil {
+			if err := u.instead(f, no); u.there || err != nil {
 				return err
 			}
 			continue
@@ -73,44 +74,46 @@ func (u *upload) run() error {
 	}
 }
 
-// form is in which the blob is sent now. What a session holds is gone on with in chunks.
+// form is in which the blob is sent now. What a session holds is gone on with in
+// chunks. A request that ends with the blob has to say its digest.
 func (u *upload) form() (form, error) {
 	if u.held > 0 {
 		return chunked, nil
+	}
+	f, err := u.client.uploads.choose(u.first, u.blob.size())
+	if err != nil || f.patches() || u.blob.desc.Digest != "" {
+		return f, err
+	}
+	if err := u.know(); err != nil || u.there {
+		return f, err
 	}
 	return u.client.uploads.choose(u.first, u.blob.size())
 }
 
 // send sends the blob, or the rest of it.
 func (u *upload) send(f form) error {
-	if f.pieces() {
+	switch {
+	case f.pieces():
 		return u.pieces(f)
-	}
-	if f == streamed {
+	case f == streamed:
 		return u.stream()
-	}
-	if u.blob.desc.Digest == "" {
-		if there, err := u.know(); there || err != nil {
-			return err
-		}
 	}
 	return u.atOnce(f)
 }
 
-// know finds out the blob's digest, and asks whether it is there.
-func (u *upload) know() (there bool, err error) {
-	if err := u.blob.measure(u.ctx); err != nil {
-		return false, &final{err}
+// know finds out the blob's digest, and whether it is there.
+func (u *upload) know() (err error) {
+	if err = u.blob.measure(u.ctx); err == nil {
+		u.there, err = u.client.has(u.ctx, u.blob.desc)
 	}
-	if there, err = u.client.has(u.ctx, u.blob.desc); err != nil {
-		err = &final{err}
+	if err != nil {
+		return &final{err}
 	}
-	return there, err
+	return nil
 }
 
-// instead settles what comes after a form was refused, unless the blob turns
-// out to be there.
-func (u *upload) instead(f form, no *refusal) (there bool, err error) {
+// instead settles what comes after a form was refused.
+func (u *upload) instead(f form, no *refusal) error {
 	resumed := u.held > 0
 	u.restart()
 	switch {
@@ -121,7 +124,7 @@ func (u *upload) instead(f form, no *refusal) (there bool, err error) {
 	default:
 		u.client.uploads.note(f, no.error, u.blob.size())
 	}
-	return false, nil
+	return nil
 }
 
 func (u *upload) restart() { u.location, u.held = nil, 0 }
