@@ -82,7 +82,7 @@ func (c containerd) args(args ...string) []string {
 
 // reach finds out whether somebody listens: ctr itself waits for that.
 func (c containerd) reach(ctx context.Context) error {
-	h := host{c.Socket, "unix", c.Socket}
+	h := host{text: c.Socket, network: "unix", address: c.Socket}
 	conn, err := h.dial(ctx)
 	if err != nil {
 		return h.explain("containerd", err)

@@ -18,13 +18,15 @@
 //     whole one. Neither processes nor connections are left.
 //   - An engine that cannot be reached is a *MissingError that says what to do.
 //
-// Docker and Podman's service are spoken to over HTTP, at a socket or in plain
-// TCP (Docker Engine API 1.24 and later: /images/load, /images/NAME/get,
-// /images/NAME/json). containerd is reached by its own ctr, and Podman's
-// storage by podman or skopeo, because there is nothing to speak to.
+// Docker and Podman's service are spoken to over HTTP (Docker Engine API 1.24 and
+// later: /images/load, /images/NAME/get, /images/NAME/json), at a socket, in TCP with
+// or without TLS, or through ssh, which runs the engine's own client on the other
+// machine. Docker's contexts are read as docker reads them. containerd is reached by
+// its own ctr, and Podman's storage and connections by podman, or the storage by
+// skopeo, because there is nothing to speak to.
 //
-// Non-goals: TLS and SSH to a daemon; containers; removing images; reading the
-// environment, which the caller does.
+// Non-goals: containers; removing images; reading the environment, which the caller
+// does.
 package daemon
 
 import (

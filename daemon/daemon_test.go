@@ -324,11 +324,11 @@ func TestMissing(t *testing.T) {
 func TestHosts(t *testing.T) {
 	for text, want := range map[string]string{
 		"unix:///run/d.sock": "unix /run/d.sock", "tcp://h:1": "tcp h:1", "tcp://h": "tcp h:2375", "tcp://[::1]:5/": "tcp [::1]:5", "http://h:80": "tcp h:80",
-		"ssh://root@h": "ssh is not supported", "https://h": "TLS", "unix://run/d.sock": "absolute", "unix:d.sock": "absolute",
+		"https://h": "tcp h:2376", "unix://run/d.sock": "absolute", "unix:d.sock": "absolute",
 		"": "expected unix", "/run/d.sock": "expected unix", "tcp://": "expected tcp", "tcp://h/x": "expected tcp", "npipe:////./pipe/x": "expected unix", "fd://": "expected unix",
 		"tcp://a b": "not a URL",
 	} {
-		h, err := parseHost(text)
+		h, err := parseHost(endpoint{host: text})
 		got := h.network + " " + h.address
 		if err != nil {
 			got = err.Error()
@@ -336,12 +336,6 @@ func TestHosts(t *testing.T) {
 		if got != want && (err == nil || !strings.Contains(got, want)) {
 			t.Errorf("%q: %s, want %s", text, got, want)
 		}
-	}
-	if _, err := Docker(DockerOptions{Host: "tcp://h", TLS: true}); err == nil || !strings.Contains(err.Error(), "TLS") {
-		t.Errorf("TLS: %v", err)
-	}
-	if _, err := Docker(DockerOptions{TLS: true}); err != nil {
-		t.Errorf("TLS means nothing on a socket: %v", err)
 	}
 	for _, opts := range []ContainerdOptions{{Socket: "run/c.sock"}, {Socket: "tcp://h"}, {Namespace: "--x"}, {Namespace: "a b"}, {Namespace: "a..b"}} {
 		if _, err := Containerd(opts); err == nil || errors.As(err, new(*MissingError)) {

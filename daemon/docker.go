@@ -26,23 +26,33 @@ const (
 	maxReport  = 1 << 20
 )
 
-// DockerOptions says where a Docker daemon, or what answers like one, is.
+// DockerOptions says where a Docker daemon, or what answers like one, is. It is
+// found as docker finds it.
 type DockerOptions struct {
-	// Host is as in DOCKER_HOST: unix:///PATH or tcp://HOST:PORT; empty is
-	// DefaultDockerHost.
+	// Host is as in DOCKER_HOST: unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST.
+	// Where it is empty a context counts, and then DefaultDockerHost.
 	Host string
-	// TLS says that the user wants TLS (DOCKER_TLS_VERIFY or DOCKER_TLS),
-	// which is an error: the connection would not have it.
-	TLS bool
+	// Context is the name of one of Docker's (DOCKER_CONTEXT). Where it is empty,
+	// as Host is, the one that "docker context use" chose counts.
+	Context string
+	// ConfigDir has Docker's contexts and config.json (DOCKER_CONFIG, or ~/.docker);
+	// empty is none.
+	ConfigDir string
+	// TLS and TLSVerify have a tcp:// Host spoken to in TLS (DOCKER_TLS,
+	// DOCKER_TLS_VERIFY), the second with its certificate verified. CertDir has
+	// ca.pem, cert.pem and key.pem (DOCKER_CERT_PATH); empty is ConfigDir.
+	TLS, TLSVerify bool
+	CertDir        string
 }
 
 // Docker returns the engine behind Docker's API. The error is about the
 // options; that nobody answers shows later.
 func Docker(opts DockerOptions) (Engine, error) {
-	if opts.Host == "" {
-		opts.Host = DefaultDockerHost
+	e, err := opts.endpoint()
+	if err != nil {
+		return nil, err
 	}
-	return newAPI("Docker", opts.Host, opts.TLS)
+	return newAPI("Docker", e)
 }
 
 // api is an engine that answers Docker's API: Docker and Podman's service.
@@ -52,18 +62,15 @@ type api struct {
 	client  *http.Client
 }
 
-func newAPI(product, hostText string, tls bool) (*api, error) {
-	h, err := parseHost(hostText)
+func newAPI(product string, e endpoint) (*api, error) {
+	h, err := parseHost(e)
 	if err != nil {
 		return nil, err
-	}
-	if tls && h.network != "unix" {
-		return nil, errTLS(hostText)
 	}
 	return &api{product, h, h.client()}, nil
 }
 
-func (a *api) String() string { return fmt.Sprintf("%s at %q", a.product, a.host.text) }
+func (a *api) String() string { return fmt.Sprintf("%s at %v", a.product, a.host) }
 
 // do sends a request. A status other than 200 is an *apiError.
 func (a *api) do(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {

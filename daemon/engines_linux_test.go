@@ -3,9 +3,11 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -103,6 +105,143 @@ func startPodmanService(t *testing.T) Engine {
 	}
 	t.Fatalf("no service in 10 s: %s", log.String())
 	return nil
+}
+
+// asSSH puts a program into PATH that does what ssh and sshd do, on this machine: it
+// gives the command to a shell, with more of an environment.
+func asSSH(t *testing.T, env string) {
+	onlySSH(t, `while [ "$1" != -- ]; do shift; done
+[ "$2" = far.example ] || exit 255
+shift 2
+`+env+` exec sh -c "$*"
+`)
+}
+
+func startDockerSSH(t *testing.T) Engine {
+	asSSH(t, "DOCKER_HOST="+engines.Docker(t).Address())
+	e, err := Docker(DockerOptions{Host: "ssh://me@far.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func startPodmanSSH(t *testing.T) Engine {
+	service := startPodmanService(t).(*api)
+	asSSH(t, "")
+	e, err := Podman(t.Context(), PodmanOptions{Host: "ssh://far.example:22" + service.host.address})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// startPodmanConnection is podman with a storage of its own, which is not to be used:
+// its connection is.
+func startPodmanConnection(t *testing.T) Engine {
+	service := startPodmanService(t).(*api)
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"CONTAINERS_CONF":         fmt.Sprintf("[engine.service_destinations.there]\nuri = %q\n", service.host.text),
+		"CONTAINERS_STORAGE_CONF": fmt.Sprintf("[storage]\ndriver = \"vfs\"\ngraphroot = \"%[1]s/root\"\nrunroot = \"%[1]s/run\"\n", dir),
+	} {
+		writeFile(t, filepath.Join(dir, name), text)
+		t.Setenv(name, filepath.Join(dir, name))
+	}
+	t.Setenv("CONTAINER_CONNECTION", "there")
+	e, err := Podman(t.Context(), PodmanOptions{Connection: true, Host: "unix:///nothing", Sockets: []string{"/nothing"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := os.Stat(filepath.Join(dir, "root", "vfs-images")); !os.IsNotExist(err) {
+			t.Errorf("podman's own storage was used: %v", err)
+		}
+	})
+	return e
+}
+
+// startDockerTLS is Docker behind what wants certificates, as a context says.
+func startDockerTLS(t *testing.T) Engine {
+	socket := strings.TrimPrefix(engines.Docker(t).Address(), "unix://")
+	a := newAuthority(t)
+	l, err := tls.Listen("tcp", "127.0.0.1:0", a.server(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go tunnel(conn, socket)
+		}
+	}()
+	e, err := Docker(DockerOptions{Host: "tcp://" + l.Addr().String(), TLSVerify: true, CertDir: a.write(t, caFile, certFile, keyFile)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// tunnel leads from a connection to a socket, until either ends.
+func tunnel(here net.Conn, socket string) {
+	defer here.Close()
+	there, err := net.Dial("unix", socket)
+	if err != nil {
+		return
+	}
+	defer there.Close()
+	done := make(chan bool, 2)
+	for _, ends := range [][2]net.Conn{{here, there}, {there, here}} {
+		go func() {
+			_, _ = io.Copy(ends[0], ends[1]) // ends with either
+			done <- true
+		}()
+	}
+	<-done
+}
+
+// startDockerContext is a context that docker itself has made and chosen.
+func startDockerContext(t *testing.T) Engine {
+	dir := t.TempDir()
+	for _, args := range [][]string{{"create", "there", "--docker", "host=" + engines.Docker(t).Address()}, {"use", "there"}} {
+		cmd := engines.Docker(t).Command(t.Context(), append([]string{"context"}, args...)...)
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "DOCKER_CONFIG=" + dir}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("docker context %q: %v: %s", args, err, out)
+		}
+	}
+	e, err := Docker(DockerOptions{ConfigDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `of context "there"`; !strings.Contains(e.String(), want) {
+		t.Errorf("%s, want %s", e, want)
+	}
+	return e
+}
+
+// TestReached: engines are used by all the ways that lead to them.
+func TestReached(t *testing.T) {
+	testtools.NeedRoot(t)
+	for name, start := range map[string]func(*testing.T) Engine{
+		"docker, ssh": startDockerSSH, "docker, TLS": startDockerTLS, "docker, context": startDockerContext,
+		"podman, ssh": startPodmanSSH, "podman, connection": startPodmanConnection,
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := start(t)
+			img := testImage("content by way of " + name)
+			img.Tag = strings.ReplaceAll(name, ", ", "-")
+			if _, err := e.ID(t.Context(), img.Repository+":"+img.Tag); !errors.Is(err, ErrNotFound) {
+				t.Errorf("ID before the load: %v", err)
+			}
+			loadFails(t, e, img)
+			loadAndSave(t, e, img, archiveOf(img))
+		})
+	}
 }
 
 func startSkopeo(t *testing.T) Engine {

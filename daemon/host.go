@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,46 +21,84 @@ const dialTimeout = 10 * time.Second
 // host is where a daemon listens.
 type host struct {
 	text             string // as it was given
+	context          string // of Docker's, that it is from
 	network, address string // as net.Dial takes it
+	// tls, where it is set, is how a tcp host is spoken to, and ssh the way to
+	// one on another machine.
+	tls *tls.Config
+	ssh *sshTarget
 }
 
-// parseHost reads what DOCKER_HOST and CONTAINER_HOST have.
-func parseHost(text string) (host, error) {
+// parseHost reads what DOCKER_HOST, CONTAINER_HOST and contexts have. Whether it is
+// spoken to in TLS is the endpoint's to say, unless it is an https:// one.
+func parseHost(e endpoint) (host, error) {
+	text := e.host
+	h := host{text: text, context: e.context}
 	u, err := url.Parse(text)
 	if err != nil {
-		return host{}, fmt.Errorf("engine at %q: not a URL such as unix:///run/docker.sock", text)
+		return h, fmt.Errorf("engine at %q: not a URL such as unix:///run/docker.sock", text)
 	}
 	switch u.Scheme {
 	case "unix":
 		if u.Host != "" || !filepath.IsAbs(u.Path) || u.RawQuery != "" || u.Fragment != "" {
-			return host{}, fmt.Errorf("engine at %q: a socket is given as unix:// and an absolute path, as in unix:///run/docker.sock", text)
+			return h, fmt.Errorf("engine at %q: a socket is given as unix:// and an absolute path, as in unix:///run/docker.sock", text)
 		}
-		return host{text, "unix", u.Path}, nil
-	case "tcp", "http":
+		h.network, h.address = "unix", u.Path
+		return h, nil
+	case "tcp", "http", "https":
 		if u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.User != nil || u.RawQuery != "" {
-			return host{}, fmt.Errorf("engine at %q: expected tcp://HOST:PORT", text)
+			return h, fmt.Errorf("engine at %q: expected tcp://HOST:PORT", text)
+		}
+		if u.Scheme == "https" && !e.tls {
+			e.tls, e.verify = true, true
 		}
 		port := u.Port()
 		if port == "" {
-			port = "2375" // Docker's, without TLS
+			port = map[bool]string{false: "2375", true: "2376"}[e.tls] // Docker's
 		}
-		return host{text, "tcp", net.JoinHostPort(u.Hostname(), port)}, nil
+		h.network, h.address = "tcp", net.JoinHostPort(u.Hostname(), port)
+		if e.tls {
+			h.tls, err = e.tlsConfig(u.Hostname())
+		}
+		return h, err
 	case "ssh":
-		return host{}, fmt.Errorf("engine at %q: ssh is not supported: forward the socket (ssh -L /tmp/docker.sock:/run/docker.sock HOST) and give unix:///tmp/docker.sock", text)
-	case "https":
-		return host{}, errTLS(text)
+		h.network, h.address = "ssh", u.Host
+		h.ssh, err = parseSSH(text, u)
+		return h, err
 	}
-	return host{}, fmt.Errorf("engine at %q: expected unix:///PATH or tcp://HOST:PORT", text)
+	return h, fmt.Errorf("engine at %q: expected unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST", text)
 }
 
-func errTLS(text string) error {
-	return fmt.Errorf("engine at %q: TLS is not supported: use its socket, or forward it over ssh", text)
+func (h host) String() string {
+	if h.context != "" {
+		return fmt.Sprintf("%q, of context %q", h.text, h.context)
+	}
+	return fmt.Sprintf("%q", h.text)
 }
 
 func (h host) dial(ctx context.Context) (net.Conn, error) {
+	if h.ssh != nil {
+		return h.ssh.dial(ctx)
+	}
 	d := net.Dialer{Timeout: dialTimeout}
-	return d.DialContext(ctx, h.network, h.address)
+	conn, err := d.DialContext(ctx, h.network, h.address)
+	if err != nil || h.tls == nil {
+		return conn, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	secure := tls.Client(conn, h.tls)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, &tlsError{err}
+	}
+	return secure, nil
 }
+
+// tlsError is a handshake that failed.
+type tlsError struct{ error }
+
+func (e *tlsError) Unwrap() error { return e.error }
 
 // client speaks HTTP to the host and to nothing else: no proxy, no redirect,
 // no connection that outlives its request.
@@ -84,8 +123,23 @@ func (h host) explain(product string, err error) error {
 	if errors.As(err, &asURL) {
 		err = asURL.Err
 	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	elsewhere := map[string]string{
+		"Docker": "DOCKER_HOST or DOCKER_CONTEXT", "Podman": "CONTAINER_HOST or CONTAINER_CONNECTION", "containerd": "CONTAINERD_ADDRESS",
+	}[product]
+	if exit, ok := sshFailed(err); ok {
+		hint := fmt.Sprintf("try %q, or say where %s is by %s", strings.Join(append([]string{"ssh"}, h.ssh.args()...), " "), product, elsewhere)
+		return &MissingError{Err: fmt.Errorf("reach it at %q: %w", h.text, exit), Hint: hint}
+	}
+	var secure *tlsError
+	if errors.As(err, &secure) {
+		hint := "its certificate has to be one that ca.pem in DOCKER_CERT_PATH, or in Docker's context, vouches for, and yours are cert.pem and key.pem there"
+		return &MissingError{Err: fmt.Errorf("reach it at %q in TLS: %w", h.text, secure.error), Hint: hint}
+	}
 	var op *net.OpError
-	if !errors.As(err, &op) || op.Op != "dial" || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if !errors.As(err, &op) || op.Op != "dial" {
 		return err
 	}
 	cause := op.Err
@@ -93,9 +147,9 @@ func (h host) explain(product string, err error) error {
 	if errors.As(cause, &errno) {
 		cause = errno
 	}
-	hint := fmt.Sprintf("start %s, or say where it listens", product)
+	hint := fmt.Sprintf("start %s, or say where it listens by %s", product, elsewhere)
 	if errors.Is(cause, fs.ErrPermission) {
-		hint = fmt.Sprintf("become a member of the socket's group, or root, or use %s as this user", product)
+		hint = fmt.Sprintf("become a member of the socket's group, or root, or use %s as this user, or another one by %s", product, elsewhere)
 	}
 	return &MissingError{Err: fmt.Errorf("reach it at %q: %w", h.text, cause), Hint: hint}
 }

@@ -15,10 +15,16 @@ import (
 
 // PodmanOptions says where Podman is.
 type PodmanOptions struct {
-	// Host is Podman's service as in CONTAINER_HOST: unix:///PATH or
-	// tcp://HOST:PORT. Empty is the first of Sockets that answers, and if none
-	// does, the commands that Storage takes.
+	// Host is Podman's service as in CONTAINER_HOST: unix:///PATH,
+	// tcp://HOST:PORT or ssh://USER@HOST/PATH. Empty is the first of Sockets that
+	// answers, and if none does, the commands that Storage takes.
 	Host string
+	// Identity is a file with a key for an ssh:// Host (CONTAINER_SSHKEY).
+	Identity string
+	// Connection says that the environment of podman has the name of one of its
+	// connections (CONTAINER_CONNECTION): its commands go there, and it goes
+	// before Host.
+	Connection bool
 	// Sockets are paths where the service may listen:
 	// $XDG_RUNTIME_DIR/podman/podman.sock, and for root
 	// /run/podman/podman.sock.
@@ -31,11 +37,21 @@ type PodmanOptions struct {
 // Podman returns Podman: its service where that is, else its storage.
 func Podman(ctx context.Context, opts PodmanOptions) (Engine, error) {
 	const product = "Podman"
+	if opts.Connection {
+		if err := look("podman", "install podman, whose connection CONTAINER_CONNECTION names, or say where it listens by CONTAINER_HOST"); err != nil {
+			return nil, err
+		}
+		return podman{}, nil
+	}
 	if opts.Host != "" {
-		return newAPI(product, opts.Host, false)
+		a, err := newAPI(product, endpoint{host: opts.Host})
+		if err == nil && a.host.ssh != nil {
+			a.host.ssh.client, a.host.ssh.identity = "podman", opts.Identity
+		}
+		return a, err
 	}
 	for _, socket := range opts.Sockets {
-		a, err := newAPI(product, "unix://"+socket, false)
+		a, err := newAPI(product, endpoint{host: "unix://" + socket})
 		if err != nil {
 			return nil, err
 		}

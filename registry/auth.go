@@ -103,14 +103,18 @@ func (c *client) login(ctx context.Context, ch challenge, old *authorization) (*
 	if now := c.auth.current.Load(); now != old {
 		return now, nil
 	}
-	if c.auth.credentials == nil {
+	if c.auth.found.Load() == nil {
 		found, err := findCredentials(ctx, c.ref, c.opts)
 		if err != nil {
 			return nil, err
 		}
-		c.auth.credentials = &found
+		c.auth.found.Store(found)
 	}
-	a, err := c.answer(ctx, ch, *c.auth.credentials)
+	cred := c.auth.found.Load()
+	if err := c.guard(cred, c.base); err != nil {
+		return nil, err
+	}
+	a, err := c.answer(ctx, ch, cred)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +122,17 @@ func (c *client) login(ctx context.Context, ch challenge, old *authorization) (*
 	return a, nil
 }
 
-func (c *client) answer(ctx context.Context, ch challenge, cred credentials) (*authorization, error) {
+// guard refuses to send credentials, or what was got for them, where others can
+// read them on their way.
+func (c *client) guard(cred *found, to *url.URL) error {
+	if cred.credentials == (credentials{}) || !c.policy.inClear(to) {
+		return nil
+	}
+	return refuse("refused to send %s to host %q in clear: it speaks http, and others may read it on its way: "+
+		"have it use https, for which --insecure takes any certificate, or reach it at a loopback address, as through ssh -L", cred, to.Host)
+}
+
+func (c *client) answer(ctx context.Context, ch challenge, cred *found) (*authorization, error) {
 	a := &authorization{host: hostOf(c.base)}
 	if ch.scheme == "basic" {
 		if cred.username == "" {
@@ -138,7 +152,9 @@ func (c *client) answer(ctx context.Context, ch challenge, cred credentials) (*a
 		token, err = c.token(ctx, ch, cred, c.scopes[:1])
 	}
 	if errors.As(err, &status) && (status.status == http.StatusUnauthorized || status.status == http.StatusForbidden) {
-		err = fmt.Errorf("%w: %s", err, c.loginHint())
+		if hint := c.loginHint(); !strings.HasSuffix(err.Error(), hint) {
+			err = fmt.Errorf("%w: %s", err, hint)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("log in to registry %s: %w", c.ref.host, err)
@@ -155,13 +171,16 @@ func (c credentials) basic() string {
 // "OAuth2 Token Authentication" where there is an identity token). The realm
 // is the registry's choice: it has to be https unless the user allowed that
 // host to be insecure, and the policy looks at where it is.
-func (c *client) token(ctx context.Context, ch challenge, cred credentials, scopes []string) (string, error) {
+func (c *client) token(ctx context.Context, ch challenge, cred *found, scopes []string) (string, error) {
 	realm, err := url.Parse(ch.parameters["realm"])
 	if err != nil || realm.Host == "" || realm.User != nil || realm.Opaque != "" {
 		return "", fmt.Errorf("its token server %q is not an address", ch.parameters["realm"])
 	}
 	if realm.Scheme != "https" && !c.policy.isInsecure(hostOf(realm)) {
 		return "", fmt.Errorf("its token server %q is refused: it does not use https", realm.Scheme+"://"+realm.Host)
+	}
+	if err := c.guard(cred, realm); err != nil {
+		return "", err
 	}
 	values := realm.Query()
 	if service := ch.parameters["service"]; service != "" {
@@ -175,7 +194,7 @@ func (c *client) token(ctx context.Context, ch challenge, cred credentials, scop
 		values.Set("client_id", "varve")
 		values.Set("scope", strings.Join(scopes, " "))
 		values.Set("refresh_token", cred.identityToken)
-		r.method, r.body = http.MethodPost, []byte(values.Encode())
+		r.method, r.body = http.MethodPost, bytesPayload([]byte(values.Encode()))
 		r.header = http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
 	default:
 		values["scope"] = scopes

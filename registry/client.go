@@ -28,11 +28,16 @@ type client struct {
 	// reached says that the registry has answered: from then on a refused
 	// connection is a fault that may pass.
 	reached atomic.Bool
+	// unasked says that the registry does not care to be asked before it gets a
+	// large body.
+	unasked atomic.Bool
+	// uploads is what the registry has refused of them so far.
+	uploads manners
 
 	auth struct {
 		sync.Mutex
-		credentials *credentials // nil until they were looked for
-		current     atomic.Pointer[authorization]
+		found   atomic.Pointer[found] // nil until credentials were looked for
+		current atomic.Pointer[authorization]
 	}
 }
 
@@ -105,7 +110,7 @@ type request struct {
 	method string
 	url    *url.URL
 	header http.Header
-	body   []byte
+	body   *payload
 	// patience, where it is set, is how long the answer may take in the place
 	// of the stall time-out.
 	patience time.Duration
@@ -144,6 +149,10 @@ func (c *client) expect(ctx context.Context, r request, statuses ...int) (*http.
 func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 	a := c.auth.current.Load()
 	resp, err := c.sendAs(ctx, r, a)
+	if err == nil && resp.StatusCode == http.StatusExpectationFailed && resp.Request.Header.Get("Expect") != "" {
+		discard(resp)
+		resp, err = c.sendAs(ctx, r, a)
+	}
 	if err != nil || resp.StatusCode != http.StatusUnauthorized || !c.own(resp.Request.URL) {
 		return resp, err
 	}
@@ -166,6 +175,11 @@ func (c *client) own(u *url.URL) bool {
 	return hostOf(u) == hostOf(c.base) && u.Scheme == c.base.Scheme
 }
 
+// asksFirst tells whether the registry is asked before it gets a request's body.
+func (c *client) asksFirst(r request) bool {
+	return r.body != nil && (r.body.size < 0 || r.body.size > expectSize) && !c.unasked.Load()
+}
+
 // sendAs sends a request once. A network that is silent for too long ends it,
 // and later the reading of the answer's body.
 func (c *client) sendAs(ctx context.Context, r request, a *authorization) (*http.Response, error) {
@@ -173,37 +187,29 @@ func (c *client) sendAs(ctx context.Context, r request, a *authorization) (*http
 		ctx = withAuthorization(ctx, a)
 	}
 	dog := newWatchdog(ctx, c.opts, r.patience)
-	out := &outgoing{dog: dog}
+	out := &outgoing{dog: dog, body: r.body}
 	defer out.end()
-	var body io.Reader
-	if r.body != nil {
-		body = out.reader(r.body)
-	}
-	if len(r.body) == 0 {
-		dog.sent()
-	}
-	req, err := http.NewRequestWithContext(dog.ctx, r.method, r.url.String(), body)
+	req, err := http.NewRequestWithContext(dog.ctx, r.method, r.url.String(), http.NoBody)
 	if err != nil {
 		dog.stop()
 		return nil, err
-	}
-	if r.body != nil {
-		req.ContentLength = int64(len(r.body))
-		req.GetBody = func() (io.ReadCloser, error) {
-			return io.NopCloser(out.reader(r.body)), nil
-		}
-		if len(r.body) == 0 {
-			req.Body = http.NoBody
-		}
 	}
 	for key, values := range r.header {
 		req.Header[key] = values
 	}
-	resp, err := c.http.Do(req)
+	asked := c.asksFirst(r)
+	if asked {
+		req.Header.Set("Expect", "100-continue")
+	}
+	resp, err := c.http.Do(out.attach(req))
 	if err != nil {
 		err = c.requestError(r, err, context.Cause(dog.ctx))
 		dog.stop()
 		return nil, err
+	}
+	out.end()
+	if asked && (resp.StatusCode == http.StatusExpectationFailed || resp.StatusCode < 300 && !out.continued.Load()) {
+		c.unasked.Store(true) // it does not know the question, or has no answer to it
 	}
 	c.reached.Store(true)
 	dog.rest()

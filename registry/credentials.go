@@ -51,10 +51,24 @@ type authEntry struct {
 	RegistryToken string `json:"registrytoken"`
 }
 
+// found is credentials and where they are from: --username, or a file. Without
+// any it is empty.
+type found struct {
+	credentials
+	from string
+}
+
+func (f *found) String() string {
+	if f.username == "" {
+		return "the login from " + f.from
+	}
+	return fmt.Sprintf("the login of user %q from %s", f.username, f.from)
+}
+
 // findCredentials returns the credentials for a repository, if there are any.
-func findCredentials(ctx context.Context, ref reference, opts Options) (credentials, error) {
+func findCredentials(ctx context.Context, ref reference, opts Options) (*found, error) {
 	if opts.Username != "" {
-		return credentials{username: opts.Username, password: opts.Password}, nil
+		return &found{credentials{username: opts.Username, password: opts.Password}, "--username"}, nil
 	}
 	for _, path := range opts.AuthFiles {
 		file, err := readAuthFile(path)
@@ -62,17 +76,17 @@ func findCredentials(ctx context.Context, ref reference, opts Options) (credenti
 			continue
 		}
 		if err != nil {
-			return credentials{}, fmt.Errorf("read credentials: %w", err)
+			return nil, fmt.Errorf("read credentials: %w", err)
 		}
 		cred, err := file.find(ctx, ref)
 		if err != nil {
-			return credentials{}, fmt.Errorf("credentials for %s in %q: %w", ref.domain, path, err)
+			return nil, fmt.Errorf("credentials for %s in %q: %w", ref.domain, path, err)
 		}
 		if cred != (credentials{}) {
-			return cred, nil
+			return &found{cred, fmt.Sprintf("%q", path)}, nil
 		}
 	}
-	return credentials{}, nil
+	return &found{}, nil
 }
 
 func readAuthFile(path string) (*authFile, error) {

@@ -21,6 +21,9 @@ import (
 // maxMessage is how much of a registry's words an error repeats, in bytes.
 const maxMessage = 300
 
+// uploadsPath is in the address of each upload that the registry itself takes.
+const uploadsPath = "/blobs/uploads/"
+
 // statusError is an answer that is not what was asked for.
 type statusError struct {
 	text   string
@@ -54,10 +57,25 @@ func (c *client) describe(r request) string {
 	if path == "" {
 		path = "/v2/"
 	}
+	if before, _, ok := strings.Cut(path, uploadsPath); ok {
+		path = before + uploadsPath // what follows is the upload's own, and long
+	}
 	return fmt.Sprintf("%s %q at registry %s", r.method, path, c.ref.host)
 }
 
+// loginHint says what to do about a login that was refused, or is missing.
 func (c *client) loginHint() string {
+	cred := c.auth.found.Load()
+	switch {
+	case cred == nil:
+		return "it offers no way to log in that is known here: Basic or Bearer"
+	case cred.from != "":
+		return fmt.Sprintf("%s is refused: is the password right, and still valid?", cred)
+	}
+	return "there is no login for it: " + c.howToLogin()
+}
+
+func (c *client) howToLogin() string {
 	return fmt.Sprintf("log in with \"docker login %[1]s\" or \"podman login %[1]s\", or give --username and --password-stdin", c.ref.domain)
 }
 
@@ -66,13 +84,20 @@ func (c *client) hint(resp *http.Response) string {
 	if !c.own(resp.Request.URL) {
 		return ""
 	}
-	login := c.loginHint()
 	switch resp.StatusCode {
 	case http.StatusUnauthorized:
-		return ": " + login
+		return ": " + c.loginHint()
+	case http.StatusRequestEntityTooLarge:
+		return ": it is the limit of the registry, or of a proxy before it"
 	case http.StatusForbidden:
-		return fmt.Sprintf(": the login does not allow this in repository %q; %s", c.ref.repository, login)
+		if cred := c.auth.found.Load(); cred != nil && cred.from != "" {
+			return fmt.Sprintf(": %s does not allow this in repository %q", cred, c.ref.repository)
+		}
+		return fmt.Sprintf(": without a login this is not allowed in repository %q: %s", c.ref.repository, c.howToLogin())
 	case http.StatusNotFound:
+		if strings.Contains(resp.Request.URL.Path, uploadsPath) {
+			return "" // it was found when the upload began
+		}
 		return fmt.Sprintf(": check the name %q; a private repository may need a login", c.ref)
 	}
 	return ""

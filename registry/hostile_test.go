@@ -146,7 +146,7 @@ func TestHostilePull(t *testing.T) {
 		}, want: []string{"status 418"}},
 		{name: "unauthorized without a way", hook: func(*fakeRegistry) func(http.ResponseWriter, *http.Request) bool {
 			return answer("/manifests/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
-		}, want: []string{"status 401", "docker login"}},
+		}, want: []string{"status 401", "no way to log in that is known"}},
 		{name: "not found", hook: func(*fakeRegistry) func(http.ResponseWriter, *http.Request) bool {
 			return answer("/manifests/", http.NotFound)
 		}, want: []string{"status 404", "may need a login"}},

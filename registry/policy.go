@@ -189,6 +189,17 @@ func (p *policy) proxied(req *http.Request) bool {
 	return err == nil && u != nil
 }
 
+// inClear tells whether others than this machine may read what goes to an address.
+func (p *policy) inClear(u *url.URL) bool {
+	if u.Scheme == "https" {
+		return false
+	}
+	name := hostOf(u).name
+	addr, err := netip.ParseAddr(name)
+	here := err == nil && addr.Unmap().IsLoopback() || name == "localhost" // RFC 6761, 6.3
+	return !here || p.proxied(&http.Request{Method: http.MethodGet, URL: u})
+}
+
 // leftHost tells whether one of the redirects that led to req was on another
 // host than req's.
 func leftHost(req *http.Request) bool {

@@ -331,7 +331,7 @@ func (p *pusher) manifest(ctx context.Context, ref reference, doc document) erro
 		}
 	}
 	r := request{
-		method: http.MethodPut, url: p.client.repositoryURL("manifests/" + target), body: doc.data,
+		method: http.MethodPut, url: p.client.repositoryURL("manifests/" + target), body: bytesPayload(doc.data),
 		header: http.Header{"Content-Type": {doc.desc.MediaType}}, patience: commitFactor * p.client.opts.stall(),
 	}
 	resp, err := p.client.do(ctx, r, http.StatusCreated, http.StatusOK, http.StatusAccepted)

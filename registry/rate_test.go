@@ -112,7 +112,7 @@ func TestSlowUpload(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				dog := newWatchdog(t.Context(), Options{}, tt.patience)
 				defer dog.stop()
-				r := (&outgoing{dog: dog}).reader(make([]byte, 1<<20))
+				r := (&outgoing{dog: dog, body: bytesPayload(make([]byte, 1<<20))}).reader()
 				start := time.Now()
 				for err := error(nil); err == nil && dog.ctx.Err() == nil; time.Sleep(tt.every) {
 					_, err = r.Read(make([]byte, tt.piece))

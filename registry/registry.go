@@ -12,11 +12,13 @@
 //     https back to http.
 //   - Credentials go to the registry that they are for, and to the token server
 //     that it names, over https. They are not sent to where either redirects
-//     to, nor to another host that is to take an upload, and are in no error.
+//     to, nor to another host that is to take an upload, and are in no error. In
+//     http they go to a loopback address alone, whatever Options.InsecureHosts says.
 //   - A host that the registry chose and the user did not name (a token server,
 //     a redirect, an upload's location) is never one that the machine reaches by
 //     a loopback or link-local address.
-//   - Transfers go on where they broke off. Retries, waits and answers are
+//   - An upload takes the form that the registry takes, Docker's first, and sends
+//     nothing again that was refused. Transfers go on where they broke off. Retries, waits and answers are
 //     bounded; a transfer without progress, or with next to none, is broken off; when the context is
 //     done everything ends at once.
 //   - Memory is bounded by a few chunks of uploads; nothing is written to disk.
@@ -55,7 +57,8 @@ type Options struct {
 	Username, Password string
 	AuthFiles          []string
 	// InsecureHosts, each HOST or HOST:PORT, may be spoken to in http, and in
-	// https with any certificate. Without a port every port is meant.
+	// https with any certificate. Without a port every port is meant. What logs in
+	// is not sent in http over a network all the same.
 	InsecureHosts []string
 	// CAFile holds certificates, as PEM, of authorities that are trusted beside
 	// the machine's.

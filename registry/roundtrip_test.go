@@ -35,8 +35,8 @@ func TestPushAndOpen(t *testing.T) {
 				img.Annotations = map[string]string{"k": "v"}
 				ref := reg.host + "/some/app:v1"
 				want := mustPush(t, ref, img, opts)
-				if n := reg.count("PATCH", "/uploads/"); n != 3 {
-					t.Errorf("%d chunks, want 3 of the big layer", n)
+				if n := reg.count("PATCH", "/uploads/"); n != 4 {
+					t.Errorf("%d PATCHes, want one for each blob", n)
 				}
 				if len(events) != 8 || events[0].Layers != 4 {
 					t.Errorf("events %+v", events)

@@ -2,20 +2,14 @@ package registry
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
-
-	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
-
-	"github.com/varve-image/varve/layer"
+	"time"
 )
 
 const (
@@ -25,285 +19,227 @@ const (
 	maxChunk = 64 << 20
 )
 
-// chunkSize is how much of a blob is kept until the registry has it, in bytes. It is
-// a variable so that tests need not send as much.
-var chunkSize = 8 << 20
+// chunkSize is how much of a blob is kept until the registry has it, in bytes,
+// where it is sent in chunks; there are registries that take no more. It is a
+// variable so that tests need not send as much.
+var chunkSize = 4 << 20
 
 // errLost says that a registry does not know any more, or not surely, what of
 // an upload it has.
 var errLost = errors.New("the registry has lost the upload")
 
-// blob is what can be uploaded.
-type blob struct {
-	// desc has the digest, unless that is known at the end only, and the size.
-	desc v1.Descriptor
-	// write writes the blob, the same bytes each time. It fails if they are not
-	// what desc says.
-	write func(ctx context.Context, w io.Writer) error
-}
-
-// has tells whether the repository has a blob already. If the registry does
-// not say so, it has not.
-func (c *client) has(ctx context.Context, d v1.Descriptor) (bool, error) {
-	r := request{method: http.MethodHead, url: c.repositoryURL("blobs/" + d.Digest.String())}
-	resp, err := c.do(ctx, r, http.StatusOK)
-	var status *statusError
-	if errors.As(err, &status) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	discard(resp)
-	return resp.ContentLength == d.Size, nil
-}
-
-// put brings a blob into the repository, if it is not there, and returns its
-// descriptor with digest and size.
-func (c *client) put(ctx context.Context, b blob, mountFrom []string) (v1.Descriptor, error) {
-	var location *url.URL
-	if b.desc.Digest != "" {
-		if there, err := c.has(ctx, b.desc); there || err != nil {
-			return b.desc, err
-		}
-		var mounted bool
-		var err error
-		if location, mounted, err = c.mount(ctx, b.desc.Digest, mountFrom); mounted || err != nil {
-			return b.desc, err
-		}
-	}
-	for try := 0; ; try++ {
-		u := &upload{ctx: ctx, client: c, want: b.desc, location: location, hash: sha256.New(), limit: chunkSize}
-		desc, err := u.run(b.write)
-		if err == nil {
-			return desc, nil
-		}
-		if !errors.Is(err, errLost) || try >= c.opts.retries() {
-			u.abandon()
-			return desc, err
-		}
-		location = nil
-		if err := c.opts.sleep(ctx, backoff(try, err)); err != nil {
-			return desc, err
-		}
-	}
-}
-
-// mount asks the registry to take a blob from another of its repositories. A
-// registry that does not may have begun an upload in its place.
-func (c *client) mount(ctx context.Context, d digest.Digest, from []string) (*url.URL, bool, error) {
-	for _, repository := range from {
-		if repository == c.ref.repository {
-			continue
-		}
-		r := request{method: http.MethodPost, url: c.repositoryURL("blobs/uploads/"), body: []byte{}}
-		r.url.RawQuery = url.Values{"mount": {d.String()}, "from": {repository}}.Encode()
-		resp, err := c.do(ctx, r, http.StatusCreated, http.StatusAccepted)
-		var status *statusError
-		if errors.As(err, &status) {
-			continue // it has no such repository, or we may not read it
-		}
-		if err != nil {
-			return nil, false, err
-		}
-		discard(resp)
-		if resp.StatusCode == http.StatusCreated {
-			return nil, true, nil
-		}
-		location, err := c.location(r, resp)
-		return location, false, err
-	}
-	return nil, false, nil
-}
-
-// location is where an upload goes on. It may be on another host, which then
-// has to be reached by https and gets no Authorization (see policy).
-func (c *client) location(r request, resp *http.Response) (*url.URL, error) {
-	text := resp.Header.Get("Location")
-	u, err := r.url.Parse(text)
-	if text == "" || err != nil || u.Host == "" || u.User != nil {
-		return nil, fmt.Errorf("%s: the registry does not say where the upload goes on", c.describe(r))
-	}
-	if r.url.Scheme == "https" && u.Scheme != "https" {
-		return nil, refuse("%s: refused to send the upload to %q: it does not use https", c.describe(r), u.Scheme+"://"+u.Host)
-	}
-	u.Fragment = ""
-	return u, nil
-}
-
-// upload is one attempt at a blob: a session with the registry (distribution-spec,
-// "Pushing a blob in chunks"). What is written to it is kept until the registry
-// has it, so that a chunk can be sent again.
+// upload brings one blob into the repository: in Docker's way first, and in
+// others as the registry's answers demand, in each once. What breaks off is tried
+// again, and goes on where the registry says that it stopped.
 type upload struct {
-	ctx      context.Context
-	client   *client
-	want     v1.Descriptor
-	location *url.URL // nil until the session has begun
-	limit    int      // of chunk
+	ctx    context.Context
+	client *client
+	blob   blob
+	there  bool // the registry turned out to have the blob
 
-	hash   hash.Hash // of all that was written
-	offset int64     // of chunk in the blob
-	chunk  []byte
-	sent   bool  // a chunk was
-	err    error // the first one
+	location *url.URL // of the session; nil where none is begun
+	held     int64    // bytes of the blob that the session has
+	least    int      // is how many the registry wants of each chunk
+	first    form     // to be tried
+	breaks   int      // of a streamed blob, of which nothing was held then
 }
 
-func (u *upload) run(write func(context.Context, io.Writer) error) (v1.Descriptor, error) {
-	err := write(u.ctx, u)
-	if u.err != nil { // not the blob's fault
-		err = u.err
-	}
-	desc := u.want
-	if err != nil {
-		return desc, err
-	}
-	got := digest.NewDigest(digest.SHA256, u.hash)
-	size := u.offset + int64(len(u.chunk))
-	if desc.Digest == "" {
-		desc.Digest, desc.Size = got, size
-	}
-	if desc.Digest.Algorithm() == digest.SHA256 && desc.Digest != got || desc.Size != size {
-		return desc, &layer.DigestError{What: "blob that was sent", Want: desc.Digest, Got: got}
-	}
-	if u.sent {
-		return desc, u.finish(desc.Digest)
-	}
-	return desc, u.whole(desc)
-}
-
-// Write takes a piece of the blob, and sends a chunk when there is one.
-func (u *upload) Write(p []byte) (int, error) {
-	n := 0
-	for len(p) > 0 && u.err == nil {
-		if u.chunk == nil && u.want.Digest != "" {
-			u.chunk = make([]byte, 0, min(u.want.Size, int64(u.limit)))
+func (u *upload) run() error {
+	faults, mark := 0, int64(0)
+	for {
+		f, err := u.form()
+		if err == nil && !u.there {
+			err = u.send(f)
 		}
-		if len(u.chunk) == u.limit {
-			if u.err = u.send(); u.err != nil {
-				break
+		var no *refusal
+		if errors.As(err, &no) {
+			if err := u.instead(f, no); u.there || err != nil {
+				return err
 			}
 			continue
 		}
-		k := min(len(p), u.limit-len(u.chunk))
-		u.chunk = append(u.chunk, p[:k]...)
-		u.hash.Write(p[:k])
-		p, n = p[k:], n+k
-	}
-	return n, u.err
-}
-
-// begin begins a session.
-func (u *upload) begin() error {
-	r := request{method: http.MethodPost, url: u.client.repositoryURL("blobs/uploads/"), body: []byte{}}
-	resp, err := u.client.do(u.ctx, r, http.StatusAccepted)
-	if err != nil {
-		return err
-	}
-	discard(resp)
-	if least, err := strconv.Atoi(resp.Header.Get("OCI-Chunk-Min-Length")); err == nil && least > u.limit && least <= maxChunk {
-		u.limit = least
-	}
-	u.location, err = u.client.location(r, resp)
-	return err
-}
-
-// send sends the chunk. If it breaks off, the registry says how much it has.
-func (u *upload) send() error {
-	if u.location == nil {
-		before := u.limit
-		if err := u.begin(); err != nil || u.limit > before {
-			return err // the chunk has to grow first
+		if err == nil || errors.As(err, new(*final)) || !errors.Is(err, errLost) && !u.client.transient(u.ctx, err) {
+			return err
 		}
-	}
-	for faults, done := 0, 0; done < len(u.chunk); {
-		n, err := u.patch(done)
-		if err == nil && n > 0 {
-			done += n
-			continue
+		if u.held-mark >= progress {
+			faults, mark = 0, u.held
 		}
-		if err == nil {
-			err = errLost
+		if faults >= u.client.opts.retries() {
+			return err
 		}
-		if err := u.recoverable(err, faults); err != nil {
+		if err := u.client.opts.sleep(u.ctx, backoff(faults, err)); err != nil {
 			return err
 		}
 		faults++
-		if done, err = u.status(); err != nil {
-			return err
-		}
 	}
-	u.sent = true
-	u.offset += int64(len(u.chunk))
-	u.chunk = u.chunk[:0]
+}
+
+// form is in which the blob is sent now. What a session holds is gone on with in
+// chunks. A request that ends with the blob has to say its digest.
+func (u *upload) form() (form, error) {
+	if u.held > 0 {
+		return chunked, nil
+	}
+	f, err := u.client.uploads.choose(u.first, u.blob.size())
+	if err != nil || f.patches() || u.blob.desc.Digest != "" {
+		return f, err
+	}
+	if err := u.know(); err != nil || u.there {
+		return f, err
+	}
+	return u.client.uploads.choose(u.first, u.blob.size())
+}
+
+// send sends the blob, or the rest of it.
+func (u *upload) send(f form) error {
+	switch {
+	case f.pieces():
+		return u.pieces(f)
+	case f == streamed:
+		return u.stream()
+	}
+	return u.atOnce(f)
+}
+
+// know finds out the blob's digest, and whether it is there.
+func (u *upload) know() (err error) {
+	if err = u.blob.measure(u.ctx); err == nil {
+		u.there, err = u.client.has(u.ctx, u.blob.desc)
+	}
+	if err != nil {
+		return &final{err}
+	}
 	return nil
 }
 
-// recoverable waits where it is worth another try, and otherwise returns err.
-func (u *upload) recoverable(err error, faults int) error {
-	var status *statusError
-	asked := errors.As(err, &status) && (status.status == http.StatusRequestedRangeNotSatisfiable || status.status == http.StatusNotFound)
-	c := u.client
-	if faults >= c.opts.retries() || !asked && !errors.Is(err, errLost) && !c.transient(u.ctx, err) {
-		return err
+// instead settles what comes after a form was refused.
+func (u *upload) instead(f form, no *refusal) error {
+	resumed := u.held > 0
+	u.restart()
+	switch {
+	case resumed: // the registry did not have what it said: from the start, and not so again
+		u.first = chunked
+	case statusOf(no) == http.StatusLengthRequired && u.blob.desc.Digest == "":
+		return u.know()
+	default:
+		u.client.uploads.note(f, no.error, u.blob.size())
 	}
-	return c.opts.sleep(u.ctx, backoff(faults, err))
+	return nil
 }
 
-// patch sends the chunk without its first bytes and returns how many more the
-// registry has taken.
-func (u *upload) patch(done int) (int, error) {
-	from, to := u.offset+int64(done), u.offset+int64(len(u.chunk))
-	r := request{method: http.MethodPatch, url: u.location, body: u.chunk[done:], header: http.Header{
-		"Content-Type":  {"application/octet-stream"},
-		"Content-Range": {fmt.Sprintf("%d-%d", from, to-1)},
-	}}
-	resp, err := u.client.expect(u.ctx, r, http.StatusAccepted, http.StatusNoContent, http.StatusCreated)
-	if err != nil {
-		return 0, err
+func (u *upload) restart() { u.location, u.held = nil, 0 }
+
+// begin begins a session, unless there is a fresh one.
+func (u *upload) begin() error {
+	if u.location != nil {
+		return nil
 	}
+	r := request{method: http.MethodPost, url: u.client.repositoryURL("blobs/uploads/"), body: bytesPayload(nil)}
+	resp, err := u.client.do(u.ctx, r, http.StatusAccepted)
+	if err == nil {
+		discard(resp)
+		if least, err := strconv.Atoi(resp.Header.Get("OCI-Chunk-Min-Length")); err == nil && least > 0 && least <= maxChunk {
+			u.least = least
+		}
+		u.location, err = u.client.location(r, resp)
+	}
+	if err != nil {
+		return &final{err}
+	}
+	return nil
+}
+
+// moved takes over where the session goes on, if an answer says so.
+func (u *upload) moved(r request, resp *http.Response) (err error) {
 	discard(resp)
 	if resp.Header.Get("Location") != "" {
-		if u.location, err = u.client.location(r, resp); err != nil {
-			return 0, err
-		}
+		u.location, err = u.client.location(r, resp)
 	}
-	end, stated := parseRange(resp.Header.Get("Range"))
-	if !stated {
-		end = to
-	}
-	if end < from || end > to {
-		return 0, errLost
-	}
-	return int(end - from), nil
+	return err
 }
 
-// status asks how much of the chunk the registry has. Where that cannot be
-// known, the session begins anew if nothing came before the chunk.
-func (u *upload) status() (int, error) {
+// stream sends the blob in one PATCH.
+func (u *upload) stream() error {
+	if err := u.begin(); err != nil {
+		return err
+	}
+	body, last := u.payload()
+	r := request{method: http.MethodPatch, url: u.location, body: body, header: octets(), patience: u.patience()}
+	resp, err := u.client.expect(u.ctx, r, http.StatusAccepted, http.StatusNoContent, http.StatusCreated)
+	desc, complete, wrong := last().result(u.blob.desc)
+	if err == nil {
+		err = u.moved(r, resp)
+	}
+	switch {
+	case wrong != nil:
+		return &final{wrong}
+	case err != nil && u.client.transient(u.ctx, err):
+		return u.broken(err, last().size)
+	case err != nil:
+		return refused(err)
+	case !complete:
+		return &refusal{fmt.Errorf("%s: the registry was content before it had everything", u.client.describe(r))}
+	}
+	u.blob.desc = desc
+	return u.commit()
+}
+
+// payload is the blob as a body, and what gives the last feed that was made of it.
+func (u *upload) payload() (*payload, func() *feed) {
+	var last *feed
+	open := func(ctx context.Context) io.ReadCloser {
+		last = u.blob.feed(ctx)
+		return last
+	}
+	return &payload{u.blob.size(), open}, func() *feed {
+		switch {
+		case last != nil:
+		case u.blob.size() == 0: // there is no body to be read
+			last = u.blob.feed(u.ctx)
+			_, _ = io.Copy(io.Discard, last) // its error is the feed's
+		default: // nobody wanted it
+			last = newFeed(u.ctx, func(context.Context, io.Writer) error { return errAbandoned })
+		}
+		return last
+	}
+}
+
+// broken asks what the registry has of a stream that broke off after so many bytes.
+func (u *upload) broken(err error, sent int64) error {
+	held, known, statusErr := u.status()
+	if statusErr != nil {
+		return statusErr
+	}
+	if known && held <= sent {
+		u.held = held
+		return err
+	}
+	u.restart()
+	if statusOf(err) == 0 {
+		u.breaks++
+	}
+	if u.breaks > 1 {
+		u.first = chunked // less is lost with each
+	}
+	return err
+}
+
+// status asks how much of the blob the session has. Not all registries know, or say.
+func (u *upload) status() (end int64, known bool, err error) {
 	r := request{method: http.MethodGet, url: u.location}
 	resp, err := u.client.do(u.ctx, r, http.StatusNoContent, http.StatusOK, http.StatusAccepted)
-	var answer *statusError
-	switch {
-	case errors.As(err, &answer):
-	case err != nil:
-		return 0, err
-	default:
-		discard(resp)
-		if resp.Header.Get("Location") != "" {
-			if u.location, err = u.client.location(r, resp); err != nil {
-				return 0, err
-			}
-		}
-		// 0-0 is said of nothing and of one byte.
-		end, ok := parseRange(resp.Header.Get("Range"))
-		if done := end - u.offset; ok && end > 1 && done >= 0 && done <= int64(len(u.chunk)) {
-			return int(done), nil
-		}
+	if statusOf(err) != 0 {
+		return 0, false, nil
 	}
-	if u.offset > 0 {
-		return 0, errLost
+	if err == nil {
+		err = u.moved(r, resp)
 	}
-	return 0, u.begin()
+	if err != nil {
+		return 0, false, &final{err}
+	}
+	// 0-0 is said of nothing and of one byte.
+	end, known = parseRange(resp.Header.Get("Range"))
+	return end, known && end > 1, nil
 }
 
 // parseRange reads 0-LAST and returns what follows the last byte.
@@ -317,80 +253,90 @@ func parseRange(s string) (end int64, ok bool) {
 	return n + 1, true
 }
 
-// finish ends a session whose chunks are sent.
-func (u *upload) finish(d digest.Digest) error {
-	if len(u.chunk) > 0 {
-		if err := u.send(); err != nil {
-			return err
-		}
-	}
+// commit ends a session that has the blob.
+func (u *upload) commit() error {
 	for faults := 0; ; faults++ {
-		err := u.commit(d, nil)
-		var status *statusError
-		if errors.As(err, &status) && (status.status == http.StatusNotFound || status.status == http.StatusRequestedRangeNotSatisfiable) {
-			return fmt.Errorf("%w: %w", errLost, err)
-		}
+		r := u.request(http.MethodPut, u.location, bytesPayload(nil))
+		resp, err := u.client.expect(u.ctx, r, http.StatusCreated, http.StatusNoContent, http.StatusOK, http.StatusAccepted)
 		if err == nil {
+			discard(resp)
 			return nil
 		}
-		if err := u.recoverable(err, faults); err != nil {
-			return err
+		again := u.client.transient(u.ctx, err)
+		if !again && faults == 0 {
+			return refused(err)
 		}
-		// It may be that the answer alone was lost.
-		if there, err := u.client.has(u.ctx, v1.Descriptor{Digest: d, Size: u.offset}); there || err != nil {
-			return err
+		if again && faults >= u.client.opts.retries() {
+			return &final{err}
 		}
-	}
-}
-
-// whole sends a blob of one chunk at once.
-func (u *upload) whole(d v1.Descriptor) error {
-	if u.want.Digest == "" {
-		if there, err := u.client.has(u.ctx, d); there || err != nil {
-			return err
-		}
-	}
-	for faults := 0; ; faults++ {
-		if u.location == nil {
-			if err := u.begin(); err != nil {
-				return err
+		if again {
+			if err := u.client.opts.sleep(u.ctx, backoff(faults, err)); err != nil {
+				return &final{err}
 			}
 		}
-		err := u.commit(d.Digest, u.chunk)
-		if err == nil {
+		// It may be that the answer alone was lost.
+		there, hasErr := u.client.has(u.ctx, u.blob.desc)
+		switch {
+		case there:
 			return nil
-		}
-		if err := u.recoverable(err, faults); err != nil {
-			return err
-		}
-		u.location = nil
-		if there, err := u.client.has(u.ctx, d); there || err != nil {
-			return err
+		case hasErr != nil:
+			return &final{hasErr}
+		case !again:
+			u.restart()
+			return fmt.Errorf("%w: %w", errLost, err)
 		}
 	}
 }
 
-// commit has the registry check the upload and keep it.
-func (u *upload) commit(d digest.Digest, body []byte) error {
-	to := *u.location
+// atOnce sends the blob in one request, which also ends the session.
+func (u *upload) atOnce(f form) error {
+	to, method := u.client.repositoryURL("blobs/uploads/"), http.MethodPost
+	statuses := []int{http.StatusCreated} // 202 would be of a session that was begun in its place
+	if f == whole {
+		if err := u.begin(); err != nil {
+			return err
+		}
+		to, method = u.location, http.MethodPut
+		statuses = []int{http.StatusCreated, http.StatusNoContent, http.StatusOK, http.StatusAccepted}
+	}
+	body, last := u.payload()
+	r := u.request(method, to, body)
+	resp, err := u.client.expect(u.ctx, r, statuses...)
+	if _, _, wrong := last().result(u.blob.desc); wrong != nil {
+		return &final{wrong}
+	}
+	u.restart()
+	if err == nil {
+		discard(resp)
+		return nil
+	}
+	if u.client.transient(u.ctx, err) {
+		// It may be that the answer alone was lost.
+		there, hasErr := u.client.has(u.ctx, u.blob.desc)
+		if there || hasErr != nil {
+			return hasErr
+		}
+	}
+	if statusOf(err) == http.StatusAccepted {
+		return &refusal{err}
+	}
+	return refused(err)
+}
+
+// request is one that has the registry check the blob and keep it.
+func (u *upload) request(method string, location *url.URL, body *payload) request {
+	to := *location
 	if to.RawQuery != "" {
 		to.RawQuery += "&" // what is there may be signed, and stays as it is
 	}
-	to.RawQuery += "digest=" + url.QueryEscape(d.String())
-	if body == nil {
-		body = []byte{}
-	}
-	r := request{
-		method: http.MethodPut, url: &to, body: body, header: http.Header{"Content-Type": {"application/octet-stream"}},
-		patience: commitFactor * u.client.opts.stall(),
-	}
-	resp, err := u.client.expect(u.ctx, r, http.StatusCreated, http.StatusNoContent, http.StatusOK, http.StatusAccepted)
-	if err != nil {
-		return err
-	}
-	discard(resp)
-	return nil
+	to.RawQuery += "digest=" + url.QueryEscape(u.blob.desc.Digest.String())
+	return request{method: method, url: &to, body: body, header: octets(), patience: u.patience()}
 }
+
+func octets() http.Header { return http.Header{"Content-Type": {"application/octet-stream"}} }
+
+// patience is how long the registry may take over what it has got.
+func (u *upload) patience() time.Duration { return commitFactor * u.client.opts.stall() }
 
 // abandon tells the registry that the upload ends, if there is still time. It
 // clears up after itself otherwise.

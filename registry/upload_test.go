@@ -1,10 +1,12 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -29,63 +31,33 @@ func TestResumeUpload(t *testing.T) {
 		name, registry string
 		// fault answers a request of the upload of the layer, the nth of a
 		// method; it returns false for what the registry is to answer.
-		fault          func(h http.Handler, w http.ResponseWriter, r *http.Request, n int32) bool
-		patches, posts int // of the layer; posts with that of the config
+		fault          fault
+		patches, posts int // with those of the config
 		err            string
 	}{
-		{"half a chunk", "cuelabs", func(h http.Handler, _ http.ResponseWriter, r *http.Request, n int32) bool {
-			if r.Method != http.MethodPatch || n != 2 {
-				return false
-			}
-			r.Body = io.NopCloser(io.LimitReader(r.Body, int64(chunkSize)/2))
-			h.ServeHTTP(httptest.NewRecorder(), r)
-			panic(http.ErrAbortHandler)
-		}, 4, 2, ""},
-		{"the answer to a chunk", "cuelabs", func(h http.Handler, _ http.ResponseWriter, r *http.Request, n int32) bool {
+		{"half of it", "cuelabs", halfOf(1), 4, 2, ""},
+		{"its answer", "cuelabs", func(h http.Handler, _ http.ResponseWriter, r *http.Request, n int32) bool {
 			if r.Method != http.MethodPatch || n != 1 {
 				return false
 			}
 			h.ServeHTTP(httptest.NewRecorder(), r)
 			panic(http.ErrAbortHandler)
-		}, 3, 2, ""},
-		{"half a chunk, no status", "go-containerregistry", func(_ http.Handler, w http.ResponseWriter, r *http.Request, n int32) bool {
-			if r.Method == http.MethodGet {
-				w.WriteHeader(http.StatusNotFound)
-				return true
-			}
-			if r.Method != http.MethodPatch || n != 2 {
-				return false
-			}
-			panic(http.ErrAbortHandler)
-		}, 5, 3, ""},
-		{"busy", "cuelabs", func(_ http.Handler, w http.ResponseWriter, r *http.Request, n int32) bool {
-			if r.Method != http.MethodPatch || n > 2 {
-				return false
-			}
-			w.WriteHeader(http.StatusTooManyRequests)
-			return true
-		}, 5, 4, ""},
-		{"a chunk is not found", "cuelabs", func(_ http.Handler, w http.ResponseWriter, r *http.Request, n int32) bool {
-			if r.Method != http.MethodPatch || n != 2 {
-				return false
-			}
-			w.WriteHeader(http.StatusNotFound)
-			return true
-		}, 4, 2, ""},
+		}, 2, 2, ""},
+		{"all of it, no status", "go-containerregistry", breaking(1), 3, 3, ""},
+		{"all of it twice, then in chunks", "go-containerregistry", breaking(2), 6, 4, ""},
+		{"busy", "cuelabs", answering(http.StatusTooManyRequests, 1, 2), 4, 4, ""},
+		{"not found", "cuelabs", answering(http.StatusNotFound, 1, 1), 5, 3, ""},
+		{"half of a chunk", "cuelabs", both(answering(http.StatusBadRequest, 1, 1), halfOf(3)), 6, 3, ""},
+		{"a chunk is busy", "cuelabs", both(answering(http.StatusBadRequest, 1, 1), answering(http.StatusTooManyRequests, 3, 4)), 7, 3, ""},
+		{"a chunk is not found", "cuelabs", both(answering(http.StatusBadRequest, 1, 1), answering(http.StatusNotFound, 3, 3)), 3, 4, ""},
 		{"the answer to the end", "cuelabs", func(h http.Handler, _ http.ResponseWriter, r *http.Request, n int32) bool {
 			if r.Method != http.MethodPut || n != 1 {
 				return false
 			}
 			h.ServeHTTP(httptest.NewRecorder(), r)
 			panic(http.ErrAbortHandler)
-		}, 3, 2, ""},
-		{"every chunk", "cuelabs", func(_ http.Handler, w http.ResponseWriter, r *http.Request, _ int32) bool {
-			if r.Method != http.MethodPatch {
-				return false
-			}
-			w.WriteHeader(http.StatusBadGateway)
-			return true
-		}, 4, 4, "status 502"},
+		}, 2, 2, ""},
+		{"every time", "cuelabs", answering(http.StatusBadGateway, 1, 99), 4, 4, "status 502"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			noLeaks(t)
@@ -105,7 +77,7 @@ func TestResumeUpload(t *testing.T) {
 			opts := PushOptions{Options: reg.options(), Compression: layer.Compression{Algorithm: layer.None}}
 			_, err := Push(t.Context(), reg.host+"/app:1", img, opts)
 			if n := reg.count("PATCH", ""); n != tt.patches {
-				t.Errorf("%d chunks were sent, want %d", n, tt.patches)
+				t.Errorf("%d PATCHes were sent, want %d", n, tt.patches)
 			}
 			if n := reg.count("POST", ""); tt.err == "" && n != tt.posts {
 				t.Errorf("%d uploads were begun, want %d", n, tt.posts)
@@ -123,6 +95,54 @@ func TestResumeUpload(t *testing.T) {
 			}
 			wantLayers(t, got, img.Layers)
 		})
+	}
+}
+
+// fault is one of TestResumeUpload.
+type fault = func(h http.Handler, w http.ResponseWriter, r *http.Request, n int32) bool
+
+// halfOf has the registry get half a chunk of the nth PATCH, and nothing back.
+func halfOf(nth int32) fault {
+	return func(h http.Handler, _ http.ResponseWriter, r *http.Request, n int32) bool {
+		if r.Method != http.MethodPatch || n != nth {
+			return false
+		}
+		r.Body = io.NopCloser(io.LimitReader(r.Body, int64(chunkSize)/2))
+		r.Header.Del("Content-Range") // it does not say what comes now
+		h.ServeHTTP(httptest.NewRecorder(), r)
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// breaking breaks off the first PATCHes, of a registry that does not tell where an
+// upload is.
+func breaking(last int32) fault {
+	return func(_ http.Handler, w http.ResponseWriter, r *http.Request, n int32) bool {
+		if r.Method == http.MethodGet {
+			w.WriteHeader(http.StatusNotFound)
+			return true
+		}
+		if r.Method != http.MethodPatch || n > last {
+			return false
+		}
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// answering answers some of the PATCHes.
+func answering(status int, first, last int32) fault {
+	return func(_ http.Handler, w http.ResponseWriter, r *http.Request, n int32) bool {
+		if r.Method != http.MethodPatch || n < first || n > last {
+			return false
+		}
+		w.WriteHeader(status)
+		return true
+	}
+}
+
+func both(a, b fault) fault {
+	return func(h http.Handler, w http.ResponseWriter, r *http.Request, n int32) bool {
+		return a(h, w, r, n) || b(h, w, r, n)
 	}
 }
 
@@ -169,7 +189,7 @@ func TestHostileUpload(t *testing.T) {
 			w.WriteHeader(http.StatusForbidden)
 			_, _ = io.WriteString(w, `{"errors":[{"code":"DENIED","message":"no\u001b[31m"}]}`)
 			return true
-		}, `"DENIED no\x1b[31m": the login does not allow this in repository "app"`},
+		}, `"DENIED no\x1b[31m": without a login this is not allowed in repository "app": log in with`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			noLeaks(t)
@@ -306,5 +326,47 @@ func TestParseRange(t *testing.T) {
 		if got, ok := parseRange(in); got != want || ok != (want > 0) {
 			t.Errorf("%q: %d, %v; want %d", in, got, ok, want)
 		}
+	}
+}
+
+// deaf is a listener whose connections do not know the question before a body.
+type deaf struct{ net.Listener }
+
+func (d deaf) Accept() (net.Conn, error) {
+	c, err := d.Listener.Accept()
+	return deafConn{c}, err
+}
+
+type deafConn struct{ net.Conn }
+
+func (c deafConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if i := bytes.Index(p[:n], []byte("\r\nExpect:")); i >= 0 {
+		p[i+2] = 'X'
+	}
+	return n, err
+}
+
+// TestUnasked: a registry that does not answer the question before a body is asked
+// once, and not before every chunk.
+func TestUnasked(t *testing.T) {
+	noLeaks(t)
+	rec := &recorder{Handler: quirks[8].wrap(inProcess["cuelabs"]())} // in chunks alone
+	server := httptest.NewUnstartedServer(rec)
+	server.Listener = deaf{server.Listener}
+	server.Start()
+	defer server.Close()
+	host := strings.TrimPrefix(server.URL, "http://")
+	opts := PushOptions{Options: Options{InsecureHosts: []string{host}}, Compression: layer.Compression{Algorithm: layer.None}}
+	mustPush(t, host+"/app:1", newImage(bigLayer("big", 4*chunkSize)), opts)
+	asked := 0
+	for _, h := range rec.headers {
+		if h.Get("Xxpect") != "" {
+			asked++
+		}
+	}
+	// The first request is refused, with or without the question.
+	if asked == 0 || asked > 2 {
+		t.Errorf("asked %d times in %q", asked, rec.requests)
 	}
 }

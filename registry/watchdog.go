@@ -1,11 +1,9 @@
 package registry
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
-	"sync"
 	"time"
 
 	"github.com/varve-image/varve/internal/pace"
@@ -49,54 +47,6 @@ func (w *watchdog) stop() {
 const paceSpan = 2
 
 func newPace(opts Options) *pace.Pace { return pace.New(opts.minRate(), paceSpan*opts.stall()) }
-
-// outgoing is a request's body. net/http may read it even after there is an
-// answer, when its bytes may be others already: end puts an end to that.
-type outgoing struct {
-	dog   *watchdog
-	mu    sync.Mutex
-	ended bool
-}
-
-func (o *outgoing) reader(data []byte) io.Reader {
-	return &outgoingReader{data: bytes.NewReader(data), out: o, pace: newPace(o.dog.opts)}
-}
-
-func (o *outgoing) end() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.ended = true
-}
-
-type outgoingReader struct {
-	data *bytes.Reader
-	out  *outgoing
-	pace *pace.Pace
-	last int // is how much was read before
-}
-
-// Read feeds the watchdog with what is read. Between two reads the network takes
-// what the first one gave.
-func (r *outgoingReader) Read(p []byte) (int, error) {
-	r.out.mu.Lock()
-	defer r.out.mu.Unlock()
-	if r.out.ended {
-		return 0, io.ErrClosedPipe
-	}
-	if err := r.pace.Got(r.last); err != nil {
-		r.out.dog.cancel(err)
-		return 0, err
-	}
-	n, err := r.data.Read(p)
-	r.last = n
-	r.pace.Wait()
-	if r.data.Len() > 0 {
-		r.out.dog.feed()
-	} else {
-		r.out.dog.sent()
-	}
-	return n, err
-}
 
 // watchedBody is an answer's body: its errors say what was asked for.
 type watchedBody struct {

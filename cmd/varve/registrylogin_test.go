@@ -6,11 +6,15 @@ import (
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"cuelabs.dev/go/oci/ociregistry/ocimem"
+	"cuelabs.dev/go/oci/ociregistry/ociserver"
 
 	"github.com/varve-image/varve/internal/enginetest"
 )
@@ -56,7 +60,7 @@ func TestRegistryLogin(t *testing.T) {
 	remote := "docker://" + l.reg.Host + "/team/base:1"
 
 	mustFind(t, l.run(t, 1, "", nil, "push", "oci:base:1", remote), "docker login "+l.reg.Host)
-	mustFind(t, l.run(t, 1, "wrong\n", nil, "push", "oci:base:1", remote, "--username", l.reg.Username, "--password-stdin"), "docker login "+l.reg.Host)
+	mustFind(t, l.run(t, 1, "wrong\n", nil, "push", "oci:base:1", remote, "--username", l.reg.Username, "--password-stdin"), "the login of user", "from --username is refused")
 	l.run(t, 0, l.reg.Password+"\n", nil, "push", "oci:base:1", remote, "--username", l.reg.Username, "--password-stdin")
 
 	file := fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, l.reg.Host, l.auth())
@@ -143,4 +147,51 @@ func TestRegistryProxy(t *testing.T) {
 		t.Error("the proxy was asked in spite of NO_PROXY")
 	}
 	l.nowhere(t, l.reg.Data)
+}
+
+// TestRegistryInClear: --insecure does not have a password go over a network in http,
+// where it is anonymous otherwise.
+func TestRegistryInClear(t *testing.T) {
+	dir := openDir(t, "")
+	put(t, filepath.Join(dir, "motd"), "hello\n", 0o644)
+	var guarded atomic.Bool
+	blobs := ociserver.New(ocimem.New(), nil)
+	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" {
+			t.Errorf("%s %s has a login", r.Method, r.URL.Path)
+		}
+		if guarded.Load() {
+			w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		blobs.ServeHTTP(w, r)
+	}))
+	defer registry.Close()
+	host := strings.TrimPrefix(registry.URL, "http://")
+	_, port, _ := strings.Cut(host, ":")
+	name := "registry.example:" + port // the proxy alone knows where that is
+	pass := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Host = host }}
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodConnect {
+			enginetest.Tunnel(t, w, host)
+			return
+		}
+		pass.ServeHTTP(w, r)
+	}))
+	defer proxy.Close()
+	push := func(code int) string {
+		t.Helper()
+		cmd := varve(t, dir, "build", "--name", "base", "--copy", "motd", "-q", "-o", "docker://"+name+"/base:1", "--insecure", name, "--username", "me", "--password-stdin")
+		cmd.Env = append(cmd.Env, "HTTP_PROXY="+proxy.URL, "HTTPS_PROXY="+proxy.URL)
+		cmd.Stdin = strings.NewReader("s3cr3t-pass\n")
+		o := run(t, cmd)
+		if o.code != code || strings.Contains(o.stderr, "s3cr3t") {
+			t.Errorf("exit code %d, want %d: %s", o.code, code, o.stderr)
+		}
+		return o.stderr
+	}
+	push(0) // it asks for no login
+	guarded.Store(true)
+	mustFind(t, push(1), `refused to send the login of user "me" from --username`, name, "in clear", "ssh -L")
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -38,7 +39,10 @@ func (g *global) engine(ctx context.Context, transport string) (daemon.Engine, e
 	var err error
 	switch transport {
 	case dockerDaemon:
-		e, err = daemon.Docker(daemon.DockerOptions{Host: env("DOCKER_HOST"), TLS: env("DOCKER_TLS_VERIFY") != "" || env("DOCKER_TLS") != ""})
+		e, err = daemon.Docker(daemon.DockerOptions{
+			Host: env("DOCKER_HOST"), Context: env("DOCKER_CONTEXT"), ConfigDir: dockerConfigDir(env),
+			TLS: env("DOCKER_TLS") != "", TLSVerify: env("DOCKER_TLS_VERIFY") != "", CertDir: env("DOCKER_CERT_PATH"),
+		})
 	case containerd:
 		e, err = daemon.Containerd(daemon.ContainerdOptions{Socket: env("CONTAINERD_ADDRESS"), Namespace: env("CONTAINERD_NAMESPACE")})
 	default:
@@ -46,9 +50,27 @@ func (g *global) engine(ctx context.Context, transport string) (daemon.Engine, e
 		if dir := env("XDG_RUNTIME_DIR"); dir != "" {
 			sockets = []string{dir + "/podman/podman.sock", sockets[0]}
 		}
-		e, err = daemon.Podman(ctx, daemon.PodmanOptions{Host: env("CONTAINER_HOST"), Sockets: sockets, TempDir: g.tempDir()})
+		e, err = daemon.Podman(ctx, daemon.PodmanOptions{
+			Host: env("CONTAINER_HOST"), Identity: env("CONTAINER_SSHKEY"), Connection: env("CONTAINER_CONNECTION") != "",
+			Sockets: sockets, TempDir: g.tempDir(),
+		})
 	}
-	return e, engineError(err)
+	if err != nil {
+		return nil, usageError(engineError(err)) // what the environment or a context says
+	}
+	return e, nil
+}
+
+// dockerConfigDir is where Docker keeps what its client is told; empty if that is
+// nowhere.
+func dockerConfigDir(env func(string) string) string {
+	if dir := env("DOCKER_CONFIG"); dir != "" {
+		return dir
+	}
+	if home := env("HOME"); home != "" {
+		return filepath.Join(home, ".docker")
+	}
+	return ""
 }
 
 // engineError tells what the user, or the machine, has to mend from what
@@ -104,8 +126,10 @@ func newLoad(g *global) *cobra.Command {
 		Use:   "load IMAGE",
 		Short: "Load an image into Docker, Podman or containerd, if it is not there",
 		Long: `load copies an image to an engine, which is asked first whether it has the image.
-IMAGE is what inspect takes. The engine is found where DOCKER_HOST, CONTAINER_HOST or
-CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE say, else at its usual place.`,
+IMAGE is what inspect takes. The engine is the one that docker or podman reaches, by
+DOCKER_HOST, DOCKER_CONTEXT or the current context, CONTAINER_HOST or
+CONTAINER_CONNECTION; containerd is where CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE
+say. Without any it is looked for at its usual place.`,
 		Example: `  varve load hello.tar
   varve load oci:images:hello --into podman`,
 		Args: cobra.ExactArgs(1),

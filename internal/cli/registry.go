@@ -35,7 +35,7 @@ type registryFlags struct {
 func (r *registryFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&r.username, "username", "", "`user` to log in to the registry as")
 	f.BoolVar(&r.passwordStdin, "password-stdin", false, "read the password from standard input")
-	f.StringArrayVar(&r.insecure, "insecure", nil, "`HOST[:PORT]` that may be spoken to in http, or https with any certificate; repeatable")
+	f.StringArrayVar(&r.insecure, "insecure", nil, "`HOST[:PORT]` that may be spoken to in http (but for logins), or https with any certificate; repeatable")
 	f.StringVar(&r.caFile, "ca-file", "", "`file` with certificates of authorities to trust besides the machine's")
 	f.StringVar(&r.platform, "platform", "", "`OS/ARCH[/VARIANT]` to choose of several, or to build for (default: linux and this machine's)")
 }
