@@ -27,7 +27,6 @@ func testLimits(t *testing.T, s *suite) {
 		{"disk of deleted files", "for i in 3 4 5; do eval \"exec $i>/f\"; rm /f; dd if=/dev/zero bs=1M count=20 2>/dev/null >&$i; done; sleep 100", sandbox.Limits{Disk: 32 << 20}, "32 MiB of disk"},
 		{"disk of files that are only mapped", "probe disk 100 mapped", sandbox.Limits{Disk: 32 << 20}, "32 MiB of disk"},
 		{"disk of files that were sent to nobody", "probe disk 100 sent", sandbox.Limits{Disk: 32 << 20}, "32 MiB of disk"},
-		{"disk of files that are only waited for", "probe disk 100 asleep", sandbox.Limits{Disk: 32 << 20}, "32 MiB of disk"},
 		{"disk of files that are only run", "probe disk 100 program", sandbox.Limits{Disk: 32 << 20}, "32 MiB of disk"},
 		{"disk of files that are moved out of the way", "mkdir w; cd w; probe away 100", sandbox.Limits{Disk: 64 << 20}, "64 MiB of disk"},
 		{"disk of files that lie deep", "mkdir -p $(printf 'd/%.0s' $(seq 150)); cd $(printf 'd/%.0s' $(seq 150)); for i in 1 2 3; do dd if=/dev/zero of=f$i bs=1M count=20 2>/dev/null; done; sleep 100", sandbox.Limits{Disk: 32 << 20}, "32 MiB of disk"},
@@ -90,7 +89,7 @@ func testMemory(t *testing.T, s *suite) {
 	}
 	// What these have is seen in what the machine has more. There is more of it, because
 	// others may give some back meanwhile.
-	for _, way := range []string{"dropped", "trimmed", "only mapped", "asleep", "program"} {
+	for _, way := range []string{"dropped", "trimmed", "only mapped", "program"} {
 		t.Run(way, func(t *testing.T) { s.reaches(t, limited(base, "probe memory 400 '"+way+"'"), "64 MiB of memory") })
 	}
 	t.Run("temporary files", func(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"errors"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -94,7 +93,6 @@ func (u *usage) hiddenMemory(m *memoryUse, all []status, seen map[object]bool) e
 		func() (bool, error) {
 			return eachHeld(all, func(st *unix.Stat_t) bool { return st.Dev == u.shm && !seen[object{st.Dev, st.Ino}] })
 		},
-		func() (bool, error) { return heldAsleep(all) },
 	)
 	if hidden {
 		m.files = grown
@@ -128,7 +126,6 @@ func (u *usage) hiddenDisk(used, limit int64) (int64, error) {
 		func() (bool, error) {
 			return eachHeld(all, func(st *unix.Stat_t) bool { return onDisk(st.Dev) && st.Nlink == 0 })
 		},
-		func() (bool, error) { return heldAsleep(all) },
 		onTheirWay,
 	)
 	if hidden {
@@ -231,23 +228,6 @@ func eachHeld(all []status, wanted func(*unix.Stat_t) bool) (bool, error) {
 			}
 		}
 		return false, nil
-	})
-}
-
-// heldAsleep tells whether a thread sleeps in a call that keeps a file open though
-// another thread may have closed it meanwhile.
-func heldAsleep(all []status) (bool, error) {
-	tables, shared := distinct{kind: kcmpFiles}, false // as processes may by clone(2)
-	for _, s := range all {
-		shared = !tables.add(s.tid) || shared
-	}
-	threaded := slices.DeleteFunc(slices.Clone(all), func(s status) bool { return s.threads < 2 && !shared })
-	return eachTask(threaded, func(task string) (bool, error) {
-		number, _, err := callOfTask(task)
-		if err != nil {
-			return mayBe(task, err)
-		}
-		return number == unix.SYS_FLOCK || number == unix.SYS_FCNTL || filesArgument(number) != 0, nil
 	})
 }
 

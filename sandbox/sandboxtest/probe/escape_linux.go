@@ -128,10 +128,28 @@ func (e *escaper) surroundings() {
 			e.way("environment: %s", v)
 		}
 	}
+	e.renamedLink() // before it is known that there are links
 	for _, list := range []string{"mountinfo", "mounts", "mountstats"} {
 		for _, dir := range []string{"/proc/self", "/proc/thread-self", "/proc/1", fmt.Sprintf("/proc/%d/task/%[1]d", os.Getpid())} {
 			e.mounts(dir, list)
 		}
+	}
+}
+
+// renamedLink reads a list of mounts by a link that had the usual name at first.
+func (e *escaper) renamedLink() {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		e.way("a directory for a link: %v", err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	mtab, other := filepath.Join(dir, "mtab"), filepath.Join(dir, "other")
+	if err := errors.Join(os.Symlink("/proc/self/mountinfo", mtab), os.Rename(mtab, other)); err != nil {
+		e.way("a link to a list: %v", err)
+	}
+	if text, _ := os.ReadFile(other); strings.Contains(string(text), e.canary) {
+		e.way("a link that was renamed tells the canary")
 	}
 }
 
@@ -229,10 +247,32 @@ func (e *escaper) calls() {
 			e.way("system call %d (%s): %v", c.number, c.name, errors.Join(errno))
 		}
 	}
-	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, 0, unix.TIOCSTI, 0)
-	if errno != unix.EPERM {
-		e.way("TIOCSTI: %v", errno)
+	for _, c := range withoutEffect() {
+		if _, _, errno := unix.RawSyscall6(c.number, c.args[0], c.args[1], c.args[2], c.args[3], c.args[4], c.args[5]); errno != c.errno {
+			e.way("%s: %v", c.name, errors.Join(errno))
+		}
 	}
+}
+
+// withoutEffect are calls that fail in a way of which their argument is the reason.
+func withoutEffect() []refusedCall {
+	const futexHash, hugeSegment = 78, 0o4000
+	text := uintptr(unsafe.Pointer(&[]byte("x\x00")[0]))
+	return []refusedCall{
+		{forbiddenCall{"TIOCSTI", unix.SYS_IOCTL, [6]uintptr{0, unix.TIOCSTI}}, unix.EPERM},
+		{forbiddenCall{"PR_FUTEX_HASH", unix.SYS_PRCTL, [6]uintptr{futexHash, 1, 16}}, unix.EINVAL},
+		{forbiddenCall{"MAP_HUGETLB", unix.SYS_MMAP, [6]uintptr{0, 1 << 21, unix.PROT_READ, unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_HUGETLB, ^uintptr(0)}}, unix.ENOMEM},
+		{forbiddenCall{"MFD_HUGETLB", unix.SYS_MEMFD_CREATE, [6]uintptr{text, unix.MFD_HUGETLB}}, unix.ENOMEM},
+		{forbiddenCall{"SHM_HUGETLB", unix.SYS_SHMGET, [6]uintptr{unix.IPC_PRIVATE, 1 << 21, unix.IPC_CREAT | hugeSegment | 0o600}}, unix.ENOMEM},
+		{forbiddenCall{"sendfile", unix.SYS_SENDFILE, [6]uintptr{1, 0, 0, 1}}, unix.EINVAL},
+		{forbiddenCall{"splice", unix.SYS_SPLICE, [6]uintptr{0, 0, 1, 0, 1}}, unix.EINVAL},
+		{forbiddenCall{"tee", unix.SYS_TEE, [6]uintptr{0, 1, 1}}, unix.EINVAL},
+	}
+}
+
+type refusedCall struct {
+	forbiddenCall
+	errno unix.Errno
 }
 
 // writes tries to change what is not the step's.

@@ -7,10 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
-	"strings"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -106,42 +103,6 @@ func information(mib int) error {
 		unix.Close(fd)
 	}
 	return err
-}
-
-// asleep has files in memory that are open only in calls that threads wait in.
-func asleep(mib int) error {
-	const each = 10
-	for left := mib; left > 0; left -= each {
-		fd, err := memfd(each)
-		if err == nil {
-			err = sleepOn(fd)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// sleepOn has a thread wait for an open file, for ever, and closes it meanwhile.
-func sleepOn(fd int) error {
-	tid := make(chan int)
-	go func() {
-		runtime.LockOSThread()
-		tid <- unix.Gettid()
-		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd)}}, -1)
-	}()
-	name := fmt.Sprintf("/proc/self/task/%d/wchan", <-tid)
-	for {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		if strings.Contains(string(text), "poll") {
-			return unix.Close(fd)
-		}
-		time.Sleep(time.Millisecond)
-	}
 }
 
 // program runs programs that have nothing of their files mapped any more.
@@ -347,13 +308,6 @@ var disks = map[string]func(fd int) error{
 	"mapped":  keepMapped,
 	"sent":    sendAway,
 	"program": runHollow,
-	"asleep": func(fd int) error {
-		_, err := unix.Write(fd, make([]byte, 1<<20))
-		if err != nil {
-			return err
-		}
-		return sleepOn(fd)
-	},
 }
 
 // sendAway writes 1 MiB to an open file, and sends it over a socket to nobody.

@@ -24,7 +24,6 @@ var memories = map[string]func(mib int) error{
 	"dropped":     dropped,
 	"trimmed":     trimmed,
 	"only mapped": onlyMapped,
-	"asleep":      asleep,
 	"program":     program,
 	"connected":   connected,
 	"locked away": lockedAway,

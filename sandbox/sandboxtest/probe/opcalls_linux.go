@@ -124,6 +124,9 @@ func (m *machine) call(o op) string {
 	var a [6]uintptr
 	copy(a[:], e.args)
 	r, _, errno := unix.RawSyscall6(c.number, a[0], a[1], a[2], a[3], a[4], a[5])
+	for c.number == unix.SYS_OPENAT2 && errno == unix.EAGAIN { // something else on the machine was renamed meanwhile
+		r, _, errno = unix.RawSyscall6(c.number, a[0], a[1], a[2], a[3], a[4], a[5])
+	}
 	if errno != 0 {
 		return outcome(errno)
 	}
