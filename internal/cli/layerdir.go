@@ -17,7 +17,8 @@ import (
 // writeBuilt writes the last explicit layer of a spec into the new directory
 // dir, which gets its name when it is complete.
 func (g *global) writeBuilt(ctx context.Context, result *build.Result, dir string) (err error) {
-	built, err := result.Built()
+	dir = strings.TrimSuffix(dir, "/")
+	built, err := result.Built(dir)
 	if err != nil {
 		return err
 	}
@@ -25,7 +26,6 @@ func (g *global) writeBuilt(ctx context.Context, result *build.Result, dir strin
 	if err != nil {
 		return err
 	}
-	dir = strings.TrimSuffix(dir, "/")
 	if _, err := os.Lstat(dir); err == nil {
 		return usageError(fmt.Errorf("%q exists: a layer is written into a new directory", dir))
 	}
