@@ -136,7 +136,7 @@ func explain(err error) (explained error, hints []string) {
 	)
 	switch {
 	case errors.As(err, &failed):
-		return withLastLines(err, failed.LastLines), nil
+		return withLastLines(err, failed.LastLines), scriptHints(failed)
 	case errors.As(err, &limit):
 		return withLastLines(err, limit.LastLines), limitHints(limit.Bound)
 	case errors.As(err, &missing):
