@@ -213,7 +213,7 @@ func tellLine(shell string) string {
 	if name := path.Base(shell); name != "bash" && name != "sh" {
 		return ""
 	}
-	return `[ -n "${BASH_VERSION-}" ] && set -E && trap 'case "$-:$BASH_SUBSHELL" in *e*:0) echo "line $LINENO: $BASH_COMMAND" >&2 ;; esac' ERR; `
+	return `if [ -n "${BASH_VERSION-}" ]; then set -E; trap 'case "$-:$BASH_SUBSHELL" in *e*:0) echo "line $LINENO: $BASH_COMMAND" >&2 ;; esac' ERR; fi; `
 }
 
 // stepEnv is the environment of all steps.
