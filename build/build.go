@@ -88,7 +88,9 @@ type Result struct {
 	// contents are the store paths, or paths in them, that the last explicit
 	// layer asks for.
 	contents []string
-	closers  []io.Closer
+	// built are the layers that are there already, in the image's order.
+	built   []*BuiltLayer
+	closers []io.Closer
 }
 
 // PlannedLayer tells what is in a layer.
@@ -127,7 +129,7 @@ func (r *Result) Close() error {
 // references are looked for; its layers are read when the image is written.
 // The result has to be closed.
 func Build(ctx context.Context, s *spec.Spec, opts Options) (*Result, error) {
-	b := &builder{ctx: ctx, spec: s, opts: opts, result: &Result{spec: s}}
+	b := &builder{ctx: ctx, spec: s, opts: opts, implied: map[string]bool{}, result: &Result{spec: s}}
 	if err := b.build(); err != nil {
 		b.result.Close()
 		return nil, err
@@ -145,6 +147,9 @@ type builder struct {
 	// below is what the layers made so far show, those of the base included,
 	// and own the part of it that is not the base's.
 	below, own []*tree.Entry
+	// implied are the built layers, by where they are, that the image has because
+	// others were built on them.
+	implied map[string]bool
 	// pipeline is the spec's layeringPipeline; nil for none.
 	pipeline *layering.Pipeline
 	// removed are the store paths that the pipeline leaves out of the image.

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -13,6 +16,7 @@ import (
 	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/nixstore"
+	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
 
@@ -42,15 +46,27 @@ type BuiltLayer struct {
 	Paths []string `json:"paths"`
 	// Tree says that there are other files in it.
 	Tree bool `json:"tree"`
+	// Lower are the built layers below it, in their order: what they have is not
+	// in this one, and an image with this one gets them too.
+	Lower []LowerLayer `json:"layers,omitempty"`
 
-	dir  string
-	file *layer.File
+	// dir is what the user calls the layer's directory, physical where it is.
+	dir, physical string
+	file          *layer.File
+}
+
+// LowerLayer is a layer that another one was built on.
+type LowerLayer struct {
+	// Dir is the layer's directory, relative to that of the other.
+	Dir string `json:"dir"`
+	// Checksum is that of its tar when the other was built.
+	Checksum string `json:"checksum"`
 }
 
 // Built describes the layer that a spec with one explicit layer of its own, and
-// none but built ones before it, is made for. The layer is the last but the top
-// one, which is of no use here.
-func (r *Result) Built() (*BuiltLayer, error) {
+// none but built ones before it, is made for, and which goes into the directory
+// dir. The layer is the last but the top one, which is of no use here.
+func (r *Result) Built(dir string) (*BuiltLayer, error) {
 	s := r.spec
 	last := len(s.Layers) - 1
 	if last < 0 || s.Layers[last].Built != "" {
@@ -68,7 +84,38 @@ func (r *Result) Built() (*BuiltLayer, error) {
 	if n < 0 || r.Layers[n].Built != "" {
 		return nil, &SpecError{"layers", errors.New("the layers below have all of it: nothing is left for this one")}
 	}
-	return &BuiltLayer{Contents: r.contents, Paths: r.Layers[n].Paths, Tree: r.Layers[n].Kind == KindTree}, nil
+	lower, err := r.lowerLayers(dir)
+	return &BuiltLayer{Contents: r.contents, Paths: r.Layers[n].Paths, Tree: r.Layers[n].Kind == KindTree, Lower: lower}, err
+}
+
+// lowerLayers are the built layers as one that is written to dir has them below
+// it. Their paths are relative, so that they say nothing of this machine.
+func (r *Result) lowerLayers(dir string) ([]LowerLayer, error) {
+	if len(r.built) == 0 {
+		return nil, nil
+	}
+	parent, err := realPath(filepath.Dir(dir))
+	if err != nil {
+		return nil, err
+	}
+	var lower []LowerLayer
+	for _, l := range r.built {
+		rel, err := filepath.Rel(filepath.Join(parent, filepath.Base(dir)), l.physical)
+		if err != nil {
+			return nil, err
+		}
+		lower = append(lower, LowerLayer{Dir: filepath.ToSlash(rel), Checksum: l.file.DiffID.Encoded()})
+	}
+	return lower, nil
+}
+
+// realPath is a path without symlinks in it, from the root.
+func realPath(name string) (string, error) {
+	real, err := filepath.EvalSymlinks(name)
+	if err != nil {
+		return "", quotePath(err)
+	}
+	return filepath.Abs(real)
 }
 
 // openBuilt opens the layer in the directory dir, which is at physical.
@@ -78,6 +125,9 @@ func openBuilt(storeDir, dir, physical string) (*BuiltLayer, error) {
 		return nil, err
 	}
 	l := &BuiltLayer{dir: dir, file: file}
+	if l.physical, err = realPath(physical); err != nil {
+		return nil, err
+	}
 	name := path.Join(physical, LayerInfo)
 	data, err := regfile.Read(name, maxLayerInfo)
 	if err != nil {
@@ -85,6 +135,14 @@ func openBuilt(storeDir, dir, physical string) (*BuiltLayer, error) {
 	}
 	if err := json.Unmarshal(data, l); err != nil {
 		return nil, fmt.Errorf("%q is not what varve writes for a layer: %w", name, err)
+	}
+	if len(l.Lower) > spec.MaxLayers {
+		return nil, fmt.Errorf("%q names %d layers below it: images have at most %d", name, len(l.Lower), spec.MaxLayers)
+	}
+	for _, lower := range l.Lower {
+		if err := digest.NewDigestFromEncoded(digest.SHA256, lower.Checksum).Validate(); err != nil {
+			return nil, fmt.Errorf("%q is not what varve writes for a layer: checksum %q: %w", name, lower.Checksum, err)
+		}
 	}
 	for _, p := range append(l.Paths, l.Contents...) {
 		if _, _, ok := nixstore.InStore(storeDir, p); !ok {
@@ -110,13 +168,51 @@ func openLayerDir(dir string) (*layer.File, error) {
 	return layer.OpenFile(path.Join(dir, LayerTar), id)
 }
 
-// builtGroup makes a group of a layer that is there already.
-func (b *builder) builtGroup(dir string) (*group, error) {
+// builtGroups makes groups of a layer that is there already and of those below
+// it, each of which an image gets once, below the first that was built on it.
+func (b *builder) builtGroups(field, dir string) ([]*group, error) {
 	l, err := openBuilt(b.spec.StoreDir, dir, b.physical(dir))
 	if err != nil {
 		return nil, err
 	}
-	g := &group{title: dir, built: l, roots: l.Paths}
+	if b.implied[l.physical] {
+		return nil, nil // another one has brought it
+	}
+	var groups []*group
+	root := b.rootOf(dir)
+	for _, lower := range l.Lower {
+		physical := filepath.Join(l.physical, filepath.FromSlash(lower.Dir))
+		below, err := openBuilt(b.spec.StoreDir, strings.TrimPrefix(physical, root), physical)
+		if err != nil {
+			return nil, fmt.Errorf("%q was built on another layer, which has to be where it was: %w", dir, err)
+		}
+		if got := below.file.DiffID; got.Encoded() != lower.Checksum {
+			return nil, fmt.Errorf("build %q again, which was built on another layer than there is now: %w", dir,
+				&layer.DigestError{What: strconv.Quote(below.dir), Want: digest.NewDigestFromEncoded(digest.SHA256, lower.Checksum), Got: got})
+		}
+		if b.hasBuilt(below) {
+			continue
+		}
+		g, err := b.builtGroup(field, below)
+		if err != nil {
+			return nil, err
+		}
+		b.implied[below.physical] = true
+		groups = append(groups, g)
+	}
+	g, err := b.builtGroup(field, l)
+	return append(groups, g), err
+}
+
+// hasBuilt tells whether the image has a built layer already.
+func (b *builder) hasBuilt(l *BuiltLayer) bool {
+	return slices.ContainsFunc(b.result.built, func(other *BuiltLayer) bool { return other.physical == l.physical })
+}
+
+// builtGroup makes a group of a layer that is there already.
+func (b *builder) builtGroup(field string, l *BuiltLayer) (*group, error) {
+	b.result.built = append(b.result.built, l)
+	g := &group{field: field, title: l.dir, built: l, roots: l.Paths}
 	inStore, _ := b.splitContents(l.Contents)
 	g.contents = inStore
 	if !l.Tree {

@@ -28,7 +28,9 @@ type Conf struct {
 	customisationLayer string
 	// builtLayers are not in nixpkgs' files: directories of layers above the
 	// store layers.
-	builtLayers    []string
+	builtLayers []string
+	// variant is not either.
+	variant        string
 	repoTag        string
 	created, mtime string
 	uid, gid       uint32
@@ -60,6 +62,7 @@ func ParseConf(data []byte) (*Conf, error) {
 	fields := map[string]func(any) error{
 		"architecture":        textInto(&c.architecture),
 		"os":                  textInto(&c.os),
+		"variant":             textInto(&c.variant),
 		"store_dir":           textInto(&c.storeDir),
 		"from_image":          textInto(&c.fromImage),
 		"customisation_layer": textInto(&c.customisationLayer),
@@ -194,7 +197,7 @@ func (c *Conf) Image(ctx context.Context, opts ConfOptions) (*image.Image, error
 		return nil, &SpecError{"mtime", err}
 	}
 	img := &image.Image{
-		Created: pythonTime(created), Architecture: c.architecture, OS: c.os,
+		Created: pythonTime(created), Architecture: c.architecture, Variant: c.variant, OS: c.os,
 		Config: c.config, ModTime: mtime.Unix(),
 	}
 	if opts.RepoTag == "" {

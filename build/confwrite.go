@@ -42,6 +42,9 @@ func (r *Result) ConfJSON(top string) ([]byte, error) {
 		{Key: "uname", Value: s.Uname},
 		{Key: "gname", Value: s.Gname},
 	}}
+	if s.Variant != "" {
+		o.Set("variant", s.Variant)
+	}
 	if len(built) > 0 {
 		o.Set("built_layers", built)
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path"
 	"slices"
-	"strconv"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/layer"
@@ -16,7 +15,9 @@ import (
 
 // group is an explicit layer of the spec.
 type group struct {
-	title    string
+	// field is the spec's field that asks for it.
+	field, title string
+
 	contents []content
 	// tree is what is copied into the layer; nil where nothing is.
 	tree []*tree.Entry
@@ -41,11 +42,11 @@ func (b *builder) groups() ([]*group, error) {
 	for i, g := range b.spec.Layers {
 		field := fmt.Sprintf("layers[%d]", i)
 		if g.Built != "" {
-			made, err := b.builtGroup(g.Built)
+			made, err := b.builtGroups(field, g.Built)
 			if err != nil {
 				return nil, specError(field+".built", err)
 			}
-			groups = append(groups, made)
+			groups = append(groups, made...)
 			continue
 		}
 		inStore, outside := b.splitContents(g.Contents)
@@ -54,7 +55,7 @@ func (b *builder) groups() ([]*group, error) {
 		if err := errors.Join(err, moreErr); err != nil {
 			return nil, err
 		}
-		made := &group{title: "layers[" + strconv.Itoa(i) + "]", contents: inStore}
+		made := &group{field: field, title: field, contents: inStore}
 		if sources := append(copies, more...); len(sources) > 0 {
 			if made.tree, err = b.merge(g.KeepContentsDirlinks, append([][]*tree.Entry{rootDir()}, sources...)...); err != nil {
 				return nil, specError(field, err)
@@ -133,11 +134,11 @@ func (b *builder) kept() []string {
 // has, and returns what is left besides.
 func (b *builder) takeGroups(groups []*group) (grouped [][]string, rest []string, err error) {
 	taken := map[string]bool{}
-	for i, g := range groups {
+	for _, g := range groups {
 		var own []string
 		if g.built != nil {
 			if own, err = g.built.builtPaths(taken); err != nil {
-				return nil, nil, &SpecError{fmt.Sprintf("layers[%d]", i), err}
+				return nil, nil, &SpecError{g.field, err}
 			}
 		} else if b.closure != nil {
 			all, err := b.closure.Closure(g.roots)

@@ -210,6 +210,7 @@ func (s *shell) environment() map[string]string {
 		if _, _, ok := nixstore.InStore(s.StoreDir, s.CACertificates); ok {
 			env["SSL_CERT_FILE"] = s.CACertificates
 		}
+		env["NIX_SSL_CERT_FILE"] = env["SSL_CERT_FILE"]
 	}
 	for _, v := range s.Derivation.Env {
 		if !slices.Contains(s.asFiles(), v.Name) {

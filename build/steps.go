@@ -192,6 +192,7 @@ func CompleteStep(step *sandbox.Step, s *spec.Spec, opts Options) error {
 		step.Argv = []string{shell}
 		if step.Script != "" {
 			step.Argv = append(step.Argv, "-e")
+			step.Script = tellLine(shell) + step.Script
 		}
 		step.Tools = append(slices.Clone(s.Path), path.Dir(shell))
 	}
@@ -204,6 +205,16 @@ func CompleteStep(step *sandbox.Step, s *spec.Spec, opts Options) error {
 	step.Limits = opts.Steps.Limits
 	step.VM = sandbox.VM{Disk: int64(s.DiskSize) << 20, Memory: int64(s.BuildVMMemorySize) << 20}
 	return nil
+}
+
+// tellLine has bash say which line of a script ends it: commands such as test
+// fail without a word. It is on the script's own first line, so that others keep
+// their numbers. Other shells do not know the line.
+func tellLine(shell string) string {
+	if name := path.Base(shell); name != "bash" && name != "sh" {
+		return ""
+	}
+	return `if [ -n "${BASH_VERSION-}" ]; then set -E; trap 'case "$-:$BASH_SUBSHELL" in *e*:0) echo "line $LINENO: $BASH_COMMAND" >&2 ;; esac' ERR; fi; `
 }
 
 // stepEnv is the environment of all steps.

@@ -46,7 +46,7 @@ func (b *builder) warnIdle(field, source, glob string, entries []*tree.Entry) {
 func (b *builder) warnUnused() {
 	s := b.spec
 	owner := s.UID != 0 || s.GID != 0 || s.Uname != "root" || s.Gname != "root"
-	if owner && len(b.closurePaths()) == 0 && s.Layering != spec.Single && !b.hasBuilt() {
+	if owner && len(b.closurePaths()) == 0 && s.Layering != spec.Single && !b.namesBuilt() {
 		b.warnf("uid, gid, uname and gname are of store paths, which the image has none of: copyToRoot has owner (owner: \"%d:%d\"), and perms gives owners by path (--perm '/**::%d:%d')", s.UID, s.GID, s.UID, s.GID)
 	}
 	for _, f := range []struct {
@@ -66,8 +66,8 @@ func (b *builder) warnUnused() {
 	}
 }
 
-// hasBuilt tells that there are layers that were built by themselves.
-func (b *builder) hasBuilt() bool {
+// namesBuilt tells that there are layers that were built by themselves.
+func (b *builder) namesBuilt() bool {
 	return slices.ContainsFunc(b.spec.Layers, func(g spec.Group) bool { return g.Built != "" })
 }
 

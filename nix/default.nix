@@ -47,12 +47,29 @@ let
     program = if builtins.isAttrs varve then "${varve}/bin/varve" else "${varve}";
   };
   derivations = import ./derivations.nix context;
-  images = import ./images.nix (context // derivations);
+  layered = import ./images.nix (context // derivations);
+  means = context // derivations // layered.means;
   files = import ./files.nix (context // derivations);
+  # What override may change, and what a function that it is given finds: nixpkgs'
+  # arguments too.
+  accepted = builtins.functionArgs (import ./default.nix);
+  arguments =
+    builtins.listToAttrs (
+      map (name: {
+        inherit name;
+        value = lib.package pkgs name;
+      }) lib.dockerToolsArguments
+    )
+    // builtins.intersectAttrs accepted context
+    // {
+      inherit varve pkgs hostSystem;
+    };
   tools =
-    removeAttrs images [ "archiveOf" ]
+    layered.tools
+    // import ./single.nix means
+    // import ./archives.nix means
     // files
-    // import ./shell.nix (context // derivations // images // files);
+    // import ./shell.nix (means // layered.tools // files);
 in
 tools
 // {
@@ -62,4 +79,20 @@ tools
     pkgs = if pkgs == null then throw "varve: the examples need pkgs" else pkgs;
     toolsFor = pkgs: import ./default.nix (args // { inherit pkgs; });
   };
+
+  # As callPackage's results have it.
+  override =
+    new:
+    let
+      given = if builtins.isFunction new then new arguments else new;
+      own = builtins.intersectAttrs accepted given;
+      unused = builtins.attrNames (removeAttrs given (builtins.attrNames accepted));
+      unknown = builtins.filter (name: !builtins.elem name lib.dockerToolsArguments) unused;
+    in
+    if unknown != [ ] then
+      throw "varve: dockerTools.override has the unexpected arguments ${toString unknown}; there are ${toString (builtins.attrNames accepted)}"
+    else
+      builtins.foldl' (
+        tools: name: lib.warn "dockerTools.override: varve has no use for ${name}" tools
+      ) (import ./default.nix (args // own)) unused;
 }

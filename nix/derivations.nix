@@ -23,24 +23,52 @@ rec {
       // attrs
     );
 
-  # As stdenv's, a derivation has passthru, meta and overrideAttrs, which no builder
-  # sees.
+  # As stdenv's, a derivation and each of its outputs have outputs, passthru, meta,
+  # overrideAttrs and inputDerivation, which no builder sees.
   make =
     {
       passthru ? { },
       meta ? { },
       ...
     }@attrs:
-    derivation (
-      removeAttrs attrs [
+    let
+      own = removeAttrs attrs [
         "passthru"
         "meta"
-      ]
-    )
-    // passthru
-    // {
-      inherit passthru meta;
-      overrideAttrs = new: make (lib.changed new ({ inherit passthru meta; } // attrs));
+      ];
+      drv = derivation own;
+      outputs = attrs.outputs or [ "out" ];
+      byName = builtins.listToAttrs (
+        map (name: {
+          inherit name;
+          value = drv.${name} // { outputSpecified = true; } // more;
+        }) outputs
+      );
+      more =
+        byName
+        // passthru
+        // {
+          inherit passthru meta outputs;
+          all = map (name: byName.${name}) outputs;
+          inputDerivation = inputsOf own;
+          overrideAttrs = new: make (lib.changed new ({ inherit passthru meta; } // attrs));
+        };
+    in
+    drv // more;
+
+  # What can always be built, and refers to all that attrs do.
+  inputsOf =
+    attrs:
+    derivation {
+      inherit (attrs)
+        system
+        builder
+        args
+        __structuredAttrs
+        ;
+      name = "inputDerivation-${attrs.name}";
+      action = "files";
+      files."".text = builtins.toJSON attrs;
     };
 
   # Files by their names: { text, executable ? false } or { link }. The name "" is

@@ -1,4 +1,4 @@
-# Images, their layers and archives.
+# Images of many layers, and layers by themselves.
 {
   lib,
   run,
@@ -9,13 +9,9 @@
   architecture,
   shell,
   path,
-  coreutils,
-  runtimeShell,
-  cacert,
-  hasCacert,
   storeDir,
   ...
-}@context:
+}:
 let
   defaultArchitecture = architecture;
 
@@ -39,6 +35,28 @@ let
       script
     else
       ''if [ -n "''${BASH_VERSION-}" ]; then set -o pipefail; shopt -s inherit_errexit; fi; ${script}'';
+
+  # A text is to Docker a list of one, and to other runtimes nothing.
+  lists = [
+    "Cmd"
+    "cmd"
+    "Entrypoint"
+    "entrypoint"
+    "Shell"
+    "shell"
+  ];
+  configOf =
+    name: config:
+    let
+      isText = v: builtins.isString v || builtins.isPath v || builtins.isAttrs v && v ? outPath;
+      one =
+        key: value:
+        if builtins.elem key lists && isText value then
+          lib.warn "in image ${name}: config.${key} is no list, and becomes one of a single word: write [ … ]" [ value ]
+        else
+          value;
+    in
+    if config == null then null else builtins.mapAttrs one config;
 
   # What runs the scripts of an image, where it has any.
   runner =
@@ -161,6 +179,7 @@ let
       contents ? [ ],
       config ? { },
       architecture ? defaultArchitecture,
+      variant ? null,
       created ? "1970-01-01T00:00:01Z",
       mtime ? "1970-01-01T00:00:01Z",
       uid ? 0,
@@ -186,10 +205,8 @@ let
         {
           inherit
             name
-            config
             architecture
-            created
-            mtime
+            variant
             uid
             gid
             uname
@@ -206,6 +223,9 @@ let
           maxLayers = atMost name maxLayers;
           extraCommands = strict extraCommands;
           fakeRootCommands = strict fakeRootCommands;
+          config = configOf name config;
+          created = lib.time created;
+          mtime = lib.time mtime;
           contents = lib.toList contents;
           layers = builtLayers layers;
           conflicts = "first";
@@ -282,105 +302,6 @@ let
       };
     };
 
-  buildImage = lib.overridable (
-    {
-      name,
-      tag ? null,
-      fromImage ? null,
-      fromImageName ? null,
-      fromImageTag ? null,
-      copyToRoot ? null,
-      keepContentsDirlinks ? false,
-      config ? null,
-      architecture ? defaultArchitecture,
-      extraCommands ? "",
-      uid ? 0,
-      gid ? 0,
-      runAsRoot ? null,
-      diskSize ? 1024,
-      buildVMMemorySize ? 512,
-      created ? "1970-01-01T00:00:01Z",
-      compressor ? "gz",
-      includeNixDB ? false,
-      contents ? null,
-      meta ? { },
-    }@args:
-    let
-      copied =
-        if contents == null then
-          copyToRoot
-        else if copyToRoot != null then
-          throw "in image ${name}: contents is the old name of copyToRoot: give one of them"
-        else
-          builtins.trace "warning: in image ${name}: contents is the old name of copyToRoot" contents;
-      spec = writeSpec name (
-        {
-          inherit
-            name
-            fromImageName
-            fromImageTag
-            keepContentsDirlinks
-            config
-            architecture
-            uid
-            gid
-            runAsRoot
-            diskSize
-            buildVMMemorySize
-            created
-            compressor
-            includeNixDB
-            ;
-          fromImage = orNull fromImage;
-          extraCommands = strict extraCommands;
-          layering = "single";
-          copyToRoot = lib.toList copied;
-          conflicts = "last";
-        }
-        // (
-          if runAsRoot == null || runAsRoot == "" then
-            runner [ extraCommands ] shell path
-          else
-            runner [ runAsRoot ] runtimeShell [
-              coreutils
-              ""
-            ]
-        )
-      );
-      imageTag = tagOf tag spec;
-      image = run "docker-image-${baseNameOf name}.tar${extension compressor name}" (
-        {
-          action = "image";
-          inherit spec;
-          tag = imageTag;
-        }
-        // withClosure spec
-      );
-    in
-    finish {
-      inherit
-        image
-        name
-        imageTag
-        meta
-        ;
-      passthru = {
-        inherit spec;
-        buildArgs = args;
-        ociLayout = layoutOf name image compressor;
-        # The image's own layer: layer.tar, and its SHA-256 in checksum.
-        layer = run "docker-layer-${baseNameOf name}" (
-          {
-            action = "top";
-            inherit spec;
-            tag = imageTag;
-          }
-          // withClosure spec
-        );
-      };
-    }
-  );
-
   # A layer as a derivation of its own, so that Nix keeps it and any number of
   # images can have it. What is in layers, which are such layers too, is left out.
   buildLayer =
@@ -401,12 +322,12 @@ let
       spec = writeSpec name {
         inherit
           name
-          mtime
           uid
           gid
           uname
           gname
           ;
+        mtime = lib.time mtime;
         layers = builtLayers layers ++ [
           {
             contents = lib.toList contents;
@@ -426,158 +347,27 @@ let
       }
       // withClosure spec
     );
-
-  # One of an archive's images, or what is first in it.
-  chosen =
-    image: name: tag:
-    if (name == null) != (tag == null) then
-      throw "fromImageName and fromImageTag choose an image together: give both or neither"
-    else if name == null then
-      image
-    else
-      "docker-archive:${image}:${name}:${tag}";
-
-  # The output's hash, which may be in one of these attributes. Nix takes an empty
-  # one for one to be found out.
-  fixed =
-    where:
-    {
-      hash,
-      sha256,
-      outputHash,
-      outputHashAlgo,
-    }:
-    let
-      none = v: v == null || v == "";
-      given = builtins.filter (one: !none one.outputHash) [
-        { outputHash = hash; }
-        {
-          outputHash = sha256;
-          outputHashAlgo = "sha256";
-        }
-        ({ inherit outputHash; } // lib.optionalAttrs (!none outputHashAlgo) { inherit outputHashAlgo; })
-      ];
-      unknown = {
-        outputHash = "";
-        outputHashAlgo = "sha256";
-      };
-    in
-    if builtins.length given > 1 then
-      throw "${where}: hash, sha256 and outputHash say the same: give one of them"
-    else
-      builtins.head (given ++ [ unknown ]);
-
-  withNixDb = build: args: build (args // { includeNixDB = true; });
 in
 {
-  inherit streamLayeredImage buildLayeredImage buildImage buildLayer archiveOf;
+  tools = {
+    inherit streamLayeredImage buildLayeredImage buildLayer;
+    buildLayeredImageWithNixDb = args: buildLayeredImage (args // { includeNixDB = true; });
+  };
 
-  buildImageWithNixDb = withNixDb buildImage;
-  buildLayeredImageWithNixDb = withNixDb buildLayeredImage;
-
-  # One archive of several.
-  mergeImages =
-    images:
-    run "merge-docker-images" {
-      action = "merge";
-      images = lib.toList images;
-      compressor = "gz";
-    };
-
-  # The root file system of an image as a tar.
-  exportImage =
-    {
-      name ? fromImage.name,
-      fromImage,
-      fromImageName ? null,
-      fromImageTag ? null,
-      diskSize ? 1024,
-      buildVMMemorySize ? 512,
-    }:
-    run name {
-      action = "export";
-      image = chosen fromImage fromImageName fromImageTag;
-      mtime = epoch;
-    };
-
-  # Scripts that work with an image's file system in mnt, and with what they change
-  # of it in layer: before it is there, while, and afterwards. The file deleted lists
-  # what they deleted of it.
-  runWithOverlay =
-    {
-      name,
-      fromImage ? null,
-      fromImageName ? null,
-      fromImageTag ? null,
-      diskSize ? 1024,
-      buildVMMemorySize ? 512,
-      preMount ? "",
-      postMount ? "",
-      postUmount ? "",
-    }:
-    run name (
-      {
-        action = "overlay";
-        image = chosen fromImage fromImageName fromImageTag;
-        mtime = epoch;
-        preMount = strict preMount;
-        postMount = strict postMount;
-        postUmount = strict postUmount;
-      }
-      // runner [ preMount postMount postUmount ] shell path
-    );
-
-  # An image of a registry, by its digest. The archive is the one that skopeo
-  # makes, so that hashes stay valid.
-  pullImage =
-    {
-      imageName,
-      imageDigest,
-      sha256 ? null,
-      hash ? null,
-      outputHash ? null,
-      outputHashAlgo ? null,
-      os ? "linux",
-      arch ? defaultArchitecture,
-      finalImageName ? imageName,
-      finalImageTag ? "latest",
-      tlsVerify ? true,
-      name ? builtins.replaceStrings [ "/" ":" ] [ "-" "-" ]
-        "docker-image-${finalImageName}-${finalImageTag}.tar",
-    }:
-    run name (
-      {
-        action = "pull";
-        reference = "${imageName}@${imageDigest}";
-        repoTag = "${finalImageName}:${finalImageTag}";
-        platform = "${os}/${arch}";
-        insecure = !tlsVerify;
-        caFile = if hasCacert then "${cacert}/etc/ssl/certs/ca-bundle.crt" else "";
-        passthru = {
-          inherit imageName;
-          imageTag = finalImageTag;
-        };
-        outputHashMode = "flat";
-        impureEnvVars = [
-          "http_proxy"
-          "https_proxy"
-          "ftp_proxy"
-          "all_proxy"
-          "no_proxy"
-          "HTTP_PROXY"
-          "HTTPS_PROXY"
-          "NO_PROXY"
-          "REGISTRY_AUTH_FILE"
-          "DOCKER_CONFIG"
-        ];
-      }
-      // fixed "pullImage ${imageName}" {
-        inherit
-          hash
-          sha256
-          outputHash
-          outputHashAlgo
-          ;
-      }
-    );
+  # What other images are made with.
+  means = {
+    inherit
+      archiveOf
+      epoch
+      strict
+      extension
+      runner
+      writeSpec
+      configOf
+      orNull
+      tagOf
+      finish
+      layoutOf
+      ;
+  };
 }

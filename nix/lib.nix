@@ -10,6 +10,41 @@ rec {
     else
       [ v ];
 
+  warn = message: value: builtins.trace "warning: ${message}" value;
+
+  # null and an empty text are nothing.
+  given = v: v != null && v != "";
+
+  # One of an archive's images: by its name and its tag, or what is first in it.
+  choice =
+    where: name: tag:
+    if given name && given tag then
+      {
+        fromImageName = name;
+        fromImageTag = toString tag;
+      }
+    else if given name || given tag then
+      warn "${where}: of fromImageName and fromImageTag one alone chooses nothing: the archive's first image is taken" { }
+    else
+      { };
+
+  # A time that `date -d` takes as varve takes it: without white space around it
+  # and fractions of a second, and with the seconds that it may lack.
+  time =
+    t:
+    let
+      bare = builtins.match "[[:space:]]*(.*[^[:space:]])[[:space:]]*" t;
+      text = if bare == null then t else builtins.head bare;
+      parts = builtins.match "([-0-9]+[T ][0-9]+:[0-9]+)(:[0-9]+)?([.,][0-9]+)?(.*)" text;
+      part = builtins.elemAt parts;
+    in
+    if !builtins.isString t then
+      t
+    else if parts == null then
+      text
+    else
+      part 0 + (if part 1 == null then ":00" else part 1) + part 3;
+
   optionalAttrs = condition: attrs: if condition then attrs else { };
 
   # A package of nixpkgs.
@@ -19,6 +54,59 @@ rec {
       throw "varve: this needs ${name}: pass pkgs, or ${name} alone, to varve's functions"
     else
       pkgs.${name};
+
+  # The arguments that nixpkgs' dockerTools has or has had.
+  dockerToolsArguments = [
+    "bash"
+    "bashInteractive"
+    "buildPackages"
+    "cacert"
+    "callPackage"
+    "closureInfo"
+    "coreutils"
+    "devShellTools"
+    "docker"
+    "dockerAutoLayer"
+    "dockerMakeLayers"
+    "e2fsprogs"
+    "fakechroot"
+    "fakeNss"
+    "fakeroot"
+    "file"
+    "go"
+    "jq"
+    "jshon"
+    "lib"
+    "makeWrapper"
+    "moreutils"
+    "nix"
+    "nixosTests"
+    "perl"
+    "pigz"
+    "pkgs"
+    "proot"
+    "referencesByPopularity"
+    "rsync"
+    "runCommand"
+    "runtimeShell"
+    "shadow"
+    "skopeo"
+    "stdenv"
+    "storeDir"
+    "substituteAll"
+    "symlinkJoin"
+    "tarsum"
+    "util-linux"
+    "vmTools"
+    "writeClosure"
+    "writePython3"
+    "writeReferencesToFile"
+    "writeScript"
+    "writeShellScriptBin"
+    "writeText"
+    "writeTextDir"
+    "zstd"
+  ];
 
   # In the letters that names of images have.
   lower = builtins.replaceStrings (letters "ABCDEFGHIJKLMNOPQRSTUVWXYZ") (

@@ -2,9 +2,24 @@
 {
   lib,
   buildGoModule,
+  # nixpkgs' Go, with which buildGoModule builds, and the next one that varve can
+  # be built with.
+  go ? null,
+  buildGo126Module ? null,
   installShellFiles,
 }:
-buildGoModule {
+let
+  # As go.mod has it.
+  goVersion = "1.26";
+  build =
+    if go == null || builtins.compareVersions go.version goVersion >= 0 then
+      buildGoModule
+    else if buildGo126Module != null then
+      buildGo126Module
+    else
+      throw "varve needs Go ${goVersion} or later, and this nixpkgs has ${go.version}: take a later nixpkgs, or pass a later one's go and buildGoModule to nix/package.nix";
+in
+build {
   pname = "varve";
   version = "0-unstable";
 

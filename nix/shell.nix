@@ -92,7 +92,10 @@ let
       NIX_STORE = storeDir;
       PATH = path;
     }
-    // lib.optionalAttrs hasCacert { SSL_CERT_FILE = "${cacert}/etc/ssl/certs/ca-bundle.crt"; }
+    // lib.optionalAttrs hasCacert rec {
+      SSL_CERT_FILE = "${cacert}/etc/ssl/certs/ca-bundle.crt";
+      NIX_SSL_CERT_FILE = SSL_CERT_FILE;
+    }
     // attributes drv
     // {
       NIX_BUILD_TOP = buildDir;

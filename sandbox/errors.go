@@ -7,8 +7,9 @@ import (
 
 // StepError says that the step's program failed.
 type StepError struct {
-	// Name is the step's.
+	// Name is the step's, and Root what it was to have as its root directory.
 	Name string
+	Root Root
 	// ExitCode is what the program ended with, or -1 where Signal ended it.
 	ExitCode int
 	Signal   syscall.Signal

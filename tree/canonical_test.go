@@ -1,9 +1,13 @@
 package tree
 
 import (
+	"path"
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
+
+	"github.com/bmatcuk/doublestar/v4"
 )
 
 func TestCompare(t *testing.T) {
@@ -127,6 +131,15 @@ func TestExclude(t *testing.T) {
 		"/.git":   "a/; a/b/; a/b/c; a.o; d/; d/e.o",
 		"/":       "a/; a/b/; a/b/c; a.o; d/; d/e.o; .git/; .git/x",
 		"**/.git": "a/; a/b/; a/b/c; a.o; d/; d/e.o",
+		// A slash in braces.
+		"{/a,}/b":            "a/; a.o; d/; d/e.o; .git/; .git/x",
+		"{/a/b,/d}/*":        "a/; a/b/; a.o; d/; .git/; .git/x",
+		"{a/,}b":             "a/; a.o; d/; d/e.o; .git/; .git/x",
+		"a{/b,}/c":           "a/; a/b/; a.o; d/; d/e.o; .git/; .git/x",
+		"{./a,{/.git,nope}}": "a.o; d/; d/e.o",
+		"{,/a,{,/d}}/{b,e}*": "a/; a.o; d/; .git/; .git/x",
+		"{*,/a}/c":           "a/; a/b/; a/b/c; a.o; d/; d/e.o; .git/; .git/x",
+		"{[/,],/d}":          "a/; a/b/; a/b/c; a.o; .git/; .git/x",
 	} {
 		kept, idle, err := Exclude(source, []string{glob})
 		wantError(t, err)
@@ -153,6 +166,53 @@ func TestExcludeIdle(t *testing.T) {
 	if want := []string{"*.map", "e"}; !slices.Equal(idle, want) {
 		t.Errorf("idle are %q, want %q", idle, want)
 	}
+}
+
+// TestGlobBounds: braces stand for few globs.
+func TestGlobBounds(t *testing.T) {
+	for glob, want := range map[string]string{
+		strings.Repeat("{,}", 20) + "{/a,b}":     "stands for more than 1000",
+		"{/a" + strings.Repeat(",b", 1000) + "}": "stands for more than 1000",
+		strings.Repeat("a", 1<<20):               "is longer than 16384 bytes",
+	} {
+		_, err := parseGlob(glob)
+		wantError(t, err, want)
+	}
+}
+
+// FuzzGlob: that a glob starts at the root may be written or not, and braces
+// change nothing else.
+func FuzzGlob(f *testing.F) {
+	for _, glob := range []string{"a/*", "{/a,}/b", "{a,/{b,c}}/**", "{[,],\\},x}", "/", "./{/}", "{,}{,}x"} {
+		f.Add(glob, "a/b")
+	}
+	f.Fuzz(func(t *testing.T, text, name string) {
+		if strings.Count(text, "{")+strings.Count(text, "*") > 6 { // the matcher tries all ways
+			return
+		}
+		if !utf8.ValidString(text) || !utf8.ValidString(name) { // the matcher takes all that is wrong for the same
+			return
+		}
+		if name = path.Clean("/" + name)[1:]; name == "" {
+			name = "."
+		}
+		g, err := parseGlob(text)
+		if err != nil {
+			return
+		}
+		got := g.match(name)
+		if rooted, err := parseGlob("/" + text); err != nil || rooted.match(name) != got {
+			t.Errorf("%q matches %q: %v, and otherwise with a slash before it (%v)", text, name, got, err)
+		}
+		if plain := fromRoot(text); name != "." && !strings.ContainsAny(plain, "{") && !strings.HasSuffix(plain, "/") && plain != "" {
+			if want := doublestar.MatchUnvalidated(plain, name); got != want {
+				t.Errorf("%q matches %q: %v, want %v", text, name, got, want)
+			}
+		}
+		if braces, err := parseGlob("{/" + text + "}"); err == nil && !strings.ContainsAny(text, `,\[]`) && braces.match(name) != got {
+			t.Errorf("%q matches %q: %v, and otherwise in braces", text, name, got)
+		}
+	})
 }
 
 func TestChown(t *testing.T) {

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -11,44 +12,129 @@ import (
 
 // glob matches paths: "*" and "?" within a component, "**" across components,
 // character classes and {a,b}. It starts at the tree's root, with or without a
-// leading slash; "**/x" finds x anywhere, "x/**" is x and everything below it,
-// "**" everything with the root. The root alone is "/".
-type glob struct {
+// leading slash, also within braces, as in "{/var,}/tmp"; "**/x" finds x anywhere,
+// "x/**" is x and everything below it, "**" everything with the root. The root
+// alone is "/".
+type glob []alternative
+
+// alternative is a glob that does not begin with braces that hold a slash of the
+// root's.
+type alternative struct {
 	pattern string
 	// literal says that the pattern matches only itself.
 	literal bool
 }
 
+// These bound a glob: its length in bytes, and what braces at its beginning stand
+// for.
+const (
+	maxGlob         = 16 << 10
+	maxAlternatives = 1000
+)
+
 func parseGlob(text string) (glob, error) {
 	if text == "" {
-		return glob{}, fmt.Errorf(`glob is empty: write "/" for the root`)
+		return nil, fmt.Errorf(`glob is empty: write "/" for the root`)
+	}
+	if len(text) > maxGlob {
+		return nil, fmt.Errorf("glob %q… is longer than %d bytes: write several", text[:100], maxGlob)
 	}
 	if !doublestar.ValidatePattern(text) {
-		return glob{}, fmt.Errorf("glob %q is malformed: a bracket, brace or backslash is left open", text)
+		return nil, fmt.Errorf("glob %q is malformed: a bracket, brace or backslash is left open", text)
 	}
-	pattern := text
+	var g glob
+	for rest := []string{text}; len(rest) > 0; {
+		pattern := fromRoot(rest[0])
+		rest = rest[1:]
+		if more := withoutBraces(pattern); more != nil {
+			rest = append(more, rest...)
+		} else {
+			g = append(g, newAlternative(pattern))
+		}
+		if len(g)+len(rest) > maxAlternatives {
+			return nil, fmt.Errorf("glob %q stands for more than %d: write several", text, maxAlternatives)
+		}
+	}
+	return g, nil
+}
+
+// fromRoot is a pattern without what says that it starts at the root.
+func fromRoot(pattern string) string {
 	for trimmed := ""; pattern != trimmed; {
 		trimmed = pattern
 		pattern = strings.TrimPrefix(strings.TrimLeft(pattern, "/"), "./")
 	}
+	return pattern
+}
+
+func newAlternative(pattern string) alternative {
 	if !strings.HasSuffix(pattern, `\/`) {
 		pattern = strings.TrimRight(pattern, "/")
 	}
 	if pattern == "" {
 		pattern = "."
 	}
-	return glob{pattern, !strings.ContainsAny(pattern, `*?[{\`)}, nil
+	return alternative{pattern, !strings.ContainsAny(pattern, `*?[{\`)}
+}
+
+// withoutBraces are the patterns that one with braces at its beginning stands
+// for, if any of them starts at the root with a slash. The matcher does the
+// others: to it paths have none.
+func withoutBraces(pattern string) []string {
+	alternatives, rest := leadingBraces(pattern)
+	found := false
+	for i, a := range alternatives {
+		alternatives[i] = a + rest
+		found = found || fromRoot(alternatives[i]) != alternatives[i] || strings.HasPrefix(alternatives[i], "{")
+	}
+	if !found {
+		return nil
+	}
+	return alternatives
+}
+
+// leadingBraces takes the braces at the beginning of a pattern apart.
+func leadingBraces(pattern string) (alternatives []string, rest string) {
+	if !strings.HasPrefix(pattern, "{") {
+		return nil, pattern
+	}
+	depth, start, class := 0, 1, false
+	for i := 0; i < len(pattern); i++ {
+		c := pattern[i]
+		switch {
+		case c == '\\':
+			i++
+		case class:
+			class = c != ']'
+		case c == '[':
+			class = true
+		case c == '{':
+			depth++
+		case c == ',' && depth == 1:
+			alternatives = append(alternatives, pattern[start:i])
+			start = i + 1
+		case c == '}':
+			if depth--; depth == 0 {
+				return append(alternatives, pattern[start:i]), pattern[i+1:]
+			}
+		}
+	}
+	return nil, pattern
 }
 
 func (g glob) match(name string) bool {
-	if g.literal {
-		return g.pattern == name
+	return slices.ContainsFunc(g, func(a alternative) bool { return a.match(name) })
+}
+
+func (a alternative) match(name string) bool {
+	if a.literal {
+		return a.pattern == name
 	}
 	if name == "." {
 		// To the matcher "." is a name of one character.
-		return g.pattern == "**"
+		return a.pattern == "**"
 	}
-	return doublestar.MatchUnvalidated(g.pattern, name)
+	return doublestar.MatchUnvalidated(a.pattern, name)
 }
 
 // Exclude returns the entries of the canonical tree that no glob matches,

@@ -1,8 +1,13 @@
 package main
 
 import (
+	"encoding/json"
+	"go/version"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -22,6 +27,34 @@ func TestVendorHash(t *testing.T) {
 	}
 	if got := string(found[1]); got != want {
 		t.Errorf("nix/package.nix has vendorHash %q, and go mod vendor comes to %q: make vendor-hash", got, want)
+	}
+}
+
+// TestGoVersion: nix/package.nix asks for the Go that go.mod does, and go.mod for
+// the oldest that the modules which it names can be built with.
+func TestGoVersion(t *testing.T) {
+	var module struct{ GoVersion string }
+	text, err := exec.CommandContext(t.Context(), "go", "list", "-C", "../..", "-m", "-json").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &module); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile("../../nix/package.nix")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `goVersion = "` + strings.TrimSuffix(module.GoVersion, ".0") + `";`; !strings.Contains(string(data), want) {
+		t.Errorf("go.mod asks for Go %s, and nix/package.nix does not have %q", module.GoVersion, want)
+	}
+	text, err = exec.CommandContext(t.Context(), "go", "list", "-C", "../..", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.GoVersion}}{{end}}{{end}}", "./cmd/varve").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	needed := slices.MaxFunc(strings.Fields(string(text)), func(a, b string) int { return version.Compare("go"+a, "go"+b) })
+	if version.Compare("go"+module.GoVersion, "go"+needed) > 0 {
+		t.Errorf("go.mod asks for Go %s, and its modules for %s at most: does the code need more?", module.GoVersion, needed)
 	}
 }
 

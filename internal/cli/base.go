@@ -63,7 +63,7 @@ func (g *global) findBase(ctx context.Context, ref build.BaseReference, lock str
 		return nil, err
 	}
 	if ref.Name != "" {
-		name = ref.Name + ":" + ref.Tag
+		return g.openCalled(ctx, src, ref.Name+":"+ref.Tag, basePlatform(ref))
 	}
 	return g.openFirst(ctx, src, name, basePlatform(ref))
 }

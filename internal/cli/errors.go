@@ -124,7 +124,7 @@ func explain(err error) (explained error, hints []string) {
 	)
 	switch {
 	case errors.As(err, &failed):
-		return withLastLines(err, failed.LastLines), offlineHints(failed)
+		return withLastLines(err, failed.LastLines), append(scriptHints(failed), offlineHints(failed)...)
 	case errors.As(err, &limit):
 		return withLastLines(err, limit.LastLines), limitHints(limit.Bound)
 	case errors.As(err, &missing):

@@ -6,18 +6,25 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/varve-image/varve/build"
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/atomicfile"
+	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/ui"
+	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/spec"
 )
 
 // writeBuilt writes the last explicit layer of a spec into the new directory
 // dir, which gets its name when it is complete.
 func (g *global) writeBuilt(ctx context.Context, result *build.Result, dir string) (err error) {
-	built, err := result.Built()
+	dir = strings.TrimSuffix(dir, "/")
+	built, err := result.Built(dir)
 	if err != nil {
 		return err
 	}
@@ -25,7 +32,6 @@ func (g *global) writeBuilt(ctx context.Context, result *build.Result, dir strin
 	if err != nil {
 		return err
 	}
-	dir = strings.TrimSuffix(dir, "/")
 	if _, err := os.Lstat(dir); err == nil {
 		return usageError(fmt.Errorf("%q exists: a layer is written into a new directory", dir))
 	}
@@ -66,4 +72,48 @@ func writeLayerFiles(ctx context.Context, dir *os.Root, l image.Layer) error {
 		return err
 	}
 	return errors.Join(l.Write(ctx, f), f.Sync(), f.Close())
+}
+
+// writeLayerJSON adds to a layer's directory what Docker had in its archives
+// before version 1.10, and nixpkgs' buildImage makes for each layer: json, which
+// is the file baseJSON with the tar's TarSum, and VERSION. now takes the place of a
+// created that is "now".
+func writeLayerJSON(ctx context.Context, dir, baseJSON string, now time.Time) error {
+	data, err := regfile.Read(baseJSON, spec.MaxSize)
+	if err != nil {
+		return fileError(fmt.Errorf("read baseJson %q: %w", baseJSON, cause(err)))
+	}
+	v, err := ordjson.Parse(data)
+	if err != nil {
+		return usageError(fmt.Errorf("read baseJson %q: %w", baseJSON, err))
+	}
+	o, ok := v.(*ordjson.Object)
+	if !ok {
+		return usageError(fmt.Errorf("read baseJson %q: expected an object", baseJSON))
+	}
+	if at, ok := o.Get("created"); ok && at == "now" {
+		o.Set("created", now.UTC().Format("2006-01-02T15:04:05-07:00"))
+	}
+	sum, err := tarSumOf(ctx, filepath.Join(dir, build.LayerTar))
+	if err != nil {
+		return err
+	}
+	o.Set("checksum", sum)
+	text, err := ordjson.Marshal(o)
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		os.WriteFile(filepath.Join(dir, "json"), append(text, '\n'), 0o644),
+		os.WriteFile(filepath.Join(dir, "VERSION"), []byte("1.0"), 0o644),
+	)
+}
+
+func tarSumOf(ctx context.Context, name string) (string, error) {
+	f, err := regfile.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	return layer.TarSum(ctx, f)
 }

@@ -35,12 +35,16 @@ type nixAttrs struct {
 	// image, stream, layer, top
 	Spec string
 	Tag  string
+	// top: a file with what buildImage's layer is to say of the image.
+	BaseJSON string
 	// stream, program: the path of this program in the store.
 	Varve string
 	// archive, layout, export: an image; merge: images; tree: directories and
 	// tarballs.
 	Image           string
 	Images, Sources []string
+	// export, overlay: which of the archive's images; empty for the first.
+	FromImageName, FromImageTag string
 	// archive, merge
 	Compressor string
 	// export, overlay: the time of all files, in seconds since 1970.
@@ -93,7 +97,7 @@ func newNixBuild(g *global) *cobra.Command {
 				return usageError(fmt.Errorf("action %q: expected one of %q", a.Action, slices.Sorted(maps.Keys(nixActions))))
 			}
 			g.stepLimits.time = 0 // Nix has a clock of its own
-			return act(cmd.Context(), g, a)
+			return nixError(a, act(cmd.Context(), g, a))
 		},
 	}
 }
@@ -207,7 +211,10 @@ func nixTopLayer(ctx context.Context, g *global, a *nixAttrs) error {
 	if err != nil {
 		return err
 	}
-	return result.Close()
+	if err := result.Close(); err != nil || a.BaseJSON == "" {
+		return err
+	}
+	return writeLayerJSON(ctx, a.Outputs["out"], a.BaseJSON, g.streams.Now())
 }
 
 // nixTop describes the image of the derivation's spec, and writes its top layer
@@ -335,6 +342,9 @@ func nixImageOf(ctx context.Context, g *global, a *nixAttrs) (*image.Existing, e
 	platform, err := g.registry.choice()
 	if err != nil {
 		return nil, err
+	}
+	if a.FromImageName != "" {
+		return g.openCalled(ctx, src, a.FromImageName+":"+a.FromImageTag, platform)
 	}
 	return g.openFirst(ctx, src, name, platform)
 }

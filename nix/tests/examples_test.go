@@ -17,7 +17,7 @@ var unstable = []string{"unstableDate", "unstableDateLayered"}
 // testExamples builds all examples twice with a Nix that root uses alone, and
 // once with a daemon that builds in sandboxes as other users. All three times
 // the bytes are the same. They are loaded into Docker and run.
-func testExamples(t *testing.T, alone *site) {
+func testExamples(t *testing.T, alone, daemon *site) {
 	s := &site{NixStore: alone.NixStore, extra: "pulled = " + publish(t, alone) + ";"}
 	all := s.list(t)
 	hashes := s.hashes(t, s.buildAll(t, all, "--check"))
@@ -27,7 +27,7 @@ func testExamples(t *testing.T, alone *site) {
 		}
 	})
 	t.Run("daemon", func(t *testing.T) {
-		m := multi(t, s)
+		m := &site{NixStore: daemon.NixStore, extra: s.extra}
 		for path, hash := range m.hashes(t, m.buildAll(t, m.list(t))) {
 			if hashes[path] != hash {
 				t.Errorf("%s has the hash %s where root builds it, and %s where the daemon does", path, hashes[path], hash)

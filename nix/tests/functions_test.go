@@ -288,7 +288,6 @@ func arguments(t *testing.T, s *site) {
 		`streamLayeredImage { name = "x"; contens = [ ]; }`:                           "unexpected argument 'contens'",
 		`buildLayeredImage { name = "x"; fromImageName = "y"; }`:                      "unexpected argument 'fromImageName'",
 		`buildImage { name = "x"; contents = [ ]; copyToRoot = [ ]; }`:                "contents is the old name of copyToRoot: give one of them",
-		`exportImage { name = "x"; fromImage = "/x"; fromImageName = "y"; }`:          "give both or neither",
 		`buildImage { name = "x"; compressor = "xz"; }`:                               "compressor xz: expected none, gz or zstd",
 		`pullImage { imageName = "x"; imageDigest = ""; hash = "a"; sha256 = "b"; }`:  "hash, sha256 and outputHash say the same",
 		`streamLayeredImage { name = "x"; layers = pkgs.hello; }`:                     "is no layer's directory",

@@ -23,8 +23,11 @@ func TestMain(m *testing.M) { os.Exit(engines.Around(m).Run()) }
 // share.
 func TestNix(t *testing.T) {
 	s := single(t)
+	m := multi(t, s)
 	t.Run("functions", func(t *testing.T) { testFunctions(t, s) })
-	t.Run("examples", func(t *testing.T) { testExamples(t, s) })
+	t.Run("expressions", func(t *testing.T) { testExpressions(t, s) })
+	t.Run("expressions by a daemon", func(t *testing.T) { testExpressions(t, m) })
+	t.Run("examples", func(t *testing.T) { testExamples(t, s, m) })
 }
 
 // buildTimeout bounds a call of nix-build, which may build everything.
@@ -46,7 +49,7 @@ func multi(t *testing.T, like *site) *site {
 	for _, name := range []string{"nix", "varve", "debian.json", "tools.nix"} {
 		command(t, exec.CommandContext(t.Context(), "cp", "-r", filepath.Join(like.Home(), name), n.Home()))
 	}
-	return &site{NixStore: n, extra: like.extra}
+	return &site{NixStore: n}
 }
 
 // single is a site whose commands are root's.

@@ -115,9 +115,9 @@ func (c *conversation) failed(rep report) error {
 		limit.File, limit.Size, limit.Unseen, limit.LastLines = rep.File, rep.Size, rep.Unseen, lines
 		return limit
 	case rep.Signal != 0:
-		return &sandbox.StepError{Name: c.step.Name, ExitCode: -1, Signal: syscall.Signal(rep.Signal), LastLines: lines}
+		return &sandbox.StepError{Name: c.step.Name, Root: c.step.Root, ExitCode: -1, Signal: syscall.Signal(rep.Signal), LastLines: lines}
 	}
-	return &sandbox.StepError{Name: c.step.Name, ExitCode: rep.ExitCode, LastLines: lines}
+	return &sandbox.StepError{Name: c.step.Name, Root: c.step.Root, ExitCode: rep.ExitCode, LastLines: lines}
 }
 
 func (c *conversation) limit(bound sandbox.Bound) *sandbox.LimitError {

@@ -156,7 +156,7 @@ func (r *report) err(step *sandbox.Step, lines []string) error {
 	case r.Limit != "":
 		return &sandbox.LimitError{Name: name, Bound: r.Limit, Limits: step.Limits, File: r.File, Size: r.Size, Unseen: r.Unseen, LastLines: lines}
 	case r.ExitCode != 0 || r.Signal != 0:
-		return &sandbox.StepError{Name: name, ExitCode: r.ExitCode, Signal: syscall.Signal(r.Signal), LastLines: lines}
+		return &sandbox.StepError{Name: name, Root: step.Root, ExitCode: r.ExitCode, Signal: syscall.Signal(r.Signal), LastLines: lines}
 	case r.Missing:
 		return missing(fmt.Errorf("step %s: the virtual machine's kernel: %.*q", name, maxError, r.Error), "name another kernel with --vm-kernel")
 	case r.Error != "":

@@ -1,0 +1,84 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/distribution/reference"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/image"
+)
+
+// openCalled opens the image that fromImageName and fromImageTag choose, called
+// name. It stays open until the command ends. Where no image is called so, one
+// is taken, with a warning, that is called so but for its registry, or that is the only
+// one: dockerTools never compared the names, and archives of other tools have
+// others than those that they were made of.
+func (g *global) openCalled(ctx context.Context, src image.Source, name string, platform v1.Platform) (*image.Existing, error) {
+	g.closers = append(g.closers, src)
+	_, err := image.Select(src, name, platform)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return g.selectImage(ctx, src, name, platform)
+	}
+	list := src.List()
+	number, ok := spelledOtherwise(list, name)
+	if !ok {
+		return nil, usageError(err)
+	}
+	if len(list[number].Names) > 0 {
+		g.ui.Warn("fromImageName and fromImageTag are %q, and %s has no image of this name: its %q is taken", name, src, list[number].Names[0])
+	} else {
+		g.ui.Warn("fromImageName and fromImageTag are %q, and %s has no image of this name: its only one is taken", name, src)
+	}
+	if list[number].Index != "" && len(list[number].Names) > 0 { // whose platform counts
+		return g.selectImage(ctx, src, list[number].Names[0], platform)
+	}
+	return g.selectImage(ctx, src, fmt.Sprintf("@%d", number), platform)
+}
+
+// spelledOtherwise finds the one image that is called name but for its registry,
+// or that is the only one.
+func spelledOtherwise(list []image.Listed, name string) (number int, ok bool) {
+	var found []int
+	want := withoutRegistry(name)
+	for i, l := range list {
+		if slices.ContainsFunc(l.Names, func(n string) bool { return withoutRegistry(n) == want }) {
+			found = append(found, i)
+		}
+	}
+	if len(found) == 0 {
+		for i := range list {
+			found = append(found, i)
+		}
+	}
+	if len(found) == 0 {
+		return 0, false
+	}
+	first := list[found[0]]
+	for _, i := range found[1:] {
+		one := first.Index != "" && list[i].Index == first.Index || first.ID != "" && list[i].ID == first.ID
+		if !one {
+			return 0, false
+		}
+	}
+	return found[0], true
+}
+
+// withoutRegistry is an image's name without its registry, and without what the
+// names of Docker's own images begin with.
+func withoutRegistry(name string) string {
+	named, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		return name
+	}
+	tag := "latest"
+	if t, ok := named.(reference.Tagged); ok {
+		tag = t.Tag()
+	}
+	return strings.TrimPrefix(reference.Path(named), "library/") + ":" + tag
+}
