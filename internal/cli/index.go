@@ -367,7 +367,7 @@ func (g *global) copyBetween(ctx context.Context, from, to string) error {
 		task.SetTotal(e.Layers)
 		show(e)
 	}
-	d, err := registry.Copy(ctx, r, to, registry.PushOptions{Options: opts, Warn: g.odd(from)})
+	d, err := registry.Copy(ctx, r, to, registry.PushOptions{Options: opts, Warn: g.odd(from), Budget: g.imageBudget})
 	if err != nil {
 		return err
 	}
