@@ -36,7 +36,7 @@ func newBuild(g *global) *cobra.Command {
   docker-archive:FILE[:NAME:TAG]        a docker-archive of any name
   oci:DIR[:NAME]                        an OCI layout, added to where it exists
   oci-archive:FILE[:NAME]               the tar of an OCI layout
-  docker://HOST/NAME:TAG                a registry
+  docker://HOST/NAME[:TAG]              a registry; by the image's own tag without one
   docker-daemon:[NAME:TAG]              Docker
   containers-storage:[NAME:TAG]         Podman, Buildah and CRI-O
   containerd:[NAME:TAG]                 containerd
