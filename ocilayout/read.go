@@ -2,8 +2,10 @@ package ocilayout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/opencontainers/go-digest"
@@ -188,11 +190,20 @@ func (l *Layout) Fetch(_ context.Context, d v1.Descriptor) (io.ReadCloser, error
 	return fetch(l.files, d)
 }
 
+// cause is what went wrong with a file, without its path.
+func cause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
 // fetch opens a blob that has the size that its descriptor says.
 func fetch(f files, d v1.Descriptor) (io.ReadCloser, error) {
 	r, size, err := f.open(BlobPath(d.Digest))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read blob %s: %w", d.Digest, cause(err))
 	}
 	if size != d.Size {
 		r.Close()
