@@ -61,11 +61,21 @@ func runCopy(ctx context.Context, g *global, src, dst string) error {
 // copyImages writes images elsewhere, by the names that they had.
 func (g *global) copyImages(ctx context.Context, found *opened, src string, dest *destination) error {
 	var images []*image.Image
+	taken := map[string]bool{}
 	for _, existing := range found.images {
 		g.checkAnnounced(src, existing)
-		img := existing.Image()
-		nameCopy(img, image.NamesFor(existing.Names, found.asked))
+		img, names := existing.Image(), image.NamesFor(existing.Names, found.asked)
+		nameCopy(img, names)
 		images = append(images, img)
+		if dest.kind != dockerRegistry {
+			continue
+		}
+		for _, ref := range dest.registryRefs(names) {
+			if taken[ref] { // one would take the other's place
+				return severalImages(src, found.images)
+			}
+			taken[ref] = true
+		}
 	}
 	if err := g.write(ctx, dest, images...); err != nil {
 		return fmt.Errorf("copy %s to %q: %w", sourceName(src), dest.String(), err)

@@ -339,7 +339,10 @@ func sameRaw(images []*image.Existing) bool {
 
 func severalImages(ref string, found []*image.Existing) error {
 	var names []string
-	for _, img := range found {
+	for i, img := range found {
+		if len(img.Names) == 0 {
+			names = append(names, fmt.Sprintf("@%d", i))
+		}
 		for _, n := range img.Names {
 			names = append(names, plain(n))
 		}
