@@ -71,11 +71,12 @@ func ofSeveral(ctx context.Context, src Source, found []int, platform v1.Platfor
 // say: each is two documents.
 const maxOpened = 100
 
-// Choose returns the number of the first of several manifests that is for platform.
-// own tells what the config of the one with a number says, where the list does not.
+// Choose returns the number of the first of several manifests that is for platform. Where
+// none is by what the list says, it is one of which that says nothing: own tells what
+// the config of the one with a number says.
 func Choose(ctx context.Context, manifests []v1.Descriptor, platform v1.Platform, own func(ctx context.Context, n int) (v1.Platform, error)) (int, error) {
-	if len(manifests) < 2 {
-		return ocijson.Choose(manifests, platform)
+	if n, err := ocijson.Choose(manifests, platform); err == nil || len(manifests) < 2 {
+		return n, err
 	}
 	manifests = slices.Clone(manifests)
 	var unread error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -153,7 +154,10 @@ func (g *global) write(ctx context.Context, d *destination, images ...*image.Ima
 	}
 	if d.kind == ociDir {
 		_, err := ocilayout.WriteAllDir(ctx, images, d.path, opts)
-		return fileError(err)
+		if _, statErr := os.Stat(filepath.Dir(filepath.Clean(d.path))); statErr != nil {
+			return fileError(err)
+		}
+		return err
 	}
 	return g.toFile(d.path, func(w io.Writer) error {
 		_, err := ocilayout.WriteAllArchive(ctx, w, images, opts)

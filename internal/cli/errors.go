@@ -93,7 +93,6 @@ func exitCode(err error) int {
 		asCache    *cache.DirError
 		asBlob     *cache.MissingError
 		asAbsent   *registry.NotFoundError
-		asLacking  *lackingError
 	)
 	switch {
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
@@ -105,7 +104,7 @@ func exitCode(err error) int {
 	case errors.As(err, &asCache):
 		return exitFailed
 	case errors.As(err, &asUsage), errors.As(err, &asSpec), errors.As(err, &asBuild), errors.As(err, &asRequest),
-		errors.As(err, &asAbsent), errors.As(err, &asLacking):
+		errors.As(err, &asAbsent):
 		return exitUsage
 	}
 	return exitFailed

@@ -185,19 +185,16 @@ func (g *global) lookUp(ctx context.Context, ref string) (lockfile.Image, error)
 	img := lockfile.NewImage(r.Descriptor)
 	taken := map[string]bool{}
 	for _, d := range r.Manifests {
-		if d.Platform != nil && d.Platform.OS != "linux" {
+		switch {
+		case d.Platform != nil && d.Platform.OS != "linux":
 			continue // nothing is built on it
+		case d.Platform == nil && slices.ContainsFunc(r.Manifests, func(d v1.Descriptor) bool { return d.Platform != nil }):
+			g.ui.Warn("%s: left out: manifest %s: the index does not say what platform it is for", ref, d.Digest)
+			continue
 		}
 		existing, err := r.Image(ctx, d)
-		if err != nil && d.Platform == nil && len(r.Manifests) > 1 && ctx.Err() == nil { // it may be no image
-			g.ui.Warn("%s: left out: %v", ref, err)
-			continue
-		}
 		if err != nil {
 			return img, err
-		}
-		if existing.ListedFor().OS != "linux" && len(r.Manifests) > 1 {
-			continue
 		}
 		if err := existing.CheckPlatform(); err != nil {
 			g.ui.Warn("%s: left out: %v", ref, err)
