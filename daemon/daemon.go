@@ -132,11 +132,11 @@ func load(ctx context.Context, e Engine, img *image.Image, write WriteFunc) (l L
 	for _, name := range l.Names {
 		switch has, err := e.ID(ctx, name); {
 		case errors.Is(err, ErrNotFound):
-			return l, fmt.Errorf("it loaded %s, and has no image called %q now", shown(strings.Join(names, ", ")), name)
+			return l, fmt.Errorf("%q: it loaded %s, and has no image of the name now", name, shown(strings.Join(names, ", ")))
 		case err != nil:
 			return l, err
 		case has != "" && has != l.ID:
-			return l, fmt.Errorf("it loaded %s, and has image %s called %q now, not %s", shown(strings.Join(names, ", ")), has, name, l.ID)
+			return l, fmt.Errorf("%q: it loaded %s, and has image %s by the name now, not %s", name, shown(strings.Join(names, ", ")), has, l.ID)
 		}
 	}
 	return l, nil

@@ -61,8 +61,7 @@ func runMerge(ctx context.Context, g *global, refs []string, dest *destination) 
 	if err != nil {
 		return fmt.Errorf("merge into %q: %w", dest.path, err)
 	}
-	task.Finish()
-	return g.copied(ctx, dest, images)
+	return nil
 }
 
 // mergedNames are the names that an image brings, none of which another one
