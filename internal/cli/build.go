@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -154,9 +153,6 @@ func (g *global) write(ctx context.Context, d *destination, images ...*image.Ima
 	}
 	if d.kind == ociDir {
 		_, err := ocilayout.WriteAllDir(ctx, images, d.path, opts)
-		if _, statErr := os.Stat(filepath.Dir(filepath.Clean(d.path))); statErr != nil {
-			return fileError(err)
-		}
 		return err
 	}
 	return g.toFile(d.path, func(w io.Writer) error {
@@ -203,7 +199,7 @@ func (g *global) toFile(path string, write func(io.Writer) error) error {
 	}
 	f, err := atomicfile.Create(path)
 	if err != nil {
-		return fileError(err)
+		return err
 	}
 	defer f.Abort()
 	if err := write(f.File); err != nil {
