@@ -113,7 +113,7 @@ func TestSSHFails(t *testing.T) {
 		onlySSH(t, tt.script)
 		for what, call := range map[string]func() error{
 			"ID":   func() error { _, err := Open(t.Context(), e, "a:b"); return err },
-			"load": func() error { _, err := e.Load(t.Context(), "a:b", archiveOf(testImage("x"))); return err },
+			"load": func() error { _, err := e.Load(t.Context(), []string{"a:b"}, archiveOf(testImage("x"))); return err },
 		} {
 			err := call()
 			var missing *MissingError

@@ -1,66 +1,218 @@
 package image
 
 import (
+	"context"
+	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
+	"strconv"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/internal/ocijson"
 )
 
-// SelectEach returns the indexes in src.List of all images; of those of one
-// index, that for platform.
-func SelectEach(src Source, platform v1.Platform) ([]int, error) {
+// Which image is meant has one rule, whatever the place: those of the name, and of
+// several the first that is for the platform. Whoever chooses asks Select, SelectEach,
+// SelectAll or Choose.
+
+// Select returns the index in src.List of the image that is called name, and of
+// several the first for platform.
+//
+// Names are the same if they are in full: app:1 is docker.io/library/app:1. @N is the
+// image with the number N, from 0; @DIGEST is that of a manifest, of an index, or of a
+// config; NAME@DIGEST has to be both. Without a name all images are meant. An
+// image that stands alone is taken for any platform; where a list does not say what
+// an image is for, its config does.
+//
+// A name that the place does not have is an fs.ErrNotExist that lists those it has.
+// What is called by a digest and is another is a *layer.DigestError.
+func Select(ctx context.Context, src Source, name string, platform v1.Platform) (int, error) {
+	i, err := selectOne(ctx, src, name, platform)
+	if err != nil {
+		return 0, fmt.Errorf("read %s: %w", src, err)
+	}
+	return i, nil
+}
+
+func selectOne(ctx context.Context, src Source, name string, platform v1.Platform) (int, error) {
 	list := src.List()
-	var all []int
-	for i := 0; i < len(list); {
-		n := i + 1
-		for list[i].Index != "" && n < len(list) && sameIndex(list[n], list[i]) {
-			n++
+	found, alone, err := find(ctx, src, name)
+	if err != nil {
+		return 0, err
+	}
+	if len(found) == 1 && (alone || list[found[0]].Index == "") {
+		return found[0], nil
+	}
+	return ofSeveral(ctx, src, found, platform)
+}
+
+// ofSeveral chooses for the platform.
+func ofSeveral(ctx context.Context, src Source, found []int, platform v1.Platform) (int, error) {
+	list := src.List()
+	manifests := make([]v1.Descriptor, len(found))
+	for n, i := range found {
+		manifests[n] = list[i].Descriptor
+	}
+	n, err := Choose(ctx, manifests, platform, func(ctx context.Context, n int) (v1.Platform, error) {
+		img, err := src.Open(ctx, found[n])
+		if err != nil {
+			return v1.Platform{}, err
 		}
-		manifests := make([]v1.Descriptor, n-i)
-		for k := range manifests {
-			manifests[k] = list[i+k].Descriptor
+		return img.Platform(), nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return found[n], nil
+}
+
+// maxOpened is how many images are looked into to find out what their place does not
+// say: each is two documents.
+const maxOpened = 100
+
+// Choose returns the number of the first of several manifests that is for platform. Where
+// none is by what the list says, it is one of which that says nothing: own tells what
+// the config of the one with a number says.
+func Choose(ctx context.Context, manifests []v1.Descriptor, platform v1.Platform, own func(ctx context.Context, n int) (v1.Platform, error)) (int, error) {
+	if n, err := ocijson.Choose(manifests, platform); err == nil || len(manifests) < 2 {
+		return n, err
+	}
+	manifests = slices.Clone(manifests)
+	var unread error
+	opened := 0
+	for n, d := range manifests {
+		if d.Platform != nil {
+			continue
 		}
-		chosen := 0
-		if list[i].Index != "" {
-			d, err := ocijson.Choose(manifests, platform)
-			if err != nil {
+		if opened++; opened > maxOpened {
+			return 0, fmt.Errorf("of more than %d images nothing says what platform they are for: choose by name, by digest, or by @ and a number from 0", maxOpened)
+		}
+		// What cannot be read is not chosen: it may be no image at all.
+		p, err := own(ctx, n)
+		if err != nil {
+			unread = errors.Join(unread, fmt.Errorf("image %d: %w", n, err))
+			continue
+		}
+		manifests[n].Platform = &p
+	}
+	n, err := ocijson.Choose(manifests, platform)
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
+	if err != nil && unread != nil {
+		err = fmt.Errorf("%w\n%w", err, unread)
+	}
+	return n, err
+}
+
+// Choice is an image of a source, and all names that it has there.
+type Choice struct {
+	// Number is its index in the source's List.
+	Number int
+	Names  []string
+}
+
+// SelectEach returns all images of a source, each once: of those that are one image for
+// several platforms the one for platform.
+func SelectEach(ctx context.Context, src Source, platform v1.Platform) ([]Choice, error) {
+	list := src.List()
+	if len(list) == 0 {
+		return nil, fmt.Errorf("read %s: %w", src, errEmpty)
+	}
+	var all []Choice
+	at := map[string]int{} // in all, by ID
+	named := map[string]bool{}
+	for _, group := range groups(list) {
+		i := group[0]
+		if len(group) > 1 || list[i].Index != "" {
+			var err error
+			if i, err = ofSeveral(ctx, src, group, platform); err != nil {
 				return nil, fmt.Errorf("read %s: %w", src, err)
 			}
-			chosen = slices.IndexFunc(manifests, func(m v1.Descriptor) bool { return m.Digest == d.Digest })
 		}
-		all = append(all, i+chosen)
-		i = n
+		n, had := at[list[i].ID]
+		if !had || list[i].ID == "" {
+			n = len(all)
+			at[list[i].ID] = n
+			all = append(all, Choice{Number: i})
+		}
+		for _, member := range group {
+			for _, name := range list[member].Names {
+				if key := strconv.Itoa(n) + name; !named[key] {
+					named[key] = true
+					all[n].Names = append(all[n].Names, name)
+				}
+			}
+		}
 	}
 	return all, nil
 }
 
-func sameIndex(a, b Listed) bool { return a.Index == b.Index && slices.Equal(a.Names, b.Names) }
-
-// SelectAll returns the indexes in src.List of the images that are called name,
-// as Select has it: one, or those of an index for all platforms. Without a name
-// it returns all images.
-func SelectAll(src Source, name string) ([]int, error) {
-	list := src.List()
-	full := fullName(name)
-	var all []int
-	for i, l := range list {
-		if name == "" || called(l, name, full) {
-			all = append(all, i)
+// Others is how many other images a list has besides that with the number i and those that
+// are one with it.
+func Others(list []Listed, i int) int {
+	n := 0
+	seen := map[string]bool{}
+	for _, group := range groups(list) {
+		l := list[group[0]]
+		same := slices.Contains(group, i) || l.Index == "" && l.ID != "" && (l.ID == list[i].ID || seen[l.ID])
+		seen[l.ID] = true
+		if !same {
+			n++
 		}
 	}
-	if err := checkDigests(list, all, name); err != nil {
+	return n
+}
+
+// groups are the numbers of images that are one image for several platforms: of one
+// index, or of one name and different platforms.
+func groups(list []Listed) [][]int {
+	var all [][]int
+	at := map[string]int{}
+	for i, l := range list {
+		key := groupKey(l)
+		n, had := at[key]
+		if l.Index == "" && key != "" {
+			same := key + ocijson.Key(*l.Descriptor.Platform)
+			_, again := at[same]
+			had = had && !again
+			at[same] = i
+		}
+		if key != "" && had {
+			all[n] = append(all[n], i)
+			continue
+		}
+		at[key] = len(all)
+		all = append(all, []int{i})
+	}
+	return all
+}
+
+// groupKey is the same for images that may be one; empty for one by itself.
+func groupKey(l Listed) string {
+	switch {
+	case l.Index != "":
+		return l.Index.String()
+	case len(l.Names) > 0 && l.Descriptor.Platform != nil:
+		return strconv.Quote(fullName(l.Names[0]))
+	}
+	return ""
+}
+
+// SelectAll returns the indexes in src.List of the images that are called name, as
+// Select has it, for all platforms: those of the index, or of the name. Without a name it
+// returns all images, each once.
+func SelectAll(ctx context.Context, src Source, name string) ([]int, error) {
+	list := src.List()
+	found, alone, err := find(ctx, src, name)
+	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", src, err)
 	}
-	if len(all) > 0 && list[all[0]].Index != "" || name == "" {
-		if len(all) == 0 {
-			return nil, fmt.Errorf("read %s: %w: it holds no image", src, fs.ErrNotExist)
-		}
-		return all, nil
+	if name == "" || alone {
+		return found, nil
 	}
-	i, err := Select(src, name, v1.Platform{})
-	return []int{i}, err
+	same := func(i int) bool { return groupKey(list[i]) != "" && groupKey(list[i]) == groupKey(list[found[0]]) }
+	rest := slices.DeleteFunc(slices.Clone(found[1:]), func(i int) bool { return !same(i) })
+	return append(found[:1:1], rest...), nil
 }

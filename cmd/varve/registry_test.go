@@ -73,7 +73,7 @@ func TestRegistry(t *testing.T) {
 	mustFind(t, mustRun(t, dir, "inspect", "docker://"+host+"/team/pushed:1", "--insecure", host).stdout, "in 2 layers")
 	fails(2, "holds no registry", "push", "child.tar")
 
-	fails(1, "nothing", "inspect", "docker://"+host+"/team/nothing:1", "--insecure", host)
+	fails(2, "nothing", "inspect", "docker://"+host+"/team/nothing:1", "--insecure", host)
 	fails(2, "platform", "inspect", remote, "--platform", "linux", "--insecure", host)
 	fails(2, "--password-stdin", "inspect", remote, "--username", "me", "--insecure", host)
 	fails(2, "digest", "copy", "oci:base:1", remote+digest, "--insecure", host)

@@ -21,7 +21,7 @@ import (
 // others than those that they were made of.
 func (g *global) openCalled(ctx context.Context, src image.Source, name string, platform v1.Platform) (*image.Existing, error) {
 	g.closers = append(g.closers, src)
-	_, err := image.Select(src, name, platform)
+	_, err := image.Select(ctx, src, name, platform)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return g.selectImage(ctx, src, name, platform)
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -98,9 +99,12 @@ func (g *global) toEngine(ctx context.Context, img *image.Image, d *destination,
 	if err != nil {
 		return engineError(err)
 	}
+	name := plain(strings.Join(loaded.Names, ", "))
 	if loaded.Present {
-		g.ui.Info("%s has %s already", e, loaded.Name)
+		g.ui.Info("%s has %s already", e, cmp.Or(name, loaded.ID.String()))
+		return nil
 	}
+	g.ui.Info("%s: image %s, id %s, %s", e, cmp.Or(name, "without a name"), loaded.ID, plural(len(img.Layers), "layer"))
 	return nil
 }
 
@@ -124,9 +128,10 @@ func newLoad(g *global) *cobra.Command {
 	var into string
 	cmd := &cobra.Command{
 		Use:   "load IMAGE",
-		Short: "Load an image into Docker, Podman or containerd, if it is not there",
-		Long: `load copies an image to an engine, which is asked first whether it has the image.
-IMAGE is what inspect takes. The engine is the one that docker or podman reaches, by
+		Short: "Load images into Docker, Podman or containerd, if they are not there",
+		Long: `load copies an image to an engine, which is asked first whether it has the image. It
+keeps all its names, or the one that IMAGE names; of an archive of several all are
+loaded. IMAGE is what inspect takes. The engine is the one that docker or podman reaches, by
 DOCKER_HOST, DOCKER_CONTEXT or the current context, CONTAINER_HOST or
 CONTAINER_CONNECTION; containerd is where CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE
 say. Without any it is looked for at its usual place.`,

@@ -15,6 +15,7 @@ import (
 	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/lockfile"
+	"github.com/varve-image/varve/registry"
 	"github.com/varve-image/varve/sandbox"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
@@ -79,6 +80,7 @@ func exitCode(err error) int {
 		asStore    *build.StoreError
 		asCache    *cache.DirError
 		asBlob     *cache.MissingError
+		asAbsent   *registry.NotFoundError
 	)
 	switch {
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
@@ -89,7 +91,8 @@ func exitCode(err error) int {
 		return exitMissing
 	case errors.As(err, &asCache):
 		return exitFailed
-	case errors.As(err, &asUsage), errors.As(err, &asSpec), errors.As(err, &asBuild), errors.As(err, &asRequest):
+	case errors.As(err, &asUsage), errors.As(err, &asSpec), errors.As(err, &asBuild), errors.As(err, &asRequest),
+		errors.As(err, &asAbsent):
 		return exitUsage
 	}
 	return exitFailed
@@ -121,8 +124,11 @@ func explain(err error) (explained error, hints []string) {
 		limit   *sandbox.LimitError
 		missing *sandbox.MissingError
 		bound   *tree.LimitError
+		read    *tree.ReadError
 	)
 	switch {
+	case errors.As(err, &read): // what was to be written with it is not at fault
+		return read, nil
 	case errors.As(err, &failed):
 		return withLastLines(err, failed.LastLines), append(scriptHints(failed), offlineHints(failed)...)
 	case errors.As(err, &limit):

@@ -27,9 +27,12 @@ its layers and what is in them, and its history. IMAGE is
   docker-daemon:NAME:TAG, containers-storage:NAME:TAG, containerd:NAME:TAG
   -                                 an archive on standard input
 
-Of an index the image for --platform is shown. With --raw it is what IMAGE names, byte
-for byte: the index, the manifest, or a docker-archive's manifest.json; the index's
-manifest for --platform, where that is given.`,
+NAME is one that the image has there; @N, the number of an image from 0, @DIGEST or
+NAME@DIGEST, as in oci:DIR@sha256:…, do as well. Of several the first for --platform is
+meant, of an index too; without a name all images are shown.
+
+With --raw it is what IMAGE names, byte for byte: the index, the manifest, or a
+docker-archive's manifest.json; the index's manifest for --platform, where that is given.`,
 		Example: `  varve inspect hello.tar
   varve inspect --json oci:images:hello | jq '.[0].layers[].size'`,
 		Args: cobra.ExactArgs(1),
@@ -62,13 +65,12 @@ type inspectedLayer struct {
 }
 
 func runInspect(ctx context.Context, g *global, ref string, asJSON bool) error {
-	found, closer, err := g.open(ctx, ref)
+	found, err := g.open(ctx, ref)
 	if err != nil {
 		return err
 	}
-	defer closer.Close()
-	images := make([]*inspected, len(found))
-	for i, img := range found {
+	images := make([]*inspected, len(found.images))
+	for i, img := range found.images {
 		if images[i], err = readLayers(ctx, img); err != nil {
 			return fmt.Errorf("inspect %s: %w", sourceName(ref), err)
 		}
@@ -95,16 +97,17 @@ func runInspectRaw(ctx context.Context, g *global, ref string) error {
 		}
 		return g.print(string(img.Raw))
 	}
-	found, err := g.openEvery(ctx, ref)
-	switch {
-	case err != nil:
+	every, err := g.openEvery(ctx, ref)
+	if err != nil {
 		return err
+	}
+	switch found := every.images; {
 	case !sameRaw(found):
 		return severalImages(ref, found)
 	case len(found[0].Raw) == 0:
 		return fmt.Errorf("%s has no manifest", sourceName(ref))
 	}
-	return g.print(string(found[0].Raw))
+	return g.print(string(every.images[0].Raw))
 }
 
 // readLayers reads an image's layers to their ends.
