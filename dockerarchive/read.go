@@ -187,13 +187,16 @@ func (a *Archive) layer(name string, id digest.Digest) (*Layer, error) {
 }
 
 // describe is the descriptor of a layer that is a blob. Its first bytes tell
-// how it is compressed.
+// how it is compressed. One that manifests have no type for has none.
 func describe(m *tarindex.Member, d digest.Digest) (v1.Descriptor, error) {
 	r, algorithm, err := layer.NewReader(m.Open())
 	if err != nil {
 		return v1.Descriptor{}, fmt.Errorf("blob %s: %w", d, err)
 	}
 	r.Close()
+	if !algorithm.Writable() {
+		return v1.Descriptor{}, nil
+	}
 	return v1.Descriptor{MediaType: layer.Compression{Algorithm: algorithm}.MediaType(), Digest: d, Size: m.Header.Size}, nil
 }
 
