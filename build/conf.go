@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/layer"
@@ -181,6 +183,9 @@ type ConfOptions struct {
 	// OpenBase opens the docker-archive that the conf builds on.
 	OpenBase func(ctx context.Context, name string) (*image.Existing, error)
 }
+
+// Platform is what the image is for.
+func (c *Conf) Platform() v1.Platform { return v1.Platform{OS: c.os, Architecture: c.architecture} }
 
 // Image describes the image of a conf.json, which dockerarchive.Write with
 // RepeatLayers writes as nixpkgs' streamer does, byte for byte.

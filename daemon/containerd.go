@@ -70,6 +70,9 @@ func isIdentifier(s string) bool {
 	return alphanumeric && len(s) <= 76
 }
 
+// nameless is what an image without a name is called, before its digest.
+const nameless = "import"
+
 type containerd struct{ ContainerdOptions }
 
 func (c containerd) String() string {
@@ -190,9 +193,14 @@ func (c containerd) document(ctx context.Context, target string) (*ordjson.Objec
 	return o, nil
 }
 
-// Load has ctr import the archive, and unpack the image.
-func (c containerd) Load(ctx context.Context, _ string, write WriteFunc) ([]string, error) {
-	text, err := feed(ctx, write, "ctr", c.args("images", "import", "-")...)
+// Load has ctr import the archive, and unpack the image. containerd keeps nothing that
+// has no name: an image without one is called after its digest, as ctr does.
+func (c containerd) Load(ctx context.Context, names []string, write WriteFunc) ([]string, error) {
+	args := []string{"images", "import"}
+	if len(names) == 0 {
+		args = append(args, "--digests", "--base-name", nameless)
+	}
+	text, err := feed(ctx, write, "ctr", c.args(append(args, "-")...)...)
 	if err != nil {
 		return nil, err
 	}

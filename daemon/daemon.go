@@ -49,9 +49,10 @@ type Engine interface {
 	// ID returns the id of the image that the engine calls name; empty if the
 	// engine has the image but does not tell, ErrNotFound if it has none.
 	ID(ctx context.Context, name string) (digest.Digest, error)
-	// Load has the engine read the archive that write writes, of an image
-	// called name. It returns the names, or ids, that the engine says it loaded.
-	Load(ctx context.Context, name string, write WriteFunc) ([]string, error)
+	// Load has the engine read the archive that write writes, of an image with
+	// these names, which may be none. It returns the names, or ids, that the engine
+	// says it loaded.
+	Load(ctx context.Context, names []string, write WriteFunc) ([]string, error)
 	// Save returns an image as an archive; ErrNotFound if there is none.
 	// In the place of io.EOF there is an error if the engine failed. Close ends
 	// it at any time.
@@ -80,56 +81,84 @@ func (e *MissingError) Unwrap() error { return e.Err }
 
 // Loaded says what became of an image.
 type Loaded struct {
-	// ID is the image's id, and Name its name.
-	ID   digest.Digest
-	Name string
-	// Present says that the engine had the image by that name already, and
+	// ID is the image's id, and Names what it is called: its own names or, where it
+	// has none, what the engine calls it.
+	ID    digest.Digest
+	Names []string
+	// Present says that the engine had the image by all its names already, and
 	// nothing was sent.
 	Present bool
 }
 
-// Load brings the image to the engine: write writes it, with its own name. If
-// the engine then has another image of that name, that is an error.
+// Load brings the image to the engine: write writes it, with its own names. If
+// the engine then has another image of one of them, that is an error.
 func Load(ctx context.Context, e Engine, img *image.Image, write WriteFunc) (Loaded, error) {
 	loaded, err := load(ctx, e, img, write)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return Loaded{}, fmt.Errorf("load image %q into %s: %w", loaded.Name, e, err)
+		return Loaded{}, fmt.Errorf("load image %q into %s: %w", strings.Join(loaded.Names, ", "), e, err)
 	}
 	return loaded, nil
 }
 
 func load(ctx context.Context, e Engine, img *image.Image, write WriteFunc) (l Loaded, err error) {
-	if l.Name, err = img.RepoTag(ctx); err != nil {
+	if l.Names, err = img.RepoTags(ctx); err != nil {
 		return l, err
 	}
-	if err := checkName(l.Name); err != nil {
-		return l, err
+	for _, name := range l.Names {
+		if err := checkName(name); err != nil {
+			return l, err
+		}
 	}
 	if l.ID, err = img.ID(ctx); err != nil {
 		return l, err
 	}
-	has, err := e.ID(ctx, l.Name)
-	switch {
-	case err == nil && has == l.ID:
-		l.Present = true
-		return l, nil
-	case err != nil && !errors.Is(err, ErrNotFound):
+	if l.Present, err = present(ctx, e, l); err != nil || l.Present {
 		return l, err
 	}
-	names, err := e.Load(ctx, l.Name, write)
+	names, err := e.Load(ctx, l.Names, write)
 	if err != nil {
 		return l, err
 	}
-	switch has, err = e.ID(ctx, l.Name); {
-	case errors.Is(err, ErrNotFound):
-		return l, fmt.Errorf("it loaded %s, and has no image of the name now", shown(strings.Join(names, ", ")))
-	case err == nil && has != "" && has != l.ID:
-		return l, fmt.Errorf("it loaded %s, and has image %s by the name now, not %s", shown(strings.Join(names, ", ")), has, l.ID)
+	if len(l.Names) == 0 {
+		if len(names) == 0 {
+			return l, errors.New("it does not say that it loaded an image")
+		}
+		l.Names = names
+		return l, nil
 	}
-	return l, err
+	for _, name := range l.Names {
+		switch has, err := e.ID(ctx, name); {
+		case errors.Is(err, ErrNotFound):
+			return l, fmt.Errorf("it loaded %s, and has no image called %q now", shown(strings.Join(names, ", ")), name)
+		case err != nil:
+			return l, err
+		case has != "" && has != l.ID:
+			return l, fmt.Errorf("it loaded %s, and has image %s called %q now, not %s", shown(strings.Join(names, ", ")), has, name, l.ID)
+		}
+	}
+	return l, nil
+}
+
+// present tells whether the engine has the image by all its names, or where it has
+// none by its id.
+func present(ctx context.Context, e Engine, l Loaded) (bool, error) {
+	names := l.Names
+	if len(names) == 0 {
+		names = []string{l.ID.String()}
+	}
+	for _, name := range names {
+		has, err := e.ID(ctx, name)
+		if errors.Is(err, ErrNotFound) || err == nil && has != l.ID {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // Open returns an image of an engine as an archive: a docker-archive for

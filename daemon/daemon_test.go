@@ -226,7 +226,7 @@ func TestCancel(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for name, call := range map[string]func(context.Context) error{
 		"ID":   func(ctx context.Context) error { _, err := e.ID(ctx, "a:b"); return err },
-		"load": func(ctx context.Context) error { _, err := e.Load(ctx, "a:b", endless); return err },
+		"load": func(ctx context.Context) error { _, err := e.Load(ctx, []string{"a:b"}, endless); return err },
 		"Load": func(ctx context.Context) error { _, err := Load(ctx, e, testImage("x"), endless); return err },
 		"save": func(ctx context.Context) error {
 			r, err := e.Save(ctx, "a:b")
@@ -237,7 +237,7 @@ func TestCancel(t *testing.T) {
 			return err
 		},
 		"podman ID":   func(ctx context.Context) error { _, err := podman{}.ID(ctx, "a:b"); return err },
-		"podman load": func(ctx context.Context) error { _, err := podman{}.Load(ctx, "a:b", endless); return err },
+		"podman load": func(ctx context.Context) error { _, err := podman{}.Load(ctx, []string{"a:b"}, endless); return err },
 		"podman save": func(ctx context.Context) error {
 			r, err := podman{}.Save(ctx, "a:b")
 			if err == nil {

@@ -169,7 +169,7 @@ func (a *api) Save(ctx context.Context, name string) (io.ReadCloser, error) {
 }
 
 // Load sends the archive (API: ImageLoad).
-func (a *api) Load(ctx context.Context, _ string, write WriteFunc) ([]string, error) {
+func (a *api) Load(ctx context.Context, _ []string, write WriteFunc) ([]string, error) {
 	watch := newWatch(ctx)
 	defer watch.stop()
 	f := startFeeder(watch.ctx, watch.writer(write))

@@ -202,7 +202,7 @@ func loadAndSave(t *testing.T, e Engine, img *image.Image, write WriteFunc) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if loaded.Present || loaded.Name != img.Repository+":"+img.Tag {
+	if loaded.Present || loaded.Names[0] != img.Repository+":"+img.Tag {
 		t.Errorf("first load: %+v", loaded)
 	}
 	sent := false
@@ -210,17 +210,17 @@ func loadAndSave(t *testing.T, e Engine, img *image.Image, write WriteFunc) {
 	if err != nil || !loaded.Present || sent {
 		t.Errorf("second load: %+v, sent %t, %v", loaded, sent, err)
 	}
-	r, err := Open(t.Context(), e, loaded.Name)
+	r, err := Open(t.Context(), e, loaded.Names[0])
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	a, err := dockerarchive.Read(t.Context(), loaded.Name, r, t.TempDir())
+	a, err := dockerarchive.Read(t.Context(), loaded.Names[0], r, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer a.Close()
-	i, err := image.Select(a, loaded.Name, v1.Platform{})
+	i, err := image.Select(t.Context(), a, loaded.Names[0], v1.Platform{})
 	if err != nil {
 		t.Fatal(err)
 	}

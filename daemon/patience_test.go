@@ -119,7 +119,7 @@ func TestSilentEngine(t *testing.T) {
 		e := fake(t, answer)
 		mustEnd(t, map[string]func(context.Context) error{
 			name + ", ID":   func(ctx context.Context) error { _, err := e.ID(ctx, "a:b"); return err },
-			name + ", load": func(ctx context.Context) error { _, err := e.Load(ctx, "a:b", some); return err },
+			name + ", load": func(ctx context.Context) error { _, err := e.Load(ctx, []string{"a:b"}, some); return err },
 			name + ", save": func(ctx context.Context) error { return save(ctx, e) },
 		})
 	}
@@ -145,7 +145,7 @@ func TestSilentCommand(t *testing.T) {
 		for _, e := range []Engine{podman{}, skopeo{}, containerd{ContainerdOptions{listening(t), "default"}}} {
 			where := name + ", " + e.String()
 			calls[where+", ID"] = func(ctx context.Context) error { _, err := e.ID(ctx, "a:b"); return err }
-			calls[where+", load"] = func(ctx context.Context) error { _, err := e.Load(ctx, "a:b", some); return err }
+			calls[where+", load"] = func(ctx context.Context) error { _, err := e.Load(ctx, []string{"a:b"}, some); return err }
 			calls[where+", save"] = func(ctx context.Context) error { return save(ctx, e) }
 		}
 		mustEnd(t, calls)
@@ -197,7 +197,7 @@ save) for i in 1 2 3 4 5 6; do head -c 1048576 /dev/zero; sleep 0.5; done;; esac
 	var all sync.WaitGroup
 	for name, e := range map[string]Engine{"API": api, "podman": podman{}, "skopeo": skopeo{}} {
 		all.Go(func() {
-			if _, err := e.Load(t.Context(), "a:b", slowly); err != nil {
+			if _, err := e.Load(t.Context(), []string{"a:b"}, slowly); err != nil {
 				t.Errorf("%s: load: %v", name, err)
 			}
 		})

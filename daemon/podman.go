@@ -86,7 +86,7 @@ func (podman) ID(ctx context.Context, name string) (digest.Digest, error) {
 	return id, nil
 }
 
-func (podman) Load(ctx context.Context, _ string, write WriteFunc) ([]string, error) {
+func (podman) Load(ctx context.Context, _ []string, write WriteFunc) ([]string, error) {
 	text, err := feed(ctx, write, "podman", "load", "--quiet")
 	if err != nil {
 		return nil, err
@@ -115,8 +115,12 @@ func (skopeo) ID(ctx context.Context, name string) (digest.Digest, error) {
 	return digest.FromBytes(config), nil
 }
 
-// Load gives skopeo a file: it reads an archive more than once.
-func (s skopeo) Load(ctx context.Context, name string, write WriteFunc) ([]string, error) {
+// Load gives skopeo a file: it reads an archive more than once, and gives an image one
+// name at a time.
+func (s skopeo) Load(ctx context.Context, names []string, write WriteFunc) ([]string, error) {
+	if len(names) == 0 {
+		return nil, errors.New("skopeo gives no image to the storage that has no name: put one behind it, containers-storage:NAME:TAG, or install podman")
+	}
 	file, err := atomicfile.Unnamed(s.tempDir)
 	if err != nil {
 		return nil, err
@@ -133,12 +137,14 @@ func (s skopeo) Load(ctx context.Context, name string, write WriteFunc) ([]strin
 	defer watch.stop()
 	watch.total = info.Size()
 	watch.sent()
-	p := newProcess(watch.ctx, "skopeo", "copy", "--quiet", "docker-archive:/dev/fd/3", "containers-storage:"+name)
-	p.ExtraFiles = []*os.File{file}
-	if err := p.failed(p.Run()); err != nil {
-		return nil, ended(watch.ctx, err)
+	for _, name := range names {
+		p := newProcess(watch.ctx, "skopeo", "copy", "--quiet", "docker-archive:/dev/fd/3", "containers-storage:"+name)
+		p.ExtraFiles = []*os.File{file}
+		if err := p.failed(p.Run()); err != nil {
+			return nil, ended(watch.ctx, err)
+		}
 	}
-	return []string{name}, nil
+	return names, nil
 }
 
 func (skopeo) Save(ctx context.Context, name string) (io.ReadCloser, error) {

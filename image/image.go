@@ -211,6 +211,27 @@ func (img *Image) Reference(ctx context.Context) (reference.NamedTagged, error) 
 	return parseRepoTag(repoTag)
 }
 
+// References are all names of the image, as Reference has one.
+func (img *Image) References(ctx context.Context) ([]reference.NamedTagged, error) {
+	names, err := img.RepoTags(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return parseRepoTags(names)
+}
+
+func parseRepoTags(names []string) ([]reference.NamedTagged, error) {
+	var refs []reference.NamedTagged
+	for _, name := range names {
+		ref, err := parseRepoTag(name)
+		if err != nil {
+			return nil, err
+		}
+		refs = append(refs, ref)
+	}
+	return refs, nil
+}
+
 func parseRepoTag(repoTag string) (reference.NamedTagged, error) {
 	named, err := reference.ParseNormalizedNamed(repoTag)
 	if err != nil {

@@ -19,6 +19,8 @@ type Index struct {
 	// Repository and Tag are its name. An empty tag is made of the ids of all
 	// images.
 	Repository, Tag string
+	// MoreNames are further names, each NAME:TAG.
+	MoreNames []string
 	// Annotations are the index's.
 	Annotations map[string]string
 	// Raw is the index of one that is passed on, which is kept where it lists
@@ -42,21 +44,27 @@ func (x *Index) RepoTag(ctx context.Context) (string, error) {
 	return x.Repository + ":" + tagEncoding.EncodeToString(hash.Sum(nil)[:20]), nil
 }
 
-// Reference returns the index's full name as engines spell it out; nil if it
-// has none.
-func (x *Index) Reference(ctx context.Context) (reference.NamedTagged, error) {
+// RepoTags returns all names of the index, which may be none.
+func (x *Index) RepoTags(ctx context.Context) ([]string, error) {
 	if x.Repository == "" {
 		return nil, nil
 	}
-	repoTag, err := x.RepoTag(ctx)
+	name, err := x.RepoTag(ctx)
+	return append([]string{name}, x.MoreNames...), err
+}
+
+// References are all names of the index, as engines spell them out.
+func (x *Index) References(ctx context.Context) ([]reference.NamedTagged, error) {
+	names, err := x.RepoTags(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return parseRepoTag(repoTag)
+	return parseRepoTags(names)
 }
 
 // Marshal returns the index as JSON, and its media type. manifests are those of
-// the images as they were written; each has a platform that no other has.
+// the images as they were written. In an index that is not passed on each has a
+// platform that no other has.
 func (x *Index) Marshal(manifests []v1.Descriptor) (data []byte, mediaType string, err error) {
 	if _, listed, err := ocijson.ParseIndex(x.Raw); x.Raw != nil && err == nil {
 		same := func(a, b v1.Descriptor) bool { return a.Digest == b.Digest && a.Size == b.Size }
@@ -65,8 +73,10 @@ func (x *Index) Marshal(manifests []v1.Descriptor) (data []byte, mediaType strin
 			return x.Raw, mediaType, err
 		}
 	}
-	if err := ocijson.CheckPlatforms(manifests); err != nil {
-		return nil, "", err
+	if x.Raw == nil { // what is passed on is as it is: the first that matches counts
+		if err := ocijson.CheckPlatforms(manifests); err != nil {
+			return nil, "", err
+		}
 	}
 	data, err = ocijson.Index(manifests, x.Annotations)
 	return data, v1.MediaTypeImageIndex, err

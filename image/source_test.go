@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -15,12 +16,22 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// listSource has a list and no images.
+// listSource has a list, and images that say only what they are for: their IDs are
+// OS/ARCH, or no images.
 type listSource []Listed
 
 func (l listSource) String() string                               { return `archive "a.tar"` }
 func (l listSource) List() []Listed                               { return l }
-func (l listSource) Open(context.Context, int) (*Existing, error) { return nil, errors.New("none") }
+func (l listSource) Open(_ context.Context, i int) (*Existing, error) {
+	os, architecture, ok := strings.Cut(l[i].ID, "/")
+	if !ok {
+		return nil, errors.New("it is no image")
+	}
+	config := &ordjson.Object{}
+	config.Set("os", os)
+	config.Set("architecture", architecture)
+	return &Existing{Names: l[i].Names, Config: config, ConfigJSON: []byte(l[i].ID)}, nil
+}
 func (l listSource) Close() error                                 { return nil }
 func named(id string, names ...string) Listed                     { return Listed{ID: id, Names: names} }
 func forPlatform(id, architecture, variant, name string) Listed {
@@ -40,6 +51,11 @@ func TestSelect(t *testing.T) {
 	}
 	several[5].Descriptor.Platform = nil
 	one := listSource{named("x", "app:1")}
+	own := listSource{ // as a docker-archive has images
+		named("linux/arm64", "first:1"), named("linux/amd64", "same:1"), {ID: "linux/amd64", Index: "sha256:j"}, named("linux/arm64", "same:1"), named("linux/s390x"),
+	}
+	mixed := listSource{named("x"), named("linux/amd64"), forPlatform("8", "arm64", "v8", "")}
+	bare := listSource{forPlatform("8", "arm64", "v8", ""), forPlatform("a", "amd64", "", ""), forPlatform("b", "amd64", "", "")}
 	escapes := listSource{named("x", "\x1b[2J"), {ID: "y", Names: []string{"b"}, Index: "sha256:i", Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "\x1b"}}}}
 	for _, tt := range []struct {
 		src      listSource
@@ -62,8 +78,20 @@ func TestSelect(t *testing.T) {
 		{archive, "@5", "", 0, "count from @0"},
 		{archive, "@-1", "", 0, "number"},
 		{archive, "@x", "", 0, "number"},
-		{archive, "twice:1", "", 0, "choose @0, @1"},
-		{archive, "", "", 0, "it holds 5 images"},
+		{archive, "twice:1", "", 0, "one platform has to be chosen"},
+		{archive, "twice:1", "amd64", 0, "0 images are for platform linux/amd64"},
+		{archive, "", "amd64", 0, "image 0: it is no image"},
+		{own, "", "amd64", 1, ""},
+		{own, "", "arm64", 0, ""},
+		{own, "", "s390x", 4, ""},
+		{own, "same:1", "amd64", 1, ""},
+		{own, "same:1", "arm64", 3, ""},
+		{own, "", "riscv64", 0, "the index has linux/arm64, linux/amd64, linux/amd64, linux/s390x"},
+		{mixed, "", "amd64", 1, ""},
+		{mixed, "", "arm64", 2, ""},
+		{bare, "", "arm64", 0, ""},
+		{bare, "", "x86_64", 1, ""},
+		{bare, "", "s390x", 0, "0 images are for platform linux/s390x; the index has linux/arm64/v8, linux/amd64, linux/amd64"},
 		{one, "", "", 0, ""},
 		{one, "", "arm64", 0, ""},
 		{listSource{}, "", "", 0, "no image"},
@@ -71,13 +99,13 @@ func TestSelect(t *testing.T) {
 		{several, "app:1", "amd64", 0, ""},
 		{several, "app:1", "arm/v7", 2, ""},
 		{several, "app:1", "arm64/v8", 3, ""},
-		{several, "app:1", "arm", 0, "2 images are for platform linux/arm; the index has linux/amd64, linux/arm/v6, linux/arm/v7, linux/arm64"},
+		{several, "app:1", "arm", 1, ""},
 		{several, "app:1", "s390x", 0, "0 images are for platform linux/s390x"},
 		{several, "app:1", "", 0, "one platform has to be chosen"},
 		{several, "other:1", "arm64", 0, "0 images are for platform linux/arm64; the index has linux/amd64"},
 		{several, "other:1", "", 4, ""},
-		{several, "plain:1", "amd64", 0, "choose @5, @6"},
-		{several, "", "amd64", 0, "it holds 7 images"},
+		{several, "plain:1", "amd64", 0, "0 images are for platform linux/amd64; the index has an image that names no platform"},
+		{several, "", "amd64", 0, ""},
 		{several[:4], "", "arm64", 3, ""},
 		{escapes, "x", "", 0, `"\x1b[2J"`},
 		{escapes, "b", "amd64", 0, `the index has \x1b/`},
@@ -87,7 +115,7 @@ func TestSelect(t *testing.T) {
 			p.OS = "linux"
 			p.Architecture, p.Variant, _ = strings.Cut(tt.platform, "/")
 		}
-		got, err := Select(tt.src, tt.name, p)
+		got, err := Select(t.Context(), tt.src, tt.name, p)
 		if tt.err == "" && (err != nil || got != tt.want) {
 			t.Errorf("%q for %q: %d, %v; want %d", tt.name, tt.platform, got, err, tt.want)
 		}
@@ -95,7 +123,7 @@ func TestSelect(t *testing.T) {
 			t.Errorf("%q for %q: %v, want %q", tt.name, tt.platform, err, tt.err)
 		}
 	}
-	if _, err := Select(archive, "none", v1.Platform{}); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := Select(t.Context(), archive, "none", v1.Platform{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v is no fs.ErrNotExist", err)
 	}
 }
@@ -123,8 +151,8 @@ func TestSelectDigest(t *testing.T) {
 		{"app@" + manifest.String(), "@0", other, "", "", false},
 	} {
 		src := listSource{of(tt.called, tt.d, tt.index)}
-		_, one := Select(src, tt.name, v1.Platform{OS: "linux", Architecture: "amd64"})
-		_, all := SelectAll(src, tt.name)
+		_, one := Select(t.Context(), src, tt.name, v1.Platform{OS: "linux", Architecture: "amd64"})
+		_, all := SelectAll(t.Context(), src, tt.name)
 		for _, err := range []error{one, all} {
 			var mismatch *layer.DigestError
 			if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) || errors.As(err, &mismatch) != tt.mismatch {
@@ -165,24 +193,119 @@ func TestSelectMany(t *testing.T) {
 	src := listSource{
 		named("x", "alone:1"), forPlatform("a", "amd64", "", "app:1"), forPlatform("8", "arm64", "", "app:1"),
 		forPlatform("b", "amd64", "", "other:1"), forPlatform("9", "arm64", "", "other:1"),
+		named("x", "again:1", "alone:1"), named("y"), named("z"),
+		topLevel("c", "amd64", "one:1"), topLevel("d", "arm64", "one:1"), topLevel("e", "arm64", "one:1"), topLevel("a", "amd64", "two:1"),
 	}
-	for platform, want := range map[string][]int{"amd64": {0, 1, 3}, "arm64": {0, 2, 4}} {
-		if got, err := SelectEach(src, v1.Platform{OS: "linux", Architecture: platform}); err != nil || !slices.Equal(got, want) {
-			t.Errorf("each for %s: %v, %v, want %v", platform, got, err, want)
+	src[3].Index, src[4].Index = "sha256:o", "sha256:o"
+	for platform, want := range map[string]string{
+		"amd64": "[{0 [alone:1 again:1]} {1 [app:1 two:1]} {3 [other:1]} {6 []} {7 []} {8 [one:1]} {10 [one:1]}]",
+		"arm64": "[{0 [alone:1 again:1]} {2 [app:1]} {4 [other:1]} {6 []} {7 []} {9 [one:1]} {10 [one:1]} {11 [two:1]}]",
+	} {
+		got, err := SelectEach(t.Context(), src, v1.Platform{OS: "linux", Architecture: platform})
+		if text := fmt.Sprint(got); err != nil || text != want {
+			t.Errorf("each for %s: %s, %v, want %s", platform, text, err, want)
 		}
 	}
-	if got, err := SelectEach(src, v1.Platform{OS: "linux", Architecture: "s390x"}); err == nil || !strings.Contains(err.Error(), "the index has linux/amd64, linux/arm64") {
+	if got, err := SelectEach(t.Context(), src, v1.Platform{OS: "linux", Architecture: "s390x"}); err == nil || !strings.Contains(err.Error(), "the index has linux/amd64, linux/arm64") {
 		t.Errorf("each for s390x: %v, %v", got, err)
 	}
-	for name, want := range map[string][]int{"": {0, 1, 2, 3, 4}, "app:1": {1, 2}, "docker.io/library/other:1": {3, 4}, "alone:1": {0}, "@2": {2}} {
-		if got, err := SelectAll(src, name); err != nil || !slices.Equal(got, want) {
+	for name, want := range map[string][]int{
+		"": {0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11}, "app:1": {1, 2}, "docker.io/library/other:1": {3, 4}, "alone:1": {0}, "@2": {2},
+		"one:1": {8, 9, 10}, "@" + digest.FromString("8").String(): {2}, "again:1": {5},
+	} {
+		if got, err := SelectAll(t.Context(), src, name); err != nil || !slices.Equal(got, want) {
 			t.Errorf("all of %q: %v, %v, want %v", name, got, err, want)
 		}
 	}
-	if got, err := SelectAll(src, "nothing:1"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("all of nothing: %v, %v", got, err)
+	for _, name := range []string{"nothing:1", "@" + digest.FromString("none").String()} {
+		if got, err := SelectAll(t.Context(), src[1:3], name); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("all of %q: %v, %v", name, got, err)
+		}
 	}
-	if got, err := SelectAll(listSource{}, ""); !errors.Is(err, fs.ErrNotExist) {
+	if got, err := SelectAll(t.Context(), listSource{}, ""); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("all of none: %v, %v", got, err)
+	}
+	for i, want := range map[int]int{0: 6, 1: 6, 2: 6, 6: 6, 8: 6} {
+		if got := Others(src, i); got != want {
+			t.Errorf("besides image %d there are %d, want %d", i, got, want)
+		}
+	}
+	if got := Others(listSource{named("x", "a"), named("x", "b")}, 1); got != 0 {
+		t.Errorf("besides an image of two names there are %d", got)
+	}
+}
+
+// topLevel is an image that a layout lists by itself, and for a platform.
+func topLevel(id, architecture, name string) Listed {
+	l := forPlatform(id, architecture, "", name)
+	l.Index = ""
+	return l
+}
+
+// TestSelectByDigest: a digest alone is a manifest's, an index's or a config's; with a
+// name it has to be that one's.
+func TestSelectByDigest(t *testing.T) {
+	index := digest.FromString("index")
+	src := listSource{
+		forPlatform("a", "amd64", "", "app:1"), forPlatform("8", "arm64", "", "app:1"),
+		{ID: "linux/s390x", Names: []string{"archive:1"}}, topLevel("b", "amd64", "app:2"),
+	}
+	src[0].Index, src[1].Index = index, index
+	manifest := func(text string) string { return "@" + digest.FromString(text).String() }
+	for _, tt := range []struct {
+		name, platform string
+		want           int
+		mismatch       bool
+		err            string
+	}{
+		{manifest("index"), "amd64", 0, false, ""},
+		{manifest("index"), "arm64/v8", 1, false, ""},
+		{manifest("index"), "s390x", 0, false, "0 images are for platform linux/s390x"},
+		{manifest("8"), "amd64", 1, false, ""},
+		{"app:1" + manifest("8"), "amd64", 1, false, ""},
+		{"docker.io/library/app:1" + manifest("index"), "arm64", 1, false, ""},
+		{"app:2" + manifest("b"), "s390x", 3, false, ""},
+		{"archive:1" + manifest("linux/s390x"), "amd64", 2, false, ""},
+		{"archive:1" + manifest("x"), "amd64", 0, false, "no manifest whose digest"},
+		{"app:2" + manifest("a"), "amd64", 0, true, "digest is sha256:"},
+		{"app:3" + manifest("a"), "amd64", 0, false, "file does not exist"},
+		{manifest("none"), "amd64", 0, false, "file does not exist"},
+	} {
+		p := v1.Platform{OS: "linux"}
+		p.Architecture, p.Variant, _ = strings.Cut(tt.platform, "/")
+		got, err := Select(t.Context(), src, tt.name, p)
+		var mismatch *layer.DigestError
+		if tt.err == "" && (err != nil || got != tt.want) || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) || errors.As(err, &mismatch) != tt.mismatch {
+			t.Errorf("%s for %s: %d, %v; want %d, %q", tt.name, tt.platform, got, err, tt.want, tt.err)
+		}
+	}
+}
+
+// TestNamesFor: a copy has the name that it was asked for by, or all.
+func TestNamesFor(t *testing.T) {
+	names := []string{"docker.io/library/app:1", "1", "app:1", "app:latest", "reg.example:5000/a/b:x", "h.example/a@sha256:" + strings.Repeat("0", 64)}
+	for asked, want := range map[string]string{
+		"":           "[docker.io/library/app:1 app:latest reg.example:5000/a/b:x]",
+		"1":          "[docker.io/library/app:1 app:latest reg.example:5000/a/b:x]",
+		"@0":         "[docker.io/library/app:1 app:latest reg.example:5000/a/b:x]",
+		"app:latest": "[app:latest]", "app": "[app:latest]", "app:1": "[docker.io/library/app:1]",
+	} {
+		if got := fmt.Sprint(NamesFor(names, asked)); got != want {
+			t.Errorf("asked for %q: %s, want %s", asked, got, want)
+		}
+	}
+}
+
+// TestSelectBounded: of a place that says nothing not all is read.
+func TestSelectBounded(t *testing.T) {
+	src := make(listSource, maxOpened+1)
+	for i := range src {
+		src[i] = named(fmt.Sprintf("os%d/amd64", i))
+	}
+	if _, err := Select(t.Context(), src, "", v1.Platform{OS: "linux", Architecture: "amd64"}); err == nil || !strings.Contains(err.Error(), "of more than 100 images nothing says") {
+		t.Errorf("%v", err)
+	}
+	if i, err := Select(t.Context(), src[:maxOpened], "", v1.Platform{OS: "os99", Architecture: "amd64"}); err != nil || i != 99 {
+		t.Errorf("%d, %v", i, err)
 	}
 }

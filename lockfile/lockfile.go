@@ -91,12 +91,11 @@ func (i Image) Choose(want v1.Platform) (*Chosen, error) {
 		d.Platform = &p
 		list = append(list, d)
 	}
-	d, err := ocijson.Choose(list, want)
+	n, err := ocijson.Choose(list, want)
 	if err != nil {
 		return nil, err
 	}
-	name := ocijson.PlatformText(d.Platform)
-	return &Chosen{i.Descriptor, name, i.Platforms[name]}, nil
+	return &Chosen{i.Descriptor, names[n], i.Platforms[names[n]]}, nil
 }
 
 // Marshal writes the file.
@@ -174,6 +173,16 @@ type MismatchError struct{ Err error }
 func (e *MismatchError) Error() string { return e.Err.Error() }
 
 func (e *MismatchError) Unwrap() error { return e.Err }
+
+// Check compares what the file says of the image for a platform with what was
+// found for it. A difference is a *MismatchError.
+func (i Image) Check(found *Chosen) error {
+	m, ok := i.Platforms[found.Platform]
+	if !ok {
+		return &MismatchError{fmt.Errorf("the image is for %s, for which %s has none", found.Platform, Name)}
+	}
+	return (&Chosen{i.Descriptor, found.Platform, m}).Check(found)
+}
 
 // Check compares what the file says of an image with what was found. A
 // difference is a *MismatchError.

@@ -27,7 +27,13 @@ import (
 //
 // After an error, what w has got is of no use.
 func WriteArchive(ctx context.Context, w io.Writer, img *image.Image, opts Options) (digest.Digest, error) {
-	return writeArchive(ctx, w, content{images: []*image.Image{img}}, opts)
+	return WriteAllArchive(ctx, w, []*image.Image{img}, opts)
+}
+
+// WriteAllArchive is WriteArchive for several images, each by all of its names. The digest
+// is that of the first. No image at all is an error.
+func WriteAllArchive(ctx context.Context, w io.Writer, images []*image.Image, opts Options) (digest.Digest, error) {
+	return writeArchive(ctx, w, content{images: images}, opts)
 }
 
 // WriteIndexArchive is WriteArchive for an index, whose digest it returns. The
@@ -40,6 +46,9 @@ func WriteIndexArchive(ctx context.Context, w io.Writer, index *image.Index, opt
 func writeArchive(ctx context.Context, w io.Writer, c content, opts Options) (digest.Digest, error) {
 	if err := opts.check(); err != nil {
 		return "", err
+	}
+	if len(c.images) == 0 {
+		return "", errNoImage
 	}
 	a := &archiver{tar: layer.NewWriter(w, layer.PAX, ""), modTime: c.images[0].ModTime, written: map[string]bool{}}
 	d, err := a.write(ctx, c, opts)
@@ -81,7 +90,7 @@ func (a *archiver) write(ctx context.Context, c content, opts Options) (digest.D
 		}
 		manifests = append(manifests, manifest.desc)
 	}
-	top, index, err := c.top(ctx, manifests, opts)
+	tops, index, err := c.tops(ctx, manifests, opts)
 	if err != nil {
 		return "", err
 	}
@@ -90,14 +99,14 @@ func (a *archiver) write(ctx context.Context, c content, opts Options) (digest.D
 			return "", err
 		}
 	}
-	data, err := ocijson.Index([]v1.Descriptor{top}, nil)
+	data, err := ocijson.Index(tops, nil)
 	if err != nil {
 		return "", err
 	}
 	if err := a.put(ctx, indexName, data); err != nil {
 		return "", err
 	}
-	return top.Digest, a.tar.Close()
+	return tops[0].Digest, a.tar.Close()
 }
 
 // documents writes blobs that are JSON.

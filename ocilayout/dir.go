@@ -31,8 +31,16 @@ const attempts = 10
 //
 // If another process writes the same layout WriteDir waits for it.
 func WriteDir(ctx context.Context, img *image.Image, dir string, opts Options) (digest.Digest, error) {
-	return writeDir(ctx, content{images: []*image.Image{img}}, dir, opts)
+	return WriteAllDir(ctx, []*image.Image{img}, dir, opts)
 }
+
+// WriteAllDir is WriteDir for several images, each by all of its names. The digest is
+// that of the first. No image at all is an error.
+func WriteAllDir(ctx context.Context, images []*image.Image, dir string, opts Options) (digest.Digest, error) {
+	return writeDir(ctx, content{images: images}, dir, opts)
+}
+
+var errNoImage = errors.New("there is no image to write")
 
 // WriteIndexDir is WriteDir for an index, whose digest it returns: index.json
 // lists the index, which lists the images.
@@ -43,6 +51,9 @@ func WriteIndexDir(ctx context.Context, index *image.Index, dir string, opts Opt
 func writeDir(ctx context.Context, c content, dir string, opts Options) (digest.Digest, error) {
 	if err := opts.check(); err != nil {
 		return "", err
+	}
+	if len(c.images) == 0 {
+		return "", errNoImage
 	}
 	d, err := tryWriteDir(ctx, c, filepath.Clean(dir), opts)
 	if err != nil {

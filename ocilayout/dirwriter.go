@@ -45,43 +45,43 @@ func (w *dirWriter) write(ctx context.Context, c content, opts Options) (d diges
 	if err := w.makeDirs(index == nil); err != nil {
 		return "", err
 	}
-	top, err := w.content(ctx, c, opts)
+	tops, err := w.content(ctx, c, opts)
 	if err != nil {
 		return "", err
 	}
-	indexData, err := addToIndex(index, top)
+	indexData, err := addToIndex(index, tops)
 	if err != nil {
 		return "", err
 	}
-	return top.Digest, w.commit(ctx, indexData)
+	return tops[0].Digest, w.commit(ctx, indexData)
 }
 
-// content writes the blobs and returns the descriptor for index.json.
-func (w *dirWriter) content(ctx context.Context, c content, opts Options) (v1.Descriptor, error) {
+// content writes the blobs and returns the descriptors for index.json.
+func (w *dirWriter) content(ctx context.Context, c content, opts Options) ([]v1.Descriptor, error) {
 	var manifests []v1.Descriptor
 	for i, img := range c.images {
 		p := packer{img: img, opts: opts, temp: w.temp, take: w.blob}
 		p.opts.Observe = c.observe(i, opts)
 		layers, err := p.run(ctx)
 		if err != nil {
-			return v1.Descriptor{}, err
+			return nil, err
 		}
 		config, manifest, err := describe(ctx, img, layers)
 		if err != nil {
-			return v1.Descriptor{}, err
+			return nil, err
 		}
 		for _, doc := range []document{config, manifest} {
 			if err := w.put(ctx, BlobPath(doc.desc.Digest), doc.data); err != nil {
-				return v1.Descriptor{}, err
+				return nil, err
 			}
 		}
 		manifests = append(manifests, manifest.desc)
 	}
-	top, index, err := c.top(ctx, manifests, opts)
+	tops, index, err := c.tops(ctx, manifests, opts)
 	if err == nil && index != nil {
 		err = w.put(ctx, BlobPath(index.desc.Digest), index.data)
 	}
-	return top, err
+	return tops, err
 }
 
 // readIndex returns the layout's index.json. It is nil in an empty directory,
@@ -232,13 +232,15 @@ func (w *dirWriter) undo() {
 	}
 }
 
-// addToIndex writes index.json with one image more; nil stands for a new one.
-func addToIndex(index *ordjson.Object, manifest v1.Descriptor) ([]byte, error) {
+// addToIndex writes index.json with more images; nil stands for a new one.
+func addToIndex(index *ordjson.Object, manifests []v1.Descriptor) ([]byte, error) {
 	if index == nil {
-		return ocijson.Index([]v1.Descriptor{manifest}, nil)
+		return ocijson.Index(manifests, nil)
 	}
-	if err := replaceManifest(index, manifest); err != nil {
-		return nil, fmt.Errorf("%s: %w", indexName, err)
+	for _, d := range manifests {
+		if err := replaceManifest(index, d); err != nil {
+			return nil, fmt.Errorf("%s: %w", indexName, err)
+		}
 	}
 	data, err := ordjson.Marshal(index)
 	if err == nil && len(data) > ocijson.MaxSize {

@@ -10,7 +10,8 @@ import (
 )
 
 // replaceManifest puts a descriptor into an index.json: in the place of the
-// first one with the same name, whose other bearers go, or at the end.
+// first one with the same name, whose other bearers go, or at the end. What has no
+// name takes the place of itself alone.
 func replaceManifest(index *ordjson.Object, manifest v1.Descriptor) error {
 	v, _ := index.Get("manifests")
 	list, ok := v.([]any)
@@ -18,6 +19,9 @@ func replaceManifest(index *ordjson.Object, manifest v1.Descriptor) error {
 		return errors.New("manifests: expected a list")
 	}
 	refName := manifest.Annotations[v1.AnnotationRefName]
+	other := func(d v1.Descriptor) bool {
+		return d.Annotations[v1.AnnotationRefName] != refName || refName == "" && d.Digest != manifest.Digest
+	}
 	out, placed := make([]any, 0, len(list)+1), false
 	for _, item := range list {
 		d, err := ocijson.ParseDescriptor(item)
@@ -25,7 +29,7 @@ func replaceManifest(index *ordjson.Object, manifest v1.Descriptor) error {
 			return err
 		}
 		switch {
-		case d.Annotations[v1.AnnotationRefName] != refName:
+		case other(d):
 			out = append(out, item)
 		case !placed:
 			out, placed = append(out, ocijson.Descriptor(manifest)), true

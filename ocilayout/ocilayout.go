@@ -28,6 +28,7 @@
 package ocilayout
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path"
@@ -61,9 +62,10 @@ const (
 type Options struct {
 	// Compression is how layers are compressed.
 	Compression layer.Compression
-	// RefName is what the image is called within the layout, what follows the
-	// path in oci:PATH:REFNAME; empty is the image's tag. A layout has one
-	// image of a name: the last one written.
+	// RefName is what the one image is called within the layout, what follows the
+	// path in oci:PATH:REFNAME; empty is the tag of each of its names, and the name in
+	// full where two would be the same. A layout has one image of a name: the last
+	// one written. One without a name takes no other's place.
 	RefName string
 	// TempDir is where WriteArchive keeps compressed layers, a few at a time
 	// and without a name; empty is the system's place for such files.
@@ -97,18 +99,15 @@ func rawDocument(mediaType string, data []byte) document {
 	}}
 }
 
-// content is what is written: an image, or an index of several.
+// content is what is written: images, or an index of several.
 type content struct {
 	images []*image.Image
-	index  *image.Index // nil for an image alone
+	index  *image.Index // nil for images by themselves
 }
 
 // observe is the observer of the layers of one of the images.
 func (c content) observe(i int, opts Options) func(image.Event) {
-	if c.index == nil {
-		return opts.Observe
-	}
-	return c.index.Observe(i, opts.Observe)
+	return (&image.Index{Images: c.images}).Observe(i, opts.Observe)
 }
 
 // describe makes the config and the manifest of an image whose layers are at
@@ -134,29 +133,53 @@ func (d document) check(what string) error {
 	return nil
 }
 
-// top is what index.json lists: the image's manifest, or the index of those of
-// several, which is to be written then.
-func (c content) top(ctx context.Context, manifests []v1.Descriptor, opts Options) (top v1.Descriptor, index *document, err error) {
-	top = manifests[0]
-	var name reference.NamedTagged
+// tops are what index.json lists: the images' manifests, or the index of those of
+// one for several platforms, which is to be written then; by each of their names.
+func (c content) tops(ctx context.Context, manifests []v1.Descriptor, opts Options) (tops []v1.Descriptor, index *document, err error) {
+	used := map[string]bool{}
 	if c.index == nil {
-		if c.images[0].Repository != "" {
-			name, err = c.images[0].Reference(ctx)
+		for i, img := range c.images {
+			refs, err := img.References(ctx)
+			if err != nil {
+				return nil, nil, err
+			}
+			tops = append(tops, named(manifests[i], refs, opts.RefName, used)...)
 		}
-	} else {
-		data, mediaType, marshalErr := c.index.Marshal(manifests)
-		if marshalErr != nil {
-			return top, nil, marshalErr
-		}
-		doc := rawDocument(mediaType, data)
-		top, index = doc.desc, &doc
-		if err := doc.check("index"); err != nil {
-			return top, nil, err
-		}
-		name, err = c.index.Reference(ctx)
+		return tops, nil, nil
 	}
-	top.Annotations = names(name, opts.RefName)
-	return top, index, err
+	data, mediaType, err := c.index.Marshal(manifests)
+	if err != nil {
+		return nil, nil, err
+	}
+	doc := rawDocument(mediaType, data)
+	if err := doc.check("index"); err != nil {
+		return nil, nil, err
+	}
+	refs, err := c.index.References(ctx)
+	return named(doc.desc, refs, opts.RefName, used), &doc, err
+}
+
+// named is a descriptor by each of its names. used are the names in the layout that
+// were given already: what would have the same one gets its name in full.
+func named(d v1.Descriptor, refs []reference.NamedTagged, refName string, used map[string]bool) []v1.Descriptor {
+	if len(refs) == 0 {
+		d.Annotations = names(nil, refName)
+		return []v1.Descriptor{d}
+	}
+	if refName != "" {
+		refs = refs[:1]
+	}
+	var all []v1.Descriptor
+	for _, ref := range refs {
+		within := cmp.Or(refName, ref.Tag())
+		if used[within] {
+			within = reference.FamiliarString(ref)
+		}
+		used[within] = true
+		d.Annotations = names(ref, within)
+		all = append(all, d)
+	}
+	return all
 }
 
 // makeManifest makes the manifest of an image: that which it has, where it is an
@@ -178,14 +201,11 @@ func makeManifest(img *image.Image, config v1.Descriptor, layers []v1.Descriptor
 // names are the annotations by which tools find an image in a layout. One that
 // is passed on and never had a name has nil.
 func names(name reference.NamedTagged, refName string) map[string]string {
-	if name == nil {
-		if refName == "" {
-			return nil
-		}
+	switch {
+	case name == nil && refName == "":
+		return nil
+	case name == nil:
 		return map[string]string{v1.AnnotationRefName: refName}
-	}
-	if refName == "" {
-		refName = name.Tag()
 	}
 	return map[string]string{AnnotationName: name.String(), v1.AnnotationRefName: refName}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
@@ -22,6 +23,9 @@ type Layout struct {
 	// tops are what index.json lists for each image of list: its manifest, or the
 	// index that it is in.
 	tops []v1.Descriptor
+	// whole is index.json where that is itself the index of one image for several
+	// platforms; otherwise it is nil.
+	whole []byte
 }
 
 // Open opens the layout in a directory, or in an archive of one, plain or
@@ -73,33 +77,37 @@ func openFiles(ctx context.Context, name, tempDir string) (files, error) {
 	return tarFiles{t}, nil
 }
 
-// readTop returns what index.json lists.
-func readTop(f files) ([]v1.Descriptor, error) {
+// readTop returns index.json, and what it lists.
+func readTop(f files) ([]byte, []v1.Descriptor, error) {
 	if err := checkLayout(f); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	data, err := readFile(f, indexName)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	_, list, err := ocijson.ParseIndex(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", indexName, err)
+		return nil, nil, fmt.Errorf("%s: %w", indexName, err)
 	}
-	return list, nil
+	return data, list, nil
 }
 
 // readIndex lists the images of index.json. They have the names that it gives
 // them, or the index that they are in.
 func (l *Layout) readIndex(ctx context.Context) error {
-	index, err := readTop(l.files)
+	data, index, err := readTop(l.files)
 	if err != nil {
 		return err
 	}
 	images, err := ocijson.Images(index, func(d v1.Descriptor) ([]byte, error) { return l.Document(ctx, d) })
+	whole := isWhole(images)
 	for _, i := range images {
 		listed := image.Listed{ID: i.Descriptor.Digest.String(), Descriptor: i.Descriptor}
-		if i.Depth > 0 {
+		switch {
+		case whole:
+			listed.Index, l.whole = digest.FromBytes(data), data
+		case i.Depth > 0:
 			listed.Index = i.Top.Digest
 		}
 		l.tops = append(l.tops, i.Top)
@@ -111,6 +119,24 @@ func (l *Layout) readIndex(ctx context.Context) error {
 		l.list = append(l.list, listed)
 	}
 	return err
+}
+
+// isWhole tells an index.json that is itself the index of one image: what it lists has no
+// names, and each has a platform that no other one has.
+func isWhole(images []ocijson.Listed) bool {
+	seen := map[string]bool{}
+	for _, i := range images {
+		d := i.Descriptor
+		if i.Depth > 0 || d.Platform == nil || i.Top.Annotations[AnnotationName] != "" || i.Top.Annotations[v1.AnnotationRefName] != "" {
+			return false
+		}
+		key := ocijson.Key(*d.Platform)
+		if seen[key] {
+			return false
+		}
+		seen[key] = true
+	}
+	return len(images) > 1
 }
 
 // Close closes the layout. Its layers cannot be opened any more.
@@ -133,7 +159,9 @@ func (l *Layout) Open(ctx context.Context, i int) (*image.Existing, error) {
 		return nil, l.wrap(err)
 	}
 	img.Names = l.list[i].Names
-	if top := l.tops[i]; top.Digest != l.list[i].Descriptor.Digest {
+	if l.whole != nil {
+		img.Raw = l.whole
+	} else if top := l.tops[i]; top.Digest != l.list[i].Descriptor.Digest {
 		if img.Raw, err = l.Document(ctx, top); err != nil {
 			return nil, l.wrap(err)
 		}

@@ -24,7 +24,8 @@ func Init(ctx context.Context, dir *os.Root) error {
 // ReadIndex returns what the index.json of the layout at root lists, in its
 // order. No blob is read.
 func ReadIndex(root *os.Root) ([]v1.Descriptor, error) {
-	return readTop(dirFiles{root})
+	_, list, err := readTop(dirFiles{root})
+	return list, err
 }
 
 // AddManifest has the layout in dir list an index or a manifest, in the place of

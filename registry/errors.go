@@ -31,6 +31,14 @@ type statusError struct {
 
 func (e *statusError) Error() string { return e.text }
 
+// NotFoundError is that of a manifest, or a repository, that a registry says it does not
+// have.
+type NotFoundError struct{ Err error }
+
+func (e *NotFoundError) Error() string { return e.Err.Error() }
+
+func (e *NotFoundError) Unwrap() error { return e.Err }
+
 // statusError reads what an answer says of the failure, and closes it.
 func (c *client) statusError(r request, resp *http.Response) error {
 	defer resp.Body.Close()

@@ -27,7 +27,7 @@ func Open(ctx context.Context, ref string, opts Options) (*image.Existing, error
 	if err != nil {
 		return nil, err
 	}
-	d, err := r.Choose(opts.Platform)
+	d, err := r.Choose(ctx, opts.Platform)
 	if err != nil {
 		return nil, err
 	}
@@ -114,18 +114,14 @@ func (r *Resolved) Document(ctx context.Context, d v1.Descriptor) ([]byte, error
 	return data, err
 }
 
-// Choose returns the one image for a platform; an exact variant goes before
-// others. None or several are an error that lists what there is. Of a reference
+// Choose returns the image for a platform, as image.Select does. Of a reference
 // that is no index, and for no platform, it returns the only image.
-func (r *Resolved) Choose(p v1.Platform) (v1.Descriptor, error) {
-	if !ocijson.IsIndex(r.Descriptor.MediaType) {
-		return r.Descriptor, nil
-	}
-	d, err := ocijson.Choose(r.Manifests, p)
+func (r *Resolved) Choose(ctx context.Context, p v1.Platform) (v1.Descriptor, error) {
+	i, err := image.Select(ctx, r, "", p)
 	if err != nil {
-		return v1.Descriptor{}, fmt.Errorf("read image %q: %w", r.client.ref, err)
+		return v1.Descriptor{}, err
 	}
-	return d, nil
+	return r.Manifests[i], nil
 }
 
 // Image opens one of the images in Manifests.
@@ -171,6 +167,10 @@ func (c *client) manifest(ctx context.Context, target string, want v1.Descriptor
 
 func (c *client) tryManifest(ctx context.Context, r request, want v1.Descriptor) ([]byte, v1.Descriptor, error) {
 	resp, err := c.expect(ctx, r, http.StatusOK)
+	var status *statusError
+	if errors.As(err, &status) && status.status == http.StatusNotFound {
+		err = &NotFoundError{err}
+	}
 	if err != nil {
 		return nil, want, err
 	}

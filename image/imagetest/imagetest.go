@@ -89,7 +89,7 @@ func (p Place) open(t *testing.T, img *image.Image) (*image.Existing, image.Sour
 		t.Fatalf("there are %d images: %+v", n, src.List())
 	}
 	for _, name := range []string{name, "", "@0"} {
-		i, err := image.Select(src, name, v1.Platform{OS: "linux", Architecture: "amd64"})
+		i, err := image.Select(t.Context(), src, name, v1.Platform{OS: "linux", Architecture: "amd64"})
 		if err != nil || i != 0 {
 			t.Errorf("the image called %q: %d, %v", name, i, err)
 		}
@@ -113,7 +113,7 @@ func again(t *testing.T, place Place, stored *image.Existing, img *image.Image, 
 func checkNames(t *testing.T, src image.Source) {
 	t.Helper()
 	for _, name := range []string{"no/such:image", "@1"} {
-		if _, err := image.Select(src, name, v1.Platform{}); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := image.Select(t.Context(), src, name, v1.Platform{}); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("the image called %q: %v", name, err)
 		}
 	}

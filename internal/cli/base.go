@@ -65,7 +65,7 @@ func (g *global) findBase(ctx context.Context, ref build.BaseReference, lock str
 	if ref.Name != "" {
 		name = ref.Name + ":" + ref.Tag
 	}
-	return g.openFirst(ctx, src, name, basePlatform(ref))
+	return g.openFor(ctx, src, name, basePlatform(ref))
 }
 
 // basePlatform is the platform that a spec asks for.
@@ -86,7 +86,7 @@ type pin struct {
 	root     v1.Descriptor
 	platform v1.Platform
 	// locked is what varve.lock says of the image, if it does.
-	locked *lockfile.Chosen
+	locked *lockfile.Image
 }
 
 // registryBase opens a base image of a registry: ref is what follows docker://.
@@ -158,10 +158,10 @@ func (g *global) pin(ctx context.Context, ref string, platform v1.Platform, lock
 		return nil, err
 	}
 	if img, ok := locked.Images[key]; ok {
-		if p.locked, err = img.Choose(platform); err != nil {
+		if _, err := img.Choose(platform); err != nil {
 			return nil, usageError(hint(fmt.Errorf("%q: %q: %w", lock, key, err), "varve lock brings it up to date"))
 		}
-		p.root.Digest = img.Descriptor.Digest
+		p.locked, p.root.Digest = &img, img.Descriptor.Digest
 	}
 	if hasDigest {
 		p.root.Digest = digested.Digest()
@@ -222,7 +222,7 @@ func openPinned(ctx context.Context, from image.Blobs, p *pin) (img *image.Exist
 		if err != nil {
 			return nil, root, fmt.Errorf("index %s: %w", root.Digest, err)
 		}
-		if manifest, err = p.choose(list); err != nil {
+		if manifest, err = p.choose(ctx, list, from); err != nil {
 			return nil, root, err
 		}
 	}
@@ -233,15 +233,21 @@ func openPinned(ctx context.Context, from image.Blobs, p *pin) (img *image.Exist
 }
 
 // choose chooses the image for the platform of those in the index.
-func (p *pin) choose(list []v1.Descriptor) (v1.Descriptor, error) {
-	d, err := ocijson.Choose(list, p.platform)
+func (p *pin) choose(ctx context.Context, list []v1.Descriptor, from image.Blobs) (v1.Descriptor, error) {
+	n, err := image.Choose(ctx, list, p.platform, func(ctx context.Context, n int) (v1.Platform, error) {
+		img, err := image.Open(ctx, list[n], from, p.repository)
+		if err != nil {
+			return v1.Platform{}, err
+		}
+		return img.Platform(), nil
+	})
 	switch {
 	case err == nil:
-		return d, nil
+		return list[n], nil
 	case p.locked != nil: // which has one
-		return d, &lockfile.MismatchError{Err: err}
+		return v1.Descriptor{}, &lockfile.MismatchError{Err: err}
 	}
-	return d, usageError(err)
+	return v1.Descriptor{}, usageError(err)
 }
 
 // check compares the image with what varve.lock says of it.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -97,7 +96,7 @@ func buildTo(ctx context.Context, g *global, o *buildOptions, in *input, p v1.Pl
 	if dest.kind == layerDir {
 		return g.writeBuilt(ctx, result, dest.path)
 	}
-	if err := g.write(ctx, result.Image, dest); err != nil {
+	if err := g.write(ctx, dest, result.Image); err != nil {
 		return fmt.Errorf("write image to %q: %w", dest.String(), err)
 	}
 	return g.summary(ctx, result.Image, dest)
@@ -129,25 +128,23 @@ func parseBuild(g *global, o *buildOptions, in *input, p v1.Platform) (*spec.Spe
 	return s, dest, err
 }
 
-// write writes an image to its destination.
-func (g *global) write(ctx context.Context, img *image.Image, d *destination) error {
-	task := g.ui.Progress(ctx, len(img.Layers), "writing "+img.Repository)
+// write writes images to their destination. One that has a name is for one image.
+func (g *global) write(ctx context.Context, d *destination, images ...*image.Image) error {
+	all := &image.Index{Images: images}
+	task := g.ui.Progress(ctx, all.Layers(), "writing "+images[0].Repository)
 	defer task.Finish()
 	if d.hasRepoTag() && d.name != "" {
-		if err := rename(img, d.name); err != nil {
+		if err := rename(images[0], d.name); err != nil {
 			return err
 		}
 	}
-	if d.kind == dockerRegistry {
-		return g.toRegistry(ctx, img, d.name, d.compression, observe(task))
-	}
-	if isEngine(d.kind) {
-		return g.toEngine(ctx, img, d, dockerarchive.Options{Observe: observe(task), TempDir: g.tempDir()})
-	}
-	if d.kind == dockerArchive {
+	switch {
+	case d.kind == dockerRegistry, isEngine(d.kind):
+		return g.writeEach(ctx, d, all, observe(task))
+	case d.kind == dockerArchive:
 		return g.toFile(d.path, func(w io.Writer) error {
-			opts := dockerarchive.Options{Observe: observe(task), TempDir: g.tempDir()}
-			return compressed(w, d.compression, func(w io.Writer) error { return dockerarchive.Write(ctx, w, img, opts) })
+			opts := dockerarchive.Options{Observe: observeAll(task, all), TempDir: g.tempDir()}
+			return compressed(w, d.compression, func(w io.Writer) error { return dockerarchive.WriteAll(ctx, w, images, opts) })
 		})
 	}
 	opts := ocilayout.Options{Compression: d.compression, RefName: d.name, TempDir: filepath.Dir(d.path), Observe: observe(task)}
@@ -155,13 +152,43 @@ func (g *global) write(ctx context.Context, img *image.Image, d *destination) er
 		opts.TempDir = g.tempDir()
 	}
 	if d.kind == ociDir {
-		_, err := ocilayout.WriteDir(ctx, img, d.path, opts)
-		return err
+		_, err := ocilayout.WriteAllDir(ctx, images, d.path, opts)
+		return fileError(err)
 	}
 	return g.toFile(d.path, func(w io.Writer) error {
-		_, err := ocilayout.WriteArchive(ctx, w, img, opts)
+		_, err := ocilayout.WriteAllArchive(ctx, w, images, opts)
 		return err
 	})
+}
+
+// writeEach writes images one after the other to a registry or an engine.
+func (g *global) writeEach(ctx context.Context, d *destination, all *image.Index, show func(image.Event)) error {
+	for i, img := range all.Images {
+		var err error
+		if observe := all.Observe(i, show); d.kind == dockerRegistry {
+			err = g.toRegistry(ctx, img, d, observe)
+		} else {
+			err = g.toEngine(ctx, img, d, dockerarchive.Options{Observe: observe, TempDir: g.tempDir()})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// observeAll shows the layers of images that are written one after the other.
+func observeAll(task *ui.Task, all *image.Index) func(image.Event) {
+	show, i := observe(task), 0
+	return func(e image.Event) {
+		for i < len(all.Images)-1 && len(all.Images[i].Layers) == 0 { // of which nothing is told
+			i++
+		}
+		all.Observe(i, show)(e)
+		if e.Done && e.Layer == e.Layers && i < len(all.Images)-1 {
+			i++
+		}
+	}
 }
 
 // toFile has write fill a file that appears whole or not at all, or standard
@@ -172,7 +199,7 @@ func (g *global) toFile(path string, write func(io.Writer) error) error {
 	}
 	f, err := atomicfile.Create(path)
 	if err != nil {
-		return err
+		return fileError(err)
 	}
 	defer f.Abort()
 	if err := write(f.File); err != nil {
@@ -225,10 +252,6 @@ func (g *global) summary(ctx context.Context, img *image.Image, d *destination) 
 		}
 		size += info.Size
 	}
-	where := d.String()
-	if st, err := os.Stat(d.path); err == nil && st.Mode().IsRegular() {
-		where += " (" + ui.Size(st.Size()) + ")"
-	}
-	g.ui.Info("%s: image %s, id %s, %s in %s", where, name, id, ui.Size(size), plural(len(img.Layers), "layer"))
+	g.ui.Info("%s: image %s, id %s, %s in %s", d.where(), name, id, ui.Size(size), plural(len(img.Layers), "layer"))
 	return nil
 }

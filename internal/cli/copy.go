@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -16,16 +15,21 @@ func newCopy(g *global) *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "copy SRC DEST",
-		Short: "Copy an image from one place to another",
+		Short: "Copy images from one place to another",
 		Long: `copy reads an image and writes it elsewhere, checking its digests on the way: layers
 that are sent as they are stored have to unpack to what the config says, too. SRC
 is what inspect takes, DEST what build takes. An OCI layout gets the layers as they
 are stored, and the manifest too where it is an OCI one of the same layers.
 
+An image keeps all its names, or the one that SRC names; it may have none. Of an
+archive or layout of several all are copied. A DEST that has a name, such as the tag
+of docker://HOST/NAME:TAG, is for one image, which is called so then.
+
 Of an index the image for --platform is copied; with --all it is the index with all
 images, between registries byte for byte and with what else it lists.`,
 		Example: `  varve copy hello.tar oci:images:hello
   varve copy oci:images:hello docker-archive:hello.tar:hello:1.2
+  varve copy saved.tar docker-daemon:
   varve copy --all docker://debian:12 docker://registry.example/debian:12`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -44,23 +48,61 @@ func runCopy(ctx context.Context, g *global, src, dst string) error {
 	if err != nil {
 		return err
 	}
-	found, err := g.openOne(ctx, src)
+	found, err := g.open(ctx, src)
 	if err != nil {
 		return err
 	}
-	return g.copyImage(ctx, found, src, dest)
+	if len(found.images) > 1 && dest.hasName() {
+		return severalImages(src, found.images)
+	}
+	return g.copyImages(ctx, found, src, dest)
 }
 
-func (g *global) copyImage(ctx context.Context, found *image.Existing, src string, dest *destination) error {
-	g.checkAnnounced(src, found)
-	img := found.Image()
-	if err := nameCopy(img, found.Names, dest); err != nil {
-		return err
+// copyImages writes images elsewhere, by the names that they had.
+func (g *global) copyImages(ctx context.Context, found *opened, src string, dest *destination) error {
+	var images []*image.Image
+	for _, existing := range found.images {
+		g.checkAnnounced(src, existing)
+		img := existing.Image()
+		nameCopy(img, image.NamesFor(existing.Names, found.asked))
+		images = append(images, img)
 	}
-	if err := g.write(ctx, img, dest); err != nil {
+	if err := g.write(ctx, dest, images...); err != nil {
 		return fmt.Errorf("copy %s to %q: %w", sourceName(src), dest.String(), err)
 	}
+	return g.copied(ctx, dest, images)
+}
+
+// copied tells what a copy has written; of registries and engines it was told already.
+func (g *global) copied(ctx context.Context, dest *destination, images []*image.Image) error {
+	if dest.kind == dockerRegistry || isEngine(dest.kind) {
+		return nil
+	}
+	for _, img := range images {
+		text, err := describeCopy(ctx, img)
+		if err != nil {
+			return err
+		}
+		g.ui.Info("%s: %s", dest.where(), text)
+	}
 	return nil
+}
+
+// describeCopy says in words which image was written, without reading it again.
+func describeCopy(ctx context.Context, img *image.Image) (string, error) {
+	id, err := img.ID(ctx)
+	if err != nil {
+		return "", err
+	}
+	names, err := img.RepoTags(ctx)
+	if err != nil {
+		return "", err
+	}
+	name := "without a name"
+	if len(names) > 0 {
+		name = plain(strings.Join(names, ", "))
+	}
+	return fmt.Sprintf("image %s, id %s, %s", name, id, plural(len(img.Layers), "layer")), nil
 }
 
 // checkAnnounced warns of an image that is for another platform than where it comes
@@ -100,18 +142,14 @@ func (g *global) copyDestination(text string) (*destination, error) {
 // shortName is a name as people write it: without what Docker adds to it.
 func shortName(name string) string { return strings.TrimPrefix(name, "docker.io/library/") }
 
-// nameCopy gives a copy the name that it had, where its destination asks for
-// none.
-func nameCopy(img *image.Image, names []string, dest *destination) error {
-	for _, name := range names {
-		repository, tag, err := image.SplitRepoTag(shortName(name))
-		if err == nil {
+// nameCopy gives a copy names. It may have none.
+func nameCopy(img *image.Image, names []string) {
+	for i, name := range names {
+		name = shortName(name)
+		if i > 0 {
+			img.MoreNames = append(img.MoreNames, name)
+		} else if repository, tag, err := image.SplitRepoTag(name); err == nil {
 			img.Repository, img.Tag = repository, tag
-			break
 		}
 	}
-	if img.Repository == "" && dest.hasRepoTag() && dest.name == "" {
-		return usageError(hint(errors.New("the image has no name, which its destination needs"), "put one behind it: docker-archive:FILE:NAME:TAG, docker-daemon:NAME:TAG …"))
-	}
-	return nil
 }

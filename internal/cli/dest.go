@@ -8,7 +8,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/distribution/reference"
+
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/ui"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/registry"
 	"github.com/varve-image/varve/spec"
@@ -105,7 +108,9 @@ func (d *destination) parse(text string) error {
 		return nil
 	case found:
 		d.kind = kind
-		d.path, d.name, _ = strings.Cut(rest, ":")
+		if d.path, d.name = cutName(rest); d.kind != layerDir && strings.HasPrefix(d.name, "@") {
+			return usageError(fmt.Errorf("destination %q: an image is written by name, its number and its digest are what they come to", text))
+		}
 	case strings.HasSuffix(text, "/"):
 		d.kind, d.path = ociDir, text
 	case text == "-":
@@ -125,6 +130,50 @@ func (d *destination) parse(text string) error {
 
 // hasRepoTag tells that the destination's name is the image's own.
 func (d *destination) hasRepoTag() bool { return d.kind == dockerArchive || isEngine(d.kind) }
+
+// hasName tells that the destination is for one image, whose name it says.
+func (d *destination) hasName() bool {
+	if d.kind == dockerRegistry {
+		return tagOf(d.name) != ""
+	}
+	return d.name != ""
+}
+
+// where is the place for messages, with a file's size.
+func (d *destination) where() string {
+	if st, err := os.Stat(d.path); err == nil && st.Mode().IsRegular() {
+		return d.String() + " (" + ui.Size(st.Size()) + ")"
+	}
+	return d.String()
+}
+
+// tagOf is the tag that a reference has; empty for none.
+func tagOf(ref string) string {
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err != nil {
+		return ""
+	}
+	tagged, ok := named.(reference.Tagged)
+	if !ok {
+		return ""
+	}
+	return tagged.Tag()
+}
+
+// registryRefs are what an image is called in a registry: as the destination says,
+// and where that has no tag by each of the tags of the image's own names.
+func (d *destination) registryRefs(names []string) []string {
+	if tagOf(d.name) != "" || len(names) == 0 {
+		return []string{d.name}
+	}
+	var refs []string
+	for _, name := range names {
+		if ref := d.name + ":" + tagOf(name); !slices.Contains(refs, ref) {
+			refs = append(refs, ref)
+		}
+	}
+	return refs
+}
 
 func (d *destination) checkName(text string) error {
 	if d.hasRepoTag() && d.name != "" {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -76,9 +77,12 @@ func (g *global) toEngine(ctx context.Context, img *image.Image, d *destination,
 	if err != nil {
 		return engineError(err)
 	}
+	name := plain(strings.Join(loaded.Names, ", "))
 	if loaded.Present {
-		g.ui.Info("%s has %s already", e, loaded.Name)
+		g.ui.Info("%s has %s already", e, cmp.Or(name, loaded.ID.String()))
+		return nil
 	}
+	g.ui.Info("%s: image %s, id %s, %s", e, cmp.Or(name, "without a name"), loaded.ID, plural(len(img.Layers), "layer"))
 	return nil
 }
 
@@ -102,9 +106,10 @@ func newLoad(g *global) *cobra.Command {
 	var into string
 	cmd := &cobra.Command{
 		Use:   "load IMAGE",
-		Short: "Load an image into Docker, Podman or containerd, if it is not there",
-		Long: `load copies an image to an engine, which is asked first whether it has the image.
-IMAGE is what inspect takes. The engine is found where DOCKER_HOST, CONTAINER_HOST or
+		Short: "Load images into Docker, Podman or containerd, if they are not there",
+		Long: `load copies an image to an engine, which is asked first whether it has the image. It
+keeps all its names, or the one that IMAGE names; of an archive of several all are
+loaded. IMAGE is what inspect takes. The engine is found where DOCKER_HOST, CONTAINER_HOST or
 CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE say, else at its usual place.`,
 		Example: `  varve load hello.tar
   varve load oci:images:hello --into podman`,

@@ -17,6 +17,7 @@ import (
 	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/lockfile"
+	"github.com/varve-image/varve/registry"
 	"github.com/varve-image/varve/sandbox"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
@@ -91,6 +92,8 @@ func exitCode(err error) int {
 		asStore    *build.StoreError
 		asCache    *cache.DirError
 		asBlob     *cache.MissingError
+		asAbsent   *registry.NotFoundError
+		asLacking  *lackingError
 	)
 	switch {
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
@@ -101,7 +104,8 @@ func exitCode(err error) int {
 		return exitMissing
 	case errors.As(err, &asCache):
 		return exitFailed
-	case errors.As(err, &asUsage), errors.As(err, &asSpec), errors.As(err, &asBuild), errors.As(err, &asRequest):
+	case errors.As(err, &asUsage), errors.As(err, &asSpec), errors.As(err, &asBuild), errors.As(err, &asRequest),
+		errors.As(err, &asAbsent), errors.As(err, &asLacking):
 		return exitUsage
 	}
 	return exitFailed

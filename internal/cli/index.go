@@ -119,23 +119,23 @@ func (g *global) indexParts(ctx context.Context, refs []string, platforms []v1.P
 		if err != nil {
 			return nil, err
 		}
-		for _, img := range found {
+		for _, img := range found.images {
 			p := img.Image().Platform()
 			if len(platforms) > 0 && !slices.ContainsFunc(platforms, func(want v1.Platform) bool { return ocijson.Matches(want, &p) }) {
 				continue
 			}
-			name := ocijson.PlatformText(&p)
-			if other, ok := from[name]; ok {
-				return nil, usageError(fmt.Errorf("%s and %s both have an image for %s: an index has one", other, sourceName(ref), name))
+			key := ocijson.Key(p)
+			if other, ok := from[key]; ok {
+				return nil, usageError(fmt.Errorf("%s and %s both have an image for %s: an index has one", other, sourceName(ref), ocijson.PlatformText(&p)))
 			}
-			from[name] = sourceName(ref)
+			from[key] = sourceName(ref)
 			g.checkAnnounced(ref, img)
 			parts = append(parts, img)
 			descs = append(descs, v1.Descriptor{Platform: &p})
 		}
 	}
 	for _, want := range platforms {
-		if _, err := ocijson.Choose(descs, want); err != nil {
+		if _, err := ocijson.Choose(descs, want); err != nil { // there is one
 			return nil, usageError(err)
 		}
 	}
@@ -225,8 +225,17 @@ func (g *global) indexToRegistry(ctx context.Context, x *image.Index, d *destina
 	if err != nil {
 		return "", err
 	}
-	desc, err := registry.PushRawIndex(ctx, d.name, data, opts)
-	return desc.Digest, err
+	names, err := x.RepoTags(ctx)
+	if err != nil {
+		return "", err
+	}
+	var desc v1.Descriptor
+	for _, ref := range d.registryRefs(names) {
+		if desc, err = registry.PushRawIndex(ctx, ref, data, opts); err != nil {
+			return "", err
+		}
+	}
+	return desc.Digest, nil
 }
 
 // buildIndex makes the images of a spec for several platforms and an index of
@@ -277,25 +286,50 @@ func runCopyAll(ctx context.Context, g *global, src, dst string) error {
 	if err != nil {
 		return err
 	}
-	isIndex := found[0].Index() != ""
+	images := found.images
+	isIndex := images[0].Index() != ""
 	switch {
-	case !sameRaw(found), !isIndex && len(found) > 1:
-		return severalImages(src, found)
+	case !sameRaw(images), !isIndex && len(images) > 1:
+		return severalImages(src, images)
 	case !isIndex:
-		return g.copyImage(ctx, found[0], src, dest)
+		return g.copyImages(ctx, found, src, dest)
 	}
 	if err := dest.takesIndex(dst); err != nil {
 		return err
 	}
-	x := &image.Index{Raw: found[0].Raw}
-	for _, img := range found {
+	x := &image.Index{Raw: images[0].Raw}
+	for _, img := range images {
 		g.checkAnnounced(src, img)
 		x.Images = append(x.Images, img.Image())
 	}
-	if err := nameIndex(x, "", [][]string{found[0].Names}); err != nil {
-		return err
-	}
+	g.leftOut(src, x)
+	var names image.Image
+	nameCopy(&names, image.NamesFor(allNames(images), found.asked))
+	x.Repository, x.Tag, x.MoreNames = names.Repository, names.Tag, names.MoreNames
 	return g.writeIndex(ctx, x, dest)
+}
+
+// allNames are the names of images that are one.
+func allNames(images []*image.Existing) []string {
+	var all []string
+	for _, img := range images {
+		all = append(all, img.Names...)
+	}
+	return all
+}
+
+// leftOut warns of what an index lists that is no image.
+func (g *global) leftOut(src string, x *image.Index) {
+	_, listed, err := ocijson.ParseIndex(x.Raw)
+	if err != nil {
+		return // whoever writes it says so
+	}
+	more := slices.DeleteFunc(listed, func(d v1.Descriptor) bool {
+		return ocijson.IsIndex(d.MediaType) || !ocijson.IsAttestation(d) && ocijson.IsManifest(d.MediaType)
+	})
+	if len(more) > 0 {
+		g.ui.Warn("%s: left out is what the index lists besides images: %s of attestations or other things", sourceName(src), plural(len(more), "manifest"))
+	}
 }
 
 // sameRaw tells whether all images come from one index.
@@ -322,6 +356,9 @@ func (g *global) copyBetween(ctx context.Context, from, to string) error {
 	r, err := registry.Resolve(ctx, from, opts)
 	if err != nil {
 		return err
+	}
+	if tagOf(to) == "" && r.Tag != "" {
+		to += ":" + r.Tag
 	}
 	task := g.ui.Progress(ctx, 0, "copying "+r.Name)
 	defer task.Finish()

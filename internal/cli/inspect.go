@@ -62,13 +62,12 @@ type inspectedLayer struct {
 }
 
 func runInspect(ctx context.Context, g *global, ref string, asJSON bool) error {
-	found, closer, err := g.open(ctx, ref)
+	found, err := g.open(ctx, ref)
 	if err != nil {
 		return err
 	}
-	defer closer.Close()
-	images := make([]*inspected, len(found))
-	for i, img := range found {
+	images := make([]*inspected, len(found.images))
+	for i, img := range found.images {
 		if images[i], err = readLayers(ctx, img); err != nil {
 			return fmt.Errorf("inspect %s: %w", sourceName(ref), err)
 		}
@@ -95,16 +94,17 @@ func runInspectRaw(ctx context.Context, g *global, ref string) error {
 		}
 		return g.print(string(img.Raw))
 	}
-	found, err := g.openEvery(ctx, ref)
-	switch {
-	case err != nil:
+	every, err := g.openEvery(ctx, ref)
+	if err != nil {
 		return err
+	}
+	switch found := every.images; {
 	case !sameRaw(found):
 		return severalImages(ref, found)
 	case len(found[0].Raw) == 0:
 		return fmt.Errorf("%s has no manifest", sourceName(ref))
 	}
-	return g.print(string(found[0].Raw))
+	return g.print(string(every.images[0].Raw))
 }
 
 // readLayers reads an image's layers to their ends.

@@ -183,22 +183,32 @@ func (g *global) lookUp(ctx context.Context, ref string) (lockfile.Image, error)
 		return lockfile.Image{}, err
 	}
 	img := lockfile.NewImage(r.Descriptor)
+	taken := map[string]bool{}
 	for _, d := range r.Manifests {
-		switch {
-		case d.Platform != nil && d.Platform.OS != "linux":
+		if d.Platform != nil && d.Platform.OS != "linux" {
 			continue // nothing is built on it
-		case d.Platform == nil && len(r.Manifests) > 1:
-			g.ui.Warn("%s: left out: manifest %s: the index does not say what platform it is for", ref, d.Digest)
-			continue
 		}
 		existing, err := r.Image(ctx, d)
+		if err != nil && d.Platform == nil && len(r.Manifests) > 1 && ctx.Err() == nil { // it may be no image
+			g.ui.Warn("%s: left out: %v", ref, err)
+			continue
+		}
 		if err != nil {
 			return img, err
+		}
+		if existing.ListedFor().OS != "linux" && len(r.Manifests) > 1 {
+			continue
 		}
 		if err := existing.CheckPlatform(); err != nil {
 			g.ui.Warn("%s: left out: %v", ref, err)
 			continue
 		}
+		key := ocijson.Key(existing.ListedFor())
+		if taken[key] {
+			g.ui.Warn("%s: left out: manifest %s: another one is for platform %s, and comes first", ref, d.Digest, lockedPlatform(existing))
+			continue
+		}
+		taken[key] = true
 		if err := addPlatform(&img, existing); err != nil {
 			return img, fmt.Errorf("lock image %q: %w", ref, err)
 		}
@@ -220,9 +230,6 @@ func addPlatform(img *lockfile.Image, existing *image.Existing) error {
 	d, name := existing.ManifestDescriptor, lockedPlatform(existing)
 	if _, err := ocijson.ParsePlatform(name); err != nil {
 		return fmt.Errorf("manifest %s: %w", d.Digest, err)
-	}
-	if other, ok := img.Platforms[name]; ok {
-		return fmt.Errorf("%s and %s are both for platform %s", other.Descriptor.Digest, d.Digest, name)
 	}
 	m, err := lockfile.NewManifest(d, existing.Manifest)
 	img.Platforms[name] = m

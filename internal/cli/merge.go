@@ -37,39 +37,32 @@ inspect takes; of an archive of several all are taken.`,
 
 func runMerge(ctx context.Context, g *global, refs []string, dest *destination) error {
 	var images []*image.Image
-	layers := 0
 	taken := map[string]string{}
 	for _, ref := range refs {
-		found, closer, err := g.open(ctx, ref)
+		found, err := g.open(ctx, ref)
 		if err != nil {
 			return err
 		}
-		g.closers = append(g.closers, closer)
-		for _, existing := range found {
+		for _, existing := range found.images {
 			img := existing.Image()
 			if img.MoreNames, err = mergedNames(existing.Names, ref, taken); err != nil {
 				return err
 			}
 			images = append(images, img)
-			layers += len(img.Layers)
 		}
 	}
-	task := g.ui.Progress(ctx, layers, "merging")
+	all := &image.Index{Images: images}
+	task := g.ui.Progress(ctx, all.Layers(), "merging")
 	defer task.Finish()
-	before := 0
 	err := g.toFile(dest.path, func(w io.Writer) error {
-		opts := dockerarchive.Options{TempDir: g.tempDir(), Observe: func(e image.Event) {
-			observe(task)(image.Event{Layer: before + e.Layer, Title: e.Title, Size: e.Size, Done: e.Done})
-			if e.Done && e.Layer == e.Layers {
-				before += e.Layers
-			}
-		}}
+		opts := dockerarchive.Options{TempDir: g.tempDir(), Observe: observeAll(task, all)}
 		return compressed(w, dest.compression, func(w io.Writer) error { return dockerarchive.WriteAll(ctx, w, images, opts) })
 	})
 	if err != nil {
 		return fmt.Errorf("merge into %q: %w", dest.path, err)
 	}
-	return nil
+	task.Finish()
+	return g.copied(ctx, dest, images)
 }
 
 // mergedNames are the names that an image brings, none of which another one

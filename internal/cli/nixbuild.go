@@ -294,9 +294,7 @@ func nixLayout(ctx context.Context, g *global, a *nixAttrs) error {
 		return err
 	}
 	img, out := existing.Image(), a.Outputs["out"]
-	if err := nameCopy(img, existing.Names, &destination{}); err != nil {
-		return err
-	}
+	nameCopy(img, image.NamesFor(existing.Names, ""))
 	_, err = ocilayout.WriteDir(ctx, img, out, ocilayout.Options{Compression: c, TempDir: filepath.Dir(out)})
 	return err
 }
@@ -336,7 +334,7 @@ func nixImageOf(ctx context.Context, g *global, a *nixAttrs) (*image.Existing, e
 	if err != nil {
 		return nil, err
 	}
-	return g.openFirst(ctx, src, name, platform)
+	return g.openFor(ctx, src, name, platform)
 }
 
 // nixPull is pullImage. That the hash is right is for Nix to check.

@@ -180,7 +180,7 @@ func (g *global) prefetch(ctx context.Context, key string, platform v1.Platform)
 	if err != nil {
 		return nil, err
 	}
-	d, err := r.Choose(platform)
+	d, err := r.Choose(ctx, platform)
 	if err != nil {
 		return nil, usageError(err)
 	}

@@ -116,10 +116,11 @@ func checkSRI(name string, want digest.Digest, sum hash.Hash) error {
 
 func newPush(g *global) *cobra.Command {
 	return &cobra.Command{
-		Use:   "push IMAGE [docker://HOST/NAME:TAG]",
+		Use:   "push IMAGE [docker://HOST/NAME[:TAG]]",
 		Short: "Write an image to a registry, sending only what it lacks",
-		Long: `push copies an image to a registry: by the name that it has, which then has to hold
-the registry's host, or by another. IMAGE is what inspect takes.`,
+		Long: `push copies an image to a registry: by the names that it has which hold a registry's
+host, or by another. Where that has no tag, the image's own tags are it. IMAGE is what
+inspect takes.`,
 		Example: `  varve push hello.tar docker://registry.example/team/hello:1.2
   varve push oci:images:hello`,
 		Args: cobra.RangeArgs(1, 2),
@@ -128,27 +129,41 @@ the registry's host, or by another. IMAGE is what inspect takes.`,
 				return pushByName(cmd.Context(), g, args[0])
 			}
 			if !strings.HasPrefix(args[1], dockerRegistry+"://") {
-				return usageError(fmt.Errorf("%q is no registry's: expected docker://HOST/NAME:TAG", args[1]))
+				return usageError(fmt.Errorf("%q is no registry's: expected docker://HOST/NAME[:TAG]", args[1]))
 			}
 			return runCopy(cmd.Context(), g, args[0], args[1])
 		},
 	}
 }
 
-// pushByName pushes an image to where its name says.
+// pushByName pushes images to where their names say.
 func pushByName(ctx context.Context, g *global, ref string) error {
-	found, err := g.openOne(ctx, ref)
+	found, err := g.open(ctx, ref)
 	if err != nil {
 		return err
 	}
-	for _, name := range found.Names {
-		if host, _, ok := strings.Cut(name, "/"); ok && strings.ContainsAny(host, ".:") {
+	var dests []*destination
+	var images []*image.Image
+	for _, existing := range found.images {
+		g.checkAnnounced(ref, existing)
+		for _, name := range image.NamesFor(existing.Names, found.asked) {
+			if host, _, ok := strings.Cut(name, "/"); !ok || !strings.ContainsAny(host, ".:") {
+				continue
+			}
 			dest, err := g.copyDestination(dockerRegistry + "://" + name)
 			if err != nil {
 				return err
 			}
-			return g.copyImage(ctx, found, ref, dest)
+			dests, images = append(dests, dest), append(images, existing.Image())
 		}
 	}
-	return usageError(hint(errors.New("the image's name holds no registry"), "say where it is to go: varve push "+ref+" docker://HOST/NAME:TAG"))
+	if len(dests) == 0 {
+		return usageError(hint(errors.New("the image's name holds no registry"), "say where it is to go: varve push "+ref+" docker://HOST/NAME:TAG"))
+	}
+	for i, dest := range dests {
+		if err := g.write(ctx, dest, images[i]); err != nil {
+			return fmt.Errorf("push %s to %q: %w", sourceName(ref), dest.String(), err)
+		}
+	}
+	return nil
 }

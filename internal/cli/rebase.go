@@ -72,7 +72,7 @@ func runRebase(ctx context.Context, g *global, o *rebaseOptions, ref string) err
 		if err != nil {
 			return err
 		}
-		if bases[i], err = g.openFirst(ctx, src, name, platform); err != nil {
+		if bases[i], err = g.openFor(ctx, src, name, platform); err != nil {
 			return err
 		}
 	}
@@ -88,10 +88,12 @@ func runRebase(ctx context.Context, g *global, o *rebaseOptions, ref string) err
 		name = ""
 	}
 	img.WithBase(name, bases[1])
-	if err := nameCopy(img, existing.Names, dest); err != nil {
+	_, _, asked, err := parseSource(ref)
+	if err != nil {
 		return err
 	}
-	if err := g.write(ctx, img, dest); err != nil {
+	nameCopy(img, image.NamesFor(existing.Names, asked))
+	if err := g.write(ctx, dest, img); err != nil {
 		return fmt.Errorf("rebase %s: %w", sourceName(ref), err)
 	}
 	g.ui.Info("%s: %s of the old base replaced by %s of the new one, %s kept", dest,

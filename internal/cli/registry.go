@@ -16,7 +16,6 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ocijson"
-	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/registry"
 )
 
@@ -122,10 +121,10 @@ func (r *registryFlags) list() ([]v1.Platform, error) {
 		if err != nil {
 			return nil, usageError(err)
 		}
-		if seen[text] {
+		if p = ocijson.Normal(p); seen[ocijson.Key(p)] {
 			return nil, usageError(fmt.Errorf("platform %q is given twice", text))
 		}
-		seen[text] = true
+		seen[ocijson.Key(p)] = true
 		list = append(list, p)
 	}
 	return list, nil
@@ -137,7 +136,7 @@ func (r *registryFlags) choice() (v1.Platform, error) {
 		return v1.Platform{OS: "linux", Architecture: hostArchitecture}, nil
 	}
 	p, err := ocijson.ParsePlatform(r.platform)
-	return p, usageError(err)
+	return ocijson.Normal(p), usageError(err)
 }
 
 // resolve looks up what a registry has by a reference: what follows docker://.
@@ -153,17 +152,24 @@ func (g *global) resolve(ctx context.Context, ref string) (image.Source, error) 
 	return r, nil
 }
 
-// toRegistry writes an image to a registry: ref is what follows docker://.
-func (g *global) toRegistry(ctx context.Context, img *image.Image, ref string, c layer.Compression, observe func(image.Event)) error {
-	opts, err := g.registryOptions(ref)
+// toRegistry writes an image to a registry, by each of the names that it has there.
+func (g *global) toRegistry(ctx context.Context, img *image.Image, d *destination, observe func(image.Event)) error {
+	opts, err := g.registryOptions(d.name)
 	if err != nil {
 		return err
 	}
 	opts.Observe = observe
-	d, err := registry.Push(ctx, ref, img, registry.PushOptions{Options: opts, Compression: c})
+	names, err := img.RepoTags(ctx)
 	if err != nil {
 		return err
 	}
-	g.ui.Info("docker://%s is %s", ref, d.Digest)
+	for _, ref := range d.registryRefs(names) {
+		desc, err := registry.Push(ctx, ref, img, registry.PushOptions{Options: opts, Compression: d.compression})
+		if err != nil {
+			return err
+		}
+		g.ui.Info("docker://%s is %s", ref, desc.Digest)
+		opts.Observe = nil // the layers are there
+	}
 	return nil
 }

@@ -2,37 +2,67 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/varve-image/varve/dockerarchive"
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/tarindex"
 	"github.com/varve-image/varve/ocilayout"
 	"github.com/varve-image/varve/registry"
 )
 
+// opened are the images that a reference names. They stay open until the command ends.
+type opened struct {
+	images []*image.Existing
+	// asked is the name in the reference, if there is one.
+	asked string
+}
+
 // open opens the images that a reference names: all of a place, or the one of
-// a name. Of one for several platforms that for --platform is taken. The closer
-// has to be closed when they are no longer needed.
-func (g *global) open(ctx context.Context, ref string) ([]*image.Existing, io.Closer, error) {
+// a name. Of one for several platforms that for --platform is taken.
+func (g *global) open(ctx context.Context, ref string) (*opened, error) {
 	src, name, err := g.openSource(ctx, ref)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	images, err := g.openAll(ctx, src, name)
+	g.closers = append(g.closers, src)
+	platform, err := g.registry.choice()
 	if err != nil {
-		src.Close()
-		return nil, nil, err
+		return nil, err
 	}
-	return images, src, nil
+	if name != "" {
+		img, err := g.selectChoice(ctx, src, name)
+		return &opened{[]*image.Existing{img}, name}, err
+	}
+	each, err := image.SelectEach(ctx, src, platform)
+	if err != nil {
+		return nil, usageError(err)
+	}
+	numbers := make([]int, len(each))
+	for n, c := range each {
+		numbers[n] = c.Number
+	}
+	images, err := g.openNumbers(ctx, src, numbers)
+	if err != nil {
+		return nil, err
+	}
+	for n, img := range images {
+		img.Names = each[n].Names
+		if err := g.checkChoice(src, img); err != nil {
+			return nil, err
+		}
+	}
+	return &opened{images, ""}, nil
 }
 
 // openOne opens the one image that a reference names. It stays open until the
@@ -78,52 +108,38 @@ func (g *global) checkChoice(src image.Source, img *image.Existing) error {
 
 // openEvery opens the images that a reference names, of an index those for all
 // platforms. They stay open until the command ends.
-func (g *global) openEvery(ctx context.Context, ref string) ([]*image.Existing, error) {
+func (g *global) openEvery(ctx context.Context, ref string) (*opened, error) {
 	src, name, err := g.openSource(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
 	g.closers = append(g.closers, src)
-	all, err := image.SelectAll(src, name)
+	all, err := image.SelectAll(ctx, src, name)
 	if err != nil {
 		return nil, usageError(err)
 	}
-	return g.openNumbers(ctx, src, all)
+	images, err := g.openNumbers(ctx, src, all)
+	return &opened{images, name}, err
 }
 
 // maxDocuments bounds the manifests and configs of all images that are opened
 // at once, in bytes.
 const maxDocuments = 32 << 20
 
-func (g *global) openAll(ctx context.Context, src image.Source, name string) ([]*image.Existing, error) {
-	if name != "" {
-		img, err := g.selectChoice(ctx, src, name)
-		return []*image.Existing{img}, err
-	}
-	platform, err := g.registry.choice()
-	if err != nil {
-		return nil, err
-	}
-	each, err := image.SelectEach(src, platform)
-	if err != nil {
-		return nil, usageError(err)
-	}
-	images, err := g.openNumbers(ctx, src, each)
-	for _, img := range images {
-		if err == nil {
-			err = g.checkChoice(src, img)
-		}
-	}
-	return images, err
-}
-
-// openNumbers opens images by their numbers in their place.
+// openNumbers opens images by their numbers in their place. What of them is not there
+// is told at once.
 func (g *global) openNumbers(ctx context.Context, src image.Source, numbers []int) ([]*image.Existing, error) {
 	var images []*image.Existing
+	var missing problems.List
 	size := 0
 	for n, i := range numbers {
 		img, err := g.openBounded(ctx, src, i)
-		if err != nil {
+		var lacks *lackingError
+		switch {
+		case errors.As(err, &lacks):
+			missing.Add(err)
+			continue
+		case err != nil:
 			return nil, err
 		}
 		if size += len(img.Manifest) + len(img.ConfigJSON); size > maxDocuments && n > 0 {
@@ -131,21 +147,40 @@ func (g *global) openNumbers(ctx context.Context, src image.Source, numbers []in
 		}
 		images = append(images, img)
 	}
-	return images, nil
+	return images, missing.Err()
 }
 
 func (g *global) selectImage(ctx context.Context, src image.Source, name string, platform v1.Platform) (*image.Existing, error) {
-	i, err := image.Select(src, name, platform)
+	i, err := image.Select(ctx, src, name, platform)
 	if err != nil {
 		return nil, usageError(err)
 	}
+	if others := image.Others(src.List(), i); name == "" && others > 0 {
+		g.ui.Warn("%s holds %s besides %s, which is taken: name the one that is meant behind it", src, plural(others, "image"), listedName(src.List()[i], i))
+	}
 	return g.openBounded(ctx, src, i)
 }
+
+// listedName is what an image is called in messages.
+func listedName(l image.Listed, i int) string {
+	if len(l.Names) == 0 {
+		return fmt.Sprintf("@%d", i)
+	}
+	return strconv.Quote(l.Names[0])
+}
+
+// lackingError is that of an image that its place lists and does not have.
+type lackingError struct{ error }
+
+func (l *lackingError) Unwrap() error { return l.error }
 
 // openBounded opens an image whose layers end when they come to more than the
 // limit.
 func (g *global) openBounded(ctx context.Context, src image.Source, i int) (*image.Existing, error) {
 	img, err := src.Open(ctx, i)
+	if listed := src.List()[i]; errors.Is(err, fs.ErrNotExist) && listed.Descriptor.Digest != "" {
+		return nil, &lackingError{fmt.Errorf("the image for %s is listed, and not there: %w", ocijson.PlatformText(listed.Descriptor.Platform), err)}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -165,19 +200,19 @@ func (g *global) openSource(ctx context.Context, ref string) (image.Source, stri
 		return src, name, err
 	case isEngine(kind):
 		src, err := g.fromEngine(ctx, kind, name)
-		return src, "@0", err
+		if err == nil && !image.Has(src, name) { // an id, or spelt in another way
+			name = ""
+		}
+		return src, name, err
 	}
 	src, err := g.openPath(ctx, kind, path)
 	return src, name, err
 }
 
-// openFirst opens the image of a name. Without one that is the first image, or
-// that of an index for the platform. It stays open until the command ends.
-func (g *global) openFirst(ctx context.Context, src image.Source, name string, platform v1.Platform) (*image.Existing, error) {
+// openFor opens the image of a name for a platform. It stays open until the command
+// ends.
+func (g *global) openFor(ctx context.Context, src image.Source, name string, platform v1.Platform) (*image.Existing, error) {
 	g.closers = append(g.closers, src)
-	if list := src.List(); name == "" && len(list) > 0 && list[0].Index == "" {
-		name = "@0"
-	}
 	return g.selectImage(ctx, src, name, platform)
 }
 
@@ -215,11 +250,21 @@ func parseSource(ref string) (kind, path, name string, err error) {
 	case isEngine(kind):
 		return kind, "", rest, nil
 	}
-	path, name, _ = strings.Cut(rest, ":")
-	if path == "" {
+	if path, name = cutName(rest); path == "" {
 		return "", "", "", usageError(fmt.Errorf("image %q: the path is missing", ref))
 	}
 	return kind, path, name, nil
+}
+
+// cutName takes PATH[:NAME] or PATH@DIGEST apart.
+func cutName(text string) (path, name string) {
+	path, name, _ = strings.Cut(text, ":")
+	if at := strings.LastIndexByte(path, '@'); at >= 0 {
+		if _, err := ocijson.ParseDigest(text[at+1:]); err == nil {
+			return text[:at], text[at:]
+		}
+	}
+	return path, name
 }
 
 // openPath opens what is at path, or in standard input for -, finding out what
@@ -235,7 +280,7 @@ func (g *global) openPath(ctx context.Context, kind, path string) (image.Source,
 	st, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("read image %q: %w", path, cause(err))
+		return nil, fileError(fmt.Errorf("read image %q: %w", path, cause(err)))
 	case kind == "" && isProgram(path, st):
 		return openProgram(ctx, g, path)
 	case st.IsDir() && kind != dockerArchive:
@@ -257,7 +302,7 @@ func openTar(ctx context.Context, kind, name string, t *tarindex.Archive, err er
 	}
 	var src image.Source
 	if kind == dockerArchive || kind == "" && t.Has("manifest.json") {
-		src, err = asSource(dockerarchive.FromTar(name, t))
+		src, err = openDockerArchive(ctx, name, t)
 	} else {
 		src, err = asSource(ocilayout.FromTar(ctx, name, t))
 	}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
 	"github.com/varve-image/varve/build"
@@ -101,7 +100,7 @@ func (g *global) confImage(ctx context.Context, in *input, repoTag string) (*ima
 			if err != nil {
 				return nil, err
 			}
-			return g.openFirst(ctx, src, "", v1.Platform{})
+			return g.openFor(ctx, src, "", conf.Platform())
 		},
 	})
 	if err != nil {

@@ -16,35 +16,31 @@ import (
 // maxChoices is how many platforms a message lists.
 const maxChoices = 50
 
-// Choose returns the one image of an index for a platform. One without a
-// variant is for any, if an image of exactly this platform or a single one of
-// another variant is there; an index's only image that names no platform is taken
-// for any. None or several are an error that lists the
-// choices. An empty platform takes the only image.
-func Choose(manifests []v1.Descriptor, want v1.Platform) (v1.Descriptor, error) {
+// Choose returns the number of the image for a platform in a list of manifests: the
+// first that is for it (image-spec, image-index.md), where those of exactly its
+// variant go before others. A platform that names no variant is one of any; a list's
+// only image that names no platform is taken for any. None is an error that lists
+// the choices. An empty platform takes the only image.
+//
+// It is the one rule for platforms: whoever has a list of images asks here.
+func Choose(manifests []v1.Descriptor, want v1.Platform) (int, error) {
 	if len(manifests) == 1 && manifests[0].Platform == nil {
-		return manifests[0], nil // what it is for its config says
+		return 0, nil // what it is for its config says
 	}
-	found := slices.Clone(manifests)
-	anything := want.OS == "" && want.Architecture == ""
-	if !anything {
-		found = slices.DeleteFunc(found, func(d v1.Descriptor) bool { return !Matches(want, d.Platform) })
-	}
-	if len(found) > 1 && !anything {
-		exact := slices.Clone(found)
-		exact = slices.DeleteFunc(exact, func(d v1.Descriptor) bool { return d.Platform.Variant != want.Variant })
-		if len(exact) > 0 {
-			found = exact
+	if want.OS == "" && want.Architecture == "" {
+		if len(manifests) == 1 {
+			return 0, nil
 		}
+		return 0, fmt.Errorf("one platform has to be chosen; the index has %s", choices(manifests))
 	}
-	if len(found) == 1 {
-		return found[0], nil
+	exactly := func(d v1.Descriptor) bool { return d.Platform != nil && SamePlatform(want, *d.Platform) }
+	if i := slices.IndexFunc(manifests, exactly); i >= 0 {
+		return i, nil
 	}
-	what := "one platform has to be chosen"
-	if !anything {
-		what = fmt.Sprintf("%d images are for platform %s", len(found), PlatformText(&want))
+	if i := slices.IndexFunc(manifests, func(d v1.Descriptor) bool { return Matches(want, d.Platform) }); i >= 0 {
+		return i, nil
 	}
-	return v1.Descriptor{}, fmt.Errorf("%s; the index has %s", what, choices(manifests))
+	return 0, fmt.Errorf("0 images are for platform %s; the index has %s", PlatformText(&want), choices(manifests))
 }
 
 // choices lists the platforms of an index for a message.
@@ -62,21 +58,70 @@ func choices(manifests []v1.Descriptor) string {
 	return strings.Join(list, ", ")
 }
 
+// aliases are what machines call architectures (uname -m), and the variant that
+// the name implies, by GOARCH.
+var aliases = map[string][2]string{
+	"x86_64": {"amd64", ""}, "x86-64": {"amd64", ""}, "aarch64": {"arm64", ""}, "i386": {"386", ""}, "i686": {"386", ""},
+	"armhf": {"arm", "v7"}, "armv7l": {"arm", "v7"}, "armel": {"arm", "v6"}, "armv6l": {"arm", "v6"},
+}
+
+// first are the variants that an architecture is of if nobody says.
+var first = map[string]string{"amd64": "v1", "arm64": "v8"}
+
+// Normal is a platform with the architecture as Go calls it (GOARCH): x86_64 is amd64,
+// aarch64 is arm64. What has a name of GOARCH stays as it is.
+func Normal(p v1.Platform) v1.Platform {
+	if alias, ok := aliases[p.Architecture]; ok {
+		p.Architecture = alias[0]
+		if p.Variant == "" {
+			p.Variant = alias[1]
+		}
+	}
+	return p
+}
+
+// canonical is a platform in the one form for it: amd64 is amd64/v1, arm64 is arm64/v8.
+func canonical(p v1.Platform) v1.Platform {
+	p = Normal(p)
+	if p.Variant == "" {
+		p.Variant = first[p.Architecture]
+	}
+	return p
+}
+
+// SamePlatform tells whether two platforms are the same, however they are written.
+func SamePlatform(a, b v1.Platform) bool {
+	a, b = canonical(a), canonical(b)
+	return a.OS == b.OS && a.Architecture == b.Architecture && a.Variant == b.Variant
+}
+
+// Key is a text that two platforms share if they are the same, version of the
+// operating system included.
+func Key(p v1.Platform) string {
+	p = canonical(p)
+	return PlatformText(&p)
+}
+
 // Matches tells whether an image is for the platform that is wanted. Without a
 // variant any will do.
 func Matches(want v1.Platform, got *v1.Platform) bool {
-	return got != nil && want.OS == got.OS && want.Architecture == got.Architecture &&
-		(want.Variant == "" || want.Variant == got.Variant ||
-			want.Architecture == "arm64" && want.Variant == "v8" && got.Variant == "")
+	if got == nil {
+		return false
+	}
+	anyVariant := Normal(want).Variant == ""
+	want, have := canonical(want), canonical(*got)
+	return want.OS == have.OS && want.Architecture == have.Architecture && (anyVariant || want.Variant == have.Variant)
 }
 
 // CheckAnnounced compares what an index says that an image is for with what its
 // config says. What one of them leaves out is no difference; nor is what stands for
 // something that is no image, such as an attestation.
 func CheckAnnounced(index *v1.Platform, config v1.Platform) error {
+	if index == nil || index.OS == "unknown" {
+		return nil
+	}
 	same := func(a, b string) bool { return a == b || a == "" || b == "" }
-	if index == nil || index.OS == "unknown" ||
-		same(index.OS, config.OS) && same(index.Architecture, config.Architecture) && same(index.Variant, config.Variant) {
+	if a, b := Normal(*index), Normal(config); same(a.OS, b.OS) && same(a.Architecture, b.Architecture) && same(a.Variant, b.Variant) {
 		return nil
 	}
 	return fmt.Errorf("it is listed for %s, and its config is for %s", PlatformText(index), PlatformText(&config))
@@ -113,17 +158,18 @@ func CheckPlatforms(manifests []v1.Descriptor) error {
 		case d.Platform == nil || d.Platform.OS == "" || d.Platform.Architecture == "":
 			list.Addf("entry %d, %s: it has no platform", i+1, d.Digest)
 		default:
-			text := PlatformText(d.Platform)
-			if other, ok := seen[text]; ok {
-				list.Addf("entry %d, %s: %s has the platform %s too", i+1, d.Digest, other.Digest, text)
+			p := Key(*d.Platform)
+			if other, ok := seen[p]; ok {
+				list.Addf("entry %d, %s: %s has the platform %s too", i+1, d.Digest, other.Digest, PlatformText(d.Platform))
 			}
-			seen[text] = d
+			seen[p] = d
 		}
 	}
 	return list.Err()
 }
 
-// ParsePlatform reads OS/ARCH or OS/ARCH/VARIANT.
+// ParsePlatform reads OS/ARCH or OS/ARCH/VARIANT. ARCH may be a machine's own word, as in
+// Normal.
 func ParsePlatform(text string) (v1.Platform, error) {
 	parts := strings.Split(text, "/")
 	if len(parts) < 2 || len(parts) > 3 || slices.ContainsFunc(parts, func(s string) bool { return !platformWord.MatchString(s) }) {

@@ -26,9 +26,24 @@ func TestChoose(t *testing.T) {
 		{"linux/arm64", "linux/amd64 linux/arm64/v8", 2, ""},
 		{"linux/arm64/v8", "linux/amd64 linux/arm64", 2, ""},
 		{"linux/arm/v7", "linux/arm/v6 linux/arm/v7", 2, ""},
-		{"linux/arm", "linux/arm/v6 linux/arm/v7", 0, "2 images are for platform linux/arm; the index has linux/arm/v6, linux/arm/v7"},
+		{"linux/arm", "linux/arm/v6 linux/arm/v7", 1, ""},
+		{"linux/arm", "linux/arm/v6 linux/arm", 2, ""},
+		{"linux/arm/v7", "linux/arm/v6", 0, "0 images are for platform linux/arm/v7"},
 		{"linux/amd64", "linux/amd64/v3 linux/amd64", 2, ""},
-		{"linux/amd64", "linux/amd64 linux/amd64", 0, "2 images are for platform linux/amd64"},
+		{"linux/amd64", "linux/arm64 linux/amd64/v3 linux/amd64/v2", 2, ""},
+		{"linux/amd64", "linux/amd64 linux/amd64", 1, ""},
+		{"linux/amd64", "linux/arm64 linux/amd64 linux/amd64", 2, ""},
+		{"linux/amd64/v1", "linux/amd64/v3 linux/amd64", 2, ""},
+		{"linux/amd64/v1", "linux/amd64/v3", 0, "0 images are for platform linux/amd64/v1"},
+		{"linux/amd64", "linux/amd64/v3 linux/amd64/v1", 2, ""},
+		{"linux/amd64/v3", "linux/amd64", 0, "0 images are for platform linux/amd64/v3"},
+		{"linux/x86_64", "linux/arm64 linux/amd64", 2, ""},
+		{"linux/amd64", "linux/aarch64 linux/x86_64", 2, ""},
+		{"linux/aarch64", "linux/amd64 linux/arm64/v8", 2, ""},
+		{"linux/arm64", "linux/arm64/v9 linux/arm64/v8", 2, ""},
+		{"linux/arm64/v8", "linux/arm64/v9", 0, "0 images are for platform linux/arm64/v8"},
+		{"linux/armhf", "linux/arm/v6 linux/arm/v7", 2, ""},
+		{"linux/arm64", "windows/arm64 linux/arm64", 2, ""},
 		{"linux/s390x", "linux/amd64 windows/amd64", 0, "0 images are for platform linux/s390x; the index has linux/amd64, windows/amd64"},
 		{"linux/amd64", "", 0, "the index has no images"},
 		{"", "linux/amd64", 1, ""},
@@ -42,12 +57,12 @@ func TestChoose(t *testing.T) {
 		if p := platformOf(c.want); p != nil {
 			want = *p
 		}
-		d, err := Choose(list, want)
+		i, err := Choose(list, want)
 		switch {
 		case c.fails != "" && (err == nil || !strings.Contains(err.Error(), c.fails)):
 			t.Errorf("%s of %q: error %v, want one with %q", c.want, c.index, err, c.fails)
-		case c.fails == "" && (err != nil || d.Size != int64(c.chosen)):
-			t.Errorf("%s of %q: number %d, %v, want %d", c.want, c.index, d.Size, err, c.chosen)
+		case c.fails == "" && (err != nil || i+1 != c.chosen):
+			t.Errorf("%s of %q: number %d, %v, want %d", c.want, c.index, i+1, err, c.chosen)
 		}
 	}
 }
@@ -62,6 +77,7 @@ func TestCheckAnnounced(t *testing.T) {
 		good          bool
 	}{
 		{"linux/amd64", "linux/amd64", true}, {"linux/arm64/v8", "linux/arm64", true}, {"linux/arm64", "linux/arm64/v8", true},
+		{"linux/amd64", "linux/x86_64", true}, {"linux/aarch64", "linux/arm64", true}, {"linux/aarch64", "linux/amd64", false},
 		{"linux/arm/v7", "linux/arm/v7", true}, {"unknown/unknown", "linux/amd64", true}, {"linux/amd64", "", true}, {"unknown/unknown", "", true},
 		{"linux/arm64", "linux/amd64", false}, {"linux/arm/v6", "linux/arm/v7", false}, {"windows/amd64", "linux/amd64", false}, {"linux/arm64", "/amd64", false},
 	} {
