@@ -97,7 +97,7 @@ func parsePairs(flag string, list []string) (map[string]string, error) {
 
 // takesIndex refuses a place that has one platform's images only.
 func (d *destination) takesIndex(text string) error {
-	if d.kind == ociDir || d.kind == ociArchive || d.kind == dockerRegistry {
+	if d.kind == ociDir || d.kind == ociArchive || d.kind == imageDir || d.kind == dockerRegistry {
 		return nil
 	}
 	place := "an engine"
@@ -194,7 +194,10 @@ func (g *global) writeIndexTo(ctx context.Context, x *image.Index, d *destinatio
 		return g.indexToRegistry(ctx, x, d, observe)
 	}
 	opts := ocilayout.Options{Compression: d.compression, RefName: d.name, TempDir: filepath.Dir(d.path), Observe: observe}
-	if d.kind == ociDir {
+	switch d.kind {
+	case imageDir:
+		return ocilayout.WriteIndexImageDir(ctx, x, d.path, opts)
+	case ociDir:
 		return ocilayout.WriteIndexDir(ctx, x, d.path, opts)
 	}
 	if d.path == "-" {
