@@ -39,7 +39,7 @@ type manifest struct {
 	layers   []string
 }
 
-// Open opens the archive in a file, plain or compressed with gzip or zstd,
+// Open opens the archive in a file, plain or compressed,
 // and reads its index. A compressed one is unpacked to a temporary file in
 // tempDir that has no name (empty: the system's place for such files).
 func Open(ctx context.Context, name, tempDir string) (*Archive, error) {

@@ -32,7 +32,7 @@ type Layout struct {
 }
 
 // Open opens the layout in a directory, or in an archive of one, plain or
-// compressed with gzip or zstd. A compressed archive is unpacked to a
+// compressed. A compressed archive is unpacked to a
 // temporary file in tempDir that has no name; empty is the system's place for
 // such files.
 func Open(ctx context.Context, name, tempDir string) (*Layout, error) {
