@@ -153,6 +153,55 @@ func TestEngines(t *testing.T) {
 	}
 }
 
+// TestLoadNames: an image gets all its names, also where the engine has it by the first
+// already, and may have none.
+func TestLoadNames(t *testing.T) {
+	testtools.NeedRoot(t)
+	for name, start := range realEngines {
+		t.Run(name, func(t *testing.T) {
+			e := start(t)
+			img := testImage("content of many names for " + name)
+			img.Tag = "first-" + strings.ReplaceAll(name, " ", "-")
+			mustLoad(t, e, img, false)
+			img.MoreNames = []string{img.Repository + ":second-" + strings.ReplaceAll(name, " ", "-"), "reg.example:5000/a/b:x-" + strings.ReplaceAll(name, " ", "-")}
+			mustLoad(t, e, img, false)
+			id, err := img.ID(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range append([]string{img.Repository + ":" + img.Tag}, img.MoreNames...) {
+				if has, err := e.ID(t.Context(), name); err != nil || has != id {
+					t.Errorf("%s is %q, %v; want %s", name, has, err, id)
+				}
+			}
+			mustLoad(t, e, img, true)
+
+			bare := testImage("content without a name for " + name)
+			bare.Repository, bare.Tag = "", ""
+			if name == "skopeo" {
+				if _, err := Load(t.Context(), e, bare, archiveOf(bare)); err == nil || !strings.Contains(err.Error(), "put one behind it") {
+					t.Errorf("without a name: %v", err)
+				}
+				return
+			}
+			loaded := mustLoad(t, e, bare, false)
+			t.Logf("without a name it is %q", loaded.Names)
+			if name != "containerd" { // which knows images by their manifests
+				mustLoad(t, e, bare, true)
+			}
+		})
+	}
+}
+
+func mustLoad(t *testing.T, e Engine, img *image.Image, present bool) Loaded {
+	t.Helper()
+	loaded, err := Load(t.Context(), e, img, archiveOf(img))
+	if err != nil || loaded.Present != present {
+		t.Fatalf("%+v, %v; want it to be present: %t", loaded, err, present)
+	}
+	return loaded
+}
+
 // TestContainerdLayout: containerd reads OCI archives as well, and keeps the
 // layers' compression.
 func TestContainerdLayout(t *testing.T) {

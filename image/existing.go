@@ -52,16 +52,26 @@ type ExistingLayer interface {
 	OpenStored(ctx context.Context) (io.ReadCloser, error)
 }
 
-// defaultUnpacked is what an image's layers unpack to at most if nobody says.
-const defaultUnpacked = 64 << 30
+// What an image's layers unpack to, and how many entries they have, at most if nobody says.
+const (
+	defaultUnpacked = 64 << 30
+	defaultEntries  = 2_000_000
+)
 
-// Bound has reading a layer fail when what was read of all layers together
-// comes to more than maxBytes; 0 is 64 GiB. What is read twice counts once.
-func (e *Existing) Bound(maxBytes int64) {
+// NewBudget is what one image's layers may come to: 0 is 64 GiB, and two million entries.
+func NewBudget(maxBytes int64, maxEntries int) *layer.Budget {
 	if maxBytes <= 0 {
 		maxBytes = defaultUnpacked
 	}
-	budget := layer.NewBudget(maxBytes)
+	if maxEntries <= 0 {
+		maxEntries = defaultEntries
+	}
+	return layer.NewBudget(maxBytes, int64(maxEntries))
+}
+
+// Bound has reading a layer fail when what was read of all layers together
+// comes to more than the budget. What is read twice counts once.
+func (e *Existing) Bound(budget *layer.Budget) {
 	for _, l := range e.Layers {
 		if b, ok := l.(interface{ Bound(*layer.Budget) }); ok {
 			b.Bound(budget)

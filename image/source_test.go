@@ -20,8 +20,8 @@ import (
 // OS/ARCH, or no images.
 type listSource []Listed
 
-func (l listSource) String() string                               { return `archive "a.tar"` }
-func (l listSource) List() []Listed                               { return l }
+func (l listSource) String() string { return `archive "a.tar"` }
+func (l listSource) List() []Listed { return l }
 func (l listSource) Open(_ context.Context, i int) (*Existing, error) {
 	os, architecture, ok := strings.Cut(l[i].ID, "/")
 	if !ok {
@@ -32,8 +32,8 @@ func (l listSource) Open(_ context.Context, i int) (*Existing, error) {
 	config.Set("architecture", architecture)
 	return &Existing{Names: l[i].Names, Config: config, ConfigJSON: []byte(l[i].ID)}, nil
 }
-func (l listSource) Close() error                                 { return nil }
-func named(id string, names ...string) Listed                     { return Listed{ID: id, Names: names} }
+func (l listSource) Close() error             { return nil }
+func named(id string, names ...string) Listed { return Listed{ID: id, Names: names} }
 func forPlatform(id, architecture, variant, name string) Listed {
 	p := &v1.Platform{OS: "linux", Architecture: architecture, Variant: variant}
 	return Listed{ID: id, Names: []string{name}, Index: "sha256:i", Descriptor: v1.Descriptor{Digest: digest.FromString(id), Platform: p}}

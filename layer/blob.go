@@ -37,22 +37,24 @@ type Blob struct {
 	info *Info
 
 	budget *Budget
-	seen   atomic.Int64 // the most bytes of the tar that were read at a time
+	// the most bytes of the tar, and entries in it, that were read at a time
+	seen, seenEntries atomic.Int64
 	// checked says that the blob was found to unpack to DiffID.
 	checked atomic.Bool
 }
 
-// Budget bounds what several layers may unpack to together. A layer that is
-// read again costs nothing.
+// Budget bounds what several layers may unpack to together, and how many entries they
+// may have. A layer that is read again costs nothing.
 type Budget struct {
-	max  int64
-	left atomic.Int64
+	bytes, entries         int64
+	bytesLeft, entriesLeft atomic.Int64
 }
 
-// NewBudget returns a budget of max bytes.
-func NewBudget(max int64) *Budget {
-	b := &Budget{max: max}
-	b.left.Store(max)
+// NewBudget returns a budget of bytes and entries.
+func NewBudget(bytes, entries int64) *Budget {
+	b := &Budget{bytes: bytes, entries: entries}
+	b.bytesLeft.Store(bytes)
+	b.entriesLeft.Store(entries)
 	return b
 }
 
@@ -60,19 +62,33 @@ func NewBudget(max int64) *Budget {
 // called while the layer is read.
 func (b *Blob) Bound(budget *Budget) { b.budget = budget }
 
-// spend takes from the budget what n bytes of the tar are more than was read
-// before.
-func (b *Blob) spend(n int64) error {
-	for b.budget != nil {
-		seen := b.seen.Load()
-		if n <= seen {
-			break
-		}
-		if b.seen.CompareAndSwap(seen, n) && b.budget.left.Add(seen-n) < 0 {
-			return &tree.LimitError{Reason: fmt.Sprintf("layer %q: the image's layers unpack to more than %d bytes", b.Name, b.budget.max), Bound: tree.BoundBytes}
-		}
+// spend takes from the budget what n bytes of the tar, with so many entries, are more
+// than was read before.
+func (b *Blob) spend(n, entries int64) error {
+	if b.budget == nil {
+		return nil
+	}
+	if !take(&b.budget.bytesLeft, &b.seen, n) {
+		return &tree.LimitError{Reason: fmt.Sprintf("layer %q: the image's layers unpack to more than %d bytes", b.Name, b.budget.bytes), Bound: tree.BoundBytes}
+	}
+	if !take(&b.budget.entriesLeft, &b.seenEntries, entries) {
+		return &tree.LimitError{Reason: fmt.Sprintf("layer %q: the image's layers have more than %d entries", b.Name, b.budget.entries), Bound: tree.BoundEntries}
 	}
 	return nil
+}
+
+// take takes from left what n is more than the most that was seen, and tells whether it
+// was there.
+func take(left, seen *atomic.Int64, n int64) bool {
+	for {
+		most := seen.Load()
+		if n <= most {
+			return true
+		}
+		if seen.CompareAndSwap(most, n) {
+			return left.Add(most-n) >= 0
+		}
+	}
 }
 
 // Title names the layer.
@@ -143,9 +159,11 @@ func (b *Blob) Open(ctx context.Context) (io.ReadCloser, error) {
 
 // tarVerifier compares the layer's tar with DiffID.
 func (b *Blob) tarVerifier(plain io.Reader) *verifier {
+	count := newEntries()
 	return &verifier{
-		r: plain, what: fmt.Sprintf("tar of layer %q", b.Name), want: b.DiffID, hash: b.DiffID.Algorithm().Hash(), size: -1, spend: b.spend,
-		good: func() { b.checked.Store(true) },
+		r: io.TeeReader(plain, count), what: fmt.Sprintf("tar of layer %q", b.Name), want: b.DiffID, hash: b.DiffID.Algorithm().Hash(), size: -1,
+		spend: func(n int64) error { return b.spend(n, count.n) },
+		good:  func() { b.checked.Store(true) },
 	}
 }
 

@@ -2,8 +2,10 @@ package ocilayout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 
@@ -225,6 +227,15 @@ func (l *Layout) Fetch(_ context.Context, d v1.Descriptor) (io.ReadCloser, error
 	return fetch(l.files, d)
 }
 
+// cause is what went wrong with a file, without its path.
+func cause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
 // fetch opens a blob that has the size that its descriptor says.
 func fetch(f files, d v1.Descriptor) (io.ReadCloser, error) {
 	return openSized(f, BlobPath(d.Digest), d)
@@ -233,7 +244,7 @@ func fetch(f files, d v1.Descriptor) (io.ReadCloser, error) {
 func openSized(f files, name string, d v1.Descriptor) (io.ReadCloser, error) {
 	r, size, err := f.open(name)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read blob %s: %w", d.Digest, cause(err))
 	}
 	if size != d.Size {
 		r.Close()

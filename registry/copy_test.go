@@ -13,6 +13,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/tree"
 )
 
 // lying pushes an image whose config says of its layer that it unpacks to another
@@ -85,6 +86,30 @@ func TestCopyOthers(t *testing.T) {
 		}
 		if err != nil {
 			t.Errorf("%s: %v", layerType, err)
+		}
+	}
+}
+
+// TestCopyBounded: what the layers of an image come to is bounded, for each image by
+// itself, where they are read.
+func TestCopyBounded(t *testing.T) {
+	noLeaks(t)
+	reg := newFake(t, inProcess["cuelabs"](), true)
+	ref := reg.host + "/app:1"
+	mustPush(t, ref, newImage(bigLayer("big", 5000), bigLayer("more", 5000)), PushOptions{Options: reg.options()})
+	for _, tt := range []struct {
+		bytes int64
+		fails bool
+	}{{9000, true}, {1 << 20, false}} {
+		other := newFake(t, inProcess["cuelabs"](), true)
+		r, err := Resolve(t.Context(), ref, reg.options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Copy(t.Context(), r, other.host+"/app:1", PushOptions{Options: other.options(), Budget: func() *layer.Budget { return layer.NewBudget(tt.bytes, 10) }})
+		var limit *tree.LimitError
+		if errors.As(err, &limit) != tt.fails || !tt.fails && err != nil {
+			t.Errorf("%d bytes: %v", tt.bytes, err)
 		}
 	}
 }

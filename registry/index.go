@@ -73,7 +73,10 @@ func Copy(ctx context.Context, from *Resolved, ref string, opts PushOptions) (v1
 }
 
 func copyAll(ctx context.Context, from *Resolved, ref string, opts PushOptions) error {
-	c := &copier{from: from, warn: opts.Warn, diffIDs: map[digest.Digest]digest.Digest{}}
+	c := &copier{
+		from: from, warn: opts.Warn, newBudget: opts.Budget,
+		diffIDs: map[digest.Digest]digest.Digest{}, budgets: map[digest.Digest]*layer.Budget{},
+	}
 	if err := c.gather(ctx, from.Descriptor, 0); err != nil {
 		return err
 	}
@@ -114,6 +117,9 @@ type copier struct {
 	documents []document
 	// diffIDs are what configs say that blobs unpack to.
 	diffIDs map[digest.Digest]digest.Digest
+	// budgets are those of the first image that has a layer.
+	newBudget func() *layer.Budget
+	budgets   map[digest.Digest]*layer.Budget
 }
 
 func (c *copier) gather(ctx context.Context, d v1.Descriptor, depth int) error {
@@ -169,7 +175,14 @@ func (c *copier) readConfig(ctx context.Context, manifest, config v1.Descriptor,
 	if err != nil || len(ids) != len(layers) {
 		return nil //nolint:nilerr // no engine takes it for an image either
 	}
+	var budget *layer.Budget
+	if c.newBudget != nil {
+		budget = c.newBudget()
+	}
 	for i, l := range layers {
+		if c.budgets[l.Digest] == nil {
+			c.budgets[l.Digest] = budget
+		}
 		known, ok := c.diffIDs[l.Digest]
 		if ok && known != ids[i] {
 			return fmt.Errorf("config %s: layer %s unpacks to %s, and to %s by what another place says", config.Digest, l.Digest, ids[i], known)
@@ -208,5 +221,6 @@ func (c *copier) blob(d v1.Descriptor) blob {
 		Name: d.Digest.String(), Descriptor: d, DiffID: c.diffIDs[d.Digest],
 		Fetch: func(ctx context.Context) (io.ReadCloser, error) { return c.from.client.fetch(ctx, d) },
 	}
+	stored.Bound(c.budgets[d.Digest])
 	return blob{d, func(ctx context.Context, w io.Writer) error { return copyStored(ctx, w, stored.OpenStored) }}
 }

@@ -96,6 +96,8 @@ type PushOptions struct {
 	// may have layers of the image already, besides those that the image's
 	// layers were opened from: the registry then takes them from there.
 	MountFrom []string
+	// Budget, where it is set, makes what the layers of each image may come to, for Copy.
+	Budget func() *layer.Budget
 	// Warn, where it is set, is told by Copy of what is odd, and copied all the same.
 	Warn func(error)
 }

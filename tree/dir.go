@@ -109,13 +109,13 @@ func (w *dirWalk) visit(parent *openDir, name, source, rel string) error {
 func (w *dirWalk) children(parent *openDir, name, source, rel string) error {
 	fd, err := openAt(parent.fd, name, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
-		return fail("open", source, err)
+		return &ReadError{source, err}
 	}
 	dir := &openDir{fd: fd, file: os.NewFile(uintptr(fd), name)}
 	defer dir.close()
 	names, err := dir.file.Readdirnames(-1)
 	if err != nil {
-		return fail("read directory", source, err)
+		return &ReadError{source, err}
 	}
 	if !w.opts.Store {
 		slices.SortFunc(names, w.opts.Compare)
@@ -172,6 +172,17 @@ func (w *dirWalk) entry(parent *openDir, name, source, rel string, st *unix.Stat
 	return e, nil
 }
 
+// ReadError is that of a source which cannot be read, whatever it was to be written to.
+type ReadError struct {
+	// Path is the source's on disk.
+	Path string
+	Err  error
+}
+
+func (e *ReadError) Error() string { return fmt.Sprintf("read %q: %v", e.Path, e.Err) }
+
+func (e *ReadError) Unwrap() error { return e.Err }
+
 func fail(verb, source string, err error) error {
 	return fmt.Errorf("%s %q: %w", verb, source, err)
 }
@@ -190,7 +201,7 @@ func (w *dirWalk) opener(parent *openDir, name, source string, want fileState) f
 			fd, err = openBelow(root, rel)
 		}
 		if err != nil {
-			return nil, fail("open", source, err)
+			return nil, &ReadError{source, err}
 		}
 		f := &File{fd: fd, name: source, left: want.size, want: want}
 		if err := f.check(); err != nil {

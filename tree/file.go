@@ -45,7 +45,7 @@ func (f *File) Read(p []byte) (int, error) {
 		return err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("read %q: %w", f.name, err)
+		return 0, &ReadError{f.name, err}
 	}
 	return n, f.Advance(int64(n))
 }

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,8 +22,8 @@ type TarOptions struct {
 	// TempDir is where a compressed tarball is decompressed into a file
 	// without a name; "" is the system's directory for such files.
 	TempDir string
-	// MaxBytes bounds what a compressed tarball decompresses to, and the
-	// expanded size of all sparse files together; 0 is 64 GiB.
+	// MaxBytes bounds the tarball, decompressed, and the expanded size of all
+	// sparse files together; 0 is 64 GiB.
 	MaxBytes int64
 	// MaxEntries bounds the entries, implied directories included; 0 is ten
 	// million.
@@ -180,6 +181,12 @@ func (t *Tar) read(ctx context.Context, opts TarOptions) error {
 		return err
 	}
 	if stream == nil {
+		if end, err := t.file.Seek(0, io.SeekEnd); err != nil || end > opts.MaxBytes {
+			return cmp.Or(err, error(&LimitError{fmt.Sprintf("it has more than %d bytes", opts.MaxBytes), BoundBytes}))
+		}
+		if _, err := t.file.Seek(0, io.SeekStart); err != nil {
+			return unwrapPath(err)
+		}
 		src := &tarSource{ctx: ctx, r: bufio.NewReaderSize(t.file, 64<<10), seek: t.file}
 		if err := t.index(src, opts); err != nil {
 			return err

@@ -47,3 +47,46 @@ func TestLoad(t *testing.T) {
 		})
 	}
 }
+
+// TestLoadAll: all images of an archive get into an engine, each by all its names, also
+// where it has one of them already; what is without a name runs by its id.
+func TestLoadAll(t *testing.T) {
+	testtools.NeedRoot(t)
+	dir := openDir(t, "")
+	one := engineImage(t)["tar"]
+	mustRun(t, dir, "copy", "-q", one, "docker-archive:"+dir+"/b.tar:varve-e2e:b")
+	mustRun(t, dir, "copy", "-q", one, "oci:both")
+	mustRun(t, dir, "copy", "-q", "b.tar", "oci:both")
+	mustRun(t, dir, "copy", "-q", "both", "names.tar")
+	mustRun(t, dir, "build", "--name", "varve-e2e-other", "--tag", "1", "--from", one, "--cmd", "-c", "--cmd", "exit 5", "-q", "-o", "other.tar")
+	mustRun(t, dir, "merge", "names.tar", "other.tar", "-q", "-o", "all.tar")
+	for name, variable := range map[string]string{"docker": "DOCKER_HOST", "containerd": "CONTAINERD_ADDRESS"} {
+		t.Run(name, func(t *testing.T) {
+			engine := engines.Get(t, name)
+			load := func(archive string) string {
+				cmd := varve(t, dir, "load", "--into", name, archive)
+				cmd.Env = append(cmd.Env, variable+"="+engine.Address(), "CONTAINERD_NAMESPACE=varve")
+				o := run(t, cmd)
+				if o.code != 0 {
+					t.Fatalf("load %s: exit code %d: %s", archive, o.code, o.stderr)
+				}
+				return o.stderr
+			}
+			load("b.tar")
+			mustFind(t, load("all.tar"), "image varve-e2e:one, varve-e2e:b, id sha256:", "image varve-e2e-other:1, id sha256:")
+			mustFind(t, load("all.tar"), "has varve-e2e:one, varve-e2e:b already", "has varve-e2e-other:1 already")
+			for image, code := range map[string]int{"varve-e2e:one": 7, "varve-e2e:b": 7, "varve-e2e-other:1": 5} {
+				if name == "containerd" { // which calls images by their full names
+					image = "docker.io/library/" + image
+				}
+				got, err := engine.Run(t.Context(), image)
+				if err != nil || got.ExitCode != code {
+					t.Errorf("run %s: %v %+v", image, err, got)
+				}
+				if err := engine.Remove(t.Context(), image); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}

@@ -109,7 +109,7 @@ func (g *global) registryBase(ctx context.Context, ref string, platform v1.Platf
 		return nil, g.baseError(p, err)
 	}
 	img.Names = []string{p.name}
-	img.Bound(int64(g.limits.unpacked))
+	img.Bound(g.imageBudget())
 	return img, nil
 }
 

@@ -37,7 +37,7 @@ func newBuild(g *global) *cobra.Command {
   oci:DIR[:NAME]                        an OCI layout, added to where it exists
   oci-archive:FILE[:NAME]               the tar of an OCI layout
   dir:DIR                               a directory as skopeo's dir:, which is new or empty
-  docker://HOST/NAME:TAG                a registry
+  docker://HOST/NAME[:TAG]              a registry; by the image's own tag without one
   docker-daemon:[NAME:TAG]              Docker
   containers-storage:[NAME:TAG]         Podman, Buildah and CRI-O
   containerd:[NAME:TAG]                 containerd

@@ -137,8 +137,11 @@ func explain(err error) (explained error, hints []string) {
 		limit   *sandbox.LimitError
 		missing *sandbox.MissingError
 		bound   *tree.LimitError
+		read    *tree.ReadError
 	)
 	switch {
+	case errors.As(err, &read): // what was to be written with it is not at fault
+		return read, nil
 	case errors.As(err, &failed):
 		return withLastLines(err, failed.LastLines), nil
 	case errors.As(err, &limit):

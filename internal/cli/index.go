@@ -34,7 +34,7 @@ func newIndex(g *global) *cobra.Command {
 machine takes what is for it. IMAGE is what inspect takes; one that is an index brings
 all its images, or those for --platform. No two may be for the same platform. DEST is
 an OCI layout (DIR/ or oci:DIR[:NAME]), its archive (oci-archive:FILE[:NAME]), dir:DIR or
-a registry (docker://HOST/NAME:TAG).`,
+a registry (docker://HOST/NAME[:TAG]).`,
 		Example: `  varve index hello-amd64.tar hello-arm64.tar -o docker://registry.example/hello:1
   varve index docker://debian:12 -o oci:debian:12 --platform linux/amd64,linux/arm64`,
 		Args: cobra.MinimumNArgs(1),
@@ -370,7 +370,7 @@ func (g *global) copyBetween(ctx context.Context, from, to string) error {
 		task.SetTotal(e.Layers)
 		show(e)
 	}
-	d, err := registry.Copy(ctx, r, to, registry.PushOptions{Options: opts, Warn: g.odd(from)})
+	d, err := registry.Copy(ctx, r, to, registry.PushOptions{Options: opts, Warn: g.odd(from), Budget: g.imageBudget})
 	if err != nil {
 		return err
 	}

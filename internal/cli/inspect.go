@@ -27,9 +27,12 @@ its layers and what is in them, and its history. IMAGE is
   docker-daemon:NAME:TAG, containers-storage:NAME:TAG, containerd:NAME:TAG
   -                                 an archive on standard input
 
-Of an index the image for --platform is shown. With --raw it is what IMAGE names, byte
-for byte: the index, the manifest, or a docker-archive's manifest.json; the index's
-manifest for --platform, where that is given.`,
+NAME is one that the image has there; @N, the number of an image from 0, @DIGEST or
+NAME@DIGEST, as in oci:DIR@sha256:…, do as well. Of several the first for --platform is
+meant, of an index too; without a name all images are shown.
+
+With --raw it is what IMAGE names, byte for byte: the index, the manifest, or a
+docker-archive's manifest.json; the index's manifest for --platform, where that is given.`,
 		Example: `  varve inspect hello.tar
   varve inspect --json oci:images:hello | jq '.[0].layers[].size'`,
 		Args: cobra.ExactArgs(1),

@@ -8,7 +8,9 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/tarindex"
+	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/tree"
 )
 
@@ -19,7 +21,7 @@ type limits struct {
 }
 
 func (l *limits) register(f *pflag.FlagSet) {
-	f.Var(&l.unpacked, "max-unpacked", "how much the layers of an image, an archive or a tarball may come to, unpacked: `SIZE`, such as 500MB or 20GiB (default 64GiB)")
+	f.Var(&l.unpacked, "max-unpacked", "how much the layers of an image, a compressed archive or a tarball may come to, unpacked: `SIZE`, such as 500MB or 20GiB (default 64GiB)")
 	f.IntVar(&l.entries, "max-entries", 0, "how many files the layers of an image, or a tarball, may have: `NUMBER` (default 2000000; 10000000 for a tarball)")
 }
 
@@ -40,6 +42,11 @@ func (g *global) overlayOptions() tree.OverlayOptions {
 
 func (g *global) tarOptions() tree.TarOptions {
 	return tree.TarOptions{TempDir: g.tempDir(), MaxBytes: int64(g.limits.unpacked), MaxEntries: g.limits.entries}
+}
+
+// imageBudget is what the layers of one image may come to.
+func (g *global) imageBudget() *layer.Budget {
+	return image.NewBudget(int64(g.limits.unpacked), g.limits.entries)
 }
 
 // byteSize is a flag of a size in bytes; 0 is that nothing was said.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -63,6 +64,11 @@ func (g *global) registryOptions(ref string) (registry.Options, error) {
 		}
 	}
 	opts.Password = g.password
+	if r.caFile != "" {
+		if _, err := os.Stat(r.caFile); err != nil {
+			return opts, fileError(fmt.Errorf("--ca-file %q: %w", r.caFile, cause(err)))
+		}
+	}
 	return opts, g.checkLogin(ref)
 }
 

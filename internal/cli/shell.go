@@ -70,7 +70,7 @@ func runShell(ctx context.Context, g *global, o *shellOptions, name string) erro
 		name = g.root + name
 	}
 	if o.shell.Derivation, err = drv.Read(o.shell.StoreDir, root, name); err != nil {
-		return err
+		return fileError(err)
 	}
 	name = root + name
 	made, err := build.NixShell(ctx, o.shell)

@@ -184,7 +184,7 @@ func (g *global) openBounded(ctx context.Context, src image.Source, i int) (*ima
 	if err != nil {
 		return nil, err
 	}
-	img.Bound(int64(g.limits.unpacked))
+	img.Bound(g.imageBudget())
 	return img, nil
 }
 

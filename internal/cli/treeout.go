@@ -48,7 +48,7 @@ func (g *global) writeTar(ctx context.Context, d *destination, entries []*tree.E
 func (g *global) writeDir(ctx context.Context, d *destination, entries []*tree.Entry, opts tree.WriteOptions) error {
 	dir, err := atomicfile.CreateDir(d.path)
 	if err != nil {
-		return err
+		return fileError(err)
 	}
 	defer dir.Abort()
 	omitted, err := tree.WriteDir(ctx, dir.Root, entries, opts)

@@ -110,6 +110,10 @@ func (a *Archive) Close() error { return a.file.Close() }
 // openRegular opens a file without waiting for what is none.
 func openRegular(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	var path *fs.PathError
+	if errors.As(err, &path) { // who asked for it says which file it is
+		return nil, path.Err
+	}
 	if err != nil {
 		return nil, err
 	}
