@@ -180,7 +180,7 @@ func (b *builder) assemble(img *image.Image) error {
 		return nil
 	}
 	existing := b.base.image
-	config, err := existing.Config.Object("config")
+	config, err := existing.Run()
 	if err != nil {
 		return fmt.Errorf("fromImage: its config: %w", err)
 	}

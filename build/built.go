@@ -218,7 +218,7 @@ func (b *builder) builtGroup(field string, l *BuiltLayer) (*group, error) {
 	if !l.Tree {
 		return g, nil
 	}
-	overlay, err := tree.OpenOverlay(b.ctx, []tree.LayerSource{l.file}, tree.OverlayOptions{TempDir: b.opts.TempDir})
+	overlay, err := tree.OpenOverlay(b.ctx, []tree.LayerSource{l.file}, tree.OverlayOptions{TempDir: b.opts.TempDir, Exact: true})
 	if err != nil {
 		return nil, err
 	}

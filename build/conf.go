@@ -271,7 +271,7 @@ func (c *Conf) addBase(ctx context.Context, img *image.Image, opts ConfOptions) 
 	for _, l := range base.Layers {
 		c.addLayer(img, l, l.Title())
 	}
-	if err := c.inheritEnv(base.Config); err != nil {
+	if err := c.inheritEnv(base); err != nil {
 		return err
 	}
 	img.Config = c.config
@@ -279,8 +279,8 @@ func (c *Conf) addBase(ctx context.Context, img *image.Image, opts ConfOptions) 
 }
 
 // inheritEnv puts the base's environment before the image's own.
-func (c *Conf) inheritEnv(base *ordjson.Object) error {
-	config, err := base.Object("config")
+func (c *Conf) inheritEnv(base *image.Existing) error {
+	config, err := base.Run()
 	if err != nil {
 		return err
 	}

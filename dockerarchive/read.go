@@ -39,7 +39,7 @@ type manifest struct {
 	layers   []string
 }
 
-// Open opens the archive in a file, plain or compressed with gzip or zstd,
+// Open opens the archive in a file, plain or compressed,
 // and reads its index. A compressed one is unpacked to a temporary file in
 // tempDir that has no name (empty: the system's place for such files).
 func Open(ctx context.Context, name, tempDir string) (*Archive, error) {
@@ -187,13 +187,16 @@ func (a *Archive) layer(name string, id digest.Digest) (*Layer, error) {
 }
 
 // describe is the descriptor of a layer that is a blob. Its first bytes tell
-// how it is compressed.
+// how it is compressed. One that manifests have no type for has none.
 func describe(m *tarindex.Member, d digest.Digest) (v1.Descriptor, error) {
 	r, algorithm, err := layer.NewReader(m.Open())
 	if err != nil {
 		return v1.Descriptor{}, fmt.Errorf("blob %s: %w", d, err)
 	}
 	r.Close()
+	if !algorithm.Writable() {
+		return v1.Descriptor{}, nil
+	}
 	return v1.Descriptor{MediaType: layer.Compression{Algorithm: algorithm}.MediaType(), Digest: d, Size: m.Header.Size}, nil
 }
 

@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -23,6 +24,7 @@ func Has(src Source, name string) bool { return len(calledSo(src.List(), name)) 
 // find returns the numbers of the images of a name, each once. alone says that it is the
 // name of one image, whatever index that is in.
 func find(ctx context.Context, src Source, name string) (found []int, alone bool, err error) {
+	defer func() { err = orArtifact(src, name, err) }()
 	list := src.List()
 	if number, ok := strings.CutPrefix(name, "@"); ok && !strings.Contains(number, ":") {
 		i, err := byNumber(list, name, number)
@@ -41,6 +43,21 @@ func find(ctx context.Context, src Source, name string) (found []int, alone bool
 		}
 	}
 	return nil, false, fmt.Errorf("image %q: %w: %s", name, fs.ErrNotExist, names(list))
+}
+
+// orArtifact tells of what is asked for by name or digest, and is no image.
+func orArtifact(src Source, name string, err error) error {
+	place, ok := src.(withArtifacts)
+	if !ok || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	full := fullName(name)
+	for _, a := range place.Artifacts() {
+		if name != "" && (called(Listed{Names: a.Names}, name, full) || "@"+a.Digest.String() == name) {
+			return fmt.Errorf("image %q: it is no image, but an artifact of type %q", name, a.Type)
+		}
+	}
+	return err
 }
 
 // calledSo are the images that are called name, or without a name all; what is listed

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -32,6 +33,9 @@ func Open(ctx context.Context, manifest v1.Descriptor, from Blobs, repository st
 		return nil, err
 	}
 	img.Raw = img.Manifest
+	if what := ocijson.Artifact(img.Manifest); what != "" {
+		return nil, fmt.Errorf("manifest %s is of no image, but of an artifact of type %q", manifest.Digest, what)
+	}
 	config, layers, err := ocijson.ParseManifest(img.Manifest)
 	if err == nil {
 		err = ocijson.CheckType(img.Manifest, manifest)
@@ -67,5 +71,6 @@ func Manifests(ctx context.Context, data []byte, from Blobs) ([]v1.Descriptor, e
 	images, err := ocijson.Images(children, func(d v1.Descriptor) ([]byte, error) {
 		return from.Document(ctx, d)
 	})
+	images = slices.DeleteFunc(images, func(i ocijson.Listed) bool { return ocijson.IsArtifact(i.Descriptor) })
 	return ocijson.Distinct(images), err
 }

@@ -88,7 +88,7 @@ func rebasedConfig(img, oldBase, newBase *Existing) (*ordjson.Object, error) {
 	var run [3]*ordjson.Object
 	for i, e := range []*Existing{oldBase, img, newBase} {
 		var err error
-		if run[i], err = e.Config.Object("config"); err != nil {
+		if run[i], err = e.Run(); err != nil {
 			return nil, fmt.Errorf("config: %w", err)
 		}
 	}

@@ -20,6 +20,18 @@ type Source interface {
 	Close() error
 }
 
+// Artifact is what a place has beside its images.
+type Artifact struct {
+	// Names are as those of images.
+	Names  []string
+	Digest digest.Digest
+	// Type is its media type, or that of its content.
+	Type string
+}
+
+// withArtifacts is a Source that may have some.
+type withArtifacts interface{ Artifacts() []Artifact }
+
 // Listed is an image as its place lists it.
 type Listed struct {
 	// Names are the names that it has there.

@@ -69,7 +69,7 @@ func (a *archiver) write(ctx context.Context, c content, opts Options) (digest.D
 		return "", err
 	}
 	for _, dir := range []string{path.Dir(blobDir), blobDir} {
-		if err := a.tar.WriteHeader(&tree.Entry{Path: dir, Type: tree.Dir, Mode: 0o755, ModTime: a.modTime}); err != nil {
+		if err := a.dir(dir); err != nil {
 			return "", err
 		}
 	}
@@ -81,7 +81,7 @@ func (a *archiver) write(ctx context.Context, c content, opts Options) (digest.D
 		if err != nil {
 			return "", err
 		}
-		config, manifest, err := describe(ctx, img, layers)
+		config, manifest, err := describe(ctx, img, layers, false)
 		if err != nil {
 			return "", err
 		}
@@ -109,6 +109,21 @@ func (a *archiver) write(ctx context.Context, c content, opts Options) (digest.D
 	return tops[0].Digest, a.tar.Close()
 }
 
+// parent writes the directory of a blob, which is missing for another algorithm than
+// SHA-256.
+func (a *archiver) parent(name string) error {
+	dir := path.Dir(name)
+	if dir == "." || a.written[dir] {
+		return nil
+	}
+	return a.dir(dir)
+}
+
+func (a *archiver) dir(name string) error {
+	a.written[name] = true
+	return a.tar.WriteHeader(&tree.Entry{Path: name, Type: tree.Dir, Mode: 0o755, ModTime: a.modTime})
+}
+
 // documents writes blobs that are JSON.
 func (a *archiver) documents(ctx context.Context, docs ...document) error {
 	for _, doc := range docs {
@@ -131,6 +146,9 @@ func (a *archiver) blob(ctx context.Context, file *os.File, desc v1.Descriptor) 
 	if a.again(BlobPath(desc.Digest)) {
 		return nil
 	}
+	if err := a.parent(BlobPath(desc.Digest)); err != nil {
+		return err
+	}
 	if err := a.tar.WriteHeader(a.entry(BlobPath(desc.Digest), desc.Size)); err != nil {
 		return err
 	}
@@ -151,6 +169,9 @@ func (a *archiver) blob(ctx context.Context, file *os.File, desc v1.Descriptor) 
 func (a *archiver) put(ctx context.Context, name string, data []byte) error {
 	if a.again(name) {
 		return nil
+	}
+	if err := a.parent(name); err != nil {
+		return err
 	}
 	e := a.entry(name, int64(len(data)))
 	e.Open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }

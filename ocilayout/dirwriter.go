@@ -27,6 +27,9 @@ const tempName = ".varve-"
 type dirWriter struct {
 	root *os.Root
 	made []string // what undo removes
+	// path is where a blob goes; nil is BlobPath. docker has a manifest of Docker's kept.
+	path   func(v1.Descriptor) string
+	docker bool
 }
 
 // write adds what is to be written and returns the digest of its manifest or
@@ -58,7 +61,26 @@ func (w *dirWriter) write(ctx context.Context, c content, opts Options) (d diges
 
 // content writes the blobs and returns the descriptors for index.json.
 func (w *dirWriter) content(ctx context.Context, c content, opts Options) ([]v1.Descriptor, error) {
-	var manifests []v1.Descriptor
+	images, err := w.images(ctx, c, opts)
+	if err != nil {
+		return nil, err
+	}
+	manifests := make([]v1.Descriptor, len(images))
+	for i, m := range images {
+		manifests[i] = m.desc
+		if err := w.put(ctx, BlobPath(m.desc.Digest), m.data); err != nil {
+			return nil, err
+		}
+	}
+	tops, index, err := c.tops(ctx, manifests, opts)
+	if err == nil && index != nil {
+		err = w.put(ctx, BlobPath(index.desc.Digest), index.data)
+	}
+	return tops, err
+}
+
+// images writes the layers and configs and returns the manifests.
+func (w *dirWriter) images(ctx context.Context, c content, opts Options) (manifests []document, err error) {
 	for i, img := range c.images {
 		p := packer{img: img, opts: opts, temp: w.temp, take: w.blob}
 		p.opts.Observe = c.observe(i, opts)
@@ -66,22 +88,23 @@ func (w *dirWriter) content(ctx context.Context, c content, opts Options) ([]v1.
 		if err != nil {
 			return nil, err
 		}
-		config, manifest, err := describe(ctx, img, layers)
+		config, manifest, err := describe(ctx, img, layers, w.docker)
 		if err != nil {
 			return nil, err
 		}
-		for _, doc := range []document{config, manifest} {
-			if err := w.put(ctx, BlobPath(doc.desc.Digest), doc.data); err != nil {
-				return nil, err
-			}
+		if err := w.put(ctx, w.blobPath(config.desc), config.data); err != nil {
+			return nil, err
 		}
-		manifests = append(manifests, manifest.desc)
+		manifests = append(manifests, manifest)
 	}
-	tops, index, err := c.tops(ctx, manifests, opts)
-	if err == nil && index != nil {
-		err = w.put(ctx, BlobPath(index.desc.Digest), index.data)
+	return manifests, nil
+}
+
+func (w *dirWriter) blobPath(d v1.Descriptor) string {
+	if w.path != nil {
+		return w.path(d)
 	}
-	return tops, err
+	return BlobPath(d.Digest)
 }
 
 // readIndex returns the layout's index.json. It is nil in an empty directory,
@@ -144,10 +167,7 @@ func (w *dirWriter) removeTemps() {
 // makeDirs makes the directories for blobs and, in a new layout, oci-layout.
 func (w *dirWriter) makeDirs(isNew bool) error {
 	for _, dir := range []string{path.Dir(blobDir), blobDir} {
-		switch err := w.root.Mkdir(dir, 0o777); {
-		case err == nil:
-			w.made = append(w.made, dir)
-		case !errors.Is(err, fs.ErrExist):
+		if err := w.makeDir(dir); err != nil {
 			return err
 		}
 	}
@@ -155,6 +175,18 @@ func (w *dirWriter) makeDirs(isNew bool) error {
 		return nil
 	}
 	return w.put(context.Background(), layoutName, layoutFile())
+}
+
+// makeDir makes a directory that is not there.
+func (w *dirWriter) makeDir(dir string) error {
+	err := w.root.Mkdir(dir, 0o777)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err == nil {
+		w.made = append(w.made, dir)
+	}
+	return err
 }
 
 // temp makes a file with a temporary name that nobody can have guessed.
@@ -170,7 +202,7 @@ func (w *dirWriter) temp() (f *os.File, err error) {
 
 // blob gives a layer's file its name.
 func (w *dirWriter) blob(_ context.Context, file *os.File, desc v1.Descriptor) error {
-	return w.keep(file, BlobPath(desc.Digest))
+	return w.keep(file, w.blobPath(desc))
 }
 
 // put writes a small file.
@@ -194,6 +226,11 @@ func (w *dirWriter) keep(file *os.File, name string) error {
 	if err := file.Sync(); err != nil {
 		return err
 	}
+	if dir := path.Dir(name); dir != "." { // of another algorithm than SHA-256
+		if err := w.makeDir(dir); err != nil {
+			return err
+		}
+	}
 	if _, err := w.root.Lstat(name); errors.Is(err, fs.ErrNotExist) {
 		w.made = append(w.made, name)
 	}
@@ -202,8 +239,8 @@ func (w *dirWriter) keep(file *os.File, name string) error {
 
 // commit makes the image part of the layout.
 func (w *dirWriter) commit(ctx context.Context, index []byte) error {
-	for _, dir := range []string{blobDir, path.Dir(blobDir), "."} {
-		if err := w.sync(dir); err != nil {
+	for _, dir := range []string{blobDir512, blobDir, path.Dir(blobDir), "."} {
+		if err := w.sync(dir); err != nil && !(dir == blobDir512 && errors.Is(err, fs.ErrNotExist)) {
 			return err
 		}
 	}

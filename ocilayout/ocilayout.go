@@ -18,10 +18,14 @@
 //     only formed from a valid digest, symlinks and special files are
 //     refused without opening them, and no blob ends without an error if its
 //     size or digest is not what its descriptor says.
+//   - What is passed on keeps its digests, SHA-512 included; what is made here has
+//     SHA-256.
 //   - Nothing is held in memory or on disk beyond a few compressed layers.
 //
-// Non-goals: deleting images or blobs from a layout; digests other than
-// sha256, and when reading sha512; network or engines.
+// The directories of containers-image (dir:) hold the same in other files. They are read,
+// and written where nothing is.
+//
+// Non-goals: deleting images or blobs from a layout; network or engines.
 //
 // The format is that of OCI image-spec 1.1: image-layout.md, image-index.md,
 // manifest.md, descriptor.md.
@@ -51,6 +55,7 @@ const (
 	AnnotationName = "io.containerd.image.name"
 
 	blobDir       = "blobs/sha256"
+	blobDir512    = "blobs/sha512"
 	indexName     = v1.ImageIndexFile
 	layoutName    = v1.ImageLayoutFile
 	layoutVersion = v1.ImageLayoutVersion
@@ -111,15 +116,27 @@ func (c content) observe(i int, opts Options) func(image.Event) {
 }
 
 // describe makes the config and the manifest of an image whose layers are at
-// hand.
-func describe(ctx context.Context, img *image.Image, layers []v1.Descriptor) (config, manifest document, err error) {
+// hand. docker has a manifest of Docker's kept.
+func describe(ctx context.Context, img *image.Image, layers []v1.Descriptor, docker bool) (config, manifest document, err error) {
 	data, err := img.ConfigJSON(ctx)
 	if err != nil {
 		return config, manifest, err
 	}
 	config = rawDocument(v1.MediaTypeImageConfig, data)
-	if manifest, err = makeManifest(img, config.desc, layers); err != nil {
-		return config, manifest, err
+	config.desc.Digest = img.ConfigDigest(data)
+	if kept, ok := keptManifest(img, config.desc, layers, docker); ok {
+		manifest = kept
+	} else {
+		if data, err = image.OCIConfig(data); err != nil {
+			return config, manifest, err
+		}
+		config = rawDocument(v1.MediaTypeImageConfig, data)
+		config.desc.Digest = img.ConfigDigest(data)
+		made, err := ocijson.Manifest(config.desc, layers, img.Annotations)
+		if err != nil {
+			return config, manifest, err
+		}
+		manifest = rawDocument(v1.MediaTypeImageManifest, made)
 	}
 	platform := img.Platform()
 	manifest.desc.Platform = &platform
@@ -182,20 +199,20 @@ func named(d v1.Descriptor, refs []reference.NamedTagged, refName string, used m
 	return all
 }
 
-// makeManifest makes the manifest of an image: that which it has, where it is an
-// OCI manifest of the same layers.
-func makeManifest(img *image.Image, config v1.Descriptor, layers []v1.Descriptor) (document, error) {
-	if img.ManifestDescriptor.MediaType == v1.MediaTypeImageManifest && len(img.RawManifest) > 0 {
-		had, list, err := ocijson.ParseManifest(img.RawManifest)
-		same := err == nil && had.Digest == config.Digest && slices.EqualFunc(list, layers, func(a, b v1.Descriptor) bool {
-			return a.Digest == b.Digest && a.Size == b.Size && a.MediaType == b.MediaType
-		})
-		if same {
-			return rawDocument(v1.MediaTypeImageManifest, img.RawManifest), nil
-		}
+// keptManifest is the manifest that an image has, where it is one of the same config and
+// layers: OCI's, or with docker any.
+func keptManifest(img *image.Image, config v1.Descriptor, layers []v1.Descriptor, docker bool) (document, bool) {
+	mediaType := img.ManifestDescriptor.MediaType
+	if len(img.RawManifest) == 0 || len(img.Annotations) > 0 || mediaType != v1.MediaTypeImageManifest && !docker {
+		return document{}, false
 	}
-	data, err := ocijson.Manifest(config, layers, img.Annotations)
-	return rawDocument(v1.MediaTypeImageManifest, data), err
+	had, list, err := ocijson.ParseManifest(img.RawManifest)
+	same := err == nil && had.Digest == config.Digest && slices.EqualFunc(list, layers, func(a, b v1.Descriptor) bool {
+		return a.Digest == b.Digest && a.Size == b.Size && (docker || a.MediaType == b.MediaType)
+	})
+	kept := rawDocument(mediaType, img.RawManifest)
+	kept.desc.Digest = img.ManifestDigest()
+	return kept, same
 }
 
 // names are the annotations by which tools find an image in a layout. One that

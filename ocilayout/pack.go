@@ -193,12 +193,14 @@ func passOn(ctx context.Context, w io.Writer, l image.ExistingLayer) (v1.Descrip
 	}
 	defer r.Close()
 	in := bufio.NewReaderSize(ctxio.Reader(ctx, r), 1<<20)
-	magic, err := in.Peek(4)
+	start, err := in.Peek(layer.Prefix)
 	if err != nil && err != io.EOF {
 		return v1.Descriptor{}, err
 	}
 	d := l.Stored()
-	d.MediaType = layer.Compression{Algorithm: layer.Detect(magic)}.MediaType()
+	if a := layer.Detect(start); a.Writable() {
+		d.MediaType = layer.Compression{Algorithm: a}.MediaType()
+	}
 	_, err = in.WriteTo(struct{ io.Writer }{w})
 	return d, err
 }

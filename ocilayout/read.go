@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -25,13 +26,15 @@ type Layout struct {
 	// tops are what index.json lists for each image of list: its manifest, or the
 	// index that it is in.
 	tops []v1.Descriptor
+	// artifacts are manifests that are of no image.
+	artifacts []image.Artifact
 	// whole is index.json where that is itself the index of one image for several
 	// platforms; otherwise it is nil.
 	whole []byte
 }
 
 // Open opens the layout in a directory, or in an archive of one, plain or
-// compressed with gzip or zstd. A compressed archive is unpacked to a
+// compressed. A compressed archive is unpacked to a
 // temporary file in tempDir that has no name; empty is the system's place for
 // such files.
 func Open(ctx context.Context, name, tempDir string) (*Layout, error) {
@@ -103,6 +106,7 @@ func (l *Layout) readIndex(ctx context.Context) error {
 		return err
 	}
 	images, err := ocijson.Images(index, func(d v1.Descriptor) ([]byte, error) { return l.Document(ctx, d) })
+	images = l.withoutArtifacts(ctx, images)
 	whole := isWhole(images)
 	for _, i := range images {
 		listed := image.Listed{ID: i.Descriptor.Digest.String(), Descriptor: i.Descriptor}
@@ -113,15 +117,48 @@ func (l *Layout) readIndex(ctx context.Context) error {
 			listed.Index = i.Top.Digest
 		}
 		l.tops = append(l.tops, i.Top)
-		for _, key := range []string{AnnotationName, v1.AnnotationRefName} {
-			if name := i.Top.Annotations[key]; name != "" {
-				listed.Names = append(listed.Names, name)
-			}
-		}
+		listed.Names = namesOf(i.Top)
 		l.list = append(l.list, listed)
 	}
 	return err
 }
+
+// namesOf are the names that index.json gives what it lists.
+func namesOf(d v1.Descriptor) (names []string) {
+	for _, key := range []string{AnnotationName, v1.AnnotationRefName} {
+		if name := d.Annotations[key]; name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// maxLooked bounds the manifests that are read to tell what is no image, in bytes.
+const maxLooked = 32 << 20
+
+// withoutArtifacts takes out what is of no image, such as signatures beside images. What
+// cannot be read stays, so that it is an error when it is asked for.
+func (l *Layout) withoutArtifacts(ctx context.Context, listed []ocijson.Listed) []ocijson.Listed {
+	looked := int64(0)
+	return slices.DeleteFunc(listed, func(i ocijson.Listed) bool {
+		what := ""
+		if ocijson.IsArtifact(i.Descriptor) {
+			what = i.Descriptor.ArtifactType
+		} else if looked += i.Descriptor.Size; looked <= maxLooked && i.Descriptor.Size <= ocijson.MaxSize {
+			if data, err := l.Document(ctx, i.Descriptor); err == nil {
+				what = ocijson.Artifact(data)
+			}
+		}
+		if what == "" {
+			return false
+		}
+		l.artifacts = append(l.artifacts, image.Artifact{Names: namesOf(i.Top), Digest: i.Descriptor.Digest, Type: what})
+		return true
+	})
+}
+
+// Artifacts returns what the layout lists that is no image.
+func (l *Layout) Artifacts() []image.Artifact { return l.artifacts }
 
 // isWhole tells an index.json that is itself the index of one image: what it lists has no
 // names, and each has a platform that no other one has.
@@ -201,7 +238,11 @@ func cause(err error) error {
 
 // fetch opens a blob that has the size that its descriptor says.
 func fetch(f files, d v1.Descriptor) (io.ReadCloser, error) {
-	r, size, err := f.open(BlobPath(d.Digest))
+	return openSized(f, BlobPath(d.Digest), d)
+}
+
+func openSized(f files, name string, d v1.Descriptor) (io.ReadCloser, error) {
+	r, size, err := f.open(name)
 	if err != nil {
 		return nil, fmt.Errorf("read blob %s: %w", d.Digest, cause(err))
 	}

@@ -112,11 +112,11 @@ func (p *pusher) image(ctx context.Context, img *image.Image) (v1.Descriptor, er
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
-	manifest, err := p.describe(img, config, layers)
+	manifest, config, err := p.describe(img, config, layers)
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
-	if err := p.bytes(ctx, config); err != nil {
+	if err := p.blob(ctx, config, img.ConfigDigest(config)); err != nil {
 		return v1.Descriptor{}, fmt.Errorf("config: %w", err)
 	}
 	target := p.client.ref
@@ -267,26 +267,30 @@ func newDocument(data []byte, mediaType string) document {
 }
 
 // describe returns the manifest that the image has already, if it says the
-// same, and otherwise a new one.
-func (p *pusher) describe(img *image.Image, config []byte, layers []v1.Descriptor) (document, error) {
-	id := digest.FromBytes(config)
+// same, and otherwise a new one, with the config as that can have it.
+func (p *pusher) describe(img *image.Image, config []byte, layers []v1.Descriptor) (document, []byte, error) {
+	id := img.ConfigDigest(config)
 	if len(img.RawManifest) > 0 && len(img.Annotations) == 0 {
 		was, had, err := ocijson.ParseManifest(img.RawManifest)
 		if err != nil {
-			return document{}, fmt.Errorf("manifest of the image: %w", err)
+			return document{}, nil, fmt.Errorf("manifest of the image: %w", err)
 		}
 		same := func(a, b v1.Descriptor) bool { return a.Digest == b.Digest && a.Size == b.Size }
 		if was.Digest == id && slices.EqualFunc(had, layers, same) {
 			mediaType, err := ocijson.MediaType(img.RawManifest)
-			return newDocument(img.RawManifest, mediaType), err
+			return newDocument(img.RawManifest, mediaType), config, err
 		}
 	}
 	list := make([]v1.Descriptor, len(layers))
 	for i, d := range layers {
 		list[i] = v1.Descriptor{MediaType: ociLayerType(d.MediaType), Digest: d.Digest, Size: d.Size, URLs: d.URLs, Annotations: d.Annotations}
 	}
-	data, err := ocijson.Manifest(v1.Descriptor{MediaType: v1.MediaTypeImageConfig, Digest: id, Size: int64(len(config))}, list, img.Annotations)
-	return newDocument(data, v1.MediaTypeImageManifest), err
+	config, err := image.OCIConfig(config)
+	if err != nil {
+		return document{}, nil, err
+	}
+	data, err := ocijson.Manifest(v1.Descriptor{MediaType: v1.MediaTypeImageConfig, Digest: img.ConfigDigest(config), Size: int64(len(config))}, list, img.Annotations)
+	return newDocument(data, v1.MediaTypeImageManifest), config, err
 }
 
 // ociLayerType is OCI's name for a layer's media type: the two kinds are not
@@ -307,7 +311,12 @@ func ociLayerType(mediaType string) string {
 
 // bytes brings a small blob into the repository.
 func (p *pusher) bytes(ctx context.Context, data []byte) error {
-	d := v1.Descriptor{Digest: digest.FromBytes(data), Size: int64(len(data))}
+	return p.blob(ctx, data, digest.FromBytes(data))
+}
+
+// blob is bytes, by whatever digest the blob has.
+func (p *pusher) blob(ctx context.Context, data []byte, sum digest.Digest) error {
+	d := v1.Descriptor{Digest: sum, Size: int64(len(data))}
 	_, err := p.client.put(ctx, blob{d, func(_ context.Context, w io.Writer) error {
 		_, err := io.Copy(w, bytes.NewReader(data))
 		return err

@@ -98,6 +98,7 @@ func (r *Resolved) list(ctx context.Context, data []byte, index v1.Descriptor) e
 	if err != nil {
 		return fmt.Errorf("index %s: %w", index.Digest, err)
 	}
+	images = slices.DeleteFunc(images, func(i ocijson.Listed) bool { return ocijson.IsArtifact(i.Descriptor) })
 	r.Manifests = ocijson.Distinct(images)
 	return nil
 }

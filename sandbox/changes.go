@@ -55,7 +55,7 @@ func readChanges(ctx context.Context, step *Step, layer io.Reader, f *os.File) (
 		return nil, fmt.Errorf("it is larger than %d bytes", limit)
 	}
 	source := &changesFile{title: "changes of " + step.Name, file: f, size: n}
-	o, err := tree.OpenOverlay(ctx, []tree.LayerSource{source}, tree.OverlayOptions{MaxBytes: limit, MaxEntries: MaxEntries, Below: step.Tree})
+	o, err := tree.OpenOverlay(ctx, []tree.LayerSource{source}, tree.OverlayOptions{MaxBytes: limit, MaxEntries: MaxEntries, Exact: true, Below: step.Tree})
 	if err != nil {
 		return nil, err
 	}

@@ -74,7 +74,7 @@ func (d *decoder) image(v value) {
 }
 
 // pathTransports are the transports of image references that name a path.
-func pathTransports() []string { return []string{"docker-archive", "oci", "oci-archive"} }
+func pathTransports() []string { return []string{"docker-archive", "oci", "oci-archive", "dir"} }
 
 // otherTransports are those that name something else.
 func otherTransports() []string {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"path"
 	"strings"
+	"time"
 )
 
 const (
@@ -33,9 +34,9 @@ type layerIndex struct {
 	hash  maphash.Hash
 }
 
-func newLayerIndex(number int, source LayerSource, limits *limits) *layerIndex {
+func newLayerIndex(number int, source LayerSource, limits *limits, lenient bool) *layerIndex {
 	x := &layerIndex{number: number, title: source.Title(), source: source}
-	x.limits = limits
+	x.limits, x.lenient = limits, lenient
 	x.body = &x.hash
 	x.root = &node{entry: impliedDir(".", 0, x.title)}
 	return x
@@ -50,10 +51,7 @@ func (x *layerIndex) read(ctx context.Context) error {
 	defer r.Close()
 	_, x.random = r.(io.ReaderAt)
 	x.src = &tarSource{ctx: ctx, r: bufio.NewReaderSize(&limitReader{r, &x.limits.bytes}, 64<<10)}
-	if err = x.scan(x.add); err == nil {
-		x.hides.check(x.root, &x.bad)
-		err = x.bad.Err()
-	}
+	err = x.scan(x.add)
 	x.src, x.buf = nil, nil
 	var limit *LimitError
 	if err == nil || errors.As(err, &limit) {
@@ -99,6 +97,9 @@ func (x *layerIndex) add(hdr *tar.Header, start, end int64) error {
 	}
 	if err := checkLayerXattrs(hdr); err != nil {
 		return err
+	}
+	if x.lenient && !inTime(hdr.ModTime.Unix()) {
+		hdr.ModTime = time.Unix(0, 0)
 	}
 	e, err := headerEntry(hdr, name)
 	if err != nil {

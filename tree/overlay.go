@@ -35,6 +35,9 @@ type OverlayOptions struct {
 	// MaxEntries bounds the entries of all layers, whiteouts and implied
 	// directories included; 0 is two million.
 	MaxEntries int
+	// Exact refuses layers that stored images may have and that are not written
+	// here: without an end, with times that are none.
+	Exact bool
 	// Below is a tree that the layers go on, complete. What they leave as it is is in
 	// Entries as it is here.
 	Below []*Entry
@@ -85,16 +88,23 @@ type Overlay struct {
 //     replaces a symlink of a lower layer.
 //   - A hard link is a file of its own with the content and attributes that its
 //     target has at that point, in its layer or else in the layers below.
+//   - A whiteout below a file of a lower layer, or below what the layer has there as
+//     something else later on, hides nothing.
+//   - The tar may end without the two blocks of zeros, be empty, and have anything
+//     behind its end, unless Exact: the source tells whether it is whole.
+//   - A time before 1970 or after 9999 is 1970-01-01T00:00:00Z, as Docker has it,
+//     unless Exact.
 //   - Metadata of aufs (names at the root that begin with ".wh..wh.") is
 //     ignored.
 //
 // Refused, all of a layer together and with its entries' names: what OpenTar
 // refuses in names, owners, times, devices and capabilities; whiteouts of
-// nothing, "." and "..", or through something other than a directory; other
+// nothing, "." and "..", or through a symlink or what the layer has as something other than a
+// directory before; other
 // names that begin with ".wh."; attributes that overlay file systems obey
 // (trusted.overlay.*, user.overlay.*, user.fuseoverlayfs.*); hard links with
 // content, through symlinks, or to what is not there; names that tar's
-// extensions give twice and differently. The tar must be whole, as in OpenTar.
+// extensions give twice and differently.
 //
 // Memory is in proportion to the entries, of hidden ones too while it is at
 // work. A reader's own error (a digest that is wrong) comes before all others
@@ -109,7 +119,7 @@ func OpenOverlay(ctx context.Context, layers []LayerSource, opts OverlayOptions)
 	o := &Overlay{ctx: ctx, temp: opts.TempDir}
 	limits := newLimits(opts.MaxBytes, opts.MaxEntries)
 	for i, l := range layers {
-		o.layers = append(o.layers, newLayerIndex(i, l, limits))
+		o.layers = append(o.layers, newLayerIndex(i, l, limits, !opts.Exact))
 	}
 	if err := o.index(ctx); err != nil {
 		return nil, err

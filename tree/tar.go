@@ -5,18 +5,16 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
-	"compress/bzip2"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/atomicfile"
+	"github.com/varve-image/varve/internal/decompress"
 )
 
 // TarOptions bounds how a tarball is read.
@@ -35,9 +33,6 @@ type TarOptions struct {
 const (
 	defaultMaxBytes   = 64 << 30
 	defaultMaxEntries = 10_000_000
-	// maxZstdWindow is the largest window that zstd itself accepts without
-	// being told to.
-	maxZstdWindow = 128 << 20
 )
 
 // ErrNotTar is the error of OpenTar for a file whose beginning is no tar.
@@ -57,8 +52,8 @@ type Tar struct {
 	verify func() error
 }
 
-// OpenTar reads the tarball at path, plain or compressed with gzip, zstd or
-// bzip2 (by its first bytes, not its name). The contents of a plain one are
+// OpenTar reads the tarball at path, plain or compressed with gzip, zstd,
+// bzip2 or xz (by its first bytes, not its name). The contents of a plain one are
 // read from it when they are asked for; a compressed one is decompressed once,
 // into a temporary file that has no name and is gone when Close is called or
 // the process ends.
@@ -230,24 +225,11 @@ func (t *Tar) decompress(ctx context.Context, stream io.Reader, opts TarOptions)
 // decompressor returns a reader of what r decompresses to, or nil if it is not
 // compressed, by its first bytes.
 func decompressor(start []byte, r io.Reader) (io.ReadCloser, error) {
-	switch {
-	case bytes.HasPrefix(start, []byte("\x1f\x8b")):
-		z, err := gzip.NewReader(bufio.NewReaderSize(r, 64<<10))
-		if err != nil {
-			return nil, fmt.Errorf("gzip: %w", err)
-		}
-		return z, nil
-	case isZstd(start):
-		z, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(maxZstdWindow), zstd.WithDecoderLowmem(true))
-		if err != nil {
-			return nil, fmt.Errorf("zstd: %w", err)
-		}
-		return z.IOReadCloser(), nil
-	case bytes.HasPrefix(start, []byte("BZh")) && !looksLikeTar(start):
-		return io.NopCloser(bzip2.NewReader(bufio.NewReaderSize(r, 64<<10))), nil
+	if decompress.Detect(start) != decompress.None {
+		z, _, err := decompress.NewReader(r)
+		return z, err
 	}
 	for _, other := range []struct{ magic, name, command string }{
-		{"\xfd7zXZ\x00", "xz", "xz -d"},
 		{"LZIP", "lzip", "lzip -d"},
 		{"\x04\x22\x4d\x18", "lz4", "lz4 -d"},
 		{"\x1f\x9d", "compress", "uncompress"},
@@ -257,12 +239,6 @@ func decompressor(start []byte, r io.Reader) (io.ReadCloser, error) {
 		}
 	}
 	return nil, nil
-}
-
-// isZstd knows frames and the skippable frames that may stand before them.
-func isZstd(start []byte) bool {
-	return bytes.HasPrefix(start, []byte("\x28\xb5\x2f\xfd")) ||
-		len(start) >= 4 && start[0]&0xf0 == 0x50 && string(start[1:4]) == "\x2a\x4d\x18"
 }
 
 // looksLikeTar tells a tar whose first name begins as another format does.

@@ -174,7 +174,7 @@ func TestOpenTarCompressed(t *testing.T) {
 	skippable := append([]byte("\x50\x2a\x4d\x18\x03\x00\x00\x00abc"), compressed(t, plain, zst)...)
 	for name, data := range map[string][]byte{
 		"plain": plain, "gzip": compressed(t, plain, gz), "zstd": compressed(t, plain, zst), "skippable zstd": skippable,
-		"bzip2": run("bzip2"), "zstd --long": run("zstd", "--long=27"), "trailing zeros": append(bytes.Clone(plain), make([]byte, 10240)...),
+		"bzip2": run("bzip2"), "xz": run("xz"), "xz -T": run("xz", "-T2", "--block-size=64KiB"), "gzip and zeros": append(compressed(t, plain, gz), 0, 0, 0), "zstd --long": run("zstd", "--long=27"), "trailing zeros": append(bytes.Clone(plain), make([]byte, 10240)...),
 	} {
 		t.Run(name, func(t *testing.T) {
 			temp := t.TempDir()
@@ -200,8 +200,8 @@ func TestOpenTarCompressed(t *testing.T) {
 			wantError(t, err, `read "g" in tarball`, "closed")
 		})
 	}
-	_, err := OpenTar(context.Background(), saveTar(t, run("xz")), TarOptions{})
-	wantError(t, err, "compressed with xz", "decompress it first")
+	_, err := OpenTar(context.Background(), saveTar(t, []byte("LZIP\x01")), TarOptions{})
+	wantError(t, err, "compressed with lzip", "decompress it first (lzip -d)")
 	if _, err = OpenTar(context.Background(), saveTar(t, []byte("BZhello.txt is the first name\n")), TarOptions{}); err == nil {
 		t.Error("text is a tarball")
 	}

@@ -135,7 +135,7 @@ func setTarAttributes(e *Entry, hdr *tar.Header) error {
 	}
 	e.UID, e.GID = uint32(hdr.Uid), uint32(hdr.Gid)
 	e.ModTime = hdr.ModTime.Unix()
-	if e.ModTime < 0 || e.ModTime > maxTime {
+	if !inTime(e.ModTime) {
 		return fmt.Errorf("its time of %d seconds is not in the years 1970 to 9999", e.ModTime)
 	}
 	switch e.Type {
@@ -157,6 +157,9 @@ func setTarAttributes(e *Entry, hdr *tar.Header) error {
 	}
 	return nil
 }
+
+// inTime tells the times that entries may have, in seconds since 1970.
+func inTime(t int64) bool { return t >= 0 && t <= maxTime }
 
 func tarXattrs(hdr *tar.Header, t Type) (map[string]string, error) {
 	var found map[string]string

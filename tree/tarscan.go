@@ -88,6 +88,8 @@ type tarScan struct {
 	buf  []byte
 	bad  problems.List
 	raw  rawHeaders
+	// lenient takes any end of the archive for one, as container engines do.
+	lenient bool
 }
 
 // scan calls add for each header, global ones too, with the place where its
@@ -228,6 +230,10 @@ func roundUp(n int64) int64 { return (n + tarBlock - 1) / tarBlock * tarBlock }
 // archive/tar takes any end of the file at the end of a block for the end of
 // the archive.
 func (x *tarScan) finish(end int64, last string) error {
+	if x.lenient {
+		_, err := io.Copy(io.Discard, x.src)
+		return err
+	}
 	if x.src.pos == 0 {
 		return fmt.Errorf("%w: it is empty", ErrNotTar)
 	}

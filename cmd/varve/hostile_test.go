@@ -335,7 +335,7 @@ func hostileTarballs() []badInput {
 		}), message: []string{"t.tar.gz"}},
 		{name: "cut zstd", prepare: rawTarball("t.tar.zst", func(t *testing.T) []byte { return compressed(t, "t.tar.zst")[:60] }), message: []string{"t.tar.zst"}},
 		{name: "window of 2 GiB", prepare: rawTarball("t.tar.zst", func(*testing.T) []byte { return []byte("\x28\xb5\x2f\xfd\x00\xa8\x01\x00\x00") }), message: []string{"t.tar.zst"}},
-		{name: "xz", prepare: rawTarball("t.tar.xz", func(*testing.T) []byte { return []byte("\xfd7zXZ\x00" + long(600)) }), message: []string{"t.tar.xz", "xz -d"}},
+		{name: "xz", prepare: rawTarball("t.tar.xz", func(*testing.T) []byte { return []byte("\xfd7zXZ\x00" + long(600)) }), message: []string{"t.tar.xz", "decompress xz", "damaged"}},
 	}
 	for i := range list { // what a file holds is not the spec's fault
 		list[i].code = 1

@@ -19,7 +19,7 @@ const module = "github.com/varve-image/varve"
 // arrows are the direct imports that the design draws. A package may also
 // import what those may.
 var arrows = map[string][]string{
-	"tree":     nil,
+	"tree":     {"internal/decompress"},
 	"layering": nil,
 	"spec":     nil,
 	// Tests of the Nix expressions.
@@ -52,6 +52,7 @@ var arrows = map[string][]string{
 	"internal/ui":         nil,
 	"internal/atomicfile": nil,
 	"internal/ctxio":      nil,
+	"internal/decompress": nil,
 	"internal/flock":      nil,
 	"internal/owner":      nil,
 	"internal/rmtree":     nil,

@@ -36,6 +36,7 @@ func newBuild(g *global) *cobra.Command {
   docker-archive:FILE[:NAME:TAG]        a docker-archive of any name
   oci:DIR[:NAME]                        an OCI layout, added to where it exists
   oci-archive:FILE[:NAME]               the tar of an OCI layout
+  dir:DIR                               a directory as skopeo's dir:, which is new or empty
   docker://HOST/NAME[:TAG]              a registry; by the image's own tag without one
   docker-daemon:[NAME:TAG]              Docker
   containers-storage:[NAME:TAG]         Podman, Buildah and CRI-O
@@ -159,7 +160,11 @@ func (g *global) write(ctx context.Context, d *destination, images ...*image.Ima
 	if d.path == "-" {
 		opts.TempDir = g.tempDir()
 	}
-	if d.kind == ociDir {
+	switch d.kind {
+	case imageDir:
+		_, err := ocilayout.WriteImageDir(ctx, images, d.path, opts)
+		return fileError(err)
+	case ociDir:
 		_, err := ocilayout.WriteAllDir(ctx, images, d.path, opts)
 		return err
 	}

@@ -23,6 +23,7 @@ const (
 	ociDir        = "oci"
 	ociArchive    = "oci-archive"
 	layerDir      = "layer"
+	imageDir      = "dir"
 )
 
 // destination is where an image is written to.
@@ -118,7 +119,7 @@ func (d *destination) parse(text string) error {
 	default:
 		if _, ok := archiveCompression(text); !ok {
 			return usageError(hint(fmt.Errorf("destination %q: its name does not say what it is to be", text),
-				append(referenceHints(text), "end it in .tar, .tar.gz or .tar.zst for a docker-archive, in / for an OCI layout, or put docker-archive:, oci:, oci-archive:, docker:// or an engine's transport before it")...))
+				append(referenceHints(text), "end it in .tar, .tar.gz or .tar.zst for a docker-archive, in / for an OCI layout, or put docker-archive:, oci:, oci-archive:, dir:, docker:// or an engine's transport before it")...))
 		}
 		d.kind, d.path = dockerArchive, text
 	}

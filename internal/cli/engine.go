@@ -158,7 +158,7 @@ func cutTransport(ref string) (transport, rest string, ok bool) {
 	case dockerRegistry:
 		rest, ok = strings.CutPrefix(rest, "//")
 		return transport, rest, ok
-	case dockerArchive, ociDir, ociArchive, layerDir, dockerDaemon, containerd, containersStorage:
+	case dockerArchive, ociDir, ociArchive, layerDir, imageDir, dockerDaemon, containerd, containersStorage:
 		return transport, rest, ok
 	}
 	return "", ref, false

@@ -33,8 +33,8 @@ func newIndex(g *global) *cobra.Command {
 		Long: `index writes the images into one place and an index that lists them, of which every
 machine takes what is for it. IMAGE is what inspect takes; one that is an index brings
 all its images, or those for --platform. No two may be for the same platform. DEST is
-an OCI layout (DIR/ or oci:DIR[:NAME]), its archive (oci-archive:FILE[:NAME]) or a
-registry (docker://HOST/NAME[:TAG]).`,
+an OCI layout (DIR/ or oci:DIR[:NAME]), its archive (oci-archive:FILE[:NAME]), dir:DIR or
+a registry (docker://HOST/NAME[:TAG]).`,
 		Example: `  varve index hello-amd64.tar hello-arm64.tar -o docker://registry.example/hello:1
   varve index docker://debian:12 -o oci:debian:12 --platform linux/amd64,linux/arm64`,
 		Args: cobra.MinimumNArgs(1),
@@ -97,7 +97,7 @@ func parsePairs(flag string, list []string) (map[string]string, error) {
 
 // takesIndex refuses a place that has one platform's images only.
 func (d *destination) takesIndex(text string) error {
-	if d.kind == ociDir || d.kind == ociArchive || d.kind == dockerRegistry {
+	if d.kind == ociDir || d.kind == ociArchive || d.kind == imageDir || d.kind == dockerRegistry {
 		return nil
 	}
 	place := "an engine"
@@ -194,7 +194,10 @@ func (g *global) writeIndexTo(ctx context.Context, x *image.Index, d *destinatio
 		return g.indexToRegistry(ctx, x, d, observe)
 	}
 	opts := ocilayout.Options{Compression: d.compression, RefName: d.name, TempDir: filepath.Dir(d.path), Observe: observe}
-	if d.kind == ociDir {
+	switch d.kind {
+	case imageDir:
+		return ocilayout.WriteIndexImageDir(ctx, x, d.path, opts)
+	case ociDir:
 		return ocilayout.WriteIndexDir(ctx, x, d.path, opts)
 	}
 	if d.path == "-" {

@@ -22,7 +22,7 @@ its layers and what is in them, and its history. IMAGE is
 
   PATH                              a docker-archive, an OCI layout or its archive
   docker-archive:PATH[:NAME:TAG]    one image of a docker-archive
-  oci:DIR[:NAME], oci-archive:PATH[:NAME]
+  oci:DIR[:NAME], oci-archive:PATH[:NAME], dir:DIR
   docker://HOST/NAME:TAG, docker://HOST/NAME@DIGEST
   docker-daemon:NAME:TAG, containers-storage:NAME:TAG, containerd:NAME:TAG
   -                                 an archive on standard input

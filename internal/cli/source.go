@@ -271,7 +271,7 @@ func cutName(text string) (path, name string) {
 // openPath opens what is at path, or in standard input for -, finding out what
 // it is where kind does not say.
 func (g *global) openPath(ctx context.Context, kind, path string) (image.Source, error) {
-	if path == "-" {
+	if path == "-" && kind != imageDir {
 		if err := g.takeStdin("an image"); err != nil {
 			return nil, err
 		}
@@ -284,6 +284,8 @@ func (g *global) openPath(ctx context.Context, kind, path string) (image.Source,
 		return nil, fileError(missingImage(path, fmt.Errorf("read image %q: %w", path, cause(err))))
 	case kind == "" && isProgram(path, st):
 		return openProgram(ctx, g, path)
+	case kind == imageDir, kind == "" && st.IsDir() && ocilayout.IsImageDir(path):
+		return asSource(ocilayout.OpenImageDir(ctx, path))
 	case st.IsDir() && kind != dockerArchive:
 		return asSource(ocilayout.Open(ctx, path, ""))
 	}

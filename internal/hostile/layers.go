@@ -143,7 +143,9 @@ l l -> a
 		above("whiteout through a symlink", one(Symlink("m", "a"), File("m/.wh.x", "")), `whiteouts below "m"`, "symlink"),
 		above("whiteout through a symlink of a lower layer", one(File("l/.wh.x", "")), `"l"`, "symlink"),
 		above("opaque through a symlink of a lower layer", one(File("l/.wh..wh..opq", "")), `"l"`, "symlink"),
-		above("whiteout through a file", one(File("f/.wh.x", "")), `"f"`, "regular file"),
+		taken("whiteout below a file of a lower layer", "d a\n- a/x \"1\"\n- a/y \"2\"\n- f \"3\"\nl l -> a\n", lower, Tar(File("f/.wh.x", ""), File("f/d/.wh..wh..opq", ""))),
+		taken("whiteout below what becomes a symlink", "l a -> canary\n- f \"3\"\nl l -> a\n", lower, Tar(File("a/.wh.x", ""), Symlink("a", "canary"))),
+		above("whiteout below what was a file", one(File("a", ""), File("a/.wh.x", "")), `whiteouts below "a"`, "regular file"),
 		above("whiteout of overlay file systems", one(Entry{Name: "f", Type: '3'}), `entry "f"`, "0:0"),
 	}
 }
@@ -184,9 +186,10 @@ func layerAttributes() []Layers {
 		refused("capability cut short", one(xattr("security.capability", capability[:7])), `entry "f"`, "security.capability"),
 		refused("capability of an unknown version", one(xattr("security.capability", "\x00\x00\x00\x09"+capability[4:])), `entry "f"`, "security.capability"),
 		refused("capability of a directory", one(Entry{Name: "d", Type: '5', PAX: []string{"SCHILY.xattr.security.capability=" + capability}}), `entry "d"`, "capabilit"),
-		refused("time before 1970", one(Entry{Name: "f", ModTime: -1}), `entry "f"`, "time"),
-		refused("time after 9999", one(Entry{Name: "f", ModTime: 253402300800}), `entry "f"`, "time"),
-		refused("time in PAX before 1970", one(Entry{Name: "f", PAX: []string{"mtime=-1"}}), `entry "f"`, "time"),
+		taken("time before 1970", "- f \"\"\n", Tar(Entry{Name: "f", ModTime: -1})),
+		taken("time after 9999", "- f \"\"\n", Tar(Entry{Name: "f", ModTime: 253402300800})),
+		taken("time in PAX before 1970", "- f \"\"\n", Tar(Entry{Name: "f", PAX: []string{"mtime=-1"}})),
+		refused("time in PAX of 2^63", one(Entry{Name: "f", PAX: []string{"mtime=9223372036854775808"}}), "invalid tar header"),
 		refused("attributes of 2 MiB", one(xattr("user.x", strings.Repeat("x", 2<<20))), "header field too long"),
 	}
 }
@@ -225,25 +228,33 @@ func sparse(regions string, size int) Entry {
 }
 
 func layerDamage() []Layers {
-	whole := Tar(File("a", strings.Repeat("x", 1024)), File("b", "y"))
+	first, both := "- a \""+thousand+"\"\n", "- a \""+thousand+"\"\n- b \"y\"\n"
+	whole := Tar(File("a", thousand), File("b", "y"))
 	flipped := append([]byte{}, whole...)
 	flipped[block+1024+3] ^= 1
 	damaged := func(name string, data []byte, texts ...string) Layers {
 		return Layers{Name: name, Tars: [][]byte{data}, Refused: texts}
 	}
 	return []Layers{
-		damaged("empty", nil, "not a tar"),
+		taken("empty", "", nil),
 		damaged("garbage", []byte(strings.Repeat("garbage ", 500)), "not a tar"),
 		damaged("cut in a file", whole[:700], `entry "a"`, "EOF"),
-		damaged("cut between entries", whole[:block+1024], `entry "a"`, "cut short"),
+		taken("cut between entries", first, whole[:block+1024]),
 		damaged("cut in a header", whole[:block+1024+100], `entry "a"`, "EOF"),
-		damaged("without an end", whole[:len(whole)-2*block], `entry "b"`, "cut short"),
-		damaged("half an end", whole[:len(whole)-block], `entry "b"`, "cut short"),
+		taken("without an end", both, whole[:len(whole)-2*block]),
+		taken("without an end or padding", both, whole[:len(whole)-3*block+1]),
+		taken("half an end", both, whole[:len(whole)-block]),
+		damaged("a quarter of an end", whole[:len(whole)-block-block/2], `entry "b"`, "EOF"),
+		taken("nothing but an end", "", whole[len(whole)-2*block:]),
 		damaged("wrong checksum", flipped, `entry "a"`, "invalid tar header"),
-		damaged("bytes after the end", append(append([]byte{}, whole...), "more"...), "after the end"),
-		damaged("another tar after the end", append(append([]byte{}, whole...), whole...), "after the end"),
+		taken("bytes after the end", both, append(append([]byte{}, whole...), "more"...)),
+		taken("another tar after the end", both, append(append([]byte{}, whole...), Tar(File("c", ""))...)),
+		damaged("an entry after half an end", append(append([]byte{}, whole[:len(whole)-block]...), whole...), `entry "b"`, "invalid tar header"),
 	}
 }
+
+// thousand is the content of two blocks.
+var thousand = strings.Repeat("x", 1024)
 
 func layerFlips() []Layers {
 	return []Layers{

@@ -65,6 +65,7 @@ func (w *walker) visit(d, top v1.Descriptor, depth int) error {
 			return fmt.Errorf("more than %d images", MaxDescriptors)
 		}
 		w.images = append(w.images, Listed{d, top, depth})
+	case IsArtifact(d): // an index of those is left alone
 	case IsIndex(d.MediaType):
 		return w.nested(d, top, depth)
 	}

@@ -1,5 +1,5 @@
 // Package tarindex opens an archive whose members are read in any order: a
-// tar, plain or compressed with gzip or zstd.
+// tar, plain or compressed.
 //
 // Guarantees: only members of the archive are ever read, whatever its links
 // say; the number of members and what an archive unpacks to are bounded; an archive that is cut short, even

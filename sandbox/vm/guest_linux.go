@@ -102,7 +102,7 @@ func runStep(req *request, port io.Reader, frames *frameWriter) (int64, error) {
 	}
 	ctx := context.Background()
 	source := &diskTar{path: treeDevice, size: req.Tree}
-	overlay, err := tree.OpenOverlay(ctx, []tree.LayerSource{source}, tree.OverlayOptions{TempDir: tempDir, MaxEntries: 1 << 30})
+	overlay, err := tree.OpenOverlay(ctx, []tree.LayerSource{source}, tree.OverlayOptions{TempDir: tempDir, MaxEntries: 1 << 30, Exact: true})
 	if err != nil {
 		return 0, fmt.Errorf("read the tree: %w", err)
 	}

@@ -1,0 +1,215 @@
+package ocilayout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/atomicfile"
+	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/layer"
+)
+
+// The directories of containers-image, which skopeo and podman call dir:, hold one image
+// or one index with its images: manifest.json, HEX.manifest.json for those of an
+// index, and each blob as HEX. (containers-image, directory/directory_transport.go.)
+const (
+	imageDirManifest = "manifest.json"
+	imageDirVersion  = "version"
+	imageDirContent  = "Directory Transport Version: 1.1\n"
+)
+
+// ImageDir is such a directory that is read.
+type ImageDir struct {
+	name  string
+	files dirFiles
+	raw   []byte // manifest.json
+	top   v1.Descriptor
+	list  []image.Listed
+}
+
+// IsImageDir tells a directory of containers-image from a layout.
+func IsImageDir(name string) bool {
+	has := func(file string) bool {
+		_, err := os.Lstat(name + "/" + file)
+		return err == nil
+	}
+	return has(imageDirManifest) && !has(layoutName)
+}
+
+// OpenImageDir opens the directory of containers-image called name.
+func OpenImageDir(ctx context.Context, name string) (*ImageDir, error) {
+	root, err := os.OpenRoot(name)
+	if err != nil {
+		return nil, fmt.Errorf("read image directory %q: %w", name, err)
+	}
+	d := &ImageDir{name: name, files: dirFiles{root}}
+	if err := d.readManifest(ctx); err != nil {
+		root.Close()
+		return nil, d.wrap(err)
+	}
+	return d, nil
+}
+
+func (d *ImageDir) readManifest(ctx context.Context) (err error) {
+	if d.raw, err = readFile(d.files, imageDirManifest); err != nil {
+		return err
+	}
+	mediaType, err := ocijson.MediaType(d.raw)
+	if err != nil {
+		return fmt.Errorf("%s: %w", imageDirManifest, err)
+	}
+	d.top = rawDocument(mediaType, d.raw).desc
+	if !ocijson.IsIndex(mediaType) {
+		d.list = []image.Listed{{ID: d.top.Digest.String(), Descriptor: d.top}}
+		return nil
+	}
+	manifests, err := image.Manifests(ctx, d.raw, d)
+	for _, m := range manifests {
+		d.list = append(d.list, image.Listed{ID: m.Digest.String(), Descriptor: m, Index: d.top.Digest})
+	}
+	return err
+}
+
+// String names the directory in messages.
+func (d *ImageDir) String() string { return fmt.Sprintf("image directory %q", d.name) }
+
+func (d *ImageDir) wrap(err error) error { return fmt.Errorf("read %s: %w", d, err) }
+
+// List returns the image, or those of the index. They have no names.
+func (d *ImageDir) List() []image.Listed { return d.list }
+
+// Close closes the directory.
+func (d *ImageDir) Close() error { return d.files.close() }
+
+// Open reads an image of List.
+func (d *ImageDir) Open(ctx context.Context, i int) (*image.Existing, error) {
+	img, err := image.Open(ctx, d.list[i].Descriptor, d, "")
+	if err != nil {
+		return nil, d.wrap(err)
+	}
+	img.Raw = d.raw
+	return img, nil
+}
+
+// Document reads a manifest, an index or a config.
+func (d *ImageDir) Document(_ context.Context, desc v1.Descriptor) ([]byte, error) {
+	switch {
+	case desc.Digest == d.top.Digest:
+		return d.raw, nil
+	case desc.Size > ocijson.MaxSize:
+		return nil, fmt.Errorf("blob %s is said to have %d bytes, more than %d", desc.Digest, desc.Size, ocijson.MaxSize)
+	}
+	blob, err := openSized(d.files, imageDirPath(desc), desc)
+	if err != nil {
+		return nil, err
+	}
+	defer blob.Close()
+	return io.ReadAll(layer.Verify(blob, desc))
+}
+
+// Fetch opens a layer as it is stored.
+func (d *ImageDir) Fetch(_ context.Context, desc v1.Descriptor) (io.ReadCloser, error) {
+	return openSized(d.files, imageDirPath(desc), desc)
+}
+
+// imageDirPath is where a directory has what a descriptor says. SHA-512 is told apart by
+// its length alone.
+func imageDirPath(d v1.Descriptor) string {
+	if ocijson.IsManifest(d.MediaType) || ocijson.IsIndex(d.MediaType) {
+		return d.Digest.Encoded() + "." + imageDirManifest
+	}
+	return d.Digest.Encoded()
+}
+
+// WriteImageDir writes the one image as a directory of containers-image, which is new or
+// empty, and returns the digest of its manifest. A manifest that the image has already is
+// kept where it is of the same layers, Docker's too. Several images are an error.
+func WriteImageDir(ctx context.Context, images []*image.Image, dir string, opts Options) (digest.Digest, error) {
+	return writeImageDir(ctx, content{images: images}, dir, opts)
+}
+
+// WriteIndexImageDir is WriteImageDir for an index, whose digest it returns, with all of
+// its images.
+func WriteIndexImageDir(ctx context.Context, index *image.Index, dir string, opts Options) (digest.Digest, error) {
+	return writeImageDir(ctx, content{index.Images, index}, dir, opts)
+}
+
+func writeImageDir(ctx context.Context, c content, dir string, opts Options) (d digest.Digest, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("write image directory %q: %w", dir, err)
+		}
+	}()
+	switch {
+	case opts.RefName != "":
+		return "", errors.New("what is in it has no name")
+	case len(c.images) != 1 && c.index == nil:
+		return "", fmt.Errorf("it has one image, or one index: these are %d images", len(c.images))
+	}
+	if err := opts.check(); err != nil {
+		return "", err
+	}
+	temp, err := atomicfile.CreateDir(dir)
+	if err != nil {
+		return "", err
+	}
+	defer temp.Abort()
+	w := &dirWriter{root: temp.Root, path: imageDirPath, docker: true}
+	if d, err = w.imageDir(ctx, c, opts); err != nil {
+		return "", err
+	}
+	if err := w.publish(); err != nil {
+		return "", err
+	}
+	return d, temp.Commit()
+}
+
+// imageDir writes all files.
+func (w *dirWriter) imageDir(ctx context.Context, c content, opts Options) (digest.Digest, error) {
+	images, err := w.images(ctx, c, opts)
+	if err != nil {
+		return "", err
+	}
+	top := images[0]
+	if c.index != nil {
+		manifests := make([]v1.Descriptor, len(images))
+		for i, m := range images {
+			manifests[i] = m.desc
+			if err := w.put(ctx, imageDirPath(m.desc), m.data); err != nil {
+				return "", err
+			}
+		}
+		data, mediaType, err := c.index.Marshal(manifests)
+		if err != nil {
+			return "", err
+		}
+		top = rawDocument(mediaType, data)
+	}
+	if err := w.put(ctx, imageDirVersion, []byte(imageDirContent)); err != nil {
+		return "", err
+	}
+	return top.desc.Digest, w.put(ctx, imageDirManifest, top.data)
+}
+
+// publish gives the directory the mode that a new one has.
+func (w *dirWriter) publish() error {
+	const probe = tempName + "mode"
+	if err := w.root.Mkdir(probe, 0o777); err != nil {
+		return err
+	}
+	made, err := w.root.Stat(probe)
+	if err == nil {
+		err = w.root.Remove(probe)
+	}
+	if err == nil {
+		err = w.root.Chmod(".", made.Mode())
+	}
+	return err
+}
