@@ -18,7 +18,7 @@ import (
 // sends, inside of the sandbox or the virtual machine: a tar to be laid over
 // Step.Tree, with whiteouts. It is read as hostile input, to its end and at most
 // as much of it as the step's limit of disk allows, into a file without a name in
-// Options.TempDir.
+// Options.TempDir. More than that is a *LimitError.
 //
 // The layer may have more in it than has changed, and whiteouts of what there
 // is not.
@@ -30,6 +30,10 @@ func ReadChanges(ctx context.Context, step *Step, layer io.Reader, opts Options)
 	r, err := readChanges(ctx, step, layer, f)
 	if err != nil {
 		f.Close()
+		var limit *LimitError
+		if errors.As(err, &limit) {
+			return nil, limit
+		}
 		return nil, fmt.Errorf("what the step %s left: %w", step.Name, err)
 	}
 	r.close = f.Close
@@ -45,17 +49,20 @@ func (r *Result) Close() error {
 }
 
 func readChanges(ctx context.Context, step *Step, layer io.Reader, f *os.File) (*Result, error) {
-	// Headers and padding take some more than the files that they are of.
-	limit := 2*step.Limits.WithDefaults().Disk + 64<<20
+	limit := maxChanges(step)
 	n, err := copySparse(f, ctxio.Reader(ctx, io.LimitReader(layer, limit+1)))
 	if err != nil {
 		return nil, err
 	}
 	if n > limit {
-		return nil, fmt.Errorf("it is larger than %d bytes", limit)
+		return nil, &LimitError{Name: step.Name, Bound: BoundDisk, Limits: step.Limits.WithDefaults()}
 	}
 	source := &changesFile{title: "changes of " + step.Name, file: f, size: n}
 	o, err := tree.OpenOverlay(ctx, []tree.LayerSource{source}, tree.OverlayOptions{MaxBytes: limit, MaxEntries: MaxEntries, Exact: true, Below: step.Tree})
+	var bound *tree.LimitError
+	if errors.As(err, &bound) {
+		return nil, errors.New(bound.Reason) // which is not of the input that a user has bounds for
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -66,6 +73,17 @@ func readChanges(ctx context.Context, step *Step, layer io.Reader, f *os.File) (
 	}
 	restoreUnchanged(step.Tree, after, changes)
 	return &Result{Tree: after, Changes: changes}, nil
+}
+
+// maxChanges bounds the layer of a step's changes, in bytes.
+func maxChanges(step *Step) int64 {
+	// What counts with a block may have one of content, and an extended header of two
+	// for an id or a name that is not ASCII.
+	limit := 4*step.Limits.WithDefaults().Disk + 64<<20
+	for _, e := range step.Tree { // directories that are as they were, whiteouts
+		limit += EntrySize(len(e.Path), 0, 0)
+	}
+	return limit
 }
 
 // copySparse copies to an empty file, in which long runs of zeros become holes.
@@ -151,12 +169,12 @@ func sameDir(a, b *tree.Entry) bool {
 // restoreUnchanged puts the entries of before into after where they turned out
 // to be the same.
 func restoreUnchanged(before, after, changes []*tree.Entry) {
-	changed := make(map[*tree.Entry]bool, len(changes))
-	for _, e := range changes {
-		changed[e] = true
-	}
 	eachPair(before, after, func(i int, old *tree.Entry) {
-		if old != nil && !changed[after[i]] {
+		e := after[i]
+		for len(changes) > 0 && tree.Compare(changes[0].Path, e.Path) < 0 {
+			changes = changes[1:]
+		}
+		if old != nil && (len(changes) == 0 || changes[0] != e) {
 			after[i] = old
 		}
 	})

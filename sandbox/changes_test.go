@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -44,5 +45,21 @@ func TestCopySparse(t *testing.T) {
 	wrong := os.ErrDeadlineExceeded
 	if _, err := copySparse(nil, iotest.ErrReader(wrong)); err != wrong {
 		t.Errorf("error %v, want that of the reader", err)
+	}
+}
+
+// endless is a layer that does not end.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// TestReadChangesLimit: a layer that is larger than what the step may leave is one that
+// meets its limit.
+func TestReadChangesLimit(t *testing.T) {
+	step := &Step{Name: "x", Limits: Limits{Disk: 1 << 20}}
+	_, err := ReadChanges(t.Context(), step, endless{}, Options{TempDir: t.TempDir()})
+	var limit *LimitError
+	if !errors.As(err, &limit) || err.Error() != "step x was ended: it reached its limit of 1 MiB of disk" {
+		t.Errorf("error %v", err)
 	}
 }

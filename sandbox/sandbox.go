@@ -194,7 +194,8 @@ type Limits struct {
 	// Disk is how much the step may write to its tree, in bytes, deleted files
 	// that are still open included; and how much its changed files may come to,
 	// holes included, which a layer has no room for. Each entry that it changed or made
-	// counts with 512 bytes at least. 0 is DefaultDisk.
+	// counts with EntrySize at least: 512 bytes, and more where its path or link target is
+	// long. 0 is DefaultDisk.
 	Disk int64
 }
 

@@ -174,5 +174,8 @@ func whiteout(name string) *Entry {
 func Hidden(e *Entry) (path string, ok bool) {
 	i := strings.LastIndexByte(e.Path, '/') + 1
 	name, ok := strings.CutPrefix(e.Path[i:], whiteoutPrefix)
-	return e.Path[:i] + name, ok
+	if !ok {
+		return e.Path, false
+	}
+	return e.Path[:i] + name, true
 }

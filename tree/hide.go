@@ -50,7 +50,7 @@ func (x *layerIndex) whiteout(dir, base string) error {
 				at.children = map[string]*hides{}
 			}
 			next = &hides{}
-			at.children[c] = next
+			at.children[strings.Clone(c)] = next
 		}
 		at = next
 	}
@@ -61,7 +61,7 @@ func (x *layerIndex) whiteout(dir, base string) error {
 	if at.names == nil {
 		at.names = map[string]bool{}
 	}
-	at.names[hidden] = true
+	at.names[strings.Clone(hidden)] = true // and not the whole path
 	return nil
 }
 

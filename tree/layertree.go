@@ -145,7 +145,12 @@ func (x *layerIndex) place(name string, n *node) error {
 	if err != nil {
 		return err
 	}
-	n.entry.Path = path.Join(parent.entry.Path, base)
+	// The name is held once: it is the path, if no symlink is on it, and the key.
+	n.entry.Path = name
+	if parent.entry.Path != path.Clean(dir) {
+		n.entry.Path = path.Join(parent.entry.Path, base)
+		base = n.entry.Path[len(n.entry.Path)-len(base):]
+	}
 	if len(n.entry.Path) > maxPath {
 		return fmt.Errorf("through symlinks its name gets %d bytes: paths have at most %d", len(n.entry.Path), maxPath)
 	}
@@ -175,6 +180,10 @@ func (x *layerIndex) directory(name string, because *Entry) (*node, error) {
 	}
 	if _, err := archivePath(to.path); err != nil {
 		return nil, fmt.Errorf("it lies below a symlink, in %q: %w", brief(name), err)
+	}
+	// A short name has a long path so, and what is missing of that another.
+	if err := x.limits.takeText(2 * len(to.path)); err != nil {
+		return nil, err
 	}
 	return x.descend(to.path, because.ModTime)
 }

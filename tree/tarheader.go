@@ -93,11 +93,13 @@ func (x *tarIndex) entry(hdr *tar.Header, name string) (*Entry, error) {
 		}
 	}
 	e.Source, e.Stamp = x.tar.name+":"+name, x.tar.stamp
+	e.Path = e.Source[len(x.tar.name)+1:] // held once
 	return e, nil
 }
 
 // headerEntry makes the Entry of any header but a hard link's, without
-// content.
+// content. It keeps copies of texts: those of archive/tar are parts of the whole PAX
+// header, which may hold a MiB of anything.
 func headerEntry(hdr *tar.Header, name string) (*Entry, error) {
 	e := &Entry{Path: name, Mode: uint32(hdr.Mode) & 0o7777}
 	var err error
@@ -140,7 +142,7 @@ func setTarAttributes(e *Entry, hdr *tar.Header) error {
 	}
 	switch e.Type {
 	case Symlink:
-		e.Mode, e.Linkname = 0o777, hdr.Linkname
+		e.Mode, e.Linkname = 0o777, strings.Clone(hdr.Linkname)
 		if len(e.Linkname) == 0 || len(e.Linkname) > maxPath || strings.ContainsRune(e.Linkname, 0) {
 			return fmt.Errorf("its target has %d bytes or holds a NUL: symlinks have 1 to %d bytes", len(e.Linkname), maxPath)
 		}
@@ -179,7 +181,7 @@ func tarXattrs(hdr *tar.Header, t Type) (map[string]string, error) {
 		if found == nil {
 			found = map[string]string{}
 		}
-		found[name] = value
+		found[strings.Clone(name)] = strings.Clone(value)
 	}
 	return found, nil
 }

@@ -18,8 +18,12 @@ const (
 	// maxPath and maxName are PATH_MAX less its NUL, and NAME_MAX.
 	maxPath = 4095
 	maxName = 255
-	// maxTarText bounds the memory for names, link targets and attributes.
-	maxTarText = 1 << 30
+	// textPerEntry is how long names, link targets and attributes may be together, in
+	// bytes and on the average of as many entries as there may be. lessText is for
+	// the case that these are few; there is never more than maxText.
+	textPerEntry = 256
+	lessText     = 16 << 20
+	maxText      = 1 << 30
 	// maxTime is the end of the year 9999.
 	maxTime = 253402300799
 )
@@ -52,7 +56,10 @@ func newLimits(maxBytes int64, maxEntries int) *limits {
 	l := &limits{}
 	l.bytes.set(maxBytes)
 	l.entries.set(int64(maxEntries))
-	l.text.set(maxTarText)
+	l.text.set(maxText)
+	if maxEntries < (maxText-lessText)/textPerEntry {
+		l.text.set(lessText + int64(maxEntries)*textPerEntry)
+	}
 	return l
 }
 
@@ -68,8 +75,9 @@ func (e *LimitError) Error() string { return e.Reason }
 type Bound int
 
 const (
-	// BoundBytes is of what is unpacked, BoundEntries of how many entries there are,
-	// both as the options say; BoundText is of names and attributes, and fixed.
+	// BoundBytes is of what is unpacked, BoundEntries of how many entries there are
+	// and how long their names and attributes are on the average, both as the options
+	// say; BoundText is of all names and attributes, and fixed.
 	BoundBytes Bound = iota
 	BoundEntries
 	BoundText
@@ -77,6 +85,17 @@ const (
 
 func (l *limits) tooMany() error {
 	return &LimitError{fmt.Sprintf("there are more than %d entries", l.entries.max), BoundEntries}
+}
+
+// takeText takes what is kept of names, link targets and attributes, in bytes.
+func (l *limits) takeText(n int) error {
+	switch {
+	case l.text.take(int64(n)):
+		return nil
+	case l.text.max == maxText:
+		return &LimitError{fmt.Sprintf("names, link targets and attributes are larger than %d bytes", maxText), BoundText}
+	}
+	return &LimitError{fmt.Sprintf("names, link targets and attributes are larger than %d bytes, which is for %d entries", l.text.max, l.entries.max), BoundEntries}
 }
 
 // tarScan reads the headers of a tar.
@@ -139,10 +158,7 @@ func (x *tarScan) count(hdr *tar.Header) error {
 			text += len(key) + len(value)
 		}
 	}
-	if !x.limits.text.take(int64(text)) {
-		return &LimitError{fmt.Sprintf("names and attributes are larger than %d bytes", x.limits.text.max), BoundText}
-	}
-	return nil
+	return x.limits.takeText(text)
 }
 
 // nextHeader is r.Next, whatever GODEBUG says of insecure paths: names are

@@ -22,7 +22,7 @@ type limits struct {
 
 func (l *limits) register(f *pflag.FlagSet) {
 	f.Var(&l.unpacked, "max-unpacked", "how much the layers of an image, a compressed archive or a tarball may come to, unpacked: `SIZE`, such as 500MB or 20GiB (default 64GiB)")
-	f.IntVar(&l.entries, "max-entries", 0, "how many files the layers of an image, or a tarball, may have: `NUMBER` (default 2000000; 10000000 for a tarball)")
+	f.IntVar(&l.entries, "max-entries", 0, "how many files the layers of an image, or a tarball, may have, with 256 bytes each of names and attributes: `NUMBER` (default 2000000; 10000000 for a tarball)")
 }
 
 func (l *limits) check() error {

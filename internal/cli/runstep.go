@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -104,7 +105,12 @@ func runRunStep(ctx context.Context, g *global, o *runStepOptions, ref string, a
 	}
 	defer res.Close()
 	if o.output == "" {
-		return g.print(changesText(step.Tree, res.Changes))
+		out := bufio.NewWriterSize(g.streams.Out, 64<<10)
+		writeChanges(out, step.Tree, res.Changes)
+		if err := out.Flush(); err != nil {
+			return fmt.Errorf("write to standard output: %w", outputError(err))
+		}
+		return nil
 	}
 	for _, e := range res.Changes {
 		e.ModTime = s.TreeMTime
@@ -205,39 +211,37 @@ func (g *global) openTree(ctx context.Context, ref string) ([]*tree.Entry, io.Cl
 	return overlay.Entries, overlay, nil
 }
 
-// changesText tells, a line each, what a step did to a tree.
-func changesText(before, changes []*tree.Entry) string {
+// writeChanges tells, a line each, what a step did to a tree. Flush tells of errors.
+func writeChanges(b *bufio.Writer, before, changes []*tree.Entry) {
 	changes = slices.Clone(changes)
 	name := func(e *tree.Entry) string {
 		hidden, _ := tree.Hidden(e)
 		return hidden
 	}
 	slices.SortFunc(changes, func(a, b *tree.Entry) int { return tree.Compare(name(a), name(b)) })
-	var b strings.Builder
 	for _, e := range changes {
 		old := tree.Find(before, e.Path)
 		switch hidden, gone := tree.Hidden(e); {
 		case gone:
-			fmt.Fprintf(&b, "D %s\n", plain("/"+hidden))
+			fmt.Fprintf(b, "D %s\n", plain("/"+hidden))
 			continue
 		case old == e: // a directory that leads to what has changed
 			continue
 		case old == nil:
-			b.WriteByte('A')
+			fmt.Fprint(b, "A")
 		default:
-			b.WriteByte('C')
+			fmt.Fprint(b, "C")
 		}
-		fmt.Fprintf(&b, " %c %04o %d:%d", typeLetter(e.Type), e.Mode, e.UID, e.GID)
+		fmt.Fprintf(b, " %c %04o %d:%d", typeLetter(e.Type), e.Mode, e.UID, e.GID)
 		if e.Type == tree.Regular {
-			fmt.Fprintf(&b, " %s", ui.Size(e.Size))
+			fmt.Fprintf(b, " %s", ui.Size(e.Size))
 		}
-		fmt.Fprintf(&b, " %s", plain("/"+e.Path))
+		fmt.Fprintf(b, " %s", plain("/"+e.Path))
 		if e.Linkname != "" {
-			fmt.Fprintf(&b, " -> %s", plain(e.Linkname))
+			fmt.Fprintf(b, " -> %s", plain(e.Linkname))
 		}
-		b.WriteByte('\n')
+		fmt.Fprintln(b)
 	}
-	return b.String()
 }
 
 // typeLetter is what ls shows for a type.

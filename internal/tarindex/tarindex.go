@@ -201,6 +201,8 @@ func (a *Archive) readMembers(ctx context.Context) error {
 		if err := tree.CheckTarHeader(h); err != nil {
 			return fmt.Errorf("member %q: %w", h.Name, err)
 		}
+		isSparse := sparse(h)
+		forgetRecords(h)
 		name := path.Clean(h.Name)
 		if had := a.members[name]; had != nil && !sameMember(had.Header, h) {
 			return fmt.Errorf("two different members are called %q", name)
@@ -214,10 +216,18 @@ func (a *Archive) readMembers(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		m := &Member{Header: h, sparse: sparse(h)}
+		m := &Member{Header: h, sparse: isSparse}
 		m.section = func() *io.SectionReader { return io.NewSectionReader(a.file, offset, h.Size) }
-		h.PAXRecords = nil
 		a.members[name] = m
+	}
+}
+
+// forgetRecords keeps of PAX records, which may have a MiB, only what is in other fields
+// as well: archive/tar's are parts of the whole.
+func forgetRecords(h *tar.Header) {
+	h.PAXRecords = nil
+	for _, text := range []*string{&h.Name, &h.Linkname, &h.Uname, &h.Gname} {
+		*text = strings.Clone(*text)
 	}
 }
 

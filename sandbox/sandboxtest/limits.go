@@ -173,7 +173,8 @@ func testBlinding(t *testing.T, s *suite) {
 	}
 }
 
-// testEntries: each entry of the tree takes room, whatever it is.
+// testEntries: each entry of the tree takes room, whatever it is, and the more the longer its
+// path is.
 func testEntries(t *testing.T, s *suite) {
 	base := With(Busybox(t), Probe(t))
 	for _, kind := range []string{"empty", "link", "name", "directory"} {
@@ -185,10 +186,26 @@ func testEntries(t *testing.T, s *suite) {
 			})
 		}
 	}
+	// 300 of them are 150 kB of anything but names.
+	deep := strings.Repeat(strings.Repeat("d", 200)+"/", 16)
+	for kind, script := range map[string]string{
+		"long names":   "mkdir -p " + deep + "; cd " + deep + "; for i in $(seq 300); do > $i; done",
+		"long links":   "for i in $(seq 300); do ln -s " + deep + " $i; done",
+		"renamed":      "mkdir d; for i in $(seq 300); do > d/$i; done; mkdir -p " + deep + "; mv d " + deep,
+		"more of them": "mkdir -p " + deep + "; cd " + deep + "; > 0; for i in $(seq 300); do ln 0 $i; done",
+	} {
+		for _, after := range []string{"", "; sleep 100"} {
+			t.Run(kind+after, func(t *testing.T) {
+				step := Script(base, script+after)
+				step.Limits.Disk = 1 << 20
+				s.reaches(t, step, "1 MiB of disk")
+			})
+		}
+	}
 	t.Run("that are the base's", func(t *testing.T) {
-		more := base
+		more := append(base, Dir("dirs", 0o755))
 		for i := range 4000 {
-			more = append(more, File("etc/"+strconv.Itoa(i), "", 0o644))
+			more = append(more, File("etc/"+strconv.Itoa(i), "", 0o644), Dir("dirs/"+strconv.Itoa(i), 0o755))
 		}
 		step := Script(With(more), "touch etc/x; sleep 0.2")
 		step.Limits.Disk = 100 << 10

@@ -32,10 +32,11 @@ type collector struct {
 	// fakeRoot says that owners are those of the records; else all is root's.
 	fakeRoot bool
 	records  *records
-	// left is what files may still hold, in bytes.
+	// left is what may still count of the limit of disk, in bytes.
 	left int64
-	// entries is how many have been looked at.
-	entries int
+	// entries is how many have been looked at, and text the bytes of names, link targets
+	// and attributes that they have.
+	entries, text int
 }
 
 // written is where a step has written to: merged is the directory, and was what
@@ -51,20 +52,29 @@ func (c *collector) collect(root written, w io.Writer) error {
 	if err == nil {
 		err = c.w.Close()
 	}
+	if errors.Is(err, unix.EPIPE) {
+		return errUnread
+	}
 	if err != nil {
 		return fmt.Errorf("collect what the step changed: %w", err)
 	}
 	return nil
 }
 
+// errUnread says that nobody reads what changed any more, and knows why.
+var errUnread = errors.New("what the step changed is not read to its end")
+
 // directory writes a directory and all that has changed in it.
 func (c *collector) directory(d written, name string) error {
-	if err := c.write(d.merged, name); err != nil {
+	if err := c.write(d.merged, name, d.was); err != nil {
 		return err
 	}
 	names, err := readNames(d.merged)
 	if err != nil {
 		return fmt.Errorf("%q: %w", name, err)
+	}
+	if err := c.count(name, names); err != nil {
+		return err
 	}
 	slices.Sort(names)
 	for _, base := range names {
@@ -84,9 +94,6 @@ func (c *collector) directory(d written, name string) error {
 
 // entry writes what is called base in a directory, if it may have changed.
 func (c *collector) entry(dir written, base, name string) error {
-	if c.entries++; c.entries > sandbox.MaxEntries {
-		return fmt.Errorf("%q: the tree has more than %d entries", name, sandbox.MaxEntries)
-	}
 	var st unix.Stat_t
 	if err := unix.Fstatat(dir.merged, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return fmt.Errorf("%q: %w", name, err)
@@ -101,7 +108,7 @@ func (c *collector) entry(dir written, base, name string) error {
 		return nil
 	case kind == unix.S_IFDIR:
 		return c.subdirectory(dir, base, name, was)
-	case was != nil && was.ino == st.Ino && was.ctime == st.Ctim.Nano():
+	case was.is(&st):
 		return nil
 	}
 	// O_PATH opens anything without touching it.
@@ -110,7 +117,29 @@ func (c *collector) entry(dir written, base, name string) error {
 		return fmt.Errorf("%q: %w", name, err)
 	}
 	defer unix.Close(fd)
-	return c.write(fd, name)
+	return c.write(fd, name, nil)
+}
+
+// count counts what is in a directory, before it is looked at one by one: the names of all
+// directories on the way are held at once.
+func (c *collector) count(dir string, names []string) error {
+	if c.entries += len(names); c.entries > sandbox.MaxEntries {
+		return fmt.Errorf("%.200q: the tree has more than %d entries", dir, sandbox.MaxEntries)
+	}
+	for _, base := range names {
+		if err := c.keep(dir, len(dir)+len("/")+len(base)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keep counts what is kept of an entry by who reads the layer: text of so many bytes.
+func (c *collector) keep(name string, text int) error {
+	if c.text += text; c.text > sandbox.MaxText {
+		return fmt.Errorf("%.200q: names, link targets and attributes are larger than %d bytes: the step has to leave fewer files, or shorter paths", name, sandbox.MaxText)
+	}
+	return nil
 }
 
 func (c *collector) subdirectory(dir written, base, name string, was *original) (err error) {
@@ -131,6 +160,11 @@ func (o *original) was(name string) *original {
 		return nil
 	}
 	return o.children[name]
+}
+
+// is tells whether a file is the one that was there, and nothing was done to it.
+func (o *original) is(st *unix.Stat_t) bool {
+	return o != nil && o.ino == st.Ino && o.ctime == st.Ctim.Nano()
 }
 
 // names are those that there were in a directory.
@@ -167,23 +201,41 @@ func (c *collector) whiteout(dir, prefix, name string) error {
 	return c.w.Write(context.Background(), &tree.Entry{Path: path.Join(dir, prefix+name), Type: tree.Regular})
 }
 
-// write writes the file fd, which may be an O_PATH descriptor.
-func (c *collector) write(fd int, name string) error {
-	if c.left -= entrySize; c.left < 0 {
-		return &sandbox.LimitError{Bound: sandbox.BoundDisk}
+// write writes the file fd, which may be an O_PATH descriptor, and counts it unless it
+// is as it was.
+func (c *collector) write(fd int, name string, was *original) error {
+	var st unix.Stat_t
+	err := unix.Fstat(fd, &st)
+	unchanged := was.is(&st)
+	var e *tree.Entry
+	if err == nil {
+		e, err = c.describe(fd, name, st)
 	}
-	e, err := c.describe(fd, name)
 	if err != nil {
 		return fmt.Errorf("%q: %w", name, err)
+	}
+	xattrs := 0
+	for attr, value := range e.Xattrs {
+		xattrs += len("SCHILY.xattr.") + len(attr) + len(value)
+	}
+	if err := c.keep(name, len(e.Linkname)+xattrs); err != nil {
+		return err
+	}
+	if unchanged {
+		return c.w.Write(context.Background(), e)
+	}
+	size := sandbox.EntrySize(len(name), len(e.Linkname), xattrs)
+	if c.left -= max(e.Size, size); c.left < 0 {
+		limit := &sandbox.LimitError{Bound: sandbox.BoundDisk}
+		if e.Size > size { // by itself
+			limit.File, limit.Size = name, e.Size
+		}
+		return limit
 	}
 	return c.w.Write(context.Background(), e)
 }
 
-func (c *collector) describe(fd int, name string) (*tree.Entry, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, err
-	}
+func (c *collector) describe(fd int, name string, st unix.Stat_t) (*tree.Entry, error) {
 	size := st.Size
 	rec, _ := c.records.get(fd, key{st.Dev, st.Ino})
 	rec.apply(&st)
@@ -193,9 +245,6 @@ func (c *collector) describe(fd int, name string) (*tree.Entry, error) {
 		e.Type = tree.Dir
 	case unix.S_IFREG:
 		e.Type, e.Size = tree.Regular, size
-		if c.left -= max(size-entrySize, 0); c.left < 0 {
-			return nil, &sandbox.LimitError{Bound: sandbox.BoundDisk, File: name, Size: size}
-		}
 		e.Open = func() (io.ReadCloser, error) { return os.Open(procFD(fd)) }
 	case unix.S_IFLNK:
 		e.Type, e.Mode = tree.Symlink, 0o777

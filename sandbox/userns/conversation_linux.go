@@ -90,7 +90,10 @@ func (c *conversation) cause(ctx context.Context, rep report, told, err error) e
 		return cause
 	case told != nil:
 		return fmt.Errorf("step %s: the sandbox ended early (%w)", c.step.Name, errors.Join(c.process.err, told))
-	case rep.failed():
+	case errors.As(err, &limit):
+		limit.LastLines = c.output.tail.Lines()
+		return limit
+	case rep.failed() && !(rep.Unread && err != nil): // else we have ended that ourselves
 		return c.failed(rep)
 	case err != nil:
 		return fmt.Errorf("step %s: %w", c.step.Name, err)

@@ -84,6 +84,8 @@ type report struct {
 	File   string
 	Size   int64
 	Unseen string
+	// Unread says that the changes were not read to their end.
+	Unread bool
 	// Error is what went wrong before or after the step; Missing says that the
 	// machine lacks something, with Hints what to change.
 	Error   string
@@ -98,7 +100,7 @@ func (r *report) failed() bool {
 
 // failure makes a report of an error.
 func failure(err error) report {
-	rep := report{Error: err.Error()}
+	rep := report{Error: err.Error(), Unread: errors.Is(err, errUnread)}
 	var missing *sandbox.MissingError
 	if errors.As(err, &missing) {
 		rep.Missing, rep.Hints = true, missing.Hints

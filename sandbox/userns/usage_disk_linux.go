@@ -7,11 +7,9 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
-)
 
-// entrySize is what each entry of the tree takes at least, in bytes: as much as
-// the header that it has in a layer.
-const entrySize = 512
+	"github.com/varve-image/varve/sandbox"
+)
 
 // disk is what the step has written to its tree, and what deleted files have, in
 // bytes, or something over a limit. A file that was changed counts as a whole, as it does
@@ -23,7 +21,7 @@ func (u *usage) disk(limit int64) (int64, error) {
 		return 0, err
 	}
 	defer unix.Close(tree)
-	err = d.below(tree, 0, u.was)
+	err = d.below(tree, depths{}, u.was)
 	if err != nil || d.used > limit {
 		return d.used, err
 	}
@@ -44,9 +42,13 @@ type diskUse struct {
 // be collected.
 const maxDepth = 20_000
 
+// depths are how deep a directory is, in directories and in bytes: of its path, with a
+// slash at the end unless it is the root.
+type depths struct{ names, path int }
+
 // below adds what is in a directory and was not there before.
-func (d *diskUse) below(dir, depth int, was *original) error {
-	if depth == maxDepth {
+func (d *diskUse) below(dir int, at depths, was *original) error {
+	if at.names == maxDepth {
 		return fmt.Errorf("there are directories that are %d deep", maxDepth)
 	}
 	for d.used <= d.limit {
@@ -56,7 +58,7 @@ func (d *diskUse) below(dir, depth int, was *original) error {
 		}
 		_, _, names := unix.ParseDirent(d.buf[:n], -1, nil)
 		for _, name := range names {
-			if err := d.entry(dir, name, depth, was.was(name)); err != nil {
+			if err := d.entry(dir, name, at, was.was(name)); err != nil {
 				return err
 			}
 		}
@@ -65,17 +67,21 @@ func (d *diskUse) below(dir, depth int, was *original) error {
 }
 
 // entry adds an entry of a directory, with all that is below it.
-func (d *diskUse) entry(dir int, name string, depth int, was *original) error {
+func (d *diskUse) entry(dir int, name string, at depths, was *original) error {
 	var st unix.Stat_t
 	if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return unlessReplaced("stat", name, err)
 	}
-	if was == nil || was.ino != st.Ino || was.ctime != st.Ctim.Nano() {
+	if !was.is(&st) {
 		names := max(int64(st.Nlink), 1)
 		if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 			names = 1
 		}
-		d.used += max((st.Blocks*512+names-1)/names, entrySize)
+		link := 0
+		if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+			link = int(st.Size)
+		}
+		d.used += max((st.Blocks*512+names-1)/names, sandbox.EntrySize(at.path+len(name), link, 0))
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return nil
@@ -85,7 +91,7 @@ func (d *diskUse) entry(dir int, name string, depth int, was *original) error {
 		return unlessReplaced("open", name, err)
 	}
 	defer unix.Close(sub)
-	return d.below(sub, depth+1, was)
+	return d.below(sub, depths{at.names + 1, at.path + len(name) + 1}, was)
 }
 
 // unlessReplaced is the error of what is called name, or nil where there is
@@ -116,7 +122,7 @@ func (u *usage) deletedOnDisk(limit int64) (used int64, err error) {
 			return err
 		}
 		seen[o] = true
-		if used += max(st.Blocks*512, entrySize); used > limit {
+		if used += max(st.Blocks*512, sandbox.EntrySize(0, 0, 0)); used > limit {
 			return errEnough
 		}
 		return nil
