@@ -42,7 +42,7 @@ func TestOverlayMemory(t *testing.T) {
 			"comment": comment, xattrRecord + "user.x": "value"}}), 1500},
 	} {
 		t.Run(name, func(t *testing.T) {
-			x := newLayerIndex(0, memLayers(c.data)[0], newLimits(1<<30, 1<<20))
+			x := newLayerIndex(0, memLayers(c.data)[0], newLimits(1<<30, 1<<20), true)
 			before := heapInUse()
 			if err := x.read(t.Context()); err != nil {
 				t.Fatal(err)
