@@ -37,7 +37,7 @@ var arrows = map[string][]string{
 	"nixstore/drv":   {"nixstore"},
 	"nixstore/nixdb": {"nixstore"},
 
-	"sandbox/userns":      {"sandbox"},
+	"sandbox/userns":      {"sandbox", "internal/execfile"},
 	"sandbox/vm":          {"sandbox/userns"},
 	"sandbox/sandboxtest": {"sandbox"},
 	"image/imagetest":     {"image"},

@@ -3,9 +3,6 @@
 package userns
 
 import (
-	"bytes"
-	"debug/elf"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +10,8 @@ import (
 	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/execfile"
 )
 
 // runError explains why the kernel did not run a program: it says ENOENT of many
@@ -51,67 +50,24 @@ func whyNotRun(program string, err error) string {
 	return whyNotLoaded(f, err)
 }
 
-// maxHead is how much of a program is looked at.
-const maxHead = 4096
-
 // whyNotLoaded explains an error of the kernel with a program that is there.
 func whyNotLoaded(f io.Reader, err error) string {
-	head, readErr := io.ReadAll(io.LimitReader(f, maxHead))
+	head, readErr := io.ReadAll(io.LimitReader(f, execfile.HeadSize))
 	if readErr != nil {
 		return ""
 	}
-	machine, loader, isELF := readELF(head)
+	info := execfile.Parse(head)
 	switch {
-	case errors.Is(err, unix.ENOEXEC) && isELF && machine != machines[runtime.GOARCH]:
-		return fmt.Sprintf("it is for another kind of machine (%v) than this (%v): take an image for this platform, or build on one of that", machine, machines[runtime.GOARCH])
-	case errors.Is(err, unix.ENOEXEC) && !isELF:
+	case errors.Is(err, unix.ENOEXEC) && info.Architecture != "" && info.Architecture != runtime.GOARCH:
+		return fmt.Sprintf("it is for another kind of machine (%q) than this (%q): take an image for this platform, or build on one of that", info.Architecture, runtime.GOARCH)
+	case errors.Is(err, unix.ENOEXEC) && (info.Kind == execfile.MachO || info.Kind == execfile.PE):
+		return fmt.Sprintf("it is a program of another system (%s)", info.Kind)
+	case errors.Is(err, unix.ENOEXEC) && info.Architecture == "":
 		return "it is neither a program nor a script that begins with #!"
-	case errors.Is(err, unix.ENOENT) && loader != "":
-		return fmt.Sprintf("the loader that it asks for is not there: %q", loader)
-	case errors.Is(err, unix.ENOENT) && interpreterOf(head) != "":
-		return fmt.Sprintf("the interpreter that it asks for is not there: %q", interpreterOf(head))
+	case errors.Is(err, unix.ENOENT) && info.Interpreter != "" && info.Kind == execfile.ELF:
+		return fmt.Sprintf("the loader that it asks for is not there: %q", info.Interpreter)
+	case errors.Is(err, unix.ENOENT) && info.Interpreter != "":
+		return fmt.Sprintf("the interpreter that it asks for is not there: %q", info.Interpreter)
 	}
 	return ""
-}
-
-// machines are what programs for an architecture are marked with.
-var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
-
-// readELF reads for which machine a program is, and which loader it asks for, if
-// that is among its first bytes (elf(5)).
-func readELF(head []byte) (m elf.Machine, loader string, ok bool) {
-	if !bytes.HasPrefix(head, []byte(elf.ELFMAG)) || len(head) < 20 {
-		return 0, "", false
-	}
-	order := binary.ByteOrder(binary.LittleEndian)
-	if elf.Data(head[elf.EI_DATA]) == elf.ELFDATA2MSB {
-		order = binary.BigEndian
-	}
-	m = elf.Machine(order.Uint16(head[18:]))
-	var header elf.Header64
-	if elf.Class(head[elf.EI_CLASS]) != elf.ELFCLASS64 || !decode(head, 0, order, &header) {
-		return m, "", true
-	}
-	for i := range uint64(header.Phnum) {
-		var p elf.Prog64
-		if !decode(head, header.Phoff+i*uint64(binary.Size(p)), order, &p) {
-			break
-		}
-		if elf.ProgType(p.Type) == elf.PT_INTERP && p.Off < uint64(len(head)) {
-			text, _, found := bytes.Cut(head[p.Off:], []byte{0})
-			if found {
-				return m, string(text), true
-			}
-		}
-	}
-	return m, "", true
-}
-
-// decode reads v at an offset, which may be any number.
-func decode(data []byte, at uint64, order binary.ByteOrder, v any) bool {
-	if at > uint64(len(data)) {
-		return false
-	}
-	_, err := binary.Decode(data[at:], order, v)
-	return err == nil
 }

@@ -3,7 +3,6 @@
 package userns
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,8 @@ import (
 	"path"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/execfile"
 )
 
 // The links of /proc lead to what this process has, such as its program, which
@@ -89,18 +90,13 @@ func readHead(fd int) ([]byte, error) {
 		return nil, err
 	}
 	defer r.Close()
-	return io.ReadAll(io.LimitReader(r, maxHead))
+	return io.ReadAll(io.LimitReader(r, execfile.HeadSize))
 }
 
 // interpreterOf is what a script says that runs it, or "".
 func interpreterOf(head []byte) string {
-	line, ok := bytes.CutPrefix(head, []byte("#!"))
-	if !ok {
-		return ""
-	}
-	line, _, _ = bytes.Cut(line, []byte("\n"))
-	for word := range bytes.FieldsSeq(line) {
-		return string(word)
+	if info := execfile.Parse(head); info.Kind == execfile.Script {
+		return info.Interpreter
 	}
 	return ""
 }

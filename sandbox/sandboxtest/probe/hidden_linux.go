@@ -230,50 +230,73 @@ func away(args []string) error {
 	if err != nil {
 		return err
 	}
-	const number, entries = 60, 100
-	for i := range number {
-		for j := range entries {
-			dir := fmt.Sprintf("d/%d/%d", i, j)
-			if err := os.MkdirAll(dir, 0o755); err != nil {
-				return err
-			}
-		}
-	}
-	names, err := readOrder("d")
+	first, last, err := manyDirs("d")
 	if err != nil {
 		return err
 	}
-	first, last := "d/"+names[0], "d/"+names[len(names)-1]
 	set, err := unix.InotifyInit()
+	if err != nil {
+		return err
+	}
 	watches := map[string]int{}
 	for _, dir := range []string{first, last} {
-		if err == nil {
-			watches[dir], err = unix.InotifyAddWatch(set, dir, unix.IN_CLOSE_NOWRITE|unix.IN_ONLYDIR)
+		if watches[dir], err = unix.InotifyAddWatch(set, dir, unix.IN_CLOSE_NOWRITE|unix.IN_ONLYDIR); err != nil {
+			return err
 		}
 	}
-	if err == nil {
-		err = os.Mkdir(last+"/big", 0o755)
-	}
-	if err != nil {
+	if err := os.Mkdir(last+"/big", 0o755); err != nil {
 		return err
 	}
 	dir, err := unix.Open(last+"/big", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return err
 	}
-	go func() {
-		for i := range n {
-			fd, err := unix.Openat(dir, strconv.Itoa(i), unix.O_CREAT|unix.O_WRONLY, 0o644)
-			if err == nil {
-				_, err = unix.Write(fd, make([]byte, 1<<20))
-			}
-			if err != nil {
-				fmt.Println(err)
-			}
-			unix.Close(fd)
+	go fillDir(dir, n)
+	return onWatch(set, func(watch int) {
+		switch watch {
+		case watches[first]:
+			_ = os.Rename(last+"/big", first+"/big") // it may be there already
+		case watches[last]:
+			_ = os.Rename(first+"/big", last+"/big")
 		}
-		fmt.Println("used")
-	}()
+	})
+}
+
+// manyDirs makes directories, so many that it takes a while to walk through them, and
+// returns which one the kernel lists first and which last.
+func manyDirs(dir string) (first, last string, err error) {
+	const number, entries = 60, 100
+	for i := range number {
+		for j := range entries {
+			if err := os.MkdirAll(fmt.Sprintf("%s/%d/%d", dir, i, j), 0o755); err != nil {
+				return "", "", err
+			}
+		}
+	}
+	names, err := readOrder(dir)
+	if err != nil {
+		return "", "", err
+	}
+	return dir + "/" + names[0], dir + "/" + names[len(names)-1], nil
+}
+
+// fillDir writes to files in an open directory, of 1 MiB each.
+func fillDir(dir, n int) {
+	for i := range n {
+		fd, err := unix.Openat(dir, strconv.Itoa(i), unix.O_CREAT|unix.O_WRONLY, 0o644)
+		if err == nil {
+			_, err = unix.Write(fd, make([]byte, 1<<20))
+		}
+		if err != nil {
+			fmt.Println(err)
+		}
+		unix.Close(fd)
+	}
+	fmt.Println("used")
+}
+
+// onWatch calls a function with the watches that inotify(7) tells of.
+func onWatch(set int, then func(watch int)) error {
 	buf := make([]byte, 4096)
 	for {
 		got, err := unix.Read(set, buf)
@@ -281,14 +304,9 @@ func away(args []string) error {
 			return err
 		}
 		for at := buf[:got]; len(at) >= unix.SizeofInotifyEvent; {
-			watch, size := int(int32(binary.NativeEndian.Uint32(at))), binary.NativeEndian.Uint32(at[12:])
+			watch, size := binary.NativeEndian.Uint32(at), binary.NativeEndian.Uint32(at[12:])
 			at = at[unix.SizeofInotifyEvent+size:]
-			switch watch {
-			case watches[first]:
-				_ = os.Rename(last+"/big", first+"/big") // it may be there already
-			case watches[last]:
-				_ = os.Rename(first+"/big", last+"/big")
-			}
+			then(int(watch))
 		}
 	}
 }
