@@ -15,7 +15,7 @@ import (
 // program is the head of an ELF program that asks for a loader.
 func program(t *testing.T, m elf.Machine, loader string) []byte {
 	t.Helper()
-	header := elf.Header64{Type: uint16(elf.ET_EXEC), Machine: uint16(m), Phoff: 64, Phnum: 2}
+	header := elf.Header64{Type: uint16(elf.ET_EXEC), Machine: uint16(m), Phoff: 64, Phentsize: 56, Phnum: 2}
 	copy(header.Ident[:], elf.ELFMAG+"\x02\x01\x01")
 	var b bytes.Buffer
 	for _, part := range []any{header, elf.Prog64{Type: uint32(elf.PT_LOAD)}, elf.Prog64{Type: uint32(elf.PT_INTERP), Off: 64 + 2*56}, []byte(loader + "\x00")} {
