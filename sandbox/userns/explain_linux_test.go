@@ -18,7 +18,7 @@ func program(t *testing.T, m elf.Machine, loader string) []byte {
 	header := elf.Header64{Type: uint16(elf.ET_EXEC), Machine: uint16(m), Phoff: 64, Phentsize: 56, Phnum: 2}
 	copy(header.Ident[:], elf.ELFMAG+"\x02\x01\x01")
 	var b bytes.Buffer
-	for _, part := range []any{header, elf.Prog64{Type: uint32(elf.PT_LOAD)}, elf.Prog64{Type: uint32(elf.PT_INTERP), Off: 64 + 2*56}, []byte(loader + "\x00")} {
+	for _, part := range []any{header, elf.Prog64{Type: uint32(elf.PT_LOAD)}, elf.Prog64{Type: uint32(elf.PT_INTERP), Off: 64 + 2*56, Filesz: uint64(len(loader) + 1)}, []byte(loader + "\x00")} {
 		if err := binary.Write(&b, binary.LittleEndian, part); err != nil {
 			t.Fatal(err)
 		}
