@@ -79,7 +79,7 @@ func (u *usage) hiddenMemory(m *memoryUse, all []status, seen map[object]bool) e
 	if err != nil {
 		return err
 	}
-	u.privateGrowth.doubt = u.privateGrowth.of(private, m.private) > m.limit && m.private < m.limit
+	m.mayHave = u.privateGrowth.of(private, m.private)
 	grown := u.memoryGrowth.of(now, m.files)
 	if grown <= m.files || m.kernel+m.private+grown <= m.limit {
 		return nil
@@ -112,7 +112,7 @@ func (u *usage) hiddenDisk(used, limit int64) (int64, error) {
 	if grown <= used || grown <= limit {
 		return used, nil
 	}
-	all, err := statuses()
+	all, _, err := statuses()
 	if err != nil {
 		return 0, err
 	}

@@ -135,6 +135,12 @@ type memoryUse struct {
 	kernel    int64
 	processes int64
 	limit     int64
+	// ended says that processes have ended before they could be looked at: what they had
+	// others may have.
+	ended bool
+	// mayHave is how much of their own they may have at most, as far as the machine has
+	// more.
+	mayHave int64
 }
 
 func (m *memoryUse) total() int64 { return m.kernel + m.private + max(m.shared, m.files) }
@@ -148,11 +154,12 @@ func (m *memoryUse) surelyOver() bool { return m.kernel+m.files > m.limit }
 // matter for the limit. Where that looks to be over it, it is counted exactly, which takes
 // longer: what is common to several processes once.
 func (u *usage) memory(limit int64) (int64, error) {
-	all, err := statuses()
+	all, ended, err := statuses()
 	if err != nil {
 		return 0, err
 	}
-	m := &memoryUse{limit: limit}
+	m := &memoryUse{limit: limit, ended: ended}
+	defer func() { u.privateGrowth.doubt = m.ended && m.mayHave > limit }()
 	m.add(all)
 	for _, add := range []func(*memoryUse) error{u.addFiles, u.addSegments, u.addMessages, u.addSemaphores, u.addTerminals} {
 		if err := add(m); err != nil {
@@ -186,7 +193,7 @@ func (u *usage) memory(limit int64) (int64, error) {
 
 // threads is how many processes and threads there are.
 func (u *usage) threads(int64) (threads int64, err error) {
-	all, err := statuses()
+	all, _, err := statuses()
 	for _, s := range all {
 		threads += s.threads
 	}

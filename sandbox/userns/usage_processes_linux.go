@@ -38,13 +38,14 @@ type status struct {
 	filters          int64
 }
 
-// statuses are those of all processes but this one.
-func statuses() ([]status, error) {
+// statuses are those of all processes but this one, and whether some have ended
+// since they were listed.
+func statuses() (all []status, ended bool, err error) {
 	pids, err := processes()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	all := make([]status, 0, len(pids))
+	all = make([]status, 0, len(pids))
 	for _, pid := range pids {
 		s, err := statusOf(procOf(pid))
 		s.tid = pid
@@ -52,14 +53,15 @@ func statuses() ([]status, error) {
 			s, err = statusOfThreads(pid, s)
 		}
 		if gone(err) {
+			ended = true
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		all = append(all, s)
 	}
-	return all, nil
+	return all, ended, nil
 }
 
 func procOf(pid int) string { return "/proc/" + strconv.Itoa(pid) }
@@ -168,6 +170,7 @@ func (m *memoryUse) exactly(all []status) error {
 			continue
 		}
 		p, c, err := rollup(s)
+		m.ended = m.ended || gone(err)
 		if err != nil && !gone(err) {
 			return err
 		}
