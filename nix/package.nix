@@ -44,7 +44,7 @@ build {
   };
 
   # make vendor-hash writes it.
-  vendorHash = "sha256-bn/bvZRYGYJabJ+Xh0/FLFFdS3IBZTJoPLp2nlxwSAo=";
+  vendorHash = "sha256-/9AkMDAgehpCBjiFsJGQUJifmTSDsQGAdhXU+n++87U=";
 
   subPackages = [ "cmd/varve" ];
   # The tests want testdata, and engines that Nix's sandbox does not have.

@@ -122,7 +122,7 @@ func TestHostilePull(t *testing.T) {
 			return answer("/manifests/", page(v1.MediaTypeImageIndex, `{"schemaVersion":2,"mediaType":"`+v1.MediaTypeImageManifest+`"}`))
 		}, want: []string{"was announced as"}},
 		{name: "huge config", hook: func(*fakeRegistry) func(http.ResponseWriter, *http.Request) bool {
-			return answer("/manifests/", page(v1.MediaTypeImageManifest, `{"schemaVersion":2,"config":{"mediaType":"a","digest":"`+digest.FromString("x").String()+`","size":8388609},"layers":[]}`))
+			return answer("/manifests/", page(v1.MediaTypeImageManifest, `{"schemaVersion":2,"config":{"mediaType":"`+v1.MediaTypeImageConfig+`","digest":"`+digest.FromString("x").String()+`","size":8388609},"layers":[]}`))
 		}, want: []string{"8388609 bytes, more than"}},
 		{name: "redirect to http", hook: func(*fakeRegistry) func(http.ResponseWriter, *http.Request) bool {
 			return answer(layerPath, redirect(func(*http.Request) string { return "http://example.com/x" }))

@@ -130,7 +130,7 @@ func textsAsLists(t *testing.T, s *site) {
 		}
 	}
 	_, said := s.warned(t, `buildLayeredImage { name = "lists"; config.Cmd = [ "x" ]; config.Entrypoint = null; }`)
-	if strings.Contains(said, "warning") {
+	if strings.Contains(said, "is no list") {
 		t.Errorf("a list and null are warned of: %s", said)
 	}
 }
