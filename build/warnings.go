@@ -76,7 +76,7 @@ func (b *builder) warnTakesNothing() {
 	if b.base == nil || b.spec.Inherit != spec.InheritAll {
 		return
 	}
-	below, err := b.base.image.Config.Object("config")
+	below, err := b.base.image.Run()
 	if err != nil {
 		return
 	}

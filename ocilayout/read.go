@@ -248,7 +248,7 @@ func openSized(f files, name string, d v1.Descriptor) (io.ReadCloser, error) {
 	}
 	if size != d.Size {
 		r.Close()
-		return nil, fmt.Errorf("blob %s has %d bytes, %d are expected", d.Digest, size, d.Size)
+		return nil, &layer.DigestError{What: "blob", Want: d.Digest, WantSize: d.Size, GotSize: size}
 	}
 	return r, nil
 }

@@ -38,7 +38,7 @@ func HostView(tools []string) ([]HostFile, error) {
 	for _, name := range append(hostDirs(), tools...) {
 		name = path.Clean(name)
 		if !path.IsAbs(name) || name == "/" {
-			return nil, &RequestError{fmt.Errorf("directory of programs %q: want an absolute path below /", name)}
+			return nil, &RequestError{fmt.Errorf("directory of programs %q: want an absolute path below / in path, and a shell that is in a directory", name)}
 		}
 		if visible(view, name) {
 			continue

@@ -50,7 +50,7 @@ func (d *decoder) image(v value) {
 		"fakeRootCommands":     func(v value) { s.FakeRootCommands = d.script(v) },
 		"enableFakechroot":     func(v value) { s.EnableFakechroot = d.bool(v) },
 		"runAsRoot":            func(v value) { s.RunAsRoot = d.script(v) },
-		"shell":                func(v value) { s.Shell, _ = d.filled(v, "a program such as /bin/bash") },
+		"shell":                func(v value) { s.Shell = d.shell(v) },
 		"path":                 func(v value) { s.Path = d.searchPath(v) },
 		"isolation":            func(v value) { s.Isolation = Isolation(d.oneOf(v, string(UserNS), string(VM))) },
 		"network":              func(v value) { s.Network = Network(d.oneOf(v, string(NetworkNone), string(NetworkHost))) },
@@ -209,4 +209,13 @@ func labelText(v any) string {
 	}
 	s, _ := v.(string)
 	return quote(s)
+}
+
+// shell is the program that runs scripts.
+func (d *decoder) shell(v value) string {
+	s, ok := d.filled(v, "a program such as /bin/bash")
+	if ok && !path.IsAbs(s) {
+		d.fail(v, "got %s, want an absolute path such as /bin/bash", quote(s))
+	}
+	return s
 }

@@ -163,7 +163,7 @@ func (g *global) write(ctx context.Context, d *destination, images ...*image.Ima
 	switch d.kind {
 	case imageDir:
 		_, err := ocilayout.WriteImageDir(ctx, images, d.path, opts)
-		return fileError(err)
+		return err
 	case ociDir:
 		_, err := ocilayout.WriteAllDir(ctx, images, d.path, opts)
 		return err

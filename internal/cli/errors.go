@@ -117,7 +117,7 @@ func outputError(err error) error {
 }
 
 // explain adds to an error what to do next, and to that of a step the end of
-// its output.
+// its output. That a step had no network is said only where nothing else is known.
 func explain(err error) (explained error, hints []string) {
 	var (
 		failed  *sandbox.StepError
@@ -130,7 +130,10 @@ func explain(err error) (explained error, hints []string) {
 	case errors.As(err, &read): // what was to be written with it is not at fault
 		return read, nil
 	case errors.As(err, &failed):
-		return withLastLines(err, failed.LastLines), append(scriptHints(failed), offlineHints(failed)...)
+		if hints = scriptHints(failed); len(hints) == 0 {
+			hints = offlineHints(failed)
+		}
+		return withLastLines(err, failed.LastLines), hints
 	case errors.As(err, &limit):
 		return withLastLines(err, limit.LastLines), limitHints(limit.Bound)
 	case errors.As(err, &missing):

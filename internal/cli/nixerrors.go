@@ -7,12 +7,17 @@ import (
 	"path/filepath"
 
 	"github.com/varve-image/varve/internal/regfile"
+	"github.com/varve-image/varve/sandbox"
 	"github.com/varve-image/varve/spec"
 )
 
 // nixError has what is wrong with a spec that Nix wrote tell the image and the
 // attribute: nobody has seen the file, and all of it is one line.
 func nixError(a *nixAttrs, err error) error {
+	var failed *sandbox.StepError
+	if errors.As(err, &failed) {
+		failed.Offline = false // as in any build of Nix's, which nothing can change
+	}
 	var wrong spec.Errors
 	if !errors.As(err, &wrong) {
 		return err

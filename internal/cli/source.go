@@ -281,7 +281,11 @@ func (g *global) openPath(ctx context.Context, kind, path string) (image.Source,
 	st, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return nil, fileError(missingImage(path, fmt.Errorf("read image %q: %w", path, cause(err))))
+		err = fmt.Errorf("read image %q: %w", path, cause(err))
+		if kind == "" { // or it was said that it is a file
+			err = missingImage(path, err)
+		}
+		return nil, fileError(err)
 	case kind == "" && isProgram(path, st):
 		return openProgram(ctx, g, path)
 	case kind == imageDir, kind == "" && st.IsDir() && ocilayout.IsImageDir(path):

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"unsafe"
 
@@ -31,7 +32,9 @@ func Main() (code int, ok bool) {
 		return 0, false
 	}
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", os.Args[0], err)
+		if !errors.Is(err, io.EOF) { // who would tell what to do has ended, and says why
+			fmt.Fprintf(os.Stderr, "%s: %v\n", os.Args[0], err)
+		}
 		return 1, true
 	}
 	return 0, true
