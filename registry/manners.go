@@ -93,6 +93,9 @@ func (m *manners) note(f form, err error, size int64) {
 		m.patch = err
 	default:
 		m.refused[f] = err
+		if f == streamed && size >= 0 && size <= m.most(0) { // that would be the same request
+			m.refused[appended] = err
+		}
 	}
 }
 
@@ -118,13 +121,17 @@ func (m *manners) smaller(err error, size int64) {
 func (m *manners) piece(least int) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return int(m.most(least))
+}
+
+func (m *manners) most(least int) int64 {
 	n := int64(max(chunkSize, least))
 	for _, refused := range []int64{m.large, m.ranged} {
 		if refused > 0 {
 			n = min(n, max(refused/2, 1))
 		}
 	}
-	return int(n)
+	return n
 }
 
 // choose returns the first form, from one on, in which a blob of so many bytes,

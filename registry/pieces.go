@@ -14,7 +14,7 @@ func (u *upload) pieces(f form) error {
 	if err := u.begin(); err != nil {
 		return err
 	}
-	c := &chunker{upload: u, ranges: f == chunked, hash: sha256.New(), skip: u.held, offset: u.held}
+	c := &chunker{upload: u, ranges: f == chunked, hash: sha256.New(), skip: u.held, offset: u.held, reached: u.held}
 	err := u.blob.write(u.ctx, c)
 	switch {
 	case c.err != nil: // not the blob's fault
@@ -41,9 +41,12 @@ type chunker struct {
 	skip   int64     // is how much of what comes the session has
 	offset int64     // of chunk in the blob
 	chunk  []byte
-	sent   int   // bytes of chunk
-	again  bool  // the next piece may be there already
-	err    error // the first one
+	sent   int // bytes of chunk
+	// reached is how much of the blob the registry has taken, as it said: to send
+	// that again is no progress.
+	reached int64
+	again   bool  // the next piece may be there already
+	err     error // the first one
 }
 
 // Write takes a piece of the blob, and sends a chunk when there is one.
@@ -97,7 +100,10 @@ func (c *chunker) send() error {
 		piece = piece[:min(len(piece), c.client.uploads.piece(c.least))]
 		n, err := c.patch(piece)
 		if err == nil {
-			c.sent, faults, c.again = c.sent+n, 0, false
+			c.sent += n
+			if c.at() > c.reached {
+				c.reached, faults, c.again = c.at(), 0, false
+			}
 			continue
 		}
 		if c.client.transient(c.ctx, err) {
@@ -168,8 +174,10 @@ func (c *chunker) adapt(cause error, size int) error {
 	case http.StatusRequestedRangeNotSatisfiable:
 		found, moved, err := c.find()
 		switch {
-		case err != nil, moved:
+		case err != nil:
 			return err
+		case moved:
+			return c.ahead(cause)
 		case c.again: // it had taken the piece, and does not say so
 			return fmt.Errorf("%w: %w", errLost, cause)
 		case found: // it is where we are: what else could be wrong
@@ -181,11 +189,22 @@ func (c *chunker) adapt(cause error, size int) error {
 			return c.anew()
 		}
 	case http.StatusNotFound:
-		if _, moved, err := c.find(); err != nil || moved {
+		if _, moved, err := c.find(); err != nil {
 			return err
+		} else if moved {
+			return c.ahead(cause)
 		}
 	}
 	return refused(cause)
+}
+
+// ahead lets the upload go on where the registry says, unless it does not have what
+// it took: it would lose that again.
+func (c *chunker) ahead(cause error) error {
+	if c.at() < c.reached {
+		return refused(cause)
+	}
+	return nil
 }
 
 // smaller has the next pieces be smaller than size, if that is possible.

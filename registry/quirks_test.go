@@ -57,25 +57,30 @@ func rangeOf(r *http.Request) (from, to int64) {
 	return from, to
 }
 
-// proxyOf is a proxy that refuses bodies of more than limit bytes, at once where
-// they say so, else when it has seen so much.
-func proxyOf(limit int64) func(http.Handler) http.Handler {
-	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			var kept bytes.Buffer
-			n := r.ContentLength
-			if n < 0 {
-				n, _ = io.CopyN(&kept, r.Body, limit+1)
-				r.Body = io.NopCloser(&kept)
-			}
-			if n > limit {
-				w.Header().Set("Content-Type", "text/html")
-				w.WriteHeader(http.StatusRequestEntityTooLarge)
-				return
-			}
-			next.ServeHTTP(w, r)
-		})
-	}
+// limiting is a proxy that refuses bodies of more than a quarter of a chunk, at once
+// where they say so, else when it has seen so much.
+func limiting(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var kept bytes.Buffer
+		n, limit := r.ContentLength, int64(chunkSize)/4
+		if n < 0 {
+			n, _ = io.CopyN(&kept, r.Body, limit+1)
+			r.Body = io.NopCloser(&kept)
+		}
+		if n > limit {
+			w.Header().Set("Content-Type", "text/html")
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// smallRanges refuses ranges of more than a part of a chunk.
+func smallRanges(part int64) func(http.Handler) http.Handler {
+	return refuseWith(http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID", func(r *http.Request) bool {
+		return is(http.MethodPatch)(r) && withRange(r) && r.ContentLength > int64(chunkSize)/part
+	})
 }
 
 // session is what a registry with a quirk knows of an upload.
@@ -159,13 +164,11 @@ func dropping(matches func(*session, *http.Request) bool) func(http.Handler) htt
 
 // quirks are those that users met; what follows the first six are their siblings.
 var quirks = []quirk{
-	{"416 to a range of more than 4 MiB", refuseWith(http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID", func(r *http.Request) bool {
-		return is(http.MethodPatch)(r) && withRange(r) && r.ContentLength > 4<<20
-	}), false},
+	{"416 to a range of more than 4 MiB", smallRanges(1), false},
 	{"201 and the first range", sessions(stuckRange), false},
 	{"later ranges are dropped", dropping(func(_ *session, r *http.Request) bool { from, _ := rangeOf(r); return from > 0 }), false},
 	{"404 to a PUT with a body", refuseWith(http.StatusNotFound, "BLOB_UNKNOWN", func(r *http.Request) bool { return is(http.MethodPut)(r) && withBody(r) }), false},
-	{"413 over 1 MiB", proxyOf(1 << 20), true},
+	{"413 over 1 MiB", limiting, true},
 	{"405 to PATCH", refuseWith(http.StatusMethodNotAllowed, "UNSUPPORTED", is(http.MethodPatch)), true},
 	{"404 to PATCH", refuseWith(http.StatusNotFound, "NOT_FOUND", is(http.MethodPatch)), true},
 	{"411 without a length", refuseWith(http.StatusLengthRequired, "", func(r *http.Request) bool { return !withLength(r) }), false},
@@ -176,16 +179,30 @@ var quirks = []quirk{
 	}, true},
 }
 
+// maxRequests is how many any push of two layers, one of them large, needs at most.
+const maxRequests = 120
+
 // quirkCounter is at the door of a registry.
 type quirkCounter struct {
 	next http.Handler
 	mu   sync.Mutex
+	// requests is how many there were; what comes after maxRequests is denied, so
+	// that a push without an end has one.
+	requests int
 	// read is bytes of bodies, refused what was answered with a 4xx.
 	read    int64
 	refused []string
 }
 
 func (c *quirkCounter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c.mu.Lock()
+	c.requests++
+	denied := c.requests > maxRequests
+	c.mu.Unlock()
+	if denied {
+		w.WriteHeader(http.StatusForbidden)
+		return
+	}
 	// What the request is, whatever the session's address.
 	path, query := r.URL.Path, r.URL.Query().Get("digest")
 	if at := strings.Index(path, "/uploads/"); at >= 0 {
@@ -195,7 +212,7 @@ func (c *quirkCounter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = &countedBody{r.Body, c}
 	rec := &statusWriter{ResponseWriter: w}
 	c.next.ServeHTTP(rec, r)
-	if rec.status >= 400 && r.Method != http.MethodHead && r.Method != http.MethodGet {
+	if rec.status >= 400 && rec.status < 500 && r.Method != http.MethodHead && r.Method != http.MethodGet {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.refused = append(c.refused, what)
@@ -258,6 +275,9 @@ func pushQuirky(t *testing.T, handler http.Handler, img *image.Image, c layer.Co
 	reg := newFake(t, count, false)
 	opts := PushOptions{Options: reg.options(), Compression: c}
 	_, err := Push(t.Context(), reg.host+"/app:1", img, opts)
+	if count.requests > maxRequests {
+		t.Fatalf("more than %d requests, with %d bytes: %v", maxRequests, count.read, err)
+	}
 	slices.Sort(count.refused)
 	for i, what := range count.refused {
 		if i > 0 && what == count.refused[i-1] {

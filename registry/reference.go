@@ -35,6 +35,9 @@ func parseReference(s string) (reference, error) {
 	if err != nil {
 		return reference{}, fmt.Errorf("image reference %q: %w: write it as HOST/NAME:TAG or HOST/NAME@sha256:…", s, err)
 	}
+	if hostAlone(s, named) {
+		return reference{}, fmt.Errorf("image reference %q: it has no name, only what looks like a registry: write it as HOST/NAME:TAG, or as %s for an image of Docker Hub", s, named)
+	}
 	named = distribution.TagNameOnly(named)
 	ref := reference{domain: distribution.Domain(named), repository: distribution.Path(named)}
 	if tagged, ok := named.(distribution.Tagged); ok {
@@ -53,6 +56,14 @@ func parseReference(s string) (reference, error) {
 		return reference{}, fmt.Errorf("image reference %q: %w", s, err)
 	}
 	return ref, nil
+}
+
+// hostAlone tells whether a reference, which Docker would take as the name of an
+// image of Docker Hub, is a registry's host whose image was forgotten: no image
+// there that goes without a slash is called so.
+func hostAlone(s string, named distribution.Named) bool {
+	name := distribution.FamiliarName(named)
+	return !strings.Contains(s, "/") && (name == "localhost" || strings.Contains(name, "."))
 }
 
 // CheckReference tells what is wrong with a reference that the other functions
