@@ -66,6 +66,9 @@ type Image struct {
 	Tag string
 	// MoreNames are further names that the image has, each NAME:TAG.
 	MoreNames []string
+	// RefNames are names that are no NAME:TAG, such as a tag alone: only layouts have
+	// a place for them. The only one is in the place of the tag of the only NAME:TAG.
+	RefNames []string
 	// Annotations are the manifest's, where it can have any.
 	Annotations map[string]string
 	// ModTime is the time of an archive's members, in seconds since 1970.

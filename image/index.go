@@ -19,8 +19,8 @@ type Index struct {
 	// Repository and Tag are its name. An empty tag is made of the ids of all
 	// images.
 	Repository, Tag string
-	// MoreNames are further names, each NAME:TAG.
-	MoreNames []string
+	// MoreNames are further names, each NAME:TAG; RefNames are as an Image's.
+	MoreNames, RefNames []string
 	// Annotations are the index's.
 	Annotations map[string]string
 	// Raw is the index of one that is passed on, which is kept where it lists

@@ -284,13 +284,14 @@ func TestSelectByDigest(t *testing.T) {
 // TestNamesFor: a copy has the name that it was asked for by, or all.
 func TestNamesFor(t *testing.T) {
 	names := []string{"docker.io/library/app:1", "1", "app:1", "app:latest", "reg.example:5000/a/b:x", "h.example/a@sha256:" + strings.Repeat("0", 64)}
+	names = append(names, "v5", "App:2", "no/tag", "v5", "two words", "@0")
+	all, refs := "[docker.io/library/app:1 app:latest reg.example:5000/a/b:x]", "[1 v5 App:2 no/tag]"
 	for asked, want := range map[string]string{
-		"":           "[docker.io/library/app:1 app:latest reg.example:5000/a/b:x]",
-		"1":          "[docker.io/library/app:1 app:latest reg.example:5000/a/b:x]",
-		"@0":         "[docker.io/library/app:1 app:latest reg.example:5000/a/b:x]",
-		"app:latest": "[app:latest]", "app": "[app:latest]", "app:1": "[docker.io/library/app:1]",
+		"": all + refs, "1": all + "[1]", "v5": all + "[v5]", "no/tag": all + "[no/tag]", "@0": all + refs, "two words": all + refs,
+		"app:latest": "[app:latest][]", "app": "[app:latest][]", "app:1": "[docker.io/library/app:1][]",
 	} {
-		if got := fmt.Sprint(NamesFor(names, asked)); got != want {
+		repoTags, refNames := NamesFor(names, asked)
+		if got := fmt.Sprint(repoTags) + fmt.Sprint(refNames); got != want {
 			t.Errorf("asked for %q: %s, want %s", asked, got, want)
 		}
 	}

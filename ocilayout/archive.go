@@ -81,7 +81,7 @@ func (a *archiver) write(ctx context.Context, c content, opts Options) (digest.D
 		if err != nil {
 			return "", err
 		}
-		config, manifest, err := describe(ctx, img, layers, false)
+		config, manifest, err := opts.describe(ctx, img, layers, false)
 		if err != nil {
 			return "", err
 		}

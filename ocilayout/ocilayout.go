@@ -32,11 +32,9 @@
 package ocilayout
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"path"
-	"regexp"
 	"slices"
 
 	"github.com/distribution/reference"
@@ -70,7 +68,8 @@ type Options struct {
 	// RefName is what the one image is called within the layout, what follows the
 	// path in oci:PATH:REFNAME; empty is the tag of each of its names, and the name in
 	// full where two would be the same. A layout has one image of a name: the last
-	// one written. One without a name takes no other's place.
+	// one written. One without a name takes no other's place. The image's RefNames are
+	// kept besides.
 	RefName string
 	// TempDir is where WriteArchive keeps compressed layers, a few at a time
 	// and without a name; empty is the system's place for such files.
@@ -79,18 +78,15 @@ type Options struct {
 	// Observe, where it is set, is told of each layer, from one goroutine at
 	// a time.
 	Observe func(image.Event)
+	// Described, where it is set, is told of each image by which id it was written: its
+	// config may have to be changed for OCI.
+	Described func(img *image.Image, id digest.Digest)
 }
 
 // BlobPath is where a layout has a blob (image-layout.md). d is valid.
 func BlobPath(d digest.Digest) string {
 	return path.Join("blobs", d.Algorithm().String(), d.Encoded())
 }
-
-// refNames is what a reference's name is made of (image-spec, annotations.md,
-// and what a tag may be beyond that).
-var refNames = regexp.MustCompile(`^[A-Za-z0-9._:@+/-]+$`)
-
-const maxRefName = 255 // bytes
 
 // document is a JSON blob and its descriptor.
 type document struct {
@@ -117,7 +113,7 @@ func (c content) observe(i int, opts Options) func(image.Event) {
 
 // describe makes the config and the manifest of an image whose layers are at
 // hand. docker has a manifest of Docker's kept.
-func describe(ctx context.Context, img *image.Image, layers []v1.Descriptor, docker bool) (config, manifest document, err error) {
+func (o Options) describe(ctx context.Context, img *image.Image, layers []v1.Descriptor, docker bool) (config, manifest document, err error) {
 	data, err := img.ConfigJSON(ctx)
 	if err != nil {
 		return config, manifest, err
@@ -138,6 +134,9 @@ func describe(ctx context.Context, img *image.Image, layers []v1.Descriptor, doc
 		}
 		manifest = rawDocument(v1.MediaTypeImageManifest, made)
 	}
+	if o.Described != nil {
+		o.Described(img, digest.FromBytes(config.data))
+	}
 	platform := img.Platform()
 	manifest.desc.Platform = &platform
 	return config, manifest, manifest.check("manifest")
@@ -153,14 +152,14 @@ func (d document) check(what string) error {
 // tops are what index.json lists: the images' manifests, or the index of those of
 // one for several platforms, which is to be written then; by each of their names.
 func (c content) tops(ctx context.Context, manifests []v1.Descriptor, opts Options) (tops []v1.Descriptor, index *document, err error) {
-	used := map[string]bool{}
 	if c.index == nil {
+		used := newRefTable(c.images...)
 		for i, img := range c.images {
 			refs, err := img.References(ctx)
 			if err != nil {
 				return nil, nil, err
 			}
-			tops = append(tops, named(manifests[i], refs, opts.RefName, used)...)
+			tops = append(tops, used.named(manifests[i], i, refs, opts.RefName)...)
 		}
 		return tops, nil, nil
 	}
@@ -173,30 +172,8 @@ func (c content) tops(ctx context.Context, manifests []v1.Descriptor, opts Optio
 		return nil, nil, err
 	}
 	refs, err := c.index.References(ctx)
-	return named(doc.desc, refs, opts.RefName, used), &doc, err
-}
-
-// named is a descriptor by each of its names. used are the names in the layout that
-// were given already: what would have the same one gets its name in full.
-func named(d v1.Descriptor, refs []reference.NamedTagged, refName string, used map[string]bool) []v1.Descriptor {
-	if len(refs) == 0 {
-		d.Annotations = names(nil, refName)
-		return []v1.Descriptor{d}
-	}
-	if refName != "" {
-		refs = refs[:1]
-	}
-	var all []v1.Descriptor
-	for _, ref := range refs {
-		within := cmp.Or(refName, ref.Tag())
-		if used[within] {
-			within = reference.FamiliarString(ref)
-		}
-		used[within] = true
-		d.Annotations = names(ref, within)
-		all = append(all, d)
-	}
-	return all
+	used := newRefTable(&image.Image{RefNames: c.index.RefNames})
+	return used.named(doc.desc, 0, refs, opts.RefName), &doc, err
 }
 
 // keptManifest is the manifest that an image has, where it is one of the same config and
@@ -229,7 +206,7 @@ func names(name reference.NamedTagged, refName string) map[string]string {
 
 // check refuses what can be refused before any work is done.
 func (o Options) check() error {
-	if o.RefName != "" && (len(o.RefName) > maxRefName || !refNames.MatchString(o.RefName)) {
+	if o.RefName != "" && !image.IsRefName(o.RefName) {
 		return fmt.Errorf("name %q of an image in a layout: want letters, digits and any of %q, 255 at most", o.RefName, "._:@+/-")
 	}
 	_, err := layer.ParseCompression(o.Compression.String())

@@ -108,12 +108,13 @@ func copyAll(ctx context.Context, from *Resolved, ref string, opts PushOptions) 
 	return nil
 }
 
-// copier knows what is to be copied: the blobs, and the documents with each
+// copier knows what is to be copied: layers, configs, and the documents with each
 // after what it refers to.
 type copier struct {
 	from      *Resolved
 	warn      func(error)
-	blobs     []v1.Descriptor
+	layers    []v1.Descriptor
+	configs   []v1.Descriptor
 	documents []document
 	// diffIDs are what configs say that blobs unpack to.
 	diffIDs map[digest.Digest]digest.Digest
@@ -153,7 +154,7 @@ func (c *copier) gather(ctx context.Context, d v1.Descriptor, depth int) error {
 		if err := c.readConfig(ctx, d, config, layers); err != nil {
 			return fmt.Errorf("manifest %s: %w", d.Digest, err)
 		}
-		c.blobs = append(append(c.blobs, config), layers...)
+		c.layers, c.configs = append(c.layers, layers...), append(c.configs, config)
 	default:
 		return fmt.Errorf("%s is of type %q, not an image's or an index's", d.Digest, d.MediaType)
 	}
@@ -195,19 +196,23 @@ func (c *copier) readConfig(ctx context.Context, manifest, config v1.Descriptor,
 	return nil
 }
 
-// sendBlobs brings all blobs to the repository, but for those kept elsewhere.
+// sendBlobs brings all blobs to the repository, but for those kept elsewhere, and tells
+// of the layers.
 func (c *copier) sendBlobs(ctx context.Context, p *pusher) error {
-	p.total = len(c.blobs)
+	p.total = len(c.layers)
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.SetLimit(uploads)
-	for i, d := range c.blobs {
+	for i, d := range slices.Concat(c.layers, c.configs) {
 		if len(d.URLs) > 0 {
 			continue
 		}
+		isLayer := i < len(c.layers)
 		tasks.Go(func() error {
-			p.observe(i, d.Digest.String(), d.Size, false)
+			if isLayer {
+				p.observe(i, d.Digest.String(), d.Size, false)
+			}
 			_, err := p.once(d.Digest, func() (v1.Descriptor, error) { return p.client.put(ctx, c.blob(d), p.opts.MountFrom) })
-			if err == nil {
+			if err == nil && isLayer {
 				p.observe(i, d.Digest.String(), d.Size, true)
 			}
 			return err

@@ -147,6 +147,9 @@ func (g *global) write(ctx context.Context, d *destination, images ...*image.Ima
 			return err
 		}
 	}
+	for _, img := range images {
+		g.warnNameless(d, img)
+	}
 	switch {
 	case d.kind == dockerRegistry, isEngine(d.kind):
 		return g.writeEach(ctx, d, all, observe(task))
@@ -156,7 +159,7 @@ func (g *global) write(ctx context.Context, d *destination, images ...*image.Ima
 			return compressed(w, d.compression, func(w io.Writer) error { return dockerarchive.WriteAll(ctx, w, images, opts) })
 		})
 	}
-	opts := ocilayout.Options{Compression: d.compression, RefName: d.name, TempDir: filepath.Dir(d.path), Observe: observe(task)}
+	opts := ocilayout.Options{Compression: d.compression, RefName: d.name, TempDir: filepath.Dir(d.path), Observe: observe(task), Described: d.described}
 	if d.path == "-" {
 		opts.TempDir = g.tempDir()
 	}
@@ -249,7 +252,7 @@ func rename(img *image.Image, repoTag string) error {
 
 // summary tells what was written.
 func (g *global) summary(ctx context.Context, img *image.Image, d *destination) error {
-	id, err := img.ID(ctx)
+	id, err := d.idOf(ctx, img)
 	if err != nil {
 		return err
 	}

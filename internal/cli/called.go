@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,29 +27,30 @@ func (g *global) openCalled(ctx context.Context, src image.Source, name string, 
 		return g.selectImage(ctx, src, name, platform)
 	}
 	list := src.List()
-	number, ok := spelledOtherwise(list, name)
+	number, own, ok := spelledOtherwise(list, name)
 	if !ok {
 		return nil, usageError(err)
 	}
-	if len(list[number].Names) > 0 {
-		g.ui.Warn("fromImageName and fromImageTag are %q, and %s has no image of this name: its %q is taken", name, src, list[number].Names[0])
+	if own != "" {
+		g.ui.Warn("fromImageName and fromImageTag are %q, and %s has no image of this name: its %q is taken", name, src, own)
 	} else {
 		g.ui.Warn("fromImageName and fromImageTag are %q, and %s has no image of this name: its only one is taken", name, src)
 	}
-	if list[number].Index != "" && len(list[number].Names) > 0 { // whose platform counts
-		return g.selectImage(ctx, src, list[number].Names[0], platform)
+	if list[number].Index != "" && own != "" { // whose platform counts
+		return g.selectImage(ctx, src, own, platform)
 	}
 	return g.selectImage(ctx, src, fmt.Sprintf("@%d", number), platform)
 }
 
 // spelledOtherwise finds the one image that is called name but for its registry,
-// or that is the only one.
-func spelledOtherwise(list []image.Listed, name string) (number int, ok bool) {
+// or that is the only one, and the name that it has there, if any.
+func spelledOtherwise(list []image.Listed, name string) (number int, own string, ok bool) {
 	var found []int
 	want := withoutRegistry(name)
 	for i, l := range list {
-		if slices.ContainsFunc(l.Names, func(n string) bool { return withoutRegistry(n) == want }) {
+		if n := slices.IndexFunc(l.Names, func(n string) bool { return withoutRegistry(n) == want }); n >= 0 {
 			found = append(found, i)
+			own = cmp.Or(own, l.Names[n])
 		}
 	}
 	if len(found) == 0 {
@@ -57,16 +59,19 @@ func spelledOtherwise(list []image.Listed, name string) (number int, ok bool) {
 		}
 	}
 	if len(found) == 0 {
-		return 0, false
+		return 0, "", false
 	}
 	first := list[found[0]]
+	if own == "" && len(first.Names) > 0 {
+		own = first.Names[0]
+	}
 	for _, i := range found[1:] {
 		one := first.Index != "" && list[i].Index == first.Index || first.ID != "" && list[i].ID == first.ID
 		if !one {
-			return 0, false
+			return 0, "", false
 		}
 	}
-	return found[0], true
+	return found[0], own, true
 }
 
 // withoutRegistry is an image's name without its registry, and without what the

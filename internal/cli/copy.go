@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -21,7 +22,8 @@ that are sent as they are stored have to unpack to what the config says, too. SR
 is what inspect takes, DEST what build takes. An OCI layout gets the layers as they
 are stored, and the manifest too where it is an OCI one of the same layers.
 
-An image keeps all its names, or the one that SRC names; it may have none. Of an
+An image keeps all its names, or the one that SRC names; it may have none. What it is
+called in a layout alone, such as a tag, stays in layouts and registries. Of an
 archive or layout of several all are copied. A DEST that has a name, such as the tag
 of docker://HOST/NAME:TAG, is for one image, which is called so then.
 
@@ -64,13 +66,13 @@ func (g *global) copyImages(ctx context.Context, found *opened, src string, dest
 	taken := map[string]bool{}
 	for _, existing := range found.images {
 		g.checkAnnounced(src, existing)
-		img, names := existing.Image(), image.NamesFor(existing.Names, found.asked)
-		nameCopy(img, names)
+		img := existing.Image()
+		repoTags, refNames := nameCopy(img, existing.Names, found.asked)
 		images = append(images, img)
 		if dest.kind != dockerRegistry {
 			continue
 		}
-		for _, ref := range dest.registryRefs(names) {
+		for _, ref := range dest.registryRefs(repoTags, refNames) {
 			if taken[ref] { // one would take the other's place
 				return severalImages(src, found.images)
 			}
@@ -89,7 +91,7 @@ func (g *global) copied(ctx context.Context, dest *destination, images []*image.
 		return nil
 	}
 	for _, img := range images {
-		text, err := describeCopy(ctx, img)
+		text, err := describeCopy(ctx, dest, img)
 		if err != nil {
 			return err
 		}
@@ -99,8 +101,8 @@ func (g *global) copied(ctx context.Context, dest *destination, images []*image.
 }
 
 // describeCopy says in words which image was written, without reading it again.
-func describeCopy(ctx context.Context, img *image.Image) (string, error) {
-	id, err := img.ID(ctx)
+func describeCopy(ctx context.Context, dest *destination, img *image.Image) (string, error) {
+	id, err := dest.idOf(ctx, img)
 	if err != nil {
 		return "", err
 	}
@@ -108,10 +110,7 @@ func describeCopy(ctx context.Context, img *image.Image) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	name := "without a name"
-	if len(names) > 0 {
-		name = plain(strings.Join(names, ", "))
-	}
+	name := cmp.Or(plain(strings.Join(dest.namesOf(names, img.RefNames), ", ")), "without a name")
 	return fmt.Sprintf("image %s, id %s, %s", name, id, plural(len(img.Layers), "layer")), nil
 }
 
@@ -152,9 +151,12 @@ func (g *global) copyDestination(text string) (*destination, error) {
 // shortName is a name as people write it: without what Docker adds to it.
 func shortName(name string) string { return strings.TrimPrefix(name, "docker.io/library/") }
 
-// nameCopy gives a copy names. It may have none.
-func nameCopy(img *image.Image, names []string) {
-	for i, name := range names {
+// nameCopy gives a copy the names that it keeps of those that there were, and returns
+// them as image.NamesFor does. It may have none.
+func nameCopy(img *image.Image, names []string, asked string) (repoTags, refNames []string) {
+	repoTags, refNames = image.NamesFor(names, asked)
+	img.RefNames = refNames
+	for i, name := range repoTags {
 		name = shortName(name)
 		if i > 0 {
 			img.MoreNames = append(img.MoreNames, name)
@@ -162,4 +164,20 @@ func nameCopy(img *image.Image, names []string) {
 			img.Repository, img.Tag = repository, tag
 		}
 	}
+	return repoTags, refNames
+}
+
+// warnNameless warns of an image that loses its names where each has to be NAME:TAG.
+func (g *global) warnNameless(d *destination, img *image.Image) {
+	if !d.hasRepoTag() || d.name != "" || img.Repository != "" || len(img.MoreNames) > 0 || len(img.RefNames) == 0 {
+		return
+	}
+	tag, where := "TAG", d.kind+":"
+	if isTag(img.RefNames[0]) {
+		tag = img.RefNames[0]
+	}
+	if d.kind == dockerArchive {
+		where += "FILE:"
+	}
+	g.ui.Warn("%q is no NAME:TAG, which %q needs: the image is written without a name; give it one with varve copy, to %sNAME:%s", img.RefNames[0], d.String(), where, tag)
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ui"
@@ -36,6 +38,8 @@ type destination struct {
 	name string
 	// compression is the archive's in a docker-archive, the layers' elsewhere.
 	compression layer.Compression
+	// ids are those of images as they were written, where the place may have changed them.
+	ids map[*image.Image]digest.Digest
 }
 
 // String names the place for messages.
@@ -161,19 +165,70 @@ func tagOf(ref string) string {
 	return tagged.Tag()
 }
 
+// isTag tells whether a name within a layout can be a tag.
+func isTag(name string) bool { return name != "" && tagOf("x:"+name) == name }
+
 // registryRefs are what an image is called in a registry: as the destination says,
 // and where that has no tag by each of the tags of the image's own names.
-func (d *destination) registryRefs(names []string) []string {
-	if tagOf(d.name) != "" || len(names) == 0 {
+func (d *destination) registryRefs(repoTags, refNames []string) []string {
+	if tagOf(d.name) != "" {
 		return []string{d.name}
 	}
+	var tags []string
+	if own := image.InPlaceOfTag(repoTags, refNames); isTag(own) {
+		tags, repoTags = []string{own}, nil
+	}
+	for _, name := range repoTags {
+		tags = append(tags, tagOf(name))
+	}
+	for _, name := range refNames {
+		if isTag(name) {
+			tags = append(tags, name)
+		}
+	}
+	if len(tags) == 0 {
+		tags = []string{"latest"}
+	}
 	var refs []string
-	for _, name := range names {
-		if ref := d.name + ":" + tagOf(name); !slices.Contains(refs, ref) {
+	for _, tag := range tags {
+		if ref := d.name + ":" + tag; !slices.Contains(refs, ref) {
 			refs = append(refs, ref)
 		}
 	}
 	return refs
+}
+
+// namesOf are the names that an image has at the destination, as messages say them.
+func (d *destination) namesOf(repoTags, refNames []string) []string {
+	if d.kind != ociDir && d.kind != ociArchive {
+		return repoTags
+	}
+	if d.name != "" {
+		refNames = []string{d.name}
+	}
+	all := slices.Clone(repoTags)
+	for _, name := range refNames {
+		if !slices.ContainsFunc(repoTags, func(full string) bool { return tagOf(full) == name }) {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+// idOf is the id of an image as it was written.
+func (d *destination) idOf(ctx context.Context, img *image.Image) (digest.Digest, error) {
+	if id, ok := d.ids[img]; ok {
+		return id, nil
+	}
+	return img.ID(ctx)
+}
+
+// described notes the id by which an image was written.
+func (d *destination) described(img *image.Image, id digest.Digest) {
+	if d.ids == nil {
+		d.ids = map[*image.Image]digest.Digest{}
+	}
+	d.ids[img] = id
 }
 
 func (d *destination) checkName(text string) error {

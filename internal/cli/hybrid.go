@@ -85,7 +85,8 @@ func newHybrid(ctx context.Context, docker *dockerarchive.Archive, oci *ocilayou
 	}
 	for n, l := range ociList {
 		if l.Index != "" {
-			l.Names = image.NamesFor(names[l.Index], "")
+			repoTags, refNames := image.NamesFor(names[l.Index], "")
+			l.Names = append(repoTags, refNames...)
 		}
 		if !covered[n] {
 			h.add(l, oci, n)

@@ -161,11 +161,15 @@ func nameIndex(x *image.Index, name string, names [][]string) (err error) {
 		}
 	}
 	for _, name := range names[0] {
-		all := !slices.ContainsFunc(names, func(list []string) bool { return !slices.Contains(list, name) })
-		repository, tag, err := image.SplitRepoTag(name)
-		if all && err == nil {
-			x.Repository, x.Tag = repository, tag
+		if slices.ContainsFunc(names, func(list []string) bool { return !slices.Contains(list, name) }) {
+			continue
+		}
+		if repository, tag, err := image.SplitRepoTag(name); err == nil {
+			x.Repository, x.Tag, x.RefNames = repository, tag, nil
 			return nil
+		}
+		if _, refNames := image.NamesFor([]string{name}, ""); len(x.RefNames) == 0 {
+			x.RefNames = refNames
 		}
 	}
 	return nil
@@ -233,7 +237,7 @@ func (g *global) indexToRegistry(ctx context.Context, x *image.Index, d *destina
 		return "", err
 	}
 	var desc v1.Descriptor
-	for _, ref := range d.registryRefs(names) {
+	for _, ref := range d.registryRefs(names, x.RefNames) {
 		if desc, err = registry.PushRawIndex(ctx, ref, data, opts); err != nil {
 			return "", err
 		}
@@ -307,8 +311,8 @@ func runCopyAll(ctx context.Context, g *global, src, dst string) error {
 	}
 	g.leftOut(src, x)
 	var names image.Image
-	nameCopy(&names, image.NamesFor(allNames(images), found.asked))
-	x.Repository, x.Tag, x.MoreNames = names.Repository, names.Tag, names.MoreNames
+	nameCopy(&names, allNames(images), found.asked)
+	x.Repository, x.Tag, x.MoreNames, x.RefNames = names.Repository, names.Tag, names.MoreNames, names.RefNames
 	return g.writeIndex(ctx, x, dest)
 }
 

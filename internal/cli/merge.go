@@ -48,6 +48,8 @@ func runMerge(ctx context.Context, g *global, refs []string, dest *destination) 
 			if img.MoreNames, err = mergedNames(existing.Names, ref, taken); err != nil {
 				return err
 			}
+			_, img.RefNames = image.NamesFor(existing.Names, found.asked)
+			g.warnNameless(dest, img)
 			images = append(images, img)
 		}
 	}

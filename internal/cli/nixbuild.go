@@ -301,7 +301,7 @@ func nixLayout(ctx context.Context, g *global, a *nixAttrs) error {
 		return err
 	}
 	img, out := existing.Image(), a.Outputs["out"]
-	nameCopy(img, image.NamesFor(existing.Names, ""))
+	nameCopy(img, existing.Names, "")
 	_, err = ocilayout.WriteDir(ctx, img, out, ocilayout.Options{Compression: c, TempDir: filepath.Dir(out)})
 	return err
 }

@@ -146,7 +146,8 @@ func pushByName(ctx context.Context, g *global, ref string) error {
 	var images []*image.Image
 	for _, existing := range found.images {
 		g.checkAnnounced(ref, existing)
-		for _, name := range image.NamesFor(existing.Names, found.asked) {
+		repoTags, _ := image.NamesFor(existing.Names, found.asked)
+		for _, name := range repoTags {
 			if host, _, ok := strings.Cut(name, "/"); !ok || !strings.ContainsAny(host, ".:") {
 				continue
 			}

@@ -92,7 +92,7 @@ func runRebase(ctx context.Context, g *global, o *rebaseOptions, ref string) err
 	if err != nil {
 		return err
 	}
-	nameCopy(img, image.NamesFor(existing.Names, asked))
+	nameCopy(img, existing.Names, asked)
 	if err := g.write(ctx, dest, img); err != nil {
 		return fmt.Errorf("rebase %s: %w", sourceName(ref), err)
 	}

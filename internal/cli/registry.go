@@ -169,7 +169,7 @@ func (g *global) toRegistry(ctx context.Context, img *image.Image, d *destinatio
 	if err != nil {
 		return err
 	}
-	for _, ref := range d.registryRefs(names) {
+	for _, ref := range d.registryRefs(names, img.RefNames) {
 		desc, err := registry.Push(ctx, ref, img, registry.PushOptions{Options: opts, Compression: d.compression})
 		if err != nil {
 			return err

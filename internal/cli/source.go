@@ -156,7 +156,7 @@ func (g *global) selectImage(ctx context.Context, src image.Source, name string,
 		return nil, usageError(err)
 	}
 	if others := image.Others(src.List(), i); name == "" && others > 0 {
-		g.ui.Warn("%s holds %s besides %s, which is taken: name the one that is meant behind it", src, plural(others, "image"), listedName(src.List()[i], i))
+		g.ui.Warn("%s holds %s besides %s, which is taken: say by name which one is meant", src, plural(others, "image"), listedName(src.List()[i], i))
 	}
 	return g.openBounded(ctx, src, i)
 }
@@ -179,13 +179,21 @@ func (l *lackingError) Unwrap() error { return l.error }
 func (g *global) openBounded(ctx context.Context, src image.Source, i int) (*image.Existing, error) {
 	img, err := src.Open(ctx, i)
 	if listed := src.List()[i]; errors.Is(err, fs.ErrNotExist) && listed.Descriptor.Digest != "" {
-		return nil, &lackingError{fmt.Errorf("the image for %s is listed, and not there: %w", ocijson.PlatformText(listed.Descriptor.Platform), err)}
+		what := "an image"
+		if p := listed.Descriptor.Platform; p != nil {
+			what = "the image for " + ocijson.PlatformText(p)
+		}
+		return nil, &lackingError{fmt.Errorf("%s is listed, and not there: %w", what, err)}
 	}
 	if err != nil {
 		return nil, err
 	}
 	img.Bound(g.imageBudget())
-	g.ui.Debug("%s: manifest %s, %s", src, img.ManifestDescriptor.Digest, plural(len(img.Layers), "layer"))
+	what := "image " + listedName(src.List()[i], i)
+	if d := img.ManifestDescriptor.Digest; d != "" {
+		what = "manifest " + d.String()
+	}
+	g.ui.Debug("%s: %s, %s", src, what, plural(len(img.Layers), "layer"))
 	return img, nil
 }
 

@@ -1,0 +1,72 @@
+package ocilayout
+
+import (
+	"cmp"
+
+	"github.com/distribution/reference"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/image"
+)
+
+// refTable gives images names within a layout, each to one of them.
+type refTable struct {
+	images []*image.Image
+	given  map[string]bool
+	// owner is the number of the image that has a name of its own within a layout: no
+	// other one gets it for its tag.
+	owner map[string]int
+}
+
+func newRefTable(images ...*image.Image) *refTable {
+	t := &refTable{images: images, given: map[string]bool{}, owner: map[string]int{}}
+	for i, img := range images {
+		for _, name := range img.RefNames {
+			if _, taken := t.owner[name]; !taken {
+				t.owner[name] = i
+			}
+		}
+	}
+	return t
+}
+
+// take tells whether image i can be called so, and gives it the name.
+func (t *refTable) take(i int, name string) bool {
+	if owner, ok := t.owner[name]; t.given[name] || ok && owner != i {
+		return false
+	}
+	t.given[name] = true
+	return true
+}
+
+// named is the descriptor of image i by each of its names. What would be called within the
+// layout as another gets its name in full. refName is in the place of all.
+func (t *refTable) named(d v1.Descriptor, i int, refs []reference.NamedTagged, refName string) []v1.Descriptor {
+	var all []v1.Descriptor
+	add := func(full reference.NamedTagged, within string) {
+		d.Annotations = names(full, within)
+		all = append(all, d)
+	}
+	own := t.images[i].RefNames
+	if refName != "" {
+		refs, own = refs[:min(len(refs), 1)], []string{refName}
+	}
+	inPlace := image.InPlaceOfTag(refs, own)
+	for _, ref := range refs {
+		within := cmp.Or(inPlace, ref.Tag())
+		if !t.take(i, within) {
+			within = reference.FamiliarString(ref)
+			t.given[within] = true
+		}
+		add(ref, within)
+	}
+	for _, name := range own {
+		if t.take(i, name) {
+			add(nil, name)
+		}
+	}
+	if len(all) == 0 {
+		add(nil, "")
+	}
+	return all
+}

@@ -1,0 +1,50 @@
+package ocilayout
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/image"
+)
+
+// TestRefNames: within a layout a name is one image's; what an image is called nowhere else
+// is not lost for the sake of another's tag.
+func TestRefNames(t *testing.T) {
+	img := func(repoTags, refNames string) *image.Image {
+		return &image.Image{RefNames: strings.Fields(refNames), MoreNames: strings.Fields(repoTags)}
+	}
+	for want, images := range map[string][]*image.Image{
+		"app:1=1":                     {img("app:1", "")},
+		"=v1":                         {img("", "v1")},
+		"=v1 =v2":                     {img("", "v1 v2")},
+		"app:1=v1":                    {img("app:1", "v1")},
+		"app:1=1 =v1":                 {img("app:1", "1 v1")},
+		"app:1=1 app:2=2 =v1":         {img("app:1 app:2", "v1")},
+		"app:1=1; other:1=other:1":    {img("app:1", ""), img("other:1", "")},
+		"app:1=app:1; =1":             {img("app:1", ""), img("", "1")},
+		"app:1=1; =":                  {img("app:1", "1"), img("", "1")},
+		"=v1; =":                      {img("", "v1"), img("", "v1")},
+		"=v1; app:1=1; app:v1=app:v1": {img("", "v1"), img("app:1", ""), img("app:v1", "")},
+	} {
+		table := newRefTable(images...)
+		var got []string
+		for i, img := range images {
+			refs, err := img.References(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var all []string
+			for _, d := range table.named(v1.Descriptor{}, i, refs, "") {
+				full := strings.TrimPrefix(d.Annotations[AnnotationName], "docker.io/library/")
+				all = append(all, fmt.Sprintf("%s=%s", full, d.Annotations[v1.AnnotationRefName]))
+			}
+			got = append(got, strings.Join(all, " "))
+		}
+		if text := strings.Join(got, "; "); text != want {
+			t.Errorf("%q, want %q", text, want)
+		}
+	}
+}
