@@ -1,12 +1,17 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
@@ -29,6 +34,8 @@ type BaseReference struct {
 // base is the image that another one is built on.
 type base struct {
 	image *image.Existing
+	// platform is what its config says that it is for, as Go names it.
+	platform v1.Platform
 	// overlay is the file system that its layers show, entries its tree.
 	overlay *tree.Overlay
 	entries []*tree.Entry
@@ -65,19 +72,16 @@ func (b *builder) openBase() error {
 
 // checkBase refuses a base that the spec does not fit.
 func (b *builder) checkBase() error {
-	architecture, err := b.base.image.Config.String("architecture")
-	if err != nil {
+	var err error
+	if b.base.platform, err = readPlatform(b.base.image.Config); err != nil {
 		return fmt.Errorf("fromImage: its config: %w", err)
 	}
-	if want := b.spec.Architecture; want != "" && architecture != "" && want != architecture {
-		return &SpecError{"fromImage", fmt.Errorf("the base is for %q, and the spec asks for %q", architecture, want)}
+	own := b.base.platform
+	if want := b.spec.Architecture; want != "" && own.Architecture != "" && want != own.Architecture {
+		return &SpecError{"fromImage", fmt.Errorf("the base is for %q, and the spec asks for %q", own.Architecture, want)}
 	}
-	variant, err := b.base.image.Config.String("variant")
-	if err != nil {
-		return fmt.Errorf("fromImage: its config: %w", err)
-	}
-	if want := b.spec.Variant; want != "" && variant != "" && want != variant {
-		return &SpecError{"fromImage", fmt.Errorf("the base is for %s of %q, and the spec asks for %s", variant, architecture, want)}
+	if want := b.spec.Variant; want != "" && own.Variant != "" && want != own.Variant {
+		return &SpecError{"fromImage", fmt.Errorf("the base is for %s of %q, and the spec asks for %s", own.Variant, own.Architecture, want)}
 	}
 	for _, dir := range storeDirs() {
 		if e := tree.Find(b.base.entries, dir); e != nil && e.Type != tree.Dir {
@@ -85,6 +89,16 @@ func (b *builder) checkBase() error {
 		}
 	}
 	return nil
+}
+
+// readPlatform reads what a config says that its image is for, as Go names it.
+func readPlatform(config *ordjson.Object) (p v1.Platform, err error) {
+	for key, to := range map[string]*string{"architecture": &p.Architecture, "variant": &p.Variant, "os": &p.OS} {
+		if *to, err = config.String(key); err != nil {
+			return p, err
+		}
+	}
+	return ocijson.Normal(p), nil
 }
 
 // onto puts a tree on the layers that are there already: what lies below one of
@@ -196,18 +210,10 @@ func (b *builder) assemble(img *image.Image) error {
 		img.Layers = append(img.Layers, l)
 	}
 	img.Layers = append(img.Layers, b.layers...)
-	for _, f := range []struct {
-		key string
-		to  *string
-	}{{"architecture", &img.Architecture}, {"variant", &img.Variant}, {"os", &img.OS}} {
-		have, err := existing.Config.String(f.key)
-		if err != nil {
-			return fmt.Errorf("fromImage: its config: %w", err)
-		}
-		if have != "" {
-			*f.to = have
-		}
-	}
+	own := b.base.platform
+	img.Architecture = cmp.Or(own.Architecture, img.Architecture)
+	img.Variant = cmp.Or(own.Variant, img.Variant)
+	img.OS = cmp.Or(own.OS, img.OS)
 	if img.OS != "linux" {
 		return &SpecError{"fromImage", errors.New("the base is an image for " + img.OS + ", and varve builds for linux")}
 	}

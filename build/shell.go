@@ -17,6 +17,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/varve-image/varve/internal/arch"
 	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/nixstore"
 	"github.com/varve-image/varve/nixstore/drv"
@@ -258,6 +259,16 @@ func (s *shell) rc() string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
+// architecture is what Go calls the derivation's machine. One that it does not know
+// is handed on for the spec to refuse: left out, it would be this one.
+func (s *shell) architecture() string {
+	machine, _, _ := strings.Cut(s.Derivation.System, "-")
+	if goarch, _, ok := arch.Lookup(machine); ok {
+		return goarch
+	}
+	return machine
+}
+
 // spec is the image's spec.
 func (s *shell) spec() ([]byte, error) {
 	env := s.environment()
@@ -285,29 +296,10 @@ func (s *shell) spec() ([]byte, error) {
 		presets = append(presets, map[string]any{"caCertificates": s.CACertificates})
 	}
 	return json.Marshal(map[string]any{
-		"name": s.name(), "architecture": goArchitecture(s.Derivation.System), "presets": presets,
+		"name": s.name(), "architecture": s.architecture(), "presets": presets,
 		"layering": spec.Auto, "closureRoots": spec.RootsImage, // as dockerTools
 		"config": map[string]any{"User": uid + ":" + gid, "WorkingDir": sandboxDir, "Cmd": cmd, "Env": variables},
 	})
-}
-
-// goArchitecture is what Go calls a system of Nix; nil for one that it has no
-// name for.
-func goArchitecture(system string) any {
-	machine, _, _ := strings.Cut(system, "-")
-	if name, ok := goArchitectures[machine]; ok {
-		return name
-	}
-	return nil
-}
-
-// goArchitectures are the machines that Nix and Go both know. nix/lib.nix has
-// those that are called differently.
-var goArchitectures = map[string]string{
-	"x86_64": "amd64", "i386": "386", "i486": "386", "i586": "386", "i686": "386",
-	"aarch64": "arm64", "armv5tel": "arm", "armv6l": "arm", "armv7a": "arm", "armv7l": "arm",
-	"powerpc64": "ppc64", "powerpc64le": "ppc64le", "mipsel": "mipsle", "mips": "mips",
-	"mips64": "mips64", "mips64el": "mips64le", "riscv64": "riscv64", "s390x": "s390x", "loongarch64": "loong64",
 }
 
 // name is the image's name unless another one is given: the derivation's, in

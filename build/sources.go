@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/varve-image/varve/internal/decompress"
 	"github.com/varve-image/varve/nixstore"
 	"github.com/varve-image/varve/nixstore/nar"
 	"github.com/varve-image/varve/spec"
@@ -200,12 +201,8 @@ func (b *builder) read(p string, st fs.FileInfo, opts tree.DirOptions, keepDirli
 // isTarball tells by its name whether a file is to be unpacked. Content alone
 // would not do: a compressed file may be meant to be copied as it is.
 func isTarball(name string) bool {
-	for _, ending := range []string{".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz"} {
-		if strings.HasSuffix(name, ending) {
-			return true
-		}
-	}
-	return false
+	_, ok := decompress.TarName(name)
+	return ok
 }
 
 // merge lays the sources over one another as the spec says.

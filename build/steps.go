@@ -161,10 +161,8 @@ func (b *builder) run(step *sandbox.Step) (*sandbox.Result, error) {
 
 // architecture is the image's.
 func (b *builder) architecture() string {
-	if b.base != nil {
-		if a, _ := b.base.image.Config.String("architecture"); a != "" { // checkBase has read it
-			return a
-		}
+	if b.base != nil && b.base.platform.Architecture != "" {
+		return b.base.platform.Architecture
 	}
 	if b.spec.Architecture != "" {
 		return b.spec.Architecture

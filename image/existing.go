@@ -126,6 +126,19 @@ func (e *Existing) ListedFor() v1.Platform {
 	return e.Platform()
 }
 
+// CheckFor refuses an image that is not for the platform that was asked for, by the index
+// that lists it, or by its config, which may leave out what the index says.
+func (e *Existing) CheckFor(want v1.Platform) error {
+	own := e.ListedFor()
+	if e.CheckPlatform() != nil {
+		own = e.Platform()
+	}
+	if ocijson.Matches(want, &own) {
+		return nil
+	}
+	return fmt.Errorf("the image is for %s alone, not for %s", ocijson.PlatformText(&own), ocijson.PlatformText(&want))
+}
+
 // CheckPlatform compares what an index says that the image is for with its config.
 func (e *Existing) CheckPlatform() error {
 	if err := ocijson.CheckAnnounced(e.ManifestDescriptor.Platform, e.Platform()); err != nil {

@@ -27,6 +27,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/layer"
 )
@@ -247,13 +248,13 @@ func parseRepoTag(repoTag string) (reference.NamedTagged, error) {
 	return tagged, nil
 }
 
-// Platform is what the image is for: what the index that it comes from says, or
-// its config.
+// Platform is what the image is for, as Go names it: what the index that it comes from
+// says, or its config.
 func (img *Image) Platform() v1.Platform {
 	if p := img.ManifestDescriptor.Platform; p != nil {
-		return *p
+		return ocijson.Normal(*p)
 	}
-	return v1.Platform{OS: img.OS, Architecture: img.Architecture, Variant: img.Variant}
+	return ocijson.Normal(v1.Platform{OS: img.OS, Architecture: img.Architecture, Variant: img.Variant})
 }
 
 // RepoTags returns all of the image's names. One that is passed on may have

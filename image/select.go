@@ -14,7 +14,7 @@ import (
 
 // Which image is meant has one rule, whatever the place: those of the name, and of
 // several the first that is for the platform. Whoever chooses asks Select, SelectEach,
-// SelectAll or Choose.
+// SelectFor, SelectAll or Choose.
 
 // Select returns the index in src.List of the image that is called name, and of
 // several the first for platform.
@@ -120,9 +120,7 @@ func SelectEach(ctx context.Context, src Source, platform v1.Platform) ([]Choice
 	if len(list) == 0 {
 		return nil, fmt.Errorf("read %s: %w", src, errEmpty)
 	}
-	var all []Choice
-	at := map[string]int{} // in all, by ID
-	named := map[string]bool{}
+	var chosen []int
 	for _, group := range groups(list) {
 		i := group[0]
 		if len(group) > 1 || list[i].Index != "" {
@@ -131,6 +129,63 @@ func SelectEach(ctx context.Context, src Source, platform v1.Platform) ([]Choice
 				return nil, fmt.Errorf("read %s: %w", src, err)
 			}
 		}
+		chosen = append(chosen, i)
+	}
+	return choices(list, groups(list), chosen), nil
+}
+
+// SelectFor returns the images of a source that are for platform, each once, and how
+// many it leaves out. What an image by itself is for its config says, where the list does
+// not. Where none is for the platform it is what Select returns, which may be an image
+// that stands alone.
+func SelectFor(ctx context.Context, src Source, platform v1.Platform) (chosen []Choice, others int, err error) {
+	list := src.List()
+	var kept [][]int
+	var numbers []int
+	for _, group := range groups(list) {
+		i, ok := firstFor(ctx, src, group, platform)
+		if ctx.Err() != nil {
+			return nil, 0, context.Cause(ctx)
+		}
+		if !ok {
+			others++
+			continue
+		}
+		kept = append(kept, group)
+		numbers = append(numbers, i)
+	}
+	if len(kept) > 0 {
+		return choices(list, kept, numbers), others, nil
+	}
+	i, err := Select(ctx, src, "", platform)
+	if err != nil {
+		return nil, 0, err
+	}
+	return []Choice{{i, list[i].Names}}, 0, nil
+}
+
+// firstFor is the first image of a group that is for the platform. What cannot be read
+// is for none.
+func firstFor(ctx context.Context, src Source, group []int, platform v1.Platform) (int, bool) {
+	if len(group) > 1 {
+		i, err := ofSeveral(ctx, src, group, platform)
+		return i, err == nil
+	}
+	if p := src.List()[group[0]].Descriptor.Platform; p != nil {
+		return group[0], ocijson.Matches(platform, p)
+	}
+	img, err := src.Open(ctx, group[0])
+	return group[0], err == nil && img.CheckFor(platform) == nil
+}
+
+// choices are the images that were chosen of groups, each once, with the names of all
+// that are in their groups.
+func choices(list []Listed, groups [][]int, chosen []int) []Choice {
+	var all []Choice
+	at := map[string]int{} // in all, by ID
+	named := map[string]bool{}
+	for g, group := range groups {
+		i := chosen[g]
 		n, had := at[list[i].ID]
 		if !had || list[i].ID == "" {
 			n = len(all)
@@ -146,7 +201,7 @@ func SelectEach(ctx context.Context, src Source, platform v1.Platform) ([]Choice
 			}
 		}
 	}
-	return all, nil
+	return all
 }
 
 // Others is how many other images a list has besides that with the number i and those that

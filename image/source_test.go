@@ -310,3 +310,59 @@ func TestSelectBounded(t *testing.T) {
 		t.Errorf("%d, %v", i, err)
 	}
 }
+
+func TestSelectFor(t *testing.T) {
+	own := listSource{
+		named("linux/arm64"), named("linux/amd64", "app:1"), forPlatform("a", "amd64", "", "both:1"), forPlatform("8", "arm64", "v8", "both:1"),
+		topLevel("s", "s390x", "big:1"), named("x", "no image"), named("linux/arm64", "again:1"), named("linux/aarch64"),
+	}
+	for _, c := range []struct {
+		src            listSource
+		platform, want string
+		others         int
+		err            string
+	}{
+		{own, "arm64", "[{0 [again:1]} {3 [both:1]} {7 []}]", 3, ""},
+		{own, "amd64", "[{1 [app:1]} {2 [both:1]}]", 5, ""},
+		{own, "s390x", "[{4 [big:1]}]", 6, ""},
+		{own, "riscv64", "", 0, "0 images are for platform linux/riscv64"},
+		{own[:1], "amd64", "[{0 []}]", 0, ""}, // who asked is told that it is for another
+		{listSource{named("x")}, "amd64", "[{0 []}]", 0, ""},
+		{listSource{}, "amd64", "", 0, "no image"},
+	} {
+		got, others, err := SelectFor(t.Context(), c.src, v1.Platform{OS: "linux", Architecture: c.platform})
+		switch text := fmt.Sprint(got); {
+		case c.err == "" && (err != nil || text != c.want || others != c.others):
+			t.Errorf("%s: %s, %d others, %v; want %s, %d", c.platform, text, others, err, c.want, c.others)
+		case c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)):
+			t.Errorf("%s: %s, error %v, want one with %q", c.platform, text, err, c.err)
+		}
+	}
+}
+
+func TestCheckFor(t *testing.T) {
+	platform := func(text string) *v1.Platform {
+		w := append(strings.Split(text, "/"), "", "")
+		return &v1.Platform{OS: w[0], Architecture: w[1], Variant: w[2]}
+	}
+	for _, c := range []struct {
+		listed, config, want string
+		ok                   bool
+	}{
+		{"", "linux/arm64", "linux/arm64", true}, {"", "linux/aarch64", "linux/arm64", true}, {"", "linux/amd64", "linux/arm64", false},
+		{"linux/arm/v7", "linux/arm", "linux/arm/v7", true}, {"", "linux/arm", "linux/arm/v7", false}, {"linux/arm64", "", "linux/arm64", true},
+		{"linux/arm64", "linux/amd64", "linux/arm64", false}, {"linux/arm64", "linux/arm64", "linux/amd64", false},
+	} {
+		own := platform(c.config)
+		config := &ordjson.Object{}
+		config.Set("os", own.OS)
+		config.Set("architecture", own.Architecture)
+		img := &Existing{Config: config}
+		if c.listed != "" {
+			img.ManifestDescriptor.Platform = platform(c.listed)
+		}
+		if err := img.CheckFor(*platform(c.want)); (err == nil) != c.ok {
+			t.Errorf("%q with a config for %q, for %s: %v", c.listed, c.config, c.want, err)
+		}
+	}
+}

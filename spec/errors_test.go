@@ -166,7 +166,7 @@ var badSpecs = []struct {
 	{in: "name: a\nfromImage: https://ghcr.io/a/b:1\n", want: `spec:2:12: fromImage: "https://ghcr.io/a/b:1" is a URL: write "docker://ghcr.io/a/b:1" for an image of a registry, and fetch an archive first`, schema: true},
 
 	// Words.
-	{in: "{name: a, architecture: x86_64}", want: `spec:1:25: architecture: got "x86_64", want ` + alternatives(Architectures()) + `; did you mean "amd64"?`},
+	{in: "{name: a, architecture: X86_64}", want: `spec:1:25: architecture: got "X86_64", want ` + alternatives(Architectures()) + `; did you mean "amd64"?`},
 	{in: "{name: a, architecture: amd46}", want: `spec:1:25: architecture: got "amd46", want ` + alternatives(Architectures()) + `; did you mean "amd64"?`},
 	{in: "{name: a, os: windows}", want: `spec:1:15: os: got "windows": varve makes images for "linux" only`},
 	{in: "{name: a, layering: popular}", want: `spec:1:21: layering: got "popular", want popularity, auto or single; did you mean "popularity"?`},

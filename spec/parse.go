@@ -84,6 +84,7 @@ func Parse(r io.Reader, o Options) (*Spec, error) {
 	if o.Platform != (Platform{}) {
 		setPlatform(root, o.Platform, "--platform")
 	}
+	normalise(root)
 	d.platform = platformOf(root, o.Architecture)
 	d.image(value{root, ""})
 	if err := d.err(); err != nil {

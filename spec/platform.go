@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/varve-image/varve/internal/arch"
 )
 
 // Platform is what an image is for, as OCI image-spec names it. Variant may be
@@ -33,6 +35,29 @@ func setPlatform(root *node, p Platform, flag string) {
 		variant.kind = null
 	}
 	put(root, s.text("variant"), variant)
+}
+
+// normalise has an input say the architecture as Go names it, with the variant that
+// another name implies, before anything uses it.
+func normalise(root *node) {
+	i := root.index("architecture")
+	if root.kind != object || i < 0 || root.members[i].value.kind != text {
+		return
+	}
+	said := root.members[i]
+	goarch, variant, ok := arch.Lookup(said.value.text)
+	if !ok {
+		return // the decoder says so
+	}
+	renamed := *said.value
+	renamed.text = goarch
+	root.members[i].value = &renamed
+	if at := root.index("variant"); variant == "" || at >= 0 && root.members[at].value.kind != null {
+		return
+	}
+	key, value := *said.key, renamed
+	key.text, value.text = "variant", variant
+	put(root, &key, &value)
 }
 
 // platformOf is what an input is for, for the names in its paths.

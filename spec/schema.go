@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/invopop/jsonschema"
+
+	"github.com/varve-image/varve/internal/arch"
 )
 
 // typesSource is where the descriptions in the schema come from.
@@ -164,7 +166,7 @@ func forms() map[string]*jsonschema.Schema {
 		"perms":             listOf(defined("PermRule")),
 		"conflicts":         oneOf(ConflictsError, ConflictsFirst, ConflictsLast),
 		"config":            configForm(),
-		"architecture":      oneOf(Architectures()...),
+		"architecture":      oneOf(slices.Concat(Architectures(), arch.Aliases())...),
 		"os":                oneOf("linux"),
 		"created":           matching(`^(now|` + times + `)$`),
 		"mtime":             matching(`^(` + times + `)$`),

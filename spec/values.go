@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/distribution/reference"
+
+	"github.com/varve-image/varve/internal/arch"
 )
 
 func itoa(i int) string { return strconv.Itoa(i) }
@@ -82,33 +84,7 @@ func alternatives(names []string) string {
 
 // Architectures returns the values of Spec.Architecture: Go's names of the
 // machines that run Linux, which the OCI image specification takes over.
-func Architectures() []string {
-	return []string{
-		"386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle",
-		"ppc64", "ppc64le", "riscv64", "s390x",
-	}
-}
-
-// goarch returns Go's name of a machine that other tools call name, or "".
-func goarch(name string) string {
-	switch strings.ToLower(name) {
-	case "x86_64", "x86-64", "x64", "amd64":
-		return "amd64"
-	case "aarch64", "arm64", "arm64v8", "armv8":
-		return "arm64"
-	case "armv5l", "armv6l", "armv7l", "armhf", "armel", "armv7", "armv6":
-		return "arm"
-	case "i386", "i486", "i586", "i686", "x86":
-		return "386"
-	case "powerpc64le", "ppc64el":
-		return "ppc64le"
-	case "powerpc64":
-		return "ppc64"
-	case "loongarch64":
-		return "loong64"
-	}
-	return ""
-}
+func Architectures() []string { return arch.All() }
 
 func (d *decoder) architecture(v value) string {
 	s, ok := d.filled(v, "an architecture")
@@ -116,7 +92,7 @@ func (d *decoder) architecture(v value) string {
 		return s
 	}
 	hint := didYouMean(s, Architectures())
-	if name := goarch(s); name != "" {
+	if name, _, ok := arch.Lookup(strings.ToLower(s)); ok {
 		hint = `; did you mean "` + name + `"?`
 	}
 	d.fail(v, "got %s, want %s%s", quote(s), alternatives(Architectures()), hint)

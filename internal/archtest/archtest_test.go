@@ -49,6 +49,7 @@ var arrows = map[string][]string{
 
 	"build": {"spec", "rootfs", "image", "layer", "layering", "nixstore", "nixstore/drv", "nixstore/nixdb", "sandbox", "cache", "internal/execfile"},
 
+	"internal/arch":       nil,
 	"internal/ui":         nil,
 	"internal/atomicfile": nil,
 	"internal/ctxio":      nil,
@@ -79,7 +80,7 @@ var arrows = map[string][]string{
 
 // anyone are the leaves that every package may import.
 var anyone = []string{
-	"internal/atomicfile", "internal/ctxio", "internal/flock", "internal/ordjson", "internal/owner", "internal/problems",
+	"internal/arch", "internal/atomicfile", "internal/ctxio", "internal/flock", "internal/ordjson", "internal/owner", "internal/problems",
 	"internal/regfile", "internal/rmtree", "internal/suggest",
 }
 

@@ -241,13 +241,13 @@ func (g *global) addCommands(root *cobra.Command) {
 	remote := []*cobra.Command{
 		runStep, newInspect(g), newCopy(g), newPull(g), newPush(g),
 		newMerge(g), newExport(g), newLock(g), newIndex(g), newShell(g),
-		newPrefetch(g), newRebase(g),
+		newPrefetch(g), newRebase(g), newLoad(g),
 	}
 	for _, c := range slices.Concat(builds, remote) {
 		g.registry.register(c.Flags())
 		root.AddCommand(c)
 	}
-	root.AddCommand(newLoad(g), newTree(g), newCache(g), newTarsum(g), newSchema(g), newVersion(g), newNixBuild(g), newNixRun())
+	root.AddCommand(newTree(g), newCache(g), newTarsum(g), newSchema(g), newVersion(g), newNixBuild(g), newNixRun())
 }
 
 // strict has wrong arguments of a command, and of those below it, count as

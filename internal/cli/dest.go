@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/decompress"
 	"github.com/varve-image/varve/internal/ui"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/registry"
@@ -121,7 +122,7 @@ func (d *destination) parse(text string) error {
 	case text == "-":
 		d.kind, d.path = dockerArchive, text
 	default:
-		if _, ok := archiveCompression(text); !ok {
+		if _, ok := decompress.TarName(text); !ok {
 			return usageError(hint(fmt.Errorf("destination %q: its name does not say what it is to be", text),
 				append(referenceHints(text), "end it in .tar, .tar.gz or .tar.zst for a docker-archive, in / for an OCI layout, or put docker-archive:, oci:, oci-archive:, dir:, docker:// or an engine's transport before it")...))
 		}
@@ -129,6 +130,9 @@ func (d *destination) parse(text string) error {
 	}
 	if d.path == "" {
 		return usageError(fmt.Errorf("destination %q: the path is missing", text))
+	}
+	if err := d.checkEnding(text); err != nil {
+		return err
 	}
 	return d.checkName(text)
 }
@@ -277,14 +281,25 @@ func (d *destination) outsideOf(sources []string, what string) error {
 	return nil
 }
 
-// archiveCompression tells by its name how an archive is compressed.
+// archiveCompression tells by its name how an archive that varve writes is
+// compressed.
 func archiveCompression(name string) (layer.Algorithm, bool) {
-	for ending, algorithm := range map[string]layer.Algorithm{
-		".tar": layer.None, ".tar.gz": layer.Gzip, ".tgz": layer.Gzip, ".tar.zst": layer.Zstd,
-	} {
-		if strings.HasSuffix(name, ending) {
-			return algorithm, true
-		}
+	format, _ := decompress.TarName(name)
+	algorithm, ok := map[decompress.Format]layer.Algorithm{
+		decompress.None: layer.None, decompress.Gzip: layer.Gzip, decompress.Zstd: layer.Zstd,
+	}[format]
+	return algorithm, ok
+}
+
+// checkEnding refuses an archive whose name would say that it is compressed as it is
+// not.
+func (d *destination) checkEnding(text string) error {
+	format, ok := decompress.TarName(d.path)
+	if _, written := archiveCompression(d.path); ok && !written && d.kind == dockerArchive {
+		return usageError(hint(fmt.Errorf("destination %q: varve does not compress archives with %s", text, format), "end it in .tar, .tar.gz or .tar.zst"))
 	}
-	return "", false
+	if ok && format != decompress.None && d.kind == ociArchive {
+		return usageError(hint(fmt.Errorf("destination %q: the archive of an OCI layout is not compressed, its layers are", text), "end it in .tar"))
+	}
+	return nil
 }

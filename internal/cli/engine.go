@@ -131,7 +131,7 @@ func newLoad(g *global) *cobra.Command {
 		Short: "Load images into Docker, Podman or containerd, if they are not there",
 		Long: `load copies an image to an engine, which is asked first whether it has the image. It
 keeps all its names, or the one that IMAGE names; of an archive of several all are
-loaded. IMAGE is what inspect takes. The engine is the one that docker or podman reaches, by
+loaded, of those for several platforms the ones for --platform. IMAGE is what inspect takes. The engine is the one that docker or podman reaches, by
 DOCKER_HOST, DOCKER_CONTEXT or the current context, CONTAINER_HOST or
 CONTAINER_CONNECTION; containerd is where CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE
 say. Without any it is looked for at its usual place.`,

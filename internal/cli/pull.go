@@ -15,6 +15,7 @@ import (
 
 	"github.com/varve-image/varve/dockerarchive"
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/decompress"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -43,6 +44,9 @@ index the image for --platform is taken.`,
 }
 
 func runPull(ctx context.Context, g *global, o *pullOptions, ref string) error {
+	if format, ok := decompress.TarName(o.output); ok && format != decompress.None {
+		return usageError(hint(fmt.Errorf("output %q: pull writes archives that are not compressed", o.output), "end it in .tar, or copy the image"))
+	}
 	name, _, found := strings.Cut(ref, "@")
 	if !found {
 		return usageError(hint(fmt.Errorf("image %q is not pinned", ref), "name it by digest: "+ref+"@sha256:…"))

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/distribution/reference"
+
+	"github.com/varve-image/varve/internal/decompress"
 )
 
 // missingImage is the error of a reference to a file that is not there, as it was
@@ -52,5 +54,5 @@ func referenceHints(text string) []string {
 
 // isFileName tells the name of an archive or a spec by its ending.
 func isFileName(name string) bool {
-	return slices.Contains([]string{".tar", ".gz", ".tgz", ".zst", ".xz", ".bz2", ".json", ".yaml", ".yml", ".nix", ".drv"}, path.Ext(name))
+	return decompress.FileName(name) || slices.Contains([]string{".json", ".yaml", ".yml", ".nix", ".drv"}, path.Ext(name))
 }

@@ -44,9 +44,9 @@ func (g *global) open(ctx context.Context, ref string) (*opened, error) {
 		img, err := g.selectChoice(ctx, src, name)
 		return &opened{[]*image.Existing{img}, name}, err
 	}
-	each, err := image.SelectEach(ctx, src, platform)
+	each, err := g.selectEach(ctx, src, platform)
 	if err != nil {
-		return nil, usageError(err)
+		return nil, err
 	}
 	numbers := make([]int, len(each))
 	for n, c := range each {
@@ -63,6 +63,20 @@ func (g *global) open(ctx context.Context, ref string) (*opened, error) {
 		}
 	}
 	return &opened{images, ""}, nil
+}
+
+// selectEach chooses all images of a place, or those for --platform, where that is
+// given.
+func (g *global) selectEach(ctx context.Context, src image.Source, platform v1.Platform) ([]image.Choice, error) {
+	if g.registry.platform == "" {
+		each, err := image.SelectEach(ctx, src, platform)
+		return each, usageError(err)
+	}
+	each, others, err := image.SelectFor(ctx, src, platform)
+	if others > 0 {
+		g.ui.Warn("%s: left out: %s for other platforms than %s", src, plural(others, "image"), ocijson.PlatformText(&platform))
+	}
+	return each, usageError(err)
 }
 
 // openOne opens the one image that a reference names. It stays open until the
@@ -99,11 +113,10 @@ func (g *global) checkChoice(src image.Source, img *image.Existing) error {
 	if err != nil {
 		return err
 	}
-	own := img.Platform()
-	if ocijson.Matches(want, &own) {
-		return nil
+	if err := img.CheckFor(want); err != nil {
+		return usageError(fmt.Errorf("read %s: %w", src, err))
 	}
-	return usageError(fmt.Errorf("read %s: the image is for %s alone, not for %s", src, ocijson.PlatformText(&own), ocijson.PlatformText(&want)))
+	return nil
 }
 
 // openEvery opens the images that a reference names, of an index those for all

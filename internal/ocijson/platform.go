@@ -10,6 +10,7 @@ import (
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/varve-image/varve/internal/arch"
 	"github.com/varve-image/varve/internal/problems"
 )
 
@@ -58,23 +59,17 @@ func choices(manifests []v1.Descriptor) string {
 	return strings.Join(list, ", ")
 }
 
-// aliases are what machines call architectures (uname -m), and the variant that
-// the name implies, by GOARCH.
-var aliases = map[string][2]string{
-	"x86_64": {"amd64", ""}, "x86-64": {"amd64", ""}, "aarch64": {"arm64", ""}, "i386": {"386", ""}, "i686": {"386", ""},
-	"armhf": {"arm", "v7"}, "armv7l": {"arm", "v7"}, "armel": {"arm", "v6"}, "armv6l": {"arm", "v6"},
-}
-
 // first are the variants that an architecture is of if nobody says.
 var first = map[string]string{"amd64": "v1", "arm64": "v8"}
 
 // Normal is a platform with the architecture as Go calls it (GOARCH): x86_64 is amd64,
-// aarch64 is arm64. What has a name of GOARCH stays as it is.
+// aarch64 is arm64, armhf is arm with the variant v7. What has a name of GOARCH, or one
+// that nobody knows, stays as it is.
 func Normal(p v1.Platform) v1.Platform {
-	if alias, ok := aliases[p.Architecture]; ok {
-		p.Architecture = alias[0]
+	if goarch, variant, ok := arch.Lookup(p.Architecture); ok {
+		p.Architecture = goarch
 		if p.Variant == "" {
-			p.Variant = alias[1]
+			p.Variant = variant
 		}
 	}
 	return p

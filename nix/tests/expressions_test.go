@@ -278,7 +278,7 @@ func errorsOfSpecs(t *testing.T, s *site) {
 		`buildImage { name = "wrong/One"; config.Env = "A=b"; }`:                      `image "wrong/One": attribute config.Env: got `,
 		`streamLayeredImage { name = "two"; uid = "root"; }`:                          `image "two": attribute uid: got "root"`,
 		`buildLayeredImage { name = "not..ok"; }`:                                     `image "not..ok": attribute name: "not..ok" is no image name`,
-		`buildLayeredImage { name = "three"; architecture = "x86_64"; }`:              `image "three": attribute architecture: got "x86_64"`,
+		`buildLayeredImage { name = "three"; architecture = "amd46"; }`:               `image "three": attribute architecture: got "amd46"`,
 		`buildLayer { name = "four"; perms = [ { path = "/x"; } ]; contents = [ ]; }`: `image "four": attribute layers[0]`,
 	} {
 		said := s.fails(t, code)
