@@ -129,7 +129,8 @@ func (c *sshConn) Read(b []byte) (int, error) {
 
 func (c *sshConn) Write(b []byte) (int, error) {
 	n, err := c.in.Write(b)
-	if err != nil && abandoned(err) {
+	// Who has read that it has ended closes the connection.
+	if err != nil && (abandoned(err) || errors.Is(err, os.ErrClosed)) {
 		err = c.why(err)
 	}
 	return n, err

@@ -186,6 +186,19 @@ const maxRequests = 120
 type quirkCounter struct {
 	next http.Handler
 	mu   sync.Mutex
+	quirkCounts
+}
+
+// totals is what has come so far.
+func (c *quirkCounter) totals() quirkCounts {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.quirkCounts
+	now.refused = slices.Clone(now.refused)
+	return now
+}
+
+type quirkCounts struct {
 	// requests is how many there were; what comes after maxRequests is denied, so
 	// that a push without an end has one.
 	requests int
@@ -263,7 +276,7 @@ func quirkyImage() *image.Image {
 }
 
 // pushQuirky pushes the image and reads it again.
-func pushQuirky(t *testing.T, handler http.Handler, img *image.Image, c layer.Compression, all ...quirk) (*quirkCounter, error) {
+func pushQuirky(t *testing.T, handler http.Handler, img *image.Image, c layer.Compression, all ...quirk) (quirkCounts, error) {
 	t.Helper()
 	if _, here := img.Layers[0].(textLayer); here { // else its source has connections of its own
 		noLeaks(t)
@@ -271,10 +284,11 @@ func pushQuirky(t *testing.T, handler http.Handler, img *image.Image, c layer.Co
 	for _, q := range all {
 		handler = q.wrap(handler)
 	}
-	count := &quirkCounter{next: handler}
-	reg := newFake(t, count, false)
+	counter := &quirkCounter{next: handler}
+	reg := newFake(t, counter, false)
 	opts := PushOptions{Options: reg.options(), Compression: c}
 	_, err := Push(t.Context(), reg.host+"/app:1", img, opts)
+	count := counter.totals()
 	if count.requests > maxRequests {
 		t.Fatalf("more than %d requests, with %d bytes: %v", maxRequests, count.read, err)
 	}

@@ -83,7 +83,7 @@ func (h hostileImage) commands() [][]string {
 	}
 	others := [][]string{{"export", file, "-o", "out/tree/"}, {"export", file, "-o", "out/tree.tar"}}
 	if !h.layersOnly {
-		others = append(others, []string{"copy", "-q", file, "oci-archive:out/b.oci"}, []string{"merge", file, "-o", "out/c.tar.gz"},
+		others = append(others, []string{"copy", "-q", file, "oci-archive:out/b.oci"}, []string{"merge", "-q", file, "-o", "out/c.tar.gz"},
 			[]string{"inspect", file}, []string{"copy", file, "oci:out/layout:1"})
 	}
 	other := others[h.number%len(others)]

@@ -130,8 +130,9 @@ func explain(err error) (explained error, hints []string) {
 	case errors.As(err, &read): // what was to be written with it is not at fault
 		return read, nil
 	case errors.As(err, &failed):
-		if hints = scriptHints(failed); len(hints) == 0 {
-			hints = offlineHints(failed)
+		hints = scriptHints(failed)
+		if known := len(hints) > 0 && len(failed.LastLines) > 0; !known {
+			hints = append(hints, offlineHints(failed)...)
 		}
 		return withLastLines(err, failed.LastLines), hints
 	case errors.As(err, &limit):
