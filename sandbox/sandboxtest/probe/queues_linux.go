@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"errors"
 
 	"golang.org/x/sys/unix"
@@ -256,9 +257,10 @@ func passedOn(mib int) error {
 }
 
 func unaccepted(mib int, use func(fd int) error) error {
+	at := &unix.SockaddrUnix{Name: "@" + rand.Text()} // on a network that others may have, too
 	listener, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err == nil {
-		err = unix.Bind(listener, &unix.SockaddrUnix{Name: "@probe"})
+		err = unix.Bind(listener, at)
 	}
 	if err == nil {
 		err = unix.Listen(listener, 1000)
@@ -281,7 +283,7 @@ func unaccepted(mib int, use func(fd int) error) error {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 1<<26); err != nil {
 			return err
 		}
-		if err := unix.Connect(fd, &unix.SockaddrUnix{Name: "@probe"}); err != nil {
+		if err := unix.Connect(fd, at); err != nil {
 			return err
 		}
 		if err := unix.SetNonblock(fd, true); err != nil {
