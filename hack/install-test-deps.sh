@@ -6,11 +6,11 @@
 set -eu
 
 packages="
-	attr bash-static busybox-static ca-certificates containerd crun docker-registry docker.io e2fsprogs
+	attr bash-static busybox-static bzip2 ca-certificates containerd crun docker-registry docker.io e2fsprogs
 	fuse-overlayfs gcc golang-github-containers-common hello iptables jq libc6-dev
 	libarchive-tools libcap2-bin linux-image-cloud-amd64 mg mmdebstrap nano nginx nix-bin openssh-client openssl patchelf pigz podman python3 qemu-system-x86
 	redis-server rsync runc skopeo strace tar
-	umoci util-linux vim-tiny zstd
+	umoci util-linux vim-tiny xz-utils zstd
 "
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
