@@ -45,7 +45,7 @@ e2e:
 sweep:
 	sh hack/install-test-deps.sh
 	VARVE_SWEEP=1 $(TEST) -run 'TestBombs|TestKill$$|TestKillSteps$$|TestInterruptSteps$$|TestStepsExamples$$' ./cmd/...
-	VARVE_SWEEP=1 $(TEST) -run 'TestSuite$$' -timeout=60m ./sandbox/vm
+	VARVE_SWEEP=1 $(TEST) -run 'TestSuite$$' -timeout=60m ./internal/sandbox/vm
 
 bench: build
 	sh hack/install-test-deps.sh

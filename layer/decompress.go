@@ -3,11 +3,11 @@ package layer
 import (
 	"io"
 
-	"github.com/varve-image/varve/internal/decompress"
+	"github.com/varve-image/varve/internal/compress"
 )
 
 // Prefix is how many bytes of a stream Detect looks at.
-const Prefix = decompress.Prefix
+const Prefix = compress.Prefix
 
 // NewReader returns what r holds without its compression, and which one that
 // was: by the first bytes, never by a name or a media type. Gzip may have
@@ -20,12 +20,12 @@ const Prefix = decompress.Prefix
 // garbage is an error, not an end. The reader takes more from r than it
 // needs. Close frees what it holds; it does not close r.
 func NewReader(r io.Reader) (io.ReadCloser, Algorithm, error) {
-	z, format, err := decompress.NewReader(r)
+	z, format, err := compress.NewReader(r)
 	return z, Algorithm(format), err
 }
 
 // Detect tells by its first Prefix bytes how a stream is compressed.
-func Detect(start []byte) Algorithm { return Algorithm(decompress.Detect(start)) }
+func Detect(start []byte) Algorithm { return Algorithm(compress.Detect(start)) }
 
 // Writable tells an algorithm that layers can have in a manifest from one that is
 // only read.

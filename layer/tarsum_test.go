@@ -23,7 +23,7 @@ import (
 // which is the same for all.
 func goldenLayers(t *testing.T, root, name string) [][]byte {
 	t.Helper()
-	data, err := os.ReadFile("../dockerarchive/testdata/golden/" + name + ".json")
+	data, err := os.ReadFile("../internal/place/dockerarchive/testdata/golden/" + name + ".json")
 	if err != nil {
 		t.Fatal(err)
 	}

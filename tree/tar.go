@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/atomicfile"
-	"github.com/varve-image/varve/internal/decompress"
+	"github.com/varve-image/varve/internal/compress"
 )
 
 // TarOptions bounds how a tarball is read.
@@ -225,8 +225,8 @@ func (t *Tar) decompress(ctx context.Context, stream io.Reader, opts TarOptions)
 // decompressor returns a reader of what r decompresses to, or nil if it is not
 // compressed, by its first bytes.
 func decompressor(start []byte, r io.Reader) (io.ReadCloser, error) {
-	if decompress.Detect(start) != decompress.None {
-		z, _, err := decompress.NewReader(r)
+	if compress.Detect(start) != compress.None {
+		z, _, err := compress.NewReader(r)
 		return z, err
 	}
 	for _, other := range []struct{ magic, name, command string }{

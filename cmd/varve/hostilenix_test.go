@@ -8,8 +8,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/varve-image/varve/nixstore"
-	"github.com/varve-image/varve/nixstore/nixdb"
+	"github.com/varve-image/varve/internal/nixstore"
+	"github.com/varve-image/varve/internal/nixstore/nixdb"
 )
 
 // Paths of stores that tests make: one that refers to itself and to the other

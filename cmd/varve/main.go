@@ -5,8 +5,8 @@ import (
 	"os"
 
 	"github.com/varve-image/varve/internal/cli"
-	"github.com/varve-image/varve/sandbox/userns"
-	"github.com/varve-image/varve/sandbox/vm"
+	"github.com/varve-image/varve/internal/sandbox/userns"
+	"github.com/varve-image/varve/internal/sandbox/vm"
 )
 
 func main() {

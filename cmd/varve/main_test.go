@@ -7,7 +7,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/varve-image/varve/internal/enginetest"
-	"github.com/varve-image/varve/sandbox/userns"
+	"github.com/varve-image/varve/internal/sandbox/userns"
 )
 
 var engines enginetest.Set

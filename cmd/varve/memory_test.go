@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/varve-image/varve/nixstore/nar"
+	"github.com/varve-image/varve/internal/nixstore/nar"
 )
 
 // fewMiB is what inputs of many small things may take of memory.

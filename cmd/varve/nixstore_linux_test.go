@@ -12,10 +12,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/varve-image/varve/build"
+	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/enginetest"
 	"github.com/varve-image/varve/internal/goldenstore"
-	"github.com/varve-image/varve/nixstore"
+	"github.com/varve-image/varve/internal/nixstore"
 )
 
 // importGolden puts the golden store into a Nix store, with the references that
@@ -42,13 +42,13 @@ func importGolden(t *testing.T, n *enginetest.NixStore) {
 }
 
 // plan is what varve layers says, run with a command that starts with args.
-func plan(t *testing.T, cmd *exec.Cmd) []build.PlannedLayer {
+func plan(t *testing.T, cmd *exec.Cmd) []assemble.PlannedLayer {
 	t.Helper()
 	o := run(t, cmd)
 	if o.code != 0 {
 		t.Fatalf("%q: exit code %d: %s", cmd.Args, o.code, o.stderr)
 	}
-	var layers []build.PlannedLayer
+	var layers []assemble.PlannedLayer
 	must(t, json.Unmarshal([]byte(o.stdout), &layers))
 	return layers
 }
@@ -117,7 +117,7 @@ var goldenNixLayers = map[string]string{
 }
 
 // checkGoldenLayers builds an image and compares its store layers.
-func checkGoldenLayers(t *testing.T, n *enginetest.NixStore, build []string, planned []build.PlannedLayer) {
+func checkGoldenLayers(t *testing.T, n *enginetest.NixStore, build []string, planned []assemble.PlannedLayer) {
 	t.Helper()
 	n.Run(build...)
 	images, err := openImages(filepath.Join(n.Home(), "image.tar"))
@@ -179,7 +179,7 @@ func TestNixIsAsked(t *testing.T) {
 	} {
 		cmd := n.Command(context.Background(), append([]string{"env", test.env}, layers...)...)
 		o := run(t, cmd)
-		var got []build.PlannedLayer
+		var got []assemble.PlannedLayer
 		if o.code != 0 || json.Unmarshal([]byte(o.stdout), &got) != nil || fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%s: exit code %d, %s%s, want %v", name, o.code, o.stdout, o.stderr, want)
 		}

@@ -20,8 +20,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/varve-image/varve/internal/goldenstore"
-	"github.com/varve-image/varve/nixstore"
-	"github.com/varve-image/varve/nixstore/nixdb"
+	"github.com/varve-image/varve/internal/nixstore"
+	"github.com/varve-image/varve/internal/nixstore/nixdb"
 )
 
 // TestScripts runs testdata/script: a file for each behaviour that a user can
@@ -37,7 +37,7 @@ import (
 func TestScripts(t *testing.T) {
 	old := syscall.Umask(0o022)
 	t.Cleanup(func() { syscall.Umask(old) })
-	golden, err := filepath.Abs("../../dockerarchive/testdata/golden")
+	golden, err := filepath.Abs("../../internal/place/dockerarchive/testdata/golden")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 	"path/filepath"
 	"regexp"
 
-	"github.com/varve-image/varve/nixstore/nar"
+	"github.com/varve-image/varve/internal/nixstore/nar"
 )
 
 func main() {

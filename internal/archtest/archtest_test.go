@@ -19,41 +19,41 @@ const module = "github.com/varve-image/varve"
 // arrows are the direct imports that the design draws. A package may also
 // import what those may.
 var arrows = map[string][]string{
-	"tree":     {"internal/decompress"},
-	"layering": nil,
-	"spec":     nil,
+	"tree":              {"internal/compress"},
+	"internal/layering": nil,
+	"spec":              nil,
 	// Tests of the Nix expressions.
 	"nix/tests": nil,
 
-	"layer":    {"tree"},
-	"rootfs":   {"tree"},
-	"nixstore": {"tree", "layering", "nixstore/nar"},
-	"image":    {"layer", "internal/ocijson"},
-	"lockfile": {"layer", "internal/ocijson"},
-	"cache":    {"ocilayout"},
-	"sandbox":  {"tree", "layer"},
+	"layer":                  {"tree"},
+	"internal/rootfs":        {"tree"},
+	"internal/nixstore":      {"tree", "internal/layering", "internal/nixstore/nar"},
+	"image":                  {"layer", "internal/ocijson"},
+	"internal/base/lockfile": {"layer", "internal/ocijson"},
+	"internal/base/cache":    {"internal/place/ocilayout"},
+	"internal/sandbox":       {"tree", "layer"},
 
-	"nixstore/nar":   {"tree"},
-	"nixstore/drv":   {"nixstore"},
-	"nixstore/nixdb": {"nixstore"},
+	"internal/nixstore/nar":   {"tree"},
+	"internal/nixstore/drv":   {"internal/nixstore"},
+	"internal/nixstore/nixdb": {"internal/nixstore"},
 
-	"sandbox/userns":      {"sandbox", "internal/execfile"},
-	"sandbox/vm":          {"sandbox/userns"},
-	"sandbox/sandboxtest": {"sandbox"},
-	"image/imagetest":     {"image"},
+	"internal/sandbox/userns":      {"internal/sandbox", "internal/execfile"},
+	"internal/sandbox/vm":          {"internal/sandbox/userns"},
+	"internal/sandbox/sandboxtest": {"internal/sandbox"},
+	"internal/imagetest":           {"image"},
 
-	"dockerarchive": {"image", "internal/tarindex"},
-	"ocilayout":     {"image", "internal/tarindex", "internal/ocijson"},
-	"registry":      {"image", "internal/ocijson", "internal/pace"},
-	"daemon":        {"image", "internal/pace"},
+	"internal/place/dockerarchive": {"image", "internal/tarindex"},
+	"internal/place/ocilayout":     {"image", "internal/tarindex", "internal/ocijson"},
+	"internal/place/registry":      {"image", "internal/ocijson", "internal/pace"},
+	"internal/place/engine":        {"image", "internal/pace"},
 
-	"build": {"spec", "rootfs", "image", "layer", "layering", "nixstore", "nixstore/drv", "nixstore/nixdb", "sandbox", "cache", "internal/execfile"},
+	"internal/assemble": {"spec", "internal/rootfs", "image", "layer", "internal/layering", "internal/nixstore", "internal/nixstore/drv", "internal/nixstore/nixdb", "internal/sandbox", "internal/base/cache", "internal/execfile"},
 
 	"internal/arch":       nil,
 	"internal/ui":         nil,
 	"internal/atomicfile": nil,
 	"internal/ctxio":      nil,
-	"internal/decompress": nil,
+	"internal/compress":   nil,
 	"internal/flock":      nil,
 	"internal/owner":      nil,
 	"internal/rmtree":     nil,
@@ -71,11 +71,11 @@ var arrows = map[string][]string{
 	"internal/pace": nil,
 
 	"internal/cli": {
-		"build", "cache", "lockfile", "dockerarchive", "ocilayout", "registry", "daemon", "internal/ui",
-		"sandbox/userns", "sandbox/vm",
+		"internal/assemble", "internal/base/cache", "internal/base/lockfile", "internal/place/dockerarchive", "internal/place/ocilayout", "internal/place/registry", "internal/place/engine", "internal/ui",
+		"internal/sandbox/userns", "internal/sandbox/vm",
 	},
 	// It is run again as the first process of a run step, and of its virtual machine.
-	"cmd/varve": {"internal/cli", "sandbox/userns", "sandbox/vm"},
+	"cmd/varve": {"internal/cli", "internal/sandbox/userns", "internal/sandbox/vm"},
 }
 
 // anyone are the leaves that every package may import.
@@ -87,23 +87,23 @@ var anyone = []string{
 // testOnly are imported by tests, and by each other. What one of them has an
 // arrow to it serves as a suite.
 var testOnly = map[string]bool{
-	"internal/archtest":    true,
-	"internal/debianbase":  true,
-	"internal/debstore":    true,
-	"internal/enginetest":  true,
-	"internal/goldenstore": true,
-	"internal/hostile":     true,
-	"internal/layertest":   true,
-	"internal/testtools":   true,
-	"sandbox/sandboxtest":  true,
-	"image/imagetest":      true,
+	"internal/archtest":            true,
+	"internal/debianbase":          true,
+	"internal/debstore":            true,
+	"internal/enginetest":          true,
+	"internal/goldenstore":         true,
+	"internal/hostile":             true,
+	"internal/layertest":           true,
+	"internal/testtools":           true,
+	"internal/sandbox/sandboxtest": true,
+	"internal/imagetest":           true,
 }
 
 // isTool reports whether a package is a program for those who work on the
 // project.
 func isTool(pkg string) bool {
 	return strings.HasPrefix(pkg, "hack/") || strings.HasPrefix(pkg, "internal/bench") ||
-		strings.HasPrefix(pkg, "internal/debstore/cmd/") || pkg == "sandbox/sandboxtest/probe" || strings.HasPrefix(pkg+"/", "examples/")
+		strings.HasPrefix(pkg, "internal/debstore/cmd/") || pkg == "internal/sandbox/sandboxtest/probe" || strings.HasPrefix(pkg+"/", "examples/")
 }
 
 // frontends may know terminals, signals and the clock.

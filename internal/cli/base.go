@@ -12,19 +12,19 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/varve-image/varve/build"
-	"github.com/varve-image/varve/cache"
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/base/cache"
+	"github.com/varve-image/varve/internal/base/lockfile"
 	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/place/registry"
 	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/layer"
-	"github.com/varve-image/varve/lockfile"
-	"github.com/varve-image/varve/registry"
 )
 
 // openBase opens the image that a spec builds on. It stays open until the
 // command ends. lock is the path of the spec's varve.lock.
-func (g *global) openBase(ctx context.Context, ref build.BaseReference, lock string) (*image.Existing, error) {
+func (g *global) openBase(ctx context.Context, ref assemble.BaseReference, lock string) (*image.Existing, error) {
 	img, err := g.findBase(ctx, ref, lock)
 	if err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func (g *global) openBase(ctx context.Context, ref build.BaseReference, lock str
 	return img, nil
 }
 
-func (g *global) findBase(ctx context.Context, ref build.BaseReference, lock string) (*image.Existing, error) {
+func (g *global) findBase(ctx context.Context, ref assemble.BaseReference, lock string) (*image.Existing, error) {
 	kind, path, name, err := parseSource(ref.Reference)
 	if err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func (g *global) findBase(ctx context.Context, ref build.BaseReference, lock str
 }
 
 // basePlatform is the platform that a spec asks for.
-func basePlatform(ref build.BaseReference) v1.Platform {
+func basePlatform(ref assemble.BaseReference) v1.Platform {
 	p := v1.Platform{OS: "linux", Architecture: ref.Architecture, Variant: ref.Variant}
 	if p.Architecture == "" {
 		p.Architecture = hostArchitecture

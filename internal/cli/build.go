@@ -9,13 +9,13 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
-	"github.com/varve-image/varve/build"
-	"github.com/varve-image/varve/dockerarchive"
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/atomicfile"
+	"github.com/varve-image/varve/internal/place/dockerarchive"
+	"github.com/varve-image/varve/internal/place/ocilayout"
 	"github.com/varve-image/varve/internal/ui"
 	"github.com/varve-image/varve/layer"
-	"github.com/varve-image/varve/ocilayout"
 	"github.com/varve-image/varve/spec"
 )
 
@@ -84,7 +84,7 @@ func runBuild(ctx context.Context, g *global, o *buildOptions, args []string) er
 
 // buildTo builds the image of a spec for a platform, which may be empty, and
 // writes it to where o says. more, if not nil, adds what a spec cannot say.
-func buildTo(ctx context.Context, g *global, o *buildOptions, in *input, p v1.Platform, more func(*build.Options)) error {
+func buildTo(ctx context.Context, g *global, o *buildOptions, in *input, p v1.Platform, more func(*assemble.Options)) error {
 	s, dest, err := parseBuild(g, o, in, p)
 	if err != nil {
 		return err

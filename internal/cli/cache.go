@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/varve-image/varve/cache"
+	"github.com/varve-image/varve/internal/base/cache"
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/internal/ui"

@@ -19,7 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/varve-image/varve/cache"
+	"github.com/varve-image/varve/internal/base/cache"
 	"github.com/varve-image/varve/internal/flock"
 	"github.com/varve-image/varve/internal/ui"
 )

@@ -13,10 +13,10 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/internal/decompress"
+	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/place/registry"
 	"github.com/varve-image/varve/internal/ui"
 	"github.com/varve-image/varve/layer"
-	"github.com/varve-image/varve/registry"
 	"github.com/varve-image/varve/spec"
 )
 
@@ -122,7 +122,7 @@ func (d *destination) parse(text string) error {
 	case text == "-":
 		d.kind, d.path = dockerArchive, text
 	default:
-		if _, ok := decompress.TarName(text); !ok {
+		if _, ok := compress.TarName(text); !ok {
 			return usageError(hint(fmt.Errorf("destination %q: its name does not say what it is to be", text),
 				append(referenceHints(text), "end it in .tar, .tar.gz or .tar.zst for a docker-archive, in / for an OCI layout, or put docker-archive:, oci:, oci-archive:, dir:, docker:// or an engine's transport before it")...))
 		}
@@ -284,9 +284,9 @@ func (d *destination) outsideOf(sources []string, what string) error {
 // archiveCompression tells by its name how an archive that varve writes is
 // compressed.
 func archiveCompression(name string) (layer.Algorithm, bool) {
-	format, _ := decompress.TarName(name)
-	algorithm, ok := map[decompress.Format]layer.Algorithm{
-		decompress.None: layer.None, decompress.Gzip: layer.Gzip, decompress.Zstd: layer.Zstd,
+	format, _ := compress.TarName(name)
+	algorithm, ok := map[compress.Format]layer.Algorithm{
+		compress.None: layer.None, compress.Gzip: layer.Gzip, compress.Zstd: layer.Zstd,
 	}[format]
 	return algorithm, ok
 }
@@ -294,11 +294,11 @@ func archiveCompression(name string) (layer.Algorithm, bool) {
 // checkEnding refuses an archive whose name would say that it is compressed as it is
 // not.
 func (d *destination) checkEnding(text string) error {
-	format, ok := decompress.TarName(d.path)
+	format, ok := compress.TarName(d.path)
 	if _, written := archiveCompression(d.path); ok && !written && d.kind == dockerArchive {
 		return usageError(hint(fmt.Errorf("destination %q: varve does not compress archives with %s", text, format), "end it in .tar, .tar.gz or .tar.zst"))
 	}
-	if ok && format != decompress.None && d.kind == ociArchive {
+	if ok && format != compress.None && d.kind == ociArchive {
 		return usageError(hint(fmt.Errorf("destination %q: the archive of an OCI layout is not compressed, its layers are", text), "end it in .tar"))
 	}
 	return nil

@@ -11,9 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/varve-image/varve/daemon"
-	"github.com/varve-image/varve/dockerarchive"
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/place/dockerarchive"
+	"github.com/varve-image/varve/internal/place/engine"
 	"github.com/varve-image/varve/internal/tarindex"
 )
 
@@ -31,27 +31,27 @@ func isEngine(transport string) bool {
 
 // engine returns the engine of a transport, where the environment says that it
 // is.
-func (g *global) engine(ctx context.Context, transport string) (daemon.Engine, error) {
+func (g *global) engine(ctx context.Context, transport string) (engine.Engine, error) {
 	env := func(name string) string {
 		value, _ := g.streams.LookupEnv(name)
 		return value
 	}
-	var e daemon.Engine
+	var e engine.Engine
 	var err error
 	switch transport {
 	case dockerDaemon:
-		e, err = daemon.Docker(daemon.DockerOptions{
+		e, err = engine.Docker(engine.DockerOptions{
 			Host: env("DOCKER_HOST"), Context: env("DOCKER_CONTEXT"), ConfigDir: dockerConfigDir(env),
 			TLS: env("DOCKER_TLS") != "", TLSVerify: env("DOCKER_TLS_VERIFY") != "", CertDir: env("DOCKER_CERT_PATH"),
 		})
 	case containerd:
-		e, err = daemon.Containerd(daemon.ContainerdOptions{Socket: env("CONTAINERD_ADDRESS"), Namespace: env("CONTAINERD_NAMESPACE")})
+		e, err = engine.Containerd(engine.ContainerdOptions{Socket: env("CONTAINERD_ADDRESS"), Namespace: env("CONTAINERD_NAMESPACE")})
 	default:
 		sockets := []string{"/run/podman/podman.sock"}
 		if dir := env("XDG_RUNTIME_DIR"); dir != "" {
 			sockets = []string{dir + "/podman/podman.sock", sockets[0]}
 		}
-		e, err = daemon.Podman(ctx, daemon.PodmanOptions{
+		e, err = engine.Podman(ctx, engine.PodmanOptions{
 			Host: env("CONTAINER_HOST"), Identity: env("CONTAINER_SSHKEY"), Connection: env("CONTAINER_CONNECTION") != "",
 			Sockets: sockets, TempDir: g.tempDir(),
 		})
@@ -77,11 +77,11 @@ func dockerConfigDir(env func(string) string) string {
 // engineError tells what the user, or the machine, has to mend from what
 // failed.
 func engineError(err error) error {
-	var missing *daemon.MissingError
+	var missing *engine.MissingError
 	switch {
 	case errors.As(err, &missing):
 		return hint(err, missing.Hint)
-	case errors.Is(err, daemon.ErrNotFound):
+	case errors.Is(err, engine.ErrNotFound):
 		return usageError(err)
 	}
 	return err
@@ -93,7 +93,7 @@ func (g *global) toEngine(ctx context.Context, img *image.Image, d *destination,
 	if err != nil {
 		return usageError(err)
 	}
-	loaded, err := daemon.Load(ctx, e, img, func(ctx context.Context, w io.Writer) error {
+	loaded, err := engine.Load(ctx, e, img, func(ctx context.Context, w io.Writer) error {
 		return dockerarchive.Write(ctx, w, img, opts)
 	})
 	if err != nil {
@@ -114,7 +114,7 @@ func (g *global) fromEngine(ctx context.Context, transport, name string) (image.
 	if err != nil {
 		return nil, err
 	}
-	r, err := daemon.Open(ctx, e, name)
+	r, err := engine.Open(ctx, e, name)
 	if err != nil {
 		return nil, engineError(err)
 	}

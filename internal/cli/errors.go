@@ -9,14 +9,14 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/varve-image/varve/build"
-	"github.com/varve-image/varve/cache"
-	"github.com/varve-image/varve/daemon"
+	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/base/cache"
+	"github.com/varve-image/varve/internal/base/lockfile"
+	"github.com/varve-image/varve/internal/place/engine"
+	"github.com/varve-image/varve/internal/place/registry"
 	"github.com/varve-image/varve/internal/regfile"
+	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/layer"
-	"github.com/varve-image/varve/lockfile"
-	"github.com/varve-image/varve/registry"
-	"github.com/varve-image/varve/sandbox"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
@@ -70,14 +70,14 @@ func exitCode(err error) int {
 	var (
 		asUsage    usage
 		asSpec     spec.Errors
-		asBuild    *build.SpecError
-		asMissing  *build.MissingError
-		asEngine   *daemon.MissingError
+		asBuild    *assemble.SpecError
+		asMissing  *assemble.MissingError
+		asEngine   *engine.MissingError
 		asSandbox  *sandbox.MissingError
 		asRequest  *sandbox.RequestError
 		asMismatch *layer.DigestError
 		asLock     *lockfile.MismatchError
-		asStore    *build.StoreError
+		asStore    *assemble.StoreError
 		asCache    *cache.DirError
 		asBlob     *cache.MissingError
 		asAbsent   *registry.NotFoundError

@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/varve-image/varve/build"
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/tree"
 )
 
@@ -109,6 +109,6 @@ func (g *global) sourceDateEpoch() (*int64, error) {
 	if !ok || text == "" {
 		return nil, nil
 	}
-	epoch, err := build.ParseSourceDateEpoch(text)
+	epoch, err := assemble.ParseSourceDateEpoch(text)
 	return &epoch, usageError(err)
 }

@@ -6,11 +6,11 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/varve-image/varve/dockerarchive"
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/place/dockerarchive"
+	"github.com/varve-image/varve/internal/place/ocilayout"
 	"github.com/varve-image/varve/internal/tarindex"
-	"github.com/varve-image/varve/ocilayout"
 )
 
 // hybrid is a docker-archive that is an OCI layout as well, as Docker since version 25

@@ -16,8 +16,8 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ocijson"
-	"github.com/varve-image/varve/ocilayout"
-	"github.com/varve-image/varve/registry"
+	"github.com/varve-image/varve/internal/place/ocilayout"
+	"github.com/varve-image/varve/internal/place/registry"
 )
 
 type indexOptions struct {

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/varve-image/varve/build"
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/internal/regfile"
@@ -22,7 +22,7 @@ import (
 
 // writeBuilt writes the last explicit layer of a spec into the new directory
 // dir, which gets its name when it is complete.
-func (g *global) writeBuilt(ctx context.Context, result *build.Result, dir string) (err error) {
+func (g *global) writeBuilt(ctx context.Context, result *assemble.Result, dir string) (err error) {
 	dir = strings.TrimSuffix(dir, "/")
 	built, err := result.Built(dir)
 	if err != nil {
@@ -42,7 +42,7 @@ func (g *global) writeBuilt(ctx context.Context, result *build.Result, dir strin
 	defer temp.Abort()
 	l := result.Image.Layers[len(result.Image.Layers)-2]
 	if err := errors.Join(
-		temp.Root.WriteFile(build.LayerInfo, append(info, '\n'), 0o644),
+		temp.Root.WriteFile(assemble.LayerInfo, append(info, '\n'), 0o644),
 		writeLayerFiles(ctx, temp.Root, l),
 		temp.Root.Chmod(".", 0o755),
 	); err != nil {
@@ -64,10 +64,10 @@ func writeLayerFiles(ctx context.Context, dir *os.Root, l image.Layer) error {
 	if err != nil {
 		return err
 	}
-	if err := dir.WriteFile(build.LayerChecksum, []byte(info.DiffID.Encoded()+"\n"), 0o644); err != nil {
+	if err := dir.WriteFile(assemble.LayerChecksum, []byte(info.DiffID.Encoded()+"\n"), 0o644); err != nil {
 		return err
 	}
-	f, err := dir.Create(build.LayerTar)
+	f, err := dir.Create(assemble.LayerTar)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func writeLayerJSON(ctx context.Context, dir, baseJSON string, now time.Time) er
 	if at, ok := o.Get("created"); ok && at == "now" {
 		o.Set("created", now.UTC().Format("2006-01-02T15:04:05-07:00"))
 	}
-	sum, err := tarSumOf(ctx, filepath.Join(dir, build.LayerTar))
+	sum, err := tarSumOf(ctx, filepath.Join(dir, assemble.LayerTar))
 	if err != nil {
 		return err
 	}

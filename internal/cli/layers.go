@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/varve-image/varve/build"
+	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/ui"
 )
 
@@ -60,11 +60,11 @@ func runLayers(ctx context.Context, g *global, o *layersOptions, args []string) 
 
 // layersText is the plan for people: a line for each layer, its store paths
 // below it.
-func layersText(layers []build.PlannedLayer) string {
+func layersText(layers []assemble.PlannedLayer) string {
 	var b strings.Builder
 	for i, l := range layers {
 		fmt.Fprintf(&b, "layer %d/%d  %s  %s", i+1, len(layers), l.Kind, ui.Size(int64(l.Size)))
-		if l.Kind == build.KindTree {
+		if l.Kind == assemble.KindTree {
 			fmt.Fprintf(&b, "  %d files and directories", l.Files)
 		}
 		b.WriteByte('\n')

@@ -17,10 +17,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/base/lockfile"
 	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/place/registry"
 	"github.com/varve-image/varve/internal/problems"
-	"github.com/varve-image/varve/lockfile"
-	"github.com/varve-image/varve/registry"
 	"github.com/varve-image/varve/spec"
 )
 

@@ -13,12 +13,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/varve-image/varve/build"
-	"github.com/varve-image/varve/dockerarchive"
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/place/dockerarchive"
+	"github.com/varve-image/varve/internal/place/ocilayout"
 	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/layer"
-	"github.com/varve-image/varve/ocilayout"
 	"github.com/varve-image/varve/spec"
 )
 
@@ -219,7 +219,7 @@ func nixTopLayer(ctx context.Context, g *global, a *nixAttrs) error {
 
 // nixTop describes the image of the derivation's spec, and writes its top layer
 // into the new directory dir.
-func nixTop(ctx context.Context, g *global, a *nixAttrs, dir string) (*build.Result, error) {
+func nixTop(ctx context.Context, g *global, a *nixAttrs, dir string) (*assemble.Result, error) {
 	flags := nixSpec(g, a)
 	in, err := flags.read(g, []string{a.Spec})
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/varve-image/varve/internal/regfile"
-	"github.com/varve-image/varve/sandbox"
+	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/spec"
 )
 

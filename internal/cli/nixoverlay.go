@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/varve-image/varve/build"
-	"github.com/varve-image/varve/sandbox"
+	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
@@ -116,7 +116,7 @@ func (r *overlayRun) run(ctx context.Context, name, script string, entries []*tr
 		Env: []string{"out=" + sandbox.TreeDir + "/out"},
 	}
 	steps := r.g.steps()
-	if err := build.CompleteStep(step, r.spec, build.Options{Root: r.g.root, Steps: steps}); err != nil {
+	if err := assemble.CompleteStep(step, r.spec, assemble.Options{Root: r.g.root, Steps: steps}); err != nil {
 		return nil, err
 	}
 	runner, err := r.g.runner(r.spec.Isolation)

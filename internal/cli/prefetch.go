@@ -13,12 +13,12 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
-	"github.com/varve-image/varve/dockerarchive"
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/base/lockfile"
+	"github.com/varve-image/varve/internal/nixstore"
 	"github.com/varve-image/varve/internal/ocijson"
-	"github.com/varve-image/varve/lockfile"
-	"github.com/varve-image/varve/nixstore"
-	"github.com/varve-image/varve/registry"
+	"github.com/varve-image/varve/internal/place/dockerarchive"
+	"github.com/varve-image/varve/internal/place/registry"
 )
 
 type prefetchOptions struct {

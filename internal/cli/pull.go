@@ -13,9 +13,9 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
-	"github.com/varve-image/varve/dockerarchive"
 	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/internal/decompress"
+	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/place/dockerarchive"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -44,7 +44,7 @@ index the image for --platform is taken.`,
 }
 
 func runPull(ctx context.Context, g *global, o *pullOptions, ref string) error {
-	if format, ok := decompress.TarName(o.output); ok && format != decompress.None {
+	if format, ok := compress.TarName(o.output); ok && format != compress.None {
 		return usageError(hint(fmt.Errorf("output %q: pull writes archives that are not compressed", o.output), "end it in .tar, or copy the image"))
 	}
 	name, _, found := strings.Cut(ref, "@")

@@ -10,7 +10,7 @@ import (
 
 	"github.com/distribution/reference"
 
-	"github.com/varve-image/varve/internal/decompress"
+	"github.com/varve-image/varve/internal/compress"
 )
 
 // missingImage is the error of a reference to a file that is not there, as it was
@@ -54,5 +54,5 @@ func referenceHints(text string) []string {
 
 // isFileName tells the name of an archive or a spec by its ending.
 func isFileName(name string) bool {
-	return decompress.FileName(name) || slices.Contains([]string{".json", ".yaml", ".yml", ".nix", ".drv"}, path.Ext(name))
+	return compress.FileName(name) || slices.Contains([]string{".json", ".yaml", ".yml", ".nix", ".drv"}, path.Ext(name))
 }

@@ -17,7 +17,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ocijson"
-	"github.com/varve-image/varve/registry"
+	"github.com/varve-image/varve/internal/place/registry"
 )
 
 // dockerRegistry is the transport of registries; // follows it.

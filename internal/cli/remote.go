@@ -8,9 +8,9 @@ import (
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/varve-image/varve/cache"
 	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/registry"
+	"github.com/varve-image/varve/internal/base/cache"
+	"github.com/varve-image/varve/internal/place/registry"
 )
 
 // cachedBlobs are an image's parts in the cache, where remote brings those that

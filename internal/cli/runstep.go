@@ -14,9 +14,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/varve-image/varve/build"
+	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/ui"
-	"github.com/varve-image/varve/sandbox"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
@@ -158,7 +158,7 @@ func (o *runStepOptions) describe(g *global, s *spec.Spec, entries []*tree.Entry
 		}
 		step.Binds = append(step.Binds, sandbox.Bind{Source: absolute, Target: target})
 	}
-	return step, build.CompleteStep(step, s, build.Options{Root: g.root, StoreRoot: g.storeRoot, Steps: g.steps()})
+	return step, assemble.CompleteStep(step, s, assemble.Options{Root: g.root, StoreRoot: g.storeRoot, Steps: g.steps()})
 }
 
 // run runs the step on the terminal, or with its output as lines on standard

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/varve-image/varve/sandbox"
+	"github.com/varve-image/varve/internal/sandbox"
 )
 
 // These are how shells and coreutils report what scripts get wrong. The messages

@@ -10,14 +10,14 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
-	"github.com/varve-image/varve/build"
-	"github.com/varve-image/varve/nixstore"
-	"github.com/varve-image/varve/nixstore/drv"
+	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/nixstore"
+	"github.com/varve-image/varve/internal/nixstore/drv"
 )
 
 type shellOptions struct {
 	buildOptions
-	shell    build.ShellOptions
+	shell    assemble.ShellOptions
 	uid, gid uint32
 }
 
@@ -73,11 +73,11 @@ func runShell(ctx context.Context, g *global, o *shellOptions, name string) erro
 		return fileError(err)
 	}
 	name = root + name
-	made, err := build.NixShell(ctx, o.shell)
+	made, err := assemble.NixShell(ctx, o.shell)
 	if err != nil {
 		return usageError(fmt.Errorf("shell of derivation %q: %w", name, err))
 	}
-	return buildTo(ctx, g, &o.buildOptions, &input{name: name, dir: ".", data: made.Spec}, v1.Platform{}, func(opts *build.Options) {
+	return buildTo(ctx, g, &o.buildOptions, &input{name: name, dir: ".", data: made.Spec}, v1.Platform{}, func(opts *assemble.Options) {
 		opts.Files, opts.Absent, opts.NoWarnings = made.Files, made.Absent, true
 	})
 }

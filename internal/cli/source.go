@@ -14,11 +14,11 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/place/ocilayout"
+	"github.com/varve-image/varve/internal/place/registry"
 	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/tarindex"
-	"github.com/varve-image/varve/ocilayout"
-	"github.com/varve-image/varve/registry"
 )
 
 // opened are the images that a reference names. They stay open until the command ends.

@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/varve-image/varve/build"
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/spec"
 )
 
@@ -196,7 +196,7 @@ func (s *specFlags) parseOne(g *global, in *input) (*spec.Spec, error) {
 }
 
 // buildSpec describes the image of a spec.
-func buildSpec(ctx context.Context, g *global, flags *specFlags, in *input) (*build.Result, error) {
+func buildSpec(ctx context.Context, g *global, flags *specFlags, in *input) (*assemble.Result, error) {
 	s, err := flags.parseOne(g, in)
 	if err != nil {
 		return nil, err
@@ -206,12 +206,12 @@ func buildSpec(ctx context.Context, g *global, flags *specFlags, in *input) (*bu
 
 // buildParsed describes the image of a spec, whose varve.lock has the path lock.
 // more, if not nil, adds to what the image depends on besides.
-func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string, more func(*build.Options)) (*build.Result, error) {
-	opts := build.Options{
+func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string, more func(*assemble.Options)) (*assemble.Result, error) {
+	opts := assemble.Options{
 		Root: g.root, StoreRoot: g.storeRoot, VerifyStore: g.verifyStore,
 		Architecture: hostArchitecture, Now: g.streams.Now(), TempDir: g.tempDir(),
 		MaxUnpacked: int64(g.limits.unpacked), MaxEntries: g.limits.entries,
-		OpenBase: func(ctx context.Context, ref build.BaseReference) (*image.Existing, error) {
+		OpenBase: func(ctx context.Context, ref assemble.BaseReference) (*image.Existing, error) {
 			return g.openBase(ctx, ref, lock)
 		},
 		Steps: g.steps(),
@@ -224,7 +224,7 @@ func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string, more
 	if more != nil {
 		more(&opts)
 	}
-	result, err := build.Build(ctx, s, opts)
+	result, err := assemble.Build(ctx, s, opts)
 	if err != nil {
 		return nil, fmt.Errorf("build image %s: %w", s.Name, err)
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/varve-image/varve/sandbox"
+	"github.com/varve-image/varve/internal/sandbox"
 )
 
 // stepLimits bounds what each script may use.

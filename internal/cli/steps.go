@@ -3,16 +3,16 @@ package cli
 import (
 	"io"
 
-	"github.com/varve-image/varve/build"
-	"github.com/varve-image/varve/sandbox"
-	"github.com/varve-image/varve/sandbox/userns"
-	"github.com/varve-image/varve/sandbox/vm"
+	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/userns"
+	"github.com/varve-image/varve/internal/sandbox/vm"
 	"github.com/varve-image/varve/spec"
 )
 
 // steps is how scripts of specs are run.
-func (g *global) steps() build.Steps {
-	return build.Steps{
+func (g *global) steps() assemble.Steps {
+	return assemble.Steps{
 		Runner:       g.runner,
 		AllowNetwork: g.allowNetwork,
 		Limits:       g.stepLimits.limits(),

@@ -10,12 +10,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/varve-image/varve/build"
-	"github.com/varve-image/varve/dockerarchive"
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/base/lockfile"
+	"github.com/varve-image/varve/internal/place/dockerarchive"
 	"github.com/varve-image/varve/internal/ui"
 	"github.com/varve-image/varve/layer"
-	"github.com/varve-image/varve/lockfile"
 	"github.com/varve-image/varve/spec"
 )
 
@@ -56,7 +56,7 @@ func runStream(ctx context.Context, g *global, o *streamOptions, args []string) 
 	if err != nil {
 		return err
 	}
-	if build.IsConf(in.data) {
+	if assemble.IsConf(in.data) {
 		return streamConf(ctx, g, o, in)
 	}
 	if o.repoTag != "" {
@@ -100,11 +100,11 @@ func streamConf(ctx context.Context, g *global, o *streamOptions, in *input) err
 // confImage describes the image of a conf.json. Its base stays open until the
 // command ends.
 func (g *global) confImage(ctx context.Context, in *input, repoTag string) (*image.Image, error) {
-	conf, err := build.ParseConf(in.data)
+	conf, err := assemble.ParseConf(in.data)
 	if err != nil {
 		return nil, usageError(fmt.Errorf("%s: %w", in.name, err))
 	}
-	img, err := conf.Image(ctx, build.ConfOptions{
+	img, err := conf.Image(ctx, assemble.ConfOptions{
 		Root: g.root, StoreRoot: g.storeRoot, RepoTag: repoTag, Now: g.streams.Now(),
 		OpenBase: func(ctx context.Context, name string) (*image.Existing, error) {
 			src, err := g.openPath(ctx, "", name)

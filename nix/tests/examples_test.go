@@ -50,7 +50,7 @@ func privileges(t *testing.T, s, m *site) {
   }).layer`
 	var hashes []string
 	for _, where := range []*site{s, m} {
-		build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-o", where.Home()+"/probe", "../../sandbox/sandboxtest/probe")
+		build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-o", where.Home()+"/probe", "../../internal/sandbox/sandboxtest/probe")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		command(t, build)
 		path := where.build(t, code)[0]

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/varve-image/varve/layering"
+	"github.com/varve-image/varve/internal/layering"
 )
 
 // layeringCases are images' arguments, the layers that they have for store paths,

@@ -1,0 +1,131 @@
+package assemble
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/varve-image/varve/internal/layering"
+	"github.com/varve-image/varve/internal/nixstore"
+	"github.com/varve-image/varve/internal/nixstore/nar"
+	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/spec"
+	"github.com/varve-image/varve/tree"
+)
+
+// topTitle names the top layer, in messages and in the graph that has it.
+const topTitle = "top layer"
+
+// configTitle names the config in that graph.
+const configTitle = "config"
+
+// autoLayers divides paths into at most n layers as nixpkgs does by default.
+func (b *builder) autoLayers(paths []string, n int, top []*tree.Entry) ([][]string, error) {
+	nodes := b.closure.Subgraph(paths).Nodes()
+	if err := b.measure(nodes); err != nil {
+		return nil, err
+	}
+	if b.spec.ClosureRoots == spec.RootsImage {
+		above, err := b.imageNodes(paths, top)
+		if err != nil {
+			return nil, err
+		}
+		nodes = append(nodes, above...)
+	}
+	g, err := layering.NewGraph(nodes)
+	if err != nil {
+		return nil, err
+	}
+	return g.Auto(b.ctx, n, configTitle, topTitle)
+}
+
+// measure fills in the sizes that the closure's source does not know.
+func (b *builder) measure(nodes []layering.Node) error {
+	var unknown []string
+	for _, n := range nodes {
+		if n.NarSize == 0 {
+			unknown = append(unknown, n.Path)
+		}
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	hashed, err := nixstore.HashPaths(b.ctx, nixstore.ScanOptions{StoreDir: b.spec.StoreDir, Root: b.opts.storeRoot(), Roots: unknown})
+	if err != nil {
+		return specError("layering", err)
+	}
+	for _, h := range hashed {
+		b.sizes[h.Path] = h.NarSize
+	}
+	for i := range nodes {
+		nodes[i].NarSize = b.sizes[nodes[i].Path]
+	}
+	return nil
+}
+
+// imageNodes are what stands in nixpkgs' graph above the store paths: the config
+// and the top layer, as the store paths that they are there, with what of paths
+// they mention.
+func (b *builder) imageNodes(paths []string, top []*tree.Entry) ([]layering.Node, error) {
+	config, err := b.configSize()
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	topSize, err := b.treeLayer(topTitle, top).Size(b.ctx)
+	if err != nil {
+		return nil, err
+	}
+	inGraph := map[string]bool{}
+	for _, p := range paths {
+		inGraph[p] = true
+	}
+	within := func(mentioned []string) []string {
+		return slices.DeleteFunc(slices.Clone(mentioned), func(p string) bool { return !inGraph[p] })
+	}
+	return []layering.Node{
+		{Path: configTitle, NarSize: config, References: within(b.mentioned.config)},
+		{Path: topTitle, NarSize: layerDirSize(topSize), References: within(b.mentioned.top)},
+	}, nil
+}
+
+// configSize is the size of the archive of the file that nixpkgs has the config
+// in.
+func (b *builder) configSize() (uint64, error) {
+	text, err := ordjson.MarshalCompact(&ordjson.Object{Members: []ordjson.Member{
+		{Key: "architecture", Value: cmp.Or(b.spec.Architecture, b.opts.Architecture)},
+		{Key: "config", Value: b.spec.Config},
+		{Key: "os", Value: b.spec.OS},
+	}})
+	if err != nil {
+		return 0, err
+	}
+	w := nar.NewWriter(io.Discard)
+	w.Begin()
+	return writeHollow(w, uint64(len(text))) + w.Size(), nil
+}
+
+// layerDirSize is the size of the archive of the directory that nixpkgs has a
+// layer in: the tar, and its checksum with a line end.
+func layerDirSize(tar int64) uint64 {
+	w := nar.NewWriter(io.Discard)
+	w.Begin()
+	w.Directory()
+	w.Entry(LayerChecksum)
+	content := writeHollow(w, uint64(hex.EncodedLen(sha256.Size))+1)
+	w.EndEntry()
+	w.Entry(LayerTar)
+	content += writeHollow(w, uint64(tar))
+	w.EndEntry()
+	w.EndDirectory()
+	return content + w.Size()
+}
+
+// writeHollow writes a regular file without its content, whose size it returns.
+func writeHollow(w *nar.Writer, size uint64) uint64 {
+	w.Regular(size, false)
+	w.EndRegular(size)
+	return size
+}

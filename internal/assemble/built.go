@@ -1,0 +1,246 @@
+package assemble
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/varve-image/varve/internal/nixstore"
+	"github.com/varve-image/varve/internal/regfile"
+	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/spec"
+	"github.com/varve-image/varve/tree"
+)
+
+// A layer can be built by itself, into a directory of its own, and be used by
+// any number of images. These are the directory's files.
+const (
+	// LayerTar is the layer's tar.
+	LayerTar = "layer.tar"
+	// LayerChecksum has the SHA-256 of the tar in hexadecimal digits.
+	LayerChecksum = "checksum"
+	// LayerInfo is a BuiltLayer in JSON; nixpkgs' layers have none.
+	LayerInfo = "layer.json"
+)
+
+// These bound the files of a layer besides its tar, in bytes.
+const (
+	maxLayerInfo = 64 << 20
+	maxChecksum  = 1 << 10
+)
+
+// BuiltLayer is what a layer that was built by itself says of itself.
+type BuiltLayer struct {
+	// Contents are the store paths whose files an image with this layer links
+	// to.
+	Contents []string `json:"contents"`
+	// Paths are the store paths in the layer.
+	Paths []string `json:"paths"`
+	// Tree says that there are other files in it.
+	Tree bool `json:"tree"`
+	// Lower are the built layers below it, in their order: what they have is not
+	// in this one, and an image with this one gets them too.
+	Lower []LowerLayer `json:"layers,omitempty"`
+
+	// dir is what the user calls the layer's directory, physical where it is.
+	dir, physical string
+	file          *layer.File
+}
+
+// LowerLayer is a layer that another one was built on.
+type LowerLayer struct {
+	// Dir is the layer's directory, relative to that of the other.
+	Dir string `json:"dir"`
+	// Checksum is that of its tar when the other was built.
+	Checksum string `json:"checksum"`
+}
+
+// Built describes the layer that a spec with one explicit layer of its own, and
+// none but built ones before it, is made for, and which goes into the directory
+// dir. The layer is the last but the top one, which is of no use here.
+func (r *Result) Built(dir string) (*BuiltLayer, error) {
+	s := r.spec
+	last := len(s.Layers) - 1
+	if last < 0 || s.Layers[last].Built != "" {
+		return nil, &SpecError{"layers", errors.New("a layer by itself is made of one explicit layer: give it as the last of layers")}
+	}
+	for _, g := range s.Layers[:last] {
+		if g.Built == "" {
+			return nil, &SpecError{"layers", errors.New("of a layer by itself, those below it have to be built ones")}
+		}
+	}
+	if len(s.Contents)+len(s.CopyToRoot)+len(s.Presets) > 0 || s.FromImage != "" {
+		return nil, &SpecError{"layers", errors.New("a layer by itself has no other contents, copyToRoot, presets or fromImage")}
+	}
+	n := len(r.Layers) - 2
+	if n < 0 || r.Layers[n].Built != "" {
+		return nil, &SpecError{"layers", errors.New("the layers below have all of it: nothing is left for this one")}
+	}
+	lower, err := r.lowerLayers(dir)
+	return &BuiltLayer{Contents: r.contents, Paths: r.Layers[n].Paths, Tree: r.Layers[n].Kind == KindTree, Lower: lower}, err
+}
+
+// lowerLayers are the built layers as one that is written to dir has them below
+// it. Their paths are relative, so that they say nothing of this machine.
+func (r *Result) lowerLayers(dir string) ([]LowerLayer, error) {
+	if len(r.built) == 0 {
+		return nil, nil
+	}
+	parent, err := realPath(filepath.Dir(dir))
+	if err != nil {
+		return nil, err
+	}
+	var lower []LowerLayer
+	for _, l := range r.built {
+		rel, err := filepath.Rel(filepath.Join(parent, filepath.Base(dir)), l.physical)
+		if err != nil {
+			return nil, err
+		}
+		lower = append(lower, LowerLayer{Dir: filepath.ToSlash(rel), Checksum: l.file.DiffID.Encoded()})
+	}
+	return lower, nil
+}
+
+// realPath is a path without symlinks in it, from the root.
+func realPath(name string) (string, error) {
+	real, err := filepath.EvalSymlinks(name)
+	if err != nil {
+		return "", quotePath(err)
+	}
+	return filepath.Abs(real)
+}
+
+// openBuilt opens the layer in the directory dir, which is at physical.
+func openBuilt(storeDir, dir, physical string) (*BuiltLayer, error) {
+	file, err := openLayerDir(physical)
+	if err != nil {
+		return nil, err
+	}
+	l := &BuiltLayer{dir: dir, file: file}
+	if l.physical, err = realPath(physical); err != nil {
+		return nil, err
+	}
+	name := path.Join(physical, LayerInfo)
+	data, err := regfile.Read(name, maxLayerInfo)
+	if err != nil {
+		return nil, quotePath(err)
+	}
+	if err := json.Unmarshal(data, l); err != nil {
+		return nil, fmt.Errorf("%q is not what varve writes for a layer: %w", name, err)
+	}
+	if len(l.Lower) > spec.MaxLayers {
+		return nil, fmt.Errorf("%q names %d layers below it: images have at most %d", name, len(l.Lower), spec.MaxLayers)
+	}
+	for _, lower := range l.Lower {
+		if err := digest.NewDigestFromEncoded(digest.SHA256, lower.Checksum).Validate(); err != nil {
+			return nil, fmt.Errorf("%q is not what varve writes for a layer: checksum %q: %w", name, lower.Checksum, err)
+		}
+	}
+	for _, p := range append(l.Paths, l.Contents...) {
+		if _, _, ok := nixstore.InStore(storeDir, p); !ok {
+			return nil, fmt.Errorf("%q names %q, which is not in the store %q", name, p, storeDir)
+		}
+	}
+	return l, nil
+}
+
+// openLayerDir opens the tar of a layer's directory.
+func openLayerDir(dir string) (*layer.File, error) {
+	sum, err := regfile.Read(path.Join(dir, LayerChecksum), maxChecksum)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%q is no layer's directory, which has a %s: %w", dir, LayerChecksum, fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, quotePath(err)
+	}
+	id := digest.NewDigestFromEncoded(digest.SHA256, strings.TrimSpace(string(sum)))
+	if err := id.Validate(); err != nil {
+		return nil, fmt.Errorf("%q holds no SHA-256: %w", path.Join(dir, LayerChecksum), err)
+	}
+	return layer.OpenFile(path.Join(dir, LayerTar), id)
+}
+
+// builtGroups makes groups of a layer that is there already and of those below
+// it, each of which an image gets once, below the first that was built on it.
+func (b *builder) builtGroups(field, dir string) ([]*group, error) {
+	l, err := openBuilt(b.spec.StoreDir, dir, b.physical(dir))
+	if err != nil {
+		return nil, err
+	}
+	if b.implied[l.physical] {
+		return nil, nil // another one has brought it
+	}
+	var groups []*group
+	root := b.rootOf(dir)
+	for _, lower := range l.Lower {
+		physical := filepath.Join(l.physical, filepath.FromSlash(lower.Dir))
+		below, err := openBuilt(b.spec.StoreDir, strings.TrimPrefix(physical, root), physical)
+		if err != nil {
+			return nil, fmt.Errorf("%q was built on another layer, which has to be where it was: %w", dir, err)
+		}
+		if got := below.file.DiffID; got.Encoded() != lower.Checksum {
+			return nil, fmt.Errorf("build %q again, which was built on another layer than there is now: %w", dir,
+				&layer.DigestError{What: strconv.Quote(below.dir), Want: digest.NewDigestFromEncoded(digest.SHA256, lower.Checksum), Got: got})
+		}
+		if b.hasBuilt(below) {
+			continue
+		}
+		g, err := b.builtGroup(field, below)
+		if err != nil {
+			return nil, err
+		}
+		b.implied[below.physical] = true
+		groups = append(groups, g)
+	}
+	g, err := b.builtGroup(field, l)
+	return append(groups, g), err
+}
+
+// hasBuilt tells whether the image has a built layer already.
+func (b *builder) hasBuilt(l *BuiltLayer) bool {
+	return slices.ContainsFunc(b.result.built, func(other *BuiltLayer) bool { return other.physical == l.physical })
+}
+
+// builtGroup makes a group of a layer that is there already.
+func (b *builder) builtGroup(field string, l *BuiltLayer) (*group, error) {
+	b.result.built = append(b.result.built, l)
+	g := &group{field: field, title: l.dir, built: l, roots: l.Paths}
+	inStore, _ := b.splitContents(l.Contents)
+	g.contents = inStore
+	if !l.Tree {
+		return g, nil
+	}
+	overlay, err := tree.OpenOverlay(b.ctx, []tree.LayerSource{l.file}, tree.OverlayOptions{TempDir: b.opts.TempDir, Exact: true})
+	if err != nil {
+		return nil, err
+	}
+	b.result.closers = append(b.result.closers, overlay)
+	store := strings.TrimPrefix(b.spec.StoreDir, "/") + "/"
+	var entries []*tree.Entry
+	for _, e := range overlay.Entries {
+		if !strings.HasPrefix(e.Path, store) {
+			entries = append(entries, e)
+		}
+	}
+	// Later trees meet it as they meet any other explicit layer.
+	_, err = b.onto(entries, conflicts(b.spec.Conflicts))
+	return g, err
+}
+
+// builtPaths are the paths in a built layer, none of which another one has.
+func (l *BuiltLayer) builtPaths(taken map[string]bool) ([]string, error) {
+	for _, p := range l.Paths {
+		if taken[p] {
+			return nil, fmt.Errorf("the layer %q has the store path %q, which a layer below has too: build it with that one among its layers", l.dir, p)
+		}
+	}
+	return l.Paths, nil
+}

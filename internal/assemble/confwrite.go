@@ -1,0 +1,84 @@
+package assemble
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+
+	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/spec"
+)
+
+// ConfJSON returns the conf.json that ParseConf makes the same image of, with
+// the history that nixpkgs would give it. The top layer has to be in the
+// directory top, as layer.tar and checksum. What a conf.json cannot say is an error.
+func (r *Result) ConfJSON(top string) ([]byte, error) {
+	s := r.spec
+	if s.Tag == "" {
+		return nil, &SpecError{"tag", errors.New("a conf.json needs one")}
+	}
+	created := r.Image.Created
+	if s.Created != nil && s.Created.Now {
+		created = "now"
+	}
+	stores, built, err := r.confLayers()
+	if err != nil {
+		return nil, err
+	}
+	o := &ordjson.Object{Members: []ordjson.Member{
+		{Key: "architecture", Value: r.Image.Architecture},
+		{Key: "config", Value: s.Config},
+		{Key: "os", Value: r.Image.OS},
+		{Key: "store_dir", Value: s.StoreDir},
+		{Key: "from_image", Value: nil},
+		{Key: "store_layers", Value: stores},
+		{Key: "customisation_layer", Value: top},
+		{Key: "repo_tag", Value: s.Name + ":" + s.Tag},
+		{Key: "created", Value: created},
+		{Key: "mtime", Value: confTime(s.MTime)},
+		{Key: "uid", Value: strconv.FormatUint(uint64(s.UID), 10)},
+		{Key: "gid", Value: strconv.FormatUint(uint64(s.GID), 10)},
+		{Key: "uname", Value: s.Uname},
+		{Key: "gname", Value: s.Gname},
+	}}
+	if s.Variant != "" {
+		o.Set("variant", s.Variant)
+	}
+	if len(built) > 0 {
+		o.Set("built_layers", built)
+	}
+	if s.FromImage != "" {
+		if s.Inherit != spec.InheritEnv || s.FromImageName != "" || !filepath.IsAbs(s.FromImage) {
+			return nil, &SpecError{"fromImage", errors.New("a conf.json takes the path of an archive with one image, of which it inherits env")}
+		}
+		o.Set("from_image", s.FromImage)
+	}
+	return ordjson.Marshal(o)
+}
+
+// confLayers are the layers between the base's and the top one: store layers,
+// and above them the directories of those that are there already.
+func (r *Result) confLayers() (stores, built []any, err error) {
+	stores = []any{}
+	for i, l := range r.Layers {
+		switch {
+		case l.Kind == KindBase, i == len(r.Layers)-1 && l.Kind == KindTree && len(l.Paths) == 0:
+		case l.Built != "":
+			built = append(built, l.Built)
+		case l.Kind == KindStore && len(built) == 0:
+			stores = append(stores, anys(l.Paths))
+		default:
+			return nil, nil, fmt.Errorf("layer %d is neither a store layer nor the top one, which a conf.json has no place for", i+1)
+		}
+	}
+	return stores, built, nil
+}
+
+func anys(texts []string) []any {
+	list := make([]any, len(texts))
+	for i, t := range texts {
+		list[i] = t
+	}
+	return list
+}

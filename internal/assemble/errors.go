@@ -1,0 +1,68 @@
+package assemble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+)
+
+// SpecError is an error that a change of the spec mends.
+type SpecError struct {
+	// Field is the spec's field that is at fault.
+	Field string
+	Err   error
+}
+
+func (e *SpecError) Error() string {
+	if text := e.Err.Error(); strings.HasPrefix(text, e.Field+"[") { // it says which of them
+		return text
+	}
+	return fmt.Sprintf("%s: %v", e.Field, e.Err)
+}
+
+func (e *SpecError) Unwrap() error { return e.Err }
+
+// MissingError is an error that something on the machine would mend.
+type MissingError struct {
+	Err error
+}
+
+func (e *MissingError) Error() string { return e.Err.Error() }
+
+func (e *MissingError) Unwrap() error { return e.Err }
+
+// dataError is an error of what an archive holds, which no change of the spec
+// mends.
+type dataError struct{ error }
+
+func (e *dataError) Unwrap() error { return e.error }
+
+// specError blames a field of the spec, unless the machine is at fault or what
+// a file holds: one that cannot be read or is broken is not the spec's, one that
+// is not there is.
+func specError(field string, err error) error {
+	var errno syscall.Errno
+	var data *dataError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+	case errors.As(err, &errno), errors.As(err, &data):
+		return fmt.Errorf("%s: %w", field, err)
+	}
+	return &SpecError{field, err}
+}
+
+// quotePath puts quotes around the name in an error of package os.
+func quotePath(err error) error {
+	var e *fs.PathError
+	if errors.As(err, &e) {
+		return fmt.Errorf("%q: %w", e.Path, e.Err)
+	}
+	return err
+}

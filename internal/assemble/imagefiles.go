@@ -1,0 +1,100 @@
+package assemble
+
+import (
+	"io"
+	"path"
+	"strings"
+
+	"github.com/varve-image/varve/internal/execfile"
+	"github.com/varve-image/varve/tree"
+)
+
+// imageFiles is the file system that the finished image shows: its layers' trees,
+// and the store paths in it as this machine has them.
+type imageFiles struct {
+	b *builder
+}
+
+// find returns what an absolute path leads to, through symlinks; nil for nothing,
+// or where that cannot be told.
+func (f imageFiles) find(name string) *tree.Entry {
+	at, found, links := "/", (*tree.Entry)(nil), 0
+	for pending := strings.Split(name, "/"); len(pending) > 0; {
+		part := pending[0]
+		pending = pending[1:]
+		next := path.Join(at, part)
+		if next == at {
+			continue
+		}
+		if next == "/" { // by ".."
+			at, found = next, nil
+			continue
+		}
+		e := f.entry(next)
+		switch {
+		case e == nil:
+			return nil
+		case e.Type != tree.Symlink:
+			at, found = next, e
+			continue
+		}
+		if links++; links > maxLinks {
+			return nil
+		}
+		if path.IsAbs(e.Linkname) {
+			at = "/"
+		}
+		pending = append(strings.Split(e.Linkname, "/"), pending...)
+	}
+	return found
+}
+
+// entry is what stands at a path.
+func (f imageFiles) entry(name string) *tree.Entry {
+	if e := tree.Find(f.b.below, strings.TrimPrefix(name, "/")); e != nil {
+		return e
+	}
+	store := f.b.spec.StoreDir
+	if !strings.HasPrefix(store+"/", name+"/") && !strings.HasPrefix(name, store+"/") {
+		return nil
+	}
+	for e, err := range tree.FromDir(f.b.opts.storeRoot()+name, tree.DirOptions{Store: true}) {
+		if err != nil {
+			return nil
+		}
+		return e
+	}
+	return nil
+}
+
+// fromBase tells a file that the image has from its base as it is.
+func (f imageFiles) fromBase(e *tree.Entry) bool {
+	if f.b.base == nil {
+		return false
+	}
+	below := tree.Find(f.b.base.entries, e.Path)
+	return below != nil && below.Source == e.Source && below.Size == e.Size
+}
+
+// maxListed bounds, in bytes, a list of users that is read for a warning.
+const maxListed = 1 << 20
+
+// text returns the beginning of a regular file, of so many bytes at most.
+func (f imageFiles) text(e *tree.Entry, size int64) (string, bool) {
+	if e == nil || e.Type != tree.Regular {
+		return "", false
+	}
+	r, err := e.Open()
+	if err != nil {
+		return "", false
+	}
+	defer r.Close()
+	data, err := io.ReadAll(io.LimitReader(r, size))
+	return string(data), err == nil
+}
+
+// program looks at how a program begins.
+func (f imageFiles) program(e *tree.Entry) execfile.Info {
+	head, _ := f.text(e, execfile.HeadSize)
+	return execfile.Parse([]byte(head))
+}

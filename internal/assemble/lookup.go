@@ -1,0 +1,107 @@
+package assemble
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/varve-image/varve/internal/nixstore"
+	"github.com/varve-image/varve/internal/nixstore/nixdb"
+	"github.com/varve-image/varve/internal/problems"
+)
+
+// lookUp finds the closure of the roots where the spec names no file that has
+// it: in the store's database, if that has all roots; by Nix's own programs, if
+// it cannot be read; else by searching the store paths.
+func (b *builder) lookUp() ([]nixstore.PathInfo, error) {
+	s := nixdb.Store{StoreDir: b.spec.StoreDir, Root: b.opts.storeRoot(), TempDir: b.opts.TempDir}
+	infos, err := s.Closure(b.ctx, b.roots)
+	var invalid *nixdb.InvalidError
+	switch {
+	case err == nil:
+		b.debugf("closure: asked the store's database")
+		return infos, nil
+	case b.ctx.Err() != nil:
+		return nil, b.ctx.Err()
+	case errors.Is(err, fs.ErrNotExist), errors.As(err, &invalid):
+	default:
+		infos, askErr := b.askNix()
+		if askErr == nil {
+			b.debugf("closure: asked Nix, since the store's database cannot be read: %v", err)
+			return infos, nil
+		}
+		if b.ctx.Err() != nil {
+			return nil, b.ctx.Err()
+		}
+		b.result.Notes = append(b.result.Notes, fmt.Sprintf("the store paths are searched for references, since Nix cannot be asked for them: %v; %v", err, askErr))
+	}
+	b.debugf("closure: searching the store paths: %v", err)
+	infos, err = nixstore.Scan(b.ctx, nixstore.ScanOptions{
+		StoreDir: b.spec.StoreDir, Root: b.opts.storeRoot(), Roots: b.roots, Hashes: b.spec.IncludeNixDB,
+	})
+	return infos, specError("contents", err)
+}
+
+// askNix has Nix's own programs tell the closure. They would write to a store
+// that they have not written to before, so that they are asked of the machine's
+// own store alone.
+func (b *builder) askNix() ([]nixstore.PathInfo, error) {
+	if b.opts.storeRoot() != "" {
+		return nil, errors.New("Nix's programs are not asked below another root")
+	}
+	return nixstore.Ask(b.ctx, b.spec.StoreDir, b.roots)
+}
+
+// StoreError says that the files of store paths are not those that were
+// recorded.
+type StoreError struct {
+	Err error
+}
+
+func (e *StoreError) Error() string { return "verify store paths: " + e.Err.Error() }
+
+func (e *StoreError) Unwrap() error { return e.Err }
+
+// checkArchive compares the archive of a path's files with what is recorded of
+// it: its hash and its size, each if it is known.
+func checkArchive(got, recorded nixstore.PathInfo) error {
+	switch {
+	case recorded.NarHash != "" && got.NarHash != recorded.NarHash:
+		return fmt.Errorf("path %q has files with the NAR hash %s, and %s is recorded: repair it, as \"nix-store --repair-path\" does", got.Path, got.NarHash, recorded.NarHash)
+	case recorded.NarSize != 0 && got.NarSize != recorded.NarSize:
+		return fmt.Errorf("path %q has files with a NAR of %d bytes, and the narSize %d is recorded: correct what the closure or the database says", got.Path, got.NarSize, recorded.NarSize)
+	}
+	return nil
+}
+
+// verifyStore compares the closure's files with the hashes and sizes that its
+// source has of them.
+func (b *builder) verifyStore() error {
+	if !b.opts.VerifyStore || b.closure == nil {
+		return nil
+	}
+	var bad problems.List
+	for _, p := range b.closure.Paths() {
+		if b.infos[p].NarHash == "" {
+			bad.Addf("path %q: no NAR hash is known that its files could be compared with; give a closure that has hashes, or a Nix database", p)
+		}
+	}
+	if err := bad.Err(); err != nil {
+		return specError("closure", err)
+	}
+	hashed, err := nixstore.HashPaths(b.ctx, nixstore.ScanOptions{
+		StoreDir: b.spec.StoreDir, Root: b.opts.storeRoot(), Roots: b.closure.Paths(),
+	})
+	if err != nil {
+		return err
+	}
+	for _, h := range hashed {
+		if err := checkArchive(h, b.infos[h.Path]); err != nil {
+			bad.Add(err)
+		}
+	}
+	if err := bad.Err(); err != nil {
+		return &StoreError{err}
+	}
+	return nil
+}

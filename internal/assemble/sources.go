@@ -1,0 +1,252 @@
+package assemble
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/nixstore"
+	"github.com/varve-image/varve/internal/nixstore/nar"
+	"github.com/varve-image/varve/spec"
+	"github.com/varve-image/varve/tree"
+)
+
+// content is an element of contents that is in the store.
+type content struct {
+	// path is what was asked for, which is storePath or below it.
+	path, storePath string
+}
+
+// splitContents tells the elements of contents that are in the store from the
+// others, which are copied.
+func (b *builder) splitContents(contents []string) (inStore []content, outside []spec.Copy) {
+	for _, p := range contents {
+		if storePath, _, ok := nixstore.InStore(b.spec.StoreDir, p); ok {
+			inStore = append(inStore, content{p, storePath})
+		} else {
+			outside = append(outside, spec.Copy{Source: p})
+		}
+	}
+	return inStore, outside
+}
+
+// physical is where a path of the spec is on this machine.
+func (b *builder) physical(p string) string { return b.rootOf(p) + p }
+
+// rootOf is what a path of the spec is looked for below.
+func (b *builder) rootOf(p string) string {
+	if b.spec.Local(p) {
+		return ""
+	}
+	return b.opts.rootOf(b.spec.StoreDir, p)
+}
+
+// rootOf is what an absolute path is looked for below.
+func (o Options) rootOf(storeDir, p string) string {
+	if p == storeDir || strings.HasPrefix(p, storeDir+"/") {
+		return o.storeRoot()
+	}
+	return o.Root
+}
+
+func (o Options) storeRoot() string { return cmp.Or(o.StoreRoot, o.Root) }
+
+// maxLinks bounds a chain of symlinks, as Linux does.
+const maxLinks = 40
+
+// follow follows the symlinks that a source itself is. Absolute ones start at
+// the root that the source was looked for below.
+func (b *builder) follow(source string) (string, fs.FileInfo, error) {
+	local := b.spec.Local(source)
+	p := b.physical(source)
+	for range maxLinks {
+		st, err := os.Lstat(p)
+		if err != nil {
+			return "", nil, quotePath(err)
+		}
+		if st.Mode()&fs.ModeSymlink == 0 {
+			return p, st, nil
+		}
+		target, err := os.Readlink(p)
+		if err != nil {
+			return "", nil, quotePath(err)
+		}
+		switch {
+		case filepath.IsAbs(target) && local:
+			p = target
+		case filepath.IsAbs(target):
+			p = b.opts.rootOf(b.spec.StoreDir, path.Clean(target)) + target
+		default:
+			p = filepath.Join(filepath.Dir(p), target)
+		}
+	}
+	return "", nil, fmt.Errorf("%q: too many symlinks", p)
+}
+
+// copied reads a source of copyToRoot, which field names, and puts it where it is
+// to go.
+func (b *builder) copied(field string, c spec.Copy, keepDirlinks bool) ([]*tree.Entry, error) {
+	p, st, err := b.follow(c.Source)
+	if err != nil {
+		return nil, err
+	}
+	b.debugf("%s: reading %q", field, p)
+	_, _, inStore := nixstore.InStore(b.spec.StoreDir, c.Source)
+	entries, err := b.read(p, st, tree.DirOptions{Xattrs: true, Store: inStore}, keepDirlinks)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.chown(entries, c, st.Mode().IsRegular() && isTarball(p)); err != nil {
+		return nil, err
+	}
+	target := copyTarget(c, entries)
+	idle := func(glob string) { b.warnIdle(field, c.Source, glob, entries) }
+	placed, err := tree.Copy{Target: target, Mode: c.Mode, Exclude: c.Exclude, Idle: idle, InPlace: true}.Apply(entries)
+	if err != nil {
+		return nil, err
+	}
+	if root := placed[0]; root.Path == "." && c.Mode == nil {
+		root.Mode, root.UID, root.GID, root.Implied = 0o755, 0, 0, true
+	}
+	b.keepBelow(placed, c)
+	return placed, nil
+}
+
+// chown gives what is copied its owner, which is never the machine's, and the
+// tarball's only on request. In an image of a single layer uid and gid own what
+// is copied, and not what is in the store, as in nixpkgs' buildImage.
+func (b *builder) chown(entries []*tree.Entry, c spec.Copy, tarball bool) error {
+	owner := spec.Owner{}
+	switch {
+	case c.Owner != nil && c.Owner.Keep:
+		if !tarball {
+			return fmt.Errorf("owner: keep is for tarballs, and %q is none: its owners are those of this machine", c.Source)
+		}
+		return nil
+	case c.Owner != nil:
+		owner = *c.Owner
+	case b.spec.Layering == spec.Single:
+		owner = spec.Owner{UID: b.spec.UID, GID: b.spec.GID}
+	}
+	tree.Chown(entries, owner.UID, owner.GID)
+	return nil
+}
+
+// keepBelow has the directories of a copy that a lower layer has too keep the
+// attributes that they have there: what is copied into /etc is not to change
+// /etc. A mode that the spec gives the copy's target stands.
+func (b *builder) keepBelow(entries []*tree.Entry, c spec.Copy) {
+	target := strings.Trim(c.Target, "/")
+	for _, e := range entries {
+		if e.Type != tree.Dir || c.Mode != nil && e.Path == target {
+			continue
+		}
+		// It may be a symlink to a directory there, for which "/." stands.
+		if below := tree.Lookup(b.below, e.Path+"/."); below != nil && below.Type == tree.Dir {
+			e.Implied = true
+		}
+	}
+}
+
+// copyTarget is where a source goes: a directory's files to the target, a file
+// to the target itself, or into it where that ends in a slash.
+func copyTarget(c spec.Copy, entries []*tree.Entry) string {
+	target := c.Target
+	if target == "" {
+		target = "/"
+	}
+	if len(entries) > 0 && entries[0].Type != tree.Dir && strings.HasSuffix(target, "/") {
+		return target + strings.TrimSuffix(path.Base(c.Source), narSuffix)
+	}
+	return target
+}
+
+// narSuffix ends the names of Nix archives, which are unpacked like tarballs.
+const narSuffix = ".nar"
+
+// read reads a directory, a tarball, a Nix archive or a file.
+func (b *builder) read(p string, st fs.FileInfo, opts tree.DirOptions, keepDirlinks bool) ([]*tree.Entry, error) {
+	switch {
+	case st.IsDir() && !keepDirlinks:
+		return tree.Collect(tree.CopyDirlinks(b.ctx, p, tree.DirlinkOptions{StoreDir: b.spec.StoreDir, Root: b.opts.storeRoot(), Xattrs: opts.Xattrs}))
+	case st.Mode().IsRegular() && strings.HasSuffix(p, narSuffix):
+		a, err := nar.Open(b.ctx, p)
+		if err != nil {
+			return nil, &dataError{err}
+		}
+		b.result.closers = append(b.result.closers, a)
+		entries := a.Entries
+		a.Entries = nil // they are not held for as long as the archive
+		return entries, nil
+	case st.Mode().IsRegular() && isTarball(p):
+		t, err := tree.OpenTar(b.ctx, p, tree.TarOptions{TempDir: b.opts.TempDir, MaxBytes: b.opts.MaxUnpacked, MaxEntries: b.opts.MaxEntries})
+		if err != nil {
+			return nil, &dataError{err}
+		}
+		b.result.closers = append(b.result.closers, t)
+		entries := t.Entries
+		t.Entries = nil
+		return entries, nil
+	}
+	return tree.Collect(tree.FromDir(p, opts))
+}
+
+// isTarball tells by its name whether a file is to be unpacked. Content alone
+// would not do: a compressed file may be meant to be copied as it is.
+func isTarball(name string) bool {
+	_, ok := compress.TarName(name)
+	return ok
+}
+
+// merge lays the sources over one another as the spec says.
+func (b *builder) merge(keepDirlinks bool, sources ...[]*tree.Entry) ([]*tree.Entry, error) {
+	return tree.Merge(b.ctx, tree.MergeOptions{Conflicts: conflicts(b.spec.Conflicts), KeepDirlinks: keepDirlinks}, sources...)
+}
+
+func conflicts(c spec.Conflicts) tree.Conflicts {
+	switch c {
+	case spec.ConflictsFirst:
+		return tree.ConflictFirst
+	case spec.ConflictsLast:
+		return tree.ConflictLast
+	}
+	return tree.ConflictError
+}
+
+// applyPerms applies rules of the spec to a finished tree, but for the whiteouts
+// in it.
+func applyPerms(entries []*tree.Entry, perms []spec.PermRule) error {
+	entries = slices.DeleteFunc(slices.Clone(entries), func(e *tree.Entry) bool {
+		_, whiteout := tree.Hidden(e)
+		return whiteout
+	})
+	rules := make([]tree.Rule, len(perms))
+	for i, p := range perms {
+		rules[i] = tree.Rule{Path: p.Path, Mode: p.Mode, UID: p.UID, GID: p.GID, Capabilities: p.Capabilities}
+	}
+	return tree.ApplyRules(entries, rules)
+}
+
+// copies reads several sources of copyToRoot; all that cannot be read are
+// reported.
+func (b *builder) copies(field string, list []spec.Copy, keepDirlinks bool) ([][]*tree.Entry, error) {
+	var sources [][]*tree.Entry
+	var errs []error
+	for i, c := range list {
+		item := fmt.Sprintf("%s[%d]", field, i)
+		entries, err := b.copied(item, c, keepDirlinks)
+		if err != nil {
+			errs = append(errs, specError(item, err))
+			continue
+		}
+		sources = append(sources, entries)
+	}
+	return sources, errors.Join(errs...)
+}

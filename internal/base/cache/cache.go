@@ -1,0 +1,191 @@
+// Package cache keeps blobs of registries by their digests, so that a build
+// fetches each of them once and, when everything is there, none.
+//
+// Guarantees:
+//
+//   - A blob that is given out was compared with its digest before, in this
+//     process. One that is not what it should be is fetched again or, where
+//     nothing may be fetched, an error; it is never given out.
+//   - Blobs appear whole: a download is verified and brought to disk before it
+//     gets its name.
+//   - Many processes may use a cache at once. Each blob is fetched by one of
+//     them while the others wait. Nothing that one uses is taken away by
+//     another's Prune. All locks are flock(2)'s and end with their process; what
+//     a killed one leaves is used or removed by the next. No wait is longer than
+//     flock.Patience.
+//   - A cache that cannot be written serves what is in it, without a lock: who
+//     may not write to it cannot stop those who do.
+//   - Other users do no harm. A new cache is this user's alone. There are no links
+//     in one, and it is written to only if its directories are this user's or root's; one
+//     of another user's is read. Of files of others than the cache's owner only blobs
+//     count.
+//
+// The blobs are an OCI image layout (image-spec, image-layout.md) in the
+// directory blobs of the cache's, whose index.json lists what was asked for; a
+// directory that is a layout itself is taken as it is. So other tools can look
+// into it and fill it.
+//
+// Non-goals: knowing a registry; keeping a size by itself.
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/flock"
+	"github.com/varve-image/varve/internal/place/ocilayout"
+)
+
+// Store is an open cache. Its methods may be called by several goroutines.
+type Store struct {
+	dir  string   // the cache's
+	root *os.Root // the layout
+	// owner is the user that the cache belongs to, foreign tells that this is neither this user
+	// nor root.
+	owner   int
+	foreign bool
+	users   *flock.Lock // shared by all who use the cache; nil where it cannot be written
+
+	mu sync.Mutex
+	// good are the files that were compared with their digests.
+	good map[digest.Digest]os.FileInfo
+}
+
+// DirError says that a cache's directory cannot be used as it would have to.
+type DirError struct {
+	Dir string
+	Err error
+}
+
+func (e *DirError) Error() string { return fmt.Sprintf("cache %q: %v", e.Dir, e.Err) }
+
+func (e *DirError) Unwrap() error { return e.Err }
+
+// MissingError says that a blob is not in the cache and may not be fetched.
+type MissingError struct {
+	Dir    string
+	Digest digest.Digest
+}
+
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("blob %s is not in the cache %q", e.Digest, e.Dir)
+}
+
+// Open opens the cache in a directory, which is made where it does not exist,
+// and waits while another process prunes it. It has to be closed.
+func Open(ctx context.Context, dir string) (*Store, error) { return open(ctx, dir, flock.Shared) }
+
+// OpenExclusive is Open, but waits until nobody else uses the cache, and has
+// others wait.
+func OpenExclusive(ctx context.Context, dir string) (*Store, error) {
+	return open(ctx, dir, flock.Exclusive)
+}
+
+func open(ctx context.Context, dir string, mode flock.Mode) (*Store, error) {
+	s := &Store{dir: dir, good: map[digest.Digest]os.FileInfo{}}
+	err := s.openLayout(ctx)
+	if err == nil {
+		err = s.join(ctx, mode)
+	}
+	if err != nil {
+		s.Close()
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, &DirError{dir, err}
+	}
+	return s, nil
+}
+
+// usersName is the file that all have locked who use a cache.
+const usersName = ".users.lock"
+
+// join takes the lock of those who use the cache.
+func (s *Store) join(ctx context.Context, mode flock.Mode) (err error) {
+	if s.foreign {
+		return nil
+	}
+	what := "another process clears the cache"
+	if mode == flock.Exclusive {
+		what = "other processes use the cache"
+	}
+	s.users, err = flock.Take(ctx, s.root, usersName, mode, fmt.Sprintf("%s %q", what, s.dir))
+	var busy *flock.BusyError
+	if mode == flock.Shared && ctx.Err() == nil && !errors.As(err, &busy) {
+		return nil // there can be no lock: the cache cannot be written, or the lock is another user's
+	}
+	return err
+}
+
+// unwritable tells that an error is that of a place that this user may not write to.
+func unwritable(err error) bool {
+	return errors.Is(err, unix.EROFS) || errors.Is(err, fs.ErrPermission)
+}
+
+// Close ends the use of the cache.
+func (s *Store) Close() error {
+	if s.users != nil {
+		s.users.Release()
+	}
+	if s.root != nil {
+		return s.root.Close()
+	}
+	return nil
+}
+
+// Dir is the cache's directory.
+func (s *Store) Dir() string { return s.dir }
+
+// cause is what went wrong with a file, without its name.
+func cause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// Use has the cache list what d describes, an index or a manifest, by a name,
+// and remember that it was used at the time now. full is the name that people
+// know, with a tag; it may be empty.
+func (s *Store) Use(ctx context.Context, d v1.Descriptor, name, full string, now time.Time) error {
+	if s.foreign || s.checkIndex() != nil {
+		return nil // others keep it
+	}
+	_ = s.root.Chtimes(ocilayout.BlobPath(d.Digest), now, now) // it may not be ours
+	listed := v1.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, Platform: d.Platform}
+	listed.Annotations = map[string]string{v1.AnnotationRefName: name}
+	if full == "" { // it may be known by one already
+		full = s.fullName(name)
+	}
+	if full != "" {
+		listed.Annotations[ocilayout.AnnotationName] = full
+	}
+	if err := ocilayout.AddManifest(ctx, s.root, listed); !unwritable(err) {
+		return err
+	}
+	return nil
+}
+
+// fullName is the full name of what is listed by a name, or empty.
+func (s *Store) fullName(name string) string {
+	list, err := s.index()
+	if err != nil {
+		return "" // whoever writes to it says so
+	}
+	for _, d := range list {
+		if d.Annotations[v1.AnnotationRefName] == name {
+			return d.Annotations[ocilayout.AnnotationName]
+		}
+	}
+	return ""
+}

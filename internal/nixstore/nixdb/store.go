@@ -1,0 +1,136 @@
+package nixdb
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/varve-image/varve/internal/nixstore"
+	"github.com/varve-image/varve/internal/regfile"
+)
+
+// Store is a Nix store on this machine.
+type Store struct {
+	// StoreDir is the store directory as store paths name it; empty for
+	// nixstore.DefaultStoreDir.
+	StoreDir string
+	// Root is the directory that the store and its state are looked for in, as
+	// for Nix's "local?root="; empty for the machine's own root. No symlink below
+	// it may lead out of it.
+	Root string
+	// TempDir is where a database that cannot be read where it is is copied to;
+	// empty for the system's place for temporary files.
+	TempDir string
+}
+
+// InvalidError says which paths a store's database does not have.
+type InvalidError struct {
+	Paths []string
+}
+
+func (e *InvalidError) Error() string {
+	return fmt.Sprintf("%d of the store paths are not valid by the database, such as %.300q", len(e.Paths), e.Paths[0])
+}
+
+// Closure returns what the store's database says of roots and of all that they
+// refer to, sorted by path. Nothing is written where the database is, and a
+// write-ahead log beside it counts.
+//
+// Without a database the error is fs.ErrNotExist. A root that it does not have
+// is an *InvalidError.
+func (s Store) Closure(ctx context.Context, roots []string) ([]nixstore.PathInfo, error) {
+	if s.StoreDir == "" {
+		s.StoreDir = nixstore.DefaultStoreDir
+	}
+	place := StateDir(s.StoreDir) + "/" + dbName
+	var infos []nixstore.PathInfo
+	name, err := regfile.Resolve(s.Root, place) // SQLite opens by name
+	if err = unnamed(err); err == nil {
+		err = readLive(ctx, name, s.TempDir, func(m *memory) (err error) {
+			infos, err = closure(&reader{memory: m, storeDir: s.StoreDir, byID: map[int64]int{}}, roots)
+			return err
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read Nix database %q: %w", s.Root+place, err)
+	}
+	return infos, nil
+}
+
+const (
+	// rootIDs are the numbers of the paths in a list of them, in JSON.
+	rootIDs = "select id from main.ValidPaths where path in (select value from json_each(?))"
+	// reached are these numbers and those that they lead to.
+	reached = "with recursive reached(id) as (" + rootIDs +
+		" union select reference from main.Refs join reached on referrer = id) "
+	// listed are these numbers and those in another list.
+	listed = "with listed(id) as (" + rootIDs + " union select value from json_each(?)) "
+)
+
+// closure reads the rows of a closure.
+func closure(r *reader, roots []string) ([]nixstore.PathInfo, error) {
+	for _, setup := range []func() error{r.harmless, r.tables} {
+		if err := setup(); err != nil {
+			return nil, err
+		}
+	}
+	list, err := json.Marshal(roots)
+	if err != nil {
+		return nil, err
+	}
+	// One transaction, so that both queries see the same.
+	if err := r.exec("begin"); err != nil {
+		return nil, err
+	}
+	if err := r.readRefs(reached+selected("Refs")+" join reached on referrer = id", string(list)); err != nil {
+		return nil, err
+	}
+	ids, err := json.Marshal(r.mentioned())
+	if err != nil {
+		return nil, err
+	}
+	if err := r.readPaths(listed+selected("ValidPaths")+" join listed using (id)", string(list), string(ids)); err != nil {
+		return nil, err
+	}
+	for _, step := range []func() error{func() error { return r.checkValid(roots) }, r.connect} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	infos := make([]nixstore.PathInfo, len(r.paths))
+	for i, p := range r.paths {
+		infos[i] = p.PathInfo
+	}
+	slices.SortFunc(infos, func(a, b nixstore.PathInfo) int { return strings.Compare(a.Path, b.Path) })
+	return infos, nil
+}
+
+// mentioned are the numbers of the paths that the references are between.
+func (r *reader) mentioned() []int64 {
+	ids := make([]int64, 0, 2*len(r.refs))
+	for _, one := range r.refs {
+		ids = append(ids, one.from, one.to)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// checkValid looks for roots among the paths that were read.
+func (r *reader) checkValid(roots []string) error {
+	have := make(map[string]bool, len(r.paths))
+	for _, p := range r.paths {
+		have[p.Path] = true
+	}
+	var invalid []string
+	for _, root := range roots {
+		if !have[root] {
+			invalid = append(invalid, root)
+		}
+	}
+	if len(invalid) > 0 {
+		return &InvalidError{invalid}
+	}
+	return nil
+}

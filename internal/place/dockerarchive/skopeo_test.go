@@ -1,0 +1,272 @@
+package dockerarchive
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/internal/place/ocilayout"
+	"github.com/varve-image/varve/internal/testtools"
+	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/tree"
+)
+
+// fileLayer is a layer of one file.
+func fileLayer(name, content string) *layer.Layer {
+	return layer.New(func() tree.Seq {
+		return func(yield func(*tree.Entry, error) bool) {
+			yield(&tree.Entry{
+				Path: name, Type: tree.Regular, Mode: 0o644, Size: int64(len(content)),
+				Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil },
+			}, nil)
+		}
+	}, layer.Options{Title: name})
+}
+
+// rawConfig is a config whose layout and fields are not those of varve's own.
+func rawConfig(t *testing.T, layers []image.Layer) []byte {
+	t.Helper()
+	var ids []string
+	for _, l := range layers {
+		info, err := l.Info(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, fmt.Sprintf("%q", info.DiffID))
+	}
+	return fmt.Appendf(nil, "{ \"os\":\"linux\",\n\t\"architecture\": \"arm64\", \"variant\": \"v8\", \"docker_version\": \"20.10\",\n"+
+		` "container": null, "container_config": {"z": 1.50, "a": [ 1e3, "<é\u00e9&>`+"\u2028"+`\/" ]},`+"\n"+
+		` "config": {"Env": [ "A=<b>" ], "b": 1, "a": {} }, "created": "2020-01-02T03:04:05.678Z",`+"\n"+
+		` "history": [], "rootfs": {"type": "layers", "diff_ids": [%s]}}`+"\n", strings.Join(ids, ", "))
+}
+
+// skopeoCases are images with the digests of the archives that skopeo 1.9.3
+// makes of them, called example/app:1 unless it says otherwise.
+func skopeoCases(t *testing.T) map[string]struct {
+	img  *image.Image
+	want digest.Digest
+} {
+	a, b := fileLayer("a", "one"), fileLayer("b", strings.Repeat("two", 5000))
+	makeImage := func(layers ...image.Layer) *image.Image {
+		config := &ordjson.Object{}
+		config.Set("Cmd", []any{"/a", "<é>"})
+		return &image.Image{
+			Layers: layers, History: make([]image.History, len(layers)), Config: config,
+			Created: "1970-01-01T00:00:01+00:00", Architecture: "amd64", OS: "linux",
+			Repository: "example/app", Tag: "1", ModTime: 1,
+		}
+	}
+	raw := makeImage(a, b)
+	raw.RawConfig = rawConfig(t, raw.Layers)
+	named := makeImage(a)
+	named.Repository, named.Tag = "registry.example.org:5000/deep/er/app", "v1.2_3-x"
+	short := makeImage(a)
+	short.Repository = "app"
+	return map[string]struct {
+		img  *image.Image
+		want digest.Digest
+	}{
+		"no layer":       {makeImage(), "sha256:72c59778531e66b8b4bd3a669f69a8f237d6261b7cb2115b77d4574f81a30b9d"},
+		"one layer":      {makeImage(a), "sha256:e685c48ded7c1b39156ec7e5d1e619d60bd6d313743422febcd46b22a624f5c2"},
+		"three layers":   {makeImage(b, a, fileLayer("c", "")), "sha256:6b83941c8f6c719eb8998a39fe273f3750541335dd3b9e4ebf5fa43df84f61ac"},
+		"repeated layer": {makeImage(a, b, a, a), "sha256:f0e249fdbe9869b1749251b9e2f097479a9e9853825b699cfcb8d802a9973e35"},
+		"raw config":     {raw, "sha256:3a01fe8ab183cdd431c2ca82b199320270a9efdb8f2cf2b8932f541e5f259b57"},
+		"registry":       {named, "sha256:51052243a878720418c7f9ea1fe5a67df1c179d30a15d8be2022bcd595742b79"},
+		"short name":     {short, "sha256:9746d80784ddd337e8a4f8e97d45eedef501b49ca8f06586c746cb0dd2301e25"},
+	}
+}
+
+func writeSkopeo(t *testing.T, img *image.Image) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	if err := WriteSkopeo(t.Context(), &out, img, Options{TempDir: t.TempDir()}); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func TestWriteSkopeo(t *testing.T) {
+	for name, tt := range skopeoCases(t) {
+		if got := digest.FromBytes(writeSkopeo(t, tt.img)); got != tt.want {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+}
+
+// TestSkopeoWritesTheSame has skopeo copy the same images out of OCI layouts.
+func TestSkopeoWritesTheSame(t *testing.T) {
+	testtools.Need(t, "skopeo")
+	for name, tt := range skopeoCases(t) {
+		for _, algorithm := range []layer.Algorithm{layer.Gzip, layer.None} {
+			layout := filepath.Join(t.TempDir(), "layout")
+			writeLayout(t, tt.img, layout, algorithm)
+			want := skopeoArchive(t, "oci:"+layout+":x", tt.img)
+			if got := writeSkopeo(t, tt.img); !bytes.Equal(got, want) {
+				t.Errorf("%s, %s: %s, skopeo writes %s", name, algorithm, digest.FromBytes(got), digest.FromBytes(want))
+			}
+			// What is stored elsewhere, compressed, gives the same.
+			if got := writeSkopeo(t, readLayout(t, layout, tt.img)); !bytes.Equal(got, want) {
+				t.Errorf("%s, %s, read from a layout: %s, skopeo writes %s", name, algorithm, digest.FromBytes(got), digest.FromBytes(want))
+			}
+		}
+	}
+}
+
+func writeLayout(t *testing.T, img *image.Image, dir string, algorithm layer.Algorithm) {
+	t.Helper()
+	opts := ocilayout.Options{RefName: "x", Compression: layer.Compression{Algorithm: algorithm}}
+	if _, err := ocilayout.WriteDir(t.Context(), img, dir, opts); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// readLayout reads the image in a layout, which gets the name of img.
+func readLayout(t *testing.T, dir string, img *image.Image) *image.Image {
+	t.Helper()
+	l, err := ocilayout.Open(t.Context(), dir, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	if n := len(l.List()); n != 1 {
+		t.Fatalf("%d images", n)
+	}
+	existing, err := l.Open(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := existing.Image()
+	read.Repository, read.Tag = img.Repository, img.Tag
+	return read
+}
+
+func skopeoArchive(t *testing.T, source string, img *image.Image) []byte {
+	t.Helper()
+	name, err := img.RepoTag(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "a.tar")
+	skopeo := exec.Command("skopeo", "--insecure-policy", "--tmpdir", t.TempDir(), "copy", "-q", source, "docker-archive:"+file+":"+name)
+	if out, err := skopeo.CombinedOutput(); err != nil {
+		t.Fatalf("skopeo: %v\n%s", err, out)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// TestSkopeoZstd: from zstd layers, of which skopeo 1.9.3 makes no archive,
+// comes the archive that it makes of the same image with gzip.
+func TestSkopeoZstd(t *testing.T) {
+	tt := skopeoCases(t)["three layers"]
+	layout := filepath.Join(t.TempDir(), "layout")
+	writeLayout(t, tt.img, layout, layer.Zstd)
+	if got := digest.FromBytes(writeSkopeo(t, readLayout(t, layout, tt.img))); got != tt.want {
+		t.Errorf("%s, want %s", got, tt.want)
+	}
+}
+
+// TestSkopeoUmoci: an image of umoci's making, in gzip of Go's own.
+func TestSkopeoUmoci(t *testing.T) {
+	testtools.Need(t, "skopeo")
+	umoci := testtools.Need(t, "umoci")
+	dir := t.TempDir()
+	layout := filepath.Join(dir, "layout")
+	if err := os.Mkdir(filepath.Join(dir, "root"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	payload := filepath.Join(dir, "payload")
+	if err := os.WriteFile(payload, bytes.Repeat([]byte("payload"), 100_000), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"init", "--layout", layout},
+		{"new", "--image", layout + ":x"},
+		{"insert", "--rootless", "--image", layout + ":x", filepath.Join(dir, "root"), "/root"},
+		{"insert", "--rootless", "--image", layout + ":x", payload, "/bin/payload"},
+		{"config", "--image", layout + ":x", "--config.env", "A=<é>", "--config.label", "a=b & c"},
+	} {
+		if out, err := exec.Command(umoci, args...).CombinedOutput(); err != nil {
+			t.Fatalf("umoci %q: %v\n%s", args, err, out)
+		}
+	}
+	img := readLayout(t, layout, &image.Image{Repository: "example/app", Tag: "1"})
+	if len(img.Layers) != 2 {
+		t.Fatalf("%d layers", len(img.Layers))
+	}
+	got, want := writeSkopeo(t, img), skopeoArchive(t, "oci:"+layout+":x", img)
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s, skopeo writes %s", digest.FromBytes(got), digest.FromBytes(want))
+	}
+}
+
+// TestSkopeoIsRead: the archive is one that Open reads.
+func TestSkopeoIsRead(t *testing.T) {
+	tt := skopeoCases(t)["repeated layer"]
+	got, err := readAll(t, writeSkopeo(t, tt.img))
+	if err != nil || len(got) != 4 || got[0] != got[2] || got[0] == got[1] {
+		t.Errorf("%d layers, %v", len(got), err)
+	}
+}
+
+// TestUstar: the headers are those of archive/tar, which skopeo uses, for
+// layers of 8 GiB too.
+func TestUstar(t *testing.T) {
+	for _, size := range []int64{0, 1, 512, maxOctal - 1, maxOctal, 10_000_000_000_000} {
+		for _, name := range []string{"manifest.json", strings.Repeat("a", 64) + ".tar", strings.Repeat("b", 64) + "/json"} {
+			var got, want bytes.Buffer
+			if err := (ustar{&got}).header(name, '0', "", 0o444, size); err != nil {
+				t.Fatal(err)
+			}
+			h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o444, Size: size, ModTime: time.Unix(0, 0)}
+			if err := tar.NewWriter(&want).WriteHeader(h); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got.Bytes(), want.Bytes()) {
+				t.Errorf("%s of %d bytes:\n%q\nwant\n%q", name, size, got.Bytes(), want.Bytes())
+			}
+		}
+	}
+}
+
+// TestSpoolLeavesNothing: a layer that turns out to be another is an error,
+// and no temporary file stays.
+func TestSpoolLeavesNothing(t *testing.T) {
+	tt := skopeoCases(t)["three layers"]
+	layout := filepath.Join(t.TempDir(), "layout")
+	writeLayout(t, tt.img, layout, layer.Gzip)
+	img := readLayout(t, layout, tt.img)
+	img.Layers[2] = &layer.Blob{
+		Name: "broken", Descriptor: img.Layers[2].(*layer.Blob).Descriptor, DiffID: img.Layers[2].(*layer.Blob).DiffID,
+		Fetch: img.Layers[1].(*layer.Blob).Fetch,
+	}
+	temp := t.TempDir()
+	for name, write := range map[string]func(context.Context, io.Writer, *image.Image, Options) error{"skopeo": WriteSkopeo, "docker": Write} {
+		if err := write(t.Context(), io.Discard, img, Options{TempDir: temp}); err == nil || !strings.Contains(err.Error(), "bytes that are expected") {
+			t.Errorf("%s: %v", name, err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := write(ctx, io.Discard, img, Options{TempDir: temp}); err == nil {
+			t.Errorf("%s: a context that is done is no error", name)
+		}
+	}
+	if left, _ := os.ReadDir(temp); len(left) > 0 {
+		t.Errorf("temporary files are left: %v", left)
+	}
+}

@@ -1,0 +1,265 @@
+package engine
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/varve-image/varve/internal/ordjson"
+)
+
+// DefaultDockerHost is where Docker listens unless it is told otherwise.
+const DefaultDockerHost = "unix:///var/run/docker.sock"
+
+const (
+	// maxInspect bounds what an engine says of an image, and maxReport what it
+	// says of a load, in bytes.
+	maxInspect = 8 << 20
+	maxReport  = 1 << 20
+)
+
+// DockerOptions says where a Docker daemon, or what answers like one, is. It is
+// found as docker finds it.
+type DockerOptions struct {
+	// Host is as in DOCKER_HOST: unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST.
+	// Where it is empty a context counts, and then DefaultDockerHost.
+	Host string
+	// Context is the name of one of Docker's (DOCKER_CONTEXT). Where it is empty,
+	// as Host is, the one that "docker context use" chose counts.
+	Context string
+	// ConfigDir has Docker's contexts and config.json (DOCKER_CONFIG, or ~/.docker);
+	// empty is none.
+	ConfigDir string
+	// TLS and TLSVerify have a tcp:// Host spoken to in TLS (DOCKER_TLS,
+	// DOCKER_TLS_VERIFY), the second with its certificate verified. CertDir has
+	// ca.pem, cert.pem and key.pem (DOCKER_CERT_PATH); empty is ConfigDir.
+	TLS, TLSVerify bool
+	CertDir        string
+}
+
+// Docker returns the engine behind Docker's API. The error is about the
+// options; that nobody answers shows later.
+func Docker(opts DockerOptions) (Engine, error) {
+	e, err := opts.endpoint()
+	if err != nil {
+		return nil, err
+	}
+	return newAPI("Docker", e)
+}
+
+// api is an engine that answers Docker's API: Docker and Podman's service.
+type api struct {
+	product string
+	host    host
+	client  *http.Client
+}
+
+func newAPI(product string, e endpoint) (*api, error) {
+	h, err := parseHost(e)
+	if err != nil {
+		return nil, err
+	}
+	return &api{product, h, h.client()}, nil
+}
+
+func (a *api) String() string { return fmt.Sprintf("%s at %v", a.product, a.host) }
+
+// do sends a request. A status other than 200 is an *apiError.
+func (a *api) do(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	// The host name is never looked up. Without a version in the path engines
+	// answer in their current one.
+	req, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, body)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", "varve")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/x-tar")
+	}
+	resp, err := a.client.Do(req)
+	if err != nil {
+		return nil, ended(ctx, a.host.explain(a.product, err))
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer resp.Body.Close()
+		return nil, ended(ctx, readError(resp))
+	}
+	return resp, nil
+}
+
+// apiError is an answer that says why not.
+type apiError struct {
+	status  int
+	message string
+}
+
+func (e *apiError) Error() string {
+	return fmt.Sprintf("it answers %d: %s", e.status, shown(e.message))
+}
+
+func readError(resp *http.Response) error {
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxText))
+	if err != nil && len(data) == 0 {
+		data = []byte(err.Error())
+	}
+	var body struct{ Message string }
+	if json.Unmarshal(data, &body) == nil && body.Message != "" {
+		return &apiError{resp.StatusCode, body.Message}
+	}
+	return &apiError{resp.StatusCode, string(data)}
+}
+
+// ID asks for the image (API: ImageInspect).
+func (a *api) ID(ctx context.Context, name string) (digest.Digest, error) {
+	ctx, cancel := question(ctx)
+	defer cancel()
+	resp, err := a.do(ctx, http.MethodGet, "/images/"+name+"/json", nil)
+	var asAPI *apiError
+	if errors.As(err, &asAPI) && asAPI.status == http.StatusNotFound {
+		return "", notThere(name)
+	}
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxInspect+1))
+	if err == nil && len(data) > maxInspect {
+		err = fmt.Errorf("more than %d bytes", maxInspect)
+	}
+	if err != nil {
+		return "", fmt.Errorf("read what it says of image %q: %w", name, ended(ctx, err))
+	}
+	id, err := parseInspect(data)
+	if err != nil {
+		return "", fmt.Errorf("read what it says of image %q: %w", name, err)
+	}
+	return id, nil
+}
+
+func parseInspect(data []byte) (digest.Digest, error) {
+	o, err := ordjson.ParseObject(data, "Id", "Descriptor")
+	if err != nil {
+		return "", err
+	}
+	if descriptor, _ := o.Get("Descriptor"); descriptor != nil {
+		return "", nil // Docker keeps its images in containerd then: Id is the manifest's
+	}
+	text, err := o.String("Id")
+	if err != nil {
+		return "", err
+	}
+	id, err := digest.Parse(text)
+	if err != nil {
+		return "", fmt.Errorf("id %q: %w", text, err)
+	}
+	return id, nil
+}
+
+// Save gets the image (API: ImageGet).
+func (a *api) Save(ctx context.Context, name string) (io.ReadCloser, error) {
+	watch := newWatch(ctx)
+	resp, err := a.do(watch.ctx, http.MethodGet, "/images/"+name+"/get", nil)
+	if err != nil {
+		watch.stop()
+		return nil, err
+	}
+	watch.rest()
+	return watchedReader{watch, resp.Body}, nil
+}
+
+// Load sends the archive (API: ImageLoad).
+func (a *api) Load(ctx context.Context, _ []string, write WriteFunc) ([]string, error) {
+	watch := newWatch(ctx)
+	defer watch.stop()
+	f := startFeeder(watch.ctx, watch.writer(write))
+	resp, err := a.do(watch.ctx, http.MethodPost, "/images/load?quiet=1", f)
+	var names []string
+	if err == nil {
+		names, err = readReport(resp.Body)
+		resp.Body.Close()
+	}
+	if own := f.stop(); own != nil {
+		return nil, own
+	}
+	return names, ended(watch.ctx, err)
+}
+
+// readReport reads the stream of messages about a load, each a JSON object on
+// a line of its own, and returns the names in it.
+func readReport(r io.Reader) ([]string, error) {
+	rest := &io.LimitedReader{R: r, N: maxReport + 1}
+	lines := bufio.NewScanner(rest)
+	lines.Buffer(nil, maxText)
+	var names []string
+	for lines.Scan() {
+		line := bytes.TrimSpace(lines.Bytes())
+		if len(line) == 0 {
+			continue
+		}
+		var message struct{ Stream, Error string }
+		if err := json.Unmarshal(line, &message); err != nil {
+			return nil, fmt.Errorf("it answers what is no message: %s", shown(string(line)))
+		}
+		if message.Error != "" {
+			return nil, fmt.Errorf("it says %s", shown(message.Error))
+		}
+		names = addNames(names, slices.Values(loadedNames(message.Stream)))
+	}
+	if rest.N == 0 {
+		return nil, fmt.Errorf("it answers more than %d bytes", maxReport)
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("read its answer: %w", err)
+	}
+	if len(names) == 0 {
+		return nil, errors.New("it does not say that it loaded an image")
+	}
+	return names, nil
+}
+
+// errAbandoned is what a writer gets whose reader wants no more.
+var errAbandoned = errors.New("the engine reads no further")
+
+// feeder is a request's body that a WriteFunc writes.
+type feeder struct {
+	*io.PipeReader
+	cancel context.CancelFunc
+	done   chan error
+}
+
+func startFeeder(ctx context.Context, write WriteFunc) *feeder {
+	ctx, cancel := context.WithCancel(ctx)
+	r, w := io.Pipe()
+	f := &feeder{r, cancel, make(chan error, 1)}
+	go func() {
+		err := write(ctx, w)
+		// In the place of the end an error: the request is broken off, and the
+		// engine sees that the archive is not whole.
+		w.CloseWithError(err)
+		f.done <- err
+	}()
+	return f
+}
+
+// Close is called by the HTTP client.
+func (f *feeder) Close() error { return f.CloseWithError(errAbandoned) }
+
+// stop ends the writer and returns its error, unless that is for want of a
+// reader: then somebody else knows why.
+func (f *feeder) stop() error {
+	f.Close()
+	f.cancel()
+	err := <-f.done
+	if errors.Is(err, errAbandoned) || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}

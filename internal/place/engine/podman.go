@@ -1,0 +1,172 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/varve-image/varve/internal/atomicfile"
+)
+
+// PodmanOptions says where Podman is.
+type PodmanOptions struct {
+	// Host is Podman's service as in CONTAINER_HOST: unix:///PATH,
+	// tcp://HOST:PORT or ssh://USER@HOST/PATH. Empty is the first of Sockets that
+	// answers, and if none does, the commands that Storage takes.
+	Host string
+	// Identity is a file with a key for an ssh:// Host (CONTAINER_SSHKEY).
+	Identity string
+	// Connection says that the environment of podman has the name of one of its
+	// connections (CONTAINER_CONNECTION): its commands go there, and it goes
+	// before Host.
+	Connection bool
+	// Sockets are paths where the service may listen:
+	// $XDG_RUNTIME_DIR/podman/podman.sock, and for root
+	// /run/podman/podman.sock.
+	Sockets []string
+	// TempDir is where skopeo, if it has to be used, gets an archive in a file
+	// without a name; empty is the system's place for such files.
+	TempDir string
+}
+
+// Podman returns Podman: its service where that is, else its storage.
+func Podman(ctx context.Context, opts PodmanOptions) (Engine, error) {
+	const product = "Podman"
+	if opts.Connection {
+		if err := look("podman", "install podman, whose connection CONTAINER_CONNECTION names, or say where it listens by CONTAINER_HOST"); err != nil {
+			return nil, err
+		}
+		return podman{}, nil
+	}
+	if opts.Host != "" {
+		a, err := newAPI(product, endpoint{host: opts.Host})
+		if err == nil && a.host.ssh != nil {
+			a.host.ssh.client, a.host.ssh.identity = "podman", opts.Identity
+		}
+		return a, err
+	}
+	for _, socket := range opts.Sockets {
+		a, err := newAPI(product, endpoint{host: "unix://" + socket})
+		if err != nil {
+			return nil, err
+		}
+		if conn, err := a.host.dial(ctx); err == nil {
+			conn.Close()
+			return a, nil
+		}
+	}
+	return Storage(opts.TempDir)
+}
+
+// Storage returns the storage of this user's Podman, Buildah and CRI-O
+// (containers-storage), which podman, or else skopeo, reads and writes.
+// tempDir is PodmanOptions.TempDir.
+func Storage(tempDir string) (Engine, error) {
+	const hint = "install podman or skopeo"
+	if look("podman", hint) == nil {
+		return podman{}, nil
+	}
+	if look("skopeo", hint) == nil {
+		return skopeo{tempDir}, nil
+	}
+	return nil, &MissingError{Err: errors.New("podman's storage: neither podman nor skopeo is installed"), Hint: hint}
+}
+
+// podman is Podman's storage by way of its commands.
+type podman struct{}
+
+func (podman) String() string { return "Podman" }
+
+func (podman) ID(ctx context.Context, name string) (digest.Digest, error) {
+	_, err := output(ctx, maxText, "podman", "image", "exists", name)
+	var exit *exitError
+	if errors.As(err, &exit) && exit.code == 1 {
+		return "", notThere(name)
+	}
+	if err != nil {
+		return "", err
+	}
+	text, err := output(ctx, maxText, "podman", "image", "inspect", "--format", "{{.Id}}", name)
+	if err != nil {
+		return "", err
+	}
+	id, err := digest.Parse("sha256:" + strings.TrimSpace(string(text)))
+	if err != nil {
+		return "", fmt.Errorf("podman says that the id of image %q is %s", name, shown(string(text)))
+	}
+	return id, nil
+}
+
+func (podman) Load(ctx context.Context, _ []string, write WriteFunc) ([]string, error) {
+	text, err := feed(ctx, write, "podman", "load", "--quiet")
+	if err != nil {
+		return nil, err
+	}
+	return loadedNames(text), nil
+}
+
+func (podman) Save(ctx context.Context, name string) (io.ReadCloser, error) {
+	return saved(ctx, "podman", "save", "--quiet", "--format", "docker-archive", name)
+}
+
+// skopeo is the same storage by way of skopeo.
+type skopeo struct{ tempDir string }
+
+func (skopeo) String() string { return "containers-storage" }
+
+func (skopeo) ID(ctx context.Context, name string) (digest.Digest, error) {
+	config, err := output(ctx, maxInspect, "skopeo", "inspect", "--config", "--raw", "containers-storage:"+name)
+	var exit *exitError
+	if errors.As(err, &exit) && strings.Contains(exit.stderr, "does not resolve to an image ID") {
+		return "", notThere(name)
+	}
+	if err != nil {
+		return "", err
+	}
+	return digest.FromBytes(config), nil
+}
+
+// Load gives skopeo a file: it reads an archive more than once, and gives an image one
+// name at a time.
+func (s skopeo) Load(ctx context.Context, names []string, write WriteFunc) ([]string, error) {
+	if len(names) == 0 {
+		return nil, errors.New("skopeo gives no image to the storage that has no name: put one behind it, containers-storage:NAME:TAG, or install podman")
+	}
+	file, err := atomicfile.Unnamed(s.tempDir)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if err := write(ctx, file); err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	watch := newWatch(ctx)
+	defer watch.stop()
+	watch.total = info.Size()
+	watch.sent()
+	for _, name := range names {
+		p := newProcess(watch.ctx, "skopeo", "copy", "--quiet", "docker-archive:/dev/fd/3", "containers-storage:"+name)
+		p.ExtraFiles = []*os.File{file}
+		if err := p.failed(p.Run()); err != nil {
+			return nil, ended(watch.ctx, err)
+		}
+	}
+	return names, nil
+}
+
+func (skopeo) Save(ctx context.Context, name string) (io.ReadCloser, error) {
+	full, err := fullName(name)
+	if err != nil {
+		return nil, err
+	}
+	return saved(ctx, "skopeo", "copy", "--quiet", "containers-storage:"+name, "docker-archive:/dev/stdout:"+full)
+}

@@ -1,0 +1,80 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/imagetest"
+	"github.com/varve-image/varve/internal/place/dockerarchive"
+	"github.com/varve-image/varve/internal/testtools"
+)
+
+// TestSuite: engines keep images as archives do. Not all images are tried, as
+// each takes seconds; one without layers is not Docker's to save.
+func TestSuite(t *testing.T) {
+	testtools.NeedRoot(t)
+	for name, start := range realEngines {
+		t.Run(name, func(t *testing.T) {
+			e := start(t)
+			places := 0
+			imagetest.Run(t, func(t *testing.T) imagetest.Place {
+				places++
+				return place(e, t.TempDir(), fmt.Sprintf("example.org/varve-suite/%x:%d", name, places))
+			}, "repeated layers", "another's config")
+		})
+	}
+}
+
+// place is what an engine has by a name.
+func place(e Engine, temp, name string) imagetest.Place {
+	open := func(ctx context.Context) (*dockerarchive.Archive, error) {
+		r, err := Open(ctx, e, name)
+		if err != nil {
+			return nil, err
+		}
+		a, err := dockerarchive.Read(ctx, name, r, temp)
+		return a, errors.Join(err, r.Close())
+	}
+	return imagetest.Place{
+		Name: name,
+		Write: func(ctx context.Context, img *image.Image) error {
+			named := *img
+			var err error
+			if named.Repository, named.Tag, err = image.SplitRepoTag(name); err != nil {
+				return err
+			}
+			_, err = Load(ctx, e, &named, archiveOf(&named))
+			return err
+		},
+		Open: func(ctx context.Context) (image.Source, error) {
+			a, err := open(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return a, nil
+		},
+		// The image as an archive that varve makes of it, under one name.
+		Bytes: func(t testing.TB) string {
+			a, err := open(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer a.Close()
+			existing, err := a.Open(t.Context(), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			img := existing.Image()
+			img.Repository, img.Tag = "x", "1"
+			var b bytes.Buffer
+			if err := dockerarchive.Write(t.Context(), &b, img, dockerarchive.Options{}); err != nil {
+				t.Fatal(err)
+			}
+			return b.String()
+		},
+	}
+}

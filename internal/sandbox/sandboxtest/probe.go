@@ -1,0 +1,62 @@
+package sandboxtest
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/varve-image/varve/tree"
+)
+
+var (
+	probeOnce           sync.Once
+	probeDir, probeFile string
+	probeErr            error
+)
+
+// Main runs tests and takes away what the suite has made. TestMain calls it.
+func Main(m *testing.M) int {
+	code := m.Run()
+	if probeDir != "" {
+		os.RemoveAll(probeDir)
+	}
+	return code
+}
+
+// ProbeVariable is the environment variable that names the program where it is
+// built already.
+const ProbeVariable = "VARVE_TEST_PROBE"
+
+// Probe is the entry of package probe's program, static and built once, as
+// /bin/probe.
+func Probe(t testing.TB) *tree.Entry {
+	t.Helper()
+	probeOnce.Do(func() {
+		if probeFile = os.Getenv(ProbeVariable); probeFile != "" {
+			return
+		}
+		if probeDir, probeErr = os.MkdirTemp("", "varve-probe-"); probeErr != nil {
+			return
+		}
+		if probeErr = os.Chmod(probeDir, 0o755); probeErr != nil { // other users run it too
+			return
+		}
+		probeFile = filepath.Join(probeDir, "probe")
+		cmd := exec.Command("go", "build", "-o", probeFile, "github.com/varve-image/varve/internal/sandbox/sandboxtest/probe")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		cmd.Stderr = os.Stderr
+		probeErr = cmd.Run()
+	})
+	if probeErr != nil {
+		t.Fatalf("build the probe: %v", probeErr)
+	}
+	st, err := os.Stat(probeFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tree.Entry{Path: "bin/probe", Type: tree.Regular, Mode: 0o755, Size: st.Size(), Source: probeFile,
+		Open: func() (io.ReadCloser, error) { return os.Open(probeFile) }}
+}

@@ -1,0 +1,167 @@
+//go:build amd64 || arm64
+
+package userns
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox"
+)
+
+// gate is where a process waits that is to become the step's program, and may have
+// to be traced: nobody can trace a program before it is there. It is this program once
+// more, started while it still finds what it needs of the machine.
+//
+// It is no child that is started when all is ready, since its calls are answered as
+// those of the step are, and Go's runtime stands still until a child runs its program.
+type gate struct {
+	pid   int
+	tid   int // the thread that will be the program
+	ours  *os.File
+	heard *json.Decoder
+	// failed tells, in the end, what kept it from becoming the program.
+	failed chan report
+}
+
+// order is how to run a program.
+type order struct {
+	Program, Dir string
+	Argv, Env    []string
+	FakeRoot     bool
+	Limits       sandbox.Limits
+	Filter       filter
+	// Listen says that the filter has a listener.
+	Listen bool
+}
+
+// news is what the process says: which thread it has; then
+// where the listener of its filter is; or what is wrong.
+type news struct {
+	Thread, Listener int
+	Failure          report
+}
+
+// newGate starts the process.
+func newGate(terminal bool) (*gate, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("make a socket: %w", err)
+	}
+	defer unix.Close(fds[1])
+	g := &gate{ours: os.NewFile(uintptr(fds[0]), "gate"), failed: make(chan report, 1)}
+	g.heard = json.NewDecoder(g.ours)
+	g.pid, err = syscall.ForkExec("/proc/self/exe", []string{programName}, &syscall.ProcAttr{
+		Env: []string{}, Files: []uintptr{0, 1, 2, uintptr(fds[1])}, Sys: &syscall.SysProcAttr{Setsid: true, Setctty: terminal},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start the process that is to be the program: %w", err)
+	}
+	return g, nil
+}
+
+// ready waits until the process needs nothing of the machine any more.
+func (g *gate) ready() error {
+	var n news
+	if err := g.heard.Decode(&n); err != nil {
+		return fmt.Errorf("start the process that is to be the program: %w", err)
+	}
+	g.tid = n.Thread
+	return nil
+}
+
+// trace traces the process. The calling thread is its tracer from now on, and has to
+// wait for it.
+func (g *gate) trace() error {
+	if err := seize(g.tid); err != nil {
+		return &sandbox.MissingError{
+			Err: fmt.Errorf("the kernel or another sandbox keeps this one from answering system calls, by seccomp and by ptrace: %w", err),
+			Hints: []string{"let programs be traced: sysctl kernel.yama.ptrace_scope=1",
+				"use Linux 5.19 or later, outside of other sandboxes", "choose `isolation: vm`"},
+		}
+	}
+	return nil
+}
+
+// open has the process become the program. Meanwhile it may stop, which its tracer
+// has to see to.
+func (g *gate) open(o *order, e *emulator) {
+	go func() {
+		defer g.ours.Close()
+		failed, err := g.converse(o, e)
+		if err != nil {
+			failed = failure(fmt.Errorf("run %q: %w", o.Program, err))
+		}
+		g.failed <- failed
+	}()
+}
+
+// converse tells the process what to do. Where that ends early, so does the
+// process.
+func (g *gate) converse(o *order, e *emulator) (report, error) {
+	told := json.NewEncoder(g.ours)
+	if err := told.Encode(o); err != nil {
+		return report{}, err
+	}
+	var n news
+	if err := g.heard.Decode(&n); err != nil || n.Failure.failed() {
+		return n.Failure, err
+	}
+	if o.Listen {
+		listener, err := g.take(n.Listener)
+		if err != nil {
+			return report{}, fmt.Errorf("get the listener of its filter: %w", err)
+		}
+		e.listen(listener)
+	}
+	if err := told.Encode(true); err != nil {
+		return report{}, err
+	}
+	_ = g.heard.Decode(&n) // it says nothing more once it is the program
+	return n.Failure, nil
+}
+
+// take returns a copy of one of the process's files.
+func (g *gate) take(fd int) (int, error) {
+	process, err := unix.PidfdOpen(g.pid, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(process)
+	return unix.PidfdGetfd(process, fd, 0)
+}
+
+// tracedProgram waits at a gate, and becomes the program that it is told. It
+// returns only if that fails.
+func tracedProgram(theirs *os.File) error {
+	unix.CloseOnExec(int(theirs.Fd()))
+	runtime.LockOSThread() // that thread is traced
+	told, heard := json.NewEncoder(theirs), json.NewDecoder(theirs)
+	if err := told.Encode(news{Thread: unix.Gettid()}); err != nil {
+		return err
+	}
+	var o order
+	if err := heard.Decode(&o); err != nil {
+		return err
+	}
+	listener, err := restrict(&o)
+	if err != nil {
+		return told.Encode(news{Failure: failure(err)})
+	}
+	if err := told.Encode(news{Listener: listener}); err != nil {
+		return err
+	}
+	var listened bool
+	if err := heard.Decode(&listened); err != nil {
+		return err
+	}
+	if err = unix.Chdir(o.Dir); err == nil { // which somebody answers by now
+		err = unix.Exec(o.Program, o.Argv, o.Env)
+	}
+	return told.Encode(news{Failure: failure(runError(o.Program, err))})
+}

@@ -1,0 +1,132 @@
+//go:build amd64 || arm64
+
+package userns
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox"
+)
+
+// identities is which user and group of this namespace a step's single ones
+// stand for. One of each is enough: all others that a step deals with are the
+// emulator's.
+type identities struct {
+	uid, gid int // of this namespace
+	inside   int // what they are called inside
+	// others says that they are not this user's own, which takes privilege.
+	others bool
+}
+
+func (m *identities) uids() []syscall.SysProcIDMap {
+	return []syscall.SysProcIDMap{{ContainerID: m.inside, HostID: m.uid, Size: 1}}
+}
+
+func (m *identities) gids() []syscall.SysProcIDMap {
+	return []syscall.SysProcIDMap{{ContainerID: m.inside, HostID: m.gid, Size: 1}}
+}
+
+// chooseIDs chooses the ids: this user's own, but in place of the kernel's user 0,
+// to whom the machine's settings belong, another that this user may map.
+func chooseIDs(fakeRoot bool) (*identities, error) {
+	m := &identities{uid: os.Geteuid(), gid: os.Getegid()}
+	if !fakeRoot {
+		m.inside = sandbox.UserID
+	}
+	kernelUID, kernelGID, err := kernelRoot()
+	if err != nil {
+		return nil, &sandbox.MissingError{Err: fmt.Errorf("find out who is the kernel's user 0: %w", err), Hints: []string{"mount /proc"}}
+	}
+	if m.uid != kernelUID {
+		return m, nil
+	}
+	m.others = true
+	if m.uid, err = otherID("/proc/self/uid_map", kernelUID); err == nil {
+		m.gid, err = otherID("/proc/self/gid_map", kernelGID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// settings is a file that belongs to the kernel's user 0, whoever looks.
+const settings = "/proc/sys/kernel/core_pattern"
+
+// overflowID is nobody, and who files seem to belong to whose owner has no id here.
+const overflowID = 65534
+
+// kernelRoot finds out which ids of this namespace are the kernel's 0: where
+// none are, they are overflowID. A map does not tell: it is written in the ids of a
+// namespace that may itself be anywhere.
+func kernelRoot() (uid, gid int, err error) {
+	var st unix.Stat_t
+	if err := unix.Stat(settings, &st); err != nil {
+		return 0, 0, &os.PathError{Op: "stat", Path: settings, Err: err}
+	}
+	return int(st.Uid), int(st.Gid), nil
+}
+
+// highHalf is the id that a step of the machine's root gets: no file of the
+// machine belongs to it.
+const highHalf = 1 << 31
+
+// otherID chooses an id out of a namespace's map that is not the kernel's 0.
+func otherID(file string, kernel int) (int, error) {
+	have, err := readMap(file)
+	if err != nil {
+		return 0, fmt.Errorf("find out which ids there are: %w", err)
+	}
+	best := -1
+	for _, r := range have {
+		if r.first <= highHalf && highHalf-r.first < r.size {
+			return highHalf, nil
+		}
+		for id := r.first + r.size - 1; id >= max(r.first, r.first+r.size-3); id-- {
+			if id != kernel && id != overflowID {
+				best = max(best, id)
+				break
+			}
+		}
+	}
+	if best < 0 {
+		return 0, &sandbox.MissingError{
+			Err: errors.New("a step would be the kernel's user 0, to whom the machine's settings belong: this user namespace has no other user"),
+			Hints: []string{"run varve outside of the user namespace, or as an ordinary user",
+				"give the user namespace more users (unshare --map-users, or a range of ids in its uid_map and gid_map)",
+				"in builds of Nix as root, let users do them: set build-users-group"},
+		}
+	}
+	return best, nil
+}
+
+// idRange are ids of a namespace, as its map has them.
+type idRange struct{ first, size int }
+
+// readMap reads a file as user_namespaces(7) describes it.
+func readMap(name string) ([]idRange, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	return parseMap(name, string(text))
+}
+
+func parseMap(name, text string) ([]idRange, error) {
+	var all []idRange
+	for line := range strings.Lines(text) {
+		var r idRange
+		var outside int
+		if _, err := fmt.Sscan(line, &r.first, &outside, &r.size); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}

@@ -1,0 +1,20 @@
+//go:build !linux || !(amd64 || arm64)
+
+package userns
+
+import (
+	"context"
+	"errors"
+
+	"github.com/varve-image/varve/internal/sandbox"
+)
+
+// Main is for Linux; see there.
+func Main() (code int, ok bool) { return 0, false }
+
+func (r *Runner) run(context.Context, *sandbox.Step) (*sandbox.Result, error) {
+	return nil, &sandbox.MissingError{
+		Err:   errors.New("run steps need Linux on amd64 or arm64"),
+		Hints: []string{"build the image in a Linux virtual machine or container"},
+	}
+}

@@ -1,0 +1,180 @@
+//go:build amd64 || arm64
+
+package userns
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/owner"
+	"github.com/varve-image/varve/internal/sandbox"
+)
+
+// workPrefix begins the names of working directories.
+const workPrefix = ".varve-step-"
+
+// workDir is the directory that a step's tree is unpacked in. A lock on it says
+// that it is in use.
+type workDir struct {
+	path string
+	file *os.File
+}
+
+// newWorkDir makes a working directory in temp for the ids.
+func newWorkDir(temp string, ids *identities) (dir *workDir, err error) {
+	for range attempts {
+		if dir, err = tryWorkDir(temp); err != errRaced {
+			break
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make a directory for its tree: %w", err)
+	}
+	err = dir.file.Chmod(owner.TempDir)
+	if err == nil && ids.others {
+		err = dir.file.Chown(ids.uid, ids.gid)
+	}
+	if err != nil {
+		return nil, errors.Join(err, dir.remove())
+	}
+	return dir, nil
+}
+
+// attempts is how often a working directory is made that somebody takes away.
+const attempts = 10
+
+// errRaced says that another process took a directory for a left one before it
+// was locked, or put another one in its place.
+var errRaced = errors.New("it was taken away")
+
+func tryWorkDir(temp string) (*workDir, error) {
+	path, err := os.MkdirTemp(temp, workPrefix)
+	if err != nil {
+		return nil, err
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return nil, err
+	}
+	dir, err := lockWorkDir(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, errRaced
+	}
+	return dir, err
+}
+
+// lockWorkDir opens and locks a directory of this user's. One that is another's, or locked,
+// or gone once it is locked, is errRaced.
+func lockWorkDir(path string) (*workDir, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, errRaced
+	}
+	opened, err := f.Stat()
+	if err == nil && !ownedByUs(opened) {
+		err = os.ErrPermission
+	}
+	if err == nil {
+		var now os.FileInfo
+		if now, err = os.Lstat(path); err == nil && !os.SameFile(opened, now) {
+			err = os.ErrNotExist
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, errRaced
+	}
+	return &workDir{path, f}, nil
+}
+
+// identity tells the directory from others.
+func (d *workDir) identity() (dev, ino uint64, err error) {
+	var st unix.Stat_t
+	err = unix.Fstat(int(d.file.Fd()), &st)
+	return st.Dev, st.Ino, err
+}
+
+// open is a path to the directory for a process that has it open, whatever has
+// its name by now.
+func (d *workDir) open() string { return procFD(int(d.file.Fd())) }
+
+// remove takes the directory away. What is in it may be closed to this user by
+// its modes, and is not for root to walk through.
+func (d *workDir) remove() error {
+	defer d.file.Close()
+	err := os.Remove(d.path)
+	if err == nil || errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	ids, err := chooseIDs(true)
+	if err == nil {
+		err = emptyWorkDir(d, ids)
+	}
+	if err != nil {
+		return fmt.Errorf("remove %q: %w", d.path, err)
+	}
+	return os.Remove(d.path)
+}
+
+// reclaim removes the directories of this user that killed processes left in
+// temp: those that nobody has locked.
+func reclaim(temp string) {
+	around, err := os.Stat(temp)
+	if err != nil {
+		return // which making one will tell
+	}
+	entries, err := os.ReadDir(temp)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if !e.IsDir() || !strings.HasPrefix(e.Name(), workPrefix) {
+			continue
+		}
+		dir, err := lockWorkDir(filepath.Join(temp, e.Name()))
+		if err != nil {
+			continue
+		}
+		if info, err := dir.file.Stat(); err == nil && owner.Leftover(info, around) {
+			_ = dir.remove() // the next one tries again
+		} else {
+			dir.file.Close() // another user may have given it that name
+		}
+	}
+}
+
+// ownedByUs tells that a directory is this user's, or of the id that its steps get.
+func ownedByUs(info os.FileInfo) bool {
+	if owner.Ours(info) {
+		return true
+	}
+	ids, err := chooseIDs(true)
+	return err == nil && owner.Of(info) == ids.uid
+}
+
+// readNames lists an open directory from its beginning, if it is not too large.
+func readNames(dir int) ([]string, error) {
+	fd, err := unix.Openat(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: ".", Err: err}
+	}
+	f := os.NewFile(uintptr(fd), ".")
+	defer f.Close()
+	names, err := f.Readdirnames(sandbox.MaxEntries + 1)
+	if len(names) > sandbox.MaxEntries {
+		return nil, fmt.Errorf("a directory has more than %d entries", sandbox.MaxEntries)
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return names, err
+}

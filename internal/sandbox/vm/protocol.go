@@ -1,0 +1,226 @@
+package vm
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"syscall"
+
+	"github.com/varve-image/varve/internal/sandbox"
+)
+
+// The host and the first process of the guest talk over a serial port in
+// frames: a byte that says what it is, the length of what follows in four bytes,
+// little endian, and what follows.
+const (
+	frameHello  = 'h' // guest: the first, and empty; it is there
+	frameStdout = 'o' // guest: what the step wrote, never nothing
+	frameStderr = 'e'
+	frameReport = 'r' // guest: the last, a report
+	frameStdin  = 'i' // host: for the step to read; empty is the end
+	frameResize = 'w' // host: a sandbox.TerminalSize
+)
+
+// The names of the guest's serial ports: that of the frames above, and that of
+// files.go.
+const (
+	stepPort  = "varve.step"
+	filesPort = "varve.files"
+)
+
+// maxFrame bounds what follows, and maxError the text of an error, in bytes.
+const (
+	maxFrame = 64 << 10
+	maxError = 8 << 10
+)
+
+// request is what the guest is told, as a file of its first file system.
+type request struct {
+	// Step is the step without tree and streams.
+	Step sandbox.Step
+	// Terminal is its size, where the step has one. Stdin says that it reads.
+	Terminal *sandbox.TerminalSize
+	Stdin    bool
+	// OneOutput says that standard output and error go to the same place, where
+	// what is written to both has to stay in order.
+	OneOutput bool
+	// Tree is the length of the tar on the second disk; Changes that of the third.
+	Tree, Changes int64
+	// Modules are the kernel's, in the order to load them in.
+	Modules []string
+	// Shares are files and directories of the host.
+	Shares []share
+	// Links are symlinks to make.
+	Links []link
+}
+
+// share is a directory or a regular file of the host, read-only.
+type share struct {
+	// Path is where the guest sees it.
+	Path string
+	// source is what is shared, on the host.
+	source string
+}
+
+// link is a symlink.
+type link struct{ Path, Text string }
+
+// report is what the guest says of the step.
+type report struct {
+	ExitCode, Signal int
+	// Limit is which one was reached, with a File that was too large for it, and
+	// its Size, or why what is used of it was Unseen.
+	Limit  sandbox.Bound
+	File   string
+	Size   int64
+	Unseen string
+	// Error is what went wrong before or after the step; Missing says that the
+	// guest lacks something.
+	Error   string
+	Missing bool
+	// Changes is the length of the layer on the third disk.
+	Changes int64
+}
+
+// reportOf makes a report of an error.
+func reportOf(err error) report {
+	var (
+		failed  *sandbox.StepError
+		limit   *sandbox.LimitError
+		lacking *sandbox.MissingError
+	)
+	switch {
+	case errors.As(err, &failed):
+		return report{ExitCode: failed.ExitCode, Signal: int(failed.Signal)}
+	case errors.As(err, &limit):
+		return report{Limit: limit.Bound, File: limit.File, Size: limit.Size, Unseen: limit.Unseen}
+	case errors.As(err, &lacking):
+		return report{Error: lacking.Error(), Missing: true}
+	}
+	return report{Error: err.Error()}
+}
+
+// readReport reads a report of changes of at most so many bytes, and refuses what
+// no guest of ours says.
+func readReport(data []byte, most int64) (*report, error) {
+	r, err := decode[report](data)
+	if err != nil {
+		return nil, err
+	}
+	var outcomes int
+	for _, is := range []bool{r.Changes != 0, r.ExitCode != 0 || r.Signal != 0, r.Limit != "", r.Error != ""} {
+		if is {
+			outcomes++
+		}
+	}
+	exited := r.Signal == 0 && r.ExitCode >= 0 && r.ExitCode <= 255
+	signalled := r.Signal > 0 && r.Signal <= 64 && r.ExitCode == -1
+	limits := []sandbox.Bound{"", sandbox.BoundMemory, sandbox.BoundOutput, sandbox.BoundDisk, sandbox.BoundProcesses} // the host's clock counts
+	large := r.File == "" && r.Size == 0 || r.File != "" && r.Size > 0 && r.Limit == sandbox.BoundDisk
+	switch {
+	case outcomes != 1, !exited && !signalled, !slices.Contains(limits, r.Limit), !large, r.Missing && r.Error == "":
+		return nil, errors.New("it contradicts itself")
+	case r.Changes < 0 || r.Changes > most:
+		return nil, fmt.Errorf("its changes take %d bytes", r.Changes)
+	}
+	return r, nil
+}
+
+// decode reads one value of what a guest sends, and nothing else: not "null", no
+// field that there is not, nothing behind it.
+func decode[T any](data []byte) (*T, error) {
+	var v *T
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&v); err != nil {
+		return nil, err
+	}
+	if v == nil {
+		return nil, errors.New("it is null")
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("something follows it")
+	}
+	return v, nil
+}
+
+// err is the error of a report of a step, nil for none.
+func (r *report) err(step *sandbox.Step, lines []string) error {
+	name := step.Name
+	switch {
+	case r.Limit != "":
+		return &sandbox.LimitError{Name: name, Bound: r.Limit, Limits: step.Limits, File: r.File, Size: r.Size, Unseen: r.Unseen, LastLines: lines}
+	case r.ExitCode != 0 || r.Signal != 0:
+		return &sandbox.StepError{Name: name, Root: step.Root, ExitCode: r.ExitCode, Signal: syscall.Signal(r.Signal), LastLines: lines}
+	case r.Missing:
+		return missing(fmt.Errorf("step %s: the virtual machine's kernel: %.*q", name, maxError, r.Error), "name another kernel with --vm-kernel")
+	case r.Error != "":
+		return fmt.Errorf("step %s: in the virtual machine: %.*q", name, maxError, r.Error)
+	}
+	return nil
+}
+
+// frameWriter writes frames. Several goroutines may use it.
+type frameWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (f *frameWriter) write(kind byte, data []byte) error {
+	if len(data) > maxFrame {
+		return fmt.Errorf("a message of %d bytes is too long", len(data))
+	}
+	buf := make([]byte, 5, 5+len(data))
+	buf[0] = kind
+	binary.LittleEndian.PutUint32(buf[1:], uint32(len(data)))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, err := f.w.Write(append(buf, data...))
+	return err
+}
+
+func (f *frameWriter) writeJSON(kind byte, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return f.write(kind, data)
+}
+
+// stream is a writer whose data goes into frames of one kind.
+type stream struct {
+	frames *frameWriter
+	kind   byte
+}
+
+func (s stream) Write(p []byte) (n int, err error) {
+	for len(p) > 0 {
+		part := p[:min(len(p), maxFrame)]
+		if err := s.frames.write(s.kind, part); err != nil {
+			return n, err
+		}
+		n, p = n+len(part), p[len(part):]
+	}
+	return n, nil
+}
+
+// readFrame reads a frame into buf, which has room for maxFrame bytes.
+func readFrame(r io.Reader, buf []byte) (kind byte, data []byte, err error) {
+	var head [5]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return 0, nil, err
+	}
+	n := binary.LittleEndian.Uint32(head[1:])
+	if n > maxFrame {
+		return 0, nil, fmt.Errorf("a message of %d bytes is too long", n)
+	}
+	if _, err := io.ReadFull(r, buf[:n]); err != nil {
+		return 0, nil, fmt.Errorf("a message ends early: %w", err)
+	}
+	return head[0], buf[:n], nil
+}
