@@ -33,7 +33,7 @@ type BaseReference struct {
 
 // base is the image that another one is built on.
 type base struct {
-	image *image.Existing
+	image *image.Stored
 	// platform is what its config says that it is for, as Go names it.
 	platform v1.Platform
 	// overlay is the file system that its layers show, entries its tree.
@@ -54,8 +54,8 @@ func (b *builder) openBase() error {
 	if err != nil { // whose fault it is OpenBase knows
 		return fmt.Errorf("fromImage: %w", err)
 	}
-	layers := make([]tree.LayerSource, len(existing.Layers))
-	for i, l := range existing.Layers {
+	layers := make([]tree.LayerSource, len(existing.StoredLayers()))
+	for i, l := range existing.StoredLayers() {
 		layers[i] = l
 		b.result.Layers = append(b.result.Layers, PlannedLayer{Kind: KindBase, Paths: []string{}, Size: uint64(l.Stored().Size)})
 	}
@@ -188,8 +188,8 @@ func withoutFiles(entries, lower []*tree.Entry) []*tree.Entry {
 	return kept
 }
 
-// assemble makes the image of the base and the layers that were added to it.
-func (b *builder) assemble(img *image.Image) error {
+// assemble describes the image of the base and the layers that were added to it.
+func (b *builder) assemble(img *image.Description) error {
 	if b.base == nil {
 		return nil
 	}
@@ -203,13 +203,9 @@ func (b *builder) assemble(img *image.Image) error {
 	}
 	img.Base = existing
 	if name, ok := strings.CutPrefix(b.spec.FromImage, "docker://"); ok {
-		img.WithBase(name, existing)
+		img.Annotations = image.BaseAnnotations(img.Annotations, name, existing)
 	}
-	img.Layers = nil
-	for _, l := range existing.Layers {
-		img.Layers = append(img.Layers, l)
-	}
-	img.Layers = append(img.Layers, b.layers...)
+	img.Layers = append(existing.Layers(), b.layers...)
 	own := b.base.platform
 	img.Architecture = cmp.Or(own.Architecture, img.Architecture)
 	img.Variant = cmp.Or(own.Variant, img.Variant)
@@ -225,9 +221,9 @@ func (b *builder) baseLayers() int {
 	if b.base == nil {
 		return 0
 	}
-	return len(b.base.image.Layers)
+	return len(b.base.image.DiffIDs)
 }
 
 // OpenBaseFunc opens the image that one builds on. It stays open as long as
 // the Result. Whether the spec is at fault, or the image, its errors tell.
-type OpenBaseFunc func(ctx context.Context, ref BaseReference) (*image.Existing, error)
+type OpenBaseFunc func(ctx context.Context, ref BaseReference) (*image.Stored, error)

@@ -34,14 +34,14 @@ type packer struct {
 }
 
 // run returns the descriptors of the image's layers. It leaves no file open.
-func (p *packer) run(ctx context.Context, img *image.Image, c layer.Compression, observe func(image.Event)) ([]v1.Descriptor, error) {
+func (p *packer) run(ctx context.Context, img image.Image, c layer.Compression, observe func(image.Event)) ([]v1.Descriptor, error) {
 	p.busy = make(chan struct{}, packers)
-	p.turns = make([]chan struct{}, len(img.Layers)+1)
+	p.turns = make([]chan struct{}, len(img.Layers())+1)
 	for i := range p.turns {
 		p.turns[i] = make(chan struct{})
 	}
 	close(p.turns[0])
-	return image.Pack(ctx, img, image.PackOptions{Compression: c, Parallel: packers + waiting, Observe: observe}, p.put)
+	return image.Pack(ctx, img.Layers(), image.PackOptions{Compressor: c, Parallel: packers + waiting, Observe: observe}, p.put)
 }
 
 // put writes a blob to a file and hands it on when those before it have been.
