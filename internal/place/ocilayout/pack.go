@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/ctxio"
 	"github.com/varve-image/varve/layer"
 )
@@ -149,7 +150,7 @@ func (p *packer) pack(ctx context.Context, j *job) error {
 	if l, ok := stored(j.layer); ok {
 		j.desc, err = passOn(ctx, file, l)
 	} else {
-		j.desc, err = compress(ctx, file, j, p.opts.Compression)
+		j.desc, err = packLayer(ctx, file, j, p.opts.Compression)
 	}
 	if err != nil {
 		file.Close()
@@ -193,22 +194,22 @@ func passOn(ctx context.Context, w io.Writer, l image.ExistingLayer) (v1.Descrip
 	}
 	defer r.Close()
 	in := bufio.NewReaderSize(ctxio.Reader(ctx, r), 1<<20)
-	start, err := in.Peek(layer.Prefix)
+	start, err := in.Peek(compress.Prefix)
 	if err != nil && err != io.EOF {
 		return v1.Descriptor{}, err
 	}
 	d := l.Stored()
-	if a := layer.Detect(start); a.Writable() {
-		d.MediaType = layer.Compression{Algorithm: a}.MediaType()
+	if a := compress.Detect(start); a.Writable() {
+		d.MediaType = compress.Compression{Algorithm: a}.MediaType()
 	}
 	_, err = in.WriteTo(struct{ io.Writer }{w})
 	return d, err
 }
 
-// compress writes the layer to w and returns its descriptor. The media type
+// packLayer writes the layer to w and returns its descriptor. The media type
 // is that of the bytes written, because they are written here. The tar is
 // hashed on its way: the config says what it has to be.
-func compress(ctx context.Context, w io.Writer, j *job, c layer.Compression) (v1.Descriptor, error) {
+func packLayer(ctx context.Context, w io.Writer, j *job, c compress.Compression) (v1.Descriptor, error) {
 	packed := newMeter(ctx, w)
 	z, err := c.NewWriter(packed)
 	if err != nil {
