@@ -8,7 +8,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )

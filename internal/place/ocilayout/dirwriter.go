@@ -15,8 +15,8 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
+	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/ocijson"
-	"github.com/varve-image/varve/internal/ordjson"
 )
 
 // tempName begins the names of files in a layout that are not finished.

@@ -14,9 +14,9 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/enginetest"
-	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/internal/place/ocilayout"
 	"github.com/varve-image/varve/internal/place/registry"
 	"github.com/varve-image/varve/layer"
