@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/ctxio"
 	"github.com/varve-image/varve/tree"
 )
@@ -147,7 +148,7 @@ func (b *Blob) Open(ctx context.Context) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	plain, _, err := NewReader(stored)
+	plain, _, err := compress.NewReader(stored)
 	if err != nil {
 		err = b.blame(ctx, stored, fmt.Errorf("layer %q: %w", b.Name, err))
 		stored.Close()

@@ -21,7 +21,7 @@ const module = "github.com/varve-image/varve"
 var arrows = map[string][]string{
 	"tree":              {"internal/compress"},
 	"internal/layering": nil,
-	"spec":              nil,
+	"spec":              {"internal/compress"},
 	// Tests of the Nix expressions.
 	"nix/tests": nil,
 
@@ -58,7 +58,7 @@ var arrows = map[string][]string{
 	"internal/owner":      nil,
 	"internal/rmtree":     nil,
 	// It serves the packages that read archives.
-	"internal/tarindex": {"layer"},
+	"internal/tarindex": {"tree"},
 	"image/ordjson":     nil,
 	"internal/problems": nil,
 	// It serves build.

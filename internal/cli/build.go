@@ -12,10 +12,10 @@ import (
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/atomicfile"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
 	"github.com/varve-image/varve/internal/place/ocilayout"
 	"github.com/varve-image/varve/internal/ui"
-	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/spec"
 )
 
@@ -132,7 +132,7 @@ func (g *global) warnLeftOut(s *spec.Spec, dest *destination) {
 	if len(s.Annotations) > 0 && dest.hasRepoTag() {
 		g.ui.Warn("annotations are left out: a docker-archive has no place for them, and engines take one; an OCI layout (-o DIR/) has")
 	}
-	if s.Compressor != nil && s.Compressor.Algorithm != string(layer.None) && (isEngine(dest.kind) || dest.kind == layerDir) {
+	if s.Compressor != "" && s.Compressor != string(compress.None) && (isEngine(dest.kind) || dest.kind == layerDir) {
 		g.advise([]string{fmt.Sprintf("compressor has no effect here: what goes to %s is not compressed", dest)})
 	}
 }
@@ -225,8 +225,8 @@ func (g *global) toFile(path string, write func(io.Writer) error) error {
 }
 
 // compressed has fill write through a compressor.
-func compressed(w io.Writer, c layer.Compression, fill func(io.Writer) error) error {
-	if c.Algorithm == layer.None {
+func compressed(w io.Writer, c compress.Compression, fill func(io.Writer) error) error {
+	if c.Algorithm == compress.None {
 		return fill(w)
 	}
 	z, err := c.NewWriter(w)

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/internal/compress"
 )
 
 func newCopy(g *global) *cobra.Command {
@@ -130,7 +130,7 @@ func (g *global) odd(src string) func(error) {
 // copyDestination is where an image goes that is there already: archives are
 // compressed as their name says.
 func (g *global) copyDestination(text string) (*destination, error) {
-	dest := &destination{compression: layer.Compression{Algorithm: layer.Gzip}}
+	dest := &destination{compression: compress.Compression{Algorithm: compress.Gzip}}
 	if err := dest.parse(text); err != nil {
 		return nil, err
 	}
@@ -143,7 +143,7 @@ func (g *global) copyDestination(text string) (*destination, error) {
 	if algorithm, ok := archiveCompression(dest.path); ok && dest.kind == dockerArchive {
 		dest.compression.Algorithm = algorithm
 	} else if dest.kind == dockerArchive {
-		dest.compression.Algorithm = layer.None
+		dest.compression.Algorithm = compress.None
 	}
 	return dest, nil
 }

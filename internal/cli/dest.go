@@ -16,7 +16,6 @@ import (
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/place/registry"
 	"github.com/varve-image/varve/internal/ui"
-	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/spec"
 )
 
@@ -38,7 +37,7 @@ type destination struct {
 	// within a layout.
 	name string
 	// compression is the archive's in a docker-archive, the layers' elsewhere.
-	compression layer.Compression
+	compression compress.Compression
 	// ids are those of images as they were written, where the place may have changed them.
 	ids map[*image.Image]digest.Digest
 }
@@ -75,24 +74,23 @@ func parseDestination(text string, s *spec.Spec) (*destination, error) {
 	switch {
 	case !ok:
 		if d.path == "-" && !explicit {
-			d.compression = layer.Compression{Algorithm: layer.None}
+			d.compression = compress.Compression{Algorithm: compress.None}
 		}
 	case explicit && algorithm != compression.Algorithm:
 		return nil, usageError(fmt.Errorf("the name %q says compression %q and the compressor %q: change one of them", d.path, algorithm, compression.Algorithm))
 	case algorithm != compression.Algorithm:
-		d.compression = layer.Compression{Algorithm: algorithm}
+		d.compression = compress.Compression{Algorithm: algorithm}
 	}
 	return d, nil
 }
 
 // specCompression is the compression that a spec asks for, and whether it
 // does.
-func specCompression(s *spec.Spec) (layer.Compression, bool, error) {
-	if s.Compressor == nil {
-		return layer.Compression{Algorithm: layer.Gzip}, false, nil
+func specCompression(s *spec.Spec) (compress.Compression, bool, error) {
+	if s.Compressor == "" {
+		return compress.Compression{Algorithm: compress.Gzip}, false, nil
 	}
-	c := layer.Compression{Algorithm: layer.Algorithm(s.Compressor.Algorithm), Level: s.Compressor.Level}
-	_, err := layer.ParseCompression(c.String())
+	c, err := compress.Parse(s.Compressor)
 	return c, true, usageError(err)
 }
 
@@ -283,19 +281,16 @@ func (d *destination) outsideOf(sources []string, what string) error {
 
 // archiveCompression tells by its name how an archive that varve writes is
 // compressed.
-func archiveCompression(name string) (layer.Algorithm, bool) {
-	format, _ := compress.TarName(name)
-	algorithm, ok := map[compress.Format]layer.Algorithm{
-		compress.None: layer.None, compress.Gzip: layer.Gzip, compress.Zstd: layer.Zstd,
-	}[format]
-	return algorithm, ok
+func archiveCompression(name string) (compress.Algorithm, bool) {
+	algorithm, ok := compress.TarName(name)
+	return algorithm, ok && algorithm.Writable()
 }
 
 // checkEnding refuses an archive whose name would say that it is compressed as it is
 // not.
 func (d *destination) checkEnding(text string) error {
 	format, ok := compress.TarName(d.path)
-	if _, written := archiveCompression(d.path); ok && !written && d.kind == dockerArchive {
+	if ok && !format.Writable() && d.kind == dockerArchive {
 		return usageError(hint(fmt.Errorf("destination %q: varve does not compress archives with %s", text, format), "end it in .tar, .tar.gz or .tar.zst"))
 	}
 	if ok && format != compress.None && d.kind == ociArchive {

@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
-	"github.com/varve-image/varve/layer"
 )
 
 func newMerge(g *global) *cobra.Command {
@@ -94,7 +94,7 @@ func archiveDestination(output string) (*destination, error) {
 		return nil, usageError(fmt.Errorf("output %q: expected a name that ends in .tar, .tar.gz or .tar.zst, or -", output))
 	}
 	if output == "-" {
-		algorithm = layer.None
+		algorithm = compress.None
 	}
-	return &destination{kind: dockerArchive, path: output, compression: layer.Compression{Algorithm: algorithm}}, nil
+	return &destination{kind: dockerArchive, path: output, compression: compress.Compression{Algorithm: algorithm}}, nil
 }

@@ -15,10 +15,10 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
 	"github.com/varve-image/varve/internal/place/ocilayout"
 	"github.com/varve-image/varve/internal/regfile"
-	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/spec"
 )
 
@@ -275,7 +275,7 @@ func nixConf(ctx context.Context, g *global, a *nixAttrs) (*image.Image, error) 
 
 // nixArchive is buildLayeredImage: what the program writes, compressed.
 func nixArchive(ctx context.Context, g *global, a *nixAttrs) error {
-	c, err := layer.ParseCompression(a.Compressor)
+	c, err := compress.Parse(a.Compressor)
 	if err != nil {
 		return usageError(err)
 	}
@@ -292,7 +292,7 @@ func nixArchive(ctx context.Context, g *global, a *nixAttrs) error {
 
 // nixLayout writes an image as an OCI layout, its layers compressed.
 func nixLayout(ctx context.Context, g *global, a *nixAttrs) error {
-	c, err := layer.ParseCompression(a.Compressor)
+	c, err := compress.Parse(a.Compressor)
 	if err != nil {
 		return usageError(err)
 	}
@@ -308,7 +308,7 @@ func nixLayout(ctx context.Context, g *global, a *nixAttrs) error {
 
 // nixMerge is mergeImages.
 func nixMerge(ctx context.Context, g *global, a *nixAttrs) error {
-	c, err := layer.ParseCompression(a.Compressor)
+	c, err := compress.Parse(a.Compressor)
 	if err != nil {
 		return usageError(err)
 	}
@@ -326,7 +326,7 @@ func nixExport(ctx context.Context, g *global, a *nixAttrs) error {
 	if err != nil {
 		return err
 	}
-	dest := &destination{kind: dockerArchive, path: a.Outputs["out"], compression: layer.Compression{Algorithm: layer.None}}
+	dest := &destination{kind: dockerArchive, path: a.Outputs["out"], compression: compress.Compression{Algorithm: compress.None}}
 	return g.export(ctx, img, dest, &a.MTime)
 }
 

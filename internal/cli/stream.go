@@ -13,9 +13,9 @@ import (
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/base/lockfile"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
 	"github.com/varve-image/varve/internal/ui"
-	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/spec"
 )
 
@@ -94,7 +94,7 @@ func streamConf(ctx context.Context, g *global, o *streamOptions, in *input) err
 	if err != nil {
 		return err
 	}
-	return writeStream(ctx, g, img, layer.Compression{Algorithm: layer.None}, dockerarchive.Options{RepeatLayers: true})
+	return writeStream(ctx, g, img, compress.Compression{Algorithm: compress.None}, dockerarchive.Options{RepeatLayers: true})
 }
 
 // confImage describes the image of a conf.json. Its base stays open until the
@@ -120,7 +120,7 @@ func (g *global) confImage(ctx context.Context, in *input, repoTag string) (*ima
 	return img, nil
 }
 
-func writeStream(ctx context.Context, g *global, img *image.Image, c layer.Compression, opts dockerarchive.Options) error {
+func writeStream(ctx context.Context, g *global, img *image.Image, c compress.Compression, opts dockerarchive.Options) error {
 	task := g.ui.Progress(ctx, len(img.Layers), "streaming")
 	defer task.Finish()
 	opts.Observe = observe(task)

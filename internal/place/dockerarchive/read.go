@@ -13,6 +13,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/tarindex"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/tree"
@@ -192,7 +193,7 @@ func (a *Archive) layer(name string, id digest.Digest) (*Layer, error) {
 // describe is the descriptor of a layer that is a blob. Its first bytes tell
 // how it is compressed. One that manifests have no type for has none.
 func describe(m *tarindex.Member, d digest.Digest) (v1.Descriptor, error) {
-	r, algorithm, err := layer.NewReader(m.Open())
+	r, algorithm, err := compress.NewReader(m.Open())
 	if err != nil {
 		return v1.Descriptor{}, fmt.Errorf("blob %s: %w", d, err)
 	}
@@ -200,7 +201,7 @@ func describe(m *tarindex.Member, d digest.Digest) (v1.Descriptor, error) {
 	if !algorithm.Writable() {
 		return v1.Descriptor{}, nil
 	}
-	return v1.Descriptor{MediaType: layer.Compression{Algorithm: algorithm}.MediaType(), Digest: d, Size: m.Header.Size}, nil
+	return v1.Descriptor{MediaType: compress.Compression{Algorithm: algorithm}.MediaType(), Digest: d, Size: m.Header.Size}, nil
 }
 
 // Member is the header that the layer has in its archive and keeps in another.

@@ -41,7 +41,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/internal/compress"
 )
 
 const (
@@ -62,7 +62,7 @@ const (
 // and names the image as it is called.
 type Options struct {
 	// Compression is how layers are compressed.
-	Compression layer.Compression
+	Compression compress.Compression
 	// RefName is what the one image is called within the layout, what follows the
 	// path in oci:PATH:REFNAME; empty is the tag of each of its names, and the name in
 	// full where two would be the same. A layout has one image of a name: the last
@@ -164,8 +164,7 @@ func (o Options) check() error {
 	if o.RefName != "" && !image.IsRefName(o.RefName) {
 		return fmt.Errorf("name %q of an image in a layout: want letters, digits and any of %q, 255 at most", o.RefName, "._:@+/-")
 	}
-	_, err := layer.ParseCompression(o.Compression.String())
-	return err
+	return o.Compression.Check()
 }
 
 // layoutFile is the content of oci-layout.

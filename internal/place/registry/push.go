@@ -76,7 +76,7 @@ func newPusher(ctx context.Context, ref string, opts PushOptions) (*pusher, erro
 	if err != nil {
 		return nil, err
 	}
-	if _, err := layer.ParseCompression(opts.Compression.String()); err != nil {
+	if err := opts.Compression.Check(); err != nil {
 		return nil, err
 	}
 	c, err := newClient(ctx, parsed, opts.Options, "pull,push", opts.MountFrom)
