@@ -56,6 +56,12 @@ func hasTag(name string) bool {
 	return strings.Contains(name[strings.LastIndexByte(name, '/')+1:], ":")
 }
 
+// Renamed returns the names with repoTag instead of the first of RepoTags.
+func (n Names) Renamed(repoTag string) Names {
+	n.RepoTags = append([]string{repoTag}, n.RepoTags[min(1, len(n.RepoTags)):]...)
+	return n
+}
+
 // Repository returns the first of RepoTags without its tag; empty where there is none.
 func (n Names) Repository() string {
 	if len(n.RepoTags) == 0 {
@@ -66,6 +72,19 @@ func (n Names) Repository() string {
 		return name
 	}
 	return name[:strings.LastIndexByte(name, ':')]
+}
+
+// Tag returns the tag of a name; empty for none, and of what is not a name.
+func Tag(name string) string {
+	named, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		return ""
+	}
+	tagged, ok := named.(reference.Tagged)
+	if !ok {
+		return ""
+	}
+	return tagged.Tag()
 }
 
 // References returns RepoTags as engines spell them out, with the registry that short names

@@ -16,21 +16,6 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// BaseReference says which image one builds on.
-type BaseReference struct {
-	// Reference is the spec's fromImage. Local says that its path was written
-	// relative to the spec, so that Options.Root does not apply to it.
-	Reference string
-	Local     bool
-	// Written is the reference as it stands in the spec.
-	Written string
-	// Name and Tag choose in an archive of several images; both are empty for
-	// the first.
-	Name, Tag string
-	// Architecture and Variant are what the spec asks for; either may be empty.
-	Architecture, Variant string
-}
-
 // base is the image that another one is built on.
 type base struct {
 	image *image.Stored
@@ -44,13 +29,11 @@ type base struct {
 // openBase opens the base image and reads the headers of its layers.
 func (b *builder) openBase() error {
 	s := b.spec
-	if s.FromImage == "" {
+	ref, ok := s.Base()
+	if !ok {
 		return nil
 	}
-	existing, err := b.opts.OpenBase(b.ctx, BaseReference{
-		Reference: s.FromImage, Local: s.LocalReference(s.FromImage), Written: s.Written(s.FromImage), Name: s.FromImageName, Tag: s.FromImageTag,
-		Architecture: s.Architecture, Variant: s.Variant,
-	})
+	existing, err := b.opts.OpenBase(b.ctx, ref)
 	if err != nil { // whose fault it is OpenBase knows
 		return fmt.Errorf("fromImage: %w", err)
 	}
@@ -226,4 +209,4 @@ func (b *builder) baseLayers() int {
 
 // OpenBaseFunc opens the image that one builds on. It stays open as long as
 // the Result. Whether the spec is at fault, or the image, its errors tell.
-type OpenBaseFunc func(ctx context.Context, ref BaseReference) (*image.Stored, error)
+type OpenBaseFunc func(ctx context.Context, ref spec.Base) (*image.Stored, error)

@@ -27,13 +27,7 @@ import (
 //
 // After an error, what w has got is of no use.
 func WriteArchive(ctx context.Context, w io.Writer, img image.Named, opts Options) (digest.Digest, error) {
-	return WriteAllArchive(ctx, w, []image.Named{img}, opts)
-}
-
-// WriteAllArchive is WriteArchive for several images, each by all of its names. The digest
-// is that of the first. No image at all is an error.
-func WriteAllArchive(ctx context.Context, w io.Writer, images []image.Named, opts Options) (digest.Digest, error) {
-	return writeArchive(ctx, w, content{images: images}, opts)
+	return writeArchive(ctx, w, content{images: []image.Named{img}}, opts)
 }
 
 // WriteIndexArchive is WriteArchive for an index, whose digest it returns. The

@@ -31,13 +31,7 @@ const attempts = 10
 //
 // If another process writes the same layout WriteDir waits for it.
 func WriteDir(ctx context.Context, img image.Named, dir string, opts Options) (digest.Digest, error) {
-	return WriteAllDir(ctx, []image.Named{img}, dir, opts)
-}
-
-// WriteAllDir is WriteDir for several images, each by all of its names. The digest is
-// that of the first. No image at all is an error.
-func WriteAllDir(ctx context.Context, images []image.Named, dir string, opts Options) (digest.Digest, error) {
-	return writeDir(ctx, content{images: images}, dir, opts)
+	return writeDir(ctx, content{images: []image.Named{img}}, dir, opts)
 }
 
 var errNoImage = errors.New("there is no image to write")

@@ -135,12 +135,6 @@ func WriteImageDir(ctx context.Context, images []image.Named, dir string, opts O
 	return writeImageDir(ctx, content{images: images}, dir, opts)
 }
 
-// WriteIndexImageDir is WriteImageDir for an index, whose digest it returns, with all of
-// its images.
-func WriteIndexImageDir(ctx context.Context, index *image.Index, dir string, opts Options) (digest.Digest, error) {
-	return writeImageDir(ctx, indexed(index), dir, opts)
-}
-
 func writeImageDir(ctx context.Context, c content, dir string, opts Options) (d digest.Digest, err error) {
 	defer func() {
 		if err != nil {

@@ -76,9 +76,8 @@ type Options struct {
 	// Observe, where it is set, is told of each layer, from one goroutine at
 	// a time.
 	Observe func(image.Event)
-	// Described, where it is set, is told of each image, by its number from 0, by which id it was written: its
-	// config may have to be changed for OCI.
-	Described func(i int, id digest.Digest)
+	// described, where it is set, is told of each image, by its number, how it was written.
+	described func(i int, config, manifest v1.Descriptor)
 }
 
 // BlobPath is where a layout has a blob (image-layout.md). d is valid.
@@ -110,8 +109,8 @@ func (c content) observe(i int, opts Options) func(image.Event) {
 // hand. docker has a manifest of Docker's kept.
 func (o Options) describe(ctx context.Context, i int, img image.Image, layers []v1.Descriptor, docker bool) (config, manifest image.Document, err error) {
 	config, manifest, err = image.Manifest(ctx, img, layers, docker)
-	if err == nil && o.Described != nil {
-		o.Described(i, digest.FromBytes(config.Data))
+	if err == nil && o.described != nil {
+		o.described(i, config.Descriptor, manifest.Descriptor)
 	}
 	return config, manifest, err
 }
