@@ -46,6 +46,9 @@ var arrows = map[string][]string{
 	"internal/place/ocilayout":     {"image", "internal/tarindex", "internal/ocijson"},
 	"internal/place/registry":      {"image", "internal/ocijson", "internal/pace"},
 	"internal/place/engine":        {"image", "internal/pace"},
+	"internal/place":               {"internal/place/dockerarchive", "internal/place/ocilayout", "internal/place/registry", "internal/place/engine"},
+
+	"internal/base": {"spec", "internal/place", "internal/base/cache", "internal/base/lockfile"},
 
 	"internal/assemble": {"spec", "internal/rootfs", "image", "layer", "internal/layering", "internal/nixstore", "internal/nixstore/drv", "internal/nixstore/nixdb", "internal/sandbox", "internal/base/cache", "internal/execfile"},
 
@@ -71,7 +74,7 @@ var arrows = map[string][]string{
 	"internal/pace": nil,
 
 	"internal/cli": {
-		"internal/assemble", "internal/base/cache", "internal/base/lockfile", "internal/place/dockerarchive", "internal/place/ocilayout", "internal/place/registry", "internal/place/engine", "internal/ui",
+		"internal/assemble", "internal/base", "internal/base/cache", "internal/base/lockfile", "internal/place", "internal/place/dockerarchive", "internal/place/ocilayout", "internal/place/registry", "internal/place/engine", "internal/ui",
 		"internal/sandbox/userns", "internal/sandbox/vm",
 	},
 	// It is run again as the first process of a run step, and of its virtual machine.
