@@ -37,10 +37,12 @@ var arrows = map[string][]string{
 	"internal/nixstore/drv":   {"internal/nixstore"},
 	"internal/nixstore/nixdb": {"internal/nixstore"},
 
-	"internal/sandbox/userns":      {"internal/sandbox", "internal/execfile"},
-	"internal/sandbox/vm":          {"internal/sandbox/userns"},
-	"internal/sandbox/sandboxtest": {"internal/sandbox"},
-	"internal/imagetest":           {"image"},
+	"internal/sandbox/userns":        {"internal/sandbox", "internal/execfile", "internal/sandbox/userns/openat", "internal/sandbox/userns/procfs"},
+	"internal/sandbox/userns/openat": {"internal/sandbox"},
+	"internal/sandbox/userns/procfs": nil,
+	"internal/sandbox/vm":            {"internal/sandbox/userns"},
+	"internal/sandbox/sandboxtest":   {"internal/sandbox"},
+	"internal/imagetest":             {"image"},
 
 	"internal/place/dockerarchive": {"image", "internal/tarindex"},
 	"internal/place/ocilayout":     {"image", "internal/tarindex", "internal/ocijson"},

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
 // The extended attributes that are access control lists (acl(5)). A layer has
@@ -201,7 +203,7 @@ func (e *emulator) setACL(c *call, f *file, attr, value string) answer {
 		if !who.overrides() && !who.in(rec.gid) {
 			rec.special &^= unix.S_ISGID
 		}
-		if err := unix.Chmod(procFD(f.fd), f.mode&unix.S_ISVTX|list.mode()); err != nil {
+		if err := unix.Chmod(openat.Path(f.fd), f.mode&unix.S_ISVTX|list.mode()); err != nil {
 			return fails(err)
 		}
 	}

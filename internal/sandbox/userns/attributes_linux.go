@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
 // xattrSet is names and values of extended attributes, in a form that can be
@@ -293,7 +295,7 @@ func (e *emulator) getAttribute(c *call, f *file, attr string) answer {
 }
 
 func (e *emulator) listAttributes(c *call, f *file, _ string) answer {
-	list, err := growing(func(buf []byte) (int, error) { return unix.Listxattr(procFD(f.fd), buf) })
+	list, err := growing(func(buf []byte) (int, error) { return unix.Listxattr(openat.Path(f.fd), buf) })
 	if err != nil && err != unix.ENOTSUP {
 		return fails(err)
 	}
@@ -333,4 +335,15 @@ func (e *emulator) removeAttribute(c *call, f *file, attr string) answer {
 	rec := f.rec
 	rec.xattrs = rec.xattrs.without(attr)
 	return e.record(f, rec)
+}
+
+// growing calls a system call with ever larger buffers until the answer fits.
+func growing(call func([]byte) (int, error)) ([]byte, error) {
+	for size := 256; ; size *= 4 {
+		buf := make([]byte, size)
+		n, err := call(buf)
+		if err != unix.ERANGE {
+			return buf[:max(n, 0)], err
+		}
+	}
 }

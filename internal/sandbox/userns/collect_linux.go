@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/tree"
 )
@@ -69,7 +70,7 @@ func (c *collector) directory(d written, name string) error {
 	if err := c.write(d.merged, name, d.was); err != nil {
 		return err
 	}
-	names, err := readNames(d.merged)
+	names, err := openat.Names(d.merged)
 	if err != nil {
 		return fmt.Errorf("%q: %w", name, err)
 	}
@@ -147,7 +148,7 @@ func (c *collector) subdirectory(dir written, base, name string, was *original) 
 		return fmt.Errorf("%.50q…: the path is longer than the %d bytes that a path may have", name, unix.PathMax)
 	}
 	sub := written{was: was}
-	if sub.merged, err = openDir(dir.merged, base); err != nil {
+	if sub.merged, err = openat.Dir(dir.merged, base); err != nil {
 		return fmt.Errorf("%q: %w", name, err)
 	}
 	defer unix.Close(sub.merged)
@@ -175,22 +176,18 @@ func (o *original) names() []string {
 	return slices.Sorted(maps.Keys(o.children))
 }
 
-func openDir(dir int, name string) (int, error) {
-	return unix.Openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-}
-
 // isMade tells whether name is a mount point that is not the tree's, and has
 // nothing of the step's in it.
 func (c *collector) isMade(dir int, base, name string) bool {
 	if !slices.Contains(c.made, name) {
 		return false
 	}
-	fd, err := openDir(dir, base)
+	fd, err := openat.Dir(dir, base)
 	if err != nil {
 		return true // a file that something was mounted on
 	}
 	defer unix.Close(fd)
-	names, err := readNames(fd)
+	names, err := openat.Names(fd)
 	return err == nil && !slices.ContainsFunc(names, func(below string) bool {
 		return !c.isMade(fd, below, path.Join(name, below))
 	})
@@ -245,11 +242,11 @@ func (c *collector) describe(fd int, name string, st unix.Stat_t) (*tree.Entry, 
 		e.Type = tree.Dir
 	case unix.S_IFREG:
 		e.Type, e.Size = tree.Regular, size
-		e.Open = func() (io.ReadCloser, error) { return os.Open(procFD(fd)) }
+		e.Open = func() (io.ReadCloser, error) { return os.Open(openat.Path(fd)) }
 	case unix.S_IFLNK:
 		e.Type, e.Mode = tree.Symlink, 0o777
 		var err error
-		e.Linkname, err = readLink(fd)
+		e.Linkname, err = openat.Link(fd)
 		return e, err
 	case unix.S_IFIFO:
 		e.Type = tree.FIFO
@@ -277,21 +274,4 @@ func (c *collector) describe(fd int, name string, st unix.Stat_t) (*tree.Entry, 
 		}
 	}
 	return e, nil
-}
-
-func readLink(fd int) (string, error) {
-	buf := make([]byte, unix.PathMax)
-	n, err := unix.Readlinkat(fd, "", buf)
-	return string(buf[:max(n, 0)]), err
-}
-
-// growing calls a system call with ever larger buffers until the answer fits.
-func growing(call func([]byte) (int, error)) ([]byte, error) {
-	for size := 256; ; size *= 4 {
-		buf := make([]byte, size)
-		n, err := call(buf)
-		if err != unix.ERANGE {
-			return buf[:max(n, 0)], err
-		}
-	}
 }

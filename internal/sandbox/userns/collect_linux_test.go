@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
 // collectFrom collects a new directory with the files of the names.
@@ -23,7 +24,7 @@ func collectFrom(t *testing.T, c *collector, w io.Writer, names ...string) error
 			t.Fatal(err)
 		}
 	}
-	fd, err := openDir(-1, dir)
+	fd, err := openat.Dir(-1, dir)
 	if err != nil {
 		t.Fatal(err)
 	}

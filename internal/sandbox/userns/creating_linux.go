@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
 // creatingCalls are those that make files: who makes them may not be root, their
@@ -115,7 +117,7 @@ func (m *maker) done(err error) answer {
 // masked.
 func (m *maker) note(f *file) answer {
 	if f.kind() != unix.S_IFLNK && f.mode&0o7777 != m.mode {
-		if err := unix.Chmod(procFD(f.fd), m.mode); err != nil {
+		if err := unix.Chmod(openat.Path(f.fd), m.mode); err != nil {
 			return fails(err)
 		}
 	}

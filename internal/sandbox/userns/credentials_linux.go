@@ -8,6 +8,8 @@ import (
 	"sort"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox/userns/procfs"
 )
 
 // credentials are who a process takes itself for. The zero value is root.
@@ -133,7 +135,7 @@ func (e *emulator) become(c *call, change func(*credentials) error) answer {
 // noteInherited notes which files one who is root no longer has open for
 // writing.
 func (e *emulator) noteInherited(c *call, who *credentials) {
-	fds, _ := numbersIn(c.proc("fd")) // none if the caller has ended
+	fds, _ := procfs.Numbers(c.proc("fd")) // none if the caller has ended
 	for _, fd := range fds {
 		f, err := c.openAt(fd)
 		if err != nil {

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
 // emulator lets a step change owners, special modes, devices, extended
@@ -45,7 +47,7 @@ type emulator struct {
 func newEmulator(records *records, fakeRoot bool, treeDir string, others ...string) (*emulator, error) {
 	e := &emulator{records: records, fakeRoot: fakeRoot, mounts: map[uint64]bool{}, calls: map[uint32]answerer{}, making: map[int]*maker{}}
 	for _, dir := range append(others, treeDir) {
-		fd, err := openDir(unix.AT_FDCWD, dir)
+		fd, err := openat.Dir(unix.AT_FDCWD, dir)
 		if err != nil {
 			return nil, &os.PathError{Op: "open", Path: dir, Err: err}
 		}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox/userns/procfs"
 )
 
 // frozen stops all processes of a step while it is looked at: one that sees us look
@@ -52,7 +54,7 @@ func (f *frozen) hold(look func() error) error {
 // stopped yields the processes that were not stopped before.
 func stopped(before map[int]byte) func(func(int) bool) {
 	return func(yield func(int) bool) {
-		pids, _ := processes() // who cannot be found has ended
+		pids, _ := procfs.Processes() // who cannot be found has ended
 		for _, pid := range pids {
 			if before[pid] != 'T' && !yield(pid) {
 				return
@@ -74,11 +76,11 @@ func running() bool {
 
 // statesOf are the states of all processes, as proc_pid_stat(5) has them.
 func statesOf() (map[int]byte, error) {
-	pids, err := processes()
+	pids, err := procfs.Processes()
 	states := make(map[int]byte, len(pids))
 	for _, pid := range pids {
-		text, err := os.ReadFile(procOf(pid) + "/stat")
-		if gone(err) {
+		text, err := os.ReadFile(procfs.Dir(pid) + "/stat")
+		if procfs.Gone(err) {
 			continue
 		}
 		if err != nil {

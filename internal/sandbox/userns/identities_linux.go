@@ -7,6 +7,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox/userns/procfs"
 )
 
 // identityTable knows the credentials of all processes. What a process has is
@@ -119,7 +121,7 @@ func (t *identityTable) sweep() {
 	held := map[tag]bool{}
 	// A process that is started meanwhile, and whose parent ends, is in the second list.
 	for range 2 {
-		pids, err := processes()
+		pids, err := procfs.Processes()
 		if err != nil {
 			return // none can be said to be free
 		}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/execfile"
+	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
 // The links of /proc lead to what this process has, such as its program, which
@@ -85,7 +86,7 @@ func readHead(fd int) ([]byte, error) {
 		return nil, errors.Join(err, unix.EINVAL)
 	}
 	// Who has a lease on the file is not waited for.
-	r, err := os.OpenFile(procFD(fd), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	r, err := os.OpenFile(openat.Path(fd), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}

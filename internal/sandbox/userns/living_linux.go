@@ -6,6 +6,9 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox/userns/openat"
+	"github.com/varve-image/varve/internal/sandbox/userns/procfs"
 )
 
 // living finds all files that a step still has: in the tree, in the
@@ -20,7 +23,7 @@ func (l *living) each(found func(key)) error {
 		return err
 	}
 	for _, name := range l.temporary {
-		fd, err := openDir(unix.AT_FDCWD, name)
+		fd, err := openat.Dir(unix.AT_FDCWD, name)
 		if err == nil {
 			err = eachBelow(fd, 0, found)
 			unix.Close(fd)
@@ -39,10 +42,10 @@ func eachBelow(dir, depth int, found func(key)) error {
 		return err
 	}
 	found(key{st.Dev, st.Ino})
-	if depth == maxDepth {
+	if depth == openat.MaxDepth {
 		return unix.ENAMETOOLONG
 	}
-	names, err := readNames(dir)
+	names, err := openat.Names(dir)
 	if err != nil {
 		return err
 	}
@@ -56,7 +59,7 @@ func eachBelow(dir, depth int, found func(key)) error {
 			found(key{st.Dev, st.Ino})
 			continue
 		}
-		sub, err := openDir(dir, name)
+		sub, err := openat.Dir(dir, name)
 		if err == nil {
 			err = eachBelow(sub, depth+1, found)
 			unix.Close(sub)
@@ -70,19 +73,19 @@ func eachBelow(dir, depth int, found func(key)) error {
 
 // eachOpen finds what the threads of the step have open.
 func eachOpen(found func(key)) error {
-	pids, err := processes()
+	pids, err := procfs.Processes()
 	if err != nil {
 		return err
 	}
 	for _, pid := range pids {
-		tids, err := numbersIn(procOf(pid) + "/task")
-		if err != nil && !gone(err) {
+		tids, err := procfs.Numbers(procfs.Dir(pid) + "/task")
+		if err != nil && !procfs.Gone(err) {
 			return err
 		}
 		for _, tid := range tids {
-			dir := taskOf(pid, tid) + "/fd"
-			fds, err := numbersIn(dir)
-			if err != nil && !gone(err) {
+			dir := procfs.Task(pid, tid) + "/fd"
+			fds, err := procfs.Numbers(dir)
+			if err != nil && !procfs.Gone(err) {
 				return err
 			}
 			for _, fd := range fds {

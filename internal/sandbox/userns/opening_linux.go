@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
 // openingCalls are those that open files, and may make them.
@@ -183,7 +185,7 @@ func (e *emulator) opened(o *opening, m *maker, fd int, err error) answer {
 	if err != nil {
 		return fails(err)
 	}
-	f, err := o.c.openPath(procFD(fd))
+	f, err := o.c.openPath(openat.Path(fd))
 	if err != nil {
 		unix.Close(fd)
 		return fails(err)

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
 // ownerCalls are those that change owners.
@@ -117,7 +118,7 @@ func (e *emulator) chmod(c *call, dirfd int, name string, flags int, mode uint32
 		if rec == f.rec && mode&specialBits == 0 {
 			return pass // there is nothing to record
 		}
-		if err := unix.Chmod(procFD(f.fd), mode&0o1777); err != nil {
+		if err := unix.Chmod(openat.Path(f.fd), mode&0o1777); err != nil {
 			return fails(err)
 		}
 		if rec.written != byRoot && !e.isWritten(f) {
@@ -129,7 +130,7 @@ func (e *emulator) chmod(c *call, dirfd int, name string, flags int, mode uint32
 
 // isWritten tells whether a file may be open for writing.
 func (e *emulator) isWritten(f *file) bool {
-	fd, err := unix.Open(procFD(f.fd), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(openat.Path(f.fd), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return true
 	}

@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox/userns/procfs"
 )
 
 // For the kernel every process of a step may do with files what root may. So
@@ -217,7 +219,7 @@ func (e *emulator) signalCalls() {
 // be sent a signal.
 func (e *emulator) maySignal(who *credentials, pid int) bool {
 	if pid <= 0 {
-		all, err := processes()
+		all, err := procfs.Processes()
 		return err == nil && !slices.ContainsFunc(all, func(each int) bool {
 			group, err := unix.Getpgid(each)
 			return err == nil && pid != 0 && (pid == -1 || group == -pid) && !e.maySignal(who, each)

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 	"github.com/varve-image/varve/internal/testtools"
 )
 
@@ -68,7 +69,7 @@ func TestRecordsOfOthers(t *testing.T) {
 func TestRecordsBounded(t *testing.T) {
 	r := newRecords()
 	dir := t.TempDir()
-	top, err := openDir(unix.AT_FDCWD, dir)
+	top, err := openat.Dir(unix.AT_FDCWD, dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,8 @@ package userns
 
 import (
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
 // removingCalls are those that take names from files, or give them others.
@@ -224,7 +226,7 @@ func (e *emulator) link(c *call, olddir int, oldname string, dirfd, target, flag
 	case !who.may(p.dir, mayWrite|mayEnter):
 		return fails(unix.EACCES)
 	case nameless:
-		return result(unix.Linkat(unix.AT_FDCWD, procFD(f.fd), p.dir.fd, p.name, unix.AT_SYMLINK_FOLLOW))
+		return result(unix.Linkat(unix.AT_FDCWD, openat.Path(f.fd), p.dir.fd, p.name, unix.AT_SYMLINK_FOLLOW))
 	}
 	return pass
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
 // setUp unpacks the tree and makes the file system that the step sees.
@@ -22,7 +23,7 @@ func (p *firstProc) setUp() (*mounts, error) {
 			return m, fmt.Errorf("make a directory for the tree: %w", err)
 		}
 	}
-	tree, err := openDir(unix.AT_FDCWD, dirTree)
+	tree, err := openat.Dir(unix.AT_FDCWD, dirTree)
 	if err != nil {
 		return m, err
 	}

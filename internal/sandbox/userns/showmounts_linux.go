@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
 // What /proc says of mounts has in it where on the machine the tree and other files
@@ -85,7 +87,7 @@ func (e *emulator) showMounts(o *opening) (a answer, shown bool) {
 	}
 	defer f.close()
 	var fs unix.Statfs_t
-	name, err := os.Readlink(procFD(f.fd))
+	name, err := os.Readlink(openat.Path(f.fd))
 	if err != nil || unix.Fstatfs(f.fd, &fs) != nil || fs.Type != unix.PROC_SUPER_MAGIC || !isMountList(name) {
 		return answer{}, false
 	}
@@ -104,7 +106,7 @@ const maxMounts = 8 << 20
 
 // mountsShown makes a file of what a step is to see of another.
 func mountsShown(fd int, name string) (int, error) {
-	f, err := os.Open(procFD(fd))
+	f, err := os.Open(openat.Path(fd))
 	if err != nil {
 		return -1, unix.EACCES
 	}
@@ -123,7 +125,7 @@ func mountsShown(fd int, name string) (int, error) {
 			return -1, err
 		}
 	}
-	return unix.Open(procFD(shown), unix.O_RDONLY|unix.O_CLOEXEC, 0) // at its beginning
+	return unix.Open(openat.Path(shown), unix.O_RDONLY|unix.O_CLOEXEC, 0) // at its beginning
 }
 
 // shownMount is a line of such a file without what is the machine's.

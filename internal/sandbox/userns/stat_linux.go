@@ -3,8 +3,6 @@
 package userns
 
 import (
-	"strconv"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -54,5 +52,3 @@ func (e *emulator) statx(c *call, dirfd int, name string) answer {
 		return answer{}
 	})
 }
-
-func procFD(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
 // disk is what the step has written to its tree, and what deleted files have, in
@@ -16,7 +17,7 @@ import (
 // in the layer, and each of its names as a part of it.
 func (u *usage) disk(limit int64) (int64, error) {
 	d := diskUse{limit: limit}
-	tree, err := openDir(u.tree, ".")
+	tree, err := openat.Dir(u.tree, ".")
 	if err != nil {
 		return 0, err
 	}
@@ -38,18 +39,14 @@ type diskUse struct {
 	buf         [4096]byte
 }
 
-// maxDepth is how deep directories can be that are looked into. What is deeper could not
-// be collected.
-const maxDepth = 20_000
-
 // depths are how deep a directory is, in directories and in bytes: of its path, with a
 // slash at the end unless it is the root.
 type depths struct{ names, path int }
 
 // below adds what is in a directory and was not there before.
 func (d *diskUse) below(dir int, at depths, was *original) error {
-	if at.names == maxDepth {
-		return fmt.Errorf("there are directories that are %d deep", maxDepth)
+	if at.names == openat.MaxDepth {
+		return fmt.Errorf("there are directories that are %d deep", openat.MaxDepth)
 	}
 	for d.used <= d.limit {
 		n, err := unix.ReadDirent(dir, d.buf[:])
@@ -86,7 +83,7 @@ func (d *diskUse) entry(dir int, name string, at depths, was *original) error {
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return nil
 	}
-	sub, err := openDir(dir, name)
+	sub, err := openat.Dir(dir, name)
 	if err != nil {
 		return unlessReplaced("open", name, err)
 	}

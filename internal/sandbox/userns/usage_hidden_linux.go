@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/userns/procfs"
 )
 
 // Some of what a step has nobody can look at: files without a name that are only
@@ -149,7 +150,7 @@ func eachMapping(all []status, wanted func(*mapping) bool) (bool, error) {
 		if !s.alive || !memories.add(s.tid) {
 			continue
 		}
-		found, err := mappingOf(procOf(s.tid), wanted)
+		found, err := mappingOf(procfs.Dir(s.tid), wanted)
 		if found || err != nil {
 			return found, err
 		}
@@ -234,12 +235,12 @@ func eachHeld(all []status, wanted func(*unix.Stat_t) bool) (bool, error) {
 // eachTask tells whether a look at any thread found something.
 func eachTask(all []status, look func(task string) (bool, error)) (bool, error) {
 	for _, s := range all {
-		tids, err := numbersIn(procOf(s.tid) + "/task")
-		if err != nil && !gone(err) {
+		tids, err := procfs.Numbers(procfs.Dir(s.tid) + "/task")
+		if err != nil && !procfs.Gone(err) {
 			return false, err
 		}
 		for _, tid := range tids {
-			if found, err := look(taskOf(s.tid, tid)); found || err != nil {
+			if found, err := look(procfs.Task(s.tid, tid)); found || err != nil {
 				return found, err
 			}
 		}

@@ -10,6 +10,9 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox/userns/openat"
+	"github.com/varve-image/varve/internal/sandbox/userns/procfs"
 )
 
 // What the kernel keeps, in bytes, at most or nearly so.
@@ -64,7 +67,7 @@ func (u *usage) addSemaphores(m *memoryUse) error {
 
 // addTerminals adds terminals.
 func (u *usage) addTerminals(m *memoryUse) error {
-	names, err := readNames(u.terminals)
+	names, err := openat.Names(u.terminals)
 	m.kernel += int64(len(names)) * costTerminal
 	return err
 }
@@ -91,7 +94,7 @@ func eachRow(name string, fields int, visit func(row []int64)) error {
 // which says what they are. The kernel may have no such file.
 func eachLine(name string, visit func(words []string) error) error {
 	f, err := os.Open(name)
-	if gone(err) {
+	if procfs.Gone(err) {
 		return nil
 	}
 	if err != nil {

@@ -3,7 +3,6 @@
 package userns
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -11,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
 // usage counts what all processes but this one use. Whatever cannot be looked at
@@ -62,7 +62,7 @@ func newUsage(cfg *config, w *written) (u *usage, err error) {
 	}
 	u.proc = st.Dev
 	for _, name := range temporary(cfg.Root) {
-		dir, err := openDir(unix.AT_FDCWD, name)
+		dir, err := openat.Dir(unix.AT_FDCWD, name)
 		if err == nil {
 			err = unix.Fstat(dir, &st)
 		}
@@ -71,7 +71,7 @@ func newUsage(cfg *config, w *written) (u *usage, err error) {
 		}
 		u.tmpfs[st.Dev] = dir
 	}
-	if u.terminals, err = openDir(unix.AT_FDCWD, "/dev/pts"); err != nil {
+	if u.terminals, err = openat.Dir(unix.AT_FDCWD, "/dev/pts"); err != nil {
 		return nil, pathError("open", "/dev/pts", err)
 	}
 	if u.shm, err = shmDevice(); err != nil {
@@ -206,7 +206,3 @@ func pathError(verb, name string, err error) error {
 	}
 	return &os.PathError{Op: verb, Path: name, Err: err}
 }
-
-// gone tells whether an error says that there is no such process, or file of one,
-// any more: it uses nothing.
-func gone(err error) bool { return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox/userns/procfs"
 )
 
 // TestStatus: what does not say what it should is an error, not nothing.
@@ -38,7 +40,7 @@ func TestStatus(t *testing.T) {
 			t.Errorf("%s: %+v, %v; want %+v", name, got, err, c.want)
 		}
 	}
-	if _, err := statusOf(filepath.Join(t.TempDir(), "none")); !gone(err) {
+	if _, err := statusOf(filepath.Join(t.TempDir(), "none")); !procfs.Gone(err) {
 		t.Errorf("no such process: %v", err)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox/userns/procfs"
 )
 
 // mostOpen is how many open files are looked at, so that a look ends. A process
@@ -76,7 +78,7 @@ func (h *holder) close() {
 // eachOpenFile calls a function for all open files of all processes but this one.
 // Tasks with a table in common have it looked at once.
 func eachOpenFile(visit func(*openFile) error) error {
-	pids, err := processes()
+	pids, err := procfs.Processes()
 	if err != nil {
 		return err
 	}
@@ -89,8 +91,8 @@ func eachOpenFile(visit func(*openFile) error) error {
 	}
 	tables := distinct{kind: kcmpFiles}
 	for _, pid := range pids {
-		tids, err := numbersIn(procOf(pid) + "/task")
-		if err != nil && !gone(err) {
+		tids, err := procfs.Numbers(procfs.Dir(pid) + "/task")
+		if err != nil && !procfs.Gone(err) {
 			return err
 		}
 		for _, tid := range tids {
@@ -109,7 +111,7 @@ func eachOpenFile(visit func(*openFile) error) error {
 func eachOf(pid, tid int, visit func(*openFile) error) error {
 	h := &holder{pid, tid, -1}
 	defer h.close()
-	task := taskOf(pid, tid)
+	task := procfs.Task(pid, tid)
 	dir, err := os.Open(task + "/fd")
 	if errors.Is(err, unix.EACCES) {
 		return unlessEnded(task, eachCopy(task, h, visit))
@@ -147,7 +149,7 @@ func eachCopy(task string, h *holder, visit func(*openFile) error) error {
 	}
 	for number := range int(s.numbers) {
 		fd, err := (&openFile{task, number, h}).copy()
-		if gone(err) {
+		if procfs.Gone(err) {
 			continue
 		}
 		if err == nil {
@@ -164,11 +166,11 @@ func eachCopy(task string, h *holder, visit func(*openFile) error) error {
 // unlessEnded is the error, or nil where it comes of a task that has ended: there
 // is nobody then who may look at it.
 func unlessEnded(task string, err error) error {
-	if err == nil || gone(err) {
+	if err == nil || procfs.Gone(err) {
 		return nil
 	}
 	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
-		if s, statusErr := statusOf(task); gone(statusErr) || statusErr == nil && !s.alive {
+		if s, statusErr := statusOf(task); procfs.Gone(statusErr) || statusErr == nil && !s.alive {
 			return nil
 		}
 	}

@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox/userns/procfs"
 )
 
 // What the kernel keeps, in bytes, at most or nearly so.
@@ -41,18 +43,18 @@ type status struct {
 // statuses are those of all processes but this one, and whether some have ended
 // since they were listed.
 func statuses() (all []status, ended bool, err error) {
-	pids, err := processes()
+	pids, err := procfs.Processes()
 	if err != nil {
 		return nil, false, err
 	}
 	all = make([]status, 0, len(pids))
 	for _, pid := range pids {
-		s, err := statusOf(procOf(pid))
+		s, err := statusOf(procfs.Dir(pid))
 		s.tid = pid
 		if err == nil && !s.alive && s.threads > 1 {
 			s, err = statusOfThreads(pid, s)
 		}
-		if gone(err) {
+		if procfs.Gone(err) {
 			ended = true
 			continue
 		}
@@ -64,20 +66,16 @@ func statuses() (all []status, ended bool, err error) {
 	return all, ended, nil
 }
 
-func procOf(pid int) string { return "/proc/" + strconv.Itoa(pid) }
-
-func taskOf(pid, tid int) string { return procOf(pid) + "/task/" + strconv.Itoa(tid) }
-
 // statusOfThreads is that of a process whose first thread has ended, and others
 // have not.
 func statusOfThreads(pid int, first status) (status, error) {
-	tids, err := numbersIn(procOf(pid) + "/task")
+	tids, err := procfs.Numbers(procfs.Dir(pid) + "/task")
 	if err != nil {
 		return first, err
 	}
 	for _, tid := range tids {
-		s, err := statusOf(taskOf(pid, tid))
-		if err != nil && !gone(err) {
+		s, err := statusOf(procfs.Task(pid, tid))
+		if err != nil && !procfs.Gone(err) {
 			return first, err
 		}
 		if s.tid = tid; err == nil && s.alive {
@@ -170,8 +168,8 @@ func (m *memoryUse) exactly(all []status) error {
 			continue
 		}
 		p, c, err := rollup(s)
-		m.ended = m.ended || gone(err)
-		if err != nil && !gone(err) {
+		m.ended = m.ended || procfs.Gone(err)
+		if err != nil && !procfs.Gone(err) {
 			return err
 		}
 		private, shared = private+p, shared+c
@@ -183,7 +181,7 @@ func (m *memoryUse) exactly(all []status) error {
 // rollup is a process's part of private and of shared memory, or all of it where
 // the kernel does not tell.
 func rollup(s *status) (private, shared int64, err error) {
-	name := procOf(s.tid) + "/smaps_rollup"
+	name := procfs.Dir(s.tid) + "/smaps_rollup"
 	text, err := os.ReadFile(name)
 	if err != nil {
 		if _, none := os.Stat("/proc/self/smaps_rollup"); none != nil {
@@ -221,18 +219,18 @@ func mostOfThreads(all []status, files uint64) (most int64) {
 // it waits for many files with poll or select.
 func (u *usage) addThreads(m *memoryUse, all []status) error {
 	for _, s := range all {
-		tids, err := numbersIn(procOf(s.tid) + "/task")
-		if err != nil && !gone(err) {
+		tids, err := procfs.Numbers(procfs.Dir(s.tid) + "/task")
+		if err != nil && !procfs.Gone(err) {
 			return err
 		}
 		for _, tid := range tids {
-			task := taskOf(s.tid, tid)
+			task := procfs.Task(s.tid, tid)
 			one, err := statusOf(task)
 			var files uint64
 			if err == nil {
 				files, err = u.polled(task)
 			}
-			if err != nil && !gone(err) {
+			if err != nil && !procfs.Gone(err) {
 				return err
 			}
 			m.kernel += min(max(one.filters-u.filters, 0), maxFilters)*costFilter + int64(files)*costPolled
@@ -302,8 +300,8 @@ func countMaps(all []status, limit int64) (sum int64, err error) {
 		if s.size == 0 {
 			continue
 		}
-		n, err := countLines(procOf(s.tid)+"/maps", math.MaxInt64)
-		if err != nil && !gone(err) {
+		n, err := countLines(procfs.Dir(s.tid)+"/maps", math.MaxInt64)
+		if err != nil && !procfs.Gone(err) {
 			return 0, err
 		}
 		if sum += n * costMap; sum > limit {
@@ -323,7 +321,7 @@ func countLines(name string, most int64) (int64, error) {
 // measure counts the bytes of these lines as well.
 func measure(name string, most int64) (n, size int64, err error) {
 	f, err := os.Open(name)
-	if gone(err) {
+	if procfs.Gone(err) {
 		return 0, 0, nil
 	}
 	if err != nil {
@@ -336,28 +334,6 @@ func measure(name string, most int64) (n, size int64, err error) {
 		size += int64(len(lines.Bytes())) + 1
 	}
 	return n, size, lines.Err()
-}
-
-// processes are all but this one.
-func processes() ([]int, error) {
-	pids, err := numbersIn("/proc")
-	return slices.DeleteFunc(pids, func(pid int) bool { return pid == 1 }), err
-}
-
-// numbersIn are the names in a directory that are numbers.
-func numbersIn(dir string) (numbers []int, err error) {
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	names, err := f.Readdirnames(-1)
-	for _, name := range names {
-		if n, err := strconv.Atoi(name); err == nil {
-			numbers = append(numbers, n)
-		}
-	}
-	return numbers, err
 }
 
 // The kinds of kcmp(2).

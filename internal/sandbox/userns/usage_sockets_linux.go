@@ -13,6 +13,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox/userns/procfs"
 )
 
 // What the kernel keeps, in bytes, at most or nearly so.
@@ -49,7 +51,7 @@ func (n *network) begin() (err error) {
 	for name, to := range map[string]*int64{
 		"fs/pipe-max-size": &n.pipe, "net/core/rmem_max": &read, "net/core/wmem_max": &written, "net/unix/max_dgram_qlen": &n.datagrams,
 	} {
-		if *to, err = readNumber("/proc/sys/" + name); gone(err) { // older kernels show it in their first network only
+		if *to, err = readNumber("/proc/sys/" + name); procfs.Gone(err) { // older kernels show it in their first network only
 			*to, err = 4<<20, nil
 		}
 		if err != nil {
@@ -69,7 +71,7 @@ type sockets struct{ used, past int64 }
 func socketsUsed() (s sockets, err error) {
 	const name = "/proc/net/sockstat"
 	text, err := os.ReadFile(name)
-	if err != nil && !gone(err) { // a kernel may have no network at all
+	if err != nil && !procfs.Gone(err) { // a kernel may have no network at all
 		return s, err
 	}
 	words := strings.Fields(string(text))

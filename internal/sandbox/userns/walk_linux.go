@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
 // place is where a path leads: a name in a directory, with what is there, if
@@ -251,10 +253,10 @@ func (w *walker) readLink(link *file, name string) (text string, magic bool, err
 		return "", false, err
 	}
 	if fs.Type != unix.PROC_SUPER_MAGIC {
-		text, err = readLink(link.fd)
+		text, err = openat.Link(link.fd)
 		return text, false, err
 	}
-	dir, err := os.Readlink(procFD(w.at.fd))
+	dir, err := os.Readlink(openat.Path(w.at.fd))
 	if err != nil {
 		return "", false, err
 	}
@@ -269,12 +271,12 @@ func (w *walker) readLink(link *file, name string) (text string, magic bool, err
 		case "thread-self":
 			return w.c.process() + "/task/" + strconv.Itoa(w.c.tid), false, nil
 		}
-		text, err = readLink(link.fd)
+		text, err = openat.Link(link.fd)
 		return text, false, err
 	}
 	pid, _, _ := strings.Cut(below[1:], "/")
 	if _, err := strconv.Atoi(pid); err != nil {
-		text, err = readLink(link.fd)
+		text, err = openat.Link(link.fd)
 		return text, false, err
 	}
 	if ourThread(pid) || !w.who.overrides() && pid != w.c.process() {
@@ -301,7 +303,7 @@ func (w *walker) ownProcess(f *file) {
 
 // processOf is the process that an open file of /proc is of, or "".
 func processOf(fd int) string {
-	name, err := os.Readlink(procFD(fd))
+	name, err := os.Readlink(openat.Path(fd))
 	if err != nil {
 		return ""
 	}

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
 // watches tells which files have been written to that lose something thereby:
@@ -48,7 +50,7 @@ func (w *watches) follow(fd int, k key, rec *record) error {
 	if _, known := w.byNode[k]; !known && len(w.byNode) == maxWatches {
 		return unix.ENOSPC
 	}
-	wd, err := unix.InotifyAddWatch(w.fd, procFD(fd), unix.IN_MODIFY)
+	wd, err := unix.InotifyAddWatch(w.fd, openat.Path(fd), unix.IN_MODIFY)
 	if err != nil {
 		return err
 	}
