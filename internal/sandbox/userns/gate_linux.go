@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/userns/seccomp"
 )
 
 // gate is where a process waits that is to become the step's program, and may have
@@ -35,7 +36,7 @@ type order struct {
 	Argv, Env    []string
 	FakeRoot     bool
 	Limits       sandbox.Limits
-	Filter       filter
+	Filter       seccomp.Filter
 	// Listen says that the filter has a listener.
 	Listen bool
 }

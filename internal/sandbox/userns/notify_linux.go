@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox/userns/seccomp"
 )
 
 // notification is struct seccomp_notif (linux/seccomp.h).
@@ -122,8 +124,8 @@ func canListen() bool {
 	done := make(chan bool)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the filter ends with the thread
-		var f filter
-		listener, err := f.install(true)
+		var f seccomp.Filter
+		listener, err := f.Install(true)
 		if err == nil {
 			unix.Close(listener)
 		}
@@ -132,8 +134,8 @@ func canListen() bool {
 	return <-done
 }
 
-// tell has a filter tell of the calls that an emulator is for, by action.
-func (f *filter) tell(e *emulator, action uint32) {
+// tell has a filter tell of the calls that the emulator is for, by action.
+func (e *emulator) tell(f *seccomp.Filter, action uint32) {
 	numbers := make([]uint32, 0, len(e.calls))
 	for number := range e.calls {
 		numbers = append(numbers, number)
@@ -142,9 +144,9 @@ func (f *filter) tell(e *emulator, action uint32) {
 	for _, number := range numbers {
 		switch {
 		case number == unix.SYS_GETRLIMIT || number == unix.SYS_SETRLIMIT:
-			f.onValues(number, 0, ^uint32(0), action, tagLimit)
+			f.OnValues(number, 0, ^uint32(0), action, tagLimit)
 		default:
-			f.on(number, action)
+			f.On(number, action)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/userns/seccomp"
 )
 
 // scriptName is where a step finds its script.
@@ -168,15 +169,15 @@ func (p *firstProc) spawn() (int, error) {
 }
 
 // filter is the step's.
-func (p *firstProc) filter() filter {
-	f := newFilter()
+func (p *firstProc) filter() seccomp.Filter {
+	f := seccomp.New()
 	if p.refused {
-		f.trap()
+		trap(&f)
 	}
 	if p.deaf {
-		f.tell(p.emulator, unix.SECCOMP_RET_TRACE)
+		p.emulator.tell(&f, unix.SECCOMP_RET_TRACE)
 	} else {
-		f.tell(p.emulator, unix.SECCOMP_RET_USER_NOTIF)
+		p.emulator.tell(&f, unix.SECCOMP_RET_USER_NOTIF)
 	}
 	return f
 }
@@ -214,7 +215,7 @@ func kept() []uintptr {
 }
 
 // restrict takes from the calling thread, and from what it starts, all that a
-// step must not have. It returns what install does.
+// step must not have. It returns what installing its filter does.
 func restrict(o *order) (listener int, err error) {
 	if err := setLimits(o.Limits); err != nil {
 		return -1, err
@@ -243,7 +244,10 @@ func restrict(o *order) (listener int, err error) {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return -1, fmt.Errorf("give up privileges: %w", err)
 	}
-	return o.Filter.install(o.Listen)
+	if listener, err = o.Filter.Install(o.Listen); err != nil {
+		return -1, lackKernel("filter system calls", err)
+	}
+	return listener, nil
 }
 
 func dropCapabilities(fakeRoot bool) error {

@@ -7,6 +7,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox/userns/seccomp"
 )
 
 // A filter that this program was started under may refuse calls that we answer,
@@ -65,12 +67,12 @@ func refusedOutside() bool {
 }
 
 // trap has a filter send a signal for calls that another one may answer.
-func (f *filter) trap() {
+func trap(f *seccomp.Filter) {
 	for number, mode := range modeCalls() {
-		f.onBits(number, mode, specialBits, unix.SECCOMP_RET_TRAP)
+		f.OnBits(number, mode, specialBits, unix.SECCOMP_RET_TRAP)
 	}
 	for _, number := range xattrCalls() {
-		f.on(number, unix.SECCOMP_RET_TRAP)
+		f.On(number, unix.SECCOMP_RET_TRAP)
 	}
 }
 

@@ -1,4 +1,4 @@
-package userns
+package seccomp
 
 import "golang.org/x/sys/unix"
 

@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package seccomp
 
 import (
 	"runtime"
@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// filter is a program of the kernel's seccomp machine (seccomp(2)), put
+// Filter is a program of the kernel's seccomp machine (seccomp(2)), put
 // together rule by rule; the first rule that fits decides.
-type filter []unix.SockFilter
+type Filter []unix.SockFilter
 
 // Where things are in struct seccomp_data, of a little-endian machine.
 const (
@@ -24,48 +24,48 @@ func instruction(code uint16, k uint32, jt, jf uint8) unix.SockFilter {
 	return unix.SockFilter{Code: code, Jt: jt, Jf: jf, K: k}
 }
 
-func (f *filter) add(code uint16, k uint32, jt, jf uint8) {
+func (f *Filter) add(code uint16, k uint32, jt, jf uint8) {
 	*f = append(*f, instruction(code, k, jt, jf))
 }
 
-func (f *filter) load(offset uint32) { f.add(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, offset, 0, 0) }
+func (f *Filter) load(offset uint32) { f.add(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, offset, 0, 0) }
 
-func (f *filter) ret(action uint32) { f.add(unix.BPF_RET|unix.BPF_K, action, 0, 0) }
+func (f *Filter) ret(action uint32) { f.add(unix.BPF_RET|unix.BPF_K, action, 0, 0) }
 
 func errno(e unix.Errno) uint32 { return unix.SECCOMP_RET_ERRNO | uint32(e) }
 
-// on takes action on a system call.
-func (f *filter) on(number, action uint32) {
+// On takes action on a system call.
+func (f *Filter) On(number, action uint32) {
 	f.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, number, 0, 1)
 	f.ret(action)
 }
 
 // argument loads the low half of an argument, masked, for the size
 // instructions that are added next; for other system calls they are skipped.
-func (f *filter) argument(number uint32, arg int, mask uint32, size int) {
+func (f *Filter) argument(number uint32, arg int, mask uint32, size int) {
 	f.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, number, 0, uint8(size+3))
 	f.load(uint32(dataArgs + 8*arg))
 	f.add(unix.BPF_ALU|unix.BPF_AND|unix.BPF_K, mask, 0, 0)
 }
 
-// onBits takes action on a system call if a bit of mask is set in an argument.
-func (f *filter) onBits(number uint32, arg int, mask, action uint32) {
+// OnBits takes action on a system call if a bit of mask is set in an argument.
+func (f *Filter) OnBits(number uint32, arg int, mask, action uint32) {
 	f.onOther(number, arg, mask, action, 0) // no bit at all
 }
 
-// onValues takes action on a system call if an argument, masked, is one of
+// OnValues takes action on a system call if an argument, masked, is one of
 // values.
-func (f *filter) onValues(number uint32, arg int, mask, action uint32, values ...uint32) {
+func (f *Filter) OnValues(number uint32, arg int, mask, action uint32, values ...uint32) {
 	f.argument(number, arg, mask, 2*len(values))
 	for _, v := range values {
-		f.on(v, action)
+		f.On(v, action)
 	}
 	f.load(dataNumber)
 }
 
 // onOther takes action on a system call if an argument, masked, is none of
 // values.
-func (f *filter) onOther(number uint32, arg int, mask, action uint32, values ...uint32) {
+func (f *Filter) onOther(number uint32, arg int, mask, action uint32, values ...uint32) {
 	f.argument(number, arg, mask, len(values)+1)
 	for i, v := range values {
 		f.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, v, uint8(len(values)-i), 0)
@@ -74,11 +74,11 @@ func (f *filter) onOther(number uint32, arg int, mask, action uint32, values ...
 	f.load(dataNumber)
 }
 
-// newFilter is what every step is under. What it refuses is refused as to one
+// New is what every step is under. What it refuses is refused as to one
 // who may not do it, or as by a kernel that does not know it where programs have
 // another way then.
-func newFilter() filter {
-	var f filter
+func New() Filter {
+	var f Filter
 	f.load(dataArch)
 	f.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, auditArch, 1, 0)
 	f.ret(errno(unix.ENOSYS)) // the system calls of another architecture
@@ -90,27 +90,27 @@ func newFilter() filter {
 	f.ret(errno(unix.ENOSYS))
 	f.load(dataNumber)
 	for _, number := range refused() {
-		f.on(number, errno(unix.EPERM))
+		f.On(number, errno(unix.EPERM))
 	}
 	for _, number := range unknown() {
-		f.on(number, errno(unix.ENOSYS))
+		f.On(number, errno(unix.ENOSYS))
 	}
-	f.onBits(unix.SYS_CLONE, 0, newNamespaces, errno(unix.EPERM))
+	f.OnBits(unix.SYS_CLONE, 0, newNamespaces, errno(unix.EPERM))
 	f.onOther(unix.SYS_SOCKET, 0, ^uint32(0), errno(unix.EAFNOSUPPORT), unix.AF_UNIX, unix.AF_INET, unix.AF_INET6, unix.AF_NETLINK)
 	f.onOther(unix.SYS_SOCKETPAIR, 0, ^uint32(0), errno(unix.EAFNOSUPPORT), unix.AF_UNIX)
 	// What it leaves behind is a deletion in a layer.
-	f.onBits(unix.SYS_RENAMEAT2, 4, unix.RENAME_WHITEOUT, errno(unix.EINVAL))
+	f.OnBits(unix.SYS_RENAMEAT2, 4, unix.RENAME_WHITEOUT, errno(unix.EINVAL))
 	// These put characters into the input of a terminal that others read.
-	f.onValues(unix.SYS_IOCTL, 1, ^uint32(0), errno(unix.EPERM), unix.TIOCSTI, unix.TIOCLINUX)
+	f.OnValues(unix.SYS_IOCTL, 1, ^uint32(0), errno(unix.EPERM), unix.TIOCSTI, unix.TIOCLINUX)
 	// Who cannot be dumped could not be looked at by us either, and nobody else can.
-	f.onValues(unix.SYS_PRCTL, 0, ^uint32(0), errno(0), unix.PR_SET_DUMPABLE)
+	f.OnValues(unix.SYS_PRCTL, 0, ^uint32(0), errno(0), unix.PR_SET_DUMPABLE)
 	f.onOther(unix.SYS_PRCTL, 0, ^uint32(0), errno(unix.EINVAL), knownOptions()...)
 	// There are none of the pages that the machine's root has to set aside.
-	f.onBits(unix.SYS_MMAP, 3, unix.MAP_HUGETLB, errno(unix.ENOMEM))
-	f.onBits(unix.SYS_MEMFD_CREATE, 1, unix.MFD_HUGETLB, errno(unix.ENOMEM))
-	f.onBits(unix.SYS_SHMGET, 2, shmHuge, errno(unix.ENOMEM))
+	f.OnBits(unix.SYS_MMAP, 3, unix.MAP_HUGETLB, errno(unix.ENOMEM))
+	f.OnBits(unix.SYS_MEMFD_CREATE, 1, unix.MFD_HUGETLB, errno(unix.ENOMEM))
+	f.OnBits(unix.SYS_SHMGET, 2, shmHuge, errno(unix.ENOMEM))
 	for _, number := range byReference() {
-		f.on(number, errno(unix.EINVAL))
+		f.On(number, errno(unix.EINVAL))
 	}
 	return f
 }
@@ -176,9 +176,9 @@ func unknown() []uint32 {
 	}
 }
 
-// install puts the calling thread and all that it starts under the filter; with
+// Install puts the calling thread and all that it starts under the filter; with
 // listen it returns a descriptor that tells of the calls to be looked at.
-func (f filter) install(listen bool) (int, error) {
+func (f Filter) Install(listen bool) (int, error) {
 	flags := uintptr(0)
 	if listen {
 		// Only what ends the caller may end its waiting: what was done for it would
@@ -190,7 +190,7 @@ func (f filter) install(listen bool) (int, error) {
 	fd, _, e := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&program)))
 	runtime.KeepAlive(f)
 	if e != 0 {
-		return -1, lackKernel("filter system calls", e)
+		return -1, e
 	}
 	return int(fd), nil
 }
