@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/userns/fakeroot"
 	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/tree"
@@ -29,10 +30,8 @@ const (
 type collector struct {
 	w *layer.Writer
 	// made are mount points that are not part of the tree.
-	made []string
-	// fakeRoot says that owners are those of the records; else all is root's.
-	fakeRoot bool
-	records  *records
+	made    []string
+	records *fakeroot.Records
 	// left is what may still count of the limit of disk, in bytes.
 	left int64
 	// entries is how many have been looked at, and text the bytes of names, link targets
@@ -234,8 +233,7 @@ func (c *collector) write(fd int, name string, was *original) error {
 
 func (c *collector) describe(fd int, name string, st unix.Stat_t) (*tree.Entry, error) {
 	size := st.Size
-	rec, _ := c.records.get(fd, key{st.Dev, st.Ino})
-	rec.apply(&st)
+	xattrs := c.records.Describe(fd, &st)
 	e := &tree.Entry{Path: name, Mode: st.Mode & 0o7777, UID: st.Uid, GID: st.Gid, Source: "the step"}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
@@ -264,14 +262,6 @@ func (c *collector) describe(fd int, name string, st unix.Stat_t) (*tree.Entry, 
 	default:
 		return nil, fmt.Errorf("it has an unknown type (mode %#o)", st.Mode)
 	}
-	for attr, value := range rec.xattrs.each {
-		// What is no program can have capabilities to no effect, and not in a layer.
-		if keptXattr(attr) && (attr != capabilityXattr || e.Type == tree.Regular && value != "") {
-			if e.Xattrs == nil {
-				e.Xattrs = map[string]string{}
-			}
-			e.Xattrs[attr] = value
-		}
-	}
+	e.Xattrs = xattrs
 	return e, nil
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/userns/fakeroot"
 	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
@@ -29,7 +30,9 @@ func collectFrom(t *testing.T, c *collector, w io.Writer, names ...string) error
 		t.Fatal(err)
 	}
 	defer os.NewFile(uintptr(fd), dir).Close()
-	c.records = newRecords()
+	if c.records, err = fakeroot.NewRecords(true); err != nil {
+		t.Fatal(err)
+	}
 	return c.collect(written{merged: fd}, w)
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/varve-image/varve/internal/sandbox/userns/fakeroot"
 	"github.com/varve-image/varve/internal/sandbox/userns/seccomp"
 )
 
@@ -32,12 +33,7 @@ func TakeListener() error {
 
 func refusing() seccomp.Filter {
 	f := loadNumber()
-	for number, mode := range modeCalls() {
-		f.OnBits(number, mode, specialBits, errno(unix.EPERM))
-	}
-	for _, number := range xattrCalls() {
-		f.On(number, errno(unix.ENOTSUP))
-	}
+	fakeroot.Contested(&f, errno(unix.EPERM), errno(unix.ENOTSUP))
 	return f
 }
 

@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox/userns/fakeroot"
 )
 
 // extractor unpacks a tree that comes as a tar: canonical, complete, each
@@ -23,12 +25,11 @@ type extractor struct {
 	// dirs are the open directories that lead to the current entry.
 	dirs []extractDir
 	// records are what is not on disk.
-	records *records
+	records *fakeroot.Records
 	// was is the root of what was unpacked, to compare with later.
 	was *original
 	// latest is when something was changed last, in nanoseconds.
 	latest int64
-	links  knownLinks
 	buf    []byte
 }
 
@@ -169,7 +170,6 @@ func (x *extractor) make(parent int, base, name string, hdr *tar.Header, content
 	case tar.TypeReg:
 		return x.file(parent, base, hdr, content)
 	case tar.TypeSymlink:
-		x.links.note(base, hdr.Linkname)
 		if err := unix.Symlinkat(hdr.Linkname, parent, base); err != nil {
 			return err
 		}
@@ -211,7 +211,7 @@ func (x *extractor) attributes(fd int, name string, hdr *tar.Header) error {
 		if err := unix.Fchmod(fd, mode); err != nil {
 			return fmt.Errorf("set its mode to %#o: %w", mode, err)
 		}
-		return x.record(fd, hdr)
+		return x.records.Unpacked(fd, hdr)
 	}
 	// A symlink or a FIFO.
 	file, err := unix.Openat(fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -219,7 +219,7 @@ func (x *extractor) attributes(fd int, name string, hdr *tar.Header) error {
 		return err
 	}
 	defer unix.Close(file)
-	if err := x.record(file, hdr); err != nil {
+	if err := x.records.Unpacked(file, hdr); err != nil {
 		return err
 	}
 	if hdr.Typeflag != tar.TypeSymlink {
@@ -229,49 +229,4 @@ func (x *extractor) attributes(fd int, name string, hdr *tar.Header) error {
 	}
 	at := unix.Timespec{Sec: hdr.ModTime.Unix()}
 	return unix.UtimesNanoAt(fd, name, []unix.Timespec{at, at}, unix.AT_SYMLINK_NOFOLLOW)
-}
-
-// record notes what cannot be on disk.
-func (x *extractor) record(fd int, hdr *tar.Header) error {
-	rec := record{uid: uint32(hdr.Uid), gid: uint32(hdr.Gid), xattrs: attributesOf(hdr)}
-	if hdr.Typeflag != tar.TypeSymlink {
-		rec.special = uint32(hdr.Mode) & specialBits
-	}
-	switch hdr.Typeflag {
-	case tar.TypeChar:
-		rec.kind = unix.S_IFCHR
-	case tar.TypeBlock:
-		rec.kind = unix.S_IFBLK
-	}
-	if rec.kind != 0 {
-		rec.rdev = unix.Mkdev(uint32(hdr.Devmajor), uint32(hdr.Devminor))
-	}
-	if rec == (record{}) {
-		return nil
-	}
-	var st unix.Statx_t
-	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW, unix.STATX_INO, &st); err != nil {
-		return err
-	}
-	return x.records.set(fd, keyOf(&st), rec)
-}
-
-// xattrRecord begins the PAX records of extended attributes.
-const xattrRecord = "SCHILY.xattr."
-
-// capabilityXattr holds a file's capabilities.
-const capabilityXattr = "security.capability"
-
-// attributesOf returns the extended attributes that a file has.
-func attributesOf(hdr *tar.Header) xattrSet {
-	var all map[string]string
-	for key, value := range hdr.PAXRecords {
-		if attr, ok := strings.CutPrefix(key, xattrRecord); ok {
-			if all == nil {
-				all = map[string]string{}
-			}
-			all[attr] = value
-		}
-	}
-	return makeXattrs(all)
 }

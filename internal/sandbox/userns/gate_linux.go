@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/userns/fakeroot"
 	"github.com/varve-image/varve/internal/sandbox/userns/seccomp"
 )
 
@@ -79,7 +80,7 @@ func (g *gate) ready() error {
 // trace traces the process. The calling thread is its tracer from now on, and has to
 // wait for it.
 func (g *gate) trace() error {
-	if err := seize(g.tid); err != nil {
+	if err := fakeroot.Trace(g.tid); err != nil {
 		return &sandbox.MissingError{
 			Err: fmt.Errorf("the kernel or another sandbox keeps this one from answering system calls, by seccomp and by ptrace: %w", err),
 			Hints: []string{"let programs be traced: sysctl kernel.yama.ptrace_scope=1",
@@ -91,7 +92,7 @@ func (g *gate) trace() error {
 
 // open has the process become the program. Meanwhile it may stop, which its tracer
 // has to see to.
-func (g *gate) open(o *order, e *emulator) {
+func (g *gate) open(o *order, e *fakeroot.Emulator) {
 	go func() {
 		defer g.ours.Close()
 		failed, err := g.converse(o, e)
@@ -104,7 +105,7 @@ func (g *gate) open(o *order, e *emulator) {
 
 // converse tells the process what to do. Where that ends early, so does the
 // process.
-func (g *gate) converse(o *order, e *emulator) (report, error) {
+func (g *gate) converse(o *order, e *fakeroot.Emulator) (report, error) {
 	told := json.NewEncoder(g.ours)
 	if err := told.Encode(o); err != nil {
 		return report{}, err
@@ -118,7 +119,7 @@ func (g *gate) converse(o *order, e *emulator) (report, error) {
 		if err != nil {
 			return report{}, fmt.Errorf("get the listener of its filter: %w", err)
 		}
-		e.listen(listener)
+		e.Listen(listener)
 	}
 	if err := told.Encode(true); err != nil {
 		return report{}, err

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/rmtree"
+	"github.com/varve-image/varve/internal/sandbox/userns/fakeroot"
 )
 
 // Main is the first process of a sandbox, if that is what this process was
@@ -59,7 +60,7 @@ func firstProcess(control *os.File) error {
 		unix.CloseOnExec(fd)
 	}
 	p := &firstProc{cfg: &cfg, control: control,
-		tree: os.NewFile(fdTree, "tree"), changes: os.NewFile(fdChanges, "changes"), records: newRecords()}
+		tree: os.NewFile(fdTree, "tree"), changes: os.NewFile(fdChanges, "changes")}
 	rep, err := p.do()
 	if err != nil {
 		rep = failure(err)
@@ -101,13 +102,11 @@ type firstProc struct {
 	work int
 	// written is where what the step writes is found.
 	written  written
-	records  *records
-	emulator *emulator
-	links    knownLinks // of the tree
-	// refused says that another filter answers calls that the emulator is for, deaf that the
-	// kernel or another filter keeps us from being notified of any.
-	refused, deaf bool
-	gate          *gate
+	records  *fakeroot.Records
+	emulator *fakeroot.Emulator
+	// ways are those by which calls get to the emulator.
+	ways fakeroot.Ways
+	gate *gate
 }
 
 func (p *firstProc) do() (report, error) {
@@ -125,7 +124,7 @@ func (p *firstProc) do() (report, error) {
 	if p.cfg.Remove {
 		return report{}, rmtree.Below(p.work)
 	}
-	p.refused, p.deaf = refusedOutside(), !canListen()
+	p.ways = fakeroot.FindWays()
 	rep, err := p.runStep()
 	p.changes.Close()
 	if removeErr := rmtree.Below(p.work); !rep.failed() { // or it may be the step that keeps us from it

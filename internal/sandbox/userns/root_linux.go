@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/userns/fakeroot"
 	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
@@ -28,7 +29,7 @@ func (p *firstProc) setUp() (*mounts, error) {
 		return m, err
 	}
 	defer unix.Close(tree)
-	if p.records.watches, err = newWatches(!p.cfg.FakeRoot); err != nil {
+	if p.records, err = fakeroot.NewRecords(p.cfg.FakeRoot); err != nil {
 		return m, err
 	}
 	p.written.was = &original{}
@@ -36,7 +37,6 @@ func (p *firstProc) setUp() (*mounts, error) {
 	if err := x.extract(p.tree); err != nil {
 		return m, err
 	}
-	p.links = x.links
 	if err := laterThan(x.latest); err != nil {
 		return m, err
 	}

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/sandbox"
-	"github.com/varve-image/varve/internal/sandbox/userns/seccomp"
+	"github.com/varve-image/varve/internal/sandbox/userns/fakeroot"
 )
 
 // scriptName is where a step finds its script.
@@ -42,20 +42,18 @@ func (p *firstProc) runStep() (report, error) {
 	if err != nil || rep.failed() {
 		return rep, err
 	}
-	p.records.written()
-	c := &collector{made: m.made, fakeRoot: p.cfg.FakeRoot, records: p.records, left: p.cfg.Limits.Disk}
+	p.records.Written()
+	c := &collector{made: m.made, records: p.records, left: p.cfg.Limits.Disk}
 	return rep, c.collect(p.written, p.changes)
 }
 
 // startEmulator makes the emulator, now that all is mounted.
 func (p *firstProc) startEmulator() (err error) {
-	own := temporary(p.cfg.Root)
-	if p.emulator, err = newEmulator(p.records, p.cfg.FakeRoot, p.treeDir(), own...); err != nil {
+	opts := fakeroot.Options{FakeRoot: p.cfg.FakeRoot, TreeDir: p.treeDir(), Tree: p.written.merged, Temporary: temporary(p.cfg.Root)}
+	p.emulator, err = fakeroot.New(p.records, opts)
+	if err != nil {
 		return fmt.Errorf("look at what the step is to see: %w", err)
 	}
-	p.emulator.links = p.links
-	l := &living{tree: p.written.merged, temporary: own}
-	p.records.living = l.each
 	return nil
 }
 
@@ -157,29 +155,15 @@ func (p *firstProc) spawn() (int, error) {
 		argv = append(append([]string(nil), argv...), scriptName)
 	}
 	o := &order{Program: program, Argv: argv, Env: cfg.Env, Dir: cfg.Dir, FakeRoot: cfg.FakeRoot, Limits: cfg.Limits}
-	o.Listen = !p.deaf
-	o.Filter = p.filter()
-	if p.deaf || p.refused {
+	o.Listen = p.ways.Listens()
+	o.Filter = p.emulator.Filter(p.ways)
+	if p.ways.Traced() {
 		if err := p.gate.trace(); err != nil {
 			return 0, err
 		}
 	}
 	p.gate.open(o, p.emulator)
 	return p.gate.pid, limitProgram(p.gate.pid, cfg.Limits)
-}
-
-// filter is the step's.
-func (p *firstProc) filter() seccomp.Filter {
-	f := seccomp.New()
-	if p.refused {
-		trap(&f)
-	}
-	if p.deaf {
-		p.emulator.tell(&f, unix.SECCOMP_RET_TRACE)
-	} else {
-		p.emulator.tell(&f, unix.SECCOMP_RET_USER_NOTIF)
-	}
-	return f
 }
 
 // findProgram finds a program as execvp(3) does.
@@ -285,10 +269,10 @@ func (p *firstProc) wait(pid int) report {
 		case err != nil: // there are no more
 			return rep
 		case status.Stopped():
-			p.emulator.resume(got, status)
+			p.emulator.Resume(got, status)
 			continue
 		}
-		p.emulator.ended(got)
+		p.emulator.Ended(got)
 		switch {
 		case got != pid:
 			continue

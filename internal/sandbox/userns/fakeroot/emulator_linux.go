@@ -1,10 +1,11 @@
 //go:build amd64 || arm64
 
-package userns
+package fakeroot
 
 import (
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -13,16 +14,10 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
-// emulator lets a step change owners, special modes, devices, extended
-// attributes and who it is, though for the kernel it has a single id: calls that would
-// fail, or that would tell what is on disk, are answered from records. All others are the
-// kernel's. The rule is what root sees in a container that has all ids.
-//
-// It is no boundary. What a step can do by racing against it is to have other
-// owners recorded for its own files than it asked for.
-type emulator struct {
+// Emulator answers calls of a step's processes.
+type Emulator struct {
 	mu         sync.Mutex // held while a call is answered
-	records    *records
+	records    *Records
 	identities identityTable
 	// mounts are the numbers of the mounts whose files are the step's: of the tree, and
 	// of what the sandbox has for temporary files.
@@ -42,26 +37,54 @@ type emulator struct {
 	links    knownLinks
 }
 
-// newEmulator makes an emulator for the tree at treeDir, and for other
-// directories that are mounts of their own.
-func newEmulator(records *records, fakeRoot bool, treeDir string, others ...string) (*emulator, error) {
-	e := &emulator{records: records, fakeRoot: fakeRoot, mounts: map[uint64]bool{}, calls: map[uint32]answerer{}, making: map[int]*maker{}}
-	for _, dir := range append(others, treeDir) {
+// Options say what an emulator is for.
+type Options struct {
+	// FakeRoot says that the step is root.
+	FakeRoot bool
+	// TreeDir is where the step has its tree, and Tree the same directory, open, with
+	// nothing mounted on it.
+	TreeDir string
+	Tree    int
+	// Temporary are the other directories whose files are the step's, mounts of their own.
+	Temporary []string
+}
+
+// New makes an emulator for a step whose tree has been unpacked, once all that
+// it is to see is mounted.
+func New(records *Records, opts Options) (*Emulator, error) {
+	e := &Emulator{records: records, fakeRoot: opts.FakeRoot, mounts: map[uint64]bool{}, calls: map[uint32]answerer{},
+		making: map[int]*maker{}, links: records.links}
+	if err := e.findMounts(opts); err != nil {
+		return nil, err
+	}
+	e.allCalls()
+	records.living = (&living{tree: opts.Tree, temporary: opts.Temporary}).each
+	return e, nil
+}
+
+// findMounts finds out in which mounts files are the step's, and which is that of /proc.
+func (e *Emulator) findMounts(opts Options) error {
+	for _, dir := range append(slices.Clone(opts.Temporary), opts.TreeDir) {
 		fd, err := openat.Dir(unix.AT_FDCWD, dir)
 		if err != nil {
-			return nil, &os.PathError{Op: "open", Path: dir, Err: err}
+			return &os.PathError{Op: "open", Path: dir, Err: err}
 		}
 		err = e.addMount(fd)
 		unix.Close(fd)
 		if err != nil {
-			return nil, fmt.Errorf("look at %q: %w", dir, err)
+			return fmt.Errorf("look at %q: %w", dir, err)
 		}
 	}
 	var proc unix.Statx_t
 	if err := unix.Statx(unix.AT_FDCWD, "/proc", 0, unix.STATX_MNT_ID, &proc); err != nil {
-		return nil, &os.PathError{Op: "stat", Path: "/proc", Err: err}
+		return &os.PathError{Op: "stat", Path: "/proc", Err: err}
 	}
 	e.proc = proc.Mnt_id
+	return nil
+}
+
+// allCalls has each call that is to be answered answered.
+func (e *Emulator) allCalls() {
 	e.modeCalls()
 	e.ownerCalls()
 	e.statCalls()
@@ -69,7 +92,7 @@ func newEmulator(records *records, fakeRoot bool, treeDir string, others ...stri
 	e.creatingCalls()
 	e.openingCalls()
 	e.guardCalls()
-	if fakeRoot {
+	if e.fakeRoot {
 		e.removingCalls()
 		e.credentialCalls()
 		e.permissionCalls()
@@ -77,11 +100,10 @@ func newEmulator(records *records, fakeRoot bool, treeDir string, others ...stri
 		e.tagCalls()
 	}
 	e.namingCalls()
-	return e, nil
 }
 
 // addMount adds the mount that an open directory is in. The last one is the tree's.
-func (e *emulator) addMount(fd int) error {
+func (e *Emulator) addMount(fd int) error {
 	var st unix.Statx_t
 	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS|unix.STATX_MNT_ID, &st); err != nil {
 		return err
@@ -93,7 +115,7 @@ func (e *emulator) addMount(fd int) error {
 
 // shown is what a step is to see of a record, for a file that has an owner on
 // disk. Without fake root all files are the step's own.
-func (e *emulator) shown(rec record, uid, gid uint32) record {
+func (e *Emulator) shown(rec record, uid, gid uint32) record {
 	if !e.fakeRoot {
 		rec.uid, rec.gid, rec.kind = uid, gid, 0
 	}
@@ -101,11 +123,11 @@ func (e *emulator) shown(rec record, uid, gid uint32) record {
 }
 
 // do answers a call.
-func (e *emulator) do(c *call) answer {
+func (e *Emulator) do(c *call) answer {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	c.e = e
-	e.records.written()
+	e.records.Written()
 	if handle := e.calls[c.number]; handle != nil {
 		return handle(c)
 	}

@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package fakeroot
 
 import (
 	"sync"
@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/sandbox/userns/procfs"
 )
 
@@ -45,7 +46,7 @@ const (
 
 // nobody is who a process is that has a tag of nobody's.
 var nobody = credentials{
-	uid: ids{overflowID, overflowID, overflowID, overflowID}, gid: ids{overflowID, overflowID, overflowID, overflowID}, bare: true,
+	uid: ids{sandbox.OverflowID, sandbox.OverflowID, sandbox.OverflowID, sandbox.OverflowID}, gid: ids{sandbox.OverflowID, sandbox.OverflowID, sandbox.OverflowID, sandbox.OverflowID}, bare: true,
 }
 
 // of returns the credentials of a process.

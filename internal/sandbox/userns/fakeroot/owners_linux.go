@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package fakeroot
 
 import (
 	"golang.org/x/sys/unix"
@@ -10,7 +10,7 @@ import (
 )
 
 // ownerCalls are those that change owners.
-func (e *emulator) ownerCalls() {
+func (e *Emulator) ownerCalls() {
 	e.calls[unix.SYS_FCHOWN] = func(c *call) answer {
 		return e.chown(c, c.fd(0), "", unix.AT_EMPTY_PATH, c.uint32(1), c.uint32(2))
 	}
@@ -21,7 +21,7 @@ func (e *emulator) ownerCalls() {
 }
 
 // modeCalls are those that change modes.
-func (e *emulator) modeCalls() {
+func (e *Emulator) modeCalls() {
 	e.oldModeCalls()
 	e.calls[unix.SYS_FCHMOD] = func(c *call) answer { return e.chmod(c, c.fd(0), "", unix.AT_EMPTY_PATH, c.uint32(1)) }
 	e.calls[unix.SYS_FCHMODAT] = at(0, 1, func(c *call, dir int, name string) answer {
@@ -34,7 +34,7 @@ func (e *emulator) modeCalls() {
 
 // chown records an owner. As in the kernel it clears special modes of files, and
 // capabilities.
-func (e *emulator) chown(c *call, dirfd int, name string, flags int, uid, gid uint32) answer {
+func (e *Emulator) chown(c *call, dirfd int, name string, flags int, uid, gid uint32) answer {
 	if flags&^(unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW) != 0 || !e.fakeRoot && !e.own(uid, gid) {
 		return pass
 	}
@@ -65,7 +65,7 @@ func (e *emulator) chown(c *call, dirfd int, name string, flags int, uid, gid ui
 }
 
 // own tells whether ids are those that a step without fake root has.
-func (e *emulator) own(uid, gid uint32) bool {
+func (e *Emulator) own(uid, gid uint32) bool {
 	return (uid == noID || uid == sandbox.UserID) && (gid == noID || gid == sandbox.UserID)
 }
 
@@ -82,7 +82,7 @@ func mayChown(who *credentials, f *file, uid, gid uint32) bool {
 }
 
 // record gives a file another record, and has it be among what has changed.
-func (e *emulator) record(f *file, rec record) answer {
+func (e *Emulator) record(f *file, rec record) answer {
 	if rec == f.rec {
 		return answer{}
 	}
@@ -93,7 +93,7 @@ func (e *emulator) record(f *file, rec record) answer {
 }
 
 // chmod sets the permissions on disk and records the rest.
-func (e *emulator) chmod(c *call, dirfd int, name string, flags int, mode uint32) answer {
+func (e *Emulator) chmod(c *call, dirfd int, name string, flags int, mode uint32) answer {
 	if flags&^(unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW) != 0 {
 		return fails(unix.EINVAL)
 	}
@@ -129,7 +129,7 @@ func (e *emulator) chmod(c *call, dirfd int, name string, flags int, mode uint32
 }
 
 // isWritten tells whether a file may be open for writing.
-func (e *emulator) isWritten(f *file) bool {
+func (e *Emulator) isWritten(f *file) bool {
 	fd, err := unix.Open(openat.Path(f.fd), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return true

@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package fakeroot
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ type call struct {
 	tid    int
 	number uint32
 	args   [6]uint64
-	e      *emulator
+	e      *Emulator
 	// traced says that a tracer answers the call.
 	traced bool
 	// waits, unless nil, tells whether the caller still waits for the answer: or

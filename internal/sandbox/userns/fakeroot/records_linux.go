@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package fakeroot
 
 import (
 	"hash/maphash"
@@ -76,9 +76,9 @@ type key struct{ dev, ino uint64 }
 // identity tells a file from others that have had its number, before or after.
 type identity uint64
 
-// records are those of a step's files. A file without one is root's, without
+// Records are those of a step's files. A file without one is root's, without
 // special modes and attributes.
-type records struct {
+type Records struct {
 	mu  sync.Mutex
 	all map[key]numbered
 	// seed is for hashes of what identifies files.
@@ -96,6 +96,7 @@ type records struct {
 	living func(each func(key)) error
 	// watches, unless nil, see to files that lose something when they are written to.
 	watches *watches
+	links   knownLinks // of the tree, as it was unpacked
 }
 
 type numbered struct {
@@ -107,13 +108,22 @@ type numbered struct {
 // memory, besides attributes. A tree has no more files either.
 const maxRecords = sandbox.MaxEntries
 
-func newRecords() *records {
-	return &records{all: map[key]numbered{}, handles: map[uint64]bool{}, most: 1 << 16, seed: maphash.MakeSeed()}
+// NewRecords makes the records of a step, which is root or not, before its tree is unpacked.
+func NewRecords(fakeRoot bool) (*Records, error) {
+	r := unwatched()
+	var err error
+	r.watches, err = newWatches(!fakeRoot)
+	return r, err
+}
+
+// unwatched makes records of files that nobody writes to.
+func unwatched() *Records {
+	return &Records{all: map[key]numbered{}, handles: map[uint64]bool{}, most: 1 << 16, seed: maphash.MakeSeed()}
 }
 
 // get returns the record of the file fd, which may be an O_PATH descriptor, and
 // tells whether it has one.
-func (r *records) get(fd int, k key) (record, bool) {
+func (r *Records) get(fd int, k key) (record, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rec, ok := r.all[k]
@@ -128,7 +138,7 @@ func (r *records) get(fd int, k key) (record, bool) {
 }
 
 // has tells whether there may be a record for a number.
-func (r *records) has(k key) bool {
+func (r *Records) has(k key) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_, ok := r.all[k]
@@ -136,7 +146,7 @@ func (r *records) has(k key) bool {
 }
 
 // set gives the file fd a record. A step that has made too many is refused more.
-func (r *records) set(fd int, k key, rec record) error {
+func (r *Records) set(fd int, k key, rec record) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if rec == (record{}) {
@@ -158,7 +168,7 @@ func (r *records) set(fd int, k key, rec record) error {
 	return nil
 }
 
-func (r *records) put(k key, rec numbered) {
+func (r *Records) put(k key, rec numbered) {
 	r.attributes += len(rec.xattrs) - len(r.all[k].xattrs)
 	if rec.record == (record{}) {
 		delete(r.all, k)
@@ -170,7 +180,7 @@ func (r *records) put(k key, rec numbered) {
 
 // forget is for files that are gone where nothing else tells that their numbers
 // are others' then.
-func (r *records) forget(k key) {
+func (r *Records) forget(k key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.put(k, numbered{})
@@ -178,7 +188,7 @@ func (r *records) forget(k key) {
 
 // makeRoom sees to it that there is room for another record and so many bytes
 // of attributes.
-func (r *records) makeRoom(attributes int) error {
+func (r *Records) makeRoom(attributes int) error {
 	full := func() bool { return len(r.all) >= r.most || r.attributes+attributes > maxAttributes }
 	if !full() || r.living == nil {
 		return nil
@@ -204,7 +214,7 @@ func (r *records) makeRoom(attributes int) error {
 }
 
 // inherits tells whether a directory may hand something on to what is made in it.
-func (r *records) inherits() bool {
+func (r *Records) inherits() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.inherited
@@ -212,7 +222,7 @@ func (r *records) inherits() bool {
 
 // handled tells whether the handles of a file system, that of the file fd, tell its
 // files apart.
-func (r *records) handled(fd int, dev uint64) bool {
+func (r *Records) handled(fd int, dev uint64) bool {
 	yes, known := r.handles[dev]
 	if !known {
 		_, ok := handle(fd)
@@ -224,7 +234,7 @@ func (r *records) handled(fd int, dev uint64) bool {
 
 // identify says which file fd is: by its handle, in which file systems count how
 // often they have used a number, or by the time when it was made.
-func (r *records) identify(fd int, k key) identity {
+func (r *Records) identify(fd int, k key) identity {
 	if r.handled(fd, k.dev) {
 		if h, ok := handle(fd); ok {
 			return identity(maphash.Bytes(r.seed, h.Bytes()))

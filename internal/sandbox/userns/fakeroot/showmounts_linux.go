@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package fakeroot
 
 import (
 	"fmt"
@@ -50,7 +50,7 @@ func (k *knownLinks) moved(old, name string) {
 }
 
 // namingCalls note names that files get, before what else there is to do.
-func (e *emulator) namingCalls() {
+func (e *Emulator) namingCalls() {
 	names := oldNamingCalls()
 	for _, number := range []uint32{unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2, unix.SYS_LINKAT} {
 		names[number] = [2]int{1, 3}
@@ -72,15 +72,15 @@ func (e *emulator) namingCalls() {
 }
 
 // mayLeadToProc tells whether a path may be one of a process in /proc.
-func (e *emulator) mayLeadToProc(name string) bool {
+func (e *Emulator) mayLeadToProc(name string) bool {
 	return e.links.proc || strings.Contains(name, "self") || strings.Contains(name, "proc") || strings.HasPrefix(name, "/dev/")
 }
 
 // mayShowMounts tells whether a path has to be looked at.
-func (e *emulator) mayShowMounts(name string) bool { return e.links.mounts || isMountList(name) }
+func (e *Emulator) mayShowMounts(name string) bool { return e.links.mounts || isMountList(name) }
 
 // showMounts answers a call that opens such a file.
-func (e *emulator) showMounts(o *opening) (a answer, shown bool) {
+func (e *Emulator) showMounts(o *opening) (a answer, shown bool) {
 	f, err := o.c.find(o.dirfd, o.name, 0)
 	if err != nil {
 		return answer{}, false

@@ -1,13 +1,11 @@
 //go:build amd64 || arm64
 
-package userns
+package fakeroot
 
-import (
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // statCalls are those that tell what a file is like.
-func (e *emulator) statCalls() {
+func (e *Emulator) statCalls() {
 	e.oldStatCalls()
 	e.calls[unix.SYS_FSTAT] = func(c *call) answer { return e.stat(c, c.fd(0), "", unix.AT_EMPTY_PATH, 1) }
 	e.calls[sysFstatat] = at(0, 1, func(c *call, dir int, name string) answer { return e.stat(c, dir, name, c.int(3), 2) })
@@ -15,7 +13,7 @@ func (e *emulator) statCalls() {
 }
 
 // stat writes what a file is to be to where argument n points.
-func (e *emulator) stat(c *call, dirfd int, name string, flags, n int) answer {
+func (e *Emulator) stat(c *call, dirfd int, name string, flags, n int) answer {
 	return c.on(dirfd, name, flags, func(f *file) answer {
 		if f.rec == (record{}) {
 			return pass
@@ -33,7 +31,7 @@ func (e *emulator) stat(c *call, dirfd int, name string, flags, n int) answer {
 	})
 }
 
-func (e *emulator) statx(c *call, dirfd int, name string) answer {
+func (e *Emulator) statx(c *call, dirfd int, name string) answer {
 	flags, mask := c.int(2), c.int(3)
 	return c.on(dirfd, name, flags, func(f *file) answer {
 		if f.rec == (record{}) {

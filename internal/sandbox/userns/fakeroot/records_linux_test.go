@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package fakeroot
 
 import (
 	"fmt"
@@ -37,7 +37,7 @@ func testFile(t *testing.T, name string) (int, key) {
 // TestRecordsOfOthers: a file has no record that one with its number had before,
 // however soon it comes after that.
 func TestRecordsOfOthers(t *testing.T) {
-	r := newRecords()
+	r := unwatched()
 	name := filepath.Join(t.TempDir(), "f")
 	seen := map[key]bool{}
 	again := 0
@@ -67,7 +67,7 @@ func TestRecordsOfOthers(t *testing.T) {
 // TestRecordsBounded: records of files that are gone make room for others, and
 // where there is none a step is refused.
 func TestRecordsBounded(t *testing.T) {
-	r := newRecords()
+	r := unwatched()
 	dir := t.TempDir()
 	top, err := openat.Dir(unix.AT_FDCWD, dir)
 	if err != nil {
@@ -168,11 +168,11 @@ func TestWatches(t *testing.T) {
 		"mode":        {record{xattrs: capable}, record{xattrs: capable}, func(name string) error { return os.Chmod(name, 0o700) }, true},
 		"renamed":     {record{xattrs: capable}, record{xattrs: capable}, func(name string) error { return os.Rename(name, name+"2") }, true},
 		"read":        {record{xattrs: capable}, record{xattrs: capable}, func(name string) error { _, err := os.ReadFile(name); return err }, true},
-		"times":       {record{xattrs: capable}, record{xattrs: capable}, func(name string) error { return unix.Utimes(name, times(5)) }, true},
+		"times":       {record{xattrs: capable}, record{xattrs: capable}, func(name string) error { return unix.Utimes(name, []unix.Timeval{{Sec: 5}, {Sec: 5}}) }, true},
 		"many others": {record{xattrs: capable}, record{xattrs: plain}, writeMany, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRecords()
+			r := unwatched()
 			var err error
 			if r.watches, err = newWatches(c.anyone); err != nil {
 				t.Fatal(err)
@@ -186,7 +186,7 @@ func TestWatches(t *testing.T) {
 			if err := c.change(name); err != nil {
 				t.Fatal(err)
 			}
-			r.written()
+			r.Written()
 			if got, _ := r.get(fd, k); got != c.is {
 				t.Errorf("its record is %+v, want %+v", got, c.is)
 			}

@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package fakeroot
 
 import (
 	"slices"
@@ -66,19 +66,20 @@ func refusedOutside() bool {
 	})
 }
 
-// trap has a filter send a signal for calls that another one may answer.
-func trap(f *seccomp.Filter) {
-	for number, mode := range modeCalls() {
-		f.OnBits(number, mode, specialBits, unix.SECCOMP_RET_TRAP)
+// Contested adds to a filter what to do with calls that another one may answer: those
+// that set special modes, and those of extended attributes.
+func Contested(f *seccomp.Filter, mode, xattr uint32) {
+	for number, arg := range modeCalls() {
+		f.OnBits(number, arg, specialBits, mode)
 	}
 	for _, number := range xattrCalls() {
-		f.On(number, unix.SECCOMP_RET_TRAP)
+		f.On(number, xattr)
 	}
 }
 
-// seize begins to trace a thread, and all that it starts. All of it, and what
+// Trace begins to trace a thread, and all that it starts. All of it, and what
 // follows, has to be done by one thread of ours.
-func seize(tid int) error {
+func Trace(tid int) error {
 	const options = unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACECLONE |
 		unix.PTRACE_O_TRACESECCOMP | unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_EXITKILL
 	return ptrace(unix.PTRACE_SEIZE, tid, options)
@@ -92,9 +93,9 @@ func ptrace(request, tid int, data uintptr) error {
 	return nil
 }
 
-// resume lets a traced thread go on that has stopped. One that is gone needs
+// Resume lets a traced thread go on that has stopped. One that is gone needs
 // nothing.
-func (e *emulator) resume(tid int, status unix.WaitStatus) {
+func (e *Emulator) Resume(tid int, status unix.WaitStatus) {
 	signal := status.StopSignal()
 	request := unix.PTRACE_CONT
 	switch event := uint32(status) >> 16; {
@@ -122,7 +123,7 @@ const syscallStop = unix.SIGTRAP | 0x80
 
 // told answers a call of which the filter tells the tracer. It returns true for
 // one whose end is to be seen.
-func (e *emulator) told(tid int) bool {
+func (e *Emulator) told(tid int) bool {
 	var regs unix.PtraceRegs
 	if err := unix.PtraceGetRegs(tid, &regs); err != nil {
 		return false
@@ -131,7 +132,7 @@ func (e *emulator) told(tid int) bool {
 	c.traced = true
 	a := e.do(c)
 	if a.made != nil {
-		e.ended(tid) // it has not seen the end of another call
+		e.Ended(tid) // it has not seen the end of another call
 		e.making[tid] = a.made
 		return true
 	}
@@ -143,12 +144,12 @@ func (e *emulator) told(tid int) bool {
 }
 
 // made notes the owner of a file that a thread's call has made.
-func (e *emulator) made(tid int) {
+func (e *Emulator) made(tid int) {
 	m := e.making[tid]
 	if m == nil {
 		return
 	}
-	defer e.ended(tid)
+	defer e.Ended(tid)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var regs unix.PtraceRegs
@@ -157,8 +158,8 @@ func (e *emulator) made(tid int) {
 	}
 }
 
-// ended is told that a thread has ended, or what it was in.
-func (e *emulator) ended(tid int) {
+// Ended is told that a thread has ended, or what it was in.
+func (e *Emulator) Ended(tid int) {
 	if m := e.making[tid]; m != nil {
 		m.dir.close()
 		delete(e.making, tid)
@@ -180,7 +181,7 @@ const sysSeccomp = 1
 
 // trapped answers the call for which a thread gets SIGSYS, unless that comes from
 // elsewhere.
-func (e *emulator) trapped(tid int) bool {
+func (e *Emulator) trapped(tid int) bool {
 	var info unix.Siginfo
 	_, _, errno := unix.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_GETSIGINFO, uintptr(tid), 0, uintptr(unsafe.Pointer(&info)), 0, 0)
 	if errno != 0 || info.Code != sysSeccomp {
@@ -202,7 +203,7 @@ func (e *emulator) trapped(tid int) bool {
 	return true
 }
 
-// traps tells whether a call is one for which trap sends a signal.
+// traps tells whether a call is one of the contested.
 func (c *call) traps() bool {
 	mode, ok := modeCalls()[c.number]
 	return ok && c.args[mode]&specialBits != 0 || slices.Contains(xattrCalls(), c.number)

@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package fakeroot
 
 import (
 	"runtime"
@@ -16,7 +16,7 @@ import (
 // creatingCalls are those that make files: who makes them may not be root, their
 // directory may have a group or an access control list for them, and devices cannot be
 // made at all.
-func (e *emulator) creatingCalls() {
+func (e *Emulator) creatingCalls() {
 	e.oldCreatingCalls()
 	e.calls[unix.SYS_MKDIRAT] = at(0, 1, func(c *call, dir int, name string) answer { return e.mkdir(c, dir, name, c.uint32(2)) })
 	e.calls[unix.SYS_SYMLINKAT] = at(1, 2, func(c *call, dir int, name string) answer { return e.symlink(c, dir, name) })
@@ -30,7 +30,7 @@ func (e *emulator) creatingCalls() {
 // maker is one who makes a file in a directory of ours. The directory is the
 // maker's to close.
 type maker struct {
-	e    *emulator
+	e    *Emulator
 	who  credentials
 	dir  *file
 	name string
@@ -41,13 +41,13 @@ type maker struct {
 
 // ordinary tells whether a new file is one that the kernel makes as it is to be:
 // root's, in a directory that has nothing to hand on.
-func (e *emulator) ordinary(c *call, mode uint32) bool {
+func (e *Emulator) ordinary(c *call, mode uint32) bool {
 	who := e.identities.of(c.tid)
 	return who.overrides() && who.uid.fs == 0 && who.gid.fs == 0 && !e.records.inherits() && mode&specialBits == 0
 }
 
 // newMaker finds out what a new file is to be, or why there can be none.
-func (e *emulator) newMaker(c *call, dir *file, name string, kind, mode uint32) (*maker, error) {
+func (e *Emulator) newMaker(c *call, dir *file, name string, kind, mode uint32) (*maker, error) {
 	m := &maker{e: e, who: e.identities.of(c.tid), dir: dir, name: name}
 	if !m.who.may(dir, mayWrite|mayEnter) {
 		return nil, unix.EACCES
@@ -126,7 +126,7 @@ func (m *maker) note(f *file) answer {
 
 // make makes a file of a kind with a call that leads to no file, unless the kernel
 // can do so by itself.
-func (e *emulator) make(c *call, dirfd int, name string, kind, mode uint32, do func(m *maker) error) answer {
+func (e *Emulator) make(c *call, dirfd int, name string, kind, mode uint32, do func(m *maker) error) answer {
 	if e.ordinary(c, mode) && kind != unix.S_IFCHR && kind != unix.S_IFBLK {
 		return pass
 	}
@@ -149,13 +149,13 @@ func (e *emulator) make(c *call, dirfd int, name string, kind, mode uint32, do f
 	return m.done(do(m))
 }
 
-func (e *emulator) mkdir(c *call, dirfd int, name string, mode uint32) answer {
+func (e *Emulator) mkdir(c *call, dirfd int, name string, mode uint32) answer {
 	return e.make(c, dirfd, name, unix.S_IFDIR, mode&0o1777, func(m *maker) error {
 		return unix.Mkdirat(m.dir.fd, m.name, m.mode)
 	})
 }
 
-func (e *emulator) symlink(c *call, dirfd int, name string) answer {
+func (e *Emulator) symlink(c *call, dirfd int, name string) answer {
 	target, err := c.text(0)
 	if err != nil || strings.HasSuffix(name, "/") {
 		return pass
@@ -166,7 +166,7 @@ func (e *emulator) symlink(c *call, dirfd int, name string) answer {
 	})
 }
 
-func (e *emulator) mknod(c *call, dirfd int, name string, mode uint32, rdev uint64) answer {
+func (e *Emulator) mknod(c *call, dirfd int, name string, mode uint32, rdev uint64) answer {
 	kind := mode & unix.S_IFMT
 	device := kind == unix.S_IFCHR || kind == unix.S_IFBLK
 	rdev = uint64(uint32(rdev))
@@ -199,7 +199,7 @@ func (c *call) socketName(n int) (name string, address []byte) {
 }
 
 // connect keeps those who are not root from sockets that they may not write to.
-func (e *emulator) connect(c *call) answer {
+func (e *Emulator) connect(c *call) answer {
 	who := e.identities.of(c.tid)
 	if who.overrides() {
 		return pass
@@ -220,7 +220,7 @@ func (e *emulator) connect(c *call) answer {
 }
 
 // bind makes a socket that has a name among the files (unix(7)).
-func (e *emulator) bind(c *call) answer {
+func (e *Emulator) bind(c *call) answer {
 	if e.ordinary(c, 0) {
 		return pass
 	}

@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package fakeroot
 
 import (
 	"encoding/binary"
@@ -176,7 +176,7 @@ func (a xattrSet) acl(attr string) acl {
 }
 
 // setACL is setxattr(2) of a list, and removexattr(2) with none.
-func (e *emulator) setACL(c *call, f *file, attr, value string) answer {
+func (e *Emulator) setACL(c *call, f *file, attr, value string) answer {
 	who := e.identities.of(c.tid)
 	var list acl
 	if value != "" {

@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package fakeroot
 
 import (
 	"errors"
@@ -39,7 +39,7 @@ func (f *file) touch() error {
 }
 
 // newFileOf looks at an open file, which it takes over.
-func (e *emulator) newFileOf(fd int) (*file, error) {
+func (e *Emulator) newFileOf(fd int) (*file, error) {
 	var st unix.Statx_t
 	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS|unix.STATX_MNT_ID, &st); err != nil {
 		unix.Close(fd)
@@ -198,7 +198,7 @@ func (c *call) parent(dirfd int, name string) (dir *file, last string, err error
 var errNoName = errors.New("no name")
 
 // child looks at what a directory has under a name.
-func (e *emulator) child(dir *file, name string) (*file, error) {
+func (e *Emulator) child(dir *file, name string) (*file, error) {
 	fd, err := unix.Openat(dir.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package fakeroot
 
 import (
 	"golang.org/x/sys/unix"
@@ -9,7 +9,7 @@ import (
 )
 
 // removingCalls are those that take names from files, or give them others.
-func (e *emulator) removingCalls() {
+func (e *Emulator) removingCalls() {
 	e.oldRemovingCalls()
 	e.calls[unix.SYS_UNLINKAT] = at(0, 1, func(c *call, dir int, name string) answer { return e.unlink(c, dir, name, c.int(2)) })
 	e.calls[unix.SYS_LINKAT] = at(0, 1, func(c *call, dir int, name string) answer {
@@ -51,15 +51,15 @@ func (p *place) mayRemove(who *credentials) error {
 
 // last says that no name is left when this one is gone, and that only we can
 // tell who had the file's number.
-func (p *place) last(e *emulator) bool {
+func (p *place) last(e *Emulator) bool {
 	return p.file != nil && (p.file.nlink == 1 || p.file.dir()) && !e.distinct
 }
 
 // simple tells whether the kernel can take names without us.
-func (e *emulator) simple(who *credentials) bool { return who.overrides() && e.distinct }
+func (e *Emulator) simple(who *credentials) bool { return who.overrides() && e.distinct }
 
 // unlink keeps files from those who may not remove them.
-func (e *emulator) unlink(c *call, dirfd int, name string, flags int) answer {
+func (e *Emulator) unlink(c *call, dirfd int, name string, flags int) answer {
 	who := e.identities.of(c.tid)
 	if e.simple(&who) {
 		return pass
@@ -87,7 +87,7 @@ func (e *emulator) unlink(c *call, dirfd int, name string, flags int) answer {
 
 // rename keeps files from those who may not move them. The argument from is the
 // old directory.
-func (e *emulator) rename(c *call, from, dirfd int, name string, flags uint) answer {
+func (e *Emulator) rename(c *call, from, dirfd int, name string, flags uint) answer {
 	who := e.identities.of(c.tid)
 	if e.simple(&who) {
 		return pass
@@ -152,12 +152,12 @@ func mayRename(who *credentials, source, target *place, flags uint) error {
 
 // impossible tells whether one of two places is within what is to be moved to the
 // other: that is what is wrong first.
-func (e *emulator) impossible(source, target *place) bool {
+func (e *Emulator) impossible(source, target *place) bool {
 	return source.file.dir() && e.within(target.dir, source.file) || target.file != nil && target.file.dir() && e.within(source.dir, target.file)
 }
 
 // within tells whether a directory is another one, or below it.
-func (e *emulator) within(dir, other *file) bool {
+func (e *Emulator) within(dir, other *file) bool {
 	name := "."
 	for at := dir.fd; ; name = ".." {
 		fd, err := unix.Openat(at, name, unix.O_PATH|unix.O_CLOEXEC, 0)
@@ -183,7 +183,7 @@ func (e *emulator) within(dir, other *file) bool {
 
 // link keeps those who are not root from giving names to files as they may not.
 // The argument target is the new name.
-func (e *emulator) link(c *call, olddir int, oldname string, dirfd, target, flags int) answer {
+func (e *Emulator) link(c *call, olddir int, oldname string, dirfd, target, flags int) answer {
 	who := e.identities.of(c.tid)
 	nameless := oldname == "" && flags&unix.AT_EMPTY_PATH != 0
 	if who.overrides() && !nameless {

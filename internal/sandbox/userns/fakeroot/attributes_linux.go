@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package fakeroot
 
 import (
 	"encoding/binary"
@@ -87,12 +87,12 @@ func keptXattr(name string) bool {
 
 // answers tells whether an attribute is the emulator's. Capabilities are not for
 // those who have no fake root.
-func (e *emulator) answers(attr string) bool {
+func (e *Emulator) answers(attr string) bool {
 	return strings.HasPrefix(attr, "user.") || isACL(attr) || attr == capabilityXattr && e.fakeRoot
 }
 
 // attributeCalls are those of extended attributes.
-func (e *emulator) attributeCalls() {
+func (e *Emulator) attributeCalls() {
 	type kind struct {
 		set, get, list, remove uint32
 		flags                  int
@@ -183,7 +183,7 @@ const (
 	maxAttribute     = 65536
 )
 
-func (e *emulator) setAttribute(c *call, f *file, attr string) answer {
+func (e *Emulator) setAttribute(c *call, f *file, attr string) answer {
 	if c.args[3] > maxAttribute {
 		return fails(unix.E2BIG)
 	}
@@ -224,7 +224,7 @@ func (e *emulator) setAttribute(c *call, f *file, attr string) answer {
 
 // mayChange tells whether the caller may change an attribute of a file, as
 // xattr(7) has it.
-func (e *emulator) mayChange(c *call, f *file, attr string) error {
+func (e *Emulator) mayChange(c *call, f *file, attr string) error {
 	who := e.identities.of(c.tid)
 	switch {
 	case attr == capabilityXattr && !who.root():
@@ -277,7 +277,7 @@ func parseCapability(value string) (shown string, ok bool) {
 	return value, true
 }
 
-func (e *emulator) getAttribute(c *call, f *file, attr string) answer {
+func (e *Emulator) getAttribute(c *call, f *file, attr string) answer {
 	switch who := e.identities.of(c.tid); {
 	case isACL(attr) && f.kind() == unix.S_IFLNK:
 		return fails(unix.EOPNOTSUPP)
@@ -294,7 +294,7 @@ func (e *emulator) getAttribute(c *call, f *file, attr string) answer {
 	return c.give(2, 3, value)
 }
 
-func (e *emulator) listAttributes(c *call, f *file, _ string) answer {
+func (e *Emulator) listAttributes(c *call, f *file, _ string) answer {
 	list, err := growing(func(buf []byte) (int, error) { return unix.Listxattr(openat.Path(f.fd), buf) })
 	if err != nil && err != unix.ENOTSUP {
 		return fails(err)
@@ -322,7 +322,7 @@ func (c *call) give(at, size int, value string) answer {
 	return answer{value: int64(len(value))}
 }
 
-func (e *emulator) removeAttribute(c *call, f *file, attr string) answer {
+func (e *Emulator) removeAttribute(c *call, f *file, attr string) answer {
 	if isACL(attr) {
 		return e.setACL(c, f, attr, "")
 	}
@@ -347,3 +347,6 @@ func growing(call func([]byte) (int, error)) ([]byte, error) {
 		}
 	}
 }
+
+// capabilityXattr holds a file's capabilities.
+const capabilityXattr = "security.capability"

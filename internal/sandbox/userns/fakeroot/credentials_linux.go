@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package fakeroot
 
 import (
 	"encoding/binary"
@@ -119,7 +119,7 @@ func decodeIDs(text string) []uint32 {
 }
 
 // become makes a call that changes credentials.
-func (e *emulator) become(c *call, change func(*credentials) error) answer {
+func (e *Emulator) become(c *call, change func(*credentials) error) answer {
 	cr := e.identities.of(c.tid)
 	old := cr.uid
 	if err := change(&cr); err != nil {
@@ -134,7 +134,7 @@ func (e *emulator) become(c *call, change func(*credentials) error) answer {
 
 // noteInherited notes which files one who is root no longer has open for
 // writing.
-func (e *emulator) noteInherited(c *call, who *credentials) {
+func (e *Emulator) noteInherited(c *call, who *credentials) {
 	fds, _ := procfs.Numbers(c.proc("fd")) // none if the caller has ended
 	for _, fd := range fds {
 		f, err := c.openAt(fd)
@@ -213,7 +213,7 @@ func (i *ids) setRES(re, eff, saved uint32, root bool) error {
 }
 
 // setFS is setfsuid(2) or setfsgid(2), which return what was before.
-func (e *emulator) setFS(c *call, which func(*credentials) *ids) answer {
+func (e *Emulator) setFS(c *call, which func(*credentials) *ids) answer {
 	cr := e.identities.of(c.tid)
 	i, uids := which(&cr), cr.uid
 	old, id := i.fs, c.uint32(0)
@@ -231,7 +231,7 @@ func (e *emulator) setFS(c *call, which func(*credentials) *ids) answer {
 }
 
 // setGroups is setgroups(2).
-func (e *emulator) setGroups(c *call) answer {
+func (e *Emulator) setGroups(c *call) answer {
 	n := c.uint32(0)
 	if n > 65536 {
 		return fails(unix.EINVAL)
@@ -260,7 +260,7 @@ func (e *emulator) setGroups(c *call) answer {
 }
 
 // getGroups is getgroups(2).
-func (e *emulator) getGroups(c *call) answer {
+func (e *Emulator) getGroups(c *call) answer {
 	cr := e.identities.of(c.tid)
 	n := len(cr.groups) / 4
 	if size := c.int(0); size != 0 {
@@ -275,7 +275,7 @@ func (e *emulator) getGroups(c *call) answer {
 }
 
 // getRES is getresuid(2) or getresgid(2).
-func (e *emulator) getRES(c *call, i ids) answer {
+func (e *Emulator) getRES(c *call, i ids) answer {
 	for n, id := range []uint32{i.real, i.effective, i.saved} {
 		if err := c.write(n, bytesOf(&id)); err != nil {
 			return fails(unix.EFAULT)
@@ -285,7 +285,7 @@ func (e *emulator) getRES(c *call, i ids) answer {
 }
 
 // credentialCalls are those that tell and change who a process is.
-func (e *emulator) credentialCalls() {
+func (e *Emulator) credentialCalls() {
 	get := func(number uint32, which func(credentials) uint32) {
 		e.calls[number] = func(c *call) answer { return answer{value: int64(which(e.identities.of(c.tid)))} }
 	}

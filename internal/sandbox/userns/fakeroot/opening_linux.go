@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package fakeroot
 
 import (
 	"strings"
@@ -11,7 +11,7 @@ import (
 )
 
 // openingCalls are those that open files, and may make them.
-func (e *emulator) openingCalls() {
+func (e *Emulator) openingCalls() {
 	e.oldOpeningCalls()
 	e.calls[unix.SYS_OPENAT] = at(0, 1, func(c *call, dir int, name string) answer {
 		return e.open(c, dir, name, &unix.OpenHow{Flags: uint64(c.uint32(2)), Mode: uint64(c.uint32(3))})
@@ -70,7 +70,7 @@ func (o *opening) follows() bool {
 }
 
 // open answers a call that the kernel cannot.
-func (e *emulator) open(c *call, dirfd int, name string, how *unix.OpenHow) answer {
+func (e *Emulator) open(c *call, dirfd int, name string, how *unix.OpenHow) answer {
 	o := &opening{c: c, who: e.identities.of(c.tid), dirfd: dirfd, name: name, how: how}
 	makes := (o.creates() || o.nameless()) && !e.ordinary(c, uint32(how.Mode))
 	mounts := e.mayShowMounts(name)
@@ -101,7 +101,7 @@ func (e *emulator) open(c *call, dirfd int, name string, how *unix.OpenHow) answ
 
 // mayOpen lets the kernel open a file unless its owner keeps it from the
 // caller.
-func (e *emulator) mayOpen(o *opening, f *file) answer {
+func (e *Emulator) mayOpen(o *opening, f *file) answer {
 	if o.has(unix.O_PATH) || o.creates() && o.has(unix.O_EXCL) || f.kind() == unix.S_IFLNK || !e.fakeRoot {
 		return pass
 	}
@@ -130,7 +130,7 @@ func (e *emulator) mayOpen(o *opening, f *file) answer {
 }
 
 // noteWriter notes who may write to a file from now on.
-func (e *emulator) noteWriter(who *credentials, f *file) answer {
+func (e *Emulator) noteWriter(who *credentials, f *file) answer {
 	rec := f.rec
 	if rec.written != byRoot && !e.isWritten(f) {
 		rec.written = byRoot
@@ -145,7 +145,7 @@ func (e *emulator) noteWriter(who *credentials, f *file) answer {
 }
 
 // openNew makes a file and opens it.
-func (e *emulator) openNew(o *opening, p *place) answer {
+func (e *Emulator) openNew(o *opening, p *place) answer {
 	m, err := e.newMaker(o.c, p.dir, p.name, unix.S_IFREG, uint32(o.how.Mode))
 	if err != nil {
 		return fails(err)
@@ -162,7 +162,7 @@ func (e *emulator) openNew(o *opening, p *place) answer {
 }
 
 // openNameless makes a file without a name in a directory (O_TMPFILE).
-func (e *emulator) openNameless(o *opening) answer {
+func (e *Emulator) openNameless(o *opening) answer {
 	return o.c.on(o.dirfd, o.name, 0, func(dir *file) answer {
 		if !dir.dir() || !o.writes() {
 			return pass // which fails
@@ -181,7 +181,7 @@ func (e *emulator) openNameless(o *opening) answer {
 }
 
 // opened hands a new file to the caller.
-func (e *emulator) opened(o *opening, m *maker, fd int, err error) answer {
+func (e *Emulator) opened(o *opening, m *maker, fd int, err error) answer {
 	if err != nil {
 		return fails(err)
 	}

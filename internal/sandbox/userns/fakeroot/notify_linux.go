@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package fakeroot
 
 import (
 	"runtime"
@@ -43,9 +43,9 @@ type addFile struct {
 	openFlags uint32
 }
 
-// listen answers the calls that a filter's listener tells of, until the filter has
+// Listen answers the calls that a filter's listener tells of, until the filter has
 // no process any more.
-func (e *emulator) listen(listener int) {
+func (e *Emulator) Listen(listener int) {
 	// Who waits for us goes on where we were running: better than to wake another
 	// processor.
 	_, _, _ = unix.RawSyscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SET_FLAGS, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
@@ -64,7 +64,7 @@ const patience = 5 * time.Millisecond
 // would give the processor to others and take it back, which takes many times
 // as long as the answer. So that the garbage collector can have its turn, no
 // wait is long.
-func (e *emulator) next(listener int) bool {
+func (e *Emulator) next(listener int) bool {
 	wait := unix.NsecToTimespec(int64(patience))
 	poll := unix.PollFd{Fd: int32(listener), Events: unix.POLLIN}
 	ready, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&poll)), 1, uintptr(unsafe.Pointer(&wait)), 0, 0, 0)
@@ -135,7 +135,7 @@ func canListen() bool {
 }
 
 // tell has a filter tell of the calls that the emulator is for, by action.
-func (e *emulator) tell(f *seccomp.Filter, action uint32) {
+func (e *Emulator) tell(f *seccomp.Filter, action uint32) {
 	numbers := make([]uint32, 0, len(e.calls))
 	for number := range e.calls {
 		numbers = append(numbers, number)

@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package fakeroot
 
 import (
 	"slices"
@@ -14,7 +14,7 @@ import (
 // For the kernel every process of a step may do with files what root may. So
 // these calls keep those from it who have become someone else; all that is left of
 // them is the kernel's.
-func (e *emulator) permissionCalls() {
+func (e *Emulator) permissionCalls() {
 	e.oldPermissionCalls()
 	follow := func(dir, name int, what uint32) answerer { return e.may(dir, name, 0, what, nil) }
 	e.calls[unix.SYS_CHDIR] = follow(here, 0, mayEnter)
@@ -32,7 +32,7 @@ func (e *emulator) permissionCalls() {
 }
 
 // chroot is chroot(2), for root alone.
-func (e *emulator) chroot(c *call) answer {
+func (e *Emulator) chroot(c *call) answer {
 	who := e.identities.of(c.tid)
 	e.chrooted.Store(true)
 	if who.root() && who.overrides() {
@@ -58,7 +58,7 @@ const none = -1
 
 // may makes a handler that passes a call whose caller may do something with the
 // file that it is about. then, unless nil, is told who did.
-func (e *emulator) may(dirfd, name, flags int, what uint32, then func(*credentials, *file) answer) answerer {
+func (e *Emulator) may(dirfd, name, flags int, what uint32, then func(*credentials, *file) answer) answerer {
 	return func(c *call) answer {
 		who := e.identities.of(c.tid)
 		if who.overrides() && then == nil {
@@ -86,7 +86,7 @@ func (e *emulator) may(dirfd, name, flags int, what uint32, then func(*credentia
 
 // readlink is readlink(2): of links of /proc only those of the caller's process tell
 // where they lead.
-func (e *emulator) readlink(c *call, dirfd, name int) answer {
+func (e *Emulator) readlink(c *call, dirfd, name int) answer {
 	if who := e.identities.of(c.tid); who.overrides() {
 		return pass
 	}
@@ -103,7 +103,7 @@ func (e *emulator) readlink(c *call, dirfd, name int) answer {
 
 // permit finds the file that a call is about, whose path is that argument, and
 // asks about it.
-func (e *emulator) permit(c *call, dirfd, name, flags int, ask func(*file) answer) answer {
+func (e *Emulator) permit(c *call, dirfd, name, flags int, ask func(*file) answer) answer {
 	text := ""
 	if name != none && c.args[name] != 0 {
 		var err error
@@ -123,7 +123,7 @@ func (e *emulator) permit(c *call, dirfd, name, flags int, ask func(*file) answe
 
 // access is access(2) and its kind, which ask for the real user unless they are
 // told otherwise.
-func (e *emulator) access(c *call, dirfd, name int, mode uint32, flags int) answer {
+func (e *Emulator) access(c *call, dirfd, name int, mode uint32, flags int) answer {
 	who := e.identities.of(c.tid)
 	if flags&unix.AT_EACCESS == 0 {
 		who.uid.fs, who.gid.fs = who.uid.real, who.gid.real
@@ -142,7 +142,7 @@ func (e *emulator) access(c *call, dirfd, name int, mode uint32, flags int) answ
 }
 
 // setTimes is utimensat(2) and its kind, with what is to be done with the times.
-func (e *emulator) setTimes(c *call, dirfd, name int, what timesAre, flags int) answer {
+func (e *Emulator) setTimes(c *call, dirfd, name int, what timesAre, flags int) answer {
 	who := e.identities.of(c.tid)
 	if who.overrides() || what == timesOmitted {
 		return pass
@@ -193,7 +193,7 @@ func (c *call) oldTimes(n int) timesAre {
 }
 
 // signalCalls keep those who are not root from ending others' processes.
-func (e *emulator) signalCalls() {
+func (e *Emulator) signalCalls() {
 	for number, arg := range map[uint32]int{
 		unix.SYS_KILL: 0, unix.SYS_TKILL: 0, unix.SYS_TGKILL: 1, unix.SYS_RT_SIGQUEUEINFO: 0, unix.SYS_RT_TGSIGQUEUEINFO: 1,
 	} {
@@ -217,7 +217,7 @@ func (e *emulator) signalCalls() {
 
 // maySignal is the rule of kill(2). Of several processes, each has to be one that may
 // be sent a signal.
-func (e *emulator) maySignal(who *credentials, pid int) bool {
+func (e *Emulator) maySignal(who *credentials, pid int) bool {
 	if pid <= 0 {
 		all, err := procfs.Processes()
 		return err == nil && !slices.ContainsFunc(all, func(each int) bool {
@@ -236,7 +236,7 @@ func (e *emulator) maySignal(who *credentials, pid int) bool {
 
 // guardCalls keep a step from slowing down, or taking limits from, the process
 // that watches it.
-func (e *emulator) guardCalls() {
+func (e *Emulator) guardCalls() {
 	for _, number := range []uint32{
 		unix.SYS_SCHED_SETAFFINITY, unix.SYS_SCHED_SETSCHEDULER, unix.SYS_SCHED_SETPARAM, unix.SYS_SCHED_SETATTR,
 		unix.SYS_MIGRATE_PAGES, unix.SYS_MOVE_PAGES,
@@ -260,7 +260,7 @@ func (e *emulator) guardCalls() {
 }
 
 // guard refuses what is about a process of ours, or about another user's.
-func (e *emulator) guard(c *call, pid int) answer {
+func (e *Emulator) guard(c *call, pid int) answer {
 	who := e.identities.of(c.tid)
 	if pid != 0 && (ourThread(strconv.Itoa(pid)) || !who.root() && !e.maySignal(&who, pid)) {
 		return fails(unix.EPERM)
@@ -269,7 +269,7 @@ func (e *emulator) guard(c *call, pid int) answer {
 }
 
 // limit is prlimit(2), which setrlimit(2) of C libraries is.
-func (e *emulator) limit(c *call) answer {
+func (e *Emulator) limit(c *call) answer {
 	if c.args[2] != 0 {
 		if a := e.guard(c, c.int(0)); !a.pass {
 			return a
@@ -293,7 +293,7 @@ type lockLimit struct{ below, most uint64 } // how far below infinity
 
 // lockLimit sets and tells that limit of a process. The arguments are where the
 // new and the old one are, or none.
-func (e *emulator) lockLimit(c *call, pid, set, get int) answer {
+func (e *Emulator) lockLimit(c *call, pid, set, get int) answer {
 	cr := e.identities.of(pid)
 	old := unix.Rlimit{Cur: unix.RLIM_INFINITY - cr.locks.below, Max: unix.RLIM_INFINITY - cr.locks.most}
 	if set != none && c.args[set] != 0 {
@@ -321,7 +321,7 @@ func (e *emulator) lockLimit(c *call, pid, set, get int) answer {
 }
 
 // tagCalls are the old ones about that limit.
-func (e *emulator) tagCalls() {
+func (e *Emulator) tagCalls() {
 	e.calls[unix.SYS_GETRLIMIT] = func(c *call) answer { return e.lockLimit(c, c.tid, none, 1) }
 	e.calls[unix.SYS_SETRLIMIT] = func(c *call) answer { return e.lockLimit(c, c.tid, 1, none) }
 }

@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package fakeroot
 
 import (
 	"encoding/binary"
@@ -114,8 +114,8 @@ func (w *watches) event(wd int32, mask uint32, each func(k key, groupMayExecute 
 	}
 }
 
-// written takes from files what they lose when they are written to.
-func (r *records) written() {
+// Written takes from files what they lose when they are written to.
+func (r *Records) Written() {
 	if r.watches == nil {
 		return
 	}
