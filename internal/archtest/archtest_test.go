@@ -37,11 +37,12 @@ var arrows = map[string][]string{
 	"internal/nixstore/drv":   {"internal/nixstore"},
 	"internal/nixstore/nixdb": {"internal/nixstore"},
 
-	"internal/sandbox/userns":          {"internal/sandbox", "internal/sandbox/userns/fakeroot"},
+	"internal/sandbox/userns":          {"internal/sandbox", "internal/execfile", "internal/sandbox/userns/worktree"},
 	"internal/sandbox/userns/fakeroot": {"internal/execfile", "internal/sandbox/userns/openat", "internal/sandbox/userns/procfs", "internal/sandbox/userns/seccomp"},
 	"internal/sandbox/userns/openat":   {"internal/sandbox"},
 	"internal/sandbox/userns/procfs":   nil,
 	"internal/sandbox/userns/seccomp":  nil,
+	"internal/sandbox/userns/worktree": {"internal/sandbox", "internal/sandbox/userns/fakeroot"},
 	"internal/sandbox/vm":              {"internal/sandbox/userns"},
 	"internal/sandbox/sandboxtest":     {"internal/sandbox"},
 	"internal/imagetest":               {"image"},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/varve-image/varve/internal/rmtree"
 	"github.com/varve-image/varve/internal/sandbox/userns/fakeroot"
+	"github.com/varve-image/varve/internal/sandbox/userns/worktree"
 )
 
 // Main is the first process of a sandbox, if that is what this process was
@@ -101,7 +102,7 @@ type firstProc struct {
 	// work is the working directory's descriptor.
 	work int
 	// written is where what the step writes is found.
-	written  written
+	written  worktree.Tree
 	records  *fakeroot.Records
 	emulator *fakeroot.Emulator
 	// ways are those by which calls get to the emulator.

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/userns/worktree"
 )
 
 // initName is the name by which the program knows that it is run again.
@@ -100,7 +101,7 @@ func (r *report) failed() bool {
 
 // failure makes a report of an error.
 func failure(err error) report {
-	rep := report{Error: err.Error(), Unread: errors.Is(err, errUnread)}
+	rep := report{Error: err.Error(), Unread: errors.Is(err, worktree.ErrUnread)}
 	var missing *sandbox.MissingError
 	if errors.As(err, &missing) {
 		rep.Missing, rep.Hints = true, missing.Hints

@@ -43,13 +43,12 @@ func (p *firstProc) runStep() (report, error) {
 		return rep, err
 	}
 	p.records.Written()
-	c := &collector{made: m.made, records: p.records, left: p.cfg.Limits.Disk}
-	return rep, c.collect(p.written, p.changes)
+	return rep, p.written.Collect(p.changes, p.records, m.made, p.cfg.Limits.Disk)
 }
 
 // startEmulator makes the emulator, now that all is mounted.
 func (p *firstProc) startEmulator() (err error) {
-	opts := fakeroot.Options{FakeRoot: p.cfg.FakeRoot, TreeDir: p.treeDir(), Tree: p.written.merged, Temporary: temporary(p.cfg.Root)}
+	opts := fakeroot.Options{FakeRoot: p.cfg.FakeRoot, TreeDir: p.treeDir(), Tree: p.written.Dir, Temporary: temporary(p.cfg.Root)}
 	p.emulator, err = fakeroot.New(p.records, opts)
 	if err != nil {
 		return fmt.Errorf("look at what the step is to see: %w", err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/sandbox/userns/openat"
+	"github.com/varve-image/varve/internal/sandbox/userns/worktree"
 )
 
 // disk is what the step has written to its tree, and what deleted files have, in
@@ -44,7 +45,7 @@ type diskUse struct {
 type depths struct{ names, path int }
 
 // below adds what is in a directory and was not there before.
-func (d *diskUse) below(dir int, at depths, was *original) error {
+func (d *diskUse) below(dir int, at depths, was *worktree.Original) error {
 	if at.names == openat.MaxDepth {
 		return fmt.Errorf("there are directories that are %d deep", openat.MaxDepth)
 	}
@@ -55,7 +56,7 @@ func (d *diskUse) below(dir int, at depths, was *original) error {
 		}
 		_, _, names := unix.ParseDirent(d.buf[:n], -1, nil)
 		for _, name := range names {
-			if err := d.entry(dir, name, at, was.was(name)); err != nil {
+			if err := d.entry(dir, name, at, was.Was(name)); err != nil {
 				return err
 			}
 		}
@@ -64,12 +65,12 @@ func (d *diskUse) below(dir int, at depths, was *original) error {
 }
 
 // entry adds an entry of a directory, with all that is below it.
-func (d *diskUse) entry(dir int, name string, at depths, was *original) error {
+func (d *diskUse) entry(dir int, name string, at depths, was *worktree.Original) error {
 	var st unix.Stat_t
 	if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return unlessReplaced("stat", name, err)
 	}
-	if !was.is(&st) {
+	if !was.Is(&st) {
 		names := max(int64(st.Nlink), 1)
 		if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 			names = 1

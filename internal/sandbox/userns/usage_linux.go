@@ -11,6 +11,7 @@ import (
 
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/sandbox/userns/openat"
+	"github.com/varve-image/varve/internal/sandbox/userns/worktree"
 )
 
 // usage counts what all processes but this one use. Whatever cannot be looked at
@@ -26,7 +27,7 @@ import (
 type usage struct {
 	// tree is the directory that is the tree, and was what that was at the beginning.
 	tree int
-	was  *original
+	was  *worktree.Original
 	dev  uint64 // the tree's
 	// tmpfs are the directories of file systems in memory that are the sandbox's own, by
 	// device.
@@ -50,8 +51,8 @@ type usage struct {
 }
 
 // newUsage opens what is looked at, before the step can change it.
-func newUsage(cfg *config, w *written) (u *usage, err error) {
-	u = &usage{tree: w.merged, was: w.was, tmpfs: map[uint64]int{}}
+func newUsage(cfg *config, w *worktree.Tree) (u *usage, err error) {
+	u = &usage{tree: w.Dir, was: w.Was, tmpfs: map[uint64]int{}}
 	var st unix.Stat_t
 	if err := unix.Fstat(u.tree, &st); err != nil {
 		return nil, err

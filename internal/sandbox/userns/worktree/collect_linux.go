@@ -1,13 +1,12 @@
 //go:build amd64 || arm64
 
-package userns
+package worktree
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"path"
 	"slices"
@@ -39,21 +38,21 @@ type collector struct {
 	entries, text int
 }
 
-// written is where a step has written to: merged is the directory, and was what
-// there was in it.
-type written struct {
-	merged int
-	was    *original
+// Collect writes what has changed in the tree as an image's layer, but for made: mount
+// points that are not part of it. The most that it may come to is limit, in bytes.
+func (t Tree) Collect(w io.Writer, r *fakeroot.Records, made []string, limit int64) error {
+	c := &collector{made: made, records: r, left: limit}
+	return c.collect(t, w)
 }
 
-func (c *collector) collect(root written, w io.Writer) error {
+func (c *collector) collect(root Tree, w io.Writer) error {
 	c.w = layer.NewWriter(w, layer.PAX, "")
 	err := c.directory(root, ".")
 	if err == nil {
 		err = c.w.Close()
 	}
 	if errors.Is(err, unix.EPIPE) {
-		return errUnread
+		return ErrUnread
 	}
 	if err != nil {
 		return fmt.Errorf("collect what the step changed: %w", err)
@@ -61,15 +60,15 @@ func (c *collector) collect(root written, w io.Writer) error {
 	return nil
 }
 
-// errUnread says that nobody reads what changed any more, and knows why.
-var errUnread = errors.New("what the step changed is not read to its end")
+// ErrUnread says that nobody reads what changed any more, and knows why.
+var ErrUnread = errors.New("what the step changed is not read to its end")
 
 // directory writes a directory and all that has changed in it.
-func (c *collector) directory(d written, name string) error {
-	if err := c.write(d.merged, name, d.was); err != nil {
+func (c *collector) directory(d Tree, name string) error {
+	if err := c.write(d.Dir, name, d.Was); err != nil {
 		return err
 	}
-	names, err := openat.Names(d.merged)
+	names, err := openat.Names(d.Dir)
 	if err != nil {
 		return fmt.Errorf("%q: %w", name, err)
 	}
@@ -82,7 +81,7 @@ func (c *collector) directory(d written, name string) error {
 			return err
 		}
 	}
-	for _, base := range d.was.names() {
+	for _, base := range d.Was.names() {
 		if _, there := slices.BinarySearch(names, base); !there {
 			if err := c.whiteout(name, whiteoutPrefix, base); err != nil {
 				return err
@@ -93,26 +92,26 @@ func (c *collector) directory(d written, name string) error {
 }
 
 // entry writes what is called base in a directory, if it may have changed.
-func (c *collector) entry(dir written, base, name string) error {
+func (c *collector) entry(dir Tree, base, name string) error {
 	var st unix.Stat_t
-	if err := unix.Fstatat(dir.merged, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	if err := unix.Fstatat(dir.Dir, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return fmt.Errorf("%q: %w", name, err)
 	}
-	was := dir.was.was(base)
+	was := dir.Was.Was(base)
 	switch kind := st.Mode & unix.S_IFMT; {
 	case strings.HasPrefix(base, whiteoutPrefix):
 		return fmt.Errorf("%q: in a layer a name that begins with %q deletes: the step has to call the file something else", name, whiteoutPrefix)
 	case kind == unix.S_IFSOCK && was != nil: // no layer can hold one, but what was there is gone
 		return c.whiteout(path.Dir(name), whiteoutPrefix, base)
-	case kind == unix.S_IFSOCK, c.isMade(dir.merged, base, name):
+	case kind == unix.S_IFSOCK, c.isMade(dir.Dir, base, name):
 		return nil
 	case kind == unix.S_IFDIR:
 		return c.subdirectory(dir, base, name, was)
-	case was.is(&st):
+	case was.Is(&st):
 		return nil
 	}
 	// O_PATH opens anything without touching it.
-	fd, err := unix.Openat(dir.merged, base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(dir.Dir, base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("%q: %w", name, err)
 	}
@@ -142,37 +141,16 @@ func (c *collector) keep(name string, text int) error {
 	return nil
 }
 
-func (c *collector) subdirectory(dir written, base, name string, was *original) (err error) {
+func (c *collector) subdirectory(dir Tree, base, name string, was *Original) (err error) {
 	if len(name) > unix.PathMax {
 		return fmt.Errorf("%.50q…: the path is longer than the %d bytes that a path may have", name, unix.PathMax)
 	}
-	sub := written{was: was}
-	if sub.merged, err = openat.Dir(dir.merged, base); err != nil {
+	sub := Tree{Was: was}
+	if sub.Dir, err = openat.Dir(dir.Dir, base); err != nil {
 		return fmt.Errorf("%q: %w", name, err)
 	}
-	defer unix.Close(sub.merged)
+	defer unix.Close(sub.Dir)
 	return c.directory(sub, name)
-}
-
-// was returns what a directory had under a name, or nil.
-func (o *original) was(name string) *original {
-	if o == nil {
-		return nil
-	}
-	return o.children[name]
-}
-
-// is tells whether a file is the one that was there, and nothing was done to it.
-func (o *original) is(st *unix.Stat_t) bool {
-	return o != nil && o.ino == st.Ino && o.ctime == st.Ctim.Nano()
-}
-
-// names are those that there were in a directory.
-func (o *original) names() []string {
-	if o == nil {
-		return nil
-	}
-	return slices.Sorted(maps.Keys(o.children))
 }
 
 // isMade tells whether name is a mount point that is not the tree's, and has
@@ -199,10 +177,10 @@ func (c *collector) whiteout(dir, prefix, name string) error {
 
 // write writes the file fd, which may be an O_PATH descriptor, and counts it unless it
 // is as it was.
-func (c *collector) write(fd int, name string, was *original) error {
+func (c *collector) write(fd int, name string, was *Original) error {
 	var st unix.Stat_t
 	err := unix.Fstat(fd, &st)
-	unchanged := was.is(&st)
+	unchanged := was.Is(&st)
 	var e *tree.Entry
 	if err == nil {
 		e, err = c.describe(fd, name, st)

@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package worktree
 
 import (
 	"archive/tar"
@@ -12,6 +12,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -27,7 +28,7 @@ type extractor struct {
 	// records are what is not on disk.
 	records *fakeroot.Records
 	// was is the root of what was unpacked, to compare with later.
-	was *original
+	was *Original
 	// latest is when something was changed last, in nanoseconds.
 	latest int64
 	buf    []byte
@@ -37,19 +38,11 @@ type extractDir struct {
 	name  string
 	fd    int
 	mtime int64
-	was   *original
-}
-
-// original is a file as it was unpacked. Whatever is done to it later changes
-// its inode or the time of its last change.
-type original struct {
-	ino      uint64
-	ctime    int64
-	children map[string]*original
+	was   *Original
 }
 
 // note notes the state of the open file fd, or of what is called name in it.
-func (x *extractor) note(o *original, fd int, name string) error {
+func (x *extractor) note(o *Original, fd int, name string) error {
 	var st unix.Stat_t
 	if err := unix.Fstatat(fd, name, &st, unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return err
@@ -59,14 +52,14 @@ func (x *extractor) note(o *original, fd int, name string) error {
 	return nil
 }
 
-// child makes the original of a file in a directory.
-func (o *original) child(name string) *original {
-	if o.children == nil {
-		o.children = map[string]*original{}
+// Extract unpacks a tar into a directory, which is empty, and returns what is there then.
+// Whatever is changed later has another time. What cannot be on disk is in the records.
+func Extract(dir int, t io.Reader, r *fakeroot.Records) (*Original, error) {
+	x := &extractor{root: dir, records: r, was: &Original{}}
+	if err := x.extract(t); err != nil {
+		return nil, err
 	}
-	child := &original{}
-	o.children[name] = child
-	return child
+	return x.was, laterThan(x.latest)
 }
 
 // extract unpacks the tar into root, which is empty. It goes through
@@ -155,7 +148,7 @@ func (x *extractor) leave(name string) error {
 
 func times(seconds int64) []unix.Timeval { return []unix.Timeval{{Sec: seconds}, {Sec: seconds}} }
 
-func (x *extractor) make(parent int, base, name string, hdr *tar.Header, content io.Reader, was *original) error {
+func (x *extractor) make(parent int, base, name string, hdr *tar.Header, content io.Reader, was *Original) error {
 	switch hdr.Typeflag {
 	case tar.TypeDir:
 		if err := unix.Mkdirat(parent, base, 0o700); err != nil {
@@ -229,4 +222,16 @@ func (x *extractor) attributes(fd int, name string, hdr *tar.Header) error {
 	}
 	at := unix.Timespec{Sec: hdr.ModTime.Unix()}
 	return unix.UtimesNanoAt(fd, name, []unix.Timespec{at, at}, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// laterThan waits until a file that is changed has another time than one that
+// was changed at a time: the clock that the kernel reads for files has ticks.
+func laterThan(nanoseconds int64) error {
+	for {
+		var now unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &now); err != nil || now.Nano() != nanoseconds {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
 }

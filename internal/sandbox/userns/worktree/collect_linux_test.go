@@ -1,9 +1,8 @@
 //go:build amd64 || arm64
 
-package userns
+package worktree
 
 import (
-	"context"
 	"errors"
 	"io"
 	"os"
@@ -33,7 +32,7 @@ func collectFrom(t *testing.T, c *collector, w io.Writer, names ...string) error
 	if c.records, err = fakeroot.NewRecords(true); err != nil {
 		t.Fatal(err)
 	}
-	return c.collect(written{merged: fd}, w)
+	return c.collect(Tree{Dir: fd}, w)
 }
 
 // TestCollectBounds: what varve has to hold in memory of a tree is bounded whatever the
@@ -52,35 +51,15 @@ func TestCollectBounds(t *testing.T) {
 	}
 }
 
-// TestCause: where what changed is not read to its end, why is what is told.
-func TestCause(t *testing.T) {
+// TestUnread: that nobody reads what changed is an error of its own.
+func TestUnread(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer w.Close()
 	r.Close()
-	unread := failure(collectFrom(t, &collector{left: 1 << 40}, w, "a"))
-	full := errors.New("no space left on device")
-	limit := &sandbox.LimitError{Name: "x", Bound: sandbox.BoundDisk, Limits: sandbox.Limits{Disk: 1 << 20}}
-	cut := errors.New("unexpected EOF")
-	c := &conversation{step: &sandbox.Step{Name: "x"}, cfg: &config{}, output: &output{}}
-	for name, q := range map[string]struct {
-		rep  report
-		err  error
-		want string
-	}{
-		"all is well":                   {report{}, nil, ""},
-		"no room for the layer":         {unread, full, "step x: no space left on device"},
-		"too large a layer":             {unread, limit, "1 MiB of disk"},
-		"nobody knows why":              {unread, nil, "not read to its end"},
-		"the sandbox failed":            {report{Error: "it failed"}, cut, "step x: it failed"},
-		"the program failed":            {report{ExitCode: 3}, cut, "exit code 3"},
-		"it could not be read any more": {report{}, cut, "step x: unexpected EOF"},
-	} {
-		got := c.cause(context.Background(), q.rep, nil, q.err)
-		if (got == nil) != (q.want == "") || got != nil && !strings.Contains(got.Error(), q.want) {
-			t.Errorf("%s: %v, want %q", name, got, q.want)
-		}
+	if err := collectFrom(t, &collector{left: 1 << 40}, w, "a"); !errors.Is(err, ErrUnread) {
+		t.Errorf("error %v, want %v", err, ErrUnread)
 	}
 }
