@@ -37,8 +37,9 @@ var arrows = map[string][]string{
 	"internal/nixstore/drv":   {"internal/nixstore"},
 	"internal/nixstore/nixdb": {"internal/nixstore"},
 
-	"internal/sandbox/userns":          {"internal/sandbox", "internal/execfile", "internal/sandbox/userns/worktree"},
+	"internal/sandbox/userns":          {"internal/sandbox", "internal/execfile", "internal/sandbox/userns/limits"},
 	"internal/sandbox/userns/fakeroot": {"internal/execfile", "internal/sandbox/userns/openat", "internal/sandbox/userns/procfs", "internal/sandbox/userns/seccomp"},
+	"internal/sandbox/userns/limits":   {"internal/sandbox/userns/worktree"},
 	"internal/sandbox/userns/openat":   {"internal/sandbox"},
 	"internal/sandbox/userns/procfs":   nil,
 	"internal/sandbox/userns/seccomp":  nil,

@@ -16,6 +16,7 @@ import (
 
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/sandbox/userns/fakeroot"
+	"github.com/varve-image/varve/internal/sandbox/userns/limits"
 )
 
 // scriptName is where a step finds its script.
@@ -67,7 +68,9 @@ func temporary(root sandbox.Root) []string {
 
 // runProgram runs the step's program to its end, and all that it has started.
 func (p *firstProc) runProgram() (rep report, err error) {
-	u, err := newUsage(p.cfg, &p.written)
+	w, err := limits.New(limits.Options{
+		Limits: p.cfg.Limits, Tree: p.written, Temporary: temporary(p.cfg.Root), OwnNetwork: p.cfg.Network == sandbox.NetworkNone,
+	})
 	if err != nil {
 		return report{}, fmt.Errorf("watch what the step uses: %w", err)
 	}
@@ -77,14 +80,14 @@ func (p *firstProc) runProgram() (rep report, err error) {
 	if err != nil {
 		return report{}, err
 	}
-	w := startWatch(p.cfg.Limits, u)
-	defer w.stop()
+	w.Start()
+	defer w.Stop()
 	go p.endWithCaller()
 	rep = p.wait(pid)
 	if failed := <-p.gate.failed; failed.failed() {
 		rep = failed
 	}
-	if limit := w.reached.Load(); limit != nil {
+	if limit := w.Reached(); limit != nil {
 		rep = failure(limit)
 	}
 	return rep, nil
@@ -162,7 +165,7 @@ func (p *firstProc) spawn() (int, error) {
 		}
 	}
 	p.gate.open(o, p.emulator)
-	return p.gate.pid, limitProgram(p.gate.pid, cfg.Limits)
+	return p.gate.pid, limits.Seal(p.gate.pid, cfg.Limits)
 }
 
 // findProgram finds a program as execvp(3) does.
@@ -200,7 +203,7 @@ func kept() []uintptr {
 // restrict takes from the calling thread, and from what it starts, all that a
 // step must not have. It returns what installing its filter does.
 func restrict(o *order) (listener int, err error) {
-	if err := setLimits(o.Limits); err != nil {
+	if err := limits.Set(o.Limits); err != nil {
 		return -1, err
 	}
 	// A signal that the caller ignores would be ignored by the step.

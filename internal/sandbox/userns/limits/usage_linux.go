@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package limits
 
 import (
 	"fmt"
@@ -9,21 +9,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 	"github.com/varve-image/varve/internal/sandbox/userns/worktree"
 )
 
 // usage counts what all processes but this one use. Whatever cannot be looked at
-// is an error, unless it has gone: it must not be taken for nothing.
-//
-// Of memory it counts, besides what the processes have of their own and share, what the
-// kernel keeps for them and does not bound: page tables, mappings, stacks and filters of
-// threads, open files and what is in pipes and sockets, objects of System V, locks,
-// terminals. What is not counted the kernel bounds: pending signals, timers and POSIX
-// queues of messages by limits (see setLimits), what is being fragmented by 4 MiB, and a
-// step cannot have keys or AIO.
-// What nobody can look at is bounded by what the machine has more (see growth).
+// is an error, unless it has gone.
 type usage struct {
 	// tree is the directory that is the tree, and was what that was at the beginning.
 	tree int
@@ -51,8 +42,8 @@ type usage struct {
 }
 
 // newUsage opens what is looked at, before the step can change it.
-func newUsage(cfg *config, w *worktree.Tree) (u *usage, err error) {
-	u = &usage{tree: w.Dir, was: w.Was, tmpfs: map[uint64]int{}}
+func newUsage(opts Options) (u *usage, err error) {
+	u = &usage{tree: opts.Tree.Dir, was: opts.Tree.Was, tmpfs: map[uint64]int{}}
 	var st unix.Stat_t
 	if err := unix.Fstat(u.tree, &st); err != nil {
 		return nil, err
@@ -62,7 +53,7 @@ func newUsage(cfg *config, w *worktree.Tree) (u *usage, err error) {
 		return nil, pathError("stat", "/proc", err)
 	}
 	u.proc = st.Dev
-	for _, name := range temporary(cfg.Root) {
+	for _, name := range opts.Temporary {
 		dir, err := openat.Dir(unix.AT_FDCWD, name)
 		if err == nil {
 			err = unix.Fstat(dir, &st)
@@ -81,10 +72,10 @@ func newUsage(cfg *config, w *worktree.Tree) (u *usage, err error) {
 	if _, err := u.hiddenDisk(0, 0); err != nil { // which notes how it begins
 		return nil, err
 	}
-	if u.limits, err = hardLimits(); err != nil || cfg.Limits.Memory == 0 {
+	if u.limits, err = hardLimits(); err != nil || opts.Limits.Memory == 0 {
 		return u, err
 	}
-	u.network.own = cfg.Network == sandbox.NetworkNone
+	u.network.own = opts.OwnNetwork
 	return u, u.beginMemory()
 }
 

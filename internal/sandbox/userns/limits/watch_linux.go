@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package limits
 
 import (
 	"runtime"
@@ -11,13 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/userns/worktree"
 )
 
-// watch looks at what a step uses, and ends all of its processes when that is
+// Watch looks at what a step uses, and ends all of its processes when that is
 // more than a limit.
-type watch struct {
+type Watch struct {
 	// reached is the limit that was reached, or might have been.
 	reached  atomic.Pointer[sandbox.LimitError]
+	limits   sandbox.Limits
 	usage    *usage
 	frozen   frozen
 	done     chan struct{}
@@ -38,20 +40,41 @@ const (
 // far, or costly to look at.
 const longestPause = 2 * time.Second
 
-// startWatch watches what is used until stop. It begins after the program has its
-// own limits, because each look raises this process's.
-func startWatch(limits sandbox.Limits, u *usage) *watch {
-	w := &watch{usage: u, done: make(chan struct{})}
-	if limits.Memory > 0 {
-		w.watch(sandbox.BoundMemory, limits.Memory, watchRate, u.memory)
-	}
-	w.watch(sandbox.BoundDisk, limits.Disk, watchRate, u.disk)
-	w.watch(sandbox.BoundProcesses, int64(limits.Processes), forkRate, u.threads)
-	return w
+// Options say what a watch is for.
+type Options struct {
+	Limits sandbox.Limits
+	// Tree is the step's, and Temporary are the directories in memory that are the
+	// sandbox's own.
+	Tree      worktree.Tree
+	Temporary []string
+	// OwnNetwork says that the step has a network to itself.
+	OwnNetwork bool
 }
 
-// stop ends the watch, and waits for what it does.
-func (w *watch) stop() {
+// New opens what is looked at, and notes what there is before the step.
+func New(opts Options) (*Watch, error) {
+	u, err := newUsage(opts)
+	if err != nil {
+		return nil, err
+	}
+	return &Watch{limits: opts.Limits, usage: u, done: make(chan struct{})}, nil
+}
+
+// Start watches what is used until Stop. It begins after the program has its
+// own limits, because each look raises this process's.
+func (w *Watch) Start() {
+	if w.limits.Memory > 0 {
+		w.watch(sandbox.BoundMemory, w.limits.Memory, watchRate, w.usage.memory)
+	}
+	w.watch(sandbox.BoundDisk, w.limits.Disk, watchRate, w.usage.disk)
+	w.watch(sandbox.BoundProcesses, int64(w.limits.Processes), forkRate, w.usage.threads)
+}
+
+// Reached returns the limit that was reached, or might have been, or nil.
+func (w *Watch) Reached() *sandbox.LimitError { return w.reached.Load() }
+
+// Stop ends the watch, and waits for what it does.
+func (w *Watch) Stop() {
 	close(w.done)
 	w.watchers.Wait()
 }
@@ -63,7 +86,7 @@ type looks func(limit int64) (used int64, err error)
 // watch looks again and again, but not much before the limit can be reached, and not
 // more than a tenth of the time unless that would be too rare. rate is how much more a
 // processor can come to use in a second.
-func (w *watch) watch(bound sandbox.Bound, limit, rate int64, look looks) {
+func (w *Watch) watch(bound sandbox.Bound, limit, rate int64, look looks) {
 	soonest := func(left int64) time.Duration {
 		seconds := float64(left) / float64(rate*int64(runtime.NumCPU()))
 		return time.Duration(min(seconds, longestPause.Seconds()) * float64(time.Second))
@@ -85,7 +108,7 @@ func (w *watch) watch(bound sandbox.Bound, limit, rate int64, look looks) {
 
 // look looks once, and ends the step if it uses more than the limit, or what it
 // uses cannot be known. What is in doubt it looks at again while nothing moves.
-func (w *watch) look(bound sandbox.Bound, limit int64, look looks) (used int64) {
+func (w *Watch) look(bound sandbox.Bound, limit int64, look looks) (used int64) {
 	err := w.usage.see()
 	if err == nil {
 		used, err = look(limit)

@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package limits
 
 import (
 	"fmt"
@@ -61,8 +61,9 @@ func hardLimits() (map[int]uint64, error) {
 	return all, nil
 }
 
-// limitProgram keeps the step from raising limits that it was started with.
-func limitProgram(pid int, l sandbox.Limits) error {
+// Seal keeps a process that is to become the step's program, and what it starts, from
+// raising its limits.
+func Seal(pid int, l sandbox.Limits) error {
 	for which, value := range stepLimits(l) {
 		var had unix.Rlimit
 		err := unix.Prlimit(pid, which, nil, &had)
@@ -84,9 +85,9 @@ func kernelLimits() map[int]uint64 {
 	return map[int]uint64{unix.RLIMIT_SIGPENDING: 8 << 10, unix.RLIMIT_MSGQUEUE: 800 << 10, unix.RLIMIT_MEMLOCK: 8 << 20}
 }
 
-// setLimits sets what the kernel limits for each process or user, of stepLimits
-// so that it can be raised again.
-func setLimits(l sandbox.Limits) error {
+// Set sets what the kernel limits for each process or user: for this process and what
+// it starts, and of stepLimits so that they can be raised again, until Seal.
+func Set(l sandbox.Limits) error {
 	// One byte keeps even a core pattern that is a program from running.
 	err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1, Max: 1})
 	for which, value := range stepLimits(l) {

@@ -1,4 +1,4 @@
-package userns
+package limits
 
 import "golang.org/x/sys/unix"
 
@@ -6,9 +6,9 @@ import "golang.org/x/sys/unix"
 // waits, or 0.
 func filesArgument(number int) int {
 	switch number {
-	case unix.SYS_PPOLL:
+	case unix.SYS_POLL, unix.SYS_PPOLL:
 		return 2
-	case unix.SYS_PSELECT6:
+	case unix.SYS_SELECT, unix.SYS_PSELECT6:
 		return 1
 	}
 	return 0
