@@ -37,8 +37,10 @@ var arrows = map[string][]string{
 	"internal/nixstore/drv":   {"internal/nixstore"},
 	"internal/nixstore/nixdb": {"internal/nixstore"},
 
-	"internal/sandbox/userns":          {"internal/sandbox", "internal/execfile", "internal/sandbox/userns/limits"},
+	"internal/sandbox/userns":          {"internal/sandbox", "internal/execfile", "internal/sandbox/userns/limits", "internal/sandbox/userns/kernel", "internal/sandbox/userns/protocol"},
 	"internal/sandbox/userns/fakeroot": {"internal/execfile", "internal/sandbox/userns/openat", "internal/sandbox/userns/procfs", "internal/sandbox/userns/seccomp"},
+	"internal/sandbox/userns/kernel":   {"internal/sandbox"},
+	"internal/sandbox/userns/protocol": {"internal/sandbox", "internal/sandbox/userns/seccomp"},
 	"internal/sandbox/userns/limits":   {"internal/sandbox/userns/worktree"},
 	"internal/sandbox/userns/openat":   {"internal/sandbox"},
 	"internal/sandbox/userns/procfs":   nil,

@@ -12,6 +12,7 @@ import (
 
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/sandbox/userns/fakeroot"
+	"github.com/varve-image/varve/internal/sandbox/userns/kernel"
 	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 	"github.com/varve-image/varve/internal/sandbox/userns/worktree"
 )
@@ -126,16 +127,16 @@ func (p *firstProc) hostFiles() error {
 func (p *firstProc) bindTree(target string) error {
 	var err error
 	if p.written.Dir, err = unix.OpenTree(unix.AT_FDCWD, dirTree, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC); err != nil {
-		return lackKernel("mount its own files", err)
+		return kernel.Lack("mount its own files", err)
 	}
 	fd, err := unix.OpenTree(unix.AT_FDCWD, dirTree, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
-		return lackKernel("mount its own files", err)
+		return kernel.Lack("mount its own files", err)
 	}
 	defer unix.Close(fd)
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
 	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
-		return lackKernel("mount its own files", err)
+		return kernel.Lack("mount its own files", err)
 	}
 	return unix.MoveMount(fd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH)
 }
