@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/varve-image/varve/internal/sandbox/userns/program"
 	"github.com/varve-image/varve/internal/sandbox/userns/protocol"
 )
 
@@ -23,7 +24,7 @@ func Main() (code int, ok bool) {
 	case protocol.InitName:
 		err = firstProcess(control)
 	case protocol.ProgramName:
-		err = tracedProgram(control)
+		err = program.Main(control)
 	default:
 		return 0, false
 	}

@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package program
 
 import (
 	"encoding/json"
@@ -16,9 +16,9 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/protocol"
 )
 
-// tracedProgram waits at a gate, and becomes the program that it is told. It
-// returns only if that fails.
-func tracedProgram(theirs *os.File) error {
+// Main waits for an Order at the socket theirs, and becomes the program that it is told.
+// It returns only if that fails.
+func Main(theirs *os.File) error {
 	unix.CloseOnExec(int(theirs.Fd()))
 	runtime.LockOSThread() // that thread is traced
 	told, heard := json.NewEncoder(theirs), json.NewDecoder(theirs)
