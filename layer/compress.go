@@ -15,10 +15,9 @@ import (
 )
 
 // FormatVersion names the bytes that this package writes: the tar dialects
-// and what each compression makes of them. It is part of every cache key. A
-// change that gives other bytes for the same input, an upgrade of the
-// compressors included, is a change of the format and takes a new version;
-// testdata/compress.golden is the witness.
+// and what each compression makes of them. A change that gives other bytes for
+// the same input, an upgrade of the compressors included, is a change of the
+// format and takes a new version; testdata/compress.golden is the witness.
 const FormatVersion = "1"
 
 // Algorithm is a way to compress, by the name that specs use.
