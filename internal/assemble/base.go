@@ -47,6 +47,9 @@ func (b *builder) openBase() error {
 	if s.FromImage == "" {
 		return nil
 	}
+	if b.opts.OpenBase == nil {
+		return &SpecError{"fromImage", errors.New("base images are not opened here")}
+	}
 	existing, err := b.opts.OpenBase(b.ctx, BaseReference{
 		Reference: s.FromImage, Local: s.LocalReference(s.FromImage), Written: s.Written(s.FromImage), Name: s.FromImageName, Tag: s.FromImageTag,
 		Architecture: s.Architecture, Variant: s.Variant,
