@@ -33,6 +33,9 @@ func (b *builder) openBase() error {
 	if !ok {
 		return nil
 	}
+	if b.opts.OpenBase == nil {
+		return &SpecError{"fromImage", errors.New("base images are not opened here")}
+	}
 	existing, err := b.opts.OpenBase(b.ctx, ref)
 	if err != nil { // whose fault it is OpenBase knows
 		return fmt.Errorf("fromImage: %w", err)

@@ -33,16 +33,16 @@ func Select(ctx context.Context, src image.Source, name string, platform v1.Plat
 		return nil, &RefError{Err: err}
 	}
 	if others := image.Others(src.List(), i); name == "" && others > 0 {
-		opts.warn("%s holds %s besides %s, which is taken: say by name which one is meant", src, several(others), listedName(src.List()[i], i))
+		opts.warn("%s holds %s besides %s, which is taken: say by name which one is meant", src, plural(others, "image"), listedName(src.List()[i], i))
 	}
 	return OpenNumber(ctx, src, i, opts)
 }
 
-func several(n int) string {
+func plural(n int, what string) string {
 	if n == 1 {
-		return "1 image"
+		return "1 " + what
 	}
-	return fmt.Sprintf("%d images", n)
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // listedName is what an image is called in messages.
@@ -80,6 +80,6 @@ func OpenNumber(ctx context.Context, src image.Source, i int, opts Options) (*Im
 	if d := img.ManifestDescriptor.Digest; d != "" {
 		what = "manifest " + d.String()
 	}
-	opts.debug("%s: %s, layers: %d", src, what, len(img.DiffIDs))
+	opts.debug("%s: %s, %s", src, what, plural(len(img.DiffIDs), "layer"))
 	return &Image{img, listed.Names}, nil
 }
