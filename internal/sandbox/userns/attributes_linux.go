@@ -78,11 +78,6 @@ func (a xattrSet) without(name string) xattrSet {
 	return makeXattrs(all)
 }
 
-// keptXattr tells whether an extended attribute belongs into a layer.
-func keptXattr(name string) bool {
-	return name == capabilityXattr || strings.HasPrefix(name, "user.") && !strings.HasPrefix(name, "user.overlay.")
-}
-
 // answers tells whether an attribute is the emulator's. Capabilities are not for
 // those who have no fake root.
 func (e *emulator) answers(attr string) bool {

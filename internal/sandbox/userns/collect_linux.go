@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	whiteoutPrefix = ".wh."
+	whiteoutPrefix = tree.WhiteoutPrefix
 )
 
 // collector writes what has changed in a tree as an image's layer.
@@ -216,7 +216,7 @@ func (c *collector) write(fd int, name string, was *original) error {
 	}
 	xattrs := 0
 	for attr, value := range e.Xattrs {
-		xattrs += len("SCHILY.xattr.") + len(attr) + len(value)
+		xattrs += len(tree.XattrRecord) + len(attr) + len(value)
 	}
 	if err := c.keep(name, len(e.Linkname)+xattrs); err != nil {
 		return err
@@ -269,7 +269,7 @@ func (c *collector) describe(fd int, name string, st unix.Stat_t) (*tree.Entry, 
 	}
 	for attr, value := range rec.xattrs.each {
 		// What is no program can have capabilities to no effect, and not in a layer.
-		if keptXattr(attr) && (attr != capabilityXattr || e.Type == tree.Regular && value != "") {
+		if tree.KeepXattr(attr) && (attr != capabilityXattr || e.Type == tree.Regular && value != "") {
 			if e.Xattrs == nil {
 				e.Xattrs = map[string]string{}
 			}

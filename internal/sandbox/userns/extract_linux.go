@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/tree"
 )
 
 // extractor unpacks a tree that comes as a tar: canonical, complete, each
@@ -257,10 +259,10 @@ func (x *extractor) record(fd int, hdr *tar.Header) error {
 }
 
 // xattrRecord begins the PAX records of extended attributes.
-const xattrRecord = "SCHILY.xattr."
+const xattrRecord = tree.XattrRecord
 
 // capabilityXattr holds a file's capabilities.
-const capabilityXattr = "security.capability"
+const capabilityXattr = tree.CapabilityXattr
 
 // attributesOf returns the extended attributes that a file has.
 func attributesOf(hdr *tar.Header) xattrSet {
