@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/image/ordjson"
 )
 
 func ptr[T any](v T) *T { return &v }
@@ -61,7 +61,7 @@ func fullSpec() *Spec {
 		GID:          4294967294,
 		Uname:        "app",
 		Gname:        "users",
-		Compressor:   &Compressor{Algorithm: "zstd", Level: 19},
+		Compressor:   "zstd:19",
 		Annotations:  []KeyValue{{"org.a", "true"}, {"org.b", "1.10"}},
 		Labels:       []KeyValue{{"a", "2"}, {"version", "0755"}},
 		local: map[string]string{
@@ -215,9 +215,9 @@ func TestScalars(t *testing.T) {
 		{"created: 2023-01-02T12:34:56-01:30", func(s *Spec) any { return *s.Created }, Time{Seconds: 1672668296}},
 		{"config: {Labels: {a: null, b: c}}", func(s *Spec) any { v, _ := s.Config.Get("Labels"); data, _ := ordjson.Marshal(v); return string(data) }, "{\n    \"a\": null,\n    \"b\": \"c\"\n}"},
 		{"created: now", func(s *Spec) any { return *s.Created }, Time{Now: true}},
-		{"compressor: none", func(s *Spec) any { return *s.Compressor }, Compressor{Algorithm: "none"}},
-		{"compressor: gz:9", func(s *Spec) any { return *s.Compressor }, Compressor{"gz", 9}},
-		{"compressor: zstd:22", func(s *Spec) any { return *s.Compressor }, Compressor{"zstd", 22}},
+		{"compressor: none", func(s *Spec) any { return s.Compressor }, "none"},
+		{"compressor: gz:9", func(s *Spec) any { return s.Compressor }, "gz:9"},
+		{"compressor: zstd:22", func(s *Spec) any { return s.Compressor }, "zstd:22"},
 		{"perms: [{path: a, mode: 755}]", func(s *Spec) any { return *s.Perms[0].Mode }, uint32(0o755)},
 		{"perms: [{path: a, mode: 0755}]", func(s *Spec) any { return *s.Perms[0].Mode }, uint32(0o755)},
 		{"perms: [{path: a, mode: '0o1777'}]", func(s *Spec) any { return *s.Perms[0].Mode }, uint32(0o1777)},

@@ -21,7 +21,7 @@ const module = "github.com/varve-image/varve"
 var arrows = map[string][]string{
 	"tree":              {"internal/compress"},
 	"internal/layering": nil,
-	"spec":              nil,
+	"spec":              {"internal/compress"},
 	// Tests of the Nix expressions.
 	"nix/tests": nil,
 
@@ -68,8 +68,8 @@ var arrows = map[string][]string{
 	"internal/owner":      nil,
 	"internal/rmtree":     nil,
 	// It serves the packages that read archives.
-	"internal/tarindex": {"layer"},
-	"internal/ordjson":  nil,
+	"internal/tarindex": {"tree"},
+	"image/ordjson":     nil,
 	"internal/problems": nil,
 	// It serves build.
 	"internal/execfile": nil,
@@ -90,7 +90,7 @@ var arrows = map[string][]string{
 
 // anyone are the leaves that every package may import.
 var anyone = []string{
-	"internal/arch", "internal/atomicfile", "internal/ctxio", "internal/flock", "internal/ordjson", "internal/owner", "internal/problems",
+	"internal/arch", "internal/atomicfile", "internal/ctxio", "internal/flock", "image/ordjson", "internal/owner", "internal/problems",
 	"internal/regfile", "internal/rmtree", "internal/suggest",
 }
 

@@ -5,10 +5,10 @@ import (
 	"io"
 	"slices"
 
+	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/ctxio"
 	"github.com/varve-image/varve/internal/layering"
 	"github.com/varve-image/varve/internal/nixstore"
-	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )

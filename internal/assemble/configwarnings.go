@@ -7,9 +7,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/execfile"
 	"github.com/varve-image/varve/internal/nixstore"
-	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/tree"
 )
 

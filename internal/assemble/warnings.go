@@ -8,7 +8,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
@@ -27,7 +27,7 @@ func (b *builder) warn() {
 	b.warnUnused()
 	b.warnTakesNothing()
 	b.warnLiteral()
-	config := configWarnings{b, imageFiles{b}, b.result.Image.Config}
+	config := configWarnings{b, imageFiles{b}, b.config}
 	config.user()
 	config.programs()
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -166,51 +165,6 @@ func fullName(text string) string {
 		return text
 	}
 	return reference.TagNameOnly(named).String()
-}
-
-// NamesFor are the names that a copy keeps of an image that was asked for by a name, each
-// once: repoTags are NAME:TAG, and refNames what only a layout has a place for, such as a
-// tag alone. They are all that there are; asked for by a NAME:TAG it is that one, and by
-// a refName that one beside all repoTags.
-func NamesFor(names []string, asked string) (repoTags, refNames []string) {
-	seen, seenRef := map[string]bool{}, map[string]bool{}
-	for _, n := range names {
-		full := fullName(n)
-		_, _, err := SplitRepoTag(n)
-		switch {
-		case err != nil:
-			if IsRefName(n) && !strings.Contains(n, "@") && !seenRef[n] {
-				seenRef[n] = true
-				refNames = append(refNames, n)
-			}
-		case seen[full]:
-		case n == asked || full == fullName(asked):
-			return []string{n}, nil
-		default:
-			seen[full] = true
-			repoTags = append(repoTags, n)
-		}
-	}
-	if seenRef[asked] {
-		refNames = []string{asked}
-	}
-	return repoTags, refNames
-}
-
-// refNames is what a reference's name in a layout is made of (image-spec, annotations.md,
-// and what a tag may be beyond that).
-var refNames = regexp.MustCompile(`^[A-Za-z0-9._:@+/-]{1,255}$`)
-
-// IsRefName tells whether an image can be called so in a layout.
-func IsRefName(text string) bool { return refNames.MatchString(text) }
-
-// InPlaceOfTag is the one name that an image has in a layout in the place of the tag of its
-// one NAME:TAG; empty where there is no such, or more.
-func InPlaceOfTag[Name any](repoTags []Name, refNames []string) string {
-	if len(repoTags) == 1 && len(refNames) == 1 {
-		return refNames[0]
-	}
-	return ""
 }
 
 // maxNamed is how many names a message lists.

@@ -1,4 +1,4 @@
-package cli
+package base
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/base/cache"
+	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/registry"
 )
 
@@ -41,7 +42,7 @@ func (b *cachedBlobs) Fetch(ctx context.Context, d v1.Descriptor) (io.ReadCloser
 // remote reads the parts of images from a repository of a registry, which is
 // asked only when there is something to read.
 type remote struct {
-	g          *global
+	opts       place.Options
 	repository string
 	// observe, where it is set, is told of each layer that is fetched.
 	observe func(image.Event)
@@ -58,7 +59,7 @@ func (r *remote) open(ctx context.Context) (*registry.Blobs, error) {
 	if r.blobs != nil {
 		return r.blobs, nil
 	}
-	opts, err := r.g.registryOptions(r.repository)
+	opts, err := r.opts.RegistryOptions(r.repository)
 	if err != nil {
 		return nil, err
 	}

@@ -8,26 +8,25 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Existing returns the image as if it were there already, so that what reads
-// images can read one that is yet to be written. It reads every layer for its
-// digest.
-func (img *Image) Existing(ctx context.Context) (*Existing, error) {
-	config, err := img.ConfigJSON(ctx)
+// AsStored returns an image as if a place had it, so that what reads images can read one that
+// is yet to be written. It reads every layer for its digest.
+func AsStored(ctx context.Context, img Image) (*Stored, error) {
+	if e, ok := unwrap(img).(*Stored); ok {
+		return e, nil
+	}
+	config, err := img.RawConfig(ctx)
 	if err != nil {
 		return nil, err
 	}
-	name, err := img.RepoTag(ctx)
+	_, ids, err := ParseConfig(config)
 	if err != nil {
 		return nil, err
 	}
-	e := &Existing{Names: append([]string{name}, img.MoreNames...), ConfigJSON: config}
-	if e.Config, e.DiffIDs, err = ParseConfig(config); err != nil {
-		return nil, err
+	var layers []StoredLayer
+	for i, l := range img.Layers() {
+		layers = append(layers, &made{Layer: l, id: ids[i]})
 	}
-	for i, l := range img.Layers {
-		e.Layers = append(e.Layers, &made{Layer: l, id: e.DiffIDs[i]})
-	}
-	return e, nil
+	return NewStored(config, layers)
 }
 
 // made is a layer that is stored nowhere: its tar is written when it is read.

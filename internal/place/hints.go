@@ -1,9 +1,7 @@
-package cli
+package place
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -13,21 +11,10 @@ import (
 	"github.com/varve-image/varve/internal/compress"
 )
 
-// missingImage is the error of a reference to a file that is not there, as it was
-// written: people mean an image of a registry or an engine by that, too.
-func missingImage(written string, err error) error {
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if hints := referenceHints(written); len(hints) > 0 {
-		return hint(err, hints...)
-	}
-	return err
-}
-
-// referenceHints say what a text would be written as that is no file, but the name
-// of an image: none where it looks like a file's.
-func referenceHints(text string) []string {
+// Hints say what a text would be written as that is not a file, but the name of an image:
+// none where it looks like a file's. People mean an image of a registry or an engine by a bare
+// name, too.
+func Hints(text string) []string {
 	name, from := text, ""
 	for _, prefix := range []string{"https://", "http://", "docker:", "registry:", "podman:", "image:"} {
 		if rest, ok := strings.CutPrefix(text, prefix); ok {
@@ -41,13 +28,13 @@ func referenceHints(text string) []string {
 	if _, err := reference.ParseNormalizedNamed(name); err != nil {
 		return nil
 	}
-	inRegistry := fmt.Sprintf("an image of a registry is written %s://%s", dockerRegistry, name)
-	inDocker := fmt.Sprintf("one that Docker has is %s:%s", dockerDaemon, name)
+	inRegistry := fmt.Sprintf("an image of a registry is written docker://%s", name)
+	inDocker := fmt.Sprintf("one that Docker has is docker-daemon:%s", name)
 	switch from {
 	case "https://", "http://":
 		return []string{inRegistry}
 	case "podman:":
-		return []string{fmt.Sprintf("one that Podman has is written %s:%s", containersStorage, name), inRegistry}
+		return []string{fmt.Sprintf("one that Podman has is written containers-storage:%s", name), inRegistry}
 	}
 	return []string{inRegistry, inDocker}
 }

@@ -29,7 +29,7 @@ func run(t testing.TB, data []byte, name string, args ...string) []byte {
 }
 
 // all reads what a stream holds.
-func all(in []byte) ([]byte, Format, error) {
+func all(in []byte) ([]byte, Algorithm, error) {
 	r, format, err := NewReader(bytes.NewReader(in))
 	if err != nil {
 		return nil, format, err
@@ -64,7 +64,7 @@ func TestPrograms(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		in     []byte
-		format Format
+		format Algorithm
 		want   []byte
 	}{
 		{"gzip", gz, Gzip, data},

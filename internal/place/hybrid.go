@@ -1,4 +1,4 @@
-package cli
+package place
 
 import (
 	"context"
@@ -21,10 +21,10 @@ type hybrid struct {
 	oci    *ocilayout.Layout
 	list   []image.Listed
 	// from says for each of list where it is: its number in oci, or in docker.
-	from []place
+	from []half
 }
 
-type place struct {
+type half struct {
 	source image.Source
 	number int
 }
@@ -85,8 +85,8 @@ func newHybrid(ctx context.Context, docker *dockerarchive.Archive, oci *ocilayou
 	}
 	for n, l := range ociList {
 		if l.Index != "" {
-			repoTags, refNames := image.NamesFor(names[l.Index], "")
-			l.Names = append(repoTags, refNames...)
+			kept := image.NamesFor(names[l.Index], "")
+			l.Names = append(kept.RepoTags, kept.RefNames...)
 		}
 		if !covered[n] {
 			h.add(l, oci, n)
@@ -97,7 +97,7 @@ func newHybrid(ctx context.Context, docker *dockerarchive.Archive, oci *ocilayou
 
 func (h *hybrid) add(l image.Listed, src image.Source, number int) {
 	h.list = append(h.list, l)
-	h.from = append(h.from, place{src, number})
+	h.from = append(h.from, half{src, number})
 }
 
 // configOf is the config that a manifest names; empty where the manifest is not there.
@@ -118,10 +118,6 @@ func (h *hybrid) List() []image.Listed { return h.list }
 func (h *hybrid) Close() error         { return h.docker.Close() } // both halves are in one file
 
 // Open opens an image from the half that has it.
-func (h *hybrid) Open(ctx context.Context, i int) (*image.Existing, error) {
-	img, err := h.from[i].source.Open(ctx, h.from[i].number)
-	if err == nil {
-		img.Names = h.list[i].Names
-	}
-	return img, err
+func (h *hybrid) Open(ctx context.Context, i int) (*image.Stored, error) {
+	return h.from[i].source.Open(ctx, h.from[i].number)
 }

@@ -3,21 +3,17 @@ package image
 import (
 	"context"
 	"fmt"
-	"io"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/ocijson"
-	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/layer"
 )
 
-// Existing is an image that is there already, in an archive, a layout or a
-// registry.
-type Existing struct {
-	// Names are the names that it has where it comes from.
-	Names []string
+// Stored is an image that a place has: an archive, a layout, a registry or an engine.
+type Stored struct {
 	// Manifest is its manifest as it is stored, and ManifestDescriptor what
 	// is said of that; both are empty where there is none.
 	Manifest           []byte
@@ -31,25 +27,10 @@ type Existing struct {
 	Config     *ordjson.Object
 	// DiffIDs are the digests of the layers' tars, as Config has them.
 	DiffIDs []digest.Digest
-	// Layers are its layers, the lowest first.
-	Layers []ExistingLayer
-}
+	// Annotations are those of the manifest that the image gets where it has none.
+	Annotations map[string]string
 
-// ExistingLayer is a layer of an image that is there already. *layer.Blob is
-// one.
-type ExistingLayer interface {
-	Layer
-	// Open opens the layer's tar. In the place of io.EOF there is an error if
-	// it is not what the manifest and the config say.
-	Open(ctx context.Context) (io.ReadCloser, error)
-	// Stored is what the manifest says of the layer; its digest is empty where
-	// there is no manifest.
-	Stored() v1.Descriptor
-	// TarDigest is what the config says that the digest of the layer's tar is.
-	TarDigest() digest.Digest
-	// OpenStored opens the layer as it is stored, compressed or not. In the
-	// place of io.EOF there is an error if it is not what Stored says.
-	OpenStored(ctx context.Context) (io.ReadCloser, error)
+	layers []StoredLayer
 }
 
 // What an image's layers unpack to, and how many entries they have, at most if nobody says.
@@ -71,30 +52,55 @@ func NewBudget(maxBytes int64, maxEntries int) *layer.Budget {
 
 // Bound has reading a layer fail when what was read of all layers together
 // comes to more than the budget. What is read twice counts once.
-func (e *Existing) Bound(budget *layer.Budget) {
-	for _, l := range e.Layers {
-		if b, ok := l.(interface{ Bound(*layer.Budget) }); ok {
+func (e *Stored) Bound(budget *layer.Budget) {
+	for _, l := range e.layers {
+		if b, ok := l.(BoundedLayer); ok {
 			b.Bound(budget)
 		}
 	}
 }
 
-// Image describes the image as it is, to be written elsewhere: its config is
-// written byte for byte, the members of an archive have the time that a spec
-// gives them by default.
-func (e *Existing) Image() *Image {
-	img := &Image{RawConfig: e.ConfigJSON, RawManifest: e.Manifest, ManifestDescriptor: e.ManifestDescriptor, ModTime: 1}
-	for _, l := range e.Layers {
-		img.Layers = append(img.Layers, l)
+// NewStored returns the image of a config, as it is stored, and of the layers that a place
+// has. Its other fields are for the place to set.
+func NewStored(config []byte, layers []StoredLayer) (*Stored, error) {
+	img := &Stored{ConfigJSON: config, layers: layers}
+	var err error
+	if img.Config, img.DiffIDs, err = ParseConfig(config); err != nil {
+		return nil, err
 	}
-	p := e.Platform()
-	img.Architecture, img.OS, img.Variant = p.Architecture, p.OS, p.Variant
-	return img
+	if len(img.DiffIDs) != len(layers) {
+		return nil, fmt.Errorf("it has %d diff_ids for %d layers", len(img.DiffIDs), len(layers))
+	}
+	return img, nil
+}
+
+// Layers returns the layers, each a StoredLayer, the lowest first.
+func (e *Stored) Layers() []Layer {
+	list := make([]Layer, len(e.layers))
+	for i, l := range e.layers {
+		list[i] = l
+	}
+	return list
+}
+
+// StoredLayers returns the layers, the lowest first.
+func (e *Stored) StoredLayers() []StoredLayer { return e.layers }
+
+// RawConfig returns ConfigJSON.
+func (e *Stored) RawConfig(context.Context) ([]byte, error) { return e.ConfigJSON, nil }
+
+// Platform returns what the index says that the image is for or, without one, its config.
+func (e *Stored) Platform() v1.Platform {
+	if p := e.ManifestDescriptor.Platform; p != nil {
+		return ocijson.Normal(*p)
+	}
+	p := e.ConfigPlatform()
+	return ocijson.Normal(v1.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant})
 }
 
 // Index is the digest of the index that the image was chosen from; empty for
 // none.
-func (e *Existing) Index() digest.Digest {
+func (e *Stored) Index() digest.Digest {
 	mediaType, err := ocijson.MediaType(e.Raw)
 	if err != nil || !ocijson.IsIndex(mediaType) {
 		return ""
@@ -102,8 +108,8 @@ func (e *Existing) Index() digest.Digest {
 	return digest.FromBytes(e.Raw)
 }
 
-// Platform is what the config says that the image is for.
-func (e *Existing) Platform() v1.Platform { return PlatformOf(e.Config) }
+// ConfigPlatform returns what the config says that the image is for.
+func (e *Stored) ConfigPlatform() v1.Platform { return PlatformOf(e.Config) }
 
 // PlatformOf is what a config says that its image is for.
 func PlatformOf(config *ordjson.Object) v1.Platform {
@@ -119,19 +125,19 @@ func PlatformOf(config *ordjson.Object) v1.Platform {
 
 // ListedFor is the platform that the index lists the image for, or the config's
 // where no index says one.
-func (e *Existing) ListedFor() v1.Platform {
+func (e *Stored) ListedFor() v1.Platform {
 	if p := e.ManifestDescriptor.Platform; p != nil {
 		return *p
 	}
-	return e.Platform()
+	return e.ConfigPlatform()
 }
 
 // CheckFor refuses an image that is not for the platform that was asked for, by the index
 // that lists it, or by its config, which may leave out what the index says.
-func (e *Existing) CheckFor(want v1.Platform) error {
+func (e *Stored) CheckFor(want v1.Platform) error {
 	own := e.ListedFor()
 	if e.CheckPlatform() != nil {
-		own = e.Platform()
+		own = e.ConfigPlatform()
 	}
 	if ocijson.Matches(want, &own) {
 		return nil
@@ -140,8 +146,8 @@ func (e *Existing) CheckFor(want v1.Platform) error {
 }
 
 // CheckPlatform compares what an index says that the image is for with its config.
-func (e *Existing) CheckPlatform() error {
-	if err := ocijson.CheckAnnounced(e.ManifestDescriptor.Platform, e.Platform()); err != nil {
+func (e *Stored) CheckPlatform() error {
+	if err := ocijson.CheckAnnounced(e.ManifestDescriptor.Platform, e.ConfigPlatform()); err != nil {
 		return fmt.Errorf("manifest %s: %w", e.ManifestDescriptor.Digest, err)
 	}
 	return nil
@@ -149,7 +155,7 @@ func (e *Existing) CheckPlatform() error {
 
 // history returns the config's history, or one with an entry for each layer
 // where that of the config says nothing of them all.
-func (e *Existing) history() []any {
+func (e *Stored) history() []any {
 	v, _ := e.Config.Get("history")
 	list, _ := v.([]any)
 	layers := 0
@@ -159,12 +165,12 @@ func (e *Existing) history() []any {
 			layers++
 		}
 	}
-	if layers == len(e.Layers) {
+	if layers == len(e.layers) {
 		return list
 	}
 	list = nil
 	created, _ := e.Config.Get("created")
-	for range e.Layers {
+	for range e.layers {
 		o := &ordjson.Object{}
 		if created != nil {
 			o.Set("created", created)

@@ -1,4 +1,4 @@
-package cli
+package place
 
 import (
 	"cmp"
@@ -15,31 +15,29 @@ import (
 	"github.com/varve-image/varve/image"
 )
 
-// openCalled opens the image that fromImageName and fromImageTag choose, called
-// name. It stays open until the command ends. Where no image is called so, one
-// is taken, with a warning, that is called so but for its registry, or that is the only
-// one: dockerTools never compared the names, and archives of other tools have
+// SelectCalled opens the image that fromImageName and fromImageTag choose, called name. Where no
+// image is called so, one is taken, with a warning, that is called so but for its registry, or
+// that is the only one: dockerTools never compared the names, and archives of other tools have
 // others than those that they were made of.
-func (g *global) openCalled(ctx context.Context, src image.Source, name string, platform v1.Platform) (*image.Existing, error) {
-	g.closers = append(g.closers, src)
+func SelectCalled(ctx context.Context, src image.Source, name string, platform v1.Platform, opts Options) (*Image, error) {
 	_, err := image.Select(ctx, src, name, platform)
 	if !errors.Is(err, fs.ErrNotExist) {
-		return g.selectImage(ctx, src, name, platform)
+		return Select(ctx, src, name, platform, opts)
 	}
 	list := src.List()
 	number, own, ok := spelledOtherwise(list, name)
 	if !ok {
-		return nil, usageError(err)
+		return nil, &RefError{Err: err}
 	}
 	if own != "" {
-		g.ui.Warn("fromImageName and fromImageTag are %q, and %s has no image of this name: its %q is taken", name, src, own)
+		opts.warn("fromImageName and fromImageTag are %q, and %s has no image of this name: its %q is taken", name, src, own)
 	} else {
-		g.ui.Warn("fromImageName and fromImageTag are %q, and %s has no image of this name: its only one is taken", name, src)
+		opts.warn("fromImageName and fromImageTag are %q, and %s has no image of this name: its only one is taken", name, src)
 	}
 	if list[number].Index != "" && own != "" { // whose platform counts
-		return g.selectImage(ctx, src, own, platform)
+		return Select(ctx, src, own, platform, opts)
 	}
-	return g.selectImage(ctx, src, fmt.Sprintf("@%d", number), platform)
+	return Select(ctx, src, fmt.Sprintf("@%d", number), platform, opts)
 }
 
 // spelledOtherwise finds the one image that is called name but for its registry,

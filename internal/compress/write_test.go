@@ -1,16 +1,13 @@
-package layer_test
+package compress_test
 
 import (
 	"bytes"
-	stdgzip "compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -19,25 +16,25 @@ import (
 	"github.com/klauspost/compress/zstd"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/varve-image/varve/internal/testtools"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/layer"
 )
 
-func TestParseCompression(t *testing.T) {
+func TestParse(t *testing.T) {
 	for _, test := range []struct {
 		in, ext, mediaType string
-		want               layer.Compression
+		want               compress.Compression
 	}{
-		{"none", "", v1.MediaTypeImageLayer, layer.Compression{Algorithm: layer.None}},
-		{"gz", ".gz", v1.MediaTypeImageLayerGzip, layer.Compression{Algorithm: layer.Gzip}},
-		{"gz:1", ".gz", v1.MediaTypeImageLayerGzip, layer.Compression{Algorithm: layer.Gzip, Level: 1}},
-		{"gz:9", ".gz", v1.MediaTypeImageLayerGzip, layer.Compression{Algorithm: layer.Gzip, Level: 9}},
-		{"zstd", ".zst", v1.MediaTypeImageLayerZstd, layer.Compression{Algorithm: layer.Zstd}},
-		{"zstd:22", ".zst", v1.MediaTypeImageLayerZstd, layer.Compression{Algorithm: layer.Zstd, Level: 22}},
+		{"none", "", v1.MediaTypeImageLayer, compress.Compression{Algorithm: compress.None}},
+		{"gz", ".gz", v1.MediaTypeImageLayerGzip, compress.Compression{Algorithm: compress.Gzip}},
+		{"gz:1", ".gz", v1.MediaTypeImageLayerGzip, compress.Compression{Algorithm: compress.Gzip, Level: 1}},
+		{"gz:9", ".gz", v1.MediaTypeImageLayerGzip, compress.Compression{Algorithm: compress.Gzip, Level: 9}},
+		{"zstd", ".zst", v1.MediaTypeImageLayerZstd, compress.Compression{Algorithm: compress.Zstd}},
+		{"zstd:22", ".zst", v1.MediaTypeImageLayerZstd, compress.Compression{Algorithm: compress.Zstd, Level: 22}},
 	} {
-		c, err := layer.ParseCompression(test.in)
+		c, err := compress.Parse(test.in)
 		if err != nil || c != test.want {
-			t.Errorf("ParseCompression(%q) = %+v, %v; want %+v", test.in, c, err, test.want)
+			t.Errorf("Parse(%q) = %+v, %v; want %+v", test.in, c, err, test.want)
 			continue
 		}
 		if c.String() != test.in || c.Ext() != test.ext || c.MediaType() != test.mediaType {
@@ -48,28 +45,28 @@ func TestParseCompression(t *testing.T) {
 		"", ":", ":6", "gzip", "GZ", "xz", "gz:", "gz:0", "gz:10", "gz:-1", "gz:+1", "gz:06", "gz: 6", "gz:6 ",
 		"gz:6:7", "zstd:0", "zstd:23", "zstd:99999999999999999999", "none:1", "none:", "gz\n",
 	} {
-		if c, err := layer.ParseCompression(in); err == nil {
-			t.Errorf("ParseCompression(%q) = %+v; want an error", in, c)
+		if c, err := compress.Parse(in); err == nil {
+			t.Errorf("Parse(%q) = %+v; want an error", in, c)
 		} else if !strings.Contains(err.Error(), fmt.Sprintf("%q", in)) {
-			t.Errorf("ParseCompression(%q): the error does not quote it: %v", in, err)
+			t.Errorf("Parse(%q): the error does not quote it: %v", in, err)
 		}
 	}
 }
 
 func TestZeroCompressionIsGzip(t *testing.T) {
-	var zero layer.Compression
+	var zero compress.Compression
 	if zero.String() != "gz" || zero.Ext() != ".gz" || zero.MediaType() != v1.MediaTypeImageLayerGzip {
 		t.Errorf("the zero Compression is %s, %q, %s", zero, zero.Ext(), zero.MediaType())
 	}
-	if !bytes.Equal(compress(t, zero, []byte("x")), compress(t, layer.Compression{Algorithm: layer.Gzip, Level: 6}, []byte("x"))) {
+	if !bytes.Equal(compressed(t, zero, []byte("x")), compressed(t, compress.Compression{Algorithm: compress.Gzip, Level: 6}, []byte("x"))) {
 		t.Error("the zero Compression does not write what gz:6 writes")
 	}
 }
 
 func TestNewWriterRefusesBadCompression(t *testing.T) {
-	for _, c := range []layer.Compression{
-		{Algorithm: "xz"}, {Algorithm: layer.Gzip, Level: 10}, {Algorithm: layer.Gzip, Level: -2},
-		{Algorithm: layer.Zstd, Level: 23}, {Algorithm: layer.None, Level: 1},
+	for _, c := range []compress.Compression{
+		{Algorithm: "xz"}, {Algorithm: compress.Gzip, Level: 10}, {Algorithm: compress.Gzip, Level: -2},
+		{Algorithm: compress.Zstd, Level: 23}, {Algorithm: compress.None, Level: 1},
 	} {
 		if _, err := c.NewWriter(io.Discard); err == nil {
 			t.Errorf("%+v: no error", c)
@@ -112,12 +109,12 @@ func corpus(n int) []byte {
 	return b[:n]
 }
 
-func compress(t testing.TB, c layer.Compression, data []byte) []byte {
+func compressed(t testing.TB, c compress.Compression, data []byte) []byte {
 	t.Helper()
 	return compressChunks(t, c, data, len(data)+1)
 }
 
-func compressChunks(t testing.TB, c layer.Compression, data []byte, chunk int) []byte {
+func compressChunks(t testing.TB, c compress.Compression, data []byte, chunk int) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	w, err := c.NewWriter(&out)
@@ -137,9 +134,9 @@ func compressChunks(t testing.TB, c layer.Compression, data []byte, chunk int) [
 	return out.Bytes()
 }
 
-func parse(t testing.TB, s string) layer.Compression {
+func parse(t testing.TB, s string) compress.Compression {
 	t.Helper()
-	c, err := layer.ParseCompression(s)
+	c, err := compress.Parse(s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +164,7 @@ func TestCompressedBytesAreTheFormat(t *testing.T) {
 	for _, in := range inputs {
 		got += fmt.Sprintf("%s %d input %s\n", sha(in.data), len(in.data), in.name)
 		for _, level := range []string{"gz:1", "gz", "gz:9", "zstd:1", "zstd", "zstd:7", "zstd:19"} {
-			out := compress(t, parse(t, level), in.data)
+			out := compressed(t, parse(t, level), in.data)
 			got += fmt.Sprintf("%s %d %s %s\n", sha(out), len(out), level, in.name)
 		}
 	}
@@ -196,7 +193,7 @@ func TestCompressedBytesDependOnInputAlone(t *testing.T) {
 	} { // zstd:19 has the workers of the other levels, and takes long
 		t.Run(test.level, func(t *testing.T) {
 			c, data := parse(t, test.level), all[:test.size]
-			want := sha(compress(t, c, data))
+			want := sha(compressed(t, c, data))
 			for _, procs := range []int{1, 8} { // and the machine's own
 				old := runtime.GOMAXPROCS(procs)
 				got := sha(compressChunks(t, c, data, 100_003))
@@ -219,7 +216,7 @@ func TestCompressedBytesDependOnInputAlone(t *testing.T) {
 
 // compressCopy writes with io.Copy after a first Write, which an encoder with
 // a ReadFrom of its own would notice.
-func compressCopy(t *testing.T, c layer.Compression, data []byte) []byte {
+func compressCopy(t *testing.T, c compress.Compression, data []byte) []byte {
 	var out bytes.Buffer
 	w, err := c.NewWriter(&out)
 	if err != nil {
@@ -238,7 +235,7 @@ func compressCopy(t *testing.T, c layer.Compression, data []byte) []byte {
 }
 
 func TestGzipHeader(t *testing.T) {
-	out := compress(t, layer.Compression{Algorithm: layer.Gzip}, []byte("x"))
+	out := compressed(t, compress.Compression{Algorithm: compress.Gzip}, []byte("x"))
 	if want := []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}; !bytes.Equal(out[:10], want) {
 		t.Errorf("header % x; want % x: no flags, no time, no name, system 255", out[:10], want)
 	}
@@ -247,130 +244,12 @@ func TestGzipHeader(t *testing.T) {
 func TestZstdHeader(t *testing.T) {
 	for _, n := range []int{0, 1, 1000, 200_000, 5 << 20} {
 		var h zstd.Header
-		if err := h.Decode(compress(t, layer.Compression{Algorithm: layer.Zstd}, corpus(n))); err != nil {
+		if err := h.Decode(compressed(t, compress.Compression{Algorithm: compress.Zstd}, corpus(n))); err != nil {
 			t.Fatal(err)
 		}
 		if n > 0 && (!h.HasCheckSum || h.SingleSegment) || h.WindowSize > 1<<20 {
 			t.Errorf("%d bytes: header %+v; want a checksum, a window of at most 1 MiB, no single segment", n, h)
 		}
-	}
-}
-
-func TestOtherToolsReadIt(t *testing.T) {
-	data := corpus(5<<20 + 99)
-	for _, test := range []struct {
-		level, tool string
-		args        []string
-	}{
-		{"gz:1", "gzip", []string{"-dc"}},
-		{"gz", "gzip", []string{"-dc"}},
-		{"gz:9", "pigz", []string{"-dc"}},
-		{"zstd:1", "zstd", []string{"-dcq"}},
-		{"zstd", "zstd", []string{"-dcq"}},
-		{"zstd:22", "zstd", []string{"-dcq", "-M8MB"}},
-	} {
-		t.Run(test.level+" "+test.tool, func(t *testing.T) {
-			tool := testtools.Need(t, test.tool)
-			c := parse(t, test.level)
-			for _, in := range [][]byte{nil, data[:1], data} {
-				file := filepath.Join(t.TempDir(), "f"+c.Ext())
-				if err := os.WriteFile(file, compress(t, c, in), 0o600); err != nil {
-					t.Fatal(err)
-				}
-				if out, err := exec.Command(tool, "-t", file).CombinedOutput(); err != nil {
-					t.Errorf("%s -t: %v: %s", test.tool, err, out)
-				}
-				out, err := exec.Command(tool, append(test.args, file)...).Output()
-				if err != nil || !bytes.Equal(out, in) {
-					t.Errorf("%s: %d bytes, %v; want the %d that went in", test.tool, len(out), err, len(in))
-				}
-			}
-		})
-	}
-	t.Run("compress/gzip", func(t *testing.T) {
-		z, err := stdgzip.NewReader(bytes.NewReader(compress(t, layer.Compression{}, data)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if out, err := io.ReadAll(z); err != nil || !bytes.Equal(out, data) {
-			t.Errorf("%d bytes, %v", len(out), err)
-		}
-	})
-}
-
-func TestReaderTellsByMagic(t *testing.T) {
-	data := corpus(300_000)
-	gz := compress(t, layer.Compression{Algorithm: layer.Gzip}, data)
-	zst := compress(t, layer.Compression{Algorithm: layer.Zstd}, data)
-	skippable := []byte{0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 'x', 'y', 'z'}
-	for _, test := range []struct {
-		name string
-		in   []byte
-		out  []byte
-		want layer.Algorithm
-	}{
-		{"empty", nil, nil, layer.None},
-		{"three bytes", []byte("abc"), []byte("abc"), layer.None},
-		{"plain", data, data, layer.None},
-		{"gzip", gz, data, layer.Gzip},
-		{"gzip, two members", join(gz, gz), join(data, data), layer.Gzip},
-		{"zstd", zst, data, layer.Zstd},
-		{"zstd, two frames", join(zst, zst), join(data, data), layer.Zstd},
-		{"zstd, skippable frames", join(skippable, zst, skippable, zst, skippable), join(data, data), layer.Zstd},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			r, algorithm, err := layer.NewReader(bytes.NewReader(test.in))
-			if err != nil {
-				t.Fatal(err)
-			}
-			out, err := io.ReadAll(r)
-			if err != nil || algorithm != test.want || !bytes.Equal(out, test.out) {
-				t.Errorf("got %d bytes of %s, %v; want %d of %s", len(out), algorithm, err, len(test.out), test.want)
-			}
-			if err := r.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-}
-
-func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
-
-func TestReaderRefusesDamage(t *testing.T) {
-	data := corpus(300_000)
-	gz := compress(t, layer.Compression{Algorithm: layer.Gzip}, data)
-	zst := compress(t, layer.Compression{Algorithm: layer.Zstd}, data)
-	flip := func(b []byte, at int) []byte {
-		b = bytes.Clone(b)
-		b[at] ^= 1
-		return b
-	}
-	for name, in := range map[string][]byte{
-		"gzip, only the magic":         gz[:4],
-		"gzip, cut":                    gz[:len(gz)-1],
-		"gzip, cut in the middle":      gz[:len(gz)/2],
-		"gzip, wrong checksum":         flip(gz, len(gz)-6),
-		"gzip, garbage behind":         join(gz, []byte("garbage behind")),
-		"zstd, only the magic":         zst[:4],
-		"zstd, cut":                    zst[:len(zst)-1],
-		"zstd, cut in the middle":      zst[:len(zst)/2],
-		"zstd, wrong checksum":         flip(zst, len(zst)-1),
-		"zstd, garbage behind":         join(zst, []byte("garbage behind")),
-		"zstd, window of 2 GiB":        {0x28, 0xb5, 0x2f, 0xfd, 0x00, 21 << 3, 1, 0, 0},
-		"zstd, cut in skippable frame": {0x50, 0x2a, 0x4d, 0x18, 0xff, 0xff, 0xff, 0xff, 1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r, _, err := layer.NewReader(bytes.NewReader(in))
-			if err == nil {
-				_, err = io.Copy(io.Discard, r)
-				r.Close()
-			}
-			if err == nil {
-				t.Error("read without an error")
-			} else if !strings.Contains(err.Error(), "decompress ") {
-				t.Errorf("error does not say what failed: %v", err)
-			}
-		})
 	}
 }
 
@@ -454,24 +333,6 @@ func TestWriterClosedEarly(t *testing.T) {
 	wantGoroutines(t, before)
 }
 
-func TestReaderClosedEarly(t *testing.T) {
-	data := corpus(5 << 20)
-	before := runtime.NumGoroutine()
-	for _, level := range []string{"none", "gz", "zstd"} {
-		r, _, err := layer.NewReader(bytes.NewReader(compress(t, parse(t, level), data)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.ReadFull(r, make([]byte, 1000)); err != nil {
-			t.Fatal(err)
-		}
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-	}
-	wantGoroutines(t, before)
-}
-
 // wantGoroutines fails if more goroutines than that are left after a while.
 func wantGoroutines(t *testing.T, want int) {
 	t.Helper()
@@ -487,23 +348,3 @@ func wantGoroutines(t *testing.T, want int) {
 
 // FuzzReader: whatever the bytes, reading ends, with an error or with bytes
 // that compress and decompress to themselves.
-func FuzzReader(f *testing.F) {
-	data := corpus(2000)
-	for _, level := range []string{"none", "gz", "zstd"} {
-		f.Add(compress(f, parse(f, level), data))
-	}
-	f.Add([]byte{0x1f, 0x8b})
-	f.Add([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 21 << 3, 1, 0, 0})
-	f.Add([]byte{0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 1, 2})
-	f.Fuzz(func(t *testing.T, in []byte) {
-		r, algorithm, err := layer.NewReader(bytes.NewReader(in))
-		if err != nil {
-			return
-		}
-		defer r.Close()
-		out, err := io.ReadAll(io.LimitReader(r, 1<<20))
-		if err == nil && algorithm == layer.None && !bytes.Equal(in[:min(len(in), 1<<20)], out) {
-			t.Error("plain bytes came out changed")
-		}
-	})
-}
