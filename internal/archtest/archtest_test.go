@@ -40,8 +40,9 @@ var arrows = map[string][]string{
 	"internal/nixstore/drv":   {"internal/nixstore"},
 	"internal/nixstore/nixdb": {"internal/nixstore"},
 
-	"internal/sandbox/userns":          {"internal/sandbox", "internal/sandbox/userns/program"},
+	"internal/sandbox/userns":          {"internal/sandbox/userns/first", "internal/sandbox/userns/program"},
 	"internal/sandbox/userns/fakeroot": {"internal/execfile", "internal/sandbox/userns/openat", "internal/sandbox/userns/procfs", "internal/sandbox/userns/seccomp"},
+	"internal/sandbox/userns/first":    {"internal/sandbox/userns/limits", "internal/sandbox/userns/kernel", "internal/sandbox/userns/protocol"},
 	"internal/sandbox/userns/kernel":   {"internal/sandbox"},
 	"internal/sandbox/userns/protocol": {"internal/sandbox", "internal/sandbox/userns/seccomp"},
 	"internal/sandbox/userns/limits":   {"internal/sandbox/userns/worktree"},
