@@ -9,7 +9,7 @@
 //
 // Of what has such a name only what belongs to this user is taken away, and a directory
 // only where nobody else can have given it that name, or if it has a mode that no other
-// has (owner.Leftover). Temporary names cannot be guessed. Work is done in directories that are open, never by following a name twice.
+// has (owner.Leftover), or is empty. Temporary names cannot be guessed. Work is done in directories that are open, never by following a name twice.
 package atomicfile
 
 import (

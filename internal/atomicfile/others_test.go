@@ -85,10 +85,11 @@ func TestRenamedDirectory(t *testing.T) {
 		}
 		check(t, os.MkdirAll(precious+"/work", 0o700))
 	}
-	// What a killed process leaves has another mode.
+	// What a killed process leaves has another mode, or is empty.
 	check(t, os.Chmod(dir, 0o777))
 	killed, err := CreateDir(target)
 	check(t, err, killed.Root.WriteFile("file", nil, 0o666), killed.lock.Close())
+	check(t, os.Mkdir(temp(target, "2"), 0o700))
 	f, err := Create(target)
 	check(t, err)
 	f.Abort()
