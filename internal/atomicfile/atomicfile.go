@@ -233,11 +233,20 @@ func Unnamed(dir string) (*os.File, error) {
 func syncNames(dir *os.Root, target string) error {
 	d, err := dir.Open(".")
 	if err == nil {
-		err = d.Sync()
+		err = syncDir(d)
 		d.Close()
 	}
-	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, errors.ErrUnsupported) { // not every file system can
+	if err != nil {
 		return fmt.Errorf("%q is complete, but may not survive a power failure: %w", target, err)
 	}
 	return nil
+}
+
+// syncDir makes a directory's mode and the names in it durable, where the file system can.
+func syncDir(d *os.File) error {
+	err := d.Sync()
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	return err
 }

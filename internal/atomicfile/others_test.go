@@ -98,6 +98,32 @@ func TestRenamedDirectory(t *testing.T) {
 	}
 }
 
+// TestKilledWhileSyncing: a directory that has its final mode is still known for a leftover
+// while it is made durable.
+func TestKilledWhileSyncing(t *testing.T) {
+	dir := t.TempDir()
+	check(t, os.Chmod(dir, 0o777))
+	target := filepath.Join(dir, "out")
+	killed := errors.New("killed")
+	d, err := CreateDir(target)
+	check(t, err, d.Root.WriteFile("file", nil, 0o666), d.Root.Chmod(".", 0o755))
+	if err := d.marked(func(*os.File) error { return killed }); err != killed {
+		t.Fatal(err)
+	}
+	d.close() // as the kernel does
+	check(t, d.parent.Close())
+	d, err = CreateDir(target)
+	check(t, err)
+	if got := list(t, dir); !slices.Equal(got, []string{filepath.Base(d.Path())}) {
+		t.Errorf("left: %q", got)
+	}
+	const mode = fs.ModeDir | fs.ModeSetgid | 0o751
+	check(t, d.Root.Chmod(".", mode), d.Commit())
+	if info, err := os.Stat(target); err != nil || info.Mode() != mode {
+		t.Errorf("mode %v, %v, want %v", info.Mode(), err, mode)
+	}
+}
+
 // TestExchangedDirectory: who exchanges the directory that is being filled for another one
 // has the other one neither filled nor removed.
 func TestExchangedDirectory(t *testing.T) {
