@@ -62,24 +62,28 @@ func (x *Index) References(ctx context.Context) ([]reference.NamedTagged, error)
 	return parseRepoTags(names)
 }
 
-// Marshal returns the index as JSON, and its media type. manifests are those of
-// the images as they were written. In an index that is not passed on each has a
-// platform that no other has.
-func (x *Index) Marshal(manifests []v1.Descriptor) (data []byte, mediaType string, err error) {
+// Document returns the index (OCI image-spec, image-index.md). manifests are those of the
+// images as they were written. An index that is passed on is kept, byte for byte, if it
+// lists these. In any other each has a platform that no other has.
+func (x *Index) Document(manifests []v1.Descriptor) (Document, error) {
 	if _, listed, err := ocijson.ParseIndex(x.Raw); x.Raw != nil && err == nil {
 		same := func(a, b v1.Descriptor) bool { return a.Digest == b.Digest && a.Size == b.Size }
 		if slices.EqualFunc(listed, manifests, same) {
 			mediaType, err := ocijson.MediaType(x.Raw)
-			return x.Raw, mediaType, err
+			return NewDocument(mediaType, x.Raw), err
 		}
 	}
 	if x.Raw == nil { // what is passed on is as it is: the first that matches counts
 		if err := ocijson.CheckPlatforms(manifests); err != nil {
-			return nil, "", err
+			return Document{}, err
 		}
 	}
-	data, err = ocijson.Index(manifests, x.Annotations)
-	return data, v1.MediaTypeImageIndex, err
+	data, err := ocijson.Index(manifests, x.Annotations)
+	if err != nil {
+		return Document{}, err
+	}
+	doc := NewDocument(v1.MediaTypeImageIndex, data)
+	return doc, doc.check("index")
 }
 
 // Layers is how many layers all images have together.

@@ -7,8 +7,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/ocijson"
-	"github.com/varve-image/varve/internal/ordjson"
 )
 
 // runFields are the fields that say how a container runs (OCI image-spec, config.md,

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/image/ordjson"
 )
 
 // TestRun: fields are Docker's in any case, and a text for a command is a list.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/image/ordjson"
 )
 
 // configKind is what the value of a config key must be.

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/image/ordjson"
 )
 
 // image decodes the whole spec.

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/image/ordjson"
 )
 
 // The comments of the fields below are also the descriptions in the JSON

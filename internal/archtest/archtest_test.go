@@ -59,7 +59,7 @@ var arrows = map[string][]string{
 	"internal/rmtree":     nil,
 	// It serves the packages that read archives.
 	"internal/tarindex": {"layer"},
-	"internal/ordjson":  nil,
+	"image/ordjson":     nil,
 	"internal/problems": nil,
 	// It serves build.
 	"internal/execfile": nil,
@@ -80,7 +80,7 @@ var arrows = map[string][]string{
 
 // anyone are the leaves that every package may import.
 var anyone = []string{
-	"internal/arch", "internal/atomicfile", "internal/ctxio", "internal/flock", "internal/ordjson", "internal/owner", "internal/problems",
+	"internal/arch", "internal/atomicfile", "internal/ctxio", "internal/flock", "image/ordjson", "internal/owner", "internal/problems",
 	"internal/regfile", "internal/rmtree", "internal/suggest",
 }
 

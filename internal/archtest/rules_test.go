@@ -147,7 +147,7 @@ func TestRules(t *testing.T) {
 		problem         string
 	}{
 		{"tree", "a.go", `import "io"`, ""},
-		{"tree", "a.go", `import "` + m + `/internal/ordjson"`, ""},
+		{"tree", "a.go", `import "` + m + `/image/ordjson"`, ""},
 		{"tree", "a.go", `import "` + m + `/layer"`, "tree may not import layer"},
 		{"tree", "a_test.go", `import "` + m + `/internal/testtools"`, ""},
 		{"tree", "a.go", `import "` + m + `/internal/testtools"`, "only tests may"},

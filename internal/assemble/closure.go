@@ -4,9 +4,9 @@ import (
 	"context"
 	"slices"
 
+	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/layering"
 	"github.com/varve-image/varve/internal/nixstore"
-	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )

@@ -8,9 +8,9 @@ import (
 	"strings"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/execfile"
 	"github.com/varve-image/varve/internal/nixstore"
-	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/tree"
 )
 

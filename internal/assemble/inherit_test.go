@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/spec"
 )
 

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/layering"
-	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/spec"
 )

@@ -9,7 +9,7 @@ import (
 	"sync"
 
 	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )

@@ -13,9 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/base/cache"
 	"github.com/varve-image/varve/internal/ocijson"
-	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/internal/ui"
 )
 

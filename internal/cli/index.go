@@ -219,30 +219,13 @@ func (g *global) indexToRegistry(ctx context.Context, x *image.Index, d *destina
 	if err != nil {
 		return "", err
 	}
-	var manifests []v1.Descriptor
-	for i, img := range x.Images {
-		opts.Observe = x.Observe(i, observe)
-		desc, err := registry.Push(ctx, d.name, img, registry.PushOptions{Options: opts, Compression: d.compression, Untagged: true})
-		if err != nil {
-			return "", err
-		}
-		manifests = append(manifests, desc)
-	}
-	data, _, err := x.Marshal(manifests)
-	if err != nil {
-		return "", err
-	}
+	opts.Observe = observe
 	names, err := x.RepoTags(ctx)
 	if err != nil {
 		return "", err
 	}
-	var desc v1.Descriptor
-	for _, ref := range d.registryRefs(names, x.RefNames) {
-		if desc, err = registry.PushRawIndex(ctx, ref, data, opts); err != nil {
-			return "", err
-		}
-	}
-	return desc.Digest, nil
+	desc, err := registry.PushIndex(ctx, d.registryRefs(names, x.RefNames), x, registry.PushOptions{Options: opts, Compression: d.compression})
+	return desc.Digest, err
 }
 
 // buildIndex makes the images of a spec for several platforms and an index of

@@ -8,8 +8,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/ocijson"
-	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/internal/ui"
 )
 

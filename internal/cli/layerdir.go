@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/atomicfile"
-	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/ui"
 	"github.com/varve-image/varve/layer"

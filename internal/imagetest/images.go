@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/tree"
 )

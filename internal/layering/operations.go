@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/image/ordjson"
 )
 
 // The names of parts.

@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/problems"
 )
 

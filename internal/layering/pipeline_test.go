@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/image/ordjson"
 )
 
 func mustPipeline(t testing.TB, text string) *Pipeline {

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/image/ordjson"
 )
 
 // errNotValid says that Nix was asked for a path that it does not have.

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/image/ordjson"
 )
 
 // infoOf returns what an object has as info, if that and a version are there.

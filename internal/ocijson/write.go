@@ -8,7 +8,7 @@ import (
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/image/ordjson"
 )
 
 // Manifest returns an OCI image manifest.
@@ -101,4 +101,20 @@ func list(texts []string) []any {
 		out[i] = t
 	}
 	return out
+}
+
+// OCILayerType returns OCI's name for a layer's media type: a manifest has either Docker's
+// media types or OCI's.
+func OCILayerType(mediaType string) string {
+	switch mediaType {
+	case DockerLayer:
+		return v1.MediaTypeImageLayer
+	case DockerLayerGzip:
+		return v1.MediaTypeImageLayerGzip
+	case DockerForeignLayer:
+		return "application/vnd.oci.image.layer.nondistributable.v1.tar"
+	case DockerForeignGzip:
+		return "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+	}
+	return mediaType
 }

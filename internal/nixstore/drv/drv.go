@@ -23,7 +23,7 @@ import (
 	"io"
 	"io/fs"
 
-	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/regfile"
 )
 

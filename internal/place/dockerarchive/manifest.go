@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/image/ordjson"
 )
 
 func parseManifest(data []byte) ([]manifest, error) {

@@ -16,7 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/place/ocilayout"
 	"github.com/varve-image/varve/internal/testtools"
 	"github.com/varve-image/varve/layer"

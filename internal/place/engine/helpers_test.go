@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/tree"

@@ -75,9 +75,8 @@ func (a *archiver) write(ctx context.Context, c content, opts Options) (digest.D
 	}
 	var manifests []v1.Descriptor
 	for i, img := range c.images {
-		p := packer{img: img, opts: opts, take: a.blob, temp: func() (*os.File, error) { return atomicfile.Unnamed(opts.TempDir) }}
-		p.opts.Observe = c.observe(i, opts)
-		layers, err := p.run(ctx)
+		p := packer{take: a.blob, temp: func() (*os.File, error) { return atomicfile.Unnamed(opts.TempDir) }}
+		layers, err := p.run(ctx, img, opts.Compression, c.observe(i, opts))
 		if err != nil {
 			return "", err
 		}
@@ -88,7 +87,7 @@ func (a *archiver) write(ctx context.Context, c content, opts Options) (digest.D
 		if err := a.documents(ctx, config, manifest); err != nil {
 			return "", err
 		}
-		manifests = append(manifests, manifest.desc)
+		manifests = append(manifests, manifest.Descriptor)
 	}
 	tops, index, err := c.tops(ctx, manifests, opts)
 	if err != nil {
@@ -125,9 +124,9 @@ func (a *archiver) dir(name string) error {
 }
 
 // documents writes blobs that are JSON.
-func (a *archiver) documents(ctx context.Context, docs ...document) error {
+func (a *archiver) documents(ctx context.Context, docs ...image.Document) error {
 	for _, doc := range docs {
-		if err := a.put(ctx, BlobPath(doc.desc.Digest), doc.data); err != nil {
+		if err := a.put(ctx, BlobPath(doc.Descriptor.Digest), doc.Data); err != nil {
 			return err
 		}
 	}

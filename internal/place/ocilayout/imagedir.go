@@ -65,7 +65,7 @@ func (d *ImageDir) readManifest(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w", imageDirManifest, err)
 	}
-	d.top = rawDocument(mediaType, d.raw).desc
+	d.top = image.NewDocument(mediaType, d.raw).Descriptor
 	if !ocijson.IsIndex(mediaType) {
 		d.list = []image.Listed{{ID: d.top.Digest.String(), Descriptor: d.top}}
 		return nil
@@ -181,21 +181,19 @@ func (w *dirWriter) imageDir(ctx context.Context, c content, opts Options) (dige
 	if c.index != nil {
 		manifests := make([]v1.Descriptor, len(images))
 		for i, m := range images {
-			manifests[i] = m.desc
-			if err := w.put(ctx, imageDirPath(m.desc), m.data); err != nil {
+			manifests[i] = m.Descriptor
+			if err := w.put(ctx, imageDirPath(m.Descriptor), m.Data); err != nil {
 				return "", err
 			}
 		}
-		data, mediaType, err := c.index.Marshal(manifests)
-		if err != nil {
+		if top, err = c.index.Document(manifests); err != nil {
 			return "", err
 		}
-		top = rawDocument(mediaType, data)
 	}
 	if err := w.put(ctx, imageDirVersion, []byte(imageDirContent)); err != nil {
 		return "", err
 	}
-	return top.desc.Digest, w.put(ctx, imageDirManifest, top.data)
+	return top.Descriptor.Digest, w.put(ctx, imageDirManifest, top.Data)
 }
 
 // publish gives the directory the mode that a new one has.

@@ -5,8 +5,8 @@ import (
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/ocijson"
-	"github.com/varve-image/varve/internal/ordjson"
 )
 
 // replaceManifest puts a descriptor into an index.json: in the place of the

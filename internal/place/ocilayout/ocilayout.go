@@ -35,14 +35,12 @@ import (
 	"context"
 	"fmt"
 	"path"
-	"slices"
 
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -88,18 +86,6 @@ func BlobPath(d digest.Digest) string {
 	return path.Join("blobs", d.Algorithm().String(), d.Encoded())
 }
 
-// document is a JSON blob and its descriptor.
-type document struct {
-	data []byte
-	desc v1.Descriptor
-}
-
-func rawDocument(mediaType string, data []byte) document {
-	return document{data, v1.Descriptor{
-		MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data)),
-	}}
-}
-
 // content is what is written: images, or an index of several.
 type content struct {
 	images []*image.Image
@@ -111,47 +97,19 @@ func (c content) observe(i int, opts Options) func(image.Event) {
 	return (&image.Index{Images: c.images}).Observe(i, opts.Observe)
 }
 
-// describe makes the config and the manifest of an image whose layers are at
+// describe returns the config and the manifest of an image whose layers are at
 // hand. docker has a manifest of Docker's kept.
-func (o Options) describe(ctx context.Context, img *image.Image, layers []v1.Descriptor, docker bool) (config, manifest document, err error) {
-	data, err := img.ConfigJSON(ctx)
-	if err != nil {
-		return config, manifest, err
+func (o Options) describe(ctx context.Context, img *image.Image, layers []v1.Descriptor, docker bool) (config, manifest image.Document, err error) {
+	config, manifest, err = image.Manifest(ctx, img, layers, docker)
+	if err == nil && o.Described != nil {
+		o.Described(img, digest.FromBytes(config.Data))
 	}
-	config = rawDocument(v1.MediaTypeImageConfig, data)
-	config.desc.Digest = img.ConfigDigest(data)
-	if kept, ok := keptManifest(img, config.desc, layers, docker); ok {
-		manifest = kept
-	} else {
-		if data, err = image.OCIConfig(data); err != nil {
-			return config, manifest, err
-		}
-		config = rawDocument(v1.MediaTypeImageConfig, data)
-		config.desc.Digest = img.ConfigDigest(data)
-		made, err := ocijson.Manifest(config.desc, layers, img.Annotations)
-		if err != nil {
-			return config, manifest, err
-		}
-		manifest = rawDocument(v1.MediaTypeImageManifest, made)
-	}
-	if o.Described != nil {
-		o.Described(img, digest.FromBytes(config.data))
-	}
-	platform := img.Platform()
-	manifest.desc.Platform = &platform
-	return config, manifest, manifest.check("manifest")
-}
-
-func (d document) check(what string) error {
-	if len(d.data) > ocijson.MaxSize {
-		return fmt.Errorf("the %s has %d bytes: at most %d can be read again", what, len(d.data), ocijson.MaxSize)
-	}
-	return nil
+	return config, manifest, err
 }
 
 // tops are what index.json lists: the images' manifests, or the index of those of
 // one for several platforms, which is to be written then; by each of their names.
-func (c content) tops(ctx context.Context, manifests []v1.Descriptor, opts Options) (tops []v1.Descriptor, index *document, err error) {
+func (c content) tops(ctx context.Context, manifests []v1.Descriptor, opts Options) (tops []v1.Descriptor, index *image.Document, err error) {
 	if c.index == nil {
 		used := newRefTable(c.images...)
 		for i, img := range c.images {
@@ -163,33 +121,13 @@ func (c content) tops(ctx context.Context, manifests []v1.Descriptor, opts Optio
 		}
 		return tops, nil, nil
 	}
-	data, mediaType, err := c.index.Marshal(manifests)
+	doc, err := c.index.Document(manifests)
 	if err != nil {
-		return nil, nil, err
-	}
-	doc := rawDocument(mediaType, data)
-	if err := doc.check("index"); err != nil {
 		return nil, nil, err
 	}
 	refs, err := c.index.References(ctx)
 	used := newRefTable(&image.Image{RefNames: c.index.RefNames})
-	return used.named(doc.desc, 0, refs, opts.RefName), &doc, err
-}
-
-// keptManifest is the manifest that an image has, where it is one of the same config and
-// layers: OCI's, or with docker any.
-func keptManifest(img *image.Image, config v1.Descriptor, layers []v1.Descriptor, docker bool) (document, bool) {
-	mediaType := img.ManifestDescriptor.MediaType
-	if len(img.RawManifest) == 0 || len(img.Annotations) > 0 || mediaType != v1.MediaTypeImageManifest && !docker {
-		return document{}, false
-	}
-	had, list, err := ocijson.ParseManifest(img.RawManifest)
-	same := err == nil && had.Digest == config.Digest && slices.EqualFunc(list, layers, func(a, b v1.Descriptor) bool {
-		return a.Digest == b.Digest && a.Size == b.Size && (docker || a.MediaType == b.MediaType)
-	})
-	kept := rawDocument(mediaType, img.RawManifest)
-	kept.desc.Digest = img.ManifestDigest()
-	return kept, same
+	return used.named(doc.Descriptor, 0, refs, opts.RefName), &doc, err
 }
 
 // names are the annotations by which tools find an image in a layout. One that

@@ -14,8 +14,8 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/enginetest"
-	"github.com/varve-image/varve/internal/ordjson"
 	"github.com/varve-image/varve/internal/place/ocilayout"
 	"github.com/varve-image/varve/internal/place/registry"
 	"github.com/varve-image/varve/layer"
@@ -134,7 +134,7 @@ func TestDockerRegistryIndex(t *testing.T) {
 		}
 		manifests = append(manifests, d)
 	}
-	inner, err := registry.PushIndex(t.Context(), host+"/app:all", manifests, nil, opts)
+	inner, err := registry.PushManifests(t.Context(), host+"/app:all", manifests, nil, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func TestDockerRegistryIndex(t *testing.T) {
 	}
 	skopeo(t, "copy", "--all", "--src-tls-verify=false", "--dest-tls-verify=false", "docker://"+host+"/app:all", "docker://"+host+"/by-skopeo:all")
 	inner.Platform = &v1.Platform{OS: "linux", Architecture: "several"}
-	outer, err := registry.PushIndex(t.Context(), host+"/by-skopeo:nested", []v1.Descriptor{inner}, nil, opts)
+	outer, err := registry.PushManifests(t.Context(), host+"/by-skopeo:nested", []v1.Descriptor{inner}, nil, opts)
 	if err != nil {
 		t.Fatal(err)
 	}

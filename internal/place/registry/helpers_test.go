@@ -23,7 +23,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/internal/ordjson"
+	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/layer"
 )
 
