@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
@@ -72,7 +73,7 @@ func Build(ctx context.Context, s *spec.Spec, opts Options) (*Result, error) {
 	result, err := b.build(ctx)
 	if err != nil {
 		b.closers.Close()
-		return nil, err
+		return nil, problems.Annotate(err, fieldsFor)
 	}
 	return result, nil
 }
@@ -81,10 +82,11 @@ func Build(ctx context.Context, s *spec.Spec, opts Options) (*Result, error) {
 // words for the user, and what the image's layers are read from. All else is
 // handed from one phase to the next.
 type builder struct {
-	spec            *spec.Spec
-	opts            Options
-	notes, warnings []string
-	closers         closers
+	spec     *spec.Spec
+	opts     Options
+	notes    []string
+	warnings []error
+	closers  closers
 }
 
 // build is the list of a build's phases.

@@ -22,7 +22,7 @@ import (
 func CompleteStep(step *sandbox.Step, s *spec.Spec, opts Options) error {
 	if s.Network == spec.NetworkHost {
 		if !opts.Steps.AllowNetwork {
-			return &SpecError{"network", errors.New("scripts that use the machine's network make other images on other days: --allow-network lets them")}
+			return &SpecError{"network", ErrNetwork}
 		}
 		step.Network = sandbox.NetworkHost
 	}

@@ -68,8 +68,8 @@ func (b *builder) readGroup(ctx context.Context, below stack, field string, g sp
 			return nil, below, specError(field, err)
 		}
 	}
-	if err := applyPerms(made.tree, g.Perms); err != nil {
-		return nil, below, specError(field+".perms", err)
+	if err := applyPerms(field+".perms", made.tree, g.Perms); err != nil {
+		return nil, below, err
 	}
 	if made.tree, below, err = below.put(ctx, made.tree, conflicts(b.spec.Conflicts)); err != nil {
 		return nil, below, specError(field, err)

@@ -144,7 +144,9 @@ func (p placer) spread(ctx context.Context, paths []string, other int, top []*tr
 	}
 	n, err := layering.Available(p.spec.MaxLayers, p.base.layers(), other)
 	if err != nil {
-		return nil, nil, &SpecError{"maxLayers", err}
+		return nil, nil, &SpecError{"maxLayers", fmt.Errorf("maxLayers is %d, the base image has %d and the top layer and explicit layers are %d, "+
+			"which leaves none for store paths: set maxLayers to at least %d, or give fewer explicit layers",
+			p.spec.MaxLayers, p.base.layers(), other, p.base.layers()+other+1)}
 	}
 	if p.spec.Layering == spec.Auto {
 		layers, err = p.autoLayers(ctx, paths, n, top)

@@ -16,8 +16,8 @@ type Result struct {
 	// Notes are what the user may want to know: what was taken from the machine.
 	Notes []string
 	// Warnings are what is allowed and most likely not meant, each with what to
-	// write instead.
-	Warnings []string
+	// write instead. One of them may be a *OwnerWarning.
+	Warnings []error
 
 	spec *spec.Spec
 	// contents are the store paths, or paths in them, that the last explicit

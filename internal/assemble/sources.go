@@ -15,6 +15,7 @@ import (
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/nixstore"
 	"github.com/varve-image/varve/internal/nixstore/nar"
+	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
@@ -221,18 +222,21 @@ func conflicts(c spec.Conflicts) tree.Conflicts {
 	return tree.ConflictError
 }
 
-// applyPerms applies rules of the spec to a finished tree, but for the whiteouts
-// in it.
-func applyPerms(entries []*tree.Entry, perms []spec.PermRule) error {
+// applyPerms applies the rules in a field of the spec to a finished tree, but for
+// the whiteouts in it.
+func applyPerms(field string, entries []*tree.Entry, perms []spec.PermRule) error {
 	entries = slices.DeleteFunc(slices.Clone(entries), func(e *tree.Entry) bool {
 		_, whiteout := tree.Hidden(e)
 		return whiteout
 	})
-	rules := make([]tree.Rule, len(perms))
+	var bad problems.List
 	for i, p := range perms {
-		rules[i] = tree.Rule{Path: p.Path, Mode: p.Mode, UID: p.UID, GID: p.GID, Capabilities: p.Capabilities}
+		rule := tree.Rule{Path: p.Path, Mode: p.Mode, UID: p.UID, GID: p.GID, Capabilities: p.Capabilities}
+		if err := rule.Apply(entries); err != nil {
+			bad.Add(specError(fmt.Sprintf("%s[%d]", field, i), err))
+		}
 	}
-	return tree.ApplyRules(entries, rules)
+	return bad.Err()
 }
 
 // copies reads several sources of copyToRoot; all that cannot be read are

@@ -28,6 +28,10 @@ type Steps struct {
 	Output func(name string) io.WriteCloser
 }
 
+// ErrNetwork is that of a spec that asks for the machine's network where
+// Steps.AllowNetwork does not let it.
+var ErrNetwork = errors.New("scripts that use the machine's network make other images on other days")
+
 // checkSteps refuses scripts that could not be run, before anything is read.
 func (b *builder) checkSteps() error {
 	if b.spec.HasSteps() && b.opts.Steps.Runner == nil {

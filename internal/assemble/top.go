@@ -36,8 +36,8 @@ func (b *builder) topTree(ctx context.Context, below stack, groups []*group) ([]
 
 // finishTop applies the perms to the top tree, and puts it on the layers below.
 func (b *builder) finishTop(ctx context.Context, below stack, top []*tree.Entry) ([]*tree.Entry, stack, error) {
-	if err := applyPerms(top, b.spec.Perms); err != nil {
-		return nil, below, specError("perms", err)
+	if err := applyPerms("perms", top, b.spec.Perms); err != nil {
+		return nil, below, err
 	}
 	policy := conflicts(b.spec.Conflicts)
 	if b.spec.RunAsRoot != "" {

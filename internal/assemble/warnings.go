@@ -16,7 +16,16 @@ import (
 
 // warnf adds a warning.
 func (b *builder) warnf(format string, args ...any) {
-	b.warnings = append(b.warnings, fmt.Sprintf(format, args...))
+	b.warnings = append(b.warnings, fmt.Errorf(format, args...))
+}
+
+// OwnerWarning is about a spec that gives store paths an owner, and has none of
+// them.
+type OwnerWarning struct{ UID, GID uint32 }
+
+func (w *OwnerWarning) Error() string {
+	return fmt.Sprintf("uid, gid, uname and gname are of store paths, which the image has none of: "+
+		"copyToRoot has owner (owner: \"%d:%d\"), and perms gives owners by path", w.UID, w.GID)
 }
 
 // warn adds what can be told of a finished image: fields that have no effect, and a
@@ -48,7 +57,7 @@ func (b *builder) warnUnused(needed *closure) {
 	s := b.spec
 	owner := s.UID != 0 || s.GID != 0 || s.Uname != "root" || s.Gname != "root"
 	if owner && len(needed.paths()) == 0 && s.Layering != spec.Single && !b.namesBuilt() {
-		b.warnf("uid, gid, uname and gname are of store paths, which the image has none of: copyToRoot has owner (owner: \"%d:%d\"), and perms gives owners by path (--perm '/**::%d:%d')", s.UID, s.GID, s.UID, s.GID)
+		b.warnings = append(b.warnings, &OwnerWarning{s.UID, s.GID})
 	}
 	for _, f := range []struct {
 		field  string

@@ -179,5 +179,5 @@ func (g *global) warnNameless(d *destination, img *image.Image) {
 	if d.kind == dockerArchive {
 		where += "FILE:"
 	}
-	g.advise([]string{fmt.Sprintf("%q is no NAME:TAG, which %q needs: the image is written without a name; give it one with varve copy, to %sNAME:%s", img.RefNames[0], d.String(), where, tag)})
+	g.advise("%q is no NAME:TAG, which %q needs: the image is written without a name; give it one with varve copy, to %sNAME:%s", img.RefNames[0], d.String(), where, tag)
 }

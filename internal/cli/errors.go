@@ -16,6 +16,7 @@ import (
 	"github.com/varve-image/varve/internal/place/registry"
 	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/vm"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
@@ -125,6 +126,7 @@ func explain(err error) (explained error, hints []string) {
 		missing *sandbox.MissingError
 		bound   *tree.LimitError
 		read    *tree.ReadError
+		kernel  *vm.KernelError
 	)
 	switch {
 	case errors.As(err, &read): // what was to be written with it is not at fault
@@ -137,6 +139,8 @@ func explain(err error) (explained error, hints []string) {
 		return withLastLines(err, failed.LastLines), hints
 	case errors.As(err, &limit):
 		return withLastLines(err, limit.LastLines), limitHints(limit.Bound)
+	case errors.As(err, &kernel):
+		return err, kernelHints(kernel)
 	case errors.As(err, &missing):
 		return err, missing.Hints
 	case errors.As(err, &bound) && bound.Bound == tree.BoundBytes:
