@@ -37,19 +37,19 @@ func (d Document) check(what string) error {
 // layers and there are no other annotations to write; Docker's only with docker, where the
 // place takes those. Any other image gets an OCI manifest, with its config as that may have
 // it (see OCIConfig).
-func Manifest(ctx context.Context, img *Image, layers []v1.Descriptor, docker bool) (config, manifest Document, err error) {
-	data, err := img.ConfigJSON(ctx)
+func Manifest(ctx context.Context, img Image, layers []v1.Descriptor, docker bool) (config, manifest Document, err error) {
+	data, err := img.RawConfig(ctx)
 	if err != nil {
 		return config, manifest, err
 	}
-	config = img.configDocument(data)
-	manifest, kept := img.keptManifest(config.Descriptor, layers, docker)
+	config = configDocument(img, data)
+	manifest, kept := keptManifest(img, config.Descriptor, layers, docker)
 	if !kept {
 		if data, err = OCIConfig(data); err != nil {
 			return config, manifest, err
 		}
-		config = img.configDocument(data)
-		made, err := ocijson.Manifest(config.Descriptor, ociLayers(layers), img.Annotations)
+		config = configDocument(img, data)
+		made, err := ocijson.Manifest(config.Descriptor, ociLayers(layers), annotationsOf(img))
 		if err != nil {
 			return config, manifest, err
 		}
@@ -60,29 +60,50 @@ func Manifest(ctx context.Context, img *Image, layers []v1.Descriptor, docker bo
 	return config, manifest, manifest.check("manifest")
 }
 
+// annotationsOf returns the annotations of the manifest that an image gets.
+func annotationsOf(img Image) map[string]string {
+	switch img := unwrap(img).(type) {
+	case *Built:
+		return img.d.Annotations
+	case *Stored:
+		return img.Annotations
+	}
+	return nil
+}
+
 // configDocument describes the config by the digest that the image's own manifest has of it,
 // where that is one of this config.
-func (img *Image) configDocument(data []byte) Document {
+func configDocument(img Image, data []byte) Document {
 	config := NewDocument(v1.MediaTypeImageConfig, data)
-	config.Descriptor.Digest = img.ConfigDigest(data)
+	stored, ok := unwrap(img).(*Stored)
+	if !ok {
+		return config
+	}
+	was, _, err := ocijson.ParseManifest(stored.Manifest)
+	if err == nil && was.Digest.Algorithm().FromBytes(data) == was.Digest {
+		config.Descriptor.Digest = was.Digest
+	}
 	return config
 }
 
 // keptManifest returns the manifest that an image has, if it says what a new one would.
-func (img *Image) keptManifest(config v1.Descriptor, layers []v1.Descriptor, docker bool) (Document, bool) {
-	if len(img.RawManifest) == 0 || len(img.Annotations) > 0 {
+func keptManifest(img Image, config v1.Descriptor, layers []v1.Descriptor, docker bool) (Document, bool) {
+	stored, ok := unwrap(img).(*Stored)
+	if !ok || len(stored.Manifest) == 0 || len(stored.Annotations) > 0 {
 		return Document{}, false
 	}
-	mediaType, err := ocijson.MediaType(img.RawManifest)
+	mediaType, err := ocijson.MediaType(stored.Manifest)
 	if err != nil || mediaType != v1.MediaTypeImageManifest && !docker {
 		return Document{}, false
 	}
-	had, list, err := ocijson.ParseManifest(img.RawManifest)
+	had, list, err := ocijson.ParseManifest(stored.Manifest)
 	same := err == nil && had.Digest == config.Digest && slices.EqualFunc(list, layers, func(a, b v1.Descriptor) bool {
 		return a.Digest == b.Digest && a.Size == b.Size && (docker || a.MediaType == b.MediaType)
 	})
-	kept := NewDocument(mediaType, img.RawManifest)
-	kept.Descriptor.Digest = img.ManifestDigest()
+	kept := NewDocument(mediaType, stored.Manifest)
+	if d := stored.ManifestDescriptor.Digest; d.Validate() == nil && d.Algorithm().FromBytes(stored.Manifest) == d {
+		kept.Descriptor.Digest = d
+	}
 	return kept, same
 }
 

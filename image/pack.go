@@ -12,6 +12,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/ctxio"
 	"github.com/varve-image/varve/layer"
 )
@@ -19,8 +20,8 @@ import (
 // PackOptions says how layers become blobs. The zero value compresses with gzip, one layer
 // at a time.
 type PackOptions struct {
-	// Compression is how layers are compressed that are not passed on as they are stored.
-	Compression layer.Compression
+	// Compressor compresses the layers that are not passed on as they are stored; nil is gzip.
+	Compressor Compressor
 	// Recompress has stored layers compressed anew too, but for those that are kept
 	// elsewhere, at their urls.
 	Recompress bool
@@ -30,17 +31,25 @@ type PackOptions struct {
 	Observe func(Event)
 }
 
+// Compressor is a way to compress layers. What it writes depends on what it is given alone.
+type Compressor interface {
+	// NewWriter returns a writer that compresses to w. What it holds back comes with Close.
+	NewWriter(w io.Writer) (io.WriteCloser, error)
+	// MediaType returns the media type of a layer that is compressed so.
+	MediaType() string
+}
+
 // Blob is a layer on its way to a place that keeps layers as manifests list them.
 type Blob struct {
 	Layer Layer
-	// Number counts the image's different blobs, from 0.
+	// Number counts the different blobs, from 0.
 	Number int
 	// Stored describes a layer that is passed on byte for byte. Its digest is empty where
 	// the layer is to be compressed: then only Write's result tells.
 	Stored v1.Descriptor
 
-	compression layer.Compression
-	info        layer.Info // of a layer that is compressed
+	compressor Compressor
+	info       layer.Info // of a layer that is compressed
 }
 
 // MediaType returns the media type of what Write writes, as far as it is known ahead: a
@@ -49,7 +58,7 @@ func (b *Blob) MediaType() string {
 	if b.Stored.Digest != "" {
 		return b.Stored.MediaType
 	}
-	return b.compression.MediaType()
+	return b.compressor.MediaType()
 }
 
 // Write writes the blob to w. It may be called again, and writes the same bytes then. What
@@ -57,12 +66,12 @@ func (b *Blob) MediaType() string {
 // against the digest that the config has of the layer's tar.
 func (b *Blob) Write(ctx context.Context, w io.Writer) error {
 	if b.Stored.Digest != "" {
-		return copyStored(ctx, w, b.Layer.(ExistingLayer))
+		return copyStored(ctx, w, b.Layer.(StoredLayer))
 	}
 	return b.compress(ctx, w)
 }
 
-func copyStored(ctx context.Context, w io.Writer, l ExistingLayer) error {
+func copyStored(ctx context.Context, w io.Writer, l StoredLayer) error {
 	r, err := l.OpenStored(ctx)
 	if err != nil {
 		return err
@@ -75,7 +84,7 @@ func copyStored(ctx context.Context, w io.Writer, l ExistingLayer) error {
 
 // compress writes the layer's tar through the compressor and hashes it on its way.
 func (b *Blob) compress(ctx context.Context, w io.Writer) error {
-	z, err := b.compression.NewWriter(w)
+	z, err := b.compressor.NewWriter(w)
 	if err != nil {
 		return err
 	}
@@ -110,12 +119,15 @@ func (h *hashingWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Pack calls put for each different blob of the image, several at once and in their order, and
+// Pack calls put for each different blob of the layers, several at once and in their order, and
 // returns the descriptors that put returned, one for each layer. Layers that are stored are
 // known by their blobs' digests, all others by their tars', which are computed ahead. A layer
-// that an image has twice is put once.
-func Pack(ctx context.Context, img *Image, opts PackOptions, put func(context.Context, *Blob) (v1.Descriptor, error)) ([]v1.Descriptor, error) {
-	p := &packer{img: img, opts: opts, put: put}
+// that is there twice is put once.
+func Pack(ctx context.Context, layers []Layer, opts PackOptions, put func(context.Context, *Blob) (v1.Descriptor, error)) ([]v1.Descriptor, error) {
+	if opts.Compressor == nil {
+		opts.Compressor = compress.Compression{}
+	}
+	p := &packer{from: layers, opts: opts, put: put}
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.SetLimit(max(1, opts.Parallel) + 1)
 	tasks.Go(func() error { return p.start(ctx, tasks) })
@@ -130,7 +142,7 @@ func Pack(ctx context.Context, img *Image, opts PackOptions, put func(context.Co
 }
 
 type packer struct {
-	img       *Image
+	from      []Layer
 	opts      PackOptions
 	put       func(context.Context, *Blob) (v1.Descriptor, error)
 	observing sync.Mutex
@@ -147,7 +159,7 @@ type job struct {
 // as a task.
 func (p *packer) start(ctx context.Context, tasks *errgroup.Group) error {
 	seen := map[digest.Digest]*job{}
-	for i, l := range p.img.Layers {
+	for i, l := range p.from {
 		b, id, size, err := p.blob(ctx, l)
 		if err != nil {
 			return fmt.Errorf("read layer %d: %w", i+1, err)
@@ -182,8 +194,8 @@ func (p *packer) start(ctx context.Context, tasks *errgroup.Group) error {
 // config claims of a stored layer's tar is not known to be true, so that it is no such id.
 // The size is that of the blob of a layer that is passed on, and otherwise the tar's.
 func (p *packer) blob(ctx context.Context, l Layer) (b *Blob, id digest.Digest, size int64, err error) {
-	b = &Blob{Layer: l, compression: p.opts.Compression}
-	if e, ok := l.(ExistingLayer); ok && e.Stored().Digest != "" && (!p.opts.Recompress || len(e.Stored().URLs) > 0) {
+	b = &Blob{Layer: l, compressor: p.opts.Compressor}
+	if e, ok := l.(StoredLayer); ok && e.Stored().Digest != "" && (!p.opts.Recompress || len(e.Stored().URLs) > 0) {
 		b.Stored = e.Stored()
 		return b, b.Stored.Digest, b.Stored.Size, nil
 	}
@@ -197,5 +209,5 @@ func (p *packer) observe(i int, l Layer, size int64, done bool) {
 	}
 	p.observing.Lock()
 	defer p.observing.Unlock()
-	p.opts.Observe(Event{Layer: i + 1, Layers: len(p.img.Layers), Title: l.Title(), Size: size, Done: done})
+	p.opts.Observe(Event{Layer: i + 1, Layers: len(p.from), Title: l.Title(), Size: size, Done: done})
 }

@@ -9,31 +9,17 @@ import (
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
 
 // OpenBaseFunc opens the image that one builds on. It stays open as long as
 // the Result. Whether the spec is at fault, or the image, its errors tell.
-type OpenBaseFunc func(ctx context.Context, ref BaseReference) (*image.Existing, error)
-
-// BaseReference says which image one builds on.
-type BaseReference struct {
-	// Reference is the spec's fromImage. Local says that its path was written
-	// relative to the spec, so that Options.Root does not apply to it.
-	Reference string
-	Local     bool
-	// Written is the reference as it stands in the spec.
-	Written string
-	// Name and Tag choose in an archive of several images; both are empty for
-	// the first.
-	Name, Tag string
-	// Architecture and Variant are what the spec asks for; either may be empty.
-	Architecture, Variant string
-}
+type OpenBaseFunc func(ctx context.Context, ref spec.Base) (*image.Stored, error)
 
 // base is the image that another one is built on; nil for none.
 type base struct {
-	image *image.Existing
+	image *image.Stored
 	// platform is what its config says that it is for, as Go names it.
 	platform v1.Platform
 	// overlay is the file system that its layers show, entries its tree.
@@ -54,24 +40,22 @@ func (b *base) layers() int {
 	if b == nil {
 		return 0
 	}
-	return len(b.image.Layers)
+	return len(b.image.DiffIDs)
 }
 
 // openBase opens the base image and reads the headers of its layers.
 func (b *builder) openBase(ctx context.Context) (*base, error) {
 	s := b.spec
-	if s.FromImage == "" {
+	ref, ok := s.Base()
+	if !ok {
 		return nil, nil
 	}
-	existing, err := b.opts.OpenBase(ctx, BaseReference{
-		Reference: s.FromImage, Local: s.LocalReference(s.FromImage), Written: s.Written(s.FromImage), Name: s.FromImageName, Tag: s.FromImageTag,
-		Architecture: s.Architecture, Variant: s.Variant,
-	})
+	existing, err := b.opts.OpenBase(ctx, ref)
 	if err != nil { // whose fault it is OpenBase knows
 		return nil, fmt.Errorf("fromImage: %w", err)
 	}
-	layers := make([]tree.LayerSource, len(existing.Layers))
-	for i, l := range existing.Layers {
+	layers := make([]tree.LayerSource, len(existing.StoredLayers()))
+	for i, l := range existing.StoredLayers() {
 		layers[i] = l
 	}
 	overlay, err := tree.OpenOverlay(ctx, layers, tree.OverlayOptions{TempDir: b.opts.TempDir, MaxBytes: b.opts.MaxUnpacked, MaxEntries: b.opts.MaxEntries})

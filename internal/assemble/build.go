@@ -127,12 +127,12 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	img, err := b.describe(base, layers)
+	d, err := b.describe(base, layers)
 	if err != nil {
 		return nil, err
 	}
-	b.warn(img, below, needed)
-	return b.result(img, base, groups, layers), ctx.Err()
+	b.warn(d, below, needed)
+	return b.result(d, base, groups, layers), ctx.Err()
 }
 
 // debugf tells one who wants to know what is done.

@@ -17,7 +17,7 @@ import (
 // configWarnings finds what in an image's config does not go with its files.
 type configWarnings struct {
 	*builder
-	image *image.Image
+	image *image.Description
 	files imageFiles
 }
 

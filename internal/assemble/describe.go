@@ -12,53 +12,49 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// describe makes the image of the base and the layers that go on it.
-func (b *builder) describe(base *base, layers []placed) (*image.Image, error) {
+// describe describes the image of the base and the layers that go on it.
+func (b *builder) describe(base *base, layers []placed) (*image.Description, error) {
 	s := b.spec
-	img := &image.Image{
+	d := &image.Description{
 		Created: b.created(), Architecture: cmp.Or(s.Architecture, b.opts.Architecture), OS: s.OS, Config: s.Config,
-		Variant: s.Variant, Repository: s.Name, Tag: s.Tag, ModTime: s.MTime,
+		Variant: s.Variant, ModTime: s.MTime,
 	}
 	for _, l := range layers {
-		img.Layers = append(img.Layers, l.layer)
-		img.History = append(img.History, image.History{Created: img.Created, CreatedBy: "varve", Comment: l.comment})
+		d.Layers = append(d.Layers, l.layer)
+		d.History = append(d.History, image.History{Created: d.Created, CreatedBy: "varve", Comment: l.comment})
 	}
 	if len(s.Annotations) > 0 {
-		img.Annotations = map[string]string{}
+		d.Annotations = map[string]string{}
 		for _, a := range s.Annotations {
-			img.Annotations[a.Key] = a.Value
+			d.Annotations[a.Key] = a.Value
 		}
 	}
 	if base == nil {
-		return img, nil
+		return d, nil
 	}
-	return img, b.onBase(base, img)
+	return d, b.onBase(base, d)
 }
 
-// onBase makes an image with layers of its own into one that has them on a base.
-func (b *builder) onBase(base *base, img *image.Image) error {
+// onBase puts the base below an image that has layers of its own.
+func (b *builder) onBase(base *base, d *image.Description) error {
 	existing := base.image
 	config, err := existing.Run()
 	if err != nil {
 		return fmt.Errorf("fromImage: its config: %w", err)
 	}
-	if img.Config, err = inheritConfig(config, b.spec.Config, b.spec.Inherit); err != nil {
+	if d.Config, err = inheritConfig(config, b.spec.Config, b.spec.Inherit); err != nil {
 		return fmt.Errorf("fromImage: its config: %w", err)
 	}
-	img.Base = existing
+	d.Base = existing
 	if name, ok := strings.CutPrefix(b.spec.FromImage, "docker://"); ok {
-		img.WithBase(name, existing)
+		d.Annotations = image.BaseAnnotations(d.Annotations, name, existing)
 	}
-	layers := make([]image.Layer, 0, len(existing.Layers)+len(img.Layers))
-	for _, l := range existing.Layers {
-		layers = append(layers, l)
-	}
-	img.Layers = append(layers, img.Layers...)
-	img.Architecture = cmp.Or(base.platform.Architecture, img.Architecture)
-	img.Variant = cmp.Or(base.platform.Variant, img.Variant)
-	img.OS = cmp.Or(base.platform.OS, img.OS)
-	if img.OS != "linux" {
-		return &SpecError{"fromImage", errors.New("the base is an image for " + img.OS + ", and varve builds for linux")}
+	d.Layers = append(existing.Layers(), d.Layers...)
+	d.Architecture = cmp.Or(base.platform.Architecture, d.Architecture)
+	d.Variant = cmp.Or(base.platform.Variant, d.Variant)
+	d.OS = cmp.Or(base.platform.OS, d.OS)
+	if d.OS != "linux" {
+		return &SpecError{"fromImage", errors.New("the base is an image for " + d.OS + ", and varve builds for linux")}
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 
 // Result is an image that can be written, and how its layers came about.
 type Result struct {
-	Image *image.Image
+	Image image.Named
 	// Layers tells what each layer of the image holds.
 	Layers []PlannedLayer
 	// Notes are what the user may want to know: what was taken from the machine.
@@ -19,7 +19,8 @@ type Result struct {
 	// write instead. One of them may be a *OwnerWarning.
 	Warnings []error
 
-	spec *spec.Spec
+	spec        *spec.Spec
+	description *image.Description
 	// contents are the store paths, or paths in them, that the last explicit
 	// layer asks for.
 	contents []string
@@ -52,8 +53,11 @@ const (
 )
 
 // result puts together what a build made.
-func (b *builder) result(img *image.Image, base *base, groups []*group, layers []placed) *Result {
-	r := &Result{Image: img, Layers: base.planned(), Notes: b.notes, Warnings: b.warnings, spec: b.spec, closers: b.closers}
+func (b *builder) result(d *image.Description, base *base, groups []*group, layers []placed) *Result {
+	r := &Result{
+		Image:  image.Named{Image: image.New(*d), Names: image.Names{RepoTags: []string{repoTag(b.spec.Name, b.spec.Tag)}}},
+		Layers: base.planned(), Notes: b.notes, Warnings: b.warnings, spec: b.spec, description: d, closers: b.closers,
+	}
 	for _, l := range layers {
 		if l.plan.Paths == nil {
 			l.plan.Paths = []string{} // a list in JSON too
@@ -70,13 +74,21 @@ func (b *builder) result(img *image.Image, base *base, groups []*group, layers [
 	return r
 }
 
+// repoTag returns NAME:TAG, or without a tag the name alone.
+func repoTag(name, tag string) string {
+	if tag == "" {
+		return name
+	}
+	return name + ":" + tag
+}
+
 // planned tells what is in the base's layers.
 func (b *base) planned() []PlannedLayer {
 	if b == nil {
 		return nil
 	}
-	layers := make([]PlannedLayer, len(b.image.Layers))
-	for i, l := range b.image.Layers {
+	layers := make([]PlannedLayer, b.layers())
+	for i, l := range b.image.StoredLayers() {
 		layers[i] = PlannedLayer{Kind: KindBase, Paths: []string{}, Size: uint64(l.Stored().Size)}
 	}
 	return layers

@@ -30,14 +30,14 @@ func (w *OwnerWarning) Error() string {
 
 // warn adds what can be told of a finished image: fields that have no effect, and a
 // config that does not go with the image's files.
-func (b *builder) warn(img *image.Image, below stack, needed *closure) {
+func (b *builder) warn(d *image.Description, below stack, needed *closure) {
 	if b.opts.NoWarnings {
 		return
 	}
 	b.warnUnused(needed)
 	b.warnTakesNothing(below.base)
 	b.warnLiteral(below.base)
-	config := configWarnings{b, img, imageFiles{below, b.spec.StoreDir, b.opts.storeRoot()}}
+	config := configWarnings{b, d, imageFiles{below, b.spec.StoreDir, b.opts.storeRoot()}}
 	config.user()
 	config.programs()
 }

@@ -88,7 +88,7 @@ func (w *dirWriter) images(ctx context.Context, c content, opts Options) (manife
 		if err != nil {
 			return nil, err
 		}
-		config, manifest, err := opts.describe(ctx, img, layers, w.docker)
+		config, manifest, err := opts.describe(ctx, i, img, layers, w.docker)
 		if err != nil {
 			return nil, err
 		}

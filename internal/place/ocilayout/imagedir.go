@@ -89,7 +89,7 @@ func (d *ImageDir) List() []image.Listed { return d.list }
 func (d *ImageDir) Close() error { return d.files.close() }
 
 // Open reads an image of List.
-func (d *ImageDir) Open(ctx context.Context, i int) (*image.Existing, error) {
+func (d *ImageDir) Open(ctx context.Context, i int) (*image.Stored, error) {
 	img, err := image.Open(ctx, d.list[i].Descriptor, d, "")
 	if err != nil {
 		return nil, d.wrap(err)
@@ -131,14 +131,8 @@ func imageDirPath(d v1.Descriptor) string {
 // WriteImageDir writes the one image as a directory of containers-image, which is new or
 // empty, and returns the digest of its manifest. A manifest that the image has already is
 // kept where it is of the same layers, Docker's too. Several images are an error.
-func WriteImageDir(ctx context.Context, images []*image.Image, dir string, opts Options) (digest.Digest, error) {
+func WriteImageDir(ctx context.Context, images []image.Named, dir string, opts Options) (digest.Digest, error) {
 	return writeImageDir(ctx, content{images: images}, dir, opts)
-}
-
-// WriteIndexImageDir is WriteImageDir for an index, whose digest it returns, with all of
-// its images.
-func WriteIndexImageDir(ctx context.Context, index *image.Index, dir string, opts Options) (digest.Digest, error) {
-	return writeImageDir(ctx, content{index.Images, index}, dir, opts)
 }
 
 func writeImageDir(ctx context.Context, c content, dir string, opts Options) (d digest.Digest, err error) {

@@ -41,7 +41,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/internal/compress"
 )
 
 const (
@@ -62,7 +62,7 @@ const (
 // and names the image as it is called.
 type Options struct {
 	// Compression is how layers are compressed.
-	Compression layer.Compression
+	Compression compress.Compression
 	// RefName is what the one image is called within the layout, what follows the
 	// path in oci:PATH:REFNAME; empty is the tag of each of its names, and the name in
 	// full where two would be the same. A layout has one image of a name: the last
@@ -76,9 +76,8 @@ type Options struct {
 	// Observe, where it is set, is told of each layer, from one goroutine at
 	// a time.
 	Observe func(image.Event)
-	// Described, where it is set, is told of each image by which id it was written: its
-	// config may have to be changed for OCI.
-	Described func(img *image.Image, id digest.Digest)
+	// described, where it is set, is told of each image, by its number, how it was written.
+	described func(i int, config, manifest v1.Descriptor)
 }
 
 // BlobPath is where a layout has a blob (image-layout.md). d is valid.
@@ -88,21 +87,30 @@ func BlobPath(d digest.Digest) string {
 
 // content is what is written: images, or an index of several.
 type content struct {
-	images []*image.Image
+	images []image.Named
 	index  *image.Index // nil for images by themselves
+}
+
+// indexed is an index with its images, whose own names do not matter.
+func indexed(x *image.Index) content {
+	c := content{index: x}
+	for _, img := range x.Images {
+		c.images = append(c.images, image.Named{Image: img})
+	}
+	return c
 }
 
 // observe is the observer of the layers of one of the images.
 func (c content) observe(i int, opts Options) func(image.Event) {
-	return (&image.Index{Images: c.images}).Observe(i, opts.Observe)
+	return image.Observe(c.images, i, opts.Observe)
 }
 
 // describe returns the config and the manifest of an image whose layers are at
 // hand. docker has a manifest of Docker's kept.
-func (o Options) describe(ctx context.Context, img *image.Image, layers []v1.Descriptor, docker bool) (config, manifest image.Document, err error) {
+func (o Options) describe(ctx context.Context, i int, img image.Image, layers []v1.Descriptor, docker bool) (config, manifest image.Document, err error) {
 	config, manifest, err = image.Manifest(ctx, img, layers, docker)
-	if err == nil && o.Described != nil {
-		o.Described(img, digest.FromBytes(config.Data))
+	if err == nil && o.described != nil {
+		o.described(i, config.Descriptor, manifest.Descriptor)
 	}
 	return config, manifest, err
 }
@@ -111,9 +119,13 @@ func (o Options) describe(ctx context.Context, img *image.Image, layers []v1.Des
 // one for several platforms, which is to be written then; by each of their names.
 func (c content) tops(ctx context.Context, manifests []v1.Descriptor, opts Options) (tops []v1.Descriptor, index *image.Document, err error) {
 	if c.index == nil {
-		used := newRefTable(c.images...)
+		used := newRefTable(namesOfEach(c.images)...)
 		for i, img := range c.images {
-			refs, err := img.References(ctx)
+			names, err := img.Tagged(ctx)
+			if err != nil {
+				return nil, nil, err
+			}
+			refs, err := names.References()
 			if err != nil {
 				return nil, nil, err
 			}
@@ -125,8 +137,12 @@ func (c content) tops(ctx context.Context, manifests []v1.Descriptor, opts Optio
 	if err != nil {
 		return nil, nil, err
 	}
-	refs, err := c.index.References(ctx)
-	used := newRefTable(&image.Image{RefNames: c.index.RefNames})
+	names, err := c.index.Tagged(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	refs, err := names.References()
+	used := newRefTable(names)
 	return used.named(doc.Descriptor, 0, refs, opts.RefName), &doc, err
 }
 
@@ -147,8 +163,7 @@ func (o Options) check() error {
 	if o.RefName != "" && !image.IsRefName(o.RefName) {
 		return fmt.Errorf("name %q of an image in a layout: want letters, digits and any of %q, 255 at most", o.RefName, "._:@+/-")
 	}
-	_, err := layer.ParseCompression(o.Compression.String())
-	return err
+	return o.Compression.Check()
 }
 
 // layoutFile is the content of oci-layout.

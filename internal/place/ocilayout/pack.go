@@ -11,7 +11,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/internal/compress"
 )
 
 const (
@@ -34,14 +34,14 @@ type packer struct {
 }
 
 // run returns the descriptors of the image's layers. It leaves no file open.
-func (p *packer) run(ctx context.Context, img *image.Image, c layer.Compression, observe func(image.Event)) ([]v1.Descriptor, error) {
+func (p *packer) run(ctx context.Context, img image.Image, c compress.Compression, observe func(image.Event)) ([]v1.Descriptor, error) {
 	p.busy = make(chan struct{}, packers)
-	p.turns = make([]chan struct{}, len(img.Layers)+1)
+	p.turns = make([]chan struct{}, len(img.Layers())+1)
 	for i := range p.turns {
 		p.turns[i] = make(chan struct{})
 	}
 	close(p.turns[0])
-	return image.Pack(ctx, img, image.PackOptions{Compression: c, Parallel: packers + waiting, Observe: observe}, p.put)
+	return image.Pack(ctx, img.Layers(), image.PackOptions{Compressor: c, Parallel: packers + waiting, Observe: observe}, p.put)
 }
 
 // put writes a blob to a file and hands it on when those before it have been.
@@ -90,8 +90,8 @@ func passOn(ctx context.Context, w io.Writer, b *image.Blob) (v1.Descriptor, err
 		return v1.Descriptor{}, err
 	}
 	d := b.Stored
-	if a := layer.Detect(h.start); a.Writable() {
-		d.MediaType = layer.Compression{Algorithm: a}.MediaType()
+	if a := compress.Detect(h.start); a.Writable() {
+		d.MediaType = compress.Compression{Algorithm: a}.MediaType()
 	}
 	return d, nil
 }
@@ -117,7 +117,7 @@ type head struct {
 }
 
 func (h *head) Write(p []byte) (int, error) {
-	if missing := layer.Prefix - len(h.start); missing > 0 {
+	if missing := compress.Prefix - len(h.start); missing > 0 {
 		h.start = append(h.start, p[:min(len(p), missing)]...)
 	}
 	return h.w.Write(p)

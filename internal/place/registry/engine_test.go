@@ -15,6 +15,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/image/ordjson"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/enginetest"
 	"github.com/varve-image/varve/internal/place/ocilayout"
 	"github.com/varve-image/varve/internal/place/registry"
@@ -86,7 +87,7 @@ func TestDockerRegistry(t *testing.T) {
 	want := []digest.Digest{info.DiffID, info.DiffID}
 	for _, compression := range []string{"none", "gz", "zstd"} {
 		t.Run(compression, func(t *testing.T) {
-			c, err := layer.ParseCompression(compression)
+			c, err := compress.Parse(compression)
 			if err != nil {
 				t.Fatal(err)
 			}

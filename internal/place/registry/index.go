@@ -34,7 +34,7 @@ func pushIndex(ctx context.Context, refs []string, x *image.Index, opts PushOpti
 	manifests := make([]v1.Descriptor, len(x.Images))
 	for i, img := range x.Images {
 		each := opts
-		each.Untagged, each.Observe = true, x.Observe(i, opts.Observe)
+		each.Untagged, each.Observe = true, image.Observe(x.Images, i, opts.Observe)
 		var err error
 		if manifests[i], err = Push(ctx, refs[0], img, each); err != nil {
 			return v1.Descriptor{}, err
@@ -194,9 +194,9 @@ func (c *copier) readConfig(ctx context.Context, manifest, config v1.Descriptor,
 // sendBlobs brings all blobs to the repository, but for those kept elsewhere, and reports
 // the layers.
 func (c *copier) sendBlobs(ctx context.Context, p *pusher) error {
-	layers := &image.Image{}
-	for _, d := range c.layers {
-		layers.Layers = append(layers.Layers, c.blob(d))
+	layers := make([]image.Layer, len(c.layers))
+	for i, d := range c.layers {
+		layers[i] = c.blob(d)
 	}
 	if _, err := image.Pack(ctx, layers, image.PackOptions{Parallel: uploads, Observe: p.opts.Observe}, p.layer); err != nil {
 		return err

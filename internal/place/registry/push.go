@@ -24,7 +24,7 @@ import (
 // there already; the registry takes those that another of its repositories
 // has from there. All others are compressed on their way. The manifest is kept
 // where nothing changed; otherwise it is an OCI one. It is sent last.
-func Push(ctx context.Context, ref string, img *image.Image, opts PushOptions) (v1.Descriptor, error) {
+func Push(ctx context.Context, ref string, img image.Image, opts PushOptions) (v1.Descriptor, error) {
 	opts.MountFrom = origins(ref, img, opts.MountFrom)
 	p, err := newPusher(ctx, ref, opts)
 	if err != nil {
@@ -40,13 +40,13 @@ func Push(ctx context.Context, ref string, img *image.Image, opts PushOptions) (
 
 // origins adds to the repositories to mount from those that the image's layers
 // come from, of the registry that ref is in.
-func origins(ref string, img *image.Image, from []string) []string {
+func origins(ref string, img image.Image, from []string) []string {
 	to, err := parseReference(ref)
 	if err != nil {
 		return from // whoever connects will say so
 	}
 	from = slices.Clone(from)
-	for _, l := range img.Layers {
+	for _, l := range img.Layers() {
 		repository, ok := origin(l, to)
 		if ok && repository != to.repository && !slices.Contains(from, repository) {
 			from = append(from, repository)
@@ -58,11 +58,11 @@ func origins(ref string, img *image.Image, from []string) []string {
 // origin is the repository that a layer comes from, if it is one of the registry
 // that to is in.
 func origin(l image.Layer, to reference) (string, bool) {
-	b, ok := l.(*layer.Blob)
+	r, ok := l.(image.RepositoryLayer)
 	if !ok {
 		return "", false
 	}
-	return strings.CutPrefix(b.Repository, to.domain+"/")
+	return strings.CutPrefix(r.Origin(), to.domain+"/")
 }
 
 // pusher writes into one repository.
@@ -76,7 +76,7 @@ func newPusher(ctx context.Context, ref string, opts PushOptions) (*pusher, erro
 	if err != nil {
 		return nil, err
 	}
-	if _, err := layer.ParseCompression(opts.Compression.String()); err != nil {
+	if err := opts.Compression.Check(); err != nil {
 		return nil, err
 	}
 	c, err := newClient(ctx, parsed, opts.Options, "pull,push", opts.MountFrom)
@@ -86,9 +86,9 @@ func newPusher(ctx context.Context, ref string, opts PushOptions) (*pusher, erro
 	return &pusher{c, opts}, nil
 }
 
-func (p *pusher) image(ctx context.Context, img *image.Image) (v1.Descriptor, error) {
-	layers, err := image.Pack(ctx, img, image.PackOptions{
-		Compression: p.opts.Compression, Recompress: p.opts.Recompress, Parallel: uploads, Observe: p.opts.Observe,
+func (p *pusher) image(ctx context.Context, img image.Image) (v1.Descriptor, error) {
+	layers, err := image.Pack(ctx, img.Layers(), image.PackOptions{
+		Compressor: p.opts.Compression, Recompress: p.opts.Recompress, Parallel: uploads, Observe: p.opts.Observe,
 	}, p.layer)
 	if err != nil {
 		return v1.Descriptor{}, err

@@ -13,6 +13,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/layer"
 )
@@ -23,7 +24,7 @@ func TestPushAndOpen(t *testing.T) {
 			t.Run(name+"/"+compression, func(t *testing.T) {
 				noLeaks(t)
 				reg := newFake(t, handler(), false)
-				c, err := layer.ParseCompression(compression)
+				c, err := compress.Parse(compression)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -68,7 +69,7 @@ func TestPassThrough(t *testing.T) {
 			noLeaks(t)
 			from, to := newFake(t, handler(), false), newFake(t, handler(), true)
 			img := newImage(textLayer{"a", "a"}, bigLayer("big", chunkSize+1), textLayer{"a", "a"})
-			want := mustPush(t, from.host+"/a/b:1", img, PushOptions{Options: from.options(), Compression: layer.Compression{Algorithm: layer.Zstd}})
+			want := mustPush(t, from.host+"/a/b:1", img, PushOptions{Options: from.options(), Compression: compress.Compression{Algorithm: compress.Zstd}})
 			stored, err := Open(t.Context(), from.host+"/a/b:1", from.options())
 			if err != nil {
 				t.Fatal(err)
@@ -329,7 +330,7 @@ func TestDockerManifest(t *testing.T) {
 	more.Layers = append(more.Layers, textLayer{"b", "more"})
 	more.History, more.Config = make([]image.History, 2), img.Config
 	more.Created = img.Created
-	mustPush(t, reg.host+"/app:more", more, PushOptions{Options: reg.options(), Compression: layer.Compression{Algorithm: layer.Zstd}})
+	mustPush(t, reg.host+"/app:more", more, PushOptions{Options: reg.options(), Compression: compress.Compression{Algorithm: compress.Zstd}})
 	mixed, err := Resolve(t.Context(), reg.host+"/app:more", reg.options())
 	if err != nil {
 		t.Fatal(err)
