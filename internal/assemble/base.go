@@ -2,6 +2,7 @@ package assemble
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -49,6 +50,9 @@ func (b *builder) openBase(ctx context.Context) (*base, error) {
 	ref, ok := s.Base()
 	if !ok {
 		return nil, nil
+	}
+	if b.opts.OpenBase == nil {
+		return nil, &SpecError{"fromImage", errors.New("base images are not opened here")}
 	}
 	existing, err := b.opts.OpenBase(ctx, ref)
 	if err != nil { // whose fault it is OpenBase knows

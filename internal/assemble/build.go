@@ -50,7 +50,8 @@ type Options struct {
 	// tarball unpacks to, MaxEntries their entries; 0 is what package tree says.
 	MaxUnpacked int64
 	MaxEntries  int
-	// OpenBase opens the image that the spec's fromImage names.
+	// OpenBase opens the image that the spec's fromImage names; without it there
+	// is no building on others.
 	OpenBase OpenBaseFunc
 	// Steps is how the spec's scripts are run; without a Runner they are refused.
 	Steps Steps

@@ -183,7 +183,8 @@ type ConfOptions struct {
 	RepoTag string
 	// Now is what the time "now" stands for.
 	Now time.Time
-	// OpenBase opens the docker-archive that the conf builds on.
+	// OpenBase opens the docker-archive that the conf builds on; without it there
+	// is no building on others.
 	OpenBase func(ctx context.Context, name string) (*image.Stored, error)
 }
 
@@ -265,6 +266,9 @@ func (c *Conf) addLayer(img *image.Description, l image.Layer, paths ...string) 
 func (c *Conf) addBase(ctx context.Context, img *image.Description, opts ConfOptions) error {
 	if c.fromImage == "" {
 		return nil
+	}
+	if opts.OpenBase == nil {
+		return &SpecError{"from_image", errors.New("base images are not opened here")}
 	}
 	base, err := opts.OpenBase(ctx, c.physical(c.fromImage, opts))
 	if err != nil {

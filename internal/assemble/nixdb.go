@@ -97,8 +97,8 @@ func (b *builder) makeNixState(ctx context.Context, below stack, c *closure) ([]
 	}
 	b.closers = append(b.closers, database)
 	uid, gid := b.storeOwner()
-	state := nixdb.State{StoreDir: b.spec.StoreDir, Database: database, Roots: c.roots, UID: uid, GID: gid, Below: below.entries}
-	return state.Tree(nixDBField), database, nil
+	state, err := nixdb.State{StoreDir: b.spec.StoreDir, Database: database, Roots: c.roots, UID: uid, GID: gid, Below: below.entries}.Tree(nixDBField)
+	return state, database, err
 }
 
 // withoutDatabase leaves the image's own database out of what is searched for

@@ -38,7 +38,7 @@ func (b *builder) preset(below stack, p spec.Preset, own []*tree.Entry) ([]*tree
 		}
 		return rootfs.CACertificates(bundle, b.lower(below, own))
 	case "tmp":
-		return rootfs.Tmp(), nil
+		return rootfs.Tmp()
 	}
 	return nil, fmt.Errorf("%q is no preset", p.Name)
 }

@@ -24,13 +24,24 @@ type Steps struct {
 	// Limits bound each step.
 	Limits sandbox.Limits
 	// Output returns what gets the output of the step called name, as it comes.
-	// It is closed when the step has ended.
+	// It is closed when the step has ended. Nil throws it away.
 	Output func(name string) io.WriteCloser
 }
 
 // ErrNetwork is that of a spec that asks for the machine's network where
 // Steps.AllowNetwork does not let it.
 var ErrNetwork = errors.New("scripts that use the machine's network make other images on other days")
+
+func (s *Steps) output(name string) io.WriteCloser {
+	if s.Output == nil {
+		return nowhere{io.Discard}
+	}
+	return s.Output(name)
+}
+
+type nowhere struct{ io.Writer }
+
+func (nowhere) Close() error { return nil }
 
 // checkSteps refuses scripts that could not be run, before anything is read.
 func (b *builder) checkSteps() error {
@@ -94,19 +105,13 @@ func (b *builder) runOnTree(ctx context.Context, base *base, top []*tree.Entry) 
 		return top, err
 	}
 	// As dockerTools, which packs the directory that it mounted these in.
-	return without(top, "proc", "sys", strings.TrimPrefix(s.StoreDir, "/")), nil
+	return tree.Without(top, "proc", "sys", strings.TrimPrefix(s.StoreDir, "/")), nil
 }
 
 // runOn runs a step on a tree that may hold whiteouts, which it does not see.
 func (b *builder) runOn(ctx context.Context, base *base, top []*tree.Entry, step *sandbox.Step) ([]*tree.Entry, error) {
-	var whiteouts []*tree.Entry
-	for _, e := range top {
-		if _, ok := tree.Hidden(e); ok {
-			whiteouts = append(whiteouts, e)
-		} else {
-			step.Tree = append(step.Tree, e)
-		}
-	}
+	files, whiteouts := tree.Whiteouts(top)
+	step.Tree = files
 	res, err := b.run(ctx, base, step)
 	if err != nil {
 		return nil, err
@@ -152,7 +157,7 @@ func (b *builder) run(ctx context.Context, base *base, step *sandbox.Step) (*san
 		return nil, err
 	}
 	b.debugf("%s: running %q with PATH %q, isolation: %s, network: %s", step.Name, step.Argv[0], strings.Join(b.spec.Path, ":"), b.spec.Isolation, b.spec.Network)
-	out := b.opts.Steps.Output(step.Name)
+	out := b.opts.Steps.output(step.Name)
 	defer out.Close()
 	step.Stdout, step.Stderr = out, out
 	res, err := sandbox.Run(ctx, runner, step)
@@ -170,19 +175,4 @@ func (b *builder) architecture(base *base) string {
 		return own
 	}
 	return cmp.Or(base.platform.Architecture, own)
-}
-
-// without leaves out directories with all that is in them.
-func without(entries []*tree.Entry, dirs ...string) []*tree.Entry {
-	var kept []*tree.Entry
-	for _, e := range entries {
-		inside := false
-		for _, dir := range dirs {
-			inside = inside || e.Path == dir || strings.HasPrefix(e.Path, dir+"/")
-		}
-		if !inside {
-			kept = append(kept, e)
-		}
-	}
-	return kept
 }

@@ -102,5 +102,5 @@ func (b *builder) withPresets(ctx context.Context, below stack, sources [][]*tre
 
 // rootDir is the tree of a root directory alone.
 func rootDir() []*tree.Entry {
-	return []*tree.Entry{{Path: ".", Type: tree.Dir, Mode: 0o755, Implied: true}}
+	return []*tree.Entry{tree.NewImpliedDir(".")}
 }

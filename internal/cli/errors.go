@@ -125,7 +125,7 @@ func outputError(err error) error {
 
 // explain adds to an error what to do next, and to that of a step the end of
 // its output. That a step had no network is said only where nothing else is known.
-func explain(err error) (explained error, hints []string) {
+func explain(err error) (hints []string, explained error) {
 	var (
 		failed  *sandbox.StepError
 		limit   *sandbox.LimitError
@@ -135,29 +135,29 @@ func explain(err error) (explained error, hints []string) {
 		kernel  *vm.KernelError
 	)
 	if hints := placeHints(err); len(hints) > 0 {
-		return err, hints
+		return hints, err
 	}
 	switch {
 	case errors.As(err, &read): // what was to be written with it is not at fault
-		return read, nil
+		return nil, read
 	case errors.As(err, &failed):
 		hints = scriptHints(failed)
 		if known := len(hints) > 0 && len(failed.LastLines) > 0; !known {
 			hints = append(hints, offlineHints(failed)...)
 		}
-		return withLastLines(err, failed.LastLines), hints
+		return hints, withLastLines(err, failed.LastLines)
 	case errors.As(err, &limit):
-		return withLastLines(err, limit.LastLines), limitHints(limit.Bound)
+		return limitHints(limit.Bound), withLastLines(err, limit.LastLines)
 	case errors.As(err, &kernel):
-		return err, kernelHints(kernel)
+		return kernelHints(kernel), err
 	case errors.As(err, &missing):
-		return err, missing.Hints
+		return missing.Hints, err
 	case errors.As(err, &bound) && bound.Bound == tree.BoundBytes:
-		return err, []string{"if the input is as it should be, raise the bound: --max-unpacked"}
+		return []string{"if the input is as it should be, raise the bound: --max-unpacked"}, err
 	case errors.As(err, &bound) && bound.Bound == tree.BoundEntries:
-		return err, []string{"if the input is as it should be, raise the bound: --max-entries"}
+		return []string{"if the input is as it should be, raise the bound: --max-entries"}, err
 	}
-	return err, nil
+	return nil, err
 }
 
 // placeHints say what to do about a place of images, or a base image.

@@ -178,7 +178,7 @@ func (o *runStepOptions) run(ctx context.Context, g *global, s *spec.Spec, step 
 	if err != nil {
 		return nil, usageError(fmt.Errorf("--interactive: %w", err))
 	}
-	defer terminal.Restore()
+	defer func() { _ = terminal.Restore() }() // a terminal that is gone needs none
 	resize := make(chan sandbox.TerminalSize, 1)
 	go func() {
 		for size := range terminal.Resized() {

@@ -3,7 +3,6 @@ package imagetest
 import (
 	"context"
 	"fmt"
-	"io"
 	"strings"
 	"testing"
 
@@ -67,14 +66,15 @@ func newLayer(entries ...*tree.Entry) image.Layer {
 }
 
 func dir(name string) *tree.Entry {
-	return &tree.Entry{Path: name, Type: tree.Dir, Mode: 0o755, ModTime: 1}
+	e := tree.NewDir(name, 0o755)
+	e.ModTime = 1
+	return e
 }
 
 func file(name, content string) *tree.Entry {
-	return &tree.Entry{
-		Path: name, Type: tree.Regular, Mode: 0o644, ModTime: 1, Size: int64(len(content)),
-		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil },
-	}
+	e := tree.NewFile(name, 0o644, content)
+	e.ModTime = 1
+	return e
 }
 
 // noise is n bytes that do not compress.

@@ -55,7 +55,7 @@ func Run(t *testing.T, newPlace func(t *testing.T) Place, names ...string) {
 				t.Error("reading changed what is there")
 			}
 			checkNames(t, src)
-			checkCancel(t, newPlace(t), place, c.Image, stored)
+			checkCancel(t, newPlace(t), c.Image, stored)
 			if place.Damage != nil && len(stored.DiffIDs) > 0 {
 				checkDamage(t, newPlace(t), place, stored)
 			}
@@ -145,7 +145,7 @@ func checkNames(t *testing.T, src image.Source) {
 
 // checkCancel: with a context that is done nothing is read, and nothing is
 // written that could be opened.
-func checkCancel(t *testing.T, empty, full Place, img image.Named, stored *image.Stored) {
+func checkCancel(t *testing.T, empty Place, img image.Named, stored *image.Stored) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -40,9 +40,9 @@ func openDockerArchive(ctx context.Context, name string, t *tarindex.Archive) (i
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return docker, nil //nolint:nilerr // docker load takes it for what it is, too
+		return docker, nil // docker load takes it for what it is, too
 	}
-	return newHybrid(ctx, docker, oci)
+	return newHybrid(ctx, docker, oci), nil
 }
 
 // maxHybrid is how many images the halves may have for them to be compared.
@@ -50,7 +50,7 @@ const maxHybrid = 100
 
 // newHybrid lists what both halves have: an image by itself as manifest.json has it, and
 // those of indexes as the layout does.
-func newHybrid(ctx context.Context, docker *dockerarchive.Archive, oci *ocilayout.Layout) (*hybrid, error) {
+func newHybrid(ctx context.Context, docker *dockerarchive.Archive, oci *ocilayout.Layout) *hybrid {
 	h := &hybrid{docker: docker, oci: oci}
 	configs := map[digest.Digest]int{} // of docker
 	for i := range docker.List() {
@@ -92,7 +92,7 @@ func newHybrid(ctx context.Context, docker *dockerarchive.Archive, oci *ocilayou
 			h.add(l, oci, n)
 		}
 	}
-	return h, nil
+	return h
 }
 
 func (h *hybrid) add(l image.Listed, src image.Source, number int) {

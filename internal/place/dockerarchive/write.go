@@ -22,7 +22,6 @@
 package dockerarchive
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -175,8 +174,7 @@ func (o Options) observe(e image.Event) {
 }
 
 func (a *writer) file(name string, data []byte) error {
-	return a.tar.Write(a.ctx, &tree.Entry{
-		Path: name, Type: tree.Regular, Mode: 0o644, ModTime: image.ModTime(a.img), Size: int64(len(data)),
-		Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil },
-	})
+	e := tree.NewFile(name, 0o644, string(data))
+	e.ModTime = image.ModTime(a.img)
+	return a.tar.Write(a.ctx, e)
 }

@@ -1,7 +1,6 @@
 package ocilayout
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -114,7 +113,9 @@ func (a *archiver) parent(name string) error {
 
 func (a *archiver) dir(name string) error {
 	a.written[name] = true
-	return a.tar.WriteHeader(&tree.Entry{Path: name, Type: tree.Dir, Mode: 0o755, ModTime: a.modTime})
+	e := tree.NewDir(name, 0o755)
+	e.ModTime = a.modTime
+	return a.tar.WriteHeader(e)
 }
 
 // documents writes blobs that are JSON.
@@ -142,7 +143,8 @@ func (a *archiver) blob(ctx context.Context, file *os.File, desc v1.Descriptor) 
 	if err := a.parent(BlobPath(desc.Digest)); err != nil {
 		return err
 	}
-	if err := a.tar.WriteHeader(a.entry(BlobPath(desc.Digest), desc.Size)); err != nil {
+	e := &tree.Entry{Path: BlobPath(desc.Digest), Type: tree.Regular, Mode: 0o644, ModTime: a.modTime, Size: desc.Size}
+	if err := a.tar.WriteHeader(e); err != nil {
 		return err
 	}
 	err := a.tar.Content(desc.Size, func(w io.Writer) error {
@@ -166,11 +168,7 @@ func (a *archiver) put(ctx context.Context, name string, data []byte) error {
 	if err := a.parent(name); err != nil {
 		return err
 	}
-	e := a.entry(name, int64(len(data)))
-	e.Open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
+	e := tree.NewFile(name, 0o644, string(data))
+	e.ModTime = a.modTime
 	return a.tar.Write(ctx, e)
-}
-
-func (a *archiver) entry(name string, size int64) *tree.Entry {
-	return &tree.Entry{Path: name, Type: tree.Regular, Mode: 0o644, ModTime: a.modTime, Size: size}
 }

@@ -169,7 +169,7 @@ func (c *copier) readConfig(ctx context.Context, manifest, config v1.Descriptor,
 	}
 	parsed, ids, err := image.ParseConfig(data)
 	if err != nil || len(ids) != len(layers) {
-		return nil //nolint:nilerr // no engine takes it for an image either
+		return nil // no engine takes it for an image either
 	}
 	var budget *layer.Budget
 	if c.newBudget != nil {

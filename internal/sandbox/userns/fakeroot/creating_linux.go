@@ -228,7 +228,7 @@ func (e *Emulator) bind(c *call) answer {
 	if name == "" {
 		return pass
 	}
-	a := e.make(c, unix.AT_FDCWD, name, unix.S_IFSOCK, 0o777&^c.umask(), func(m *maker) error {
+	a := e.make(c, unix.AT_FDCWD, name, unix.S_IFSOCK, 0o777&^c.umask(), func(*maker) error {
 		socket, err := c.copyOf(c.fd(0))
 		if err != nil {
 			return err

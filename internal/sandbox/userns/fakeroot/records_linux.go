@@ -137,14 +137,6 @@ func (r *Records) get(fd int, k key) (record, bool) {
 	return rec.record, true
 }
 
-// has tells whether there may be a record for a number.
-func (r *Records) has(k key) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	_, ok := r.all[k]
-	return ok
-}
-
 // set gives the file fd a record. A step that has made too many is refused more.
 func (r *Records) set(fd int, k key, rec record) error {
 	r.mu.Lock()

@@ -39,7 +39,6 @@ type census struct {
 	u       *usage
 	m       *memoryUse
 	seen    map[object]bool
-	locks   bool  // there are many
 	infos   int64 // how many open files of /proc tell of an open file
 	sockets socketCensus
 }
