@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -17,8 +18,10 @@ type Options struct {
 	// Settings override what the input says, or stand alone.
 	Settings []Setting
 	// Platform, where it is set, takes the place of the input's os, architecture
-	// and variant; messages call it --platform.
-	Platform Platform
+	// and variant. Messages call it PlatformFlag, such as "--platform", or platform if
+	// that is empty.
+	Platform     Platform
+	PlatformFlag string
 	// Architecture is what ${arch} stands for where neither Platform nor the input
 	// names an architecture.
 	Architecture string
@@ -82,7 +85,7 @@ func Parse(r io.Reader, o Options) (*Spec, error) {
 		s.apply(root, &d.problems)
 	}
 	if o.Platform != (Platform{}) {
-		setPlatform(root, o.Platform, "--platform")
+		setPlatform(root, o.Platform, cmp.Or(o.PlatformFlag, "platform"))
 	}
 	normalise(root)
 	d.platform = platformOf(root, o.Architecture)

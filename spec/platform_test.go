@@ -72,8 +72,8 @@ func TestPlatformErrors(t *testing.T) {
 		p    Platform
 		want string
 	}{
-		{Platform{"linux", "vax", ""}, `--platform: got "vax"`},
-		{Platform{"windows", "amd64", ""}, `--platform: got "windows"`},
+		{Platform{"linux", "vax", ""}, `platform: got "vax"`},
+		{Platform{"windows", "amd64", ""}, `platform: got "windows"`},
 	} {
 		if _, err := Parse(strings.NewReader("name: hello"), Options{Platform: c.p}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want an error with %q", c.p, err, c.want)

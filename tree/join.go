@@ -20,8 +20,8 @@ type JoinSource struct {
 // source's files as lndir does and nixpkgs' contents with it: directories are
 // directories of the tree's own (Implied, 0755 0:0), regular files become
 // symlinks to their logical path, symlinks are copied with their text. A
-// source that cannot be read or is no directory is an error; those of all
-// sources are reported together.
+// source that cannot be read, or is not a directory (*NotDirError), is an error; those
+// of all sources are reported together.
 func SymlinkJoin(ctx context.Context, sources []JoinSource) ([][]*Entry, error) {
 	trees := make([][]*Entry, len(sources))
 	var bad problems.List
@@ -41,6 +41,16 @@ func SymlinkJoin(ctx context.Context, sources []JoinSource) ([][]*Entry, error) 
 	return trees, nil
 }
 
+// NotDirError says that something else was found where a directory has to be.
+type NotDirError struct {
+	Path string
+	Type Type
+}
+
+func (e *NotDirError) Error() string {
+	return fmt.Sprintf("%q is a %s, not a directory", e.Path, e.Type)
+}
+
 func symlinkTree(ctx context.Context, s JoinSource) ([]*Entry, error) {
 	var links []*Entry
 	for e, err := range FromDir(s.Physical, DirOptions{Store: true}) {
@@ -51,7 +61,7 @@ func symlinkTree(ctx context.Context, s JoinSource) ([]*Entry, error) {
 			return nil, err
 		}
 		if e.Path == "." && e.Type != Dir {
-			return nil, fmt.Errorf("%q is a %s, not a directory: copy it with copyToRoot, or name the directory that holds it", s.Physical, e.Type)
+			return nil, &NotDirError{s.Physical, e.Type}
 		}
 		link := &Entry{Path: e.Path, Type: e.Type, Mode: 0o777, ModTime: e.ModTime, Linkname: e.Linkname, Stamp: e.Stamp, Source: e.Source}
 		switch e.Type {

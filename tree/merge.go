@@ -44,6 +44,8 @@ type MergeOptions struct {
 // below it. Times are no difference. Content is compared only where all else
 // is equal and only under ConflictError, which needs to know; ctx ends that.
 //
+// Under ConflictError all conflicts are reported together, as a *DifferenceError.
+//
 // Without KeepDirlinks the result shares its entries with the sources. Sources in another order
 // than the canonical are sorted. One that has a path twice, or an entry
 // below a non-directory, is an error.
@@ -70,10 +72,20 @@ func Merge(ctx context.Context, opts MergeOptions, sources ...[]*Entry) ([]*Entr
 		return nil, fmt.Errorf("merge: %w", err)
 	}
 	if err := m.conflicts.Err(); err != nil {
-		return nil, fmt.Errorf("sources give different entries:\n%w\n`conflicts: first` or `conflicts: last` chooses which source wins", err)
+		return nil, &DifferenceError{err}
 	}
 	return merged, nil
 }
+
+// DifferenceError says at which paths sources give different entries, which another
+// policy than ConflictError would choose from.
+type DifferenceError struct{ Err error }
+
+func (e *DifferenceError) Error() string {
+	return fmt.Sprintf("sources give different entries:\n%v", e.Err)
+}
+
+func (e *DifferenceError) Unwrap() error { return e.Err }
 
 type merger struct {
 	ctx       context.Context

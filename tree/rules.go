@@ -3,12 +3,10 @@ package tree
 import (
 	"fmt"
 	"maps"
-
-	"github.com/varve-image/varve/internal/problems"
 )
 
-// Rule sets attributes of the entries that a glob matches: an element of the
-// spec's perms. What is nil or empty stays as it is.
+// Rule sets attributes of the entries that a glob matches. What is nil or empty
+// stays as it is.
 type Rule struct {
 	// Path is a glob, read from the tree's root with or without a leading
 	// slash: "*" and "?" within a component, "**" across components, [a-z],
@@ -23,27 +21,16 @@ type Rule struct {
 	Capabilities string
 }
 
-// ApplyRules changes the entries as the rules say, in their order: the last
-// rule that sets an attribute wins. Owners change without touching the
-// set-user-id bits or capabilities. It works on what goes into headers, so that
-// it needs no privilege.
+// Apply changes the entries as the rule says. Of several rules, the last that sets
+// an attribute wins. Owners change without touching the set-user-id bits or
+// capabilities. It works on what goes into headers, so that it needs no
+// privilege.
 //
 // A symlink has no mode: one that a glob finds among other entries keeps its
 // 0777, and a mode for symlinks alone is an error. So are capabilities for
 // anything but a regular file, and a rule that matches nothing or sets nothing.
-// All errors are reported together, as "perms[index]"; entries are then
-// partly changed and of no use.
-func ApplyRules(entries []*Entry, rules []Rule) error {
-	var bad problems.List
-	for i, r := range rules {
-		if err := r.apply(entries); err != nil {
-			bad.Addf("perms[%d]: %w", i, err)
-		}
-	}
-	return bad.Err()
-}
-
-func (r Rule) apply(entries []*Entry) error {
+// After an error the entries are partly changed and of no use.
+func (r Rule) Apply(entries []*Entry) error {
 	g, err := parseGlob(r.Path)
 	if err != nil {
 		return err

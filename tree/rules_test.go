@@ -2,6 +2,8 @@ package tree
 
 import (
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,26 +55,37 @@ tmp 5 0755 0:0
 			{Path: "etc/none", UID: number(1)}, {Path: "[", UID: number(1)}, {Path: "tmp"}, {Path: "tmp", Mode: number(0o17777)},
 			{Path: "tmp", UID: number(MaxID + 1)}, {Path: "bin/sh", Mode: number(0o700)}, {Path: "tmp", Capabilities: "cap_chown=ep"},
 			{Path: "bin/bash", Capabilities: "cap_net_bind_servce=ep"}, {Path: "", UID: number(1)}, {Path: "../tmp", UID: number(1)}},
-			errs: []string{`perms[0]: no entry matches "etc/none"`, `perms[1]: glob "[" is malformed`, `perms[2]: "tmp" sets nothing`,
-				`perms[3]: "tmp": mode 017777 is not`, `perms[4]: "tmp": id 4294967295`, `perms[5]: "bin/sh" matches only symlinks`,
-				`perms[6]: "tmp" matches "tmp", a directory: only regular files`, `unknown capability "cap_net_bind_servce": did you mean "cap_net_bind_service"?`,
-				`perms[8]: glob is empty`, `perms[9]: no entry matches "../tmp"`}},
+			errs: []string{`rule 0: no entry matches "etc/none"`, `rule 1: glob "[" is malformed`, `rule 2: "tmp" sets nothing`,
+				`rule 3: "tmp": mode 017777 is not`, `rule 4: "tmp": id 4294967295`, `rule 5: "bin/sh" matches only symlinks`,
+				`rule 6: "tmp" matches "tmp", a directory: only regular files`, `unknown capability "cap_net_bind_servce": did you mean "cap_net_bind_service"?`,
+				`rule 8: glob is empty`, `rule 9: no entry matches "../tmp"`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			entries, err := complete([]*Entry{testFile("bin/bash", ""), testLink("bin/sh", "bash"), testDir("tmp")})
 			wantError(t, err)
-			if !wantError(t, ApplyRules(entries, c.rules), c.errs...) {
+			if !wantError(t, applyRules(entries, c.rules), c.errs...) {
 				wantDump(t, entries, c.want)
 			}
 		})
 	}
 }
 
+// applyRules applies rules in their order, and says which of them are wrong.
+func applyRules(entries []*Entry, rules []Rule) error {
+	var errs []error
+	for i, r := range rules {
+		if err := r.Apply(entries); err != nil {
+			errs = append(errs, fmt.Errorf("rule %d: %w", i, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func TestApplyRulesCapabilities(t *testing.T) {
 	shared := map[string]string{"user.a": "1"}
 	e := testFile("f", "x")
 	e.Xattrs = shared
-	wantError(t, ApplyRules([]*Entry{e}, []Rule{{Path: "*", Capabilities: "cap_net_bind_service=ep"}, {Path: "f", UID: number(9)}}))
+	wantError(t, applyRules([]*Entry{e}, []Rule{{Path: "*", Capabilities: "cap_net_bind_service=ep"}, {Path: "f", UID: number(9)}}))
 	if got := hex.EncodeToString([]byte(e.Xattrs[CapabilityXattr])); got != "0100000200040000000000000000000000000000" {
 		t.Errorf("security.capability is %s", got)
 	}

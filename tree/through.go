@@ -17,7 +17,7 @@ import (
 // moved, gets base's attributes and stays Implied. An explicit directory keeps
 // its own. Where added has a directory and base something else that leads to
 // none, or base a directory and added something else, policy decides:
-// ConflictError reports all of them, ConflictFirst leaves added's entries away,
+// ConflictError reports all of them, each a *MisfitError, ConflictFirst leaves added's entries away,
 // ConflictLast keeps them, to replace what base has. Other files of base are
 // replaced without a word. A symlink to a missing place, or links in a circle,
 // where added has a directory are an error under any policy but the last. Two
@@ -65,7 +65,7 @@ func fitting(base, entries []*Entry, policy Conflicts, bad *problems.List) []*En
 		if reason := deadLink(base, b); reason != "" {
 			bad.Addf("%q %s: %s", e.Path, from(e), reason)
 		} else if policy == ConflictError {
-			bad.Add(misfit(b, e))
+			bad.Add(&MisfitError{Added: e, Base: b})
 		}
 	}
 	return kept
@@ -111,11 +111,16 @@ func deadLink(base []*Entry, link *Entry) string {
 	return ""
 }
 
-// misfit is the error for an entry that base has as something else.
-func misfit(b, e *Entry) error {
-	what := b.Type.String()
-	if b.Type == Symlink {
-		what = fmt.Sprintf("symlink to %q", b.Linkname)
+// MisfitError says that a base has something else at an entry's path, of which
+// another policy than ConflictError would choose one.
+type MisfitError struct {
+	Added, Base *Entry
+}
+
+func (e *MisfitError) Error() string {
+	what := e.Base.Type.String()
+	if e.Base.Type == Symlink {
+		what = fmt.Sprintf("symlink to %q", e.Base.Linkname)
 	}
-	return fmt.Errorf("%q %s is a %s, and the base has a %s there: `conflicts: first` keeps the base's, `conflicts: last` replaces it with all that is in it", e.Path, from(e), e.Type, what)
+	return fmt.Sprintf("%q %s is a %s, and the base has a %s there", e.Added.Path, from(e.Added), e.Added.Type, what)
 }

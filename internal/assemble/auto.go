@@ -2,6 +2,7 @@ package assemble
 
 import (
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -23,13 +24,13 @@ const topTitle = "top layer"
 const configTitle = "config"
 
 // autoLayers divides paths into at most n layers as nixpkgs does by default.
-func (b *builder) autoLayers(paths []string, n int, top []*tree.Entry) ([][]string, error) {
-	nodes := b.closure.Subgraph(paths).Nodes()
-	if err := b.measure(nodes); err != nil {
+func (p placer) autoLayers(ctx context.Context, paths []string, n int, top []*tree.Entry) ([][]string, error) {
+	nodes := p.needed.graph.Subgraph(paths).Nodes()
+	if err := p.measure(ctx, nodes); err != nil {
 		return nil, err
 	}
-	if b.spec.ClosureRoots == spec.RootsImage {
-		above, err := b.imageNodes(paths, top)
+	if p.spec.ClosureRoots == spec.RootsImage {
+		above, err := p.imageNodes(ctx, paths, top)
 		if err != nil {
 			return nil, err
 		}
@@ -39,11 +40,11 @@ func (b *builder) autoLayers(paths []string, n int, top []*tree.Entry) ([][]stri
 	if err != nil {
 		return nil, err
 	}
-	return g.Auto(b.ctx, n, configTitle, topTitle)
+	return g.Auto(ctx, n, configTitle, topTitle)
 }
 
 // measure fills in the sizes that the closure's source does not know.
-func (b *builder) measure(nodes []layering.Node) error {
+func (p placer) measure(ctx context.Context, nodes []layering.Node) error {
 	var unknown []string
 	for _, n := range nodes {
 		if n.NarSize == 0 {
@@ -53,15 +54,15 @@ func (b *builder) measure(nodes []layering.Node) error {
 	if len(unknown) == 0 {
 		return nil
 	}
-	hashed, err := nixstore.HashPaths(b.ctx, nixstore.ScanOptions{StoreDir: b.spec.StoreDir, Root: b.opts.storeRoot(), Roots: unknown})
+	hashed, err := nixstore.HashPaths(ctx, p.scanOptions(unknown))
 	if err != nil {
 		return specError("layering", err)
 	}
 	for _, h := range hashed {
-		b.sizes[h.Path] = h.NarSize
+		p.needed.sizes[h.Path] = h.NarSize
 	}
 	for i := range nodes {
-		nodes[i].NarSize = b.sizes[nodes[i].Path]
+		nodes[i].NarSize = p.needed.sizes[nodes[i].Path]
 	}
 	return nil
 }
@@ -69,25 +70,25 @@ func (b *builder) measure(nodes []layering.Node) error {
 // imageNodes are what stands in nixpkgs' graph above the store paths: the config
 // and the top layer, as the store paths that they are there, with what of paths
 // they mention.
-func (b *builder) imageNodes(paths []string, top []*tree.Entry) ([]layering.Node, error) {
-	config, err := b.configSize()
+func (p placer) imageNodes(ctx context.Context, paths []string, top []*tree.Entry) ([]layering.Node, error) {
+	config, err := p.configSize()
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	topSize, err := b.treeLayer(topTitle, top).Size(b.ctx)
+	topSize, err := p.pack(topTitle, top).Size(ctx)
 	if err != nil {
 		return nil, err
 	}
 	inGraph := map[string]bool{}
-	for _, p := range paths {
-		inGraph[p] = true
+	for _, path := range paths {
+		inGraph[path] = true
 	}
 	within := func(mentioned []string) []string {
-		return slices.DeleteFunc(slices.Clone(mentioned), func(p string) bool { return !inGraph[p] })
+		return slices.DeleteFunc(slices.Clone(mentioned), func(path string) bool { return !inGraph[path] })
 	}
 	return []layering.Node{
-		{Path: configTitle, NarSize: config, References: within(b.mentioned.config)},
-		{Path: topTitle, NarSize: layerDirSize(topSize), References: within(b.mentioned.top)},
+		{Path: configTitle, NarSize: config, References: within(p.needed.inConfig)},
+		{Path: topTitle, NarSize: layerDirSize(topSize), References: within(p.needed.inTop)},
 	}, nil
 }
 

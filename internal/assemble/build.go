@@ -17,18 +17,10 @@ package assemble
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
-	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/internal/layering"
-	"github.com/varve-image/varve/internal/nixstore"
-	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
@@ -74,104 +66,74 @@ type Options struct {
 	Absent []string
 }
 
-// Result is an image that can be written, and how its layers came about.
-type Result struct {
-	Image image.Named
-	// Layers tells what each layer of the image holds.
-	Layers []PlannedLayer
-	// Notes are what the user may want to know: what was taken from the machine.
-	Notes []string
-	// Warnings are what is allowed and most likely not meant, each with what to
-	// write instead.
-	Warnings []string
-
-	spec        *spec.Spec
-	description image.Description
-	// contents are the store paths, or paths in them, that the last explicit
-	// layer asks for.
-	contents []string
-	// built are the layers that are there already, in the image's order.
-	built   []*BuiltLayer
-	closers []io.Closer
-}
-
-// PlannedLayer tells what is in a layer.
-type PlannedLayer struct {
-	// Kind is KindBase, KindStore or KindTree.
-	Kind string `json:"kind"`
-	// Paths are the store paths in the layer, in their order.
-	Paths []string `json:"paths"`
-	// Files counts the entries that are not below a store path; Size is the
-	// size in bytes of the layer's store paths as archives, and of its files; of
-	// a layer of the base, that of the layer as it is stored, 0 if not known.
-	Files int    `json:"files"`
-	Size  uint64 `json:"size"`
-	// Built is the directory of a layer that was there already.
-	Built string `json:"built,omitempty"`
-}
-
-// The kinds of layers: those of the base image, store paths in the bytes that
-// nixpkgs makes of them, and anything else.
-const (
-	KindBase  = "base"
-	KindStore = "store"
-	KindTree  = "tree"
-)
-
-// Close frees what the image's layers are read from.
-func (r *Result) Close() error {
-	var errs []error
-	for _, c := range r.closers {
-		errs = append(errs, c.Close())
-	}
-	return errors.Join(errs...)
-}
-
 // Build describes the image of a spec. Its files are looked at, and read where
 // references are looked for; its layers are read when the image is written.
 // The result has to be closed.
 func Build(ctx context.Context, s *spec.Spec, opts Options) (*Result, error) {
-	b := &builder{ctx: ctx, spec: s, opts: opts, implied: map[string]bool{}, result: &Result{spec: s}}
-	if err := b.build(); err != nil {
-		b.result.Close()
-		return nil, err
+	b := &builder{spec: s, opts: opts}
+	result, err := b.build(ctx)
+	if err != nil {
+		b.closers.Close()
+		return nil, problems.Annotate(err, fieldsFor)
 	}
-	return b.result, nil
+	return result, nil
 }
 
+// builder holds what every phase of a build may ask, and what it leaves behind:
+// words for the user, and what the image's layers are read from. All else is
+// handed from one phase to the next.
 type builder struct {
-	ctx    context.Context
-	spec   *spec.Spec
-	opts   Options
-	result *Result
-	// base is the image that this one builds on; nil for none.
-	base *base
-	// below is what the layers made so far show, those of the base included,
-	// and own the part of it that is not the base's.
-	below, own []*tree.Entry
-	// implied are the built layers, by where they are, that the image has because
-	// others were built on them.
-	implied map[string]bool
-	// pipeline is the spec's layeringPipeline; nil for none.
-	pipeline *layering.Pipeline
-	// removed are the store paths that the pipeline leaves out of the image.
-	removed map[string]bool
-	// closure holds the store paths that the image needs, with their sizes;
-	// nil where it needs none.
-	closure *layering.Graph
-	sizes   map[string]uint64
-	// roots are the store paths that the closure is that of, and infos is what
-	// is known of its paths.
-	roots []string
-	infos map[string]nixstore.PathInfo
-	// mentioned are the store paths that the config and the top layer mention.
-	mentioned struct{ config, top []string }
-	// nix is the state of Nix that the image gets; nil for none.
-	nix     *nixState
-	layers  []image.Layer
-	history []image.History
-	// config is the image's, with what it inherits.
-	config *image.Config
+	spec     *spec.Spec
+	opts     Options
+	notes    []string
+	warnings []error
+	closers  closers
+}
+
+// build is the list of a build's phases.
+func (b *builder) build(ctx context.Context) (*Result, error) {
+	if err := b.checkSteps(); err != nil {
+		return nil, err
+	}
+	pipeline, err := b.readPipeline()
+	if err != nil {
+		return nil, err
+	}
+	base, err := b.openBase(ctx)
+	if err != nil {
+		return nil, err
+	}
+	groups, below, err := b.readGroups(ctx, stackOn(base))
+	if err != nil {
+		return nil, err
+	}
+	top, below, err := b.topTree(ctx, below, groups)
+	if err != nil {
+		return nil, err
+	}
+	if top, below, err = b.runAsRoot(ctx, below, top); err != nil {
+		return nil, err
+	}
+	top, needed, err := b.settleStore(ctx, below, groups, top)
+	if err != nil {
+		return nil, err
+	}
+	if top, below, err = b.finishTop(ctx, below, top); err != nil {
+		return nil, err
+	}
+	if err := b.verifyStore(ctx, needed); err != nil {
+		return nil, err
+	}
+	layers, err := placer{b, base, needed, pipeline}.place(ctx, groups, top)
+	if err != nil {
+		return nil, err
+	}
+	d, err := b.describe(base, layers)
+	if err != nil {
+		return nil, err
+	}
+	b.warn(d, below, needed)
+	return b.result(d, base, groups, layers), ctx.Err()
 }
 
 // debugf tells one who wants to know what is done.
@@ -179,117 +141,4 @@ func (b *builder) debugf(format string, args ...any) {
 	if b.opts.Debug != nil {
 		b.opts.Debug(fmt.Sprintf(format, args...))
 	}
-}
-
-func (b *builder) build() error {
-	if err := b.checkSteps(); err != nil {
-		return err
-	}
-	if err := b.readPipeline(); err != nil {
-		return specError("layeringPipeline", err)
-	}
-	if err := b.openBase(); err != nil {
-		return err
-	}
-	contents, outside := b.splitContents(b.spec.Contents)
-	groups, err := b.groups()
-	if err != nil {
-		return err
-	}
-	links := slices.Clone(contents)
-	for _, g := range groups {
-		links = append(links, g.contents...)
-		b.result.contents = logicalPaths(g.contents)
-	}
-	top, err := b.topTree(links, outside)
-	if err != nil {
-		return err
-	}
-	if top, err = b.finishTop(contents, groups, top); err != nil {
-		return err
-	}
-	if err := b.verifyStore(); err != nil {
-		return err
-	}
-	if err := b.place(groups, top); err != nil {
-		return err
-	}
-	if err := b.describe(); err != nil {
-		return err
-	}
-	b.warn()
-	return b.ctx.Err()
-}
-
-// describe fills in the image's fields.
-func (b *builder) describe() error {
-	s := b.spec
-	d := &image.Description{
-		Layers: b.layers, History: b.history,
-		Created: b.created(), Architecture: s.Architecture, OS: s.OS, Config: s.Config,
-		Variant: s.Variant, ModTime: s.MTime,
-	}
-	if d.Architecture == "" {
-		d.Architecture = b.opts.Architecture
-	}
-	if len(s.Annotations) > 0 {
-		d.Annotations = map[string]string{}
-		for _, a := range s.Annotations {
-			d.Annotations[a.Key] = a.Value
-		}
-	}
-	if err := b.assemble(d); err != nil {
-		return err
-	}
-	b.config, b.result.description = d.Config, *d
-	b.result.Image = image.Named{Image: image.New(*d), Names: image.Names{RepoTags: []string{repoTag(s.Name, s.Tag)}}}
-	return nil
-}
-
-// repoTag returns NAME:TAG, or without a tag the name alone.
-func repoTag(name, tag string) string {
-	if tag == "" {
-		return name
-	}
-	return name + ":" + tag
-}
-
-// created is the time of the config and its history.
-func (b *builder) created() string {
-	t := time.Unix(1, 0)
-	switch {
-	case b.spec.Created != nil && b.spec.Created.Now:
-		t = b.opts.Now.Truncate(time.Second)
-	case b.spec.Created != nil:
-		t = time.Unix(b.spec.Created.Seconds, 0)
-	case b.opts.SourceDateEpoch != nil:
-		t = time.Unix(*b.opts.SourceDateEpoch, 0)
-	}
-	return confTime(t.Unix())
-}
-
-// ParseSourceDateEpoch reads the environment's SOURCE_DATE_EPOCH
-// (reproducible-builds.org/specs/source-date-epoch).
-func ParseSourceDateEpoch(text string) (int64, error) {
-	seconds, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || seconds < 0 || seconds > spec.MaxTime || strings.HasPrefix(text, "+") {
-		return 0, fmt.Errorf("SOURCE_DATE_EPOCH is %q, expected seconds since 1970", text)
-	}
-	return seconds, nil
-}
-
-// treeLayer describes the layer of a tree as GNU tar writes it.
-func (b *builder) treeLayer(title string, entries []*tree.Entry) *layer.Layer {
-	for _, e := range entries {
-		e.ModTime = b.spec.TreeMTime
-	}
-	return layer.New(func() tree.Seq {
-		return func(yield func(*tree.Entry, error) bool) {
-			for _, e := range entries {
-				if !yield(e, nil) {
-					return
-				}
-			}
-		}
-	}, layer.Options{Dialect: layer.GNU, Prefix: "./", Title: title})
 }

@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -17,7 +15,6 @@ import (
 	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/spec"
-	"github.com/varve-image/varve/tree"
 )
 
 // A layer can be built by itself, into a directory of its own, and be used by
@@ -166,81 +163,4 @@ func openLayerDir(dir string) (*layer.File, error) {
 		return nil, fmt.Errorf("%q holds no SHA-256: %w", path.Join(dir, LayerChecksum), err)
 	}
 	return layer.OpenFile(path.Join(dir, LayerTar), id)
-}
-
-// builtGroups makes groups of a layer that is there already and of those below
-// it, each of which an image gets once, below the first that was built on it.
-func (b *builder) builtGroups(field, dir string) ([]*group, error) {
-	l, err := openBuilt(b.spec.StoreDir, dir, b.physical(dir))
-	if err != nil {
-		return nil, err
-	}
-	if b.implied[l.physical] {
-		return nil, nil // another one has brought it
-	}
-	var groups []*group
-	root := b.rootOf(dir)
-	for _, lower := range l.Lower {
-		physical := filepath.Join(l.physical, filepath.FromSlash(lower.Dir))
-		below, err := openBuilt(b.spec.StoreDir, strings.TrimPrefix(physical, root), physical)
-		if err != nil {
-			return nil, fmt.Errorf("%q was built on another layer, which has to be where it was: %w", dir, err)
-		}
-		if got := below.file.DiffID; got.Encoded() != lower.Checksum {
-			return nil, fmt.Errorf("build %q again, which was built on another layer than there is now: %w", dir,
-				&layer.DigestError{What: strconv.Quote(below.dir), Want: digest.NewDigestFromEncoded(digest.SHA256, lower.Checksum), Got: got})
-		}
-		if b.hasBuilt(below) {
-			continue
-		}
-		g, err := b.builtGroup(field, below)
-		if err != nil {
-			return nil, err
-		}
-		b.implied[below.physical] = true
-		groups = append(groups, g)
-	}
-	g, err := b.builtGroup(field, l)
-	return append(groups, g), err
-}
-
-// hasBuilt tells whether the image has a built layer already.
-func (b *builder) hasBuilt(l *BuiltLayer) bool {
-	return slices.ContainsFunc(b.result.built, func(other *BuiltLayer) bool { return other.physical == l.physical })
-}
-
-// builtGroup makes a group of a layer that is there already.
-func (b *builder) builtGroup(field string, l *BuiltLayer) (*group, error) {
-	b.result.built = append(b.result.built, l)
-	g := &group{field: field, title: l.dir, built: l, roots: l.Paths}
-	inStore, _ := b.splitContents(l.Contents)
-	g.contents = inStore
-	if !l.Tree {
-		return g, nil
-	}
-	overlay, err := tree.OpenOverlay(b.ctx, []tree.LayerSource{l.file}, tree.OverlayOptions{TempDir: b.opts.TempDir, Exact: true})
-	if err != nil {
-		return nil, err
-	}
-	b.result.closers = append(b.result.closers, overlay)
-	store := strings.TrimPrefix(b.spec.StoreDir, "/") + "/"
-	var entries []*tree.Entry
-	for _, e := range overlay.Entries {
-		if !strings.HasPrefix(e.Path, store) {
-			entries = append(entries, e)
-		}
-	}
-	// Later trees meet it as they meet any other explicit layer.
-	_, err = b.onto(entries, conflicts(b.spec.Conflicts))
-	return g, err
-}
-
-// builtPaths are the paths in a built layer, none of which another one has.
-func (l *BuiltLayer) builtPaths(taken map[string]bool) ([]string, error) {
-	for _, p := range l.Paths {
-		if taken[p] {
-			return nil, fmt.Errorf("the layer %q has the store path %q, which a layer below has too: build it with that one among its layers", l.dir, p)
-		}
-	}
-	return l.Paths, nil
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/execfile"
 	"github.com/varve-image/varve/internal/nixstore"
@@ -15,14 +16,14 @@ import (
 
 // configWarnings finds what in an image's config does not go with its files.
 type configWarnings struct {
-	b      *builder
-	files  imageFiles
-	config *ordjson.Object
+	*builder
+	image *image.Description
+	files imageFiles
 }
 
 // user warns of a user or group by name that the image's lists do not have.
 func (c configWarnings) user() {
-	name, err := c.config.String("User")
+	name, err := c.image.Config.String("User")
 	if err != nil {
 		return
 	}
@@ -39,7 +40,7 @@ func (c configWarnings) listed(name, kind, list, argument string) {
 	}
 	e := c.files.find(list)
 	if e != nil {
-		if _, own := c.b.spec.Config.Get("User"); !own && c.files.fromBase(e) {
+		if _, own := c.spec.Config.Get("User"); !own && c.files.fromBase(e) {
 			return
 		}
 		text, ok := c.files.text(e, maxListed)
@@ -55,19 +56,19 @@ func (c configWarnings) listed(name, kind, list, argument string) {
 	if e != nil {
 		text = fmt.Sprintf("config.User: %s the %s %q", has, kind, name)
 	}
-	c.b.warnf("%s, so that it cannot be started: write the number, or add a line with the preset nss (%s)", text, argument)
+	c.warnf("%s, so that it cannot be started: write the number, or add a line with the preset nss (%s)", text, argument)
 }
 
 // programs warns of a program that the image cannot start: what is run at first, and
 // what looks after its health.
 func (c configWarnings) programs() {
 	for _, field := range []string{"Entrypoint", "Cmd"} {
-		if argv, err := c.config.Strings(field); err == nil && len(argv) > 0 {
+		if argv, err := c.image.Config.Strings(field); err == nil && len(argv) > 0 {
 			c.program("config."+field, argv[0])
 			break
 		}
 	}
-	health, err := c.config.Object("Healthcheck")
+	health, err := c.image.Config.Object("Healthcheck")
 	if err != nil {
 		return
 	}
@@ -87,15 +88,15 @@ func (c configWarnings) program(field, name string) {
 	switch {
 	case e == nil && c.unknown(place):
 	case e == nil && strings.ContainsAny(name, " \t"):
-		c.b.warnf("%s: the image has no file %q: each word is an item of its own, [%s]", field, name, quotedWords(name))
+		c.warnf("%s: the image has no file %q: each word is an item of its own, [%s]", field, name, quotedWords(name))
 	case e == nil && strings.Contains(name, "/"):
-		c.b.warnf("%s: the image has no %q: copy it there, or name where it is", field, name)
+		c.warnf("%s: the image has no %q: copy it there, or name where it is", field, name)
 	case e == nil:
-		c.b.warnf("%s: the image has no program %q in its PATH, %s: add it, or write where it is", field, name, place)
+		c.warnf("%s: the image has no program %q in its PATH, %s: add it, or write where it is", field, name, place)
 	case e.Type != tree.Regular:
-		c.b.warnf("%s: %q is a %s in the image, and no program", field, name, e.Type)
+		c.warnf("%s: %q is a %s in the image, and no program", field, name, e.Type)
 	case e.Mode&0o111 == 0:
-		c.b.warnf("%s: nobody may execute %q, whose mode is %04o: give it mode 0755, in copyToRoot or by perms", field, name, e.Mode)
+		c.warnf("%s: nobody may execute %q, whose mode is %04o: give it mode 0755, in copyToRoot or by perms", field, name, e.Mode)
 	case !c.files.fromBase(e):
 		c.content(field, name, e)
 	}
@@ -103,7 +104,7 @@ func (c configWarnings) program(field, name string) {
 
 // unknown tells a place in a store path that this machine does not have.
 func (c configWarnings) unknown(place string) bool {
-	storePath, _, ok := nixstore.InStore(c.b.spec.StoreDir, place)
+	storePath, _, ok := nixstore.InStore(c.spec.StoreDir, place)
 	return ok && c.files.find(storePath) == nil
 }
 
@@ -112,13 +113,13 @@ func (c configWarnings) unknown(place string) bool {
 // looked for.
 func (c configWarnings) locate(name string) (place string, e *tree.Entry) {
 	if strings.Contains(name, "/") {
-		dir, _ := c.config.String("WorkingDir")
+		dir, _ := c.image.Config.String("WorkingDir")
 		if !path.IsAbs(name) {
 			name = path.Join("/", dir, name)
 		}
 		return name, c.files.find(name)
 	}
-	place = cmp.Or(searchPath(c.config), defaultSearch)
+	place = cmp.Or(searchPath(c.image.Config), defaultSearch)
 	for dir := range strings.SplitSeq(place, ":") {
 		if e := c.files.find(path.Join("/", dir, name)); e != nil && e.Type == tree.Regular {
 			return dir, e
@@ -131,19 +132,19 @@ func (c configWarnings) locate(name string) (place string, e *tree.Entry) {
 // interpreter is not there.
 func (c configWarnings) content(field, name string, e *tree.Entry) {
 	info := c.files.program(e)
-	architecture := c.b.architecture()
+	architecture := c.image.Architecture
 	switch {
 	case info.Kind == execfile.MachO, info.Kind == execfile.PE:
 		system := map[string]string{execfile.MachO: "macOS", execfile.PE: "Windows"}[info.Kind]
-		c.b.warnf("%s: %q is a program for %s (%s), and images run on Linux: build it for linux/%s", field, name, system, info.Kind, architecture)
+		c.warnf("%s: %q is a program for %s (%s), and images run on Linux: build it for linux/%s", field, name, system, info.Kind, architecture)
 	case info.Kind == execfile.ELF && info.Architecture != "" && !runs(architecture, info.Architecture):
-		c.b.warnf("%s: %q is a program for %s, and the image is for %s: build it for that, or the image with architecture: %s", field, name, info.Architecture, architecture, info.Architecture)
+		c.warnf("%s: %q is a program for %s, and the image is for %s: build it for that, or the image with architecture: %s", field, name, info.Architecture, architecture, info.Architecture)
 	case path.IsAbs(info.Interpreter) && c.files.find(info.Interpreter) == nil && !c.unknown(info.Interpreter):
 		hint := "add it, or name a program"
 		if info.Kind == execfile.ELF {
 			hint = "link it statically, or build on an image with its libraries"
 		}
-		c.b.warnf("%s: %q is run by %q, which the image does not have: %s", field, name, info.Interpreter, hint)
+		c.warnf("%s: %q is run by %q, which the image does not have: %s", field, name, info.Interpreter, hint)
 	}
 }
 

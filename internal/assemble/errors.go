@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"strings"
 	"syscall"
+
+	"github.com/varve-image/varve/tree"
 )
 
 // SpecError is an error that a change of the spec mends.
@@ -56,6 +58,20 @@ func specError(field string, err error) error {
 		return fmt.Errorf("%s: %w", field, err)
 	}
 	return &SpecError{field, err}
+}
+
+// fieldsFor says which fields of a spec have a tree made otherwise than an error
+// says.
+func fieldsFor(err error) string {
+	switch err.(type) { //nolint:errorlint // one error of a tree at a time
+	case *tree.DifferenceError:
+		return "\n`conflicts: first` or `conflicts: last` chooses which source wins"
+	case *tree.MisfitError:
+		return ": `conflicts: first` keeps the base's, `conflicts: last` replaces it with all that is in it"
+	case *tree.NotDirError:
+		return ": copy it with copyToRoot, or name the directory that holds it"
+	}
+	return ""
 }
 
 // quotePath puts quotes around the name in an error of package os.

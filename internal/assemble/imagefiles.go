@@ -12,7 +12,10 @@ import (
 // imageFiles is the file system that the finished image shows: its layers' trees,
 // and the store paths in it as this machine has them.
 type imageFiles struct {
-	b *builder
+	layers stack
+	// storeDir is the directory of store paths, and storeRoot what it is looked for
+	// below.
+	storeDir, storeRoot string
 }
 
 // find returns what an absolute path leads to, through symlinks; nil for nothing,
@@ -51,14 +54,13 @@ func (f imageFiles) find(name string) *tree.Entry {
 
 // entry is what stands at a path.
 func (f imageFiles) entry(name string) *tree.Entry {
-	if e := tree.Find(f.b.below, strings.TrimPrefix(name, "/")); e != nil {
+	if e := f.layers.find(strings.TrimPrefix(name, "/")); e != nil {
 		return e
 	}
-	store := f.b.spec.StoreDir
-	if !strings.HasPrefix(store+"/", name+"/") && !strings.HasPrefix(name, store+"/") {
+	if !strings.HasPrefix(f.storeDir+"/", name+"/") && !strings.HasPrefix(name, f.storeDir+"/") {
 		return nil
 	}
-	for e, err := range tree.FromDir(f.b.opts.storeRoot()+name, tree.DirOptions{Store: true}) {
+	for e, err := range tree.FromDir(f.storeRoot+name, tree.DirOptions{Store: true}) {
 		if err != nil {
 			return nil
 		}
@@ -69,10 +71,7 @@ func (f imageFiles) entry(name string) *tree.Entry {
 
 // fromBase tells a file that the image has from its base as it is.
 func (f imageFiles) fromBase(e *tree.Entry) bool {
-	if f.b.base == nil {
-		return false
-	}
-	below := tree.Find(f.b.base.entries, e.Path)
+	below := f.layers.base.find(e.Path)
 	return below != nil && below.Source == e.Source && below.Size == e.Size
 }
 

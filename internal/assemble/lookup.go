@@ -1,6 +1,7 @@
 package assemble
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,43 +14,43 @@ import (
 // lookUp finds the closure of the roots where the spec names no file that has
 // it: in the store's database, if that has all roots; by Nix's own programs, if
 // it cannot be read; else by searching the store paths.
-func (b *builder) lookUp() ([]nixstore.PathInfo, error) {
+func (b *builder) lookUp(ctx context.Context, roots []string) ([]nixstore.PathInfo, error) {
 	s := nixdb.Store{StoreDir: b.spec.StoreDir, Root: b.opts.storeRoot(), TempDir: b.opts.TempDir}
-	infos, err := s.Closure(b.ctx, b.roots)
+	infos, err := s.Closure(ctx, roots)
 	var invalid *nixdb.InvalidError
 	switch {
 	case err == nil:
 		b.debugf("closure: asked the store's database")
 		return infos, nil
-	case b.ctx.Err() != nil:
-		return nil, b.ctx.Err()
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
 	case errors.Is(err, fs.ErrNotExist), errors.As(err, &invalid):
 	default:
-		infos, askErr := b.askNix()
+		infos, askErr := b.askNix(ctx, roots)
 		if askErr == nil {
 			b.debugf("closure: asked Nix, since the store's database cannot be read: %v", err)
 			return infos, nil
 		}
-		if b.ctx.Err() != nil {
-			return nil, b.ctx.Err()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
 		}
-		b.result.Notes = append(b.result.Notes, fmt.Sprintf("the store paths are searched for references, since Nix cannot be asked for them: %v; %v", err, askErr))
+		b.notes = append(b.notes, fmt.Sprintf("the store paths are searched for references, since Nix cannot be asked for them: %v; %v", err, askErr))
 	}
 	b.debugf("closure: searching the store paths: %v", err)
-	infos, err = nixstore.Scan(b.ctx, nixstore.ScanOptions{
-		StoreDir: b.spec.StoreDir, Root: b.opts.storeRoot(), Roots: b.roots, Hashes: b.spec.IncludeNixDB,
-	})
+	opts := b.scanOptions(roots)
+	opts.Hashes = b.spec.IncludeNixDB
+	infos, err = nixstore.Scan(ctx, opts)
 	return infos, specError("contents", err)
 }
 
 // askNix has Nix's own programs tell the closure. They would write to a store
 // that they have not written to before, so that they are asked of the machine's
 // own store alone.
-func (b *builder) askNix() ([]nixstore.PathInfo, error) {
+func (b *builder) askNix(ctx context.Context, roots []string) ([]nixstore.PathInfo, error) {
 	if b.opts.storeRoot() != "" {
 		return nil, errors.New("Nix's programs are not asked below another root")
 	}
-	return nixstore.Ask(b.ctx, b.spec.StoreDir, b.roots)
+	return nixstore.Ask(ctx, b.spec.StoreDir, roots)
 }
 
 // StoreError says that the files of store paths are not those that were
@@ -76,27 +77,25 @@ func checkArchive(got, recorded nixstore.PathInfo) error {
 
 // verifyStore compares the closure's files with the hashes and sizes that its
 // source has of them.
-func (b *builder) verifyStore() error {
-	if !b.opts.VerifyStore || b.closure == nil {
+func (b *builder) verifyStore(ctx context.Context, needed *closure) error {
+	if !b.opts.VerifyStore || needed.graph == nil {
 		return nil
 	}
 	var bad problems.List
-	for _, p := range b.closure.Paths() {
-		if b.infos[p].NarHash == "" {
+	for _, p := range needed.paths() {
+		if needed.infos[p].NarHash == "" {
 			bad.Addf("path %q: no NAR hash is known that its files could be compared with; give a closure that has hashes, or a Nix database", p)
 		}
 	}
 	if err := bad.Err(); err != nil {
 		return specError("closure", err)
 	}
-	hashed, err := nixstore.HashPaths(b.ctx, nixstore.ScanOptions{
-		StoreDir: b.spec.StoreDir, Root: b.opts.storeRoot(), Roots: b.closure.Paths(),
-	})
+	hashed, err := nixstore.HashPaths(ctx, b.scanOptions(needed.paths()))
 	if err != nil {
 		return err
 	}
 	for _, h := range hashed {
-		if err := checkArchive(h, b.infos[h.Path]); err != nil {
+		if err := checkArchive(h, needed.infos[h.Path]); err != nil {
 			bad.Add(err)
 		}
 	}

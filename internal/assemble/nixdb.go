@@ -1,6 +1,7 @@
 package assemble
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,111 +15,107 @@ import (
 // nixDBField is the field of the spec that asks for all of this.
 const nixDBField = "includeNixDB"
 
-// nixState is what Nix has to know of the store paths in the image.
-type nixState struct {
-	database *nixdb.File
-	// paths are the closure that it was made of.
-	paths []string
-}
-
 // settleStore runs the scripts that work on the top tree, and finds the closure
 // of what is there then. Nix's state is there before them, and is brought up
 // to date with what they added.
-func (b *builder) settleStore(contents []content, groups []*group, top []*tree.Entry) (_ []*tree.Entry, err error) {
+func (b *builder) settleStore(ctx context.Context, below stack, groups []*group, top []*tree.Entry) (_ []*tree.Entry, needed *closure, err error) {
 	s := b.spec
+	var before *closure
+	var database *nixdb.File
 	if s.IncludeNixDB && (s.ExtraCommands != "" || s.FakeRootCommands != "") {
-		if err := b.findClosure(contents, groups, top); err != nil {
-			return nil, err
+		if before, err = b.findClosure(ctx, below, groups, top); err != nil {
+			return nil, nil, err
 		}
-		if top, err = b.addNixState(top); err != nil {
-			return nil, err
+		if top, database, err = b.addNixState(ctx, below, before, top); err != nil {
+			return nil, nil, err
 		}
 	}
-	if top, err = b.runOnTree(top); err != nil {
-		return nil, err
+	if top, err = b.runOnTree(ctx, below.base, top); err != nil {
+		return nil, nil, err
 	}
-	if err := b.findClosure(contents, groups, top); err != nil {
-		return nil, err
+	searched := top
+	if database != nil {
+		searched = b.withoutDatabase(top)
+	}
+	if needed, err = b.findClosure(ctx, below, groups, searched); err != nil {
+		return nil, nil, err
 	}
 	switch {
 	case !s.IncludeNixDB:
-	case b.nix == nil:
-		top, err = b.addNixState(top)
-	case !slices.Equal(b.nix.paths, b.closurePaths()):
-		top, err = b.updateNixState(top)
+	case database == nil:
+		top, _, err = b.addNixState(ctx, below, needed, top)
+	case !slices.Equal(before.paths(), needed.paths()):
+		top, err = b.updateNixState(ctx, below, database, needed, top)
 	}
 	if !s.IncludeStorePaths {
-		b.closure = nil // it was looked for because of the database alone
+		needed = &closure{} // it was looked for because of the database alone
 	}
-	return top, err
+	return top, needed, err
 }
 
 // addNixState adds Nix's state to the top tree, as a source that comes after
 // all others.
-func (b *builder) addNixState(top []*tree.Entry) ([]*tree.Entry, error) {
-	state, err := b.makeNixState()
+func (b *builder) addNixState(ctx context.Context, below stack, c *closure, top []*tree.Entry) ([]*tree.Entry, *nixdb.File, error) {
+	state, database, err := b.makeNixState(ctx, below, c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	top, err = b.merge(false, top, state)
-	return top, specError("conflicts", err)
+	top, err = b.merge(ctx, false, top, state)
+	return top, database, specError("conflicts", err)
 }
 
 // updateNixState puts the state of another closure into a top tree that scripts
-// have changed: unless they changed the database itself, it is the new one, with
-// the attributes that they gave it. Roots are added.
-func (b *builder) updateNixState(top []*tree.Entry) ([]*tree.Entry, error) {
-	old := b.nix.database
+// have changed: unless they changed the database itself, old, it is the new one,
+// with the attributes that they gave it. Roots are added.
+func (b *builder) updateNixState(ctx context.Context, below stack, old *nixdb.File, c *closure, top []*tree.Entry) ([]*tree.Entry, error) {
 	e := tree.Find(top, nixdb.Place(b.spec.StoreDir))
 	if e == nil {
 		return top, nil
 	}
-	same, err := old.Is(b.ctx, e)
+	same, err := old.Is(ctx, e)
 	if err != nil || !same {
 		return top, err
 	}
-	state, err := b.makeNixState()
+	state, database, err := b.makeNixState(ctx, below, c)
 	if err != nil {
 		return nil, err
 	}
-	e.Size, e.Open = b.nix.database.Size(), b.nix.database.Open
-	return tree.Merge(b.ctx, tree.MergeOptions{Conflicts: tree.ConflictFirst}, top, state)
+	e.Size, e.Open = database.Size(), database.Open
+	return tree.Merge(ctx, tree.MergeOptions{Conflicts: tree.ConflictFirst}, top, state)
 }
 
-// makeNixState makes the state of Nix for the closure.
-func (b *builder) makeNixState() ([]*tree.Entry, error) {
-	paths, err := b.validPaths()
+// makeNixState makes the state of Nix for a closure: what Nix has to know of the
+// store paths in the image.
+func (b *builder) makeNixState(ctx context.Context, below stack, c *closure) ([]*tree.Entry, *nixdb.File, error) {
+	paths, err := b.validPaths(ctx, below.base, c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	database, err := nixdb.Create(b.ctx, b.opts.TempDir, paths)
+	database, err := nixdb.Create(ctx, b.opts.TempDir, paths)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", nixDBField, err)
+		return nil, nil, fmt.Errorf("%s: %w", nixDBField, err)
 	}
-	b.result.closers = append(b.result.closers, database)
-	b.nix = &nixState{database, b.closurePaths()}
+	b.closers = append(b.closers, database)
 	uid, gid := b.storeOwner()
-	return nixdb.State{StoreDir: b.spec.StoreDir, Database: database, Roots: b.roots, UID: uid, GID: gid, Below: b.below}.Tree(nixDBField)
+	state, err := nixdb.State{StoreDir: b.spec.StoreDir, Database: database, Roots: c.roots, UID: uid, GID: gid, Below: below.entries}.Tree(nixDBField)
+	return state, database, err
 }
 
 // withoutDatabase leaves the image's own database out of what is searched for
 // store paths: it names derivers, and all that the base image has.
 func (b *builder) withoutDatabase(top []*tree.Entry) []*tree.Entry {
-	if b.nix == nil {
-		return top
-	}
 	return slices.DeleteFunc(slices.Clone(top), func(e *tree.Entry) bool { return e.Path == nixdb.Place(b.spec.StoreDir) })
 }
 
 // validPaths are the paths that Nix is to find in the image's store: those of
 // the closure, and what the base's database has.
-func (b *builder) validPaths() ([]nixdb.Path, error) {
-	if err := b.hashArchives(); err != nil {
+func (b *builder) validPaths(ctx context.Context, base *base, c *closure) ([]nixdb.Path, error) {
+	if err := b.hashArchives(ctx, c); err != nil {
 		return nil, err
 	}
 	var own []nixdb.Path
-	for _, p := range b.closurePaths() {
-		info := b.infos[p]
+	for _, p := range c.paths() {
+		info := c.infos[p]
 		info.RegistrationTime, info.Ultimate = b.spec.TreeMTime, false
 		outputs, err := b.outputsOf(p)
 		if err != nil {
@@ -126,10 +123,10 @@ func (b *builder) validPaths() ([]nixdb.Path, error) {
 		}
 		own = append(own, nixdb.Path{PathInfo: info, Outputs: outputs})
 	}
-	if b.base == nil {
+	if base == nil {
 		return own, nil
 	}
-	lower, err := nixdb.ReadTree(b.ctx, b.spec.StoreDir, b.base.entries)
+	lower, err := nixdb.ReadTree(ctx, b.spec.StoreDir, base.entries)
 	if err != nil {
 		return nil, fmt.Errorf("fromImage: base image %q: %w", b.spec.FromImage, err)
 	}
@@ -157,27 +154,27 @@ func (b *builder) outputsOf(p string) ([]nixdb.Output, error) {
 
 // hashArchives fills in the hashes and sizes that the closure's source does not
 // know.
-func (b *builder) hashArchives() error {
+func (b *builder) hashArchives(ctx context.Context, c *closure) error {
 	var unknown []string
-	for _, p := range b.closurePaths() {
-		if info := b.infos[p]; info.NarHash == "" || info.NarSize == 0 {
+	for _, p := range c.paths() {
+		if info := c.infos[p]; info.NarHash == "" || info.NarSize == 0 {
 			unknown = append(unknown, p)
 		}
 	}
 	if len(unknown) == 0 {
 		return nil
 	}
-	hashed, err := nixstore.HashPaths(b.ctx, nixstore.ScanOptions{StoreDir: b.spec.StoreDir, Root: b.opts.storeRoot(), Roots: unknown})
+	hashed, err := nixstore.HashPaths(ctx, b.scanOptions(unknown))
 	if err != nil {
 		return specError(nixDBField, err)
 	}
 	for _, h := range hashed {
-		info := b.infos[h.Path]
+		info := c.infos[h.Path]
 		if err := checkArchive(h, info); err != nil {
 			return &StoreError{err}
 		}
 		info.NarHash, info.NarSize = h.NarHash, h.NarSize
-		b.infos[h.Path] = info
+		c.infos[h.Path] = info
 	}
 	return nil
 }

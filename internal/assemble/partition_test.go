@@ -13,12 +13,12 @@ import (
 // whether it is over, which it is asked while the paths are being ordered.
 type meddler struct {
 	context.Context
-	builder *builder
-	closure *layering.Graph
+	closure *closure
+	graph   *layering.Graph
 }
 
 func (m meddler) Err() error {
-	m.builder.closure = m.closure
+	m.closure.graph = m.graph
 	return nil
 }
 
@@ -38,9 +38,9 @@ func TestPartitionIsChecked(t *testing.T) {
 	}
 	place := func(before, after *layering.Graph) error {
 		s := &spec.Spec{MaxLayers: 10, Layering: spec.Popularity}
-		b := &builder{spec: s, closure: before, result: &Result{}}
-		b.ctx = meddler{t.Context(), b, after}
-		return b.place(nil, rootDir())
+		needed := &closure{graph: before}
+		_, err := placer{builder: &builder{spec: s}, needed: needed}.place(meddler{t.Context(), needed, after}, nil, rootDir())
+		return err
 	}
 	all, some := graph(appPath, libcPath), graph(libcPath)
 	if err := place(all, all); err != nil {

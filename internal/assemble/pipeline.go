@@ -1,6 +1,7 @@
 package assemble
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/varve-image/varve/image/ordjson"
@@ -9,24 +10,23 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// readPipeline reads the spec's layeringPipeline.
-func (b *builder) readPipeline() error {
+// readPipeline reads the spec's layeringPipeline; nil for none.
+func (b *builder) readPipeline() (*layering.Pipeline, error) {
 	p := b.spec.LayeringPipeline
 	if p == nil {
-		return nil
+		return nil, nil
 	}
 	var operations any = p.Operations
 	name := "layeringPipeline"
 	if p.File != "" {
 		var err error
 		if operations, err = readJSON(b.physical(p.File)); err != nil {
-			return err
+			return nil, specError("layeringPipeline", err)
 		}
 		name = fmt.Sprintf("%q", p.File)
 	}
-	var err error
-	b.pipeline, err = layering.ParsePipeline(name, operations)
-	return err
+	pipeline, err := layering.ParsePipeline(name, operations)
+	return pipeline, specError("layeringPipeline", err)
 }
 
 // readJSON reads a JSON file that may be as large as a spec.
@@ -47,22 +47,20 @@ func readJSON(name string) (any, error) {
 
 // applyPipeline divides paths as the spec's pipeline says. It counts its layers
 // by itself, so that maxLayers does not apply, but engines have a limit too.
-func (b *builder) applyPipeline(paths []string, other int) ([][]string, error) {
-	var layers [][]string
+func (p placer) applyPipeline(ctx context.Context, paths []string, other int) (layers [][]string, removed map[string]bool, err error) {
+	removed = map[string]bool{}
 	if len(paths) > 0 {
-		var removed []string
-		var err error
-		if layers, removed, err = b.pipeline.Apply(b.ctx, b.closure.Subgraph(paths)); err != nil {
-			return nil, specError("layeringPipeline", err)
+		var out []string
+		if layers, out, err = p.pipeline.Apply(ctx, p.needed.graph.Subgraph(paths)); err != nil {
+			return nil, nil, specError("layeringPipeline", err)
 		}
-		b.removed = map[string]bool{}
-		for _, p := range removed {
-			b.removed[p] = true
+		for _, path := range out {
+			removed[path] = true
 		}
 	}
-	if all := len(layers) + other + b.baseLayers(); all > spec.MaxLayers {
-		return nil, &SpecError{"layeringPipeline", fmt.Errorf("it makes %d layers of the store paths, and the image has %d others; "+
+	if all := len(layers) + other + p.base.layers(); all > spec.MaxLayers {
+		return nil, nil, &SpecError{"layeringPipeline", fmt.Errorf("it makes %d layers of the store paths, and the image has %d others; "+
 			"engines stop at %d: end it with [\"flatten\"], [\"limit_layers\", COUNT]", len(layers), all-len(layers), spec.MaxLayers)}
 	}
-	return layers, nil
+	return layers, removed, nil
 }

@@ -1,7 +1,7 @@
 package assemble
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"path"
 	"slices"
@@ -13,74 +13,33 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// group is an explicit layer of the spec.
-type group struct {
-	// field is the spec's field that asks for it.
-	field, title string
-
-	contents []content
-	// tree is what is copied into the layer; nil where nothing is.
-	tree []*tree.Entry
-	// roots are the store paths that the layer asks for.
-	roots []string
-	// built is a layer that is there already; nil for others.
-	built *BuiltLayer
+// placer divides what an image is to have among its layers. It only reads what
+// earlier phases found.
+type placer struct {
+	*builder
+	base *base
+	// needed are the store paths that have to be in a layer, unless pipeline,
+	// the spec's layeringPipeline, removes them; pipeline is nil for none.
+	needed   *closure
+	pipeline *layering.Pipeline
 }
 
-// empty tells a layer that has nothing in it, since layers before it have the
-// store paths that it asks for.
-func (g *group) empty(paths []string) bool {
-	return g.tree == nil && len(paths) == 0 && (g.built == nil || !g.built.Tree)
-}
-
-// groups reads the explicit layers.
-func (b *builder) groups() ([]*group, error) {
-	if b.spec.Layering == spec.Single && len(b.spec.Layers) > 0 {
-		return nil, &SpecError{"layers", errors.New("an image with layering: single has no other layers")}
-	}
-	var groups []*group
-	for i, g := range b.spec.Layers {
-		field := fmt.Sprintf("layers[%d]", i)
-		if g.Built != "" {
-			made, err := b.builtGroups(field, g.Built)
-			if err != nil {
-				return nil, specError(field+".built", err)
-			}
-			groups = append(groups, made...)
-			continue
-		}
-		inStore, outside := b.splitContents(g.Contents)
-		copies, err := b.copies(field+".contents", outside, g.KeepContentsDirlinks)
-		more, moreErr := b.copies(field+".copyToRoot", g.CopyToRoot, g.KeepContentsDirlinks)
-		if err := errors.Join(err, moreErr); err != nil {
-			return nil, err
-		}
-		made := &group{field: field, title: field, contents: inStore}
-		if sources := append(copies, more...); len(sources) > 0 {
-			if made.tree, err = b.merge(g.KeepContentsDirlinks, append([][]*tree.Entry{rootDir()}, sources...)...); err != nil {
-				return nil, specError(field, err)
-			}
-		}
-		if err := applyPerms(made.tree, g.Perms); err != nil {
-			return nil, specError(field+".perms", err)
-		}
-		if made.tree, err = b.onto(made.tree, conflicts(b.spec.Conflicts)); err != nil {
-			return nil, specError(field, err)
-		}
-		groups = append(groups, made)
-	}
-	return groups, nil
+// placed is a layer that goes on those of the base.
+type placed struct {
+	layer   image.Layer
+	comment string
+	plan    PlannedLayer
 }
 
 // place makes the layers: those of the store paths that no group takes, the
 // groups, the top layer.
-func (b *builder) place(groups []*group, top []*tree.Entry) error {
-	if b.spec.Layering == spec.Single {
-		return b.placeSingle(top)
+func (p placer) place(ctx context.Context, groups []*group, top []*tree.Entry) ([]placed, error) {
+	if p.spec.Layering == spec.Single {
+		return p.placeSingle(ctx, top)
 	}
-	grouped, rest, err := b.takeGroups(groups)
+	grouped, rest, err := p.takeGroups(ctx, groups)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	other := 1 // the top layer
 	for i, g := range groups {
@@ -88,202 +47,203 @@ func (b *builder) place(groups []*group, top []*tree.Entry) error {
 			other++
 		}
 	}
-	if len(b.closurePaths()) > 0 {
-		if top, err = b.restateStore(top); err != nil {
-			return err
+	if len(p.needed.paths()) > 0 {
+		if top, err = p.restateStore(ctx, p.base, top); err != nil {
+			return nil, err
 		}
 	}
-	layers, err := b.spread(rest, other, top)
+	spread, removed, err := p.spread(ctx, rest, other, top)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := layering.CheckPartition(b.kept(), slices.Concat(layers, grouped)); err != nil {
-		return err
+	kept := slices.DeleteFunc(p.needed.paths(), func(path string) bool { return removed[path] })
+	if err := layering.CheckPartition(kept, slices.Concat(spread, grouped)); err != nil {
+		return nil, err
 	}
-	for _, paths := range layers {
-		b.addStore(paths)
+	var layers []placed
+	for _, paths := range spread {
+		layers = append(layers, p.storeLayer(paths))
 	}
 	for i, g := range groups {
 		if g.empty(grouped[i]) {
 			continue
 		}
-		if g.built != nil {
-			b.addBuilt(g.built)
-		} else if g.tree == nil {
-			b.addStore(grouped[i])
-		} else if err := b.addTree(g.title, g.tree, grouped[i]); err != nil {
-			return err
+		l, err := p.groupLayer(ctx, g, grouped[i])
+		if err != nil {
+			return nil, err
 		}
+		layers = append(layers, l)
 	}
-	return b.addTree(topTitle, top, nil)
+	last, err := p.treeLayer(ctx, topTitle, top, nil)
+	return append(layers, last), err
 }
 
-func (b *builder) closurePaths() []string {
-	if b.closure == nil {
-		return nil
+// placeSingle puts everything into one layer.
+func (p placer) placeSingle(ctx context.Context, top []*tree.Entry) ([]placed, error) {
+	paths, err := p.needed.byPopularity(ctx, p.needed.paths())
+	if err != nil {
+		return nil, err
 	}
-	return b.closure.Paths()
-}
-
-// kept are the paths that have to be in a layer.
-func (b *builder) kept() []string {
-	return slices.DeleteFunc(b.closurePaths(), func(p string) bool { return b.removed[p] })
+	l, err := p.treeLayer(ctx, "single layer", top, paths)
+	return []placed{l}, err
 }
 
 // takeGroups gives each group the paths of its closure that no group before it
 // has, and returns what is left besides.
-func (b *builder) takeGroups(groups []*group) (grouped [][]string, rest []string, err error) {
+func (p placer) takeGroups(ctx context.Context, groups []*group) (grouped [][]string, rest []string, err error) {
 	taken := map[string]bool{}
-	for _, g := range groups {
-		var own []string
-		if g.built != nil {
-			if own, err = g.built.builtPaths(taken); err != nil {
-				return nil, nil, &SpecError{g.field, err}
-			}
-		} else if b.closure != nil {
-			all, err := b.closure.Closure(g.roots)
-			if err != nil {
-				return nil, nil, err
-			}
-			own = slices.DeleteFunc(all, func(p string) bool { return taken[p] })
+	for i, g := range groups {
+		own, err := p.takeGroup(ctx, i, g, taken)
+		if err != nil {
+			return nil, nil, err
 		}
-		for _, p := range own {
-			taken[p] = true
-		}
-		if g.built == nil {
-			if own, err = b.byPopularity(own); err != nil {
-				return nil, nil, err
-			}
+		for _, path := range own {
+			taken[path] = true
 		}
 		grouped = append(grouped, own)
 	}
-	for _, p := range b.closurePaths() {
-		if !taken[p] {
-			rest = append(rest, p)
+	for _, path := range p.needed.paths() {
+		if !taken[path] {
+			rest = append(rest, path)
 		}
 	}
 	return grouped, rest, nil
 }
 
-func (b *builder) byPopularity(paths []string) ([]string, error) {
-	if len(paths) == 0 {
-		return nil, nil
-	}
-	return b.closure.Subgraph(paths).Popularity(b.ctx)
-}
-
-// spread spreads paths over the layers that other ones leave; top is the top
-// layer's tree.
-func (b *builder) spread(paths []string, other int, top []*tree.Entry) ([][]string, error) {
-	if b.pipeline != nil {
-		return b.applyPipeline(paths, other)
-	}
-	if len(paths) == 0 {
-		if all := other + b.baseLayers(); all > b.spec.MaxLayers {
-			return nil, &SpecError{"maxLayers", fmt.Errorf("the image has %d layers, and maxLayers allows %d", all, b.spec.MaxLayers)}
+// takeGroup returns the paths that group i gets.
+func (p placer) takeGroup(ctx context.Context, i int, g *group, taken map[string]bool) ([]string, error) {
+	if g.built != nil {
+		own, err := g.built.builtPaths(taken)
+		if err != nil {
+			return nil, &SpecError{g.field, err}
 		}
+		return own, nil
+	}
+	if p.needed.graph == nil {
 		return nil, nil
 	}
-	n, err := layering.Available(b.spec.MaxLayers, b.baseLayers(), other)
-	if err != nil {
-		return nil, &SpecError{"maxLayers", err}
-	}
-	if b.spec.Layering == spec.Auto {
-		return b.autoLayers(paths, n, top)
-	}
-	order, err := b.byPopularity(paths)
+	own, err := p.needed.graph.Closure(p.needed.groups[i])
 	if err != nil {
 		return nil, err
 	}
-	return layering.Limit(order, n), nil
+	own = slices.DeleteFunc(own, func(path string) bool { return taken[path] })
+	return p.needed.byPopularity(ctx, own)
 }
 
-// placeSingle puts everything into one layer.
-func (b *builder) placeSingle(top []*tree.Entry) error {
-	paths, err := b.byPopularity(b.closurePaths())
-	if err != nil {
-		return err
+// spread spreads paths over the layers that the base and other ones leave; top is
+// the top layer's tree. Removed are those that no layer is to have.
+func (p placer) spread(ctx context.Context, paths []string, other int, top []*tree.Entry) (layers [][]string, removed map[string]bool, err error) {
+	if p.pipeline != nil {
+		return p.applyPipeline(ctx, paths, other)
 	}
-	return b.addTree("single layer", top, paths)
+	if len(paths) == 0 {
+		if all := other + p.base.layers(); all > p.spec.MaxLayers {
+			return nil, nil, &SpecError{"maxLayers", fmt.Errorf("the image has %d layers, and maxLayers allows %d", all, p.spec.MaxLayers)}
+		}
+		return nil, nil, nil
+	}
+	n, err := layering.Available(p.spec.MaxLayers, p.base.layers(), other)
+	if err != nil {
+		return nil, nil, &SpecError{"maxLayers", fmt.Errorf("maxLayers is %d, the base image has %d and the top layer and explicit layers are %d, "+
+			"which leaves none for store paths: set maxLayers to at least %d, or give fewer explicit layers",
+			p.spec.MaxLayers, p.base.layers(), other, p.base.layers()+other+1)}
+	}
+	if p.spec.Layering == spec.Auto {
+		layers, err = p.autoLayers(ctx, paths, n, top)
+		return layers, nil, err
+	}
+	order, err := p.needed.byPopularity(ctx, paths)
+	if err != nil {
+		return nil, nil, err
+	}
+	return layering.Limit(order, n), nil, nil
 }
 
-// addStore adds the layer of store paths that nixpkgs would make.
-func (b *builder) addStore(paths []string) {
-	s := b.spec
-	b.add(layer.Store(paths, layer.StoreOptions{
-		UID: s.UID, GID: s.GID, Uname: s.Uname, Gname: s.Gname, ModTime: s.MTime, Root: b.opts.storeRoot(),
-	}), image.StorePathsComment(paths), PlannedLayer{Kind: KindStore, Paths: paths, Size: b.size(paths)})
+// groupLayer is the layer of a group, with the paths that it gets.
+func (p placer) groupLayer(ctx context.Context, g *group, paths []string) (placed, error) {
+	switch {
+	case g.built != nil:
+		return p.builtLayer(g.built), nil
+	case g.tree == nil:
+		return p.storeLayer(paths), nil
+	}
+	return p.treeLayer(ctx, g.title, g.tree, paths)
 }
 
-// addBuilt adds a layer that is there already.
-func (b *builder) addBuilt(l *BuiltLayer) {
+// storeLayer is the layer of store paths that nixpkgs would make.
+func (p placer) storeLayer(paths []string) placed {
+	s := p.spec
+	l := layer.Store(paths, layer.StoreOptions{
+		UID: s.UID, GID: s.GID, Uname: s.Uname, Gname: s.Gname, ModTime: s.MTime, Root: p.opts.storeRoot(),
+	})
+	return placed{l, image.StorePathsComment(paths), PlannedLayer{Kind: KindStore, Paths: paths, Size: p.needed.size(paths)}}
+}
+
+// builtLayer is a layer that is there already.
+func (p placer) builtLayer(l *BuiltLayer) placed {
 	comment, kind := image.StorePathsComment(l.Paths), KindStore
 	if l.Tree {
 		comment, kind = path.Base(l.dir), KindTree
 	}
-	b.add(l.file, comment, PlannedLayer{Kind: kind, Paths: l.Paths, Size: b.size(l.Paths), Built: l.dir})
+	return placed{l.file, comment, PlannedLayer{Kind: kind, Paths: l.Paths, Size: p.needed.size(l.Paths), Built: l.dir}}
 }
 
-// addTree adds a layer of a tree with store paths in it.
-func (b *builder) addTree(title string, entries []*tree.Entry, paths []string) error {
-	plan := PlannedLayer{Kind: KindTree, Paths: paths, Files: len(entries), Size: b.size(paths)}
+// treeLayer is the layer of a tree with store paths in it.
+func (p placer) treeLayer(ctx context.Context, title string, entries []*tree.Entry, paths []string) (placed, error) {
+	plan := PlannedLayer{Kind: KindTree, Paths: paths, Files: len(entries), Size: p.needed.size(paths)}
 	for _, e := range entries {
 		plan.Size += uint64(e.Size)
 	}
-	if len(b.closurePaths()) > 0 {
-		b.asStoreLayers(entries)
+	if len(p.needed.paths()) > 0 {
+		p.asStoreLayers(p.base, entries)
 	}
 	sources := [][]*tree.Entry{entries}
-	for _, p := range paths {
-		files, err := tree.Collect(tree.FromDir(b.opts.storeRoot()+p, tree.DirOptions{Store: true}))
+	for _, path := range paths {
+		files, err := p.storeFiles(ctx, path)
 		if err != nil {
-			return err
-		}
-		if files, err = tree.Place(files, p); err != nil {
-			return err
-		}
-		if files, err = b.notInBase(files); err != nil {
-			return err
+			return placed{}, err
 		}
 		sources = append(sources, files)
 	}
 	if len(paths) > 0 {
 		var err error
-		if entries, err = b.merge(false, sources...); err != nil {
-			return specError("conflicts", err)
+		if entries, err = p.merge(ctx, false, sources...); err != nil {
+			return placed{}, specError("conflicts", err)
 		}
 	}
-	b.add(b.treeLayer(title, entries), title, plan)
-	return nil
+	return placed{p.pack(title, entries), title, plan}, nil
 }
 
-// notInBase leaves out what the base has already, by its path. The directories
-// that lead to the rest are as the base has them.
-func (b *builder) notInBase(files []*tree.Entry) ([]*tree.Entry, error) {
-	if b.base == nil {
-		return files, nil
-	}
-	files = slices.DeleteFunc(files, func(e *tree.Entry) bool { return tree.Find(b.base.entries, e.Path) != nil })
-	files, err := tree.Place(files, "/")
+// storeFiles are a store path's files at their place in the image, without what
+// the base has already, by its path. The directories that lead to the rest are as
+// the base has them.
+func (p placer) storeFiles(ctx context.Context, storePath string) ([]*tree.Entry, error) {
+	files, err := tree.Collect(tree.FromDir(p.opts.storeRoot()+storePath, tree.DirOptions{Store: true}))
 	if err != nil {
 		return nil, err
 	}
-	return tree.Through(b.ctx, b.base.entries, files, conflicts(b.spec.Conflicts))
+	if files, err = tree.Place(files, storePath); err != nil || p.base == nil {
+		return files, err
+	}
+	files = slices.DeleteFunc(files, func(e *tree.Entry) bool { return p.base.find(e.Path) != nil })
+	if files, err = tree.Place(files, "/"); err != nil {
+		return nil, err
+	}
+	return tree.Through(ctx, p.base.entries, files, conflicts(p.spec.Conflicts))
 }
 
-func (b *builder) size(paths []string) (sum uint64) {
-	for _, p := range paths {
-		sum += b.sizes[p]
+// pack describes the layer of a tree as GNU tar writes it.
+func (b *builder) pack(title string, entries []*tree.Entry) *layer.Layer {
+	for _, e := range entries {
+		e.ModTime = b.spec.TreeMTime
 	}
-	return sum
-}
-
-func (b *builder) add(l image.Layer, comment string, plan PlannedLayer) {
-	if plan.Paths == nil {
-		plan.Paths = []string{} // a list in JSON too
-	}
-	b.debugf("layer %d: %s, %d store paths, %d other files, %d bytes", len(b.result.Layers)+1, comment, len(plan.Paths), plan.Files, plan.Size)
-	b.layers = append(b.layers, l)
-	b.history = append(b.history, image.History{Created: b.created(), CreatedBy: "varve", Comment: comment})
-	b.result.Layers = append(b.result.Layers, plan)
+	return layer.New(func() tree.Seq {
+		return func(yield func(*tree.Entry, error) bool) {
+			for _, e := range entries {
+				if !yield(e, nil) {
+					return
+				}
+			}
+		}
+	}, layer.Options{Dialect: layer.GNU, Prefix: "./", Title: title})
 }

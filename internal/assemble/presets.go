@@ -13,20 +13,20 @@ import (
 
 // preset makes the files of a preset for an image that has the tree own. On the
 // layers below it adds to what is there, or yields to it.
-func (b *builder) preset(p spec.Preset, own []*tree.Entry) ([]*tree.Entry, error) {
+func (b *builder) preset(below stack, p spec.Preset, own []*tree.Entry) ([]*tree.Entry, error) {
 	switch p.Name {
 	case "nss":
-		return b.addsToBelow(rootfs.NSS(p.ExtraPasswdLines, p.ExtraGroupLines, b.lower(own)))
+		return rootfs.NSS(p.ExtraPasswdLines, p.ExtraGroupLines, b.lower(below, own))
 	case "shadow":
 		// An image with the preset nss has its passwd and group from there.
 		nss := b.hasPreset("nss")
 		return rootfs.Shadow("", func(path string) bool {
-			return b.visible(own, path) != nil || nss && (path == "etc/passwd" || path == "etc/group")
+			return below.visible(own, path) != nil || nss && (path == "etc/passwd" || path == "etc/group")
 		})
 	case "binSh":
-		return b.linkPreset(p, own, programLink{"bin/sh", "bin/bash", "bash", rootfs.BinSh})
+		return b.linkPreset(below, p, own, programLink{"bin/sh", "bin/bash", "bash", rootfs.BinSh})
 	case "usrBinEnv":
-		return b.linkPreset(p, own, programLink{"usr/bin/env", "bin/env", "coreutils", rootfs.UsrBinEnv})
+		return b.linkPreset(below, p, own, programLink{"usr/bin/env", "bin/env", "coreutils", rootfs.UsrBinEnv})
 	case "caCertificates":
 		bundle := b.physical(p.Path)
 		if p.Path == "" {
@@ -34,9 +34,9 @@ func (b *builder) preset(p spec.Preset, own []*tree.Entry) ([]*tree.Entry, error
 			if bundle, err = rootfs.HostBundle(); err != nil {
 				return nil, &MissingError{err}
 			}
-			b.result.Notes = append(b.result.Notes, fmt.Sprintf("preset caCertificates: the image gets this machine's bundle %q; name one to get the same image everywhere", bundle))
+			b.notes = append(b.notes, fmt.Sprintf("preset caCertificates: the image gets this machine's bundle %q; name one to get the same image everywhere", bundle))
 		}
-		return b.addsToBelow(rootfs.CACertificates(bundle, b.lower(own)))
+		return rootfs.CACertificates(bundle, b.lower(below, own))
 	case "tmp":
 		return rootfs.Tmp()
 	}
@@ -53,26 +53,25 @@ func presetError(err error) error {
 }
 
 // lower is what presets add to, where the image has the tree own.
-func (b *builder) lower(own []*tree.Entry) rootfs.Lower {
+func (b *builder) lower(below stack, own []*tree.Entry) rootfs.Lower {
 	return rootfs.Lower{
-		Entries: b.below,
+		Entries: below.entries,
 		Covered: func(path string) bool { return tree.Lookup(own, path) != nil },
 		Store:   strings.TrimPrefix(b.spec.StoreDir, "/"),
 	}
 }
 
-// addsToBelow notes that files of a preset hold what explicit layers have in
-// their place, so that they are no conflict with it.
-func (b *builder) addsToBelow(entries []*tree.Entry, err error) ([]*tree.Entry, error) {
-	added := map[string]bool{}
+// extendsBelow reports whether files of a preset hold what the layers below have
+// in their place, so that they are no conflict with it.
+func extendsBelow(p spec.Preset) bool { return p.Name == "nss" || p.Name == "caCertificates" }
+
+// tellExtended tells one who wants to know to which files a preset adds.
+func (b *builder) tellExtended(below stack, entries []*tree.Entry) {
 	for _, e := range entries {
-		added[e.Path] = e.Type == tree.Regular
-		if below := tree.Find(b.below, e.Path); added[e.Path] && below != nil {
-			b.debugf("%s: adding to /%s of the layers below: %d bytes to %d", e.Source, e.Path, e.Size-below.Size, below.Size)
+		if there := below.find(e.Path); e.Type == tree.Regular && there != nil {
+			b.debugf("%s: adding to /%s of the layers below: %d bytes to %d", e.Source, e.Path, e.Size-there.Size, there.Size)
 		}
 	}
-	b.own = slices.DeleteFunc(slices.Clone(b.own), func(e *tree.Entry) bool { return added[e.Path] })
-	return entries, err
 }
 
 func (b *builder) hasPreset(name string) bool {
@@ -90,16 +89,16 @@ type programLink struct {
 // linkPreset makes a link to what the spec says, or to the program where the
 // image has it. The link of a lower layer stays, unless the spec says what it is
 // to point at.
-func (b *builder) linkPreset(p spec.Preset, own []*tree.Entry, l programLink) ([]*tree.Entry, error) {
-	below := tree.Lookup(b.below, l.path)
-	if below == nil || tree.Lookup(own, l.path) != nil {
-		target, err := b.programFor(p.Path, own, l)
+func (b *builder) linkPreset(below stack, p spec.Preset, own []*tree.Entry, l programLink) ([]*tree.Entry, error) {
+	there := tree.Lookup(below.entries, l.path)
+	if there == nil || tree.Lookup(own, l.path) != nil {
+		target, err := programFor(below, p.Path, own, l)
 		if err != nil {
 			return nil, err
 		}
 		return l.make(target)
 	}
-	if p.Path == "" || below.Linkname == p.Path {
+	if p.Path == "" || there.Linkname == p.Path {
 		return nil, nil
 	}
 	b.warnf("preset %s: /%s of the layers below is replaced by a link to %q; without an argument the preset leaves it as it is", p.Name, l.path, p.Path)
@@ -108,11 +107,11 @@ func (b *builder) linkPreset(p spec.Preset, own []*tree.Entry, l programLink) ([
 
 // programFor is what a link to a program points at: what the spec says, or the
 // program where the image has it.
-func (b *builder) programFor(given string, own []*tree.Entry, l programLink) (string, error) {
+func programFor(below stack, given string, own []*tree.Entry, l programLink) (string, error) {
 	if given != "" {
 		return given, nil
 	}
-	e := b.visible(own, l.program)
+	e := below.visible(own, l.program)
 	switch {
 	case e == nil:
 		return "", fmt.Errorf("the image has no /%s: put %s into contents, or say what the link is to point at", l.program, l.packageName)
@@ -124,9 +123,9 @@ func (b *builder) programFor(given string, own []*tree.Entry, l programLink) (st
 
 // visible returns what the image has at path, through symlinks such as /bin: in
 // the tree own, or in the layers below it.
-func (b *builder) visible(own []*tree.Entry, path string) *tree.Entry {
+func (s stack) visible(own []*tree.Entry, path string) *tree.Entry {
 	if e := tree.Lookup(own, path); e != nil {
 		return e
 	}
-	return tree.Lookup(b.below, path)
+	return tree.Lookup(s.entries, path)
 }

@@ -73,7 +73,7 @@ func TestPresetsAddToBase(t *testing.T) {
 	_, err := tryBuild(t, dir, "name: a\nfromImage: base.tar\npresets: [{nss: {extraPasswdLines: [\"www:x:5:5:::\"]}}]", Options{})
 	wantSpecError(t, err, "presets[0]: nss", `a lower layer has a "www" already`)
 	r := mustBuild(t, dir, "name: a\nfromImage: base.tar\npresets: [{binSh: bash}, {usrBinEnv: /bin/busybox}]")
-	if len(r.Warnings) != 2 || !strings.HasPrefix(r.Warnings[0], "preset binSh: /bin/sh of the layers below is replaced") || !strings.HasPrefix(r.Warnings[1], "preset usrBinEnv: /usr/bin/env of") {
+	if len(r.Warnings) != 2 || !strings.HasPrefix(r.Warnings[0].Error(), "preset binSh: /bin/sh of the layers below is replaced") || !strings.HasPrefix(r.Warnings[1].Error(), "preset usrBinEnv: /usr/bin/env of") {
 		t.Errorf("warnings: %q", r.Warnings)
 	}
 	wantLayer(t, r, -1, "0755 0:0 ./", "0755 0:0 ./usr/", "0755 0:0 ./usr/bin/", "0777 0:0 ./usr/bin/env -> /bin/busybox", "0777 0:0 ./usr/bin/sh -> bash")

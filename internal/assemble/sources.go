@@ -2,6 +2,7 @@ package assemble
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +15,7 @@ import (
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/nixstore"
 	"github.com/varve-image/varve/internal/nixstore/nar"
+	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
@@ -92,14 +94,14 @@ func (b *builder) follow(source string) (string, fs.FileInfo, error) {
 
 // copied reads a source of copyToRoot, which field names, and puts it where it is
 // to go.
-func (b *builder) copied(field string, c spec.Copy, keepDirlinks bool) ([]*tree.Entry, error) {
+func (b *builder) copied(ctx context.Context, below stack, field string, c spec.Copy, keepDirlinks bool) ([]*tree.Entry, error) {
 	p, st, err := b.follow(c.Source)
 	if err != nil {
 		return nil, err
 	}
 	b.debugf("%s: reading %q", field, p)
 	_, _, inStore := nixstore.InStore(b.spec.StoreDir, c.Source)
-	entries, err := b.read(p, st, tree.DirOptions{Xattrs: true, Store: inStore}, keepDirlinks)
+	entries, err := b.read(ctx, p, st, tree.DirOptions{Xattrs: true, Store: inStore}, keepDirlinks)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +117,7 @@ func (b *builder) copied(field string, c spec.Copy, keepDirlinks bool) ([]*tree.
 	if root := placed[0]; root.Path == "." && c.Mode == nil {
 		root.Mode, root.UID, root.GID, root.Implied = 0o755, 0, 0, true
 	}
-	b.keepBelow(placed, c)
+	keepBelow(below, placed, c)
 	return placed, nil
 }
 
@@ -142,14 +144,14 @@ func (b *builder) chown(entries []*tree.Entry, c spec.Copy, tarball bool) error 
 // keepBelow has the directories of a copy that a lower layer has too keep the
 // attributes that they have there: what is copied into /etc is not to change
 // /etc. A mode that the spec gives the copy's target stands.
-func (b *builder) keepBelow(entries []*tree.Entry, c spec.Copy) {
+func keepBelow(below stack, entries []*tree.Entry, c spec.Copy) {
 	target := strings.Trim(c.Target, "/")
 	for _, e := range entries {
 		if e.Type != tree.Dir || c.Mode != nil && e.Path == target {
 			continue
 		}
 		// It may be a symlink to a directory there, for which "/." stands.
-		if below := tree.Lookup(b.below, e.Path+"/."); below != nil && below.Type == tree.Dir {
+		if there := tree.Lookup(below.entries, e.Path+"/."); there != nil && there.Type == tree.Dir {
 			e.Implied = true
 		}
 	}
@@ -172,25 +174,25 @@ func copyTarget(c spec.Copy, entries []*tree.Entry) string {
 const narSuffix = ".nar"
 
 // read reads a directory, a tarball, a Nix archive or a file.
-func (b *builder) read(p string, st fs.FileInfo, opts tree.DirOptions, keepDirlinks bool) ([]*tree.Entry, error) {
+func (b *builder) read(ctx context.Context, p string, st fs.FileInfo, opts tree.DirOptions, keepDirlinks bool) ([]*tree.Entry, error) {
 	switch {
 	case st.IsDir() && !keepDirlinks:
-		return tree.Collect(tree.CopyDirlinks(b.ctx, p, tree.DirlinkOptions{StoreDir: b.spec.StoreDir, Root: b.opts.storeRoot(), Xattrs: opts.Xattrs}))
+		return tree.Collect(tree.CopyDirlinks(ctx, p, tree.DirlinkOptions{StoreDir: b.spec.StoreDir, Root: b.opts.storeRoot(), Xattrs: opts.Xattrs}))
 	case st.Mode().IsRegular() && strings.HasSuffix(p, narSuffix):
-		a, err := nar.Open(b.ctx, p)
+		a, err := nar.Open(ctx, p)
 		if err != nil {
 			return nil, &dataError{err}
 		}
-		b.result.closers = append(b.result.closers, a)
+		b.closers = append(b.closers, a)
 		entries := a.Entries
 		a.Entries = nil // they are not held for as long as the archive
 		return entries, nil
 	case st.Mode().IsRegular() && isTarball(p):
-		t, err := tree.OpenTar(b.ctx, p, tree.TarOptions{TempDir: b.opts.TempDir, MaxBytes: b.opts.MaxUnpacked, MaxEntries: b.opts.MaxEntries})
+		t, err := tree.OpenTar(ctx, p, tree.TarOptions{TempDir: b.opts.TempDir, MaxBytes: b.opts.MaxUnpacked, MaxEntries: b.opts.MaxEntries})
 		if err != nil {
 			return nil, &dataError{err}
 		}
-		b.result.closers = append(b.result.closers, t)
+		b.closers = append(b.closers, t)
 		entries := t.Entries
 		t.Entries = nil
 		return entries, nil
@@ -206,8 +208,8 @@ func isTarball(name string) bool {
 }
 
 // merge lays the sources over one another as the spec says.
-func (b *builder) merge(keepDirlinks bool, sources ...[]*tree.Entry) ([]*tree.Entry, error) {
-	return tree.Merge(b.ctx, tree.MergeOptions{Conflicts: conflicts(b.spec.Conflicts), KeepDirlinks: keepDirlinks}, sources...)
+func (b *builder) merge(ctx context.Context, keepDirlinks bool, sources ...[]*tree.Entry) ([]*tree.Entry, error) {
+	return tree.Merge(ctx, tree.MergeOptions{Conflicts: conflicts(b.spec.Conflicts), KeepDirlinks: keepDirlinks}, sources...)
 }
 
 func conflicts(c spec.Conflicts) tree.Conflicts {
@@ -220,28 +222,31 @@ func conflicts(c spec.Conflicts) tree.Conflicts {
 	return tree.ConflictError
 }
 
-// applyPerms applies rules of the spec to a finished tree, but for the whiteouts
-// in it.
-func applyPerms(entries []*tree.Entry, perms []spec.PermRule) error {
+// applyPerms applies the rules in a field of the spec to a finished tree, but for
+// the whiteouts in it.
+func applyPerms(field string, entries []*tree.Entry, perms []spec.PermRule) error {
 	entries = slices.DeleteFunc(slices.Clone(entries), func(e *tree.Entry) bool {
 		_, whiteout := tree.Hidden(e)
 		return whiteout
 	})
-	rules := make([]tree.Rule, len(perms))
+	var bad problems.List
 	for i, p := range perms {
-		rules[i] = tree.Rule{Path: p.Path, Mode: p.Mode, UID: p.UID, GID: p.GID, Capabilities: p.Capabilities}
+		rule := tree.Rule{Path: p.Path, Mode: p.Mode, UID: p.UID, GID: p.GID, Capabilities: p.Capabilities}
+		if err := rule.Apply(entries); err != nil {
+			bad.Add(specError(fmt.Sprintf("%s[%d]", field, i), err))
+		}
 	}
-	return tree.ApplyRules(entries, rules)
+	return bad.Err()
 }
 
 // copies reads several sources of copyToRoot; all that cannot be read are
 // reported.
-func (b *builder) copies(field string, list []spec.Copy, keepDirlinks bool) ([][]*tree.Entry, error) {
+func (b *builder) copies(ctx context.Context, below stack, field string, list []spec.Copy, keepDirlinks bool) ([][]*tree.Entry, error) {
 	var sources [][]*tree.Entry
 	var errs []error
 	for i, c := range list {
 		item := fmt.Sprintf("%s[%d]", field, i)
-		entries, err := b.copied(item, c, keepDirlinks)
+		entries, err := b.copied(ctx, below, item, c, keepDirlinks)
 		if err != nil {
 			errs = append(errs, specError(item, err))
 			continue

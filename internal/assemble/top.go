@@ -1,6 +1,7 @@
 package assemble
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -8,49 +9,47 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// topTree makes the tree of the top layer: links to the files of contents,
-// copies, presets.
-func (b *builder) topTree(contents []content, outside []spec.Copy) ([]*tree.Entry, error) {
+// topTree makes the tree of the top layer: links to the files of contents, those of
+// the explicit layers too, copies, presets. Presets may add to what explicit layers
+// have, which the stack then yields.
+func (b *builder) topTree(ctx context.Context, below stack, groups []*group) ([]*tree.Entry, stack, error) {
 	s := b.spec
-	sources, err := b.contentTrees(contents)
-	if err != nil {
-		return nil, err
+	links, outside := b.splitContents(s.Contents)
+	for _, g := range groups {
+		links = append(links, g.contents...)
 	}
-	copies, err := b.copies("contents", outside, s.KeepContentsDirlinks)
-	more, moreErr := b.copies("copyToRoot", s.CopyToRoot, s.KeepContentsDirlinks)
+	sources, err := b.contentTrees(ctx, below, links)
+	if err != nil {
+		return nil, below, err
+	}
+	copies, err := b.copies(ctx, below, "contents", outside, s.KeepContentsDirlinks)
+	more, moreErr := b.copies(ctx, below, "copyToRoot", s.CopyToRoot, s.KeepContentsDirlinks)
 	if err := errors.Join(err, moreErr); err != nil {
-		return nil, err
+		return nil, below, err
 	}
 	sources = append(append(sources, copies...), more...)
 	if b.opts.Files != nil {
 		sources = append(sources, b.opts.Files)
 	}
-	return b.withPresets(sources)
+	return b.withPresets(ctx, below, sources)
 }
 
-// finishTop has the spec's scripts change the top tree, finds the store paths
-// that are needed then, applies the perms, and puts the tree on the layers below.
-func (b *builder) finishTop(contents []content, groups []*group, top []*tree.Entry) (_ []*tree.Entry, err error) {
+// finishTop applies the perms to the top tree, and puts it on the layers below.
+func (b *builder) finishTop(ctx context.Context, below stack, top []*tree.Entry) ([]*tree.Entry, stack, error) {
+	if err := applyPerms("perms", top, b.spec.Perms); err != nil {
+		return nil, below, err
+	}
 	policy := conflicts(b.spec.Conflicts)
 	if b.spec.RunAsRoot != "" {
 		policy = tree.ConflictLast // the tree is on the layers below already
-		if top, err = b.runAsRoot(top); err != nil {
-			return nil, err
-		}
 	}
-	if top, err = b.settleStore(contents, groups, top); err != nil {
-		return nil, err
-	}
-	if err := applyPerms(top, b.spec.Perms); err != nil {
-		return nil, specError("perms", err)
-	}
-	top, err = b.onto(top, policy)
-	return top, specError("conflicts", err)
+	top, below, err := below.put(ctx, top, policy)
+	return top, below, specError("conflicts", err)
 }
 
 // contentTrees are the trees of contents: links to its files, or copies in an
 // image of a single layer.
-func (b *builder) contentTrees(contents []content) ([][]*tree.Entry, error) {
+func (b *builder) contentTrees(ctx context.Context, below stack, contents []content) ([][]*tree.Entry, error) {
 	if b.spec.Layering != spec.Single {
 		join := make([]tree.JoinSource, len(contents))
 		for i, c := range contents {
@@ -60,29 +59,33 @@ func (b *builder) contentTrees(contents []content) ([][]*tree.Entry, error) {
 			}
 			join[i] = tree.JoinSource{Logical: c.path, Physical: physical}
 		}
-		trees, err := tree.SymlinkJoin(b.ctx, join)
+		trees, err := tree.SymlinkJoin(ctx, join)
 		return trees, specError("contents", err)
 	}
 	copies := make([]spec.Copy, len(contents))
 	for i, c := range contents {
 		copies[i].Source = c.path
 	}
-	return b.copies("contents", copies, b.spec.KeepContentsDirlinks)
+	return b.copies(ctx, below, "contents", copies, b.spec.KeepContentsDirlinks)
 }
 
 // withPresets merges the sources with the presets, which are the weaker ones
 // where the spec lets one source win.
-func (b *builder) withPresets(sources [][]*tree.Entry) ([]*tree.Entry, error) {
+func (b *builder) withPresets(ctx context.Context, below stack, sources [][]*tree.Entry) ([]*tree.Entry, stack, error) {
 	s := b.spec
-	own, err := b.merge(s.KeepContentsDirlinks, append([][]*tree.Entry{rootDir()}, sources...)...)
+	own, err := b.merge(ctx, s.KeepContentsDirlinks, append([][]*tree.Entry{rootDir()}, sources...)...)
 	if err != nil {
-		return nil, specError("conflicts", err)
+		return nil, below, specError("conflicts", err)
 	}
 	var presets [][]*tree.Entry
 	for i, p := range s.Presets {
-		entries, err := b.preset(p, own)
+		entries, err := b.preset(below, p, own)
 		if err != nil {
-			return nil, specError(fmt.Sprintf("presets[%d]: %s", i, p.Name), presetError(err))
+			return nil, below, specError(fmt.Sprintf("presets[%d]: %s", i, p.Name), presetError(err))
+		}
+		if extendsBelow(p) {
+			b.tellExtended(below, entries)
+			below = below.extended(entries)
 		}
 		presets = append(presets, entries)
 	}
@@ -93,8 +96,8 @@ func (b *builder) withPresets(sources [][]*tree.Entry) ([]*tree.Entry, error) {
 		policy = tree.ConflictFirst
 	}
 	opts := tree.MergeOptions{Conflicts: policy, KeepDirlinks: s.KeepContentsDirlinks}
-	top, err := tree.Merge(b.ctx, opts, append([][]*tree.Entry{own}, presets...)...)
-	return top, specError("conflicts", err)
+	top, err := tree.Merge(ctx, opts, append([][]*tree.Entry{own}, presets...)...)
+	return top, below, specError("conflicts", err)
 }
 
 // rootDir is the tree of a root directory alone.

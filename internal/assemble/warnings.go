@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
@@ -15,19 +16,28 @@ import (
 
 // warnf adds a warning.
 func (b *builder) warnf(format string, args ...any) {
-	b.result.Warnings = append(b.result.Warnings, fmt.Sprintf(format, args...))
+	b.warnings = append(b.warnings, fmt.Errorf(format, args...))
+}
+
+// OwnerWarning is about a spec that gives store paths an owner, and has none of
+// them.
+type OwnerWarning struct{ UID, GID uint32 }
+
+func (w *OwnerWarning) Error() string {
+	return fmt.Sprintf("uid, gid, uname and gname are of store paths, which the image has none of: "+
+		"copyToRoot has owner (owner: \"%d:%d\"), and perms gives owners by path", w.UID, w.GID)
 }
 
 // warn adds what can be told of a finished image: fields that have no effect, and a
 // config that does not go with the image's files.
-func (b *builder) warn() {
+func (b *builder) warn(d *image.Description, below stack, needed *closure) {
 	if b.opts.NoWarnings {
 		return
 	}
-	b.warnUnused()
-	b.warnTakesNothing()
-	b.warnLiteral()
-	config := configWarnings{b, imageFiles{b}, b.config}
+	b.warnUnused(needed)
+	b.warnTakesNothing(below.base)
+	b.warnLiteral(below.base)
+	config := configWarnings{b, d, imageFiles{below, b.spec.StoreDir, b.opts.storeRoot()}}
 	config.user()
 	config.programs()
 }
@@ -43,11 +53,11 @@ func (b *builder) warnIdle(field, source, glob string, entries []*tree.Entry) {
 }
 
 // warnUnused warns of fields that have no effect beside the others.
-func (b *builder) warnUnused() {
+func (b *builder) warnUnused(needed *closure) {
 	s := b.spec
 	owner := s.UID != 0 || s.GID != 0 || s.Uname != "root" || s.Gname != "root"
-	if owner && len(b.closurePaths()) == 0 && s.Layering != spec.Single && !b.namesBuilt() {
-		b.warnf("uid, gid, uname and gname are of store paths, which the image has none of: copyToRoot has owner (owner: \"%d:%d\"), and perms gives owners by path (--perm '/**::%d:%d')", s.UID, s.GID, s.UID, s.GID)
+	if owner && len(needed.paths()) == 0 && s.Layering != spec.Single && !b.namesBuilt() {
+		b.warnings = append(b.warnings, &OwnerWarning{s.UID, s.GID})
 	}
 	for _, f := range []struct {
 		field  string
@@ -72,11 +82,11 @@ func (b *builder) namesBuilt() bool {
 }
 
 // warnTakesNothing warns of a null that takes nothing of the base's away.
-func (b *builder) warnTakesNothing() {
-	if b.base == nil || b.spec.Inherit != spec.InheritAll {
+func (b *builder) warnTakesNothing(base *base) {
+	if base == nil || b.spec.Inherit != spec.InheritAll {
 		return
 	}
-	below, err := b.base.image.Run()
+	below, err := base.image.Run()
 	if err != nil {
 		return
 	}
@@ -102,26 +112,26 @@ var variable = sync.OnceValue(func() *regexp.Regexp {
 
 // warnLiteral warns of variables in what nothing expands: engines pass it on as it
 // is written.
-func (b *builder) warnLiteral() {
+func (b *builder) warnLiteral(base *base) {
 	for _, m := range b.spec.Config.Members {
 		switch v := m.Value.(type) {
 		case string:
-			b.warnVariable("config."+m.Key, m.Key, v, m.Key == "User" || m.Key == "WorkingDir")
+			b.warnVariable(base, "config."+m.Key, m.Key, v, m.Key == "User" || m.Key == "WorkingDir")
 		case *ordjson.Object:
 			for _, item := range v.Members {
 				text, _ := item.Value.(string)
-				b.warnVariable("config."+m.Key, item.Key, item.Key+" "+text, isKeyed(m.Key))
+				b.warnVariable(base, "config."+m.Key, item.Key, item.Key+" "+text, isKeyed(m.Key))
 			}
 		case []any:
 			for _, item := range v {
 				text, _ := item.(string)
 				name, value, _ := strings.Cut(text, "=")
-				b.warnVariable("config.Env", name, value, m.Key == "Env" && !isPrompt(name))
+				b.warnVariable(base, "config.Env", name, value, m.Key == "Env" && !isPrompt(name))
 			}
 		}
 	}
 	for _, a := range b.spec.Annotations {
-		b.warnVariable("annotations", a.Key, a.Value, true)
+		b.warnVariable(base, "annotations", a.Key, a.Value, true)
 	}
 }
 
@@ -132,7 +142,7 @@ func isPrompt(name string) bool {
 
 // warnVariable warns of a value that is checked, if it refers to a variable. What
 // has several lines is a script for somebody.
-func (b *builder) warnVariable(field, name, value string, checked bool) {
+func (b *builder) warnVariable(base *base, field, name, value string, checked bool) {
 	found := variable().FindString(value)
 	if !checked || found == "" || strings.Contains(value, "\n") {
 		return
@@ -142,16 +152,16 @@ func (b *builder) warnVariable(field, name, value string, checked bool) {
 	}
 	hint := "write its value"
 	if name == "PATH" {
-		hint += ", such as PATH=/opt/bin:" + cmp.Or(b.basePath(), defaultSearch)
+		hint += ", such as PATH=/opt/bin:" + cmp.Or(base.searchPath(), defaultSearch)
 	}
 	b.warnf("%s: %q holds %s, which nothing expands: %s", field, name, found, hint)
 }
 
-// basePath is the PATH of the base image; empty for none.
-func (b *builder) basePath() string {
-	if b.base == nil {
+// searchPath is the PATH of the base image; empty for none.
+func (b *base) searchPath() string {
+	if b == nil {
 		return ""
 	}
-	config, _ := b.base.image.Config.Object("config")
+	config, _ := b.image.Config.Object("config")
 	return searchPath(config)
 }

@@ -2,6 +2,7 @@ package assemble
 
 import (
 	"encoding/binary"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -102,7 +103,7 @@ func TestWarnings(t *testing.T) {
 			`config.Labels: "v" holds ${VERSION}`, `config.WorkingDir: "WorkingDir" holds $HOME`, `config.Volumes: "/${D}" holds ${D}`, `annotations: "a" holds $TAG`}},
 		"PATH on a base": {"fromImage: base.tar\nconfig: {Env: ['PATH=/x:$PATH'], Cmd: [/bin/static]}", []string{`such as PATH=/opt/bin:/bin:/opt`}},
 
-		"owner without store paths": {files + "uid: 1000\ngid: 100", []string{`uid, gid, uname and gname are of store paths, which the image has none of: copyToRoot has owner (owner: "1000:100"), and perms gives owners by path (--perm '/**::1000:100')`}},
+		"owner without store paths": {files + "uid: 1000\ngid: 100", []string{`uid, gid, uname and gname are of store paths, which the image has none of: copyToRoot has owner (owner: "1000:100"), and perms gives owners by path`}},
 		"name of an owner":          {files + "uname: app", []string{"uid, gid, uname and gname are of store paths"}},
 		"without scripts":           {files + "shell: /bin/sh\nnetwork: host\nisolation: vm\nenableFakechroot: true", []string{"enableFakechroot has no effect without fakeRootCommands", "shell has no effect without a script", "isolation has no effect", "network has no effect"}},
 		"excludes": {"copyToRoot: [{source: files, exclude: ['*/passwd', tool, nothing, '/opt/**']}]\nlayers: [{copyToRoot: [{source: more, exclude: [x]}]}]", []string{
@@ -114,10 +115,10 @@ func TestWarnings(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := mustBuild(t, dir, "name: a\n"+tt.spec)
 			if len(r.Warnings) != len(tt.want) {
-				t.Fatalf("warnings:\n%s\nwant\n%s", strings.Join(r.Warnings, "\n"), strings.Join(tt.want, "\n"))
+				t.Fatalf("warnings:\n%v\nwant\n%s", errors.Join(r.Warnings...), strings.Join(tt.want, "\n"))
 			}
 			for i, want := range tt.want {
-				if !strings.Contains(r.Warnings[i], want) {
+				if !strings.Contains(r.Warnings[i].Error(), want) {
 					t.Errorf("warning %d is\n%s\nwant\n%s", i, r.Warnings[i], want)
 				}
 			}

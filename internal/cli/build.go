@@ -132,7 +132,7 @@ func (g *global) warnLeftOut(s *spec.Spec, dest *destination) {
 		g.ui.Warn("annotations are left out: a docker-archive has no place for them, and engines take one; an OCI layout (-o DIR/) has")
 	}
 	if s.Compressor != "" && s.Compressor != string(compress.None) && (dest.Transport.IsEngine() || dest.Transport == place.LayerDir) {
-		g.advise([]string{fmt.Sprintf("compressor has no effect here: what goes to %s is not compressed", dest)})
+		g.advise("compressor has no effect here: what goes to %s is not compressed", dest)
 	}
 }
 

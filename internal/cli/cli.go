@@ -21,6 +21,7 @@ import (
 
 	"github.com/varve-image/varve/internal/base/cache"
 	"github.com/varve-image/varve/internal/flock"
+	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/internal/ui"
 )
 
@@ -116,6 +117,7 @@ func (g *global) report(err error) {
 	if u == nil {
 		u, _ = ui.New(g.uiStreams(), ui.Options{})
 	}
+	err = problems.Annotate(err, flagsFor)
 	var h *hintedError
 	if errors.As(err, &h) {
 		u.Error(err, h.hints...)

@@ -120,5 +120,5 @@ func (g *global) warnNameless(d *destination, names image.Names) {
 	if d.Transport == place.DockerArchive {
 		where += "FILE:"
 	}
-	g.advise([]string{fmt.Sprintf("%q is no NAME:TAG, which %q needs: the image is written without a name; give it one with varve copy, to %sNAME:%s", names.RefNames[0], d.String(), where, tag)})
+	g.advise("%q is no NAME:TAG, which %q needs: the image is written without a name; give it one with varve copy, to %sNAME:%s", names.RefNames[0], d.String(), where, tag)
 }

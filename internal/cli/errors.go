@@ -18,6 +18,7 @@ import (
 	"github.com/varve-image/varve/internal/place/registry"
 	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/vm"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
@@ -131,6 +132,7 @@ func explain(err error) (hints []string, explained error) {
 		missing *sandbox.MissingError
 		bound   *tree.LimitError
 		read    *tree.ReadError
+		kernel  *vm.KernelError
 	)
 	if hints := placeHints(err); len(hints) > 0 {
 		return hints, err
@@ -146,6 +148,8 @@ func explain(err error) (hints []string, explained error) {
 		return hints, withLastLines(err, failed.LastLines)
 	case errors.As(err, &limit):
 		return limitHints(limit.Bound), withLastLines(err, limit.LastLines)
+	case errors.As(err, &kernel):
+		return kernelHints(kernel), err
 	case errors.As(err, &missing):
 		return missing.Hints, err
 	case errors.As(err, &bound) && bound.Bound == tree.BoundBytes:

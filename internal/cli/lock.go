@@ -105,7 +105,7 @@ func (g *global) advisePath(file string, s *spec.Spec) {
 	written := s.Written(s.FromImage)
 	hints := place.Hints(written)
 	if _, err := os.Stat(s.FromImage); len(hints) > 0 && errors.Is(err, fs.ErrNotExist) {
-		g.advise([]string{fmt.Sprintf("%s: fromImage: %q is a path, and nothing is there: %s", file, written, hints[0])})
+		g.advise("%s: fromImage: %q is a path, and nothing is there: %s", file, written, hints[0])
 	}
 }
 

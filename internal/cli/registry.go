@@ -41,7 +41,7 @@ func (r *registryFlags) register(f *pflag.FlagSet) {
 func (g *global) registryOptions(ref string) (registry.Options, error) {
 	r := &g.registry
 	opts := registry.Options{
-		Username: r.username, InsecureHosts: r.insecure, CAFile: r.caFile, AuthFiles: g.authFiles(),
+		Username: r.username, LoginFrom: "--username", InsecureHosts: r.insecure, CAFile: r.caFile, AuthFiles: g.authFiles(),
 		Proxy: http.ProxyFromEnvironment, UserAgent: "varve/" + versionText(),
 	}
 	if r.passwordStdin != (r.username != "") {

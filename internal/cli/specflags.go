@@ -14,6 +14,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/spec"
 )
 
@@ -170,7 +171,7 @@ func (s *specFlags) parse(in *input, p v1.Platform) (*spec.Spec, error) {
 	}
 	return spec.Parse(in.reader(), spec.Options{
 		File: in.name, Dir: in.dir, Settings: s.settings, Architecture: hostArchitecture,
-		Platform: spec.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant},
+		Platform: spec.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant}, PlatformFlag: "--platform",
 	})
 }
 
@@ -231,19 +232,21 @@ func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string, more
 	for _, note := range result.Notes {
 		g.ui.Info("%s", note)
 	}
-	g.advise(result.Warnings)
+	for _, w := range result.Warnings {
+		g.advise("%s", problems.Annotate(w, flagsFor))
+	}
 	return result, nil
 }
 
-// advise writes warnings, each once: builds for several platforms have the same.
-func (g *global) advise(warnings []string) {
-	for _, w := range warnings {
-		if !g.advised[w] {
-			g.ui.Advise("%s", w)
-		}
-		if g.advised == nil {
-			g.advised = map[string]bool{}
-		}
-		g.advised[w] = true
+// advise writes a warning, once: builds for several platforms have the same.
+func (g *global) advise(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if g.advised[text] {
+		return
 	}
+	if g.advised == nil {
+		g.advised = map[string]bool{}
+	}
+	g.advised[text] = true
+	g.ui.Advise("%s", text)
 }

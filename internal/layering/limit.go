@@ -15,9 +15,8 @@ type LimitError struct {
 }
 
 func (e *LimitError) Error() string {
-	return fmt.Sprintf("maxLayers is %d, the base image has %d and the top layer and explicit layers are %d, "+
-		"which leaves none for store paths: set maxLayers to at least %d, or give fewer explicit layers",
-		e.MaxLayers, e.Base, e.Other, e.Base+e.Other+1)
+	return fmt.Sprintf("%d layers are allowed, the base image has %d and other layers are %d, which leaves none for store paths",
+		e.MaxLayers, e.Base, e.Other)
 }
 
 // Available returns how many of an image's maxLayers layers are left for store

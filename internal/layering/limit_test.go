@@ -35,7 +35,7 @@ func TestAvailable(t *testing.T) {
 	if !errors.As(err, &limit) || *limit != (LimitError{7, 5, 3}) {
 		t.Fatalf("error is %#v, want a LimitError of 7, 5 and 3", err)
 	}
-	for _, want := range []string{"maxLayers is 7", "base image has 5", "are 3", "at least 9"} {
+	for _, want := range []string{"7 layers are allowed", "base image has 5", "are 3"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("error %q does not say %q", err, want)
 		}

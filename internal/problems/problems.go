@@ -5,6 +5,7 @@ package problems
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Max is how many problems one error spells out.
@@ -38,4 +39,49 @@ func (l *List) Err() error {
 		return errors.Join(l.listed...)
 	}
 	return fmt.Errorf("%w\nand %d more", errors.Join(l.listed...), l.more)
+}
+
+// Annotate returns err with what words has to say of errors in its tree, each after
+// the error's own text, wherever in err's that is. A library says what is wrong;
+// who calls it knows what its user would write to mend it. The tree stays as it
+// is.
+func Annotate(err error, words func(error) string) error {
+	text, known := err.Error(), map[string]bool{}
+	each(err, func(e error) {
+		own := e.Error()
+		if more := words(e); more != "" && !known[own] {
+			known[own] = true
+			text = strings.ReplaceAll(text, own, own+more)
+		}
+	})
+	if len(known) == 0 {
+		return err
+	}
+	return &annotated{err, text}
+}
+
+// annotated is an error with another text.
+type annotated struct {
+	error
+	text string
+}
+
+func (a *annotated) Error() string { return a.text }
+
+func (a *annotated) Unwrap() error { return a.error }
+
+// each calls visit with an error and all that it wraps.
+func each(err error, visit func(error)) {
+	if err == nil {
+		return
+	}
+	visit(err)
+	switch w := err.(type) { //nolint:errorlint // it is the tree that is walked
+	case interface{ Unwrap() error }:
+		each(w.Unwrap(), visit)
+	case interface{ Unwrap() []error }:
+		for _, e := range w.Unwrap() {
+			each(e, visit)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package problems
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -22,5 +23,28 @@ func TestList(t *testing.T) {
 	}
 	if l.Len() != Max+5 {
 		t.Errorf("%d problems", l.Len())
+	}
+}
+
+// TestAnnotate: each error has its words behind its own text, wherever that is, and
+// stays in the tree.
+func TestAnnotate(t *testing.T) {
+	known, other := errors.New("known"), errors.New("other")
+	words := func(err error) string {
+		if err == known {
+			return ": do this"
+		}
+		return ""
+	}
+	nested := fmt.Errorf("a: %w; b: %w", errors.Join(other, known), fmt.Errorf("c: %w", known))
+	got := Annotate(nested, words)
+	if want := "a: other\nknown: do this; b: c: known: do this"; got.Error() != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if !errors.Is(got, known) || !errors.Is(got, other) {
+		t.Error("the tree is lost")
+	}
+	if got := Annotate(other, words); got != other {
+		t.Errorf("an error without words became %#v", got)
 	}
 }

@@ -128,8 +128,8 @@ func (c *client) guard(cred *found, to *url.URL) error {
 	if cred.credentials == (credentials{}) || !c.policy.inClear(to) {
 		return nil
 	}
-	return refuse("refused to send %s to host %q in clear: it speaks http, and others may read it on its way: "+
-		"have it use https, for which --insecure takes any certificate, or reach it at a loopback address, as through ssh -L", cred, to.Host)
+	return &DistrustError{to.Host, DistrustPlainLogin,
+		refuse("refused to send %s to host %q in clear: it speaks http, and others may read it on its way", cred, to.Host)}
 }
 
 func (c *client) answer(ctx context.Context, ch challenge, cred *found) (*authorization, error) {
@@ -154,6 +154,9 @@ func (c *client) answer(ctx context.Context, ch challenge, cred *found) (*author
 	if errors.As(err, &status) && (status.status == http.StatusUnauthorized || status.status == http.StatusForbidden) {
 		if hint := c.loginHint(); !strings.HasSuffix(err.Error(), hint) {
 			err = fmt.Errorf("%w: %s", err, hint)
+			if c.lacksLogin(http.StatusUnauthorized) {
+				err = &LoginError{c.ref.domain, err}
+			}
 		}
 	}
 	if err != nil {

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -51,8 +52,8 @@ type authEntry struct {
 	RegistryToken string `json:"registrytoken"`
 }
 
-// found is credentials and where they are from: --username, or a file. Without
-// any it is empty.
+// found is credentials and where they are from: Options, or a file. Without any
+// it is empty.
 type found struct {
 	credentials
 	from string
@@ -68,7 +69,7 @@ func (f *found) String() string {
 // findCredentials returns the credentials for a repository, if there are any.
 func findCredentials(ctx context.Context, ref reference, opts Options) (*found, error) {
 	if opts.Username != "" {
-		return &found{credentials{username: opts.Username, password: opts.Password}, "--username"}, nil
+		return &found{credentials{username: opts.Username, password: opts.Password}, cmp.Or(opts.LoginFrom, "the options")}, nil
 	}
 	for _, path := range opts.AuthFiles {
 		file, err := readAuthFile(path)

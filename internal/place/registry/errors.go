@@ -42,6 +42,50 @@ func (e *NotFoundError) Error() string { return e.Err.Error() }
 
 func (e *NotFoundError) Unwrap() error { return e.Err }
 
+// LoginError is that of a request that a registry refuses to who has not logged in
+// to it, where Options has no login for it.
+type LoginError struct {
+	// Registry is what the login would be for.
+	Registry string
+	Err      error
+}
+
+func (e *LoginError) Error() string { return e.Err.Error() }
+
+func (e *LoginError) Unwrap() error { return e.Err }
+
+// DistrustError is that of a host that was not spoken to, since what would be said
+// could not be kept from others. Options.InsecureHosts with Host in it does
+// without what Reason says, but for DistrustPlainLogin.
+type DistrustError struct {
+	Host   string
+	Reason Distrust
+	Err    error
+}
+
+func (e *DistrustError) Error() string { return e.Err.Error() }
+
+func (e *DistrustError) Unwrap() error { return e.Err }
+
+// Distrust is why a host is not trusted.
+type Distrust int
+
+// The reasons.
+const (
+	// DistrustHTTP is that of an address without https, and DistrustAnswer that of
+	// a host whose answer is none of TLS.
+	DistrustHTTP Distrust = iota + 1
+	DistrustAnswer
+	// DistrustCertificate is that of a certificate that no known authority signed,
+	// or that is another host's. Options.CAFile can name the authority.
+	DistrustCertificate
+	// DistrustAddress is that of a host to which the registry led, in a network
+	// that is not everybody's.
+	DistrustAddress
+	// DistrustPlainLogin is that of a login that would be sent without https.
+	DistrustPlainLogin
+)
+
 // statusError reads what an answer says of the failure, and closes it.
 func (c *client) statusError(r request, resp *http.Response) error {
 	defer resp.Body.Close()
@@ -53,7 +97,11 @@ func (c *client) statusError(r request, resp *http.Response) error {
 	if words := messages(resp.Header.Get("Content-Type"), body); words != "" {
 		text += ": " + words
 	}
-	return &statusError{text + c.hint(resp), resp.StatusCode, retryAfter(resp.Header)}
+	err := &statusError{text + c.hint(resp), resp.StatusCode, retryAfter(resp.Header)}
+	if c.own(resp.Request.URL) && c.lacksLogin(resp.StatusCode) {
+		return &LoginError{c.ref.domain, err}
+	}
+	return err
 }
 
 // describe names a request without what may be secret in its address.
@@ -80,11 +128,14 @@ func (c *client) loginHint() string {
 	case cred.from != "":
 		return fmt.Sprintf("%s is refused: is the password right, and still valid?", cred)
 	}
-	return "there is no login for it: " + c.howToLogin()
+	return "there is no login for it"
 }
 
-func (c *client) howToLogin() string {
-	return fmt.Sprintf("log in with \"docker login %[1]s\" or \"podman login %[1]s\", or give --username and --password-stdin", c.ref.domain)
+// lacksLogin reports whether a login may help where an answer has this status.
+func (c *client) lacksLogin(status int) bool {
+	cred := c.auth.found.Load()
+	return status == http.StatusUnauthorized && cred != nil && cred.from == "" ||
+		status == http.StatusForbidden && (cred == nil || cred.from == "")
 }
 
 // hint says what to do about a status.
@@ -101,7 +152,7 @@ func (c *client) hint(resp *http.Response) string {
 		if cred := c.auth.found.Load(); cred != nil && cred.from != "" {
 			return fmt.Sprintf(": %s does not allow this in repository %q", cred, c.ref.repository)
 		}
-		return fmt.Sprintf(": without a login this is not allowed in repository %q: %s", c.ref.repository, c.howToLogin())
+		return fmt.Sprintf(": without a login this is not allowed in repository %q", c.ref.repository)
 	case http.StatusNotFound:
 		if strings.Contains(resp.Request.URL.Path, uploadsPath) {
 			return "" // it was found when the upload began
@@ -197,19 +248,20 @@ func (c *client) requestError(r request, err, cause error) error {
 	if cause != nil { // the watchdog's, or the caller's
 		err = cause
 	}
-	return &connectionError{fmt.Sprintf("%s: %v%s", c.describe(r), err, c.connectionHint(err)), err}
+	return c.distrust(&connectionError{fmt.Sprintf("%s: %v", c.describe(r), err), err})
 }
 
-func (c *client) connectionHint(err error) string {
+// distrust marks the error of a connection that was not trusted.
+func (c *client) distrust(err *connectionError) error {
 	var certificate *tls.CertificateVerificationError
 	insecure := c.policy.isInsecure(hostOf(c.base))
 	switch {
 	case errors.As(err, &certificate):
-		return ": name its authority with a file of certificates, or allow any certificate with --insecure " + c.base.Host
+		return &DistrustError{c.base.Host, DistrustCertificate, err}
 	case speaksHTTP(err) && !errors.Is(err, syscall.ECONNREFUSED) && !insecure:
-		return ": if it is a registry without https that nobody else can listen to, allow it with --insecure " + c.base.Host
+		return &DistrustError{c.base.Host, DistrustAnswer, err}
 	}
-	return ""
+	return err
 }
 
 // transient tells whether a fault may be gone the next time.

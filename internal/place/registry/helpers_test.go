@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -223,6 +224,23 @@ func wantError(t testing.TB, err error, texts ...string) {
 		if !strings.Contains(err.Error(), text) {
 			t.Errorf("error %q, want %q in it", err, text)
 		}
+	}
+}
+
+// wantNoLogin checks for the error of a registry that wants a login.
+func wantNoLogin(t testing.TB, err error, registry string) {
+	t.Helper()
+	wantError(t, err, "status 401", "there is no login for it")
+	if login := new(LoginError); !errors.As(err, &login) || login.Registry != registry {
+		t.Errorf("error %q is none of a login at %s", err, registry)
+	}
+}
+
+// wantDistrust checks for the error of a host that was not trusted.
+func wantDistrust(t testing.TB, err error, host string, reason Distrust) {
+	t.Helper()
+	if distrust := new(DistrustError); !errors.As(err, &distrust) || distrust.Host != host || distrust.Reason != reason {
+		t.Errorf("error %v, want the distrust %d of %s", err, reason, host)
 	}
 }
 

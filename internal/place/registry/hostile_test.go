@@ -447,9 +447,9 @@ func TestNoFallback(t *testing.T) {
 	mustPush(t, reg.host+"/app:1", newImage(), PushOptions{Options: opts})
 	opts.InsecureHosts = nil
 	reg.reset()
-	wantError(t, pull(t.Context(), reg.host+"/app:1", opts), "--insecure "+reg.host)
+	wantDistrust(t, pull(t.Context(), reg.host+"/app:1", opts), reg.host, DistrustAnswer)
 	opts.InsecureHosts = []string{"other:5000", "127.0.0.2"}
-	wantError(t, pull(t.Context(), reg.host+"/app:1", opts), "--insecure "+reg.host)
+	wantDistrust(t, pull(t.Context(), reg.host+"/app:1", opts), reg.host, DistrustAnswer)
 	if n := reg.count("", ""); n != 0 {
 		t.Errorf("%d requests came through", n)
 	}
@@ -460,7 +460,7 @@ func TestNoFallback(t *testing.T) {
 	secure := newFake(t, inProcess["go-containerregistry"](), true)
 	mustPush(t, secure.host+"/app:1", newImage(), PushOptions{Options: secure.options()})
 	unverified := Options{Sleep: noSleep}
-	wantError(t, pull(t.Context(), secure.host+"/app:1", unverified), "certificate", "--insecure "+secure.host)
+	wantDistrust(t, pull(t.Context(), secure.host+"/app:1", unverified), secure.host, DistrustCertificate)
 	unverified.InsecureHosts = []string{secure.host}
 	if err := pull(t.Context(), secure.host+"/app:1", unverified); err != nil {
 		t.Error(err)

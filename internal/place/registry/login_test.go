@@ -15,7 +15,7 @@ import (
 )
 
 // TestInClear: what logs in does not go over a network in http, whatever it is and
-// whoever asks for it, though --insecure names the host; within this machine it does.
+// whoever asks for it, though InsecureHosts names the host; within this machine it does.
 func TestInClear(t *testing.T) {
 	for _, tt := range []struct{ name, login, realm string }{
 		{"password", `{"username":"u","password":"` + secret + `"}`, ""},
@@ -53,7 +53,8 @@ func TestInClear(t *testing.T) {
 			// By way of a proxy it leaves the machine.
 			opts.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse(proxyTo(t, reg)) }
 			_, err := Push(t.Context(), reg.host+"/app:1", newImage(), PushOptions{Options: opts})
-			wantError(t, err, "refused to send the login", "in clear", "--insecure")
+			wantError(t, err, "refused to send the login", "in clear")
+			wantDistrust(t, err, reg.host, DistrustPlainLogin)
 			if reg.count("", "/v2/") == 0 || err != nil && strings.Contains(err.Error(), secret) {
 				t.Errorf("error %q, requests %q", err, reg.requests)
 			}
@@ -128,13 +129,13 @@ func TestRefusedLogin(t *testing.T) {
 		file           string
 		want, not      string
 	}{
-		{"none", basic, "", "", "", "there is no login for it: log in with", "refused"},
-		{"none for tokens", withTokens(secret), "", "", "", "there is no login for it: log in with", "refused"},
-		{"wrong", basic, "user", "wrong", "", `the login of user "user" from --username is refused`, "docker login"},
-		{"wrong for tokens", withTokens(secret), "user", "wrong", "", `the login of user "user" from --username is refused`, "docker login"},
-		{"wrong in a file", basic, "", "", `{"username":"me","password":"wrong"}`, `the login of user "me" from "` + path + `" is refused`, "docker login"},
-		{"refresh token", withTokens(secret), "", "", `{"identitytoken":"wrong"}`, `the login from "` + path + `" is refused`, "docker login"},
-		{"right, and not enough", basic, "user", secret, "", `the login of user "user" from --username does not allow this in repository "app"`, "is refused"},
+		{"none", basic, "", "", "", "there is no login for it", "refused"},
+		{"none for tokens", withTokens(secret), "", "", "", "there is no login for it", "refused"},
+		{"wrong", basic, "user", "wrong", "", `the login of user "user" from the options is refused`, "there is no login"},
+		{"wrong for tokens", withTokens(secret), "user", "wrong", "", `the login of user "user" from the options is refused`, "there is no login"},
+		{"wrong in a file", basic, "", "", `{"username":"me","password":"wrong"}`, `the login of user "me" from "` + path + `" is refused`, "there is no login"},
+		{"refresh token", withTokens(secret), "", "", `{"identitytoken":"wrong"}`, `the login from "` + path + `" is refused`, "there is no login"},
+		{"right, and not enough", basic, "user", secret, "", `the login of user "user" from the options does not allow this in repository "app"`, "is refused"},
 		{"another way", unknown, "user", secret, "", "no way to log in that is known", "is refused"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -168,14 +168,14 @@ func (p *policy) check(req *http.Request) error {
 	case req.Response != nil && req.Response.Request != nil && req.Response.Request.URL.Scheme == "https":
 		return refuse("refused a redirect from https to http on host %q", h)
 	case !p.isInsecure(h):
-		return refuse("refused to speak http to host %q: allow it with --insecure %s if nobody can listen in", h, h)
+		return &DistrustError{h.String(), DistrustHTTP, refuse("refused to speak http to host %q", h)}
 	}
 	if p.isInsecure(h) || p.isRegistry(h, req.URL.Scheme) {
 		return nil
 	}
 	if addr, err := netip.ParseAddr(h.name); err == nil {
 		if err := checkAddress(addr); err != nil {
-			return refuse("refused to go on to host %q: %v; allow it with --insecure %s", h, err, h)
+			return &DistrustError{h.String(), DistrustAddress, refuse("refused to go on to host %q: %v", h, err)}
 		}
 	}
 	return nil

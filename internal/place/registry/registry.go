@@ -55,7 +55,9 @@ type Options struct {
 	// Username and Password log in. AuthFiles are asked where Username is
 	// empty: paths of Docker's config.json or Podman's auth.json, of which the
 	// first that knows the registry wins. One that does not exist is skipped.
+	// LoginFrom says in errors where Username is from, such as a flag's name.
 	Username, Password string
+	LoginFrom          string
 	AuthFiles          []string
 	// InsecureHosts, each HOST or HOST:PORT, may be spoken to in http, and in
 	// https with any certificate. Without a port every port is meant. What logs in

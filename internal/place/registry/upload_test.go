@@ -190,7 +190,7 @@ func TestHostileUpload(t *testing.T) {
 			w.WriteHeader(http.StatusForbidden)
 			_, _ = io.WriteString(w, `{"errors":[{"code":"DENIED","message":"no\u001b[31m"}]}`)
 			return true
-		}, `"DENIED no\x1b[31m": without a login this is not allowed in repository "app": log in with`},
+		}, `"DENIED no\x1b[31m": without a login this is not allowed in repository "app"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			noLeaks(t)

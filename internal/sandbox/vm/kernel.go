@@ -20,6 +20,31 @@ type kernel struct {
 	path, modules string
 }
 
+// KernelError says that a virtual machine has no kernel that would do: Options.Kernel
+// can name one. It is in a *sandbox.MissingError.
+type KernelError struct {
+	Err   error
+	Fault KernelFault
+}
+
+func (e *KernelError) Error() string { return e.Err.Error() }
+
+func (e *KernelError) Unwrap() error { return e.Err }
+
+// KernelFault is what is wrong with a kernel.
+type KernelFault int
+
+// The faults.
+const (
+	// KernelAbsent is that the machine has none, or none with its modules.
+	KernelAbsent KernelFault = iota + 1
+	// KernelNamed is that the file that Options.Kernel names is not a kernel, or its
+	// modules are not where they are looked for: in lib/modules beside it.
+	KernelNamed
+	// KernelUnfit is that the kernel lacks something that a guest uses.
+	KernelUnfit
+)
+
 // maxModuleList bounds modules.dep and modules.builtin, in bytes: Debian's have
 // less than 1 MiB.
 const maxModuleList = 16 << 20
@@ -33,11 +58,10 @@ func neededModules() []string {
 // findKernel returns the kernel that the options name, or the newest one of the
 // machine that has its modules.
 func findKernel(opts Options) (kernel, error) {
-	hints := []string{"install a kernel, such as Debian's linux-image-cloud-amd64", "or name one with --vm-kernel"}
 	if opts.Kernel != "" {
 		k, err := describeKernel(opts.Kernel, opts.Modules)
 		if err != nil {
-			return kernel{}, missing(err, "name another kernel with --vm-kernel; its modules are looked for in lib/modules beside it")
+			return kernel{}, missing(&KernelError{err, KernelNamed})
 		}
 		return k, nil
 	}
@@ -55,9 +79,9 @@ func findKernel(opts Options) (kernel, error) {
 		errs = append(errs, err)
 	}
 	if len(errs) > 0 {
-		return kernel{}, missing(errors.Join(errs...), hints...)
+		return kernel{}, missing(&KernelError{errors.Join(errs...), KernelAbsent})
 	}
-	return kernel{}, missing(errors.New("there is no kernel in /boot for a virtual machine"), hints...)
+	return kernel{}, missing(&KernelError{errors.New("there is no kernel in /boot for a virtual machine"), KernelAbsent})
 }
 
 func describeKernel(file, modules string) (kernel, error) {
@@ -143,7 +167,7 @@ func (k kernel) moduleFiles() ([]string, error) {
 		}
 	}
 	if len(lacking) > 0 {
-		return nil, missing(fmt.Errorf("kernel %q has no modules %q", k.path, lacking), "name another kernel with --vm-kernel")
+		return nil, missing(&KernelError{fmt.Errorf("kernel %q has no modules %q", k.path, lacking), KernelUnfit})
 	}
 	return files, nil
 }

@@ -158,7 +158,7 @@ func (r *report) err(step *sandbox.Step, lines []string) error {
 	case r.ExitCode != 0 || r.Signal != 0:
 		return &sandbox.StepError{Name: name, Root: step.Root, ExitCode: r.ExitCode, Signal: syscall.Signal(r.Signal), LastLines: lines}
 	case r.Missing:
-		return missing(fmt.Errorf("step %s: the virtual machine's kernel: %.*q", name, maxError, r.Error), "name another kernel with --vm-kernel")
+		return missing(&KernelError{fmt.Errorf("step %s: the virtual machine's kernel: %.*q", name, maxError, r.Error), KernelUnfit})
 	case r.Error != "":
 		return fmt.Errorf("step %s: in the virtual machine: %.*q", name, maxError, r.Error)
 	}

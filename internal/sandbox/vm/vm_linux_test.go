@@ -227,8 +227,9 @@ func TestMissing(t *testing.T) {
 	} {
 		_, err := vm.New(opts).Run(t.Context(), sandboxtest.Script(sandboxtest.Busybox(t), "true"))
 		var missing *sandbox.MissingError
-		if !errors.As(err, &missing) || len(missing.Hints) == 0 {
-			t.Errorf("%s: error %v, want one with hints", name, err)
+		var kernel *vm.KernelError
+		if !errors.As(err, &missing) || !errors.As(err, &kernel) || kernel.Fault != vm.KernelNamed {
+			t.Errorf("%s: error %v, want that of a kernel that was named", name, err)
 		}
 	}
 	step := sandboxtest.Script(sandboxtest.Busybox(t), "true")

@@ -1,0 +1,151 @@
+package assemble
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/varve-image/varve/internal/nixstore"
+	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/spec"
+	"github.com/varve-image/varve/tree"
+)
+
+// CompleteStep gives a step what a spec says of all its steps: the shell, where
+// the step names no program, the environment, which store and programs of the
+// machine it sees, its network, its limits, and the size of a virtual machine. What the step
+// has of environment and binds stays, and is the stronger.
+func CompleteStep(step *sandbox.Step, s *spec.Spec, opts Options) error {
+	if s.Network == spec.NetworkHost {
+		if !opts.Steps.AllowNetwork {
+			return &SpecError{"network", ErrNetwork}
+		}
+		step.Network = sandbox.NetworkHost
+	}
+	step.Tools = s.Path
+	if len(step.Argv) == 0 {
+		shell, err := findShell(step, s)
+		if err != nil {
+			return err
+		}
+		step.Argv = []string{shell}
+		if step.Script != "" {
+			step.Argv = append(step.Argv, "-e")
+			step.Script = tellLine(shell) + step.Script
+		}
+		step.Tools = append(slices.Clone(s.Path), path.Dir(shell))
+	}
+	step.Env = append(stepEnv(step, s), step.Env...)
+	store, err := storeBinds(step, s, opts)
+	if err != nil {
+		return err
+	}
+	step.Binds = append(store, step.Binds...)
+	step.Limits = opts.Steps.Limits
+	step.VM = sandbox.VM{Disk: int64(s.DiskSize) << 20, Memory: int64(s.BuildVMMemorySize) << 20}
+	return nil
+}
+
+// tellLine has bash say which line of a script ends it: commands such as test
+// fail without a word. It is on the script's own first line, so that others keep
+// their numbers. Other shells do not know the line.
+func tellLine(shell string) string {
+	if name := path.Base(shell); name != "bash" && name != "sh" {
+		return ""
+	}
+	return `if [ -n "${BASH_VERSION-}" ]; then set -E; trap 'case "$-:$BASH_SUBSHELL" in *e*:0) echo "line $LINENO: $BASH_COMMAND" >&2 ;; esac' ERR; fi; `
+}
+
+// stepEnv is the environment of all steps.
+func stepEnv(step *sandbox.Step, s *spec.Spec) []string {
+	home := "/root"
+	if !step.FakeRoot {
+		home = "/tmp"
+	}
+	return []string{
+		"HOME=" + home, "LC_ALL=C", "PATH=" + strings.Join(s.Path, ":"),
+		fmt.Sprintf("SOURCE_DATE_EPOCH=%d", s.TreeMTime), "TMPDIR=/tmp", "TZ=UTC",
+	}
+}
+
+// findShell is the program that runs a step's script: that of the spec, or
+// bash or sh of the image where the step runs in it, of the machine elsewhere.
+func findShell(step *sandbox.Step, s *spec.Spec) (string, error) {
+	if s.Shell != "" {
+		return s.Shell, nil
+	}
+	for _, name := range []string{"bash", "sh"} {
+		if step.Root == sandbox.ImageRoot {
+			if tree.Lookup(step.Tree, "bin/"+name) != nil {
+				return "/bin/" + name, nil
+			}
+			continue
+		}
+		for _, dir := range s.Path {
+			if st, err := os.Stat(dir + "/" + name); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
+				return dir + "/" + name, nil
+			}
+		}
+	}
+	if step.Root == sandbox.ImageRoot {
+		return "", &SpecError{step.Name, errors.New("the image has no /bin/bash or /bin/sh to run it: add one, or name the image's shell with the field shell")}
+	}
+	return "", &MissingError{fmt.Errorf("%s: there is no bash or sh in %q: name directories that have one with the field path, or the shell with the field shell",
+		step.Name, strings.Join(s.Path, ":"))}
+}
+
+// storeBinds shows a step the machine's store. Where the tree has store paths
+// itself they stay, and each of the machine's goes beside them.
+func storeBinds(step *sandbox.Step, s *spec.Spec, opts Options) ([]sandbox.Bind, error) {
+	physical, err := filepath.Abs(opts.storeRoot() + s.StoreDir)
+	if err != nil {
+		return nil, err
+	}
+	if step.Root == sandbox.HostTools && physical == nixstore.DefaultStoreDir {
+		return nil, nil // the machine's programs need it anyway
+	}
+	if st, err := os.Stat(physical); err != nil || !st.IsDir() {
+		return nil, nil
+	}
+	within := strings.TrimPrefix(s.StoreDir, "/") + "/"
+	if step.Root == sandbox.HostTools || !slices.ContainsFunc(step.Tree, func(e *tree.Entry) bool { return strings.HasPrefix(e.Path, within) }) {
+		return []sandbox.Bind{{Source: physical, Target: s.StoreDir}}, nil
+	}
+	paths, err := visiblePaths(s, opts)
+	if err != nil {
+		return nil, err
+	}
+	var binds []sandbox.Bind
+	for _, p := range paths {
+		if tree.Find(step.Tree, strings.TrimPrefix(p, "/")) == nil {
+			binds = append(binds, sandbox.Bind{Source: physical + strings.TrimPrefix(p, s.StoreDir), Target: p})
+		}
+	}
+	return binds, nil
+}
+
+// visiblePaths are the store paths that a step may see: those of the spec's
+// closure, or all that there are. Nix's locks come and go, and are none.
+func visiblePaths(s *spec.Spec, opts Options) ([]string, error) {
+	if s.Closure == "" {
+		paths, err := nixstore.List(nixstore.ScanOptions{StoreDir: s.StoreDir, Root: opts.storeRoot()})
+		return slices.DeleteFunc(paths, func(p string) bool { return strings.HasSuffix(p, ".lock") }), err
+	}
+	file := s.Closure
+	if !s.Local(file) {
+		file = opts.Root + file
+	}
+	nodes, err := nixstore.ReadClosureFile(s.StoreDir, file)
+	if err != nil {
+		return nil, specError("closure", err)
+	}
+	var paths []string
+	for _, n := range nodes {
+		paths = append(paths, n.Path)
+	}
+	return paths, nil
+}

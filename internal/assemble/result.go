@@ -1,0 +1,117 @@
+package assemble
+
+import (
+	"errors"
+	"io"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/spec"
+)
+
+// Result is an image that can be written, and how its layers came about.
+type Result struct {
+	Image image.Named
+	// Layers tells what each layer of the image holds.
+	Layers []PlannedLayer
+	// Notes are what the user may want to know: what was taken from the machine.
+	Notes []string
+	// Warnings are what is allowed and most likely not meant, each with what to
+	// write instead. One of them may be a *OwnerWarning.
+	Warnings []error
+
+	spec        *spec.Spec
+	description *image.Description
+	// contents are the store paths, or paths in them, that the last explicit
+	// layer asks for.
+	contents []string
+	// built are the layers that are there already, in the image's order.
+	built   []*BuiltLayer
+	closers closers
+}
+
+// PlannedLayer tells what is in a layer.
+type PlannedLayer struct {
+	// Kind is KindBase, KindStore or KindTree.
+	Kind string `json:"kind"`
+	// Paths are the store paths in the layer, in their order.
+	Paths []string `json:"paths"`
+	// Files counts the entries that are not below a store path; Size is the
+	// size in bytes of the layer's store paths as archives, and of its files; of
+	// a layer of the base, that of the layer as it is stored, 0 if not known.
+	Files int    `json:"files"`
+	Size  uint64 `json:"size"`
+	// Built is the directory of a layer that was there already.
+	Built string `json:"built,omitempty"`
+}
+
+// The kinds of layers: those of the base image, store paths in the bytes that
+// nixpkgs makes of them, and anything else.
+const (
+	KindBase  = "base"
+	KindStore = "store"
+	KindTree  = "tree"
+)
+
+// result puts together what a build made.
+func (b *builder) result(d *image.Description, base *base, groups []*group, layers []placed) *Result {
+	r := &Result{
+		Image:  image.Named{Image: image.New(*d), Names: image.Names{RepoTags: []string{repoTag(b.spec.Name, b.spec.Tag)}}},
+		Layers: base.planned(), Notes: b.notes, Warnings: b.warnings, spec: b.spec, description: d, closers: b.closers,
+	}
+	for _, l := range layers {
+		if l.plan.Paths == nil {
+			l.plan.Paths = []string{} // a list in JSON too
+		}
+		r.Layers = append(r.Layers, l.plan)
+		b.debugf("layer %d: %s, %d store paths, %d other files, %d bytes", len(r.Layers), l.comment, len(l.plan.Paths), l.plan.Files, l.plan.Size)
+	}
+	for _, g := range groups {
+		if g.built != nil {
+			r.built = append(r.built, g.built)
+		}
+		r.contents = logicalPaths(g.contents)
+	}
+	return r
+}
+
+// repoTag returns NAME:TAG, or without a tag the name alone.
+func repoTag(name, tag string) string {
+	if tag == "" {
+		return name
+	}
+	return name + ":" + tag
+}
+
+// planned tells what is in the base's layers.
+func (b *base) planned() []PlannedLayer {
+	if b == nil {
+		return nil
+	}
+	layers := make([]PlannedLayer, b.layers())
+	for i, l := range b.image.StoredLayers() {
+		layers[i] = PlannedLayer{Kind: KindBase, Paths: []string{}, Size: uint64(l.Stored().Size)}
+	}
+	return layers
+}
+
+func logicalPaths(contents []content) []string {
+	paths := []string{}
+	for _, c := range contents {
+		paths = append(paths, c.path)
+	}
+	return paths
+}
+
+// Close frees what the image's layers are read from.
+func (r *Result) Close() error { return r.closers.Close() }
+
+// closers are closed together.
+type closers []io.Closer
+
+func (all closers) Close() error {
+	var errs []error
+	for _, c := range all {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,80 @@
+package assemble
+
+import (
+	"context"
+	"slices"
+
+	"github.com/varve-image/varve/tree"
+)
+
+// stack is what the layers made so far show together. It is a value: a phase that
+// adds to the layers returns another one.
+type stack struct {
+	// base is the image below them all; nil for none.
+	base *base
+	// entries are what all of them show, own the part of it that is not the base's.
+	entries, own []*tree.Entry
+}
+
+func stackOn(base *base) stack {
+	if base == nil {
+		return stack{}
+	}
+	return stack{base: base, entries: base.entries}
+}
+
+// find returns what the layers show at path; nil for nothing.
+func (s stack) find(path string) *tree.Entry { return tree.Find(s.entries, path) }
+
+// put puts a tree on the layers that are there already, and returns it as it
+// fits on them: what lies below one of their symlinks to a directory goes to
+// where that leads, and directories that are in the tree only to hold something
+// get the attributes that they have below. The base's files may be replaced;
+// those of another explicit layer are a conflict as between two sources of one
+// layer, which policy decides.
+func (s stack) put(ctx context.Context, entries []*tree.Entry, policy tree.Conflicts) (_ []*tree.Entry, _ stack, err error) {
+	if entries == nil {
+		return nil, s, nil
+	}
+	if s.entries != nil {
+		if entries, err = tree.Through(ctx, s.entries, entries, policy); err != nil {
+			return nil, s, err
+		}
+	}
+	if policy == tree.ConflictFirst {
+		entries = withoutFiles(entries, s.own)
+	}
+	merge := func(policy tree.Conflicts, below []*tree.Entry) ([]*tree.Entry, error) {
+		return tree.Merge(ctx, tree.MergeOptions{Conflicts: policy}, below, entries)
+	}
+	if s.own, err = merge(policy, s.own); err != nil {
+		return nil, s, err
+	}
+	s.entries, err = merge(tree.ConflictLast, s.entries)
+	return entries, s, err
+}
+
+// extended is the stack on which a tree may replace files of explicit layers
+// without conflict, since it holds what they do.
+func (s stack) extended(by []*tree.Entry) stack {
+	extends := map[string]bool{}
+	for _, e := range by {
+		extends[e.Path] = e.Type == tree.Regular
+	}
+	s.own = slices.DeleteFunc(slices.Clone(s.own), func(e *tree.Entry) bool { return extends[e.Path] })
+	return s
+}
+
+// withoutFiles leaves out the files that there are in a lower tree.
+func withoutFiles(entries, lower []*tree.Entry) []*tree.Entry {
+	if len(lower) == 0 {
+		return entries
+	}
+	var kept []*tree.Entry
+	for _, e := range entries {
+		if e.Type == tree.Dir || tree.Find(lower, e.Path) == nil {
+			kept = append(kept, e)
+		}
+	}
+	return kept
+}
