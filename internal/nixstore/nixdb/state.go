@@ -114,8 +114,8 @@ func withParents(entries []*tree.Entry, dir func(string) *tree.Entry) []*tree.En
 	return entries
 }
 
-// ReadTree reads the database of the store in an image's file system, as Read
-// does. There is none if there is no file for it; paths are nil then.
+// ReadTree returns the paths in the database of the store in an image's file
+// system, sorted. There is none if there is no file for it; paths are nil then.
 func ReadTree(ctx context.Context, storeDir string, entries []*tree.Entry) ([]Path, error) {
 	state := strings.TrimPrefix(StateDir(storeDir), "/")
 	at := func(name string) *tree.Entry { return tree.Lookup(entries, state+"/"+name) }
