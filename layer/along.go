@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/ctxio"
 )
 
@@ -42,7 +43,7 @@ func (b *Blob) unpackAlong(ctx context.Context, stored io.ReadCloser) io.ReadClo
 
 // checkTar reads a blob to the end of its tar.
 func (b *Blob) checkTar(blob io.Reader) error {
-	plain, _, err := NewReader(blob)
+	plain, _, err := compress.NewReader(blob)
 	if err != nil {
 		return err
 	}

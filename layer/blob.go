@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/ctxio"
 	"github.com/varve-image/varve/tree"
 )
@@ -97,6 +98,9 @@ func (b *Blob) Title() string { return b.Name }
 // Stored is what a manifest says of the blob.
 func (b *Blob) Stored() v1.Descriptor { return b.Descriptor }
 
+// Origin returns Repository.
+func (b *Blob) Origin() string { return b.Repository }
+
 // TarDigest is DiffID.
 func (b *Blob) TarDigest() digest.Digest { return b.DiffID }
 
@@ -144,7 +148,7 @@ func (b *Blob) Open(ctx context.Context) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	plain, _, err := NewReader(stored)
+	plain, _, err := compress.NewReader(stored)
 	if err != nil {
 		err = b.blame(ctx, stored, fmt.Errorf("layer %q: %w", b.Name, err))
 		stored.Close()

@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -18,9 +19,9 @@ import (
 // change is, and that is what the error says: not what unpacking makes of it.
 func TestBlobDamaged(t *testing.T) {
 	plain := []byte(strings.Repeat("what the layer holds ", 10_000))
-	for _, algorithm := range []layer.Algorithm{layer.None, layer.Gzip, layer.Zstd} {
+	for _, algorithm := range []compress.Algorithm{compress.None, compress.Gzip, compress.Zstd} {
 		var packed bytes.Buffer
-		z, err := layer.Compression{Algorithm: algorithm}.NewWriter(&packed)
+		z, err := compress.Compression{Algorithm: algorithm}.NewWriter(&packed)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,5 +1,5 @@
-// Package layer writes the layers of container images: deterministic tars, and
-// what compression makes of them.
+// Package layer writes the layers of container images, which are deterministic
+// tars, and reads those that others have stored.
 //
 // Guarantees:
 //
@@ -22,12 +22,12 @@
 //     file that changed. Of files in a store, which nobody writes to, it
 //     compares sizes and times of change, not the content, and reads the
 //     content again only where those differ.
-//   - Compressed bytes depend on the input and the level alone.
 //
 // Non-goals: hard links and sparse entries (each name is a file of its own,
 // written in full), access and change times, fractions of a second, times
-// before 1970, whiteouts' meaning (to this package they are files), reading
-// tars into trees (package tree does).
+// before 1970, whiteouts' meaning (to this package they are files), compressing
+// (those who write layers to a place do), reading tars into trees (package tree
+// does).
 //
 // # How
 //

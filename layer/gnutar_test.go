@@ -59,7 +59,7 @@ func nastyTree(t *testing.T) string {
 		must(chmod(path+".dir", mode|0o700))
 	}
 	for _, size := range []int{0, 1, 511, 512, 513, 10239, 10240, 10241, 1<<20 - 512, 1 << 20, 3<<20 + 7} {
-		must(os.WriteFile(filepath.Join(root, fmt.Sprintf("size-%d", size)), corpus(size), 0o644))
+		must(os.WriteFile(filepath.Join(root, fmt.Sprintf("size-%d", size)), noise(size), 0o644))
 	}
 	must(os.Link(filepath.Join(root, "size-513"), filepath.Join(root, "size-513-again")))
 	sparse := filepath.Join(root, "sparse")

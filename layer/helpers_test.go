@@ -3,6 +3,9 @@ package layer_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"math/rand"
 	"testing"
 
 	"github.com/varve-image/varve/layer"
@@ -31,4 +34,16 @@ func wantSize(t testing.TB, l *layer.Layer, want int) {
 	if size, err := l.Size(context.Background()); err != nil || size != int64(want) {
 		t.Errorf("the layer's size is %d, %v, want %d", size, err, want)
 	}
+}
+
+// noise returns n bytes that are the same each time.
+func noise(n int) []byte {
+	data := make([]byte, n)
+	rand.New(rand.NewSource(1)).Read(data)
+	return data
+}
+
+func sha(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
 }

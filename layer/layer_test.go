@@ -26,7 +26,7 @@ func smallTree(t testing.TB) string {
 	root := t.TempDir()
 	for name, size := range map[string]int{"a-first": 100, "m-large": 3<<20 + 5, "m-larger": 64 << 10, "z-last": 600} {
 		path := filepath.Join(root, name)
-		if err := os.WriteFile(path, corpus(size), 0o644); err != nil {
+		if err := os.WriteFile(path, noise(size), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		old(t, path)

@@ -147,7 +147,7 @@ func TestReadsBack(t *testing.T) {
 		}
 	}
 	for _, n := range []int{1, 511, 512, 513, 10240, bigBuffer - 1024, bigBuffer - 512, bigBuffer, bigBuffer + 1, 3*bigBuffer + 7} {
-		entries = append(entries, content(&tree.Entry{Path: fmt.Sprintf("size-%d", n), Type: tree.Regular}, corpus(n)))
+		entries = append(entries, content(&tree.Entry{Path: fmt.Sprintf("size-%d", n), Type: tree.Regular}, noise(n)))
 	}
 	entries = append(entries, xattrEntries()...)
 	for name, d := range dialects {

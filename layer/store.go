@@ -36,7 +36,7 @@ func Store(paths []string, opts StoreOptions) *Layer {
 				return yield(e, nil)
 			}
 			for _, dir := range []string{"nix", "nix/store"} {
-				if !own(&tree.Entry{Path: dir, Type: tree.Dir, Mode: 0o755}, nil) {
+				if !own(tree.NewDir(dir, 0o755), nil) {
 					return
 				}
 			}

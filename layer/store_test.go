@@ -105,7 +105,7 @@ func TestSurroundingsDoNotShow(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, corpus(3<<20), 0o644); err != nil {
+	if err := os.WriteFile(path, noise(3<<20), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	var first layer.Info

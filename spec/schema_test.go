@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/varve-image/varve/internal/compress"
 )
 
 func compileSchema(t testing.TB) *jsonschema.Schema {
@@ -167,6 +169,23 @@ func TestSchemaIsTheSameEachTime(t *testing.T) {
 	for range 5 {
 		if b, err := Schema(); err != nil || !bytes.Equal(a, b) {
 			t.Fatalf("it changed: %v", err)
+		}
+	}
+}
+
+// TestSchemaCompressor: the schema's pattern takes what the decoder takes.
+func TestSchemaCompressor(t *testing.T) {
+	schema := compileSchema(t)
+	for _, name := range []string{"", "none", "gz", "zstd", "bzip2", "xz", "gzip", "lz4"} {
+		texts := []string{name, name + ":", name + ":01", name + ":x"}
+		for level := range 100 {
+			texts = append(texts, name+":"+strconv.Itoa(level))
+		}
+		for _, text := range texts {
+			_, err := compress.Parse(text)
+			if got := schema.Validate(map[string]any{"name": "a", "compressor": text}); (got == nil) != (err == nil) {
+				t.Errorf("%q: the schema says %v, the decoder %v", text, got, err)
+			}
 		}
 	}
 }

@@ -64,7 +64,7 @@ func TestSettingsAlone(t *testing.T) {
 	}
 	want.Presets = []Preset{{Name: "tmp"}, {Name: "caCertificates", Path: "/cwd/ca.pem"}}
 	want.MaxLayers, want.KeepContentsDirlinks, want.IncludeStorePaths, want.UID = 7, true, false, 5
-	want.Created, want.MTime, want.TreeMTime, want.Compressor = &Time{Now: true}, 9, 9, &Compressor{Algorithm: "zstd"}
+	want.Created, want.MTime, want.TreeMTime, want.Compressor = &Time{Now: true}, 9, 9, "zstd"
 	want.Labels = []KeyValue{{"e", ""}, {"k", "v=w"}}
 	want.Annotations = []KeyValue{{"a", "b"}}
 	want.local = map[string]string{"/cwd/rootfs": "rootfs", "/cwd/bin/a": "./bin/a", "/cwd/ca.pem": "ca.pem"}

@@ -111,7 +111,7 @@ type Spec struct {
 	Gname string `json:"gname,omitempty"`
 	// How the image is compressed: none, gz or zstd, with a level as in gz:9 or
 	// zstd:19. Default: gz, or what the name of the output says.
-	Compressor *Compressor `json:"compressor,omitempty"`
+	Compressor string `json:"compressor,omitempty"`
 	// Shell text that is run in the top layer's tree as an ordinary user, with
 	// this machine's programs: its current directory is the tree.
 	ExtraCommands string `json:"extraCommands,omitempty"`
@@ -279,14 +279,6 @@ type Time struct {
 
 // MaxTime is 9999-12-31T23:59:59Z, the last second that RFC 3339 can say.
 const MaxTime = 253402300799
-
-// Compressor is a way to compress.
-type Compressor struct {
-	// Algorithm is "none", "gz" or "zstd".
-	Algorithm string
-	// Level is 1 to 9 for gz, 1 to 22 for zstd, or 0: the default.
-	Level int
-}
 
 // KeyValue is one item of a map. Lists of them are in the order of their keys.
 type KeyValue struct {

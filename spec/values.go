@@ -2,6 +2,7 @@ package spec
 
 import (
 	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	"github.com/distribution/reference"
 
 	"github.com/varve-image/varve/internal/arch"
+	"github.com/varve-image/varve/internal/compress"
 )
 
 func itoa(i int) string { return strconv.Itoa(i) }
@@ -294,42 +296,28 @@ func (d *decoder) mtime(v value) int64 {
 	return d.seconds(v, "or ")
 }
 
-// compressor returns an algorithm with an optional level.
-func (d *decoder) compressor(v value) *Compressor {
+// compressor returns an algorithm with an optional level, as it is written.
+func (d *decoder) compressor(v value) string {
 	s, ok := d.line(v)
 	if !ok {
-		return nil
+		return ""
 	}
-	algorithm, digits, levelled := strings.Cut(s, ":")
-	most := map[string]int{"none": 0, "gz": 9, "zstd": 22}
-	highest, known := most[algorithm]
-	switch {
-	case !known:
-		d.fail(v, "got %s, want none, gz, zstd, gz:1 to gz:9 or zstd:1 to zstd:22%s", quote(s), compressorHint(algorithm))
-		return nil
-	case !levelled:
-		return &Compressor{Algorithm: algorithm}
+	if _, err := compress.Parse(s); err == nil {
+		return s
+	}
+	name, _, _ := strings.Cut(s, ":")
+	algorithm := compress.Algorithm(name)
+	switch highest := algorithm.Highest(); {
+	case !algorithm.Writable():
+		meant := ""
+		if a, ok := compress.Meant(name); ok {
+			meant = fmt.Sprintf("; did you mean %q?", a)
+		}
+		d.fail(v, "got %s, want %s%s", quote(s), compress.Choices(), meant)
 	case highest == 0:
-		d.fail(v, "got %s: none has no level", quote(s))
-		return nil
-	}
-	level, err := strconv.ParseUint(digits, 10, 8)
-	if err != nil || digits[0] == '0' || int(level) > highest {
+		d.fail(v, "got %s: %s has no level", quote(s), name)
+	default:
 		d.fail(v, "got %s, want a level from 1 to %d", quote(s), highest)
-		return nil
-	}
-	return &Compressor{Algorithm: algorithm, Level: int(level)}
-}
-
-// compressorHint suggests what a name that other tools use is called here.
-func compressorHint(name string) string {
-	switch strings.ToLower(name) {
-	case "gzip", "gz", "pigz", "tgz":
-		return `; did you mean "gz"?`
-	case "zst", "zstd", "zstandard":
-		return `; did you mean "zstd"?`
-	case "", "no", "off", "uncompressed", "store":
-		return `; did you mean "none"?`
 	}
 	return ""
 }

@@ -154,9 +154,46 @@ func indexOf(entries []*Entry, name string) (int, bool) {
 	return slices.BinarySearchFunc(entries, name, func(e *Entry, name string) int { return Compare(e.Path, name) })
 }
 
-// complete returns the canonical entries with every missing parent added. An
-// entry that lies below something other than a directory, or a path that
-// stands there twice, is an error; all of them are reported.
+// Sub returns copies of what is at dir and below it, moved so that dir becomes the
+// root, as Place moves it back. Without anything at dir there are no entries.
+func Sub(entries []*Entry, dir string) []*Entry {
+	var sub []*Entry
+	for _, e := range entries {
+		if e.Path == dir || below(e.Path, dir) {
+			e = new(*e)
+			e.Path = rebase(e.Path, dir, ".")
+			sub = append(sub, e)
+		}
+	}
+	return sub
+}
+
+// Without returns the entries that are neither at one of the names nor below it.
+func Without(entries []*Entry, names ...string) []*Entry {
+	var kept []*Entry
+	for _, e := range entries {
+		if !slices.ContainsFunc(names, func(name string) bool { return e.Path == name || below(e.Path, name) }) {
+			kept = append(kept, e)
+		}
+	}
+	return kept
+}
+
+// Complete returns the entries in canonical order, with every missing parent
+// added as an Implied directory. Without entries there is a root alone. An entry
+// that lies below something other than a directory, or a path that stands there
+// twice, is an error; all of them are reported.
+func Complete(entries []*Entry) ([]*Entry, error) {
+	if len(entries) == 0 {
+		return []*Entry{NewImpliedDir(".")}, nil
+	}
+	sorted := slices.Clone(entries)
+	Sort(sorted)
+	return complete(sorted)
+}
+
+// complete returns the canonical entries with every missing parent added, as
+// Complete does; without entries there are none.
 func complete(entries []*Entry) ([]*Entry, error) {
 	all := make([]*Entry, 0, len(entries)+1)
 	var open []string // the directories that lead to the last entry, outermost first
@@ -176,10 +213,10 @@ func complete(entries []*Entry) ([]*Entry, error) {
 		}
 		if e.Path != "." {
 			if len(open) == 0 {
-				all, open = append(all, implied(".", e)), append(open, ".")
+				all, open = append(all, impliedDir(".", e.ModTime, e.Source)), append(open, ".")
 			}
 			for _, dir := range between(open[len(open)-1], e.Path) {
-				all, open = append(all, implied(dir, e)), append(open, dir)
+				all, open = append(all, impliedDir(dir, e.ModTime, e.Source)), append(open, dir)
 			}
 		}
 		if all = append(all, e); e.Type == Dir {
@@ -204,10 +241,6 @@ func between(dir, name string) []string {
 		}
 	}
 	return dirs
-}
-
-func implied(name string, because *Entry) *Entry {
-	return &Entry{Path: name, Type: Dir, Mode: 0o755, Implied: true, ModTime: because.ModTime, Source: because.Source}
 }
 
 func belowError(e, above *Entry) error {

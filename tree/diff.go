@@ -3,9 +3,7 @@ package tree
 import (
 	"context"
 	"fmt"
-	"io"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/varve-image/varve/internal/problems"
@@ -30,10 +28,10 @@ import (
 // entries with upper.
 func Diff(ctx context.Context, lower, upper []*Entry) ([]*Entry, error) {
 	var err error
-	if lower, err = rooted(lower); err != nil {
+	if lower, err = Complete(lower); err != nil {
 		return nil, fmt.Errorf("compare trees: the lower: %w", err)
 	}
-	if upper, err = rooted(upper); err != nil {
+	if upper, err = Complete(upper); err != nil {
 		return nil, fmt.Errorf("compare trees: the upper: %w", err)
 	}
 	d := &differ{merger: merger{ctx: ctx}}
@@ -60,16 +58,6 @@ func Diff(ctx context.Context, lower, upper []*Entry) ([]*Entry, error) {
 	}
 	Sort(d.out) // a whiteout's name is another than that of what it hides
 	return d.out, nil
-}
-
-// rooted returns a canonical complete tree that has at least a root.
-func rooted(entries []*Entry) ([]*Entry, error) {
-	if len(entries) == 0 {
-		return []*Entry{impliedDir(".", 0, "")}, nil
-	}
-	sorted := slices.Clone(entries)
-	Sort(sorted)
-	return complete(sorted)
 }
 
 // compareFirst compares the first paths of two lists, of which an empty one
@@ -165,8 +153,9 @@ func (d *differ) differs(lower, upper *Entry) (bool, error) {
 // whiteout is the entry that hides name.
 func whiteout(name string) *Entry {
 	dir, base := path.Split(name)
-	return &Entry{Path: dir + whiteoutPrefix + base, Type: Regular, Source: "what is not there any more",
-		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("")), nil }}
+	e := NewFile(dir+whiteoutPrefix+base, 0, "")
+	e.Source = "what is not there any more"
+	return e
 }
 
 // Hidden returns the path that an entry of a layer hides, if it is a whiteout
@@ -178,4 +167,16 @@ func Hidden(e *Entry) (path string, ok bool) {
 		return e.Path, false
 	}
 	return e.Path[:i] + name, true
+}
+
+// Whiteouts divides the entries of a layer into what it adds and its whiteouts.
+func Whiteouts(entries []*Entry) (added, whiteouts []*Entry) {
+	for _, e := range entries {
+		if _, ok := Hidden(e); ok {
+			whiteouts = append(whiteouts, e)
+		} else {
+			added = append(added, e)
+		}
+	}
+	return added, whiteouts
 }

@@ -23,10 +23,6 @@ type node struct {
 	link string
 }
 
-func impliedDir(name string, mtime int64, source string) *Entry {
-	return &Entry{Path: name, Type: Dir, Mode: 0o755, Implied: true, ModTime: mtime, Source: source}
-}
-
 func (n *node) set(name string, child *node) {
 	if n.children == nil {
 		n.children = map[string]*node{}
@@ -36,7 +32,7 @@ func (n *node) set(name string, child *node) {
 
 // grow returns the nodes of a complete tree, of which no entry is changed.
 func grow(entries []*Entry) (*node, error) {
-	sorted, err := rooted(entries)
+	sorted, err := Complete(entries)
 	if err != nil {
 		return nil, err
 	}

@@ -88,7 +88,7 @@ func OpenTar(ctx context.Context, path string, opts TarOptions) (*Tar, error) {
 		return nil, fmt.Errorf("read tarball %q: %w", path, err)
 	}
 	if len(t.Entries) == 0 { // a tree has a root, if nothing else
-		t.Entries = []*Entry{{Path: ".", Type: Dir, Mode: 0o755, Implied: true, Source: path}}
+		t.Entries = []*Entry{impliedDir(".", 0, path)}
 	}
 	return t, nil
 }

@@ -68,7 +68,7 @@ const (
 // Entries need not be in order or have their parents; a path given twice, or
 // one below something that is no directory, is an error.
 func WriteDir(ctx context.Context, dir *os.Root, entries []*Entry, opts WriteOptions) ([]Omitted, error) {
-	all, err := rooted(entries)
+	all, err := Complete(entries)
 	if err != nil {
 		return nil, fmt.Errorf("write tree: %w", err)
 	}

@@ -24,7 +24,7 @@ const module = "github.com/varve-image/varve"
 var arrows = map[string][]string{
 	"tree":              {"internal/compress"},
 	"internal/layering": nil,
-	"spec":              nil,
+	"spec":              {"internal/compress"},
 	// Tests of the Nix expressions.
 	"nix/tests": nil,
 
@@ -40,10 +40,19 @@ var arrows = map[string][]string{
 	"internal/nixstore/drv":   {"internal/nixstore"},
 	"internal/nixstore/nixdb": {"internal/nixstore"},
 
-	"internal/sandbox/userns":      {"internal/sandbox", "layer", "internal/execfile"},
-	"internal/sandbox/vm":          {"internal/sandbox/userns"},
-	"internal/sandbox/sandboxtest": {"internal/sandbox", "layer"},
-	"internal/imagetest":           {"image"},
+	"internal/sandbox/userns":          {"internal/sandbox", "internal/sandbox/userns/program"},
+	"internal/sandbox/userns/fakeroot": {"internal/execfile", "internal/sandbox/userns/openat", "internal/sandbox/userns/procfs", "internal/sandbox/userns/seccomp"},
+	"internal/sandbox/userns/kernel":   {"internal/sandbox"},
+	"internal/sandbox/userns/protocol": {"internal/sandbox", "internal/sandbox/userns/seccomp"},
+	"internal/sandbox/userns/limits":   {"internal/sandbox/userns/worktree"},
+	"internal/sandbox/userns/openat":   {"internal/sandbox"},
+	"internal/sandbox/userns/procfs":   nil,
+	"internal/sandbox/userns/program":  {"internal/execfile", "internal/sandbox/userns/limits", "internal/sandbox/userns/kernel", "internal/sandbox/userns/protocol"},
+	"internal/sandbox/userns/seccomp":  nil,
+	"internal/sandbox/userns/worktree": {"internal/sandbox", "internal/sandbox/userns/fakeroot"},
+	"internal/sandbox/vm":              {"internal/sandbox/userns"},
+	"internal/sandbox/sandboxtest":     {"internal/sandbox"},
+	"internal/imagetest":               {"image"},
 
 	"internal/place/dockerarchive": {"image", "internal/tarindex"},
 	"internal/place/ocilayout":     {"image", "internal/tarindex", "internal/ocijson"},
@@ -61,7 +70,7 @@ var arrows = map[string][]string{
 	"internal/owner":      nil,
 	"internal/rmtree":     nil,
 	// It serves the packages that read archives.
-	"internal/tarindex": {"layer"},
+	"internal/tarindex": {"tree"},
 	"image/ordjson":     nil,
 	"internal/problems": nil,
 	// It serves build.

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/internal/compress"
 )
 
 // TestEmptyTarball: it adds nothing but the directory that it is to go to.
@@ -14,7 +14,7 @@ func TestEmptyTarball(t *testing.T) {
 	dir := makeFiles(t, map[string]string{"root/": ""})
 	empty := make([]byte, 10240) // as GNU tar writes it
 	var packed bytes.Buffer
-	w, err := layer.Compression{Algorithm: layer.Gzip}.NewWriter(&packed)
+	w, err := compress.Compression{Algorithm: compress.Gzip}.NewWriter(&packed)
 	if err != nil {
 		t.Fatal(err)
 	}

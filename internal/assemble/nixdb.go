@@ -98,7 +98,7 @@ func (b *builder) makeNixState() ([]*tree.Entry, error) {
 	b.result.closers = append(b.result.closers, database)
 	b.nix = &nixState{database, b.closurePaths()}
 	uid, gid := b.storeOwner()
-	return nixdb.State{StoreDir: b.spec.StoreDir, Database: database, Roots: b.roots, UID: uid, GID: gid, Below: b.below}.Tree(nixDBField), nil
+	return nixdb.State{StoreDir: b.spec.StoreDir, Database: database, Roots: b.roots, UID: uid, GID: gid, Below: b.below}.Tree(nixDBField)
 }
 
 // withoutDatabase leaves the image's own database out of what is searched for

@@ -38,7 +38,7 @@ func (b *builder) preset(p spec.Preset, own []*tree.Entry) ([]*tree.Entry, error
 		}
 		return b.addsToBelow(rootfs.CACertificates(bundle, b.lower(own)))
 	case "tmp":
-		return rootfs.Tmp(), nil
+		return rootfs.Tmp()
 	}
 	return nil, fmt.Errorf("%q is no preset", p.Name)
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -326,8 +325,7 @@ func (s *shell) tree() []*tree.Entry {
 	s.files["bin/buildDerivation"] = "#!/bin/sh\nexec " + strings.Join(command, " ") + "\n"
 	entries := s.directories()
 	for name, text := range s.files {
-		e := &tree.Entry{Path: shellDir + "/" + name, Type: tree.Regular, Mode: 0o644, Size: int64(len(text)),
-			Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }}
+		e := tree.NewFile(shellDir+"/"+name, 0o644, text)
 		if path.Dir(name) == "bin" {
 			e.Mode = 0o755
 		}
@@ -346,11 +344,11 @@ func (s *shell) directories() []*tree.Entry {
 	prefix := path.Dir(s.StoreDir)
 	var entries []*tree.Entry
 	for _, name := range []string{sandboxDir, prefix, s.StoreDir, path.Join(prefix, "var"), path.Join(prefix, "var/nix"), "/etc/nix"} {
-		e := &tree.Entry{Path: strings.TrimPrefix(name, "/"), Type: tree.Dir, Mode: 0o755, UID: s.UID, GID: s.GID}
-		switch name {
-		case "/": // of a store that is in the root
+		if name == "/" { // of a store that is in the root
 			continue
-		case s.StoreDir:
+		}
+		e := tree.NewDir(strings.TrimPrefix(name, "/"), 0o755)
+		if e.UID, e.GID = s.UID, s.GID; name == s.StoreDir {
 			e.Mode = 0o1777
 		}
 		entries = append(entries, e)

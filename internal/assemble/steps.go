@@ -101,19 +101,13 @@ func (b *builder) runOnTree(top []*tree.Entry) (_ []*tree.Entry, err error) {
 		return top, err
 	}
 	// As dockerTools, which packs the directory that it mounted these in.
-	return without(top, "proc", "sys", strings.TrimPrefix(s.StoreDir, "/")), nil
+	return tree.Without(top, "proc", "sys", strings.TrimPrefix(s.StoreDir, "/")), nil
 }
 
 // runOn runs a step on a tree that may hold whiteouts, which it does not see.
 func (b *builder) runOn(top []*tree.Entry, step *sandbox.Step) ([]*tree.Entry, error) {
-	var whiteouts []*tree.Entry
-	for _, e := range top {
-		if _, ok := tree.Hidden(e); ok {
-			whiteouts = append(whiteouts, e)
-		} else {
-			step.Tree = append(step.Tree, e)
-		}
-	}
+	files, whiteouts := tree.Whiteouts(top)
+	step.Tree = files
 	res, err := b.run(step)
 	if err != nil {
 		return nil, err
@@ -314,19 +308,4 @@ func visiblePaths(s *spec.Spec, opts Options) ([]string, error) {
 		paths = append(paths, n.Path)
 	}
 	return paths, nil
-}
-
-// without leaves out directories with all that is in them.
-func without(entries []*tree.Entry, dirs ...string) []*tree.Entry {
-	var kept []*tree.Entry
-	for _, e := range entries {
-		inside := false
-		for _, dir := range dirs {
-			inside = inside || e.Path == dir || strings.HasPrefix(e.Path, dir+"/")
-		}
-		if !inside {
-			kept = append(kept, e)
-		}
-	}
-	return kept
 }

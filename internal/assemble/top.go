@@ -99,5 +99,5 @@ func (b *builder) withPresets(sources [][]*tree.Entry) ([]*tree.Entry, error) {
 
 // rootDir is the tree of a root directory alone.
 func rootDir() []*tree.Entry {
-	return []*tree.Entry{{Path: ".", Type: tree.Dir, Mode: 0o755, Implied: true}}
+	return []*tree.Entry{tree.NewImpliedDir(".")}
 }

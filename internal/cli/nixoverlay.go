@@ -34,37 +34,38 @@ func nixOverlay(ctx context.Context, g *global, a *nixAttrs) error {
 	if err := r.parse(a); err != nil {
 		return err
 	}
-	base := []*tree.Entry{directory(".")}
+	base := []*tree.Entry{tree.NewDir(".", 0o755)}
 	if a.Image != "" {
 		img, err := nixImageOf(ctx, g, a)
 		if err != nil {
 			return err
 		}
-		overlay, err := g.openSpooled(ctx, img)
+		overlay, err := g.openSpooled(ctx, img.Stored)
 		if err != nil {
 			return err
 		}
 		r.closers = append(r.closers, overlay)
 		base = overlay.Entries
 	}
-	before, err := r.run(ctx, "preMount", a.PreMount, []*tree.Entry{directory("."), directory("layer")})
+	before, err := r.run(ctx, "preMount", a.PreMount, []*tree.Entry{tree.NewDir(".", 0o755), tree.NewDir("layer", 0o755)})
 	if err != nil {
 		return err
 	}
-	mounted, err := tree.Merge(ctx, tree.MergeOptions{Conflicts: tree.ConflictLast}, base, below(before, "layer"))
+	mounted, err := tree.Merge(ctx, tree.MergeOptions{Conflicts: tree.ConflictLast}, base, tree.Sub(before, "layer"))
 	if err != nil {
 		return err
 	}
-	after, err := r.runWith(ctx, "postMount", a.PostMount, without(before, "layer"), "mnt", mounted)
+	after, err := r.runWith(ctx, "postMount", a.PostMount, tree.Without(before, "layer"), "mnt", mounted)
 	if err != nil {
 		return err
 	}
-	changed, err := tree.Diff(ctx, base, below(after, "mnt"))
+	changed, err := tree.Diff(ctx, base, tree.Sub(after, "mnt"))
 	if err != nil {
 		return err
 	}
-	kept, deleted := withoutWhiteouts(changed)
-	last, err := r.runWith(ctx, "postUmount", a.PostUmount, append(without(after, "mnt"), deleted), "layer", kept)
+	files, whiteouts := tree.Whiteouts(changed)
+	rest := append(tree.Without(after, "mnt"), deleted(whiteouts))
+	last, err := r.runWith(ctx, "postUmount", a.PostUmount, rest, "layer", files)
 	if err != nil {
 		return err
 	}
@@ -93,7 +94,7 @@ func (r *overlayRun) parse(a *nixAttrs) (err error) {
 // runWith runs a script in a directory that has entries at dir besides rest.
 func (r *overlayRun) runWith(ctx context.Context, name, script string, rest []*tree.Entry, dir string, entries []*tree.Entry) ([]*tree.Entry, error) {
 	if len(entries) == 0 {
-		entries = []*tree.Entry{directory(".")}
+		entries = []*tree.Entry{tree.NewDir(".", 0o755)}
 	}
 	placed, err := tree.Place(entries, "/"+dir)
 	if err != nil {
@@ -141,7 +142,7 @@ func (r *overlayRun) write(ctx context.Context, name string, entries []*tree.Ent
 	case e == nil:
 		return errors.New("the scripts made nothing at $out")
 	case e.Type == tree.Dir:
-		return r.g.writeDir(ctx, &destination{path: name + "/"}, below(entries, "out"), tree.WriteOptions{})
+		return r.g.writeDir(ctx, &output{path: name + "/"}, tree.Sub(entries, "out"), tree.WriteOptions{})
 	case e.Type != tree.Regular:
 		return errors.New("what the scripts made at $out is neither a file nor a directory")
 	}
@@ -161,51 +162,12 @@ func (r *overlayRun) write(ctx context.Context, name string, entries []*tree.Ent
 	})
 }
 
-// withoutWhiteouts divides a layer into what it adds and a file that lists what
-// it deletes: a tree has no names for that.
-func withoutWhiteouts(layer []*tree.Entry) (kept []*tree.Entry, deleted *tree.Entry) {
+// deleted is a file that lists what a layer deletes: a tree has no names for that.
+func deleted(whiteouts []*tree.Entry) *tree.Entry {
 	var list strings.Builder
-	for _, e := range layer {
-		if name, gone := tree.Hidden(e); gone {
-			list.WriteString(name + "\n")
-		} else {
-			kept = append(kept, e)
-		}
+	for _, e := range whiteouts {
+		name, _ := tree.Hidden(e)
+		list.WriteString(name + "\n")
 	}
-	return kept, &tree.Entry{
-		Path: "deleted", Type: tree.Regular, Mode: 0o644, Size: int64(list.Len()),
-		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(list.String())), nil },
-	}
-}
-
-func directory(path string) *tree.Entry {
-	return &tree.Entry{Path: path, Type: tree.Dir, Mode: 0o755}
-}
-
-// below is the tree at a directory of a tree.
-func below(entries []*tree.Entry, dir string) []*tree.Entry {
-	var found []*tree.Entry
-	for _, e := range entries {
-		moved := *e
-		if e.Path == dir {
-			moved.Path = "."
-		} else if rest, ok := strings.CutPrefix(e.Path, dir+"/"); ok {
-			moved.Path = rest
-		} else {
-			continue
-		}
-		found = append(found, &moved)
-	}
-	return found
-}
-
-// without is a tree without one of its directories.
-func without(entries []*tree.Entry, dir string) []*tree.Entry {
-	var kept []*tree.Entry
-	for _, e := range entries {
-		if e.Path != dir && !strings.HasPrefix(e.Path, dir+"/") {
-			kept = append(kept, e)
-		}
-	}
-	return kept
+	return tree.NewFile("deleted", 0o644, list.String())
 }

@@ -84,9 +84,9 @@ func runRunStep(ctx context.Context, g *global, o *runStepOptions, ref string, a
 	if err != nil {
 		return err
 	}
-	var dest *destination
+	var dest *output
 	if o.output != "" {
-		if dest, err = archiveDestination(o.output); err != nil {
+		if dest, err = archiveOutput(o.output); err != nil {
 			return err
 		}
 	}
@@ -204,7 +204,7 @@ func (g *global) openTree(ctx context.Context, ref string) ([]*tree.Entry, io.Cl
 	if err != nil {
 		return nil, nil, err
 	}
-	overlay, err := g.openSpooled(ctx, found)
+	overlay, err := g.openSpooled(ctx, found.Stored)
 	if err != nil {
 		return nil, nil, err
 	}

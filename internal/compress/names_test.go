@@ -5,7 +5,7 @@ import "testing"
 func TestNames(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		want Format
+		want Algorithm
 		tar  bool
 		file bool
 	}{

@@ -79,9 +79,9 @@ func (x *xzIndex) add(unpadded, unpacked uint64) {
 	x.sizes.Write(record[:])
 }
 
-func newXz(in *bufio.Reader) (*xzReader, error) {
+func readXz(in *bufio.Reader) (io.ReadCloser, error) {
 	x := &xzReader{in: &xzInput{Reader: in}}
-	return x, x.stream()
+	return io.NopCloser(x), x.stream()
 }
 
 func (x *xzReader) Read(p []byte) (int, error) {

@@ -67,7 +67,7 @@ func (a *authorities) add(content *tree.Entry) error {
 		case below == "" || a.lower.Covered != nil && a.lower.Covered(p):
 			a.put(&tree.Entry{Path: p, Type: tree.Regular, Mode: 0o644, Size: content.Size, Open: content.Open, Stamp: content.Stamp})
 		default:
-			a.put(file(p, 0o644, a.extended(below)))
+			a.put(tree.NewFile(p, 0o644, a.extended(below)))
 		}
 	}
 	return a.addToDirectories()
@@ -175,7 +175,7 @@ func (a *authorities) addToDirectory(dir string) error {
 		for ; !there; next[hash]++ {
 			name := fmt.Sprintf("%s/%s.%d", dir, hash, next[hash])
 			if a.lower.visible(name) == nil && tree.Find(a.lower.Entries, name) == nil {
-				a.put(file(name, 0o644, pemText(der)))
+				a.put(tree.NewFile(name, 0o644, pemText(der)))
 				next[hash]++
 				break
 			}

@@ -53,7 +53,7 @@ func CACertificates(bundle string, lower Lower) ([]*tree.Entry, error) {
 	if err := a.add(content); err != nil {
 		return nil, fmt.Errorf("preset caCertificates: %w", err)
 	}
-	return assemble("preset caCertificates", a.entries...), nil
+	return preset("preset caCertificates", a.entries...)
 }
 
 // HostBundle returns the path of the host's bundle of CA certificates: the

@@ -29,7 +29,7 @@ func symlink(source, name, target string) ([]*tree.Entry, error) {
 	if err := checkTarget(name, target); err != nil {
 		return nil, fmt.Errorf("%s: target %s: %w", source, shorten(target), err)
 	}
-	return assemble(source, link(name, target)), nil
+	return preset(source, tree.NewSymlink(name, target))
 }
 
 func checkTarget(name, target string) error {

@@ -69,7 +69,7 @@ func (l Lower) read(path string) (e *tree.Entry, text string, err error) {
 		return nil, "", &LowerError{path, err}
 	}
 	if link := tree.Lookup(l.Entries, path); l.Store != "" && strings.HasPrefix(e.Path, l.Store+"/") && link.Type == tree.Symlink {
-		e = file(link.Path, 0o644, text)
+		e = tree.NewFile(link.Path, 0o644, text)
 	}
 	return e, text, nil
 }
@@ -77,7 +77,7 @@ func (l Lower) read(path string) (e *tree.Entry, text string, err error) {
 // withText is a file of lower layers with another text: whose it is and its mode
 // stay.
 func withText(e *tree.Entry, text string) *tree.Entry {
-	c, made := *e, file(e.Path, e.Mode, text)
+	c, made := *e, tree.NewFile(e.Path, e.Mode, text)
 	c.Size, c.Open, c.Stamp, c.ModTime = made.Size, made.Open, 0, 0
 	return &c
 }

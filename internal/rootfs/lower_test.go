@@ -15,14 +15,23 @@ import (
 func lowerOf(files map[string]string) Lower {
 	var entries []*tree.Entry
 	for name, text := range files {
-		e := file(name, 0o640, text)
+		e := tree.NewFile(name, 0o640, text)
 		if target, ok := strings.CutPrefix(text, "-> "); ok {
-			e = link(name, target)
+			e = tree.NewSymlink(name, target)
 		}
 		e.UID, e.GID = 7, 8
 		entries = append(entries, e)
 	}
-	return Lower{Entries: assemble("base", entries...), Store: "nix/store"}
+	return Lower{Entries: base(entries...), Store: "nix/store"}
+}
+
+// base is the tree of a lower layer, whose entries differ in path.
+func base(entries ...*tree.Entry) []*tree.Entry {
+	all, err := preset("base", entries...)
+	if err != nil {
+		panic(err)
+	}
+	return all
 }
 
 // texts are the regular files of a tree by path: mode, owner, content.
@@ -111,12 +120,12 @@ func TestNSSConflictsWithLower(t *testing.T) {
 
 // TestLowerErrors: what cannot be added to is named, and is not the preset's fault.
 func TestLowerErrors(t *testing.T) {
-	broken := file("etc/passwd", 0o644, "x")
+	broken := tree.NewFile("etc/passwd", 0o644, "x")
 	broken.Open = func() (io.ReadCloser, error) { return nil, errors.New("digest is wrong") }
-	large := file("etc/passwd", 0o644, "x")
+	large := tree.NewFile("etc/passwd", 0o644, "x")
 	large.Size = maxLower + 1
-	for want, e := range map[string]*tree.Entry{"it is a directory": dir("etc/passwd", 0o755), "digest is wrong": broken, "at most 16777216": large} {
-		_, err := NSS(nil, nil, Lower{Entries: assemble("base", e)})
+	for want, e := range map[string]*tree.Entry{"it is a directory": tree.NewDir("etc/passwd", 0o755), "digest is wrong": broken, "at most 16777216": large} {
+		_, err := NSS(nil, nil, Lower{Entries: base(e)})
 		var lower *LowerError
 		if checkError(t, err, "preset nss: add to /etc/passwd of a lower layer: ", want); !errors.As(err, &lower) {
 			t.Errorf("%v is no LowerError", err)

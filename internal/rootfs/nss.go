@@ -38,12 +38,12 @@ func NSS(extraPasswd, extraGroup []string, lower Lower) ([]*tree.Entry, error) {
 		return nil, fmt.Errorf("preset nss: %w", err)
 	}
 	entries := append(users, groups...)
-	for _, e := range []*tree.Entry{file("etc/nsswitch.conf", 0o644, "hosts: files dns\n"), dir("var/empty", 0o555)} {
+	for _, e := range []*tree.Entry{tree.NewFile("etc/nsswitch.conf", 0o644, "hosts: files dns\n"), tree.NewDir("var/empty", 0o555)} {
 		if lower.visible(e.Path) == nil {
 			entries = append(entries, e)
 		}
 	}
-	return assemble("preset nss", entries...), nil
+	return preset("preset nss", entries...)
 }
 
 // accounts is one of the two lists.
@@ -80,7 +80,7 @@ func (a accounts) entry(extra []string, lower Lower) ([]*tree.Entry, error) {
 	}
 	switch {
 	case e == nil:
-		return []*tree.Entry{file(a.path, 0o644, lines)}, nil
+		return []*tree.Entry{tree.NewFile(a.path, 0o644, lines)}, nil
 	case lines == ended(text):
 		return nil, nil
 	}

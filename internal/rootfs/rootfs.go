@@ -24,69 +24,28 @@
 package rootfs
 
 import (
-	"io"
-	"path"
-	"slices"
-	"strings"
+	"fmt"
 
 	"github.com/varve-image/varve/tree"
 )
 
 // Tmp returns /tmp, writable for all with the sticky bit: mode 1777.
-func Tmp() []*tree.Entry {
-	return assemble("preset tmp", dir("tmp", 0o1777))
+func Tmp() ([]*tree.Entry, error) {
+	return preset("preset tmp", tree.NewDir("tmp", 0o1777))
 }
 
-// assemble makes a preset's tree: the entries, which must differ in path, and
-// the directories above them.
-func assemble(source string, entries ...*tree.Entry) []*tree.Entry {
-	have := make(map[string]bool, len(entries))
-	for _, e := range entries {
-		have[e.Path] = true
+// preset makes a preset's tree: the entries and the directories above them. Where
+// lower layers have everything already it is empty.
+func preset(source string, entries ...*tree.Entry) ([]*tree.Entry, error) {
+	if len(entries) == 0 {
+		return nil, nil
 	}
-	all := slices.Clone(entries)
 	for _, e := range entries {
-		for p := e.Path; p != "."; {
-			p = path.Dir(p)
-			if !have[p] {
-				have[p] = true
-				parent := dir(p, 0o755)
-				parent.Implied = true
-				all = append(all, parent)
-			}
-		}
-	}
-	for _, e := range all {
 		e.Source = source
 	}
-	slices.SortFunc(all, func(a, b *tree.Entry) int {
-		return slices.Compare(components(a.Path), components(b.Path))
-	})
-	return all
-}
-
-// components splits a path; "." has none and so comes first.
-func components(p string) []string {
-	if p == "." {
-		return nil
+	all, err := tree.Complete(entries)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", source, err)
 	}
-	return strings.Split(p, "/")
-}
-
-func dir(path string, mode uint32) *tree.Entry {
-	return &tree.Entry{Path: path, Type: tree.Dir, Mode: mode}
-}
-
-func file(path string, mode uint32, text string) *tree.Entry {
-	return &tree.Entry{
-		Path: path,
-		Type: tree.Regular,
-		Mode: mode,
-		Size: int64(len(text)),
-		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil },
-	}
-}
-
-func link(path, target string) *tree.Entry {
-	return &tree.Entry{Path: path, Type: tree.Symlink, Mode: 0o777, Linkname: target}
+	return all, nil
 }

@@ -85,12 +85,21 @@ func checkError(t *testing.T, err error, want ...string) {
 }
 
 func TestTmp(t *testing.T) {
-	checkTree(t, Tmp(), "preset tmp", "0755 ./?", "1777 tmp/")
+	got, err := Tmp()
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkTree(t, got, "preset tmp", "0755 ./?", "1777 tmp/")
 }
 
-func TestAssembleOrdersByComponent(t *testing.T) {
-	got := assemble("x", dir("a-b", 0o755), file("a/b", 0o644, "1"), dir("a/c/d", 0o700))
+func TestPresetOrdersByComponent(t *testing.T) {
+	got, err := preset("x", tree.NewDir("a-b", 0o755), tree.NewFile("a/b", 0o644, "1"), tree.NewDir("a/c/d", 0o700))
+	if err != nil {
+		t.Fatal(err)
+	}
 	checkTree(t, got, "x", "0755 ./?", "0755 a/?", `0644 a/b "1"`, "0755 a/c/?", "0700 a/c/d/", "0755 a-b/")
+	_, err = preset("x", tree.NewDir("a", 0o755), tree.NewDir("a", 0o755))
+	checkError(t, err, "x:", `"a" is there twice`)
 }
 
 func TestNSS(t *testing.T) {

@@ -47,13 +47,13 @@ func Shadow(shell string, present func(path string) bool) ([]*tree.Entry, error)
 			missing = append(missing, e)
 		}
 	}
-	add("etc/passwd", file("etc/passwd", 0o644, "root:x:0:0::/root:"+shell+"\n"))
-	add("etc/passwd", file("etc/shadow", 0o600, "root:!x:::::::\n"))
-	add("etc/group", file("etc/group", 0o644, "root:x:0:\n"))
-	add("etc/group", file("etc/gshadow", 0o600, "root:x::\n"))
-	add("etc/pam.d/other", file("etc/pam.d/other", 0o644, pamOther))
-	add("etc/login.defs", file("etc/login.defs", 0o644, ""))
-	return assemble("preset shadow", missing...), nil
+	add("etc/passwd", tree.NewFile("etc/passwd", 0o644, "root:x:0:0::/root:"+shell+"\n"))
+	add("etc/passwd", tree.NewFile("etc/shadow", 0o600, "root:!x:::::::\n"))
+	add("etc/group", tree.NewFile("etc/group", 0o644, "root:x:0:\n"))
+	add("etc/group", tree.NewFile("etc/gshadow", 0o600, "root:x::\n"))
+	add("etc/pam.d/other", tree.NewFile("etc/pam.d/other", 0o644, pamOther))
+	add("etc/login.defs", tree.NewFile("etc/login.defs", 0o644, ""))
+	return preset("preset shadow", missing...)
 }
 
 // checkShell refuses what would not be the last field of a passwd line.

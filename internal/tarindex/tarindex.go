@@ -25,8 +25,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/atomicfile"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/ctxio"
-	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/tree"
 )
 
@@ -130,12 +130,12 @@ func openRegular(name string) (*os.File, error) {
 
 // decompress puts the unpacked archive in the place of a compressed one.
 func (a *Archive) decompress(ctx context.Context, opts Options) error {
-	r, algorithm, err := layer.NewReader(a.file)
+	r, algorithm, err := compress.NewReader(a.file)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	if algorithm != layer.None {
+	if algorithm != compress.None {
 		temp, err := spool(ctx, r, opts)
 		if err != nil {
 			return err
@@ -150,7 +150,7 @@ func (a *Archive) decompress(ctx context.Context, opts Options) error {
 // unpack puts what a stream holds, without its compression, into a file
 // without a name. The file is at its start.
 func unpack(ctx context.Context, r io.Reader, opts Options) (*os.File, error) {
-	plain, _, err := layer.NewReader(ctxio.Reader(ctx, r))
+	plain, _, err := compress.NewReader(ctxio.Reader(ctx, r))
 	if err != nil {
 		return nil, err
 	}

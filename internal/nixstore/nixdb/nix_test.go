@@ -170,7 +170,11 @@ func (n *nix) checkServes(paths []Path, root string) {
 		n.t.Fatal(err)
 	}
 	defer db.Close()
-	n.replaceState(State{StoreDir: n.storeDir(), Database: db, Roots: []string{root}}.Tree("test"))
+	state, err := State{StoreDir: n.storeDir(), Database: db, Roots: []string{root}}.Tree("test")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.replaceState(state)
 	if got, want := n.run("", "nix-store", "--dump-db"), dump(paths); got != want {
 		n.t.Errorf("Nix says\n%s\nwant\n%s", got, want)
 	}

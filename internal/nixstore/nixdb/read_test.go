@@ -141,7 +141,13 @@ func TestReadTree(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	state := func() []*tree.Entry { return State{StoreDir: "/nix/store", Database: db}.Tree("") }
+	state := func() []*tree.Entry {
+		entries, err := State{StoreDir: "/nix/store", Database: db}.Tree("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return entries
+	}
 	got, err := ReadTree(t.Context(), "/nix/store", state())
 	if err != nil || !reflect.DeepEqual(got, paths) {
 		t.Errorf("got %d paths and error %v, want those of the database", len(got), err)
@@ -153,7 +159,7 @@ func TestReadTree(t *testing.T) {
 		change func(at func(string) *tree.Entry)
 		want   string
 	}{
-		"schema":  {func(at func(string) *tree.Entry) { *at("schema") = *textFile(at("schema").Path, "7") }, `version "7"`},
+		"schema":  {func(at func(string) *tree.Entry) { *at("schema") = *tree.NewFile(at("schema").Path, 0o644, "7") }, `version "7"`},
 		"symlink": {func(at func(string) *tree.Entry) { at("db.sqlite").Type = tree.Symlink }, "db.sqlite\" is a symlink"},
 		"large":   {func(at func(string) *tree.Entry) { at("db.sqlite").Size = maxFile + 1 }, "more than 134217728"},
 	} {

@@ -62,56 +62,32 @@ type State struct {
 // Where a database of Below had a journal beside it, an empty one takes its
 // place. Files that Nix makes for itself (locks, the reserved space) are left
 // to it. Source is what is said of the entries in messages.
-func (s State) Tree(source string) []*tree.Entry {
+func (s State) Tree(source string) ([]*tree.Entry, error) {
 	state := strings.TrimPrefix(StateDir(s.StoreDir), "/")
 	at := func(name string) string { return state + "/" + name }
-	dir := func(path string) *tree.Entry {
-		return &tree.Entry{Path: path, Type: tree.Dir, Mode: 0o755, Implied: true}
-	}
-	link := func(path, to string) *tree.Entry {
-		return &tree.Entry{Path: path, Type: tree.Symlink, Mode: 0o777, Linkname: to}
-	}
 	entries := []*tree.Entry{
-		dir(strings.TrimPrefix(s.StoreDir, "/") + "/.links"),
-		dir(at(rootsDir)), dir(at("profiles")), dir(at("temproots")),
-		link(at("gcroots/profiles"), "/"+at("profiles")),
+		tree.NewImpliedDir(strings.TrimPrefix(s.StoreDir, "/") + "/.links"),
+		tree.NewImpliedDir(at(rootsDir)), tree.NewImpliedDir(at("profiles")), tree.NewImpliedDir(at("temproots")),
+		tree.NewSymlink(at("gcroots/profiles"), "/"+at("profiles")),
 		{Path: at(dbName), Type: tree.Regular, Mode: 0o644, Size: s.Database.Size(), Open: s.Database.Open},
-		textFile(at(schemaName), SchemaVersion),
+		tree.NewFile(at(schemaName), 0o644, SchemaVersion),
 	}
 	for _, name := range []string{journalName, sharedName} {
 		if tree.Lookup(s.Below, at(name)) != nil {
-			entries = append(entries, textFile(at(name), ""))
+			entries = append(entries, tree.NewFile(at(name), 0o644, ""))
 		}
 	}
 	for _, root := range s.Roots {
-		entries = append(entries, link(at(rootsDir)+"/"+path.Base(root), root))
+		entries = append(entries, tree.NewSymlink(at(rootsDir)+"/"+path.Base(root), root))
 	}
-	entries = withParents(entries, dir)
+	entries, err := tree.Complete(entries)
+	if err != nil {
+		return nil, err
+	}
 	for _, e := range entries {
 		e.UID, e.GID, e.Source = s.UID, s.GID, source
 	}
-	return entries
-}
-
-func textFile(path, text string) *tree.Entry {
-	return &tree.Entry{Path: path, Type: tree.Regular, Mode: 0o644, Size: int64(len(text)),
-		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }}
-}
-
-// withParents adds the directories above entries, and sorts.
-func withParents(entries []*tree.Entry, dir func(string) *tree.Entry) []*tree.Entry {
-	have := map[string]bool{}
-	for _, e := range entries {
-		have[e.Path] = true
-	}
-	for _, e := range entries {
-		for p := path.Dir(e.Path); !have[p]; p = path.Dir(p) {
-			have[p] = true
-			entries = append(entries, dir(p))
-		}
-	}
-	tree.Sort(entries)
-	return entries
+	return entries, nil
 }
 
 // ReadTree returns the paths in the database of the store in an image's file

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/hostile"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/tree"
@@ -105,10 +106,10 @@ func readAll(t *testing.T, data []byte) ([]string, error) {
 	return contents, nil
 }
 
-func compress(t *testing.T, algorithm layer.Algorithm, data []byte) []byte {
+func packed(t *testing.T, algorithm compress.Algorithm, data []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	w, err := layer.Compression{Algorithm: algorithm}.NewWriter(&b)
+	w, err := compress.Compression{Algorithm: algorithm}.NewWriter(&b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +130,7 @@ func TestRead(t *testing.T) {
 		*p = part{name: p.name, kind: tar.TypeSymlink, link: "../l0/layer.tar"}
 	})
 	for name, data := range map[string][]byte{
-		"plain": plain, "gzip": compress(t, layer.Gzip, plain), "zstd": compress(t, layer.Zstd, plain),
+		"plain": plain, "gzip": packed(t, compress.Gzip, plain), "zstd": packed(t, compress.Zstd, plain),
 		"any order": makeTar(reversed...), "dot names": makeTar(with(sound("one", "two"), "c.json", func(p *part) { p.name = "./c.json" })...),
 	} {
 		if got, err := readAll(t, data); err != nil || strings.Join(got, ",") != "one,two" {
@@ -143,7 +144,7 @@ func TestRead(t *testing.T) {
 
 func TestReadRefuses(t *testing.T) {
 	plain := makeTar(sound("one")...)
-	gz := compress(t, layer.Gzip, plain)
+	gz := packed(t, compress.Gzip, plain)
 	for name, tt := range map[string]struct {
 		data []byte
 		want string
@@ -190,7 +191,7 @@ func TestReadStream(t *testing.T) {
 	plain := makeTar(sound("one", "two")...)
 	padded := append(bytes.Clone(plain), make([]byte, 20000)...)
 	for name, data := range map[string][]byte{
-		"plain": plain, "padded": padded, "gzip": compress(t, layer.Gzip, padded), "zstd": compress(t, layer.Zstd, plain),
+		"plain": plain, "padded": padded, "gzip": packed(t, compress.Gzip, padded), "zstd": packed(t, compress.Zstd, plain),
 	} {
 		stream := iotest.OneByteReader(bytes.NewReader(data))
 		a, err := Read(t.Context(), "standard input", stream, t.TempDir())
@@ -222,12 +223,12 @@ func TestReadStream(t *testing.T) {
 
 // hybrid is an archive as Docker 25 and later write it: manifest.json names
 // the blobs of an OCI layout.
-func hybrid(t *testing.T, algorithm layer.Algorithm) []part {
+func hybrid(t *testing.T, algorithm compress.Algorithm) []part {
 	t.Helper()
 	tar := makeTar(part{name: "f", content: "content"})
 	blob := tar
-	if algorithm != layer.None {
-		blob = compress(t, algorithm, tar)
+	if algorithm != compress.None {
+		blob = packed(t, algorithm, tar)
 	}
 	config := fmt.Sprintf(`{"config": {}, "rootfs": {"type": "layers", "diff_ids": [%q]}}`, digest.FromBytes(tar))
 	blobName, configName := "blobs/sha256/"+digest.FromBytes(blob).Encoded(), "blobs/sha256/"+digest.FromString(config).Encoded()
@@ -243,8 +244,8 @@ const tarDir = tar.TypeDir
 
 func TestReadHybrid(t *testing.T) {
 	content := string(makeTar(part{name: "f", content: "content"}))
-	for algorithm, mediaType := range map[layer.Algorithm]string{
-		layer.None: v1.MediaTypeImageLayer, layer.Gzip: v1.MediaTypeImageLayerGzip, layer.Zstd: v1.MediaTypeImageLayerZstd,
+	for algorithm, mediaType := range map[compress.Algorithm]string{
+		compress.None: v1.MediaTypeImageLayer, compress.Gzip: v1.MediaTypeImageLayerGzip, compress.Zstd: v1.MediaTypeImageLayerZstd,
 	} {
 		parts := hybrid(t, algorithm)
 		if got, err := readAll(t, makeTar(parts...)); err != nil || len(got) != 1 || got[0] != content {
@@ -280,7 +281,7 @@ func TestReadHybrid(t *testing.T) {
 			other[len(other)-1] ^= 1
 			bad[i].content = string(other)
 			var mismatch *layer.DigestError
-			if _, err := readAll(t, makeTar(bad...)); err == nil || algorithm == layer.None && !errors.As(err, &mismatch) {
+			if _, err := readAll(t, makeTar(bad...)); err == nil || algorithm == compress.None && !errors.As(err, &mismatch) {
 				t.Errorf("%s: another %s: %v", algorithm, what, err)
 			}
 		}
@@ -399,7 +400,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(makeTar(sound("one")...))
 	f.Add(makeTar(with(sound("one"), "l0/layer.tar", func(p *part) { *p = part{name: p.name, kind: tar.TypeSymlink, link: "x"} })...))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if layer.Detect(data[:min(4, len(data))]) == layer.None {
+		if compress.Detect(data[:min(4, len(data))]) == compress.None {
 			data = hostile.Sums(data)
 		}
 		contents, err := readAll(t, data)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/image/ordjson"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/place/ocilayout"
 	"github.com/varve-image/varve/internal/testtools"
 	"github.com/varve-image/varve/layer"
@@ -109,7 +110,7 @@ func TestWriteSkopeo(t *testing.T) {
 func TestSkopeoWritesTheSame(t *testing.T) {
 	testtools.Need(t, "skopeo")
 	for name, tt := range skopeoCases(t) {
-		for _, algorithm := range []layer.Algorithm{layer.Gzip, layer.None} {
+		for _, algorithm := range []compress.Algorithm{compress.Gzip, compress.None} {
 			layout := filepath.Join(t.TempDir(), "layout")
 			writeLayout(t, tt.img, layout, algorithm)
 			want := skopeoArchive(t, "oci:"+layout+":x", tt.img)
@@ -124,9 +125,9 @@ func TestSkopeoWritesTheSame(t *testing.T) {
 	}
 }
 
-func writeLayout(t *testing.T, img *image.Image, dir string, algorithm layer.Algorithm) {
+func writeLayout(t *testing.T, img *image.Image, dir string, algorithm compress.Algorithm) {
 	t.Helper()
-	opts := ocilayout.Options{RefName: "x", Compression: layer.Compression{Algorithm: algorithm}}
+	opts := ocilayout.Options{RefName: "x", Compression: compress.Compression{Algorithm: algorithm}}
 	if _, err := ocilayout.WriteDir(t.Context(), img, dir, opts); err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +176,7 @@ func skopeoArchive(t *testing.T, source string, img *image.Image) []byte {
 func TestSkopeoZstd(t *testing.T) {
 	tt := skopeoCases(t)["three layers"]
 	layout := filepath.Join(t.TempDir(), "layout")
-	writeLayout(t, tt.img, layout, layer.Zstd)
+	writeLayout(t, tt.img, layout, compress.Zstd)
 	if got := digest.FromBytes(writeSkopeo(t, readLayout(t, layout, tt.img))); got != tt.want {
 		t.Errorf("%s, want %s", got, tt.want)
 	}
@@ -249,7 +250,7 @@ func TestUstar(t *testing.T) {
 func TestSpoolLeavesNothing(t *testing.T) {
 	tt := skopeoCases(t)["three layers"]
 	layout := filepath.Join(t.TempDir(), "layout")
-	writeLayout(t, tt.img, layout, layer.Gzip)
+	writeLayout(t, tt.img, layout, compress.Gzip)
 	img := readLayout(t, layout, tt.img)
 	img.Layers[2] = &layer.Blob{
 		Name: "broken", Descriptor: img.Layers[2].(*layer.Blob).Descriptor, DiffID: img.Layers[2].(*layer.Blob).DiffID,

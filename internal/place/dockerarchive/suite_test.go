@@ -9,16 +9,16 @@ import (
 	"testing"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/imagetest"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
-	"github.com/varve-image/varve/layer"
 )
 
 type writeFunc func(ctx context.Context, w io.Writer, img *image.Image, opts dockerarchive.Options) error
 
 // place is an archive in a file, compressed or not, which is opened or comes
 // from a stream.
-func place(t *testing.T, write writeFunc, c layer.Compression, stream bool) imagetest.Place {
+func place(t *testing.T, write writeFunc, c compress.Compression, stream bool) imagetest.Place {
 	path, temp := filepath.Join(t.TempDir(), "a.tar"), t.TempDir()
 	read := func(t testing.TB) []byte {
 		data, err := os.ReadFile(path)
@@ -67,25 +67,25 @@ func place(t *testing.T, write writeFunc, c layer.Compression, stream bool) imag
 			}
 		},
 	}
-	if stream || c.Algorithm != layer.None { // what is read is a copy
+	if stream || c.Algorithm != compress.None { // what is read is a copy
 		p.Damage = nil
 	}
 	return p
 }
 
 func TestSuite(t *testing.T) {
-	for _, algorithm := range []layer.Algorithm{layer.None, layer.Gzip, layer.Zstd} {
+	for _, algorithm := range []compress.Algorithm{compress.None, compress.Gzip, compress.Zstd} {
 		for from, stream := range map[string]bool{"file": false, "stream": true} {
 			t.Run(string(algorithm)+" "+from, func(t *testing.T) {
 				imagetest.Run(t, func(t *testing.T) imagetest.Place {
-					return place(t, dockerarchive.Write, layer.Compression{Algorithm: algorithm}, stream)
+					return place(t, dockerarchive.Write, compress.Compression{Algorithm: algorithm}, stream)
 				})
 			})
 		}
 	}
 	t.Run("as skopeo writes it", func(t *testing.T) {
 		imagetest.Run(t, func(t *testing.T) imagetest.Place {
-			return place(t, dockerarchive.WriteSkopeo, layer.Compression{Algorithm: layer.None}, false)
+			return place(t, dockerarchive.WriteSkopeo, compress.Compression{Algorithm: compress.None}, false)
 		})
 	})
 }

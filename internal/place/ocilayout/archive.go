@@ -1,7 +1,6 @@
 package ocilayout
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -26,21 +25,15 @@ import (
 // files, without names, are there at a time.
 //
 // After an error, what w has got is of no use.
-func WriteArchive(ctx context.Context, w io.Writer, img *image.Image, opts Options) (digest.Digest, error) {
-	return WriteAllArchive(ctx, w, []*image.Image{img}, opts)
-}
-
-// WriteAllArchive is WriteArchive for several images, each by all of its names. The digest
-// is that of the first. No image at all is an error.
-func WriteAllArchive(ctx context.Context, w io.Writer, images []*image.Image, opts Options) (digest.Digest, error) {
-	return writeArchive(ctx, w, content{images: images}, opts)
+func WriteArchive(ctx context.Context, w io.Writer, img image.Named, opts Options) (digest.Digest, error) {
+	return writeArchive(ctx, w, content{images: []image.Named{img}}, opts)
 }
 
 // WriteIndexArchive is WriteArchive for an index, whose digest it returns. The
 // images' members follow each other, those that several have once, and the index
 // is the last blob.
 func WriteIndexArchive(ctx context.Context, w io.Writer, index *image.Index, opts Options) (digest.Digest, error) {
-	return writeArchive(ctx, w, content{index.Images, index}, opts)
+	return writeArchive(ctx, w, indexed(index), opts)
 }
 
 func writeArchive(ctx context.Context, w io.Writer, c content, opts Options) (digest.Digest, error) {
@@ -50,7 +43,7 @@ func writeArchive(ctx context.Context, w io.Writer, c content, opts Options) (di
 	if len(c.images) == 0 {
 		return "", errNoImage
 	}
-	a := &archiver{tar: layer.NewWriter(w, layer.PAX, ""), modTime: c.images[0].ModTime, written: map[string]bool{}}
+	a := &archiver{tar: layer.NewWriter(w, layer.PAX, ""), modTime: image.ModTime(c.images[0]), written: map[string]bool{}}
 	d, err := a.write(ctx, c, opts)
 	if err != nil {
 		return "", fmt.Errorf("write OCI archive: %w", err)
@@ -75,20 +68,19 @@ func (a *archiver) write(ctx context.Context, c content, opts Options) (digest.D
 	}
 	var manifests []v1.Descriptor
 	for i, img := range c.images {
-		p := packer{img: img, opts: opts, take: a.blob, temp: func() (*os.File, error) { return atomicfile.Unnamed(opts.TempDir) }}
-		p.opts.Observe = c.observe(i, opts)
-		layers, err := p.run(ctx)
+		p := packer{take: a.blob, temp: func() (*os.File, error) { return atomicfile.Unnamed(opts.TempDir) }}
+		layers, err := p.run(ctx, img, opts.Compression, c.observe(i, opts))
 		if err != nil {
 			return "", err
 		}
-		config, manifest, err := opts.describe(ctx, img, layers, false)
+		config, manifest, err := opts.describe(ctx, i, img, layers, false)
 		if err != nil {
 			return "", err
 		}
 		if err := a.documents(ctx, config, manifest); err != nil {
 			return "", err
 		}
-		manifests = append(manifests, manifest.desc)
+		manifests = append(manifests, manifest.Descriptor)
 	}
 	tops, index, err := c.tops(ctx, manifests, opts)
 	if err != nil {
@@ -121,13 +113,15 @@ func (a *archiver) parent(name string) error {
 
 func (a *archiver) dir(name string) error {
 	a.written[name] = true
-	return a.tar.WriteHeader(&tree.Entry{Path: name, Type: tree.Dir, Mode: 0o755, ModTime: a.modTime})
+	e := tree.NewDir(name, 0o755)
+	e.ModTime = a.modTime
+	return a.tar.WriteHeader(e)
 }
 
 // documents writes blobs that are JSON.
-func (a *archiver) documents(ctx context.Context, docs ...document) error {
+func (a *archiver) documents(ctx context.Context, docs ...image.Document) error {
 	for _, doc := range docs {
-		if err := a.put(ctx, BlobPath(doc.desc.Digest), doc.data); err != nil {
+		if err := a.put(ctx, BlobPath(doc.Descriptor.Digest), doc.Data); err != nil {
 			return err
 		}
 	}
@@ -149,7 +143,8 @@ func (a *archiver) blob(ctx context.Context, file *os.File, desc v1.Descriptor) 
 	if err := a.parent(BlobPath(desc.Digest)); err != nil {
 		return err
 	}
-	if err := a.tar.WriteHeader(a.entry(BlobPath(desc.Digest), desc.Size)); err != nil {
+	e := &tree.Entry{Path: BlobPath(desc.Digest), Type: tree.Regular, Mode: 0o644, ModTime: a.modTime, Size: desc.Size}
+	if err := a.tar.WriteHeader(e); err != nil {
 		return err
 	}
 	err := a.tar.Content(desc.Size, func(w io.Writer) error {
@@ -173,11 +168,7 @@ func (a *archiver) put(ctx context.Context, name string, data []byte) error {
 	if err := a.parent(name); err != nil {
 		return err
 	}
-	e := a.entry(name, int64(len(data)))
-	e.Open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
+	e := tree.NewFile(name, 0o644, string(data))
+	e.ModTime = a.modTime
 	return a.tar.Write(ctx, e)
-}
-
-func (a *archiver) entry(name string, size int64) *tree.Entry {
-	return &tree.Entry{Path: name, Type: tree.Regular, Mode: 0o644, ModTime: a.modTime, Size: size}
 }

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/place/ocilayout"
 	"github.com/varve-image/varve/layer"
 )
@@ -197,7 +198,7 @@ func TestWriteDirRefuses(t *testing.T) {
 			mustWrite(t, out+"/index.json", []byte(`{"schemaVersion":2,"manifests":[],}`))
 		}, ocilayout.Options{}, "index.json"},
 		"a bad name":        {func(*testing.T, string) {}, ocilayout.Options{RefName: "a\nb"}, `"a\nb"`},
-		"a bad compression": {func(*testing.T, string) {}, ocilayout.Options{Compression: layer.Compression{Algorithm: "xz"}}, `"xz"`},
+		"a bad compression": {func(*testing.T, string) {}, ocilayout.Options{Compression: compress.Compression{Algorithm: "xz"}}, `"xz"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			steady(t)

@@ -19,6 +19,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/hostile"
 	"github.com/varve-image/varve/internal/place/ocilayout"
 	"github.com/varve-image/varve/layer"
@@ -409,7 +410,7 @@ func TestArchiveRefuses(t *testing.T) {
 
 func gzipped(t *testing.T, data []byte) []byte {
 	var out bytes.Buffer
-	w, err := layer.Compression{}.NewWriter(&out)
+	w, err := compress.Compression{}.NewWriter(&out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -439,7 +440,7 @@ func FuzzArchive(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		path := filepath.Join(t.TempDir(), "a.tar")
-		if layer.Detect(data[:min(4, len(data))]) == layer.None {
+		if compress.Detect(data[:min(4, len(data))]) == compress.None {
 			data = hostile.Sums(data)
 		}
 		mustWrite(t, path, data)

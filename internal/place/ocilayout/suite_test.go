@@ -8,14 +8,14 @@ import (
 	"testing"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/imagetest"
 	"github.com/varve-image/varve/internal/place/ocilayout"
-	"github.com/varve-image/varve/layer"
 )
 
 func TestSuite(t *testing.T) {
-	for _, algorithm := range []layer.Algorithm{layer.None, layer.Gzip, layer.Zstd} {
-		opts := ocilayout.Options{Compression: layer.Compression{Algorithm: algorithm}}
+	for _, algorithm := range []compress.Algorithm{compress.None, compress.Gzip, compress.Zstd} {
+		opts := ocilayout.Options{Compression: compress.Compression{Algorithm: algorithm}}
 		t.Run(string(algorithm)+" directory", func(t *testing.T) {
 			imagetest.Run(t, func(t *testing.T) imagetest.Place { return dirPlace(t, opts) })
 		})

@@ -18,15 +18,15 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/place/ocilayout"
-	"github.com/varve-image/varve/layer"
 )
 
 var compressions = []string{"none", "gz", "zstd"}
 
-func parse(t testing.TB, s string) layer.Compression {
+func parse(t testing.TB, s string) compress.Compression {
 	t.Helper()
-	c, err := layer.ParseCompression(s)
+	c, err := compress.Parse(s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func unmarshal(t testing.TB, data []byte, v any) {
 
 func decompressed(t testing.TB, data []byte) []byte {
 	t.Helper()
-	r, _, err := layer.NewReader(bytes.NewReader(data))
+	r, _, err := compress.NewReader(bytes.NewReader(data))
 	if err != nil {
 		t.Fatal(err)
 	}

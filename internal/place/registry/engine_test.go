@@ -15,6 +15,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/image/ordjson"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/enginetest"
 	"github.com/varve-image/varve/internal/place/ocilayout"
 	"github.com/varve-image/varve/internal/place/registry"
@@ -86,7 +87,7 @@ func TestDockerRegistry(t *testing.T) {
 	want := []digest.Digest{info.DiffID, info.DiffID}
 	for _, compression := range []string{"none", "gz", "zstd"} {
 		t.Run(compression, func(t *testing.T) {
-			c, err := layer.ParseCompression(compression)
+			c, err := compress.Parse(compression)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -134,7 +135,7 @@ func TestDockerRegistryIndex(t *testing.T) {
 		}
 		manifests = append(manifests, d)
 	}
-	inner, err := registry.PushIndex(t.Context(), host+"/app:all", manifests, nil, opts)
+	inner, err := registry.PushManifests(t.Context(), host+"/app:all", manifests, nil, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +150,7 @@ func TestDockerRegistryIndex(t *testing.T) {
 	}
 	skopeo(t, "copy", "--all", "--src-tls-verify=false", "--dest-tls-verify=false", "docker://"+host+"/app:all", "docker://"+host+"/by-skopeo:all")
 	inner.Platform = &v1.Platform{OS: "linux", Architecture: "several"}
-	outer, err := registry.PushIndex(t.Context(), host+"/by-skopeo:nested", []v1.Descriptor{inner}, nil, opts)
+	outer, err := registry.PushManifests(t.Context(), host+"/by-skopeo:nested", []v1.Descriptor{inner}, nil, opts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/enginetest"
-	"github.com/varve-image/varve/layer"
 )
 
 // soon is how long an end may take that is promised within a second: machines
@@ -95,7 +95,7 @@ func TestHang(t *testing.T) {
 				panic(http.ErrAbortHandler)
 			})
 			img := newImage(bigLayer("big", chunkSize+1))
-			opts := PushOptions{Options: reg.options(), Compression: layer.Compression{Algorithm: layer.None}}
+			opts := PushOptions{Options: reg.options(), Compression: compress.Compression{Algorithm: compress.None}}
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			var cancelled time.Time
@@ -187,7 +187,7 @@ func TestReset(t *testing.T) {
 					return nil
 				}
 				img := newImage(bigLayer("big", chunkSize+1))
-				mustPush(t, reg.host+"/app:1", img, PushOptions{Options: opts, Compression: layer.Compression{Algorithm: layer.None}})
+				mustPush(t, reg.host+"/app:1", img, PushOptions{Options: opts, Compression: compress.Compression{Algorithm: compress.None}})
 				if err := pull(t.Context(), reg.host+"/app:1", opts); err != nil {
 					t.Error(err)
 				}

@@ -16,6 +16,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -154,7 +155,7 @@ func TestHostilePull(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			noLeaks(t)
 			reg := newFake(t, inProcess["go-containerregistry"](), true)
-			mustPush(t, reg.host+"/app:1", pulledImage(), PushOptions{Options: reg.options(), Compression: layer.Compression{Algorithm: layer.None}})
+			mustPush(t, reg.host+"/app:1", pulledImage(), PushOptions{Options: reg.options(), Compression: compress.Compression{Algorithm: compress.None}})
 			if err := pull(t.Context(), reg.host+"/app:1", reg.options()); err != nil {
 				t.Fatal(err)
 			}
@@ -281,7 +282,7 @@ func TestResumeDownload(t *testing.T) {
 			noLeaks(t)
 			calls.Store(0)
 			reg := newFake(t, inProcess["go-containerregistry"](), true)
-			mustPush(t, reg.host+"/app:1", pulledImage(), PushOptions{Options: reg.options(), Compression: layer.Compression{Algorithm: layer.None}})
+			mustPush(t, reg.host+"/app:1", pulledImage(), PushOptions{Options: reg.options(), Compression: compress.Compression{Algorithm: compress.None}})
 			reg.setHook(answer(path, tt.serve))
 			reg.reset()
 			err := pull(t.Context(), reg.host+"/app:1", reg.options())
@@ -302,7 +303,7 @@ func TestResumeDownload(t *testing.T) {
 func TestTrickle(t *testing.T) {
 	text := bigLayer("big", pulledSize).text
 	reg := newFake(t, inProcess["go-containerregistry"](), true)
-	mustPush(t, reg.host+"/app:1", pulledImage(), PushOptions{Options: reg.options(), Compression: layer.Compression{Algorithm: layer.None}})
+	mustPush(t, reg.host+"/app:1", pulledImage(), PushOptions{Options: reg.options(), Compression: compress.Compression{Algorithm: compress.None}})
 	reg.reset()
 	reg.setHook(answer("/blobs/"+digest.FromString(text).String(), breakingBlob(text, 100, true)))
 	wantError(t, pull(t.Context(), reg.host+"/app:1", reg.options()), "EOF")
@@ -322,7 +323,7 @@ func TestStallAndCancel(t *testing.T) {
 	prepare := func(t *testing.T) *fakeRegistry {
 		noLeaks(t)
 		reg := newFake(t, inProcess["go-containerregistry"](), true)
-		mustPush(t, reg.host+"/app:1", pulledImage(), PushOptions{Options: reg.options(), Compression: layer.Compression{Algorithm: layer.None}})
+		mustPush(t, reg.host+"/app:1", pulledImage(), PushOptions{Options: reg.options(), Compression: compress.Compression{Algorithm: compress.None}})
 		reg.setHook(answer(path, hang))
 		return reg
 	}

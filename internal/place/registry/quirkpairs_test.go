@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/internal/compress"
 )
 
 // losing keeps the first piece of an upload. It says yes to what follows, and in a
@@ -123,7 +123,7 @@ func testTogether(t *testing.T, all ...quirk) {
 	t.Run(name, func(t *testing.T) {
 		large, small := 2*chunkSize, chunkSize/20
 		img := newImage(bigLayer("large", large), bigLayer("small", small))
-		count, err := pushQuirky(t, inProcess["cuelabs"](), img, layer.Compression{Algorithm: layer.None}, all...)
+		count, err := pushQuirky(t, inProcess["cuelabs"](), img, compress.Compression{Algorithm: compress.None}, all...)
 		if most := int64(forms+1) * int64(large+small); count.read > most {
 			t.Errorf("%d bytes were sent, of %d", count.read, large+small)
 		}

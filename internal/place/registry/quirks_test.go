@@ -13,8 +13,8 @@ import (
 	"testing"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/enginetest"
-	"github.com/varve-image/varve/layer"
 )
 
 // quirk is a way in which a registry, or a proxy before it, answers otherwise than
@@ -276,7 +276,7 @@ func quirkyImage() *image.Image {
 }
 
 // pushQuirky pushes the image and reads it again.
-func pushQuirky(t *testing.T, handler http.Handler, img *image.Image, c layer.Compression, all ...quirk) (quirkCounts, error) {
+func pushQuirky(t *testing.T, handler http.Handler, img *image.Image, c compress.Compression, all ...quirk) (quirkCounts, error) {
 	t.Helper()
 	if _, here := img.Layers[0].(textLayer); here { // else its source has connections of its own
 		noLeaks(t)
@@ -316,10 +316,10 @@ func TestQuirks(t *testing.T) {
 	fullChunks(t)
 	img := quirkyImage()
 	for i, a := range quirks {
-		testQuirks(t, img, layer.Gzip, a)
+		testQuirks(t, img, compress.Gzip, a)
 		for j, b := range quirks[i+1:] {
 			if i+1+j < 6 || strings.HasPrefix(a.name, "413") {
-				testQuirks(t, img, layer.None, a, b)
+				testQuirks(t, img, compress.None, a, b)
 			}
 		}
 	}
@@ -329,13 +329,13 @@ func TestQuirks(t *testing.T) {
 func TestQuirksStored(t *testing.T) {
 	fullChunks(t)
 	from := newFake(t, inProcess["cuelabs"](), false)
-	mustPush(t, from.host+"/from:1", quirkyImage(), PushOptions{Options: from.options(), Compression: layer.Compression{Algorithm: layer.None}})
+	mustPush(t, from.host+"/from:1", quirkyImage(), PushOptions{Options: from.options(), Compression: compress.Compression{Algorithm: compress.None}})
 	stored, err := Open(t.Context(), from.host+"/from:1", from.options())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, q := range quirks {
-		testQuirks(t, stored.Image(), layer.Gzip, q)
+		testQuirks(t, stored.Image(), compress.Gzip, q)
 	}
 }
 
@@ -346,7 +346,7 @@ func fullChunks(t *testing.T) {
 	t.Cleanup(func() { chunkSize = was })
 }
 
-func testQuirks(t *testing.T, img *image.Image, algorithm layer.Algorithm, all ...quirk) {
+func testQuirks(t *testing.T, img *image.Image, algorithm compress.Algorithm, all ...quirk) {
 	names := make([]string, len(all))
 	refuses := false
 	for i, q := range all {
@@ -354,7 +354,7 @@ func testQuirks(t *testing.T, img *image.Image, algorithm layer.Algorithm, all .
 	}
 	name := strings.Join(names, ", ")
 	t.Run(name, func(t *testing.T) {
-		count, err := pushQuirky(t, inProcess["cuelabs"](), img, layer.Compression{Algorithm: algorithm}, all...)
+		count, err := pushQuirky(t, inProcess["cuelabs"](), img, compress.Compression{Algorithm: algorithm}, all...)
 		if impossible(name) {
 			wantError(t, err, "in no form; ", "status 413", "status 4")
 			return
@@ -389,7 +389,7 @@ func TestQuirksAppended(t *testing.T) {
 				r.Out.URL.Scheme, r.Out.URL.Host = "http", host // its addresses are the proxy's
 			}}
 			img := newImage(bigLayer("large"+q.name, 20<<20), bigLayer("small"+q.name, 200<<10))
-			if _, err := pushQuirky(t, before, img, layer.Compression{Algorithm: layer.None}, q, quirks[4]); err != nil {
+			if _, err := pushQuirky(t, before, img, compress.Compression{Algorithm: compress.None}, q, quirks[4]); err != nil {
 				t.Error(err)
 			}
 		})

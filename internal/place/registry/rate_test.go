@@ -12,7 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/internal/compress"
 )
 
 // drip answers a byte at a time, often enough that the network is never silent.
@@ -65,7 +65,7 @@ func TestDrip(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			reg := newFake(t, inProcess["go-containerregistry"](), true)
-			mustPush(t, reg.host+"/app:1", pulledImage(), PushOptions{Options: reg.options(), Compression: layer.Compression{Algorithm: layer.None}})
+			mustPush(t, reg.host+"/app:1", pulledImage(), PushOptions{Options: reg.options(), Compression: compress.Compression{Algorithm: compress.None}})
 			reg.setHook(hook)
 			opts := reg.options()
 			opts.StallTimeout, opts.Retries = 200*time.Millisecond, 1
@@ -137,7 +137,7 @@ func TestSlowUpload(t *testing.T) {
 func TestSlowEnough(t *testing.T) {
 	text := bigLayer("big", pulledSize).text
 	reg := newFake(t, inProcess["go-containerregistry"](), true)
-	mustPush(t, reg.host+"/app:1", pulledImage(), PushOptions{Options: reg.options(), Compression: layer.Compression{Algorithm: layer.None}})
+	mustPush(t, reg.host+"/app:1", pulledImage(), PushOptions{Options: reg.options(), Compression: compress.Compression{Algorithm: compress.None}})
 	reg.setHook(answer("/blobs/"+digest.FromString(text).String(), func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(text)))
 		for n := 0; n < len(text); n += 1 << 18 { // about 1 s, many times the span

@@ -41,6 +41,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -89,7 +90,7 @@ type PushOptions struct {
 	Options
 	// Compression is how layers are compressed that are not passed on as they
 	// are stored.
-	Compression layer.Compression
+	Compression compress.Compression
 	// Recompress has stored layers compressed anew too.
 	Recompress bool
 	// Untagged has the manifest get no tag, for an index to list: the tag of the

@@ -13,6 +13,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/layer"
 )
@@ -23,7 +24,7 @@ func TestPushAndOpen(t *testing.T) {
 			t.Run(name+"/"+compression, func(t *testing.T) {
 				noLeaks(t)
 				reg := newFake(t, handler(), false)
-				c, err := layer.ParseCompression(compression)
+				c, err := compress.Parse(compression)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -68,7 +69,7 @@ func TestPassThrough(t *testing.T) {
 			noLeaks(t)
 			from, to := newFake(t, handler(), false), newFake(t, handler(), true)
 			img := newImage(textLayer{"a", "a"}, bigLayer("big", chunkSize+1), textLayer{"a", "a"})
-			want := mustPush(t, from.host+"/a/b:1", img, PushOptions{Options: from.options(), Compression: layer.Compression{Algorithm: layer.Zstd}})
+			want := mustPush(t, from.host+"/a/b:1", img, PushOptions{Options: from.options(), Compression: compress.Compression{Algorithm: compress.Zstd}})
 			stored, err := Open(t.Context(), from.host+"/a/b:1", from.options())
 			if err != nil {
 				t.Fatal(err)
@@ -220,7 +221,7 @@ func TestIndex(t *testing.T) {
 	amd := v1.Platform{OS: "linux", Architecture: "amd64"}
 	v6, v7 := v1.Platform{OS: "linux", Architecture: "arm", Variant: "v6"}, v1.Platform{OS: "linux", Architecture: "arm", Variant: "v7"}
 	manifests := pushPlatforms(t, reg, amd, v6, v7)
-	index, err := PushIndex(t.Context(), ref, manifests, map[string]string{"k": "v"}, reg.options())
+	index, err := PushManifests(t.Context(), ref, manifests, map[string]string{"k": "v"}, reg.options())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +253,7 @@ func TestIndex(t *testing.T) {
 			t.Errorf("%+v: %+v, %v", tt.platform, img, err)
 		}
 	}
-	_, err = PushIndex(t.Context(), ref, append(manifests, manifests[1], v1.Descriptor{MediaType: v1.MediaTypeImageManifest}), nil, reg.options())
+	_, err = PushManifests(t.Context(), ref, append(manifests, manifests[1], v1.Descriptor{MediaType: v1.MediaTypeImageManifest}), nil, reg.options())
 	wantError(t, err, "entry 4", "has the platform linux/arm/v6 too", "entry 5", "no platform")
 }
 
@@ -262,12 +263,12 @@ func TestNestedIndex(t *testing.T) {
 	noLeaks(t)
 	reg, other := newFake(t, inProcess["cuelabs"](), false), newFake(t, inProcess["go-containerregistry"](), true)
 	manifests := pushPlatforms(t, reg, v1.Platform{OS: "linux", Architecture: "amd64"}, v1.Platform{OS: "linux", Architecture: "arm64"}, v1.Platform{OS: "unknown", Architecture: "unknown"})
-	inner, err := PushIndex(t.Context(), reg.host+"/app:inner", manifests, nil, reg.options())
+	inner, err := PushManifests(t.Context(), reg.host+"/app:inner", manifests, nil, reg.options())
 	if err != nil {
 		t.Fatal(err)
 	}
 	inner.Platform = &v1.Platform{OS: "linux", Architecture: "any"}
-	outer, err := PushIndex(t.Context(), reg.host+"/app:outer", []v1.Descriptor{inner, manifests[0]}, nil, reg.options())
+	outer, err := PushManifests(t.Context(), reg.host+"/app:outer", []v1.Descriptor{inner, manifests[0]}, nil, reg.options())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -329,7 +330,7 @@ func TestDockerManifest(t *testing.T) {
 	more.Layers = append(more.Layers, textLayer{"b", "more"})
 	more.History, more.Config = make([]image.History, 2), img.Config
 	more.Created = img.Created
-	mustPush(t, reg.host+"/app:more", more, PushOptions{Options: reg.options(), Compression: layer.Compression{Algorithm: layer.Zstd}})
+	mustPush(t, reg.host+"/app:more", more, PushOptions{Options: reg.options(), Compression: compress.Compression{Algorithm: compress.Zstd}})
 	mixed, err := Resolve(t.Context(), reg.host+"/app:more", reg.options())
 	if err != nil {
 		t.Fatal(err)

@@ -13,13 +13,13 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/imagetest"
-	"github.com/varve-image/varve/layer"
 )
 
 func TestSuite(t *testing.T) {
 	for name, handler := range inProcess {
-		for _, algorithm := range []layer.Algorithm{layer.None, layer.Gzip, layer.Zstd} {
+		for _, algorithm := range []compress.Algorithm{compress.None, compress.Gzip, compress.Zstd} {
 			t.Run(name+" "+string(algorithm), func(t *testing.T) {
 				imagetest.Run(t, func(t *testing.T) imagetest.Place { return place(t, handler(), algorithm) })
 			})
@@ -28,13 +28,13 @@ func TestSuite(t *testing.T) {
 }
 
 // place is a repository of a registry of its own.
-func place(t *testing.T, handler http.Handler, algorithm layer.Algorithm) imagetest.Place {
+func place(t *testing.T, handler http.Handler, algorithm compress.Algorithm) imagetest.Place {
 	reg := newFake(t, handler, false)
 	ref := reg.host + "/suite/app:1"
 	return imagetest.Place{
 		Name: ref,
 		Write: func(ctx context.Context, img *image.Image) error {
-			_, err := Push(ctx, ref, img, PushOptions{Options: reg.options(), Compression: layer.Compression{Algorithm: algorithm}})
+			_, err := Push(ctx, ref, img, PushOptions{Options: reg.options(), Compression: compress.Compression{Algorithm: algorithm}})
 			return err
 		},
 		Open:  func(ctx context.Context) (image.Source, error) { return asSource(Resolve(ctx, ref, reg.options())) },

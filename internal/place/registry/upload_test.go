@@ -17,6 +17,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -74,7 +75,7 @@ func TestResumeUpload(t *testing.T) {
 				}
 				return tt.fault(reg.Handler, w, r, 0)
 			})
-			opts := PushOptions{Options: reg.options(), Compression: layer.Compression{Algorithm: layer.None}}
+			opts := PushOptions{Options: reg.options(), Compression: compress.Compression{Algorithm: compress.None}}
 			_, err := Push(t.Context(), reg.host+"/app:1", img, opts)
 			if n := reg.count("PATCH", ""); n != tt.patches {
 				t.Errorf("%d PATCHes were sent, want %d", n, tt.patches)
@@ -357,7 +358,7 @@ func TestUnasked(t *testing.T) {
 	server.Start()
 	defer server.Close()
 	host := strings.TrimPrefix(server.URL, "http://")
-	opts := PushOptions{Options: Options{InsecureHosts: []string{host}}, Compression: layer.Compression{Algorithm: layer.None}}
+	opts := PushOptions{Options: Options{InsecureHosts: []string{host}}, Compression: compress.Compression{Algorithm: compress.None}}
 	mustPush(t, host+"/app:1", newImage(bigLayer("big", 4*chunkSize)), opts)
 	asked := 0
 	for _, h := range rec.headers {

@@ -231,18 +231,19 @@ func With(entries []*tree.Entry, more ...*tree.Entry) []*tree.Entry {
 
 // Dir is a directory of root's.
 func Dir(path string, mode uint32) *tree.Entry {
-	return &tree.Entry{Path: path, Type: tree.Dir, Mode: mode}
+	return tree.NewDir(path, mode)
 }
 
 // File is a file of root's.
 func File(path, text string, mode uint32) *tree.Entry {
-	return &tree.Entry{Path: path, Type: tree.Regular, Mode: mode, Size: int64(len(text)), ModTime: 1000,
-		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }}
+	e := tree.NewFile(path, mode, text)
+	e.ModTime = 1000
+	return e
 }
 
 // Link is a symlink of root's.
 func Link(path, target string) *tree.Entry {
-	return &tree.Entry{Path: path, Type: tree.Symlink, Mode: 0o777, Linkname: target}
+	return tree.NewSymlink(path, target)
 }
 
 // Owned gives an entry another owner.
