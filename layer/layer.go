@@ -41,9 +41,6 @@ func New(entries func() tree.Seq, opts Options) *Layer {
 	return &Layer{entries: entries, opts: opts, seed: maphash.MakeSeed()}
 }
 
-// Entries gives the layer's entries.
-func (l *Layer) Entries() tree.Seq { return l.entries() }
-
 // Title names the layer in messages.
 func (l *Layer) Title() string { return l.opts.Title }
 

@@ -50,9 +50,9 @@ var arrows = map[string][]string{
 	"internal/sandbox/userns/procfs":   nil,
 	"internal/sandbox/userns/program":  {"internal/execfile", "internal/sandbox/userns/limits", "internal/sandbox/userns/kernel", "internal/sandbox/userns/protocol"},
 	"internal/sandbox/userns/seccomp":  nil,
-	"internal/sandbox/userns/worktree": {"internal/sandbox", "internal/sandbox/userns/fakeroot"},
+	"internal/sandbox/userns/worktree": {"layer", "internal/sandbox", "internal/sandbox/userns/fakeroot"},
 	"internal/sandbox/vm":              {"internal/sandbox/userns"},
-	"internal/sandbox/sandboxtest":     {"internal/sandbox"},
+	"internal/sandbox/sandboxtest":     {"layer", "internal/sandbox"},
 	"internal/imagetest":               {"image"},
 
 	"internal/place/dockerarchive": {"image", "internal/tarindex"},
@@ -128,8 +128,9 @@ var frontends = map[string]bool{"cmd/varve": true, "internal/cli": true, "intern
 // stopwatch may read the clock, too: it says no time, only that somebody is slow.
 const stopwatch = "internal/pace"
 
-// kernelClock may ask the kernel for the time: it watches what processes use.
-var kernelClock = map[string]bool{"internal/sandbox/userns": true}
+// kernelClock may ask the kernel for the time: to see how long a look takes, and
+// whether the clock has moved on.
+var kernelClock = map[string]bool{"internal/sandbox/userns/limits": true, "internal/sandbox/userns/worktree": true}
 
 // environment is who may read environment variables.
 var environment = map[string]bool{"cmd/varve": true, "internal/cli": true}

@@ -49,15 +49,6 @@ type part struct {
 
 type applyFunc func(ctx context.Context, v value) (value, error)
 
-// Operations returns how each operation is written, by its name.
-func Operations() map[string]string {
-	forms := map[string]string{}
-	for name, op := range operations() {
-		forms[name] = op.form
-	}
-	return forms
-}
-
 // operation is one of the words of the language.
 type operation struct {
 	form string

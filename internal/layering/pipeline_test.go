@@ -241,11 +241,12 @@ func TestPipelineEnds(t *testing.T) {
 
 // Every operation's form says how many arguments it takes.
 func TestOperationForms(t *testing.T) {
-	forms := Operations()
-	if len(forms) != 12 {
-		t.Errorf("%d operations: %q", len(forms), forms)
+	all := operations()
+	if len(all) != 12 {
+		t.Errorf("%d operations", len(all))
 	}
-	for name, form := range forms {
+	for name, op := range all {
+		form := op.form
 		v := strings.NewReplacer("COUNT", "1", "PATH or ", "", "PATH", `"p"`, ", …", "", "NAME", `"main"`, "OPERATION", `["reverse"]`).Replace(form)
 		if !strings.HasPrefix(form, `["`+name+`"`) {
 			t.Errorf("%s is written %s", name, form)
@@ -255,8 +256,8 @@ func TestOperationForms(t *testing.T) {
 }
 
 func FuzzPipeline(f *testing.F) {
-	for _, form := range Operations() {
-		f.Add(strings.NewReplacer("COUNT", "1", "PATH or ", "", "PATH", `"B"`, ", …", "", "NAME", `"main"`, "OPERATION", `["reverse"]`).Replace("[" + form + "]"))
+	for _, op := range operations() {
+		f.Add(strings.NewReplacer("COUNT", "1", "PATH or ", "", "PATH", `"B"`, ", …", "", "NAME", `"main"`, "OPERATION", `["reverse"]`).Replace("[" + op.form + "]"))
 	}
 	f.Add(`[["split_paths", ["B"]], ["over", "rest", ["pipe", [["popularity_contest"], ["limit_layers", 2]]]], ["flatten"], ["map", ["split_every", 1]]]`)
 	f.Fuzz(func(t *testing.T, text string) {

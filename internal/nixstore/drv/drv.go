@@ -3,12 +3,12 @@
 //
 // Guarantees:
 //
-//   - What Parse takes is written as Nix writes it: fields in their order,
+//   - What Read takes is written as Nix writes it: fields in their order,
 //     lists sorted and without repetition, no white space, no escapes but the
 //     known ones, nothing after the end. All else is refused, with the byte
 //     that it is at.
 //   - Every store path in it lies in the store directory and has a legal name.
-//   - Parse takes memory in proportion to the text.
+//   - Read takes memory in proportion to the text.
 //
 // Non-goals: writing and building derivations, and those whose inputs are only
 // known once others are built ("dynamic derivations"), which are refused by
@@ -133,16 +133,6 @@ func Read(storeDir, root, name string) (*Derivation, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read derivation %q: %w", name, err)
-	}
-	return d, nil
-}
-
-// Parse reads a derivation. Its store paths have to lie in storeDir; empty is
-// nixstore.DefaultStoreDir.
-func Parse(storeDir string, data []byte) (*Derivation, error) {
-	d, err := parse(storeDir, data)
-	if err != nil {
-		return nil, fmt.Errorf("read derivation: %w", err)
 	}
 	return d, nil
 }

@@ -28,7 +28,7 @@ func fill(s string) string {
 const whole = `Derive([("dev","$src","",""),("out","$out","","")],[("$drv",["dev","out"])],["$out","$src"],"x86_64-linux","/bin/sh",["-c","echo \"\\\n\r\t$out"],[("PATH",""),("out","$out")])`
 
 func TestParse(t *testing.T) {
-	got, err := Parse("", []byte(fill(whole)))
+	got, err := parse("", []byte(fill(whole)))
 	want := &Derivation{
 		Outputs: []Output{{Name: "dev", Kind: InputAddressed, Path: srcPath}, {Name: "out", Kind: InputAddressed, Path: outPath}},
 		Inputs:  []Input{{drvPath, []string{"dev", "out"}}},
@@ -64,7 +64,7 @@ func TestOutputs(t *testing.T) {
 		{`("out","","git:sha1","impure")`, Output{Kind: Impure, Method: "git", Algorithm: "sha1"}},
 	} {
 		tt.want.Name = "out"
-		d, err := Parse("", []byte(minimal(tt.in)))
+		d, err := parse("", []byte(minimal(tt.in)))
 		if err != nil || d.Outputs[0] != tt.want {
 			t.Errorf("%s: %+v, %v, want %+v", tt.in, d, err, tt.want)
 		}
@@ -106,13 +106,13 @@ func TestParseRefuses(t *testing.T) {
 		{"dynamic", `DrvWithVersion("xp-dyn-drv",[("out","","r:sha256","")],[],[],"s","b",[],[])`, `dynamic derivation (version "xp-dyn-drv")`},
 		{"dynamic, cut", `DrvWithVersion("xp`, "ends within a string"},
 	} {
-		d, err := Parse("", []byte(tt.in))
-		if err == nil || !strings.HasPrefix(err.Error(), "read derivation: byte ") || !strings.Contains(err.Error(), tt.want) || d != nil {
+		d, err := parse("", []byte(tt.in))
+		if err == nil || !strings.HasPrefix(err.Error(), "byte ") || !strings.Contains(err.Error(), tt.want) || d != nil {
 			t.Errorf("%s: %v, %v, want %s", tt.name, d, err, tt.want)
 		}
 	}
 	for i := range good {
-		if _, err := Parse("", []byte(good[:i])); err == nil || !strings.Contains(err.Error(), "ends ") && !strings.Contains(err.Error(), "no escape") {
+		if _, err := parse("", []byte(good[:i])); err == nil || !strings.Contains(err.Error(), "ends ") && !strings.Contains(err.Error(), "no escape") {
 			t.Errorf("cut at byte %d: %v", i, err)
 		}
 	}
@@ -124,7 +124,7 @@ func TestStructured(t *testing.T) {
 		{`[]`, "", "expected an object"},
 		{`{`, "", "unexpected EOF"},
 	} {
-		d, err := Parse("", []byte(fill(`Derive([("out","$out","","")],[],[],"s","b",[],[("__json","`+tt.value+`")])`)))
+		d, err := parse("", []byte(fill(`Derive([("out","$out","","")],[],[],"s","b",[],[("__json","`+tt.value+`")])`)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -142,7 +142,7 @@ func TestStructured(t *testing.T) {
 			t.Errorf("%s: outputs %q, %v", tt.value, names, err)
 		}
 	}
-	plain, err := Parse("", []byte(fill(whole)))
+	plain, err := parse("", []byte(fill(whole)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +213,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(minimal(`("out","$out","r:sha256","$sum")`)))
 	f.Add([]byte(`DrvWithVersion("x",[],[],[],"","",[],[])`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		d, err := Parse("", data)
+		d, err := parse("", data)
 		if err == nil && !bytes.Equal(write(d), data) {
 			t.Errorf("%q is not how Nix writes it: %q", data, write(d))
 		}

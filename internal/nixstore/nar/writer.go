@@ -24,9 +24,6 @@ type Writer struct {
 // NewWriter returns a Writer that writes to w.
 func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
 
-// Reset makes the Writer begin anew.
-func (n *Writer) Reset() { n.size, n.err = 0, nil }
-
 // Size is how many bytes were written.
 func (n *Writer) Size() uint64 { return n.size }
 

@@ -25,17 +25,9 @@ const (
 	limitLength = 0
 )
 
-// Read returns the paths of the database whose file is data, sorted. Store
+// decode returns the paths of the database whose file is data, sorted. Store
 // paths have to lie in storeDir. journal is the write-ahead log beside it, or
 // nil; what was committed to it counts. data and journal are changed.
-func Read(ctx context.Context, storeDir string, data, journal []byte) ([]Path, error) {
-	paths, err := decode(ctx, storeDir, data, journal)
-	if err != nil {
-		return nil, fmt.Errorf("read Nix database: %w", err)
-	}
-	return paths, nil
-}
-
 func decode(ctx context.Context, storeDir string, data, journal []byte) ([]Path, error) {
 	data, err := withJournal(data, journal)
 	if err != nil {

@@ -58,7 +58,7 @@ func TestReadJournal(t *testing.T) {
 		t.Fatal("there is no journal")
 	}
 	sum := func(journal []byte) (sum int64) {
-		got, err := Read(t.Context(), "/nix/store", append([]byte(nil), file...), journal)
+		got, err := decode(t.Context(), "/nix/store", append([]byte(nil), file...), journal)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +126,7 @@ func TestReadRefuses(t *testing.T) {
 		{"output outside", change("insert into DerivationOutputs values (3, 'x', '/nix/store/x')"), `output "x": "/nix/store/x" is no store path`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			paths, err := Read(t.Context(), "/nix/store", tt.data, nil)
+			paths, err := decode(t.Context(), "/nix/store", tt.data, nil)
 			if err == nil || !strings.Contains(err.Error(), tt.want) || paths != nil {
 				t.Errorf("error %v, want one with %q", err, tt.want)
 			}
@@ -180,7 +180,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(file, journal)
 	f.Add(good[:4096], journal[:100])
 	f.Fuzz(func(t *testing.T, data, journal []byte) {
-		paths, err := Read(t.Context(), "/nix/store", data, journal)
+		paths, err := decode(t.Context(), "/nix/store", data, journal)
 		if err != nil {
 			return
 		}

@@ -90,8 +90,8 @@ func (s State) Tree(source string) ([]*tree.Entry, error) {
 	return entries, nil
 }
 
-// ReadTree reads the database of the store in an image's file system, as Read
-// does. There is none if there is no file for it; paths are nil then.
+// ReadTree returns the paths in the database of the store in an image's file
+// system, sorted. There is none if there is no file for it; paths are nil then.
 func ReadTree(ctx context.Context, storeDir string, entries []*tree.Entry) ([]Path, error) {
 	state := strings.TrimPrefix(StateDir(storeDir), "/")
 	at := func(name string) *tree.Entry { return tree.Lookup(entries, state+"/"+name) }

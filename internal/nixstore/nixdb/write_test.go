@@ -78,7 +78,7 @@ func TestWrite(t *testing.T) {
 		if !bytes.Equal(write(t, paths), data) {
 			t.Errorf("the database of %d paths depends on their order", n)
 		}
-		got, err := Read(t.Context(), "/nix/store", data, nil)
+		got, err := decode(t.Context(), "/nix/store", data, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -30,7 +30,9 @@ const (
 )
 
 func (f form) String() string {
-	return [forms]string{"in one PATCH", "in chunks", "in one PUT", "in one POST", "in chunks without a range"}[f]
+	return [forms]string{
+		streamed: "in one PATCH", chunked: "in chunks", whole: "in one PUT", single: "in one POST", appended: "in chunks without a range",
+	}[f]
 }
 
 // patches tells whether a form needs PATCH, and pieces whether it sends a piece
