@@ -32,9 +32,6 @@ const (
 	typeLongLink = 'K'
 )
 
-// xattrKeyword begins the PAX keyword of an extended attribute.
-const xattrKeyword = "SCHILY.xattr."
-
 // field is the place of a header field: POSIX.1-1988 ustar, and the same in
 // GNU tar's format.
 type field struct{ offset, size int }
@@ -273,7 +270,7 @@ func xattrRecords(e *tree.Entry) []record {
 	}
 	records := make([]record, 0, len(e.Xattrs))
 	for name, value := range e.Xattrs {
-		records = append(records, record{xattrKeyword + name, value})
+		records = append(records, record{tree.XattrRecord + name, value})
 	}
 	slices.SortFunc(records, func(a, b record) int { return strings.Compare(a.key, b.key) })
 	return records
@@ -285,7 +282,7 @@ func xattrRecords(e *tree.Entry) []record {
 func appendExtended(dst []byte, records []record) []byte {
 	var data []byte
 	for _, r := range records {
-		if !utf8.ValidString(r.value) && !strings.HasPrefix(r.key, xattrKeyword) {
+		if !utf8.ValidString(r.value) && !strings.HasPrefix(r.key, tree.XattrRecord) {
 			data = appendRecord(data, record{"hdrcharset", "BINARY"})
 			break
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/varve-image/varve/internal/ctxio"
+	"github.com/varve-image/varve/tree"
 )
 
 // Summary tells what is in a layer's tar.
@@ -54,7 +55,7 @@ func Summarize(ctx context.Context, r io.Reader) (*Summary, error) {
 		}
 		s.Entries++
 		name := path.Clean("/" + h.Name)
-		if strings.HasPrefix(path.Base(name), ".wh.") {
+		if strings.HasPrefix(path.Base(name), tree.WhiteoutPrefix) {
 			s.Whiteouts++
 		}
 		if h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeLink {

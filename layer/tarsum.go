@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/varve-image/varve/internal/ctxio"
+	"github.com/varve-image/varve/tree"
 )
 
 // maxTarSumEntries bounds the memory of TarSum: 32 bytes an entry.
@@ -101,7 +102,7 @@ func appendTarSumHeader(dst []byte, hdr *tar.Header) []byte {
 	}
 	var xattrs []record
 	for key, value := range hdr.PAXRecords {
-		if name, ok := strings.CutPrefix(key, xattrKeyword); ok {
+		if name, ok := strings.CutPrefix(key, tree.XattrRecord); ok {
 			xattrs = append(xattrs, record{name, value})
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/invopop/jsonschema"
 
 	"github.com/varve-image/varve/internal/arch"
+	"github.com/varve-image/varve/internal/owner"
 )
 
 // typesSource is where the descriptions in the schema come from.
@@ -133,7 +134,7 @@ func forms() map[string]*jsonschema.Schema {
 		date  = `\d{4}-\d\d-\d\d`
 		clock = `\d\d:\d\d:\d\d( ?(Z|[+-]\d\d:?\d\d))?`
 		times = date + `([T ]` + clock + `)?|\d{8}(\d{6})?|@\d+`
-		idMax = MaxID
+		idMax = owner.MaxID
 		ids   = `(0|[1-9][0-9]{0,9})`
 	)
 	line := matching(`^[^\x00-\x1f\x7f]+$`)

@@ -285,9 +285,6 @@ type KeyValue struct {
 	Key, Value string
 }
 
-// MaxID is the largest user or group id: 2^32-1 means "no id" to the kernel.
-const MaxID = 1<<32 - 2
-
 // MaxLayers is the most layers an image may have: Docker's storage stops
 // between 125 and 127.
 const MaxLayers = 127

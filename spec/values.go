@@ -14,6 +14,7 @@ import (
 
 	"github.com/varve-image/varve/internal/arch"
 	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/owner"
 )
 
 func itoa(i int) string { return strconv.Itoa(i) }
@@ -129,9 +130,9 @@ func parseID(s string) (id uint32, why string, ok bool) {
 		return 0, " in decimal digits", false
 	case len(s) > 1 && s[0] == '0':
 		return 0, " without leading zeros, which some would read as octal", false
-	case err != nil || n > MaxID+1:
+	case err != nil || n > owner.MaxID+1:
 		return 0, "", false
-	case n > MaxID:
+	case n > owner.MaxID:
 		return 0, `: 4294967295 means "no id" to the kernel`, false
 	default:
 		return uint32(n), "", true

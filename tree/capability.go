@@ -178,15 +178,15 @@ func editDistance(a, b string) int {
 func checkCapability(value string) error {
 	words := map[uint32]int{capRevision1: 3, capRevision2: 5, capRevision3: 6}
 	if len(value) < 4 {
-		return fmt.Errorf("%d bytes of %s are too few", len(value), capabilityXattr)
+		return fmt.Errorf("%d bytes of %s are too few", len(value), CapabilityXattr)
 	}
 	magic := binary.LittleEndian.Uint32([]byte(value))
 	n := words[magic&capRevisionMask]
 	if n == 0 || magic&^(capRevisionMask|capEffective) != 0 {
-		return fmt.Errorf("%s starts with %#08x, which is no known revision", capabilityXattr, magic)
+		return fmt.Errorf("%s starts with %#08x, which is no known revision", CapabilityXattr, magic)
 	}
 	if len(value) != 4*n {
-		return fmt.Errorf("%s has %d bytes, its revision has %d", capabilityXattr, len(value), 4*n)
+		return fmt.Errorf("%s has %d bytes, its revision has %d", CapabilityXattr, len(value), 4*n)
 	}
 	return nil
 }

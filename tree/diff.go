@@ -96,8 +96,8 @@ func (d *differ) step(lower, upper *Entry) error {
 		d.emit(whiteout(lower.Path))
 		return nil
 	}
-	if strings.HasPrefix(path.Base(upper.Path), whiteoutPrefix) {
-		d.bad.Addf("%q %s: in a layer a name that begins with %q deletes", upper.Path, from(upper), whiteoutPrefix)
+	if strings.HasPrefix(path.Base(upper.Path), WhiteoutPrefix) {
+		d.bad.Addf("%q %s: in a layer a name that begins with %q deletes", upper.Path, from(upper), WhiteoutPrefix)
 		return nil
 	}
 	if lower != nil && lower.Type == Dir && upper.Type != Dir {
@@ -153,7 +153,7 @@ func (d *differ) differs(lower, upper *Entry) (bool, error) {
 // whiteout is the entry that hides name.
 func whiteout(name string) *Entry {
 	dir, base := path.Split(name)
-	e := NewFile(dir+whiteoutPrefix+base, 0, "")
+	e := NewFile(dir+WhiteoutPrefix+base, 0, "")
 	e.Source = "what is not there any more"
 	return e
 }
@@ -162,7 +162,7 @@ func whiteout(name string) *Entry {
 // as Diff makes them, else the entry's own.
 func Hidden(e *Entry) (path string, ok bool) {
 	i := strings.LastIndexByte(e.Path, '/') + 1
-	name, ok := strings.CutPrefix(e.Path[i:], whiteoutPrefix)
+	name, ok := strings.CutPrefix(e.Path[i:], WhiteoutPrefix)
 	if !ok {
 		return e.Path, false
 	}

@@ -110,7 +110,7 @@ func layerTar(t testing.TB, entries []*Entry) []byte {
 			if h.PAXRecords == nil {
 				h.PAXRecords = map[string]string{}
 			}
-			h.PAXRecords[xattrRecord+name] = value
+			h.PAXRecords[XattrRecord+name] = value
 		}
 		if err := w.WriteHeader(h); err != nil {
 			t.Fatalf("%q: %v", e.Path, err)

@@ -300,7 +300,7 @@ func typeName(mode uint32) string {
 
 // CheckName refuses a path whose last part no image can hold.
 func CheckName(name string) error {
-	if deletes, ok := strings.CutPrefix(path.Base(name), whiteoutPrefix); ok {
+	if deletes, ok := strings.CutPrefix(path.Base(name), WhiteoutPrefix); ok {
 		return fmt.Errorf("%q is called like a whiteout: in an image it would delete %q instead of being there", name, deletes)
 	}
 	return nil

@@ -45,7 +45,7 @@ func readXattrs(dir int, name string) (map[string]string, error) {
 	}
 	var found map[string]string
 	for _, attr := range strings.Split(string(list), "\x00") {
-		if !keepXattr(attr) {
+		if !KeepXattr(attr) {
 			continue
 		}
 		value, err := growing(func(buf []byte) (int, error) { return unix.Lgetxattr(file, attr, buf) })

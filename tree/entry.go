@@ -21,6 +21,8 @@ package tree
 import (
 	"io"
 	"iter"
+
+	"github.com/varve-image/varve/internal/owner"
 )
 
 // Type is what an entry is. The values are the tar type flags.
@@ -37,7 +39,7 @@ const (
 )
 
 // MaxID is the largest user or group id: 2^32-1 means "no id" to the kernel.
-const MaxID = 1<<32 - 2
+const MaxID = owner.MaxID
 
 // Entry is one file, directory, symlink or device of a tree.
 type Entry struct {

@@ -22,12 +22,12 @@ type hides struct {
 
 // whiteout notes that dir/base hides something in lower layers.
 func (x *layerIndex) whiteout(dir, base string) error {
-	hidden := strings.TrimPrefix(base, whiteoutPrefix)
+	hidden := strings.TrimPrefix(base, WhiteoutPrefix)
 	switch {
 	case base == whiteoutOpaque:
 	case hidden == "" || hidden == "." || hidden == "..":
 		return fmt.Errorf("%q is a whiteout of %q, which is no name", base, hidden)
-	case strings.HasPrefix(hidden, whiteoutPrefix):
+	case strings.HasPrefix(hidden, WhiteoutPrefix):
 		return fmt.Errorf("%q is a whiteout of %q, which is one itself", base, hidden)
 	}
 	at, own := &x.hides, x.root

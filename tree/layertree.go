@@ -82,11 +82,11 @@ func (x *layerIndex) add(hdr *tar.Header, start, end int64) error {
 	}
 	dir, base := path.Split(name)
 	for c := range strings.SplitSeq(dir, "/") {
-		if strings.HasPrefix(c, whiteoutPrefix) {
+		if strings.HasPrefix(c, WhiteoutPrefix) {
 			return fmt.Errorf("%q is a whiteout, and nothing can be below it", c)
 		}
 	}
-	if strings.HasPrefix(base, whiteoutPrefix) {
+	if strings.HasPrefix(base, WhiteoutPrefix) {
 		return x.whiteout(dir, base)
 	}
 	if hdr.Typeflag == tar.TypeLink {
@@ -120,7 +120,7 @@ func (x *layerIndex) add(hdr *tar.Header, start, end int64) error {
 // they hide or redirect.
 func checkLayerXattrs(hdr *tar.Header) error {
 	for key := range hdr.PAXRecords {
-		name, ok := strings.CutPrefix(key, xattrRecord)
+		name, ok := strings.CutPrefix(key, XattrRecord)
 		if !ok {
 			continue
 		}

@@ -77,7 +77,7 @@ func attributes(t testing.TB, name string) map[string]string {
 	}
 	var found map[string]string
 	for attr := range strings.SplitSeq(strings.TrimRight(string(buf[:n]), "\x00"), "\x00") {
-		if !keepXattr(attr) {
+		if !KeepXattr(attr) {
 			continue
 		}
 		value := make([]byte, 4096)

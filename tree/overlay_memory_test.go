@@ -39,7 +39,7 @@ func TestOverlayMemory(t *testing.T) {
 		"links": {numberedFiles(t, n, "", tar.Header{Typeflag: tar.TypeSymlink, Linkname: deepDir(200), PAXRecords: map[string]string{
 			"comment": comment}}), 1500},
 		"attributes": {numberedFiles(t, n, "", tar.Header{Typeflag: tar.TypeReg, PAXRecords: map[string]string{
-			"comment": comment, xattrRecord + "user.x": "value"}}), 1500},
+			"comment": comment, XattrRecord + "user.x": "value"}}), 1500},
 	} {
 		t.Run(name, func(t *testing.T) {
 			x := newLayerIndex(0, memLayers(c.data)[0], newLimits(1<<30, 1<<20), true)
@@ -96,7 +96,7 @@ func TestTextLimit(t *testing.T) {
 		"names":                     {numberedFiles(t, n, deep, reg("", "")), n},
 		"whiteouts":                 {numberedFiles(t, n, deep, reg(".wh.", "")), n},
 		"links":                     {numberedFiles(t, n, "", tar.Header{Typeflag: tar.TypeSymlink, Linkname: deep}), n},
-		"attributes":                {numberedFiles(t, n, "", tar.Header{Typeflag: tar.TypeReg, PAXRecords: map[string]string{xattrRecord + "user.x": deep}}), n},
+		"attributes":                {numberedFiles(t, n, "", tar.Header{Typeflag: tar.TypeReg, PAXRecords: map[string]string{XattrRecord + "user.x": deep}}), n},
 		"names through links":       {short(""), twice},
 		"directories through links": {short("/x"), 2 * twice},
 	} {

@@ -55,7 +55,7 @@ func (r *reference) apply(headers []tar.Header) error {
 			continue
 		}
 		if base != whiteoutOpaque {
-			r.must(os.RemoveAll(filepath.Join(r.merged, dir, strings.TrimPrefix(base, whiteoutPrefix))))
+			r.must(os.RemoveAll(filepath.Join(r.merged, dir, strings.TrimPrefix(base, WhiteoutPrefix))))
 			continue
 		}
 		entries, err := os.ReadDir(filepath.Join(r.merged, dir))
@@ -83,7 +83,7 @@ func (r *reference) isDir(name string) bool {
 // unpack puts one entry into the layer's directory.
 func (r *reference) unpack(h tar.Header) error {
 	dir, base := path.Split(h.Name)
-	if strings.HasPrefix(base, whiteoutPrefix) {
+	if strings.HasPrefix(base, WhiteoutPrefix) {
 		r.whiteouts = append(r.whiteouts, h.Name)
 		return nil
 	}
@@ -315,7 +315,7 @@ func randomLayers(seed uint64, tame bool) [][]tar.Header {
 				h.Typeflag = tar.TypeFifo
 			case n < 19:
 				h.Name = name(r.IntN(3) == 0)
-				h.Typeflag, h.Name = tar.TypeReg, path.Join(path.Dir(h.Name), whiteoutPrefix+path.Base(h.Name))
+				h.Typeflag, h.Name = tar.TypeReg, path.Join(path.Dir(h.Name), WhiteoutPrefix+path.Base(h.Name))
 			default:
 				h.Typeflag, h.Name = tar.TypeReg, path.Join(name(true), whiteoutOpaque)
 			}
@@ -353,7 +353,7 @@ func TestOverlayProperty(t *testing.T) {
 	for seed := range uint64(trials) {
 		layers := randomLayers(seed, false)
 		o, err := OpenOverlay(t.Context(), memLayers(tars(t, layers)...), OverlayOptions{})
-		if err != nil && strings.Contains(err.Error(), whiteoutPrefix) || err != nil && strings.Contains(err.Error(), "whiteouts below") {
+		if err != nil && strings.Contains(err.Error(), WhiteoutPrefix) || err != nil && strings.Contains(err.Error(), "whiteouts below") {
 			continue // refused, where unpacking could only ignore it
 		}
 		r := &reference{t: t, merged: t.TempDir()}

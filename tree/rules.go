@@ -95,7 +95,7 @@ func (r Rule) set(e *Entry, capability string) {
 		if xattrs == nil {
 			xattrs = map[string]string{}
 		}
-		xattrs[capabilityXattr] = capability
+		xattrs[CapabilityXattr] = capability
 		e.Xattrs = xattrs
 	}
 }

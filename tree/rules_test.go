@@ -73,7 +73,7 @@ func TestApplyRulesCapabilities(t *testing.T) {
 	e := testFile("f", "x")
 	e.Xattrs = shared
 	wantError(t, ApplyRules([]*Entry{e}, []Rule{{Path: "*", Capabilities: "cap_net_bind_service=ep"}, {Path: "f", UID: number(9)}}))
-	if got := hex.EncodeToString([]byte(e.Xattrs[capabilityXattr])); got != "0100000200040000000000000000000000000000" {
+	if got := hex.EncodeToString([]byte(e.Xattrs[CapabilityXattr])); got != "0100000200040000000000000000000000000000" {
 		t.Errorf("security.capability is %s", got)
 	}
 	if len(shared) != 1 || e.Xattrs["user.a"] != "1" {
@@ -105,14 +105,14 @@ func TestEncodeCapabilities(t *testing.T) {
 			t.Fatal(err)
 		}
 		if out, err := exec.Command(setcap, text, name).CombinedOutput(); err != nil {
-			if unix.Lsetxattr(name, capabilityXattr, []byte(got), 0) != nil {
+			if unix.Lsetxattr(name, CapabilityXattr, []byte(got), 0) != nil {
 				testtools.Lack(t, "a file system that takes capabilities")
 			}
 			t.Errorf("setcap does not take %q: %v: %s", text, err, out)
 			continue
 		}
 		want := make([]byte, 64)
-		n, err := unix.Lgetxattr(name, capabilityXattr, want)
+		n, err := unix.Lgetxattr(name, CapabilityXattr, want)
 		if err != nil {
 			t.Fatal(err)
 		}

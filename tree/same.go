@@ -18,7 +18,7 @@ func (m *merger) difference(a, b *Entry) (string, error) {
 	case a.Mode != b.Mode && a.Type != Symlink:
 		return fmt.Sprintf("%s with modes %04o and %04o", a.Type, a.Mode, b.Mode), nil
 	case a.UID != b.UID || a.GID != b.GID || a.Uname != b.Uname || a.Gname != b.Gname:
-		return fmt.Sprintf("%s with owners %s and %s", a.Type, owner(a), owner(b)), nil
+		return fmt.Sprintf("%s with owners %s and %s", a.Type, ownerOf(a), ownerOf(b)), nil
 	case !maps.Equal(a.Xattrs, b.Xattrs):
 		return fmt.Sprintf("%s with different extended attributes", a.Type), nil
 	case a.Devmajor != b.Devmajor || a.Devminor != b.Devminor:
@@ -38,7 +38,7 @@ func (m *merger) difference(a, b *Entry) (string, error) {
 	return "", nil
 }
 
-func owner(e *Entry) string {
+func ownerOf(e *Entry) string {
 	if e.Uname == "" && e.Gname == "" {
 		return fmt.Sprintf("%d:%d", e.UID, e.GID)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/regfile"
 )
 
 // TarOptions bounds how a tarball is read.
@@ -98,23 +99,12 @@ func (t *Tar) Close() error { return t.file.Close() }
 
 // open opens the file at path if it is a regular one, waiting for nothing.
 func (t *Tar) open(path string) error {
-	var st unix.Stat_t
-	if err := retryEINTR(func() error { return unix.Stat(path, &st) }); err != nil {
-		return err
-	}
-	// Opening a device may already do something, so it is not even tried.
-	if err := wantRegular(&st); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	f, err := regfile.Open(path)
 	if err != nil {
 		return unwrapPath(err)
 	}
-	err = fstat(f, &st)
-	if err == nil {
-		err = wantRegular(&st)
-	}
-	if err != nil {
+	var st unix.Stat_t
+	if err := fstat(f, &st); err != nil {
 		f.Close()
 		return err
 	}
@@ -131,16 +121,6 @@ func (t *Tar) open(path string) error {
 		return nil
 	}
 	return nil
-}
-
-func wantRegular(st *unix.Stat_t) error {
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFREG:
-		return nil
-	case unix.S_IFDIR:
-		return errors.New("it is a directory")
-	}
-	return fmt.Errorf("it is a %s", typeName(uint32(st.Mode)))
 }
 
 func fstat(f *os.File, st *unix.Stat_t) error {

@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	// whiteoutPrefix begins the names that delete, in an image's layer.
-	whiteoutPrefix = ".wh."
-	// xattrRecord begins the PAX records of extended attributes.
-	xattrRecord = "SCHILY.xattr."
+	// WhiteoutPrefix begins the names that delete, in an image's layer.
+	WhiteoutPrefix = ".wh."
+	// XattrRecord begins the PAX records of extended attributes.
+	XattrRecord = "SCHILY.xattr."
 )
 
 // tarName returns the path that an entry's name means.
@@ -22,7 +22,7 @@ func tarName(hdr *tar.Header) (string, error) {
 		return "", err
 	}
 	for c := range strings.SplitSeq(name, "/") {
-		if strings.HasPrefix(c, whiteoutPrefix) {
+		if strings.HasPrefix(c, WhiteoutPrefix) {
 			return "", fmt.Errorf("%q is a whiteout, which deletes a file of an image's lower layers: a tarball to copy has nothing to delete", c)
 		}
 	}
@@ -166,11 +166,11 @@ func inTime(t int64) bool { return t >= 0 && t <= maxTime }
 func tarXattrs(hdr *tar.Header, t Type) (map[string]string, error) {
 	var found map[string]string
 	for key, value := range hdr.PAXRecords {
-		name, ok := strings.CutPrefix(key, xattrRecord)
-		if !ok || !keepXattr(name) {
+		name, ok := strings.CutPrefix(key, XattrRecord)
+		if !ok || !KeepXattr(name) {
 			continue
 		}
-		if name == capabilityXattr {
+		if name == CapabilityXattr {
 			if t != Regular {
 				return nil, fmt.Errorf("a %s has capabilities: only regular files can", t)
 			}

@@ -174,7 +174,7 @@ func checkSparse(hdr *tar.Header) error {
 // not.
 func checkGlobal(hdr *tar.Header) error {
 	for _, key := range slices.Sorted(maps.Keys(hdr.PAXRecords)) {
-		if slices.Contains(fileRecords(), key) || strings.HasPrefix(key, xattrRecord) || strings.HasPrefix(key, "GNU.sparse.") {
+		if slices.Contains(fileRecords(), key) || strings.HasPrefix(key, XattrRecord) || strings.HasPrefix(key, "GNU.sparse.") {
 			return fmt.Errorf("it is a global PAX header with a %q for all files that follow, which readers of tars do not agree on", brief(key))
 		}
 	}

@@ -155,7 +155,7 @@ func (x *tarScan) count(hdr *tar.Header) error {
 	}
 	text := len(hdr.Name) + len(hdr.Linkname)
 	for key, value := range hdr.PAXRecords {
-		if strings.HasPrefix(key, xattrRecord) {
+		if strings.HasPrefix(key, XattrRecord) {
 			text += len(key) + len(value)
 		}
 	}

@@ -2,7 +2,6 @@ package assemble
 
 import (
 	"fmt"
-	"io"
 
 	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/layering"
@@ -32,17 +31,12 @@ func (b *builder) readPipeline() error {
 
 // readJSON reads a JSON file that may be as large as a spec.
 func readJSON(name string) (any, error) {
-	f, err := regfile.Open(name)
-	if err != nil {
-		return nil, quotePath(err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, spec.MaxSize+1))
-	if err != nil {
-		return nil, quotePath(err)
-	}
-	if len(data) > spec.MaxSize {
+	data, err := regfile.Read(name, spec.MaxSize)
+	if regfile.IsTooLarge(err) {
 		return nil, fmt.Errorf("%q: larger than %d MiB: that is no pipeline", name, spec.MaxSize>>20)
+	}
+	if err != nil {
+		return nil, quotePath(err)
 	}
 	v, err := ordjson.Parse(data)
 	if err != nil {

@@ -12,6 +12,9 @@ import (
 	"syscall"
 )
 
+// MaxID is the largest user or group id: 2^32-1 means "no id" to the kernel.
+const MaxID = 1<<32 - 2
+
 // Of returns the user that a file belongs to, -1 where the system does not say.
 func Of(info fs.FileInfo) int {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {

@@ -4,6 +4,7 @@
 package regfile
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -18,17 +19,51 @@ import (
 // changed; it never waits for a FIFO's other end. The error is an *fs.PathError.
 func Open(name string) (*os.File, error) { return open(name, os.Stat, os.OpenFile) }
 
-// UnfitError says that what has a file's name cannot be read here: it is no
-// regular file, or too large.
-type UnfitError struct{ reason string }
+// OpenAt opens a regular file in dir for reading, as Open does, and follows no
+// symlink that has its name.
+func OpenAt(dir *os.Root, name string) (*os.File, error) {
+	before, err := dir.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	f, err := open(name, dir.Lstat, dir.OpenFile)
+	if err != nil {
+		return nil, err
+	}
+	after, err := f.Stat()
+	if err == nil && !os.SameFile(before, after) {
+		err = &fs.PathError{Op: "open", Path: name, Err: errors.New("it changed while it was opened")}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// UnfitError says that what has a file's name cannot be read here.
+type UnfitError struct {
+	// TooLarge says that it is a regular file of more bytes than were wanted.
+	TooLarge bool
+	reason   string
+}
 
 func (e *UnfitError) Error() string { return e.reason }
+
+// IsTooLarge reports whether err says that a file is larger than was wanted.
+func IsTooLarge(err error) bool {
+	var unfit *UnfitError
+	return errors.As(err, &unfit) && unfit.TooLarge
+}
 
 // Read returns the content of a regular file of at most maxBytes, and opens it as
 // Open does. Of a larger one nothing is read, or not much more than that. The
 // error is an *fs.PathError.
-func Read(name string, maxBytes int64) ([]byte, error) {
-	f, err := Open(name)
+func Read(name string, maxBytes int64) ([]byte, error) { return ReadIn("", name, maxBytes) }
+
+// ReadIn is Read of root and name together, which are opened as OpenIn does.
+func ReadIn(root, name string, maxBytes int64) ([]byte, error) {
+	f, err := OpenIn(root, name)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +79,7 @@ func Read(name string, maxBytes int64) ([]byte, error) {
 		}
 	}
 	if info.Size() > maxBytes || int64(len(data)) > maxBytes {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: &UnfitError{fmt.Sprintf("it has more than %d bytes", maxBytes)}}
+		return nil, &fs.PathError{Op: "read", Path: f.Name(), Err: &UnfitError{true, fmt.Sprintf("it has more than %d bytes", maxBytes)}}
 	}
 	return data, nil
 }
@@ -130,13 +165,15 @@ func want(name string, info fs.FileInfo) error {
 	if info.Mode().IsRegular() {
 		return nil
 	}
-	return &fs.PathError{Op: "open", Path: name, Err: &UnfitError{fmt.Sprintf("it is a %s; give a regular file", kind(info.Mode()))}}
+	return &fs.PathError{Op: "open", Path: name, Err: &UnfitError{false, fmt.Sprintf("it is a %s; give a regular file", kind(info.Mode()))}}
 }
 
 func kind(mode fs.FileMode) string {
 	switch {
 	case mode.IsDir():
 		return "directory"
+	case mode&fs.ModeSymlink != 0:
+		return "symlink"
 	case mode&fs.ModeNamedPipe != 0:
 		return "FIFO"
 	case mode&fs.ModeSocket != 0:

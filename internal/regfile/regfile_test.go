@@ -115,3 +115,35 @@ func TestOpenIn(t *testing.T) {
 		f.Close()
 	}
 }
+
+// TestOpenAt: of a directory only regular files are opened, and no link.
+func TestOpenAt(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	if err := errors.Join(os.WriteFile(at("file"), []byte("text"), 0o600), os.Mkdir(at("dir"), 0o700),
+		unix.Mkfifo(at("fifo"), 0o600), os.Symlink("file", at("link"))); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	f, err := OpenAt(root, "file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if data, err := io.ReadAll(f); err != nil || string(data) != "text" {
+		t.Errorf("file: %q, %v", data, err)
+	}
+	for _, name := range []string{"dir", "fifo", "link"} {
+		var unfit *UnfitError
+		if _, err := OpenAt(root, name); !errors.As(err, &unfit) || unfit.TooLarge {
+			t.Errorf("%s: error %v, want one of an unfit file", name, err)
+		}
+	}
+	if _, err := OpenAt(root, "none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what is not there: %v", err)
+	}
+}

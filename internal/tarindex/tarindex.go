@@ -22,11 +22,10 @@ import (
 	"path"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/ctxio"
+	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/tree"
 )
 
@@ -74,8 +73,12 @@ func (m *Member) Open() *io.SectionReader { return m.section() }
 // Open reads the table of contents of the archive called name. A compressed
 // one is unpacked first.
 func Open(ctx context.Context, name string, opts Options) (*Archive, error) {
-	f, err := openRegular(name)
+	f, err := regfile.Open(name)
 	if err != nil {
+		var path *fs.PathError
+		if errors.As(err, &path) { // who asked for it says which file it is
+			err = path.Err
+		}
 		return nil, err
 	}
 	a := &Archive{file: f, members: map[string]*Member{}}
@@ -106,27 +109,6 @@ func Read(ctx context.Context, r io.Reader, opts Options) (*Archive, error) {
 
 // Close closes the archive. Its members cannot be read any more.
 func (a *Archive) Close() error { return a.file.Close() }
-
-// openRegular opens a file without waiting for what is none.
-func openRegular(name string) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	var path *fs.PathError
-	if errors.As(err, &path) { // who asked for it says which file it is
-		return nil, path.Err
-	}
-	if err != nil {
-		return nil, err
-	}
-	st, err := f.Stat()
-	if err == nil && !st.Mode().IsRegular() {
-		err = errors.New("not a regular file")
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
 
 // decompress puts the unpacked archive in the place of a compressed one.
 func (a *Archive) decompress(ctx context.Context, opts Options) error {

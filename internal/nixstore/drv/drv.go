@@ -20,7 +20,6 @@ package drv
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 
 	"github.com/varve-image/varve/image/ordjson"
@@ -119,19 +118,14 @@ func (d *Derivation) Structured() (*ordjson.Object, error) {
 // empty is nixstore.DefaultStoreDir. The file is looked for in root, which no
 // symlink below it may lead out of; empty for the machine's own root.
 func Read(storeDir, root, name string) (*Derivation, error) {
-	f, err := regfile.OpenIn(root, name)
+	data, err := regfile.ReadIn(root, name, MaxSize)
 	name = root + name
-	if err != nil {
-		var path *fs.PathError
-		if errors.As(err, &path) {
-			err = path.Err
-		}
-		return nil, fmt.Errorf("read derivation %q: %w", name, err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
-	if err == nil && len(data) > MaxSize {
+	var path *fs.PathError
+	switch {
+	case regfile.IsTooLarge(err):
 		err = fmt.Errorf("it is longer than %d MiB", MaxSize>>20)
+	case errors.As(err, &path):
+		err = path.Err
 	}
 	var d *Derivation
 	if err == nil {

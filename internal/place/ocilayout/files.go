@@ -7,10 +7,9 @@ import (
 	"io/fs"
 	"os"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/tarindex"
 )
 
@@ -40,28 +39,14 @@ func (d dirFiles) open(name string) (io.ReadCloser, int64, error) {
 	return f, st.Size(), nil
 }
 
-// openRegular opens a regular file; nothing else is opened.
+// openRegular opens a regular file; no link is followed.
 func openRegular(root *os.Root, name string) (*os.File, error) {
-	before, err := root.Lstat(name)
-	if err != nil {
-		return nil, err
+	f, err := regfile.OpenAt(root, name)
+	var unfit *regfile.UnfitError
+	if errors.As(err, &unfit) {
+		err = fmt.Errorf("%q is not a regular file", name)
 	}
-	if !before.Mode().IsRegular() {
-		return nil, fmt.Errorf("%q is not a regular file", name)
-	}
-	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	after, err := f.Stat()
-	if err == nil && !os.SameFile(before, after) {
-		err = fmt.Errorf("%q changed while it was opened", name)
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
+	return f, err
 }
 
 func (d dirFiles) close() error { return d.root.Close() }

@@ -201,10 +201,10 @@ func readXattrs(name string, regular bool) (map[string]string, error) {
 	}
 	found := map[string]string{}
 	for attr := range strings.SplitSeq(string(buf[:n]), "\x00") {
-		if attr != "security.capability" && !strings.HasPrefix(attr, "user.") || strings.HasPrefix(attr, "user.overlay.") {
+		if !tree.KeepXattr(attr) {
 			continue
 		}
-		if attr == "security.capability" && !regular {
+		if attr == tree.CapabilityXattr && !regular {
 			continue // of no use, and a layer cannot have it
 		}
 		value := make([]byte, 1<<16)

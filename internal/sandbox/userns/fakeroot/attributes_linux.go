@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/sandbox/userns/openat"
+	"github.com/varve-image/varve/tree"
 )
 
 // xattrSet is names and values of extended attributes, in a form that can be
@@ -78,11 +79,6 @@ func (a xattrSet) without(name string) xattrSet {
 	all := a.all()
 	delete(all, name)
 	return makeXattrs(all)
-}
-
-// keptXattr tells whether an extended attribute belongs into a layer.
-func keptXattr(name string) bool {
-	return name == capabilityXattr || strings.HasPrefix(name, "user.") && !strings.HasPrefix(name, "user.overlay.")
 }
 
 // answers tells whether an attribute is the emulator's. Capabilities are not for
@@ -349,4 +345,4 @@ func growing(call func([]byte) (int, error)) ([]byte, error) {
 }
 
 // capabilityXattr holds a file's capabilities.
-const capabilityXattr = "security.capability"
+const capabilityXattr = tree.CapabilityXattr

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/tree"
 )
 
 // Unpacked notes what of an entry cannot be on disk, where the file is fd.
@@ -39,7 +41,7 @@ func (r *Records) Unpacked(fd int, hdr *tar.Header) error {
 }
 
 // xattrRecord begins the PAX records of extended attributes.
-const xattrRecord = "SCHILY.xattr."
+const xattrRecord = tree.XattrRecord
 
 // attributesOf returns the extended attributes that a file has.
 func attributesOf(hdr *tar.Header) xattrSet {
@@ -63,7 +65,7 @@ func (r *Records) Describe(fd int, st *unix.Stat_t) map[string]string {
 	var kept map[string]string
 	for attr, value := range rec.xattrs.each {
 		// What is no program can have capabilities to no effect, and not in a layer.
-		if keptXattr(attr) && (attr != capabilityXattr || st.Mode&unix.S_IFMT == unix.S_IFREG && value != "") {
+		if tree.KeepXattr(attr) && (attr != capabilityXattr || st.Mode&unix.S_IFMT == unix.S_IFREG && value != "") {
 			if kept == nil {
 				kept = map[string]string{}
 			}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/execfile"
+	"github.com/varve-image/varve/internal/regfile"
 )
 
 // runError explains why the kernel did not run a program: it says ENOENT of many
@@ -42,7 +43,7 @@ func whyNotRun(program string, err error) string {
 	case st.Mode()&0o111 == 0:
 		return fmt.Sprintf("nobody may execute it (mode %04o)", st.Mode().Perm())
 	}
-	f, openErr := os.Open(program)
+	f, openErr := regfile.Open(program)
 	if openErr != nil {
 		return ""
 	}

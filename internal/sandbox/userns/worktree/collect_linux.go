@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	whiteoutPrefix = ".wh."
+	whiteoutPrefix = tree.WhiteoutPrefix
 )
 
 // collector writes what has changed in a tree as an image's layer.
@@ -190,7 +190,7 @@ func (c *collector) write(fd int, name string, was *Original) error {
 	}
 	xattrs := 0
 	for attr, value := range e.Xattrs {
-		xattrs += len("SCHILY.xattr.") + len(attr) + len(value)
+		xattrs += len(tree.XattrRecord) + len(attr) + len(value)
 	}
 	if err := c.keep(name, len(e.Linkname)+xattrs); err != nil {
 		return err
