@@ -26,38 +26,44 @@ type Blobs interface {
 // belong together. Its layers are fetched when they are read. repository is the
 // registry's that has them, HOST/NAME, for pushes that mount them from there;
 // empty where no registry has them.
-func Open(ctx context.Context, manifest v1.Descriptor, from Blobs, repository string) (*Existing, error) {
-	img := &Existing{ManifestDescriptor: manifest}
-	var err error
-	if img.Manifest, err = from.Document(ctx, manifest); err != nil {
+func Open(ctx context.Context, manifest v1.Descriptor, from Blobs, repository string) (*Stored, error) {
+	data, err := from.Document(ctx, manifest)
+	if err != nil {
 		return nil, err
 	}
-	img.Raw = img.Manifest
-	if what := ocijson.Artifact(img.Manifest); what != "" {
+	if what := ocijson.Artifact(data); what != "" {
 		return nil, fmt.Errorf("manifest %s is of no image, but of an artifact of type %q", manifest.Digest, what)
 	}
-	config, layers, err := ocijson.ParseManifest(img.Manifest)
+	config, layers, err := ocijson.ParseManifest(data)
 	if err == nil {
-		err = ocijson.CheckType(img.Manifest, manifest)
+		err = ocijson.CheckType(data, manifest)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("manifest %s: %w", manifest.Digest, err)
 	}
-	if img.ConfigJSON, err = from.Document(ctx, config); err != nil {
+	configJSON, err := from.Document(ctx, config)
+	if err != nil {
 		return nil, fmt.Errorf("config of manifest %s: %w", manifest.Digest, err)
 	}
-	if img.Config, img.DiffIDs, err = ParseConfig(img.ConfigJSON); err != nil {
+	_, ids, err := ParseConfig(configJSON)
+	if err != nil {
 		return nil, fmt.Errorf("config %s: %w", config.Digest, err)
 	}
-	if len(img.DiffIDs) != len(layers) {
-		return nil, fmt.Errorf("config %s has %d diff_ids, manifest %s has %d layers", config.Digest, len(img.DiffIDs), manifest.Digest, len(layers))
+	if len(ids) != len(layers) {
+		return nil, fmt.Errorf("config %s has %d diff_ids, manifest %s has %d layers", config.Digest, len(ids), manifest.Digest, len(layers))
 	}
+	blobs := make([]StoredLayer, len(layers))
 	for i, d := range layers {
-		img.Layers = append(img.Layers, &layer.Blob{
-			Name: d.Digest.String(), Descriptor: d, DiffID: img.DiffIDs[i], Repository: repository,
+		blobs[i] = &layer.Blob{
+			Name: d.Digest.String(), Descriptor: d, DiffID: ids[i], Repository: repository,
 			Fetch: func(ctx context.Context) (io.ReadCloser, error) { return from.Fetch(ctx, d) },
-		})
+		}
 	}
+	img, err := NewStored(configJSON, blobs)
+	if err != nil {
+		return nil, fmt.Errorf("config %s: %w", config.Digest, err)
+	}
+	img.Manifest, img.ManifestDescriptor, img.Raw = data, manifest, data
 	return img, nil
 }
 

@@ -23,7 +23,7 @@ import (
 //
 // It is an error if the image does not begin with the old base's layers, or if
 // the bases are for other platforms.
-func Rebase(img, oldBase, newBase *Existing) (*Image, error) {
+func Rebase(img, oldBase, newBase *Stored) (*Stored, error) {
 	if err := checkBases(img, oldBase, newBase); err != nil {
 		return nil, err
 	}
@@ -32,14 +32,13 @@ func Rebase(img, oldBase, newBase *Existing) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Image{ModTime: 1}
-	if out.RawConfig, err = ordjson.Marshal(config); err != nil {
+	data, err := ordjson.Marshal(config)
+	if err != nil {
 		return nil, err
 	}
-	p := newBase.Platform()
-	out.OS, out.Architecture, out.Variant = p.OS, p.Architecture, p.Variant
-	for _, l := range slices.Concat(newBase.Layers, img.Layers[below:]) {
-		out.Layers = append(out.Layers, l)
+	out, err := NewStored(data, slices.Concat(newBase.layers, img.layers[below:]))
+	if err != nil {
+		return nil, err
 	}
 	if out.Annotations, err = ocijson.Annotations(img.Manifest); err != nil {
 		return nil, err
@@ -49,25 +48,25 @@ func Rebase(img, oldBase, newBase *Existing) (*Image, error) {
 	return out, nil
 }
 
-// WithBase adds to the image's annotations what it is built on: the name of a
+// BaseAnnotations returns annotations with what the image is built on: the name of a
 // registry's image, in full and with its digest only if it has no tag, and the
 // base's digest. Either may be empty. What annotations say already stays.
-func (img *Image) WithBase(name string, base *Existing) {
-	annotations := map[string]string{}
+func BaseAnnotations(annotations map[string]string, name string, base *Stored) map[string]string {
+	all := map[string]string{}
 	if named, err := reference.ParseNormalizedNamed(name); err == nil {
-		annotations[v1.AnnotationBaseImageName] = named.String()
+		all[v1.AnnotationBaseImageName] = named.String()
 		if tagged, ok := reference.TagNameOnly(named).(reference.Tagged); ok {
-			annotations[v1.AnnotationBaseImageName] = named.Name() + ":" + tagged.Tag()
+			all[v1.AnnotationBaseImageName] = named.Name() + ":" + tagged.Tag()
 		}
 	}
 	if d := base.ManifestDescriptor.Digest; d != "" {
-		annotations[v1.AnnotationBaseImageDigest] = d.String()
+		all[v1.AnnotationBaseImageDigest] = d.String()
 	}
-	maps.Copy(annotations, img.Annotations)
-	img.Annotations = annotations
+	maps.Copy(all, annotations)
+	return all
 }
 
-func checkBases(img, oldBase, newBase *Existing) error {
+func checkBases(img, oldBase, newBase *Stored) error {
 	if n, below := len(img.DiffIDs), len(oldBase.DiffIDs); n < below {
 		return fmt.Errorf("the image has %d layers and the old base %d: it is not built on it", n, below)
 	}
@@ -76,7 +75,7 @@ func checkBases(img, oldBase, newBase *Existing) error {
 			return fmt.Errorf("the image is not built on the old base: its layer %d is %s, the base's %s", i+1, img.DiffIDs[i], id)
 		}
 	}
-	own, other := img.Platform(), newBase.Platform()
+	own, other := img.ConfigPlatform(), newBase.ConfigPlatform()
 	if !ocijson.Matches(other, &own) && !ocijson.Matches(own, &other) {
 		return fmt.Errorf("the image is for %s and the new base for %s", ocijson.PlatformText(&own), ocijson.PlatformText(&other))
 	}
@@ -84,9 +83,9 @@ func checkBases(img, oldBase, newBase *Existing) error {
 }
 
 // rebasedConfig is the whole config.
-func rebasedConfig(img, oldBase, newBase *Existing) (*ordjson.Object, error) {
+func rebasedConfig(img, oldBase, newBase *Stored) (*ordjson.Object, error) {
 	var run [3]*ordjson.Object
-	for i, e := range []*Existing{oldBase, img, newBase} {
+	for i, e := range []*Stored{oldBase, img, newBase} {
 		var err error
 		if run[i], err = e.Run(); err != nil {
 			return nil, fmt.Errorf("config: %w", err)
@@ -115,7 +114,7 @@ func rebasedConfig(img, oldBase, newBase *Existing) (*ordjson.Object, error) {
 }
 
 // ownHistory are the entries that the image adds to its base's.
-func ownHistory(img, oldBase *Existing) []any {
+func ownHistory(img, oldBase *Stored) []any {
 	all, below := img.history(), oldBase.history()
 	if len(all) >= len(below) && reflect.DeepEqual(all[:len(below)], below) {
 		return all[len(below):]

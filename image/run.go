@@ -5,10 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/varve-image/varve/image/ordjson"
-	"github.com/varve-image/varve/internal/ocijson"
 )
 
 // runFields are the fields that say how a container runs (OCI image-spec, config.md,
@@ -26,7 +23,7 @@ var commandFields = []string{"Entrypoint", "Cmd", "Shell"}
 // reads it. Its fields have their own names, whatever case they are stored in; of one that
 // is there twice the last counts, and of objects all members. A text for a command is a list of
 // one. It is nil where the config says nothing.
-func (e *Existing) Run() (*ordjson.Object, error) { return runOf(e.Config) }
+func (e *Stored) Run() (*ordjson.Object, error) { return runOf(e.Config) }
 
 func runOf(config *ordjson.Object) (*ordjson.Object, error) {
 	stored, err := config.Object("config")
@@ -82,22 +79,4 @@ func OCIConfig(data []byte) ([]byte, error) {
 		return data, nil
 	}
 	return ordjson.Marshal(config)
-}
-
-// ConfigDigest is the digest by which the image's manifest has its config, where it has
-// one of this config, and its SHA-256 otherwise.
-func (img *Image) ConfigDigest(config []byte) digest.Digest {
-	was, _, err := ocijson.ParseManifest(img.RawManifest)
-	if err == nil && was.Digest.Algorithm().FromBytes(config) == was.Digest {
-		return was.Digest
-	}
-	return digest.FromBytes(config)
-}
-
-// ManifestDigest is the digest of the image's manifest, where it is passed on as it is.
-func (img *Image) ManifestDigest() digest.Digest {
-	if d := img.ManifestDescriptor.Digest; d.Validate() == nil && d.Algorithm().FromBytes(img.RawManifest) == d {
-		return d
-	}
-	return digest.FromBytes(img.RawManifest)
 }

@@ -59,7 +59,7 @@ func ofSeveral(ctx context.Context, src Source, found []int, platform v1.Platfor
 		if err != nil {
 			return v1.Platform{}, err
 		}
-		return img.Platform(), nil
+		return img.ConfigPlatform(), nil
 	})
 	if err != nil {
 		return 0, err

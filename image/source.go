@@ -16,7 +16,7 @@ type Source interface {
 	List() []Listed
 	// Open reads the manifest and the config of the image at an index of List.
 	// Its layers can be read until Close.
-	Open(ctx context.Context, i int) (*Existing, error)
+	Open(ctx context.Context, i int) (*Stored, error)
 	Close() error
 }
 

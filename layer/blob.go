@@ -98,6 +98,9 @@ func (b *Blob) Title() string { return b.Name }
 // Stored is what a manifest says of the blob.
 func (b *Blob) Stored() v1.Descriptor { return b.Descriptor }
 
+// Origin returns Repository.
+func (b *Blob) Origin() string { return b.Repository }
+
 // TarDigest is DiffID.
 func (b *Blob) TarDigest() digest.Digest { return b.DiffID }
 

@@ -9,10 +9,10 @@ import (
 )
 
 // FormatVersion names the bytes that layers have: the tar dialects of this
-// package and what each compression makes of them. It is part of every cache
-// key. A change that gives other bytes for the same input, an upgrade of the
-// compressors included, is a change of the format and takes a new version;
-// internal/compress/testdata/compress.golden is the witness.
+// package and what each compression makes of them. A change that gives other
+// bytes for the same input, an upgrade of the compressors included, is a change
+// of the format and takes a new version; internal/compress/testdata/compress.golden
+// is the witness.
 const FormatVersion = "1"
 
 // bufferSize is how much is handed on at once.

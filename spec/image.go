@@ -64,13 +64,19 @@ func (d *decoder) image(v value) {
 		s.TreeMTime = s.MTime
 	}
 	d.required(v, "name", `the image's name, such as "hello"`)
+	d.together(v)
+	d.mergeLabels(v)
+}
+
+// together checks fields that depend on each other.
+func (d *decoder) together(v value) {
+	s := d.spec
 	if (s.FromImageName == "") != (s.FromImageTag == "") {
 		d.fail(v, "fromImageName and fromImageTag go together: give both or neither")
 	}
 	if s.LayeringPipeline != nil && s.Layering == Single {
 		d.fail(v, "layeringPipeline divides the store paths into layers, and layering: single makes one of everything: remove one of the two")
 	}
-	d.mergeLabels(v)
 }
 
 // pathTransports are the transports of image references that name a path.

@@ -139,11 +139,9 @@ func forms() map[string]*jsonschema.Schema {
 	)
 	line := matching(`^[^\x00-\x1f\x7f]+$`)
 	paths := either(line, listOf(line))
-	script := matching(`^[^\x00]*$`)
-	mebibytes := either(integer(1, maxMebibytes), matching(`^0*[1-9][0-9]{0,7}$`))
 	id := either(integer(0, idMax), matching(`^`+ids+`$`))
 	label := &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string"}, {Type: "number"}, {Type: "boolean"}}}
-	return map[string]*jsonschema.Schema{
+	all := map[string]*jsonschema.Schema{
 		"name":          matching(`^[A-Za-z0-9\[][A-Za-z0-9._:/\[\]-]*$`),
 		"tag":           matching(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`),
 		"fromImage":     line,
@@ -161,40 +159,51 @@ func forms() map[string]*jsonschema.Schema {
 		"layeringPipeline": either(line, listOf(&jsonschema.Schema{
 			Type: "array", PrefixItems: []*jsonschema.Schema{{Type: "string"}}, MinItems: new(uint64(1)),
 		})),
-		"layers":            listOf(defined("Group")),
-		"built":             line,
-		"presets":           presetsForm(),
-		"perms":             listOf(defined("PermRule")),
-		"conflicts":         oneOf(ConflictsError, ConflictsFirst, ConflictsLast),
-		"config":            configForm(),
-		"architecture":      oneOf(slices.Concat(Architectures(), arch.Aliases())...),
-		"os":                oneOf("linux"),
-		"created":           matching(`^(now|` + times + `)$`),
-		"mtime":             matching(`^(` + times + `)$`),
-		"treeMtime":         matching(`^(` + times + `)$`),
-		"uid":               id,
-		"gid":               id,
-		"uname":             matching(`^[^\x00-\x1f\x7f]*$`),
-		"gname":             matching(`^[^\x00-\x1f\x7f]*$`),
-		"compressor":        matching(`^(none|gz(:[1-9])?|zstd(:([1-9]|1[0-9]|2[0-2]))?)$`),
-		"annotations":       mapOf(label),
-		"labels":            mapOf(either(label, &jsonschema.Schema{Type: "null"})),
-		"source":            line,
-		"target":            line,
+		"layers":        listOf(defined("Group")),
+		"built":         line,
+		"presets":       presetsForm(),
+		"perms":         listOf(defined("PermRule")),
+		"conflicts":     oneOf(ConflictsError, ConflictsFirst, ConflictsLast),
+		"config":        configForm(),
+		"architecture":  oneOf(slices.Concat(Architectures(), arch.Aliases())...),
+		"os":            oneOf("linux"),
+		"created":       matching(`^(now|` + times + `)$`),
+		"mtime":         matching(`^(` + times + `)$`),
+		"treeMtime":     matching(`^(` + times + `)$`),
+		"uid":           id,
+		"gid":           id,
+		"uname":         matching(`^[^\x00-\x1f\x7f]*$`),
+		"gname":         matching(`^[^\x00-\x1f\x7f]*$`),
+		"compressor":    matching(`^(none|gz(:[1-9])?|zstd(:([1-9]|1[0-9]|2[0-2]))?)$`),
+		"annotations":   mapOf(label),
+		"labels":        mapOf(either(label, &jsonschema.Schema{Type: "null"})),
+		"source":        line,
+		"target":        line,
+		"PermRule.path": line,
+		"mode":          either(integer(0, 7777), matching(`^(0o)?0*[0-7]{1,4}$`)),
+		"owner":         either(integer(0, idMax), matching(`^(keep|`+ids+`(:`+ids+`)?)$`)),
+		"exclude":       either(line, listOf(line)),
+		"capabilities":  line,
+	}
+	maps.Copy(all, stepForms())
+	return all
+}
+
+// stepForms returns the forms of the scripts' fields.
+func stepForms() map[string]*jsonschema.Schema {
+	line := matching(`^[^\x00-\x1f\x7f]+$`)
+	script := matching(`^[^\x00]*$`)
+	mebibytes := either(integer(1, maxMebibytes), matching(`^0*[1-9][0-9]{0,7}$`))
+	return map[string]*jsonschema.Schema{
 		"extraCommands":     script,
 		"fakeRootCommands":  script,
 		"runAsRoot":         script,
 		"shell":             line,
+		"path":              either(line, listOf(line)),
 		"isolation":         oneOf(UserNS, VM),
 		"network":           oneOf(NetworkNone, NetworkHost),
 		"diskSize":          mebibytes,
 		"buildVMMemorySize": mebibytes,
-		"path":              paths,
-		"PermRule.path":     line,
-		"mode":              either(integer(0, 7777), matching(`^(0o)?0*[0-7]{1,4}$`)),
-		"owner":             either(integer(0, idMax), matching(`^(keep|`+ids+`(:`+ids+`)?)$`)),
-		"exclude":           either(line, listOf(line)),
-		"capabilities":      line,
 	}
 }
 

@@ -75,11 +75,12 @@ func (e *LimitError) Error() string { return e.Reason }
 type Bound int
 
 const (
-	// BoundBytes is of what is unpacked, BoundEntries of how many entries there are
-	// and how long their names and attributes are on the average, both as the options
-	// say; BoundText is of all names and attributes, and fixed.
+	// BoundBytes is of what is unpacked, as the options say.
 	BoundBytes Bound = iota
+	// BoundEntries is of how many entries there are and how long their names and
+	// attributes are on the average, as the options say.
 	BoundEntries
+	// BoundText is of all names and attributes, and fixed.
 	BoundText
 )
 

@@ -1,8 +1,10 @@
 package archtest
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -11,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -31,23 +34,32 @@ var arrows = map[string][]string{
 	"image":                  {"layer", "internal/ocijson"},
 	"internal/base/lockfile": {"layer", "internal/ocijson"},
 	"internal/base/cache":    {"internal/place/ocilayout"},
-	"internal/sandbox":       {"tree", "layer"},
+	"internal/sandbox":       {"tree"},
 
 	"internal/nixstore/nar":   {"tree"},
 	"internal/nixstore/drv":   {"internal/nixstore"},
 	"internal/nixstore/nixdb": {"internal/nixstore"},
 
-	"internal/sandbox/userns":      {"internal/sandbox", "internal/execfile"},
-	"internal/sandbox/vm":          {"internal/sandbox/userns"},
-	"internal/sandbox/sandboxtest": {"internal/sandbox"},
-	"internal/imagetest":           {"image"},
+	"internal/sandbox/userns":          {"internal/sandbox", "internal/sandbox/userns/program"},
+	"internal/sandbox/userns/fakeroot": {"internal/execfile", "internal/sandbox/userns/openat", "internal/sandbox/userns/procfs", "internal/sandbox/userns/seccomp"},
+	"internal/sandbox/userns/kernel":   {"internal/sandbox"},
+	"internal/sandbox/userns/protocol": {"internal/sandbox", "internal/sandbox/userns/seccomp"},
+	"internal/sandbox/userns/limits":   {"internal/sandbox/userns/worktree"},
+	"internal/sandbox/userns/openat":   {"internal/sandbox"},
+	"internal/sandbox/userns/procfs":   nil,
+	"internal/sandbox/userns/program":  {"internal/execfile", "internal/sandbox/userns/limits", "internal/sandbox/userns/kernel", "internal/sandbox/userns/protocol"},
+	"internal/sandbox/userns/seccomp":  nil,
+	"internal/sandbox/userns/worktree": {"internal/sandbox", "internal/sandbox/userns/fakeroot"},
+	"internal/sandbox/vm":              {"internal/sandbox/userns"},
+	"internal/sandbox/sandboxtest":     {"internal/sandbox"},
+	"internal/imagetest":               {"image"},
 
 	"internal/place/dockerarchive": {"image", "internal/tarindex"},
 	"internal/place/ocilayout":     {"image", "internal/tarindex", "internal/ocijson"},
 	"internal/place/registry":      {"image", "internal/ocijson", "internal/pace"},
 	"internal/place/engine":        {"image", "internal/pace"},
 
-	"internal/assemble": {"spec", "internal/rootfs", "image", "layer", "internal/layering", "internal/nixstore", "internal/nixstore/drv", "internal/nixstore/nixdb", "internal/sandbox", "internal/base/cache", "internal/execfile"},
+	"internal/assemble": {"spec", "internal/rootfs", "image", "layer", "internal/layering", "internal/nixstore", "internal/nixstore/drv", "internal/nixstore/nixdb", "internal/sandbox", "internal/execfile"},
 
 	"internal/arch":       nil,
 	"internal/ui":         nil,
@@ -112,6 +124,9 @@ var frontends = map[string]bool{"cmd/varve": true, "internal/cli": true, "intern
 // stopwatch may read the clock, too: it says no time, only that somebody is slow.
 const stopwatch = "internal/pace"
 
+// kernelClock may ask the kernel for the time: it watches what processes use.
+var kernelClock = map[string]bool{"internal/sandbox/userns": true}
+
 // environment is who may read environment variables.
 var environment = map[string]bool{"cmd/varve": true, "internal/cli": true}
 
@@ -119,6 +134,7 @@ var environment = map[string]bool{"cmd/varve": true, "internal/cli": true}
 type source struct {
 	pkg, name string
 	test      bool
+	fset      *token.FileSet
 	file      *ast.File
 }
 
@@ -134,6 +150,29 @@ func TestCalls(t *testing.T) {
 	for _, s := range sources(t) {
 		for _, problem := range checkCalls(s) {
 			t.Error(problem)
+		}
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for _, s := range sources(t) {
+		for _, problem := range checkSize(s) {
+			t.Error(problem)
+		}
+	}
+}
+
+func TestIdleArrows(t *testing.T) {
+	for _, problem := range checkIdle(arrows, sources(t)) {
+		t.Error(problem)
+	}
+}
+
+// TestAPI: importers can name every type that they see.
+func TestAPI(t *testing.T) {
+	for _, pkg := range publicPackages(t) {
+		for name, internal := range checkAPI(pkg) {
+			t.Errorf("%s mentions %s, which importers cannot name", name, internal)
 		}
 	}
 }
@@ -167,46 +206,70 @@ func TestOneMain(t *testing.T) {
 	}
 }
 
-// sources parses every Go file of the module that its packages hold.
+// sources are all Go files of the module that its packages hold.
 func sources(t *testing.T) []source {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Dir", module+"/...")
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
+	all, err := parsed()
 	if err != nil {
-		t.Fatalf("go list: %v", err)
-	}
-	var all []source
-	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
-		var p struct{ ImportPath, Dir string }
-		err := dec.Decode(&p)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatalf("read go list's output: %v", err)
-		}
-		names, err := filepath.Glob(filepath.Join(p.Dir, "*.go"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, name := range names {
-			all = append(all, parse(t, relative(p.ImportPath), name, nil))
-		}
-	}
-	if len(all) == 0 {
-		t.Fatal("go list names no files")
+		t.Fatal(err)
 	}
 	return all
 }
 
-func parse(t *testing.T, pkg, name string, text any) source {
-	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), name, text, parser.SkipObjectResolution)
+var parsed = sync.OnceValues(func() ([]source, error) {
+	dirs, err := goList("-e", "-json=ImportPath,Dir", module+"/...")
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	return source{pkg: pkg, name: name, test: strings.HasSuffix(name, "_test.go"), file: file}
+	var all []source
+	for _, p := range dirs {
+		names, err := filepath.Glob(filepath.Join(p.Dir, "*.go"))
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			s, err := parse(relative(p.ImportPath), name, nil)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, s)
+		}
+	}
+	if len(all) == 0 {
+		return nil, errors.New("go list names no files")
+	}
+	return all, nil
+})
+
+// listed is a package as the go command lists it.
+type listed struct{ ImportPath, Dir, Export string }
+
+func goList(args ...string) ([]listed, error) {
+	cmd := exec.Command("go", append([]string{"list"}, args...)...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("go list: %w", err)
+	}
+	var all []listed
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p listed
+		err := dec.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read go list's output: %w", err)
+		}
+		all = append(all, p)
+	}
+}
+
+func parse(pkg, name string, text any) (source, error) {
+	fset := token.NewFileSet()
+	file, err := parser.ParseFile(fset, name, text, parser.SkipObjectResolution)
+	return source{pkg: pkg, name: name, test: strings.HasSuffix(name, "_test.go"), fset: fset, file: file}, err
 }
 
 func relative(importPath string) string {

@@ -3,14 +3,19 @@
 //
 // Guarantees, for every file whatever its build tags:
 //
-//   - A package imports only the project's packages that its line in allowed
-//     gives it, and a new package without a line fails.
+//   - A package imports only the project's packages that its line in arrows
+//     gives it. A package without a line fails, and so does an arrow that no file
+//     but tests needs.
 //   - What only tests use is imported by tests alone.
+//   - Importers can name every type that they see: no exported declaration of a
+//     public package mentions one of internal/. (As compiled on this machine: of
+//     files for other systems nothing is known.)
 //   - Only main ends the process; only the command line and the user interface
-//     know terminals, signals and flags; no library reads the environment, and none
-//     but a stopwatch the clock, so that neither can reach an output.
+//     know terminals, signals and flags; no library reads the environment or the time
+//     zone, and none but a stopwatch the clock, so that none of them can reach an output.
 //   - archive/tar's FileInfoHeader, which copies the host's names and times, is
 //     called nowhere.
+//   - Functions have at most 60 lines and files 400, but for tests.
 //
 // Non-goals: what tests import, as long as no cycle comes of it.
 package archtest

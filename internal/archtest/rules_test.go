@@ -1,143 +1,13 @@
 package archtest
 
 import (
-	"fmt"
 	"go/ast"
-	"path"
+	"go/types"
+	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 )
-
-// checkImports returns what is wrong with a file's imports.
-func checkImports(s source) []string {
-	var problems []string
-	_, listed := arrows[s.pkg]
-	if !listed && !testOnly[s.pkg] && !isTool(s.pkg) {
-		return []string{fmt.Sprintf("%s: package %q has no line in arrows", s.name, s.pkg)}
-	}
-	for _, imported := range imports(s) {
-		if !s.test && !frontends[s.pkg] && !isTool(s.pkg) && terminal(imported) {
-			problems = append(problems, fmt.Sprintf("%s: package %s may not import %s: that is for %s",
-				s.name, s.pkg, imported, "the command line"))
-		}
-		if imported == "log" {
-			problems = append(problems, s.name+": imports log: return errors, or use log/slog")
-		}
-		if !strings.HasPrefix(imported, module) {
-			continue
-		}
-		if problem := checkArrow(s, relative(imported)); problem != "" {
-			problems = append(problems, problem)
-		}
-	}
-	return problems
-}
-
-// checkArrow returns what is wrong with a file's import of a project package.
-func checkArrow(s source, to string) string {
-	switch {
-	case s.test || isTool(s.pkg):
-		return ""
-	case testOnly[s.pkg]:
-		if testOnly[to] || slices.Contains(anyone, to) || reachable(s.pkg)[to] {
-			return ""
-		}
-		return fmt.Sprintf("%s: package %s serves tests of package %s and may not import it", s.name, s.pkg, to)
-	case testOnly[to]:
-		return fmt.Sprintf("%s: package %s imports %s, which only tests may", s.name, s.pkg, to)
-	case slices.Contains(anyone, to) || reachable(s.pkg)[to]:
-		return ""
-	}
-	return fmt.Sprintf("%s: package %s may not import %s", s.name, s.pkg, to)
-}
-
-// reachable returns all packages that the arrows lead to from pkg.
-func reachable(pkg string) map[string]bool {
-	all := map[string]bool{}
-	var visit func(string)
-	visit = func(p string) {
-		for _, to := range arrows[p] {
-			if !all[to] {
-				all[to] = true
-				visit(to)
-			}
-		}
-	}
-	visit(pkg)
-	return all
-}
-
-func terminal(importPath string) bool {
-	return importPath == "os/signal" || importPath == "golang.org/x/term" || importPath == "flag" ||
-		strings.HasPrefix(importPath, "github.com/spf13/")
-}
-
-// checkCalls returns the forbidden functions that a file mentions.
-func checkCalls(s source) []string {
-	var problems []string
-	locals := map[string]string{}
-	for _, spec := range s.file.Imports {
-		imported, err := strconv.Unquote(spec.Path.Value)
-		if err != nil {
-			return []string{fmt.Sprintf("%s: import path %s: %v", s.name, spec.Path.Value, err)}
-		}
-		local := path.Base(imported)
-		if spec.Name != nil {
-			local = spec.Name.Name
-		}
-		locals[local] = imported
-	}
-	ast.Inspect(s.file, func(n ast.Node) bool {
-		sel, ok := n.(*ast.SelectorExpr)
-		if !ok {
-			return true
-		}
-		if x, ok := sel.X.(*ast.Ident); ok && locals[x.Name] != "" {
-			if why := forbidden(s, locals[x.Name]+"."+sel.Sel.Name); why != "" {
-				problems = append(problems, fmt.Sprintf("%s: %s.%s: %s", s.name, x.Name, sel.Sel.Name, why))
-			}
-		}
-		return true
-	})
-	return problems
-}
-
-// forbidden returns why a file may not use a function, or "".
-func forbidden(s source, function string) string {
-	if function == "archive/tar.FileInfoHeader" {
-		return "it copies the host's names and times"
-	}
-	if s.test || isTool(s.pkg) || testOnly[s.pkg] {
-		return ""
-	}
-	switch function {
-	case "os.Exit":
-		if s.pkg != "cmd/varve" {
-			return "only main ends the process"
-		}
-	case "time.Now", "time.Since", "time.Until":
-		if !frontends[s.pkg] && s.pkg != stopwatch {
-			return "a library does not read the clock: time is passed in"
-		}
-	case "os.Getenv", "os.LookupEnv", "os.Environ", "os.ExpandEnv":
-		if !environment[s.pkg] {
-			return "only the command line reads the environment"
-		}
-	}
-	return ""
-}
-
-func imports(s source) []string {
-	var all []string
-	for _, spec := range s.file.Imports {
-		if imported, err := strconv.Unquote(spec.Path.Value); err == nil {
-			all = append(all, imported)
-		}
-	}
-	return all
-}
 
 // TestRules: each rule can fail, and lets pass what it should.
 func TestRules(t *testing.T) {
@@ -176,10 +46,29 @@ func TestRules(t *testing.T) {
 		{"internal/pace", "a.go", "import \"time\"\nvar now = time.Now()", ""},
 		{"internal/ui", "a.go", "import \"os\"\nvar home = os.Getenv(\"HOME\")", "environment"},
 		{"internal/cli", "a.go", "import \"os\"\nvar home = os.Getenv(\"HOME\")", ""},
+		{"internal/ui", "a.go", "import \"os\"\nvar home, err = os.UserHomeDir()", "environment"},
+		{"image", "a.go", "import \"os\"\nvar err = os.Unsetenv(\"HOME\")", "environment"},
+		{"image", "a.go", "import \"os\"\nvar name, err = os.Hostname()", "environment"},
+		{"image", "a.go", "import \"os/user\"\nvar me, err = user.Current()", "environment"},
+		{"image", "a.go", "import \"golang.org/x/sys/unix\"\nvar home, ok = unix.Getenv(\"HOME\")", "environment"},
+		{"image", "a.go", "import \"os\"\nvar dir = os.TempDir()", ""},
+		{"image", "a.go", "import \"golang.org/x/sys/unix\"\nfunc f() { unix.Exit(1) }", "only main"},
+		{"image", "a.go", "import \"syscall\"\nfunc f() { syscall.Exit(1) }", "only main"},
+		{"image", "a.go", "import \"runtime\"\nfunc f() { runtime.Goexit() }", "only main"},
+		{"image", "a.go", "import \"golang.org/x/sys/unix\"\nvar f = unix.ClockGettime", "clock"},
+		{"internal/sandbox/userns", "a.go", "import \"golang.org/x/sys/unix\"\nvar f = unix.ClockGettime", ""},
+		{"internal/sandbox/userns", "a.go", "import \"time\"\nvar f = time.Now", "clock"},
+		{"image", "a.go", "import \"time\"\nvar f = time.After", ""},
+		{"image", "a.go", "import \"time\"\nvar zone = time.Local", "time zone"},
 		{"layer", "a_test.go", "import \"archive/tar\"\nvar f = tar.FileInfoHeader", "host's names"},
+		{"image", "a.go", "func f() {\n" + strings.Repeat("\n", mostOfFunction) + "}", ""},
+		{"image", "a.go", "func f() {\n" + strings.Repeat("\n", mostOfFunction+1) + "}", "function f has 61 lines"},
+		{"image", "a_test.go", "func f() {\n" + strings.Repeat("\n", mostOfFile) + "}", ""},
+		{"internal/hostile", "a.go", "func f() {\n" + strings.Repeat("\n", mostOfFunction+1) + "}", ""},
+		{"internal/hostile", "a.go", strings.Repeat("\n", mostOfFile), "at most 400"},
 	} {
-		s := parse(t, c.pkg, c.name, "package p\n"+c.text)
-		problems := append(checkImports(s), checkCalls(s)...)
+		s := parseText(t, c.pkg, c.name, "package p\n"+c.text)
+		problems := slices.Concat(checkImports(s), checkCalls(s), checkSize(s))
 		switch {
 		case c.problem == "" && len(problems) > 0:
 			t.Errorf("%s/%s: %s\nproblems %q, want none", c.pkg, c.name, c.text, problems)
@@ -203,3 +92,98 @@ func TestArrowsEndInLeaves(t *testing.T) {
 		}
 	}
 }
+
+// TestIdleRule: an arrow is idle unless a file that is no test imports what it
+// leads to, whatever else leads there.
+func TestIdleRule(t *testing.T) {
+	const layer, tree = "import \"" + module + "/layer\"\n", "import \"" + module + "/tree\"\n"
+	table := map[string][]string{"image": {"layer", "tree"}, "layer": {"tree"}, "tree": nil}
+	for _, c := range []struct{ image, test, want string }{
+		{layer + tree, "", ""},
+		{layer, "", "image does not import tree"},
+		{layer, tree, "image does not import tree"},
+		{tree, layer, "image does not import layer"},
+	} {
+		got := strings.Join(checkIdle(table, []source{
+			parseText(t, "image", "a_linux.go", "package image\n"+c.image),
+			parseText(t, "image", "a_test.go", "package image\n"+c.test),
+			parseText(t, "layer", "a.go", "package layer\n"+tree),
+			parseText(t, "tree", "a.go", "package tree\n"),
+		}), "\n")
+		if (c.want == "") != (got == "") || !strings.Contains(got, c.want) {
+			t.Errorf("image has\n%sand its test\n%s%q, want %q", c.image, c.test, got, c.want)
+		}
+	}
+	if got := checkIdle(map[string][]string{"gone": nil}, nil); len(got) != 1 || !strings.Contains(got[0], "no package gone") {
+		t.Errorf("a package that is gone: %q", got)
+	}
+}
+
+// TestAPIRule: what importers see of a type of an internal package is found, and
+// nothing else.
+func TestAPIRule(t *testing.T) {
+	hidden := typeCheck(t, module+"/internal/hidden", `
+		type T struct{}
+		type I interface{ M() }
+		type G[X any] struct{}
+		func New() *T { return nil }`, nil)
+	for _, c := range []struct {
+		text string
+		want []string
+	}{
+		{"func F(hidden.T) {}", []string{"p.F"}},
+		{"func F() (n int, t []*hidden.T) { return }", []string{"p.F"}},
+		{"func F(f func(map[string]chan hidden.T)) {}", []string{"p.F"}},
+		{"func F[X hidden.I](x X) {}", []string{"p.F"}},
+		{"func F(a ...[2]hidden.G[int]) {}", []string{"p.F"}},
+		{"var V = hidden.New()", []string{"p.V"}},
+		{"type A = hidden.T\nfunc F(A) {}", []string{"p.A"}},
+		{"type S struct{ hidden.T }", []string{"p.S.T"}},
+		{"type S struct{ Field struct{ Inner *hidden.T } }", []string{"p.S.Field.Inner"}},
+		{"type S struct{}\nfunc (*S) M(hidden.T) {}", []string{"p.S.M"}},
+		{"type S struct{ s }\ntype s struct{ Field hidden.T }\nfunc (s) M() hidden.T { return hidden.T{} }", []string{"p.s.Field", "p.s.M"}},
+		{"type G[X any] struct{}\ntype S G[hidden.T]\nfunc F(G[hidden.T]) {}", []string{"p.F"}},
+		{"type G[X hidden.I] struct{}", []string{"p.G"}},
+		{"type I interface{ M() hidden.T }", []string{"p.I.M"}},
+		{"type I interface{ hidden.I }", []string{"p.I"}},
+		{"type I interface{ ~int | hidden.T }", []string{"p.I"}},
+		{"type L []hidden.T", []string{"p.L"}},
+		{"type S struct{ field hidden.T }\nfunc (S) m(hidden.T) {}\nfunc f(hidden.T) {}\nvar v hidden.T\ntype s hidden.T", nil},
+		{"type S struct{ Next *S }\nfunc F(error, any) { var t hidden.T; _ = t }", nil},
+	} {
+		pkg := typeCheck(t, module+"/p", "import \""+hidden.Path()+"\"\nvar _ hidden.T\n"+c.text, hidden)
+		if got := slices.Sorted(maps.Keys(checkAPI(pkg))); !slices.Equal(got, c.want) {
+			t.Errorf("%s\n%q, want %q", c.text, got, c.want)
+		}
+	}
+	for pkg, want := range map[string]bool{"spec": true, "": true, "internal/ui": false, "cmd/varve": false, "examples": false, "nix/tests": false, "hack/testsum": false} {
+		if isPublic(pkg) != want {
+			t.Errorf("package %q is public: %v", pkg, !want)
+		}
+	}
+}
+
+func parseText(t *testing.T, pkg, name, text string) source {
+	t.Helper()
+	s, err := parse(pkg, name, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// typeCheck returns the types of a package that has text and may import
+// another.
+func typeCheck(t *testing.T, path, text string, other *types.Package) *types.Package {
+	t.Helper()
+	s := parseText(t, path, "a.go", "package "+path[strings.LastIndex(path, "/")+1:]+"\n"+text)
+	pkg, err := (&types.Config{Importer: onePackage{other}}).Check(path, s.fset, []*ast.File{s.file}, nil)
+	if err != nil {
+		t.Fatalf("%s\n%v", text, err)
+	}
+	return pkg
+}
+
+type onePackage struct{ pkg *types.Package }
+
+func (o onePackage) Import(string) (*types.Package, error) { return o.pkg, nil }

@@ -16,24 +16,9 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// BaseReference says which image one builds on.
-type BaseReference struct {
-	// Reference is the spec's fromImage. Local says that its path was written
-	// relative to the spec, so that Options.Root does not apply to it.
-	Reference string
-	Local     bool
-	// Written is the reference as it stands in the spec.
-	Written string
-	// Name and Tag choose in an archive of several images; both are empty for
-	// the first.
-	Name, Tag string
-	// Architecture and Variant are what the spec asks for; either may be empty.
-	Architecture, Variant string
-}
-
 // base is the image that another one is built on.
 type base struct {
-	image *image.Existing
+	image *image.Stored
 	// platform is what its config says that it is for, as Go names it.
 	platform v1.Platform
 	// overlay is the file system that its layers show, entries its tree.
@@ -44,18 +29,19 @@ type base struct {
 // openBase opens the base image and reads the headers of its layers.
 func (b *builder) openBase() error {
 	s := b.spec
-	if s.FromImage == "" {
+	ref, ok := s.Base()
+	if !ok {
 		return nil
 	}
-	existing, err := b.opts.OpenBase(b.ctx, BaseReference{
-		Reference: s.FromImage, Local: s.LocalReference(s.FromImage), Written: s.Written(s.FromImage), Name: s.FromImageName, Tag: s.FromImageTag,
-		Architecture: s.Architecture, Variant: s.Variant,
-	})
+	if b.opts.OpenBase == nil {
+		return &SpecError{"fromImage", errors.New("base images are not opened here")}
+	}
+	existing, err := b.opts.OpenBase(b.ctx, ref)
 	if err != nil { // whose fault it is OpenBase knows
 		return fmt.Errorf("fromImage: %w", err)
 	}
-	layers := make([]tree.LayerSource, len(existing.Layers))
-	for i, l := range existing.Layers {
+	layers := make([]tree.LayerSource, len(existing.StoredLayers()))
+	for i, l := range existing.StoredLayers() {
 		layers[i] = l
 		b.result.Layers = append(b.result.Layers, PlannedLayer{Kind: KindBase, Paths: []string{}, Size: uint64(l.Stored().Size)})
 	}
@@ -188,8 +174,8 @@ func withoutFiles(entries, lower []*tree.Entry) []*tree.Entry {
 	return kept
 }
 
-// assemble makes the image of the base and the layers that were added to it.
-func (b *builder) assemble(img *image.Image) error {
+// assemble describes the image of the base and the layers that were added to it.
+func (b *builder) assemble(img *image.Description) error {
 	if b.base == nil {
 		return nil
 	}
@@ -203,13 +189,9 @@ func (b *builder) assemble(img *image.Image) error {
 	}
 	img.Base = existing
 	if name, ok := strings.CutPrefix(b.spec.FromImage, "docker://"); ok {
-		img.WithBase(name, existing)
+		img.Annotations = image.BaseAnnotations(img.Annotations, name, existing)
 	}
-	img.Layers = nil
-	for _, l := range existing.Layers {
-		img.Layers = append(img.Layers, l)
-	}
-	img.Layers = append(img.Layers, b.layers...)
+	img.Layers = append(existing.Layers(), b.layers...)
 	own := b.base.platform
 	img.Architecture = cmp.Or(own.Architecture, img.Architecture)
 	img.Variant = cmp.Or(own.Variant, img.Variant)
@@ -225,9 +207,9 @@ func (b *builder) baseLayers() int {
 	if b.base == nil {
 		return 0
 	}
-	return len(b.base.image.Layers)
+	return len(b.base.image.DiffIDs)
 }
 
 // OpenBaseFunc opens the image that one builds on. It stays open as long as
 // the Result. Whether the spec is at fault, or the image, its errors tell.
-type OpenBaseFunc func(ctx context.Context, ref BaseReference) (*image.Existing, error)
+type OpenBaseFunc func(ctx context.Context, ref spec.Base) (*image.Stored, error)

@@ -58,7 +58,8 @@ type Options struct {
 	// tarball unpacks to, MaxEntries their entries; 0 is what package tree says.
 	MaxUnpacked int64
 	MaxEntries  int
-	// OpenBase opens the image that the spec's fromImage names.
+	// OpenBase opens the image that the spec's fromImage names; without it there
+	// is no building on others.
 	OpenBase OpenBaseFunc
 	// Steps is how the spec's scripts are run; without a Runner they are refused.
 	Steps Steps
@@ -75,7 +76,7 @@ type Options struct {
 
 // Result is an image that can be written, and how its layers came about.
 type Result struct {
-	Image *image.Image
+	Image image.Named
 	// Layers tells what each layer of the image holds.
 	Layers []PlannedLayer
 	// Notes are what the user may want to know: what was taken from the machine.
@@ -84,7 +85,8 @@ type Result struct {
 	// write instead.
 	Warnings []string
 
-	spec *spec.Spec
+	spec        *spec.Spec
+	description image.Description
 	// contents are the store paths, or paths in them, that the last explicit
 	// layer asks for.
 	contents []string
@@ -168,6 +170,8 @@ type builder struct {
 	nix     *nixState
 	layers  []image.Layer
 	history []image.History
+	// config is the image's, with what it inherits.
+	config *image.Config
 }
 
 // debugf tells one who wants to know what is done.
@@ -220,22 +224,34 @@ func (b *builder) build() error {
 // describe fills in the image's fields.
 func (b *builder) describe() error {
 	s := b.spec
-	img := &image.Image{
+	d := &image.Description{
 		Layers: b.layers, History: b.history,
 		Created: b.created(), Architecture: s.Architecture, OS: s.OS, Config: s.Config,
-		Variant: s.Variant, Repository: s.Name, Tag: s.Tag, ModTime: s.MTime,
+		Variant: s.Variant, ModTime: s.MTime,
 	}
-	if img.Architecture == "" {
-		img.Architecture = b.opts.Architecture
+	if d.Architecture == "" {
+		d.Architecture = b.opts.Architecture
 	}
 	if len(s.Annotations) > 0 {
-		img.Annotations = map[string]string{}
+		d.Annotations = map[string]string{}
 		for _, a := range s.Annotations {
-			img.Annotations[a.Key] = a.Value
+			d.Annotations[a.Key] = a.Value
 		}
 	}
-	b.result.Image = img
-	return b.assemble(img)
+	if err := b.assemble(d); err != nil {
+		return err
+	}
+	b.config, b.result.description = d.Config, *d
+	b.result.Image = image.Named{Image: image.New(*d), Names: image.Names{RepoTags: []string{repoTag(s.Name, s.Tag)}}}
+	return nil
+}
+
+// repoTag returns NAME:TAG, or without a tag the name alone.
+func repoTag(name, tag string) string {
+	if tag == "" {
+		return name
+	}
+	return name + ":" + tag
 }
 
 // created is the time of the config and its history.

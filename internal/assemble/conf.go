@@ -183,8 +183,9 @@ type ConfOptions struct {
 	RepoTag string
 	// Now is what the time "now" stands for.
 	Now time.Time
-	// OpenBase opens the docker-archive that the conf builds on.
-	OpenBase func(ctx context.Context, name string) (*image.Existing, error)
+	// OpenBase opens the docker-archive that the conf builds on; without it there
+	// is no building on others.
+	OpenBase func(ctx context.Context, name string) (*image.Stored, error)
 }
 
 // Platform is what the image is for.
@@ -192,7 +193,15 @@ func (c *Conf) Platform() v1.Platform { return v1.Platform{OS: c.os, Architectur
 
 // Image describes the image of a conf.json, which dockerarchive.Write with
 // RepeatLayers writes as nixpkgs' streamer does, byte for byte.
-func (c *Conf) Image(ctx context.Context, opts ConfOptions) (*image.Image, error) {
+func (c *Conf) Image(ctx context.Context, opts ConfOptions) (image.Named, error) {
+	d, err := c.describe(ctx, opts)
+	if err != nil {
+		return image.Named{}, err
+	}
+	return image.Named{Image: image.New(*d), Names: image.Names{RepoTags: []string{cmp.Or(opts.RepoTag, c.repoTag)}}}, nil
+}
+
+func (c *Conf) describe(ctx context.Context, opts ConfOptions) (*image.Description, error) {
 	created, err := c.time(c.created, opts.Now)
 	if err != nil {
 		return nil, &SpecError{"created", err}
@@ -201,24 +210,18 @@ func (c *Conf) Image(ctx context.Context, opts ConfOptions) (*image.Image, error
 	if err != nil {
 		return nil, &SpecError{"mtime", err}
 	}
-	img := &image.Image{
+	if _, _, err := image.SplitRepoTag(cmp.Or(opts.RepoTag, c.repoTag)); err != nil {
+		return nil, &SpecError{"repo_tag", err}
+	}
+	d := &image.Description{
 		Created: pythonTime(created), Architecture: c.architecture, Variant: c.variant, OS: c.os,
 		Config: c.config, ModTime: mtime.Unix(),
 	}
-	if opts.RepoTag == "" {
-		opts.RepoTag = c.repoTag
-	}
-	if img.Repository, img.Tag, err = image.SplitRepoTag(opts.RepoTag); err != nil {
-		return nil, &SpecError{"repo_tag", err}
-	}
-	if err := c.addBase(ctx, img, opts); err != nil {
+	if err := c.addBase(ctx, d, opts); err != nil {
 		return nil, err
 	}
-	c.addStoreLayers(img, mtime, cmp.Or(opts.StoreRoot, opts.Root))
-	if err := c.addDirs(img, opts); err != nil {
-		return nil, err
-	}
-	return img, nil
+	c.addStoreLayers(d, mtime, cmp.Or(opts.StoreRoot, opts.Root))
+	return d, c.addDirs(d, opts)
 }
 
 // physical is where an absolute path of the conf is on this machine.
@@ -254,21 +257,24 @@ func pythonTime(t time.Time) string {
 	return t.Format(layout + "-07:00")
 }
 
-func (c *Conf) addLayer(img *image.Image, l image.Layer, paths ...string) {
+func (c *Conf) addLayer(img *image.Description, l image.Layer, paths ...string) {
 	img.Layers = append(img.Layers, l)
 	img.History = append(img.History, image.History{Created: img.Created, Comment: image.StorePathsComment(paths)})
 }
 
 // addBase adds the layers of the base image, and its environment.
-func (c *Conf) addBase(ctx context.Context, img *image.Image, opts ConfOptions) error {
+func (c *Conf) addBase(ctx context.Context, img *image.Description, opts ConfOptions) error {
 	if c.fromImage == "" {
 		return nil
+	}
+	if opts.OpenBase == nil {
+		return &SpecError{"from_image", errors.New("base images are not opened here")}
 	}
 	base, err := opts.OpenBase(ctx, c.physical(c.fromImage, opts))
 	if err != nil {
 		return err
 	}
-	for _, l := range base.Layers {
+	for _, l := range base.Layers() {
 		c.addLayer(img, l, l.Title())
 	}
 	if err := c.inheritEnv(base); err != nil {
@@ -279,7 +285,7 @@ func (c *Conf) addBase(ctx context.Context, img *image.Image, opts ConfOptions) 
 }
 
 // inheritEnv puts the base's environment before the image's own.
-func (c *Conf) inheritEnv(base *image.Existing) error {
+func (c *Conf) inheritEnv(base *image.Stored) error {
 	config, err := base.Run()
 	if err != nil {
 		return err
@@ -288,7 +294,7 @@ func (c *Conf) inheritEnv(base *image.Existing) error {
 	return err
 }
 
-func (c *Conf) addStoreLayers(img *image.Image, mtime time.Time, root string) {
+func (c *Conf) addStoreLayers(img *image.Description, mtime time.Time, root string) {
 	for _, paths := range c.storeLayers {
 		c.addLayer(img, layer.Store(paths, layer.StoreOptions{
 			UID: c.uid, GID: c.gid, Uname: c.uname, Gname: c.gname, ModTime: mtime.Unix(), Root: root,
@@ -298,7 +304,7 @@ func (c *Conf) addStoreLayers(img *image.Image, mtime time.Time, root string) {
 
 // addDirs adds the layers that are there already: those that were built by
 // themselves, and the one that nixpkgs calls the customisation layer.
-func (c *Conf) addDirs(img *image.Image, opts ConfOptions) error {
+func (c *Conf) addDirs(img *image.Description, opts ConfOptions) error {
 	for _, dir := range append(c.builtLayers, c.customisationLayer) {
 		l, err := openLayerDir(c.physical(dir, opts))
 		if err != nil {

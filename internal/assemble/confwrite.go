@@ -18,7 +18,7 @@ func (r *Result) ConfJSON(top string) ([]byte, error) {
 	if s.Tag == "" {
 		return nil, &SpecError{"tag", errors.New("a conf.json needs one")}
 	}
-	created := r.Image.Created
+	created := r.description.Created
 	if s.Created != nil && s.Created.Now {
 		created = "now"
 	}
@@ -27,9 +27,9 @@ func (r *Result) ConfJSON(top string) ([]byte, error) {
 		return nil, err
 	}
 	o := &ordjson.Object{Members: []ordjson.Member{
-		{Key: "architecture", Value: r.Image.Architecture},
+		{Key: "architecture", Value: r.description.Architecture},
 		{Key: "config", Value: s.Config},
-		{Key: "os", Value: r.Image.OS},
+		{Key: "os", Value: r.description.OS},
 		{Key: "store_dir", Value: s.StoreDir},
 		{Key: "from_image", Value: nil},
 		{Key: "store_layers", Value: stores},

@@ -26,9 +26,20 @@ type Steps struct {
 	// Limits bound each step.
 	Limits sandbox.Limits
 	// Output returns what gets the output of the step called name, as it comes.
-	// It is closed when the step has ended.
+	// It is closed when the step has ended. Nil throws it away.
 	Output func(name string) io.WriteCloser
 }
+
+func (s *Steps) output(name string) io.WriteCloser {
+	if s.Output == nil {
+		return nowhere{io.Discard}
+	}
+	return s.Output(name)
+}
+
+type nowhere struct{ io.Writer }
+
+func (nowhere) Close() error { return nil }
 
 // checkSteps refuses scripts that could not be run, before anything is read.
 func (b *builder) checkSteps() error {
@@ -142,7 +153,7 @@ func (b *builder) run(step *sandbox.Step) (*sandbox.Result, error) {
 		return nil, err
 	}
 	b.debugf("%s: running %q with PATH %q, isolation: %s, network: %s", step.Name, step.Argv[0], strings.Join(b.spec.Path, ":"), b.spec.Isolation, b.spec.Network)
-	out := b.opts.Steps.Output(step.Name)
+	out := b.opts.Steps.output(step.Name)
 	defer out.Close()
 	step.Stdout, step.Stderr = out, out
 	res, err := sandbox.Run(b.ctx, runner, step)

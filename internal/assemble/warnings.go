@@ -27,7 +27,7 @@ func (b *builder) warn() {
 	b.warnUnused()
 	b.warnTakesNothing()
 	b.warnLiteral()
-	config := configWarnings{b, imageFiles{b}, b.result.Image.Config}
+	config := configWarnings{b, imageFiles{b}, b.config}
 	config.user()
 	config.programs()
 }

@@ -15,6 +15,7 @@ package atomicfile
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -240,4 +241,20 @@ func syncNames(dir *os.Root, target string) error {
 		return fmt.Errorf("%q is complete, but may not survive a power failure: %w", target, err)
 	}
 	return nil
+}
+
+// Output returns a function that has fill write the file at path, which appears whole or not
+// at all.
+func Output(path string) func(fill func(io.Writer) error) error {
+	return func(fill func(io.Writer) error) error {
+		f, err := Create(path)
+		if err != nil {
+			return err
+		}
+		defer f.Abort()
+		if err := fill(f.File); err != nil {
+			return err
+		}
+		return f.Commit()
+	}
 }

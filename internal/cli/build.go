@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"path/filepath"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
@@ -13,8 +12,7 @@ import (
 	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/compress"
-	"github.com/varve-image/varve/internal/place/dockerarchive"
-	"github.com/varve-image/varve/internal/place/ocilayout"
+	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/ui"
 	"github.com/varve-image/varve/spec"
 )
@@ -94,13 +92,14 @@ func buildTo(ctx context.Context, g *global, o *buildOptions, in *input, p v1.Pl
 		return err
 	}
 	defer result.Close()
-	if dest.kind == layerDir {
-		return g.writeBuilt(ctx, result, dest.path)
+	if dest.Transport == place.LayerDir {
+		return g.writeBuilt(ctx, result, dest.Path)
 	}
-	if err := g.write(ctx, dest, result.Image); err != nil {
+	written, err := g.write(ctx, dest, result.Image)
+	if err != nil {
 		return fmt.Errorf("write image to %q: %w", dest.String(), err)
 	}
-	return g.summary(ctx, result.Image, dest)
+	return g.summary(ctx, result.Image, dest, written[0])
 }
 
 // parseBuild reads a spec for a platform, which may be empty, and says where
@@ -110,7 +109,7 @@ func parseBuild(g *global, o *buildOptions, in *input, p v1.Platform) (*spec.Spe
 	if err != nil {
 		return nil, nil, err
 	}
-	dest, err := parseDestination(o.output, s)
+	dest, err := buildDestination(o.output, s)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -121,7 +120,7 @@ func parseBuild(g *global, o *buildOptions, in *input, p v1.Platform) (*spec.Spe
 		return nil, nil, err
 	}
 	g.warnLeftOut(s, dest)
-	if dest.path == "-" && ui.IsTerminal(g.streams.Out) {
+	if dest.Path == "-" && ui.IsTerminal(g.streams.Out) {
 		err = usageError(hint(fmt.Errorf("an archive is not written to a terminal"), "name a file with -o, or send it to a program"))
 	}
 	return s, dest, err
@@ -129,81 +128,11 @@ func parseBuild(g *global, o *buildOptions, in *input, p v1.Platform) (*spec.Spe
 
 // warnLeftOut warns of what a spec asks for and the destination has no place for.
 func (g *global) warnLeftOut(s *spec.Spec, dest *destination) {
-	if len(s.Annotations) > 0 && dest.hasRepoTag() {
+	if len(s.Annotations) > 0 && dest.Transport.HasRepoTags() {
 		g.ui.Warn("annotations are left out: a docker-archive has no place for them, and engines take one; an OCI layout (-o DIR/) has")
 	}
-	if s.Compressor != "" && s.Compressor != string(compress.None) && (isEngine(dest.kind) || dest.kind == layerDir) {
+	if s.Compressor != "" && s.Compressor != string(compress.None) && (dest.Transport.IsEngine() || dest.Transport == place.LayerDir) {
 		g.advise([]string{fmt.Sprintf("compressor has no effect here: what goes to %s is not compressed", dest)})
-	}
-}
-
-// write writes images to their destination. One that has a name is for one image.
-func (g *global) write(ctx context.Context, d *destination, images ...*image.Image) error {
-	all := &image.Index{Images: images}
-	task := g.ui.Progress(ctx, all.Layers(), "writing "+images[0].Repository)
-	defer task.Finish()
-	if d.hasRepoTag() && d.name != "" {
-		if err := rename(images[0], d.name); err != nil {
-			return err
-		}
-	}
-	for _, img := range images {
-		g.warnNameless(d, img)
-	}
-	switch {
-	case d.kind == dockerRegistry, isEngine(d.kind):
-		return g.writeEach(ctx, d, all, observe(task))
-	case d.kind == dockerArchive:
-		return g.toFile(d.path, func(w io.Writer) error {
-			opts := dockerarchive.Options{Observe: observeAll(task, all), TempDir: g.tempDir()}
-			return compressed(w, d.compression, func(w io.Writer) error { return dockerarchive.WriteAll(ctx, w, images, opts) })
-		})
-	}
-	opts := ocilayout.Options{Compression: d.compression, RefName: d.name, TempDir: filepath.Dir(d.path), Observe: observe(task), Described: d.described}
-	if d.path == "-" {
-		opts.TempDir = g.tempDir()
-	}
-	switch d.kind {
-	case imageDir:
-		_, err := ocilayout.WriteImageDir(ctx, images, d.path, opts)
-		return err
-	case ociDir:
-		_, err := ocilayout.WriteAllDir(ctx, images, d.path, opts)
-		return err
-	}
-	return g.toFile(d.path, func(w io.Writer) error {
-		_, err := ocilayout.WriteAllArchive(ctx, w, images, opts)
-		return err
-	})
-}
-
-// writeEach writes images one after the other to a registry or an engine.
-func (g *global) writeEach(ctx context.Context, d *destination, all *image.Index, show func(image.Event)) error {
-	for i, img := range all.Images {
-		var err error
-		if observe := all.Observe(i, show); d.kind == dockerRegistry {
-			err = g.toRegistry(ctx, img, d, observe)
-		} else {
-			err = g.toEngine(ctx, img, d, dockerarchive.Options{Observe: observe, TempDir: g.tempDir()})
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// observeAll shows the layers of images that are written one after the other.
-func observeAll(task *ui.Task, all *image.Index) func(image.Event) {
-	show, i := observe(task), 0
-	return func(e image.Event) {
-		for i < len(all.Images)-1 && len(all.Images[i].Layers) == 0 { // of which nothing is told
-			i++
-		}
-		all.Observe(i, show)(e)
-		if e.Done && e.Layer == e.Layers && i < len(all.Images)-1 {
-			i++
-		}
 	}
 }
 
@@ -213,15 +142,7 @@ func (g *global) toFile(path string, write func(io.Writer) error) error {
 	if path == "-" {
 		return outputError(write(g.streams.Out))
 	}
-	f, err := atomicfile.Create(path)
-	if err != nil {
-		return err
-	}
-	defer f.Abort()
-	if err := write(f.File); err != nil {
-		return err
-	}
-	return f.Commit()
+	return atomicfile.Output(path)(write)
 }
 
 // compressed has fill write through a compressor.
@@ -240,28 +161,10 @@ func compressed(w io.Writer, c compress.Compression, fill func(io.Writer) error)
 	return z.Close()
 }
 
-// rename gives an image the name that its destination asks for.
-func rename(img *image.Image, repoTag string) error {
-	name, tag, err := image.SplitRepoTag(repoTag)
-	if err != nil {
-		return usageError(err)
-	}
-	img.Repository, img.Tag = name, tag
-	return nil
-}
-
 // summary tells what was written.
-func (g *global) summary(ctx context.Context, img *image.Image, d *destination) error {
-	id, err := d.idOf(ctx, img)
-	if err != nil {
-		return err
-	}
-	name, err := img.RepoTag(ctx)
-	if err != nil {
-		return err
-	}
+func (g *global) summary(ctx context.Context, img image.Named, d *destination, written image.Written) error {
 	var size int64
-	for i, l := range img.Layers {
+	for i, l := range img.Layers() {
 		info, err := l.Info(ctx)
 		if err != nil {
 			return err
@@ -269,6 +172,10 @@ func (g *global) summary(ctx context.Context, img *image.Image, d *destination) 
 		g.ui.Debug("layer %d: %s, %s: %s", i+1, info.DiffID, ui.Size(info.Size), l.Title())
 		size += info.Size
 	}
-	g.ui.Info("%s: image %s, id %s, %s in %s", d.where(), name, id, ui.Size(size), plural(len(img.Layers), "layer"))
+	names, err := d.named(ctx, img)
+	if err != nil {
+		return err
+	}
+	g.ui.Info("%s: image %s, id %s, %s in %s", d.where(), names.RepoTags[0], written.ID, ui.Size(size), plural(len(img.Layers()), "layer"))
 	return nil
 }

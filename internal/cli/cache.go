@@ -52,25 +52,12 @@ func (g *global) store(ctx context.Context) (*cache.Store, error) {
 	}
 	s, err := cache.Open(ctx, dir)
 	if err != nil {
-		return nil, cacheError(err)
+		return nil, err
 	}
 	g.ui.Debug("the cache is %q", dir)
 	g.opened = s
 	g.closers = append(g.closers, s)
 	return s, nil
-}
-
-// cacheError says what can be done where the cache is at fault.
-func cacheError(err error) error {
-	var dir *cache.DirError
-	var missing *cache.MissingError
-	switch {
-	case errors.As(err, &dir):
-		return hint(err, "name another place with --cache DIR, or do without: --no-cache")
-	case errors.As(err, &missing):
-		return hint(err, "--locked fetches nothing: build once without it, which fills the cache, or name the cache with --cache DIR")
-	}
-	return err
 }
 
 func newCache(g *global) *cobra.Command {

@@ -121,7 +121,7 @@ func (g *global) report(err error) {
 		u.Error(err, h.hints...)
 		return
 	}
-	err, hints := explain(err)
+	hints, err := explain(err)
 	u.Error(err, hints...)
 }
 

@@ -1,15 +1,15 @@
 package cli
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/place"
 )
 
 func newCopy(g *global) *cobra.Command {
@@ -54,7 +54,7 @@ func runCopy(ctx context.Context, g *global, src, dst string) error {
 	if err != nil {
 		return err
 	}
-	if len(found.images) > 1 && dest.hasName() {
+	if len(found.images) > 1 && dest.IsNamed() {
 		return severalImages(src, found.images)
 	}
 	return g.copyImages(ctx, found, src, dest)
@@ -62,61 +62,30 @@ func runCopy(ctx context.Context, g *global, src, dst string) error {
 
 // copyImages writes images elsewhere, by the names that they had.
 func (g *global) copyImages(ctx context.Context, found *opened, src string, dest *destination) error {
-	var images []*image.Image
-	taken := map[string]bool{}
-	for _, existing := range found.images {
-		g.checkAnnounced(src, existing)
-		img := existing.Image()
-		repoTags, refNames := nameCopy(img, existing.Names, found.asked)
-		images = append(images, img)
-		if dest.kind != dockerRegistry {
-			continue
-		}
-		for _, ref := range dest.registryRefs(repoTags, refNames) {
-			if taken[ref] { // one would take the other's place
-				return severalImages(src, found.images)
-			}
-			taken[ref] = true
-		}
+	var images []image.Named
+	for _, img := range found.images {
+		g.checkAnnounced(src, img.Stored)
+		images = append(images, named(img, found.asked))
 	}
-	if err := g.write(ctx, dest, images...); err != nil {
+	written, err := g.write(ctx, dest, images...)
+	var collision *image.CollisionError
+	switch {
+	case errors.As(err, &collision):
+		return severalImages(src, found.images)
+	case err != nil:
 		return fmt.Errorf("copy %s to %q: %w", sourceName(src), dest.String(), err)
-	}
-	return g.copied(ctx, dest, images)
-}
-
-// copied tells what a copy has written; of registries and engines it was told already.
-func (g *global) copied(ctx context.Context, dest *destination, images []*image.Image) error {
-	if dest.kind == dockerRegistry || isEngine(dest.kind) {
+	case dest.Transport == place.Registry || dest.Transport.IsEngine(): // it was told already
 		return nil
 	}
-	for _, img := range images {
-		text, err := describeCopy(ctx, dest, img)
-		if err != nil {
-			return err
-		}
-		g.ui.Info("%s: %s", dest.where(), text)
+	for i, w := range written {
+		g.ui.Info("%s: image %s, id %s, %s", dest.where(), calledOr(w.Names, "without a name"), w.ID, plural(len(images[i].Layers()), "layer"))
 	}
 	return nil
 }
 
-// describeCopy says in words which image was written, without reading it again.
-func describeCopy(ctx context.Context, dest *destination, img *image.Image) (string, error) {
-	id, err := dest.idOf(ctx, img)
-	if err != nil {
-		return "", err
-	}
-	names, err := img.RepoTags(ctx)
-	if err != nil {
-		return "", err
-	}
-	name := cmp.Or(plain(strings.Join(dest.namesOf(names, img.RefNames), ", ")), "without a name")
-	return fmt.Sprintf("image %s, id %s, %s", name, id, plural(len(img.Layers), "layer")), nil
-}
-
 // checkAnnounced warns of an image that is for another platform than where it comes
 // from says: it may run all the same, and a copy makes nothing of either.
-func (g *global) checkAnnounced(src string, found *image.Existing) {
+func (g *global) checkAnnounced(src string, found *image.Stored) {
 	if err := found.CheckPlatform(); err != nil {
 		g.odd(src)(err)
 	}
@@ -127,57 +96,29 @@ func (g *global) odd(src string) func(error) {
 	return func(err error) { g.ui.Warn("%s: %v", sourceName(src), err) }
 }
 
-// copyDestination is where an image goes that is there already: archives are
-// compressed as their name says.
-func (g *global) copyDestination(text string) (*destination, error) {
-	dest := &destination{compression: compress.Compression{Algorithm: compress.Gzip}}
-	if err := dest.parse(text); err != nil {
-		return nil, err
-	}
-	if dest.kind == layerDir {
-		return nil, usageError(fmt.Errorf("destination %q: an image is more than one layer; build makes it of a spec", text))
-	}
-	if err := g.checkDestination(dest); err != nil {
-		return nil, err
-	}
-	if algorithm, ok := archiveCompression(dest.path); ok && dest.kind == dockerArchive {
-		dest.compression.Algorithm = algorithm
-	} else if dest.kind == dockerArchive {
-		dest.compression.Algorithm = compress.None
-	}
-	return dest, nil
-}
-
 // shortName is a name as people write it: without what Docker adds to it.
 func shortName(name string) string { return strings.TrimPrefix(name, "docker.io/library/") }
 
-// nameCopy gives a copy the names that it keeps of those that there were, and returns
-// them as image.NamesFor does. It may have none.
-func nameCopy(img *image.Image, names []string, asked string) (repoTags, refNames []string) {
-	repoTags, refNames = image.NamesFor(names, asked)
-	img.RefNames = refNames
-	for i, name := range repoTags {
-		name = shortName(name)
-		if i > 0 {
-			img.MoreNames = append(img.MoreNames, name)
-		} else if repository, tag, err := image.SplitRepoTag(name); err == nil {
-			img.Repository, img.Tag = repository, tag
-		}
+// named returns an image by the names that a copy keeps, short as people write them.
+func named(img *place.Image, asked string) image.Named {
+	n := img.Named(asked)
+	for i, name := range n.RepoTags {
+		n.RepoTags[i] = shortName(name)
 	}
-	return repoTags, refNames
+	return n
 }
 
 // warnNameless warns of an image that loses its names where each has to be NAME:TAG.
-func (g *global) warnNameless(d *destination, img *image.Image) {
-	if !d.hasRepoTag() || d.name != "" || img.Repository != "" || len(img.MoreNames) > 0 || len(img.RefNames) == 0 {
+func (g *global) warnNameless(d *destination, names image.Names) {
+	if !d.Transport.HasRepoTags() || d.Name != "" || len(names.RepoTags) > 0 || len(names.RefNames) == 0 {
 		return
 	}
-	tag, where := "TAG", d.kind+":"
-	if isTag(img.RefNames[0]) {
-		tag = img.RefNames[0]
+	tag, where := "TAG", string(d.Transport)+":"
+	if own := names.RefNames[0]; image.Tag("x:"+own) == own {
+		tag = own
 	}
-	if d.kind == dockerArchive {
+	if d.Transport == place.DockerArchive {
 		where += "FILE:"
 	}
-	g.advise([]string{fmt.Sprintf("%q is no NAME:TAG, which %q needs: the image is written without a name; give it one with varve copy, to %sNAME:%s", img.RefNames[0], d.String(), where, tag)})
+	g.advise([]string{fmt.Sprintf("%q is no NAME:TAG, which %q needs: the image is written without a name; give it one with varve copy, to %sNAME:%s", names.RefNames[0], d.String(), where, tag)})
 }

@@ -10,8 +10,10 @@ import (
 	"syscall"
 
 	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/base"
 	"github.com/varve-image/varve/internal/base/cache"
 	"github.com/varve-image/varve/internal/base/lockfile"
+	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/engine"
 	"github.com/varve-image/varve/internal/place/registry"
 	"github.com/varve-image/varve/internal/regfile"
@@ -81,6 +83,9 @@ func exitCode(err error) int {
 		asCache    *cache.DirError
 		asBlob     *cache.MissingError
 		asAbsent   *registry.NotFoundError
+		asRef      *place.RefError
+		asEnv      *place.EngineError
+		asUnpinned *base.UnpinnedError
 	)
 	switch {
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
@@ -92,7 +97,8 @@ func exitCode(err error) int {
 	case errors.As(err, &asCache):
 		return exitFailed
 	case errors.As(err, &asUsage), errors.As(err, &asSpec), errors.As(err, &asBuild), errors.As(err, &asRequest),
-		errors.As(err, &asAbsent):
+		errors.As(err, &asAbsent), errors.As(err, &asRef), errors.As(err, &asEnv), errors.As(err, &asUnpinned),
+		errors.Is(err, engine.ErrNotFound):
 		return exitUsage
 	}
 	return exitFailed
@@ -118,7 +124,7 @@ func outputError(err error) error {
 
 // explain adds to an error what to do next, and to that of a step the end of
 // its output. That a step had no network is said only where nothing else is known.
-func explain(err error) (explained error, hints []string) {
+func explain(err error) (hints []string, explained error) {
 	var (
 		failed  *sandbox.StepError
 		limit   *sandbox.LimitError
@@ -126,25 +132,61 @@ func explain(err error) (explained error, hints []string) {
 		bound   *tree.LimitError
 		read    *tree.ReadError
 	)
+	if hints := placeHints(err); len(hints) > 0 {
+		return hints, err
+	}
 	switch {
 	case errors.As(err, &read): // what was to be written with it is not at fault
-		return read, nil
+		return nil, read
 	case errors.As(err, &failed):
 		hints = scriptHints(failed)
 		if known := len(hints) > 0 && len(failed.LastLines) > 0; !known {
 			hints = append(hints, offlineHints(failed)...)
 		}
-		return withLastLines(err, failed.LastLines), hints
+		return hints, withLastLines(err, failed.LastLines)
 	case errors.As(err, &limit):
-		return withLastLines(err, limit.LastLines), limitHints(limit.Bound)
+		return limitHints(limit.Bound), withLastLines(err, limit.LastLines)
 	case errors.As(err, &missing):
-		return err, missing.Hints
+		return missing.Hints, err
 	case errors.As(err, &bound) && bound.Bound == tree.BoundBytes:
-		return err, []string{"if the input is as it should be, raise the bound: --max-unpacked"}
+		return []string{"if the input is as it should be, raise the bound: --max-unpacked"}, err
 	case errors.As(err, &bound) && bound.Bound == tree.BoundEntries:
-		return err, []string{"if the input is as it should be, raise the bound: --max-entries"}
+		return []string{"if the input is as it should be, raise the bound: --max-entries"}, err
 	}
-	return err, nil
+	return nil, err
+}
+
+// placeHints say what to do about a place of images, or a base image.
+func placeHints(err error) []string {
+	var (
+		ref      *place.RefError
+		gone     *engine.MissingError
+		unpinned *base.UnpinnedError
+		platform *base.PlatformError
+		damaged  *base.DamagedError
+		lies     *lockfile.MismatchError
+		dir      *cache.DirError
+		missing  *cache.MissingError
+	)
+	switch {
+	case errors.As(err, &dir):
+		return []string{"name another place with --cache DIR, or do without: --no-cache"}
+	case errors.As(err, &missing):
+		return []string{"--locked fetches nothing: build once without it, which fills the cache, or name the cache with --cache DIR"}
+	case errors.As(err, &lies):
+		return []string{"see what changed " + lockfile.Name + "; varve lock SPEC writes what the image is"}
+	case errors.As(err, &damaged):
+		return []string{"--locked fetches nothing: build once without it, which mends the cache"}
+	case errors.As(err, &unpinned):
+		return []string{"varve lock SPEC pins it in varve.lock beside the spec", "or name it by digest: docker://…@sha256:…", "or give --unlocked to take what the tag names now"}
+	case errors.As(err, &platform):
+		return []string{"the image is wrong: if you know which of both is right, name the manifest by its digest, which is no index's"}
+	case errors.As(err, &gone):
+		return []string{gone.Hint}
+	case errors.As(err, &ref):
+		return ref.Hints
+	}
+	return nil
 }
 
 // offlineHints say that a step that failed had no network, which its programs tell

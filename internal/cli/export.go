@@ -31,7 +31,7 @@ bits that mean nothing without the owner; what was left out is told.`,
   varve export docker-daemon:debian:12 -o - | tar tv`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dest, err := treeDestination(output)
+			dest, err := treeOutput(output)
 			if err != nil {
 				return err
 			}
@@ -48,19 +48,19 @@ bits that mean nothing without the owner; what was left out is told.`,
 
 // runExport writes an image's file system. With an epoch that is the time of
 // all files.
-func runExport(ctx context.Context, g *global, ref string, dest *destination, epoch *int64) error {
+func runExport(ctx context.Context, g *global, ref string, dest *output, epoch *int64) error {
 	found, err := g.openOne(ctx, ref)
 	if err != nil {
 		return err
 	}
-	if err := g.export(ctx, found, dest, epoch); err != nil {
+	if err := g.export(ctx, found.Stored, dest, epoch); err != nil {
 		return fmt.Errorf("export %q to %q: %w", ref, dest.path, err)
 	}
 	return nil
 }
 
 // export writes the file system that an image's layers show.
-func (g *global) export(ctx context.Context, img *image.Existing, dest *destination, epoch *int64) error {
+func (g *global) export(ctx context.Context, img *image.Stored, dest *output, epoch *int64) error {
 	overlay, err := g.openOverlay(ctx, img)
 	if err != nil {
 		return err
@@ -82,7 +82,7 @@ func (g *global) export(ctx context.Context, img *image.Existing, dest *destinat
 
 // openSpooled reads an image's layers, so that its files can be read in any
 // order.
-func (g *global) openSpooled(ctx context.Context, img *image.Existing) (*tree.Overlay, error) {
+func (g *global) openSpooled(ctx context.Context, img *image.Stored) (*tree.Overlay, error) {
 	overlay, err := g.openOverlay(ctx, img)
 	if err != nil {
 		return nil, err
@@ -95,9 +95,9 @@ func (g *global) openSpooled(ctx context.Context, img *image.Existing) (*tree.Ov
 }
 
 // openOverlay reads the headers of an image's layers.
-func (g *global) openOverlay(ctx context.Context, img *image.Existing) (*tree.Overlay, error) {
-	layers := make([]tree.LayerSource, len(img.Layers))
-	for i, l := range img.Layers {
+func (g *global) openOverlay(ctx context.Context, img *image.Stored) (*tree.Overlay, error) {
+	layers := make([]tree.LayerSource, len(img.DiffIDs))
+	for i, l := range img.StoredLayers() {
 		layers[i] = l
 	}
 	return tree.OpenOverlay(ctx, layers, g.overlayOptions())

@@ -5,18 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ocijson"
-	"github.com/varve-image/varve/internal/place/ocilayout"
+	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/registry"
 )
 
@@ -57,7 +54,7 @@ func runIndex(ctx context.Context, g *global, o *indexOptions, refs []string) er
 	if err != nil {
 		return err
 	}
-	if err := dest.takesIndex(o.output); err != nil {
+	if err := dest.CheckIndex(o.output); err != nil {
 		return err
 	}
 	x := &image.Index{}
@@ -74,7 +71,7 @@ func runIndex(ctx context.Context, g *global, o *indexOptions, refs []string) er
 	}
 	var names [][]string
 	for _, p := range parts {
-		x.Images = append(x.Images, p.Image())
+		x.Images = append(x.Images, p.Stored)
 		names = append(names, p.Names)
 	}
 	if err := nameIndex(x, o.name, names); err != nil {
@@ -95,32 +92,19 @@ func parsePairs(flag string, list []string) (map[string]string, error) {
 	return pairs, nil
 }
 
-// takesIndex refuses a place that has one platform's images only.
-func (d *destination) takesIndex(text string) error {
-	if d.kind == ociDir || d.kind == ociArchive || d.kind == imageDir || d.kind == dockerRegistry {
-		return nil
-	}
-	place := "an engine"
-	if d.kind == dockerArchive {
-		place = "a docker-archive"
-	}
-	return usageError(hint(fmt.Errorf("%q: %s has no place for an image for several platforms", text, place),
-		"write an OCI layout (-o DIR/ or oci:DIR:NAME), its archive (oci-archive:FILE:NAME) or to a registry (docker://…), or choose one with --platform"))
-}
-
 // indexParts opens the images that are to be in an index: all of each
 // reference, or those for the platforms. They stay open until the command ends.
-func (g *global) indexParts(ctx context.Context, refs []string, platforms []v1.Platform) ([]*image.Existing, error) {
-	var parts []*image.Existing
+func (g *global) indexParts(ctx context.Context, refs []string, platforms []v1.Platform) ([]*place.Image, error) {
+	var parts []*place.Image
 	var descs []v1.Descriptor
 	from := map[string]string{}
 	for _, ref := range refs {
-		found, err := g.openEvery(ctx, ref)
+		every, err := g.openEvery(ctx, ref)
 		if err != nil {
 			return nil, err
 		}
-		for _, img := range found.images {
-			p := img.Image().Platform()
+		for _, img := range every.images {
+			p := img.Platform()
 			if len(platforms) > 0 && !slices.ContainsFunc(platforms, func(want v1.Platform) bool { return ocijson.Matches(want, &p) }) {
 				continue
 			}
@@ -129,7 +113,7 @@ func (g *global) indexParts(ctx context.Context, refs []string, platforms []v1.P
 				return nil, usageError(fmt.Errorf("%s and %s both have an image for %s: an index has one", other, sourceName(ref), ocijson.PlatformText(&p)))
 			}
 			from[key] = sourceName(ref)
-			g.checkAnnounced(ref, img)
+			g.checkAnnounced(ref, img.Stored)
 			parts = append(parts, img)
 			descs = append(descs, v1.Descriptor{Platform: &p})
 		}
@@ -147,11 +131,12 @@ func (g *global) indexParts(ctx context.Context, refs []string, platforms []v1.P
 
 // nameIndex gives an index the name that was asked for, or one that all its
 // images have.
-func nameIndex(x *image.Index, name string, names [][]string) (err error) {
+func nameIndex(x *image.Index, name string, names [][]string) error {
 	if name != "" {
-		if x.Repository, x.Tag, err = image.SplitRepoTag(name); err != nil {
+		if _, _, err := image.SplitRepoTag(name); err != nil {
 			return usageError(fmt.Errorf("--name: %w", err))
 		}
+		x.RepoTags = []string{name}
 		return nil
 	}
 	for i, list := range names {
@@ -164,12 +149,13 @@ func nameIndex(x *image.Index, name string, names [][]string) (err error) {
 		if slices.ContainsFunc(names, func(list []string) bool { return !slices.Contains(list, name) }) {
 			continue
 		}
-		if repository, tag, err := image.SplitRepoTag(name); err == nil {
-			x.Repository, x.Tag, x.RefNames = repository, tag, nil
+		kept := image.NamesFor([]string{name}, "")
+		if len(kept.RepoTags) > 0 {
+			x.Names = kept
 			return nil
 		}
-		if _, refNames := image.NamesFor([]string{name}, ""); len(x.RefNames) == 0 {
-			x.RefNames = refNames
+		if len(x.RefNames) == 0 {
+			x.Names = kept
 		}
 	}
 	return nil
@@ -177,9 +163,13 @@ func nameIndex(x *image.Index, name string, names [][]string) (err error) {
 
 // writeIndex writes an index and its images to a destination.
 func (g *global) writeIndex(ctx context.Context, x *image.Index, d *destination) error {
-	task := g.ui.Progress(ctx, x.Layers(), "writing "+x.Repository)
+	target, err := place.ToIndex(ctx, d.Ref, d.String(), g.targetOptions(d))
+	if err != nil {
+		return err
+	}
+	task := g.ui.Progress(ctx, image.CountLayers(x.Images), "writing "+x.Repository())
 	defer task.Finish()
-	sum, err := g.writeIndexTo(ctx, x, d, observe(task))
+	written, err := target.WriteIndex(ctx, x, observe(task))
 	if err != nil {
 		return fmt.Errorf("write index to %q: %w", d.String(), err)
 	}
@@ -189,60 +179,8 @@ func (g *global) writeIndex(ctx context.Context, x *image.Index, d *destination)
 		p := img.Platform()
 		platforms = append(platforms, ocijson.PlatformText(&p))
 	}
-	g.ui.Info("%s: index %s of %s", d, sum, strings.Join(platforms, ", "))
+	g.ui.Info("%s: index %s of %s", d, written.Manifest.Digest, strings.Join(platforms, ", "))
 	return nil
-}
-
-func (g *global) writeIndexTo(ctx context.Context, x *image.Index, d *destination, observe func(image.Event)) (sum digest.Digest, err error) {
-	if d.kind == dockerRegistry {
-		return g.indexToRegistry(ctx, x, d, observe)
-	}
-	opts := ocilayout.Options{Compression: d.compression, RefName: d.name, TempDir: filepath.Dir(d.path), Observe: observe}
-	switch d.kind {
-	case imageDir:
-		return ocilayout.WriteIndexImageDir(ctx, x, d.path, opts)
-	case ociDir:
-		return ocilayout.WriteIndexDir(ctx, x, d.path, opts)
-	}
-	if d.path == "-" {
-		opts.TempDir = g.tempDir()
-	}
-	err = g.toFile(d.path, func(w io.Writer) error {
-		sum, err = ocilayout.WriteIndexArchive(ctx, w, x, opts)
-		return err
-	})
-	return sum, err
-}
-
-func (g *global) indexToRegistry(ctx context.Context, x *image.Index, d *destination, observe func(image.Event)) (digest.Digest, error) {
-	opts, err := g.registryOptions(d.name)
-	if err != nil {
-		return "", err
-	}
-	var manifests []v1.Descriptor
-	for i, img := range x.Images {
-		opts.Observe = x.Observe(i, observe)
-		desc, err := registry.Push(ctx, d.name, img, registry.PushOptions{Options: opts, Compression: d.compression, Untagged: true})
-		if err != nil {
-			return "", err
-		}
-		manifests = append(manifests, desc)
-	}
-	data, _, err := x.Marshal(manifests)
-	if err != nil {
-		return "", err
-	}
-	names, err := x.RepoTags(ctx)
-	if err != nil {
-		return "", err
-	}
-	var desc v1.Descriptor
-	for _, ref := range d.registryRefs(names, x.RefNames) {
-		if desc, err = registry.PushRawIndex(ctx, ref, data, opts); err != nil {
-			return "", err
-		}
-	}
-	return desc.Digest, nil
 }
 
 // buildIndex makes the images of a spec for several platforms and an index of
@@ -256,17 +194,17 @@ func buildIndex(ctx context.Context, g *global, o *buildOptions, in *input, plat
 			return err
 		}
 		if i == 0 {
-			if err := d.takesIndex(d.String()); err != nil {
+			if err := d.CheckIndex(d.String()); err != nil {
 				return err
 			}
-			dest, x.Repository, x.Tag = d, s.Name, s.Tag
+			dest = d
 		}
 		result, err := buildParsed(ctx, g, s, in.lock(), nil)
 		if err != nil {
 			return fmt.Errorf("platform %s: %w", ocijson.PlatformText(&p), err)
 		}
 		g.closers = append(g.closers, result)
-		x.Images = append(x.Images, result.Image)
+		x.Images, x.Names = append(x.Images, result.Image.Image), result.Image.Names
 		if x.Annotations == nil && len(s.Annotations) > 0 {
 			x.Annotations = map[string]string{}
 			for _, a := range s.Annotations {
@@ -286,38 +224,36 @@ func runCopyAll(ctx context.Context, g *global, src, dst string) error {
 	if g.registry.platform != "" {
 		return usageError(errors.New("--all copies the images for all platforms, --platform chooses one"))
 	}
-	if from, ok := strings.CutPrefix(src, dockerRegistry+"://"); ok && dest.kind == dockerRegistry {
-		return g.copyBetween(ctx, from, dest.name)
+	if from, ok := strings.CutPrefix(src, "docker://"); ok && dest.Transport == place.Registry {
+		return g.copyBetween(ctx, from, dest.Name)
 	}
-	found, err := g.openEvery(ctx, src)
+	every, err := g.openEvery(ctx, src)
 	if err != nil {
 		return err
 	}
-	images := found.images
+	images := every.images
 	isIndex := images[0].Index() != ""
 	switch {
 	case !sameRaw(images), !isIndex && len(images) > 1:
 		return severalImages(src, images)
 	case !isIndex:
-		return g.copyImages(ctx, found, src, dest)
+		return g.copyImages(ctx, every, src, dest)
 	}
-	if err := dest.takesIndex(dst); err != nil {
+	if err := dest.CheckIndex(dst); err != nil {
 		return err
 	}
 	x := &image.Index{Raw: images[0].Raw}
 	for _, img := range images {
-		g.checkAnnounced(src, img)
-		x.Images = append(x.Images, img.Image())
+		g.checkAnnounced(src, img.Stored)
+		x.Images = append(x.Images, img.Stored)
 	}
 	g.leftOut(src, x)
-	var names image.Image
-	nameCopy(&names, allNames(images), found.asked)
-	x.Repository, x.Tag, x.MoreNames, x.RefNames = names.Repository, names.Tag, names.MoreNames, names.RefNames
+	x.Names = named(&place.Image{Names: allNames(images)}, every.asked).Names
 	return g.writeIndex(ctx, x, dest)
 }
 
 // allNames are the names of images that are one.
-func allNames(images []*image.Existing) []string {
+func allNames(images []*place.Image) []string {
 	var all []string
 	for _, img := range images {
 		all = append(all, img.Names...)
@@ -340,11 +276,11 @@ func (g *global) leftOut(src string, x *image.Index) {
 }
 
 // sameRaw tells whether all images come from one index.
-func sameRaw(images []*image.Existing) bool {
-	return !slices.ContainsFunc(images, func(img *image.Existing) bool { return !bytes.Equal(img.Raw, images[0].Raw) })
+func sameRaw(images []*place.Image) bool {
+	return !slices.ContainsFunc(images, func(img *place.Image) bool { return !bytes.Equal(img.Raw, images[0].Raw) })
 }
 
-func severalImages(ref string, found []*image.Existing) error {
+func severalImages(ref string, found []*place.Image) error {
 	var names []string
 	for i, img := range found {
 		if len(img.Names) == 0 {
@@ -367,7 +303,7 @@ func (g *global) copyBetween(ctx context.Context, from, to string) error {
 	if err != nil {
 		return err
 	}
-	if tagOf(to) == "" && r.Tag != "" {
+	if image.Tag(to) == "" && r.Tag != "" {
 		to += ":" + r.Tag
 	}
 	task := g.ui.Progress(ctx, 0, "copying "+r.Name)

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -53,13 +54,13 @@ docker-archive's manifest.json; the index's manifest for --platform, where that 
 
 // inspected is an image and what reading its layers told.
 type inspected struct {
-	*image.Existing
+	*place.Image
 	layers []inspectedLayer
 }
 
 // inspectedLayer is a layer, what it holds, and its tar's size in bytes.
 type inspectedLayer struct {
-	image.ExistingLayer
+	image.StoredLayer
 	info    layer.Info
 	summary *layer.Summary
 }
@@ -111,9 +112,9 @@ func runInspectRaw(ctx context.Context, g *global, ref string) error {
 }
 
 // readLayers reads an image's layers to their ends.
-func readLayers(ctx context.Context, img *image.Existing) (*inspected, error) {
-	all := &inspected{Existing: img}
-	for i, l := range img.Layers {
+func readLayers(ctx context.Context, img *place.Image) (*inspected, error) {
+	all := &inspected{Image: img}
+	for i, l := range img.StoredLayers() {
 		read, err := readLayer(ctx, l)
 		if err != nil {
 			return nil, fmt.Errorf("layer %d: %w", i+1, err)
@@ -123,7 +124,7 @@ func readLayers(ctx context.Context, img *image.Existing) (*inspected, error) {
 	return all, nil
 }
 
-func readLayer(ctx context.Context, l image.ExistingLayer) (*inspectedLayer, error) {
+func readLayer(ctx context.Context, l image.StoredLayer) (*inspectedLayer, error) {
 	info, err := l.Info(ctx)
 	if err != nil {
 		return nil, err

@@ -31,7 +31,7 @@ func (img *inspected) text() string {
 	line("manifest", img.ManifestDescriptor.Digest.String())
 	line("index", img.Index().String())
 	line("created", img.field("created"))
-	own := img.Platform()
+	own := img.ConfigPlatform()
 	line("platform", plain(ocijson.PlatformText(&own)))
 	var size int64
 	for _, l := range img.layers {
@@ -163,7 +163,7 @@ func (img *inspected) object() *ordjson.Object {
 	if d := img.Index(); d != "" {
 		o.Set("index", d.String())
 	}
-	own := img.Platform()
+	own := img.ConfigPlatform()
 	o.Set("platform", ocijson.PlatformText(&own))
 	layers := make([]any, len(img.layers))
 	for i, l := range img.layers {

@@ -40,7 +40,8 @@ func (g *global) writeBuilt(ctx context.Context, result *assemble.Result, dir st
 		return err
 	}
 	defer temp.Abort()
-	l := result.Image.Layers[len(result.Image.Layers)-2]
+	layers := result.Image.Layers()
+	l := layers[len(layers)-2]
 	if err := errors.Join(
 		temp.Root.WriteFile(assemble.LayerInfo, append(info, '\n'), 0o644),
 		writeLayerFiles(ctx, temp.Root, l),

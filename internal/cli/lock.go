@@ -17,8 +17,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/base"
 	"github.com/varve-image/varve/internal/base/lockfile"
 	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/registry"
 	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/spec"
@@ -84,7 +86,7 @@ func lockedReferences(g *global, name string) (path string, refs []string, err e
 		if err != nil {
 			return "", nil, err
 		}
-		ref, ok := strings.CutPrefix(s.FromImage, dockerRegistry+"://")
+		ref, ok := strings.CutPrefix(s.FromImage, "docker://")
 		if !ok {
 			g.advisePath(in.name, s)
 			continue
@@ -101,7 +103,7 @@ func lockedReferences(g *global, name string) (path string, refs []string, err e
 // name of an image.
 func (g *global) advisePath(file string, s *spec.Spec) {
 	written := s.Written(s.FromImage)
-	hints := referenceHints(written)
+	hints := place.Hints(written)
 	if _, err := os.Stat(s.FromImage); len(hints) > 0 && errors.Is(err, fs.ErrNotExist) {
 		g.advise([]string{fmt.Sprintf("%s: fromImage: %q is a path, and nothing is there: %s", file, written, hints[0])})
 	}
@@ -109,7 +111,7 @@ func (g *global) advisePath(file string, s *spec.Spec) {
 
 // refreshLock looks up all entries of the lock file in the working directory.
 func refreshLock(ctx context.Context, g *global, check bool) error {
-	f, err := readLock(lockfile.Name)
+	f, err := base.ReadLock(lockfile.Name)
 	if err != nil {
 		return err
 	}
@@ -151,7 +153,7 @@ func (g *global) updateLocks(ctx context.Context, wanted map[string][]string, ch
 // lookUpAll looks up references, says what becomes of them and returns the lock
 // file with what they stand for, and how many images changed.
 func (g *global) lookUpAll(ctx context.Context, path string, refs []string) (file *lockfile.File, changed int, err error) {
-	old, err := readLock(path)
+	old, err := base.ReadLock(path)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -217,7 +219,7 @@ func (g *global) lookUp(ctx context.Context, ref string) (lockfile.Image, error)
 		}
 		key := ocijson.Key(existing.ListedFor())
 		if taken[key] {
-			g.ui.Warn("%s: left out: manifest %s: another one is for platform %s, and comes first", ref, d.Digest, lockedPlatform(existing))
+			g.ui.Warn("%s: left out: manifest %s: another one is for platform %s, and comes first", ref, d.Digest, base.LockedPlatform(existing))
 			continue
 		}
 		taken[key] = true
@@ -231,15 +233,8 @@ func (g *global) lookUp(ctx context.Context, ref string) (lockfile.Image, error)
 	return img, nil
 }
 
-// lockedPlatform is what varve.lock calls the platform of an image.
-func lockedPlatform(img *image.Existing) string {
-	p := img.ListedFor()
-	p.OSVersion = ""
-	return ocijson.PlatformText(&p)
-}
-
-func addPlatform(img *lockfile.Image, existing *image.Existing) error {
-	d, name := existing.ManifestDescriptor, lockedPlatform(existing)
+func addPlatform(img *lockfile.Image, existing *image.Stored) error {
+	d, name := existing.ManifestDescriptor, base.LockedPlatform(existing)
 	if _, err := ocijson.ParsePlatform(name); err != nil {
 		return fmt.Errorf("manifest %s: %w", d.Digest, err)
 	}

@@ -2,15 +2,12 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
 	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/internal/compress"
-	"github.com/varve-image/varve/internal/place/dockerarchive"
+	"github.com/varve-image/varve/internal/place"
 )
 
 func newMerge(g *global) *cobra.Command {
@@ -24,44 +21,36 @@ inspect takes; of an archive of several all are taken.`,
 		Example: `  varve merge app.tar database.tar.gz -o both.tar`,
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dest, err := archiveDestination(output)
+			out, err := archiveOutput(output)
 			if err != nil {
 				return err
 			}
-			return runMerge(cmd.Context(), g, args, dest)
+			return runMerge(cmd.Context(), g, args, out)
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "", "the `file` to write, compressed as its name says; - is standard output")
 	return cmd
 }
 
-func runMerge(ctx context.Context, g *global, refs []string, dest *destination) error {
-	var images []*image.Image
+func runMerge(ctx context.Context, g *global, refs []string, out *output) error {
+	dest := &destination{place.Ref{Transport: place.DockerArchive, Path: out.path}, out.compression}
+	var images []image.Named
 	taken := map[string]string{}
 	for _, ref := range refs {
 		found, err := g.open(ctx, ref)
 		if err != nil {
 			return err
 		}
-		for _, existing := range found.images {
-			img := existing.Image()
-			if img.MoreNames, err = mergedNames(existing.Names, ref, taken); err != nil {
+		for _, img := range found.images {
+			names := image.NamesFor(img.Names, found.asked)
+			if names.RepoTags, err = mergedNames(img.Names, ref, taken); err != nil {
 				return err
 			}
-			_, img.RefNames = image.NamesFor(existing.Names, found.asked)
-			g.warnNameless(dest, img)
-			images = append(images, img)
+			images = append(images, image.Named{Image: img.Stored, Names: names})
 		}
 	}
-	all := &image.Index{Images: images}
-	task := g.ui.Progress(ctx, all.Layers(), "merging")
-	defer task.Finish()
-	err := g.toFile(dest.path, func(w io.Writer) error {
-		opts := dockerarchive.Options{TempDir: g.tempDir(), Observe: observeAll(task, all)}
-		return compressed(w, dest.compression, func(w io.Writer) error { return dockerarchive.WriteAll(ctx, w, images, opts) })
-	})
-	if err != nil {
-		return fmt.Errorf("merge into %q: %w", dest.path, err)
+	if _, err := g.write(ctx, dest, images...); err != nil {
+		return fmt.Errorf("merge into %q: %w", out.path, err)
 	}
 	return nil
 }
@@ -81,20 +70,4 @@ func mergedNames(names []string, ref string, taken map[string]string) ([]string,
 		kept = append(kept, name)
 	}
 	return kept, nil
-}
-
-// archiveDestination is a docker-archive, or the tar of something else, that
-// -o names.
-func archiveDestination(output string) (*destination, error) {
-	if output == "" {
-		return nil, usageError(hint(errors.New("no output"), "name a file with -o, or - for standard output"))
-	}
-	algorithm, ok := archiveCompression(output)
-	if !ok && output != "-" {
-		return nil, usageError(fmt.Errorf("output %q: expected a name that ends in .tar, .tar.gz or .tar.zst, or -", output))
-	}
-	if output == "-" {
-		algorithm = compress.None
-	}
-	return &destination{kind: dockerArchive, path: output, compression: compress.Compression{Algorithm: algorithm}}, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
 	"github.com/varve-image/varve/internal/place/ocilayout"
 	"github.com/varve-image/varve/internal/regfile"
@@ -176,13 +177,13 @@ func nixSpec(g *global, a *nixAttrs) *specFlags {
 
 // nixImage is buildImage.
 func nixImage(ctx context.Context, g *global, a *nixAttrs) error {
-	o := &buildOptions{spec: *nixSpec(g, a), output: dockerArchive + ":" + a.Outputs["out"]}
+	o := &buildOptions{spec: *nixSpec(g, a), output: string(place.DockerArchive) + ":" + a.Outputs["out"]}
 	return runBuild(ctx, g, o, []string{a.Spec})
 }
 
 // nixLayer is buildLayer.
 func nixLayer(ctx context.Context, g *global, a *nixAttrs) error {
-	o := &buildOptions{spec: *nixSpec(g, a), output: layerDir + ":" + a.Outputs["out"]}
+	o := &buildOptions{spec: *nixSpec(g, a), output: string(place.LayerDir) + ":" + a.Outputs["out"]}
 	return runBuild(ctx, g, o, []string{a.Spec})
 }
 
@@ -237,7 +238,7 @@ func nixTop(ctx context.Context, g *global, a *nixAttrs, dir string) (*assemble.
 }
 
 // writeTopLayer writes an image's top layer into the new directory dir.
-func writeTopLayer(ctx context.Context, img *image.Image, dir string) error {
+func writeTopLayer(ctx context.Context, img image.Image, dir string) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
@@ -246,7 +247,7 @@ func writeTopLayer(ctx context.Context, img *image.Image, dir string) error {
 		return err
 	}
 	defer root.Close()
-	return writeLayerFiles(ctx, root, img.Layers[len(img.Layers)-1])
+	return writeLayerFiles(ctx, root, img.Layers()[len(img.Layers())-1])
 }
 
 // maxFirstLine is how long the first line of a program may be: Linux reads 255
@@ -265,10 +266,10 @@ func firstLine(varve, command string) (string, error) {
 }
 
 // nixConf is the image of a program that streamLayeredImage made.
-func nixConf(ctx context.Context, g *global, a *nixAttrs) (*image.Image, error) {
+func nixConf(ctx context.Context, g *global, a *nixAttrs) (image.Named, error) {
 	in, err := readInput(g, []string{a.Image})
 	if err != nil {
-		return nil, err
+		return image.Named{}, err
 	}
 	return g.confImage(ctx, in, "")
 }
@@ -300,9 +301,8 @@ func nixLayout(ctx context.Context, g *global, a *nixAttrs) error {
 	if err != nil {
 		return err
 	}
-	img, out := existing.Image(), a.Outputs["out"]
-	nameCopy(img, existing.Names, "")
-	_, err = ocilayout.WriteDir(ctx, img, out, ocilayout.Options{Compression: c, TempDir: filepath.Dir(out)})
+	out := a.Outputs["out"]
+	_, err = ocilayout.WriteDir(ctx, named(existing, ""), out, ocilayout.Options{Compression: c, TempDir: filepath.Dir(out)})
 	return err
 }
 
@@ -312,7 +312,7 @@ func nixMerge(ctx context.Context, g *global, a *nixAttrs) error {
 	if err != nil {
 		return usageError(err)
 	}
-	return runMerge(ctx, g, a.Images, &destination{kind: dockerArchive, path: a.Outputs["out"], compression: c})
+	return runMerge(ctx, g, a.Images, &output{a.Outputs["out"], c})
 }
 
 // nixTree is mergeDrvs.
@@ -326,13 +326,13 @@ func nixExport(ctx context.Context, g *global, a *nixAttrs) error {
 	if err != nil {
 		return err
 	}
-	dest := &destination{kind: dockerArchive, path: a.Outputs["out"], compression: compress.Compression{Algorithm: compress.None}}
-	return g.export(ctx, img, dest, &a.MTime)
+	out := &output{a.Outputs["out"], compress.Compression{Algorithm: compress.None}}
+	return g.export(ctx, img.Stored, out, &a.MTime)
 }
 
 // nixImageOf opens the derivation's image: without a name the first one of an
 // archive.
-func nixImageOf(ctx context.Context, g *global, a *nixAttrs) (*image.Existing, error) {
+func nixImageOf(ctx context.Context, g *global, a *nixAttrs) (*place.Image, error) {
 	src, name, err := g.openSource(ctx, a.Image)
 	if err != nil {
 		return nil, err
@@ -342,9 +342,9 @@ func nixImageOf(ctx context.Context, g *global, a *nixAttrs) (*image.Existing, e
 		return nil, err
 	}
 	if a.FromImageName != "" {
-		return g.openCalled(ctx, src, a.FromImageName+":"+a.FromImageTag, platform)
+		return place.SelectCalled(ctx, src, a.FromImageName+":"+a.FromImageTag, platform, g.places())
 	}
-	return g.openFor(ctx, src, name, platform)
+	return g.selectImage(ctx, src, name, platform)
 }
 
 // nixPull is pullImage. That the hash is right is for Nix to check.

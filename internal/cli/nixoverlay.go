@@ -40,7 +40,7 @@ func nixOverlay(ctx context.Context, g *global, a *nixAttrs) error {
 		if err != nil {
 			return err
 		}
-		overlay, err := g.openSpooled(ctx, img)
+		overlay, err := g.openSpooled(ctx, img.Stored)
 		if err != nil {
 			return err
 		}
@@ -142,7 +142,7 @@ func (r *overlayRun) write(ctx context.Context, name string, entries []*tree.Ent
 	case e == nil:
 		return errors.New("the scripts made nothing at $out")
 	case e.Type == tree.Dir:
-		return r.g.writeDir(ctx, &destination{path: name + "/"}, tree.Sub(entries, "out"), tree.WriteOptions{})
+		return r.g.writeDir(ctx, &output{path: name + "/"}, tree.Sub(entries, "out"), tree.WriteOptions{})
 	case e.Type != tree.Regular:
 		return errors.New("what the scripts made at $out is neither a file nor a directory")
 	}

@@ -40,7 +40,7 @@ is fetched goes into the cache.`,
   varve prefetch debian:12 --lock        an entry for varve.lock`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runPrefetch(cmd.Context(), g, o, strings.TrimPrefix(args[0], dockerRegistry+"://"))
+			return runPrefetch(cmd.Context(), g, o, strings.TrimPrefix(args[0], "docker://"))
 		},
 	}
 	f := cmd.Flags()
@@ -114,7 +114,7 @@ func runPrefetch(ctx context.Context, g *global, o *prefetchOptions, ref string)
 	if p.Hash = sri; o.hashFormat == "base32" {
 		p.Hash, p.SHA256 = "", base32
 	}
-	own := existing.Platform()
+	own := existing.ConfigPlatform()
 	g.ui.Info("%s for %s is %s, hash %s, in base 32 %s", key, ocijson.PlatformText(&own), p.ImageDigest, sri, base32)
 	if !o.json {
 		return g.print(p.nix())
@@ -171,7 +171,7 @@ func (o *prefetchOptions) names(ref string) (*prefetched, error) {
 
 // prefetch opens the image for a platform, after bringing it into the cache if
 // there is one. key is the reference in the form of lockfile.Key.
-func (g *global) prefetch(ctx context.Context, key string, platform v1.Platform) (*image.Existing, error) {
+func (g *global) prefetch(ctx context.Context, key string, platform v1.Platform) (*image.Stored, error) {
 	opts, err := g.registryOptions(key)
 	if err != nil {
 		return nil, err
@@ -184,29 +184,18 @@ func (g *global) prefetch(ctx context.Context, key string, platform v1.Platform)
 	if err != nil {
 		return nil, usageError(err)
 	}
-	store, err := g.store(ctx)
+	img, err := g.bases().Chosen(ctx, key, r.Name, d, platform)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("prefetch: %w", err)
 	}
-	p := &pin{name: key, repository: r.Name, root: d, platform: platform}
-	var img *image.Existing
-	if store == nil {
-		img, err = g.openUncached(ctx, p)
-	} else {
-		img, err = g.openCached(ctx, store, p)
-	}
-	if err != nil {
-		return nil, cacheError(fmt.Errorf("prefetch %q: %w", key, err))
-	}
-	return img, g.checkChoice(r, img)
+	return img.Stored, g.checkChoice(r, img.Stored)
 }
 
 // skopeoSum is the SHA-256 of the archive that pull writes.
-func (g *global) skopeoSum(ctx context.Context, existing *image.Existing, p *prefetched) ([]byte, error) {
-	img := existing.Image()
-	img.Repository, img.Tag = p.FinalImageName, p.FinalImageTag
+func (g *global) skopeoSum(ctx context.Context, existing *image.Stored, p *prefetched) ([]byte, error) {
+	img := image.Named{Image: existing, Names: image.Names{RepoTags: []string{p.FinalImageName + ":" + p.FinalImageTag}}}
 	sum := sha256.New()
-	task := g.ui.Progress(ctx, len(img.Layers), "hashing "+p.ImageName)
+	task := g.ui.Progress(ctx, len(img.Layers()), "hashing "+p.ImageName)
 	defer task.Finish()
 	err := dockerarchive.WriteSkopeo(ctx, sum, img, dockerarchive.Options{Observe: observe(task), TempDir: g.tempDir()})
 	return sum.Sum(nil), err

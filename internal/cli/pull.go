@@ -34,7 +34,7 @@ index the image for --platform is taken.`,
 		Example: `  varve pull docker.io/library/debian@sha256:… --name debian:12 --hash sha256-…`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runPull(cmd.Context(), g, o, strings.TrimPrefix(args[0], dockerRegistry+"://"))
+			return runPull(cmd.Context(), g, o, strings.TrimPrefix(args[0], "docker://"))
 		},
 	}
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "the `file` to write (default: docker-image-NAME-TAG.tar)")
@@ -61,23 +61,21 @@ func runPull(ctx context.Context, g *global, o *pullOptions, ref string) error {
 			o.name = name + ":latest"
 		}
 	}
-	repository, tag, err := image.SplitRepoTag(o.name)
-	if err != nil {
+	if _, _, err := image.SplitRepoTag(o.name); err != nil {
 		return usageError(fmt.Errorf("--name: %w", err))
 	}
 	if o.output == "" {
 		o.output = "docker-image-" + strings.NewReplacer("/", "-", ":", "-").Replace(o.name) + ".tar"
 	}
-	existing, err := g.openOne(ctx, dockerRegistry+"://"+ref)
+	existing, err := g.openOne(ctx, "docker://"+ref)
 	if err != nil {
 		return err
 	}
-	g.checkAnnounced(dockerRegistry+"://"+ref, existing)
-	img := existing.Image()
-	img.Repository, img.Tag = repository, tag
+	g.checkAnnounced("docker://"+ref, existing.Stored)
+	img := image.Named{Image: existing.Stored, Names: image.Names{RepoTags: []string{o.name}}}
 	sum := sha256.New()
 	err = g.toFile(o.output, func(w io.Writer) error {
-		task := g.ui.Progress(ctx, len(img.Layers), "pulling "+repository)
+		task := g.ui.Progress(ctx, len(img.Layers()), "pulling "+img.Repository())
 		defer task.Finish()
 		opts := dockerarchive.Options{Observe: observe(task), TempDir: g.tempDir()}
 		if err := dockerarchive.WriteSkopeo(ctx, io.MultiWriter(w, sum), img, opts); err != nil {
@@ -88,7 +86,7 @@ func runPull(ctx context.Context, g *global, o *pullOptions, ref string) error {
 	if err != nil {
 		return fmt.Errorf("pull %q: %w", ref, err)
 	}
-	g.ui.Info("%s: image %s:%s, hash %s", o.output, repository, tag, sri(sum))
+	g.ui.Info("%s: image %s, hash %s", o.output, o.name, sri(sum))
 	return nil
 }
 
@@ -132,7 +130,7 @@ inspect takes.`,
 			if len(args) == 1 {
 				return pushByName(cmd.Context(), g, args[0])
 			}
-			if !strings.HasPrefix(args[1], dockerRegistry+"://") {
+			if !strings.HasPrefix(args[1], "docker://") {
 				return usageError(fmt.Errorf("%q is no registry's: expected docker://HOST/NAME[:TAG]", args[1]))
 			}
 			return runCopy(cmd.Context(), g, args[0], args[1])
@@ -147,26 +145,25 @@ func pushByName(ctx context.Context, g *global, ref string) error {
 		return err
 	}
 	var dests []*destination
-	var images []*image.Image
-	for _, existing := range found.images {
-		g.checkAnnounced(ref, existing)
-		repoTags, _ := image.NamesFor(existing.Names, found.asked)
-		for _, name := range repoTags {
+	var images []image.Named
+	for _, img := range found.images {
+		g.checkAnnounced(ref, img.Stored)
+		for _, name := range image.NamesFor(img.Names, found.asked).RepoTags {
 			if host, _, ok := strings.Cut(name, "/"); !ok || !strings.ContainsAny(host, ".:") {
 				continue
 			}
-			dest, err := g.copyDestination(dockerRegistry + "://" + name)
+			dest, err := g.copyDestination("docker://" + name)
 			if err != nil {
 				return err
 			}
-			dests, images = append(dests, dest), append(images, existing.Image())
+			dests, images = append(dests, dest), append(images, image.Named{Image: img.Stored})
 		}
 	}
 	if len(dests) == 0 {
 		return usageError(hint(errors.New("the image's name holds no registry"), "say where it is to go: varve push "+ref+" docker://HOST/NAME:TAG"))
 	}
 	for i, dest := range dests {
-		if err := g.write(ctx, dest, images[i]); err != nil {
+		if _, err := g.write(ctx, dest, images[i]); err != nil {
 			return fmt.Errorf("push %s to %q: %w", sourceName(ref), dest.String(), err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/spec"
 )
 
@@ -61,48 +62,49 @@ func runRebase(ctx context.Context, g *global, o *rebaseOptions, ref string) err
 	if err != nil {
 		return err
 	}
-	if err := o.complete(existing); err != nil {
+	if err := o.complete(existing.Stored); err != nil {
 		return err
 	}
-	platform := existing.Platform()
+	platform := existing.ConfigPlatform()
 	platform.OSVersion = ""
-	var bases [2]*image.Existing
+	var bases [2]*image.Stored
 	for i, base := range []string{o.oldBase, o.newBase} {
 		src, name, err := g.openSource(ctx, base)
 		if err != nil {
 			return err
 		}
-		if bases[i], err = g.openFor(ctx, src, name, platform); err != nil {
+		img, err := g.selectImage(ctx, src, name, platform)
+		if err != nil {
 			return err
 		}
+		bases[i] = img.Stored
 	}
-	img, err := image.Rebase(existing, bases[0], bases[1])
+	img, err := image.Rebase(existing.Stored, bases[0], bases[1])
 	if err != nil {
 		return usageError(fmt.Errorf("rebase %s: %w", sourceName(ref), err))
 	}
-	if n := len(img.Layers); n > spec.MaxLayers {
+	if n := len(img.DiffIDs); n > spec.MaxLayers {
 		return usageError(fmt.Errorf("rebase %s: the image would have %d layers, more than %d", sourceName(ref), n, spec.MaxLayers))
 	}
-	name, _ := strings.CutPrefix(o.newBase, dockerRegistry+"://")
+	name, _ := strings.CutPrefix(o.newBase, "docker://")
 	if name == o.newBase { // it is no registry's
 		name = ""
 	}
-	img.WithBase(name, bases[1])
-	_, _, asked, err := parseSource(ref)
+	img.Annotations = image.BaseAnnotations(img.Annotations, name, bases[1])
+	at, err := place.ParseSource(ref)
 	if err != nil {
 		return err
 	}
-	nameCopy(img, existing.Names, asked)
-	if err := g.write(ctx, dest, img); err != nil {
+	if _, err := g.write(ctx, dest, named(&place.Image{Stored: img, Names: existing.Names}, at.Name)); err != nil {
 		return fmt.Errorf("rebase %s: %w", sourceName(ref), err)
 	}
 	g.ui.Info("%s: %s of the old base replaced by %s of the new one, %s kept", dest,
-		plural(len(bases[0].Layers), "layer"), plural(len(bases[1].Layers), "layer"), plural(len(existing.Layers)-len(bases[0].Layers), "layer"))
+		plural(len(bases[0].DiffIDs), "layer"), plural(len(bases[1].DiffIDs), "layer"), plural(len(existing.DiffIDs)-len(bases[0].DiffIDs), "layer"))
 	return nil
 }
 
 // complete fills in the bases that were not named from the image's annotations.
-func (o *rebaseOptions) complete(existing *image.Existing) error {
+func (o *rebaseOptions) complete(existing *image.Stored) error {
 	annotations, err := ocijson.Annotations(existing.Manifest)
 	if err != nil {
 		return err
@@ -117,13 +119,13 @@ func (o *rebaseOptions) complete(existing *image.Existing) error {
 		if _, err := ocijson.ParseDigest(digest); err != nil {
 			return fmt.Errorf("annotation %s: %w", v1.AnnotationBaseImageDigest, err)
 		}
-		o.oldBase = dockerRegistry + "://" + named.Name() + "@" + digest
+		o.oldBase = "docker://" + named.Name() + "@" + digest
 	}
 	if o.newBase == "" {
 		if _, err := reference.ParseNormalizedNamed(name); name == "" || err != nil {
 			return usageError(hint(errors.New("no new base, and the image does not say what its base is called"), "name one with --new-base"))
 		}
-		o.newBase = dockerRegistry + "://" + name
+		o.newBase = "docker://" + name
 	}
 	return nil
 }

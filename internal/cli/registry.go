@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,13 +14,10 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/pflag"
 
-	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/registry"
 )
-
-// dockerRegistry is the transport of registries; // follows it.
-const dockerRegistry = "docker"
 
 // registryFlags say how a registry is spoken to.
 type registryFlags struct {
@@ -92,10 +88,10 @@ func (g *global) checkLogin(ref string) error {
 
 // checkDestination checks the login for a destination in a registry.
 func (g *global) checkDestination(d *destination) error {
-	if d.kind != dockerRegistry {
+	if d.Transport != place.Registry {
 		return nil
 	}
-	return g.checkLogin(d.name)
+	return g.checkLogin(d.Name)
 }
 
 // authFiles are the places of Docker's and Podman's credentials.
@@ -143,39 +139,4 @@ func (r *registryFlags) choice() (v1.Platform, error) {
 	}
 	p, err := ocijson.ParsePlatform(r.platform)
 	return ocijson.Normal(p), usageError(err)
-}
-
-// resolve looks up what a registry has by a reference: what follows docker://.
-func (g *global) resolve(ctx context.Context, ref string) (image.Source, error) {
-	opts, err := g.registryOptions(ref)
-	if err != nil {
-		return nil, err
-	}
-	r, err := registry.Resolve(ctx, ref, opts)
-	if err != nil {
-		return nil, err
-	}
-	return r, nil
-}
-
-// toRegistry writes an image to a registry, by each of the names that it has there.
-func (g *global) toRegistry(ctx context.Context, img *image.Image, d *destination, observe func(image.Event)) error {
-	opts, err := g.registryOptions(d.name)
-	if err != nil {
-		return err
-	}
-	opts.Observe = observe
-	names, err := img.RepoTags(ctx)
-	if err != nil {
-		return err
-	}
-	for _, ref := range d.registryRefs(names, img.RefNames) {
-		desc, err := registry.Push(ctx, ref, img, registry.PushOptions{Options: opts, Compression: d.compression})
-		if err != nil {
-			return err
-		}
-		g.ui.Info("docker://%s is %s", ref, desc.Digest)
-		opts.Observe = nil // the layers are there
-	}
-	return nil
 }

@@ -84,9 +84,9 @@ func runRunStep(ctx context.Context, g *global, o *runStepOptions, ref string, a
 	if err != nil {
 		return err
 	}
-	var dest *destination
+	var dest *output
 	if o.output != "" {
-		if dest, err = archiveDestination(o.output); err != nil {
+		if dest, err = archiveOutput(o.output); err != nil {
 			return err
 		}
 	}
@@ -178,7 +178,7 @@ func (o *runStepOptions) run(ctx context.Context, g *global, s *spec.Spec, step 
 	if err != nil {
 		return nil, usageError(fmt.Errorf("--interactive: %w", err))
 	}
-	defer terminal.Restore()
+	defer func() { _ = terminal.Restore() }() // a terminal that is gone needs none
 	resize := make(chan sandbox.TerminalSize, 1)
 	go func() {
 		for size := range terminal.Resized() {
@@ -204,7 +204,7 @@ func (g *global) openTree(ctx context.Context, ref string) ([]*tree.Entry, io.Cl
 	if err != nil {
 		return nil, nil, err
 	}
-	overlay, err := g.openSpooled(ctx, found)
+	overlay, err := g.openSpooled(ctx, found.Stored)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -17,8 +17,7 @@ import (
 
 type shellOptions struct {
 	buildOptions
-	shell    assemble.ShellOptions
-	uid, gid uint32
+	shell assemble.ShellOptions
 }
 
 func newShell(g *global) *cobra.Command {

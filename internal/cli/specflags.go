@@ -211,8 +211,8 @@ func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string, more
 		Root: g.root, StoreRoot: g.storeRoot, VerifyStore: g.verifyStore,
 		Architecture: hostArchitecture, Now: g.streams.Now(), TempDir: g.tempDir(),
 		MaxUnpacked: int64(g.limits.unpacked), MaxEntries: g.limits.entries,
-		OpenBase: func(ctx context.Context, ref assemble.BaseReference) (*image.Existing, error) {
-			return g.openBase(ctx, ref, lock)
+		OpenBase: func(ctx context.Context, ref spec.Base) (*image.Stored, error) {
+			return g.bases().Open(ctx, ref, lock)
 		},
 		Steps: g.steps(),
 		Debug: func(text string) { g.ui.Debug("%s", text) },

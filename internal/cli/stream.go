@@ -14,6 +14,7 @@ import (
 	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/base/lockfile"
 	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
 	"github.com/varve-image/varve/internal/ui"
 	"github.com/varve-image/varve/spec"
@@ -68,7 +69,7 @@ func runStream(ctx context.Context, g *global, o *streamOptions, args []string) 
 	if err != nil {
 		return err
 	}
-	dest, err := parseDestination("-", s)
+	dest, err := buildDestination("-", s)
 	if err != nil {
 		return err
 	}
@@ -99,29 +100,34 @@ func streamConf(ctx context.Context, g *global, o *streamOptions, in *input) err
 
 // confImage describes the image of a conf.json. Its base stays open until the
 // command ends.
-func (g *global) confImage(ctx context.Context, in *input, repoTag string) (*image.Image, error) {
+func (g *global) confImage(ctx context.Context, in *input, repoTag string) (image.Named, error) {
 	conf, err := assemble.ParseConf(in.data)
 	if err != nil {
-		return nil, usageError(fmt.Errorf("%s: %w", in.name, err))
+		return image.Named{}, usageError(fmt.Errorf("%s: %w", in.name, err))
 	}
 	img, err := conf.Image(ctx, assemble.ConfOptions{
 		Root: g.root, StoreRoot: g.storeRoot, RepoTag: repoTag, Now: g.streams.Now(),
-		OpenBase: func(ctx context.Context, name string) (*image.Existing, error) {
-			src, err := g.openPath(ctx, "", name)
+		OpenBase: func(ctx context.Context, name string) (*image.Stored, error) {
+			src, err := place.OpenPath(ctx, place.Unknown, name, g.places())
 			if err != nil {
 				return nil, err
 			}
-			return g.openFor(ctx, src, "", conf.Platform())
+			g.closers = append(g.closers, src)
+			base, err := g.selectImage(ctx, src, "", conf.Platform())
+			if err != nil {
+				return nil, err
+			}
+			return base.Stored, nil
 		},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", in.name, err)
+		return image.Named{}, fmt.Errorf("%s: %w", in.name, err)
 	}
 	return img, nil
 }
 
-func writeStream(ctx context.Context, g *global, img *image.Image, c compress.Compression, opts dockerarchive.Options) error {
-	task := g.ui.Progress(ctx, len(img.Layers), "streaming")
+func writeStream(ctx context.Context, g *global, img image.Named, c compress.Compression, opts dockerarchive.Options) error {
+	task := g.ui.Progress(ctx, len(img.Layers()), "streaming")
 	defer task.Finish()
 	opts.Observe = observe(task)
 	err := compressed(g.streams.Out, c, func(w io.Writer) error { return dockerarchive.Write(ctx, w, img, opts) })

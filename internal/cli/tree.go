@@ -47,11 +47,11 @@ of export.`,
 }
 
 func runTreeMerge(ctx context.Context, g *global, sources []string, output string) error {
-	dest, err := treeDestination(output)
+	dest, err := treeOutput(output)
 	if err != nil {
 		return err
 	}
-	if err := dest.outsideOf(sources, "is merged"); err != nil {
+	if err := outsideOf(dest.path, sources, "is merged"); err != nil {
 		return err
 	}
 	epoch, err := g.sourceDateEpoch()

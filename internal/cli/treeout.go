@@ -2,35 +2,60 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/varve-image/varve/internal/atomicfile"
+	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/tree"
 )
 
 const treeOutputHelp = "the `file` to write, compressed as its name says, or a directory, which ends in /; - is standard output"
 
-// treeDestination is a tar or a directory, which ends in a slash, that -o
-// names.
-func treeDestination(output string) (*destination, error) {
-	if strings.HasSuffix(output, "/") {
-		return &destination{path: output}, nil
+// output is a file, or a directory, that -o names.
+type output struct {
+	// path ends in a slash for a directory; "-" is standard output.
+	path string
+	// compression is a file's.
+	compression compress.Compression
+}
+
+// archiveOutput is an archive, compressed as its name says.
+func archiveOutput(path string) (*output, error) {
+	if path == "" {
+		return nil, usageError(hint(errors.New("no output"), "name a file with -o, or - for standard output"))
 	}
-	d, err := archiveDestination(output)
-	if err != nil && output != "" {
-		return nil, usageError(fmt.Errorf("output %q: expected a name that ends in .tar, .tar.gz or .tar.zst, a directory, which ends in /, or -", output))
+	algorithm, ok := place.ArchiveCompression(path)
+	if !ok && path != "-" {
+		return nil, usageError(fmt.Errorf("output %q: expected a name that ends in .tar, .tar.gz or .tar.zst, or -", path))
 	}
-	return d, err
+	if path == "-" {
+		algorithm = compress.None
+	}
+	return &output{path, compress.Compression{Algorithm: algorithm}}, nil
+}
+
+// treeOutput is a tar, or a directory.
+func treeOutput(path string) (*output, error) {
+	if strings.HasSuffix(path, "/") {
+		return &output{path: path}, nil
+	}
+	out, err := archiveOutput(path)
+	if err != nil && path != "" {
+		return nil, usageError(fmt.Errorf("output %q: expected a name that ends in .tar, .tar.gz or .tar.zst, a directory, which ends in /, or -", path))
+	}
+	return out, err
 }
 
 // isDir tells the directory from the tar.
-func (d *destination) isDir() bool { return strings.HasSuffix(d.path, "/") }
+func (o *output) isDir() bool { return strings.HasSuffix(o.path, "/") }
 
 // writeTar writes a tree as a tar with names "./…".
-func (g *global) writeTar(ctx context.Context, d *destination, entries []*tree.Entry) error {
+func (g *global) writeTar(ctx context.Context, d *output, entries []*tree.Entry) error {
 	return g.toFile(d.path, func(w io.Writer) error {
 		return compressed(w, d.compression, func(w io.Writer) error {
 			out := layer.NewWriter(w, layer.GNU, "./")
@@ -45,7 +70,7 @@ func (g *global) writeTar(ctx context.Context, d *destination, entries []*tree.E
 }
 
 // writeDir writes a tree as a directory.
-func (g *global) writeDir(ctx context.Context, d *destination, entries []*tree.Entry, opts tree.WriteOptions) error {
+func (g *global) writeDir(ctx context.Context, d *output, entries []*tree.Entry, opts tree.WriteOptions) error {
 	dir, err := atomicfile.CreateDir(d.path)
 	if err != nil {
 		return err

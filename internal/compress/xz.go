@@ -140,7 +140,7 @@ func (x *xzReader) next() error {
 		return noEOF(err)
 	}
 	if size != 0 {
-		return x.startBlock(start, size)
+		return x.startBlock(size)
 	}
 	if err := x.endStream(start); err != nil {
 		return noEOF(err)
@@ -162,7 +162,7 @@ func (x *xzReader) next() error {
 }
 
 // startBlock reads the header of a block, whose first byte was size.
-func (x *xzReader) startBlock(start int64, size byte) error {
+func (x *xzReader) startBlock(size byte) error {
 	header := make([]byte, 4*(int(size)+1))
 	header[0] = size
 	if _, err := io.ReadFull(x.in, header[1:]); err != nil {

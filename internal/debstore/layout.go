@@ -94,7 +94,7 @@ func fileList(ctx context.Context, name string) ([]string, error) {
 func copyFile(root *os.Root, file string) error {
 	info, err := os.Lstat(file)
 	if err != nil {
-		return nil //nolint:nilerr // listed, but removed since: as in slimmed images
+		return nil // listed, but removed since: as in slimmed images
 	}
 	name := file[1:]
 	if info.IsDir() {

@@ -114,7 +114,7 @@ func archivesTaken() []Archive {
 		{Name: "repeated members", Data: Tar(append([]Entry{Dir("l0/"), File("l0/layer.tar", string(Image()[0]))}, DockerArchive(Image()...)...)...)},
 		{Name: "names with a dot", Data: Tar(with("c.json", func(e *Entry) { e.Name = "./c.json" })...)},
 		{Name: "compressed layer", Data: Tar(with("l1/layer.tar", func(e *Entry) { e.Content = string(Gzip([]byte(e.Content))) })...)},
-		{Name: "sparse header on a member that is not needed", Data: Tar(append(DockerArchive(Image()...), sparse("0,4", 4))...)},
+		{Name: "sparse header on a member that is not needed", Data: Tar(append(DockerArchive(Image()...), sparse("0,4"))...)},
 	}
 }
 
@@ -170,7 +170,7 @@ func archiveMembers() []Archive {
 		{Name: "manifest is a directory", Data: kind("manifest.json", Dir("")), Refused: []string{`"manifest.json"`, "not a regular file"}},
 		{Name: "manifest is a FIFO", Data: kind("manifest.json", Entry{Type: '6'}), Refused: []string{`"manifest.json"`, "not a regular file"}},
 		{Name: "layer is a device", Data: kind("l0/layer.tar", Entry{Type: '3', Major: 1, Minor: 5}), Refused: []string{`"l0/layer.tar"`, "not a regular file"}},
-		{Name: "layer is sparse", Data: kind("l0/layer.tar", Entry{Content: "data", PAX: sparse("0,4", 4).PAX}), Refused: []string{`"l0/layer.tar"`, "not a regular file"}},
+		{Name: "layer is sparse", Data: kind("l0/layer.tar", Entry{Content: "data", PAX: sparse("0,4").PAX}), Refused: []string{`"l0/layer.tar"`, "not a regular file"}},
 		{Name: "global name of members", Data: append(PAX('g', "path=manifest.json"), Tar(DockerArchive(Image()...)...)...), Refused: []string{"global", `"path"`}},
 		{Name: "member of two names", Data: append(PAX('x', "path=c.json"), Tar(append([]Entry{File(strings.Repeat("n", 200), "{}")}, DockerArchive(Image()...)...)...)...), Refused: []string{"two names", `"c.json"`}},
 		{Name: "global comment", Data: append(PAX('g', "comment=x"), Tar(DockerArchive(Image()...)...)...)},

@@ -215,16 +215,16 @@ func layerTwoWays() []Layers {
 		{Name: "PAX header of 2 MiB", Tars: [][]byte{append(PAX('x', "comment="+strings.Repeat("x", 2<<20)), Tar(File("f", ""))...)}, Refused: []string{"header field too long"}},
 		{Name: "long name of 2 MiB", Tars: [][]byte{Tar(File(strings.Repeat("n", 2<<20), ""))}, Refused: []string{"header field too long"}},
 		{Name: "a million sparse regions", Tars: [][]byte{SparseRegions(1_000_000)}, Refused: []string{"sparse map too long"}},
-		refused("sparse map with an end before its start", one(sparse("0,512,-1,1", 4)), "invalid tar header"),
-		refused("sparse map that overlaps", one(sparse("0,2,1,2", 4)), "invalid tar header"),
-		refused("sparse map beyond the file", one(sparse("0,1,100,3", 4)), "invalid tar header"),
+		refused("sparse map with an end before its start", one(sparse("0,512,-1,1")), "invalid tar header"),
+		refused("sparse map that overlaps", one(sparse("0,2,1,2")), "invalid tar header"),
+		refused("sparse map beyond the file", one(sparse("0,1,100,3")), "invalid tar header"),
 	}
 }
 
-// sparse is a sparse file in GNU's PAX format 0.1 with the map.
-func sparse(regions string, size int) Entry {
+// sparse is a sparse file of four bytes in GNU's PAX format 0.1 with the map.
+func sparse(regions string) Entry {
 	return Entry{Name: "f", Content: "data", PAX: []string{
-		fmt.Sprintf("GNU.sparse.size=%d", size), fmt.Sprintf("GNU.sparse.numblocks=%d", (strings.Count(regions, ",")+1)/2), "GNU.sparse.map=" + regions}}
+		"GNU.sparse.size=4", fmt.Sprintf("GNU.sparse.numblocks=%d", (strings.Count(regions, ",")+1)/2), "GNU.sparse.map=" + regions}}
 }
 
 func layerDamage() []Layers {

@@ -15,7 +15,7 @@ import (
 // Case is an image of the suite.
 type Case struct {
 	Name  string
-	Image *image.Image
+	Image image.Named
 }
 
 // Images are the images of the suite.
@@ -24,7 +24,7 @@ func Images(t testing.TB) []Case {
 	tool := newLayer(dir("bin"), file("bin/tool", strings.Repeat("tool", 10_000)))
 	large := newLayer(file("large", noise(3<<20)))
 	odd := newImage(base, tool)
-	odd.RawConfig = oddConfig(t, base, tool)
+	odd.Image = withConfig{odd.Image, oddConfig(t, base, tool)}
 	return []Case{
 		{"one layer", newImage(base)},
 		{"several layers", newImage(base, tool, large)},
@@ -35,13 +35,22 @@ func Images(t testing.TB) []Case {
 	}
 }
 
-func newImage(layers ...image.Layer) *image.Image {
-	return &image.Image{
+// withConfig is an image with another config.
+type withConfig struct {
+	image.Image
+	config []byte
+}
+
+func (w withConfig) RawConfig(context.Context) ([]byte, error) { return w.config, nil }
+
+func newImage(layers ...image.Layer) image.Named {
+	img := image.New(image.Description{
 		Layers: layers, History: make([]image.History, len(layers)),
 		Created: "1970-01-01T00:00:01Z", Architecture: "amd64", OS: "linux",
-		Config:     &ordjson.Object{Members: []ordjson.Member{{Key: "Cmd", Value: []any{"/bin/tool", "<é>"}}}},
-		Repository: "example.org/varve-suite/app", Tag: "1", ModTime: 1,
-	}
+		Config:  &ordjson.Object{Members: []ordjson.Member{{Key: "Cmd", Value: []any{"/bin/tool", "<é>"}}}},
+		ModTime: 1,
+	})
+	return image.Named{Image: img, Names: image.Names{RepoTags: []string{"example.org/varve-suite/app:1"}}}
 }
 
 func newLayer(entries ...*tree.Entry) image.Layer {

@@ -23,8 +23,8 @@ import (
 
 // Place is an empty place for one image.
 type Place struct {
-	// Write writes an image there.
-	Write func(ctx context.Context, img *image.Image) error
+	// Target is where the image is written to.
+	Target image.Target
 	// Open opens what is there.
 	Open func(ctx context.Context) (image.Source, error)
 	// Name is what the image is called there; empty is as it is called.
@@ -32,7 +32,7 @@ type Place struct {
 	// Bytes is all that is there, to compare it with that of another place.
 	Bytes func(t testing.TB) string
 	// Damage changes a byte of a layer as it is stored; nil where tests cannot.
-	Damage func(t testing.TB, stored image.ExistingLayer)
+	Damage func(t testing.TB, stored image.StoredLayer)
 }
 
 // Run runs the suite, with all of Images or those that are named. Each place
@@ -45,7 +45,7 @@ func Run(t *testing.T, newPlace func(t *testing.T) Place, names ...string) {
 		t.Run(c.Name, func(t *testing.T) {
 			steady(t)
 			place := newPlace(t)
-			must(t, place.Write(t.Context(), c.Image))
+			must(t, place.write(t, c.Image))
 			written := place.Bytes(t)
 			stored, src := place.open(t, c.Image)
 			checkImage(t, stored, c.Image)
@@ -55,12 +55,36 @@ func Run(t *testing.T, newPlace func(t *testing.T) Place, names ...string) {
 				t.Error("reading changed what is there")
 			}
 			checkNames(t, src)
-			checkCancel(t, newPlace(t), place, c.Image, stored)
-			if place.Damage != nil && len(stored.Layers) > 0 {
+			checkCancel(t, newPlace(t), c.Image, stored)
+			if place.Damage != nil && len(stored.DiffIDs) > 0 {
 				checkDamage(t, newPlace(t), place, stored)
 			}
 		})
 	}
+}
+
+// write writes an image, and holds the target to what it says of it.
+func (p Place) write(t *testing.T, img image.Named) error {
+	t.Helper()
+	layers := 0
+	written, err := p.Target.Write(t.Context(), []image.Named{img}, func(e image.Event) {
+		if e.Done {
+			layers++
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if len(written) != 1 || len(written[0].Names) == 0 || written[0].ID == "" {
+		t.Errorf("what was written is said to be %+v", written)
+	}
+	if want := len(img.Layers()); layers != want && !written[0].Present {
+		t.Errorf("%d layers were told of, want %d", layers, want)
+	}
+	if p.Target.String() == "" {
+		t.Error("the target has no name")
+	}
+	return nil
 }
 
 func must(t testing.TB, err error) {
@@ -71,7 +95,7 @@ func must(t testing.TB, err error) {
 }
 
 // open opens the one image of a place by its name.
-func (p Place) open(t *testing.T, img *image.Image) (*image.Existing, image.Source) {
+func (p Place) open(t *testing.T, img image.Named) (*image.Stored, image.Source) {
 	t.Helper()
 	src, err := p.Open(t.Context())
 	must(t, err)
@@ -82,8 +106,7 @@ func (p Place) open(t *testing.T, img *image.Image) (*image.Existing, image.Sour
 	})
 	name := p.Name
 	if name == "" {
-		name, err = img.RepoTag(t.Context())
-		must(t, err)
+		name = img.RepoTags[0]
 	}
 	if n := len(src.List()); n != 1 {
 		t.Fatalf("there are %d images: %+v", n, src.List())
@@ -100,11 +123,9 @@ func (p Place) open(t *testing.T, img *image.Image) (*image.Existing, image.Sour
 }
 
 // again writes what was read to another place, which then has the same.
-func again(t *testing.T, place Place, stored *image.Existing, img *image.Image, want string) {
+func again(t *testing.T, place Place, stored *image.Stored, img image.Named, want string) {
 	t.Helper()
-	copied := stored.Image()
-	copied.Repository, copied.Tag = img.Repository, img.Tag
-	must(t, place.Write(t.Context(), copied))
+	must(t, place.write(t, image.Named{Image: stored, Names: img.Names}))
 	if got := place.Bytes(t); got != want {
 		t.Errorf("written, read and written again there are other bytes: %d, first %d", len(got), len(want))
 	}
@@ -124,19 +145,19 @@ func checkNames(t *testing.T, src image.Source) {
 
 // checkCancel: with a context that is done nothing is read, and nothing is
 // written that could be opened.
-func checkCancel(t *testing.T, empty, full Place, img *image.Image, stored *image.Existing) {
+func checkCancel(t *testing.T, empty Place, img image.Named, stored *image.Stored) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for i, l := range stored.Layers {
+	for i, l := range stored.Layers() {
 		if err := l.Write(ctx, discard{}); !errors.Is(err, context.Canceled) {
 			t.Errorf("layer %d, cancelled: %v", i, err)
 		}
 	}
-	if len(img.Layers) == 0 {
+	if len(img.Layers()) == 0 {
 		return
 	}
-	if err := empty.Write(ctx, img); !errors.Is(err, context.Canceled) {
+	if _, err := empty.Target.Write(ctx, []image.Named{img}, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("write, cancelled: %v", err)
 	}
 	if src, err := empty.Open(t.Context()); err == nil {
@@ -149,9 +170,10 @@ func checkCancel(t *testing.T, empty, full Place, img *image.Image, stored *imag
 
 // checkDamage: a layer of which a byte was changed is an error to those who
 // read it, in any way, and is not written elsewhere.
-func checkDamage(t *testing.T, empty, place Place, stored *image.Existing) {
+func checkDamage(t *testing.T, empty, place Place, stored *image.Stored) {
 	t.Helper()
-	last := stored.Layers[len(stored.Layers)-1]
+	layers := stored.StoredLayers()
+	last := layers[len(layers)-1]
 	place.Damage(t, last)
 	if err := last.Write(t.Context(), discard{}); err == nil {
 		t.Error("a damaged layer is read")
@@ -162,7 +184,7 @@ func checkDamage(t *testing.T, empty, place Place, stored *image.Existing) {
 	if data, err := readAll(last.OpenStored(t.Context())); err == nil && last.Stored().Digest != "" {
 		t.Errorf("a damaged layer is opened as it is stored and has %d bytes", len(data))
 	}
-	if err := empty.Write(t.Context(), stored.Image()); err == nil {
+	if _, err := empty.Target.Write(t.Context(), []image.Named{{Image: stored, Names: image.Names{RepoTags: []string{"example.org/varve-suite/app:1"}}}}, nil); err == nil {
 		t.Error("a damaged layer is written elsewhere")
 	}
 }

@@ -17,9 +17,9 @@ import (
 )
 
 // checkImage compares what is said of an image with the image.
-func checkImage(t *testing.T, stored *image.Existing, img *image.Image) {
+func checkImage(t *testing.T, stored *image.Stored, img image.Named) {
 	t.Helper()
-	config, err := img.ConfigJSON(t.Context())
+	config, err := img.RawConfig(t.Context())
 	must(t, err)
 	if !bytes.Equal(stored.ConfigJSON, config) {
 		t.Errorf("config\n%s\nwant\n%s", stored.ConfigJSON, config)
@@ -27,30 +27,27 @@ func checkImage(t *testing.T, stored *image.Existing, img *image.Image) {
 	if v, _ := stored.Config.String("os"); v != "linux" {
 		t.Errorf("the config is for %q", v)
 	}
-	if len(stored.Layers) != len(img.Layers) || len(stored.DiffIDs) != len(img.Layers) {
-		t.Fatalf("%d layers and %d diff_ids, want %d", len(stored.Layers), len(stored.DiffIDs), len(img.Layers))
+	if len(stored.Layers()) != len(img.Layers()) || len(stored.DiffIDs) != len(img.Layers()) {
+		t.Fatalf("%d layers and %d diff_ids, want %d", len(stored.Layers()), len(stored.DiffIDs), len(img.Layers()))
 	}
 	if d := stored.ManifestDescriptor; d.Digest != "" && (digest.FromBytes(stored.Manifest) != d.Digest || int64(len(stored.Manifest)) != d.Size) {
 		t.Errorf("manifest of %d bytes, %s, is said to be %+v", len(stored.Manifest), digest.FromBytes(stored.Manifest), d)
 	}
-	if len(stored.Names) == 0 {
-		t.Error("the image has no name")
-	}
 }
 
 // checkLayers reads each layer in every way, several at once, and twice.
-func checkLayers(t *testing.T, stored *image.Existing, img *image.Image) {
+func checkLayers(t *testing.T, stored *image.Stored, img image.Named) {
 	t.Helper()
 	var group sync.WaitGroup
-	for i, l := range stored.Layers {
+	for i, l := range stored.StoredLayers() {
 		for range 2 {
-			group.Go(func() { checkLayer(t, i, l, img.Layers[i], stored.DiffIDs[i]) })
+			group.Go(func() { checkLayer(t, i, l, img.Layers()[i], stored.DiffIDs[i]) })
 		}
 	}
 	group.Wait()
 }
 
-func checkLayer(t *testing.T, i int, l image.ExistingLayer, want image.Layer, id digest.Digest) {
+func checkLayer(t *testing.T, i int, l image.StoredLayer, want image.Layer, id digest.Digest) {
 	var tar, got bytes.Buffer
 	info, err := want.Info(context.Background())
 	if err == nil {

@@ -27,7 +27,7 @@ type Entry struct {
 	Text string
 }
 
-// File, Dir, Link, Hard and Whiteout are the usual entries.
+// File is a regular file.
 func File(name, text string) Entry {
 	return Entry{tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644}, text}
 }

@@ -102,3 +102,19 @@ func list(texts []string) []any {
 	}
 	return out
 }
+
+// OCILayerType returns OCI's name for a layer's media type: a manifest has either Docker's
+// media types or OCI's.
+func OCILayerType(mediaType string) string {
+	switch mediaType {
+	case DockerLayer:
+		return v1.MediaTypeImageLayer
+	case DockerLayerGzip:
+		return v1.MediaTypeImageLayerGzip
+	case DockerForeignLayer:
+		return "application/vnd.oci.image.layer.nondistributable.v1.tar"
+	case DockerForeignGzip:
+		return "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+	}
+	return mediaType
+}

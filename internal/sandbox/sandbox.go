@@ -142,6 +142,10 @@ type Step struct {
 // UserID is the user and group id of a step without FakeRoot.
 const UserID = 1000
 
+// OverflowID is nobody's, and whose files seem to be that have an owner without an id
+// in a namespace.
+const OverflowID = 65534
+
 // Terminal describes an interactive step's terminal.
 type Terminal struct {
 	// Size is the size at the start; Resize, unless nil, tells of new ones.

@@ -108,7 +108,7 @@ func (a *Archive) List() []image.Listed {
 
 // Open returns the image at an index of List. Its config's digests are checked
 // when the layers are read.
-func (a *Archive) Open(_ context.Context, i int) (*image.Existing, error) {
+func (a *Archive) Open(_ context.Context, i int) (*image.Stored, error) {
 	img, err := a.image(a.images[i])
 	if err != nil {
 		return nil, wrap(a.name, err)
@@ -116,26 +116,29 @@ func (a *Archive) Open(_ context.Context, i int) (*image.Existing, error) {
 	return img, nil
 }
 
-func (a *Archive) image(m manifest) (*image.Existing, error) {
+func (a *Archive) image(m manifest) (*image.Stored, error) {
 	config, err := a.config(m.config)
 	if err != nil {
 		return nil, err
 	}
-	object, diffIDs, err := image.ParseConfig(config)
+	_, diffIDs, err := image.ParseConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("config %q: %w", m.config, err)
 	}
 	if len(diffIDs) != len(m.layers) {
 		return nil, fmt.Errorf("config %q has %d diff_ids for %d layers", m.config, len(diffIDs), len(m.layers))
 	}
-	img := &image.Existing{Names: m.repoTags, Raw: a.raw, ConfigJSON: config, Config: object, DiffIDs: diffIDs}
+	layers := make([]image.StoredLayer, len(m.layers))
 	for i, name := range m.layers {
-		l, err := a.layer(name, diffIDs[i])
-		if err != nil {
+		if layers[i], err = a.layer(name, diffIDs[i]); err != nil {
 			return nil, err
 		}
-		img.Layers = append(img.Layers, l)
 	}
+	img, err := image.NewStored(config, layers)
+	if err != nil {
+		return nil, fmt.Errorf("config %q: %w", m.config, err)
+	}
+	img.Raw = a.raw
 	return img, nil
 }
 

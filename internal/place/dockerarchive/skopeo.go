@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -27,14 +28,21 @@ import (
 // 1.9.3 itself cannot make one of zstd layers).
 //
 // Options.RepeatLayers has no effect.
-func WriteSkopeo(ctx context.Context, w io.Writer, img *image.Image, opts Options) error {
-	config, err := img.ConfigJSON(ctx)
+func WriteSkopeo(ctx context.Context, w io.Writer, img image.Named, opts Options) error {
+	config, err := img.RawConfig(ctx)
 	if err != nil {
 		return err
 	}
-	name, err := img.Reference(ctx)
+	names, err := img.Tagged(ctx)
 	if err != nil {
 		return err
+	}
+	refs, err := names.References()
+	if err != nil {
+		return err
+	}
+	if len(refs) == 0 {
+		return errors.New("the image has no name")
 	}
 	opts.RepeatLayers = false
 	s := &skopeoWriter{tar: ustar{w}, img: img, opts: opts, written: map[digest.Digest]bool{}}
@@ -49,7 +57,7 @@ func WriteSkopeo(ctx context.Context, w io.Writer, img *image.Image, opts Option
 	if err != nil {
 		return err
 	}
-	if err := s.index(configName, name, top); err != nil {
+	if err := s.index(configName, refs[0], top); err != nil {
 		return err
 	}
 	return s.tar.end()
@@ -57,7 +65,7 @@ func WriteSkopeo(ctx context.Context, w io.Writer, img *image.Image, opts Option
 
 type skopeoWriter struct {
 	tar     ustar
-	img     *image.Image
+	img     image.Named
 	opts    Options
 	layers  []digest.Digest
 	written map[digest.Digest]bool
@@ -65,7 +73,7 @@ type skopeoWriter struct {
 
 func (s *skopeoWriter) layer(ctx context.Context, i int, l image.Layer, info layer.Info) error {
 	s.layers = append(s.layers, info.DiffID)
-	event := image.Event{Layer: i + 1, Layers: len(s.img.Layers), Title: l.Title(), Size: info.Size}
+	event := image.Event{Layer: i + 1, Layers: len(s.img.Layers()), Title: l.Title(), Size: info.Size}
 	s.opts.observe(event)
 	if !s.written[info.DiffID] {
 		s.written[info.DiffID] = true

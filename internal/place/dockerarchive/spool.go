@@ -22,11 +22,8 @@ import (
 // unpacked to a temporary file, a few layers at a time, and read from there
 // again. Others are read twice, as image.Image.Each does. With RepeatLayers
 // nothing is spooled.
-func eachLayer(ctx context.Context, img *image.Image, opts Options, visit func(ctx context.Context, i int, l image.Layer, info layer.Info) error) error {
-	known, err := knownDiffIDs(img)
-	if err != nil {
-		return err
-	}
+func eachLayer(ctx context.Context, img image.Image, opts Options, visit func(ctx context.Context, i int, l image.Layer, info layer.Info) error) error {
+	known := image.KnownDiffIDs(img)
 	// By the blob as well: that several have the digest that the config claims
 	// of them is not known before each is unpacked.
 	type key struct{ blob, tar digest.Digest }
@@ -36,47 +33,31 @@ func eachLayer(ctx context.Context, img *image.Image, opts Options, visit func(c
 			s.free()
 		}
 	}()
-	// The copy has other layers and is good for Each alone.
-	with := *img
-	with.Layers = make([]image.Layer, len(img.Layers))
-	for i, l := range img.Layers {
-		with.Layers[i] = l
-		stored, ok := l.(image.ExistingLayer)
+	layers := img.Layers()
+	for i, l := range layers {
+		stored, ok := l.(image.StoredLayer)
 		if !ok || i >= len(known) || stored.Stored().Digest == "" || opts.RepeatLayers {
 			continue
 		}
 		k := key{stored.Stored().Digest, known[i]}
 		if seen[k] == nil {
-			seen[k] = &spooled{ExistingLayer: stored, diffID: known[i], tempDir: opts.TempDir}
+			seen[k] = &spooled{StoredLayer: stored, diffID: known[i], tempDir: opts.TempDir}
 		}
-		with.Layers[i] = seen[k]
+		layers[i] = seen[k]
 	}
-	return with.Each(ctx, func(ctx context.Context, i int, info layer.Info) error {
-		err := visit(ctx, i, with.Layers[i], info)
-		if s, ok := with.Layers[i].(*spooled); ok {
+	return image.Each(ctx, layers, func(ctx context.Context, i int, info layer.Info) error {
+		err := visit(ctx, i, layers[i], info)
+		if s, ok := layers[i].(*spooled); ok {
 			s.free()
 		}
 		return err
 	})
 }
 
-// knownDiffIDs are the digests of the lowest layers' tars, as the config says
-// that they come with.
-func knownDiffIDs(img *image.Image) ([]digest.Digest, error) {
-	if img.RawConfig != nil {
-		_, ids, err := image.ParseConfig(img.RawConfig)
-		return ids, err
-	}
-	if img.Base != nil {
-		return img.Base.DiffIDs, nil
-	}
-	return nil, nil
-}
-
 // spooled is a layer that is unpacked to a file without a name when its size
 // is first asked for, and written from there.
 type spooled struct {
-	image.ExistingLayer
+	image.StoredLayer
 	diffID  digest.Digest
 	tempDir string
 
@@ -122,7 +103,7 @@ func (s *spooled) Write(ctx context.Context, w io.Writer) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.file == nil { // it was written and freed
-		return s.ExistingLayer.Write(ctx, w)
+		return s.StoredLayer.Write(ctx, w)
 	}
 	if _, err := s.file.Seek(0, io.SeekStart); err != nil {
 		return err

@@ -48,20 +48,14 @@ type Options struct {
 	Observe func(image.Event)
 }
 
-// member is a layer that has a member header of its own in an archive. An
-// empty Path stands for <digest>/layer.tar.
-type member interface {
-	Member() *tree.Entry
-}
-
 // Write writes the image to w.
-func Write(ctx context.Context, w io.Writer, img *image.Image, opts Options) error {
-	return WriteAll(ctx, w, []*image.Image{img}, opts)
+func Write(ctx context.Context, w io.Writer, img image.Named, opts Options) error {
+	return WriteAll(ctx, w, []image.Named{img}, opts)
 }
 
 // WriteAll writes several images to w as one archive. What they have in common
 // is there once. No image at all is an error.
-func WriteAll(ctx context.Context, w io.Writer, images []*image.Image, opts Options) error {
+func WriteAll(ctx context.Context, w io.Writer, images []image.Named, opts Options) error {
 	if len(images) == 0 {
 		return errors.New("there is no image to write")
 	}
@@ -86,7 +80,7 @@ type writer struct {
 	tar  *layer.Writer
 	opts Options
 	// img is the image that is being written, and layers what it has so far.
-	img    *image.Image
+	img    image.Named
 	layers []any
 	// manifest has an element for each image, written the members that the
 	// archive has, and the digest of each.
@@ -94,21 +88,21 @@ type writer struct {
 	written  map[string]digest.Digest
 }
 
-func (a *writer) image(img *image.Image) error {
+func (a *writer) image(img image.Named) error {
 	a.img, a.layers = img, []any{}
 	if err := eachLayer(a.ctx, img, a.opts, a.layer); err != nil {
 		return err
 	}
-	config, err := img.ConfigJSON(a.ctx)
+	config, err := img.RawConfig(a.ctx)
 	if err != nil {
 		return err
 	}
-	repoTags, err := img.RepoTags(a.ctx)
+	tagged, err := img.Tagged(a.ctx)
 	if err != nil {
 		return err
 	}
-	names := make([]any, len(repoTags))
-	for i, name := range repoTags {
+	names := make([]any, len(tagged.RepoTags))
+	for i, name := range tagged.RepoTags {
 		names[i] = name
 	}
 	configDigest := digest.FromBytes(config)
@@ -127,18 +121,18 @@ func (a *writer) image(img *image.Image) error {
 
 func (a *writer) layer(ctx context.Context, i int, l image.Layer, info layer.Info) error {
 	e := &tree.Entry{}
-	if m, ok := a.img.Layers[i].(member); ok {
+	if m, ok := a.img.Layers()[i].(image.MemberLayer); ok {
 		e = m.Member()
 	} else {
 		e.Mode = 0o644
 	}
 	if e.Path == "" {
-		e.ModTime = a.img.ModTime
+		e.ModTime = image.ModTime(a.img)
 	}
 	e.Path = a.free(e.Path, info.DiffID)
 	e.Type, e.Size = tree.Regular, info.Size
 	a.layers = append(a.layers, e.Path)
-	event := image.Event{Layer: i + 1, Layers: len(a.img.Layers), Title: l.Title(), Size: info.Size}
+	event := image.Event{Layer: i + 1, Layers: len(a.img.Layers()), Title: l.Title(), Size: info.Size}
 	a.opts.observe(event)
 	if _, ok := a.written[e.Path]; !ok || a.opts.RepeatLayers {
 		a.written[e.Path] = info.DiffID
@@ -181,6 +175,6 @@ func (o Options) observe(e image.Event) {
 
 func (a *writer) file(name string, data []byte) error {
 	e := tree.NewFile(name, 0o644, string(data))
-	e.ModTime = a.img.ModTime
+	e.ModTime = image.ModTime(a.img)
 	return a.tar.Write(a.ctx, e)
 }

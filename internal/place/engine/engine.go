@@ -94,7 +94,7 @@ type Loaded struct {
 
 // Load brings the image to the engine: write writes it, with its own names. If
 // the engine then has another image of one of them, that is an error.
-func Load(ctx context.Context, e Engine, img *image.Image, write WriteFunc) (Loaded, error) {
+func Load(ctx context.Context, e Engine, img image.Named, write WriteFunc) (Loaded, error) {
 	loaded, err := load(ctx, e, img, write)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -105,40 +105,42 @@ func Load(ctx context.Context, e Engine, img *image.Image, write WriteFunc) (Loa
 	return loaded, nil
 }
 
-func load(ctx context.Context, e Engine, img *image.Image, write WriteFunc) (l Loaded, err error) {
-	if l.Names, err = img.RepoTags(ctx); err != nil {
+func load(ctx context.Context, e Engine, img image.Named, write WriteFunc) (l Loaded, err error) {
+	names, err := img.Tagged(ctx)
+	if err != nil {
 		return l, err
 	}
+	l.Names = names.RepoTags
 	for _, name := range l.Names {
 		if err := checkName(name); err != nil {
 			return l, err
 		}
 	}
-	if l.ID, err = img.ID(ctx); err != nil {
+	if l.ID, err = image.ID(ctx, img); err != nil {
 		return l, err
 	}
 	if l.Present, err = present(ctx, e, l); err != nil || l.Present {
 		return l, err
 	}
-	names, err := e.Load(ctx, l.Names, write)
+	said, err := e.Load(ctx, l.Names, write)
 	if err != nil {
 		return l, err
 	}
 	if len(l.Names) == 0 {
-		if len(names) == 0 {
+		if len(said) == 0 {
 			return l, errors.New("it does not say that it loaded an image")
 		}
-		l.Names = names
+		l.Names = said
 		return l, nil
 	}
 	for _, name := range l.Names {
 		switch has, err := e.ID(ctx, name); {
 		case errors.Is(err, ErrNotFound):
-			return l, fmt.Errorf("%q: it loaded %s, and has no image of the name now", name, shown(strings.Join(names, ", ")))
+			return l, fmt.Errorf("%q: it loaded %s, and has no image of the name now", name, shown(strings.Join(said, ", ")))
 		case err != nil:
 			return l, err
 		case has != "" && has != l.ID:
-			return l, fmt.Errorf("%q: it loaded %s, and has image %s by the name now, not %s", name, shown(strings.Join(names, ", ")), has, l.ID)
+			return l, fmt.Errorf("%q: it loaded %s, and has image %s by the name now, not %s", name, shown(strings.Join(said, ", ")), has, l.ID)
 		}
 	}
 	return l, nil

@@ -25,21 +25,15 @@ import (
 // files, without names, are there at a time.
 //
 // After an error, what w has got is of no use.
-func WriteArchive(ctx context.Context, w io.Writer, img *image.Image, opts Options) (digest.Digest, error) {
-	return WriteAllArchive(ctx, w, []*image.Image{img}, opts)
-}
-
-// WriteAllArchive is WriteArchive for several images, each by all of its names. The digest
-// is that of the first. No image at all is an error.
-func WriteAllArchive(ctx context.Context, w io.Writer, images []*image.Image, opts Options) (digest.Digest, error) {
-	return writeArchive(ctx, w, content{images: images}, opts)
+func WriteArchive(ctx context.Context, w io.Writer, img image.Named, opts Options) (digest.Digest, error) {
+	return writeArchive(ctx, w, content{images: []image.Named{img}}, opts)
 }
 
 // WriteIndexArchive is WriteArchive for an index, whose digest it returns. The
 // images' members follow each other, those that several have once, and the index
 // is the last blob.
 func WriteIndexArchive(ctx context.Context, w io.Writer, index *image.Index, opts Options) (digest.Digest, error) {
-	return writeArchive(ctx, w, content{index.Images, index}, opts)
+	return writeArchive(ctx, w, indexed(index), opts)
 }
 
 func writeArchive(ctx context.Context, w io.Writer, c content, opts Options) (digest.Digest, error) {
@@ -49,7 +43,7 @@ func writeArchive(ctx context.Context, w io.Writer, c content, opts Options) (di
 	if len(c.images) == 0 {
 		return "", errNoImage
 	}
-	a := &archiver{tar: layer.NewWriter(w, layer.PAX, ""), modTime: c.images[0].ModTime, written: map[string]bool{}}
+	a := &archiver{tar: layer.NewWriter(w, layer.PAX, ""), modTime: image.ModTime(c.images[0]), written: map[string]bool{}}
 	d, err := a.write(ctx, c, opts)
 	if err != nil {
 		return "", fmt.Errorf("write OCI archive: %w", err)
@@ -74,20 +68,19 @@ func (a *archiver) write(ctx context.Context, c content, opts Options) (digest.D
 	}
 	var manifests []v1.Descriptor
 	for i, img := range c.images {
-		p := packer{img: img, opts: opts, take: a.blob, temp: func() (*os.File, error) { return atomicfile.Unnamed(opts.TempDir) }}
-		p.opts.Observe = c.observe(i, opts)
-		layers, err := p.run(ctx)
+		p := packer{take: a.blob, temp: func() (*os.File, error) { return atomicfile.Unnamed(opts.TempDir) }}
+		layers, err := p.run(ctx, img, opts.Compression, c.observe(i, opts))
 		if err != nil {
 			return "", err
 		}
-		config, manifest, err := opts.describe(ctx, img, layers, false)
+		config, manifest, err := opts.describe(ctx, i, img, layers, false)
 		if err != nil {
 			return "", err
 		}
 		if err := a.documents(ctx, config, manifest); err != nil {
 			return "", err
 		}
-		manifests = append(manifests, manifest.desc)
+		manifests = append(manifests, manifest.Descriptor)
 	}
 	tops, index, err := c.tops(ctx, manifests, opts)
 	if err != nil {
@@ -126,9 +119,9 @@ func (a *archiver) dir(name string) error {
 }
 
 // documents writes blobs that are JSON.
-func (a *archiver) documents(ctx context.Context, docs ...document) error {
+func (a *archiver) documents(ctx context.Context, docs ...image.Document) error {
 	for _, doc := range docs {
-		if err := a.put(ctx, BlobPath(doc.desc.Digest), doc.data); err != nil {
+		if err := a.put(ctx, BlobPath(doc.Descriptor.Digest), doc.Data); err != nil {
 			return err
 		}
 	}

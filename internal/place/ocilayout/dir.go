@@ -30,14 +30,8 @@ const attempts = 10
 // already is replaced by the same bytes, which mends a damaged one.
 //
 // If another process writes the same layout WriteDir waits for it.
-func WriteDir(ctx context.Context, img *image.Image, dir string, opts Options) (digest.Digest, error) {
-	return WriteAllDir(ctx, []*image.Image{img}, dir, opts)
-}
-
-// WriteAllDir is WriteDir for several images, each by all of its names. The digest is
-// that of the first. No image at all is an error.
-func WriteAllDir(ctx context.Context, images []*image.Image, dir string, opts Options) (digest.Digest, error) {
-	return writeDir(ctx, content{images: images}, dir, opts)
+func WriteDir(ctx context.Context, img image.Named, dir string, opts Options) (digest.Digest, error) {
+	return writeDir(ctx, content{images: []image.Named{img}}, dir, opts)
 }
 
 var errNoImage = errors.New("there is no image to write")
@@ -45,7 +39,7 @@ var errNoImage = errors.New("there is no image to write")
 // WriteIndexDir is WriteDir for an index, whose digest it returns: index.json
 // lists the index, which lists the images.
 func WriteIndexDir(ctx context.Context, index *image.Index, dir string, opts Options) (digest.Digest, error) {
-	return writeDir(ctx, content{index.Images, index}, dir, opts)
+	return writeDir(ctx, indexed(index), dir, opts)
 }
 
 func writeDir(ctx context.Context, c content, dir string, opts Options) (digest.Digest, error) {

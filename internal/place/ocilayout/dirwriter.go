@@ -15,6 +15,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
+	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/ocijson"
 )
@@ -67,32 +68,31 @@ func (w *dirWriter) content(ctx context.Context, c content, opts Options) ([]v1.
 	}
 	manifests := make([]v1.Descriptor, len(images))
 	for i, m := range images {
-		manifests[i] = m.desc
-		if err := w.put(ctx, BlobPath(m.desc.Digest), m.data); err != nil {
+		manifests[i] = m.Descriptor
+		if err := w.put(ctx, BlobPath(m.Descriptor.Digest), m.Data); err != nil {
 			return nil, err
 		}
 	}
 	tops, index, err := c.tops(ctx, manifests, opts)
 	if err == nil && index != nil {
-		err = w.put(ctx, BlobPath(index.desc.Digest), index.data)
+		err = w.put(ctx, BlobPath(index.Descriptor.Digest), index.Data)
 	}
 	return tops, err
 }
 
 // images writes the layers and configs and returns the manifests.
-func (w *dirWriter) images(ctx context.Context, c content, opts Options) (manifests []document, err error) {
+func (w *dirWriter) images(ctx context.Context, c content, opts Options) (manifests []image.Document, err error) {
 	for i, img := range c.images {
-		p := packer{img: img, opts: opts, temp: w.temp, take: w.blob}
-		p.opts.Observe = c.observe(i, opts)
-		layers, err := p.run(ctx)
+		p := packer{temp: w.temp, take: w.blob}
+		layers, err := p.run(ctx, img, opts.Compression, c.observe(i, opts))
 		if err != nil {
 			return nil, err
 		}
-		config, manifest, err := opts.describe(ctx, img, layers, w.docker)
+		config, manifest, err := opts.describe(ctx, i, img, layers, w.docker)
 		if err != nil {
 			return nil, err
 		}
-		if err := w.put(ctx, w.blobPath(config.desc), config.data); err != nil {
+		if err := w.put(ctx, w.blobPath(config.Descriptor), config.Data); err != nil {
 			return nil, err
 		}
 		manifests = append(manifests, manifest)

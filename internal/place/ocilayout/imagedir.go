@@ -65,7 +65,7 @@ func (d *ImageDir) readManifest(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w", imageDirManifest, err)
 	}
-	d.top = rawDocument(mediaType, d.raw).desc
+	d.top = image.NewDocument(mediaType, d.raw).Descriptor
 	if !ocijson.IsIndex(mediaType) {
 		d.list = []image.Listed{{ID: d.top.Digest.String(), Descriptor: d.top}}
 		return nil
@@ -89,7 +89,7 @@ func (d *ImageDir) List() []image.Listed { return d.list }
 func (d *ImageDir) Close() error { return d.files.close() }
 
 // Open reads an image of List.
-func (d *ImageDir) Open(ctx context.Context, i int) (*image.Existing, error) {
+func (d *ImageDir) Open(ctx context.Context, i int) (*image.Stored, error) {
 	img, err := image.Open(ctx, d.list[i].Descriptor, d, "")
 	if err != nil {
 		return nil, d.wrap(err)
@@ -131,14 +131,8 @@ func imageDirPath(d v1.Descriptor) string {
 // WriteImageDir writes the one image as a directory of containers-image, which is new or
 // empty, and returns the digest of its manifest. A manifest that the image has already is
 // kept where it is of the same layers, Docker's too. Several images are an error.
-func WriteImageDir(ctx context.Context, images []*image.Image, dir string, opts Options) (digest.Digest, error) {
+func WriteImageDir(ctx context.Context, images []image.Named, dir string, opts Options) (digest.Digest, error) {
 	return writeImageDir(ctx, content{images: images}, dir, opts)
-}
-
-// WriteIndexImageDir is WriteImageDir for an index, whose digest it returns, with all of
-// its images.
-func WriteIndexImageDir(ctx context.Context, index *image.Index, dir string, opts Options) (digest.Digest, error) {
-	return writeImageDir(ctx, content{index.Images, index}, dir, opts)
 }
 
 func writeImageDir(ctx context.Context, c content, dir string, opts Options) (d digest.Digest, err error) {
@@ -181,21 +175,19 @@ func (w *dirWriter) imageDir(ctx context.Context, c content, opts Options) (dige
 	if c.index != nil {
 		manifests := make([]v1.Descriptor, len(images))
 		for i, m := range images {
-			manifests[i] = m.desc
-			if err := w.put(ctx, imageDirPath(m.desc), m.data); err != nil {
+			manifests[i] = m.Descriptor
+			if err := w.put(ctx, imageDirPath(m.Descriptor), m.Data); err != nil {
 				return "", err
 			}
 		}
-		data, mediaType, err := c.index.Marshal(manifests)
-		if err != nil {
+		if top, err = c.index.Document(manifests); err != nil {
 			return "", err
 		}
-		top = rawDocument(mediaType, data)
 	}
 	if err := w.put(ctx, imageDirVersion, []byte(imageDirContent)); err != nil {
 		return "", err
 	}
-	return top.desc.Digest, w.put(ctx, imageDirManifest, top.data)
+	return top.Descriptor.Digest, w.put(ctx, imageDirManifest, top.Data)
 }
 
 // publish gives the directory the mode that a new one has.

@@ -35,7 +35,6 @@ import (
 	"context"
 	"fmt"
 	"path"
-	"slices"
 
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
@@ -43,7 +42,6 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/compress"
-	"github.com/varve-image/varve/internal/ocijson"
 )
 
 const (
@@ -78,9 +76,8 @@ type Options struct {
 	// Observe, where it is set, is told of each layer, from one goroutine at
 	// a time.
 	Observe func(image.Event)
-	// Described, where it is set, is told of each image by which id it was written: its
-	// config may have to be changed for OCI.
-	Described func(img *image.Image, id digest.Digest)
+	// described, where it is set, is told of each image, by its number, how it was written.
+	described func(i int, config, manifest v1.Descriptor)
 }
 
 // BlobPath is where a layout has a blob (image-layout.md). d is valid.
@@ -88,74 +85,47 @@ func BlobPath(d digest.Digest) string {
 	return path.Join("blobs", d.Algorithm().String(), d.Encoded())
 }
 
-// document is a JSON blob and its descriptor.
-type document struct {
-	data []byte
-	desc v1.Descriptor
-}
-
-func rawDocument(mediaType string, data []byte) document {
-	return document{data, v1.Descriptor{
-		MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data)),
-	}}
-}
-
 // content is what is written: images, or an index of several.
 type content struct {
-	images []*image.Image
+	images []image.Named
 	index  *image.Index // nil for images by themselves
+}
+
+// indexed is an index with its images, whose own names do not matter.
+func indexed(x *image.Index) content {
+	c := content{index: x}
+	for _, img := range x.Images {
+		c.images = append(c.images, image.Named{Image: img})
+	}
+	return c
 }
 
 // observe is the observer of the layers of one of the images.
 func (c content) observe(i int, opts Options) func(image.Event) {
-	return (&image.Index{Images: c.images}).Observe(i, opts.Observe)
+	return image.Observe(c.images, i, opts.Observe)
 }
 
-// describe makes the config and the manifest of an image whose layers are at
+// describe returns the config and the manifest of an image whose layers are at
 // hand. docker has a manifest of Docker's kept.
-func (o Options) describe(ctx context.Context, img *image.Image, layers []v1.Descriptor, docker bool) (config, manifest document, err error) {
-	data, err := img.ConfigJSON(ctx)
-	if err != nil {
-		return config, manifest, err
+func (o Options) describe(ctx context.Context, i int, img image.Image, layers []v1.Descriptor, docker bool) (config, manifest image.Document, err error) {
+	config, manifest, err = image.Manifest(ctx, img, layers, docker)
+	if err == nil && o.described != nil {
+		o.described(i, config.Descriptor, manifest.Descriptor)
 	}
-	config = rawDocument(v1.MediaTypeImageConfig, data)
-	config.desc.Digest = img.ConfigDigest(data)
-	if kept, ok := keptManifest(img, config.desc, layers, docker); ok {
-		manifest = kept
-	} else {
-		if data, err = image.OCIConfig(data); err != nil {
-			return config, manifest, err
-		}
-		config = rawDocument(v1.MediaTypeImageConfig, data)
-		config.desc.Digest = img.ConfigDigest(data)
-		made, err := ocijson.Manifest(config.desc, layers, img.Annotations)
-		if err != nil {
-			return config, manifest, err
-		}
-		manifest = rawDocument(v1.MediaTypeImageManifest, made)
-	}
-	if o.Described != nil {
-		o.Described(img, digest.FromBytes(config.data))
-	}
-	platform := img.Platform()
-	manifest.desc.Platform = &platform
-	return config, manifest, manifest.check("manifest")
-}
-
-func (d document) check(what string) error {
-	if len(d.data) > ocijson.MaxSize {
-		return fmt.Errorf("the %s has %d bytes: at most %d can be read again", what, len(d.data), ocijson.MaxSize)
-	}
-	return nil
+	return config, manifest, err
 }
 
 // tops are what index.json lists: the images' manifests, or the index of those of
 // one for several platforms, which is to be written then; by each of their names.
-func (c content) tops(ctx context.Context, manifests []v1.Descriptor, opts Options) (tops []v1.Descriptor, index *document, err error) {
+func (c content) tops(ctx context.Context, manifests []v1.Descriptor, opts Options) (tops []v1.Descriptor, index *image.Document, err error) {
 	if c.index == nil {
-		used := newRefTable(c.images...)
+		used := newRefTable(namesOfEach(c.images)...)
 		for i, img := range c.images {
-			refs, err := img.References(ctx)
+			names, err := img.Tagged(ctx)
+			if err != nil {
+				return nil, nil, err
+			}
+			refs, err := names.References()
 			if err != nil {
 				return nil, nil, err
 			}
@@ -163,33 +133,17 @@ func (c content) tops(ctx context.Context, manifests []v1.Descriptor, opts Optio
 		}
 		return tops, nil, nil
 	}
-	data, mediaType, err := c.index.Marshal(manifests)
+	doc, err := c.index.Document(manifests)
 	if err != nil {
 		return nil, nil, err
 	}
-	doc := rawDocument(mediaType, data)
-	if err := doc.check("index"); err != nil {
+	names, err := c.index.Tagged(ctx)
+	if err != nil {
 		return nil, nil, err
 	}
-	refs, err := c.index.References(ctx)
-	used := newRefTable(&image.Image{RefNames: c.index.RefNames})
-	return used.named(doc.desc, 0, refs, opts.RefName), &doc, err
-}
-
-// keptManifest is the manifest that an image has, where it is one of the same config and
-// layers: OCI's, or with docker any.
-func keptManifest(img *image.Image, config v1.Descriptor, layers []v1.Descriptor, docker bool) (document, bool) {
-	mediaType := img.ManifestDescriptor.MediaType
-	if len(img.RawManifest) == 0 || len(img.Annotations) > 0 || mediaType != v1.MediaTypeImageManifest && !docker {
-		return document{}, false
-	}
-	had, list, err := ocijson.ParseManifest(img.RawManifest)
-	same := err == nil && had.Digest == config.Digest && slices.EqualFunc(list, layers, func(a, b v1.Descriptor) bool {
-		return a.Digest == b.Digest && a.Size == b.Size && (docker || a.MediaType == b.MediaType)
-	})
-	kept := rawDocument(mediaType, img.RawManifest)
-	kept.desc.Digest = img.ManifestDigest()
-	return kept, same
+	refs, err := names.References()
+	used := newRefTable(names)
+	return used.named(doc.Descriptor, 0, refs, opts.RefName), &doc, err
 }
 
 // names are the annotations by which tools find an image in a layout. One that

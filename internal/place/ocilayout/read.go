@@ -192,12 +192,11 @@ func (l *Layout) List() []image.Listed { return l.list }
 
 // Open reads the manifest and the config of an image of List and checks that
 // they belong together.
-func (l *Layout) Open(ctx context.Context, i int) (*image.Existing, error) {
+func (l *Layout) Open(ctx context.Context, i int) (*image.Stored, error) {
 	img, err := image.Open(ctx, l.list[i].Descriptor, l, "")
 	if err != nil {
 		return nil, l.wrap(err)
 	}
-	img.Names = l.list[i].Names
 	if l.whole != nil {
 		img.Raw = l.whole
 	} else if top := l.tops[i]; top.Digest != l.list[i].Descriptor.Digest {

@@ -11,17 +11,17 @@ import (
 
 // refTable gives images names within a layout, each to one of them.
 type refTable struct {
-	images []*image.Image
-	given  map[string]bool
+	names []image.Names // of each image
+	given map[string]bool
 	// owner is the number of the image that has a name of its own within a layout: no
 	// other one gets it for its tag.
 	owner map[string]int
 }
 
-func newRefTable(images ...*image.Image) *refTable {
-	t := &refTable{images: images, given: map[string]bool{}, owner: map[string]int{}}
-	for i, img := range images {
-		for _, name := range img.RefNames {
+func newRefTable(names ...image.Names) *refTable {
+	t := &refTable{names: names, given: map[string]bool{}, owner: map[string]int{}}
+	for i, n := range names {
+		for _, name := range n.RefNames {
 			if _, taken := t.owner[name]; !taken {
 				t.owner[name] = i
 			}
@@ -47,11 +47,14 @@ func (t *refTable) named(d v1.Descriptor, i int, refs []reference.NamedTagged, r
 		d.Annotations = names(full, within)
 		all = append(all, d)
 	}
-	own := t.images[i].RefNames
+	own := t.names[i].RefNames
 	if refName != "" {
 		refs, own = refs[:min(len(refs), 1)], []string{refName}
 	}
-	inPlace := image.InPlaceOfTag(refs, own)
+	inPlace := ""
+	if len(refs) == 1 && len(own) == 1 {
+		inPlace = own[0]
+	}
 	for _, ref := range refs {
 		within := cmp.Or(inPlace, ref.Tag())
 		if !t.take(i, within) {
@@ -69,4 +72,12 @@ func (t *refTable) named(d v1.Descriptor, i int, refs []reference.NamedTagged, r
 		add(nil, "")
 	}
 	return all
+}
+
+func namesOfEach(images []image.Named) []image.Names {
+	names := make([]image.Names, len(images))
+	for i, img := range images {
+		names[i] = img.Names
+	}
+	return names
 }

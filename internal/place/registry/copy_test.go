@@ -35,11 +35,11 @@ func lying(t *testing.T, reg *fakeRegistry, layerType string) v1.Descriptor {
 	if layerType != "" {
 		manifest = bytes.ReplaceAll(manifest, []byte(v1.MediaTypeImageLayerGzip), []byte(layerType))
 	}
-	doc := newDocument(manifest, v1.MediaTypeImageManifest)
-	if err := errors.Join(p.bytes(ctx, config), p.manifest(ctx, p.client.ref, doc)); err != nil {
+	doc := image.NewDocument(v1.MediaTypeImageManifest, manifest)
+	if err := errors.Join(p.bytes(ctx, image.NewDocument(v1.MediaTypeImageConfig, config)), p.manifest(ctx, p.client.ref, doc)); err != nil {
 		t.Fatal(err)
 	}
-	return doc.desc
+	return doc.Descriptor
 }
 
 // TestCopyLie: what contradicts its config does not get to another registry, as
@@ -49,7 +49,7 @@ func TestCopyLie(t *testing.T) {
 	reg, other := newFake(t, inProcess["cuelabs"](), true), newFake(t, inProcess["cuelabs"](), true)
 	d := lying(t, reg, "")
 	d.Platform = &v1.Platform{OS: "linux", Architecture: "amd64"}
-	if _, err := PushIndex(t.Context(), reg.host+"/app:index", []v1.Descriptor{d}, nil, reg.options()); err != nil {
+	if _, err := PushManifests(t.Context(), reg.host+"/app:index", []v1.Descriptor{d}, nil, reg.options()); err != nil {
 		t.Fatal(err)
 	}
 	var mismatch *layer.DigestError
@@ -123,7 +123,7 @@ func TestCopyAnnounced(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Platform = &v1.Platform{OS: "linux", Architecture: "arm64"}
-	if _, err = PushIndex(t.Context(), reg.host+"/app:index", []v1.Descriptor{d}, nil, reg.options()); err != nil {
+	if _, err = PushManifests(t.Context(), reg.host+"/app:index", []v1.Descriptor{d}, nil, reg.options()); err != nil {
 		t.Fatal(err)
 	}
 	r, err := Resolve(t.Context(), reg.host+"/app:index", reg.options())

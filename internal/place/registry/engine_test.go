@@ -135,7 +135,7 @@ func TestDockerRegistryIndex(t *testing.T) {
 		}
 		manifests = append(manifests, d)
 	}
-	inner, err := registry.PushIndex(t.Context(), host+"/app:all", manifests, nil, opts)
+	inner, err := registry.PushManifests(t.Context(), host+"/app:all", manifests, nil, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestDockerRegistryIndex(t *testing.T) {
 	}
 	skopeo(t, "copy", "--all", "--src-tls-verify=false", "--dest-tls-verify=false", "docker://"+host+"/app:all", "docker://"+host+"/by-skopeo:all")
 	inner.Platform = &v1.Platform{OS: "linux", Architecture: "several"}
-	outer, err := registry.PushIndex(t.Context(), host+"/by-skopeo:nested", []v1.Descriptor{inner}, nil, opts)
+	outer, err := registry.PushManifests(t.Context(), host+"/by-skopeo:nested", []v1.Descriptor{inner}, nil, opts)
 	if err != nil {
 		t.Fatal(err)
 	}

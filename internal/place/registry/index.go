@@ -2,9 +2,11 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -15,52 +17,45 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// PushIndex writes an index of manifests, which the repository has already, to
-// ref. Each needs its platform, and no two may have the same. The order is kept.
-func PushIndex(ctx context.Context, ref string, manifests []v1.Descriptor, annotations map[string]string, opts Options) (v1.Descriptor, error) {
-	desc, err := pushIndex(ctx, ref, manifests, annotations, opts)
+// PushIndex writes an index with its images to the repository of refs, and gives it the tag
+// of each. The index is sent last. It returns the index's descriptor.
+func PushIndex(ctx context.Context, refs []string, x *image.Index, opts PushOptions) (v1.Descriptor, error) {
+	desc, err := pushIndex(ctx, refs, x, opts)
 	if err != nil {
-		return v1.Descriptor{}, fmt.Errorf("push index %q: %w", ref, err)
+		return v1.Descriptor{}, fmt.Errorf("push index %q: %w", strings.Join(refs, ", "), err)
 	}
 	return desc, nil
 }
 
-func pushIndex(ctx context.Context, ref string, manifests []v1.Descriptor, annotations map[string]string, opts Options) (v1.Descriptor, error) {
-	if err := ocijson.CheckPlatforms(manifests); err != nil {
-		return v1.Descriptor{}, err
+func pushIndex(ctx context.Context, refs []string, x *image.Index, opts PushOptions) (v1.Descriptor, error) {
+	if len(refs) == 0 {
+		return v1.Descriptor{}, errors.New("there is no reference to push to")
 	}
-	data, err := ocijson.Index(manifests, annotations)
+	manifests := make([]v1.Descriptor, len(x.Images))
+	for i, img := range x.Images {
+		each := opts
+		each.Untagged, each.Observe = true, image.Observe(x.Images, i, opts.Observe)
+		var err error
+		if manifests[i], err = Push(ctx, refs[0], img, each); err != nil {
+			return v1.Descriptor{}, err
+		}
+	}
+	doc, err := x.Document(manifests)
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
-	return pushDocument(ctx, ref, newDocument(data, v1.MediaTypeImageIndex), opts)
-}
-
-// PushRawIndex writes an index as it is to ref. The repository has what it
-// lists already.
-func PushRawIndex(ctx context.Context, ref string, data []byte, opts Options) (v1.Descriptor, error) {
-	_, _, err := ocijson.ParseIndex(data)
-	var mediaType string
-	if err == nil {
-		mediaType, err = ocijson.MediaType(data)
+	for _, ref := range refs {
+		p, err := newPusher(ctx, ref, opts)
+		if err != nil {
+			return v1.Descriptor{}, err
+		}
+		err = p.manifest(ctx, p.client.ref, doc)
+		p.client.policy.closeIdle()
+		if err != nil {
+			return v1.Descriptor{}, err
+		}
 	}
-	var desc v1.Descriptor
-	if err == nil {
-		desc, err = pushDocument(ctx, ref, newDocument(data, mediaType), opts)
-	}
-	if err != nil {
-		return v1.Descriptor{}, fmt.Errorf("push index %q: %w", ref, err)
-	}
-	return desc, nil
-}
-
-func pushDocument(ctx context.Context, ref string, doc document, opts Options) (v1.Descriptor, error) {
-	p, err := newPusher(ctx, ref, PushOptions{Options: opts})
-	if err != nil {
-		return v1.Descriptor{}, err
-	}
-	defer p.client.policy.closeIdle()
-	return doc.desc, p.manifest(ctx, p.client.ref, doc)
+	return doc.Descriptor, nil
 }
 
 // Copy brings what a reference stands for to ref, byte for byte: an index with
@@ -99,7 +94,7 @@ func copyAll(ctx context.Context, from *Resolved, ref string, opts PushOptions) 
 	for i, doc := range c.documents {
 		target := p.client.ref
 		if i < len(c.documents)-1 {
-			target.tag, target.digest = "", doc.desc.Digest
+			target.tag, target.digest = "", doc.Descriptor.Digest
 		}
 		if err := p.manifest(ctx, target, doc); err != nil {
 			return err
@@ -115,7 +110,7 @@ type copier struct {
 	warn      func(error)
 	layers    []v1.Descriptor
 	configs   []v1.Descriptor
-	documents []document
+	documents []image.Document
 	// diffIDs are what configs say that blobs unpack to.
 	diffIDs map[digest.Digest]digest.Digest
 	// budgets are those of the first image that has a layer.
@@ -127,7 +122,7 @@ func (c *copier) gather(ctx context.Context, d v1.Descriptor, depth int) error {
 	if depth > ocijson.MaxNesting {
 		return fmt.Errorf("index %s: nested deeper than %d levels", d.Digest, ocijson.MaxNesting)
 	}
-	same := func(doc document) bool { return doc.desc.Digest == d.Digest }
+	same := func(doc image.Document) bool { return doc.Descriptor.Digest == d.Digest }
 	if slices.ContainsFunc(c.documents, same) {
 		return nil
 	}
@@ -158,7 +153,7 @@ func (c *copier) gather(ctx context.Context, d v1.Descriptor, depth int) error {
 	default:
 		return fmt.Errorf("%s is of type %q, not an image's or an index's", d.Digest, d.MediaType)
 	}
-	c.documents = append(c.documents, document{data, d})
+	c.documents = append(c.documents, image.Document{Data: data, Descriptor: d})
 	return nil
 }
 
@@ -174,7 +169,7 @@ func (c *copier) readConfig(ctx context.Context, manifest, config v1.Descriptor,
 	}
 	parsed, ids, err := image.ParseConfig(data)
 	if err != nil || len(ids) != len(layers) {
-		return nil //nolint:nilerr // no engine takes it for an image either
+		return nil // no engine takes it for an image either
 	}
 	var budget *layer.Budget
 	if c.newBudget != nil {
@@ -196,36 +191,37 @@ func (c *copier) readConfig(ctx context.Context, manifest, config v1.Descriptor,
 	return nil
 }
 
-// sendBlobs brings all blobs to the repository, but for those kept elsewhere, and tells
-// of the layers.
+// sendBlobs brings all blobs to the repository, but for those kept elsewhere, and reports
+// the layers.
 func (c *copier) sendBlobs(ctx context.Context, p *pusher) error {
-	p.total = len(c.layers)
+	layers := make([]image.Layer, len(c.layers))
+	for i, d := range c.layers {
+		layers[i] = c.blob(d)
+	}
+	if _, err := image.Pack(ctx, layers, image.PackOptions{Parallel: uploads, Observe: p.opts.Observe}, p.layer); err != nil {
+		return err
+	}
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.SetLimit(uploads)
-	for i, d := range slices.Concat(c.layers, c.configs) {
-		if len(d.URLs) > 0 {
+	sent := map[digest.Digest]bool{}
+	for _, d := range c.configs {
+		if sent[d.Digest] || len(d.URLs) > 0 {
 			continue
 		}
-		isLayer := i < len(c.layers)
+		sent[d.Digest] = true
 		tasks.Go(func() error {
-			if isLayer {
-				p.observe(i, d.Digest.String(), d.Size, false)
-			}
-			_, err := p.once(d.Digest, func() (v1.Descriptor, error) { return p.client.put(ctx, c.blob(d), p.opts.MountFrom) })
-			if err == nil && isLayer {
-				p.observe(i, d.Digest.String(), d.Size, true)
-			}
+			_, err := p.layer(ctx, &image.Blob{Layer: c.blob(d), Stored: d})
 			return err
 		})
 	}
 	return tasks.Wait()
 }
 
-func (c *copier) blob(d v1.Descriptor) blob {
+func (c *copier) blob(d v1.Descriptor) *layer.Blob {
 	stored := &layer.Blob{
 		Name: d.Digest.String(), Descriptor: d, DiffID: c.diffIDs[d.Digest],
 		Fetch: func(ctx context.Context) (io.ReadCloser, error) { return c.from.client.fetch(ctx, d) },
 	}
 	stored.Bound(c.budgets[d.Digest])
-	return blob{d, func(ctx context.Context, w io.Writer) error { return copyStored(ctx, w, stored.OpenStored) }}
+	return stored
 }

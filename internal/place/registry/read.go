@@ -22,7 +22,7 @@ const maxIndexes = 100
 
 // Open opens the image that ref names, or of an index the one for
 // Options.Platform. Its layers are fetched when they are read.
-func Open(ctx context.Context, ref string, opts Options) (*image.Existing, error) {
+func Open(ctx context.Context, ref string, opts Options) (*image.Stored, error) {
 	r, err := Resolve(ctx, ref, opts)
 	if err != nil {
 		return nil, err
@@ -126,7 +126,7 @@ func (r *Resolved) Choose(ctx context.Context, p v1.Platform) (v1.Descriptor, er
 }
 
 // Image opens one of the images in Manifests.
-func (r *Resolved) Image(ctx context.Context, d v1.Descriptor) (*image.Existing, error) {
+func (r *Resolved) Image(ctx context.Context, d v1.Descriptor) (*image.Stored, error) {
 	img, err := r.image(ctx, d)
 	if err != nil {
 		return nil, fmt.Errorf("read image %q: %w", r.client.ref, err)
@@ -134,13 +134,8 @@ func (r *Resolved) Image(ctx context.Context, d v1.Descriptor) (*image.Existing,
 	return img, nil
 }
 
-func (r *Resolved) image(ctx context.Context, d v1.Descriptor) (*image.Existing, error) {
-	img, err := image.Open(ctx, d, r, r.Name)
-	if err != nil {
-		return nil, err
-	}
-	img.Names = r.names()
-	return img, nil
+func (r *Resolved) image(ctx context.Context, d v1.Descriptor) (*image.Stored, error) {
+	return image.Open(ctx, d, r, r.Name)
 }
 
 // manifestTypes is what manifests are asked for as.

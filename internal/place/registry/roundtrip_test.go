@@ -221,7 +221,7 @@ func TestIndex(t *testing.T) {
 	amd := v1.Platform{OS: "linux", Architecture: "amd64"}
 	v6, v7 := v1.Platform{OS: "linux", Architecture: "arm", Variant: "v6"}, v1.Platform{OS: "linux", Architecture: "arm", Variant: "v7"}
 	manifests := pushPlatforms(t, reg, amd, v6, v7)
-	index, err := PushIndex(t.Context(), ref, manifests, map[string]string{"k": "v"}, reg.options())
+	index, err := PushManifests(t.Context(), ref, manifests, map[string]string{"k": "v"}, reg.options())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +253,7 @@ func TestIndex(t *testing.T) {
 			t.Errorf("%+v: %+v, %v", tt.platform, img, err)
 		}
 	}
-	_, err = PushIndex(t.Context(), ref, append(manifests, manifests[1], v1.Descriptor{MediaType: v1.MediaTypeImageManifest}), nil, reg.options())
+	_, err = PushManifests(t.Context(), ref, append(manifests, manifests[1], v1.Descriptor{MediaType: v1.MediaTypeImageManifest}), nil, reg.options())
 	wantError(t, err, "entry 4", "has the platform linux/arm/v6 too", "entry 5", "no platform")
 }
 
@@ -263,12 +263,12 @@ func TestNestedIndex(t *testing.T) {
 	noLeaks(t)
 	reg, other := newFake(t, inProcess["cuelabs"](), false), newFake(t, inProcess["go-containerregistry"](), true)
 	manifests := pushPlatforms(t, reg, v1.Platform{OS: "linux", Architecture: "amd64"}, v1.Platform{OS: "linux", Architecture: "arm64"}, v1.Platform{OS: "unknown", Architecture: "unknown"})
-	inner, err := PushIndex(t.Context(), reg.host+"/app:inner", manifests, nil, reg.options())
+	inner, err := PushManifests(t.Context(), reg.host+"/app:inner", manifests, nil, reg.options())
 	if err != nil {
 		t.Fatal(err)
 	}
 	inner.Platform = &v1.Platform{OS: "linux", Architecture: "any"}
-	outer, err := PushIndex(t.Context(), reg.host+"/app:outer", []v1.Descriptor{inner, manifests[0]}, nil, reg.options())
+	outer, err := PushManifests(t.Context(), reg.host+"/app:outer", []v1.Descriptor{inner, manifests[0]}, nil, reg.options())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func (r *Resolved) names() []string {
 }
 
 // Open opens an image of List.
-func (r *Resolved) Open(ctx context.Context, i int) (*image.Existing, error) {
+func (r *Resolved) Open(ctx context.Context, i int) (*image.Stored, error) {
 	img, err := r.Image(ctx, r.Manifests[i])
 	if err == nil {
 		img.Raw = r.Raw

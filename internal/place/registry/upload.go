@@ -292,7 +292,7 @@ func (u *upload) commit() error {
 func (u *upload) atOnce(f form) error {
 	to, method := u.client.repositoryURL("blobs/uploads/"), http.MethodPost
 	statuses := []int{http.StatusCreated} // 202 would be of a session that was begun in its place
-	if f == whole {
+	if f != single {
 		if err := u.begin(); err != nil {
 			return err
 		}

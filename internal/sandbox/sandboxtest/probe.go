@@ -14,7 +14,7 @@ import (
 var (
 	probeOnce           sync.Once
 	probeDir, probeFile string
-	probeErr            error
+	errProbe            error
 )
 
 // Main runs tests and takes away what the suite has made. TestMain calls it.
@@ -38,20 +38,20 @@ func Probe(t testing.TB) *tree.Entry {
 		if probeFile = os.Getenv(ProbeVariable); probeFile != "" {
 			return
 		}
-		if probeDir, probeErr = os.MkdirTemp("", "varve-probe-"); probeErr != nil {
+		if probeDir, errProbe = os.MkdirTemp("", "varve-probe-"); errProbe != nil {
 			return
 		}
-		if probeErr = os.Chmod(probeDir, 0o755); probeErr != nil { // other users run it too
+		if errProbe = os.Chmod(probeDir, 0o755); errProbe != nil { // other users run it too
 			return
 		}
 		probeFile = filepath.Join(probeDir, "probe")
 		cmd := exec.Command("go", "build", "-o", probeFile, "github.com/varve-image/varve/internal/sandbox/sandboxtest/probe")
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		cmd.Stderr = os.Stderr
-		probeErr = cmd.Run()
+		errProbe = cmd.Run()
 	})
-	if probeErr != nil {
-		t.Fatalf("build the probe: %v", probeErr)
+	if errProbe != nil {
+		t.Fatalf("build the probe: %v", errProbe)
 	}
 	st, err := os.Stat(probeFile)
 	if err != nil {

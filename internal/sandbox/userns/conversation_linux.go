@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/userns/kernel"
+	"github.com/varve-image/varve/internal/sandbox/userns/protocol"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -22,7 +24,7 @@ type conversation struct {
 	step   *sandbox.Step
 	ids    *identities
 	dir    *workDir
-	cfg    *config
+	cfg    *protocol.Config
 
 	process *process
 	output  *output
@@ -80,7 +82,7 @@ func (c *conversation) run(outer context.Context) (*sandbox.Result, error) {
 }
 
 // cause is why there is no result, the first of all that went wrong, or nil.
-func (c *conversation) cause(ctx context.Context, rep report, told, err error) error {
+func (c *conversation) cause(ctx context.Context, rep protocol.Report, told, err error) error {
 	var limit *sandbox.LimitError
 	switch cause := context.Cause(ctx); {
 	case errors.As(cause, &limit):
@@ -93,7 +95,7 @@ func (c *conversation) cause(ctx context.Context, rep report, told, err error) e
 	case errors.As(err, &limit):
 		limit.LastLines = c.output.tail.Lines()
 		return limit
-	case rep.failed() && !(rep.Unread && err != nil): // else we have ended that ourselves
+	case rep.Failed() && !(rep.Unread && err != nil): // else we have ended that ourselves
 		return c.failed(rep)
 	case err != nil:
 		return fmt.Errorf("step %s: %w", c.step.Name, err)
@@ -102,7 +104,7 @@ func (c *conversation) cause(ctx context.Context, rep report, told, err error) e
 }
 
 // failed is the error that a report is of.
-func (c *conversation) failed(rep report) error {
+func (c *conversation) failed(rep protocol.Report) error {
 	lines := c.output.tail.Lines()
 	switch {
 	case rep.Missing:
@@ -161,15 +163,15 @@ func (c *conversation) start() (err error) {
 func (c *conversation) cloneTrees(p *pipes) []*os.File {
 	var files []*os.File
 	c.cfg.Opened = map[string]int{}
-	for _, source := range c.cfg.sources() {
-		fd, err := openTree(source)
+	for _, source := range c.cfg.Sources() {
+		fd, err := kernel.CloneTree(source)
 		if err != nil {
 			continue
 		}
 		f := os.NewFile(uintptr(fd), source)
 		p.all = append(p.all, f)
 		files = append(files, f)
-		c.cfg.Opened[source] = fdChanges + len(files)
+		c.cfg.Opened[source] = protocol.FDChanges + len(files)
 	}
 	return files
 }
@@ -215,8 +217,8 @@ func (c *conversation) sendInput() {
 	c.stdin.Close()
 }
 
-func (c *conversation) readReport() (report, error) {
-	var rep report
+func (c *conversation) readReport() (protocol.Report, error) {
+	var rep protocol.Report
 	err := json.NewDecoder(c.process.control).Decode(&rep)
 	return rep, err
 }

@@ -7,46 +7,46 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox/userns/fakeroot"
+	"github.com/varve-image/varve/internal/sandbox/userns/seccomp"
 )
 
 // RefuseAsNix puts all threads of this process, and what they start, under a
 // filter like that of Nix's builds.
 func RefuseAsNix() error {
-	f := refusing()
-	return f.around(0)
+	return around(refusing(), 0)
 }
 
 // RefuseTracing puts them under a filter that lets nobody trace programs.
 func RefuseTracing() error {
-	var f filter
-	f.load(dataNumber)
-	f.on(unix.SYS_PTRACE, errno(unix.EPERM))
-	f.ret(unix.SECCOMP_RET_ALLOW)
-	return f.around(0)
+	f := loadNumber()
+	f.On(unix.SYS_PTRACE, errno(unix.EPERM))
+	return around(f, 0)
 }
 
 // TakeListener puts them under a filter with a listener, so that there can be no
 // second one.
 func TakeListener() error {
-	var f filter
-	f.ret(unix.SECCOMP_RET_ALLOW)
-	return f.around(unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_TSYNC_ESRCH)
+	return around(nil, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER|unix.SECCOMP_FILTER_FLAG_TSYNC_ESRCH)
 }
 
-func refusing() filter {
-	var f filter
-	f.load(dataNumber)
-	for number, mode := range modeCalls() {
-		f.onBits(number, mode, specialBits, errno(unix.EPERM))
-	}
-	for _, number := range xattrCalls() {
-		f.on(number, errno(unix.ENOTSUP))
-	}
-	f.ret(unix.SECCOMP_RET_ALLOW)
+func refusing() seccomp.Filter {
+	f := loadNumber()
+	fakeroot.Contested(&f, errno(unix.EPERM), errno(unix.ENOTSUP))
 	return f
 }
 
-func (f filter) around(flags uintptr) error {
+// loadNumber begins a filter whose rules are of numbers of calls.
+func loadNumber() seccomp.Filter {
+	return seccomp.Filter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}}
+}
+
+func errno(e unix.Errno) uint32 { return unix.SECCOMP_RET_ERRNO | uint32(e) }
+
+// around puts all threads under a filter, which allows what it has no rule for.
+func around(f seccomp.Filter, flags uintptr) error {
+	f = append(f, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW})
 	runtime.LockOSThread() // both calls are to be one thread's
 	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {

@@ -6,12 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/userns/fakeroot"
+	"github.com/varve-image/varve/internal/sandbox/userns/protocol"
 )
 
 // gate is where a process waits that is to become the step's program, and may have
@@ -26,25 +27,7 @@ type gate struct {
 	ours  *os.File
 	heard *json.Decoder
 	// failed tells, in the end, what kept it from becoming the program.
-	failed chan report
-}
-
-// order is how to run a program.
-type order struct {
-	Program, Dir string
-	Argv, Env    []string
-	FakeRoot     bool
-	Limits       sandbox.Limits
-	Filter       filter
-	// Listen says that the filter has a listener.
-	Listen bool
-}
-
-// news is what the process says: which thread it has; then
-// where the listener of its filter is; or what is wrong.
-type news struct {
-	Thread, Listener int
-	Failure          report
+	failed chan protocol.Report
 }
 
 // newGate starts the process.
@@ -54,9 +37,9 @@ func newGate(terminal bool) (*gate, error) {
 		return nil, fmt.Errorf("make a socket: %w", err)
 	}
 	defer unix.Close(fds[1])
-	g := &gate{ours: os.NewFile(uintptr(fds[0]), "gate"), failed: make(chan report, 1)}
+	g := &gate{ours: os.NewFile(uintptr(fds[0]), "gate"), failed: make(chan protocol.Report, 1)}
 	g.heard = json.NewDecoder(g.ours)
-	g.pid, err = syscall.ForkExec("/proc/self/exe", []string{programName}, &syscall.ProcAttr{
+	g.pid, err = syscall.ForkExec("/proc/self/exe", []string{protocol.ProgramName}, &syscall.ProcAttr{
 		Env: []string{}, Files: []uintptr{0, 1, 2, uintptr(fds[1])}, Sys: &syscall.SysProcAttr{Setsid: true, Setctty: terminal},
 	})
 	if err != nil {
@@ -67,7 +50,7 @@ func newGate(terminal bool) (*gate, error) {
 
 // ready waits until the process needs nothing of the machine any more.
 func (g *gate) ready() error {
-	var n news
+	var n protocol.News
 	if err := g.heard.Decode(&n); err != nil {
 		return fmt.Errorf("start the process that is to be the program: %w", err)
 	}
@@ -78,7 +61,7 @@ func (g *gate) ready() error {
 // trace traces the process. The calling thread is its tracer from now on, and has to
 // wait for it.
 func (g *gate) trace() error {
-	if err := seize(g.tid); err != nil {
+	if err := fakeroot.Trace(g.tid); err != nil {
 		return &sandbox.MissingError{
 			Err: fmt.Errorf("the kernel or another sandbox keeps this one from answering system calls, by seccomp and by ptrace: %w", err),
 			Hints: []string{"let programs be traced: sysctl kernel.yama.ptrace_scope=1",
@@ -90,12 +73,12 @@ func (g *gate) trace() error {
 
 // open has the process become the program. Meanwhile it may stop, which its tracer
 // has to see to.
-func (g *gate) open(o *order, e *emulator) {
+func (g *gate) open(o *protocol.Order, e *fakeroot.Emulator) {
 	go func() {
 		defer g.ours.Close()
 		failed, err := g.converse(o, e)
 		if err != nil {
-			failed = failure(fmt.Errorf("run %q: %w", o.Program, err))
+			failed = protocol.Failure(fmt.Errorf("run %q: %w", o.Program, err))
 		}
 		g.failed <- failed
 	}()
@@ -103,24 +86,24 @@ func (g *gate) open(o *order, e *emulator) {
 
 // converse tells the process what to do. Where that ends early, so does the
 // process.
-func (g *gate) converse(o *order, e *emulator) (report, error) {
+func (g *gate) converse(o *protocol.Order, e *fakeroot.Emulator) (protocol.Report, error) {
 	told := json.NewEncoder(g.ours)
 	if err := told.Encode(o); err != nil {
-		return report{}, err
+		return protocol.Report{}, err
 	}
-	var n news
-	if err := g.heard.Decode(&n); err != nil || n.Failure.failed() {
+	var n protocol.News
+	if err := g.heard.Decode(&n); err != nil || n.Failure.Failed() {
 		return n.Failure, err
 	}
 	if o.Listen {
 		listener, err := g.take(n.Listener)
 		if err != nil {
-			return report{}, fmt.Errorf("get the listener of its filter: %w", err)
+			return protocol.Report{}, fmt.Errorf("get the listener of its filter: %w", err)
 		}
-		e.listen(listener)
+		e.Listen(listener)
 	}
 	if err := told.Encode(true); err != nil {
-		return report{}, err
+		return protocol.Report{}, err
 	}
 	_ = g.heard.Decode(&n) // it says nothing more once it is the program
 	return n.Failure, nil
@@ -134,34 +117,4 @@ func (g *gate) take(fd int) (int, error) {
 	}
 	defer unix.Close(process)
 	return unix.PidfdGetfd(process, fd, 0)
-}
-
-// tracedProgram waits at a gate, and becomes the program that it is told. It
-// returns only if that fails.
-func tracedProgram(theirs *os.File) error {
-	unix.CloseOnExec(int(theirs.Fd()))
-	runtime.LockOSThread() // that thread is traced
-	told, heard := json.NewEncoder(theirs), json.NewDecoder(theirs)
-	if err := told.Encode(news{Thread: unix.Gettid()}); err != nil {
-		return err
-	}
-	var o order
-	if err := heard.Decode(&o); err != nil {
-		return err
-	}
-	listener, err := restrict(&o)
-	if err != nil {
-		return told.Encode(news{Failure: failure(err)})
-	}
-	if err := told.Encode(news{Listener: listener}); err != nil {
-		return err
-	}
-	var listened bool
-	if err := heard.Decode(&listened); err != nil {
-		return err
-	}
-	if err = unix.Chdir(o.Dir); err == nil { // which somebody answers by now
-		err = unix.Exec(o.Program, o.Argv, o.Env)
-	}
-	return told.Encode(news{Failure: failure(runError(o.Program, err))})
 }

@@ -59,11 +59,8 @@ func chooseIDs(fakeRoot bool) (*identities, error) {
 // settings is a file that belongs to the kernel's user 0, whoever looks.
 const settings = "/proc/sys/kernel/core_pattern"
 
-// overflowID is nobody, and who files seem to belong to whose owner has no id here.
-const overflowID = 65534
-
 // kernelRoot finds out which ids of this namespace are the kernel's 0: where
-// none are, they are overflowID. A map does not tell: it is written in the ids of a
+// none are, they are sandbox.OverflowID. A map does not tell: it is written in the ids of a
 // namespace that may itself be anywhere.
 func kernelRoot() (uid, gid int, err error) {
 	var st unix.Stat_t
@@ -89,7 +86,7 @@ func otherID(file string, kernel int) (int, error) {
 			return highHalf, nil
 		}
 		for id := r.first + r.size - 1; id >= max(r.first, r.first+r.size-3); id-- {
-			if id != kernel && id != overflowID {
+			if id != kernel && id != sandbox.OverflowID {
 				best = max(best, id)
 				break
 			}

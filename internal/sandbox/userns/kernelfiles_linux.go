@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox/userns/kernel"
 )
 
 // Of what the kernel shows of itself, a step may change nothing, whoever it is, and
@@ -64,7 +66,7 @@ func cover(name string, with func(fd int) (mount int, err error)) error {
 		unix.Close(mount)
 	}
 	if err != nil {
-		return lackKernel(fmt.Sprintf("protect %q", name), err)
+		return kernel.Lack(fmt.Sprintf("protect %q", name), err)
 	}
 	return nil
 }

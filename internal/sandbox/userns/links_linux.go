@@ -5,13 +5,12 @@ package userns
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/varve-image/varve/internal/execfile"
+	"github.com/varve-image/varve/internal/sandbox/userns/fakeroot"
 )
 
 // The links of /proc lead to what this process has, such as its program, which
@@ -48,13 +47,10 @@ func checkDir(dir string) error {
 	return fmt.Errorf("its working directory %q: %w", dir, err)
 }
 
-// maxInterpreters is how many scripts the kernel goes through to a program.
-const maxInterpreters = 5
-
 // checkProgram refuses a program, or an interpreter of a script, that leads
 // through a link of /proc. What else is wrong the kernel finds out.
 func checkProgram(name, dir string) error {
-	for range maxInterpreters {
+	for range fakeroot.MaxInterpreters {
 		f, err := openPlain(name, 0)
 		if err != nil {
 			if leadsOut(name, err) {
@@ -62,12 +58,8 @@ func checkProgram(name, dir string) error {
 			}
 			return nil
 		}
-		head, err := readHead(int(f.Fd()))
+		interpreter := fakeroot.Interpreter(int(f.Fd()))
 		f.Close()
-		if err != nil {
-			return nil
-		}
-		interpreter := interpreterOf(head)
 		if interpreter == "" {
 			return nil
 		}
@@ -76,27 +68,4 @@ func checkProgram(name, dir string) error {
 		}
 	}
 	return nil
-}
-
-// readHead reads the beginning of a regular file that is only looked at yet.
-func readHead(fd int) ([]byte, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return nil, errors.Join(err, unix.EINVAL)
-	}
-	// Who has a lease on the file is not waited for.
-	r, err := os.OpenFile(procFD(fd), os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return io.ReadAll(io.LimitReader(r, execfile.HeadSize))
-}
-
-// interpreterOf is what a script says that runs it, or "".
-func interpreterOf(head []byte) string {
-	if info := execfile.Parse(head); info.Kind == execfile.Script {
-		return info.Interpreter
-	}
-	return ""
 }

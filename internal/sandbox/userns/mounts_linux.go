@@ -14,6 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/userns/kernel"
+	"github.com/varve-image/varve/internal/sandbox/userns/protocol"
 )
 
 // The directories in the working directory.
@@ -24,7 +26,7 @@ const (
 
 // mounts makes a step's file system.
 type mounts struct {
-	cfg *config
+	cfg *protocol.Config
 	// prepared are file systems and parts of the machine's, not attached yet.
 	prepared []preparedMount
 	// made are the mount points that were made in the tree, relative to it.
@@ -47,7 +49,7 @@ func (m *mounts) prepare() error {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
 	if err := m.fileSystem("/proc", "proc", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC, nil); err != nil {
-		return lackKernel("mount a new /proc", err)
+		return kernel.Lack("mount a new /proc", err)
 	}
 	if err := m.prepareSys(); err != nil {
 		return err
@@ -74,7 +76,7 @@ func (m *mounts) prepare() error {
 		}
 	}
 	if m.cfg.Network == sandbox.NetworkHost {
-		for _, name := range networkFiles() {
+		for _, name := range protocol.NetworkFiles() {
 			if _, err := os.Stat(name); err == nil {
 				if err := m.bind(name, name); err != nil {
 					return err
@@ -83,15 +85,6 @@ func (m *mounts) prepare() error {
 		}
 	}
 	return nil
-}
-
-// lackKernel is the error of something that Linux 5.12 can do.
-func lackKernel(what string, err error) error {
-	return &sandbox.MissingError{
-		Err: fmt.Errorf("the kernel does not let the sandbox %s: %w", what, err),
-		Hints: []string{"use Linux 5.12 or later", "in a container, start it so that /proc is not masked (docker run --security-opt systempaths=unconfined)",
-			"choose `isolation: vm`"},
-	}
 }
 
 // prepareSys prepares /sys: the namespace's own, or nothing where it has none.
@@ -115,12 +108,12 @@ func (m *mounts) prepareDev() error {
 	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
 		fd, err := unix.OpenTree(unix.AT_FDCWD, "/dev/"+name, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 		if err != nil {
-			return lackKernel("show /dev/"+name, err)
+			return kernel.Lack("show /dev/"+name, err)
 		}
 		// What is written to a device is no matter of its mount; its times and mode are.
 		attr := unix.MountAttr{Attr_set: uint64(attrs) | unix.MOUNT_ATTR_RDONLY}
 		if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
-			return lackKernel("show /dev/"+name+" read-only", err)
+			return kernel.Lack("show /dev/"+name+" read-only", err)
 		}
 		m.prepared = append(m.prepared, preparedMount{target: "/dev/" + name, fd: fd, file: true, strict: true})
 	}
@@ -168,7 +161,7 @@ func (m *mounts) bind(source, target string) error {
 	fd, ok := m.cfg.Opened[source]
 	if !ok {
 		var err error
-		if fd, err = openTree(source); err != nil {
+		if fd, err = kernel.CloneTree(source); err != nil {
 			return fmt.Errorf("show %q in the sandbox: %w", source, err)
 		}
 	}
@@ -182,15 +175,10 @@ func (m *mounts) bind(source, target string) error {
 	}
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
 	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
-		return lackKernel("show parts of the machine read-only", err)
+		return kernel.Lack("show parts of the machine read-only", err)
 	}
 	m.prepared = append(m.prepared, preparedMount{target: target, fd: fd, file: kind == unix.S_IFREG})
 	return nil
-}
-
-// openTree opens a part of the machine's files, to be mounted elsewhere.
-func openTree(source string) (int, error) {
-	return unix.OpenTree(unix.AT_FDCWD, source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 }
 
 // enter makes the directory root, below the working directory, the root

@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/userns/fakeroot"
+	"github.com/varve-image/varve/internal/sandbox/userns/kernel"
+	"github.com/varve-image/varve/internal/sandbox/userns/openat"
+	"github.com/varve-image/varve/internal/sandbox/userns/worktree"
 )
 
 // setUp unpacks the tree and makes the file system that the step sees.
@@ -22,21 +25,15 @@ func (p *firstProc) setUp() (*mounts, error) {
 			return m, fmt.Errorf("make a directory for the tree: %w", err)
 		}
 	}
-	tree, err := openDir(unix.AT_FDCWD, dirTree)
+	tree, err := openat.Dir(unix.AT_FDCWD, dirTree)
 	if err != nil {
 		return m, err
 	}
 	defer unix.Close(tree)
-	if p.records.watches, err = newWatches(!p.cfg.FakeRoot); err != nil {
+	if p.records, err = fakeroot.NewRecords(p.cfg.FakeRoot); err != nil {
 		return m, err
 	}
-	p.written.was = &original{}
-	x := &extractor{root: tree, records: p.records, was: p.written.was}
-	if err := x.extract(p.tree); err != nil {
-		return m, err
-	}
-	p.links = x.links
-	if err := laterThan(x.latest); err != nil {
+	if p.written.Was, err = worktree.Extract(tree, p.tree, p.records); err != nil {
 		return m, err
 	}
 	p.tree.Close()
@@ -126,32 +123,20 @@ func (p *firstProc) hostFiles() error {
 	return nil
 }
 
-// laterThan waits until a file that is changed has another time than one that
-// was changed at a time: the clock that the kernel reads for files has ticks.
-func laterThan(nanoseconds int64) error {
-	for {
-		var now unix.Timespec
-		if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &now); err != nil || now.Nano() != nanoseconds {
-			return err
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
 // bindTree mounts the tree itself.
 func (p *firstProc) bindTree(target string) error {
 	var err error
-	if p.written.merged, err = unix.OpenTree(unix.AT_FDCWD, dirTree, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC); err != nil {
-		return lackKernel("mount its own files", err)
+	if p.written.Dir, err = unix.OpenTree(unix.AT_FDCWD, dirTree, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC); err != nil {
+		return kernel.Lack("mount its own files", err)
 	}
 	fd, err := unix.OpenTree(unix.AT_FDCWD, dirTree, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
-		return lackKernel("mount its own files", err)
+		return kernel.Lack("mount its own files", err)
 	}
 	defer unix.Close(fd)
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
 	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
-		return lackKernel("mount its own files", err)
+		return kernel.Lack("mount its own files", err)
 	}
 	return unix.MoveMount(fd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH)
 }

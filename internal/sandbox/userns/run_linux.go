@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/userns/protocol"
 )
 
 func (r *Runner) run(ctx context.Context, step *sandbox.Step) (_ *sandbox.Result, err error) {
@@ -35,8 +36,8 @@ func (r *Runner) run(ctx context.Context, step *sandbox.Step) (_ *sandbox.Result
 }
 
 // configOf is what the first process has to know of a step.
-func configOf(step *sandbox.Step) (*config, error) {
-	cfg := &config{
+func configOf(step *sandbox.Step) (*protocol.Config, error) {
+	cfg := &protocol.Config{
 		Name: step.Name, Root: step.Root, Dir: step.WorkDir(), Argv: step.Argv, Script: step.Script, Env: step.Env,
 		FakeRoot: step.FakeRoot, Terminal: step.Terminal != nil, Binds: step.Binds, Network: step.Network, Limits: step.Limits.WithDefaults(),
 	}

@@ -16,6 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/userns/kernel"
+	"github.com/varve-image/varve/internal/sandbox/userns/protocol"
 )
 
 // process is the first process of new namespaces.
@@ -33,7 +35,7 @@ type stdio [3]*os.File
 // startProcess runs this program again as the first process of new namespaces,
 // in the directory dir, and tells it what to do. files become its further
 // files, from fdTree on. They, and those of io, are closed.
-func startProcess(cfg *config, ids *identities, dir string, io stdio, files ...*os.File) (*process, error) {
+func startProcess(cfg *protocol.Config, ids *identities, dir string, io stdio, files ...*os.File) (*process, error) {
 	defer closeAll(append(io[:], files...)...)
 	ours, theirs, err := socketPair()
 	if err != nil {
@@ -42,7 +44,7 @@ func startProcess(cfg *config, ids *identities, dir string, io stdio, files ...*
 	defer theirs.Close()
 	p := &process{control: ours, done: make(chan struct{})}
 	p.cmd = &exec.Cmd{
-		Path: "/proc/self/exe", Args: []string{initName}, Env: []string{}, Dir: dir,
+		Path: "/proc/self/exe", Args: []string{protocol.InitName}, Env: []string{}, Dir: dir,
 		Stdin: io[0], Stdout: io[1], Stderr: io[2],
 		ExtraFiles:  append([]*os.File{theirs}, files...),
 		SysProcAttr: attributes(cfg, ids),
@@ -74,7 +76,7 @@ func (p *process) keep(started chan<- error) {
 }
 
 // tell sends the config.
-func (p *process) tell(cfg *config, ids *identities) error {
+func (p *process) tell(cfg *protocol.Config, ids *identities) error {
 	c := *cfg
 	c.User, c.Groups = ids.inside, ids.others
 	if err := json.NewEncoder(p.control).Encode(&c); err != nil {
@@ -91,7 +93,7 @@ func (p *process) kill() {
 }
 
 // attributes asks for the namespaces, over which the process has all capabilities.
-func attributes(cfg *config, ids *identities) *syscall.SysProcAttr {
+func attributes(cfg *protocol.Config, ids *identities) *syscall.SysProcAttr {
 	flags := unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC |
 		unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWNET
 	if cfg.Network == sandbox.NetworkHost {
@@ -101,19 +103,10 @@ func attributes(cfg *config, ids *identities) *syscall.SysProcAttr {
 		Cloneflags: uintptr(flags), Pdeathsig: syscall.SIGKILL, Setsid: true,
 		UidMappings: ids.uids(), GidMappings: ids.gids(), GidMappingsEnableSetgroups: ids.others,
 	}
-	for c := range lastCapability() + 1 {
+	for c := range kernel.LastCapability() + 1 {
 		attr.AmbientCaps = append(attr.AmbientCaps, c)
 	}
 	return attr
-}
-
-// lastCapability is the highest capability that the kernel knows.
-func lastCapability() uintptr {
-	for c := uintptr(0); ; c++ {
-		if _, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, c, 0, 0, 0); err != nil {
-			return c - 1
-		}
-	}
 }
 
 func socketPair() (*net.UnixConn, *os.File, error) {
@@ -181,12 +174,12 @@ func emptyWorkDir(dir *workDir, ids *identities) error {
 		}
 		null[i] = f
 	}
-	p, err := startProcess(&config{Remove: true}, ids, dir.open(), stdio(null[:3]), null[3], null[4])
+	p, err := startProcess(&protocol.Config{Remove: true}, ids, dir.open(), stdio(null[:3]), null[3], null[4])
 	if err != nil {
 		return err
 	}
 	defer p.control.Close()
-	var rep report
+	var rep protocol.Report
 	err = json.NewDecoder(p.control).Decode(&rep)
 	<-p.done
 	switch {

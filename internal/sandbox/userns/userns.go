@@ -24,7 +24,7 @@
 // step.
 //
 // For the kernel a step has a single user and group. What it does with others, and all
-// that a single one cannot do to files, is recorded: see emulator.
+// that a single one cannot do to files, is recorded: see package fakeroot.
 //
 // Linux 5.12 or later is needed.
 package userns

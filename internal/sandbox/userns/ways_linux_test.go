@@ -25,7 +25,7 @@ const user = 4321
 var (
 	selfOnce sync.Once
 	selfDir  string
-	selfErr  error
+	errSelf  error
 )
 
 // self is this test program, linked statically and without the race detector,
@@ -33,18 +33,18 @@ var (
 func self(t testing.TB) string {
 	t.Helper()
 	selfOnce.Do(func() {
-		if selfDir, selfErr = os.MkdirTemp("", "varve-self-"); selfErr != nil {
+		if selfDir, errSelf = os.MkdirTemp("", "varve-self-"); errSelf != nil {
 			return
 		}
 		cmd := exec.Command("go", "test", "-c", "-o", filepath.Join(selfDir, "test"), ".")
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		var out []byte
-		if out, selfErr = cmd.CombinedOutput(); selfErr != nil {
-			selfErr = fmt.Errorf("%w\n%s", selfErr, out)
+		if out, errSelf = cmd.CombinedOutput(); errSelf != nil {
+			errSelf = fmt.Errorf("%w\n%s", errSelf, out)
 		}
 	})
-	if selfErr != nil {
-		t.Fatalf("build this test program: %v", selfErr)
+	if errSelf != nil {
+		t.Fatalf("build this test program: %v", errSelf)
 	}
 	return filepath.Join(selfDir, "test")
 }

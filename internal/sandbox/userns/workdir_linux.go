@@ -5,7 +5,6 @@ package userns
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/owner"
-	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
 // workPrefix begins the names of working directories.
@@ -105,7 +104,7 @@ func (d *workDir) identity() (dev, ino uint64, err error) {
 
 // open is a path to the directory for a process that has it open, whatever has
 // its name by now.
-func (d *workDir) open() string { return procFD(int(d.file.Fd())) }
+func (d *workDir) open() string { return openat.Path(int(d.file.Fd())) }
 
 // remove takes the directory away. What is in it may be closed to this user by
 // its modes, and is not for root to walk through.
@@ -159,22 +158,4 @@ func ownedByUs(info os.FileInfo) bool {
 	}
 	ids, err := chooseIDs(true)
 	return err == nil && owner.Of(info) == ids.uid
-}
-
-// readNames lists an open directory from its beginning, if it is not too large.
-func readNames(dir int) ([]string, error) {
-	fd, err := unix.Openat(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: ".", Err: err}
-	}
-	f := os.NewFile(uintptr(fd), ".")
-	defer f.Close()
-	names, err := f.Readdirnames(sandbox.MaxEntries + 1)
-	if len(names) > sandbox.MaxEntries {
-		return nil, fmt.Errorf("a directory has more than %d entries", sandbox.MaxEntries)
-	}
-	if err == io.EOF {
-		err = nil
-	}
-	return names, err
 }

@@ -131,7 +131,8 @@ func (s *fileServer) answer(q *question) (answer, error) {
 // guest's kernel has followed those that are on the way.
 func (s *fileServer) find(q *question) (*os.File, error) {
 	root := int(s.roots[q.Share].Fd())
-	fd, err := -1, error(nil)
+	var fd int
+	var err error
 	if q.Path == "" {
 		fd, err = unix.FcntlInt(uintptr(root), unix.F_DUPFD_CLOEXEC, 0)
 	} else {

@@ -268,7 +268,7 @@ func unaccepted(mib int, use func(fd int) error) error {
 	if err != nil {
 		return err
 	}
-	size := 1
+	var size int
 	for left := mib << 20; left > 0; left -= size {
 		fd, _, err := pair(unix.SOCK_STREAM)
 		if err != nil {

@@ -1,0 +1,213 @@
+package image
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"io"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/ctxio"
+	"github.com/varve-image/varve/layer"
+)
+
+// PackOptions says how layers become blobs. The zero value compresses with gzip, one layer
+// at a time.
+type PackOptions struct {
+	// Compressor compresses the layers that are not passed on as they are stored; nil is gzip.
+	Compressor Compressor
+	// Recompress has stored layers compressed anew too, but for those that are kept
+	// elsewhere, at their urls.
+	Recompress bool
+	// Parallel is how many blobs are on their way at once; 0 is 1.
+	Parallel int
+	// Observe, where it is set, is told of each layer, from one goroutine at a time.
+	Observe func(Event)
+}
+
+// Compressor is a way to compress layers. What it writes depends on what it is given alone.
+type Compressor interface {
+	// NewWriter returns a writer that compresses to w. What it holds back comes with Close.
+	NewWriter(w io.Writer) (io.WriteCloser, error)
+	// MediaType returns the media type of a layer that is compressed so.
+	MediaType() string
+}
+
+// Blob is a layer on its way to a place that keeps layers as manifests list them.
+type Blob struct {
+	Layer Layer
+	// Number counts the different blobs, from 0.
+	Number int
+	// Stored describes a layer that is passed on byte for byte. Its digest is empty where
+	// the layer is to be compressed: then only Write's result tells.
+	Stored v1.Descriptor
+
+	compressor Compressor
+	info       layer.Info // of a layer that is compressed
+}
+
+// MediaType returns the media type of what Write writes, as far as it is known ahead: a
+// stored layer may be compressed in another way than its descriptor says.
+func (b *Blob) MediaType() string {
+	if b.Stored.Digest != "" {
+		return b.Stored.MediaType
+	}
+	return b.compressor.MediaType()
+}
+
+// Write writes the blob to w. It may be called again, and writes the same bytes then. What
+// is read of the layer is checked: against the descriptor of a stored one, and otherwise
+// against the digest that the config has of the layer's tar.
+func (b *Blob) Write(ctx context.Context, w io.Writer) error {
+	if b.Stored.Digest != "" {
+		return copyStored(ctx, w, b.Layer.(StoredLayer))
+	}
+	return b.compress(ctx, w)
+}
+
+func copyStored(ctx context.Context, w io.Writer, l StoredLayer) error {
+	r, err := l.OpenStored(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	// The struct hides methods that would take the copy away from the context.
+	_, err = io.CopyBuffer(struct{ io.Writer }{w}, ctxio.Reader(ctx, r), make([]byte, 1<<20))
+	return err
+}
+
+// compress writes the layer's tar through the compressor and hashes it on its way.
+func (b *Blob) compress(ctx context.Context, w io.Writer) error {
+	z, err := b.compressor.NewWriter(w)
+	if err != nil {
+		return err
+	}
+	tar := &hashingWriter{ctx: ctx, w: z, hash: sha256.New()}
+	err = b.Layer.Write(ctx, tar)
+	if closeErr := z.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	if got := digest.NewDigest(digest.SHA256, tar.hash); got != b.info.DiffID {
+		what := fmt.Sprintf("layer of %s, when it was read again", b.Layer.Title())
+		return &layer.DigestError{What: what, Want: b.info.DiffID, Got: got}
+	}
+	return nil
+}
+
+// hashingWriter hashes what it passes on. It fails when ctx is done.
+type hashingWriter struct {
+	ctx  context.Context
+	w    io.Writer
+	hash hash.Hash
+}
+
+func (h *hashingWriter) Write(p []byte) (int, error) {
+	if err := h.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := h.w.Write(p)
+	h.hash.Write(p[:n])
+	return n, err
+}
+
+// Pack calls put for each different blob of the layers, several at once and in their order, and
+// returns the descriptors that put returned, one for each layer. Layers that are stored are
+// known by their blobs' digests, all others by their tars', which are computed ahead. A layer
+// that is there twice is put once.
+func Pack(ctx context.Context, layers []Layer, opts PackOptions, put func(context.Context, *Blob) (v1.Descriptor, error)) ([]v1.Descriptor, error) {
+	if opts.Compressor == nil {
+		opts.Compressor = compress.Compression{}
+	}
+	p := &packer{from: layers, opts: opts, put: put}
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.SetLimit(max(1, opts.Parallel) + 1)
+	tasks.Go(func() error { return p.start(ctx, tasks) })
+	if err := tasks.Wait(); err != nil {
+		return nil, err
+	}
+	descs := make([]v1.Descriptor, len(p.layers))
+	for i, j := range p.layers {
+		descs[i] = j.desc
+	}
+	return descs, nil
+}
+
+type packer struct {
+	from      []Layer
+	opts      PackOptions
+	put       func(context.Context, *Blob) (v1.Descriptor, error)
+	observing sync.Mutex
+	layers    []*job // one for each of the image's layers
+}
+
+// job is a blob on its way.
+type job struct {
+	blob *Blob
+	desc v1.Descriptor
+}
+
+// start finds out which layers are the same, one after the other, and has each new one put
+// as a task.
+func (p *packer) start(ctx context.Context, tasks *errgroup.Group) error {
+	seen := map[digest.Digest]*job{}
+	for i, l := range p.from {
+		b, id, size, err := p.blob(ctx, l)
+		if err != nil {
+			return fmt.Errorf("read layer %d: %w", i+1, err)
+		}
+		j := seen[id]
+		if j != nil {
+			p.layers = append(p.layers, j)
+			p.observe(i, l, size, false)
+			p.observe(i, l, size, true)
+			continue
+		}
+		b.Number = len(seen)
+		j = &job{blob: b}
+		seen[id] = j
+		p.layers = append(p.layers, j)
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		tasks.Go(func() (err error) {
+			p.observe(i, l, size, false)
+			if j.desc, err = p.put(ctx, b); err != nil {
+				return fmt.Errorf("write layer %d: %w", i+1, err)
+			}
+			p.observe(i, l, size, true)
+			return nil
+		})
+	}
+	return nil
+}
+
+// blob describes the blob of a layer; id is the same for layers that are the same. What the
+// config claims of a stored layer's tar is not known to be true, so that it is no such id.
+// The size is that of the blob of a layer that is passed on, and otherwise the tar's.
+func (p *packer) blob(ctx context.Context, l Layer) (b *Blob, id digest.Digest, size int64, err error) {
+	b = &Blob{Layer: l, compressor: p.opts.Compressor}
+	if e, ok := l.(StoredLayer); ok && e.Stored().Digest != "" && (!p.opts.Recompress || len(e.Stored().URLs) > 0) {
+		b.Stored = e.Stored()
+		return b, b.Stored.Digest, b.Stored.Size, nil
+	}
+	b.info, err = l.Info(ctx)
+	return b, b.info.DiffID, b.info.Size, err
+}
+
+func (p *packer) observe(i int, l Layer, size int64, done bool) {
+	if p.opts.Observe == nil {
+		return
+	}
+	p.observing.Lock()
+	defer p.observing.Unlock()
+	p.opts.Observe(Event{Layer: i + 1, Layers: len(p.from), Title: l.Title(), Size: size, Done: done})
+}

@@ -1,0 +1,214 @@
+package image
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/image/ordjson"
+	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/layer"
+)
+
+// Stored is an image that a place has: an archive, a layout, a registry or an engine.
+type Stored struct {
+	// Manifest is its manifest as it is stored, and ManifestDescriptor what
+	// is said of that; both are empty where there is none.
+	Manifest           []byte
+	ManifestDescriptor v1.Descriptor
+	// Raw is what its name stands for where it comes from, as it is stored: the
+	// index that it was chosen from, the manifest, or a docker-archive's
+	// manifest.json.
+	Raw []byte
+	// ConfigJSON is its config as it is stored, and Config the same, parsed.
+	ConfigJSON []byte
+	Config     *ordjson.Object
+	// DiffIDs are the digests of the layers' tars, as Config has them.
+	DiffIDs []digest.Digest
+	// Annotations are those of the manifest that the image gets where it has none.
+	Annotations map[string]string
+
+	layers []StoredLayer
+}
+
+// What an image's layers unpack to, and how many entries they have, at most if nobody says.
+const (
+	defaultUnpacked = 64 << 30
+	defaultEntries  = 2_000_000
+)
+
+// NewBudget is what one image's layers may come to: 0 is 64 GiB, and two million entries.
+func NewBudget(maxBytes int64, maxEntries int) *layer.Budget {
+	if maxBytes <= 0 {
+		maxBytes = defaultUnpacked
+	}
+	if maxEntries <= 0 {
+		maxEntries = defaultEntries
+	}
+	return layer.NewBudget(maxBytes, int64(maxEntries))
+}
+
+// Bound has reading a layer fail when what was read of all layers together
+// comes to more than the budget. What is read twice counts once.
+func (e *Stored) Bound(budget *layer.Budget) {
+	for _, l := range e.layers {
+		if b, ok := l.(BoundedLayer); ok {
+			b.Bound(budget)
+		}
+	}
+}
+
+// NewStored returns the image of a config, as it is stored, and of the layers that a place
+// has. Its other fields are for the place to set.
+func NewStored(config []byte, layers []StoredLayer) (*Stored, error) {
+	img := &Stored{ConfigJSON: config, layers: layers}
+	var err error
+	if img.Config, img.DiffIDs, err = ParseConfig(config); err != nil {
+		return nil, err
+	}
+	if len(img.DiffIDs) != len(layers) {
+		return nil, fmt.Errorf("it has %d diff_ids for %d layers", len(img.DiffIDs), len(layers))
+	}
+	return img, nil
+}
+
+// Layers returns the layers, each a StoredLayer, the lowest first.
+func (e *Stored) Layers() []Layer {
+	list := make([]Layer, len(e.layers))
+	for i, l := range e.layers {
+		list[i] = l
+	}
+	return list
+}
+
+// StoredLayers returns the layers, the lowest first.
+func (e *Stored) StoredLayers() []StoredLayer { return e.layers }
+
+// RawConfig returns ConfigJSON.
+func (e *Stored) RawConfig(context.Context) ([]byte, error) { return e.ConfigJSON, nil }
+
+// Platform returns what the index says that the image is for or, without one, its config.
+func (e *Stored) Platform() v1.Platform {
+	if p := e.ManifestDescriptor.Platform; p != nil {
+		return ocijson.Normal(*p)
+	}
+	p := e.ConfigPlatform()
+	return ocijson.Normal(v1.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant})
+}
+
+// Index is the digest of the index that the image was chosen from; empty for
+// none.
+func (e *Stored) Index() digest.Digest {
+	mediaType, err := ocijson.MediaType(e.Raw)
+	if err != nil || !ocijson.IsIndex(mediaType) {
+		return ""
+	}
+	return digest.FromBytes(e.Raw)
+}
+
+// ConfigPlatform returns what the config says that the image is for.
+func (e *Stored) ConfigPlatform() v1.Platform { return PlatformOf(e.Config) }
+
+// PlatformOf is what a config says that its image is for.
+func PlatformOf(config *ordjson.Object) v1.Platform {
+	var p v1.Platform
+	for _, f := range []struct {
+		key string
+		to  *string
+	}{{"architecture", &p.Architecture}, {"os", &p.OS}, {"os.version", &p.OSVersion}, {"variant", &p.Variant}} {
+		*f.to, _ = config.String(f.key)
+	}
+	return p
+}
+
+// ListedFor is the platform that the index lists the image for, or the config's
+// where no index says one.
+func (e *Stored) ListedFor() v1.Platform {
+	if p := e.ManifestDescriptor.Platform; p != nil {
+		return *p
+	}
+	return e.ConfigPlatform()
+}
+
+// CheckFor refuses an image that is not for the platform that was asked for, by the index
+// that lists it, or by its config, which may leave out what the index says.
+func (e *Stored) CheckFor(want v1.Platform) error {
+	own := e.ListedFor()
+	if e.CheckPlatform() != nil {
+		own = e.ConfigPlatform()
+	}
+	if ocijson.Matches(want, &own) {
+		return nil
+	}
+	return fmt.Errorf("the image is for %s alone, not for %s", ocijson.PlatformText(&own), ocijson.PlatformText(&want))
+}
+
+// CheckPlatform compares what an index says that the image is for with its config.
+func (e *Stored) CheckPlatform() error {
+	if err := ocijson.CheckAnnounced(e.ManifestDescriptor.Platform, e.ConfigPlatform()); err != nil {
+		return fmt.Errorf("manifest %s: %w", e.ManifestDescriptor.Digest, err)
+	}
+	return nil
+}
+
+// history returns the config's history, or one with an entry for each layer
+// where that of the config says nothing of them all.
+func (e *Stored) history() []any {
+	v, _ := e.Config.Get("history")
+	list, _ := v.([]any)
+	layers := 0
+	for _, item := range list {
+		o, _ := item.(*ordjson.Object)
+		if !emptyLayer(o) {
+			layers++
+		}
+	}
+	if layers == len(e.layers) {
+		return list
+	}
+	list = nil
+	created, _ := e.Config.Get("created")
+	for range e.layers {
+		o := &ordjson.Object{}
+		if created != nil {
+			o.Set("created", created)
+		}
+		o.Set("comment", "layer of the base image, whose history does not tell")
+		list = append(list, o)
+	}
+	return list
+}
+
+// emptyLayer tells a history entry that has no layer.
+func emptyLayer(entry *ordjson.Object) bool {
+	empty, _ := entry.Get("empty_layer")
+	return empty == true
+}
+
+// ParseConfig reads an image config and the digests of its layers' tars (OCI
+// image-spec, config.md). Keys that a reader might take for rootfs or diff_ids
+// are an error.
+func ParseConfig(data []byte) (*ordjson.Object, []digest.Digest, error) {
+	config, err := ordjson.ParseObject(data, "rootfs", "history", "config", "architecture", "os")
+	if err != nil {
+		return nil, nil, err
+	}
+	v, _ := config.Get("rootfs")
+	rootfs, err := ordjson.AsObject(v, "diff_ids")
+	if err != nil {
+		return nil, nil, fmt.Errorf("rootfs: %w", err)
+	}
+	texts, err := rootfs.Strings("diff_ids")
+	if err != nil {
+		return nil, nil, fmt.Errorf("rootfs.%w", err)
+	}
+	ids := make([]digest.Digest, len(texts))
+	for i, t := range texts {
+		if ids[i], err = digest.Parse(t); err != nil || ids[i].Algorithm() != digest.SHA256 {
+			return nil, nil, fmt.Errorf("rootfs.diff_ids[%d]: %q is not sha256: and 64 hexadecimal digits", i, t)
+		}
+	}
+	return config, ids, nil
+}

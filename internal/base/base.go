@@ -1,0 +1,164 @@
+// Package base opens the images that others build on: by digest, by what
+// varve.lock says of a tag, from the cache or from a registry; or in any other
+// place.
+//
+// Guarantees:
+//
+//   - An image of a registry that is not pinned is an error, unless
+//     Options.Unlocked takes what its tag names now.
+//   - What is pinned is found by its digest alone. All else that varve.lock says
+//     is compared with what was found, and decides nothing.
+//   - With Options.Locked nothing is fetched.
+//
+// Non-goals: writing varve.lock (package lockfile has its format).
+package base
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/base/cache"
+	"github.com/varve-image/varve/internal/base/lockfile"
+	"github.com/varve-image/varve/internal/place"
+	"github.com/varve-image/varve/internal/regfile"
+	"github.com/varve-image/varve/spec"
+)
+
+// Options says how base images are found.
+type Options struct {
+	// Places says what places need, and what limits images have.
+	Places place.Options
+	// Root is put before the paths of images that were not written relative to the spec.
+	Root string
+	// Architecture is the one of images whose spec asks for none, as Go names it.
+	Architecture string
+	// Unlocked lets an image be named by a tag. Locked has it pinned and taken from the cache
+	// alone.
+	Unlocked, Locked bool
+	// Cache opens the cache, or returns nil to do without; nil does without, too.
+	Cache func(ctx context.Context) (*cache.Store, error)
+	// Now is the clock, for the time when a cached image was used; nil keeps that as it is.
+	Now func() time.Time
+	// Progress, where it is set, is told that so many layers are about to be fetched. observe is
+	// told of each, and done when all of them are.
+	Progress func(ctx context.Context, layers int, title string) (observe func(image.Event), done func())
+}
+
+// Resolver opens base images, which stay open until Close.
+type Resolver struct {
+	opts Options
+	open []io.Closer
+}
+
+// New returns a resolver.
+func New(opts Options) *Resolver { return &Resolver{opts: opts} }
+
+// Close closes the images. Their layers cannot be read any more.
+func (r *Resolver) Close() error {
+	var errs []error
+	for _, c := range r.open {
+		errs = append(errs, c.Close())
+	}
+	r.open = nil
+	return errors.Join(errs...)
+}
+
+// PlatformError says that an image's config and the index that lists it contradict each
+// other: nobody can tell which is right.
+type PlatformError struct {
+	Reference string
+	Err       error
+}
+
+func (e *PlatformError) Error() string { return fmt.Sprintf("base image %q: %v", e.Reference, e.Err) }
+
+func (e *PlatformError) Unwrap() error { return e.Err }
+
+// Open opens the image that a spec builds on. lock is the path of the spec's varve.lock, which
+// need not exist.
+func (r *Resolver) Open(ctx context.Context, ref spec.Base, lock string) (*image.Stored, error) {
+	img, err := r.find(ctx, ref, lock)
+	if err != nil {
+		return nil, err
+	}
+	if err := img.CheckPlatform(); err != nil {
+		return nil, &PlatformError{ref.Reference, err}
+	}
+	return img.Stored, nil
+}
+
+func (r *Resolver) find(ctx context.Context, ref spec.Base, lock string) (*place.Image, error) {
+	at, err := place.ParseSource(ref.Reference)
+	switch {
+	case err != nil:
+		return nil, err
+	case at.Transport == place.Registry:
+		return r.Registry(ctx, at.Name, r.platform(ref), lock)
+	case at.Transport.IsEngine() && r.opts.Locked:
+		return nil, &place.RefError{
+			Err:   fmt.Errorf("base image %q is not pinned: an engine may have another one by this name", ref.Reference),
+			Hints: []string{"only an image of a registry, by digest or varve.lock, or a file is"},
+		}
+	}
+	if !at.Transport.IsEngine() && at.Path != "-" && !ref.Local {
+		at.Path = r.opts.Root + at.Path
+	}
+	src, name, err := place.Open(ctx, at, r.opts.Places)
+	if err != nil {
+		return nil, asWritten(ref, at, err)
+	}
+	r.open = append(r.open, src)
+	if ref.Name != "" {
+		return place.SelectCalled(ctx, src, ref.Name+":"+ref.Tag, r.platform(ref), r.opts.Places)
+	}
+	return place.Select(ctx, src, name, r.platform(ref), r.opts.Places)
+}
+
+// asWritten says of a path where nothing is what the text in the spec may stand for.
+func asWritten(ref spec.Base, at place.Ref, err error) error {
+	var wrong *place.RefError
+	if !errors.As(err, &wrong) || at.Path == "" || at.Path == "-" {
+		return err
+	}
+	if _, statErr := os.Stat(at.Path); errors.Is(statErr, fs.ErrNotExist) {
+		return &place.RefError{Err: wrong.Err, Hints: place.Hints(ref.Written)}
+	}
+	return err
+}
+
+// platform is the platform that a spec asks for.
+func (r *Resolver) platform(ref spec.Base) v1.Platform {
+	p := v1.Platform{OS: "linux", Architecture: ref.Architecture, Variant: ref.Variant}
+	if p.Architecture == "" {
+		p.Architecture = r.opts.Architecture
+	}
+	return p
+}
+
+// ReadLock reads the varve.lock at path. One that does not exist is empty.
+func ReadLock(path string) (*lockfile.File, error) {
+	data, err := regfile.Read(path, lockfile.MaxSize)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &lockfile.File{}, nil
+	}
+	if err != nil {
+		var pathError *fs.PathError
+		if errors.As(err, &pathError) {
+			err = pathError.Err
+		}
+		return nil, fmt.Errorf("read %q: %w", path, err)
+	}
+	f, err := lockfile.Parse(data)
+	if err != nil {
+		return nil, &place.RefError{Err: fmt.Errorf("%q: %w", path, err)}
+	}
+	return f, nil
+}

@@ -1,0 +1,277 @@
+package base
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/distribution/reference"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/base/cache"
+	"github.com/varve-image/varve/internal/base/lockfile"
+	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/place"
+	"github.com/varve-image/varve/internal/place/registry"
+	"github.com/varve-image/varve/layer"
+)
+
+// UnpinnedError says that an image of a registry is named by a tag, and nothing says which
+// image that is.
+type UnpinnedError struct{ Reference string }
+
+func (e *UnpinnedError) Error() string {
+	return fmt.Sprintf("base image %q is not pinned: its tag may name another image tomorrow", e.Reference)
+}
+
+// DamagedError says that a blob in the cache is not what its digest says, and that nothing may
+// be fetched instead.
+type DamagedError struct{ Err error }
+
+func (e *DamagedError) Error() string { return e.Err.Error() }
+
+func (e *DamagedError) Unwrap() error { return e.Err }
+
+// LockedPlatform returns what varve.lock calls the platform of an image.
+func LockedPlatform(img *image.Stored) string {
+	p := img.ListedFor()
+	p.OSVersion = ""
+	return ocijson.PlatformText(&p)
+}
+
+// pin is an image of a registry that will be the same tomorrow.
+type pin struct {
+	// name is the reference in the form of lockfile.Key, and repository its
+	// part without tag and digest.
+	name, repository string
+	// root is what is pinned, an index or a manifest; its size may be unknown.
+	root     v1.Descriptor
+	platform v1.Platform
+	// locked is what varve.lock says of the image, if it does.
+	locked *lockfile.Image
+}
+
+// Registry opens an image of a registry for a platform: ref is what follows docker://, lock the
+// path of a varve.lock.
+func (r *Resolver) Registry(ctx context.Context, ref string, platform v1.Platform, lock string) (*place.Image, error) {
+	p, err := r.pin(ctx, ref, platform, lock)
+	if err != nil {
+		return nil, err
+	}
+	return r.pinned(ctx, p)
+}
+
+// Chosen opens the image of a manifest that was chosen in a repository of a registry, and
+// brings it into the cache where there is one. name is what messages call it.
+func (r *Resolver) Chosen(ctx context.Context, name, repository string, manifest v1.Descriptor, platform v1.Platform) (*place.Image, error) {
+	return r.pinned(ctx, &pin{name: name, repository: repository, root: manifest, platform: platform})
+}
+
+func (r *Resolver) pinned(ctx context.Context, p *pin) (*place.Image, error) {
+	var store *cache.Store
+	var err error
+	if r.opts.Cache != nil {
+		if store, err = r.opts.Cache(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var img *image.Stored
+	if store == nil {
+		img, err = r.openUncached(ctx, p)
+	} else {
+		img, err = r.openCached(ctx, store, p)
+	}
+	if err != nil {
+		err = fmt.Errorf("base image %q: %w", p.name, err)
+		var damaged *layer.DigestError
+		if r.opts.Locked && errors.As(err, &damaged) {
+			err = &DamagedError{err}
+		}
+		return nil, err
+	}
+	img.Bound(image.NewBudget(r.opts.Places.MaxUnpacked, r.opts.Places.MaxEntries))
+	return &place.Image{Stored: img, Names: []string{p.name}}, nil
+}
+
+// pin finds out what a reference stands for: by its digest, by varve.lock, or
+// by asking the registry where the options have it so.
+func (r *Resolver) pin(ctx context.Context, ref string, platform v1.Platform, lock string) (*pin, error) {
+	key, err := lockfile.Key(ref)
+	if err != nil {
+		return nil, &place.RefError{Err: err}
+	}
+	named, err := reference.ParseNormalizedNamed(key)
+	if err != nil {
+		return nil, &place.RefError{Err: err}
+	}
+	p := &pin{name: key, repository: named.Name(), platform: platform, root: v1.Descriptor{Size: -1}}
+	digested, hasDigest := named.(reference.Digested)
+	if r.opts.Unlocked && !hasDigest {
+		now, err := r.resolve(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		p.root = now.Descriptor
+		return p, nil
+	}
+	locked, err := ReadLock(lock)
+	if err != nil {
+		return nil, err
+	}
+	if img, ok := locked.Images[key]; ok {
+		if _, err := img.Choose(platform); err != nil {
+			return nil, &place.RefError{Err: fmt.Errorf("%q: %q: %w", lock, key, err), Hints: []string{"varve lock brings it up to date"}}
+		}
+		p.locked, p.root.Digest = &img, img.Descriptor.Digest
+	}
+	if hasDigest {
+		p.root.Digest = digested.Digest()
+	}
+	if p.root.Digest != "" {
+		return p, nil
+	}
+	return nil, &UnpinnedError{"docker://" + ref}
+}
+
+// openUncached opens an image without a cache.
+func (r *Resolver) openUncached(ctx context.Context, p *pin) (*image.Stored, error) {
+	found, err := r.resolve(ctx, p.repository+"@"+p.root.Digest.String())
+	if err != nil {
+		return nil, err
+	}
+	img, _, err := openPinned(ctx, found, p)
+	return img, err
+}
+
+// resolve looks up what a registry has by a reference.
+func (r *Resolver) resolve(ctx context.Context, ref string) (*registry.Resolved, error) {
+	opts, err := r.opts.Places.RegistryOptions(ref)
+	if err != nil {
+		return nil, err
+	}
+	return registry.Resolve(ctx, ref, opts)
+}
+
+// openPinned opens the image that is pinned, whose parts are in from. root is
+// what is pinned, of which everything is known then. What varve.lock says decides
+// nothing: it has to be what is found without it.
+func openPinned(ctx context.Context, from image.Blobs, p *pin) (img *image.Stored, root v1.Descriptor, err error) {
+	data, err := from.Document(ctx, p.root)
+	if err != nil {
+		return nil, root, err
+	}
+	root = p.root
+	root.Size = int64(len(data))
+	if root.MediaType, err = ocijson.MediaType(data); err != nil {
+		return nil, root, err
+	}
+	manifest := root
+	if ocijson.IsIndex(root.MediaType) {
+		list, err := image.Manifests(ctx, data, from)
+		if err != nil {
+			return nil, root, fmt.Errorf("index %s: %w", root.Digest, err)
+		}
+		if manifest, err = p.choose(ctx, list, from); err != nil {
+			return nil, root, err
+		}
+	}
+	if img, err = image.Open(ctx, manifest, from, p.repository); err == nil {
+		err = p.check(root, img)
+	}
+	return img, root, err
+}
+
+// choose chooses the image for the platform of those in the index.
+func (p *pin) choose(ctx context.Context, list []v1.Descriptor, from image.Blobs) (v1.Descriptor, error) {
+	n, err := image.Choose(ctx, list, p.platform, func(ctx context.Context, n int) (v1.Platform, error) {
+		img, err := image.Open(ctx, list[n], from, p.repository)
+		if err != nil {
+			return v1.Platform{}, err
+		}
+		return img.ConfigPlatform(), nil
+	})
+	switch {
+	case err == nil:
+		return list[n], nil
+	case p.locked != nil: // which has one
+		return v1.Descriptor{}, &lockfile.MismatchError{Err: err}
+	}
+	return v1.Descriptor{}, &place.RefError{Err: err}
+}
+
+// check compares the image with what varve.lock says of it.
+func (p *pin) check(root v1.Descriptor, img *image.Stored) error {
+	if p.locked == nil {
+		return nil
+	}
+	found, err := lockfile.NewChosen(root, LockedPlatform(img), img.ManifestDescriptor, img.Manifest)
+	if err != nil {
+		return err
+	}
+	return p.locked.Check(found)
+}
+
+// openCached opens an image whose parts are in the cache, or get there first.
+func (r *Resolver) openCached(ctx context.Context, store *cache.Store, p *pin) (*image.Stored, error) {
+	b := &cachedBlobs{store: store}
+	if !r.opts.Locked {
+		b.remote = &remote{opts: r.opts.Places, repository: p.repository}
+	}
+	img, root, err := openPinned(ctx, b, p)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.fill(ctx, b, img, p.repository); err != nil {
+		return nil, err
+	}
+	if !ocijson.IsIndex(root.MediaType) {
+		own := img.ConfigPlatform()
+		root.Platform = &own
+	}
+	full := ""
+	if !strings.Contains(p.name, "@") {
+		full = p.name
+	}
+	var now time.Time
+	if r.opts.Now != nil {
+		now = r.opts.Now()
+	}
+	return img, store.Use(ctx, root, p.repository+"@"+root.Digest.String(), full, now)
+}
+
+// fetches is how many layers are fetched at once.
+const fetches = 4
+
+// fill brings an image's layers into the cache.
+func (r *Resolver) fill(ctx context.Context, b *cachedBlobs, img *image.Stored, title string) error {
+	lacking := 0
+	for _, l := range img.StoredLayers() {
+		if !b.store.Has(l.Stored().Digest) {
+			lacking++
+		}
+	}
+	if lacking > 0 && b.remote != nil && r.opts.Progress != nil {
+		observe, done := r.opts.Progress(ctx, lacking, "fetching "+title)
+		defer done()
+		b.remote.observe = observe
+	}
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.SetLimit(fetches)
+	for _, l := range img.StoredLayers() {
+		if len(l.Stored().URLs) > 0 { // it is kept elsewhere
+			continue
+		}
+		tasks.Go(func() error {
+			blob, err := b.Fetch(ctx, l.Stored())
+			if err != nil {
+				return err
+			}
+			return blob.Close()
+		})
+	}
+	return tasks.Wait()
+}

@@ -1,0 +1,98 @@
+package dockerarchive
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/compress"
+)
+
+// Target is a docker-archive that images are written to.
+type Target struct {
+	// Name is the archive's in messages.
+	Name string
+	// Output writes the archive.
+	Output image.Output
+	// RepoTag is what the one image is called in the archive; empty is as it is called.
+	RepoTag string
+	// Compression is the archive's.
+	Compression compress.Compression
+	// Options says how the archive is written.
+	Options Options
+}
+
+// String names the archive in messages.
+func (t *Target) String() string { return t.Name }
+
+// Write writes images as one archive.
+func (t *Target) Write(ctx context.Context, images []image.Named, observe func(image.Event)) ([]image.Written, error) {
+	if t.RepoTag != "" {
+		if len(images) != 1 {
+			return nil, errors.New("a name is for one image")
+		}
+		images = slices.Clone(images)
+		images[0].Names = images[0].Renamed(t.RepoTag)
+	}
+	opts := t.Options
+	opts.Observe = eachOf(images, observe)
+	err := t.Output(func(w io.Writer) error {
+		return compressed(w, t.Compression, func(w io.Writer) error { return WriteAll(ctx, w, images, opts) })
+	})
+	if err != nil {
+		return nil, err
+	}
+	return Written(ctx, images)
+}
+
+// Written is what a docker-archive of the images has.
+func Written(ctx context.Context, images []image.Named) ([]image.Written, error) {
+	written := make([]image.Written, len(images))
+	for i, img := range images {
+		names, err := img.Tagged(ctx)
+		if err != nil {
+			return nil, err
+		}
+		written[i].Names = names.RepoTags
+		if written[i].ID, err = image.ID(ctx, img); err != nil {
+			return nil, err
+		}
+	}
+	return written, nil
+}
+
+// compressed has fill write through a compressor.
+func compressed(w io.Writer, c compress.Compression, fill func(io.Writer) error) error {
+	if c.Algorithm == compress.None {
+		return fill(w)
+	}
+	z, err := c.NewWriter(w)
+	if err != nil {
+		return err
+	}
+	if err := fill(z); err != nil {
+		z.Close()
+		return err
+	}
+	return z.Close()
+}
+
+// eachOf observes the layers of images that are written one after the other as layers of
+// them all.
+func eachOf(images []image.Named, observe func(image.Event)) func(image.Event) {
+	if observe == nil {
+		return nil
+	}
+	i := 0
+	return func(e image.Event) {
+		for i < len(images)-1 && len(images[i].Layers()) == 0 { // of which nothing is told
+			i++
+		}
+		image.Observe(images, i, observe)(e)
+		if e.Done && e.Layer == e.Layers && i < len(images)-1 {
+			i++
+		}
+	}
+}

@@ -1,0 +1,130 @@
+package place
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/atomicfile"
+	"github.com/varve-image/varve/internal/place/engine"
+	"github.com/varve-image/varve/internal/place/registry"
+	"github.com/varve-image/varve/internal/tarindex"
+)
+
+// Options says what places need besides a reference. The zero value has no standard input and
+// output, speaks to registries without a login, and looks for engines at their usual places.
+type Options struct {
+	// Stdin returns standard input, for a reference to "-"; Stdout is standard output.
+	Stdin  func() (io.Reader, error)
+	Stdout io.Writer
+	// TempDir is where archives are unpacked; empty is the system's place for that.
+	TempDir string
+	// MaxUnpacked bounds what an archive, or the layers of an image, unpack to, in bytes; 0 is
+	// 64 GiB. MaxEntries bounds the entries of the layers; 0 is two million.
+	MaxUnpacked int64
+	MaxEntries  int
+	// Registry returns how the registry of a reference, HOST/NAME…, is spoken to. It is called
+	// when that is needed.
+	Registry func(ref string) (registry.Options, error)
+	// Env returns a variable of the environment, or "": engines are where theirs say.
+	Env func(name string) string
+	// Program opens the image that a program would write which streamLayeredImage made; nil
+	// refuses programs.
+	Program func(ctx context.Context, path string) (image.Source, error)
+	// Warn and Debug, where they are set, are told what is odd, and what was found.
+	Warn, Debug func(text string)
+}
+
+func (o Options) warn(format string, args ...any) {
+	if o.Warn != nil {
+		o.Warn(fmt.Sprintf(format, args...))
+	}
+}
+
+func (o Options) debug(format string, args ...any) {
+	if o.Debug != nil {
+		o.Debug(fmt.Sprintf(format, args...))
+	}
+}
+
+// RegistryOptions returns how the registry of a reference is spoken to.
+func (o Options) RegistryOptions(ref string) (registry.Options, error) {
+	if o.Registry == nil {
+		return registry.Options{}, nil
+	}
+	return o.Registry(ref)
+}
+
+func (o Options) env(name string) string {
+	if o.Env == nil {
+		return ""
+	}
+	return o.Env(name)
+}
+
+func (o Options) archive() tarindex.Options {
+	return tarindex.Options{TempDir: o.TempDir, MaxBytes: o.MaxUnpacked}
+}
+
+// output writes the file at path, or standard output.
+func (o Options) output(path string) image.Output {
+	if path != "-" {
+		return atomicfile.Output(path)
+	}
+	return func(fill func(io.Writer) error) error {
+		if o.Stdout == nil {
+			return errors.New("there is no standard output")
+		}
+		return fill(o.Stdout)
+	}
+}
+
+// engine returns the engine of a transport, where the environment says that it is.
+func (o Options) engine(ctx context.Context, t Transport) (engine.Engine, error) {
+	e, err := o.findEngine(ctx, t)
+	if err != nil {
+		return nil, &EngineError{err}
+	}
+	return e, nil
+}
+
+func (o Options) findEngine(ctx context.Context, t Transport) (engine.Engine, error) {
+	switch t {
+	case DockerDaemon:
+		return engine.Docker(engine.DockerOptions{
+			Host: o.env("DOCKER_HOST"), Context: o.env("DOCKER_CONTEXT"), ConfigDir: o.dockerConfigDir(),
+			TLS: o.env("DOCKER_TLS") != "", TLSVerify: o.env("DOCKER_TLS_VERIFY") != "", CertDir: o.env("DOCKER_CERT_PATH"),
+		})
+	case Containerd:
+		return engine.Containerd(engine.ContainerdOptions{Socket: o.env("CONTAINERD_ADDRESS"), Namespace: o.env("CONTAINERD_NAMESPACE")})
+	}
+	sockets := []string{"/run/podman/podman.sock"}
+	if dir := o.env("XDG_RUNTIME_DIR"); dir != "" {
+		sockets = []string{dir + "/podman/podman.sock", sockets[0]}
+	}
+	return engine.Podman(ctx, engine.PodmanOptions{
+		Host: o.env("CONTAINER_HOST"), Identity: o.env("CONTAINER_SSHKEY"), Connection: o.env("CONTAINER_CONNECTION") != "",
+		Sockets: sockets, TempDir: o.TempDir,
+	})
+}
+
+// dockerConfigDir returns where Docker keeps what its client is told; empty if that is nowhere.
+func (o Options) dockerConfigDir() string {
+	if dir := o.env("DOCKER_CONFIG"); dir != "" {
+		return dir
+	}
+	if home := o.env("HOME"); home != "" {
+		return filepath.Join(home, ".docker")
+	}
+	return ""
+}
+
+// EngineError says that what the environment, or a context, says of an engine cannot be.
+type EngineError struct{ Err error }
+
+func (e *EngineError) Error() string { return e.Err.Error() }
+
+func (e *EngineError) Unwrap() error { return e.Err }

@@ -1,0 +1,264 @@
+package place
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/place/registry"
+)
+
+// Transport is the kind of a place, as skopeo and podman call it.
+type Transport string
+
+// The transports. Unknown is that of a path, where what is there tells.
+const (
+	Unknown           Transport = ""
+	DockerArchive     Transport = "docker-archive"
+	OCIDir            Transport = "oci"
+	OCIArchive        Transport = "oci-archive"
+	ImageDir          Transport = "dir"
+	Registry          Transport = "docker"
+	DockerDaemon      Transport = "docker-daemon"
+	ContainersStorage Transport = "containers-storage"
+	Containerd        Transport = "containerd"
+	// LayerDir is a directory with one layer, which is not an image: only builds write it.
+	LayerDir Transport = "layer"
+)
+
+// shape is what follows a transport.
+type shape int
+
+const (
+	pathAndName shape = iota // PATH[:NAME]
+	nameAlone                // NAME
+	host                     // //HOST/NAME
+)
+
+// transports has everything that is known of the kinds of places without opening one.
+var transports = map[Transport]struct {
+	shape shape
+	// ownName says that what an image is called there is NAME:TAG, and nothing else.
+	ownName bool
+	// index says that there is a place for an image for several platforms.
+	index bool
+	// article is what messages call one.
+	article string
+}{
+	Unknown:           {},
+	DockerArchive:     {ownName: true, article: "a docker-archive"},
+	OCIDir:            {index: true, article: "an OCI layout"},
+	OCIArchive:        {index: true, article: "the archive of an OCI layout"},
+	ImageDir:          {index: true, article: "an image directory"},
+	Registry:          {shape: host, index: true, article: "a registry"},
+	DockerDaemon:      {shape: nameAlone, ownName: true, article: "an engine"},
+	ContainersStorage: {shape: nameAlone, ownName: true, article: "an engine"},
+	Containerd:        {shape: nameAlone, ownName: true, article: "an engine"},
+	LayerDir:          {article: "a layer"},
+}
+
+// Names returns the transports as they are written, for completion.
+func Names() []string {
+	var all []string
+	for t, kind := range transports {
+		text := string(t) + ":"
+		if kind.shape == host {
+			text += "//"
+		}
+		if t != Unknown {
+			all = append(all, text)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// IsEngine reports whether the place is a container engine.
+func (t Transport) IsEngine() bool { return transports[t].shape == nameAlone }
+
+// TakesIndex reports whether the place can have an image for several platforms.
+func (t Transport) TakesIndex() bool { return transports[t].index }
+
+// HasRepoTags reports whether an image is called NAME:TAG there, and nothing else. Such a
+// place keeps no manifest of its own, and no annotations.
+func (t Transport) HasRepoTags() bool { return transports[t].ownName }
+
+// Kind says in messages what kind of place it is.
+func (t Transport) Kind() string { return transports[t].article }
+
+// Ref is a reference to a place, and to an image there.
+type Ref struct {
+	Transport Transport
+	// Path is a file's or a directory's; "-" is standard input or output. Engines and
+	// registries have none.
+	Path string
+	// Name is what the image is called there: NAME:TAG, another name in a layout, @NUMBER or
+	// @DIGEST; of a registry HOST/NAME with a tag or digest. It may be empty.
+	Name string
+}
+
+// RefError says what is wrong with a reference as it is written.
+type RefError struct {
+	Err error
+	// Hints say what to write instead.
+	Hints []string
+}
+
+func (e *RefError) Error() string { return e.Err.Error() }
+
+func (e *RefError) Unwrap() error { return e.Err }
+
+func refError(format string, args ...any) *RefError {
+	return &RefError{Err: fmt.Errorf(format, args...)}
+}
+
+// ParseSource reads a reference to images that there are.
+func ParseSource(text string) (Ref, error) {
+	r, found := cut(text)
+	switch {
+	case !found:
+		return Ref{Path: text}, nil
+	case r.Transport == LayerDir:
+		return Ref{}, refError("image %q: a layer by itself is no image; name it in a spec's layers", text)
+	case r.Path == "" && r.Name == "" && transports[r.Transport].shape != pathAndName:
+		return Ref{}, refError("image %q: the name is missing", text)
+	case r.Transport == Registry:
+		if err := registry.CheckReference(r.Name); err != nil {
+			return Ref{}, &RefError{Err: err}
+		}
+	case r.Path == "" && !r.Transport.IsEngine():
+		return Ref{}, refError("image %q: the path is missing", text)
+	}
+	return r, nil
+}
+
+// ParseTarget reads a reference to where images are to be written.
+func ParseTarget(text string) (Ref, error) {
+	r, found := cut(text)
+	switch {
+	case !found && strings.HasSuffix(text, "/"):
+		r = Ref{OCIDir, text, ""}
+	case !found && text == "-":
+		r = Ref{DockerArchive, text, ""}
+	case !found:
+		if _, ok := compress.TarName(text); !ok {
+			err := refError("destination %q: its name does not say what it is to be", text)
+			err.Hints = append(Hints(text), "end it in .tar, .tar.gz or .tar.zst for a docker-archive, in / for an OCI layout, or put docker-archive:, oci:, oci-archive:, dir:, docker:// or an engine's transport before it")
+			return Ref{}, err
+		}
+		r = Ref{DockerArchive, text, ""}
+	}
+	return r, r.checkTarget(text)
+}
+
+// checkTarget refuses what nothing can be written to. text is the reference as it is written.
+func (r Ref) checkTarget(text string) error {
+	kind := transports[r.Transport]
+	switch {
+	case r.Transport == Registry && strings.Contains(r.Name, "@"):
+		return refError("destination %q: an image is written by tag, its digest is what it comes to", text)
+	case r.Transport == Registry:
+		if err := registry.CheckReference(r.Name); err != nil {
+			return refError("destination %q: %w", text, err)
+		}
+		return nil
+	case kind.shape == pathAndName && r.Transport != LayerDir && strings.HasPrefix(r.Name, "@"):
+		return refError("destination %q: an image is written by name, its number and its digest are what they come to", text)
+	case kind.shape == pathAndName && r.Path == "":
+		return refError("destination %q: the path is missing", text)
+	}
+	if err := r.checkEnding(text); err != nil {
+		return err
+	}
+	if kind.ownName && r.Name != "" {
+		if _, _, err := image.SplitRepoTag(r.Name); err != nil {
+			return refError("destination %q: %w", text, err)
+		}
+	}
+	return nil
+}
+
+// checkEnding refuses an archive whose name would say that it is compressed as it is not.
+func (r Ref) checkEnding(text string) error {
+	algorithm, ok := compress.TarName(r.Path)
+	if !ok {
+		return nil
+	}
+	switch {
+	case r.Transport == DockerArchive && !algorithm.Writable():
+		return &RefError{fmt.Errorf("destination %q: varve does not compress archives with %s", text, algorithm), []string{"end it in .tar, .tar.gz or .tar.zst"}}
+	case r.Transport == OCIArchive && algorithm != compress.None:
+		return &RefError{fmt.Errorf("destination %q: the archive of an OCI layout is not compressed, its layers are", text), []string{"end it in .tar"}}
+	}
+	return nil
+}
+
+// cut takes a reference apart at its transport, and reports whether it has one.
+func cut(text string) (Ref, bool) {
+	name, rest, found := strings.Cut(text, ":")
+	t := Transport(name)
+	kind, known := transports[t]
+	if !found || !known || t == Unknown {
+		return Ref{Path: text}, false
+	}
+	switch kind.shape {
+	case host:
+		rest, found = strings.CutPrefix(rest, "//")
+		if !found {
+			return Ref{Path: text}, false
+		}
+		return Ref{Transport: t, Name: rest}, true
+	case nameAlone:
+		return Ref{Transport: t, Name: rest}, true
+	}
+	path, image := cutName(rest)
+	return Ref{t, path, image}, true
+}
+
+// cutName takes PATH[:NAME] or PATH@DIGEST apart.
+func cutName(text string) (path, name string) {
+	path, name, _ = strings.Cut(text, ":")
+	if at := strings.LastIndexByte(path, '@'); at >= 0 {
+		if _, err := ocijson.ParseDigest(text[at+1:]); err == nil {
+			return text[:at], text[at:]
+		}
+	}
+	return path, name
+}
+
+// String names the place for messages.
+func (r Ref) String() string {
+	switch transports[r.Transport].shape {
+	case host:
+		return string(r.Transport) + "://" + r.Name
+	case nameAlone:
+		return string(r.Transport)
+	}
+	return r.Path
+}
+
+// Archived says how a docker-archive at the reference is compressed, by its name. ok is false
+// where the name does not tell, and of all other places.
+func (r Ref) Archived() (algorithm compress.Algorithm, ok bool) {
+	if r.Transport != DockerArchive {
+		return "", false
+	}
+	return ArchiveCompression(r.Path)
+}
+
+// ArchiveCompression says by its name how an archive that is to be written is compressed.
+func ArchiveCompression(name string) (algorithm compress.Algorithm, ok bool) {
+	algorithm, ok = compress.TarName(name)
+	return algorithm, ok && algorithm.Writable()
+}
+
+// IsNamed reports whether the reference is to one image, whose name it says.
+func (r Ref) IsNamed() bool {
+	if r.Transport == Registry {
+		return image.Tag(r.Name) != ""
+	}
+	return r.Name != ""
+}

@@ -1,0 +1,85 @@
+package place
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/ocijson"
+)
+
+// Image is an image that a place has, by the names that it has there.
+type Image struct {
+	*image.Stored
+	Names []string
+}
+
+// Named returns the image by the names that a copy keeps, of one that was asked for by a name
+// or, empty, without.
+func (i *Image) Named(asked string) image.Named {
+	return image.Named{Image: i.Stored, Names: image.NamesFor(i.Names, asked)}
+}
+
+// Select opens the image of a place that is called name, and of several the one for platform,
+// as image.Select has it. Without a name, where there are others, it warns.
+func Select(ctx context.Context, src image.Source, name string, platform v1.Platform, opts Options) (*Image, error) {
+	i, err := image.Select(ctx, src, name, platform)
+	if err != nil {
+		return nil, &RefError{Err: err}
+	}
+	if others := image.Others(src.List(), i); name == "" && others > 0 {
+		opts.warn("%s holds %s besides %s, which is taken: say by name which one is meant", src, plural(others, "image"), listedName(src.List()[i], i))
+	}
+	return OpenNumber(ctx, src, i, opts)
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// listedName is what an image is called in messages.
+func listedName(l image.Listed, i int) string {
+	if len(l.Names) == 0 {
+		return fmt.Sprintf("@%d", i)
+	}
+	return strconv.Quote(l.Names[0])
+}
+
+// LackingError is that of an image that its place lists and does not have.
+type LackingError struct{ Err error }
+
+func (e *LackingError) Error() string { return e.Err.Error() }
+
+func (e *LackingError) Unwrap() error { return e.Err }
+
+// OpenNumber opens the image at an index of the source's list. Reading its layers fails when
+// they come to more than the options' limits.
+func OpenNumber(ctx context.Context, src image.Source, i int, opts Options) (*Image, error) {
+	img, err := src.Open(ctx, i)
+	listed := src.List()[i]
+	if errors.Is(err, fs.ErrNotExist) && listed.Descriptor.Digest != "" {
+		what := "an image"
+		if p := listed.Descriptor.Platform; p != nil {
+			what = "the image for " + ocijson.PlatformText(p)
+		}
+		return nil, &LackingError{fmt.Errorf("%s is listed, and not there: %w", what, err)}
+	}
+	if err != nil {
+		return nil, err
+	}
+	img.Bound(image.NewBudget(opts.MaxUnpacked, opts.MaxEntries))
+	what := "image " + listedName(listed, i)
+	if d := img.ManifestDescriptor.Digest; d != "" {
+		what = "manifest " + d.String()
+	}
+	opts.debug("%s: %s, %s", src, what, plural(len(img.DiffIDs), "layer"))
+	return &Image{img, listed.Names}, nil
+}

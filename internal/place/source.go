@@ -1,0 +1,165 @@
+package place
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/place/engine"
+	"github.com/varve-image/varve/internal/place/ocilayout"
+	"github.com/varve-image/varve/internal/place/registry"
+	"github.com/varve-image/varve/internal/regfile"
+	"github.com/varve-image/varve/internal/tarindex"
+)
+
+// Open opens the place that a reference names, and returns the name of the image there that
+// is meant; empty where the place tells, or where all of its images are meant.
+func Open(ctx context.Context, r Ref, opts Options) (image.Source, string, error) {
+	switch {
+	case r.Transport == Registry:
+		src, err := openRegistry(ctx, r.Name, opts)
+		return src, r.Name, err
+	case r.Transport.IsEngine():
+		return openEngine(ctx, r, opts)
+	}
+	src, err := OpenPath(ctx, r.Transport, r.Path, opts)
+	return src, r.Name, err
+}
+
+func openRegistry(ctx context.Context, ref string, opts Options) (image.Source, error) {
+	registryOpts, err := opts.RegistryOptions(ref)
+	if err != nil {
+		return nil, err
+	}
+	return asSource(registry.Resolve(ctx, ref, registryOpts))
+}
+
+// openEngine opens the archive of an image that an engine has.
+func openEngine(ctx context.Context, r Ref, opts Options) (image.Source, string, error) {
+	e, err := opts.engine(ctx, r.Transport)
+	if err != nil {
+		return nil, "", err
+	}
+	stream, err := engine.Open(ctx, e, r.Name)
+	if err != nil {
+		return nil, "", err
+	}
+	defer stream.Close()
+	t, err := tarindex.Read(ctx, stream, opts.archive())
+	src, err := openTar(ctx, DockerArchive, string(r.Transport)+":"+r.Name, t, err)
+	if err != nil {
+		return nil, "", err
+	}
+	if !image.Has(src, r.Name) { // an id, or spelt in another way
+		return src, "", nil
+	}
+	return src, r.Name, nil
+}
+
+// StdinName is what messages call standard input.
+const StdinName = "standard input"
+
+// OpenPath opens what is at path, or in standard input for -, finding out what it is where
+// the transport does not say.
+func OpenPath(ctx context.Context, t Transport, path string, opts Options) (image.Source, error) {
+	if path == "-" && t != ImageDir {
+		return openStdin(ctx, t, opts)
+	}
+	st, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, missing(t, path, err)
+	case t == Unknown && opts.Program != nil && isProgram(path, st):
+		return opts.Program(ctx, path)
+	case t == ImageDir, t == Unknown && st.IsDir() && ocilayout.IsImageDir(path):
+		return asSource(ocilayout.OpenImageDir(ctx, path))
+	case st.IsDir() && t != DockerArchive:
+		return asSource(ocilayout.Open(ctx, path, ""))
+	}
+	archive, err := tarindex.Open(ctx, path, opts.archive())
+	return openTar(ctx, t, path, archive, err)
+}
+
+// missing explains the error of a path that cannot be opened.
+func missing(t Transport, path string, err error) error {
+	err = fmt.Errorf("read image %q: %w", path, cause(err))
+	switch {
+	case t == Unknown && errors.Is(err, fs.ErrNotExist): // or it was said that it is a file
+		return &RefError{err, Hints(path)}
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return &RefError{Err: err}
+	}
+	return err
+}
+
+func openStdin(ctx context.Context, t Transport, opts Options) (image.Source, error) {
+	if opts.Stdin == nil {
+		return nil, errors.New("there is no standard input")
+	}
+	in, err := opts.Stdin()
+	if err != nil {
+		return nil, err
+	}
+	archive, err := tarindex.Read(ctx, in, opts.archive())
+	return openTar(ctx, t, StdinName, archive, err)
+}
+
+// openTar opens the images of an archive, whatever it is where the transport does not say,
+// unless there was an error before.
+func openTar(ctx context.Context, kind Transport, name string, t *tarindex.Archive, err error) (image.Source, error) {
+	if err != nil {
+		return nil, fmt.Errorf("read image %q: %w", name, err)
+	}
+	if kind == Unknown && !t.Has("manifest.json") && !t.Has("oci-layout") {
+		t.Close()
+		return nil, fmt.Errorf("read image %q: it is no docker-archive, which has a manifest.json, and not an OCI layout, which has an oci-layout", name)
+	}
+	var src image.Source
+	if kind == DockerArchive || kind == Unknown && t.Has("manifest.json") {
+		src, err = openDockerArchive(ctx, name, t)
+	} else {
+		src, err = asSource(ocilayout.FromTar(ctx, name, t))
+	}
+	if err != nil {
+		t.Close()
+	}
+	return src, err
+}
+
+// asSource returns nil for a source that there is not.
+func asSource[S image.Source](s S, err error) (image.Source, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// isProgram reports whether path is a program, as streamLayeredImage of the Nix expressions
+// makes them. Nothing else that holds an image begins so.
+func isProgram(path string, st os.FileInfo) bool {
+	if !st.Mode().IsRegular() {
+		return false
+	}
+	f, err := regfile.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	first := make([]byte, 2)
+	_, err = io.ReadFull(f, first)
+	return err == nil && string(first) == "#!"
+}
+
+// cause is what went wrong with a file, without its name: messages quote that themselves.
+func cause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}

@@ -1,8 +1,0 @@
-package userns
-
-import "golang.org/x/sys/unix"
-
-const auditArch = unix.AUDIT_ARCH_AARCH64
-
-// refusedHere are more system calls to refuse on this architecture.
-func refusedHere() []uint32 { return []uint32{unix.SYS_KEXEC_FILE_LOAD} }

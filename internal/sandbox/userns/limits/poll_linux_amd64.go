@@ -1,0 +1,15 @@
+package limits
+
+import "golang.org/x/sys/unix"
+
+// filesArgument is which argument of a call, from 1 on, says for how many files it
+// waits, or 0.
+func filesArgument(number int) int {
+	switch number {
+	case unix.SYS_POLL, unix.SYS_PPOLL:
+		return 2
+	case unix.SYS_SELECT, unix.SYS_PSELECT6:
+		return 1
+	}
+	return 0
+}

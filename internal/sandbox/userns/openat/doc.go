@@ -1,0 +1,4 @@
+// Package openat looks at a tree that a hostile process may change meanwhile:
+// each file is found in a directory that is open already, and no symlink is
+// followed. Directories are bounded, in entries and in depth.
+package openat

@@ -1,0 +1,135 @@
+//go:build amd64 || arm64
+
+package protocol
+
+import (
+	"errors"
+
+	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/userns/seccomp"
+)
+
+// The names by which this program knows what it is run again for: to be the first
+// process of a step's namespaces, or to become the step's program.
+const (
+	InitName    = "varve-step"
+	ProgramName = "varve-program"
+)
+
+// The files of these processes besides standard input, output and error, which are the
+// step's. Who is to become the program has the first alone.
+const (
+	// FDControl is a socket: a config comes, a report goes; or an order comes, and news
+	// go.
+	FDControl = 3 + iota
+	// FDTree is a pipe from which the tree comes as a tar.
+	FDTree
+	// FDChanges is a pipe into which the layer of changes goes.
+	FDChanges
+)
+
+// Config is what the first process is told.
+type Config struct {
+	// Remove asks for nothing but the working directory's content to be removed.
+	Remove bool
+
+	// WorkDev and WorkIno are the working directory's, in whose place no other may be.
+	WorkDev, WorkIno uint64
+
+	Name     string
+	Root     sandbox.Root
+	Dir      string
+	Argv     []string
+	Script   string
+	Env      []string
+	FakeRoot bool
+	// Terminal says that standard input, output and error are one.
+	Terminal bool
+	Binds    []sandbox.Bind
+	Host     []sandbox.HostFile
+	Network  sandbox.Network
+	// Opened are the descriptors of what is to be shown that is open already.
+	Opened map[string]int
+	Limits sandbox.Limits
+	// User is who the first process and the step are, in the namespace.
+	User int
+	// Groups says that supplementary groups can be given up.
+	Groups bool
+}
+
+// Sources are the files and directories of the machine to show.
+func (c *Config) Sources() []string {
+	var all []string
+	for _, f := range c.Host {
+		if f.Link == "" {
+			all = append(all, f.Source)
+		}
+	}
+	for _, b := range c.Binds {
+		all = append(all, b.Source)
+	}
+	if c.Network == sandbox.NetworkHost {
+		all = append(all, NetworkFiles()...)
+	}
+	return all
+}
+
+// NetworkFiles are the files that programs find names of the network with.
+func NetworkFiles() []string { return []string{"/etc/resolv.conf", "/etc/hosts"} }
+
+// Report is what the first process says of the step. Without any field set it
+// ended well.
+type Report struct {
+	ExitCode, Signal int
+	// Limit is which one was reached, with a File that was too large for it, and
+	// its Size, or why what is used of it was Unseen.
+	Limit  sandbox.Bound
+	File   string
+	Size   int64
+	Unseen string
+	// Unread says that the changes were not read to their end.
+	Unread bool
+	// Error is what went wrong before or after the step; Missing says that the
+	// machine lacks something, with Hints what to change.
+	Error   string
+	Missing bool
+	Hints   []string
+}
+
+// Failed reports whether anything is amiss.
+func (r *Report) Failed() bool {
+	return r.ExitCode != 0 || r.Signal != 0 || r.Limit != "" || r.Error != ""
+}
+
+// Failure makes a report of an error.
+func Failure(err error) Report {
+	rep := Report{Error: err.Error()}
+	var missing *sandbox.MissingError
+	if errors.As(err, &missing) {
+		rep.Missing, rep.Hints = true, missing.Hints
+	}
+	var limit *sandbox.LimitError
+	if errors.As(err, &limit) {
+		rep = Report{Limit: limit.Bound, File: limit.File, Size: limit.Size, Unseen: limit.Unseen}
+	}
+	return rep
+}
+
+// Order is how to run a program, as the first process says it.
+type Order struct {
+	Program, Dir string
+	Argv, Env    []string
+	FakeRoot     bool
+	Limits       sandbox.Limits
+	Filter       seccomp.Filter
+	// Listen says that the filter has a listener.
+	Listen bool
+}
+
+// News is what the process says that is to become the program: which thread it has; after
+// the order, where the listener of its filter is, upon which it is told to go on; or what
+// is wrong.
+type News struct {
+	Thread, Listener int
+	Failure          Report
+}

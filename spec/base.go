@@ -1,0 +1,24 @@
+package spec
+
+// Base says which image one builds on.
+type Base struct {
+	// Reference is the spec's fromImage. Local says that its path was written
+	// relative to the spec, so that no other root applies to it.
+	Reference string
+	Local     bool
+	// Written is the reference as it stands in the spec.
+	Written string
+	// Name and Tag choose in an archive of several images; both are empty for
+	// the first.
+	Name, Tag string
+	// Architecture and Variant are what the spec asks for; either may be empty.
+	Architecture, Variant string
+}
+
+// Base returns the image that the spec builds on, and false for none.
+func (s *Spec) Base() (Base, bool) {
+	return Base{
+		Reference: s.FromImage, Local: s.LocalReference(s.FromImage), Written: s.Written(s.FromImage),
+		Name: s.FromImageName, Tag: s.FromImageTag, Architecture: s.Architecture, Variant: s.Variant,
+	}, s.FromImage != ""
+}
