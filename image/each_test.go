@@ -44,12 +44,12 @@ func (l *gatedLayer) Info(ctx context.Context) (layer.Info, error) {
 
 func (l *gatedLayer) Write(context.Context, io.Writer) error { return nil }
 
-func gatedImage(n int, g *gate) *Image {
-	img := &Image{}
+func gatedLayers(n int, g *gate) []Layer {
+	var layers []Layer
 	for range n {
-		img.Layers = append(img.Layers, &gatedLayer{gate: g})
+		layers = append(layers, &gatedLayer{gate: g})
 	}
-	return img
+	return layers
 }
 
 // TestEachLooksAhead: while a visit takes its time the layers behind it are
@@ -60,18 +60,18 @@ func TestEachLooksAhead(t *testing.T) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(processors))
 			synctest.Test(t, func(t *testing.T) {
 				g := &gate{}
-				img := gatedImage(100, g)
+				layers := gatedLayers(100, g)
 				next, done := make(chan struct{}), make(chan error)
 				go func() {
-					done <- img.Each(t.Context(), func(context.Context, int, layer.Info) error { <-next; return nil })
+					done <- Each(t.Context(), layers, func(context.Context, int, layer.Info) error { <-next; return nil })
 				}()
-				for i := range img.Layers {
+				for i := range layers {
 					synctest.Wait() // until nothing moves but by the next visit
 					asked := int(g.asked.Load())
 					if most := i + 2*processors + 1; asked > most {
 						t.Errorf("during visit %d, %d layers were asked, want at most %d", i, asked, most)
 					}
-					if least := min(i+processors+1, len(img.Layers)); asked < least {
+					if least := min(i+processors+1, len(layers)); asked < least {
 						t.Errorf("during visit %d, %d layers were asked, want at least %d", i, asked, least)
 					}
 					next <- struct{}{}
@@ -92,10 +92,10 @@ func TestEachHashesAtOnce(t *testing.T) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(processors))
 			synctest.Test(t, func(t *testing.T) {
 				g := &gate{open: make(chan struct{})}
-				img := gatedImage(100, g)
+				layers := gatedLayers(100, g)
 				done := make(chan error)
 				go func() {
-					done <- img.Each(t.Context(), func(context.Context, int, layer.Info) error { return nil })
+					done <- Each(t.Context(), layers, func(context.Context, int, layer.Info) error { return nil })
 				}()
 				synctest.Wait()
 				if n := int(g.inside.Load()); n < processors || n > processors+1 {

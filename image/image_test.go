@@ -39,23 +39,24 @@ func (f *fakeLayer) Write(_ context.Context, w io.Writer) error {
 	return err
 }
 
-func fakeImage(n int) (*Image, []*fakeLayer) {
-	img := &Image{Created: "1970-01-01T00:00:01+00:00", Architecture: "amd64", OS: "linux", Repository: "a"}
+// fakeImage describes an image of n layers.
+func fakeImage(n int) (Description, []*fakeLayer) {
+	d := Description{Created: "1970-01-01T00:00:01+00:00", Architecture: "amd64", OS: "linux"}
 	var layers []*fakeLayer
 	for i := range n {
 		l := &fakeLayer{text: fmt.Sprint("layer ", i)}
 		layers = append(layers, l)
-		img.Layers = append(img.Layers, l)
-		img.History = append(img.History, History{Created: img.Created, Comment: l.text})
+		d.Layers = append(d.Layers, l)
+		d.History = append(d.History, History{Created: d.Created, Comment: l.text})
 	}
-	return img, layers
+	return d, layers
 }
 
-func TestConfigJSON(t *testing.T) {
-	img, _ := fakeImage(1)
-	img.Config = &ordjson.Object{}
-	img.Config.Set("Cmd", []any{"/bin/é"})
-	got, err := img.ConfigJSON(context.Background())
+func TestRawConfig(t *testing.T) {
+	d, _ := fakeImage(1)
+	d.Config = &ordjson.Object{}
+	d.Config.Set("Cmd", []any{"/bin/é"})
+	got, err := New(d).RawConfig(context.Background())
 	want := `{
     "created": "1970-01-01T00:00:01+00:00",
     "architecture": "amd64",
@@ -90,35 +91,6 @@ func TestConfigJSON(t *testing.T) {
 	}
 }
 
-func TestRepoTag(t *testing.T) {
-	img, layers := fakeImage(1)
-	a, err := img.RepoTag(context.Background())
-	if err != nil || len(a) != len("a:")+32 {
-		t.Errorf("tag made of the id: %q, %v", a, err)
-	}
-	layers[0].text = "other"
-	if b, _ := img.RepoTag(context.Background()); a == b {
-		t.Error("another image has the same tag")
-	}
-	img.Tag = "1.2"
-	if got, _ := img.RepoTag(context.Background()); got != "a:1.2" {
-		t.Errorf("own tag: %q", got)
-	}
-}
-
-func TestSplitRepoTag(t *testing.T) {
-	for ref, want := range map[string]string{
-		"a:b": "a b", "localhost:5000/a/b:c": "localhost:5000/a/b c",
-		"a": "", "a:": "", ":b": "", "localhost:5000/a": "", "": "", "UP_PER/x:t": "", "a:b c": "", "a b:c": "",
-		"a:b@sha256:" + strings.Repeat("0", 64): "",
-	} {
-		name, tag, err := SplitRepoTag(ref)
-		if got := strings.TrimSpace(name + " " + tag); got != want || (err == nil) != (want != "") {
-			t.Errorf("SplitRepoTag(%q) = %q, %v; want %q", ref, got, err, want)
-		}
-	}
-}
-
 func TestStorePathsComment(t *testing.T) {
 	// Printed by Python: f"store paths: {paths}".
 	for want, paths := range map[string][]string{
@@ -138,7 +110,7 @@ func TestStorePathsComment(t *testing.T) {
 func TestEach(t *testing.T) {
 	img, layers := fakeImage(50)
 	var order []int
-	err := img.Each(context.Background(), func(_ context.Context, i int, info layer.Info) error {
+	err := Each(context.Background(), img.Layers, func(_ context.Context, i int, info layer.Info) error {
 		order = append(order, i)
 		if info.DiffID != digest.FromString(layers[i].text) {
 			t.Errorf("layer %d has the digest of another", i)
@@ -155,12 +127,12 @@ func TestEachStops(t *testing.T) {
 	img, layers := fakeImage(50)
 	layers[20].err = broken
 	visits := 0
-	err := img.Each(context.Background(), func(context.Context, int, layer.Info) error { visits++; return nil })
+	err := Each(context.Background(), img.Layers, func(context.Context, int, layer.Info) error { visits++; return nil })
 	if !errors.Is(err, broken) || visits > 20 {
 		t.Errorf("a broken layer: %d visits, %v", visits, err)
 	}
 	img, layers = fakeImage(50)
-	err = img.Each(context.Background(), func(_ context.Context, i int, _ layer.Info) error {
+	err = Each(context.Background(), img.Layers, func(_ context.Context, i int, _ layer.Info) error {
 		if i == 3 {
 			return broken
 		}
@@ -171,7 +143,7 @@ func TestEachStops(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	img, _ = fakeImage(50)
-	err = img.Each(ctx, func(context.Context, int, layer.Info) error { cancel(); return nil })
+	err = Each(ctx, img.Layers, func(context.Context, int, layer.Info) error { cancel(); return nil })
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}

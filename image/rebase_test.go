@@ -12,25 +12,25 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// existing is an image of a config and layers with the given texts.
-func existing(t *testing.T, config string, layers ...string) *Existing {
+// stored is an image of a config and layers with the given texts.
+func stored(t *testing.T, config string, layers ...string) *Stored {
 	t.Helper()
 	ids := make([]string, len(layers))
-	e := &Existing{}
+	blobs := make([]StoredLayer, len(layers))
 	for i, text := range layers {
 		d := digest.FromString(text)
 		ids[i] = `"` + d.String() + `"`
-		e.Layers = append(e.Layers, &layer.Blob{Name: text, DiffID: d})
+		blobs[i] = &layer.Blob{Name: text, DiffID: d}
 	}
 	data := strings.Replace(config, `"IDS"`, "["+strings.Join(ids, ", ")+"]", 1)
 	if !strings.Contains(config, "IDS") {
 		data = strings.TrimSuffix(config, "}") + `, "rootfs": {"type": "layers", "diff_ids": [` + strings.Join(ids, ", ") + "]}}"
 	}
-	var err error
-	if e.Config, e.DiffIDs, err = ParseConfig([]byte(data)); err != nil {
+	img, err := NewStored([]byte(data), blobs)
+	if err != nil {
 		t.Fatalf("%s: %v", data, err)
 	}
-	return e
+	return img
 }
 
 // TestRebaseConfig: field by field, what is inherited follows the base, and what
@@ -60,13 +60,13 @@ func TestRebaseConfig(t *testing.T) {
 		wrap := func(config string) string {
 			return `{"os": "linux", "architecture": "amd64", "config": ` + config + `}`
 		}
-		img, err := Rebase(existing(t, wrap(c.own), "base", "app"), existing(t, wrap(c.oldBase), "base"), existing(t, wrap(c.newBase), "new", "new too"))
+		img, err := Rebase(stored(t, wrap(c.own), "base", "app"), stored(t, wrap(c.oldBase), "base"), stored(t, wrap(c.newBase), "new", "new too"))
 		if err != nil {
 			t.Errorf("%s: %v", c.what, err)
 			continue
 		}
-		config, ids, err := ParseConfig(img.RawConfig)
-		if err != nil || len(ids) != 3 || ids[2] != digest.FromString("app") || len(img.Layers) != 3 || img.Layers[1].Title() != "new too" {
+		config, ids, err := ParseConfig(img.ConfigJSON)
+		if err != nil || len(ids) != 3 || ids[2] != digest.FromString("app") || len(img.Layers()) != 3 || img.Layers()[1].Title() != "new too" {
 			t.Errorf("%s: layers %v, %v", c.what, ids, err)
 		}
 		run, _ := config.Get("config")
@@ -85,10 +85,10 @@ func TestRebaseConfig(t *testing.T) {
 // the machine is the new base's.
 func TestRebaseRest(t *testing.T) {
 	const head = `{"os": "linux", "architecture": "arm64", `
-	oldBase := existing(t, head+`"created": "1", "history": [{"created_by": "old"}, {"created_by": "CMD", "empty_layer": true}]}`, "base")
-	img := existing(t, head+`"created": "2", "author": "me", "history": [{"created_by": "old"}, {"created_by": "CMD", "empty_layer": true},
+	oldBase := stored(t, head+`"created": "1", "history": [{"created_by": "old"}, {"created_by": "CMD", "empty_layer": true}]}`, "base")
+	img := stored(t, head+`"created": "2", "author": "me", "history": [{"created_by": "old"}, {"created_by": "CMD", "empty_layer": true},
 		{"created_by": "ENV", "empty_layer": true}, {"created_by": "app"}]}`, "base", "app")
-	newBase := existing(t, head+`"variant": "v8", "created": "3", "history": [{"created_by": "new"}]}`, "new")
+	newBase := stored(t, head+`"variant": "v8", "created": "3", "history": [{"created_by": "new"}]}`, "new")
 	var err error
 	if img.Manifest, err = ocijson.Manifest(v1.Descriptor{}, nil, map[string]string{"a": "1", v1.AnnotationBaseImageName: "x", v1.AnnotationBaseImageDigest: "y"}); err != nil {
 		t.Fatal(err)
@@ -98,8 +98,8 @@ func TestRebaseRest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out.WithBase("debian:12@"+digest.FromString("index").String(), newBase)
-	config, _, err := ParseConfig(out.RawConfig)
+	out.Annotations = BaseAnnotations(out.Annotations, "debian:12@"+digest.FromString("index").String(), newBase)
+	config, _, err := ParseConfig(out.ConfigJSON)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,25 +121,25 @@ func TestRebaseRest(t *testing.T) {
 		t.Errorf("annotations %q", a)
 	}
 	// A history that does not begin as the old base's goes by its layers.
-	other := existing(t, head+`"history": [{"created_by": "rewritten"}]}`, "base")
-	if out, err = Rebase(img, other, newBase); err != nil || !strings.Contains(string(out.RawConfig), `"app"`) || strings.Contains(string(out.RawConfig), `"old"`) {
-		t.Errorf("another history: %s, %v", out.RawConfig, err)
+	other := stored(t, head+`"history": [{"created_by": "rewritten"}]}`, "base")
+	if out, err = Rebase(img, other, newBase); err != nil || !strings.Contains(string(out.ConfigJSON), `"app"`) || strings.Contains(string(out.ConfigJSON), `"old"`) {
+		t.Errorf("another history: %s, %v", out.ConfigJSON, err)
 	}
 }
 
 func TestRebaseRefuses(t *testing.T) {
 	const amd64, arm64 = `{"os": "linux", "architecture": "amd64"}`, `{"os": "linux", "architecture": "arm64"}`
-	img := existing(t, amd64, "base", "app")
+	img := stored(t, amd64, "base", "app")
 	for _, c := range []struct {
-		oldBase, newBase *Existing
+		oldBase, newBase *Stored
 		want             string
 	}{
-		{existing(t, amd64, "other"), existing(t, amd64, "new"), "its layer 1 is sha256:"},
-		{existing(t, amd64, "base", "app", "more"), existing(t, amd64, "new"), "the image has 2 layers and the old base 3"},
-		{existing(t, amd64, "base"), existing(t, arm64, "new"), "for linux/amd64 and the new base for linux/arm64"},
-		{existing(t, `{"os": "linux", "architecture": "amd64", "config": []}`, "base"), existing(t, amd64, "new"), "config"},
-		{existing(t, `{"os": "linux", "architecture": "amd64", "config": {"Env": 1}}`, "base"), existing(t, amd64, "new"), "Env"},
-		{existing(t, amd64, "base"), existing(t, `{"os": "linux", "architecture": "amd64", "config": {"Labels": 1}}`, "new"), "Labels"},
+		{stored(t, amd64, "other"), stored(t, amd64, "new"), "its layer 1 is sha256:"},
+		{stored(t, amd64, "base", "app", "more"), stored(t, amd64, "new"), "the image has 2 layers and the old base 3"},
+		{stored(t, amd64, "base"), stored(t, arm64, "new"), "for linux/amd64 and the new base for linux/arm64"},
+		{stored(t, `{"os": "linux", "architecture": "amd64", "config": []}`, "base"), stored(t, amd64, "new"), "config"},
+		{stored(t, `{"os": "linux", "architecture": "amd64", "config": {"Env": 1}}`, "base"), stored(t, amd64, "new"), "Env"},
+		{stored(t, amd64, "base"), stored(t, `{"os": "linux", "architecture": "amd64", "config": {"Labels": 1}}`, "new"), "Labels"},
 	} {
 		if _, err := Rebase(img, c.oldBase, c.newBase); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("error %v, want one with %q", err, c.want)

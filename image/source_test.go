@@ -22,7 +22,7 @@ type listSource []Listed
 
 func (l listSource) String() string { return `archive "a.tar"` }
 func (l listSource) List() []Listed { return l }
-func (l listSource) Open(_ context.Context, i int) (*Existing, error) {
+func (l listSource) Open(_ context.Context, i int) (*Stored, error) {
 	os, architecture, ok := strings.Cut(l[i].ID, "/")
 	if !ok {
 		return nil, errors.New("it is no image")
@@ -30,7 +30,7 @@ func (l listSource) Open(_ context.Context, i int) (*Existing, error) {
 	config := &ordjson.Object{}
 	config.Set("os", os)
 	config.Set("architecture", architecture)
-	return &Existing{Names: l[i].Names, Config: config, ConfigJSON: []byte(l[i].ID)}, nil
+	return &Stored{Config: config, ConfigJSON: []byte(l[i].ID)}, nil
 }
 func (l listSource) Close() error             { return nil }
 func named(id string, names ...string) Listed { return Listed{ID: id, Names: names} }
@@ -178,7 +178,7 @@ func TestCheckPlatform(t *testing.T) {
 		config.Set("os", own[0])
 		config.Set("architecture", own[1])
 		config.Set("variant", own[2])
-		img := &Existing{Config: config}
+		img := &Stored{Config: config}
 		if tt.listed != "" {
 			w := words(tt.listed)
 			img.ManifestDescriptor.Platform = &v1.Platform{OS: w[0], Architecture: w[1], Variant: w[2]}
@@ -281,22 +281,6 @@ func TestSelectByDigest(t *testing.T) {
 	}
 }
 
-// TestNamesFor: a copy has the name that it was asked for by, or all.
-func TestNamesFor(t *testing.T) {
-	names := []string{"docker.io/library/app:1", "1", "app:1", "app:latest", "reg.example:5000/a/b:x", "h.example/a@sha256:" + strings.Repeat("0", 64)}
-	names = append(names, "v5", "App:2", "no/tag", "v5", "two words", "@0")
-	all, refs := "[docker.io/library/app:1 app:latest reg.example:5000/a/b:x]", "[1 v5 App:2 no/tag]"
-	for asked, want := range map[string]string{
-		"": all + refs, "1": all + "[1]", "v5": all + "[v5]", "no/tag": all + "[no/tag]", "@0": all + refs, "two words": all + refs,
-		"app:latest": "[app:latest][]", "app": "[app:latest][]", "app:1": "[docker.io/library/app:1][]",
-	} {
-		repoTags, refNames := NamesFor(names, asked)
-		if got := fmt.Sprint(repoTags) + fmt.Sprint(refNames); got != want {
-			t.Errorf("asked for %q: %s, want %s", asked, got, want)
-		}
-	}
-}
-
 // TestSelectBounded: of a place that says nothing not all is read.
 func TestSelectBounded(t *testing.T) {
 	src := make(listSource, maxOpened+1)
@@ -357,7 +341,7 @@ func TestCheckFor(t *testing.T) {
 		config := &ordjson.Object{}
 		config.Set("os", own.OS)
 		config.Set("architecture", own.Architecture)
-		img := &Existing{Config: config}
+		img := &Stored{Config: config}
 		if c.listed != "" {
 			img.ManifestDescriptor.Platform = platform(c.listed)
 		}

@@ -40,8 +40,9 @@ var arrows = map[string][]string{
 	"internal/nixstore/drv":   {"internal/nixstore"},
 	"internal/nixstore/nixdb": {"internal/nixstore"},
 
-	"internal/sandbox/userns":          {"internal/sandbox", "internal/sandbox/userns/program"},
+	"internal/sandbox/userns":          {"internal/sandbox/userns/first", "internal/sandbox/userns/program"},
 	"internal/sandbox/userns/fakeroot": {"internal/execfile", "internal/sandbox/userns/openat", "internal/sandbox/userns/procfs", "internal/sandbox/userns/seccomp"},
+	"internal/sandbox/userns/first":    {"internal/sandbox/userns/limits", "internal/sandbox/userns/kernel", "internal/sandbox/userns/protocol"},
 	"internal/sandbox/userns/kernel":   {"internal/sandbox"},
 	"internal/sandbox/userns/protocol": {"internal/sandbox", "internal/sandbox/userns/seccomp"},
 	"internal/sandbox/userns/limits":   {"internal/sandbox/userns/worktree"},
@@ -58,6 +59,9 @@ var arrows = map[string][]string{
 	"internal/place/ocilayout":     {"image", "internal/tarindex", "internal/ocijson"},
 	"internal/place/registry":      {"image", "internal/ocijson", "internal/pace"},
 	"internal/place/engine":        {"image", "internal/pace"},
+	"internal/place":               {"internal/place/dockerarchive", "internal/place/ocilayout", "internal/place/registry", "internal/place/engine"},
+
+	"internal/base": {"spec", "internal/place", "internal/base/cache", "internal/base/lockfile"},
 
 	"internal/assemble": {"spec", "internal/rootfs", "image", "layer", "internal/layering", "internal/nixstore", "internal/nixstore/drv", "internal/nixstore/nixdb", "internal/sandbox", "internal/execfile"},
 
@@ -83,7 +87,7 @@ var arrows = map[string][]string{
 	"internal/pace": nil,
 
 	"internal/cli": {
-		"internal/assemble", "internal/base/cache", "internal/base/lockfile", "internal/place/dockerarchive", "internal/place/ocilayout", "internal/place/registry", "internal/place/engine", "internal/ui",
+		"internal/assemble", "internal/base", "internal/base/cache", "internal/base/lockfile", "internal/place", "internal/place/dockerarchive", "internal/place/ocilayout", "internal/place/registry", "internal/place/engine", "internal/ui",
 		"internal/sandbox/userns", "internal/sandbox/vm",
 	},
 	// It is run again as the first process of a run step, and of its virtual machine.

@@ -26,7 +26,7 @@ func streamConf(t *testing.T, root, file, repoTag string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	img, err := conf.Image(context.Background(), ConfOptions{Root: root, RepoTag: repoTag, OpenBase: func(ctx context.Context, name string) (*image.Existing, error) {
+	img, err := conf.Image(context.Background(), ConfOptions{Root: root, RepoTag: repoTag, OpenBase: func(ctx context.Context, name string) (*image.Stored, error) {
 		a, err := dockerarchive.Open(ctx, name, t.TempDir())
 		if err != nil {
 			return nil, err

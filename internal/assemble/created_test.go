@@ -25,7 +25,7 @@ func TestCreated(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			data, err := r.Image.ConfigJSON(t.Context())
+			data, err := r.Image.RawConfig(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}

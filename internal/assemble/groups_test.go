@@ -36,10 +36,10 @@ func TestGroupOfContents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := r.Image.Layers[0].Info(t.Context()); err != nil || got != want {
+	if got, err := r.Image.Layers()[0].Info(t.Context()); err != nil || got != want {
 		t.Errorf("the layer is %v, %v; want %v", got, err, want)
 	}
-	if got := r.Image.History[0].Comment; got != "store paths: ['"+libcPath+"', '"+bashPath+"']" {
+	if got := r.description.History[0].Comment; got != "store paths: ['"+libcPath+"', '"+bashPath+"']" {
 		t.Errorf("its history says %q", got)
 	}
 }
@@ -180,7 +180,7 @@ func TestPresetsSeeLayers(t *testing.T) {
 	for name, below := range map[string]string{"layer": "layers: [{copyToRoot: [low]}]\n", "base": "fromImage: base.tar\n"} {
 		t.Run(name, func(t *testing.T) {
 			r := mustBuild(t, dir, "name: a\npresets: [binSh, usrBinEnv, shadow]\n"+below)
-			got := strings.Split(listing(t, r.Image.Layers[1]), "\n")
+			got := strings.Split(listing(t, r.Image.Layers()[1]), "\n")
 			for line, want := range map[string]bool{
 				"0777 0:0 ./bin/sh -> /bin/bash": true, "0777 0:0 ./usr/bin/env -> /bin/env": true, `0644 0:0 ./etc/group = "root:x:0:\n"`: true,
 				`0600 0:0 ./etc/shadow = "root:!x:::::::\n"`: false, `0644 0:0 ./etc/passwd = "root:x:0:0::/root:/bin/sh\n"`: false,
@@ -198,12 +198,12 @@ func TestPresetsSeeLayers(t *testing.T) {
 	makeBase(t, dir, "{name: base, copyToRoot: [low], keepContentsDirlinks: true}")
 	for _, with := range []string{"layers: [{copyToRoot: [low], keepContentsDirlinks: true}]", "fromImage: base.tar"} {
 		r := mustBuild(t, dir, "name: a\npresets: [binSh, usrBinEnv, shadow]\nconflicts: last\n"+with)
-		if got := listing(t, r.Image.Layers[1]); strings.Contains(got, "passwd") || strings.Contains(got, "/shadow") || !strings.Contains(got, "./usr/bin/sh -> /bin/bash") {
+		if got := listing(t, r.Image.Layers()[1]); strings.Contains(got, "passwd") || strings.Contains(got, "/shadow") || !strings.Contains(got, "./usr/bin/sh -> /bin/bash") {
 			t.Errorf("with %s the top layer is\n%s", with, got)
 		}
 	}
 	r := mustBuild(t, dir, "name: a\npresets: [binSh]\nlayers: [{contents: ["+bashPath+"]}]\n")
-	if got, want := listing(t, r.Image.Layers[1]), "./bin/sh -> "+bashPath+"/bin/bash"; !strings.Contains(got, want) {
+	if got, want := listing(t, r.Image.Layers()[1]), "./bin/sh -> "+bashPath+"/bin/bash"; !strings.Contains(got, want) {
 		t.Errorf("the top layer is\n%s\nwant %s", got, want)
 	}
 	_, err := tryBuild(t, dir, "name: a\npresets: [binSh]\nlayers: [{contents: ["+libcPath+"]}]\n", Options{})

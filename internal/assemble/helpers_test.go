@@ -71,7 +71,7 @@ func tryBuild(t *testing.T, dir, text string, opts Options) (*Result, error) {
 		t.Fatal(err)
 	}
 	opts.Root, opts.Architecture, opts.TempDir = filepath.Join(dir, "root"), "amd64", t.TempDir()
-	opts.OpenBase = func(ctx context.Context, ref BaseReference) (*image.Existing, error) {
+	opts.OpenBase = func(ctx context.Context, ref spec.Base) (*image.Stored, error) {
 		a, err := dockerarchive.Open(ctx, ref.Reference, t.TempDir())
 		if err != nil {
 			return nil, err
@@ -171,9 +171,9 @@ func describe(h *tar.Header, text string) string {
 func wantLayer(t *testing.T, r *Result, n int, want ...string) {
 	t.Helper()
 	if n < 0 {
-		n += len(r.Image.Layers)
+		n += len(r.Image.Layers())
 	}
-	if got, want := listing(t, r.Image.Layers[n]), strings.Join(want, "\n"); got != want {
+	if got, want := listing(t, r.Image.Layers()[n]), strings.Join(want, "\n"); got != want {
 		t.Errorf("layer %d is\n%s\nwant\n%s", n, got, want)
 	}
 }
@@ -188,7 +188,7 @@ func wantPlan(t *testing.T, r *Result, want ...string) {
 	if !slices.Equal(got, want) {
 		t.Errorf("the layers are %q, want %q", got, want)
 	}
-	if len(r.Image.Layers) != len(r.Layers) {
-		t.Errorf("%d layers are planned, the image has %d", len(r.Layers), len(r.Image.Layers))
+	if len(r.Image.Layers()) != len(r.Layers) {
+		t.Errorf("%d layers are planned, the image has %d", len(r.Layers), len(r.Image.Layers()))
 	}
 }

@@ -21,7 +21,7 @@ func TestPresetsYield(t *testing.T) {
 		"copyToRoot: [other, own]\nconflicts: last":  own,
 	} {
 		r := mustBuild(t, dir, "name: a\npresets: [nss]\n"+spec)
-		got := strings.Split(listing(t, r.Image.Layers[0]), "\n")
+		got := strings.Split(listing(t, r.Image.Layers()[0]), "\n")
 		if !slices.Contains(got, want) {
 			t.Errorf("with %q the layer is\n%s\nwant %s in it", spec, strings.Join(got, "\n"), want)
 		}

@@ -9,7 +9,7 @@
 //
 // Of what has such a name only what belongs to this user is taken away, and a directory
 // only where nobody else can have given it that name, or if it has a mode that no other
-// has (owner.Leftover). Temporary names cannot be guessed. Work is done in directories that are open, never by following a name twice.
+// has (owner.Leftover), or is empty. Temporary names cannot be guessed. Work is done in directories that are open, never by following a name twice.
 package atomicfile
 
 import (
@@ -234,10 +234,10 @@ func Unnamed(dir string) (*os.File, error) {
 func syncNames(dir *os.Root, target string) error {
 	d, err := dir.Open(".")
 	if err == nil {
-		err = d.Sync()
+		err = syncDir(d)
 		d.Close()
 	}
-	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, errors.ErrUnsupported) { // not every file system can
+	if err != nil {
 		return fmt.Errorf("%q is complete, but may not survive a power failure: %w", target, err)
 	}
 	return nil
@@ -257,4 +257,13 @@ func Output(path string) func(fill func(io.Writer) error) error {
 		}
 		return f.Commit()
 	}
+}
+
+// syncDir makes a directory's mode and the names in it durable, where the file system can.
+func syncDir(d *os.File) error {
+	err := d.Sync()
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	return err
 }

@@ -146,11 +146,30 @@ func vacant(target string) (string, error) {
 // Commit makes the directory with all that is in it durable and gives it its
 // name. After an error nothing is left of it.
 func (d *Dir) Commit() error {
-	if err := syncAll(d.lock); err != nil {
+	if err := d.marked(syncAll); err != nil {
 		d.Abort()
 		return fmt.Errorf("write %q: %w", d.target, err)
 	}
 	return d.CommitSynced()
+}
+
+// marked calls use, which may take long, while the directory has the mode that lets the next process
+// remove it if this one is killed. It already had its final one.
+func (d *Dir) marked(use func(dir *os.File) error) error {
+	info, err := d.lock.Stat()
+	if err != nil {
+		return err
+	}
+	if err := d.lock.Chmod(owner.TempDir); err != nil {
+		return err
+	}
+	if err := use(d.lock); err != nil {
+		return err
+	}
+	if err := d.lock.Chmod(info.Mode()); err != nil {
+		return err
+	}
+	return syncDir(d.lock)
 }
 
 // CommitSynced is Commit for a directory whose content is on disk already.

@@ -85,15 +85,42 @@ func TestRenamedDirectory(t *testing.T) {
 		}
 		check(t, os.MkdirAll(precious+"/work", 0o700))
 	}
-	// What a killed process leaves has another mode.
+	// What a killed process leaves has another mode, or is empty.
 	check(t, os.Chmod(dir, 0o777))
 	killed, err := CreateDir(target)
 	check(t, err, killed.Root.WriteFile("file", nil, 0o666), killed.lock.Close())
+	check(t, os.Mkdir(temp(target, "2"), 0o700))
 	f, err := Create(target)
 	check(t, err)
 	f.Abort()
 	if got := list(t, dir); !slices.Equal(got, []string{filepath.Base(precious)}) {
 		t.Errorf("left: %q", got)
+	}
+}
+
+// TestKilledWhileSyncing: a directory that has its final mode is still known for a leftover
+// while it is made durable.
+func TestKilledWhileSyncing(t *testing.T) {
+	dir := t.TempDir()
+	check(t, os.Chmod(dir, 0o777))
+	target := filepath.Join(dir, "out")
+	killed := errors.New("killed")
+	d, err := CreateDir(target)
+	check(t, err, d.Root.WriteFile("file", nil, 0o666), d.Root.Chmod(".", 0o755))
+	if err := d.marked(func(*os.File) error { return killed }); err != killed {
+		t.Fatal(err)
+	}
+	d.close() // as the kernel does
+	check(t, d.parent.Close())
+	d, err = CreateDir(target)
+	check(t, err)
+	if got := list(t, dir); !slices.Equal(got, []string{filepath.Base(d.Path())}) {
+		t.Errorf("left: %q", got)
+	}
+	const mode = fs.ModeDir | fs.ModeSetgid | 0o751
+	check(t, d.Root.Chmod(".", mode), d.Commit())
+	if info, err := os.Stat(target); err != nil || info.Mode() != mode {
+		t.Errorf("mode %v, %v, want %v", info.Mode(), err, mode)
 	}
 }
 

@@ -70,10 +70,11 @@ func reclaim(dir *os.Root, base string) {
 }
 
 // reclaimOne removes a file or directory of this user's that nobody has locked.
-// A file that another user has given its name could have been removed by him as well.
+// A file or an empty directory that another user has given its name could have been removed
+// by him as well.
 func reclaimOne(dir *os.Root, name string, around fs.FileInfo) {
 	info, err := dir.Lstat(name)
-	if err != nil || !owner.Ours(info) || !info.Mode().IsRegular() && !owner.Leftover(info, around) {
+	if err != nil || !owner.Ours(info) || !info.Mode().IsRegular() && !info.IsDir() {
 		return
 	}
 	f, err := dir.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
@@ -88,10 +89,10 @@ func reclaimOne(dir *os.Root, name string, around fs.FileInfo) {
 	if locked, known, err := flock.Try(f, flock.Exclusive); !locked || !known || err != nil || !isAt(f, dir, name) {
 		return
 	}
-	if info.IsDir() {
+	if owner.Leftover(info, around) {
 		_ = rmtree.Below(int(f.Fd())) // the next one tries again
 	}
-	_ = dir.Remove(name)
+	_ = dir.Remove(name) // a directory only if it is empty
 }
 
 // isAt tells whether a file still has its name.

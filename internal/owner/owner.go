@@ -42,7 +42,9 @@ func Keeps(dir fs.FileInfo) bool {
 const TempDir = 0o700 | fs.ModeSticky
 
 // Leftover tells that a directory of ours with a temporary name in the directory around can be
-// nothing but a temporary one.
+// nothing but a temporary one, whatever is in it. A process that was killed before it gave the mode
+// has left an empty one, for which it is enough to try: who can give an empty directory another
+// name can as well remove it.
 func Leftover(dir, around fs.FileInfo) bool {
 	return dir.IsDir() && (dir.Mode() == fs.ModeDir|TempDir || Keeps(around))
 }

@@ -56,7 +56,7 @@ func readStream(t *testing.T, data []byte) ([]string, error) {
 		return nil, err
 	}
 	var contents []string
-	for _, l := range img.Layers {
+	for _, l := range img.Layers() {
 		var b bytes.Buffer
 		if err := l.Write(t.Context(), &b); err != nil {
 			return nil, err

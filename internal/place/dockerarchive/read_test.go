@@ -96,7 +96,7 @@ func readAll(t *testing.T, data []byte) ([]string, error) {
 		return nil, err
 	}
 	var contents []string
-	for _, l := range base.Layers {
+	for _, l := range base.Layers() {
 		var b bytes.Buffer
 		if err := l.Write(context.Background(), &b); err != nil {
 			return nil, err
@@ -200,10 +200,10 @@ func TestReadStream(t *testing.T) {
 			continue
 		}
 		img, err := a.Open(t.Context(), 0)
-		if err != nil || len(img.Layers) != 2 {
+		if err != nil || len(img.Layers()) != 2 {
 			t.Errorf("%s: %v", name, err)
 		}
-		if _, err := img.Layers[1].Info(t.Context()); err != nil {
+		if _, err := img.Layers()[1].Info(t.Context()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if n, err := stream.Read(make([]byte, 1)); n != 0 || err != io.EOF {
@@ -261,11 +261,10 @@ func TestReadHybrid(t *testing.T) {
 		}
 		blob := parts[3]
 		want := v1.Descriptor{MediaType: mediaType, Digest: digest.FromString(blob.content), Size: int64(len(blob.content))}
-		if got := img.Layers[0].Stored(); !reflect.DeepEqual(got, want) {
+		if got := img.StoredLayers()[0].Stored(); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: stored as %+v, want %+v", algorithm, got, want)
 		}
-		written := img.Image()
-		written.Repository, written.Tag = "a", "b"
+		written := image.Named{Image: img, Names: image.Names{RepoTags: []string{"a:b"}}}
 		var out bytes.Buffer
 		if err := Write(t.Context(), &out, written, Options{}); err != nil {
 			t.Errorf("%s: write: %v", algorithm, err)
@@ -317,10 +316,10 @@ func TestWriteAndRead(t *testing.T) {
 		}, layer.Options{Title: name})
 	}
 	one, two := tiny("one"), tiny("two")
-	img := &image.Image{
+	img := image.Named{Names: image.Names{RepoTags: []string{"example/app"}}, Image: image.New(image.Description{
 		Layers: []image.Layer{one, two, one}, History: make([]image.History, 3),
-		Created: "1970-01-01T00:00:01+00:00", Architecture: "amd64", OS: "linux", Repository: "example/app", ModTime: 1,
-	}
+		Created: "1970-01-01T00:00:01+00:00", Architecture: "amd64", OS: "linux", ModTime: 1,
+	})}
 	var events []image.Event
 	var first, second bytes.Buffer
 	observe := func(e image.Event) { events = append(events, e) }
@@ -354,7 +353,7 @@ func TestSameNames(t *testing.T) {
 		with(with(sound("last"), "l0/layer.tar", func(p *part) { p.name = "l.json" }), "manifest.json", func(p *part) { p.content = strings.Replace(p.content, "l0/layer.tar", "l.json", 1) }),
 		sound("first"),
 	}
-	var images []*image.Image
+	var images []image.Named
 	for i, parts := range archives {
 		a, err := Read(t.Context(), fmt.Sprint(i), bytes.NewReader(makeTar(parts...)), t.TempDir())
 		if err != nil {
@@ -365,7 +364,7 @@ func TestSameNames(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		images = append(images, img.Image())
+		images = append(images, image.Named{Image: img})
 	}
 	var out bytes.Buffer
 	if err := WriteAll(t.Context(), &out, images, Options{}); err != nil {
@@ -382,7 +381,7 @@ func TestSameNames(t *testing.T) {
 			t.Fatal(err)
 		}
 		var b bytes.Buffer
-		if err := img.Layers[0].Write(t.Context(), &b); err != nil || b.String() != want {
+		if err := img.Layers()[0].Write(t.Context(), &b); err != nil || b.String() != want {
 			t.Errorf("image %d: %q, %v; want %q", i, b.String(), err, want)
 		}
 	}
@@ -426,7 +425,7 @@ func FuzzOpen(f *testing.F) {
 			}
 		}
 		var out bytes.Buffer
-		if err := Write(t.Context(), &out, img.Image(), Options{}); err != nil {
+		if err := Write(t.Context(), &out, image.Named{Image: img}, Options{}); err != nil {
 			t.Skipf("not written: %v", err)
 		}
 		if again, err := readAll(t, out.Bytes()); err != nil || !slices.Equal(again, contents) {

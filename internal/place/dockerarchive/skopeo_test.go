@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,30 +54,38 @@ func rawConfig(t *testing.T, layers []image.Layer) []byte {
 		` "history": [], "rootfs": {"type": "layers", "diff_ids": [%s]}}`+"\n", strings.Join(ids, ", "))
 }
 
+// withConfig is an image with another config.
+type withConfig struct {
+	image.Image
+	config []byte
+}
+
+func (w withConfig) RawConfig(context.Context) ([]byte, error) { return w.config, nil }
+
 // skopeoCases are images with the digests of the archives that skopeo 1.9.3
 // makes of them, called example/app:1 unless it says otherwise.
 func skopeoCases(t *testing.T) map[string]struct {
-	img  *image.Image
+	img  image.Named
 	want digest.Digest
 } {
 	a, b := fileLayer("a", "one"), fileLayer("b", strings.Repeat("two", 5000))
-	makeImage := func(layers ...image.Layer) *image.Image {
+	makeImage := func(layers ...image.Layer) image.Named {
 		config := &ordjson.Object{}
 		config.Set("Cmd", []any{"/a", "<é>"})
-		return &image.Image{
+		img := image.New(image.Description{
 			Layers: layers, History: make([]image.History, len(layers)), Config: config,
-			Created: "1970-01-01T00:00:01+00:00", Architecture: "amd64", OS: "linux",
-			Repository: "example/app", Tag: "1", ModTime: 1,
-		}
+			Created: "1970-01-01T00:00:01+00:00", Architecture: "amd64", OS: "linux", ModTime: 1,
+		})
+		return image.Named{Image: img, Names: image.Names{RepoTags: []string{"example/app:1"}}}
 	}
 	raw := makeImage(a, b)
-	raw.RawConfig = rawConfig(t, raw.Layers)
+	raw.Image = withConfig{raw.Image, rawConfig(t, raw.Layers())}
 	named := makeImage(a)
-	named.Repository, named.Tag = "registry.example.org:5000/deep/er/app", "v1.2_3-x"
+	named.RepoTags = []string{"registry.example.org:5000/deep/er/app:v1.2_3-x"}
 	short := makeImage(a)
-	short.Repository = "app"
+	short.RepoTags = []string{"app:1"}
 	return map[string]struct {
-		img  *image.Image
+		img  image.Named
 		want digest.Digest
 	}{
 		"no layer":       {makeImage(), "sha256:72c59778531e66b8b4bd3a669f69a8f237d6261b7cb2115b77d4574f81a30b9d"},
@@ -89,7 +98,7 @@ func skopeoCases(t *testing.T) map[string]struct {
 	}
 }
 
-func writeSkopeo(t *testing.T, img *image.Image) []byte {
+func writeSkopeo(t *testing.T, img image.Named) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	if err := WriteSkopeo(t.Context(), &out, img, Options{TempDir: t.TempDir()}); err != nil {
@@ -125,7 +134,7 @@ func TestSkopeoWritesTheSame(t *testing.T) {
 	}
 }
 
-func writeLayout(t *testing.T, img *image.Image, dir string, algorithm compress.Algorithm) {
+func writeLayout(t *testing.T, img image.Named, dir string, algorithm compress.Algorithm) {
 	t.Helper()
 	opts := ocilayout.Options{RefName: "x", Compression: compress.Compression{Algorithm: algorithm}}
 	if _, err := ocilayout.WriteDir(t.Context(), img, dir, opts); err != nil {
@@ -134,7 +143,7 @@ func writeLayout(t *testing.T, img *image.Image, dir string, algorithm compress.
 }
 
 // readLayout reads the image in a layout, which gets the name of img.
-func readLayout(t *testing.T, dir string, img *image.Image) *image.Image {
+func readLayout(t *testing.T, dir string, img image.Named) image.Named {
 	t.Helper()
 	l, err := ocilayout.Open(t.Context(), dir, "")
 	if err != nil {
@@ -144,23 +153,21 @@ func readLayout(t *testing.T, dir string, img *image.Image) *image.Image {
 	if n := len(l.List()); n != 1 {
 		t.Fatalf("%d images", n)
 	}
-	existing, err := l.Open(t.Context(), 0)
+	stored, err := l.Open(t.Context(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	read := existing.Image()
-	read.Repository, read.Tag = img.Repository, img.Tag
-	return read
+	return image.Named{Image: stored, Names: img.Names}
 }
 
-func skopeoArchive(t *testing.T, source string, img *image.Image) []byte {
+func skopeoArchive(t *testing.T, source string, img image.Named) []byte {
 	t.Helper()
-	name, err := img.RepoTag(t.Context())
+	names, err := img.Tagged(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "a.tar")
-	skopeo := exec.Command("skopeo", "--insecure-policy", "--tmpdir", t.TempDir(), "copy", "-q", source, "docker-archive:"+file+":"+name)
+	skopeo := exec.Command("skopeo", "--insecure-policy", "--tmpdir", t.TempDir(), "copy", "-q", source, "docker-archive:"+file+":"+names.RepoTags[0])
 	if out, err := skopeo.CombinedOutput(); err != nil {
 		t.Fatalf("skopeo: %v\n%s", err, out)
 	}
@@ -206,9 +213,9 @@ func TestSkopeoUmoci(t *testing.T) {
 			t.Fatalf("umoci %q: %v\n%s", args, err, out)
 		}
 	}
-	img := readLayout(t, layout, &image.Image{Repository: "example/app", Tag: "1"})
-	if len(img.Layers) != 2 {
-		t.Fatalf("%d layers", len(img.Layers))
+	img := readLayout(t, layout, image.Named{Names: image.Names{RepoTags: []string{"example/app:1"}}})
+	if len(img.Layers()) != 2 {
+		t.Fatalf("%d layers", len(img.Layers()))
 	}
 	got, want := writeSkopeo(t, img), skopeoArchive(t, "oci:"+layout+":x", img)
 	if !bytes.Equal(got, want) {
@@ -252,12 +259,18 @@ func TestSpoolLeavesNothing(t *testing.T) {
 	layout := filepath.Join(t.TempDir(), "layout")
 	writeLayout(t, tt.img, layout, compress.Gzip)
 	img := readLayout(t, layout, tt.img)
-	img.Layers[2] = &layer.Blob{
-		Name: "broken", Descriptor: img.Layers[2].(*layer.Blob).Descriptor, DiffID: img.Layers[2].(*layer.Blob).DiffID,
-		Fetch: img.Layers[1].(*layer.Blob).Fetch,
+	stored := img.Image.(*image.Stored)
+	layers := slices.Clone(stored.StoredLayers())
+	layers[2] = &layer.Blob{
+		Name: "broken", Descriptor: layers[2].Stored(), DiffID: layers[2].TarDigest(), Fetch: layers[1].(*layer.Blob).Fetch,
 	}
+	broken, err := image.NewStored(stored.ConfigJSON, layers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img.Image = broken
 	temp := t.TempDir()
-	for name, write := range map[string]func(context.Context, io.Writer, *image.Image, Options) error{"skopeo": WriteSkopeo, "docker": Write} {
+	for name, write := range map[string]func(context.Context, io.Writer, image.Named, Options) error{"skopeo": WriteSkopeo, "docker": Write} {
 		if err := write(t.Context(), io.Discard, img, Options{TempDir: temp}); err == nil || !strings.Contains(err.Error(), "bytes that are expected") {
 			t.Errorf("%s: %v", name, err)
 		}

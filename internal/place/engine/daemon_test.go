@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/varve-image/varve/image"
 )
 
 // fake is a daemon that answers as a test wants.
@@ -65,7 +67,7 @@ func loads(report, before, after string) http.Handler {
 
 func TestLoadAnswers(t *testing.T) {
 	img := testImage("x")
-	id, err := img.ID(t.Context())
+	id, err := image.ID(t.Context(), img)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ var engines enginetest.Set
 
 func TestMain(m *testing.M) { os.Exit(engines.Around(m).Run()) }
 
-func layoutOf(img *image.Image) WriteFunc {
+func layoutOf(img image.Named) WriteFunc {
 	return func(ctx context.Context, w io.Writer) error {
 		_, err := ocilayout.WriteArchive(ctx, w, img, ocilayout.Options{})
 		return err
@@ -234,8 +234,8 @@ func TestReached(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := start(t)
 			img := testImage("content by way of " + name)
-			img.Tag = strings.ReplaceAll(name, ", ", "-")
-			if _, err := e.ID(t.Context(), img.Repository+":"+img.Tag); !errors.Is(err, ErrNotFound) {
+			img.RepoTags = []string{repository + ":" + strings.ReplaceAll(name, ", ", "-")}
+			if _, err := e.ID(t.Context(), img.RepoTags[0]); !errors.Is(err, ErrNotFound) {
 				t.Errorf("ID before the load: %v", err)
 			}
 			loadFails(t, e, img)
@@ -276,18 +276,18 @@ func TestEngines(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := start(t)
 			img := testImage("content for " + name)
-			img.Tag = strings.ReplaceAll(name, " ", "-")
-			if _, err := e.ID(t.Context(), img.Repository+":"+img.Tag); !errors.Is(err, ErrNotFound) {
+			img.RepoTags = []string{repository + ":" + strings.ReplaceAll(name, " ", "-")}
+			if _, err := e.ID(t.Context(), img.RepoTags[0]); !errors.Is(err, ErrNotFound) {
 				t.Errorf("ID before the load: %v", err)
 			}
-			if r, err := Open(t.Context(), e, img.Repository+":"+img.Tag); !errors.Is(err, ErrNotFound) {
+			if r, err := Open(t.Context(), e, img.RepoTags[0]); !errors.Is(err, ErrNotFound) {
 				t.Errorf("Open before the load: %v, %v", r, err)
 			}
 			loadFails(t, e, img)
 			loadAndSave(t, e, img, archiveOf(img))
-			again := *img
-			again.Layers = testImage("other content for " + name).Layers
-			loadAndSave(t, e, &again, archiveOf(&again))
+			again := testImage("other content for " + name)
+			again.Names = img.Names
+			loadAndSave(t, e, again, archiveOf(again))
 		})
 	}
 }
@@ -300,15 +300,15 @@ func TestLoadNames(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := start(t)
 			img := testImage("content of many names for " + name)
-			img.Tag = "first-" + strings.ReplaceAll(name, " ", "-")
+			img.RepoTags = []string{repository + ":first-" + strings.ReplaceAll(name, " ", "-")}
 			mustLoad(t, e, img, false)
-			img.MoreNames = []string{img.Repository + ":second-" + strings.ReplaceAll(name, " ", "-"), "reg.example:5000/a/b:x-" + strings.ReplaceAll(name, " ", "-")}
+			img.RepoTags = append(img.RepoTags, repository+":second-"+strings.ReplaceAll(name, " ", "-"), "reg.example:5000/a/b:x-"+strings.ReplaceAll(name, " ", "-"))
 			mustLoad(t, e, img, false)
-			id, err := img.ID(t.Context())
+			id, err := image.ID(t.Context(), img)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, name := range append([]string{img.Repository + ":" + img.Tag}, img.MoreNames...) {
+			for _, name := range img.RepoTags {
 				if has, err := e.ID(t.Context(), name); err != nil || has != id {
 					t.Errorf("%s is %q, %v; want %s", name, has, err, id)
 				}
@@ -316,7 +316,7 @@ func TestLoadNames(t *testing.T) {
 			mustLoad(t, e, img, true)
 
 			bare := testImage("content without a name for " + name)
-			bare.Repository, bare.Tag = "", ""
+			bare.RepoTags = nil
 			if name == "skopeo" {
 				if _, err := Load(t.Context(), e, bare, archiveOf(bare)); err == nil || !strings.Contains(err.Error(), "put one behind it") {
 					t.Errorf("without a name: %v", err)
@@ -332,7 +332,7 @@ func TestLoadNames(t *testing.T) {
 	}
 }
 
-func mustLoad(t *testing.T, e Engine, img *image.Image, present bool) Loaded {
+func mustLoad(t *testing.T, e Engine, img image.Named, present bool) Loaded {
 	t.Helper()
 	loaded, err := Load(t.Context(), e, img, archiveOf(img))
 	if err != nil || loaded.Present != present {
@@ -346,11 +346,11 @@ func mustLoad(t *testing.T, e Engine, img *image.Image, present bool) Loaded {
 func TestContainerdLayout(t *testing.T) {
 	testtools.NeedRoot(t)
 	img := testImage("content in a layout")
-	img.Tag = "layout"
+	img.RepoTags = []string{repository + ":layout"}
 	loadAndSave(t, startContainerd(t), img, layoutOf(img))
 }
 
-func loadFails(t *testing.T, e Engine, img *image.Image) {
+func loadFails(t *testing.T, e Engine, img image.Named) {
 	t.Helper()
 	broken := errors.New("the source has changed")
 	_, err := Load(t.Context(), e, img, func(ctx context.Context, w io.Writer) error {
@@ -375,22 +375,22 @@ func loadFails(t *testing.T, e Engine, img *image.Image) {
 	} else {
 		t.Logf("load of garbage: %v", err)
 	}
-	if _, err := e.ID(t.Context(), img.Repository+":"+img.Tag); !errors.Is(err, ErrNotFound) {
+	if _, err := e.ID(t.Context(), img.RepoTags[0]); !errors.Is(err, ErrNotFound) {
 		t.Errorf("after loads that failed: %v", err)
 	}
 }
 
-func loadAndSave(t *testing.T, e Engine, img *image.Image, write WriteFunc) {
+func loadAndSave(t *testing.T, e Engine, img image.Named, write WriteFunc) {
 	t.Helper()
 	loaded, err := Load(t.Context(), e, img, write)
 	if err != nil {
 		t.Fatal(err)
 	}
-	config, err := img.ConfigJSON(t.Context())
+	config, err := img.RawConfig(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if loaded.Present || loaded.Names[0] != img.Repository+":"+img.Tag {
+	if loaded.Present || loaded.Names[0] != img.RepoTags[0] {
 		t.Errorf("first load: %+v", loaded)
 	}
 	sent := false
@@ -412,18 +412,18 @@ func loadAndSave(t *testing.T, e Engine, img *image.Image, write WriteFunc) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	existing, err := a.Open(t.Context(), i)
+	stored, err := a.Open(t.Context(), i)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(existing.ConfigJSON, config) {
-		t.Errorf("config %s, want %s", existing.ConfigJSON, config)
+	if !bytes.Equal(stored.ConfigJSON, config) {
+		t.Errorf("config %s, want %s", stored.ConfigJSON, config)
 	}
 	var got, want bytes.Buffer
-	if err := existing.Layers[0].Write(t.Context(), &got); err != nil {
+	if err := stored.Layers()[0].Write(t.Context(), &got); err != nil {
 		t.Fatal(err)
 	}
-	if err := img.Layers[0].Write(t.Context(), &want); err != nil || !bytes.Equal(got.Bytes(), want.Bytes()) {
+	if err := img.Layers()[0].Write(t.Context(), &want); err != nil || !bytes.Equal(got.Bytes(), want.Bytes()) {
 		t.Errorf("the layer has %d bytes, want %d (%v)", got.Len(), want.Len(), err)
 	}
 }

@@ -12,8 +12,11 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
+// repository is what the images of tests are called, but for their tags.
+const repository = "example.org/varve-daemon"
+
 // testImage is an image of one file with that content.
-func testImage(content string) *image.Image {
+func testImage(content string) image.Named {
 	l := layer.New(func() tree.Seq {
 		return func(yield func(*tree.Entry, error) bool) {
 			yield(&tree.Entry{
@@ -24,14 +27,14 @@ func testImage(content string) *image.Image {
 	}, layer.Options{Title: "file"})
 	config := &ordjson.Object{}
 	config.Set("Cmd", []any{"/file"})
-	return &image.Image{
+	img := image.New(image.Description{
 		Layers: []image.Layer{l}, History: make([]image.History, 1), Config: config,
-		Created: "1970-01-01T00:00:01+00:00", Architecture: "amd64", OS: "linux",
-		Repository: "example.org/varve-daemon", Tag: "one", ModTime: 1,
-	}
+		Created: "1970-01-01T00:00:01+00:00", Architecture: "amd64", OS: "linux", ModTime: 1,
+	})
+	return image.Named{Image: img, Names: image.Names{RepoTags: []string{repository + ":one"}}}
 }
 
-func archiveOf(img *image.Image) WriteFunc {
+func archiveOf(img image.Named) WriteFunc {
 	return func(ctx context.Context, w io.Writer) error {
 		return dockerarchive.Write(ctx, w, img, dockerarchive.Options{})
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"testing"
 
 	"github.com/varve-image/varve/image"
@@ -41,14 +42,11 @@ func place(e Engine, temp, name string) imagetest.Place {
 	}
 	return imagetest.Place{
 		Name: name,
-		Write: func(ctx context.Context, img *image.Image) error {
-			named := *img
-			var err error
-			if named.Repository, named.Tag, err = image.SplitRepoTag(name); err != nil {
-				return err
-			}
-			_, err = Load(ctx, e, &named, archiveOf(&named))
-			return err
+		Target: &Target{
+			Engine: e, RepoTag: name,
+			Archive: func(ctx context.Context, w io.Writer, img image.Named, observe func(image.Event)) error {
+				return dockerarchive.Write(ctx, w, img, dockerarchive.Options{Observe: observe})
+			},
 		},
 		Open: func(ctx context.Context) (image.Source, error) {
 			a, err := open(ctx)
@@ -64,12 +62,11 @@ func place(e Engine, temp, name string) imagetest.Place {
 				t.Fatal(err)
 			}
 			defer a.Close()
-			existing, err := a.Open(t.Context(), 0)
+			stored, err := a.Open(t.Context(), 0)
 			if err != nil {
 				t.Fatal(err)
 			}
-			img := existing.Image()
-			img.Repository, img.Tag = "x", "1"
+			img := image.Named{Image: stored, Names: image.Names{RepoTags: []string{"x:1"}}}
 			var b bytes.Buffer
 			if err := dockerarchive.Write(t.Context(), &b, img, dockerarchive.Options{}); err != nil {
 				t.Fatal(err)

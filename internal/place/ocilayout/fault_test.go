@@ -30,17 +30,17 @@ var errDisk = errors.New("the disk is broken")
 // brokenImages are images whose writing fails, with the text that the error
 // has to have.
 func brokenImages(ctx context.Context, cancel func()) map[string]struct {
-	img  *image.Image
+	img  image.Named
 	want string
 } {
 	good := bigLayer("good", 1<<20)
 	part := tarPart(ctx, good)
-	broken := func(l wrapped) *image.Image { return newImage("new", good, l, newLayer(file("last", "x"))) }
+	broken := func(l wrapped) image.Named { return newImage("new", good, l, newLayer(file("last", "x"))) }
 	bad := bigLayer("bad", 2<<20)
 	badName := newImage("new")
-	badName.Repository = "UPPER case"
+	badName.RepoTags = []string{"UPPER case:new"}
 	return map[string]struct {
-		img  *image.Image
+		img  image.Named
 		want string
 	}{
 		"a layer cannot be read": {broken(wrapped{Layer: bad, write: func(_ context.Context, w io.Writer) error {

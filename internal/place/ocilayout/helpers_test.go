@@ -55,22 +55,27 @@ func bigLayer(name string, n int) image.Layer {
 }
 
 // newImage is an image of a few layers, one of them twice.
-func newImage(tag string, layers ...image.Layer) *image.Image {
+func newImage(tag string, layers ...image.Layer) image.Named {
+	return image.Named{Image: image.New(describe(tag, layers...)), Names: image.Names{RepoTags: []string{"test:" + tag}}}
+}
+
+// describe describes an image as newImage makes it.
+func describe(tag string, layers ...image.Layer) image.Description {
 	if layers == nil {
 		base := newLayer(dir("."), dir("etc"), file("etc/motd", "hello from "+tag+"\n"))
 		layers = []image.Layer{base, newLayer(dir("."), dir("bin"), file("bin/tool", strings.Repeat("tool", 1000))), base}
 	}
-	img := &image.Image{
+	d := image.Description{
 		Layers: layers, History: make([]image.History, len(layers)),
 		Created: "1970-01-01T00:00:01Z", Architecture: "amd64", OS: "linux",
-		Config:     &ordjson.Object{Members: []ordjson.Member{{Key: "Cmd", Value: []any{"/bin/tool"}}}},
-		Repository: "test", Tag: tag, ModTime: 1,
+		Config:      &ordjson.Object{Members: []ordjson.Member{{Key: "Cmd", Value: []any{"/bin/tool"}}}},
+		ModTime:     1,
 		Annotations: map[string]string{"org.opencontainers.image.title": "a test", "b": "2", "a": "1"},
 	}
-	for i := range img.History {
-		img.History[i] = image.History{Created: img.Created, CreatedBy: "varve"}
+	for i := range d.History {
+		d.History[i] = image.History{Created: d.Created, CreatedBy: "varve"}
 	}
-	return img
+	return d
 }
 
 // wrapped changes a layer's methods.

@@ -29,7 +29,7 @@ func readImageDir(t *testing.T, dir string) error {
 		if err != nil {
 			return err
 		}
-		for _, l := range img.Layers {
+		for _, l := range img.Layers() {
 			if _, err := l.Info(t.Context()); err != nil {
 				return err
 			}
@@ -56,7 +56,7 @@ func TestImageDirSkopeo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ocilayout.WriteImageDir(t.Context(), []*image.Image{img.Image()}, ours, ocilayout.Options{}); err != nil {
+	if _, err := ocilayout.WriteImageDir(t.Context(), []image.Named{{Image: img}}, ours, ocilayout.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("diff", "-r", ours, theirs).CombinedOutput(); err != nil {
@@ -79,7 +79,7 @@ func TestImageDirSkopeo(t *testing.T) {
 		t.Fatal(err)
 	}
 	kept := filepath.Join(temp, "kept")
-	if _, err := ocilayout.WriteImageDir(t.Context(), []*image.Image{stored.Image()}, kept, ocilayout.Options{}); err != nil {
+	if _, err := ocilayout.WriteImageDir(t.Context(), []image.Named{{Image: stored}}, kept, ocilayout.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("diff", "-r", docker, kept).CombinedOutput(); err != nil {
@@ -90,7 +90,7 @@ func TestImageDirSkopeo(t *testing.T) {
 // TestImageDirRefused: nothing is written over, and nothing that lies is read.
 func TestImageDirRefused(t *testing.T) {
 	testtools.Need(t, "diff")
-	write := func(dir string, opts ocilayout.Options, images ...*image.Image) error {
+	write := func(dir string, opts ocilayout.Options, images ...image.Named) error {
 		_, err := ocilayout.WriteImageDir(t.Context(), images, dir, opts)
 		return err
 	}
@@ -127,7 +127,7 @@ func TestImageDirRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Close()
-	blob := img.Layers[0].Stored().Digest.Encoded()
+	blob := img.StoredLayers()[0].Stored().Digest.Encoded()
 	for _, c := range []struct {
 		name, want string
 		change     func(dir string) error

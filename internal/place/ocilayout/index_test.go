@@ -20,11 +20,11 @@ import (
 // newIndex is an image for two architectures, which have a layer in common.
 func newIndex(architectures ...string) *image.Index {
 	shared := newLayer(dir("."), dir("etc"), file("etc/motd", "hello\n"))
-	x := &image.Index{Repository: "test", Tag: "multi", Annotations: map[string]string{"a": "1"}}
+	x := &image.Index{Names: image.Names{RepoTags: []string{"test:multi"}}, Annotations: map[string]string{"a": "1"}}
 	for _, arch := range architectures {
-		img := newImage("v1", shared, newLayer(dir("."), file("tool", arch)))
-		img.Architecture = arch
-		x.Images = append(x.Images, img)
+		d := describe("v1", shared, newLayer(dir("."), file("tool", arch)))
+		d.Architecture = arch
+		x.Images = append(x.Images, image.New(d))
 	}
 	return x
 }
@@ -68,10 +68,10 @@ func TestWriteIndex(t *testing.T) {
 				t.Errorf("%s: %+v is listed", place, e)
 			}
 			img, err := l.Open(t.Context(), i)
-			if err != nil || img.Index() != d || len(img.Layers) != 2 {
+			if err != nil || img.Index() != d || len(img.Layers()) != 2 {
 				t.Fatalf("%s: image %+v, %v", place, img, err)
 			}
-			if data, err := readLayer(img.Layers[1]); err != nil || !bytes.Contains(data, []byte(img.Platform().Architecture)) {
+			if data, err := readLayer(img.StoredLayers()[1]); err != nil || !bytes.Contains(data, []byte(img.Platform().Architecture)) {
 				t.Errorf("%s: layer of %d bytes, %v", place, len(data), err)
 			}
 		}

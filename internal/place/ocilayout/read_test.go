@@ -84,17 +84,17 @@ func wantImage(t *testing.T, l *ocilayout.Layout, d digest.Digest) {
 		t.Fatal(err)
 	}
 	source := newImage("v1")
-	config, err := source.ConfigJSON(t.Context())
-	if err != nil || !bytes.Equal(img.ConfigJSON, config) || digest.FromBytes(img.Manifest) != d || len(img.Layers) != 3 {
+	config, err := source.RawConfig(t.Context())
+	if err != nil || !bytes.Equal(img.ConfigJSON, config) || digest.FromBytes(img.Manifest) != d || len(img.Layers()) != 3 {
 		t.Fatalf("image %+v (%v)", img, err)
 	}
-	for i, l := range img.Layers {
+	for i, l := range img.StoredLayers() {
 		data, err := readLayer(l)
-		if err != nil || !bytes.Equal(data, tarOf(t, source.Layers[i])) {
+		if err != nil || !bytes.Equal(data, tarOf(t, source.Layers()[i])) {
 			t.Errorf("layer %d: %d bytes, %v", i, len(data), err)
 		}
 	}
-	r, err := img.Layers[0].Open(t.Context()) // closed before its end
+	r, err := img.StoredLayers()[0].Open(t.Context()) // closed before its end
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func wantImage(t *testing.T, l *ocilayout.Layout, d digest.Digest) {
 	}
 }
 
-func readLayer(l image.ExistingLayer) ([]byte, error) {
+func readLayer(l image.StoredLayer) ([]byte, error) {
 	r, err := l.Open(context.Background())
 	if err != nil {
 		return nil, err
@@ -124,7 +124,7 @@ func readAll(ctx context.Context, path string) error {
 		if err != nil {
 			return err
 		}
-		for _, l := range img.Layers {
+		for _, l := range img.StoredLayers() {
 			if _, err := readLayer(l); err != nil {
 				return err
 			}
@@ -460,7 +460,7 @@ func FuzzArchive(f *testing.F) {
 			if d := digest.FromBytes(img.Manifest); d.Algorithm() == img.ManifestDescriptor.Digest.Algorithm() && d != img.ManifestDescriptor.Digest {
 				t.Errorf("image %d of %+v has the manifest %s", i, found, d)
 			}
-			for k, layer := range img.Layers {
+			for k, layer := range img.StoredLayers() {
 				if data, err := readLayer(layer); err != nil || digest.FromBytes(data) != img.DiffIDs[k] {
 					t.Errorf("layer %d of image %d is not %s (%v)", k, i, img.DiffIDs[k], err)
 				}

@@ -13,26 +13,26 @@ import (
 // TestRefNames: within a layout a name is one image's; what an image is called nowhere else
 // is not lost for the sake of another's tag.
 func TestRefNames(t *testing.T) {
-	img := func(repoTags, refNames string) *image.Image {
-		return &image.Image{RefNames: strings.Fields(refNames), MoreNames: strings.Fields(repoTags)}
+	names := func(repoTags, refNames string) image.Names {
+		return image.Names{RepoTags: strings.Fields(repoTags), RefNames: strings.Fields(refNames)}
 	}
-	for want, images := range map[string][]*image.Image{
-		"app:1=1":                     {img("app:1", "")},
-		"=v1":                         {img("", "v1")},
-		"=v1 =v2":                     {img("", "v1 v2")},
-		"app:1=v1":                    {img("app:1", "v1")},
-		"app:1=1 =v1":                 {img("app:1", "1 v1")},
-		"app:1=1 app:2=2 =v1":         {img("app:1 app:2", "v1")},
-		"app:1=1; other:1=other:1":    {img("app:1", ""), img("other:1", "")},
-		"app:1=app:1; =1":             {img("app:1", ""), img("", "1")},
-		"app:1=1; =":                  {img("app:1", "1"), img("", "1")},
-		"=v1; =":                      {img("", "v1"), img("", "v1")},
-		"=v1; app:1=1; app:v1=app:v1": {img("", "v1"), img("app:1", ""), img("app:v1", "")},
+	for want, images := range map[string][]image.Names{
+		"app:1=1":                     {names("app:1", "")},
+		"=v1":                         {names("", "v1")},
+		"=v1 =v2":                     {names("", "v1 v2")},
+		"app:1=v1":                    {names("app:1", "v1")},
+		"app:1=1 =v1":                 {names("app:1", "1 v1")},
+		"app:1=1 app:2=2 =v1":         {names("app:1 app:2", "v1")},
+		"app:1=1; other:1=other:1":    {names("app:1", ""), names("other:1", "")},
+		"app:1=app:1; =1":             {names("app:1", ""), names("", "1")},
+		"app:1=1; =":                  {names("app:1", "1"), names("", "1")},
+		"=v1; =":                      {names("", "v1"), names("", "v1")},
+		"=v1; app:1=1; app:v1=app:v1": {names("", "v1"), names("app:1", ""), names("app:v1", "")},
 	} {
 		table := newRefTable(images...)
 		var got []string
-		for i, img := range images {
-			refs, err := img.References(t.Context())
+		for i, n := range images {
+			refs, err := n.References()
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -3,11 +3,11 @@ package ocilayout_test
 import (
 	"bytes"
 	"context"
-	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/imagetest"
 	"github.com/varve-image/varve/internal/place/ocilayout"
@@ -22,41 +22,60 @@ func TestSuite(t *testing.T) {
 		t.Run(string(algorithm)+" archive", func(t *testing.T) {
 			imagetest.Run(t, func(t *testing.T) imagetest.Place { return archivePlace(t, opts) })
 		})
+		t.Run(string(algorithm)+" image directory", func(t *testing.T) {
+			imagetest.Run(t, func(t *testing.T) imagetest.Place { return imageDirPlace(t, opts) })
+		})
 	}
 }
 
 func dirPlace(t *testing.T, opts ocilayout.Options) imagetest.Place {
 	path := filepath.Join(t.TempDir(), "layout")
 	return imagetest.Place{
-		Write: func(ctx context.Context, img *image.Image) error {
-			_, err := ocilayout.WriteDir(ctx, img, path, opts)
-			return err
-		},
-		Open:  func(ctx context.Context) (image.Source, error) { return ocilayout.Open(ctx, path, "") },
-		Bytes: func(t testing.TB) string { return snapshot(t, path) },
-		Damage: func(t testing.TB, stored image.ExistingLayer) {
-			path := filepath.Join(path, ocilayout.BlobPath(stored.Stored().Digest))
-			data := mustRead(t, path)
-			data[len(data)/2] ^= 1
-			mustWrite(t, path, data)
+		Target: ocilayout.NewDir(path, opts),
+		Open:   func(ctx context.Context) (image.Source, error) { return ocilayout.Open(ctx, path, "") },
+		Bytes:  func(t testing.TB) string { return snapshot(t, path) },
+		Damage: func(t testing.TB, stored image.StoredLayer) {
+			damage(t, filepath.Join(path, ocilayout.BlobPath(stored.Stored().Digest)))
 		},
 	}
+}
+
+// imageDirPlace is a directory of containers-image, which says of no image what it is called.
+func imageDirPlace(t *testing.T, opts ocilayout.Options) imagetest.Place {
+	path := filepath.Join(t.TempDir(), "dir")
+	return imagetest.Place{
+		Target: ocilayout.NewImageDir(path, opts),
+		Open: func(ctx context.Context) (image.Source, error) {
+			d, err := ocilayout.OpenImageDir(ctx, path)
+			if err != nil {
+				return nil, err
+			}
+			return d, nil
+		},
+		Name:  "@0",
+		Bytes: func(t testing.TB) string { return snapshot(t, path) },
+		Damage: func(t testing.TB, stored image.StoredLayer) {
+			damage(t, filepath.Join(path, stored.Stored().Digest.Encoded()))
+		},
+	}
+}
+
+// damage changes a byte of a file.
+func damage(t testing.TB, path string) {
+	t.Helper()
+	data := mustRead(t, path)
+	data[len(data)/2] ^= 1
+	mustWrite(t, path, data)
 }
 
 func archivePlace(t *testing.T, opts ocilayout.Options) imagetest.Place {
 	path := filepath.Join(t.TempDir(), "a.tar")
 	opts.TempDir = t.TempDir()
 	return imagetest.Place{
-		Write: func(ctx context.Context, img *image.Image) error {
-			var b bytes.Buffer
-			if _, err := ocilayout.WriteArchive(ctx, &b, img, opts); err != nil {
-				return err
-			}
-			return os.WriteFile(path, b.Bytes(), 0o644)
-		},
-		Open:  func(ctx context.Context) (image.Source, error) { return ocilayout.Open(ctx, path, "") },
-		Bytes: func(t testing.TB) string { return string(mustRead(t, path)) },
-		Damage: func(t testing.TB, stored image.ExistingLayer) {
+		Target: ocilayout.NewArchive(path, atomicfile.Output(path), opts),
+		Open:   func(ctx context.Context) (image.Source, error) { return ocilayout.Open(ctx, path, "") },
+		Bytes:  func(t testing.TB) string { return string(mustRead(t, path)) },
+		Damage: func(t testing.TB, stored image.StoredLayer) {
 			r, err := stored.OpenStored(context.Background())
 			if err != nil {
 				t.Fatal(err)

@@ -64,11 +64,11 @@ func TestWriteDir(t *testing.T) {
 				if l.MediaType != mediaTypes[c] || l.Size != int64(len(packed)) {
 					t.Errorf("layer %d: %+v of %d bytes", i, l, len(packed))
 				}
-				if got := decompressed(t, packed); !bytes.Equal(got, tarOf(t, img.Layers[i])) {
+				if got := decompressed(t, packed); !bytes.Equal(got, tarOf(t, img.Layers()[i])) {
 					t.Errorf("layer %d is not the tar that went in", i)
 				}
 			}
-			config, err := img.ConfigJSON(t.Context())
+			config, err := img.RawConfig(t.Context())
 			if err != nil || !bytes.Equal(blob(t, out, manifest.Config.Digest), config) {
 				t.Errorf("config differs (%v)", err)
 			}
@@ -325,7 +325,8 @@ func TestWritingMendsDamagedBlobs(t *testing.T) {
 func TestTagComesFromImageID(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	img := newImage("")
-	repoTag, err := img.RepoTag(t.Context())
+	img.RepoTags = []string{"test"}
+	names, err := img.Tagged(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,7 +334,7 @@ func TestTagComesFromImageID(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantRefs(t, out, strings.TrimPrefix(repoTag, "test:"), d)
+	wantRefs(t, out, strings.TrimPrefix(names.RepoTags[0], "test:"), d)
 }
 
 func TestFullNames(t *testing.T) {
@@ -345,7 +346,7 @@ func TestFullNames(t *testing.T) {
 	} {
 		out := filepath.Join(t.TempDir(), "out")
 		img := newImage("v1")
-		img.Repository = repository
+		img.RepoTags = []string{repository + ":v1"}
 		if _, err := ocilayout.WriteDir(t.Context(), img, out, ocilayout.Options{}); err != nil {
 			t.Fatal(err)
 		}

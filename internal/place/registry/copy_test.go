@@ -66,7 +66,7 @@ func TestCopyLie(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err = Push(t.Context(), other.host+"/app:1", img.Image(), PushOptions{Options: other.options()}); !errors.As(err, &mismatch) {
+	if _, err = Push(t.Context(), other.host+"/app:1", img, PushOptions{Options: other.options()}); !errors.As(err, &mismatch) {
 		t.Errorf("pushed: %v", err)
 	}
 	if n := other.count(http.MethodPut, "/manifests/"); n != 0 {
@@ -149,7 +149,7 @@ func TestOpenStoredTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := image.ExistingLayer(img.Layers[0])
+	l := img.StoredLayers()[0]
 	for range 2 {
 		r, err := l.OpenStored(t.Context())
 		if err == nil {
@@ -166,7 +166,7 @@ func TestOpenStoredTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := img.Layers[0].OpenStored(t.Context())
+	r, err := img.StoredLayers()[0].OpenStored(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

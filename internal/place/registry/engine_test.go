@@ -24,7 +24,7 @@ import (
 )
 
 // imageOf is an image of one file, larger than an upload's chunk.
-func imageOf(architecture string) *image.Image {
+func imageOf(architecture string) image.Named {
 	content := make([]byte, 10<<20)
 	state := uint64(len(architecture))
 	for i := range content {
@@ -38,11 +38,12 @@ func imageOf(architecture string) *image.Image {
 		}, nil)
 	}
 	l := layer.New(func() tree.Seq { return seq }, layer.Options{Dialect: layer.GNU, Prefix: "./", Title: "data"})
-	return &image.Image{
+	img := image.New(image.Description{
 		Layers: []image.Layer{l, l}, History: make([]image.History, 2),
 		Created: "1970-01-01T00:00:01Z", Architecture: architecture, OS: "linux",
-		Config: &ordjson.Object{}, Repository: "app", Tag: "1",
-	}
+		Config: &ordjson.Object{},
+	})
+	return image.Named{Image: img, Names: image.Names{RepoTags: []string{"app:1"}}}
 }
 
 func options(host string) registry.Options { return registry.Options{InsecureHosts: []string{host}} }
@@ -65,7 +66,7 @@ func diffIDs(t *testing.T, ref string, opts registry.Options) []digest.Digest {
 		t.Fatal(err)
 	}
 	var ids []digest.Digest
-	for _, l := range img.Layers {
+	for _, l := range img.Layers() {
 		info, err := l.Info(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -80,7 +81,7 @@ func diffIDs(t *testing.T, ref string, opts registry.Options) []digest.Digest {
 func TestDockerRegistry(t *testing.T) {
 	host := enginetest.Registry(t)
 	img := imageOf("amd64")
-	info, err := img.Layers[0].Info(t.Context())
+	info, err := img.Layers()[0].Info(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +114,7 @@ func TestDockerRegistry(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			again, err := registry.Push(t.Context(), host+"/mounted:"+compression, stored.Image(),
+			again, err := registry.Push(t.Context(), host+"/mounted:"+compression, stored,
 				registry.PushOptions{Options: opts.Options, MountFrom: []string{"copied"}})
 			if err != nil || again.Digest != pushed.Digest {
 				t.Errorf("mounted: %+v, %v", again, err)
@@ -185,7 +186,7 @@ func TestLayoutToRegistry(t *testing.T) {
 		t.Fatal(err)
 	}
 	ref := host + "/from/layout:1"
-	if _, err := registry.Push(t.Context(), ref, stored.Image(), registry.PushOptions{Options: options(host)}); err != nil {
+	if _, err := registry.Push(t.Context(), ref, stored, registry.PushOptions{Options: options(host)}); err != nil {
 		t.Fatal(err)
 	}
 	got, err := registry.Open(t.Context(), ref, options(host))

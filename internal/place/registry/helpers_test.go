@@ -55,12 +55,15 @@ func bigLayer(name string, n int) textLayer {
 	return textLayer{name, string(content)}
 }
 
-func newImage(layers ...image.Layer) *image.Image {
+func newImage(layers ...image.Layer) *image.Built { return image.New(describe(layers...)) }
+
+// describe describes an image as newImage makes it.
+func describe(layers ...image.Layer) image.Description {
 	if layers == nil {
 		base := textLayer{"base", "the base"}
 		layers = []image.Layer{base, textLayer{"tool", strings.Repeat("tool", 1000)}, base}
 	}
-	return &image.Image{
+	return image.Description{
 		Layers: layers, History: make([]image.History, len(layers)),
 		Created: "1970-01-01T00:00:01Z", Architecture: "amd64", OS: "linux",
 		Config: &ordjson.Object{Members: []ordjson.Member{{Key: "Cmd", Value: []any{"/bin/tool"}}}},
@@ -166,7 +169,7 @@ func (h *fakeRegistry) options() Options {
 func noSleep(ctx context.Context, _ time.Duration) error { return context.Cause(ctx) }
 
 // mustPush pushes and returns the digest.
-func mustPush(t testing.TB, ref string, img *image.Image, opts PushOptions) digest.Digest {
+func mustPush(t testing.TB, ref string, img image.Image, opts PushOptions) digest.Digest {
 	t.Helper()
 	d, err := Push(t.Context(), ref, img, opts)
 	if err != nil {
@@ -176,12 +179,12 @@ func mustPush(t testing.TB, ref string, img *image.Image, opts PushOptions) dige
 }
 
 // wantLayers fails unless the image's layers have these contents.
-func wantLayers(t testing.TB, got *image.Existing, want []image.Layer) {
+func wantLayers(t testing.TB, got *image.Stored, want []image.Layer) {
 	t.Helper()
-	if len(got.Layers) != len(want) {
-		t.Fatalf("%d layers, want %d", len(got.Layers), len(want))
+	if len(got.Layers()) != len(want) {
+		t.Fatalf("%d layers, want %d", len(got.Layers()), len(want))
 	}
-	for i, l := range got.Layers {
+	for i, l := range got.Layers() {
 		var b bytes.Buffer
 		if err := l.Write(t.Context(), &b); err != nil {
 			t.Errorf("layer %d: %v", i, err)

@@ -26,7 +26,7 @@ func pull(ctx context.Context, ref string, opts Options) error {
 	if err != nil {
 		return err
 	}
-	for _, l := range img.Layers {
+	for _, l := range img.Layers() {
 		if err := l.Write(ctx, io.Discard); err != nil {
 			return err
 		}
@@ -70,7 +70,7 @@ func redirect(to func(r *http.Request) string) func(http.ResponseWriter, *http.R
 const pulledSize = 3 << 20
 
 // pulledImage has one layer that is stored as it is.
-func pulledImage() *image.Image { return newImage(bigLayer("big", pulledSize)) }
+func pulledImage() *image.Built { return newImage(bigLayer("big", pulledSize)) }
 
 func TestHostilePull(t *testing.T) {
 	layerText := bigLayer("big", pulledSize).text
@@ -371,7 +371,7 @@ func TestStallAndCancel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := img.Layers[0].OpenStored(t.Context())
+		r, err := img.StoredLayers()[0].OpenStored(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -60,7 +60,7 @@ func TestTagMovesBelow(t *testing.T) {
 	noLeaks(t)
 	reg := newFake(t, inProcess["cuelabs"](), true)
 	twoVersions(t, reg)
-	manifest := func(tag string) *image.Existing {
+	manifest := func(tag string) *image.Stored {
 		img, err := Open(t.Context(), reg.host+"/app:"+tag, reg.options())
 		if err != nil {
 			t.Fatal(err)

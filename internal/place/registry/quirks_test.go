@@ -271,14 +271,14 @@ func sameLayers(t *testing.T, got, want []image.Layer) {
 }
 
 // quirkyImage has a large layer and a small one.
-func quirkyImage() *image.Image {
+func quirkyImage() *image.Built {
 	return newImage(bigLayer("large", 20<<20), bigLayer("small", 200<<10))
 }
 
 // pushQuirky pushes the image and reads it again.
-func pushQuirky(t *testing.T, handler http.Handler, img *image.Image, c compress.Compression, all ...quirk) (quirkCounts, error) {
+func pushQuirky(t *testing.T, handler http.Handler, img image.Image, c compress.Compression, all ...quirk) (quirkCounts, error) {
 	t.Helper()
-	if _, here := img.Layers[0].(textLayer); here { // else its source has connections of its own
+	if _, here := img.Layers()[0].(textLayer); here { // else its source has connections of its own
 		noLeaks(t)
 	}
 	for _, q := range all {
@@ -305,7 +305,7 @@ func pushQuirky(t *testing.T, handler http.Handler, img *image.Image, c compress
 	if err != nil {
 		t.Fatal(err)
 	}
-	sameLayers(t, got.Image().Layers, img.Layers)
+	sameLayers(t, got.Layers(), img.Layers())
 	return count, nil
 }
 
@@ -335,7 +335,7 @@ func TestQuirksStored(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, q := range quirks {
-		testQuirks(t, stored.Image(), compress.Gzip, q)
+		testQuirks(t, stored, compress.Gzip, q)
 	}
 }
 
@@ -346,7 +346,7 @@ func fullChunks(t *testing.T) {
 	t.Cleanup(func() { chunkSize = was })
 }
 
-func testQuirks(t *testing.T, img *image.Image, algorithm compress.Algorithm, all ...quirk) {
+func testQuirks(t *testing.T, img image.Image, algorithm compress.Algorithm, all ...quirk) {
 	names := make([]string, len(all))
 	refuses := false
 	for i, q := range all {

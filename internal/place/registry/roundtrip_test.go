@@ -32,8 +32,9 @@ func TestPushAndOpen(t *testing.T) {
 				opts := PushOptions{Options: reg.options(), Compression: c}
 				opts.Observe = func(e image.Event) { events = append(events, e) }
 				big := bigLayer("big", 2*chunkSize+12345)
-				img := newImage(textLayer{"a", "text"}, big, textLayer{"a", "text"}, textLayer{"empty", ""})
-				img.Annotations = map[string]string{"k": "v"}
+				d := describe(textLayer{"a", "text"}, big, textLayer{"a", "text"}, textLayer{"empty", ""})
+				d.Annotations = map[string]string{"k": "v"}
+				img := image.New(d)
 				ref := reg.host + "/some/app:v1"
 				want := mustPush(t, ref, img, opts)
 				if n := reg.count("PATCH", "/uploads/"); n != 4 {
@@ -47,9 +48,9 @@ func TestPushAndOpen(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					wantLayers(t, got, img.Layers)
-					if got.ManifestDescriptor.Digest != want || got.Layers[1].Stored().MediaType != c.MediaType() {
-						t.Errorf("manifest %+v, layer %+v", got.ManifestDescriptor, got.Layers[1].Stored())
+					wantLayers(t, got, img.Layers())
+					if got.ManifestDescriptor.Digest != want || got.StoredLayers()[1].Stored().MediaType != c.MediaType() {
+						t.Errorf("manifest %+v, layer %+v", got.ManifestDescriptor, got.StoredLayers()[1].Stored())
 					}
 				}
 				again := reg.host + "/some/app:v2"
@@ -75,7 +76,7 @@ func TestPassThrough(t *testing.T) {
 				t.Fatal(err)
 			}
 			ref := to.host + "/c/d:2"
-			if got := mustPush(t, ref, stored.Image(), PushOptions{Options: to.options()}); got != want {
+			if got := mustPush(t, ref, stored, PushOptions{Options: to.options()}); got != want {
 				t.Errorf("manifest %s, want it kept as %s", got, want)
 			}
 			opened, err := Open(t.Context(), ref, to.options())
@@ -85,23 +86,23 @@ func TestPassThrough(t *testing.T) {
 			if !bytes.Equal(opened.Manifest, stored.Manifest) || !bytes.Equal(opened.ConfigJSON, stored.ConfigJSON) {
 				t.Error("manifest or config changed")
 			}
-			wantLayers(t, opened, img.Layers)
+			wantLayers(t, opened, img.Layers())
 			from.reset()
 			to.reset()
-			mustPush(t, ref, stored.Image(), PushOptions{Options: to.options()})
+			mustPush(t, ref, stored, PushOptions{Options: to.options()})
 			if n := to.count("POST", "") + from.count("GET", "/blobs/"); n != 0 {
 				t.Errorf("%d uploads and downloads of what was there", n)
 			}
 			anew := PushOptions{Options: to.options(), Recompress: true}
-			mustPush(t, to.host+"/c/d:3", stored.Image(), anew)
+			mustPush(t, to.host+"/c/d:3", stored, anew)
 			opened, err = Open(t.Context(), to.host+"/c/d:3", to.options())
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := opened.Layers[0].Stored().MediaType; got != v1.MediaTypeImageLayerGzip {
+			if got := opened.StoredLayers()[0].Stored().MediaType; got != v1.MediaTypeImageLayerGzip {
 				t.Errorf("compressed anew it is %s", got)
 			}
-			wantLayers(t, opened, img.Layers)
+			wantLayers(t, opened, img.Layers())
 		})
 	}
 }
@@ -120,7 +121,7 @@ func TestMount(t *testing.T) {
 			for i, from := range [][]string{{"base/one"}, {"no/such", "base/one"}, {"no/such"}} {
 				ref := reg.host + "/app/" + string(rune('a'+i)) + ":1"
 				reg.reset()
-				mustPush(t, ref, stored.Image(), PushOptions{Options: reg.options(), MountFrom: from})
+				mustPush(t, ref, stored, PushOptions{Options: reg.options(), MountFrom: from})
 				if n := reg.count("PUT", "/blobs/uploads/"); i == 0 && n != 0 && name != "go-containerregistry" {
 					t.Errorf("mounting from %q: %d uploads", from, n)
 				}
@@ -128,7 +129,7 @@ func TestMount(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				wantLayers(t, got, img.Layers)
+				wantLayers(t, got, img.Layers())
 			}
 		})
 	}
@@ -149,7 +150,7 @@ func TestMountAnswered202(t *testing.T) {
 		return false
 	})
 	reg.reset()
-	mustPush(t, reg.host+"/app:1", stored.Image(), PushOptions{Options: reg.options(), MountFrom: []string{"base"}})
+	mustPush(t, reg.host+"/app:1", stored, PushOptions{Options: reg.options(), MountFrom: []string{"base"}})
 	if posts, puts := reg.count("POST", "/uploads/"), reg.count("PUT", "/uploads/"); posts != 2 || puts != 2 {
 		t.Errorf("%d POST and %d PUT, want the upload of config and layer to go on where the mount led", posts, puts)
 	}
@@ -159,17 +160,16 @@ func TestMountAnswered202(t *testing.T) {
 // that does not find it there begins an upload.
 func TestMountFromSeveral(t *testing.T) {
 	reg := newFake(t, inProcess["cuelabs"](), false)
-	both := &image.Image{}
-	var want []image.Layer
+	var layers, want []image.Layer
 	for _, name := range []string{"one", "other"} { // of other lengths: so are the layers
 		img := newImage(bigLayer(name, 1000))
-		want = append(want, img.Layers...)
+		want = append(want, img.Layers()...)
 		mustPush(t, reg.host+"/base/"+name+":1", img, PushOptions{Options: reg.options()})
 		stored, err := Open(t.Context(), reg.host+"/base/"+name+":1", reg.options())
 		if err != nil {
 			t.Fatal(err)
 		}
-		both = newImage(append(both.Layers, stored.Image().Layers...)...)
+		layers = append(layers, stored.Layers()...)
 	}
 	reg.setHook(func(_ http.ResponseWriter, r *http.Request) bool {
 		query := r.URL.Query()
@@ -187,7 +187,7 @@ func TestMountFromSeveral(t *testing.T) {
 		return false
 	})
 	reg.reset()
-	mustPush(t, reg.host+"/app:1", both, PushOptions{Options: reg.options()})
+	mustPush(t, reg.host+"/app:1", newImage(layers...), PushOptions{Options: reg.options()})
 	if n := reg.count("PUT", "/uploads/"); n != 1 {
 		t.Errorf("%d uploads, want that of the config alone", n)
 	}
@@ -203,9 +203,9 @@ func pushPlatforms(t *testing.T, reg *fakeRegistry, platforms ...v1.Platform) []
 	t.Helper()
 	var all []v1.Descriptor
 	for _, p := range platforms {
-		img := newImage(textLayer{"a", p.Architecture + p.Variant})
-		img.Architecture, img.OS, img.Variant = p.Architecture, p.OS, p.Variant
-		d, err := Push(t.Context(), reg.host+"/app:"+p.Architecture+p.Variant, img, PushOptions{Options: reg.options()})
+		described := describe(textLayer{"a", p.Architecture + p.Variant})
+		described.Architecture, described.OS, described.Variant = p.Architecture, p.OS, p.Variant
+		d, err := Push(t.Context(), reg.host+"/app:"+p.Architecture+p.Variant, image.New(described), PushOptions{Options: reg.options()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -306,37 +306,36 @@ func TestDockerManifest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	docker := stored.Image()
-	text := string(docker.RawManifest)
+	text := string(stored.Manifest)
 	for _, names := range [][2]string{
 		{v1.MediaTypeImageManifest, ocijson.DockerManifest}, {v1.MediaTypeImageConfig, ocijson.DockerConfig},
 		{v1.MediaTypeImageLayerGzip, ocijson.DockerLayerGzip},
 	} {
 		text = strings.ReplaceAll(text, `"`+names[0]+`"`, `"`+names[1]+`"`)
 	}
-	docker.RawManifest = []byte(text)
-	blob := docker.Layers[0].(*layer.Blob)
+	stored.Manifest = []byte(text)
+	blob := stored.Layers()[0].(*layer.Blob)
 	blob.Descriptor.MediaType = ocijson.DockerLayerGzip
 	want := digest.FromString(text)
-	if got := mustPush(t, reg.host+"/app:docker", docker, PushOptions{Options: reg.options()}); got != want {
+	if got := mustPush(t, reg.host+"/app:docker", stored, PushOptions{Options: reg.options()}); got != want {
 		t.Errorf("pushed %s, want %s", got, want)
 	}
 	got, err := Open(t.Context(), reg.host+"/app:docker", reg.options())
 	if err != nil || got.ManifestDescriptor.MediaType != ocijson.DockerManifest {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	more := got.Image()
-	more.RawConfig, more.Base = nil, nil
-	more.Layers = append(more.Layers, textLayer{"b", "more"})
-	more.History, more.Config = make([]image.History, 2), img.Config
-	more.Created = img.Created
-	mustPush(t, reg.host+"/app:more", more, PushOptions{Options: reg.options(), Compression: compress.Compression{Algorithm: compress.Zstd}})
-	mixed, err := Resolve(t.Context(), reg.host+"/app:more", reg.options())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.Contains(string(mixed.Raw), "docker") || !strings.Contains(string(mixed.Raw), "tar+zstd") {
-		t.Errorf("mixed: %s", mixed.Raw)
+	zstd := PushOptions{Options: reg.options(), Compression: compress.Compression{Algorithm: compress.Zstd}}
+	mustPush(t, reg.host+"/app:more", newImage(append(got.Layers(), textLayer{"b", "more"})...), zstd)
+	zstd.Recompress = true
+	mustPush(t, reg.host+"/app:anew", got, zstd)
+	for _, tag := range []string{"more", "anew"} {
+		mixed, err := Resolve(t.Context(), reg.host+"/app:"+tag, reg.options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(mixed.Raw), "docker") || !strings.Contains(string(mixed.Raw), "tar+zstd") {
+			t.Errorf("%s: %s", tag, mixed.Raw)
+		}
 	}
 }
 
@@ -372,9 +371,9 @@ func TestForeignLayer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, got.Layers[0].Write(t.Context(), io.Discard), "kept outside of the registry")
+	wantError(t, got.Layers()[0].Write(t.Context(), io.Discard), "kept outside of the registry")
 	to := newFake(t, inProcess["go-containerregistry"](), false)
-	if pushed := mustPush(t, to.host+"/app:1", got.Image(), PushOptions{Options: to.options(), Recompress: true}); pushed != digest.FromBytes(data) {
+	if pushed := mustPush(t, to.host+"/app:1", got, PushOptions{Options: to.options(), Recompress: true}); pushed != digest.FromBytes(data) {
 		t.Errorf("pushed %s", pushed)
 	}
 	if n := elsewhere.count("GET", ""); n != 0 {

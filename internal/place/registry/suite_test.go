@@ -33,13 +33,12 @@ func place(t *testing.T, handler http.Handler, algorithm compress.Algorithm) ima
 	ref := reg.host + "/suite/app:1"
 	return imagetest.Place{
 		Name: ref,
-		Write: func(ctx context.Context, img *image.Image) error {
-			_, err := Push(ctx, ref, img, PushOptions{Options: reg.options(), Compression: compress.Compression{Algorithm: algorithm}})
-			return err
-		},
+		Target: &Target{Ref: ref, Options: func() (PushOptions, error) {
+			return PushOptions{Options: reg.options(), Compression: compress.Compression{Algorithm: algorithm}}, nil
+		}},
 		Open:  func(ctx context.Context) (image.Source, error) { return asSource(Resolve(ctx, ref, reg.options())) },
 		Bytes: func(t testing.TB) string { return everything(t, reg) },
-		Damage: func(t testing.TB, stored image.ExistingLayer) {
+		Damage: func(t testing.TB, stored image.StoredLayer) {
 			r, err := stored.OpenStored(context.Background())
 			if err != nil {
 				t.Fatal(err)

@@ -94,7 +94,7 @@ func TestResumeUpload(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			wantLayers(t, got, img.Layers)
+			wantLayers(t, got, img.Layers())
 		})
 	}
 }

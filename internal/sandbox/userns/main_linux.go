@@ -8,13 +8,14 @@ import (
 	"io"
 	"os"
 
+	"github.com/varve-image/varve/internal/sandbox/userns/first"
 	"github.com/varve-image/varve/internal/sandbox/userns/program"
 	"github.com/varve-image/varve/internal/sandbox/userns/protocol"
 )
 
-// Main is the first process of a sandbox, if that is what this process was
-// started as: it then does its work and returns true with the exit code. In any
-// other process it returns false at once.
+// Main is the first process of a sandbox, or the one that becomes a step's program, if
+// that is what this process was started as: it then does its work and returns true with
+// the exit code. In any other process it returns false at once.
 func Main() (code int, ok bool) {
 	if len(os.Args) != 1 {
 		return 0, false
@@ -22,7 +23,7 @@ func Main() (code int, ok bool) {
 	var err error
 	switch control := os.NewFile(protocol.FDControl, "control"); os.Args[0] {
 	case protocol.InitName:
-		err = firstProcess(control)
+		err = first.Main(control)
 	case protocol.ProgramName:
 		err = program.Main(control)
 	default:

@@ -231,7 +231,7 @@ func difference(program string, want, got served) string {
 // bit, and capabilities.
 var privileges = regexp.MustCompile(`((?:^| )[-dp] )([0-7])([0-7]{3} )|( security\.capability=[0-9a-f]+|(?:getxattr: )("\\x00\\x00\\x00.*|ENODATA)$)`)
 
-// onlyLost tells whether texts differ only in that files have lost privileges. That is
+// onlyLost reports whether texts differ only in that files have lost privileges. That is
 // so where root writes to a file that another user has open for writing: who wrote
 // cannot be told, and it counts as the other's. A file of the base that has some may be
 // in the layer for that alone.
@@ -252,7 +252,7 @@ func onlyLost(want, got string) bool {
 // they have none.
 var ofPrivileged = regexp.MustCompile(`^- 0[0-7]{3} \d+:\d+ (su|sg|cap) "[^"]*"$`)
 
-// lostIn tells whether a line is the other one, but for lost privileges.
+// lostIn reports whether a line is the other one, but for lost privileges.
 func lostIn(want, got string) bool {
 	special := func(line string) byte {
 		if m := privileges.FindStringSubmatch(line); m != nil && m[2] != "" {

@@ -12,19 +12,16 @@
 //   - No process of a step has the kernel's user 0, not even if root runs it; and
 //     no settings of the kernel can be opened for writing.
 //
-// The program runs itself again as the first process of the namespaces, so
-// that its main function, and that of tests, has to begin with
+// The program runs itself again as the first process of the namespaces, and that once
+// more as the process that becomes the step's program. So its main function, and that of
+// tests, has to begin with
 //
 //	if code, ok := userns.Main(); ok {
 //		os.Exit(code)
 //	}
 //
-// That process unpacks the tree that it is sent, makes it its root, runs the
-// step, and sends back what has changed in it. Its end is that of all processes of the
-// step.
-//
-// For the kernel a step has a single user and group. What it does with others, and all
-// that a single one cannot do to files, is recorded: see package fakeroot.
+// The package of a function says in which process it runs: this one is the caller's,
+// first and program are the other two, and protocol has what they say to each other.
 //
 // Linux 5.12 or later is needed.
 package userns

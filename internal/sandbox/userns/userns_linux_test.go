@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 		os.Exit(code)
 	}
 	for word := range strings.FieldsSeq(os.Getenv(aroundVariable)) {
-		filters := map[string]func() error{"refuse": userns.RefuseAsNix, "listen": userns.TakeListener, "untraced": userns.RefuseTracing}
+		filters := map[string]func() error{"refuse": refuseAsNix, "listen": takeListener, "untraced": refuseTracing}
 		if err := filters[word](); err != nil {
 			panic(err)
 		}

@@ -146,7 +146,8 @@ func reclaim(temp string) {
 		if info, err := dir.file.Stat(); err == nil && owner.Leftover(info, around) {
 			_ = dir.remove() // the next one tries again
 		} else {
-			dir.file.Close() // another user may have given it that name
+			_ = unix.Rmdir(dir.path) // a full one may have that name from another user, and stays
+			dir.file.Close()
 		}
 	}
 }

@@ -72,7 +72,7 @@ func parseACL(value string) (acl, error) {
 	return list, nil
 }
 
-// valid tells whether the entries are in order, and there is a mask if there
+// valid reports whether the entries are in order, and there is a mask if there
 // has to be one.
 func (l acl) valid() bool {
 	order := []uint16{aclOwner, aclUser, aclGroup, aclGroups, aclMask, aclOthers}
@@ -124,7 +124,7 @@ func (l acl) mode() uint32 {
 	return uint32(l.find(aclOwner).Perm)<<6 | uint32(l.class().Perm)<<3 | uint32(l.find(aclOthers).Perm)
 }
 
-// plain tells whether its mode says the same as the list.
+// plain reports whether its mode says the same as the list.
 func (l acl) plain() bool { return len(l) == 3 }
 
 // chmod is the list after chmod(2).
@@ -140,7 +140,7 @@ func (l acl) chmod(mode uint32) acl {
 // default list this is: it takes from the mode what it does not give.
 func (l acl) create(mode uint32) acl { return l.chmod(mode & (l.mode() | ^uint32(0o777))) }
 
-// may tells whether one who is not the owner may do something.
+// may reports whether one who is not the owner may do something.
 func (l acl) may(who *credentials, gid uint32, what uint32) bool {
 	mask := uint32(7)
 	if e := l.find(aclMask); e != nil {

@@ -81,7 +81,7 @@ func (a xattrSet) without(name string) xattrSet {
 	return makeXattrs(all)
 }
 
-// answers tells whether an attribute is the emulator's. Capabilities are not for
+// answers reports whether an attribute is the emulator's. Capabilities are not for
 // those who have no fake root.
 func (e *Emulator) answers(attr string) bool {
 	return strings.HasPrefix(attr, "user.") || isACL(attr) || attr == capabilityXattr && e.fakeRoot
@@ -218,7 +218,7 @@ func (e *Emulator) setAttribute(c *call, f *file, attr string) answer {
 	return e.record(f, rec)
 }
 
-// mayChange tells whether the caller may change an attribute of a file, as
+// mayChange reports whether the caller may change an attribute of a file, as
 // xattr(7) has it.
 func (e *Emulator) mayChange(c *call, f *file, attr string) error {
 	who := e.identities.of(c.tid)
@@ -247,7 +247,7 @@ const (
 	capabilitySize3     = 24
 )
 
-// parseCapability tells whether the kernel takes a value, and returns how it
+// parseCapability reports whether the kernel takes a value, and returns how it
 // shows that: for user 0 as revision 2.
 func parseCapability(value string) (shown string, ok bool) {
 	switch {

@@ -130,7 +130,7 @@ func (c *call) copy(number, at uintptr, p []byte) (int, error) {
 	return int(n), nil
 }
 
-// gone tells whether what was read of the thread tid may be another's.
+// gone reports whether what was read of the thread tid may be another's.
 func (c *call) gone() bool { return c.waits != nil && !c.waits() }
 
 // write writes to where an argument points.
@@ -179,7 +179,7 @@ func (c *call) fdinfo(fd int, field string) string {
 	return value
 }
 
-// onlyPath tells whether an open file of the caller's is one to look at alone
+// onlyPath reports whether an open file of the caller's is one to look at alone
 // (O_PATH), which calls that change something refuse.
 func (c *call) onlyPath(fd int) bool {
 	flags, _ := strconv.ParseUint(c.fdinfo(fd, "flags:"), 8, 64)

@@ -39,7 +39,7 @@ type maker struct {
 	mode uint32
 }
 
-// ordinary tells whether a new file is one that the kernel makes as it is to be:
+// ordinary reports whether a new file is one that the kernel makes as it is to be:
 // root's, in a directory that has nothing to hand on.
 func (e *Emulator) ordinary(c *call, mode uint32) bool {
 	who := e.identities.of(c.tid)

@@ -26,7 +26,7 @@ type credentials struct {
 // ids are real, effective, saved and file system id.
 type ids struct{ real, effective, saved, fs uint32 }
 
-// any tells whether an id is the real, effective or saved one.
+// any reports whether an id is the real, effective or saved one.
 func (i *ids) any(id uint32) bool { return id == i.real || id == i.effective || id == i.saved }
 
 // settle has the saved and the file system's id be the effective one.
@@ -34,10 +34,10 @@ func (i *ids) settle() { i.saved, i.fs = i.effective, i.effective }
 
 const noID = ^uint32(0)
 
-// root tells whether the process may do what root may, but with files.
+// root reports whether the process may do what root may, but with files.
 func (c *credentials) root() bool { return c.uid.effective == 0 }
 
-// overrides tells whether the process may do with files what root may.
+// overrides reports whether the process may do with files what root may.
 func (c *credentials) overrides() bool { return !c.bare }
 
 // settled is what they are for a program that is started.
@@ -69,7 +69,7 @@ func (c *credentials) keepFS(old ids) {
 	}
 }
 
-// in tells whether the process is in a group, as far as files are concerned.
+// in reports whether the process is in a group, as far as files are concerned.
 func (c *credentials) in(gid uint32) bool {
 	if gid == c.gid.fs {
 		return true
@@ -83,7 +83,7 @@ func (c *credentials) group(i int) uint32 {
 	return binary.LittleEndian.Uint32([]byte(c.groups[4*i : 4*i+4]))
 }
 
-// owns tells whether the process may do what a file's owner may.
+// owns reports whether the process may do what a file's owner may.
 func (c *credentials) owns(f *file) bool { return c.overrides() || c.uid.fs == f.rec.uid }
 
 // The bits of a mode for others.
@@ -93,7 +93,7 @@ const (
 	mayEnter = 1
 )
 
-// may tells whether the process may do something with a file. It knows of the
+// may reports whether the process may do something with a file. It knows of the
 // file alone, not of what leads to it.
 func (c *credentials) may(f *file, what uint32) bool {
 	bits := f.mode & 0o777

@@ -38,7 +38,7 @@ func (e *Emulator) execute(c *call, dirfd, name, flags int) answer {
 	})
 }
 
-// mayInterpret tells whether the caller may run the interpreters of a script.
+// mayInterpret reports whether the caller may run the interpreters of a script.
 func (e *Emulator) mayInterpret(c *call, who *credentials, f *file) bool {
 	for range MaxInterpreters {
 		name := Interpreter(f.fd)

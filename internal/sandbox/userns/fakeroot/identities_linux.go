@@ -143,7 +143,7 @@ func (t *identityTable) sweep() {
 	}
 }
 
-// changed tells whether any process has been anything but root.
+// changed reports whether any process has been anything but root.
 func (t *identityTable) changed() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

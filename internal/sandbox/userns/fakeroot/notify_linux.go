@@ -96,7 +96,7 @@ func (e *Emulator) next(listener int) bool {
 	return true
 }
 
-// valid tells whether a notification still waits for its answer.
+// valid reports whether a notification still waits for its answer.
 func valid(listener int, id uint64) bool {
 	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_ID_VALID, uintptr(unsafe.Pointer(&id)))
 	return errno == 0
@@ -118,7 +118,7 @@ func (f *newFile) add(listener int, id uint64) (int, unix.Errno) {
 	}
 }
 
-// canListen tells whether filters may notify this process: Linux 5.19 can do so
+// canListen reports whether filters may notify this process: Linux 5.19 can do so
 // well, and only for one filter at a time.
 func canListen() bool {
 	done := make(chan bool)

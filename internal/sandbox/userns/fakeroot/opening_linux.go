@@ -38,7 +38,7 @@ func (e *Emulator) openingCalls() {
 // resolveCached is RESOLVE_CACHED (linux/openat2.h).
 const resolveCached = 0x20
 
-// plain tells whether openat2(2) may do what it is asked for.
+// plain reports whether openat2(2) may do what it is asked for.
 func plain(how *unix.OpenHow) bool {
 	const known = unix.RESOLVE_BENEATH | unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV
 	const either = unix.RESOLVE_BENEATH | unix.RESOLVE_IN_ROOT

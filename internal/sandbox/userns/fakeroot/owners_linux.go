@@ -64,12 +64,12 @@ func (e *Emulator) chown(c *call, dirfd int, name string, flags int, uid, gid ui
 	})
 }
 
-// own tells whether ids are those that a step without fake root has.
+// own reports whether ids are those that a step without fake root has.
 func (e *Emulator) own(uid, gid uint32) bool {
 	return (uid == noID || uid == sandbox.UserID) && (gid == noID || gid == sandbox.UserID)
 }
 
-// mayChown tells whether a user may change an owner: own files may be given to
+// mayChown reports whether a user may change an owner: own files may be given to
 // one's own groups.
 func mayChown(who *credentials, f *file, uid, gid uint32) bool {
 	switch {
@@ -128,7 +128,7 @@ func (e *Emulator) chmod(c *call, dirfd int, name string, flags int, mode uint32
 	})
 }
 
-// isWritten tells whether a file may be open for writing.
+// isWritten reports whether a file may be open for writing.
 func (e *Emulator) isWritten(f *file) bool {
 	fd, err := unix.Open(openat.Path(f.fd), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {

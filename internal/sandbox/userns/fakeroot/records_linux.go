@@ -122,7 +122,7 @@ func unwatched() *Records {
 }
 
 // get returns the record of the file fd, which may be an O_PATH descriptor, and
-// tells whether it has one.
+// reports whether it has one.
 func (r *Records) get(fd int, k key) (record, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -205,14 +205,14 @@ func (r *Records) makeRoom(attributes int) error {
 	return nil
 }
 
-// inherits tells whether a directory may hand something on to what is made in it.
+// inherits reports whether a directory may hand something on to what is made in it.
 func (r *Records) inherits() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.inherited
 }
 
-// handled tells whether the handles of a file system, that of the file fd, tell its
+// handled reports whether the handles of a file system, that of the file fd, tell its
 // files apart.
 func (r *Records) handled(fd int, dev uint64) bool {
 	yes, known := r.handles[dev]
@@ -253,7 +253,7 @@ func handle(fd int) (unix.FileHandle, bool) {
 	return unix.FileHandle{}, false
 }
 
-// hasStableHandles tells whether a file's handle stays the same while the file
+// hasStableHandles reports whether a file's handle stays the same while the file
 // is there.
 func hasStableHandles(fd int) bool {
 	var st unix.Statfs_t

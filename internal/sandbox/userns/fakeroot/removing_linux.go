@@ -55,7 +55,7 @@ func (p *place) last(e *Emulator) bool {
 	return p.file != nil && (p.file.nlink == 1 || p.file.dir()) && !e.distinct
 }
 
-// simple tells whether the kernel can take names without us.
+// simple reports whether the kernel can take names without us.
 func (e *Emulator) simple(who *credentials) bool { return who.overrides() && e.distinct }
 
 // unlink keeps files from those who may not remove them.
@@ -150,13 +150,13 @@ func mayRename(who *credentials, source, target *place, flags uint) error {
 	return nil
 }
 
-// impossible tells whether one of two places is within what is to be moved to the
+// impossible reports whether one of two places is within what is to be moved to the
 // other: that is what is wrong first.
 func (e *Emulator) impossible(source, target *place) bool {
 	return source.file.dir() && e.within(target.dir, source.file) || target.file != nil && target.file.dir() && e.within(source.dir, target.file)
 }
 
-// within tells whether a directory is another one, or below it.
+// within reports whether a directory is another one, or below it.
 func (e *Emulator) within(dir, other *file) bool {
 	name := "."
 	for at := dir.fd; ; name = ".." {
@@ -231,7 +231,7 @@ func (e *Emulator) link(c *call, olddir int, oldname string, dirfd, target, flag
 	return pass
 }
 
-// mayLink tells whether a file may get another name, as where
+// mayLink reports whether a file may get another name, as where
 // fs.protected_hardlinks is set (proc_sys_fs(5)).
 func (c *credentials) mayLink(f *file) bool {
 	special := f.rec.special&unix.S_ISUID != 0 || f.rec.special&unix.S_ISGID != 0 && f.mode&unix.S_IXGRP != 0

@@ -71,12 +71,12 @@ func (e *Emulator) namingCalls() {
 	}
 }
 
-// mayLeadToProc tells whether a path may be one of a process in /proc.
+// mayLeadToProc reports whether a path may be one of a process in /proc.
 func (e *Emulator) mayLeadToProc(name string) bool {
 	return e.links.proc || strings.Contains(name, "self") || strings.Contains(name, "proc") || strings.HasPrefix(name, "/dev/")
 }
 
-// mayShowMounts tells whether a path has to be looked at.
+// mayShowMounts reports whether a path has to be looked at.
 func (e *Emulator) mayShowMounts(name string) bool { return e.links.mounts || isMountList(name) }
 
 // showMounts answers a call that opens such a file.

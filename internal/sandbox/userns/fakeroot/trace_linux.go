@@ -37,7 +37,7 @@ func xattrCalls() []uint32 {
 // emptyText is a path that leads nowhere, and no attribute's name.
 var emptyText byte
 
-// refusedOutside tells whether another filter answers calls like these. They are
+// refusedOutside reports whether another filter answers calls like these. They are
 // made so that the kernel has a reason to refuse each of them.
 func refusedOutside() bool {
 	text, none := uintptr(unsafe.Pointer(&emptyText)), ^uintptr(0)
@@ -203,7 +203,7 @@ func (e *Emulator) trapped(tid int) bool {
 	return true
 }
 
-// traps tells whether a call is one of the contested.
+// traps reports whether a call is one of the contested.
 func (c *call) traps() bool {
 	mode, ok := modeCalls()[c.number]
 	return ok && c.args[mode]&specialBits != 0 || slices.Contains(xattrCalls(), c.number)

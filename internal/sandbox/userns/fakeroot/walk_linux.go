@@ -322,7 +322,7 @@ func (c *call) process() string {
 	return strconv.Itoa(c.tid)
 }
 
-// ourThread tells whether a name in /proc is that of a thread of this process.
+// ourThread reports whether a name in /proc is that of a thread of this process.
 func ourThread(pid string) bool {
 	_, err := os.Lstat("/proc/self/task/" + pid)
 	return err == nil

@@ -20,7 +20,7 @@ func ByDefault(s unix.Signal) error {
 	return nil
 }
 
-// Lack is the error of something that Linux 5.12 can do.
+// Lack returns the error of something that Linux 5.12 can do.
 func Lack(what string, err error) error {
 	return &sandbox.MissingError{
 		Err: fmt.Errorf("the kernel does not let the sandbox %s: %w", what, err),
@@ -29,7 +29,7 @@ func Lack(what string, err error) error {
 	}
 }
 
-// CloneTree opens a part of the machine's files, to be mounted elsewhere.
+// CloneTree opens a copy of what is mounted at a path and below, to be mounted elsewhere.
 func CloneTree(source string) (int, error) {
 	return unix.OpenTree(unix.AT_FDCWD, source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 }

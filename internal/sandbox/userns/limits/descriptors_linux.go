@@ -131,7 +131,7 @@ func (c *census) lines(f *openFile) (int64, error) {
 	return n, err
 }
 
-// first tells whether an object is met for the first time.
+// first reports whether an object is met for the first time.
 func (c *census) first(st *unix.Stat_t) bool {
 	o := object{st.Dev, st.Ino}
 	met := c.seen[o]
@@ -153,7 +153,7 @@ func (c *census) file(f *openFile, st *unix.Stat_t) error {
 	return nil
 }
 
-// inMemory tells whether a file is in memory other than the tree's.
+// inMemory reports whether a file is in memory other than the tree's.
 func (u *usage) inMemory(f *openFile, st *unix.Stat_t) (bool, error) {
 	if st.Dev == u.dev {
 		return false, nil

@@ -63,7 +63,7 @@ func stopped(before map[int]byte) func(func(int) bool) {
 	}
 }
 
-// running tells whether any process runs.
+// running reports whether any process runs.
 func running() bool {
 	states, err := statesOf()
 	for _, state := range states {

@@ -38,7 +38,7 @@ func (g *growth) of(now, known int64) int64 {
 	return now - g.least
 }
 
-// inDoubt tells whether the last look may have missed something.
+// inDoubt reports whether the last look may have missed something.
 func (u *usage) inDoubt(bound sandbox.Bound) bool {
 	switch bound {
 	case sandbox.BoundMemory:
@@ -142,7 +142,7 @@ type mapping struct {
 	name string
 }
 
-// eachMapping tells whether any mapping of a process is one that is looked for, or
+// eachMapping reports whether any mapping of a process is one that is looked for, or
 // nobody may look.
 func eachMapping(all []status, wanted func(*mapping) bool) (bool, error) {
 	memories := distinct{kind: kcmpVM}
@@ -178,7 +178,7 @@ func mappingOf(dir string, wanted func(*mapping) bool) (bool, error) {
 	return mayBe(dir, err)
 }
 
-// mayBe tells whether there may be something where a look has failed: not with a task
+// mayBe reports whether there may be something where a look has failed: not with a task
 // that has ended, but where nobody may look.
 func mayBe(task string, err error) (bool, error) {
 	err = unlessEnded(task, err)
@@ -214,7 +214,7 @@ func parseMapping(line string) (*mapping, error) {
 	return &mapping{object{unix.Mkdev(uint32(high), uint32(low)), ino}, name}, nil
 }
 
-// eachHeld tells whether any task has a file that is looked for as its working or root
+// eachHeld reports whether any task has a file that is looked for as its working or root
 // directory, or as the program that it runs.
 func eachHeld(all []status, wanted func(*unix.Stat_t) bool) (bool, error) {
 	return eachTask(all, func(task string) (bool, error) {
@@ -232,7 +232,7 @@ func eachHeld(all []status, wanted func(*unix.Stat_t) bool) (bool, error) {
 	})
 }
 
-// eachTask tells whether a look at any thread found something.
+// eachTask reports whether a look at any thread found something.
 func eachTask(all []status, look func(task string) (bool, error)) (bool, error) {
 	for _, s := range all {
 		tids, err := procfs.Numbers(procfs.Dir(s.tid) + "/task")
@@ -248,7 +248,7 @@ func eachTask(all []status, look func(task string) (bool, error)) (bool, error) 
 	return false, nil
 }
 
-// anyOf tells whether one of several looks found something. Those after it are left
+// anyOf reports whether one of several looks found something. Those after it are left
 // out.
 func anyOf(looks ...func() (bool, error)) (bool, error) {
 	for _, look := range looks {
@@ -259,7 +259,7 @@ func anyOf(looks ...func() (bool, error)) (bool, error) {
 	return false, nil
 }
 
-// onTheirWay tells whether open files are on their way over a socket.
+// onTheirWay reports whether open files are on their way over a socket.
 func onTheirWay() (passed bool, err error) {
 	err = eachOpenFile(func(f *openFile) error {
 		var st unix.Stat_t

@@ -214,7 +214,7 @@ func (c *census) received(fd, kind int) error {
 	return nil
 }
 
-// passedOver tells whether descriptors are on their way over a socket.
+// passedOver reports whether descriptors are on their way over a socket.
 func passedOver(f *openFile) (bool, error) {
 	text, err := os.ReadFile(f.info())
 	if err != nil {
@@ -360,7 +360,7 @@ func (c *census) namelessTCP(name string) error {
 	})
 }
 
-// onlyMapped tells whether a socket of the step's own network, by its number, was met
+// onlyMapped reports whether a socket of the step's own network, by its number, was met
 // nowhere: it can be mapped then, and closed.
 func (c *census) onlyMapped(number string) bool {
 	ino, err := strconv.ParseUint(number, 10, 64)

@@ -139,7 +139,7 @@ func (m *memoryUse) total() int64 { return m.kernel + m.private + max(m.shared, 
 
 func (m *memoryUse) over() bool { return m.total() > m.limit }
 
-// surelyOver tells whether it is over the limit however exactly one looks.
+// surelyOver reports whether it is over the limit however exactly one looks.
 func (m *memoryUse) surelyOver() bool { return m.kernel+m.files > m.limit }
 
 // memory is what the processes have in memory, in bytes, without what cannot

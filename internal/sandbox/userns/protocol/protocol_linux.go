@@ -57,7 +57,7 @@ type Config struct {
 	Groups bool
 }
 
-// Sources are the files and directories of the machine to show.
+// Sources returns the files and directories of the machine to show.
 func (c *Config) Sources() []string {
 	var all []string
 	for _, f := range c.Host {
@@ -74,7 +74,7 @@ func (c *Config) Sources() []string {
 	return all
 }
 
-// NetworkFiles are the files that programs find names of the network with.
+// NetworkFiles returns the files that programs find names of the network with.
 func NetworkFiles() []string { return []string{"/etc/resolv.conf", "/etc/hosts"} }
 
 // Report is what the first process says of the step. Without any field set it
@@ -101,7 +101,7 @@ func (r *Report) Failed() bool {
 	return r.ExitCode != 0 || r.Signal != 0 || r.Limit != "" || r.Error != ""
 }
 
-// Failure makes a report of an error.
+// Failure returns the report of an error.
 func Failure(err error) Report {
 	rep := Report{Error: err.Error()}
 	var missing *sandbox.MissingError

@@ -74,9 +74,9 @@ func (f *Filter) onOther(number uint32, arg int, mask, action uint32, values ...
 	f.load(dataNumber)
 }
 
-// New is what every step is under. What it refuses is refused as to one
-// who may not do it, or as by a kernel that does not know it where programs have
-// another way then.
+// New returns the filter that every step is under, for rules to be added. What it refuses
+// fails as for one who may not do it; or as in a kernel that does not know it, where
+// programs then have another way.
 func New() Filter {
 	var f Filter
 	f.load(dataArch)
@@ -176,8 +176,9 @@ func unknown() []uint32 {
 	}
 }
 
-// Install puts the calling thread and all that it starts under the filter; with
-// listen it returns a descriptor that tells of the calls to be looked at.
+// Install puts the calling thread and all that it starts under the filter, which allows
+// what no rule is about; with listen it returns a descriptor that tells of the calls to be
+// looked at.
 func (f Filter) Install(listen bool) (int, error) {
 	flags := uintptr(0)
 	if listen {

@@ -153,7 +153,7 @@ func (c *collector) subdirectory(dir Tree, base, name string, was *Original) (er
 	return c.directory(sub, name)
 }
 
-// isMade tells whether name is a mount point that is not the tree's, and has
+// isMade reports whether name is a mount point that is not the tree's, and has
 // nothing of the step's in it.
 func (c *collector) isMade(dir int, base, name string) bool {
 	if !slices.Contains(c.made, name) {

@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package first
 
 import (
 	"errors"
@@ -27,7 +27,7 @@ func openPlain(name string, flags uint64) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// leadsOut tells whether a path leads through such a link.
+// leadsOut reports whether a path leads through such a link.
 func leadsOut(name string, err error) bool {
 	_, statErr := os.Stat(name)
 	return errors.Is(err, unix.ELOOP) && !errors.Is(statErr, unix.ELOOP)

@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package first
 
 import (
 	"errors"
@@ -18,7 +18,7 @@ import (
 )
 
 // setUp unpacks the tree and makes the file system that the step sees.
-func (p *firstProc) setUp() (*mounts, error) {
+func (p *process) setUp() (*mounts, error) {
 	m := &mounts{cfg: p.cfg}
 	for _, name := range []string{dirTree, dirRoot} {
 		if err := unix.Mkdir(name, 0o755); err != nil {
@@ -52,7 +52,7 @@ func (p *firstProc) setUp() (*mounts, error) {
 }
 
 // imageRoot makes the tree the root directory.
-func (p *firstProc) imageRoot(m *mounts) error {
+func (p *process) imageRoot(m *mounts) error {
 	if err := p.bindTree(dirRoot); err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (p *firstProc) imageRoot(m *mounts) error {
 
 // hostRoot makes a root directory that shows the machine's programs, and the
 // tree at TreeDir.
-func (p *firstProc) hostRoot(m *mounts) error {
+func (p *process) hostRoot(m *mounts) error {
 	fd, err := newFileSystem("tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, map[string]string{"mode": "0755"})
 	if err != nil {
 		return err
@@ -98,7 +98,7 @@ func (p *firstProc) hostRoot(m *mounts) error {
 
 // hostFiles makes the links of the machine's root directory, and the few files
 // that tell programs who is who.
-func (p *firstProc) hostFiles() error {
+func (p *process) hostFiles() error {
 	for _, f := range p.cfg.Host {
 		if f.Link == "" {
 			continue
@@ -124,7 +124,7 @@ func (p *firstProc) hostFiles() error {
 }
 
 // bindTree mounts the tree itself.
-func (p *firstProc) bindTree(target string) error {
+func (p *process) bindTree(target string) error {
 	var err error
 	if p.written.Dir, err = unix.OpenTree(unix.AT_FDCWD, dirTree, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC); err != nil {
 		return kernel.Lack("mount its own files", err)

@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package first
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 )
 
 // spawn has the process at the gate become the step's program.
-func (p *firstProc) spawn() (int, error) {
+func (p *process) spawn() (int, error) {
 	cfg := p.cfg
 	if err := checkDir(cfg.Dir); err != nil {
 		return 0, err

@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package userns_test
 
 import (
 	"runtime"
@@ -12,22 +12,22 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/seccomp"
 )
 
-// RefuseAsNix puts all threads of this process, and what they start, under a
+// refuseAsNix puts all threads of this process, and what they start, under a
 // filter like that of Nix's builds.
-func RefuseAsNix() error {
+func refuseAsNix() error {
 	return around(refusing(), 0)
 }
 
-// RefuseTracing puts them under a filter that lets nobody trace programs.
-func RefuseTracing() error {
+// refuseTracing puts them under a filter that lets nobody trace programs.
+func refuseTracing() error {
 	f := loadNumber()
 	f.On(unix.SYS_PTRACE, errno(unix.EPERM))
 	return around(f, 0)
 }
 
-// TakeListener puts them under a filter with a listener, so that there can be no
+// takeListener puts them under a filter with a listener, so that there can be no
 // second one.
-func TakeListener() error {
+func takeListener() error {
 	return around(nil, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER|unix.SECCOMP_FILTER_FLAG_TSYNC_ESRCH)
 }
 

@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package first
 
 import (
 	"errors"
@@ -21,7 +21,7 @@ import (
 const scriptName = "/dev/varve-script"
 
 // runStep makes the sandbox, runs the step in it and sends what it changed.
-func (p *firstProc) runStep() (protocol.Report, error) {
+func (p *process) runStep() (protocol.Report, error) {
 	var err error
 	if p.gate, err = newGate(p.cfg.Terminal); err != nil {
 		return protocol.Report{}, err
@@ -46,7 +46,7 @@ func (p *firstProc) runStep() (protocol.Report, error) {
 }
 
 // startEmulator makes the emulator, now that all is mounted.
-func (p *firstProc) startEmulator() (err error) {
+func (p *process) startEmulator() (err error) {
 	opts := fakeroot.Options{FakeRoot: p.cfg.FakeRoot, TreeDir: p.treeDir(), Tree: p.written.Dir, Temporary: temporary(p.cfg.Root)}
 	p.emulator, err = fakeroot.New(p.records, opts)
 	if err != nil {
@@ -65,7 +65,7 @@ func temporary(root sandbox.Root) []string {
 }
 
 // runProgram runs the step's program to its end, and all that it has started.
-func (p *firstProc) runProgram() (rep protocol.Report, err error) {
+func (p *process) runProgram() (rep protocol.Report, err error) {
 	w, err := limits.New(limits.Options{
 		Limits: p.cfg.Limits, Tree: p.written, Temporary: temporary(p.cfg.Root), OwnNetwork: p.cfg.Network == sandbox.NetworkNone,
 	})
@@ -93,13 +93,13 @@ func (p *firstProc) runProgram() (rep protocol.Report, err error) {
 
 // endWithCaller ends the step when the caller is gone, which closes its end of the
 // socket. It is there for a caller that the kernel does not end us with.
-func (p *firstProc) endWithCaller() {
+func (p *process) endWithCaller() {
 	_, _ = io.Copy(io.Discard, p.control)
 	_ = unix.Kill(-1, unix.SIGKILL) // there may be none
 }
 
 // treeDir is where the tree is mounted.
-func (p *firstProc) treeDir() string {
+func (p *process) treeDir() string {
 	if p.cfg.Root == sandbox.HostTools {
 		return sandbox.TreeDir
 	}
@@ -107,7 +107,7 @@ func (p *firstProc) treeDir() string {
 }
 
 // settle does what is left to be done in the namespaces.
-func (p *firstProc) settle() error {
+func (p *process) settle() error {
 	if err := unix.Sethostname([]byte("localhost")); err != nil {
 		return fmt.Errorf("set the host's name: %w", err)
 	}
@@ -138,7 +138,7 @@ func loopback() error {
 }
 
 // wait reaps processes until the step's own ends, and then ends all others.
-func (p *firstProc) wait(pid int) protocol.Report {
+func (p *process) wait(pid int) protocol.Report {
 	var rep protocol.Report
 	for {
 		var status unix.WaitStatus
@@ -153,8 +153,7 @@ func (p *firstProc) wait(pid int) protocol.Report {
 			continue
 		}
 		p.emulator.Ended(got)
-		switch {
-		case got != pid:
+		if got != pid {
 			continue
 		}
 		rep.ExitCode = status.ExitStatus()

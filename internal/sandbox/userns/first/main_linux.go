@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package userns
+package first
 
 import (
 	"encoding/json"
@@ -17,8 +17,8 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/worktree"
 )
 
-// firstProcess reads what to do, does it and reports.
-func firstProcess(control *os.File) error {
+// Main reads what to do from the socket control, does it and reports there.
+func Main(control *os.File) error {
 	if os.Getpid() != 1 {
 		return errors.New("this is for varve itself to run")
 	}
@@ -35,7 +35,7 @@ func firstProcess(control *os.File) error {
 	for _, fd := range cfg.Opened {
 		unix.CloseOnExec(fd)
 	}
-	p := &firstProc{cfg: &cfg, control: control,
+	p := &process{cfg: &cfg, control: control,
 		tree: os.NewFile(protocol.FDTree, "tree"), changes: os.NewFile(protocol.FDChanges, "changes")}
 	rep, err := p.do()
 	if err != nil {
@@ -61,8 +61,8 @@ func endure() error {
 	return nil
 }
 
-// firstProc is the process that this file is about.
-type firstProc struct {
+// process is the process that this package is.
+type process struct {
 	cfg           *protocol.Config
 	control       *os.File
 	tree, changes *os.File
@@ -77,7 +77,7 @@ type firstProc struct {
 	gate *gate
 }
 
-func (p *firstProc) do() (protocol.Report, error) {
+func (p *process) do() (protocol.Report, error) {
 	var err error
 	if p.work, err = unix.Open(".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
 		return protocol.Report{}, fmt.Errorf("open the working directory: %w", err)
@@ -103,7 +103,7 @@ func (p *firstProc) do() (protocol.Report, error) {
 
 // become takes on the user that the process is in its namespace, which it may
 // not have been before the maps were written.
-func (p *firstProc) become() error {
+func (p *process) become() error {
 	if p.cfg.Groups {
 		if err := unix.Setgroups(nil); err != nil {
 			return err
