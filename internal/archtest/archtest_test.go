@@ -78,7 +78,7 @@ var arrows = map[string][]string{
 	"internal/tarindex": {"tree"},
 	"image/ordjson":     nil,
 	"internal/problems": nil,
-	// It serves build.
+	// It serves assemble and the fake root of run steps.
 	"internal/execfile": nil,
 	"internal/suggest":  nil,
 	"internal/regfile":  nil,
