@@ -71,6 +71,7 @@ var arrows = map[string][]string{
 	"internal/ctxio":      nil,
 	"internal/compress":   nil,
 	"internal/flock":      nil,
+	"internal/human":      nil,
 	"internal/owner":      nil,
 	"internal/rmtree":     nil,
 	// It serves the packages that read archives.
@@ -96,7 +97,7 @@ var arrows = map[string][]string{
 
 // anyone are the leaves that every package may import.
 var anyone = []string{
-	"internal/arch", "internal/atomicfile", "internal/ctxio", "internal/flock", "image/ordjson", "internal/owner", "internal/problems",
+	"internal/arch", "internal/atomicfile", "internal/ctxio", "internal/flock", "internal/human", "image/ordjson", "internal/owner", "internal/problems",
 	"internal/regfile", "internal/rmtree", "internal/suggest",
 }
 

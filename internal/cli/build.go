@@ -12,6 +12,7 @@ import (
 	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/ui"
 	"github.com/varve-image/varve/spec"
@@ -169,13 +170,13 @@ func (g *global) summary(ctx context.Context, img image.Named, d *destination, w
 		if err != nil {
 			return err
 		}
-		g.ui.Debug("layer %d: %s, %s: %s", i+1, info.DiffID, ui.Size(info.Size), l.Title())
+		g.ui.Debug("layer %d: %s, %s: %s", i+1, info.DiffID, human.Size(info.Size), l.Title())
 		size += info.Size
 	}
 	names, err := d.named(ctx, img)
 	if err != nil {
 		return err
 	}
-	g.ui.Info("%s: image %s, id %s, %s in %s", d.where(), names.RepoTags[0], written.ID, ui.Size(size), plural(len(img.Layers()), "layer"))
+	g.ui.Info("%s: image %s, id %s, %s in %s", d.where(), names.RepoTags[0], written.ID, human.Size(size), human.Count(len(img.Layers()), "layer"))
 	return nil
 }

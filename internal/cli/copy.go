@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/place"
 )
 
@@ -78,7 +79,7 @@ func (g *global) copyImages(ctx context.Context, found *opened, src string, dest
 		return nil
 	}
 	for i, w := range written {
-		g.ui.Info("%s: image %s, id %s, %s", dest.where(), calledOr(w.Names, "without a name"), w.ID, plural(len(images[i].Layers()), "layer"))
+		g.ui.Info("%s: image %s, id %s, %s", dest.where(), calledOr(w.Names, "without a name"), w.ID, human.Count(len(images[i].Layers()), "layer"))
 	}
 	return nil
 }

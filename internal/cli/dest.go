@@ -12,8 +12,8 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/place"
-	"github.com/varve-image/varve/internal/ui"
 	"github.com/varve-image/varve/spec"
 )
 
@@ -111,7 +111,7 @@ func (g *global) tellRemote(d *destination, target image.Target, w image.Written
 	case d.Transport.IsEngine() && w.Present:
 		g.ui.Info("%s has %s already", target, calledOr(w.Names, w.ID.String()))
 	case d.Transport.IsEngine():
-		g.ui.Info("%s: image %s, id %s, %s", target, calledOr(w.Names, "without a name"), w.ID, plural(layers, "layer"))
+		g.ui.Info("%s: image %s, id %s, %s", target, calledOr(w.Names, "without a name"), w.ID, human.Count(layers, "layer"))
 	}
 }
 
@@ -120,7 +120,7 @@ func calledOr(names []string, other string) string {
 	if len(names) == 0 {
 		return other
 	}
-	return plain(strings.Join(names, ", "))
+	return human.Plain(strings.Join(names, ", "))
 }
 
 // named returns the image's names as they are at the destination, each with a tag.
@@ -134,7 +134,7 @@ func (d *destination) named(ctx context.Context, img image.Named) (image.Names, 
 // where is the place for messages, with a file's size.
 func (d *destination) where() string {
 	if st, err := os.Stat(d.Path); err == nil && st.Mode().IsRegular() {
-		return d.String() + " (" + ui.Size(st.Size()) + ")"
+		return d.String() + " (" + human.Size(st.Size()) + ")"
 	}
 	return d.String()
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/registry"
@@ -271,7 +272,7 @@ func (g *global) leftOut(src string, x *image.Index) {
 		return ocijson.IsIndex(d.MediaType) || !ocijson.IsAttestation(d) && ocijson.IsManifest(d.MediaType)
 	})
 	if len(more) > 0 {
-		g.ui.Warn("%s: left out is what the index lists besides images: %s of attestations or other things", sourceName(src), plural(len(more), "manifest"))
+		g.ui.Warn("%s: left out is what the index lists besides images: %s of attestations or other things", sourceName(src), human.Count(len(more), "manifest"))
 	}
 }
 
@@ -287,7 +288,7 @@ func severalImages(ref string, found []*place.Image) error {
 			names = append(names, fmt.Sprintf("@%d", i))
 		}
 		for _, n := range img.Names {
-			names = append(names, plain(n))
+			names = append(names, human.Plain(n))
 		}
 	}
 	return usageError(hint(fmt.Errorf("%s holds %d images", sourceName(ref), len(found)), "say which: "+strings.Join(names, ", ")))

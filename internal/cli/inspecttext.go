@@ -9,8 +9,8 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/varve-image/varve/image/ordjson"
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/ocijson"
-	"github.com/varve-image/varve/internal/ui"
 )
 
 // shownPlaces is how many parts of a layer people are shown.
@@ -25,19 +25,19 @@ func (img *inspected) text() string {
 		}
 	}
 	for _, name := range img.Names {
-		line("image", plain(name))
+		line("image", human.Plain(name))
 	}
 	line("id", digest.FromBytes(img.ConfigJSON).String())
 	line("manifest", img.ManifestDescriptor.Digest.String())
 	line("index", img.Index().String())
 	line("created", img.field("created"))
 	own := img.ConfigPlatform()
-	line("platform", plain(ocijson.PlatformText(&own)))
+	line("platform", human.Plain(ocijson.PlatformText(&own)))
 	var size int64
 	for _, l := range img.layers {
 		size += l.info.Size
 	}
-	line("size", ui.Size(size)+" in "+plural(len(img.layers), "layer"))
+	line("size", human.Size(size)+" in "+human.Count(len(img.layers), "layer"))
 	img.configText(&b)
 	history := img.history()
 	for i, l := range img.layers {
@@ -53,7 +53,7 @@ func (img *inspected) text() string {
 func (img *inspected) field(key string) string {
 	v, _ := img.Config.Get(key)
 	s, _ := v.(string)
-	return plain(s)
+	return human.Plain(s)
 }
 
 func (img *inspected) configText(b *strings.Builder) {
@@ -64,7 +64,7 @@ func (img *inspected) configText(b *strings.Builder) {
 	}
 	b.WriteString("\nconfig\n")
 	for _, m := range config.Members {
-		fmt.Fprintf(b, "  %-14s%s\n", plain(m.Key), compact(m.Value))
+		fmt.Fprintf(b, "  %-14s%s\n", human.Plain(m.Key), compact(m.Value))
 	}
 }
 
@@ -88,25 +88,25 @@ func historyText(o *ordjson.Object) string {
 	for _, key := range []string{"created", "created_by", "comment"} {
 		v, _ := o.Get(key)
 		if s, _ := v.(string); s != "" {
-			fmt.Fprintf(&b, "  %-12s%s\n", key, plain(s))
+			fmt.Fprintf(&b, "  %-12s%s\n", key, human.Plain(s))
 		}
 	}
 	return b.String()
 }
 
 func (l *inspectedLayer) text() string {
-	text := l.info.DiffID.String() + "  " + ui.Size(l.info.Size)
+	text := l.info.DiffID.String() + "  " + human.Size(l.info.Size)
 	if d := l.Stored(); d.Digest != "" && d.Digest != l.info.DiffID {
-		text += fmt.Sprintf("\n  stored as   %s  %s  %s", d.Digest, ui.Size(d.Size), plain(d.MediaType))
+		text += fmt.Sprintf("\n  stored as   %s  %s  %s", d.Digest, human.Size(d.Size), human.Plain(d.MediaType))
 	}
 	return text
 }
 
 func (l *inspectedLayer) placesText(b *strings.Builder) {
 	s := l.summary
-	fmt.Fprintf(b, "  %s, %s of %s", entries(s.Entries), plural(s.Files, "file"), ui.Size(s.Bytes))
+	fmt.Fprintf(b, "  %s, %s of %s", entries(s.Entries), human.Count(s.Files, "file"), human.Size(s.Bytes))
 	if s.Whiteouts > 0 {
-		b.WriteString(", " + plural(s.Whiteouts, "deletion"))
+		b.WriteString(", " + human.Count(s.Whiteouts, "deletion"))
 	}
 	b.WriteByte('\n')
 	for i, p := range s.Places {
@@ -114,7 +114,7 @@ func (l *inspectedLayer) placesText(b *strings.Builder) {
 			fmt.Fprintf(b, "    … and %d more\n", len(s.Places)-i)
 			break
 		}
-		fmt.Fprintf(b, "    %s  %s", plain(p.Path), ui.Size(p.Bytes))
+		fmt.Fprintf(b, "    %s  %s", human.Plain(p.Path), human.Size(p.Bytes))
 		if p.Files > 1 {
 			fmt.Fprintf(b, "  %d files", p.Files)
 		}
@@ -127,13 +127,6 @@ func entries(n int) string {
 		return "1 entry"
 	}
 	return fmt.Sprintf("%d entries", n)
-}
-
-func plural(n int, word string) string {
-	if n != 1 {
-		word += "s"
-	}
-	return fmt.Sprintf("%d %s", n, word)
 }
 
 // printJSON prints the images as a list.
@@ -215,13 +208,4 @@ func compact(v any) string {
 		out.WriteString(text)
 	}
 	return out.String()
-}
-
-// plain is text without anything that a terminal would obey: as it is, or
-// quoted where it holds such a thing.
-func plain(s string) string {
-	if quoted := strconv.Quote(s); quoted[1:len(quoted)-1] != strings.ReplaceAll(s, `"`, `\"`) {
-		return quoted
-	}
-	return s
 }

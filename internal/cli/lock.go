@@ -19,6 +19,7 @@ import (
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/base"
 	"github.com/varve-image/varve/internal/base/lockfile"
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/registry"
@@ -59,7 +60,7 @@ func runLock(ctx context.Context, g *global, specs []string, check bool) error {
 			return err
 		}
 		if len(refs) == 0 {
-			g.ui.Info("%s: nothing to lock: it builds on no image of a registry", plain(name))
+			g.ui.Info("%s: nothing to lock: it builds on no image of a registry", human.Plain(name))
 			continue
 		}
 		wanted[path] = append(wanted[path], refs...)
@@ -134,7 +135,7 @@ func (g *global) updateLocks(ctx context.Context, wanted map[string][]string, ch
 		}
 		if changed > 0 {
 			updated[path] = file
-			outdated.Addf("%q is out of date: %s changed", path, plural(changed, "image"))
+			outdated.Addf("%q is out of date: %s changed", path, human.Count(changed, "image"))
 		}
 	}
 	if err := outdated.Err(); check && err != nil {

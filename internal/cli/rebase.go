@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/spec"
@@ -99,7 +100,7 @@ func runRebase(ctx context.Context, g *global, o *rebaseOptions, ref string) err
 		return fmt.Errorf("rebase %s: %w", sourceName(ref), err)
 	}
 	g.ui.Info("%s: %s of the old base replaced by %s of the new one, %s kept", dest,
-		plural(len(bases[0].DiffIDs), "layer"), plural(len(bases[1].DiffIDs), "layer"), plural(len(existing.DiffIDs)-len(bases[0].DiffIDs), "layer"))
+		human.Count(len(bases[0].DiffIDs), "layer"), human.Count(len(bases[1].DiffIDs), "layer"), human.Count(len(existing.DiffIDs)-len(bases[0].DiffIDs), "layer"))
 	return nil
 }
 

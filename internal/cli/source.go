@@ -11,6 +11,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/base"
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/problems"
@@ -86,7 +87,7 @@ func (g *global) selectEach(ctx context.Context, src image.Source, platform v1.P
 	}
 	each, others, err := image.SelectFor(ctx, src, platform)
 	if others > 0 {
-		g.ui.Warn("%s: left out: %s for other platforms than %s", src, plural(others, "image"), ocijson.PlatformText(&platform))
+		g.ui.Warn("%s: left out: %s for other platforms than %s", src, human.Count(others, "image"), ocijson.PlatformText(&platform))
 	}
 	return each, usageError(err)
 }

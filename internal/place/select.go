@@ -10,6 +10,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/ocijson"
 )
 
@@ -33,16 +34,9 @@ func Select(ctx context.Context, src image.Source, name string, platform v1.Plat
 		return nil, &RefError{Err: err}
 	}
 	if others := image.Others(src.List(), i); name == "" && others > 0 {
-		opts.warn("%s holds %s besides %s, which is taken: say by name which one is meant", src, plural(others, "image"), listedName(src.List()[i], i))
+		opts.warn("%s holds %s besides %s, which is taken: say by name which one is meant", src, human.Count(others, "image"), listedName(src.List()[i], i))
 	}
 	return OpenNumber(ctx, src, i, opts)
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // listedName is what an image is called in messages.
@@ -80,6 +74,6 @@ func OpenNumber(ctx context.Context, src image.Source, i int, opts Options) (*Im
 	if d := img.ManifestDescriptor.Digest; d != "" {
 		what = "manifest " + d.String()
 	}
-	opts.debug("%s: %s, %s", src, what, plural(len(img.DiffIDs), "layer"))
+	opts.debug("%s: %s, %s", src, what, human.Count(len(img.DiffIDs), "layer"))
 	return &Image{img, listed.Names}, nil
 }
