@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -198,7 +199,7 @@ func (g *global) printCacheJSON(images []cache.Image) error {
 			{Key: "fullName", Value: img.FullName},
 			{Key: "digest", Value: img.Descriptor.Digest.String()},
 			{Key: "mediaType", Value: img.Descriptor.MediaType},
-			{Key: "size", Value: number(img.Size)},
+			{Key: "size", Value: json.Number(strconv.FormatInt(img.Size, 10))},
 			{Key: "used", Value: img.Used.UTC().Format(time.RFC3339)},
 			{Key: "missing", Value: missing},
 		}}
