@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/base"
 	"github.com/varve-image/varve/internal/base/lockfile"
 	"github.com/varve-image/varve/internal/nixstore"
 	"github.com/varve-image/varve/internal/ocijson"
@@ -203,7 +204,7 @@ func (g *global) skopeoSum(ctx context.Context, existing *image.Stored, p *prefe
 
 // printLock prints a lock file with one image.
 func (g *global) printLock(ctx context.Context, key string) error {
-	img, err := g.lookUp(ctx, key)
+	img, err := base.LookUp(ctx, key, g.places())
 	if err != nil {
 		return err
 	}
