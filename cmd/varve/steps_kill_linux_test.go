@@ -145,6 +145,19 @@ func (k killedSteps) checkNext(t *testing.T, what, want string) {
 	must(t, os.Remove(out))
 }
 
+// whole makes the image without being killed, and removes it: what it was, and how long it took.
+func (k killedSteps) whole(t *testing.T) (want string, took time.Duration) {
+	t.Helper()
+	o := run(t, k.command(t, "image.yaml"))
+	if o.code != 0 {
+		t.Fatalf("exit code %d: %s", o.code, o.stderr)
+	}
+	out := filepath.Join(k.dir, "out.tar")
+	want = fingerprint(t, out, false)
+	must(t, os.Remove(out))
+	return want, o.took
+}
+
 // TestKillSteps: kill -9 at any moment of a build with a script leaves no
 // process and no mount, and no file after the next one.
 func TestKillSteps(t *testing.T) {
@@ -155,22 +168,44 @@ func TestKillSteps(t *testing.T) {
 	for _, u := range stepsUsers {
 		t.Run(u.name, func(t *testing.T) {
 			k := newKilledSteps(t, u)
-			whole := run(t, k.command(t, "image.yaml"))
-			if whole.code != 0 {
-				t.Fatalf("exit code %d: %s", whole.code, whole.stderr)
-			}
-			want := fingerprint(t, filepath.Join(k.dir, "out.tar"), false)
-			must(t, os.Remove(filepath.Join(k.dir, "out.tar")))
+			want, took := k.whole(t)
 			reclaimed := 0
 			for range rounds {
-				after := time.Duration(rand.Int64N(int64(whole.took)))
+				after := time.Duration(rand.Int64N(int64(took)))
 				what := fmt.Sprintf("killed after %v", after)
 				signalled(t, k.command(t, "image.yaml"), after, syscall.SIGKILL)
 				k.checkGone(t, what)
 				reclaimed += len(names(k.temp))
 				k.checkNext(t, what, want)
 			}
-			t.Logf("%d builds of %v killed, %d files reclaimed", rounds, whole.took.Round(time.Millisecond), reclaimed)
+			t.Logf("%d builds of %v killed, %d files reclaimed", rounds, took.Round(time.Millisecond), reclaimed)
+		})
+	}
+}
+
+// TestKillStepsAtStart: so does one at each of the system calls that make the script's directory
+// what it is, in a TMPDIR where others can rename it.
+func TestKillStepsAtStart(t *testing.T) {
+	strace := testtools.Need(t, "strace")
+	for _, u := range stepsUsers {
+		t.Run(u.name, func(t *testing.T) {
+			k := newKilledSteps(t, u)
+			want, _ := k.whole(t)
+			for _, call := range []string{"flock", "fchmod", "fchown"} {
+				cmd := k.command(t, "image.yaml")
+				args := []string{strace, "-f", "-qq", "-o", os.DevNull, "-e", "trace=" + call, "-e", "inject=" + call + ":signal=SIGKILL:when=1", cmd.Path}
+				cmd.Path, cmd.Args = strace, append(args, cmd.Args[1:]...)
+				o := run(t, cmd)
+				if strings.Contains(o.stderr, "ptrace") {
+					testtools.Lack(t, "strace cannot trace here: %s", o.stderr)
+				}
+				what := "killed at " + call
+				k.checkGone(t, what)
+				if call == "flock" && len(names(k.temp)) == 0 { // else there is nothing to test
+					t.Errorf("%s: nothing is left: exit code %d: %s", what, o.code, o.stderr)
+				}
+				k.checkNext(t, what, want)
+			}
 		})
 	}
 }
