@@ -64,6 +64,8 @@ var arrows = map[string][]string{
 
 	"internal/base": {"spec", "internal/place", "internal/base/cache", "internal/base/lockfile"},
 
+	"internal/transfer": {"spec", "internal/place"},
+
 	"internal/inspect": {"image", "internal/ocijson"},
 
 	"internal/assemble": {"spec", "internal/rootfs", "image", "layer", "internal/layering", "internal/nixstore", "internal/nixstore/drv", "internal/nixstore/nixstate", "internal/sandbox", "internal/execfile"},
@@ -91,7 +93,7 @@ var arrows = map[string][]string{
 	"internal/pace": nil,
 
 	"internal/cli": {
-		"internal/assemble", "internal/base", "internal/base/cache", "internal/base/lockfile", "internal/inspect", "internal/place", "internal/place/dockerarchive", "internal/place/ocilayout", "internal/place/registry", "internal/place/engine", "internal/ui",
+		"internal/assemble", "internal/base", "internal/base/cache", "internal/base/lockfile", "internal/inspect", "internal/place", "internal/place/dockerarchive", "internal/place/ocilayout", "internal/place/registry", "internal/place/engine", "internal/transfer", "internal/ui",
 		"internal/nixstore/nixdb", "internal/sandbox/userns", "internal/sandbox/vm",
 	},
 	// It is run again as the first process of a run step, and of its virtual machine.

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varve-image/varve/internal/inspect"
+	"github.com/varve-image/varve/internal/place"
 )
 
 func newInspect(g *global) *cobra.Command {
@@ -55,10 +56,10 @@ func runInspect(ctx context.Context, g *global, ref string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	images := make([]*inspect.Image, len(found.images))
-	for i, img := range found.images {
+	images := make([]*inspect.Image, len(found.List))
+	for i, img := range found.List {
 		if images[i], err = inspect.Read(ctx, img.Stored, img.Names); err != nil {
-			return fmt.Errorf("inspect %s: %w", sourceName(ref), err)
+			return fmt.Errorf("inspect %s: %w", place.Quote(ref), err)
 		}
 	}
 	if asJSON {
@@ -87,15 +88,16 @@ func runInspectRaw(ctx context.Context, g *global, ref string) error {
 		}
 		return g.print(string(img.Raw))
 	}
-	every, err := g.openEvery(ctx, ref)
+	found, err := g.keep(place.OpenPlatforms(ctx, ref, g.places()))
 	if err != nil {
 		return err
 	}
-	switch found := every.images; {
-	case !sameRaw(found):
-		return severalImages(ref, found)
-	case len(found[0].Raw) == 0:
-		return fmt.Errorf("%s has no manifest", sourceName(ref))
+	raw, err := found.Document(ref)
+	if err != nil {
+		return err
 	}
-	return g.print(string(every.images[0].Raw))
+	if len(raw) == 0 {
+		return fmt.Errorf("%s has no manifest", place.Quote(ref))
+	}
+	return g.print(string(raw))
 }

@@ -189,7 +189,11 @@ func (g *global) prefetch(ctx context.Context, key string, platform v1.Platform)
 	if err != nil {
 		return nil, fmt.Errorf("prefetch: %w", err)
 	}
-	return img.Stored, g.checkChoice(r, img.Stored)
+	want, err := g.registry.wanted()
+	if err != nil {
+		return nil, err
+	}
+	return img.Stored, want.Check(r, img.Stored)
 }
 
 // skopeoSum is the SHA-256 of the archive that pull writes.

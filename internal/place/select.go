@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strconv"
+	"strings"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -20,11 +21,18 @@ type Image struct {
 	Names []string
 }
 
-// Named returns the image by the names that a copy keeps, of one that was asked for by a name
-// or, empty, without.
+// Named returns the image by the names that a copy keeps, short as people write them, of one
+// that was asked for by a name or, empty, without.
 func (i *Image) Named(asked string) image.Named {
-	return image.Named{Image: i.Stored, Names: image.NamesFor(i.Names, asked)}
+	names := image.NamesFor(i.Names, asked)
+	for n, name := range names.RepoTags {
+		names.RepoTags[n] = ShortName(name)
+	}
+	return image.Named{Image: i.Stored, Names: names}
 }
+
+// ShortName is a name as people write it: without what Docker adds to it.
+func ShortName(name string) string { return strings.TrimPrefix(name, "docker.io/library/") }
 
 // Select opens the image of a place that is called name, and of several the one for platform,
 // as image.Select has it. Without a name, where there are others, it warns.
