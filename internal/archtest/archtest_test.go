@@ -96,6 +96,10 @@ var arrows = map[string][]string{
 		"internal/assemble", "internal/base", "internal/base/cache", "internal/base/lockfile", "internal/inspect", "internal/place", "internal/place/dockerarchive", "internal/place/ocilayout", "internal/place/registry", "internal/place/engine", "internal/transfer", "internal/ui",
 		"internal/nixstore/nixdb", "internal/sandbox/userns", "internal/sandbox/vm",
 	},
+	// The package of the module itself, for those who import it.
+	"": {"internal/assemble", "internal/base", "internal/place", "internal/sandbox/userns", "internal/sandbox/vm"},
+	// What it does without, because it links SQLite.
+	"nix/sqlite": {"internal/nixstore/nixdb"},
 	// It is run again as the first process of a run step, and of its virtual machine.
 	"cmd/varve": {"internal/cli", "internal/sandbox/userns", "internal/sandbox/vm"},
 }
@@ -116,6 +120,7 @@ var testOnly = map[string]bool{
 	"internal/goldenstore":         true,
 	"internal/hostile":             true,
 	"internal/layertest":           true,
+	"internal/librarytest":         true,
 	"internal/testtools":           true,
 	"internal/sandbox/sandboxtest": true,
 	"internal/imagetest":           true,
