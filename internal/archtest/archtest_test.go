@@ -64,6 +64,10 @@ var arrows = map[string][]string{
 
 	"internal/base": {"spec", "internal/place", "internal/base/cache", "internal/base/lockfile"},
 
+	"internal/transfer": {"spec", "internal/place"},
+
+	"internal/inspect": {"image", "internal/ocijson"},
+
 	"internal/assemble": {"spec", "internal/rootfs", "image", "layer", "internal/layering", "internal/nixstore", "internal/nixstore/drv", "internal/nixstore/nixstate", "internal/sandbox", "internal/execfile"},
 
 	"internal/arch":       nil,
@@ -72,6 +76,7 @@ var arrows = map[string][]string{
 	"internal/ctxio":      nil,
 	"internal/compress":   nil,
 	"internal/flock":      nil,
+	"internal/human":      nil,
 	"internal/owner":      nil,
 	"internal/rmtree":     nil,
 	// It serves the packages that read archives.
@@ -88,7 +93,7 @@ var arrows = map[string][]string{
 	"internal/pace": nil,
 
 	"internal/cli": {
-		"internal/assemble", "internal/base", "internal/base/cache", "internal/base/lockfile", "internal/place", "internal/place/dockerarchive", "internal/place/ocilayout", "internal/place/registry", "internal/place/engine", "internal/ui",
+		"internal/assemble", "internal/base", "internal/base/cache", "internal/base/lockfile", "internal/inspect", "internal/place", "internal/place/dockerarchive", "internal/place/ocilayout", "internal/place/registry", "internal/place/engine", "internal/transfer", "internal/ui",
 		"internal/nixstore/nixdb", "internal/sandbox/userns", "internal/sandbox/vm",
 	},
 	// The package of the module itself, for those who import it.
@@ -101,7 +106,7 @@ var arrows = map[string][]string{
 
 // anyone are the leaves that every package may import.
 var anyone = []string{
-	"internal/arch", "internal/atomicfile", "internal/ctxio", "internal/flock", "image/ordjson", "internal/owner", "internal/problems",
+	"internal/arch", "internal/atomicfile", "internal/ctxio", "internal/flock", "internal/human", "image/ordjson", "internal/owner", "internal/problems",
 	"internal/regfile", "internal/rmtree", "internal/suggest",
 }
 
