@@ -151,7 +151,7 @@ func (g *global) imagesAt(ctx context.Context, text string) []string {
 
 // namesAt returns the names of the images of a place, each after start.
 func (g *global) namesAt(ctx context.Context, start string, ref place.Ref) []string {
-	names, err := place.NamesAt(ctx, ref, place.Options{Env: g.env, TempDir: g.tempDir()})
+	names, err := place.List(ctx, ref, place.Options{Env: g.env, TempDir: g.tempDir()})
 	if err != nil { // there is nobody to tell
 		return nil
 	}
@@ -220,6 +220,10 @@ func inTime(ctx context.Context, find func(context.Context) []string) ([]cobra.C
 		}
 		return found, directive
 	case <-ctx.Done():
+		select { // so that a command that was asked ends first
+		case <-done:
+		case <-time.After(completionTime / 4):
+		}
 		return nil, directive
 	}
 }

@@ -89,6 +89,7 @@ func (g *global) write(ctx context.Context, d *destination, images ...image.Name
 	if err != nil {
 		return nil, err
 	}
+	g.ui.Debug("writing to %s: %q, compressor: %s", d.Transport.Kind(), d.String(), d.compression)
 	task := g.ui.Progress(ctx, image.CountLayers(images), "writing "+images[0].Repository())
 	defer task.Finish()
 	for _, img := range images {

@@ -54,6 +54,7 @@ func (g *global) registryOptions(ref string) (registry.Options, error) {
 	opts := registry.Options{
 		Username: r.username, LoginFrom: "--username", InsecureHosts: r.insecure, CAFile: r.caFile, AuthFiles: g.authFiles(),
 		Proxy: http.ProxyFromEnvironment, UserAgent: "varve/" + versionText(),
+		Debug: func(text string) { g.ui.Debug("%s", text) },
 	}
 	if r.passwordStdin != (r.username != "") {
 		return opts, usageError(errors.New("--username and --password-stdin go together"))

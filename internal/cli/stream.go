@@ -201,6 +201,7 @@ func readInput(g *global, args []string) (*input, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read spec %q: %w", args[0], cause(err))
 	}
+	g.ui.Debug("read spec %q: %d bytes", args[0], len(data))
 	return &input{name: args[0], dir: filepath.Dir(args[0]), data: withoutInterpreter(data)}, nil
 }
 

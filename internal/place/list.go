@@ -6,10 +6,9 @@ import (
 	"github.com/varve-image/varve/internal/place/engine"
 )
 
-// NamesAt returns what the images of a place are called there, as the place lists them. A
-// registry, which may have millions, has none here, and neither has an engine that cannot be
-// asked.
-func NamesAt(ctx context.Context, r Ref, opts Options) ([]string, error) {
+// List returns what the images of a place are called there. That is nothing for a registry,
+// which may have millions, and for an engine that cannot be asked.
+func List(ctx context.Context, r Ref, opts Options) ([]string, error) {
 	switch {
 	case r.Transport == Registry:
 		return nil, nil
@@ -18,7 +17,7 @@ func NamesAt(ctx context.Context, r Ref, opts Options) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		return engine.Names(ctx, e)
+		return engine.List(ctx, e)
 	}
 	src, err := OpenPath(ctx, r.Transport, r.Path, opts)
 	if err != nil {

@@ -14,9 +14,9 @@ type lister interface {
 	names(ctx context.Context) ([]string, error)
 }
 
-// Names returns the names of an engine's images, as its own commands show them. One that
+// List returns the names of an engine's images, as its own commands show them. One that
 // cannot be asked has none.
-func Names(ctx context.Context, e Engine) ([]string, error) {
+func List(ctx context.Context, e Engine) ([]string, error) {
 	l, ok := e.(lister)
 	if !ok {
 		return nil, nil
