@@ -56,7 +56,9 @@ build {
   ];
 
   nativeBuildInputs = [ installShellFiles ];
+  postBuild = "go run ./hack/mangen -o man";
   postInstall = ''
+    installManPage man/*.1
     for shell in bash fish zsh; do
       $out/bin/varve completion $shell > varve.$shell
     done

@@ -103,7 +103,7 @@ func matching(pattern string) *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string", Pattern: pattern}
 }
 
-func oneOf[T ~string](names ...T) *jsonschema.Schema {
+func oneOf(names ...string) *jsonschema.Schema {
 	s := &jsonschema.Schema{Type: "string"}
 	for _, name := range names {
 		s.Enum = append(s.Enum, name)
@@ -147,15 +147,15 @@ func forms() map[string]*jsonschema.Schema {
 		"fromImage":     line,
 		"fromImageName": line,
 		"fromImageTag":  matching(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`),
-		"inherit":       oneOf(InheritAll, InheritEnv),
+		"inherit":       oneOf(Choices("inherit")...),
 		"variant":       line,
 		"contents":      paths,
 		"copyToRoot":    either(line, listOf(either(line, defined("Copy")))),
 		"closure":       line,
 		"storeDir":      matching(`^/[^\x00-\x1f\x7f]+$`),
 		"maxLayers":     either(integer(1, MaxLayers), matching(`^0*[1-9][0-9]{0,2}$`)),
-		"layering":      oneOf(Popularity, Auto, Single),
-		"closureRoots":  oneOf(RootsContents, RootsImage),
+		"layering":      oneOf(Choices("layering")...),
+		"closureRoots":  oneOf(Choices("closureRoots")...),
 		"layeringPipeline": either(line, listOf(&jsonschema.Schema{
 			Type: "array", PrefixItems: []*jsonschema.Schema{{Type: "string"}}, MinItems: new(uint64(1)),
 		})),
@@ -163,10 +163,10 @@ func forms() map[string]*jsonschema.Schema {
 		"built":         line,
 		"presets":       presetsForm(),
 		"perms":         listOf(defined("PermRule")),
-		"conflicts":     oneOf(ConflictsError, ConflictsFirst, ConflictsLast),
+		"conflicts":     oneOf(Choices("conflicts")...),
 		"config":        configForm(),
 		"architecture":  oneOf(slices.Concat(Architectures(), arch.Aliases())...),
-		"os":            oneOf("linux"),
+		"os":            oneOf(Choices("os")...),
 		"created":       matching(`^(now|` + times + `)$`),
 		"mtime":         matching(`^(` + times + `)$`),
 		"treeMtime":     matching(`^(` + times + `)$`),
@@ -200,15 +200,15 @@ func stepForms() map[string]*jsonschema.Schema {
 		"runAsRoot":         script,
 		"shell":             line,
 		"path":              either(line, listOf(line)),
-		"isolation":         oneOf(UserNS, VM),
-		"network":           oneOf(NetworkNone, NetworkHost),
+		"isolation":         oneOf(Choices("isolation")...),
+		"network":           oneOf(Choices("network")...),
 		"diskSize":          mebibytes,
 		"buildVMMemorySize": mebibytes,
 	}
 }
 
 func presetsForm() *jsonschema.Schema {
-	name := oneOf(PresetNames()...)
+	name := oneOf(Choices("presets")...)
 	null := &jsonschema.Schema{Type: "null"}
 	argument := either(matching(`^[^\x00-\x1f\x7f]+$`), null)
 	lines := func(parts int) *jsonschema.Schema {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/internal/ocijson"
@@ -26,12 +27,22 @@ type registryFlags struct {
 	platform      string
 }
 
-func (r *registryFlags) register(f *pflag.FlagSet) {
-	f.StringVar(&r.username, "username", "", "`user` to log in to the registry as")
-	f.BoolVar(&r.passwordStdin, "password-stdin", false, "read the password from standard input")
-	f.StringArrayVar(&r.insecure, "insecure", nil, "`HOST[:PORT]` that may be spoken to in http (but for logins), or https with any certificate; repeatable")
-	f.StringVar(&r.caFile, "ca-file", "", "`file` with certificates of authorities to trust besides the machine's")
-	f.StringVar(&r.platform, "platform", "", "`OS/ARCH[/VARIANT]` to choose of several, or to build for (default: linux and this machine's)")
+func (r *registryFlags) register(cmd *cobra.Command) {
+	registryGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVar(&r.username, "username", "", "log in to the registry as `USER`, with --password-stdin")
+		f.BoolVar(&r.passwordStdin, "password-stdin", false, "read the password for --username from standard input")
+		f.StringArrayVar(&r.insecure, "insecure", nil, "speak to `HOST[:PORT]` in http (but not to log in), or in https with any certificate")
+		f.StringVar(&r.caFile, "ca-file", "", "trust the certificate authorities in `FILE` besides the machine's")
+	})
+}
+
+// registerPlatform adds the flag for a platform, for what text says, and what holds without
+// it.
+func (r *registryFlags) registerPlatform(cmd *cobra.Command, text, unset string) {
+	imageGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVar(&r.platform, "platform", "", text)
+		showDefault(f, "platform", unset)
+	})
 }
 
 // registryOptions puts the flags and the environment together, for the registry
@@ -41,6 +52,7 @@ func (g *global) registryOptions(ref string) (registry.Options, error) {
 	opts := registry.Options{
 		Username: r.username, LoginFrom: "--username", InsecureHosts: r.insecure, CAFile: r.caFile, AuthFiles: g.authFiles(),
 		Proxy: http.ProxyFromEnvironment, UserAgent: "varve/" + versionText(),
+		Debug: func(text string) { g.ui.Debug("%s", text) },
 	}
 	if r.passwordStdin != (r.username != "") {
 		return opts, usageError(errors.New("--username and --password-stdin go together"))
