@@ -25,6 +25,8 @@ import (
 type cacheFlags struct {
 	dir string
 	off bool
+	// opened is the cache, once it was asked for.
+	opened *cache.Store
 }
 
 func (c *cacheFlags) register(cmd *cobra.Command) {
@@ -59,8 +61,8 @@ func (g *global) cacheDir() (string, error) {
 
 // store opens the cache, which stays open until the command ends; nil is none.
 func (g *global) store(ctx context.Context) (*cache.Store, error) {
-	if g.cache.off || g.opened != nil {
-		return g.opened, nil
+	if g.cache.off || g.cache.opened != nil {
+		return g.cache.opened, nil
 	}
 	dir, err := g.cacheDir()
 	if err != nil {
@@ -71,7 +73,7 @@ func (g *global) store(ctx context.Context) (*cache.Store, error) {
 		return nil, err
 	}
 	g.ui.Debug("the cache is %q", dir)
-	g.opened = s
+	g.cache.opened = s
 	g.closers = append(g.closers, s)
 	return s, nil
 }

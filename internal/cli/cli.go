@@ -20,7 +20,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/varve-image/varve/internal/base/cache"
 	"github.com/varve-image/varve/internal/flock"
 	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/internal/ui"
@@ -69,7 +68,7 @@ func Main(args []string, s Streams) int {
 	done := make(chan error, 1)
 	go func() {
 		err := root.ExecuteContext(ctx)
-		g.close()
+		g.closers.Close()
 		if err == nil {
 			err = out.err
 		}
@@ -141,15 +140,8 @@ type global struct {
 	quiet       bool
 	verbose     int
 	registry    registryFlags
-	password    string
-	// stdinIs is what standard input was taken for.
-	stdinIs string
-	// loginAt is the registry that username and password are for.
-	loginAt string
-	cache   cacheFlags
-	limits  limits
-	// opened is the cache, once it was asked for.
-	opened *cache.Store
+	cache       cacheFlags
+	limits      limits
 	// unlocked lets a base image be named by a tag; locked has it pinned and
 	// taken from the cache alone.
 	unlocked, locked bool
@@ -158,10 +150,37 @@ type global struct {
 	stepLimits   stepLimits
 	// vmKernel is the kernel of virtual machines.
 	vmKernel string
-	// advised are the warnings that were written.
-	advised map[string]bool
-	// closers are what the command has open until its end.
-	closers []io.Closer
+
+	// What follows changes while the command runs.
+	stdin   claim
+	login   login
+	advised said
+	closers closers
+}
+
+// said is what was said already.
+type said map[string]bool
+
+// first reports whether a text is new.
+func (s *said) first(text string) bool {
+	if (*s)[text] {
+		return false
+	}
+	if *s == nil {
+		*s = said{}
+	}
+	(*s)[text] = true
+	return true
+}
+
+// closers are what a command has open until its end.
+type closers []io.Closer
+
+// Close closes them all.
+func (c closers) Close() {
+	for _, closer := range c {
+		closer.Close()
+	}
 }
 
 func (g *global) uiStreams() ui.Streams {

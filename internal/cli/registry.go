@@ -1,16 +1,13 @@
 package cli
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 
-	"github.com/distribution/reference"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -60,19 +57,12 @@ func (g *global) registryOptions(ref string) (registry.Options, error) {
 	if r.passwordStdin != (r.username != "") {
 		return opts, usageError(errors.New("--username and --password-stdin go together"))
 	}
-	if r.passwordStdin && g.password == "" {
-		if err := g.takeStdin("a password"); err != nil {
+	if r.passwordStdin {
+		if err := g.login.readPassword(g.streams.In, &g.stdin); err != nil {
 			return opts, err
 		}
-		line, err := bufio.NewReader(io.LimitReader(g.streams.In, 4096)).ReadString('\n')
-		if err != nil && err != io.EOF {
-			return opts, fmt.Errorf("read the password from standard input: %w", err)
-		}
-		if g.password = strings.TrimRight(line, "\r\n"); g.password == "" {
-			return opts, usageError(errors.New("--password-stdin: standard input holds no password"))
-		}
 	}
-	opts.Password = g.password
+	opts.Password = g.login.password
 	if r.caFile != "" {
 		if _, err := os.Stat(r.caFile); err != nil {
 			return opts, fileError(fmt.Errorf("--ca-file %q: %w", r.caFile, cause(err)))
@@ -84,19 +74,10 @@ func (g *global) registryOptions(ref string) (registry.Options, error) {
 // checkLogin refuses to show one registry's password to another. Commands with
 // a source and a destination ask it about the destination first.
 func (g *global) checkLogin(ref string) error {
-	named, err := reference.ParseNormalizedNamed(ref)
-	if err != nil || g.registry.username == "" {
-		return nil // whoever opens it says what is wrong with it
+	if g.registry.username == "" {
+		return nil
 	}
-	domain := reference.Domain(named)
-	if g.loginAt == "" {
-		g.loginAt = domain
-	}
-	if domain != g.loginAt {
-		return usageError(hint(fmt.Errorf("--username and --password-stdin are for one registry, and there are two: %q and %q", g.loginAt, domain),
-			`log in to each with "docker login" or "podman login"`))
-	}
-	return nil
+	return g.login.check(ref)
 }
 
 // checkDestination checks the login for a destination in a registry.

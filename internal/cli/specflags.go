@@ -202,12 +202,7 @@ func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string, more
 // advise writes a warning, once: builds for several platforms have the same.
 func (g *global) advise(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	if g.advised[text] {
-		return
+	if g.advised.first(text) {
+		g.ui.Advise("%s", text)
 	}
-	if g.advised == nil {
-		g.advised = map[string]bool{}
-	}
-	g.advised[text] = true
-	g.ui.Advise("%s", text)
 }

@@ -180,7 +180,7 @@ func readInput(g *global, args []string) (*input, error) {
 		return &input{}, nil
 	}
 	if args[0] == "-" {
-		if err := g.takeStdin("a spec"); err != nil {
+		if err := g.stdin.take("a spec"); err != nil {
 			return nil, err
 		}
 		data, err := io.ReadAll(io.LimitReader(g.streams.In, spec.MaxSize+1))
