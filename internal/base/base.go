@@ -10,6 +10,8 @@
 //     is compared with what was found, and decides nothing.
 //   - With Options.Locked nothing is fetched.
 //
+// UpdateLock finds out what is to be pinned.
+//
 // Non-goals: writing varve.lock (package lockfile has its format).
 package base
 

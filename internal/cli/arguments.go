@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/suggest"
 )
 
@@ -24,7 +25,7 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 		}
 		text := "no argument"
 		if len(args) > 0 {
-			text = fmt.Sprintf("%s: %s", plural(len(args), "argument"), quotedList(args))
+			text = fmt.Sprintf("%s: %s", human.Count(len(args), "argument"), quotedList(args))
 		}
 		return usageError(hint(fmt.Errorf("%s: got %s", commandName(cmd), text), "it is used as "+cmd.Parent().CommandPath()+" "+cmd.Use))
 	}

@@ -13,7 +13,9 @@ import (
 	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/place"
+	"github.com/varve-image/varve/internal/transfer"
 	"github.com/varve-image/varve/internal/ui"
 	"github.com/varve-image/varve/spec"
 )
@@ -113,20 +115,20 @@ func buildTo(ctx context.Context, g *global, o *buildOptions, in *input, p v1.Pl
 
 // parseBuild reads a spec for a platform, which may be empty, and says where
 // its image goes.
-func parseBuild(g *global, o *buildOptions, in *input, p v1.Platform) (*spec.Spec, *destination, error) {
-	s, err := o.spec.parse(in, p)
+func parseBuild(g *global, o *buildOptions, in *input, p v1.Platform) (s *spec.Spec, dest transfer.Destination, err error) {
+	s, err = o.spec.parse(in, p)
 	if err != nil {
-		return nil, nil, err
+		return nil, dest, err
 	}
-	dest, err := buildDestination(o.output, s)
+	dest, err = buildDestination(o.output, s)
 	if err != nil {
-		return nil, nil, err
+		return nil, dest, err
 	}
-	if err := dest.outside(s); err != nil {
-		return nil, nil, err
+	if err := outside(dest, s); err != nil {
+		return nil, dest, err
 	}
 	if err := g.checkDestination(dest); err != nil {
-		return nil, nil, err
+		return nil, dest, err
 	}
 	g.warnLeftOut(s, dest)
 	if dest.Path == "-" && ui.IsTerminal(g.streams.Out) {
@@ -136,7 +138,7 @@ func parseBuild(g *global, o *buildOptions, in *input, p v1.Platform) (*spec.Spe
 }
 
 // warnLeftOut warns of what a spec asks for and the destination has no place for.
-func (g *global) warnLeftOut(s *spec.Spec, dest *destination) {
+func (g *global) warnLeftOut(s *spec.Spec, dest transfer.Destination) {
 	if len(s.Annotations) > 0 && dest.Transport.HasRepoTags() {
 		g.ui.Warn("annotations are left out: a docker-archive has no place for them, and engines take one; an OCI layout (-o DIR/) has")
 	}
@@ -171,20 +173,20 @@ func compressed(w io.Writer, c compress.Compression, fill func(io.Writer) error)
 }
 
 // summary tells what was written.
-func (g *global) summary(ctx context.Context, img image.Named, d *destination, written image.Written) error {
+func (g *global) summary(ctx context.Context, img image.Named, d transfer.Destination, written transfer.Sent) error {
 	var size int64
 	for i, l := range img.Layers() {
 		info, err := l.Info(ctx)
 		if err != nil {
 			return err
 		}
-		g.ui.Debug("layer %d: %s, %s: %s", i+1, info.DiffID, ui.Size(info.Size), l.Title())
+		g.ui.Debug("layer %d: %s, %s: %s", i+1, info.DiffID, human.Size(info.Size), l.Title())
 		size += info.Size
 	}
-	names, err := d.named(ctx, img)
+	names, err := namesAt(ctx, d, img)
 	if err != nil {
 		return err
 	}
-	g.ui.Info("%s: image %s, id %s, %s in %s", d.where(), names.RepoTags[0], written.ID, ui.Size(size), plural(len(img.Layers()), "layer"))
+	g.ui.Info("%s: image %s, id %s, %s in %s", where(d), names.RepoTags[0], written.ID, human.Size(size), human.Count(len(img.Layers()), "layer"))
 	return nil
 }

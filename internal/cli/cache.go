@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,8 +17,8 @@ import (
 
 	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/base/cache"
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/ocijson"
-	"github.com/varve-image/varve/internal/ui"
 )
 
 // cacheFlags say where blobs of registries are kept.
@@ -174,9 +175,9 @@ func runCacheList(ctx context.Context, g *global, asJSON bool) error {
 	}
 	var out strings.Builder
 	for _, img := range images {
-		fmt.Fprintf(&out, "%s  %s  used %s", plain(cacheName(img)), ui.Size(img.Size), img.Used.UTC().Format(time.DateOnly))
+		fmt.Fprintf(&out, "%s  %s  used %s", human.Plain(cacheName(img)), human.Size(img.Size), img.Used.UTC().Format(time.DateOnly))
 		if n := len(img.Missing); n > 0 {
-			fmt.Fprintf(&out, "  %s missing", plural(n, "blob"))
+			fmt.Fprintf(&out, "  %s missing", human.Count(n, "blob"))
 		}
 		out.WriteByte('\n')
 	}
@@ -185,7 +186,7 @@ func runCacheList(ctx context.Context, g *global, asJSON bool) error {
 		for _, b := range blobs {
 			total += b.Size
 		}
-		g.ui.Info("%s, %s of %s in %q", plural(len(images), "image"), plural(len(blobs), "blob"), ui.Size(total), s.Dir())
+		g.ui.Info("%s, %s of %s in %q", human.Count(len(images), "image"), human.Count(len(blobs), "blob"), human.Size(total), s.Dir())
 	}
 	return g.print(out.String())
 }
@@ -217,7 +218,7 @@ func (g *global) printCacheJSON(images []cache.Image) error {
 			{Key: "fullName", Value: img.FullName},
 			{Key: "digest", Value: img.Descriptor.Digest.String()},
 			{Key: "mediaType", Value: img.Descriptor.MediaType},
-			{Key: "size", Value: number(img.Size)},
+			{Key: "size", Value: json.Number(strconv.FormatInt(img.Size, 10))},
 			{Key: "used", Value: img.Used.UTC().Format(time.RFC3339)},
 			{Key: "missing", Value: missing},
 		}}
@@ -249,13 +250,13 @@ func runCacheVerify(ctx context.Context, g *global) error {
 	}
 	for _, img := range images {
 		if n := len(img.Missing); n > 0 {
-			found = append(found, fmt.Errorf("image %q: %s missing, the first is %s", cacheName(img), plural(n, "blob"), img.Missing[0]))
+			found = append(found, fmt.Errorf("image %q: %s missing, the first is %s", cacheName(img), human.Count(n, "blob"), img.Missing[0]))
 		}
 	}
 	if len(found) > 0 {
 		return hint(errors.Join(found...), "a build that may use the network fetches them again; varve cache prune --all removes everything")
 	}
-	g.ui.Info("%s of %s are what their digests say", plural(len(blobs), "blob"), plural(len(images), "image"))
+	g.ui.Info("%s of %s are what their digests say", human.Count(len(blobs), "blob"), human.Count(len(images), "image"))
 	return nil
 }
 
@@ -274,8 +275,8 @@ func runCachePrune(ctx context.Context, g *global, opts cache.PruneOptions) erro
 		done = "would remove"
 	}
 	for _, img := range p.Images {
-		g.ui.Info("%s %s", done, plain(cacheName(img)))
+		g.ui.Info("%s %s", done, human.Plain(cacheName(img)))
 	}
-	g.ui.Info("%s %s, %s of %s", done, plural(len(p.Images), "image"), plural(p.Blobs, "blob"), ui.Size(p.Bytes))
+	g.ui.Info("%s %s, %s of %s", done, human.Count(len(p.Images), "image"), human.Count(p.Blobs, "blob"), human.Size(p.Bytes))
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/sandbox/vm"
+	"github.com/varve-image/varve/internal/transfer"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
@@ -87,6 +88,7 @@ func exitCode(err error) int {
 		asRef      *place.RefError
 		asEnv      *place.EngineError
 		asUnpinned *base.UnpinnedError
+		asUnknown  *transfer.UnknownBaseError
 	)
 	switch {
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
@@ -98,7 +100,7 @@ func exitCode(err error) int {
 	case errors.As(err, &asCache):
 		return exitFailed
 	case errors.As(err, &asUsage), errors.As(err, &asSpec), errors.As(err, &asBuild), errors.As(err, &asRequest),
-		errors.As(err, &asAbsent), errors.As(err, &asRef), errors.As(err, &asEnv), errors.As(err, &asUnpinned),
+		errors.As(err, &asAbsent), errors.As(err, &asRef), errors.As(err, &asEnv), errors.As(err, &asUnpinned), errors.As(err, &asUnknown),
 		errors.Is(err, engine.ErrNotFound):
 		return exitUsage
 	}
@@ -167,6 +169,7 @@ func placeHints(err error) []string {
 		gone     *engine.MissingError
 		unpinned *base.UnpinnedError
 		platform *base.PlatformError
+		unknown  *transfer.UnknownBaseError
 		damaged  *base.DamagedError
 		lies     *lockfile.MismatchError
 		dir      *cache.DirError
@@ -185,6 +188,10 @@ func placeHints(err error) []string {
 		return []string{"varve lock SPEC pins it in varve.lock beside the spec", "or name it by digest: docker://…@sha256:…", "or give --unlocked to take what the tag names now"}
 	case errors.As(err, &platform):
 		return []string{"the image is wrong: if you know which of both is right, name the manifest by its digest, which is no index's"}
+	case errors.As(err, &unknown) && unknown.New:
+		return []string{"name one with --new-base"}
+	case errors.As(err, &unknown):
+		return []string{"name the image with --old-base"}
 	case errors.As(err, &gone):
 		return []string{gone.Hint}
 	case errors.As(err, &ref):

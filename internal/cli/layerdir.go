@@ -14,8 +14,8 @@ import (
 	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/atomicfile"
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/regfile"
-	"github.com/varve-image/varve/internal/ui"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/spec"
 )
@@ -54,7 +54,7 @@ func (g *global) writeBuilt(ctx context.Context, result *assemble.Result, dir st
 	}
 	size, err := l.Info(ctx)
 	if err == nil {
-		g.ui.Info("%s: layer %s, %s", dir, size.DiffID, ui.Size(size.Size))
+		g.ui.Info("%s: layer %s, %s", dir, size.DiffID, human.Size(size.Size))
 	}
 	return err
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/internal/assemble"
-	"github.com/varve-image/varve/internal/ui"
+	"github.com/varve-image/varve/internal/human"
 )
 
 type layersOptions struct {
@@ -68,7 +68,7 @@ func runLayers(ctx context.Context, g *global, o *layersOptions, args []string) 
 func layersText(layers []assemble.PlannedLayer) string {
 	var b strings.Builder
 	for i, l := range layers {
-		fmt.Fprintf(&b, "layer %d/%d  %s  %s", i+1, len(layers), l.Kind, ui.Size(int64(l.Size)))
+		fmt.Fprintf(&b, "layer %d/%d  %s  %s", i+1, len(layers), l.Kind, human.Size(int64(l.Size)))
 		if l.Kind == assemble.KindTree {
 			fmt.Fprintf(&b, "  %d files and directories", l.Files)
 		}

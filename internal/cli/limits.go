@@ -2,15 +2,13 @@ package cli
 
 import (
 	"fmt"
-	"math"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/internal/tarindex"
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/tree"
 )
@@ -37,10 +35,6 @@ func (l *limits) check() error {
 	return nil
 }
 
-func (g *global) archiveOptions() tarindex.Options {
-	return tarindex.Options{TempDir: g.tempDir(), MaxBytes: int64(g.limits.unpacked)}
-}
-
 func (g *global) overlayOptions() tree.OverlayOptions {
 	return tree.OverlayOptions{TempDir: g.tempDir(), MaxBytes: int64(g.limits.unpacked), MaxEntries: g.limits.entries}
 }
@@ -57,25 +51,11 @@ func (g *global) imageBudget() *layer.Budget {
 // byteSize is a flag of a size in bytes; 0 is that nothing was said.
 type byteSize int64
 
-// units are those of sizes: powers of 1000, and with an i of 1024 (IEC 80000-13).
-var units = map[string]int64{
-	"": 1, "k": 1000, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40,
-}
-
 // Set reads a number with a unit.
 func (b *byteSize) Set(text string) error {
-	digits := strings.TrimRight(text, "BikKMGT")
-	unit := strings.TrimSuffix(text[len(digits):], "B")
-	if strings.HasPrefix(unit, "K") && unit != "Ki" {
-		unit = "k" + unit[1:]
-	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	factor, ok := units[unit]
-	if err != nil || !ok || n <= 0 || n > math.MaxInt64/factor {
-		return fmt.Errorf("expected a size above 0, such as 500MB or 20GiB")
-	}
-	*b = byteSize(n * factor)
-	return nil
+	n, err := human.ParseSize(text)
+	*b = byteSize(n)
+	return err
 }
 
 func (b *byteSize) String() string {

@@ -302,7 +302,7 @@ func nixLayout(ctx context.Context, g *global, a *nixAttrs) error {
 		return err
 	}
 	out := a.Outputs["out"]
-	_, err = ocilayout.WriteDir(ctx, named(existing, ""), out, ocilayout.Options{Compression: c, TempDir: filepath.Dir(out)})
+	_, err = ocilayout.WriteDir(ctx, existing.Named(""), out, ocilayout.Options{Compression: c, TempDir: filepath.Dir(out)})
 	return err
 }
 

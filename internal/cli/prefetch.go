@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/base"
 	"github.com/varve-image/varve/internal/base/lockfile"
 	"github.com/varve-image/varve/internal/nixstore"
 	"github.com/varve-image/varve/internal/ocijson"
@@ -208,7 +209,11 @@ func (g *global) prefetch(ctx context.Context, key string, platform v1.Platform)
 	if err != nil {
 		return nil, fmt.Errorf("prefetch: %w", err)
 	}
-	return img.Stored, g.checkChoice(r, img.Stored)
+	want, err := g.registry.wanted()
+	if err != nil {
+		return nil, err
+	}
+	return img.Stored, want.Check(r, img.Stored)
 }
 
 // skopeoSum is the SHA-256 of the archive that pull writes.
@@ -223,7 +228,7 @@ func (g *global) skopeoSum(ctx context.Context, existing *image.Stored, p *prefe
 
 // printLock prints a lock file with one image.
 func (g *global) printLock(ctx context.Context, key string) error {
-	img, err := g.lookUp(ctx, key)
+	img, err := base.LookUp(ctx, key, g.places())
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,9 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
+	"github.com/varve-image/varve/internal/transfer"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -80,7 +82,7 @@ func runPull(ctx context.Context, g *global, o *pullOptions, ref string) error {
 	if err != nil {
 		return err
 	}
-	g.checkAnnounced("docker://"+ref, existing.Stored)
+	g.places().WarnOdd("docker://"+ref, existing.Stored)
 	img := image.Named{Image: existing.Stored, Names: image.Names{RepoTags: []string{o.name}}}
 	sum := sha256.New()
 	err = g.toFile(o.output, func(w io.Writer) error {
@@ -156,11 +158,11 @@ func pushByName(ctx context.Context, g *global, ref string) error {
 	if err != nil {
 		return err
 	}
-	var dests []*destination
+	var dests []transfer.Destination
 	var images []image.Named
-	for _, img := range found.images {
-		g.checkAnnounced(ref, img.Stored)
-		for _, name := range image.NamesFor(img.Names, found.asked).RepoTags {
+	for _, img := range found.List {
+		g.places().WarnOdd(ref, img.Stored)
+		for _, name := range image.NamesFor(img.Names, found.Asked).RepoTags {
 			if host, _, ok := strings.Cut(name, "/"); !ok || !strings.ContainsAny(host, ".:") {
 				continue
 			}
@@ -176,7 +178,7 @@ func pushByName(ctx context.Context, g *global, ref string) error {
 	}
 	for i, dest := range dests {
 		if _, err := g.write(ctx, dest, images[i]); err != nil {
-			return fmt.Errorf("push %s to %q: %w", sourceName(ref), dest.String(), err)
+			return fmt.Errorf("push %s to %q: %w", place.Quote(ref), dest.String(), err)
 		}
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/registry"
+	"github.com/varve-image/varve/internal/transfer"
 )
 
 // registryFlags say how a registry is spoken to.
@@ -99,7 +100,7 @@ func (g *global) checkLogin(ref string) error {
 }
 
 // checkDestination checks the login for a destination in a registry.
-func (g *global) checkDestination(d *destination) error {
+func (g *global) checkDestination(d transfer.Destination) error {
 	if d.Transport != place.Registry {
 		return nil
 	}
@@ -142,6 +143,12 @@ func (r *registryFlags) list() ([]v1.Platform, error) {
 		list = append(list, p)
 	}
 	return list, nil
+}
+
+// wanted is which of several images is meant.
+func (r *registryFlags) wanted() (place.Wanted, error) {
+	p, err := r.choice()
+	return place.Wanted{Platform: p, Only: r.platform != ""}, err
 }
 
 // choice is the platform that is chosen of several.

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/ui"
 	"github.com/varve-image/varve/spec"
@@ -235,7 +236,7 @@ func writeChanges(b *bufio.Writer, before, changes []*tree.Entry) {
 		old := tree.Find(before, e.Path)
 		switch hidden, gone := tree.Hidden(e); {
 		case gone:
-			fmt.Fprintf(b, "D %s\n", plain("/"+hidden))
+			fmt.Fprintf(b, "D %s\n", human.Plain("/"+hidden))
 			continue
 		case old == e: // a directory that leads to what has changed
 			continue
@@ -246,11 +247,11 @@ func writeChanges(b *bufio.Writer, before, changes []*tree.Entry) {
 		}
 		fmt.Fprintf(b, " %c %04o %d:%d", typeLetter(e.Type), e.Mode, e.UID, e.GID)
 		if e.Type == tree.Regular {
-			fmt.Fprintf(b, " %s", ui.Size(e.Size))
+			fmt.Fprintf(b, " %s", human.Size(e.Size))
 		}
-		fmt.Fprintf(b, " %s", plain("/"+e.Path))
+		fmt.Fprintf(b, " %s", human.Plain("/"+e.Path))
 		if e.Linkname != "" {
-			fmt.Fprintf(b, " -> %s", plain(e.Linkname))
+			fmt.Fprintf(b, " -> %s", human.Plain(e.Linkname))
 		}
 		fmt.Fprintln(b)
 	}

@@ -84,7 +84,7 @@ func runStream(ctx context.Context, g *global, o *streamOptions, args []string) 
 		return err
 	}
 	defer result.Close()
-	return writeStream(ctx, g, result.Image, dest.compression, dockerarchive.Options{})
+	return writeStream(ctx, g, result.Image, dest.Compression, dockerarchive.Options{})
 }
 
 // streamConf does what nixpkgs' streamer does.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/tree"
@@ -101,7 +102,7 @@ func (g *global) writeDir(ctx context.Context, d *output, entries []*tree.Entry,
 func omissions(omitted []tree.Omitted) string {
 	var parts []string
 	for _, o := range omitted {
-		e, files := o.Entry, plural(o.Count, "file")
+		e, files := o.Entry, human.Count(o.Count, "file")
 		switch o.What {
 		case tree.OmittedOwner:
 			parts = append(parts, fmt.Sprintf("the owners of %s, such as %d:%d of %q", files, e.UID, e.GID, e.Path))
@@ -110,7 +111,7 @@ func omissions(omitted []tree.Omitted) string {
 		case tree.OmittedXattr:
 			parts = append(parts, fmt.Sprintf("extended attributes of %s, such as %q", files, e.Path))
 		case tree.OmittedDevice:
-			parts = append(parts, fmt.Sprintf("%s, such as %q", plural(o.Count, "device"), e.Path))
+			parts = append(parts, fmt.Sprintf("%s, such as %q", human.Count(o.Count, "device"), e.Path))
 		}
 	}
 	return strings.Join(parts, "; ")

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"strconv"
+	"strings"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/ocijson"
 )
 
@@ -19,11 +21,18 @@ type Image struct {
 	Names []string
 }
 
-// Named returns the image by the names that a copy keeps, of one that was asked for by a name
-// or, empty, without.
+// Named returns the image by the names that a copy keeps, short as people write them, of one
+// that was asked for by a name or, empty, without.
 func (i *Image) Named(asked string) image.Named {
-	return image.Named{Image: i.Stored, Names: image.NamesFor(i.Names, asked)}
+	names := image.NamesFor(i.Names, asked)
+	for n, name := range names.RepoTags {
+		names.RepoTags[n] = ShortName(name)
+	}
+	return image.Named{Image: i.Stored, Names: names}
 }
+
+// ShortName is a name as people write it: without what Docker adds to it.
+func ShortName(name string) string { return strings.TrimPrefix(name, "docker.io/library/") }
 
 // Select opens the image of a place that is called name, and of several the one for platform,
 // as image.Select has it. Without a name, where there are others, it warns.
@@ -33,16 +42,9 @@ func Select(ctx context.Context, src image.Source, name string, platform v1.Plat
 		return nil, &RefError{Err: err}
 	}
 	if others := image.Others(src.List(), i); name == "" && others > 0 {
-		opts.warn("%s holds %s besides %s, which is taken: say by name which one is meant", src, plural(others, "image"), listedName(src.List()[i], i))
+		opts.warn("%s holds %s besides %s, which is taken: say by name which one is meant", src, human.Count(others, "image"), listedName(src.List()[i], i))
 	}
 	return OpenNumber(ctx, src, i, opts)
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // listedName is what an image is called in messages.
@@ -80,6 +82,6 @@ func OpenNumber(ctx context.Context, src image.Source, i int, opts Options) (*Im
 	if d := img.ManifestDescriptor.Digest; d != "" {
 		what = "manifest " + d.String()
 	}
-	opts.debug("%s: %s, %s", src, what, plural(len(img.DiffIDs), "layer"))
+	opts.debug("%s: %s, %s", src, what, human.Count(len(img.DiffIDs), "layer"))
 	return &Image{img, listed.Names}, nil
 }

@@ -16,6 +16,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"github.com/varve-image/varve/internal/nixstore"
 )
@@ -72,4 +73,19 @@ type InvalidError struct {
 
 func (e *InvalidError) Error() string {
 	return fmt.Sprintf("%d of the store paths are not valid by the database, such as %.300q", len(e.Paths), e.Paths[0])
+}
+
+// registered is what Register was given.
+var registered atomic.Pointer[Databases]
+
+// Register has Registered return databases. A program that imports varve calls it through package
+// nix/sqlite; the command has no use for it.
+func Register(d Databases) { registered.Store(&d) }
+
+// Registered returns the databases that were registered, or nil.
+func Registered() Databases {
+	if d := registered.Load(); d != nil {
+		return *d
+	}
+	return nil
 }
