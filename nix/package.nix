@@ -56,7 +56,8 @@ build {
   ];
 
   nativeBuildInputs = [ installShellFiles ];
-  postBuild = "go run ./hack/mangen -o man";
+  # It runs on the machine that builds.
+  postBuild = "GOOS= GOARCH= go run ./hack/mangen -o man";
   postInstall = ''
     installManPage man/*.1
     for shell in bash fish zsh; do

@@ -6,17 +6,17 @@ package spec
 func Choices(field string) []string {
 	switch field {
 	case "inherit":
-		return texts(InheritAll, InheritEnv)
+		return words(InheritAll, InheritEnv)
 	case "layering":
-		return texts(Popularity, Auto, Single)
+		return words(Popularity, Auto, Single)
 	case "closureRoots":
-		return texts(RootsContents, RootsImage)
+		return words(RootsContents, RootsImage)
 	case "conflicts":
-		return texts(ConflictsError, ConflictsFirst, ConflictsLast)
+		return words(ConflictsError, ConflictsFirst, ConflictsLast)
 	case "isolation":
-		return texts(UserNS, VM)
+		return words(UserNS, VM)
 	case "network":
-		return texts(NetworkNone, NetworkHost)
+		return words(NetworkNone, NetworkHost)
 	case "presets":
 		return PresetNames()
 	case "architecture":
@@ -27,9 +27,9 @@ func Choices(field string) []string {
 	return nil
 }
 
-func texts[T ~string](words ...T) []string {
-	all := make([]string, len(words))
-	for i, word := range words {
+func words[T ~string](list ...T) []string {
+	all := make([]string, len(list))
+	for i, word := range list {
 		all[i] = string(word)
 	}
 	return all
