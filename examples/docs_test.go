@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/varve-image/varve/internal/testtools"
 	"github.com/varve-image/varve/spec"
@@ -140,13 +141,28 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// anchors returns what the headings of a page are called in links.
+// anchors returns what the headings of a page are called in links: in lower case,
+// without punctuation, and with hyphens for spaces.
 func anchors(text string) []string {
 	var all []string
+	code := false
 	for line := range strings.Lines(text) {
-		if heading := strings.TrimLeft(line, "#"); heading != line {
-			all = append(all, strings.ReplaceAll(strings.ToLower(strings.TrimSpace(heading)), " ", "-"))
+		if strings.HasPrefix(line, "```") {
+			code = !code
 		}
+		heading := strings.TrimLeft(line, "#")
+		if code || heading == line {
+			continue
+		}
+		all = append(all, strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case unicode.IsLetter(r), unicode.IsDigit(r), r == '-', r == '_':
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, strings.TrimSpace(heading)))
 	}
 	return all
 }

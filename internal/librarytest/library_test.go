@@ -174,3 +174,23 @@ func TestArchiveStream(t *testing.T) {
 		t.Errorf("%+v, %v", written, err)
 	}
 }
+
+// TestReadme: the program in the README compiles.
+func TestReadme(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, found := strings.Cut(string(text), "```go\n")
+	program, _, closed := strings.Cut(block, "```")
+	if !found || !closed {
+		t.Fatal("the README has no program")
+	}
+	name := filepath.Join(t.TempDir(), "main.go")
+	if err := os.WriteFile(name, []byte(program), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), "go", "vet", name).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
