@@ -73,6 +73,12 @@ func (r *Resolver) Close() error {
 	return errors.Join(errs...)
 }
 
+func (r *Resolver) debugf(format string, args ...any) {
+	if r.opts.Places.Debug != nil {
+		r.opts.Places.Debug(fmt.Sprintf(format, args...))
+	}
+}
+
 // PlatformError says that an image's config and the index that lists it contradict each
 // other: nobody can tell which is right.
 type PlatformError struct {

@@ -7,6 +7,7 @@ import (
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/assemble"
@@ -56,16 +57,24 @@ spec or override its fields: scalars and lists are replaced; --env, --label,
 		Example: `  varve build image.yaml -o hello.tar
   varve build --name hello --copy ./rootfs --cmd /bin/hello -o hello.tar
   varve build image.yaml --tag 1.2 --env DEBUG=1 -o oci:images:hello`,
-		Args: cobra.MaximumNArgs(1),
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeArgs(false, completeSpec),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runBuild(cmd.Context(), g, o, args)
 		},
 	}
 	o.spec.register(cmd)
-	g.registerVerify(cmd)
-	cmd.Flags().StringVarP(&o.output, "output", "o", "", "where to write the image (see above)")
+	g.registry.registerPlatform(cmd, "build for `OS/ARCH[/VARIANT]`, or for several, separated by commas", buildPlatform)
+	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVarP(&o.output, "output", "o", "", "write the image to `DEST`, as above")
+		showDefault(f, "output", "NAME.tar.gz")
+	})
+	g.registerBuild(cmd)
 	return cmd
 }
+
+// buildPlatform says what is built without --platform.
+const buildPlatform = "the spec's, or linux and this machine's architecture"
 
 func runBuild(ctx context.Context, g *global, o *buildOptions, args []string) error {
 	in, err := o.spec.read(g, args)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/base/cache"
@@ -24,6 +25,22 @@ import (
 type cacheFlags struct {
 	dir string
 	off bool
+	// opened is the cache, once it was asked for.
+	opened *cache.Store
+}
+
+func (c *cacheFlags) register(cmd *cobra.Command) {
+	c.registerDir(cmd)
+	registryGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.BoolVar(&c.off, "no-cache", false, "neither use nor fill the cache")
+	})
+}
+
+func (c *cacheFlags) registerDir(cmd *cobra.Command) {
+	registryGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVar(&c.dir, "cache", "", "keep what is fetched from registries in `DIR`")
+		showDefault(f, "cache", "$XDG_CACHE_HOME/varve")
+	})
 }
 
 // cacheDir is where the flags and the environment put the cache.
@@ -44,8 +61,8 @@ func (g *global) cacheDir() (string, error) {
 
 // store opens the cache, which stays open until the command ends; nil is none.
 func (g *global) store(ctx context.Context) (*cache.Store, error) {
-	if g.cache.off || g.opened != nil {
-		return g.opened, nil
+	if g.cache.off || g.cache.opened != nil {
+		return g.cache.opened, nil
 	}
 	dir, err := g.cacheDir()
 	if err != nil {
@@ -56,7 +73,7 @@ func (g *global) store(ctx context.Context) (*cache.Store, error) {
 		return nil, err
 	}
 	g.ui.Debug("the cache is %q", dir)
-	g.opened = s
+	g.cache.opened = s
 	g.closers = append(g.closers, s)
 	return s, nil
 }
@@ -78,7 +95,9 @@ varve build --locked.`,
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return runCacheList(cmd.Context(), g, asJSON) },
 	}
-	ls.Flags().BoolVar(&asJSON, "json", false, "print a JSON list with an object for each image")
+	outputGroup.add(ls, func(f *pflag.FlagSet) {
+		f.BoolVar(&asJSON, "json", false, "print a JSON list with an object for each image")
+	})
 	verify := &cobra.Command{
 		Use:   "verify",
 		Short: "Compare everything in the cache with its digest",
@@ -100,10 +119,15 @@ varve build --locked.`,
 			return runCachePrune(cmd.Context(), g, opts)
 		},
 	}
-	prune.Flags().StringVar(&age, "older-than", "30d", "remove images that were not used for this `time`, such as 30d or 12h")
-	prune.Flags().BoolVar(&opts.All, "all", false, "remove everything")
-	prune.Flags().BoolVar(&opts.DryRun, "dry-run", false, "only say what would be removed")
-	cmd.AddCommand(ls, prune, verify)
+	registryGroup.add(prune, func(f *pflag.FlagSet) {
+		f.StringVar(&age, "older-than", "30d", "remove images that were not used for `TIME`, such as 30d or 12h")
+		f.BoolVar(&opts.All, "all", false, "remove everything")
+		f.BoolVar(&opts.DryRun, "dry-run", false, "only say what would be removed")
+	})
+	for _, c := range []*cobra.Command{ls, prune, verify} {
+		g.cache.registerDir(c)
+		cmd.AddCommand(c)
+	}
 	return cmd
 }
 
@@ -124,9 +148,6 @@ func parseAge(text string) (time.Duration, error) {
 // existingCache opens the cache if there is one; otherwise it says so and
 // returns nil.
 func (g *global) existingCache(ctx context.Context, open func(context.Context, string) (*cache.Store, error)) (*cache.Store, error) {
-	if g.cache.off {
-		return nil, usageError(errors.New("--no-cache leaves nothing to look at"))
-	}
 	dir, err := g.cacheDir()
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/place"
@@ -32,7 +33,8 @@ images, between registries byte for byte and with what else it lists.`,
   varve copy oci:images:hello docker-archive:hello.tar:hello:1.2
   varve copy saved.tar docker-daemon:
   varve copy --all docker://debian:12 docker://registry.example/debian:12`,
-		Args: cobra.ExactArgs(2),
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: completeArgs(false, g.completeImage, g.completeImage),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if all {
 				return runCopyAll(cmd.Context(), g, args[0], args[1])
@@ -40,7 +42,10 @@ images, between registries byte for byte and with what else it lists.`,
 			return runCopy(cmd.Context(), g, args[0], args[1])
 		},
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "copy an index with the images for all platforms")
+	imageGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.BoolVar(&all, "all", false, "copy an index with the images for all platforms")
+	})
+	g.registerRead(cmd)
 	return cmd
 }
 

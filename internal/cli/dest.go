@@ -85,6 +85,7 @@ func (g *global) showProgress(ctx context.Context, layers int, title string) (fu
 // write writes images to their destination, and tells what a registry or an engine has then.
 // A destination that has a name is for one image.
 func (g *global) write(ctx context.Context, d transfer.Destination, images ...image.Named) ([]transfer.Sent, error) {
+	g.ui.Debug("writing to %s: %q, compressor: %s", d.Transport.Kind(), d.String(), d.Compression)
 	sent, err := transfer.Write(ctx, d, images, g.transfers(place.Wanted{}))
 	g.tell(d, sent)
 	return sent, err

@@ -143,7 +143,7 @@ func explain(err error) (hints []string, explained error) {
 	case errors.As(err, &read): // what was to be written with it is not at fault
 		return nil, read
 	case errors.As(err, &failed):
-		hints = scriptHints(failed)
+		hints = failed.Hints()
 		if known := len(hints) > 0 && len(failed.LastLines) > 0; !known {
 			hints = append(hints, offlineHints(failed)...)
 		}

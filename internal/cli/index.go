@@ -8,6 +8,7 @@ import (
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ocijson"
@@ -32,15 +33,23 @@ an OCI layout (DIR/ or oci:DIR[:NAME]), its archive (oci-archive:FILE[:NAME]), d
 a registry (docker://HOST/NAME[:TAG]).`,
 		Example: `  varve index hello-amd64.tar hello-arm64.tar -o docker://registry.example/hello:1
   varve index docker://debian:12 -o oci:debian:12 --platform linux/amd64,linux/arm64`,
-		Args: cobra.MinimumNArgs(1),
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeArgs(true, g.completeImage),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runIndex(cmd.Context(), g, o, args)
 		},
 	}
-	f := cmd.Flags()
-	f.StringVarP(&o.output, "output", "o", "", "where to write the index (see above)")
-	f.StringVar(&o.name, "name", "", "`NAME:TAG` of the index in an OCI layout (default: the images' own, if they have one)")
-	f.StringArrayVar(&o.annotations, "annotation", nil, "`KEY=VALUE` of the index; repeatable")
+	imageGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVar(&o.name, "name", "", "call the index `NAME:TAG` in an OCI layout")
+		showDefault(f, "name", "what all of the images are called")
+		f.StringArrayVar(&o.annotations, "annotation", nil, "`KEY=VALUE`: annotation of the index")
+	})
+	g.registry.registerPlatform(cmd, "take only the images for `OS/ARCH[/VARIANT]`, or for several, separated by commas", "")
+	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVarP(&o.output, "output", "o", "", "write the index to `DEST`, as above")
+	})
+	g.registry.register(cmd)
+	g.limits.register(cmd)
 	return cmd
 }
 

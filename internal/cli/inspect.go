@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/internal/inspect"
 	"github.com/varve-image/varve/internal/place"
@@ -35,7 +36,8 @@ With --raw it is what IMAGE names, byte for byte: the index, the manifest, or a
 docker-archive's manifest.json; the index's manifest for --platform, where that is given.`,
 		Example: `  varve inspect hello.tar
   varve inspect --json oci:images:hello | jq '.[0].layers[].size'`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeArgs(false, g.completeImage),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case asJSON && raw:
@@ -46,8 +48,11 @@ docker-archive's manifest.json; the index's manifest for --platform, where that 
 			return runInspect(cmd.Context(), g, args[0], asJSON)
 		},
 	}
-	cmd.Flags().BoolVar(&raw, "raw", false, "print the index or manifest as it is stored")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON list with an object for each image")
+	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.BoolVar(&asJSON, "json", false, "print a JSON list with an object for each image")
+		f.BoolVar(&raw, "raw", false, "print the index or manifest as it is stored")
+	})
+	g.registerRead(cmd)
 	return cmd
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/human"
@@ -27,14 +28,18 @@ func newLayers(g *global) *cobra.Command {
 What is in them depends on the base image and on what scripts leave. So a base that
 the cache does not have is fetched, and scripts are run, as build does; no layer is
 written.`,
-		Args: cobra.MaximumNArgs(1),
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeArgs(false, completeSpec),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runLayers(cmd.Context(), g, o, args)
 		},
 	}
 	o.spec.register(cmd)
-	g.registerVerify(cmd)
-	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON")
+	g.registry.registerPlatform(cmd, "show the layers for `OS/ARCH[/VARIANT]`", buildPlatform)
+	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.BoolVar(&o.json, "json", false, "print a JSON list with an object for each layer")
+	})
+	g.registerBuild(cmd)
 	return cmd
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image"
@@ -18,9 +19,13 @@ type limits struct {
 	entries  int
 }
 
-func (l *limits) register(f *pflag.FlagSet) {
-	f.Var(&l.unpacked, "max-unpacked", "how much the layers of an image, a compressed archive or a tarball may come to, unpacked: `SIZE`, such as 500MB or 20GiB (default 64GiB)")
-	f.IntVar(&l.entries, "max-entries", 0, "how many files the layers of an image, or a tarball, may have, with 256 bytes each of names and attributes: `NUMBER` (default 2000000; 10000000 for a tarball)")
+func (l *limits) register(cmd *cobra.Command) {
+	generalGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.Var(&l.unpacked, "max-unpacked", "`SIZE`: most that the layers of an image, an archive or a tarball may unpack to, such as 500MB or 20GiB")
+		showDefault(f, "max-unpacked", "64GiB")
+		f.IntVar(&l.entries, "max-entries", 0, "`NUMBER`: most files that the layers of an image, or a tarball, may have, with 256 bytes of names and attributes for each")
+		showDefault(f, "max-entries", "2000000, or 10000000 for a tarball")
+	})
 }
 
 func (l *limits) check() error {

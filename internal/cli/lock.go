@@ -37,12 +37,17 @@ whose base image has ${arch} in its name.`,
 		Example: `  varve lock image.yaml
   varve lock            bring ./varve.lock up to date
   varve lock --check    exit code 1 if that would change it`,
-		Args: cobra.ArbitraryArgs,
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: completeArgs(true, completeSpec),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runLock(cmd.Context(), g, args, check)
 		},
 	}
-	cmd.Flags().BoolVar(&check, "check", false, "write nothing, and fail if something would change")
+	g.registry.registerPlatform(cmd, "look up the base images for `OS/ARCH[/VARIANT]`, or for several, separated by commas", "")
+	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.BoolVar(&check, "check", false, "write nothing, and fail if something would change")
+	})
+	g.registry.register(cmd)
 	return cmd
 }
 

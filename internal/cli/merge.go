@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/transfer"
@@ -17,8 +18,9 @@ func newMerge(g *global) *cobra.Command {
 		Long: `merge writes one docker-archive with all the images, which docker load loads at once.
 Layers that they share are there once, and every image keeps its names. IMAGE is what
 inspect takes; of an archive of several all are taken.`,
-		Example: `  varve merge app.tar database.tar.gz -o both.tar`,
-		Args:    cobra.MinimumNArgs(1),
+		Example:           `  varve merge app.tar database.tar.gz -o both.tar`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeArgs(true, g.completeImage),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			out, err := archiveOutput(output)
 			if err != nil {
@@ -27,7 +29,10 @@ inspect takes; of an archive of several all are taken.`,
 			return runMerge(cmd.Context(), g, args, out)
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", "the `file` to write, compressed as its name says; - is standard output")
+	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVarP(&output, "output", "o", "", "write the archive to `FILE`, compressed as its name says; - is standard output")
+	})
+	g.registerRead(cmd)
 	return cmd
 }
 

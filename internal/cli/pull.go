@@ -12,6 +12,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/compress"
@@ -33,15 +34,23 @@ func newPull(g *global) *cobra.Command {
 		Long: `pull fetches an image by its digest and writes a docker-archive, byte for byte the one
 that skopeo copy makes of it, so that hashes pinned for nixpkgs' pullImage hold. Of an
 index the image for --platform is taken.`,
-		Example: `  varve pull docker.io/library/debian@sha256:… --name debian:12 --hash sha256-…`,
-		Args:    cobra.ExactArgs(1),
+		Example:           `  varve pull docker.io/library/debian@sha256:… --name debian:12 --hash sha256-…`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runPull(cmd.Context(), g, o, strings.TrimPrefix(args[0], "docker://"))
 		},
 	}
-	cmd.Flags().StringVarP(&o.output, "output", "o", "", "the `file` to write (default: docker-image-NAME-TAG.tar)")
-	cmd.Flags().StringVar(&o.hash, "hash", "", "what the file has to hash to: `sha256-BASE64`")
-	cmd.Flags().StringVar(&o.name, "name", "", "`NAME:TAG` of the image in the archive (default: its name, and its tag or latest)")
+	imageGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVar(&o.name, "name", "", "call the image `NAME:TAG` in the archive")
+		showDefault(f, "name", "its name, and its tag or latest")
+	})
+	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVarP(&o.output, "output", "o", "", "write the archive to `FILE`")
+		showDefault(f, "output", "docker-image-NAME-TAG.tar")
+		f.StringVar(&o.hash, "hash", "", "fail unless the hash of the archive is `HASH`: sha256- and base64")
+	})
+	g.registerRead(cmd)
 	return cmd
 }
 
@@ -119,7 +128,7 @@ func checkSRI(name string, want digest.Digest, sum hash.Hash) error {
 }
 
 func newPush(g *global) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "push IMAGE [docker://HOST/NAME[:TAG]]",
 		Short: "Write an image to a registry, sending only what it lacks",
 		Long: `push copies an image to a registry: by the names that it has which hold a registry's
@@ -127,7 +136,8 @@ host, or by another. Where that has no tag, the image's own tags are it. IMAGE i
 inspect takes.`,
 		Example: `  varve push hello.tar docker://registry.example/team/hello:1.2
   varve push oci:images:hello`,
-		Args: cobra.RangeArgs(1, 2),
+		Args:              cobra.RangeArgs(1, 2),
+		ValidArgsFunction: completeArgs(false, g.completeImage, completeRegistry),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				return pushByName(cmd.Context(), g, args[0])
@@ -138,6 +148,8 @@ inspect takes.`,
 			return runCopy(cmd.Context(), g, args[0], args[1])
 		},
 	}
+	g.registerRead(cmd)
+	return cmd
 }
 
 // pushByName pushes images to where their names say.

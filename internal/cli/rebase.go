@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/transfer"
@@ -33,15 +34,22 @@ It does not look into the layers: one that replaces a file of the old base, or g
 through its symlinks, does the same to the new one.`,
 		Example: `  varve rebase docker://registry.example/app:1 -o docker://registry.example/app:1.1
   varve rebase app.tar --old-base debian-12.1.tar --new-base debian-12.2.tar -o new.tar`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeArgs(false, g.completeImage),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runRebase(cmd.Context(), g, o, args[0])
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&o.bases.Old, "old-base", "", "the `image` that it is built on (default: what its annotations say)")
-	f.StringVar(&o.bases.New, "new-base", "", "the `image` to put it on (default: what the old base's name stands for now)")
-	f.StringVarP(&o.output, "output", "o", "", "where to write the image")
+	imageGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVar(&o.bases.Old, "old-base", "", "`IMAGE`: the base that the image is built on")
+		showDefault(f, "old-base", "what its annotations say")
+		f.StringVar(&o.bases.New, "new-base", "", "`IMAGE`: the base to put it on")
+		showDefault(f, "new-base", "what the old base's name stands for now")
+	})
+	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVarP(&o.output, "output", "o", "", "write the image to `DEST`, as for copy")
+	})
+	g.registerRead(cmd)
 	return cmd
 }
 

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/human"
@@ -32,6 +33,9 @@ type runStepOptions struct {
 	output      string
 	interactive bool
 }
+
+// stepFields are the fields of a spec that a step can be tried as.
+var stepFields = []string{"runAsRoot", "extraCommands", "fakeRootCommands"}
 
 func newRunStep(g *global) *cobra.Command {
 	o := &runStepOptions{}
@@ -57,7 +61,8 @@ the terminal.`,
 		Example: `  varve run-step debian.tar -- groupadd --system app
   varve run-step ./rootfs --as fakeRootCommands --script 'chown -R 33:33 srv'
   varve run-step -i docker-daemon:debian:12`,
-		Args: cobra.MinimumNArgs(1),
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeArgs(false, g.completeImage),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if at := cmd.ArgsLenAtDash(); len(args) > 1 && at != 1 {
 				return usageError(errors.New("expected one image or directory, then -- and the program"))
@@ -68,15 +73,22 @@ the terminal.`,
 			return runRunStep(cmd.Context(), g, o, args[0], args[1:])
 		},
 	}
+	scriptGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVar(&o.script, "script", "", "`SCRIPT`: shell text to run")
+		f.StringVar(&o.as, "as", stepFields[0], "`FIELD`: field of a spec that the step is run as")
+		choose(f, "as", stepFields)
+		f.StringArrayVar(&o.env, "env", nil, "`NAME=VALUE`: environment variable of the step")
+		f.StringVar(&o.workdir, "workdir", "", "`DIR`: directory that the step starts in")
+		f.StringArrayVar(&o.binds, "bind", nil, "show a file or directory of this machine, read-only, as `SRC:DST`")
+		f.BoolVarP(&o.interactive, "interactive", "i", false, "give the step the terminal")
+	})
+	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVarP(&o.output, "output", "o", "", "write the changes to `FILE` as the tar of a layer, compressed as its name says; - is standard output")
+	})
 	o.spec.register(cmd, "shell", "path", "enable-fakechroot", "isolation", "network", "disk-size", "build-vm-memory-size", "store-dir", "mtime", "tree-mtime")
-	f := cmd.Flags()
-	f.StringVar(&o.as, "as", "runAsRoot", "runAsRoot, extraCommands or fakeRootCommands")
-	f.StringVar(&o.script, "script", "", "shell `text` to run")
-	f.StringArrayVar(&o.binds, "bind", nil, "show a file or directory of this machine, read-only, as `SRC:DST`; repeatable")
-	f.StringArrayVar(&o.env, "env", nil, "`NAME=VALUE` for the environment; repeatable")
-	f.StringVar(&o.workdir, "workdir", "", "`directory` to start in")
-	f.StringVarP(&o.output, "output", "o", "", "write the changes as the tar of a layer to this `file`, compressed as its name says; - is standard output")
-	f.BoolVarP(&o.interactive, "interactive", "i", false, "give the step the terminal")
+	g.registerStore(cmd)
+	g.registerSteps(cmd)
+	g.registerRead(cmd)
 	return cmd
 }
 
@@ -146,7 +158,7 @@ func (o *runStepOptions) describe(g *global, s *spec.Spec, entries []*tree.Entry
 	case "extraCommands":
 		step.Root = sandbox.HostTools
 	default:
-		return nil, usageError(fmt.Errorf("--as %q: choose runAsRoot, extraCommands or fakeRootCommands", o.as))
+		return nil, usageError(fmt.Errorf("--as %q: choose %s", o.as, alternatives(stepFields)))
 	}
 	for _, bind := range o.binds {
 		source, target, ok := strings.Cut(bind, ":")

@@ -15,7 +15,7 @@ import (
 // places says what places of images need of flags and the environment.
 func (g *global) places() place.Options {
 	return place.Options{
-		Stdin: func() (io.Reader, error) { return g.streams.In, g.takeStdin("an image") }, Stdout: stdout{g.streams.Out},
+		Stdin: func() (io.Reader, error) { return g.streams.In, g.stdin.take("an image") }, Stdout: stdout{g.streams.Out},
 		TempDir: g.tempDir(), MaxUnpacked: int64(g.limits.unpacked), MaxEntries: g.limits.entries,
 		Registry: g.registryOptions, Env: g.env,
 		Program: func(ctx context.Context, path string) (image.Source, error) { return openProgram(ctx, g, path) },
@@ -91,13 +91,6 @@ func (g *global) bases() *base.Resolver {
 	})
 	g.closers = append(g.closers, r)
 	return r
-}
-
-// close closes what a command left open.
-func (g *global) close() {
-	for _, c := range g.closers {
-		c.Close()
-	}
 }
 
 // openProgram opens the image that a program would write.

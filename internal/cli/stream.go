@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/assemble"
@@ -37,14 +38,18 @@ It takes a spec, or the conf.json that nixpkgs' streamLayeredImage makes for its
 streamer, in whose place it writes the same bytes. "-" is standard input.`,
 		Example: `  varve stream image.yaml | docker load
   varve stream conf.json --repo_tag registry.example/app:2 | podman load`,
-		Args: cobra.MaximumNArgs(1),
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeArgs(false, completeSpec),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runStream(cmd.Context(), g, o, args)
 		},
 	}
 	o.spec.register(cmd)
-	g.registerVerify(cmd)
-	cmd.Flags().StringVarP(&o.repoTag, "repo_tag", "t", "", "`NAME:TAG` in the place of the one in conf.json, or of a spec's name and tag")
+	imageGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVarP(&o.repoTag, "repo_tag", "t", "", "call the image `NAME:TAG`, instead of what conf.json or the spec says")
+	})
+	g.registry.registerPlatform(cmd, "build for `OS/ARCH[/VARIANT]`", buildPlatform)
+	g.registerBuild(cmd)
 	return cmd
 }
 
@@ -175,7 +180,7 @@ func readInput(g *global, args []string) (*input, error) {
 		return &input{}, nil
 	}
 	if args[0] == "-" {
-		if err := g.takeStdin("a spec"); err != nil {
+		if err := g.stdin.take("a spec"); err != nil {
 			return nil, err
 		}
 		data, err := io.ReadAll(io.LimitReader(g.streams.In, spec.MaxSize+1))
@@ -196,6 +201,7 @@ func readInput(g *global, args []string) (*input, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read spec %q: %w", args[0], cause(err))
 	}
+	g.ui.Debug("read spec %q: %d bytes", args[0], len(data))
 	return &input{name: args[0], dir: filepath.Dir(args[0]), data: withoutInterpreter(data)}, nil
 }
 

@@ -7,6 +7,9 @@ import (
 	"io"
 	"strings"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/human"
@@ -15,7 +18,12 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-const treeOutputHelp = "the `file` to write, compressed as its name says, or a directory, which ends in /; - is standard output"
+// registerTreeOutput adds the flag of the commands that write a tree.
+func registerTreeOutput(cmd *cobra.Command, output *string) {
+	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVarP(output, "output", "o", "", "write to `FILE|DIR/`: a tar, compressed as its name says, or a directory; - is standard output")
+	})
+}
 
 // output is a file, or a directory, that -o names.
 type output struct {
