@@ -77,21 +77,26 @@ func runBuild(ctx context.Context, g *global, o *buildOptions, args []string) er
 	if len(platforms) > 1 {
 		return buildIndex(ctx, g, o, in, platforms)
 	}
-	return buildTo(ctx, g, o, in, append(platforms, v1.Platform{})[0], nil)
+	return buildTo(ctx, g, o, in, append(platforms, v1.Platform{})[0])
 }
 
 // buildTo builds the image of a spec for a platform, which may be empty, and
-// writes it to where o says. more, if not nil, adds what a spec cannot say.
-func buildTo(ctx context.Context, g *global, o *buildOptions, in *input, p v1.Platform, more func(*assemble.Options)) error {
+// writes it to where o says.
+func buildTo(ctx context.Context, g *global, o *buildOptions, in *input, p v1.Platform) error {
 	s, dest, err := parseBuild(g, o, in, p)
 	if err != nil {
 		return err
 	}
-	result, err := buildParsed(ctx, g, s, in.lock(), more)
+	result, err := buildParsed(ctx, g, s, in.lock(), nil)
 	if err != nil {
 		return err
 	}
 	defer result.Close()
+	return g.writeResult(ctx, result, dest)
+}
+
+// writeResult writes the image of a spec, or its layer, and tells what was written.
+func (g *global) writeResult(ctx context.Context, result *assemble.Result, dest *destination) error {
 	if dest.Transport == place.LayerDir {
 		return g.writeBuilt(ctx, result, dest.Path)
 	}
@@ -109,21 +114,27 @@ func parseBuild(g *global, o *buildOptions, in *input, p v1.Platform) (*spec.Spe
 	if err != nil {
 		return nil, nil, err
 	}
-	dest, err := buildDestination(o.output, s)
+	dest, err := g.destinationOf(s, o.output)
+	return s, dest, err
+}
+
+// destinationOf says where the image of a spec goes when -o is output.
+func (g *global) destinationOf(s *spec.Spec, output string) (*destination, error) {
+	dest, err := buildDestination(output, s)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := dest.outside(s); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := g.checkDestination(dest); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	g.warnLeftOut(s, dest)
 	if dest.Path == "-" && ui.IsTerminal(g.streams.Out) {
-		err = usageError(hint(fmt.Errorf("an archive is not written to a terminal"), "name a file with -o, or send it to a program"))
+		return nil, usageError(hint(fmt.Errorf("an archive is not written to a terminal"), "name a file with -o, or send it to a program"))
 	}
-	return s, dest, err
+	return dest, nil
 }
 
 // warnLeftOut warns of what a spec asks for and the destination has no place for.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"strings"
 	"syscall"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/varve-image/varve/internal/base"
 	"github.com/varve-image/varve/internal/base/cache"
 	"github.com/varve-image/varve/internal/base/lockfile"
+	"github.com/varve-image/varve/internal/dockertools"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/engine"
 	"github.com/varve-image/varve/internal/place/registry"
@@ -52,8 +52,7 @@ func usageError(err error) error {
 // fileError is an error of opening a file that the user named: a usage error
 // if it is not there, or cannot be what was meant.
 func fileError(err error) error {
-	var unfit *regfile.UnfitError
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.As(err, &unfit) {
+	if regfile.IsMisnamed(err) {
 		return usageError(err)
 	}
 	return err
@@ -87,6 +86,7 @@ func exitCode(err error) int {
 		asRef      *place.RefError
 		asEnv      *place.EngineError
 		asUnpinned *base.UnpinnedError
+		asInput    *dockertools.InputError
 	)
 	switch {
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
@@ -98,21 +98,11 @@ func exitCode(err error) int {
 	case errors.As(err, &asCache):
 		return exitFailed
 	case errors.As(err, &asUsage), errors.As(err, &asSpec), errors.As(err, &asBuild), errors.As(err, &asRequest),
-		errors.As(err, &asAbsent), errors.As(err, &asRef), errors.As(err, &asEnv), errors.As(err, &asUnpinned),
+		errors.As(err, &asAbsent), errors.As(err, &asRef), errors.As(err, &asEnv), errors.As(err, &asUnpinned), errors.As(err, &asInput),
 		errors.Is(err, engine.ErrNotFound):
 		return exitUsage
 	}
 	return exitFailed
-}
-
-// cause is what went wrong with a file, without its name: messages quote that
-// themselves.
-func cause(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
 }
 
 // outputError explains an error of writing to standard output.

@@ -82,7 +82,7 @@ func writeLayerFiles(ctx context.Context, dir *os.Root, l image.Layer) error {
 func writeLayerJSON(ctx context.Context, dir, baseJSON string, now time.Time) error {
 	data, err := regfile.Read(baseJSON, spec.MaxSize)
 	if err != nil {
-		return fileError(fmt.Errorf("read baseJson %q: %w", baseJSON, cause(err)))
+		return fileError(fmt.Errorf("read baseJson %q: %w", baseJSON, regfile.Cause(err)))
 	}
 	v, err := ordjson.Parse(data)
 	if err != nil {

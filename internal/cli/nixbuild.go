@@ -16,6 +16,7 @@ import (
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/dockertools"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
 	"github.com/varve-image/varve/internal/place/ocilayout"
@@ -123,7 +124,7 @@ func readNixAttrs(g *global) (*nixAttrs, error) {
 	file := attrsFile(g)
 	data, err := regfile.Read(file, maxNixAttrs)
 	if err != nil {
-		return nil, fileError(fmt.Errorf("read the derivation's attributes: %q: %w", file, cause(err)))
+		return nil, fileError(fmt.Errorf("read the derivation's attributes: %q: %w", file, regfile.Cause(err)))
 	}
 	a := &nixAttrs{}
 	if err := json.Unmarshal(data, a); err != nil {
@@ -199,7 +200,7 @@ func nixStream(ctx context.Context, g *global, a *nixAttrs) error {
 		return err
 	}
 	defer result.Close()
-	conf, err := result.ConfJSON(a.Outputs["layer"])
+	conf, err := dockertools.ConfJSON(result, a.Outputs["layer"])
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func newNixRun() *cobra.Command {
 			}
 			data, err := regfile.Read(args[0], spec.MaxSize)
 			if err != nil {
-				return fileError(fmt.Errorf("read program %q: %w", args[0], cause(err)))
+				return fileError(fmt.Errorf("read program %q: %w", args[0], regfile.Cause(err)))
 			}
 			var p nixProgram
 			if err := json.Unmarshal(withoutInterpreter(data), &p); err != nil {

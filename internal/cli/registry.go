@@ -17,6 +17,7 @@ import (
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/registry"
+	"github.com/varve-image/varve/internal/regfile"
 )
 
 // registryFlags say how a registry is spoken to.
@@ -62,7 +63,7 @@ func (g *global) registryOptions(ref string) (registry.Options, error) {
 	opts.Password = g.password
 	if r.caFile != "" {
 		if _, err := os.Stat(r.caFile); err != nil {
-			return opts, fileError(fmt.Errorf("--ca-file %q: %w", r.caFile, cause(err)))
+			return opts, fileError(fmt.Errorf("--ca-file %q: %w", r.caFile, regfile.Cause(err)))
 		}
 	}
 	return opts, g.checkLogin(ref)

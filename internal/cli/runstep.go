@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/ui"
 	"github.com/varve-image/varve/spec"
@@ -154,7 +155,7 @@ func (o *runStepOptions) describe(g *global, s *spec.Spec, entries []*tree.Entry
 			return nil, usageError(fmt.Errorf("--bind %q: expected SRC:DST, DST absolute", bind))
 		}
 		if _, err := os.Stat(absolute); err != nil {
-			return nil, fileError(fmt.Errorf("--bind %q: %q: %w", bind, absolute, cause(err)))
+			return nil, fileError(fmt.Errorf("--bind %q: %q: %w", bind, absolute, regfile.Cause(err)))
 		}
 		step.Binds = append(step.Binds, sandbox.Bind{Source: absolute, Target: target})
 	}

@@ -11,11 +11,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/base/lockfile"
 	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/dockertools"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
+	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/ui"
 	"github.com/varve-image/varve/spec"
 )
@@ -57,7 +58,7 @@ func runStream(ctx context.Context, g *global, o *streamOptions, args []string) 
 	if err != nil {
 		return err
 	}
-	if assemble.IsConf(in.data) {
+	if dockertools.IsConf(in.data) {
 		return streamConf(ctx, g, o, in)
 	}
 	if o.repoTag != "" {
@@ -101,11 +102,11 @@ func streamConf(ctx context.Context, g *global, o *streamOptions, in *input) err
 // confImage describes the image of a conf.json. Its base stays open until the
 // command ends.
 func (g *global) confImage(ctx context.Context, in *input, repoTag string) (image.Named, error) {
-	conf, err := assemble.ParseConf(in.data)
+	conf, err := dockertools.ParseConf(in.data)
 	if err != nil {
 		return image.Named{}, usageError(fmt.Errorf("%s: %w", in.name, err))
 	}
-	img, err := conf.Image(ctx, assemble.ConfOptions{
+	img, err := conf.Image(ctx, dockertools.ConfOptions{
 		Root: g.root, StoreRoot: g.storeRoot, RepoTag: repoTag, Now: g.streams.Now(),
 		OpenBase: func(ctx context.Context, name string) (*image.Stored, error) {
 			src, err := place.OpenPath(ctx, place.Unknown, name, g.places())
@@ -186,7 +187,7 @@ func readInput(g *global, args []string) (*input, error) {
 	}
 	f, err := os.Open(args[0])
 	if err != nil {
-		return nil, fileError(fmt.Errorf("read spec %q: %w", args[0], cause(err)))
+		return nil, fileError(fmt.Errorf("read spec %q: %w", args[0], regfile.Cause(err)))
 	}
 	defer f.Close()
 	if st, err := f.Stat(); err == nil && st.IsDir() {
@@ -194,7 +195,7 @@ func readInput(g *global, args []string) (*input, error) {
 	}
 	data, err := io.ReadAll(io.LimitReader(f, spec.MaxSize+1))
 	if err != nil {
-		return nil, fmt.Errorf("read spec %q: %w", args[0], cause(err))
+		return nil, fmt.Errorf("read spec %q: %w", args[0], regfile.Cause(err))
 	}
 	return &input{name: args[0], dir: filepath.Dir(args[0]), data: withoutInterpreter(data)}, nil
 }
