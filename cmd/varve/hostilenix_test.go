@@ -10,6 +10,7 @@ import (
 
 	"github.com/varve-image/varve/internal/nixstore"
 	"github.com/varve-image/varve/internal/nixstore/nixdb"
+	"github.com/varve-image/varve/internal/nixstore/nixstate"
 )
 
 // Paths of stores that tests make: one that refers to itself and to the other
@@ -23,14 +24,14 @@ const (
 // "path: reference reference".
 func registered(t *testing.T, dir string, lines ...string) {
 	t.Helper()
-	var paths []nixdb.Path
+	var paths []nixstate.Path
 	for _, line := range lines {
 		path, refs, _ := strings.Cut(line, ":")
 		hash, err := nixstore.ParseHash(strings.Repeat("0", 64))
 		must(t, err)
-		paths = append(paths, nixdb.Path{PathInfo: nixstore.PathInfo{Path: path, NarHash: hash, NarSize: 1, References: strings.Fields(refs)}})
+		paths = append(paths, nixstate.Path{PathInfo: nixstore.PathInfo{Path: path, NarHash: hash, NarSize: 1, References: strings.Fields(refs)}})
 	}
-	name := filepath.Join(dir, "root", nixdb.Place(nixstore.DefaultStoreDir))
+	name := filepath.Join(dir, "root", nixstate.Place(nixstore.DefaultStoreDir))
 	makeDirs(t, filepath.Dir(name))
 	f, err := os.Create(name)
 	must(t, err)

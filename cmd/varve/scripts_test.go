@@ -22,6 +22,7 @@ import (
 	"github.com/varve-image/varve/internal/goldenstore"
 	"github.com/varve-image/varve/internal/nixstore"
 	"github.com/varve-image/varve/internal/nixstore/nixdb"
+	"github.com/varve-image/varve/internal/nixstore/nixstate"
 )
 
 // TestScripts runs testdata/script: a file for each behaviour that a user can
@@ -157,11 +158,11 @@ func registerPaths(ts *script, args []string) error {
 	if err != nil {
 		return err
 	}
-	paths := make([]nixdb.Path, len(infos))
+	paths := make([]nixstate.Path, len(infos))
 	for i, info := range infos {
 		paths[i].PathInfo = info
 	}
-	name := ts.MkAbs(args[0]) + "/" + nixdb.Place(nixstore.DefaultStoreDir)
+	name := ts.MkAbs(args[0]) + "/" + nixstate.Place(nixstore.DefaultStoreDir)
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}

@@ -36,9 +36,10 @@ var arrows = map[string][]string{
 	"internal/base/cache":    {"internal/place/ocilayout"},
 	"internal/sandbox":       {"tree"},
 
-	"internal/nixstore/nar":   {"tree"},
-	"internal/nixstore/drv":   {"internal/nixstore"},
-	"internal/nixstore/nixdb": {"internal/nixstore"},
+	"internal/nixstore/nar":      {"tree"},
+	"internal/nixstore/drv":      {"internal/nixstore"},
+	"internal/nixstore/nixstate": {"internal/nixstore"},
+	"internal/nixstore/nixdb":    {"internal/nixstore/nixstate"},
 
 	"internal/sandbox/userns":          {"internal/sandbox/userns/first", "internal/sandbox/userns/program"},
 	"internal/sandbox/userns/fakeroot": {"internal/execfile", "internal/sandbox/userns/openat", "internal/sandbox/userns/procfs", "internal/sandbox/userns/seccomp"},
@@ -63,7 +64,7 @@ var arrows = map[string][]string{
 
 	"internal/base": {"spec", "internal/place", "internal/base/cache", "internal/base/lockfile"},
 
-	"internal/assemble": {"spec", "internal/rootfs", "image", "layer", "internal/layering", "internal/nixstore", "internal/nixstore/drv", "internal/nixstore/nixdb", "internal/sandbox", "internal/execfile"},
+	"internal/assemble": {"spec", "internal/rootfs", "image", "layer", "internal/layering", "internal/nixstore", "internal/nixstore/drv", "internal/nixstore/nixstate", "internal/sandbox", "internal/execfile"},
 
 	"internal/dockertools": {"internal/assemble"},
 
@@ -79,7 +80,7 @@ var arrows = map[string][]string{
 	"internal/tarindex": {"tree"},
 	"image/ordjson":     nil,
 	"internal/problems": nil,
-	// It serves build.
+	// It serves assemble and the fake root of run steps.
 	"internal/execfile": nil,
 	"internal/suggest":  nil,
 	"internal/regfile":  nil,
@@ -90,7 +91,7 @@ var arrows = map[string][]string{
 
 	"internal/cli": {
 		"internal/assemble", "internal/dockertools", "internal/base", "internal/base/cache", "internal/base/lockfile", "internal/place", "internal/place/dockerarchive", "internal/place/ocilayout", "internal/place/registry", "internal/place/engine", "internal/ui",
-		"internal/sandbox/userns", "internal/sandbox/vm",
+		"internal/nixstore/nixdb", "internal/sandbox/userns", "internal/sandbox/vm",
 	},
 	// It is run again as the first process of a run step, and of its virtual machine.
 	"cmd/varve": {"internal/cli", "internal/sandbox/userns", "internal/sandbox/vm"},

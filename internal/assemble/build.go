@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/varve-image/varve/internal/nixstore/nixstate"
 	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
@@ -50,6 +51,9 @@ type Options struct {
 	// tarball unpacks to, MaxEntries their entries; 0 is what package tree says.
 	MaxUnpacked int64
 	MaxEntries  int
+	// Databases reads and makes Nix's databases; without it includeNixDB is refused,
+	// and Nix's programs are asked for closures instead.
+	Databases nixstate.Databases
 	// OpenBase opens the image that the spec's fromImage names; without it there
 	// is no building on others.
 	OpenBase OpenBaseFunc

@@ -7,7 +7,7 @@ import (
 	"io/fs"
 
 	"github.com/varve-image/varve/internal/nixstore"
-	"github.com/varve-image/varve/internal/nixstore/nixdb"
+	"github.com/varve-image/varve/internal/nixstore/nixstate"
 	"github.com/varve-image/varve/internal/problems"
 )
 
@@ -15,9 +15,8 @@ import (
 // it: in the store's database, if that has all roots; by Nix's own programs, if
 // it cannot be read; else by searching the store paths.
 func (b *builder) lookUp(ctx context.Context, roots []string) ([]nixstore.PathInfo, error) {
-	s := nixdb.Store{StoreDir: b.spec.StoreDir, Root: b.opts.storeRoot(), TempDir: b.opts.TempDir}
-	infos, err := s.Closure(ctx, roots)
-	var invalid *nixdb.InvalidError
+	infos, err := b.storeClosure(ctx, roots)
+	var invalid *nixstate.InvalidError
 	switch {
 	case err == nil:
 		b.debugf("closure: asked the store's database")
@@ -41,6 +40,17 @@ func (b *builder) lookUp(ctx context.Context, roots []string) ([]nixstore.PathIn
 	opts.Hashes = b.spec.IncludeNixDB
 	infos, err = nixstore.Scan(ctx, opts)
 	return infos, specError("contents", err)
+}
+
+// errNoDatabases is that of a program that reads no Nix databases.
+var errNoDatabases = errors.New("this program reads no Nix databases")
+
+// storeClosure asks the store's database.
+func (b *builder) storeClosure(ctx context.Context, roots []string) ([]nixstore.PathInfo, error) {
+	if b.opts.Databases == nil {
+		return nil, errNoDatabases
+	}
+	return b.opts.Databases.Closure(ctx, nixstate.Store{StoreDir: b.spec.StoreDir, Root: b.opts.storeRoot(), TempDir: b.opts.TempDir}, roots)
 }
 
 // askNix has Nix's own programs tell the closure. They would write to a store

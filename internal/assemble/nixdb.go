@@ -2,13 +2,14 @@ package assemble
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/varve-image/varve/internal/nixstore"
 	"github.com/varve-image/varve/internal/nixstore/drv"
-	"github.com/varve-image/varve/internal/nixstore/nixdb"
+	"github.com/varve-image/varve/internal/nixstore/nixstate"
 	"github.com/varve-image/varve/tree"
 )
 
@@ -21,7 +22,7 @@ const nixDBField = "includeNixDB"
 func (b *builder) settleStore(ctx context.Context, below stack, groups []*group, top []*tree.Entry) (_ []*tree.Entry, needed *closure, err error) {
 	s := b.spec
 	var before *closure
-	var database *nixdb.File
+	var database *nixstate.File
 	if s.IncludeNixDB && (s.ExtraCommands != "" || s.FakeRootCommands != "") {
 		if before, err = b.findClosure(ctx, below, groups, top); err != nil {
 			return nil, nil, err
@@ -55,7 +56,7 @@ func (b *builder) settleStore(ctx context.Context, below stack, groups []*group,
 
 // addNixState adds Nix's state to the top tree, as a source that comes after
 // all others.
-func (b *builder) addNixState(ctx context.Context, below stack, c *closure, top []*tree.Entry) ([]*tree.Entry, *nixdb.File, error) {
+func (b *builder) addNixState(ctx context.Context, below stack, c *closure, top []*tree.Entry) ([]*tree.Entry, *nixstate.File, error) {
 	state, database, err := b.makeNixState(ctx, below, c)
 	if err != nil {
 		return nil, nil, err
@@ -67,8 +68,8 @@ func (b *builder) addNixState(ctx context.Context, below stack, c *closure, top 
 // updateNixState puts the state of another closure into a top tree that scripts
 // have changed: unless they changed the database itself, old, it is the new one,
 // with the attributes that they gave it. Roots are added.
-func (b *builder) updateNixState(ctx context.Context, below stack, old *nixdb.File, c *closure, top []*tree.Entry) ([]*tree.Entry, error) {
-	e := tree.Find(top, nixdb.Place(b.spec.StoreDir))
+func (b *builder) updateNixState(ctx context.Context, below stack, old *nixstate.File, c *closure, top []*tree.Entry) ([]*tree.Entry, error) {
+	e := tree.Find(top, nixstate.Place(b.spec.StoreDir))
 	if e == nil {
 		return top, nil
 	}
@@ -86,34 +87,37 @@ func (b *builder) updateNixState(ctx context.Context, below stack, old *nixdb.Fi
 
 // makeNixState makes the state of Nix for a closure: what Nix has to know of the
 // store paths in the image.
-func (b *builder) makeNixState(ctx context.Context, below stack, c *closure) ([]*tree.Entry, *nixdb.File, error) {
+func (b *builder) makeNixState(ctx context.Context, below stack, c *closure) ([]*tree.Entry, *nixstate.File, error) {
+	if b.opts.Databases == nil {
+		return nil, nil, &SpecError{nixDBField, errors.New("this program makes no Nix databases")}
+	}
 	paths, err := b.validPaths(ctx, below.base, c)
 	if err != nil {
 		return nil, nil, err
 	}
-	database, err := nixdb.Create(ctx, b.opts.TempDir, paths)
+	database, err := nixstate.Create(ctx, b.opts.Databases, b.opts.TempDir, paths)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", nixDBField, err)
 	}
 	b.closers = append(b.closers, database)
 	uid, gid := b.storeOwner()
-	state, err := nixdb.State{StoreDir: b.spec.StoreDir, Database: database, Roots: c.roots, UID: uid, GID: gid, Below: below.entries}.Tree(nixDBField)
+	state, err := nixstate.State{StoreDir: b.spec.StoreDir, Database: database, Roots: c.roots, UID: uid, GID: gid, Below: below.entries}.Tree(nixDBField)
 	return state, database, err
 }
 
 // withoutDatabase leaves the image's own database out of what is searched for
 // store paths: it names derivers, and all that the base image has.
 func (b *builder) withoutDatabase(top []*tree.Entry) []*tree.Entry {
-	return slices.DeleteFunc(slices.Clone(top), func(e *tree.Entry) bool { return e.Path == nixdb.Place(b.spec.StoreDir) })
+	return slices.DeleteFunc(slices.Clone(top), func(e *tree.Entry) bool { return e.Path == nixstate.Place(b.spec.StoreDir) })
 }
 
 // validPaths are the paths that Nix is to find in the image's store: those of
 // the closure, and what the base's database has.
-func (b *builder) validPaths(ctx context.Context, base *base, c *closure) ([]nixdb.Path, error) {
+func (b *builder) validPaths(ctx context.Context, base *base, c *closure) ([]nixstate.Path, error) {
 	if err := b.hashArchives(ctx, c); err != nil {
 		return nil, err
 	}
-	var own []nixdb.Path
+	var own []nixstate.Path
 	for _, p := range c.paths() {
 		info := c.infos[p]
 		info.RegistrationTime, info.Ultimate = b.spec.TreeMTime, false
@@ -121,21 +125,21 @@ func (b *builder) validPaths(ctx context.Context, base *base, c *closure) ([]nix
 		if err != nil {
 			return nil, specError(nixDBField, err)
 		}
-		own = append(own, nixdb.Path{PathInfo: info, Outputs: outputs})
+		own = append(own, nixstate.Path{PathInfo: info, Outputs: outputs})
 	}
 	if base == nil {
 		return own, nil
 	}
-	lower, err := nixdb.ReadTree(ctx, b.spec.StoreDir, base.entries)
+	lower, err := nixstate.ReadTree(ctx, b.opts.Databases, b.spec.StoreDir, base.entries)
 	if err != nil {
 		return nil, fmt.Errorf("fromImage: base image %q: %w", b.spec.FromImage, err)
 	}
-	paths, err := nixdb.Merge(lower, own)
+	paths, err := nixstate.Merge(lower, own)
 	return paths, specError(nixDBField, err)
 }
 
 // outputsOf are the outputs of a store path that is a derivation.
-func (b *builder) outputsOf(p string) ([]nixdb.Output, error) {
+func (b *builder) outputsOf(p string) ([]nixstate.Output, error) {
 	if !strings.HasSuffix(p, ".drv") {
 		return nil, nil
 	}
@@ -143,10 +147,10 @@ func (b *builder) outputsOf(p string) ([]nixdb.Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	var outputs []nixdb.Output
+	var outputs []nixstate.Output
 	for _, o := range d.Outputs {
 		if o.Path != "" {
-			outputs = append(outputs, nixdb.Output{Name: o.Name, Path: o.Path})
+			outputs = append(outputs, nixstate.Output{Name: o.Name, Path: o.Path})
 		}
 	}
 	return outputs, nil

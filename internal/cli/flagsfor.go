@@ -19,7 +19,7 @@ func flagsFor(err error) string {
 	case *assemble.OwnerWarning:
 		return fmt.Sprintf(" (--perm '/**::%d:%d')", e.UID, e.GID)
 	}
-	if err == assemble.ErrNetwork { //nolint:errorlint // as above
+	if err == assemble.ErrNetwork {
 		return ": --allow-network lets them"
 	}
 	return ""

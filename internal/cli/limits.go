@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/internal/tarindex"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/tree"
 )
@@ -30,10 +29,6 @@ func (l *limits) check() error {
 		return usageError(fmt.Errorf("--max-entries %d: expected a number above 0", l.entries))
 	}
 	return nil
-}
-
-func (g *global) archiveOptions() tarindex.Options {
-	return tarindex.Options{TempDir: g.tempDir(), MaxBytes: int64(g.limits.unpacked)}
 }
 
 func (g *global) overlayOptions() tree.OverlayOptions {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/nixstore/nixdb"
 	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/spec"
 )
@@ -212,6 +213,7 @@ func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string, more
 		Root: g.root, StoreRoot: g.storeRoot, VerifyStore: g.verifyStore,
 		Architecture: hostArchitecture, Now: g.streams.Now(), TempDir: g.tempDir(),
 		MaxUnpacked: int64(g.limits.unpacked), MaxEntries: g.limits.entries,
+		Databases: nixdb.SQLite{},
 		OpenBase: func(ctx context.Context, ref spec.Base) (*image.Stored, error) {
 			return g.bases().Open(ctx, ref, lock)
 		},

@@ -1,11 +1,8 @@
 package cli
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
-	"os"
-	"strconv"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -20,16 +17,11 @@ type stepLimits struct {
 	processes            int
 }
 
-// The limits of scripts where no flag says otherwise.
-const (
-	defaultStepTime   = time.Hour
-	defaultStepOutput = 1 << 30
-	// maxProcesses is as many as Linux can have (PID_MAX_LIMIT).
-	maxProcesses = 4 << 20
-)
+// maxProcesses is as many as Linux can have (PID_MAX_LIMIT).
+const maxProcesses = 4 << 20
 
 func (l *stepLimits) register(f *pflag.FlagSet) {
-	f.DurationVar(&l.time, "max-step-time", defaultStepTime, "how long a script may run: `DURATION`, such as 90s or 2h; 0 is as long as it wants")
+	f.DurationVar(&l.time, "max-step-time", sandbox.DefaultTime, "how long a script may run: `DURATION`, such as 90s or 2h; 0 is as long as it wants")
 	f.Var(&l.memory, "max-step-memory", "what a script's processes may use of memory: `SIZE` (default three quarters of the machine's)")
 	f.Var(&l.disk, "max-step-disk", "what a script may write to its tree: `SIZE` (default 64GiB)")
 	f.Var(&l.output, "max-step-output", "what a script may write to its standard output and error: `SIZE` (default 1GiB)")
@@ -49,33 +41,7 @@ func (l *stepLimits) check() error {
 // limits are the limits with their defaults.
 func (l *stepLimits) limits() sandbox.Limits {
 	return sandbox.Limits{
-		Time: l.time, Memory: cmp.Or(int64(l.memory), machineMemory()/4*3), Disk: int64(l.disk),
-		Output: cmp.Or(int64(l.output), defaultStepOutput), Processes: l.processes,
+		Time: l.time, Memory: cmp.Or(int64(l.memory), sandbox.DefaultMemory()), Disk: int64(l.disk),
+		Output: cmp.Or(int64(l.output), sandbox.DefaultOutput), Processes: l.processes,
 	}
-}
-
-// machineMemory is what this machine, or the container that this is, has of
-// memory, in bytes; 0 where that is not known.
-func machineMemory() int64 {
-	least := firstNumber("/proc/meminfo") << 10 // MemTotal, in kB
-	for _, file := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
-		if n := firstNumber(file); n > 0 {
-			least = min(least, n)
-		}
-	}
-	return least
-}
-
-// firstNumber is the first word of a file that is a number above 0, or 0.
-func firstNumber(file string) int64 {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return 0
-	}
-	for word := range bytes.FieldsSeq(text) {
-		if n, err := strconv.ParseInt(string(word), 10, 64); err == nil && n > 0 {
-			return n
-		}
-	}
-	return 0
 }

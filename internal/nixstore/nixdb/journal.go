@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"github.com/varve-image/varve/internal/nixstore/nixstate"
 )
 
 // sqliteMagic is what every database's file begins with.
@@ -36,8 +38,8 @@ func withJournal(data, journal []byte) ([]byte, error) {
 			continue
 		}
 		end := int(j.commit) * size
-		if end > maxFile {
-			return nil, fmt.Errorf("it has %d pages after what its journal says, more than %d MiB", j.commit, maxFile>>20)
+		if end > nixstate.MaxFile {
+			return nil, fmt.Errorf("it has %d pages after what its journal says, more than %d MiB", j.commit, nixstate.MaxFile>>20)
 		}
 		if end > len(data) {
 			data = append(data, make([]byte, end-len(data))...)

@@ -3,6 +3,7 @@ package nixdb
 import (
 	"bytes"
 	"fmt"
+	"github.com/varve-image/varve/internal/nixstore/nixstate"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -50,7 +51,7 @@ func (n *nix) run(stdin string, args ...string) string {
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + n.home, "TMPDIR=" + n.home, "NIX_REMOTE=local",
-		"NIX_STORE_DIR=" + n.storeDir(), "NIX_STATE_DIR=" + StateDir(n.storeDir()),
+		"NIX_STORE_DIR=" + n.storeDir(), "NIX_STATE_DIR=" + nixstate.StateDir(n.storeDir()),
 		"NIX_LOG_DIR=" + n.home + "/log", "NIX_CONF_DIR=" + n.home + "/etc",
 		"NIX_CONFIG=substitute = false\nsandbox = false\nbuild-users-group =\nfsync-metadata = false\n",
 	}
@@ -82,7 +83,7 @@ func (n *nix) database() []Path {
 // replaceState puts a tree in the place of Nix's state.
 func (n *nix) replaceState(entries []*tree.Entry) {
 	n.t.Helper()
-	if err := os.RemoveAll(StateDir(n.storeDir())); err != nil {
+	if err := os.RemoveAll(nixstate.StateDir(n.storeDir())); err != nil {
 		n.t.Fatal(err)
 	}
 	for _, e := range entries {
@@ -95,7 +96,7 @@ func (n *nix) replaceState(entries []*tree.Entry) {
 			err = os.Symlink(e.Linkname, name)
 		default:
 			var data []byte
-			if data, err = content(n.t.Context(), e, maxFile); err == nil {
+			if data, err = content(n.t.Context(), e, nixstate.MaxFile); err == nil {
 				err = os.WriteFile(name, data, 0o644)
 			}
 		}

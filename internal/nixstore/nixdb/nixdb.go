@@ -1,5 +1,5 @@
-// Package nixdb makes the state that Nix keeps of a store: the database of
-// valid paths, and the garbage collector's roots.
+// Package nixdb reads and makes the databases that Nix keeps of its stores, with
+// SQLite.
 //
 // Guarantees:
 //
@@ -15,17 +15,29 @@
 // (Realisations of content-addressed derivations).
 package nixdb
 
-import "github.com/varve-image/varve/internal/nixstore"
+import (
+	"context"
+	"io"
 
-// Path is a valid path.
-type Path struct {
-	nixstore.PathInfo
-	// Outputs are those of a derivation, which is a path that ends in ".drv",
-	// as far as it says what their paths are.
-	Outputs []Output
+	"github.com/varve-image/varve/internal/nixstore"
+	"github.com/varve-image/varve/internal/nixstore/nixstate"
+)
+
+// SQLite is nixstate.Databases.
+type SQLite struct{}
+
+// Closure asks the database of a store on this machine. Nothing is written where it is, and a
+// write-ahead log beside it counts.
+func (SQLite) Closure(ctx context.Context, s nixstate.Store, roots []string) ([]nixstore.PathInfo, error) {
+	return storeClosure(ctx, s, roots)
 }
 
-// Output is an output of a derivation.
-type Output struct {
-	Name, Path string
+// Read reads a database of an image.
+func (SQLite) Read(ctx context.Context, storeDir string, data, journal []byte) ([]nixstate.Path, error) {
+	return decode(ctx, storeDir, data, journal)
+}
+
+// Write writes the database of paths.
+func (SQLite) Write(ctx context.Context, w io.Writer, paths []nixstate.Path) error {
+	return Write(ctx, w, paths)
 }

@@ -11,11 +11,12 @@ import (
 	"modernc.org/sqlite"
 
 	"github.com/varve-image/varve/internal/nixstore"
+	"github.com/varve-image/varve/internal/nixstore/nixstate"
 	"github.com/varve-image/varve/internal/problems"
 )
 
 const (
-	// maxPaths and maxRefs bound what a database may hold. A file of maxFile
+	// maxPaths and maxRefs bound what a database may hold. A file of nixstate.MaxFile
 	// bytes that Nix wrote holds less, one that was made up could hold more.
 	maxPaths = 500_000
 	maxRefs  = 5_000_000
@@ -28,7 +29,7 @@ const (
 // decode returns the paths of the database whose file is data, sorted. Store
 // paths have to lie in storeDir. journal is the write-ahead log beside it, or
 // nil; what was committed to it counts. data and journal are changed.
-func decode(ctx context.Context, storeDir string, data, journal []byte) ([]Path, error) {
+func decode(ctx context.Context, storeDir string, data, journal []byte) ([]nixstate.Path, error) {
 	data, err := withJournal(data, journal)
 	if err != nil {
 		return nil, err
@@ -54,7 +55,7 @@ func decode(ctx context.Context, storeDir string, data, journal []byte) ([]Path,
 			return nil, err
 		}
 	}
-	slices.SortFunc(r.paths, func(a, b Path) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(r.paths, func(a, b nixstate.Path) int { return strings.Compare(a.Path, b.Path) })
 	return r.paths, nil
 }
 
@@ -62,7 +63,7 @@ func decode(ctx context.Context, storeDir string, data, journal []byte) ([]Path,
 type reader struct {
 	*memory
 	storeDir string
-	paths    []Path
+	paths    []nixstate.Path
 	byID     map[int64]int // index in paths
 	refs     []ref
 }
@@ -196,7 +197,7 @@ func inTable(table string, err error) error {
 }
 
 // scanPath reads a row of ValidPaths.
-func scanPath(scan scanFunc) (id int64, p Path, err error) {
+func scanPath(scan scanFunc) (id int64, p nixstate.Path, err error) {
 	var hash string
 	var deriver, sigs, ca sql.Null[string]
 	var size, ultimate sql.Null[int64]
@@ -261,7 +262,7 @@ func (r *reader) checkClaims() error {
 func (r *reader) readOutputs() error {
 	err := r.each(everything("DerivationOutputs"), maxPaths, func(scan scanFunc) error {
 		var id int64
-		var o Output
+		var o nixstate.Output
 		if err := scan(&id, &o.Name, &o.Path); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package nixdb
 import (
 	"database/sql"
 	"fmt"
+	"github.com/varve-image/varve/internal/nixstore/nixstate"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -161,7 +162,7 @@ func TestReadTree(t *testing.T) {
 	}{
 		"schema":  {func(at func(string) *tree.Entry) { *at("schema") = *tree.NewFile(at("schema").Path, 0o644, "7") }, `version "7"`},
 		"symlink": {func(at func(string) *tree.Entry) { at("db.sqlite").Type = tree.Symlink }, "db.sqlite\" is a symlink"},
-		"large":   {func(at func(string) *tree.Entry) { at("db.sqlite").Size = maxFile + 1 }, "more than 134217728"},
+		"large":   {func(at func(string) *tree.Entry) { at("db.sqlite").Size = nixstate.MaxFile + 1 }, "more than 134217728"},
 	} {
 		entries := state()
 		tt.change(func(name string) *tree.Entry { return tree.Find(entries, "nix/var/nix/db/"+name) })

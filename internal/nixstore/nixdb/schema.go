@@ -1,9 +1,5 @@
 package nixdb
 
-// SchemaVersion is the version of the schema, as the file "schema" beside the
-// database says it.
-const SchemaVersion = "10"
-
 // schema makes the tables of version 10: Nix 2.0 and all later ones.
 //
 // Source: src/libstore/schema.sql of Nix. The meaning is Nix's, the text is

@@ -8,43 +8,17 @@ import (
 	"strings"
 
 	"github.com/varve-image/varve/internal/nixstore"
+	"github.com/varve-image/varve/internal/nixstore/nixstate"
 	"github.com/varve-image/varve/internal/regfile"
 )
 
-// Store is a Nix store on this machine.
-type Store struct {
-	// StoreDir is the store directory as store paths name it; empty for
-	// nixstore.DefaultStoreDir.
-	StoreDir string
-	// Root is the directory that the store and its state are looked for in, as
-	// for Nix's "local?root="; empty for the machine's own root. No symlink below
-	// it may lead out of it.
-	Root string
-	// TempDir is where a database that cannot be read where it is is copied to;
-	// empty for the system's place for temporary files.
-	TempDir string
-}
-
-// InvalidError says which paths a store's database does not have.
-type InvalidError struct {
-	Paths []string
-}
-
-func (e *InvalidError) Error() string {
-	return fmt.Sprintf("%d of the store paths are not valid by the database, such as %.300q", len(e.Paths), e.Paths[0])
-}
-
-// Closure returns what the store's database says of roots and of all that they
-// refer to, sorted by path. Nothing is written where the database is, and a
-// write-ahead log beside it counts.
-//
-// Without a database the error is fs.ErrNotExist. A root that it does not have
-// is an *InvalidError.
-func (s Store) Closure(ctx context.Context, roots []string) ([]nixstore.PathInfo, error) {
+// storeClosure returns what the store's database says of roots and of all that they refer
+// to, sorted by path.
+func storeClosure(ctx context.Context, s nixstate.Store, roots []string) ([]nixstore.PathInfo, error) {
 	if s.StoreDir == "" {
 		s.StoreDir = nixstore.DefaultStoreDir
 	}
-	place := StateDir(s.StoreDir) + "/" + dbName
+	place := nixstate.DatabaseFile(s.StoreDir)
 	var infos []nixstore.PathInfo
 	name, err := regfile.Resolve(s.Root, place) // SQLite opens by name
 	if err = unnamed(err); err == nil {
@@ -130,7 +104,7 @@ func (r *reader) checkValid(roots []string) error {
 		}
 	}
 	if len(invalid) > 0 {
-		return &InvalidError{invalid}
+		return &nixstate.InvalidError{Paths: invalid}
 	}
 	return nil
 }

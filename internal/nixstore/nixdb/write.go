@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/varve-image/varve/internal/nixstore/nixstate"
 	"github.com/varve-image/varve/internal/problems"
 )
 
@@ -17,7 +18,7 @@ const pageSize = 4096
 // Write writes the database of paths, of which none may be given twice, and
 // each reference has to be to one of them. Their order does not matter. All
 // that is wrong with them is reported together, before anything is written.
-func Write(ctx context.Context, w io.Writer, paths []Path) error {
+func Write(ctx context.Context, w io.Writer, paths []nixstate.Path) error {
 	data, err := encode(ctx, paths)
 	if err != nil {
 		return fmt.Errorf("make Nix database: %w", err)
@@ -29,8 +30,8 @@ func Write(ctx context.Context, w io.Writer, paths []Path) error {
 }
 
 // encode returns the database's file.
-func encode(ctx context.Context, paths []Path) ([]byte, error) {
-	paths = slices.SortedFunc(slices.Values(paths), func(a, b Path) int { return strings.Compare(a.Path, b.Path) })
+func encode(ctx context.Context, paths []nixstate.Path) ([]byte, error) {
+	paths = slices.SortedFunc(slices.Values(paths), func(a, b nixstate.Path) int { return strings.Compare(a.Path, b.Path) })
 	ids, err := number(paths)
 	if err != nil {
 		return nil, err
@@ -42,7 +43,7 @@ func encode(ctx context.Context, paths []Path) ([]byte, error) {
 	defer m.close()
 	// Rows are right already, and the writing order is not that of the keys.
 	err = m.exec(fmt.Sprintf("pragma page_size = %d; pragma foreign_keys = off;", pageSize) + schema + "begin")
-	for _, fill := range []func(*memory, []Path, map[string]int64) error{insertPaths, insertRefs, insertOutputs} {
+	for _, fill := range []func(*memory, []nixstate.Path, map[string]int64) error{insertPaths, insertRefs, insertOutputs} {
 		if err == nil {
 			err = fill(m, paths, ids)
 		}
@@ -62,7 +63,7 @@ func encode(ctx context.Context, paths []Path) ([]byte, error) {
 }
 
 // number gives the sorted paths their ids, which start with 1.
-func number(paths []Path) (map[string]int64, error) {
+func number(paths []nixstate.Path) (map[string]int64, error) {
 	ids := make(map[string]int64, len(paths))
 	var bad problems.List
 	for i, p := range paths {
@@ -87,7 +88,7 @@ func number(paths []Path) (map[string]int64, error) {
 	return ids, bad.Err()
 }
 
-func insertPaths(m *memory, paths []Path, ids map[string]int64) error {
+func insertPaths(m *memory, paths []nixstate.Path, ids map[string]int64) error {
 	in := m.insert("ValidPaths", 9)
 	for _, p := range paths {
 		in.row(ids[p.Path], p.Path, p.NarHash.String(), p.RegistrationTime, orNull(p.Deriver),
@@ -96,7 +97,7 @@ func insertPaths(m *memory, paths []Path, ids map[string]int64) error {
 	return in.done()
 }
 
-func insertRefs(m *memory, paths []Path, ids map[string]int64) error {
+func insertRefs(m *memory, paths []nixstate.Path, ids map[string]int64) error {
 	in := m.insert("Refs", 2)
 	for _, p := range paths {
 		var to []int64
@@ -111,10 +112,10 @@ func insertRefs(m *memory, paths []Path, ids map[string]int64) error {
 	return in.done()
 }
 
-func insertOutputs(m *memory, paths []Path, ids map[string]int64) error {
+func insertOutputs(m *memory, paths []nixstate.Path, ids map[string]int64) error {
 	in := m.insert("DerivationOutputs", 3)
 	for _, p := range paths {
-		for _, o := range slices.SortedFunc(slices.Values(p.Outputs), func(a, b Output) int { return strings.Compare(a.Name, b.Name) }) {
+		for _, o := range slices.SortedFunc(slices.Values(p.Outputs), func(a, b nixstate.Output) int { return strings.Compare(a.Name, b.Name) }) {
 			in.row(ids[p.Path], o.Name, o.Path)
 		}
 	}

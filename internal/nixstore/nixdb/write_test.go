@@ -41,7 +41,7 @@ func somePaths(n int) []Path {
 		slices.Sort(p.References)
 		p.References = slices.Compact(p.References)
 	}
-	paths[0].Outputs = []Output{{"dev", somePath("a-dev")}, {"out", somePath("a")}}
+	paths[0].Outputs = []Output{{Name: "dev", Path: somePath("a-dev")}, {Name: "out", Path: somePath("a")}}
 	paths[0].Deriver, paths[0].Sigs = "", []string{"a:1", "b:2"}
 	if n > 1 {
 		paths[1].CA, paths[1].Ultimate, paths[1].Sigs = "fixed:r:sha256:1xmr8jicvzszfzpz46g37mlpvbzjl2wpwvl2b05psipssyp1sm8h", true, nil

@@ -1,4 +1,4 @@
-package nixdb
+package nixstate
 
 import (
 	"bufio"
@@ -18,23 +18,23 @@ type File struct {
 	size int64
 }
 
-// Create writes the database of paths, as Write does, into a file without a
+// Create writes the database of paths, as db does, into a file without a
 // name in the directory temp, or in the system's for such files if that is
 // empty. The result has to be closed.
-func Create(ctx context.Context, temp string, paths []Path) (*File, error) {
+func Create(ctx context.Context, db Databases, temp string, paths []Path) (*File, error) {
 	f, err := atomicfile.Unnamed(temp)
 	if err != nil {
 		return nil, fmt.Errorf("make a temporary file for the Nix database: %w", err)
 	}
-	db := &File{f: f}
-	if err = Write(ctx, f, paths); err == nil {
-		db.size, err = f.Seek(0, io.SeekCurrent)
+	file := &File{f: f}
+	if err = db.Write(ctx, f, paths); err == nil {
+		file.size, err = f.Seek(0, io.SeekCurrent)
 	}
 	if err != nil {
 		f.Close()
 		return nil, err
 	}
-	return db, nil
+	return file, nil
 }
 
 // Size is the database's length in bytes.

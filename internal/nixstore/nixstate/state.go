@@ -1,4 +1,4 @@
-package nixdb
+package nixstate
 
 import (
 	"bytes"
@@ -24,9 +24,9 @@ const (
 )
 
 const (
-	// maxFile bounds the database of a base image, and its journal, in bytes:
+	// MaxFile bounds the database of a base image, and its journal, in bytes:
 	// some 100,000 paths.
-	maxFile = 128 << 20
+	MaxFile = 128 << 20
 	// maxSchema bounds the file that holds the schema's version.
 	maxSchema = 64
 )
@@ -34,6 +34,9 @@ const (
 // StateDir is the directory of Nix's state for a store: /nix/var/nix for
 // /nix/store.
 func StateDir(storeDir string) string { return path.Join(path.Dir(storeDir), "var/nix") }
+
+// DatabaseFile is the path of a store's database.
+func DatabaseFile(storeDir string) string { return StateDir(storeDir) + "/" + dbName }
 
 // Place is where the database of a store is in a tree.
 func Place(storeDir string) string { return strings.TrimPrefix(StateDir(storeDir), "/") + "/" + dbName }
@@ -92,7 +95,7 @@ func (s State) Tree(source string) ([]*tree.Entry, error) {
 
 // ReadTree returns the paths in the database of the store in an image's file
 // system, sorted. There is none if there is no file for it; paths are nil then.
-func ReadTree(ctx context.Context, storeDir string, entries []*tree.Entry) ([]Path, error) {
+func ReadTree(ctx context.Context, db Databases, storeDir string, entries []*tree.Entry) ([]Path, error) {
 	state := strings.TrimPrefix(StateDir(storeDir), "/")
 	at := func(name string) *tree.Entry { return tree.Lookup(entries, state+"/"+name) }
 	if at(dbName) == nil {
@@ -107,14 +110,14 @@ func ReadTree(ctx context.Context, storeDir string, entries []*tree.Entry) ([]Pa
 	}
 	var data, journal []byte
 	if err == nil {
-		data, err = content(ctx, at(dbName), maxFile)
+		data, err = content(ctx, at(dbName), MaxFile)
 	}
 	if err == nil {
-		journal, err = content(ctx, at(journalName), maxFile)
+		journal, err = content(ctx, at(journalName), MaxFile)
 	}
 	if err == nil {
 		var paths []Path
-		if paths, err = decode(ctx, storeDir, data, journal); err == nil {
+		if paths, err = db.Read(ctx, storeDir, data, journal); err == nil {
 			return paths, nil
 		}
 	}

@@ -1,4 +1,4 @@
-package nixdb
+package nixstate
 
 import (
 	"cmp"

@@ -1,0 +1,407 @@
+package varve
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/base"
+	"github.com/varve-image/varve/internal/base/cache"
+	"github.com/varve-image/varve/internal/base/lockfile"
+	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/nixstore/nixstate"
+	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/place"
+	"github.com/varve-image/varve/internal/place/registry"
+	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/userns"
+	"github.com/varve-image/varve/internal/sandbox/vm"
+	"github.com/varve-image/varve/spec"
+	"github.com/varve-image/varve/tree"
+)
+
+// initialized says that Init was called.
+var initialized atomic.Bool
+
+// Init has to be the first call of a program's main function, and of TestMain, if specs may have
+// scripts: these start the program again, as the first process of their sandbox. In such a
+// process Init does not return.
+func Init() {
+	for _, isStep := range []func() (int, bool){userns.Main, vm.Main} {
+		if code, ok := isStep(); ok {
+			os.Exit(code)
+		}
+	}
+	initialized.Store(true)
+}
+
+// ErrNotInitialized is the error of building a spec with scripts in a program that has not
+// called Init.
+var ErrNotInitialized = errors.New("the spec has scripts, which start this program again: call varve.Init at the beginning of main")
+
+// Image is an image that was built or opened. It is read when it is written, and has to be
+// closed.
+type Image struct {
+	image.Named
+	// Warnings are what a spec says that is allowed and most likely not meant.
+	Warnings []error
+
+	closers []func() error
+}
+
+// Close frees what the image is read from.
+func (img *Image) Close() error {
+	var errs []error
+	for _, closer := range img.closers {
+		errs = append(errs, closer())
+	}
+	img.closers = nil
+	return errors.Join(errs...)
+}
+
+// Files reads the headers of all layers and returns the file system that they show. It has to
+// be closed, before the image.
+func (img *Image) Files(ctx context.Context, opts *Options) (*tree.Overlay, error) {
+	stored, err := image.AsStored(ctx, img.Named)
+	if err != nil {
+		return nil, err
+	}
+	layers := make([]tree.LayerSource, len(stored.StoredLayers()))
+	for i, l := range stored.StoredLayers() {
+		layers[i] = l
+	}
+	o := opts.orDefault()
+	return tree.OpenOverlay(ctx, layers, tree.OverlayOptions{TempDir: o.TempDir, MaxBytes: o.MaxUnpacked, MaxEntries: o.MaxEntries})
+}
+
+// ParseFile reads the spec in a file, for Options.Platform or, if that is empty, for the one
+// that the spec names or this machine's.
+func ParseFile(name string, opts *Options) (*spec.Spec, error) {
+	o := opts.orDefault()
+	p, err := o.platform()
+	if err != nil {
+		return nil, err
+	}
+	return spec.ParseFile(name, spec.Options{Architecture: runtime.GOARCH, Platform: spec.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant}})
+}
+
+// BuildFile builds the image of the spec in a file. The varve.lock beside it pins the image that
+// it builds on, unless Options.Lock names another.
+func BuildFile(ctx context.Context, name string, opts *Options) (*Image, error) {
+	s, err := ParseFile(name, opts)
+	if err != nil {
+		return nil, err
+	}
+	o := opts.orDefault()
+	if o.Lock == "" {
+		o.Lock = filepath.Join(filepath.Dir(name), lockfile.Name)
+	}
+	return Build(ctx, s, &o)
+}
+
+// Build builds the image of a spec, which is checked first: what is wrong with it is a
+// spec.Errors. Files are looked at, and read when the image is written.
+func Build(ctx context.Context, s *spec.Spec, opts *Options) (*Image, error) {
+	o := opts.orDefault()
+	checked, err := s.Check(spec.Options{Architecture: runtime.GOARCH})
+	if err != nil {
+		return nil, err
+	}
+	if checked.HasSteps() && !initialized.Load() {
+		return nil, fmt.Errorf("build image %s: %w", s.Name, ErrNotInitialized)
+	}
+	store := &cache.Lazy{Dir: o.Cache}
+	bases := base.New(o.bases(store))
+	img := &Image{closers: []func() error{bases.Close, store.Close}}
+	result, err := assemble.Build(ctx, checked, o.assemble(bases))
+	if err != nil {
+		img.Close()
+		return nil, fmt.Errorf("build image %s: %w", s.Name, err)
+	}
+	img.Named, img.Warnings = result.Image, result.Warnings
+	img.closers = append([]func() error{result.Close}, img.closers...)
+	return img, nil
+}
+
+// Index is an image for several platforms. It has to be closed.
+type Index struct {
+	image.Index
+	images []*Image
+}
+
+// Close frees what the images are read from.
+func (x *Index) Close() error {
+	var errs []error
+	for _, img := range x.images {
+		errs = append(errs, img.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// BuildIndex builds the images of several specs, each for another platform, and an index of
+// them, which is called as the first. ParseFile makes these of one file, for one platform after
+// the other.
+func BuildIndex(ctx context.Context, specs []*spec.Spec, opts *Options) (*Index, error) {
+	x := &Index{}
+	for _, s := range specs {
+		img, err := Build(ctx, s, opts)
+		if err != nil {
+			x.Close()
+			return nil, err
+		}
+		x.images = append(x.images, img)
+		x.Images = append(x.Images, img.Image)
+	}
+	if len(specs) == 0 {
+		return nil, errors.New("an index needs an image")
+	}
+	x.Names = x.images[0].Names
+	for _, a := range specs[0].Annotations {
+		if x.Annotations == nil {
+			x.Annotations = map[string]string{}
+		}
+		x.Annotations[a.Key] = a.Value
+	}
+	return x, nil
+}
+
+// Open opens the image that a reference names: of one for several platforms that for
+// Options.Platform or, if that is empty, for Linux on this machine's architecture.
+func Open(ctx context.Context, ref string, opts *Options) (*Image, error) {
+	o := opts.orDefault()
+	platform, err := o.choice()
+	if err != nil {
+		return nil, err
+	}
+	src, name, err := o.open(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	img, err := place.Select(ctx, src, name, platform, o.places())
+	if err != nil {
+		src.Close()
+		return nil, err
+	}
+	return &Image{Named: img.Named(name), closers: []func() error{src.Close}}, nil
+}
+
+// Write writes an image to the place that a reference names, by the reference's name or its own.
+// An archive or a layout appears whole or not at all; a registry or an engine is sent what it
+// lacks.
+func Write(ctx context.Context, img *Image, ref string, opts *Options) (image.Written, error) {
+	o := opts.orDefault()
+	written, err := o.write(ctx, []image.Named{img.Named}, ref)
+	if err != nil {
+		return image.Written{}, err
+	}
+	return written[0], nil
+}
+
+// WriteIndex writes an index with its images to a place that can have one: an OCI layout, its
+// archive, or a registry.
+func WriteIndex(ctx context.Context, x *Index, ref string, opts *Options) (image.Written, error) {
+	o := opts.orDefault()
+	at, targetOpts, err := o.target(ref)
+	if err != nil {
+		return image.Written{}, err
+	}
+	target, err := place.ToIndex(ctx, at, ref, targetOpts)
+	if err != nil {
+		return image.Written{}, err
+	}
+	return target.WriteIndex(ctx, &x.Index, o.Observe)
+}
+
+// Copy writes the images that a reference names to another place: the one of a name, or all of
+// an archive or layout, each by its names; of one for several platforms that for
+// Options.Platform. Layers that are stored are passed on as they are. It returns what was
+// written, in the order of the source.
+func Copy(ctx context.Context, from, to string, opts *Options) ([]image.Written, error) {
+	o := opts.orDefault()
+	platform, err := o.choice()
+	if err != nil {
+		return nil, err
+	}
+	src, name, err := o.open(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close()
+	images, err := o.each(ctx, src, name, platform)
+	if err != nil {
+		return nil, err
+	}
+	return o.write(ctx, images, to)
+}
+
+// each opens the image of a name or, without one, all of a source.
+func (o *Options) each(ctx context.Context, src image.Source, name string, platform v1.Platform) ([]image.Named, error) {
+	if name != "" {
+		img, err := place.Select(ctx, src, name, platform, o.places())
+		if err != nil {
+			return nil, err
+		}
+		return []image.Named{img.Named(name)}, nil
+	}
+	choices, err := image.SelectEach(ctx, src, platform)
+	if err != nil {
+		return nil, err
+	}
+	var images []image.Named
+	for _, c := range choices {
+		img, err := place.OpenNumber(ctx, src, c.Number, o.places())
+		if err != nil {
+			return nil, err
+		}
+		img.Names = c.Names
+		images = append(images, img.Named(""))
+	}
+	return images, nil
+}
+
+func (o *Options) open(ctx context.Context, ref string) (image.Source, string, error) {
+	at, err := place.ParseSource(ref)
+	if err != nil {
+		return nil, "", err
+	}
+	return place.Open(ctx, at, o.places())
+}
+
+func (o *Options) write(ctx context.Context, images []image.Named, ref string) ([]image.Written, error) {
+	at, targetOpts, err := o.target(ref)
+	if err != nil {
+		return nil, err
+	}
+	if at.IsNamed() && len(images) > 1 {
+		return nil, fmt.Errorf("%d images cannot all be written as %q: choose one by name", len(images), ref)
+	}
+	target, err := place.To(ctx, at, targetOpts)
+	if err != nil {
+		return nil, err
+	}
+	written, err := target.Write(ctx, images, o.Observe)
+	if err != nil {
+		return written, fmt.Errorf("write image to %q: %w", ref, err)
+	}
+	return written, nil
+}
+
+// choice is the platform that is chosen of several.
+func (o *Options) choice() (v1.Platform, error) {
+	p, err := o.platform()
+	if p.OS == "" {
+		p = v1.Platform{OS: "linux", Architecture: runtime.GOARCH}
+	}
+	return p, err
+}
+
+func (o *Options) platform() (v1.Platform, error) {
+	if o.Platform == "" {
+		return v1.Platform{}, nil
+	}
+	p, err := ocijson.ParsePlatform(o.Platform)
+	return ocijson.Normal(p), err
+}
+
+func (o *Options) orDefault() Options {
+	if o == nil {
+		return Options{}
+	}
+	return *o
+}
+
+func (o *Options) places() place.Options {
+	opts := place.Options{
+		Stdout: o.Stdout, TempDir: o.TempDir, MaxUnpacked: o.MaxUnpacked, MaxEntries: o.MaxEntries, Env: o.Env, Warn: o.Warn,
+		Registry: func(string) (registry.Options, error) {
+			r := o.Registry
+			return registry.Options{
+				Username: r.Username, Password: r.Password, AuthFiles: r.AuthFiles, InsecureHosts: r.InsecureHosts,
+				CAFile: r.CAFile, Proxy: r.Proxy, UserAgent: r.UserAgent,
+			}, nil
+		},
+	}
+	if o.Stdin != nil {
+		opts.Stdin = func() (io.Reader, error) { return o.Stdin, nil }
+	}
+	return opts
+}
+
+// target reads a reference to where images go, and how they are compressed there.
+func (o *Options) target(ref string) (place.Ref, place.TargetOptions, error) {
+	opts := place.TargetOptions{Options: o.places()}
+	at, err := place.ParseTarget(ref)
+	if err != nil {
+		return at, opts, err
+	}
+	if o.Compressor != "" {
+		if opts.Compression, err = compress.Parse(o.Compressor); err != nil {
+			return at, opts, err
+		}
+	}
+	algorithm, known := at.Archived()
+	switch {
+	case known && o.Compressor != "" && algorithm != opts.Compression.Algorithm:
+		return at, opts, errors.New("the name of the archive says another compression than Options.Compressor")
+	case known && o.Compressor == "":
+		opts.Compression.Algorithm = algorithm
+	case at.Transport == place.DockerArchive && o.Compressor == "":
+		opts.Compression.Algorithm = compress.None
+	}
+	return at, opts, nil
+}
+
+func (o *Options) bases(c *cache.Lazy) base.Options {
+	return base.Options{
+		Places: o.places(), Root: o.Root, Architecture: runtime.GOARCH,
+		Unlocked: o.Unlocked, Locked: o.Locked, Cache: c.Open,
+		Now: func() time.Time { return o.Now },
+	}
+}
+
+func (o *Options) assemble(bases *base.Resolver) assemble.Options {
+	return assemble.Options{
+		Root: o.Root, StoreRoot: o.StoreRoot, Architecture: runtime.GOARCH,
+		SourceDateEpoch: o.SourceDateEpoch, Now: o.Now, TempDir: o.TempDir,
+		MaxUnpacked: o.MaxUnpacked, MaxEntries: o.MaxEntries, Databases: nixstate.Registered(),
+		OpenBase: func(ctx context.Context, ref spec.Base) (*image.Stored, error) { return bases.Open(ctx, ref, o.Lock) },
+		Steps: assemble.Steps{
+			Runner: func(i spec.Isolation) (sandbox.Runner, error) {
+				opts := sandbox.Options{TempDir: o.TempDir}
+				if i == spec.VM {
+					return vm.New(vm.Options{Options: opts, Kernel: o.Steps.Kernel}), nil
+				}
+				return userns.New(opts), nil
+			},
+			AllowNetwork: o.Steps.AllowNetwork, Limits: o.Steps.limits(), Output: o.Steps.output(),
+		},
+	}
+}
+
+func (s Steps) limits() sandbox.Limits {
+	return sandbox.Limits{
+		Time: cmp.Or(s.Time, sandbox.DefaultTime), Memory: cmp.Or(s.Memory, sandbox.DefaultMemory()),
+		Disk: s.Disk, Output: cmp.Or(s.Output, sandbox.DefaultOutput), Processes: s.Processes,
+	}
+}
+
+// output returns what gets the output of a script; nil for nothing.
+func (s Steps) output() func(name string) io.WriteCloser {
+	if s.Log == nil {
+		return nil
+	}
+	return func(name string) io.WriteCloser {
+		return &sandbox.Lines{Show: func(line string) { fmt.Fprintf(s.Log, "%s: %s\n", name, line) }}
+	}
+}
