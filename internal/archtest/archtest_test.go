@@ -66,7 +66,8 @@ var arrows = map[string][]string{
 
 	"internal/assemble": {"spec", "internal/rootfs", "image", "layer", "internal/layering", "internal/nixstore", "internal/nixstore/drv", "internal/nixstore/nixstate", "internal/sandbox", "internal/execfile"},
 
-	"internal/dockertools": {"internal/assemble"},
+	"internal/treefile":    {"layer", "internal/compress"},
+	"internal/dockertools": {"internal/assemble", "internal/base", "internal/place", "internal/treefile", "internal/nixstore/drv", "internal/sandbox"},
 
 	"internal/arch":       nil,
 	"internal/ui":         nil,
@@ -90,7 +91,7 @@ var arrows = map[string][]string{
 	"internal/pace": nil,
 
 	"internal/cli": {
-		"internal/assemble", "internal/dockertools", "internal/base", "internal/base/cache", "internal/base/lockfile", "internal/place", "internal/place/dockerarchive", "internal/place/ocilayout", "internal/place/registry", "internal/place/engine", "internal/ui",
+		"internal/assemble", "internal/dockertools", "internal/base", "internal/base/cache", "internal/base/lockfile", "internal/place", "internal/place/dockerarchive", "internal/place/registry", "internal/place/engine", "internal/ui",
 		"internal/nixstore/nixdb", "internal/sandbox/userns", "internal/sandbox/vm",
 	},
 	// It is run again as the first process of a run step, and of its virtual machine.

@@ -3,15 +3,15 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
+	"strings"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/assemble"
-	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/dockertools"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/ui"
 	"github.com/varve-image/varve/spec"
@@ -87,18 +87,23 @@ func buildTo(ctx context.Context, g *global, o *buildOptions, in *input, p v1.Pl
 	if err != nil {
 		return err
 	}
-	result, err := buildParsed(ctx, g, s, in.lock(), nil)
+	return g.build(ctx, s, in.lock(), dest, nil)
+}
+
+// build builds the image of a spec and writes it, or its layer, to where it goes. lock and more
+// are as buildParsed has them.
+func (g *global) build(ctx context.Context, s *spec.Spec, lock string, dest *destination, more func(*assemble.Options)) error {
+	result, err := buildParsed(ctx, g, s, lock, more)
 	if err != nil {
 		return err
 	}
 	defer result.Close()
-	return g.writeResult(ctx, result, dest)
-}
-
-// writeResult writes the image of a spec, or its layer, and tells what was written.
-func (g *global) writeResult(ctx context.Context, result *assemble.Result, dest *destination) error {
 	if dest.Transport == place.LayerDir {
-		return g.writeBuilt(ctx, result, dest.Path)
+		info, err := dockertools.WriteLayer(ctx, result, dest.Path)
+		if err == nil {
+			g.ui.Info("%s: layer %s, %s", strings.TrimSuffix(dest.Path, "/"), info.DiffID, ui.Size(info.Size))
+		}
+		return err
 	}
 	written, err := g.write(ctx, dest, result.Image)
 	if err != nil {
@@ -145,31 +150,6 @@ func (g *global) warnLeftOut(s *spec.Spec, dest *destination) {
 	if s.Compressor != "" && s.Compressor != string(compress.None) && (dest.Transport.IsEngine() || dest.Transport == place.LayerDir) {
 		g.advise("compressor has no effect here: what goes to %s is not compressed", dest)
 	}
-}
-
-// toFile has write fill a file that appears whole or not at all, or standard
-// output.
-func (g *global) toFile(path string, write func(io.Writer) error) error {
-	if path == "-" {
-		return outputError(write(g.streams.Out))
-	}
-	return atomicfile.Output(path)(write)
-}
-
-// compressed has fill write through a compressor.
-func compressed(w io.Writer, c compress.Compression, fill func(io.Writer) error) error {
-	if c.Algorithm == compress.None {
-		return fill(w)
-	}
-	z, err := c.NewWriter(w)
-	if err != nil {
-		return err
-	}
-	if err := fill(z); err != nil {
-		z.Close()
-		return err
-	}
-	return z.Close()
 }
 
 // summary tells what was written.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -65,7 +64,7 @@ func (g *global) copyImages(ctx context.Context, found *opened, src string, dest
 	var images []image.Named
 	for _, img := range found.images {
 		g.checkAnnounced(src, img.Stored)
-		images = append(images, named(img, found.asked))
+		images = append(images, img.Named(found.asked))
 	}
 	written, err := g.write(ctx, dest, images...)
 	var collision *image.CollisionError
@@ -94,18 +93,6 @@ func (g *global) checkAnnounced(src string, found *image.Stored) {
 // odd warns of what is odd about a source.
 func (g *global) odd(src string) func(error) {
 	return func(err error) { g.ui.Warn("%s: %v", sourceName(src), err) }
-}
-
-// shortName is a name as people write it: without what Docker adds to it.
-func shortName(name string) string { return strings.TrimPrefix(name, "docker.io/library/") }
-
-// named returns an image by the names that a copy keeps, short as people write them.
-func named(img *place.Image, asked string) image.Named {
-	n := img.Named(asked)
-	for i, name := range n.RepoTags {
-		n.RepoTags[i] = shortName(name)
-	}
-	return n
 }
 
 // warnNameless warns of an image that loses its names where each has to be NAME:TAG.

@@ -89,12 +89,12 @@ func (g *global) write(ctx context.Context, d *destination, images ...image.Name
 	if err != nil {
 		return nil, err
 	}
-	task := g.ui.Progress(ctx, image.CountLayers(images), "writing "+images[0].Repository())
-	defer task.Finish()
+	observe, done := g.watch(ctx, image.CountLayers(images), "writing "+images[0].Repository())
+	defer done()
 	for _, img := range images {
 		g.warnNameless(d, img.Names)
 	}
-	written, err := target.Write(ctx, images, observe(task))
+	written, err := target.Write(ctx, images, observe)
 	for i, w := range written {
 		g.tellRemote(d, target, w, len(images[i].Layers()))
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/sandbox/vm"
+	"github.com/varve-image/varve/internal/treefile"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
@@ -87,6 +88,7 @@ func exitCode(err error) int {
 		asEnv      *place.EngineError
 		asUnpinned *base.UnpinnedError
 		asInput    *dockertools.InputError
+		asTree     *treefile.SourceError
 	)
 	switch {
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
@@ -98,7 +100,7 @@ func exitCode(err error) int {
 	case errors.As(err, &asCache):
 		return exitFailed
 	case errors.As(err, &asUsage), errors.As(err, &asSpec), errors.As(err, &asBuild), errors.As(err, &asRequest),
-		errors.As(err, &asAbsent), errors.As(err, &asRef), errors.As(err, &asEnv), errors.As(err, &asUnpinned), errors.As(err, &asInput),
+		errors.As(err, &asAbsent), errors.As(err, &asRef), errors.As(err, &asEnv), errors.As(err, &asUnpinned), errors.As(err, &asInput), errors.As(err, &asTree),
 		errors.Is(err, engine.ErrNotFound):
 		return exitUsage
 	}
@@ -123,6 +125,7 @@ func explain(err error) (hints []string, explained error) {
 		bound   *tree.LimitError
 		read    *tree.ReadError
 		kernel  *vm.KernelError
+		hash    *dockertools.HashError
 	)
 	if hints := placeHints(err); len(hints) > 0 {
 		return hints, err
@@ -142,6 +145,8 @@ func explain(err error) (hints []string, explained error) {
 		return kernelHints(kernel), err
 	case errors.As(err, &missing):
 		return missing.Hints, err
+	case errors.As(err, &hash):
+		return []string{"its hash is " + dockertools.SRI(hash.Got)}, err
 	case errors.As(err, &bound) && bound.Bound == tree.BoundBytes:
 		return []string{"if the input is as it should be, raise the bound: --max-unpacked"}, err
 	case errors.As(err, &bound) && bound.Bound == tree.BoundEntries:

@@ -142,7 +142,7 @@ func nameIndex(x *image.Index, name string, names [][]string) error {
 	for i, list := range names {
 		names[i] = nil
 		for _, name := range list {
-			names[i] = append(names[i], shortName(name))
+			names[i] = append(names[i], place.ShortName(name))
 		}
 	}
 	for _, name := range names[0] {
@@ -248,7 +248,7 @@ func runCopyAll(ctx context.Context, g *global, src, dst string) error {
 		x.Images = append(x.Images, img.Stored)
 	}
 	g.leftOut(src, x)
-	x.Names = named(&place.Image{Names: allNames(images)}, every.asked).Names
+	x.Names = (&place.Image{Names: allNames(images)}).Named(every.asked).Names
 	return g.writeIndex(ctx, x, dest)
 }
 

@@ -1,14 +1,6 @@
 package cli
 
-import (
-	"context"
-	"fmt"
-
-	"github.com/spf13/cobra"
-
-	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/internal/place"
-)
+import "github.com/spf13/cobra"
 
 func newMerge(g *global) *cobra.Command {
 	var output string
@@ -21,53 +13,13 @@ inspect takes; of an archive of several all are taken.`,
 		Example: `  varve merge app.tar database.tar.gz -o both.tar`,
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			out, err := archiveOutput(output)
+			out, err := g.archiveOutput(output)
 			if err != nil {
 				return err
 			}
-			return runMerge(cmd.Context(), g, args, out)
+			return g.dockerTools().Merge(cmd.Context(), args, out.Path, out.Compression)
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "", "the `file` to write, compressed as its name says; - is standard output")
 	return cmd
-}
-
-func runMerge(ctx context.Context, g *global, refs []string, out *output) error {
-	dest := &destination{place.Ref{Transport: place.DockerArchive, Path: out.path}, out.compression}
-	var images []image.Named
-	taken := map[string]string{}
-	for _, ref := range refs {
-		found, err := g.open(ctx, ref)
-		if err != nil {
-			return err
-		}
-		for _, img := range found.images {
-			names := image.NamesFor(img.Names, found.asked)
-			if names.RepoTags, err = mergedNames(img.Names, ref, taken); err != nil {
-				return err
-			}
-			images = append(images, image.Named{Image: img.Stored, Names: names})
-		}
-	}
-	if _, err := g.write(ctx, dest, images...); err != nil {
-		return fmt.Errorf("merge into %q: %w", out.path, err)
-	}
-	return nil
-}
-
-// mergedNames are the names that an image brings, none of which another one
-// may have.
-func mergedNames(names []string, ref string, taken map[string]string) ([]string, error) {
-	var kept []string
-	for _, name := range names {
-		if _, _, err := image.SplitRepoTag(name); err != nil {
-			continue // a layout's own name for it
-		}
-		if other, ok := taken[name]; ok {
-			return nil, usageError(fmt.Errorf("%q and %q both hold an image called %q: an archive has one of a name", other, ref, name))
-		}
-		taken[name] = ref
-		kept = append(kept, name)
-	}
-	return kept, nil
 }

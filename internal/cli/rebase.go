@@ -95,7 +95,7 @@ func runRebase(ctx context.Context, g *global, o *rebaseOptions, ref string) err
 	if err != nil {
 		return err
 	}
-	if _, err := g.write(ctx, dest, named(&place.Image{Stored: img, Names: existing.Names}, at.Name)); err != nil {
+	if _, err := g.write(ctx, dest, (&place.Image{Stored: img, Names: existing.Names}).Named(at.Name)); err != nil {
 		return fmt.Errorf("rebase %s: %w", sourceName(ref), err)
 	}
 	g.ui.Info("%s: %s of the old base replaced by %s of the new one, %s kept", dest,

@@ -136,8 +136,11 @@ func (r *registryFlags) list() ([]v1.Platform, error) {
 // choice is the platform that is chosen of several.
 func (r *registryFlags) choice() (v1.Platform, error) {
 	if r.platform == "" {
-		return v1.Platform{OS: "linux", Architecture: hostArchitecture}, nil
+		return hostPlatform(), nil
 	}
 	p, err := ocijson.ParsePlatform(r.platform)
 	return ocijson.Normal(p), usageError(err)
 }
+
+// hostPlatform is the platform of images where nobody says otherwise.
+func hostPlatform() v1.Platform { return v1.Platform{OS: "linux", Architecture: hostArchitecture} }

@@ -63,12 +63,7 @@ func runShell(ctx context.Context, g *global, o *shellOptions, name string) erro
 	if err != nil {
 		return err
 	}
-	result, err := buildParsed(ctx, g, made.Spec, lockfile.Name, func(opts *assemble.Options) {
+	return g.build(ctx, made.Spec, lockfile.Name, dest, func(opts *assemble.Options) {
 		opts.Files, opts.Absent, opts.NoWarnings = made.Files, made.Absent, true
 	})
-	if err != nil {
-		return err
-	}
-	defer result.Close()
-	return g.writeResult(ctx, result, dest)
 }

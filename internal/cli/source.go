@@ -22,9 +22,11 @@ func (g *global) places() place.Options {
 		Stdin: func() (io.Reader, error) { return g.streams.In, g.takeStdin("an image") }, Stdout: stdout{g.streams.Out},
 		TempDir: g.tempDir(), MaxUnpacked: int64(g.limits.unpacked), MaxEntries: g.limits.entries,
 		Registry: g.registryOptions, Env: g.env,
-		Program: func(ctx context.Context, path string) (image.Source, error) { return openProgram(ctx, g, path) },
-		Warn:    func(text string) { g.ui.Warn("%s", text) },
-		Debug:   func(text string) { g.ui.Debug("%s", text) },
+		Program: func(ctx context.Context, path string) (image.Source, error) {
+			return g.dockerTools().Program(ctx, path)
+		},
+		Warn:  func(text string) { g.ui.Warn("%s", text) },
+		Debug: func(text string) { g.ui.Debug("%s", text) },
 	}
 }
 
@@ -124,10 +126,7 @@ func (g *global) checkChoice(src image.Source, img *image.Stored) error {
 	if err != nil {
 		return err
 	}
-	if err := img.CheckFor(want); err != nil {
-		return usageError(fmt.Errorf("read %s: %w", src, err))
-	}
-	return nil
+	return place.CheckFor(src, img, want)
 }
 
 // openEvery opens the images that a reference names, of an index those for all
@@ -197,10 +196,7 @@ func (g *global) bases() *base.Resolver {
 	r := base.New(base.Options{
 		Places: g.places(), Root: g.root, Architecture: hostArchitecture,
 		Unlocked: g.unlocked, Locked: g.locked, Cache: g.store, Now: g.streams.Now,
-		Progress: func(ctx context.Context, layers int, title string) (func(image.Event), func()) {
-			task := g.ui.Progress(ctx, layers, title)
-			return observe(task), task.Finish
-		},
+		Progress: g.watch,
 	})
 	g.closers = append(g.closers, r)
 	return r
@@ -220,36 +216,3 @@ func sourceName(ref string) string {
 	}
 	return strconv.Quote(ref)
 }
-
-// openProgram opens the image that a program would write.
-func openProgram(ctx context.Context, g *global, path string) (image.Source, error) {
-	in, err := readInput(g, []string{path})
-	if err != nil {
-		return nil, err
-	}
-	img, err := g.confImage(ctx, in, "")
-	if err != nil {
-		return nil, err
-	}
-	names, err := img.Tagged(ctx)
-	if err != nil {
-		return nil, err
-	}
-	stored, err := image.AsStored(ctx, img)
-	if err != nil {
-		return nil, err
-	}
-	return program{path, stored, names.RepoTags}, nil
-}
-
-// program is the source of the image that a program would write.
-type program struct {
-	path  string
-	image *image.Stored
-	names []string
-}
-
-func (p program) String() string                                   { return fmt.Sprintf("program %q", p.path) }
-func (p program) List() []image.Listed                             { return []image.Listed{{Names: p.names}} }
-func (p program) Open(context.Context, int) (*image.Stored, error) { return p.image, nil }
-func (p program) Close() error                                     { return nil }

@@ -14,7 +14,6 @@ import (
 	"github.com/varve-image/varve/internal/base/lockfile"
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/dockertools"
-	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
 	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/ui"
@@ -92,47 +91,25 @@ func streamConf(ctx context.Context, g *global, o *streamOptions, in *input) err
 	if g.verifyStore {
 		return usageError(fmt.Errorf("%s is a conf.json, which has no hashes of store paths that --verify-store could compare with", in.name))
 	}
-	img, err := g.confImage(ctx, in, o.repoTag)
+	img, err := g.dockerTools().Conf(ctx, in.name, in.data, o.repoTag)
 	if err != nil {
 		return err
 	}
 	return writeStream(ctx, g, img, compress.Compression{Algorithm: compress.None}, dockerarchive.Options{RepeatLayers: true})
 }
 
-// confImage describes the image of a conf.json. Its base stays open until the
-// command ends.
-func (g *global) confImage(ctx context.Context, in *input, repoTag string) (image.Named, error) {
-	conf, err := dockertools.ParseConf(in.data)
-	if err != nil {
-		return image.Named{}, usageError(fmt.Errorf("%s: %w", in.name, err))
-	}
-	img, err := conf.Image(ctx, dockertools.ConfOptions{
-		Root: g.root, StoreRoot: g.storeRoot, RepoTag: repoTag, Now: g.streams.Now(),
-		OpenBase: func(ctx context.Context, name string) (*image.Stored, error) {
-			src, err := place.OpenPath(ctx, place.Unknown, name, g.places())
-			if err != nil {
-				return nil, err
-			}
-			g.closers = append(g.closers, src)
-			base, err := g.selectImage(ctx, src, "", conf.Platform())
-			if err != nil {
-				return nil, err
-			}
-			return base.Stored, nil
-		},
-	})
-	if err != nil {
-		return image.Named{}, fmt.Errorf("%s: %w", in.name, err)
-	}
-	return img, nil
+func writeStream(ctx context.Context, g *global, img image.Named, c compress.Compression, opts dockerarchive.Options) error {
+	var done func()
+	opts.Observe, done = g.watch(ctx, len(img.Layers()), "streaming")
+	defer done()
+	err := c.Fill(g.streams.Out, func(w io.Writer) error { return dockerarchive.Write(ctx, w, img, opts) })
+	return outputError(err)
 }
 
-func writeStream(ctx context.Context, g *global, img image.Named, c compress.Compression, opts dockerarchive.Options) error {
-	task := g.ui.Progress(ctx, len(img.Layers()), "streaming")
-	defer task.Finish()
-	opts.Observe = observe(task)
-	err := compressed(g.streams.Out, c, func(w io.Writer) error { return dockerarchive.Write(ctx, w, img, opts) })
-	return outputError(err)
+// watch shows the progress of writing an image's layers until done is called.
+func (g *global) watch(ctx context.Context, layers int, title string) (observed func(image.Event), done func()) {
+	task := g.ui.Progress(ctx, layers, title)
+	return observe(task), task.Finish
 }
 
 // observe shows the layers of an image that is being written.
@@ -197,17 +174,5 @@ func readInput(g *global, args []string) (*input, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read spec %q: %w", args[0], regfile.Cause(err))
 	}
-	return &input{name: args[0], dir: filepath.Dir(args[0]), data: withoutInterpreter(data)}, nil
-}
-
-// withoutInterpreter empties the line that makes a file a program: "#!" and
-// the program that runs it.
-func withoutInterpreter(data []byte) []byte {
-	if !bytes.HasPrefix(data, []byte("#!")) {
-		return data
-	}
-	if i := bytes.IndexByte(data, '\n'); i >= 0 {
-		return data[i:]
-	}
-	return nil
+	return &input{name: args[0], dir: filepath.Dir(args[0]), data: dockertools.WithoutInterpreter(data)}, nil
 }

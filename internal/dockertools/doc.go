@@ -1,5 +1,13 @@
-// Package dockertools does what the functions of nixpkgs' dockerTools do: its conf.json, and
-// the images of nix-shell.
+// Package dockertools does what the functions of nixpkgs' dockerTools do, for the commands that
+// do the same and for the derivations of varve's Nix expressions, which BuildDerivation builds.
+//
+//   - conf.json of streamLayeredImage: ParseConf and Conf.Image read it, ConfJSON writes it. A
+//     program is a conf.json that names varve as its interpreter.
+//   - streamNixShellImage: NixShell.
+//   - buildLayer: WriteLayer, whose directory specs name in layers.
+//   - pullImage: Pull, and Prefetch and Hash for its arguments.
+//   - mergeImages, exportImage, mergeDrvs: Merge, Export, MergeTrees.
+//   - runWithOverlay: only as a derivation.
 //
 // Guarantees:
 //
@@ -7,8 +15,10 @@
 //     gives it. A field that is not known is an error: the image would come out wrong.
 //   - What ConfJSON writes, ParseConf reads as the same image.
 //   - The image of a derivation's environment has every input of it and none of its outputs.
-//   - An error that another input mends is an *InputError, a spec.Errors or an
-//     *assemble.SpecError.
+//   - Pull writes the bytes that skopeo copy writes, so that hashes pinned for it hold.
+//   - An error that another input mends is an *InputError, or one of those that packages spec,
+//     assemble, place and treefile have for that.
 //
-// Non-goals: the command line, and what it says of the results.
+// Non-goals: the command line, and what it says of the results; how images are built (package
+// assemble) and where they are (package place).
 package dockertools

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strconv"
+	"strings"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -19,11 +20,18 @@ type Image struct {
 	Names []string
 }
 
-// Named returns the image by the names that a copy keeps, of one that was asked for by a name
-// or, empty, without.
+// Named returns the image by the names that a copy keeps, short as people write them, of one
+// that was asked for by a name or, empty, without.
 func (i *Image) Named(asked string) image.Named {
-	return image.Named{Image: i.Stored, Names: image.NamesFor(i.Names, asked)}
+	names := image.NamesFor(i.Names, asked)
+	for n, name := range names.RepoTags {
+		names.RepoTags[n] = ShortName(name)
+	}
+	return image.Named{Image: i.Stored, Names: names}
 }
+
+// ShortName is a name as people write it: without what Docker adds to it.
+func ShortName(name string) string { return strings.TrimPrefix(name, "docker.io/library/") }
 
 // Select opens the image of a place that is called name, and of several the one for platform,
 // as image.Select has it. Without a name, where there are others, it warns.
@@ -36,6 +44,15 @@ func Select(ctx context.Context, src image.Source, name string, platform v1.Plat
 		opts.warn("%s holds %s besides %s, which is taken: say by name which one is meant", src, plural(others, "image"), listedName(src.List()[i], i))
 	}
 	return OpenNumber(ctx, src, i, opts)
+}
+
+// CheckFor refuses an image that stands alone in its place and is for another platform than
+// was asked for.
+func CheckFor(src image.Source, img *image.Stored, platform v1.Platform) error {
+	if err := img.CheckFor(platform); err != nil {
+		return &RefError{Err: fmt.Errorf("read %s: %w", src, err)}
+	}
+	return nil
 }
 
 func plural(n int, what string) string {

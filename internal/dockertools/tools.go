@@ -1,0 +1,119 @@
+package dockertools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/place"
+	"github.com/varve-image/varve/spec"
+	"github.com/varve-image/varve/tree"
+)
+
+// Options says what the functions need besides their arguments. Conf needs Now, Merge needs Open
+// and Write, and BuildDerivation needs all that is a function, where it is not said otherwise.
+type Options struct {
+	// Places says what places of images need, and what limits images have.
+	Places place.Options
+	// Platform is the one that is chosen of several, where a derivation names none.
+	Platform v1.Platform
+	// Root is put before absolute paths in a conf.json to find the files, StoreRoot before those
+	// in the store instead, where it is not empty.
+	Root, StoreRoot string
+	// SourceDateEpoch returns the environment's SOURCE_DATE_EPOCH, or nil.
+	SourceDateEpoch func() (*int64, error)
+	// Steps is how scripts are run.
+	Steps assemble.Steps
+	// Now is the clock.
+	Now func() time.Time
+	// Describe describes the image of a spec whose varve.lock is at lock. Build builds it and
+	// writes it, or its layer, to the place that a reference names. Both say what there is to
+	// say of the image.
+	Describe func(ctx context.Context, s *spec.Spec, lock string) (*assemble.Result, error)
+	Build    func(ctx context.Context, s *spec.Spec, lock, ref string) error
+	// Open opens the images that a reference names: all of a place, or the one that is asked for
+	// by name.
+	Open func(ctx context.Context, ref string) (images []*place.Image, asked string, err error)
+	// Write writes images to a place.
+	Write func(ctx context.Context, at place.Ref, c compress.Compression, images []image.Named) error
+	// Progress, where it is set, is told that an image of so many layers is about to be written.
+	// observe is told of each, and done when all of them are.
+	Progress func(ctx context.Context, layers int, title string) (observe func(image.Event), done func())
+	// Omitted, where it is set, is told what a directory lacks that was written.
+	Omitted func(dir string, what []tree.Omitted)
+	// Info, where it is set, is told what was done.
+	Info func(text string)
+}
+
+func (o Options) info(format string, args ...any) {
+	if o.Info != nil {
+		o.Info(fmt.Sprintf(format, args...))
+	}
+}
+
+func (o Options) warn(format string, args ...any) {
+	if o.Places.Warn != nil {
+		o.Places.Warn(fmt.Sprintf(format, args...))
+	}
+}
+
+func (o Options) progress(ctx context.Context, layers int, title string) (observe func(image.Event), done func()) {
+	if o.Progress == nil {
+		return nil, func() {}
+	}
+	return o.Progress(ctx, layers, title)
+}
+
+func (o Options) overlay() tree.OverlayOptions {
+	return tree.OverlayOptions{TempDir: o.Places.TempDir, MaxBytes: o.Places.MaxUnpacked, MaxEntries: o.Places.MaxEntries}
+}
+
+func (o Options) tar() tree.TarOptions {
+	return tree.TarOptions{TempDir: o.Places.TempDir, MaxBytes: o.Places.MaxUnpacked, MaxEntries: o.Places.MaxEntries}
+}
+
+// Tools are the functions with their options. What they open stays open until Close.
+type Tools struct {
+	opts Options
+	open []io.Closer
+}
+
+// New returns the functions.
+func New(opts Options) *Tools { return &Tools{opts: opts} }
+
+// Close closes the images that were opened. Their layers cannot be read any more.
+func (t *Tools) Close() error {
+	var errs []error
+	for _, c := range t.open {
+		errs = append(errs, c.Close())
+	}
+	t.open = nil
+	return errors.Join(errs...)
+}
+
+// keep has a closer closed by Close.
+func (t *Tools) keep(c io.Closer) { t.open = append(t.open, c) }
+
+// registryPrefix makes a reference of an image's name in a registry.
+const registryPrefix = string(place.Registry) + "://"
+
+// source opens the place that a reference names, and returns the name in it that is meant, if
+// any.
+func (t *Tools) source(ctx context.Context, ref string, places place.Options) (image.Source, string, error) {
+	at, err := place.ParseSource(ref)
+	if err != nil {
+		return nil, "", err
+	}
+	src, name, err := place.Open(ctx, at, places)
+	if err == nil {
+		t.keep(src)
+	}
+	return src, name, err
+}
