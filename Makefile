@@ -1,4 +1,4 @@
-# Targets: build demo test e2e sweep bench lint fuzz vendor-hash clean. "make test" is all there is
+# Targets: build man demo test e2e sweep bench lint fuzz vendor-hash clean. "make test" is all there is
 # to run before a change is sent.
 
 GO       ?= go
@@ -17,11 +17,15 @@ RACE := $(shell command -v gcc >/dev/null 2>&1 && [ "$$($(GO) env GOARCH)" = amd
 CGO := CGO_ENABLED=$(if $(RACE),1,0)
 TEST := $(CGO) $(GO) run ./hack/testsum $(GO) test -json $(RACE) -count=1 -timeout=40m
 
-.PHONY: build demo test e2e sweep bench lint fuzz vendor-hash clean
+.PHONY: build man demo test e2e sweep bench lint fuzz vendor-hash clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
 		-ldflags '-s -w -X github.com/varve-image/varve/internal/cli.version=$(VERSION)' -o varve ./cmd/varve
+
+# Manual pages, of what --help says.
+man:
+	$(GO) run ./hack/mangen -o $(WORK)/man
 
 # An image of varve itself: needs Go and git, nothing else.
 demo: build

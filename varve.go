@@ -31,8 +31,7 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// initialized says that Init was called.
-var initialized atomic.Bool
+var initialized atomic.Bool // Init was called
 
 // Init has to be the first call of a program's main function, and of TestMain, if specs may have
 // scripts: these start the program again, as the first process of their sandbox. In such a
@@ -57,17 +56,19 @@ type Image struct {
 	// Warnings are what a spec says that is allowed and most likely not meant.
 	Warnings []error
 
-	closers []func() error
+	closers
 }
 
+// closers are what an image is read from.
+type closers []func() error
+
 // Close frees what the image is read from.
-func (img *Image) Close() error {
-	var errs []error
-	for _, closer := range img.closers {
-		errs = append(errs, closer())
+func (c closers) Close() error {
+	var err error
+	for _, closer := range c {
+		err = errors.Join(err, closer())
 	}
-	img.closers = nil
-	return errors.Join(errs...)
+	return err
 }
 
 // Files reads the headers of all layers and returns the file system that they show. It has to
@@ -77,12 +78,8 @@ func (img *Image) Files(ctx context.Context, opts *Options) (*tree.Overlay, erro
 	if err != nil {
 		return nil, err
 	}
-	layers := make([]tree.LayerSource, len(stored.StoredLayers()))
-	for i, l := range stored.StoredLayers() {
-		layers[i] = l
-	}
 	o := opts.orDefault()
-	return tree.OpenOverlay(ctx, layers, tree.OverlayOptions{TempDir: o.TempDir, MaxBytes: o.MaxUnpacked, MaxEntries: o.MaxEntries})
+	return stored.Files(ctx, tree.OverlayOptions{TempDir: o.TempDir, MaxBytes: o.MaxUnpacked, MaxEntries: o.MaxEntries})
 }
 
 // ParseFile reads the spec in a file, for Options.Platform or, if that is empty, for the one
@@ -104,9 +101,7 @@ func BuildFile(ctx context.Context, name string, opts *Options) (*Image, error) 
 		return nil, err
 	}
 	o := opts.orDefault()
-	if o.Lock == "" {
-		o.Lock = filepath.Join(filepath.Dir(name), lockfile.Name)
-	}
+	o.Lock = cmp.Or(o.Lock, filepath.Join(filepath.Dir(name), lockfile.Name))
 	return Build(ctx, s, &o)
 }
 
@@ -115,38 +110,29 @@ func BuildFile(ctx context.Context, name string, opts *Options) (*Image, error) 
 func Build(ctx context.Context, s *spec.Spec, opts *Options) (*Image, error) {
 	o := opts.orDefault()
 	checked, err := s.Check(spec.Options{Architecture: runtime.GOARCH})
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if checked.HasSteps() && !initialized.Load() {
+	case checked.HasSteps() && !initialized.Load():
 		return nil, fmt.Errorf("build image %s: %w", s.Name, ErrNotInitialized)
 	}
 	store := &cache.Lazy{Dir: o.Cache}
 	bases := base.New(o.bases(store))
-	img := &Image{closers: []func() error{bases.Close, store.Close}}
+	img := &Image{closers: closers{bases.Close, store.Close}}
 	result, err := assemble.Build(ctx, checked, o.assemble(bases))
 	if err != nil {
 		img.Close()
 		return nil, fmt.Errorf("build image %s: %w", s.Name, err)
 	}
 	img.Named, img.Warnings = result.Image, result.Warnings
-	img.closers = append([]func() error{result.Close}, img.closers...)
+	img.closers = append(closers{result.Close}, img.closers...)
 	return img, nil
 }
 
 // Index is an image for several platforms. It has to be closed.
 type Index struct {
 	image.Index
-	images []*Image
-}
-
-// Close frees what the images are read from.
-func (x *Index) Close() error {
-	var errs []error
-	for _, img := range x.images {
-		errs = append(errs, img.Close())
-	}
-	return errors.Join(errs...)
+	closers
 }
 
 // BuildIndex builds the images of several specs, each for another platform, and an index of
@@ -160,13 +146,15 @@ func BuildIndex(ctx context.Context, specs []*spec.Spec, opts *Options) (*Index,
 			x.Close()
 			return nil, err
 		}
-		x.images = append(x.images, img)
+		x.closers = append(x.closers, img.Close)
 		x.Images = append(x.Images, img.Image)
+		if len(x.Images) == 1 {
+			x.Names = img.Names
+		}
 	}
 	if len(specs) == 0 {
 		return nil, errors.New("an index needs an image")
 	}
-	x.Names = x.images[0].Names
 	for _, a := range specs[0].Annotations {
 		if x.Annotations == nil {
 			x.Annotations = map[string]string{}
@@ -193,7 +181,7 @@ func Open(ctx context.Context, ref string, opts *Options) (*Image, error) {
 		src.Close()
 		return nil, err
 	}
-	return &Image{Named: img.Named(name), closers: []func() error{src.Close}}, nil
+	return &Image{Named: img.Named(name), closers: closers{src.Close}}, nil
 }
 
 // Write writes an image to the place that a reference names, by the reference's name or its own.
@@ -284,7 +272,7 @@ func (o *Options) write(ctx context.Context, images []image.Named, ref string) (
 		return nil, err
 	}
 	if at.IsNamed() && len(images) > 1 {
-		return nil, fmt.Errorf("%d images cannot all be written as %q: choose one by name", len(images), ref)
+		return nil, fmt.Errorf("%d images cannot all be called as %q says: choose one by name", len(images), ref)
 	}
 	target, err := place.To(ctx, at, targetOpts)
 	if err != nil {
@@ -353,13 +341,13 @@ func (o *Options) target(ref string) (place.Ref, place.TargetOptions, error) {
 	algorithm, known := at.Archived()
 	switch {
 	case known && o.Compressor != "" && algorithm != opts.Compression.Algorithm:
-		return at, opts, errors.New("the name of the archive says another compression than Options.Compressor")
+		err = errors.New("the name of the archive says another compression than Options.Compressor")
 	case known && o.Compressor == "":
 		opts.Compression.Algorithm = algorithm
 	case at.Transport == place.DockerArchive && o.Compressor == "":
 		opts.Compression.Algorithm = compress.None
 	}
-	return at, opts, nil
+	return at, opts, err
 }
 
 func (o *Options) bases(c *cache.Lazy) base.Options {

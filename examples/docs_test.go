@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/varve-image/varve/internal/testtools"
 	"github.com/varve-image/varve/spec"
@@ -86,16 +87,12 @@ func TestFieldsAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	schema, err := spec.Schema()
-	if err != nil {
-		t.Fatal(err)
-	}
 	type object struct {
 		Properties map[string]struct{ Description string }
 		Defs       map[string]object `json:"$defs"`
 	}
 	var top object
-	if err := json.Unmarshal(schema, &top); err != nil {
+	if err := json.Unmarshal(spec.Schema(), &top); err != nil {
 		t.Fatal(err)
 	}
 	objects := append(slices.Collect(maps.Values(top.Defs)), top)
@@ -144,13 +141,28 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// anchors returns what the headings of a page are called in links.
+// anchors returns what the headings of a page are called in links: in lower case,
+// without punctuation, and with hyphens for spaces.
 func anchors(text string) []string {
 	var all []string
+	code := false
 	for line := range strings.Lines(text) {
-		if heading := strings.TrimLeft(line, "#"); heading != line {
-			all = append(all, strings.ReplaceAll(strings.ToLower(strings.TrimSpace(heading)), " ", "-"))
+		if strings.HasPrefix(line, "```") {
+			code = !code
 		}
+		heading := strings.TrimLeft(line, "#")
+		if code || heading == line {
+			continue
+		}
+		all = append(all, strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case unicode.IsLetter(r), unicode.IsDigit(r), r == '-', r == '_':
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, strings.TrimSpace(heading)))
 	}
 	return all
 }

@@ -56,7 +56,10 @@ build {
   ];
 
   nativeBuildInputs = [ installShellFiles ];
+  # It runs on the machine that builds.
+  postBuild = "GOOS= GOARCH= go run ./hack/mangen -o man";
   postInstall = ''
+    installManPage man/*.1
     for shell in bash fish zsh; do
       $out/bin/varve completion $shell > varve.$shell
     done

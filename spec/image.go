@@ -18,7 +18,7 @@ func (d *decoder) image(v value) {
 		"fromImage":            func(v value) { s.FromImage = d.reference(v) },
 		"fromImageName":        func(v value) { s.FromImageName, _ = d.filled(v, "a name") },
 		"fromImageTag":         func(v value) { s.FromImageTag = d.tag(v) },
-		"inherit":              func(v value) { s.Inherit = Inherit(d.oneOf(v, string(InheritAll), string(InheritEnv))) },
+		"inherit":              func(v value) { s.Inherit = Inherit(d.oneOf(v, Choices("inherit")...)) },
 		"contents":             func(v value) { s.Contents = d.contents(v) },
 		"copyToRoot":           func(v value) { s.CopyToRoot = d.copies(v) },
 		"keepContentsDirlinks": func(v value) { s.KeepContentsDirlinks = d.bool(v) },
@@ -27,8 +27,8 @@ func (d *decoder) image(v value) {
 		"includeStorePaths":    func(v value) { s.IncludeStorePaths = d.bool(v) },
 		"includeNixDB":         func(v value) { s.IncludeNixDB = d.bool(v) },
 		"maxLayers":            func(v value) { s.MaxLayers = d.maxLayers(v) },
-		"layering":             func(v value) { s.Layering = Layering(d.oneOf(v, string(Popularity), string(Auto), string(Single))) },
-		"closureRoots":         func(v value) { s.ClosureRoots = ClosureRoots(d.oneOf(v, string(RootsContents), string(RootsImage))) },
+		"layering":             func(v value) { s.Layering = Layering(d.oneOf(v, Choices("layering")...)) },
+		"closureRoots":         func(v value) { s.ClosureRoots = ClosureRoots(d.oneOf(v, Choices("closureRoots")...)) },
 		"layeringPipeline":     func(v value) { s.LayeringPipeline = d.pipeline(v) },
 		"layers":               func(v value) { s.Layers = d.groups(v) },
 		"presets":              func(v value) { s.Presets = d.presets(v) },
@@ -52,8 +52,8 @@ func (d *decoder) image(v value) {
 		"runAsRoot":            func(v value) { s.RunAsRoot = d.script(v) },
 		"shell":                func(v value) { s.Shell = d.shell(v) },
 		"path":                 func(v value) { s.Path = d.searchPath(v) },
-		"isolation":            func(v value) { s.Isolation = Isolation(d.oneOf(v, string(UserNS), string(VM))) },
-		"network":              func(v value) { s.Network = Network(d.oneOf(v, string(NetworkNone), string(NetworkHost))) },
+		"isolation":            func(v value) { s.Isolation = Isolation(d.oneOf(v, Choices("isolation")...)) },
+		"network":              func(v value) { s.Network = Network(d.oneOf(v, Choices("network")...)) },
 		"diskSize":             func(v value) { s.DiskSize = d.mebibytes(v) },
 		"buildVMMemorySize":    func(v value) { s.BuildVMMemorySize = d.mebibytes(v) },
 		"annotations":          func(v value) { s.Annotations = d.pairs(v, false) },
@@ -135,7 +135,7 @@ func (d *decoder) pipeline(v value) *Pipeline {
 }
 
 func (d *decoder) conflicts(v value) Conflicts {
-	return Conflicts(d.oneOf(v, string(ConflictsError), string(ConflictsFirst), string(ConflictsLast)))
+	return Conflicts(d.oneOf(v, Choices("conflicts")...))
 }
 
 // storeDir returns an absolute, clean path other than /.

@@ -48,7 +48,7 @@ func (s *Spec) MarshalJSON() ([]byte, error) {
 	set("fromImageName", s.FromImageName)
 	set("fromImageTag", s.FromImageTag)
 	set("inherit", string(s.Inherit))
-	set("contents", texts(s.Contents))
+	set("contents", jsonTexts(s.Contents))
 	set("copyToRoot", jsonList(s.CopyToRoot, Copy.object))
 	set("keepContentsDirlinks", s.KeepContentsDirlinks)
 	set("closure", s.Closure)
@@ -95,7 +95,7 @@ func (s *Spec) setScripts(set func(string, any)) {
 	set("enableFakechroot", s.EnableFakechroot)
 	set("runAsRoot", s.RunAsRoot)
 	set("shell", s.Shell)
-	set("path", texts(s.Path))
+	set("path", jsonTexts(s.Path))
 	set("isolation", string(s.Isolation))
 	set("network", string(s.Network))
 	set("diskSize", jsonInt(s.DiskSize))
@@ -184,7 +184,7 @@ func jsonList[T any](items []T, item func(T) any) any {
 	return values
 }
 
-func texts(all []string) any { return jsonList(all, func(s string) any { return s }) }
+func jsonTexts(all []string) any { return jsonList(all, func(s string) any { return s }) }
 
 func pairs(all []KeyValue) any {
 	if len(all) == 0 {
@@ -206,7 +206,7 @@ func (c Copy) object() any {
 	if c.Owner != nil {
 		o.Set("owner", c.Owner.text())
 	}
-	set("exclude", texts(c.Exclude))
+	set("exclude", jsonTexts(c.Exclude))
 	return o
 }
 
@@ -220,7 +220,7 @@ func (o Owner) text() string {
 func (g Group) object() any {
 	o := &ordjson.Object{}
 	set := setter(o)
-	set("contents", texts(g.Contents))
+	set("contents", jsonTexts(g.Contents))
 	set("copyToRoot", jsonList(g.CopyToRoot, Copy.object))
 	set("keepContentsDirlinks", g.KeepContentsDirlinks)
 	set("perms", jsonList(g.Perms, PermRule.object))
@@ -247,8 +247,8 @@ func (r PermRule) object() any {
 func (p Preset) value() any {
 	argument := &ordjson.Object{}
 	set := setter(argument)
-	set("extraPasswdLines", texts(p.ExtraPasswdLines))
-	set("extraGroupLines", texts(p.ExtraGroupLines))
+	set("extraPasswdLines", jsonTexts(p.ExtraPasswdLines))
+	set("extraGroupLines", jsonTexts(p.ExtraGroupLines))
 	o := &ordjson.Object{}
 	switch {
 	case p.Path != "":

@@ -76,7 +76,7 @@ func TestRegistryLogin(t *testing.T) {
 		"helper": {"DOCKER_CONFIG=" + filepath.Join(l.dir, "helped"), "PATH=" + filepath.Join(l.dir, "bin") + ":" + os.Getenv("PATH")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l.run(t, 0, "", env, "copy", remote, "oci:back-"+name+":1")
+			mustFind(t, l.run(t, 0, "", env, "copy", remote, "oci:back-"+name+":1"), "taking the login of user", ".json")
 			if a, b := fingerprint(t, filepath.Join(l.dir, "base", "blobs"), false), fingerprint(t, filepath.Join(l.dir, "back-"+name, "blobs"), false); a != b {
 				t.Errorf("it comes back as\n%s\nwant\n%s", b, a)
 			}

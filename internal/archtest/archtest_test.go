@@ -64,10 +64,14 @@ var arrows = map[string][]string{
 
 	"internal/base": {"spec", "internal/place", "internal/base/cache", "internal/base/lockfile"},
 
+	"internal/transfer": {"spec", "internal/place"},
+
+	"internal/inspect": {"image", "internal/ocijson"},
+
 	"internal/assemble": {"spec", "internal/rootfs", "image", "layer", "internal/layering", "internal/nixstore", "internal/nixstore/drv", "internal/nixstore/nixstate", "internal/sandbox", "internal/execfile"},
 
 	"internal/treefile":    {"layer", "internal/compress"},
-	"internal/dockertools": {"internal/assemble", "internal/base", "internal/place", "internal/treefile", "internal/nixstore/drv", "internal/sandbox"},
+	"internal/dockertools": {"internal/assemble", "internal/base", "internal/transfer", "internal/treefile", "internal/nixstore/drv", "internal/sandbox"},
 
 	"internal/arch":       nil,
 	"internal/ui":         nil,
@@ -75,6 +79,7 @@ var arrows = map[string][]string{
 	"internal/ctxio":      nil,
 	"internal/compress":   nil,
 	"internal/flock":      nil,
+	"internal/human":      nil,
 	"internal/owner":      nil,
 	"internal/rmtree":     nil,
 	// It serves the packages that read archives.
@@ -91,16 +96,20 @@ var arrows = map[string][]string{
 	"internal/pace": nil,
 
 	"internal/cli": {
-		"internal/assemble", "internal/dockertools", "internal/base", "internal/base/cache", "internal/base/lockfile", "internal/place", "internal/place/dockerarchive", "internal/place/registry", "internal/place/engine", "internal/ui",
+		"internal/assemble", "internal/dockertools", "internal/base", "internal/base/cache", "internal/base/lockfile", "internal/inspect", "internal/place", "internal/place/dockerarchive", "internal/place/registry", "internal/place/engine", "internal/transfer", "internal/ui",
 		"internal/nixstore/nixdb", "internal/sandbox/userns", "internal/sandbox/vm",
 	},
+	// The package of the module itself, for those who import it.
+	"": {"internal/assemble", "internal/base", "internal/place", "internal/sandbox/userns", "internal/sandbox/vm"},
+	// What it does without, because it links SQLite.
+	"nix/sqlite": {"internal/nixstore/nixdb"},
 	// It is run again as the first process of a run step, and of its virtual machine.
 	"cmd/varve": {"internal/cli", "internal/sandbox/userns", "internal/sandbox/vm"},
 }
 
 // anyone are the leaves that every package may import.
 var anyone = []string{
-	"internal/arch", "internal/atomicfile", "internal/ctxio", "internal/flock", "image/ordjson", "internal/owner", "internal/problems",
+	"internal/arch", "internal/atomicfile", "internal/ctxio", "internal/flock", "internal/human", "image/ordjson", "internal/owner", "internal/problems",
 	"internal/regfile", "internal/rmtree", "internal/suggest",
 }
 
@@ -114,6 +123,7 @@ var testOnly = map[string]bool{
 	"internal/goldenstore":         true,
 	"internal/hostile":             true,
 	"internal/layertest":           true,
+	"internal/librarytest":         true,
 	"internal/testtools":           true,
 	"internal/sandbox/sandboxtest": true,
 	"internal/imagetest":           true,

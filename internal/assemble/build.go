@@ -125,6 +125,7 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 	if top, below, err = b.finishTop(ctx, below, top); err != nil {
 		return nil, err
 	}
+	b.debugf("files: the top layer has %d, besides %d explicit layers", len(top), len(groups))
 	if err := b.verifyStore(ctx, needed); err != nil {
 		return nil, err
 	}

@@ -42,6 +42,7 @@ func (b *builder) readGroups(ctx context.Context, below stack) ([]*group, stack,
 			if err != nil {
 				return nil, below, specError(field+".built", err)
 			}
+			b.debugf("%s: taking the layer in %q as it is", field, g.Built)
 			groups, below = append(groups, made...), on
 			continue
 		}

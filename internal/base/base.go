@@ -10,6 +10,8 @@
 //     is compared with what was found, and decides nothing.
 //   - With Options.Locked nothing is fetched.
 //
+// UpdateLock finds out what is to be pinned.
+//
 // Non-goals: writing varve.lock (package lockfile has its format).
 package base
 
@@ -69,6 +71,12 @@ func (r *Resolver) Close() error {
 	}
 	r.open = nil
 	return errors.Join(errs...)
+}
+
+func (r *Resolver) debugf(format string, args ...any) {
+	if r.opts.Places.Debug != nil {
+		r.opts.Places.Debug(fmt.Sprintf(format, args...))
+	}
 }
 
 // PlatformError says that an image's config and the index that lists it contradict each

@@ -20,6 +20,7 @@ type cachedBlobs struct {
 	store *cache.Store
 	// remote is nil where nothing may be fetched.
 	remote *remote
+	debugf func(format string, args ...any)
 }
 
 func (b *cachedBlobs) Document(ctx context.Context, d v1.Descriptor) ([]byte, error) {
@@ -27,6 +28,7 @@ func (b *cachedBlobs) Document(ctx context.Context, d v1.Descriptor) ([]byte, er
 		return b.store.Document(ctx, d, nil)
 	}
 	return b.store.Document(ctx, d, func(ctx context.Context) (io.ReadCloser, error) {
+		b.debugf("fetching document %s from %s", d.Digest, b.remote.repository)
 		data, err := b.remote.document(ctx, d)
 		return io.NopCloser(bytes.NewReader(data)), err
 	})
@@ -36,7 +38,10 @@ func (b *cachedBlobs) Fetch(ctx context.Context, d v1.Descriptor) (io.ReadCloser
 	if b.remote == nil {
 		return b.store.Blob(ctx, d, nil)
 	}
-	return b.store.Blob(ctx, d, func(ctx context.Context) (io.ReadCloser, error) { return b.remote.layer(ctx, d) })
+	return b.store.Blob(ctx, d, func(ctx context.Context) (io.ReadCloser, error) {
+		b.debugf("fetching layer %s from %s", d.Digest, b.remote.repository)
+		return b.remote.layer(ctx, d)
+	})
 }
 
 // remote reads the parts of images from a repository of a registry, which is

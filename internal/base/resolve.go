@@ -116,6 +116,7 @@ func (r *Resolver) pin(ctx context.Context, ref string, platform v1.Platform, lo
 			return nil, err
 		}
 		p.root = now.Descriptor
+		r.debugf("base image %q: the registry says %s", key, p.root.Digest)
 		return p, nil
 	}
 	locked, err := ReadLock(lock)
@@ -127,6 +128,7 @@ func (r *Resolver) pin(ctx context.Context, ref string, platform v1.Platform, lo
 			return nil, &place.RefError{Err: fmt.Errorf("%q: %q: %w", lock, key, err), Hints: []string{"varve lock brings it up to date"}}
 		}
 		p.locked, p.root.Digest = &img, img.Descriptor.Digest
+		r.debugf("base image %q: %q says %s", key, lock, p.root.Digest)
 	}
 	if hasDigest {
 		p.root.Digest = digested.Digest()
@@ -217,7 +219,7 @@ func (p *pin) check(root v1.Descriptor, img *image.Stored) error {
 
 // openCached opens an image whose parts are in the cache, or get there first.
 func (r *Resolver) openCached(ctx context.Context, store *cache.Store, p *pin) (*image.Stored, error) {
-	b := &cachedBlobs{store: store}
+	b := &cachedBlobs{store: store, debugf: r.debugf}
 	if !r.opts.Locked {
 		b.remote = &remote{opts: r.opts.Places, repository: p.repository}
 	}
@@ -250,7 +252,9 @@ const fetches = 4
 func (r *Resolver) fill(ctx context.Context, b *cachedBlobs, img *image.Stored, title string) error {
 	lacking := 0
 	for _, l := range img.StoredLayers() {
-		if !b.store.Has(l.Stored().Digest) {
+		if b.store.Has(l.Stored().Digest) {
+			r.debugf("layer %s is in the cache", l.Stored().Digest)
+		} else {
 			lacking++
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/suggest"
 )
 
@@ -24,7 +25,7 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 		}
 		text := "no argument"
 		if len(args) > 0 {
-			text = fmt.Sprintf("%s: %s", plural(len(args), "argument"), quotedList(args))
+			text = fmt.Sprintf("%s: %s", human.Count(len(args), "argument"), quotedList(args))
 		}
 		return usageError(hint(fmt.Errorf("%s: got %s", commandName(cmd), text), "it is used as "+cmd.Parent().CommandPath()+" "+cmd.Use))
 	}
@@ -80,17 +81,36 @@ func newHelp() *cobra.Command {
 		Use:   "help [COMMAND]",
 		Short: "Say what a command does",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			at := cmd.Root()
-			for _, word := range args {
-				found, _, err := at.Find([]string{word})
-				if err != nil || found == at {
-					return unknownCommand(at, word)
-				}
-				at = found
+			at, err := commandAt(cmd.Root(), args)
+			if err != nil {
+				return err
 			}
 			return at.Help()
 		},
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			var names []cobra.Completion
+			if at, err := commandAt(cmd.Root(), args); err == nil {
+				for _, c := range at.Commands() {
+					if c.IsAvailableCommand() {
+						names = append(names, cobra.CompletionWithDesc(c.Name(), c.Short))
+					}
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
 	}
+}
+
+// commandAt finds the command that words name, one below the other.
+func commandAt(at *cobra.Command, words []string) (*cobra.Command, error) {
+	for _, word := range words {
+		found, _, err := at.Find([]string{word})
+		if err != nil || found == at {
+			return nil, unknownCommand(at, word)
+		}
+		at = found
+	}
+	return at, nil
 }
 
 // flagError says in this program's words what is wrong with a flag.

@@ -7,12 +7,15 @@ import (
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/dockertools"
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/place"
+	"github.com/varve-image/varve/internal/transfer"
 	"github.com/varve-image/varve/internal/ui"
 	"github.com/varve-image/varve/spec"
 )
@@ -54,16 +57,24 @@ spec or override its fields: scalars and lists are replaced; --env, --label,
 		Example: `  varve build image.yaml -o hello.tar
   varve build --name hello --copy ./rootfs --cmd /bin/hello -o hello.tar
   varve build image.yaml --tag 1.2 --env DEBUG=1 -o oci:images:hello`,
-		Args: cobra.MaximumNArgs(1),
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeArgs(false, completeSpec),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runBuild(cmd.Context(), g, o, args)
 		},
 	}
 	o.spec.register(cmd)
-	g.registerVerify(cmd)
-	cmd.Flags().StringVarP(&o.output, "output", "o", "", "where to write the image (see above)")
+	g.registry.registerPlatform(cmd, "build for `OS/ARCH[/VARIANT]`, or for several, separated by commas", buildPlatform)
+	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVarP(&o.output, "output", "o", "", "write the image to `DEST`, as above")
+		showDefault(f, "output", "NAME.tar.gz")
+	})
+	g.registerBuild(cmd)
 	return cmd
 }
+
+// buildPlatform says what is built without --platform.
+const buildPlatform = "the spec's, or linux and this machine's architecture"
 
 func runBuild(ctx context.Context, g *global, o *buildOptions, args []string) error {
 	in, err := o.spec.read(g, args)
@@ -92,7 +103,7 @@ func buildTo(ctx context.Context, g *global, o *buildOptions, in *input, p v1.Pl
 
 // build builds the image of a spec and writes it, or its layer, to where it goes. lock and more
 // are as buildParsed has them.
-func (g *global) build(ctx context.Context, s *spec.Spec, lock string, dest *destination, more func(*assemble.Options)) error {
+func (g *global) build(ctx context.Context, s *spec.Spec, lock string, dest transfer.Destination, more func(*assemble.Options)) error {
 	result, err := buildParsed(ctx, g, s, lock, more)
 	if err != nil {
 		return err
@@ -101,7 +112,7 @@ func (g *global) build(ctx context.Context, s *spec.Spec, lock string, dest *des
 	if dest.Transport == place.LayerDir {
 		info, err := dockertools.WriteLayer(ctx, result, dest.Path)
 		if err == nil {
-			g.ui.Info("%s: layer %s, %s", strings.TrimSuffix(dest.Path, "/"), info.DiffID, ui.Size(info.Size))
+			g.ui.Info("%s: layer %s, %s", strings.TrimSuffix(dest.Path, "/"), info.DiffID, human.Size(info.Size))
 		}
 		return err
 	}
@@ -114,36 +125,36 @@ func (g *global) build(ctx context.Context, s *spec.Spec, lock string, dest *des
 
 // parseBuild reads a spec for a platform, which may be empty, and says where
 // its image goes.
-func parseBuild(g *global, o *buildOptions, in *input, p v1.Platform) (*spec.Spec, *destination, error) {
-	s, err := o.spec.parse(in, p)
+func parseBuild(g *global, o *buildOptions, in *input, p v1.Platform) (s *spec.Spec, dest transfer.Destination, err error) {
+	s, err = o.spec.parse(in, p)
 	if err != nil {
-		return nil, nil, err
+		return nil, dest, err
 	}
-	dest, err := g.destinationOf(s, o.output)
+	dest, err = g.destinationOf(s, o.output)
 	return s, dest, err
 }
 
 // destinationOf says where the image of a spec goes when -o is output.
-func (g *global) destinationOf(s *spec.Spec, output string) (*destination, error) {
+func (g *global) destinationOf(s *spec.Spec, output string) (transfer.Destination, error) {
 	dest, err := buildDestination(output, s)
 	if err != nil {
-		return nil, err
+		return dest, err
 	}
-	if err := dest.outside(s); err != nil {
-		return nil, err
+	if err := outside(dest, s); err != nil {
+		return dest, err
 	}
 	if err := g.checkDestination(dest); err != nil {
-		return nil, err
+		return dest, err
 	}
 	g.warnLeftOut(s, dest)
 	if dest.Path == "-" && ui.IsTerminal(g.streams.Out) {
-		return nil, usageError(hint(fmt.Errorf("an archive is not written to a terminal"), "name a file with -o, or send it to a program"))
+		err = usageError(hint(fmt.Errorf("an archive is not written to a terminal"), "name a file with -o, or send it to a program"))
 	}
-	return dest, nil
+	return dest, err
 }
 
 // warnLeftOut warns of what a spec asks for and the destination has no place for.
-func (g *global) warnLeftOut(s *spec.Spec, dest *destination) {
+func (g *global) warnLeftOut(s *spec.Spec, dest transfer.Destination) {
 	if len(s.Annotations) > 0 && dest.Transport.HasRepoTags() {
 		g.ui.Warn("annotations are left out: a docker-archive has no place for them, and engines take one; an OCI layout (-o DIR/) has")
 	}
@@ -153,20 +164,20 @@ func (g *global) warnLeftOut(s *spec.Spec, dest *destination) {
 }
 
 // summary tells what was written.
-func (g *global) summary(ctx context.Context, img image.Named, d *destination, written image.Written) error {
+func (g *global) summary(ctx context.Context, img image.Named, d transfer.Destination, written transfer.Sent) error {
 	var size int64
 	for i, l := range img.Layers() {
 		info, err := l.Info(ctx)
 		if err != nil {
 			return err
 		}
-		g.ui.Debug("layer %d: %s, %s: %s", i+1, info.DiffID, ui.Size(info.Size), l.Title())
+		g.ui.Debug("layer %d: %s, %s: %s", i+1, info.DiffID, human.Size(info.Size), l.Title())
 		size += info.Size
 	}
-	names, err := d.named(ctx, img)
+	names, err := namesAt(ctx, d, img)
 	if err != nil {
 		return err
 	}
-	g.ui.Info("%s: image %s, id %s, %s in %s", d.where(), names.RepoTags[0], written.ID, ui.Size(size), plural(len(img.Layers()), "layer"))
+	g.ui.Info("%s: image %s, id %s, %s in %s", where(d), names.RepoTags[0], written.ID, human.Size(size), human.Count(len(img.Layers()), "layer"))
 	return nil
 }

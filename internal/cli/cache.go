@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,17 +13,34 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/base/cache"
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/ocijson"
-	"github.com/varve-image/varve/internal/ui"
 )
 
 // cacheFlags say where blobs of registries are kept.
 type cacheFlags struct {
 	dir string
 	off bool
+	// opened is the cache, once it was asked for.
+	opened *cache.Store
+}
+
+func (c *cacheFlags) register(cmd *cobra.Command) {
+	c.registerDir(cmd)
+	registryGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.BoolVar(&c.off, "no-cache", false, "neither use nor fill the cache")
+	})
+}
+
+func (c *cacheFlags) registerDir(cmd *cobra.Command) {
+	registryGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVar(&c.dir, "cache", "", "keep what is fetched from registries in `DIR`")
+		showDefault(f, "cache", "$XDG_CACHE_HOME/varve")
+	})
 }
 
 // cacheDir is where the flags and the environment put the cache.
@@ -43,8 +61,8 @@ func (g *global) cacheDir() (string, error) {
 
 // store opens the cache, which stays open until the command ends; nil is none.
 func (g *global) store(ctx context.Context) (*cache.Store, error) {
-	if g.cache.off || g.opened != nil {
-		return g.opened, nil
+	if g.cache.off || g.cache.opened != nil {
+		return g.cache.opened, nil
 	}
 	dir, err := g.cacheDir()
 	if err != nil {
@@ -55,7 +73,7 @@ func (g *global) store(ctx context.Context) (*cache.Store, error) {
 		return nil, err
 	}
 	g.ui.Debug("the cache is %q", dir)
-	g.opened = s
+	g.cache.opened = s
 	g.closers = append(g.closers, s)
 	return s, nil
 }
@@ -77,7 +95,9 @@ varve build --locked.`,
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return runCacheList(cmd.Context(), g, asJSON) },
 	}
-	ls.Flags().BoolVar(&asJSON, "json", false, "print a JSON list with an object for each image")
+	outputGroup.add(ls, func(f *pflag.FlagSet) {
+		f.BoolVar(&asJSON, "json", false, "print a JSON list with an object for each image")
+	})
 	verify := &cobra.Command{
 		Use:   "verify",
 		Short: "Compare everything in the cache with its digest",
@@ -99,10 +119,15 @@ varve build --locked.`,
 			return runCachePrune(cmd.Context(), g, opts)
 		},
 	}
-	prune.Flags().StringVar(&age, "older-than", "30d", "remove images that were not used for this `time`, such as 30d or 12h")
-	prune.Flags().BoolVar(&opts.All, "all", false, "remove everything")
-	prune.Flags().BoolVar(&opts.DryRun, "dry-run", false, "only say what would be removed")
-	cmd.AddCommand(ls, prune, verify)
+	registryGroup.add(prune, func(f *pflag.FlagSet) {
+		f.StringVar(&age, "older-than", "30d", "remove images that were not used for `TIME`, such as 30d or 12h")
+		f.BoolVar(&opts.All, "all", false, "remove everything")
+		f.BoolVar(&opts.DryRun, "dry-run", false, "only say what would be removed")
+	})
+	for _, c := range []*cobra.Command{ls, prune, verify} {
+		g.cache.registerDir(c)
+		cmd.AddCommand(c)
+	}
 	return cmd
 }
 
@@ -123,9 +148,6 @@ func parseAge(text string) (time.Duration, error) {
 // existingCache opens the cache if there is one; otherwise it says so and
 // returns nil.
 func (g *global) existingCache(ctx context.Context, open func(context.Context, string) (*cache.Store, error)) (*cache.Store, error) {
-	if g.cache.off {
-		return nil, usageError(errors.New("--no-cache leaves nothing to look at"))
-	}
 	dir, err := g.cacheDir()
 	if err != nil {
 		return nil, err
@@ -155,9 +177,9 @@ func runCacheList(ctx context.Context, g *global, asJSON bool) error {
 	}
 	var out strings.Builder
 	for _, img := range images {
-		fmt.Fprintf(&out, "%s  %s  used %s", plain(cacheName(img)), ui.Size(img.Size), img.Used.UTC().Format(time.DateOnly))
+		fmt.Fprintf(&out, "%s  %s  used %s", human.Plain(cacheName(img)), human.Size(img.Size), img.Used.UTC().Format(time.DateOnly))
 		if n := len(img.Missing); n > 0 {
-			fmt.Fprintf(&out, "  %s missing", plural(n, "blob"))
+			fmt.Fprintf(&out, "  %s missing", human.Count(n, "blob"))
 		}
 		out.WriteByte('\n')
 	}
@@ -166,7 +188,7 @@ func runCacheList(ctx context.Context, g *global, asJSON bool) error {
 		for _, b := range blobs {
 			total += b.Size
 		}
-		g.ui.Info("%s, %s of %s in %q", plural(len(images), "image"), plural(len(blobs), "blob"), ui.Size(total), s.Dir())
+		g.ui.Info("%s, %s of %s in %q", human.Count(len(images), "image"), human.Count(len(blobs), "blob"), human.Size(total), s.Dir())
 	}
 	return g.print(out.String())
 }
@@ -198,7 +220,7 @@ func (g *global) printCacheJSON(images []cache.Image) error {
 			{Key: "fullName", Value: img.FullName},
 			{Key: "digest", Value: img.Descriptor.Digest.String()},
 			{Key: "mediaType", Value: img.Descriptor.MediaType},
-			{Key: "size", Value: number(img.Size)},
+			{Key: "size", Value: json.Number(strconv.FormatInt(img.Size, 10))},
 			{Key: "used", Value: img.Used.UTC().Format(time.RFC3339)},
 			{Key: "missing", Value: missing},
 		}}
@@ -230,13 +252,13 @@ func runCacheVerify(ctx context.Context, g *global) error {
 	}
 	for _, img := range images {
 		if n := len(img.Missing); n > 0 {
-			found = append(found, fmt.Errorf("image %q: %s missing, the first is %s", cacheName(img), plural(n, "blob"), img.Missing[0]))
+			found = append(found, fmt.Errorf("image %q: %s missing, the first is %s", cacheName(img), human.Count(n, "blob"), img.Missing[0]))
 		}
 	}
 	if len(found) > 0 {
 		return hint(errors.Join(found...), "a build that may use the network fetches them again; varve cache prune --all removes everything")
 	}
-	g.ui.Info("%s of %s are what their digests say", plural(len(blobs), "blob"), plural(len(images), "image"))
+	g.ui.Info("%s of %s are what their digests say", human.Count(len(blobs), "blob"), human.Count(len(images), "image"))
 	return nil
 }
 
@@ -255,8 +277,8 @@ func runCachePrune(ctx context.Context, g *global, opts cache.PruneOptions) erro
 		done = "would remove"
 	}
 	for _, img := range p.Images {
-		g.ui.Info("%s %s", done, plain(cacheName(img)))
+		g.ui.Info("%s %s", done, human.Plain(cacheName(img)))
 	}
-	g.ui.Info("%s %s, %s of %s", done, plural(len(p.Images), "image"), plural(p.Blobs, "blob"), ui.Size(p.Bytes))
+	g.ui.Info("%s %s, %s of %s", done, human.Count(len(p.Images), "image"), human.Count(p.Blobs, "blob"), human.Size(p.Bytes))
 	return nil
 }

@@ -13,13 +13,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
-	"github.com/varve-image/varve/internal/base/cache"
 	"github.com/varve-image/varve/internal/flock"
 	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/internal/ui"
@@ -68,7 +68,7 @@ func Main(args []string, s Streams) int {
 	done := make(chan error, 1)
 	go func() {
 		err := root.ExecuteContext(ctx)
-		g.close()
+		g.closers.Close()
 		if err == nil {
 			err = out.err
 		}
@@ -140,15 +140,8 @@ type global struct {
 	quiet       bool
 	verbose     int
 	registry    registryFlags
-	password    string
-	// stdinIs is what standard input was taken for.
-	stdinIs string
-	// loginAt is the registry that username and password are for.
-	loginAt string
-	cache   cacheFlags
-	limits  limits
-	// opened is the cache, once it was asked for.
-	opened *cache.Store
+	cache       cacheFlags
+	limits      limits
 	// unlocked lets a base image be named by a tag; locked has it pinned and
 	// taken from the cache alone.
 	unlocked, locked bool
@@ -157,10 +150,37 @@ type global struct {
 	stepLimits   stepLimits
 	// vmKernel is the kernel of virtual machines.
 	vmKernel string
-	// advised are the warnings that were written.
-	advised map[string]bool
-	// closers are what the command has open until its end.
-	closers []io.Closer
+
+	// What follows changes while the command runs.
+	stdin   claim
+	login   login
+	advised said
+	closers closers
+}
+
+// said is what was said already.
+type said map[string]bool
+
+// first reports whether a text is new.
+func (s *said) first(text string) bool {
+	if (*s)[text] {
+		return false
+	}
+	if *s == nil {
+		*s = said{}
+	}
+	(*s)[text] = true
+	return true
+}
+
+// closers are what a command has open until its end.
+type closers []io.Closer
+
+// Close closes them all.
+func (c closers) Close() {
+	for _, closer := range c {
+		closer.Close()
+	}
 }
 
 func (g *global) uiStreams() ui.Streams {
@@ -183,10 +203,10 @@ amd64 or arm64 with user namespaces; with isolation: vm they need QEMU and a ker
   varve build --name hello --copy ./rootfs --cmd /bin/hello -o hello.tar
   varve stream image.yaml | docker load
   varve inspect hello.tar`,
-		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       versionText(),
 		Args:          knownCommand,
+		SilenceErrors: true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(*cobra.Command, []string) (err error) {
 			switch {
@@ -204,52 +224,91 @@ amd64 or arm64 with user namespaces; with isolation: vm they need QEMU and a ker
 			return usageError(err)
 		},
 	}
-	f := cmd.PersistentFlags()
-	f.StringVar(&g.root, "root", "", "`directory` put before absolute store and input paths to find the files")
-	f.StringVar(&g.storeRoot, "store-root", "", "`directory` that the store is looked for in instead, with Nix's state of it")
-	f.StringVar(&g.cache.dir, "cache", "", "`directory` of what was fetched from registries (default $XDG_CACHE_HOME/varve)")
-	f.BoolVar(&g.cache.off, "no-cache", false, "neither use nor fill it")
-	g.limits.register(f)
-	f.StringVar(&g.progress, "progress", "auto", "auto, plain, json or none")
-	f.StringVar(&g.logFormat, "log-format", "text", "text or json")
-	f.BoolVarP(&g.quiet, "quiet", "q", false, "only errors, and what is left out or refused")
-	f.CountVarP(&g.verbose, "verbose", "v", "tell what is found and done on the way")
+	cmd.PersistentFlags().AddFlagSet(generalGroup.declared(func(f *pflag.FlagSet) {
+		f.StringVar(&g.progress, "progress", "auto", "`HOW`: how progress is shown")
+		choose(f, "progress", ui.ProgressModes())
+		f.StringVar(&g.logFormat, "log-format", "text", "`HOW`: how messages are written")
+		choose(f, "log-format", ui.LogFormats())
+		f.BoolVarP(&g.quiet, "quiet", "q", false, "write only errors, and what is left out or refused")
+		f.CountVarP(&g.verbose, "verbose", "v", "write what is found and done on the way as well")
+	}))
 	cmd.SetFlagErrorFunc(flagError)
+	cmd.SetUsageFunc(printUsage)
 	cmd.SetIn(g.streams.In)
 	cmd.SetErr(g.streams.Err)
 	g.addCommands(cmd)
 	cmd.SetHelpCommand(newHelp())
+	cmd.InitDefaultHelpCmd()
 	cmd.InitDefaultCompletionCmd()
 	for _, c := range cmd.Commands() {
 		strict(c)
 	}
+	g.finishFlags(cmd)
+	// Before a command its flags are not known yet, and one of them without a value would
+	// take the command for that.
+	cmd.Flags().BoolVar(&g.cache.off, "no-cache", false, "")
+	cmd.Flags().Lookup("no-cache").Hidden = true
 	return cmd
 }
 
-// addCommands gives the program its commands: those that speak to registries
-// with the flags for that, those that build with the ones for base images.
+// Command returns the command line, for those who document it and run nothing.
+func Command() *cobra.Command {
+	none := func(string) (string, bool) { return "", false }
+	return newRoot(&global{streams: Streams{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard, LookupEnv: none, Now: time.Now}})
+}
+
+// The groups of commands.
+const (
+	buildCommands = "build"
+	moveCommands  = "move"
+	lookCommands  = "look"
+	baseCommands  = "base"
+	nixCommands   = "nix"
+)
+
+// addCommands gives the program its commands, in their groups.
 func (g *global) addCommands(root *cobra.Command) {
-	builds := []*cobra.Command{newBuild(g), newStream(g), newLayers(g)}
-	for _, c := range builds {
-		c.Flags().BoolVar(&g.unlocked, "unlocked", false, "take what the base image's tag names now, whatever varve.lock says")
-		c.Flags().BoolVar(&g.locked, "locked", false, "take the base image from the cache alone; it has to be pinned")
+	root.AddGroup(
+		&cobra.Group{ID: buildCommands, Title: "Build images"},
+		&cobra.Group{ID: moveCommands, Title: "Move and change images"},
+		&cobra.Group{ID: lookCommands, Title: "Look into images"},
+		&cobra.Group{ID: baseCommands, Title: "Base images and the cache"},
+		&cobra.Group{ID: nixCommands, Title: "Nix"},
+	)
+	add := func(group string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
 	}
-	runStep := newRunStep(g)
-	for _, c := range append(slices.Clone(builds), runStep) {
-		c.Flags().BoolVar(&g.allowNetwork, "allow-network", false, "let scripts use this machine's network where the spec asks for it")
-		g.stepLimits.register(c.Flags())
-		c.Flags().StringVar(&g.vmKernel, "vm-kernel", "", "kernel `file` for scripts with isolation: vm (default: the newest in /boot)")
-	}
-	remote := []*cobra.Command{
-		runStep, newInspect(g), newCopy(g), newPull(g), newPush(g),
-		newMerge(g), newExport(g), newLock(g), newIndex(g), newShell(g),
-		newPrefetch(g), newRebase(g), newLoad(g),
-	}
-	for _, c := range slices.Concat(builds, remote) {
-		g.registry.register(c.Flags())
-		root.AddCommand(c)
-	}
-	root.AddCommand(newTree(g), newCache(g), newTarsum(g), newSchema(g), newVersion(g), newNixBuild(g), newNixRun())
+	add(buildCommands, newBuild(g), newStream(g), newRunStep(g), newSchema(g))
+	add(moveCommands, newCopy(g), newPush(g), newPull(g), newLoad(g), newIndex(g), newMerge(g), newRebase(g), newExport(g), newTree(g))
+	add(lookCommands, newInspect(g), newLayers(g), newTarsum(g))
+	add(baseCommands, newLock(g), newCache(g))
+	add(nixCommands, newShell(g), newPrefetch(g))
+	root.AddCommand(newVersion(g), newNixBuild(g), newNixRun())
+}
+
+// registerBuild adds the flags of the commands that build.
+func (g *global) registerBuild(cmd *cobra.Command) {
+	g.registerStore(cmd)
+	g.registerVerify(cmd)
+	g.registerSteps(cmd)
+	g.registry.register(cmd)
+	g.cache.register(cmd)
+	registryGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.BoolVar(&g.unlocked, "unlocked", false, "take what the base image's tag names now, whatever varve.lock says")
+		f.BoolVar(&g.locked, "locked", false, "take the base image from the cache alone; it has to be pinned")
+	})
+	g.limits.register(cmd)
+}
+
+// registerRead adds the flags of the commands that read images: from a registry, too, and
+// of several the one for a platform.
+func (g *global) registerRead(cmd *cobra.Command) {
+	g.registry.registerPlatform(cmd, "choose the image for `OS/ARCH[/VARIANT]` where there are several", "linux and this machine's architecture")
+	g.registry.register(cmd)
+	g.limits.register(cmd)
 }
 
 // strict has wrong arguments of a command, and of those below it, count as

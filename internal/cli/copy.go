@@ -3,12 +3,13 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
-	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/place"
+	"github.com/varve-image/varve/internal/transfer"
 )
 
 func newCopy(g *global) *cobra.Command {
@@ -32,7 +33,8 @@ images, between registries byte for byte and with what else it lists.`,
   varve copy oci:images:hello docker-archive:hello.tar:hello:1.2
   varve copy saved.tar docker-daemon:
   varve copy --all docker://debian:12 docker://registry.example/debian:12`,
-		Args: cobra.ExactArgs(2),
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: completeArgs(false, g.completeImage, g.completeImage),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if all {
 				return runCopyAll(cmd.Context(), g, args[0], args[1])
@@ -40,72 +42,47 @@ images, between registries byte for byte and with what else it lists.`,
 			return runCopy(cmd.Context(), g, args[0], args[1])
 		},
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "copy an index with the images for all platforms")
+	imageGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.BoolVar(&all, "all", false, "copy an index with the images for all platforms")
+	})
+	g.registerRead(cmd)
 	return cmd
 }
 
 func runCopy(ctx context.Context, g *global, src, dst string) error {
+	return g.copyImages(ctx, src, dst, transfer.Copy)
+}
+
+// runCopyAll copies an index with all its images.
+func runCopyAll(ctx context.Context, g *global, src, dst string) error {
+	if g.registry.platform != "" {
+		return usageError(errors.New("--all copies the images for all platforms, --platform chooses one"))
+	}
+	return g.copyImages(ctx, src, dst, transfer.CopyAll)
+}
+
+// copier is transfer.Copy or transfer.CopyAll.
+type copier func(ctx context.Context, ref string, d transfer.Destination, opts transfer.Options) ([]transfer.Sent, error)
+
+// copyImages copies images, and tells what the destination has then.
+func (g *global) copyImages(ctx context.Context, src, dst string, how copier) error {
 	dest, err := g.copyDestination(dst)
 	if err != nil {
 		return err
 	}
-	found, err := g.open(ctx, src)
+	want, err := g.registry.wanted()
 	if err != nil {
 		return err
 	}
-	if len(found.images) > 1 && dest.IsNamed() {
-		return severalImages(src, found.images)
+	sent, err := how(ctx, src, dest, g.transfers(want))
+	g.tell(dest, sent)
+	if err != nil || dest.Transport == place.Registry || dest.Transport.IsEngine() { // it was told already
+		return err
 	}
-	return g.copyImages(ctx, found, src, dest)
-}
-
-// copyImages writes images elsewhere, by the names that they had.
-func (g *global) copyImages(ctx context.Context, found *opened, src string, dest *destination) error {
-	var images []image.Named
-	for _, img := range found.images {
-		g.checkAnnounced(src, img.Stored)
-		images = append(images, img.Named(found.asked))
-	}
-	written, err := g.write(ctx, dest, images...)
-	var collision *image.CollisionError
-	switch {
-	case errors.As(err, &collision):
-		return severalImages(src, found.images)
-	case err != nil:
-		return fmt.Errorf("copy %s to %q: %w", sourceName(src), dest.String(), err)
-	case dest.Transport == place.Registry || dest.Transport.IsEngine(): // it was told already
-		return nil
-	}
-	for i, w := range written {
-		g.ui.Info("%s: image %s, id %s, %s", dest.where(), calledOr(w.Names, "without a name"), w.ID, plural(len(images[i].Layers()), "layer"))
+	for _, s := range sent {
+		if len(s.Platforms) == 0 {
+			g.ui.Info("%s: image %s, id %s, %s", where(dest), calledOr(s.Names, "without a name"), s.ID, human.Count(s.Layers, "layer"))
+		}
 	}
 	return nil
-}
-
-// checkAnnounced warns of an image that is for another platform than where it comes
-// from says: it may run all the same, and a copy makes nothing of either.
-func (g *global) checkAnnounced(src string, found *image.Stored) {
-	if err := found.CheckPlatform(); err != nil {
-		g.odd(src)(err)
-	}
-}
-
-// odd warns of what is odd about a source.
-func (g *global) odd(src string) func(error) {
-	return func(err error) { g.ui.Warn("%s: %v", sourceName(src), err) }
-}
-
-// warnNameless warns of an image that loses its names where each has to be NAME:TAG.
-func (g *global) warnNameless(d *destination, names image.Names) {
-	if !d.Transport.HasRepoTags() || d.Name != "" || len(names.RepoTags) > 0 || len(names.RefNames) == 0 {
-		return
-	}
-	tag, where := "TAG", string(d.Transport)+":"
-	if own := names.RefNames[0]; image.Tag("x:"+own) == own {
-		tag = own
-	}
-	if d.Transport == place.DockerArchive {
-		where += "FILE:"
-	}
-	g.advise("%q is no NAME:TAG, which %q needs: the image is written without a name; give it one with varve copy, to %sNAME:%s", names.RefNames[0], d.String(), where, tag)
 }

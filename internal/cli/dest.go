@@ -12,106 +12,104 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/human"
+	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/place"
-	"github.com/varve-image/varve/internal/ui"
+	"github.com/varve-image/varve/internal/problems"
+	"github.com/varve-image/varve/internal/transfer"
 	"github.com/varve-image/varve/spec"
 )
 
-// destination is where an image is written to.
-type destination struct {
-	place.Ref
-	// compression is the archive's in a docker-archive, the layers' elsewhere.
-	compression compress.Compression
-}
-
 // buildDestination reads what -o was given. Empty is a file in the current
 // directory that is called after the image.
-func buildDestination(text string, s *spec.Spec) (*destination, error) {
+func buildDestination(text string, s *spec.Spec) (d transfer.Destination, err error) {
 	compression, err := compress.Parse(s.Compressor)
 	explicit := s.Compressor != ""
 	if !explicit {
 		compression, err = compress.Compression{}, nil
 	}
 	if err != nil {
-		return nil, usageError(err)
+		return d, usageError(err)
 	}
 	if text == "" {
 		text = path.Base(s.Name) + ".tar" + compression.Ext()
 	}
 	ref, err := place.ParseTarget(text)
 	if err != nil {
-		return nil, err
+		return d, err
 	}
-	d := &destination{ref, compression}
+	d = transfer.Destination{Ref: ref, Compression: compression}
 	algorithm, ok := ref.Archived()
 	switch {
 	case !ok && ref.Transport == place.DockerArchive && ref.Path == "-" && !explicit:
-		d.compression = compress.Compression{Algorithm: compress.None}
+		d.Compression = compress.Compression{Algorithm: compress.None}
 	case ok && explicit && algorithm != compression.Algorithm:
-		return nil, usageError(fmt.Errorf("the name %q says compression %q and the compressor %q: change one of them", d.Path, algorithm, compression.Algorithm))
+		return d, usageError(fmt.Errorf("the name %q says compression %q and the compressor %q: change one of them", d.Path, algorithm, compression.Algorithm))
 	case ok && !explicit:
-		d.compression = compress.Compression{Algorithm: algorithm}
+		d.Compression = compress.Compression{Algorithm: algorithm}
 	}
 	return d, nil
 }
 
-// copyDestination is where an image goes that is there already: archives are
-// compressed as their name says.
-func (g *global) copyDestination(text string) (*destination, error) {
-	ref, err := place.ParseTarget(text)
+// copyDestination is where an image goes that is there already.
+func (g *global) copyDestination(text string) (transfer.Destination, error) {
+	d, err := transfer.To(text)
 	if err != nil {
-		return nil, err
+		return d, err
 	}
-	d := &destination{Ref: ref}
-	if d.Transport == place.LayerDir {
-		return nil, usageError(fmt.Errorf("destination %q: an image is more than one layer; build makes it of a spec", text))
-	}
-	if err := g.checkDestination(d); err != nil {
-		return nil, err
-	}
-	if algorithm, ok := ref.Archived(); ok {
-		d.compression.Algorithm = algorithm
-	} else if d.Transport == place.DockerArchive {
-		d.compression.Algorithm = compress.None
-	}
-	return d, nil
+	return d, g.checkDestination(d)
 }
 
-// targetOptions says how images are written there.
-func (g *global) targetOptions(d *destination) place.TargetOptions {
-	return place.TargetOptions{Options: g.places(), Compression: d.compression}
+// transfers says how images are brought from place to place, and which of several are.
+func (g *global) transfers(want place.Wanted) transfer.Options {
+	return transfer.Options{
+		Places: g.places(), Wanted: want, Progress: g.showProgress,
+		Advise: func(err error) { g.advise("%s", problems.Annotate(err, flagsFor)) },
+	}
+}
+
+// showProgress shows the layers of images that are brought somewhere; 0 is that the events say
+// how many there are.
+func (g *global) showProgress(ctx context.Context, layers int, title string) (func(image.Event), func()) {
+	task := g.ui.Progress(ctx, layers, title)
+	show := observe(task)
+	if layers > 0 {
+		return show, task.Finish
+	}
+	return func(e image.Event) {
+		task.SetTotal(e.Layers)
+		show(e)
+	}, task.Finish
 }
 
 // write writes images to their destination, and tells what a registry or an engine has then.
 // A destination that has a name is for one image.
-func (g *global) write(ctx context.Context, d *destination, images ...image.Named) ([]image.Written, error) {
-	target, err := place.To(ctx, d.Ref, g.targetOptions(d))
-	if err != nil {
-		return nil, err
-	}
-	observe, done := g.watch(ctx, image.CountLayers(images), "writing "+images[0].Repository())
-	defer done()
-	for _, img := range images {
-		g.warnNameless(d, img.Names)
-	}
-	written, err := target.Write(ctx, images, observe)
-	for i, w := range written {
-		g.tellRemote(d, target, w, len(images[i].Layers()))
-	}
-	return written, err
+func (g *global) write(ctx context.Context, d transfer.Destination, images ...image.Named) ([]transfer.Sent, error) {
+	g.ui.Debug("writing to %s: %q, compressor: %s", d.Transport.Kind(), d.String(), d.Compression)
+	sent, err := transfer.Write(ctx, d, images, g.transfers(place.Wanted{}))
+	g.tell(d, sent)
+	return sent, err
 }
 
-// tellRemote tells what a registry or an engine has of an image.
-func (g *global) tellRemote(d *destination, target image.Target, w image.Written, layers int) {
-	switch {
-	case d.Transport == place.Registry:
-		for _, name := range w.Names {
-			g.ui.Info("docker://%s is %s", name, w.Manifest.Digest)
+// tell tells what a registry or an engine has now, and of an index what it lists.
+func (g *global) tell(d transfer.Destination, sent []transfer.Sent) {
+	for _, s := range sent {
+		switch {
+		case len(s.Platforms) > 0:
+			var platforms []string
+			for _, p := range s.Platforms {
+				platforms = append(platforms, ocijson.PlatformText(&p))
+			}
+			g.ui.Info("%s: index %s of %s", d, s.Manifest.Digest, strings.Join(platforms, ", "))
+		case d.Transport == place.Registry:
+			for _, name := range s.Names {
+				g.ui.Info("docker://%s is %s", name, s.Manifest.Digest)
+			}
+		case d.Transport.IsEngine() && s.Present:
+			g.ui.Info("%s has %s already", s.Target, calledOr(s.Names, s.ID.String()))
+		case d.Transport.IsEngine():
+			g.ui.Info("%s: image %s, id %s, %s", s.Target, calledOr(s.Names, "without a name"), s.ID, human.Count(s.Layers, "layer"))
 		}
-	case d.Transport.IsEngine() && w.Present:
-		g.ui.Info("%s has %s already", target, calledOr(w.Names, w.ID.String()))
-	case d.Transport.IsEngine():
-		g.ui.Info("%s: image %s, id %s, %s", target, calledOr(w.Names, "without a name"), w.ID, plural(layers, "layer"))
 	}
 }
 
@@ -120,11 +118,11 @@ func calledOr(names []string, other string) string {
 	if len(names) == 0 {
 		return other
 	}
-	return plain(strings.Join(names, ", "))
+	return human.Plain(strings.Join(names, ", "))
 }
 
-// named returns the image's names as they are at the destination, each with a tag.
-func (d *destination) named(ctx context.Context, img image.Named) (image.Names, error) {
+// namesAt returns the image's names as they are at the destination, each with a tag.
+func namesAt(ctx context.Context, d transfer.Destination, img image.Named) (image.Names, error) {
 	if d.Transport.HasRepoTags() && d.Name != "" {
 		img.Names = img.Renamed(d.Name)
 	}
@@ -132,16 +130,16 @@ func (d *destination) named(ctx context.Context, img image.Named) (image.Names, 
 }
 
 // where is the place for messages, with a file's size.
-func (d *destination) where() string {
+func where(d transfer.Destination) string {
 	if st, err := os.Stat(d.Path); err == nil && st.Mode().IsRegular() {
-		return d.String() + " (" + ui.Size(st.Size()) + ")"
+		return d.String() + " (" + human.Size(st.Size()) + ")"
 	}
 	return d.String()
 }
 
 // outside refuses a destination that lies in a directory that is copied into
 // the image: the next image would hold this one.
-func (d *destination) outside(s *spec.Spec) error {
+func outside(d transfer.Destination, s *spec.Spec) error {
 	copies := slices.Clone(s.CopyToRoot)
 	for _, g := range s.Layers {
 		copies = append(copies, g.CopyToRoot...)

@@ -2,10 +2,18 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/internal/place"
+)
+
+// The engines by what people call them, and by their transports.
+var (
+	engineNames = []string{"docker", "podman", "containerd"}
+	engines     = []place.Transport{place.DockerDaemon, place.ContainersStorage, place.Containerd}
 )
 
 func newLoad(g *global) *cobra.Command {
@@ -21,16 +29,20 @@ CONTAINER_CONNECTION; containerd is where CONTAINERD_ADDRESS and CONTAINERD_NAME
 say. Without any it is looked for at its usual place.`,
 		Example: `  varve load hello.tar
   varve load oci:images:hello --into podman`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeArgs(false, g.completeImage),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			transports := map[string]place.Transport{"docker": place.DockerDaemon, "podman": place.ContainersStorage, "containerd": place.Containerd}
-			transport, ok := transports[into]
-			if !ok {
-				return usageError(fmt.Errorf("--into %q: expected docker, podman or containerd", into))
+			i := slices.Index(engineNames, into)
+			if i < 0 {
+				return usageError(fmt.Errorf("--into %q: expected %s", into, alternatives(engineNames)))
 			}
-			return runCopy(cmd.Context(), g, args[0], string(transport)+":")
+			return runCopy(cmd.Context(), g, args[0], string(engines[i])+":")
 		},
 	}
-	cmd.Flags().StringVar(&into, "into", "docker", "docker, podman or containerd")
+	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVar(&into, "into", engineNames[0], "`ENGINE`: the engine to load the image into")
+		choose(f, "into", engineNames)
+	})
+	g.registerRead(cmd)
 	return cmd
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/sandbox/vm"
+	"github.com/varve-image/varve/internal/transfer"
 	"github.com/varve-image/varve/internal/treefile"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/spec"
@@ -87,6 +88,7 @@ func exitCode(err error) int {
 		asRef      *place.RefError
 		asEnv      *place.EngineError
 		asUnpinned *base.UnpinnedError
+		asUnknown  *transfer.UnknownBaseError
 		asInput    *dockertools.InputError
 		asTree     *treefile.SourceError
 	)
@@ -100,7 +102,8 @@ func exitCode(err error) int {
 	case errors.As(err, &asCache):
 		return exitFailed
 	case errors.As(err, &asUsage), errors.As(err, &asSpec), errors.As(err, &asBuild), errors.As(err, &asRequest),
-		errors.As(err, &asAbsent), errors.As(err, &asRef), errors.As(err, &asEnv), errors.As(err, &asUnpinned), errors.As(err, &asInput), errors.As(err, &asTree),
+		errors.As(err, &asAbsent), errors.As(err, &asRef), errors.As(err, &asEnv), errors.As(err, &asUnpinned), errors.As(err, &asUnknown),
+		errors.As(err, &asInput), errors.As(err, &asTree),
 		errors.Is(err, engine.ErrNotFound):
 		return exitUsage
 	}
@@ -134,7 +137,7 @@ func explain(err error) (hints []string, explained error) {
 	case errors.As(err, &read): // what was to be written with it is not at fault
 		return nil, read
 	case errors.As(err, &failed):
-		hints = scriptHints(failed)
+		hints = failed.Hints()
 		if known := len(hints) > 0 && len(failed.LastLines) > 0; !known {
 			hints = append(hints, offlineHints(failed)...)
 		}
@@ -162,6 +165,7 @@ func placeHints(err error) []string {
 		gone     *engine.MissingError
 		unpinned *base.UnpinnedError
 		platform *base.PlatformError
+		unknown  *transfer.UnknownBaseError
 		damaged  *base.DamagedError
 		lies     *lockfile.MismatchError
 		dir      *cache.DirError
@@ -180,6 +184,10 @@ func placeHints(err error) []string {
 		return []string{"varve lock SPEC pins it in varve.lock beside the spec", "or name it by digest: docker://…@sha256:…", "or give --unlocked to take what the tag names now"}
 	case errors.As(err, &platform):
 		return []string{"the image is wrong: if you know which of both is right, name the manifest by its digest, which is no index's"}
+	case errors.As(err, &unknown) && unknown.New:
+		return []string{"name one with --new-base"}
+	case errors.As(err, &unknown):
+		return []string{"name the image with --old-base"}
 	case errors.As(err, &gone):
 		return []string{gone.Hint}
 	case errors.As(err, &ref):

@@ -28,7 +28,8 @@ bits that mean nothing without the owner; what was left out is told.`,
 		Example: `  varve export hello.tar -o rootfs.tar
   varve export hello.tar -o rootfs/
   varve export docker-daemon:debian:12 -o - | tar tv`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeArgs(false, g.completeImage),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dest, err := g.treeOutput(output)
 			if err != nil {
@@ -41,7 +42,8 @@ bits that mean nothing without the owner; what was left out is told.`,
 			return runExport(cmd.Context(), g, args[0], dest, epoch)
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", treeOutputHelp)
+	registerTreeOutput(cmd, &output)
+	g.registerRead(cmd)
 	return cmd
 }
 

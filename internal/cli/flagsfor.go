@@ -3,9 +3,12 @@ package cli
 import (
 	"fmt"
 
+	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/registry"
 	"github.com/varve-image/varve/internal/sandbox/vm"
+	"github.com/varve-image/varve/internal/transfer"
 )
 
 // flagsFor says which flags have done what a library refuses or warns of. Libraries
@@ -16,6 +19,8 @@ func flagsFor(err error) string {
 		return fmt.Sprintf(": log in with \"docker login %[1]s\" or \"podman login %[1]s\", or give --username and --password-stdin", e.Registry)
 	case *registry.DistrustError:
 		return flagForHost(e)
+	case *transfer.NamelessError:
+		return "; give it one with varve copy, to " + namedTarget(e)
 	case *assemble.OwnerWarning:
 		return fmt.Sprintf(" (--perm '/**::%d:%d')", e.UID, e.GID)
 	}
@@ -23,6 +28,18 @@ func flagsFor(err error) string {
 		return ": --allow-network lets them"
 	}
 	return ""
+}
+
+// namedTarget is how the destination is written with a name for the image.
+func namedTarget(e *transfer.NamelessError) string {
+	tag, at := "TAG", string(e.Transport)+":"
+	if own := e.Names[0]; image.Tag("x:"+own) == own {
+		tag = own
+	}
+	if e.Transport == place.DockerArchive {
+		at += "FILE:"
+	}
+	return at + "NAME:" + tag
 }
 
 // flagForHost says what has a host spoken to that is not trusted.

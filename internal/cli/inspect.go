@@ -7,10 +7,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
-	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/inspect"
 	"github.com/varve-image/varve/internal/place"
-	"github.com/varve-image/varve/layer"
 )
 
 func newInspect(g *global) *cobra.Command {
@@ -36,7 +36,8 @@ With --raw it is what IMAGE names, byte for byte: the index, the manifest, or a
 docker-archive's manifest.json; the index's manifest for --platform, where that is given.`,
 		Example: `  varve inspect hello.tar
   varve inspect --json oci:images:hello | jq '.[0].layers[].size'`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeArgs(false, g.completeImage),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case asJSON && raw:
@@ -47,22 +48,12 @@ docker-archive's manifest.json; the index's manifest for --platform, where that 
 			return runInspect(cmd.Context(), g, args[0], asJSON)
 		},
 	}
-	cmd.Flags().BoolVar(&raw, "raw", false, "print the index or manifest as it is stored")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON list with an object for each image")
+	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.BoolVar(&asJSON, "json", false, "print a JSON list with an object for each image")
+		f.BoolVar(&raw, "raw", false, "print the index or manifest as it is stored")
+	})
+	g.registerRead(cmd)
 	return cmd
-}
-
-// inspected is an image and what reading its layers told.
-type inspected struct {
-	*place.Image
-	layers []inspectedLayer
-}
-
-// inspectedLayer is a layer, what it holds, and its tar's size in bytes.
-type inspectedLayer struct {
-	image.StoredLayer
-	info    layer.Info
-	summary *layer.Summary
 }
 
 func runInspect(ctx context.Context, g *global, ref string, asJSON bool) error {
@@ -70,18 +61,22 @@ func runInspect(ctx context.Context, g *global, ref string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	images := make([]*inspected, len(found.images))
-	for i, img := range found.images {
-		if images[i], err = readLayers(ctx, img); err != nil {
-			return fmt.Errorf("inspect %s: %w", sourceName(ref), err)
+	images := make([]*inspect.Image, len(found.List))
+	for i, img := range found.List {
+		if images[i], err = inspect.Read(ctx, img.Stored, img.Names); err != nil {
+			return fmt.Errorf("inspect %s: %w", place.Quote(ref), err)
 		}
 	}
 	if asJSON {
-		return g.printJSON(images)
+		data, err := inspect.JSON(images)
+		if err != nil {
+			return err
+		}
+		return g.print(string(data) + "\n")
 	}
 	texts := make([]string, len(images))
 	for i, img := range images {
-		texts[i] = img.text()
+		texts[i] = img.Text()
 	}
 	return g.print(strings.Join(texts, "\n"))
 }
@@ -98,42 +93,16 @@ func runInspectRaw(ctx context.Context, g *global, ref string) error {
 		}
 		return g.print(string(img.Raw))
 	}
-	every, err := g.openEvery(ctx, ref)
+	found, err := g.keep(place.OpenPlatforms(ctx, ref, g.places()))
 	if err != nil {
 		return err
 	}
-	switch found := every.images; {
-	case !sameRaw(found):
-		return severalImages(ref, found)
-	case len(found[0].Raw) == 0:
-		return fmt.Errorf("%s has no manifest", sourceName(ref))
-	}
-	return g.print(string(every.images[0].Raw))
-}
-
-// readLayers reads an image's layers to their ends.
-func readLayers(ctx context.Context, img *place.Image) (*inspected, error) {
-	all := &inspected{Image: img}
-	for i, l := range img.StoredLayers() {
-		read, err := readLayer(ctx, l)
-		if err != nil {
-			return nil, fmt.Errorf("layer %d: %w", i+1, err)
-		}
-		all.layers = append(all.layers, *read)
-	}
-	return all, nil
-}
-
-func readLayer(ctx context.Context, l image.StoredLayer) (*inspectedLayer, error) {
-	info, err := l.Info(ctx)
+	raw, err := found.Document(ref)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	r, err := l.Open(ctx)
-	if err != nil {
-		return nil, err
+	if len(raw) == 0 {
+		return fmt.Errorf("%s has no manifest", place.Quote(ref))
 	}
-	defer r.Close()
-	summary, err := layer.Summarize(ctx, r)
-	return &inspectedLayer{l, info, summary}, err
+	return g.print(string(raw))
 }

@@ -7,9 +7,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/internal/assemble"
-	"github.com/varve-image/varve/internal/ui"
+	"github.com/varve-image/varve/internal/human"
 )
 
 type layersOptions struct {
@@ -27,14 +28,18 @@ func newLayers(g *global) *cobra.Command {
 What is in them depends on the base image and on what scripts leave. So a base that
 the cache does not have is fetched, and scripts are run, as build does; no layer is
 written.`,
-		Args: cobra.MaximumNArgs(1),
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeArgs(false, completeSpec),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runLayers(cmd.Context(), g, o, args)
 		},
 	}
 	o.spec.register(cmd)
-	g.registerVerify(cmd)
-	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON")
+	g.registry.registerPlatform(cmd, "show the layers for `OS/ARCH[/VARIANT]`", buildPlatform)
+	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.BoolVar(&o.json, "json", false, "print a JSON list with an object for each layer")
+	})
+	g.registerBuild(cmd)
 	return cmd
 }
 
@@ -63,7 +68,7 @@ func runLayers(ctx context.Context, g *global, o *layersOptions, args []string) 
 func layersText(layers []assemble.PlannedLayer) string {
 	var b strings.Builder
 	for i, l := range layers {
-		fmt.Fprintf(&b, "layer %d/%d  %s  %s", i+1, len(layers), l.Kind, ui.Size(int64(l.Size)))
+		fmt.Fprintf(&b, "layer %d/%d  %s  %s", i+1, len(layers), l.Kind, human.Size(int64(l.Size)))
 		if l.Kind == assemble.KindTree {
 			fmt.Fprintf(&b, "  %d files and directories", l.Files)
 		}

@@ -2,13 +2,13 @@ package cli
 
 import (
 	"fmt"
-	"math"
 	"strconv"
-	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/tree"
 )
@@ -19,9 +19,13 @@ type limits struct {
 	entries  int
 }
 
-func (l *limits) register(f *pflag.FlagSet) {
-	f.Var(&l.unpacked, "max-unpacked", "how much the layers of an image, a compressed archive or a tarball may come to, unpacked: `SIZE`, such as 500MB or 20GiB (default 64GiB)")
-	f.IntVar(&l.entries, "max-entries", 0, "how many files the layers of an image, or a tarball, may have, with 256 bytes each of names and attributes: `NUMBER` (default 2000000; 10000000 for a tarball)")
+func (l *limits) register(cmd *cobra.Command) {
+	generalGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.Var(&l.unpacked, "max-unpacked", "`SIZE`: most that the layers of an image, an archive or a tarball may unpack to, such as 500MB or 20GiB")
+		showDefault(f, "max-unpacked", "64GiB")
+		f.IntVar(&l.entries, "max-entries", 0, "`NUMBER`: most files that the layers of an image, or a tarball, may have, with 256 bytes of names and attributes for each")
+		showDefault(f, "max-entries", "2000000, or 10000000 for a tarball")
+	})
 }
 
 func (l *limits) check() error {
@@ -47,25 +51,11 @@ func (g *global) imageBudget() *layer.Budget {
 // byteSize is a flag of a size in bytes; 0 is that nothing was said.
 type byteSize int64
 
-// units are those of sizes: powers of 1000, and with an i of 1024 (IEC 80000-13).
-var units = map[string]int64{
-	"": 1, "k": 1000, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40,
-}
-
 // Set reads a number with a unit.
 func (b *byteSize) Set(text string) error {
-	digits := strings.TrimRight(text, "BikKMGT")
-	unit := strings.TrimSuffix(text[len(digits):], "B")
-	if strings.HasPrefix(unit, "K") && unit != "Ki" {
-		unit = "k" + unit[1:]
-	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	factor, ok := units[unit]
-	if err != nil || !ok || n <= 0 || n > math.MaxInt64/factor {
-		return fmt.Errorf("expected a size above 0, such as 500MB or 20GiB")
-	}
-	*b = byteSize(n * factor)
-	return nil
+	n, err := human.ParseSize(text)
+	*b = byteSize(n)
+	return err
 }
 
 func (b *byteSize) String() string {

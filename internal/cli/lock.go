@@ -16,12 +16,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/base"
 	"github.com/varve-image/varve/internal/base/lockfile"
-	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/place"
-	"github.com/varve-image/varve/internal/place/registry"
 	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/spec"
 )
@@ -39,12 +37,17 @@ whose base image has ${arch} in its name.`,
 		Example: `  varve lock image.yaml
   varve lock            bring ./varve.lock up to date
   varve lock --check    exit code 1 if that would change it`,
-		Args: cobra.ArbitraryArgs,
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: completeArgs(true, completeSpec),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runLock(cmd.Context(), g, args, check)
 		},
 	}
-	cmd.Flags().BoolVar(&check, "check", false, "write nothing, and fail if something would change")
+	g.registry.registerPlatform(cmd, "look up the base images for `OS/ARCH[/VARIANT]`, or for several, separated by commas", "")
+	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.BoolVar(&check, "check", false, "write nothing, and fail if something would change")
+	})
+	g.registry.register(cmd)
 	return cmd
 }
 
@@ -59,7 +62,7 @@ func runLock(ctx context.Context, g *global, specs []string, check bool) error {
 			return err
 		}
 		if len(refs) == 0 {
-			g.ui.Info("%s: nothing to lock: it builds on no image of a registry", plain(name))
+			g.ui.Info("%s: nothing to lock: it builds on no image of a registry", human.Plain(name))
 			continue
 		}
 		wanted[path] = append(wanted[path], refs...)
@@ -128,13 +131,14 @@ func (g *global) updateLocks(ctx context.Context, wanted map[string][]string, ch
 	var outdated problems.List
 	paths := slices.Sorted(maps.Keys(wanted))
 	for _, path := range paths {
-		file, changed, err := g.lookUpAll(ctx, path, wanted[path])
+		u, err := base.UpdateLock(ctx, path, wanted[path], g.places())
 		if err != nil {
 			return err
 		}
-		if changed > 0 {
-			updated[path] = file
-			outdated.Addf("%q is out of date: %s changed", path, plural(changed, "image"))
+		g.tellChanges(u)
+		if n := u.Changed(); n > 0 {
+			updated[path] = u.File
+			outdated.Addf("%q is out of date: %s changed", path, human.Count(n, "image"))
 		}
 	}
 	if err := outdated.Err(); check && err != nil {
@@ -150,31 +154,15 @@ func (g *global) updateLocks(ctx context.Context, wanted map[string][]string, ch
 	return nil
 }
 
-// lookUpAll looks up references, says what becomes of them and returns the lock
-// file with what they stand for, and how many images changed.
-func (g *global) lookUpAll(ctx context.Context, path string, refs []string) (file *lockfile.File, changed int, err error) {
-	old, err := base.ReadLock(path)
-	if err != nil {
-		return nil, 0, err
-	}
-	found := &lockfile.File{Images: map[string]lockfile.Image{}}
-	for _, ref := range slices.Compact(slices.Sorted(slices.Values(refs))) {
-		if found.Images[ref], err = g.lookUp(ctx, ref); err != nil {
-			return nil, 0, err
+// tellChanges says what became of each reference.
+func (g *global) tellChanges(u *base.LockUpdate) {
+	for _, c := range u.Changes {
+		text := c.Text
+		if text == "" {
+			text = fmt.Sprintf("unchanged, %s", u.File.Images[c.Reference].Descriptor.Digest)
 		}
+		g.ui.Info("%s: %s", c.Reference, text)
 	}
-	for _, c := range lockfile.Diff(old, found) {
-		if c.Text == "" {
-			g.ui.Info("%s: unchanged, %s", c.Reference, found.Images[c.Reference].Descriptor.Digest)
-			continue
-		}
-		changed++
-		g.ui.Info("%s: %s", c.Reference, c.Text)
-	}
-	file = &lockfile.File{Images: map[string]lockfile.Image{}}
-	maps.Copy(file.Images, old.Images)
-	maps.Copy(file.Images, found.Images)
-	return file, changed, nil
 }
 
 func (g *global) writeLock(path string, file *lockfile.File) error {
@@ -186,59 +174,4 @@ func (g *global) writeLock(path string, file *lockfile.File) error {
 		_, err := w.Write(data)
 		return err
 	})
-}
-
-// lookUp asks a registry what a reference stands for, for Linux on each
-// architecture. Left out are the images that no build could take.
-func (g *global) lookUp(ctx context.Context, ref string) (lockfile.Image, error) {
-	opts, err := g.registryOptions(ref)
-	if err != nil {
-		return lockfile.Image{}, err
-	}
-	r, err := registry.Resolve(ctx, ref, opts)
-	if err != nil {
-		return lockfile.Image{}, err
-	}
-	img := lockfile.NewImage(r.Descriptor)
-	taken := map[string]bool{}
-	for _, d := range r.Manifests {
-		switch {
-		case d.Platform != nil && d.Platform.OS != "linux":
-			continue // nothing is built on it
-		case d.Platform == nil && slices.ContainsFunc(r.Manifests, func(d v1.Descriptor) bool { return d.Platform != nil }):
-			g.ui.Warn("%s: left out: manifest %s: the index does not say what platform it is for", ref, d.Digest)
-			continue
-		}
-		existing, err := r.Image(ctx, d)
-		if err != nil {
-			return img, err
-		}
-		if err := existing.CheckPlatform(); err != nil {
-			g.ui.Warn("%s: left out: %v", ref, err)
-			continue
-		}
-		key := ocijson.Key(existing.ListedFor())
-		if taken[key] {
-			g.ui.Warn("%s: left out: manifest %s: another one is for platform %s, and comes first", ref, d.Digest, base.LockedPlatform(existing))
-			continue
-		}
-		taken[key] = true
-		if err := addPlatform(&img, existing); err != nil {
-			return img, fmt.Errorf("lock image %q: %w", ref, err)
-		}
-	}
-	if len(img.Platforms) == 0 {
-		return img, fmt.Errorf("lock image %q: its index has no image for linux", ref)
-	}
-	return img, nil
-}
-
-func addPlatform(img *lockfile.Image, existing *image.Stored) error {
-	d, name := existing.ManifestDescriptor, base.LockedPlatform(existing)
-	if _, err := ocijson.ParsePlatform(name); err != nil {
-		return fmt.Errorf("manifest %s: %w", d.Digest, err)
-	}
-	m, err := lockfile.NewManifest(d, existing.Manifest)
-	img.Platforms[name] = m
-	return err
 }

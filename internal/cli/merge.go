@@ -1,6 +1,15 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/varve-image/varve/internal/place"
+	"github.com/varve-image/varve/internal/transfer"
+	"github.com/varve-image/varve/internal/treefile"
+)
 
 func newMerge(g *global) *cobra.Command {
 	var output string
@@ -10,16 +19,30 @@ func newMerge(g *global) *cobra.Command {
 		Long: `merge writes one docker-archive with all the images, which docker load loads at once.
 Layers that they share are there once, and every image keeps its names. IMAGE is what
 inspect takes; of an archive of several all are taken.`,
-		Example: `  varve merge app.tar database.tar.gz -o both.tar`,
-		Args:    cobra.MinimumNArgs(1),
+		Example:           `  varve merge app.tar database.tar.gz -o both.tar`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeArgs(true, g.completeImage),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			out, err := g.archiveOutput(output)
 			if err != nil {
 				return err
 			}
-			return g.dockerTools().Merge(cmd.Context(), args, out.Path, out.Compression)
+			return runMerge(cmd.Context(), g, args, out)
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", "the `file` to write, compressed as its name says; - is standard output")
+	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVarP(&output, "output", "o", "", "write the archive to `FILE`, compressed as its name says; - is standard output")
+	})
+	g.registerRead(cmd)
 	return cmd
+}
+
+func runMerge(ctx context.Context, g *global, refs []string, out *treefile.Output) error {
+	want, err := g.registry.wanted()
+	if err != nil {
+		return err
+	}
+	dest := transfer.Destination{Ref: place.Ref{Transport: place.DockerArchive, Path: out.Path}, Compression: out.Compression}
+	_, err = transfer.Merge(ctx, refs, dest, g.transfers(want))
+	return err
 }

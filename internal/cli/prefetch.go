@@ -1,24 +1,32 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/varve-image/varve/internal/base"
 	"github.com/varve-image/varve/internal/base/lockfile"
 	"github.com/varve-image/varve/internal/dockertools"
 	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/place"
+	"github.com/varve-image/varve/spec"
 )
 
 type prefetchOptions struct {
 	os, arch, finalName, finalTag, hashFormat string
 	json, lock                                bool
 }
+
+// hashFormats are the forms of a hash: hash = "sha256-…" and sha256 = "…".
+var hashFormats = []string{"sri", "base32"}
 
 func newPrefetch(g *global) *cobra.Command {
 	o := &prefetchOptions{}
@@ -32,19 +40,33 @@ is fetched goes into the cache.`,
 		Example: `  varve prefetch debian:12 --arch arm64 >debian.nix
   varve prefetch docker.io/library/debian:12 --json
   varve prefetch debian:12 --lock        an entry for varve.lock`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeArgs(false, completeLocked),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runPrefetch(cmd.Context(), g, o, strings.TrimPrefix(args[0], "docker://"))
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&o.os, "os", "", "the image's operating system (default linux)")
-	f.StringVar(&o.arch, "arch", "", "its architecture (default: this machine's)")
-	f.StringVar(&o.finalName, "final-image-name", "", "`name` of the image in the archive (default: its name)")
-	f.StringVar(&o.finalTag, "final-image-tag", "", "`tag` of the image in the archive (default: its tag, or latest)")
-	f.StringVar(&o.hashFormat, "hash-format", "sri", "sri (hash = \"sha256-…\") or base32 (sha256 = \"…\")")
-	f.BoolVar(&o.json, "json", false, "print JSON")
-	f.BoolVar(&o.lock, "lock", false, "print what varve.lock says of the image, for all platforms")
+	imageGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVar(&o.os, "os", "", "`OS`: operating system of the image")
+		showDefault(f, "os", "linux")
+		f.StringVar(&o.arch, "arch", "", "`ARCH`: architecture of the image, as Go names it")
+		showDefault(f, "arch", "this machine's")
+		choose(f, "arch", spec.Choices("architecture"))
+		f.StringVar(&o.finalName, "final-image-name", "", "`NAME`: name of the image in the archive")
+		showDefault(f, "final-image-name", "its own")
+		f.StringVar(&o.finalTag, "final-image-tag", "", "`TAG`: tag of the image in the archive")
+		showDefault(f, "final-image-tag", "its own, or latest")
+	})
+	g.registry.registerPlatform(cmd, "`OS/ARCH[/VARIANT]`: platform of the image, instead of --os and --arch", "linux and this machine's architecture")
+	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVar(&o.hashFormat, "hash-format", hashFormats[0], "`HOW`: whether the hash is written as hash or as sha256")
+		choose(f, "hash-format", hashFormats)
+		f.BoolVar(&o.json, "json", false, "print JSON instead of Nix")
+		f.BoolVar(&o.lock, "lock", false, "print what varve.lock says of the image, for all platforms")
+	})
+	g.registry.register(cmd)
+	g.cache.register(cmd)
+	g.limits.register(cmd)
 	return cmd
 }
 
@@ -52,8 +74,8 @@ func runPrefetch(ctx context.Context, g *global, o *prefetchOptions, ref string)
 	switch {
 	case o.json && o.lock:
 		return usageError(errors.New("--json and --lock exclude each other: a lock entry is JSON"))
-	case o.hashFormat != "sri" && o.hashFormat != "base32":
-		return usageError(fmt.Errorf("--hash-format %q: expected sri or base32", o.hashFormat))
+	case !slices.Contains(hashFormats, o.hashFormat):
+		return usageError(fmt.Errorf("--hash-format %q: expected %s", o.hashFormat, alternatives(hashFormats)))
 	}
 	key, err := lockfile.Key(ref)
 	if err != nil {
@@ -62,7 +84,7 @@ func runPrefetch(ctx context.Context, g *global, o *prefetchOptions, ref string)
 	if o.lock {
 		return g.printLock(ctx, key)
 	}
-	platform, exact, err := o.platform(g)
+	want, err := o.wanted(g)
 	if err != nil {
 		return err
 	}
@@ -71,7 +93,7 @@ func runPrefetch(ctx context.Context, g *global, o *prefetchOptions, ref string)
 		return err
 	}
 	t := g.dockerTools()
-	existing, err := t.Prefetch(ctx, g.bases(), key, platform, exact)
+	existing, err := t.Prefetch(ctx, g.bases(), key, want)
 	if err != nil {
 		return err
 	}
@@ -96,29 +118,22 @@ func runPrefetch(ctx context.Context, g *global, o *prefetchOptions, ref string)
 	return g.print(string(data) + "\n")
 }
 
-// platform puts --os, --arch and --platform together. It is exact where one of them is given.
-func (o *prefetchOptions) platform(g *global) (p v1.Platform, exact bool, err error) {
-	p, err = g.registry.choice()
-	exact = g.registry.platform != ""
+// wanted puts --os, --arch and --platform together.
+func (o *prefetchOptions) wanted(g *global) (place.Wanted, error) {
+	want, err := g.registry.wanted()
 	if err != nil || o.os == "" && o.arch == "" {
-		return p, exact, err
+		return want, err
 	}
-	if exact {
-		return p, exact, usageError(errors.New("--platform says what --os and --arch do: give one or the others"))
+	if want.Only {
+		return want, usageError(errors.New("--platform says what --os and --arch do: give one or the others"))
 	}
-	if o.os != "" {
-		p.OS = o.os
-	}
-	if o.arch != "" {
-		p.Architecture = o.arch
-	}
-	p, err = ocijson.ParsePlatform(p.OS + "/" + p.Architecture)
-	return ocijson.Normal(p), true, usageError(err)
+	p, err := ocijson.ParsePlatform(cmp.Or(o.os, want.Platform.OS) + "/" + cmp.Or(o.arch, want.Platform.Architecture))
+	return place.Wanted{Platform: ocijson.Normal(p), Only: true}, usageError(err)
 }
 
 // printLock prints a lock file with one image.
 func (g *global) printLock(ctx context.Context, key string) error {
-	img, err := g.lookUp(ctx, key)
+	img, err := base.LookUp(ctx, key, g.places())
 	if err != nil {
 		return err
 	}

@@ -7,10 +7,13 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/dockertools"
+	"github.com/varve-image/varve/internal/place"
+	"github.com/varve-image/varve/internal/transfer"
 )
 
 type pullOptions struct {
@@ -25,15 +28,23 @@ func newPull(g *global) *cobra.Command {
 		Long: `pull fetches an image by its digest and writes a docker-archive, byte for byte the one
 that skopeo copy makes of it, so that hashes pinned for nixpkgs' pullImage hold. Of an
 index the image for --platform is taken.`,
-		Example: `  varve pull docker.io/library/debian@sha256:… --name debian:12 --hash sha256-…`,
-		Args:    cobra.ExactArgs(1),
+		Example:           `  varve pull docker.io/library/debian@sha256:… --name debian:12 --hash sha256-…`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runPull(cmd.Context(), g, o, strings.TrimPrefix(args[0], "docker://"))
 		},
 	}
-	cmd.Flags().StringVarP(&o.output, "output", "o", "", "the `file` to write (default: docker-image-NAME-TAG.tar)")
-	cmd.Flags().StringVar(&o.hash, "hash", "", "what the file has to hash to: `sha256-BASE64`")
-	cmd.Flags().StringVar(&o.name, "name", "", "`NAME:TAG` of the image in the archive (default: its name, and its tag or latest)")
+	imageGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVar(&o.name, "name", "", "call the image `NAME:TAG` in the archive")
+		showDefault(f, "name", "its name, and its tag or latest")
+	})
+	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVarP(&o.output, "output", "o", "", "write the archive to `FILE`")
+		showDefault(f, "output", "docker-image-NAME-TAG.tar")
+		f.StringVar(&o.hash, "hash", "", "fail unless the hash of the archive is `HASH`: sha256- and base64")
+	})
+	g.registerRead(cmd)
 	return cmd
 }
 
@@ -69,7 +80,7 @@ func runPull(ctx context.Context, g *global, o *pullOptions, ref string) error {
 }
 
 func newPush(g *global) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "push IMAGE [docker://HOST/NAME[:TAG]]",
 		Short: "Write an image to a registry, sending only what it lacks",
 		Long: `push copies an image to a registry: by the names that it has which hold a registry's
@@ -77,7 +88,8 @@ host, or by another. Where that has no tag, the image's own tags are it. IMAGE i
 inspect takes.`,
 		Example: `  varve push hello.tar docker://registry.example/team/hello:1.2
   varve push oci:images:hello`,
-		Args: cobra.RangeArgs(1, 2),
+		Args:              cobra.RangeArgs(1, 2),
+		ValidArgsFunction: completeArgs(false, g.completeImage, completeRegistry),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				return pushByName(cmd.Context(), g, args[0])
@@ -88,6 +100,8 @@ inspect takes.`,
 			return runCopy(cmd.Context(), g, args[0], args[1])
 		},
 	}
+	g.registerRead(cmd)
+	return cmd
 }
 
 // pushByName pushes images to where their names say.
@@ -96,11 +110,11 @@ func pushByName(ctx context.Context, g *global, ref string) error {
 	if err != nil {
 		return err
 	}
-	var dests []*destination
+	var dests []transfer.Destination
 	var images []image.Named
-	for _, img := range found.images {
-		g.checkAnnounced(ref, img.Stored)
-		for _, name := range image.NamesFor(img.Names, found.asked).RepoTags {
+	for _, img := range found.List {
+		g.places().WarnOdd(ref, img.Stored)
+		for _, name := range image.NamesFor(img.Names, found.Asked).RepoTags {
 			if host, _, ok := strings.Cut(name, "/"); !ok || !strings.ContainsAny(host, ".:") {
 				continue
 			}
@@ -116,7 +130,7 @@ func pushByName(ctx context.Context, g *global, ref string) error {
 	}
 	for i, dest := range dests {
 		if _, err := g.write(ctx, dest, images[i]); err != nil {
-			return fmt.Errorf("push %s to %q: %w", sourceName(ref), dest.String(), err)
+			return fmt.Errorf("push %s to %q: %w", place.Quote(ref), dest.String(), err)
 		}
 	}
 	return nil

@@ -1,23 +1,22 @@
 package cli
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 
-	"github.com/distribution/reference"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/registry"
 	"github.com/varve-image/varve/internal/regfile"
+	"github.com/varve-image/varve/internal/transfer"
 )
 
 // registryFlags say how a registry is spoken to.
@@ -29,12 +28,22 @@ type registryFlags struct {
 	platform      string
 }
 
-func (r *registryFlags) register(f *pflag.FlagSet) {
-	f.StringVar(&r.username, "username", "", "`user` to log in to the registry as")
-	f.BoolVar(&r.passwordStdin, "password-stdin", false, "read the password from standard input")
-	f.StringArrayVar(&r.insecure, "insecure", nil, "`HOST[:PORT]` that may be spoken to in http (but for logins), or https with any certificate; repeatable")
-	f.StringVar(&r.caFile, "ca-file", "", "`file` with certificates of authorities to trust besides the machine's")
-	f.StringVar(&r.platform, "platform", "", "`OS/ARCH[/VARIANT]` to choose of several, or to build for (default: linux and this machine's)")
+func (r *registryFlags) register(cmd *cobra.Command) {
+	registryGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVar(&r.username, "username", "", "log in to the registry as `USER`, with --password-stdin")
+		f.BoolVar(&r.passwordStdin, "password-stdin", false, "read the password for --username from standard input")
+		f.StringArrayVar(&r.insecure, "insecure", nil, "speak to `HOST[:PORT]` in http (but not to log in), or in https with any certificate")
+		f.StringVar(&r.caFile, "ca-file", "", "trust the certificate authorities in `FILE` besides the machine's")
+	})
+}
+
+// registerPlatform adds the flag for a platform, for what text says, and what holds without
+// it.
+func (r *registryFlags) registerPlatform(cmd *cobra.Command, text, unset string) {
+	imageGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVar(&r.platform, "platform", "", text)
+		showDefault(f, "platform", unset)
+	})
 }
 
 // registryOptions puts the flags and the environment together, for the registry
@@ -44,23 +53,17 @@ func (g *global) registryOptions(ref string) (registry.Options, error) {
 	opts := registry.Options{
 		Username: r.username, LoginFrom: "--username", InsecureHosts: r.insecure, CAFile: r.caFile, AuthFiles: g.authFiles(),
 		Proxy: http.ProxyFromEnvironment, UserAgent: "varve/" + versionText(),
+		Debug: func(text string) { g.ui.Debug("%s", text) },
 	}
 	if r.passwordStdin != (r.username != "") {
 		return opts, usageError(errors.New("--username and --password-stdin go together"))
 	}
-	if r.passwordStdin && g.password == "" {
-		if err := g.takeStdin("a password"); err != nil {
+	if r.passwordStdin {
+		if err := g.login.readPassword(g.streams.In, &g.stdin); err != nil {
 			return opts, err
 		}
-		line, err := bufio.NewReader(io.LimitReader(g.streams.In, 4096)).ReadString('\n')
-		if err != nil && err != io.EOF {
-			return opts, fmt.Errorf("read the password from standard input: %w", err)
-		}
-		if g.password = strings.TrimRight(line, "\r\n"); g.password == "" {
-			return opts, usageError(errors.New("--password-stdin: standard input holds no password"))
-		}
 	}
-	opts.Password = g.password
+	opts.Password = g.login.password
 	if r.caFile != "" {
 		if _, err := os.Stat(r.caFile); err != nil {
 			return opts, fileError(fmt.Errorf("--ca-file %q: %w", r.caFile, regfile.Cause(err)))
@@ -72,23 +75,14 @@ func (g *global) registryOptions(ref string) (registry.Options, error) {
 // checkLogin refuses to show one registry's password to another. Commands with
 // a source and a destination ask it about the destination first.
 func (g *global) checkLogin(ref string) error {
-	named, err := reference.ParseNormalizedNamed(ref)
-	if err != nil || g.registry.username == "" {
-		return nil // whoever opens it says what is wrong with it
+	if g.registry.username == "" {
+		return nil
 	}
-	domain := reference.Domain(named)
-	if g.loginAt == "" {
-		g.loginAt = domain
-	}
-	if domain != g.loginAt {
-		return usageError(hint(fmt.Errorf("--username and --password-stdin are for one registry, and there are two: %q and %q", g.loginAt, domain),
-			`log in to each with "docker login" or "podman login"`))
-	}
-	return nil
+	return g.login.check(ref)
 }
 
 // checkDestination checks the login for a destination in a registry.
-func (g *global) checkDestination(d *destination) error {
+func (g *global) checkDestination(d transfer.Destination) error {
 	if d.Transport != place.Registry {
 		return nil
 	}
@@ -131,6 +125,12 @@ func (r *registryFlags) list() ([]v1.Platform, error) {
 		list = append(list, p)
 	}
 	return list, nil
+}
+
+// wanted is which of several images is meant.
+func (r *registryFlags) wanted() (place.Wanted, error) {
+	p, err := r.choice()
+	return place.Wanted{Platform: p, Only: r.platform != ""}, err
 }
 
 // choice is the platform that is chosen of several.

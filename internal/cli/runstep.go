@@ -13,8 +13,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/treefile"
@@ -33,6 +35,9 @@ type runStepOptions struct {
 	output      string
 	interactive bool
 }
+
+// stepFields are the fields of a spec that a step can be tried as.
+var stepFields = []string{"runAsRoot", "extraCommands", "fakeRootCommands"}
 
 func newRunStep(g *global) *cobra.Command {
 	o := &runStepOptions{}
@@ -58,7 +63,8 @@ the terminal.`,
 		Example: `  varve run-step debian.tar -- groupadd --system app
   varve run-step ./rootfs --as fakeRootCommands --script 'chown -R 33:33 srv'
   varve run-step -i docker-daemon:debian:12`,
-		Args: cobra.MinimumNArgs(1),
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeArgs(false, g.completeImage),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if at := cmd.ArgsLenAtDash(); len(args) > 1 && at != 1 {
 				return usageError(errors.New("expected one image or directory, then -- and the program"))
@@ -69,15 +75,22 @@ the terminal.`,
 			return runRunStep(cmd.Context(), g, o, args[0], args[1:])
 		},
 	}
+	scriptGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVar(&o.script, "script", "", "`SCRIPT`: shell text to run")
+		f.StringVar(&o.as, "as", stepFields[0], "`FIELD`: field of a spec that the step is run as")
+		choose(f, "as", stepFields)
+		f.StringArrayVar(&o.env, "env", nil, "`NAME=VALUE`: environment variable of the step")
+		f.StringVar(&o.workdir, "workdir", "", "`DIR`: directory that the step starts in")
+		f.StringArrayVar(&o.binds, "bind", nil, "show a file or directory of this machine, read-only, as `SRC:DST`")
+		f.BoolVarP(&o.interactive, "interactive", "i", false, "give the step the terminal")
+	})
+	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVarP(&o.output, "output", "o", "", "write the changes to `FILE` as the tar of a layer, compressed as its name says; - is standard output")
+	})
 	o.spec.register(cmd, "shell", "path", "enable-fakechroot", "isolation", "network", "disk-size", "build-vm-memory-size", "store-dir", "mtime", "tree-mtime")
-	f := cmd.Flags()
-	f.StringVar(&o.as, "as", "runAsRoot", "runAsRoot, extraCommands or fakeRootCommands")
-	f.StringVar(&o.script, "script", "", "shell `text` to run")
-	f.StringArrayVar(&o.binds, "bind", nil, "show a file or directory of this machine, read-only, as `SRC:DST`; repeatable")
-	f.StringArrayVar(&o.env, "env", nil, "`NAME=VALUE` for the environment; repeatable")
-	f.StringVar(&o.workdir, "workdir", "", "`directory` to start in")
-	f.StringVarP(&o.output, "output", "o", "", "write the changes as the tar of a layer to this `file`, compressed as its name says; - is standard output")
-	f.BoolVarP(&o.interactive, "interactive", "i", false, "give the step the terminal")
+	g.registerStore(cmd)
+	g.registerSteps(cmd)
+	g.registerRead(cmd)
 	return cmd
 }
 
@@ -148,7 +161,7 @@ func (o *runStepOptions) describe(g *global, s *spec.Spec, entries []*tree.Entry
 	case "extraCommands":
 		step.Root = sandbox.HostTools
 	default:
-		return nil, usageError(fmt.Errorf("--as %q: choose runAsRoot, extraCommands or fakeRootCommands", o.as))
+		return nil, usageError(fmt.Errorf("--as %q: choose %s", o.as, alternatives(stepFields)))
 	}
 	for _, bind := range o.binds {
 		source, target, ok := strings.Cut(bind, ":")
@@ -230,7 +243,7 @@ func writeChanges(b *bufio.Writer, before, changes []*tree.Entry) {
 		old := tree.Find(before, e.Path)
 		switch hidden, gone := tree.Hidden(e); {
 		case gone:
-			fmt.Fprintf(b, "D %s\n", plain("/"+hidden))
+			fmt.Fprintf(b, "D %s\n", human.Plain("/"+hidden))
 			continue
 		case old == e: // a directory that leads to what has changed
 			continue
@@ -241,11 +254,11 @@ func writeChanges(b *bufio.Writer, before, changes []*tree.Entry) {
 		}
 		fmt.Fprintf(b, " %c %04o %d:%d", typeLetter(e.Type), e.Mode, e.UID, e.GID)
 		if e.Type == tree.Regular {
-			fmt.Fprintf(b, " %s", ui.Size(e.Size))
+			fmt.Fprintf(b, " %s", human.Size(e.Size))
 		}
-		fmt.Fprintf(b, " %s", plain("/"+e.Path))
+		fmt.Fprintf(b, " %s", human.Plain("/"+e.Path))
 		if e.Linkname != "" {
-			fmt.Fprintf(b, " -> %s", plain(e.Linkname))
+			fmt.Fprintf(b, " -> %s", human.Plain(e.Linkname))
 		}
 		fmt.Fprintln(b)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/base/lockfile"
@@ -31,21 +32,33 @@ DRV is a .drv file, whose inputs have to be in the store. The shell is a bash:
 by default the derivation's builder, if that is one. DEST is as for build.`,
 		Example: `  varve shell $(nix-instantiate shell.nix) -o docker-daemon:
   varve shell hello.drv --run 'buildDerivation && $out/bin/hello' -o hello-env.tar`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return runShell(cmd.Context(), g, o, args[0]) },
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeArgs(false, completeFiles),
+		RunE:              func(cmd *cobra.Command, args []string) error { return runShell(cmd.Context(), g, o, args[0]) },
 	}
 	o.spec.register(cmd, "name", "tag", "closure", "store-dir", "include-nix-db", "max-layers", "copy", "conflicts", "env", "label",
 		"annotation", "architecture", "created", "mtime", "tree-mtime", "compressor")
-	f := cmd.Flags()
-	f.StringVarP(&o.output, "output", "o", "", "where to write the image (as for build)")
-	f.StringVar(&o.shell.Shell, "shell", "", "the image's bash, a `program` in the store")
-	f.StringVar(&o.shell.Coreutils, "coreutils", "", "store `path` whose bin/env becomes /usr/bin/env")
-	f.StringVar(&o.shell.CACertificates, "ca-certificates", "", "`file` with the certificates that SSL_CERT_FILE names")
-	f.Uint32Var(&o.shell.UID, "uid", 1000, "user `id` that the image runs as")
-	f.Uint32Var(&o.shell.GID, "gid", 1000, "group `id` that the image runs as")
-	f.StringVar(&o.shell.Home, "home", "", "that user's home `directory` (default /build)")
-	f.StringVar(&o.shell.Command, "command", "", "shell `text` that an interactive shell runs before it ends")
-	f.StringVar(&o.shell.Run, "run", "", "shell `text` that a shell runs that is not interactive")
+	imageGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.Uint32Var(&o.shell.UID, "uid", 1000, "`ID`: user that the image runs as")
+		f.Uint32Var(&o.shell.GID, "gid", 1000, "`ID`: group that the image runs as")
+		f.StringVar(&o.shell.Home, "home", "", "`DIR`: home of the user that the image runs as")
+		showDefault(f, "home", "/build")
+		f.StringVar(&o.shell.CACertificates, "ca-certificates", "", "`FILE`: certificates that SSL_CERT_FILE names in the image")
+	})
+	scriptGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVar(&o.shell.Shell, "shell", "", "`PROGRAM`: bash of the image, in the store")
+		showDefault(f, "shell", "the derivation's builder")
+		f.StringVar(&o.shell.Coreutils, "coreutils", "", "`PATH`: store path whose bin/env becomes /usr/bin/env")
+		f.StringVar(&o.shell.Command, "command", "", "`SCRIPT`: shell text that an interactive shell runs before it ends")
+		f.StringVar(&o.shell.Run, "run", "", "`SCRIPT`: shell text that a shell runs that is not interactive")
+	})
+	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVarP(&o.output, "output", "o", "", "write the image to `DEST`, as for build")
+		showDefault(f, "output", "NAME.tar.gz")
+	})
+	g.registerStore(cmd)
+	g.registry.register(cmd)
+	g.limits.register(cmd)
 	return cmd
 }
 

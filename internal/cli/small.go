@@ -35,11 +35,7 @@ func newSchema(g *global) *cobra.Command {
 at the top of the spec.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			schema, err := spec.Schema()
-			if err != nil {
-				return err
-			}
-			return g.print(string(schema))
+			return g.print(string(spec.Schema()))
 		},
 	}
 }

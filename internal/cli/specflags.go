@@ -22,65 +22,6 @@ import (
 // hostArchitecture is the architecture of images that name none.
 const hostArchitecture = runtime.GOARCH
 
-// specFlag is a flag that sets a field of the spec.
-type specFlag struct {
-	name, field, value, help string
-	list                     bool
-}
-
-// specFlagTable has a flag for every scalar and list field.
-var specFlagTable = []specFlag{
-	{"name", "name", "NAME", "the image's name", false},
-	{"tag", "tag", "TAG", "its tag (default: made of the image id)", false},
-	{"from", "fromImage", "IMAGE", "image to build on", false},
-	{"inherit", "inherit", "WHAT", "all or env of the base image's config", false},
-	{"content", "contents", "PATH", "store path: its closure becomes layers, its files are linked from /", true},
-	{"copy", "copyToRoot", "SRC[:DST]", "directory, file or tarball to copy", true},
-	{"keep-contents-dirlinks", "keepContentsDirlinks", "BOOL", "write through symlinks to directories", false},
-	{"closure", "closure", "FILE", "references: exportReferencesGraph JSON or registration", false},
-	{"store-dir", "storeDir", "DIR", "directory of the store paths (default /nix/store)", false},
-	{"include-store-paths", "includeStorePaths", "BOOL", "false leaves the store paths out", false},
-	{"include-nix-db", "includeNixDB", "BOOL", "add Nix's database of the store paths", false},
-	{"max-layers", "maxLayers", "N", "layers that the image may have (default 100)", false},
-	{"layering", "layering", "HOW", "popularity, auto or single", false},
-	{"closure-roots", "closureRoots", "WHAT", "contents or image: what the closure begins at", false},
-	{"layering-pipeline", "layeringPipeline", "FILE", "JSON file with a pipeline as nixpkgs' layeringPipeline", false},
-	{"preset", "presets", "NAME[=ARG]", "nss, shadow, binSh, usrBinEnv, caCertificates, tmp", true},
-	{"perm", "perms", "GLOB:MODE[:UID:GID]", "mode and owner of what matches", true},
-	{"conflicts", "conflicts", "HOW", "error, first or last", false},
-	{"architecture", "architecture", "ARCH", "as GOARCH (default: this machine's)", false},
-	{"variant", "variant", "VARIANT", "kind of the architecture, such as v7", false},
-	{"os", "os", "OS", "linux", false},
-	{"created", "created", "TIME", "RFC 3339, date, @seconds or now", false},
-	{"mtime", "mtime", "TIME", "time of all files: RFC 3339, date or @seconds", false},
-	{"tree-mtime", "treeMtime", "TIME", "time of files outside of store layers (default: that of all)", false},
-	{"uid", "uid", "ID", "owner of the store layers", false},
-	{"gid", "gid", "ID", "group of the store layers", false},
-	{"uname", "uname", "NAME", "name of that owner", false},
-	{"gname", "gname", "NAME", "name of that group", false},
-	{"compressor", "compressor", "HOW", "none, gz or zstd, with a level as in gz:9", false},
-	{"extra-commands", "extraCommands", "SCRIPT", "shell text run in the top layer's tree, with this machine's programs (scripts need Linux)", false},
-	{"fake-root-commands", "fakeRootCommands", "SCRIPT", "the same, as root as far as the tree is concerned", false},
-	{"enable-fakechroot", "enableFakechroot", "BOOL", "run that with the tree as its root directory", false},
-	{"run-as-root", "runAsRoot", "SCRIPT", "shell text run as root in the image, with its programs", false},
-	{"shell", "shell", "PROGRAM", "what runs the scripts (default: bash or sh)", false},
-	{"path", "path", "DIRS", "PATH of the scripts (default /usr/sbin:/usr/bin:/sbin:/bin)", false},
-	{"isolation", "isolation", "HOW", "of scripts: userns, namespaces of the kernel, or vm, which needs QEMU and a kernel", false},
-	{"network", "network", "WHAT", "none or host, for scripts", false},
-	{"disk-size", "diskSize", "MIB", "disk of the virtual machine", false},
-	{"build-vm-memory-size", "buildVMMemorySize", "MIB", "memory of the virtual machine", false},
-	{"annotation", "annotations", "KEY=VALUE", "annotation of the manifest", true},
-	{"label", "labels", "KEY=VALUE", "label of the image", true},
-	{"env", "config.Env", "NAME=VALUE", "variable of the environment", true},
-	{"entrypoint", "config.Entrypoint", "ARG", "word of the entry point", true},
-	{"cmd", "config.Cmd", "ARG", "word of the command", true},
-	{"user", "config.User", "USER[:GROUP]", "who the program runs as", false},
-	{"workdir", "config.WorkingDir", "DIR", "where it starts", false},
-	{"expose", "config.ExposedPorts", "PORT[/PROTO]", "port it listens on", true},
-	{"volume", "config.Volumes", "DIR", "directory that is a volume", true},
-	{"stop-signal", "config.StopSignal", "SIGNAL", "signal that ends it", false},
-}
-
 // specFlags are the flags that stand for a spec or override one.
 type specFlags struct {
 	flags    *pflag.FlagSet
@@ -90,24 +31,42 @@ type specFlags struct {
 // register adds a command's flags: all, or those of the given names.
 func (s *specFlags) register(cmd *cobra.Command, names ...string) {
 	s.flags = cmd.Flags()
-	for _, f := range specFlagTable {
-		if len(names) > 0 && !slices.Contains(names, f.name) {
-			continue
-		}
-		help := f.help
-		if f.list {
-			help += "; repeatable"
-		}
-		s.flags.Var(&settingValue{set: s, flag: f}, f.name, help)
-		if f.value == "BOOL" {
-			s.flags.Lookup(f.name).NoOptDefVal = "true"
-		}
+	for _, section := range specFlagTable {
+		section.group.add(cmd, func(f *pflag.FlagSet) {
+			for _, flag := range section.flags {
+				if len(names) == 0 || slices.Contains(names, flag.name) {
+					s.declare(f, flag)
+				}
+			}
+		})
 	}
+}
+
+func (s *specFlags) declare(f *pflag.FlagSet, flag specFlag) {
+	f.Var(&settingValue{set: s, flag: flag}, flag.name, flag.help)
+	if flag.value == "BOOL" {
+		f.Lookup(flag.name).NoOptDefVal = "true"
+	}
+	showDefault(f, flag.name, flag.unset)
+	choose(f, flag.name, flag.choices())
+}
+
+// registerStore adds the flags of the commands that read store paths, or files by absolute
+// paths.
+func (g *global) registerStore(cmd *cobra.Command) {
+	fileGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVar(&g.root, "root", "", "look for the store, and for input files with absolute paths, below `DIR`")
+	})
+	storeGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVar(&g.storeRoot, "store-root", "", "look for the store, and Nix's database of it, below `DIR` instead of --root")
+	})
 }
 
 // registerVerify adds the flag of the commands that read store paths for an image.
 func (g *global) registerVerify(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&g.verifyStore, "verify-store", false, "compare the files of store paths with the hashes and sizes that Nix recorded; exit code 4 if they differ")
+	storeGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.BoolVar(&g.verifyStore, "verify-store", false, "compare the files of store paths with the hashes and sizes that Nix recorded; exit code 4 if they differ")
+	})
 }
 
 // settingValue collects a flag's values as they come.
@@ -243,12 +202,7 @@ func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string, more
 // advise writes a warning, once: builds for several platforms have the same.
 func (g *global) advise(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	if g.advised[text] {
-		return
+	if g.advised.first(text) {
+		g.ui.Advise("%s", text)
 	}
-	if g.advised == nil {
-		g.advised = map[string]bool{}
-	}
-	g.advised[text] = true
-	g.ui.Advise("%s", text)
 }

@@ -6,13 +6,15 @@ import (
 	"io"
 )
 
-// takeStdin has standard input be what is said, and nothing else: it can be read
-// once.
-func (g *global) takeStdin(what string) error {
-	if g.stdinIs != "" {
-		return usageError(fmt.Errorf("standard input is %s already and cannot be %s too: name a file", g.stdinIs, what))
+// claim is what standard input is read as: it can be read once.
+type claim struct{ what string }
+
+// take claims standard input for one purpose. A second claim is an error.
+func (c *claim) take(what string) error {
+	if c.what != "" {
+		return usageError(fmt.Errorf("standard input is %s already and cannot be %s too: name a file", c.what, what))
 	}
-	g.stdinIs = what
+	c.what = what
 	return nil
 }
 

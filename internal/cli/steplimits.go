@@ -21,11 +21,14 @@ type stepLimits struct {
 const maxProcesses = 4 << 20
 
 func (l *stepLimits) register(f *pflag.FlagSet) {
-	f.DurationVar(&l.time, "max-step-time", sandbox.DefaultTime, "how long a script may run: `DURATION`, such as 90s or 2h; 0 is as long as it wants")
-	f.Var(&l.memory, "max-step-memory", "what a script's processes may use of memory: `SIZE` (default three quarters of the machine's)")
-	f.Var(&l.disk, "max-step-disk", "what a script may write to its tree: `SIZE` (default 64GiB)")
-	f.Var(&l.output, "max-step-output", "what a script may write to its standard output and error: `SIZE` (default 1GiB)")
-	f.IntVar(&l.processes, "max-step-processes", sandbox.DefaultProcesses, "how many processes and threads a script may have: `NUMBER`")
+	f.DurationVar(&l.time, "max-step-time", sandbox.DefaultTime, "`DURATION`: how long a script may run, such as 90s or 2h, or 0 for as long as it wants")
+	f.Var(&l.memory, "max-step-memory", "`SIZE`: most memory that a script's processes may use")
+	showDefault(f, "max-step-memory", "three quarters of the machine's")
+	f.Var(&l.disk, "max-step-disk", "`SIZE`: most that a script may write to files")
+	showDefault(f, "max-step-disk", "64GiB")
+	f.Var(&l.output, "max-step-output", "`SIZE`: most that a script may write to standard output and error")
+	showDefault(f, "max-step-output", "1GiB")
+	f.IntVar(&l.processes, "max-step-processes", sandbox.DefaultProcesses, "`NUMBER`: most processes and threads that a script may have")
 }
 
 func (l *stepLimits) check() error {

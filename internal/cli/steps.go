@@ -3,12 +3,25 @@ package cli
 import (
 	"io"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/sandbox/userns"
 	"github.com/varve-image/varve/internal/sandbox/vm"
 	"github.com/varve-image/varve/spec"
 )
+
+// registerSteps adds the flags of the commands that run scripts.
+func (g *global) registerSteps(cmd *cobra.Command) {
+	scriptGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.BoolVar(&g.allowNetwork, "allow-network", false, "let scripts use this machine's network where the spec asks for it")
+		f.StringVar(&g.vmKernel, "vm-kernel", "", "`FILE`: the kernel of the virtual machine, for isolation: vm")
+		showDefault(f, "vm-kernel", "the newest in /boot")
+		g.stepLimits.register(f)
+	})
+}
 
 // steps is how scripts of specs are run.
 func (g *global) steps() assemble.Steps {

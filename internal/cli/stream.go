@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/base/lockfile"
@@ -37,14 +38,18 @@ It takes a spec, or the conf.json that nixpkgs' streamLayeredImage makes for its
 streamer, in whose place it writes the same bytes. "-" is standard input.`,
 		Example: `  varve stream image.yaml | docker load
   varve stream conf.json --repo_tag registry.example/app:2 | podman load`,
-		Args: cobra.MaximumNArgs(1),
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeArgs(false, completeSpec),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runStream(cmd.Context(), g, o, args)
 		},
 	}
 	o.spec.register(cmd)
-	g.registerVerify(cmd)
-	cmd.Flags().StringVarP(&o.repoTag, "repo_tag", "t", "", "`NAME:TAG` in the place of the one in conf.json, or of a spec's name and tag")
+	imageGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVarP(&o.repoTag, "repo_tag", "t", "", "call the image `NAME:TAG`, instead of what conf.json or the spec says")
+	})
+	g.registry.registerPlatform(cmd, "build for `OS/ARCH[/VARIANT]`", buildPlatform)
+	g.registerBuild(cmd)
 	return cmd
 }
 
@@ -79,7 +84,7 @@ func runStream(ctx context.Context, g *global, o *streamOptions, args []string) 
 		return err
 	}
 	defer result.Close()
-	return writeStream(ctx, g, result.Image, dest.compression, dockerarchive.Options{})
+	return writeStream(ctx, g, result.Image, dest.Compression, dockerarchive.Options{})
 }
 
 // streamConf does what nixpkgs' streamer does.
@@ -99,17 +104,11 @@ func streamConf(ctx context.Context, g *global, o *streamOptions, in *input) err
 }
 
 func writeStream(ctx context.Context, g *global, img image.Named, c compress.Compression, opts dockerarchive.Options) error {
-	var done func()
-	opts.Observe, done = g.watch(ctx, len(img.Layers()), "streaming")
-	defer done()
+	task := g.ui.Progress(ctx, len(img.Layers()), "streaming")
+	defer task.Finish()
+	opts.Observe = observe(task)
 	err := c.Fill(g.streams.Out, func(w io.Writer) error { return dockerarchive.Write(ctx, w, img, opts) })
 	return outputError(err)
-}
-
-// watch shows the progress of writing an image's layers until done is called.
-func (g *global) watch(ctx context.Context, layers int, title string) (observed func(image.Event), done func()) {
-	task := g.ui.Progress(ctx, layers, title)
-	return observe(task), task.Finish
 }
 
 // observe shows the layers of an image that is being written.
@@ -153,7 +152,7 @@ func readInput(g *global, args []string) (*input, error) {
 		return &input{}, nil
 	}
 	if args[0] == "-" {
-		if err := g.takeStdin("a spec"); err != nil {
+		if err := g.stdin.take("a spec"); err != nil {
 			return nil, err
 		}
 		data, err := io.ReadAll(io.LimitReader(g.streams.In, spec.MaxSize+1))
@@ -174,5 +173,6 @@ func readInput(g *global, args []string) (*input, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read spec %q: %w", args[0], regfile.Cause(err))
 	}
+	g.ui.Debug("read spec %q: %d bytes", args[0], len(data))
 	return &input{name: args[0], dir: filepath.Dir(args[0]), data: dockertools.WithoutInterpreter(data)}, nil
 }

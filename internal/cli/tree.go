@@ -31,12 +31,14 @@ SOURCE_DATE_EPOCH where that is set, else 1970-01-01T00:00:01Z. The output is as
 of export.`,
 		Example: `  varve tree merge base.tar ./overrides -o rootfs.tar
   varve tree merge one/ two.tar.gz -o both/`,
-		Args: cobra.MinimumNArgs(1),
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeArgs(true, completeFiles),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runTreeMerge(cmd.Context(), g, args, output)
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", treeOutputHelp)
+	registerTreeOutput(cmd, &output)
+	g.limits.register(cmd)
 	return cmd
 }
 

@@ -5,13 +5,22 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/treefile"
 	"github.com/varve-image/varve/tree"
 )
 
-const treeOutputHelp = "the `file` to write, compressed as its name says, or a directory, which ends in /; - is standard output"
+// registerTreeOutput adds the flag of the commands that write a tree.
+func registerTreeOutput(cmd *cobra.Command, output *string) {
+	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+		f.StringVarP(output, "output", "o", "", "write to `FILE|DIR/`: a tar, compressed as its name says, or a directory; - is standard output")
+	})
+}
 
 // archiveOutput is an archive, compressed as its name says.
 func (g *global) archiveOutput(path string) (*treefile.Output, error) {
@@ -50,7 +59,7 @@ func (g *global) warnOmitted(dir string, what []tree.Omitted) {
 func omissions(omitted []tree.Omitted) string {
 	var parts []string
 	for _, o := range omitted {
-		e, files := o.Entry, plural(o.Count, "file")
+		e, files := o.Entry, human.Count(o.Count, "file")
 		switch o.What {
 		case tree.OmittedOwner:
 			parts = append(parts, fmt.Sprintf("the owners of %s, such as %d:%d of %q", files, e.UID, e.GID, e.Path))
@@ -59,7 +68,7 @@ func omissions(omitted []tree.Omitted) string {
 		case tree.OmittedXattr:
 			parts = append(parts, fmt.Sprintf("extended attributes of %s, such as %q", files, e.Path))
 		case tree.OmittedDevice:
-			parts = append(parts, fmt.Sprintf("%s, such as %q", plural(o.Count, "device"), e.Path))
+			parts = append(parts, fmt.Sprintf("%s, such as %q", human.Count(o.Count, "device"), e.Path))
 		}
 	}
 	return strings.Join(parts, "; ")

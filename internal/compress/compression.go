@@ -43,19 +43,25 @@ func unknown(s string) error {
 	return fmt.Errorf("unknown compressor %q: want %s", s, Choices())
 }
 
-// Choices lists what Parse reads: "none, gz, zstd, gz:1 to gz:9 or ...".
-func Choices() string {
-	var names, levels []string
+// Names returns what Parse reads, without levels.
+func Names() []string {
+	var names []string
 	for _, f := range formats {
-		if f.write == nil {
-			continue
-		}
-		names = append(names, string(f.algorithm))
-		if f.highest > 0 {
-			levels = append(levels, fmt.Sprintf("%s:1 to %[1]s:%d", f.algorithm, f.highest))
+		if f.write != nil {
+			names = append(names, string(f.algorithm))
 		}
 	}
-	all := append(names, levels...)
+	return names
+}
+
+// Choices lists what Parse reads: "none, gz, zstd, gz:1 to gz:9 or ...".
+func Choices() string {
+	all := Names()
+	for _, f := range formats {
+		if f.write != nil && f.highest > 0 {
+			all = append(all, fmt.Sprintf("%s:1 to %[1]s:%d", f.algorithm, f.highest))
+		}
+	}
 	last := len(all) - 1
 	return strings.Join(all[:last], ", ") + " or " + all[last]
 }

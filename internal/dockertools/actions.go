@@ -16,6 +16,7 @@ import (
 	"github.com/varve-image/varve/internal/place/dockerarchive"
 	"github.com/varve-image/varve/internal/place/ocilayout"
 	"github.com/varve-image/varve/internal/place/registry"
+	"github.com/varve-image/varve/internal/transfer"
 	"github.com/varve-image/varve/internal/treefile"
 	"github.com/varve-image/varve/spec"
 )
@@ -29,7 +30,7 @@ func (t *Tools) spec(a *attributes) (s *spec.Spec, lock string, err error) {
 	}
 	dir := filepath.Dir(a.Spec)
 	s, err = spec.Parse(bytes.NewReader(data), spec.Options{
-		File: a.Spec, Dir: dir, Architecture: t.opts.Platform.Architecture,
+		File: a.Spec, Dir: dir, Architecture: t.platform().Architecture,
 		Settings: []spec.Setting{set("tag", a.Tag), set("closure", a.file)},
 	})
 	return s, filepath.Join(dir, lockfile.Name), err
@@ -119,7 +120,7 @@ func (t *Tools) buildArchive(ctx context.Context, a *attributes) error {
 	if err != nil {
 		return err
 	}
-	return t.opts.Places.Output(a.out())(func(w io.Writer) error {
+	return t.places().Output(a.out())(func(w io.Writer) error {
 		return c.Fill(w, func(w io.Writer) error {
 			return dockerarchive.Write(ctx, w, img, dockerarchive.Options{RepeatLayers: true})
 		})
@@ -146,7 +147,9 @@ func (t *Tools) mergeImages(ctx context.Context, a *attributes) error {
 	if err != nil {
 		return err
 	}
-	return t.Merge(ctx, a.Images, a.out(), c)
+	dest := transfer.Destination{Ref: place.Ref{Transport: place.DockerArchive, Path: a.out()}, Compression: c}
+	_, err = transfer.Merge(ctx, a.Images, dest, t.opts.Transfer)
+	return err
 }
 
 // mergeTrees makes the directory of mergeDrvs.
@@ -170,14 +173,19 @@ func (t *Tools) exportImage(ctx context.Context, a *attributes) error {
 
 // image opens the derivation's image: without a name the first one of an archive.
 func (t *Tools) image(ctx context.Context, a *attributes) (*place.Image, error) {
-	src, name, err := t.source(ctx, a.Image, t.opts.Places)
+	at, err := place.ParseSource(a.Image)
 	if err != nil {
 		return nil, err
 	}
-	if a.FromImageName != "" {
-		return place.SelectCalled(ctx, src, a.FromImageName+":"+a.FromImageTag, t.opts.Platform, t.opts.Places)
+	src, name, err := place.Open(ctx, at, t.places())
+	if err != nil {
+		return nil, err
 	}
-	return place.Select(ctx, src, name, t.opts.Platform, t.opts.Places)
+	t.keep(src)
+	if a.FromImageName != "" {
+		return place.SelectCalled(ctx, src, a.FromImageName+":"+a.FromImageTag, t.platform(), t.places())
+	}
+	return place.Select(ctx, src, name, t.platform(), t.places())
 }
 
 // pullImage makes the archive of pullImage. That the hash is right is for Nix to check.
@@ -186,26 +194,20 @@ func (t *Tools) pullImage(ctx context.Context, a *attributes) error {
 	if err != nil {
 		return asInput(err)
 	}
-	platform = ocijson.Normal(platform)
-	src, name, err := t.source(ctx, registryPrefix+a.Reference, t.pullPlaces(a))
+	want := place.Wanted{Platform: ocijson.Normal(platform), Only: true}
+	found, err := place.OpenImage(ctx, registryPrefix+a.Reference, want, t.pullPlaces(a))
 	if err != nil {
 		return err
 	}
-	img, err := place.Select(ctx, src, name, platform, t.opts.Places)
-	if err != nil {
-		return err
-	}
-	if err := place.CheckFor(src, img.Stored, platform); err != nil {
-		return err
-	}
-	return t.Pull(ctx, img.Stored, PullOptions{Ref: a.Reference, Name: a.RepoTag, Output: a.out()})
+	defer found.Close()
+	return t.Pull(ctx, found.List[0].Stored, PullOptions{Ref: a.Reference, Name: a.RepoTag, Output: a.out()})
 }
 
 // pullPlaces are the places with a registry that the derivation says how to speak to.
 func (t *Tools) pullPlaces(a *attributes) place.Options {
-	places := t.opts.Places
+	places := t.places()
 	places.Registry = func(ref string) (registry.Options, error) {
-		o, err := t.opts.Places.RegistryOptions(ref)
+		o, err := t.places().RegistryOptions(ref)
 		o.CAFile = a.CAFile
 		if a.Insecure {
 			host, _, _ := strings.Cut(a.Reference, "/")

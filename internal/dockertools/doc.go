@@ -6,8 +6,8 @@
 //   - streamNixShellImage: NixShell.
 //   - buildLayer: WriteLayer, whose directory specs name in layers.
 //   - pullImage: Pull, and Prefetch and Hash for its arguments.
-//   - mergeImages, exportImage, mergeDrvs: Merge, Export, MergeTrees.
-//   - runWithOverlay: only as a derivation.
+//   - exportImage and mergeDrvs: Export, MergeTrees.
+//   - mergeImages is package transfer's Merge; runWithOverlay is only a derivation.
 //
 // Guarantees:
 //
@@ -20,5 +20,5 @@
 //     assemble, place and treefile have for that.
 //
 // Non-goals: the command line, and what it says of the results; how images are built (package
-// assemble) and where they are (package place).
+// assemble), where they are (package place), and how they get there (package transfer).
 package dockertools

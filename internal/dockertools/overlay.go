@@ -85,7 +85,7 @@ func (r *overlayRun) parse(a *attributes) (err error) {
 	if a.Path != "" {
 		settings = append(settings, set("path", a.Path))
 	}
-	r.spec, err = spec.Parse(nil, spec.Options{Settings: settings, Architecture: r.opts.Platform.Architecture})
+	r.spec, err = spec.Parse(nil, spec.Options{Settings: settings, Architecture: r.platform().Architecture})
 	return err
 }
 
@@ -149,7 +149,7 @@ func (r *overlayRun) write(ctx context.Context, name string, entries []*tree.Ent
 		return err
 	}
 	defer f.Close()
-	return r.opts.Places.Output(name)(func(w io.Writer) error {
+	return r.places().Output(name)(func(w io.Writer) error {
 		if file, ok := w.(*os.File); ok && e.Mode&0o100 != 0 {
 			if err := file.Chmod(0o755); err != nil {
 				return err

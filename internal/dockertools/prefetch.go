@@ -8,7 +8,6 @@ import (
 
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/base"
@@ -69,11 +68,10 @@ func (p *PullArgs) Nix() string {
 	return b.String() + "}\n"
 }
 
-// Prefetch opens the image for a platform of a registry, after bringing it into the cache of
-// bases if there is one. key is the reference in the form of lockfile.Key. An image that
-// stands alone has to be for the platform if exact is set.
-func (t *Tools) Prefetch(ctx context.Context, bases *base.Resolver, key string, platform v1.Platform, exact bool) (*image.Stored, error) {
-	opts, err := t.opts.Places.RegistryOptions(key)
+// Prefetch opens the image that is wanted of a registry, after bringing it into the cache of
+// bases if there is one. key is the reference in the form of lockfile.Key.
+func (t *Tools) Prefetch(ctx context.Context, bases *base.Resolver, key string, want place.Wanted) (*image.Stored, error) {
+	opts, err := t.places().RegistryOptions(key)
 	if err != nil {
 		return nil, err
 	}
@@ -81,18 +79,15 @@ func (t *Tools) Prefetch(ctx context.Context, bases *base.Resolver, key string, 
 	if err != nil {
 		return nil, err
 	}
-	d, err := r.Choose(ctx, platform)
+	d, err := r.Choose(ctx, want.Platform)
 	if err != nil {
 		return nil, asInput(err)
 	}
-	img, err := bases.Chosen(ctx, key, r.Name, d, platform)
+	img, err := bases.Chosen(ctx, key, r.Name, d, want.Platform)
 	if err != nil {
 		return nil, fmt.Errorf("prefetch: %w", err)
 	}
-	if exact {
-		err = place.CheckFor(r, img.Stored, platform)
-	}
-	return img.Stored, err
+	return img.Stored, want.Check(r, img.Stored)
 }
 
 // Hash returns what the archive hashes to that Pull writes of an image.

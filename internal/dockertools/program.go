@@ -88,12 +88,12 @@ func (t *Tools) Conf(ctx context.Context, name string, data []byte, repoTag stri
 	img, err := conf.Image(ctx, ConfOptions{
 		Root: t.opts.Root, StoreRoot: t.opts.StoreRoot, RepoTag: repoTag, Now: t.opts.Now(),
 		OpenBase: func(ctx context.Context, file string) (*image.Stored, error) {
-			src, err := place.OpenPath(ctx, place.Unknown, file, t.opts.Places)
+			src, err := place.OpenPath(ctx, place.Unknown, file, t.places())
 			if err != nil {
 				return nil, err
 			}
 			t.keep(src)
-			base, err := place.Select(ctx, src, "", conf.Platform(), t.opts.Places)
+			base, err := place.Select(ctx, src, "", conf.Platform(), t.places())
 			if err != nil {
 				return nil, err
 			}

@@ -37,11 +37,9 @@ type PullOptions struct {
 // Pull writes the archive that pullImage makes of an image: byte for byte the one that skopeo
 // copy writes. One that has another hash than it should is a *HashError, and not written.
 func (t *Tools) Pull(ctx context.Context, img *image.Stored, o PullOptions) error {
-	if err := img.CheckPlatform(); err != nil {
-		t.opts.warn("%q: %v", registryPrefix+o.Ref, err)
-	}
+	t.places().WarnOdd(registryPrefix+o.Ref, img)
 	sum := sha256.New()
-	err := t.opts.Places.Output(o.Output)(func(w io.Writer) error {
+	err := t.places().Output(o.Output)(func(w io.Writer) error {
 		if err := t.skopeo(ctx, io.MultiWriter(w, sum), named(img, o.Name), "pulling "); err != nil {
 			return err
 		}
@@ -66,7 +64,7 @@ func named(img *image.Stored, name string) image.Named {
 func (t *Tools) skopeo(ctx context.Context, w io.Writer, img image.Named, does string) error {
 	observe, done := t.opts.progress(ctx, len(img.Layers()), does+img.Repository())
 	defer done()
-	return dockerarchive.WriteSkopeo(ctx, w, img, dockerarchive.Options{Observe: observe, TempDir: t.opts.Places.TempDir})
+	return dockerarchive.WriteSkopeo(ctx, w, img, dockerarchive.Options{Observe: observe, TempDir: t.places().TempDir})
 }
 
 // ParseSRI reads a hash as Nix writes it (W3C Subresource Integrity); empty is none.

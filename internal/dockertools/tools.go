@@ -11,19 +11,18 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/assemble"
-	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/place"
+	"github.com/varve-image/varve/internal/transfer"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
 
-// Options says what the functions need besides their arguments. Conf needs Now, Merge needs Open
-// and Write, and BuildDerivation needs all that is a function, where it is not said otherwise.
+// Options says what the functions need besides their arguments. Conf needs Now, and
+// BuildDerivation all that is a function, where it is not said otherwise.
 type Options struct {
-	// Places says what places of images need, and what limits images have.
-	Places place.Options
-	// Platform is the one that is chosen of several, where a derivation names none.
-	Platform v1.Platform
+	// Transfer says what places of images need, which of several images is meant where a
+	// derivation does not say, and who is told of progress.
+	Transfer transfer.Options
 	// Root is put before absolute paths in a conf.json to find the files, StoreRoot before those
 	// in the store instead, where it is not empty.
 	Root, StoreRoot string
@@ -38,14 +37,6 @@ type Options struct {
 	// say of the image.
 	Describe func(ctx context.Context, s *spec.Spec, lock string) (*assemble.Result, error)
 	Build    func(ctx context.Context, s *spec.Spec, lock, ref string) error
-	// Open opens the images that a reference names: all of a place, or the one that is asked for
-	// by name.
-	Open func(ctx context.Context, ref string) (images []*place.Image, asked string, err error)
-	// Write writes images to a place.
-	Write func(ctx context.Context, at place.Ref, c compress.Compression, images []image.Named) error
-	// Progress, where it is set, is told that an image of so many layers is about to be written.
-	// observe is told of each, and done when all of them are.
-	Progress func(ctx context.Context, layers int, title string) (observe func(image.Event), done func())
 	// Omitted, where it is set, is told what a directory lacks that was written.
 	Omitted func(dir string, what []tree.Omitted)
 	// Info, where it is set, is told what was done.
@@ -58,25 +49,19 @@ func (o Options) info(format string, args ...any) {
 	}
 }
 
-func (o Options) warn(format string, args ...any) {
-	if o.Places.Warn != nil {
-		o.Places.Warn(fmt.Sprintf(format, args...))
-	}
-}
-
 func (o Options) progress(ctx context.Context, layers int, title string) (observe func(image.Event), done func()) {
-	if o.Progress == nil {
+	if o.Transfer.Progress == nil {
 		return nil, func() {}
 	}
-	return o.Progress(ctx, layers, title)
+	return o.Transfer.Progress(ctx, layers, title)
 }
 
 func (o Options) overlay() tree.OverlayOptions {
-	return tree.OverlayOptions{TempDir: o.Places.TempDir, MaxBytes: o.Places.MaxUnpacked, MaxEntries: o.Places.MaxEntries}
+	return tree.OverlayOptions{TempDir: o.Transfer.Places.TempDir, MaxBytes: o.Transfer.Places.MaxUnpacked, MaxEntries: o.Transfer.Places.MaxEntries}
 }
 
 func (o Options) tar() tree.TarOptions {
-	return tree.TarOptions{TempDir: o.Places.TempDir, MaxBytes: o.Places.MaxUnpacked, MaxEntries: o.Places.MaxEntries}
+	return tree.TarOptions{TempDir: o.Transfer.Places.TempDir, MaxBytes: o.Transfer.Places.MaxUnpacked, MaxEntries: o.Transfer.Places.MaxEntries}
 }
 
 // Tools are the functions with their options. What they open stays open until Close.
@@ -104,16 +89,6 @@ func (t *Tools) keep(c io.Closer) { t.open = append(t.open, c) }
 // registryPrefix makes a reference of an image's name in a registry.
 const registryPrefix = string(place.Registry) + "://"
 
-// source opens the place that a reference names, and returns the name in it that is meant, if
-// any.
-func (t *Tools) source(ctx context.Context, ref string, places place.Options) (image.Source, string, error) {
-	at, err := place.ParseSource(ref)
-	if err != nil {
-		return nil, "", err
-	}
-	src, name, err := place.Open(ctx, at, places)
-	if err == nil {
-		t.keep(src)
-	}
-	return src, name, err
-}
+func (t *Tools) places() place.Options { return t.opts.Transfer.Places }
+
+func (t *Tools) platform() v1.Platform { return t.opts.Transfer.Wanted.Platform }

@@ -88,6 +88,7 @@ func (o Options) engine(ctx context.Context, t Transport) (engine.Engine, error)
 	if err != nil {
 		return nil, &EngineError{err}
 	}
+	o.debug("%s: is %s", t, e)
 	return e, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/ocijson"
 )
 
@@ -41,25 +42,9 @@ func Select(ctx context.Context, src image.Source, name string, platform v1.Plat
 		return nil, &RefError{Err: err}
 	}
 	if others := image.Others(src.List(), i); name == "" && others > 0 {
-		opts.warn("%s holds %s besides %s, which is taken: say by name which one is meant", src, plural(others, "image"), listedName(src.List()[i], i))
+		opts.warn("%s holds %s besides %s, which is taken: say by name which one is meant", src, human.Count(others, "image"), listedName(src.List()[i], i))
 	}
 	return OpenNumber(ctx, src, i, opts)
-}
-
-// CheckFor refuses an image that stands alone in its place and is for another platform than
-// was asked for.
-func CheckFor(src image.Source, img *image.Stored, platform v1.Platform) error {
-	if err := img.CheckFor(platform); err != nil {
-		return &RefError{Err: fmt.Errorf("read %s: %w", src, err)}
-	}
-	return nil
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // listedName is what an image is called in messages.
@@ -97,6 +82,6 @@ func OpenNumber(ctx context.Context, src image.Source, i int, opts Options) (*Im
 	if d := img.ManifestDescriptor.Digest; d != "" {
 		what = "manifest " + d.String()
 	}
-	opts.debug("%s: %s, %s", src, what, plural(len(img.DiffIDs), "layer"))
+	opts.debug("%s: %s, %s", src, what, human.Count(len(img.DiffIDs), "layer"))
 	return &Image{img, listed.Names}, nil
 }

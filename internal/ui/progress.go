@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+
+	"github.com/varve-image/varve/internal/human"
 )
 
 // Task is the progress of one piece of work: layers that are made, several at
@@ -142,7 +144,7 @@ func (t *Task) status() (text, label string) {
 	if len(t.running) > 0 {
 		label = t.running[len(t.running)-1].label
 	}
-	return fmt.Sprintf("%s  %s", count(t.done, t.total), Size(t.bytes)), label
+	return fmt.Sprintf("%s  %s", count(t.done, t.total), human.Size(t.bytes)), label
 }
 
 func (u *UI) writeLine(line []byte) {
@@ -154,7 +156,7 @@ func plainLine(n, total int, bytes int64, label string) []byte {
 	if label != "" {
 		label = "  " + label
 	}
-	return fmt.Appendf(nil, "layer %s  %s%s\n", count(n, total), Size(bytes), label)
+	return fmt.Appendf(nil, "layer %s  %s%s\n", count(n, total), human.Size(bytes), label)
 }
 
 // jsonLine encodes v on one line. Labels keep their <, > and &.

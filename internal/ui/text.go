@@ -84,28 +84,3 @@ func clean(s string, keep rune) string {
 	}
 	return b.String()
 }
-
-// Size is a number of bytes as a person reads it: whole bytes below 1000, then
-// with one decimal in units of 1000, rounded half up: "999 B", "12.4 MB".
-func Size(bytes int64) string {
-	sign, n := "", uint64(bytes)
-	if bytes < 0 {
-		sign, n = "-", -n
-	}
-	if n < 1000 {
-		return fmt.Sprintf("%s%d B", sign, n)
-	}
-	const units = "kMGTPE"
-	unit := uint64(1000)
-	i := 0
-	for {
-		whole, rest := n/unit, n%unit
-		tenths := whole*10 + (rest*10+unit/2)/unit
-		// What rounds up to 1000.0 is 1.0 of the next unit.
-		if tenths < 10000 || i == len(units)-1 {
-			return fmt.Sprintf("%s%d.%d %cB", sign, tenths/10, tenths%10, units[i])
-		}
-		unit *= 1000
-		i++
-	}
-}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -282,36 +281,6 @@ func TestProgressConcurrent(t *testing.T) {
 	}
 	if len(out.list) != 200 || len(seen) != 100 {
 		t.Errorf("%d writes, %d layers", len(out.list), len(seen))
-	}
-}
-
-func TestSize(t *testing.T) {
-	tests := map[int64]string{
-		0:               "0 B",
-		1:               "1 B",
-		999:             "999 B",
-		1000:            "1.0 kB",
-		1049:            "1.0 kB",
-		1050:            "1.1 kB",
-		12_400_000:      "12.4 MB",
-		999_949:         "999.9 kB",
-		999_950:         "1.0 MB",
-		999_949_999:     "999.9 MB",
-		999_950_000:     "1.0 GB",
-		5_000_000_000:   "5.0 GB",
-		math.MaxInt64:   "9.2 EB",
-		-1:              "-1 B",
-		-1500:           "-1.5 kB",
-		math.MinInt64:   "-9.2 EB",
-		1e15 * 999:      "999.0 PB",
-		1e18 - 1:        "1.0 EB",
-		1e12 + 5e10:     "1.1 TB",
-		1e12 + 5e10 - 1: "1.0 TB",
-	}
-	for n, want := range tests {
-		if got := Size(n); got != want {
-			t.Errorf("Size(%d) = %q, want %q", n, got, want)
-		}
 	}
 }
 

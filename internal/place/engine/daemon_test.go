@@ -360,6 +360,26 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestList: what an engine calls its images, without those that have no name.
+func TestList(t *testing.T) {
+	for answer, want := range map[string][]string{
+		`[{"RepoTags": ["a:1", "b.example/c:2"]}, {"RepoTags": ["<none>:<none>"]}, {"RepoTags": null}, {}]`: {"a:1", "b.example/c:2"},
+		`[{"RepoTags": ["a\u001b[2J:1", "-x"]}]`:                                                            nil,
+		`[]`:                                                                                                nil,
+	} {
+		e := fake(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, answer) }))
+		if got, err := List(t.Context(), e); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %q, %v; want %q", answer, got, err, want)
+		}
+	}
+	for _, answer := range []string{`{"a": 1}`, ``, `[{"RepoTags": ["` + strings.Repeat("a", maxInspect)} {
+		e := fake(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, answer) }))
+		if got, err := List(t.Context(), e); err == nil {
+			t.Errorf("%.20s: %q and no error", answer, got)
+		}
+	}
+}
+
 func TestTables(t *testing.T) {
 	const table = "REF TYPE DIGEST SIZE PLATFORMS LABELS \na:b application/x sha256:1 1.0 KiB linux/amd64 - \na:bc application/x sha256:2 1\n"
 	if got, ok := targetOf(table, "a:bc"); got != "sha256:2" || !ok {

@@ -314,6 +314,9 @@ func TestLoadNames(t *testing.T) {
 				}
 			}
 			mustLoad(t, e, img, true)
+			if listed, err := List(t.Context(), e); err != nil || name != "skopeo" && !containsAll(listed, img.RepoTags) {
+				t.Errorf("it lists %q, %v; want %q among them", listed, err, img.RepoTags)
+			}
 
 			bare := testImage("content without a name for " + name)
 			bare.RepoTags = nil
@@ -330,6 +333,10 @@ func TestLoadNames(t *testing.T) {
 			}
 		})
 	}
+}
+
+func containsAll(list, wanted []string) bool {
+	return !slices.ContainsFunc(wanted, func(name string) bool { return !slices.Contains(list, name) })
 }
 
 func mustLoad(t *testing.T, e Engine, img image.Named, present bool) Loaded {

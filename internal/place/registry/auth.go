@@ -109,6 +109,11 @@ func (c *client) login(ctx context.Context, ch challenge, old *authorization) (*
 			return nil, err
 		}
 		c.auth.found.Store(found)
+		if found.from == "" {
+			c.opts.debugf("registry %s: no login is known", c.ref.domain)
+		} else {
+			c.opts.debugf("registry %s: taking %s", c.ref.domain, found)
+		}
 	}
 	cred := c.auth.found.Load()
 	if err := c.guard(cred, c.base); err != nil {

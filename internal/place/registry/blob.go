@@ -102,17 +102,26 @@ func (c *client) put(ctx context.Context, b blob, mountFrom []string) (v1.Descri
 	u := &upload{ctx: ctx, client: c, blob: b}
 	if b.desc.Digest != "" {
 		if there, err := c.has(ctx, b.desc); there || err != nil {
+			if there {
+				c.opts.debugf("%s: blob %s is there already", c.ref.repository, b.desc.Digest)
+			}
 			return b.desc, err
 		}
 		var mounted bool
 		var err error
 		if u.location, mounted, err = c.mount(ctx, b.desc.Digest, mountFrom); mounted || err != nil {
+			if mounted {
+				c.opts.debugf("%s: blob %s is taken from another repository", c.ref.repository, b.desc.Digest)
+			}
 			return b.desc, err
 		}
 	}
 	err := u.run()
 	if err != nil {
 		u.abandon()
+	}
+	if err == nil && !u.there {
+		c.opts.debugf("%s: sent blob %s", c.ref.repository, u.blob.desc.Digest)
 	}
 	return u.blob.desc, err
 }

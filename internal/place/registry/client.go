@@ -64,6 +64,7 @@ func newClient(ctx context.Context, ref reference, opts Options, actions string,
 		c.policy.closeIdle()
 		return nil, err
 	}
+	opts.debugf("registry %s answers in %s", ref.host, c.base.Scheme)
 	return c, nil
 }
 

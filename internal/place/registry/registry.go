@@ -85,6 +85,15 @@ type Options struct {
 	// goroutine at a time. Of a layer that is passed on as it is stored the size
 	// is the stored one.
 	Observe func(image.Event)
+	// Debug, where it is set, is told how registries are reached and who logs in, never
+	// with what, and which blobs are sent. Several goroutines may call it.
+	Debug func(text string)
+}
+
+func (o Options) debugf(format string, args ...any) {
+	if o.Debug != nil {
+		o.Debug(fmt.Sprintf(format, args...))
+	}
 }
 
 // PushOptions says how an image is written to a registry.

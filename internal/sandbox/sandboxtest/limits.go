@@ -59,7 +59,7 @@ func testLimits(t *testing.T, s *suite) {
 func (s *suite) reaches(t *testing.T, step *sandbox.Step, word string) {
 	t.Helper()
 	if step.Limits.Time == 0 {
-		step.Limits.Time = 2 * time.Minute // or a limit that is not met would be waited for
+		step.Limits.Time = 6 * time.Minute // or a limit that is not met would be waited for; an emulated machine takes its time
 	}
 	o := s.run(t.Context(), t, step)
 	var limit *sandbox.LimitError

@@ -1,12 +1,10 @@
-package cli
+package sandbox
 
 import (
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/varve-image/varve/internal/sandbox"
 )
 
 // These are how shells and coreutils report what scripts get wrong. The messages
@@ -32,13 +30,12 @@ func stdenvFunctions() []string {
 	}
 }
 
-// scriptHints say what to do about a script that failed, by the end of what it
-// wrote.
-func scriptHints(e *sandbox.StepError) (hints []string) {
+// Hints says what to do about a script that failed, by the end of what it wrote.
+func (e *StepError) Hints() (hints []string) {
 	outside, nowhere, unknown := regexp.MustCompile(outsideText), regexp.MustCompile(nowhereText), regexp.MustCompile(unknownText)
 	for _, line := range e.LastLines {
 		line = strings.TrimRight(line, "\r ")
-		if m := slices.Concat(outside.FindStringSubmatch(line), nowhere.FindStringSubmatch(line)); m != nil && e.Root == sandbox.HostTools && !inTree(m[1]) {
+		if m := slices.Concat(outside.FindStringSubmatch(line), nowhere.FindStringSubmatch(line)); m != nil && e.Root == HostTools && !inTree(m[1]) {
 			hints = append(hints, relativeHint(m[1]))
 		}
 		if m := unknown.FindStringSubmatch(line); m != nil && slices.Contains(stdenvFunctions(), m[1]) {
@@ -50,15 +47,15 @@ func scriptHints(e *sandbox.StepError) (hints []string) {
 	}
 	slices.Sort(hints)
 	hints = slices.Compact(hints)
-	return hints[:min(len(hints), maxScriptHints)]
+	return hints[:min(len(hints), maxHints)]
 }
 
-// maxScriptHints is how many of them are given.
-const maxScriptHints = 3
+// maxHints is how many of them are given.
+const maxHints = 3
 
-// inTree tells whether a path is in the tree that a script works on.
+// inTree reports whether a path is in the tree that a script works on.
 func inTree(path string) bool {
-	return path == sandbox.TreeDir || strings.HasPrefix(path, sandbox.TreeDir+"/")
+	return path == TreeDir || strings.HasPrefix(path, TreeDir+"/")
 }
 
 func relativeHint(path string) string {

@@ -1,0 +1,50 @@
+package cli
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/distribution/reference"
+)
+
+// login is how a command logs in: with one password, to one registry.
+type login struct{ password, domain string }
+
+// readPassword reads the password's line, unless it was read.
+func (l *login) readPassword(in io.Reader, stdin *claim) error {
+	if l.password != "" {
+		return nil
+	}
+	if err := stdin.take("a password"); err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(io.LimitReader(in, 4096)).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return fmt.Errorf("read the password from standard input: %w", err)
+	}
+	if l.password = strings.TrimRight(line, "\r\n"); l.password == "" {
+		return usageError(errors.New("--password-stdin: standard input holds no password"))
+	}
+	return nil
+}
+
+// check refuses to show one registry's password to another: the first reference
+// that it is asked about says which one it is for.
+func (l *login) check(ref string) error {
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err != nil {
+		return nil // whoever opens it says what is wrong with it
+	}
+	domain := reference.Domain(named)
+	if l.domain == "" {
+		l.domain = domain
+	}
+	if domain != l.domain {
+		return usageError(hint(fmt.Errorf("--username and --password-stdin are for one registry, and there are two: %q and %q", l.domain, domain),
+			`log in to each with "docker login" or "podman login"`))
+	}
+	return nil
+}

@@ -1,0 +1,196 @@
+package librarytest
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/varve-image/varve"
+	"github.com/varve-image/varve/internal/testtools"
+	"github.com/varve-image/varve/spec"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 1 { // a process of a step; TestSteps is about one who forgets this
+		varve.Init()
+	}
+	os.Exit(m.Run())
+}
+
+// TestSteps: scripts are refused in a program that has not called Init, and run in one that has.
+func TestSteps(t *testing.T) {
+	s := spec.New("scripted")
+	s.ExtraCommands = "echo made >made"
+	if _, err := varve.Build(t.Context(), s, nil); !errors.Is(err, varve.ErrNotInitialized) {
+		t.Fatalf("without Init: %v", err)
+	}
+	testtools.NeedRoot(t) // who has user namespaces everywhere
+	varve.Init()
+	var log strings.Builder
+	s.ExtraCommands += "; echo said"
+	img, err := varve.Build(t.Context(), s, &varve.Options{TempDir: t.TempDir(), Steps: varve.Steps{Log: &log}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer img.Close()
+	files, err := img.Files(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer files.Close()
+	if len(files.Entries) != 2 || files.Entries[1].Path != "made" || log.String() != "extraCommands: said\n" {
+		t.Errorf("entries %v, log %q", files.Entries, log.String())
+	}
+}
+
+// TestZeroOptions: nil and zero options do, wherever an image goes that needs no more.
+func TestZeroOptions(t *testing.T) {
+	dir := t.TempDir()
+	s := spec.New("zero")
+	s.CopyToRoot = []spec.Copy{{Source: dir, Target: "/empty"}}
+	for _, opts := range []*varve.Options{nil, {}} {
+		img, err := varve.Build(t.Context(), s, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, ref := range []string{"a.tar", "b.tar.zst", "layout/", "oci-archive:c.tar", "dir:d"} {
+			transport, path, found := strings.Cut(ref, ":")
+			if !found {
+				transport, path = "", ref
+			} else {
+				transport += ":"
+			}
+			where := t.TempDir() + "/" + path
+			written, err := varve.Write(t.Context(), img, transport+where, opts)
+			if err != nil || written.ID == "" {
+				t.Errorf("%s: %+v, %v", ref, written, err)
+			}
+			again, err := varve.Open(t.Context(), strings.TrimSuffix(transport+where, "/"), opts)
+			if err != nil {
+				t.Errorf("%s: %v", ref, err)
+				continue
+			}
+			if err := again.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		for _, ref := range []string{"-", "docker-archive:-"} {
+			if _, err := varve.Write(t.Context(), img, ref, opts); err == nil || !strings.Contains(err.Error(), "no standard output") {
+				t.Errorf("%s: %v", ref, err)
+			}
+		}
+		if err := img.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := varve.Open(t.Context(), "-", nil); err == nil || !strings.Contains(err.Error(), "no standard input") {
+		t.Errorf("standard input: %v", err)
+	}
+	if _, err := varve.Build(t.Context(), &spec.Spec{Name: "Bad name"}, nil); err == nil {
+		t.Error("a bad name is taken")
+	}
+}
+
+// TestIndex: an image for several platforms is built of a spec for each.
+func TestIndex(t *testing.T) {
+	var specs []*spec.Spec
+	for _, arch := range []string{"amd64", "arm64"} {
+		s := spec.New("multi")
+		s.Tag, s.Architecture = "1", arch
+		specs = append(specs, s)
+	}
+	x, err := varve.BuildIndex(t.Context(), specs, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	ref := "oci:" + t.TempDir() + "/x:multi"
+	if _, err := varve.WriteIndex(t.Context(), x, ref, nil); err != nil {
+		t.Fatal(err)
+	}
+	img, err := varve.Open(t.Context(), ref, &varve.Options{Platform: "linux/arm64"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer img.Close()
+	if p := img.Image.Platform(); p.Architecture != "arm64" {
+		t.Errorf("opened for %+v", p)
+	}
+	if _, err := varve.WriteIndex(t.Context(), x, "docker-archive:"+t.TempDir()+"/x.tar", nil); err == nil {
+		t.Error("a docker-archive took an index")
+	}
+	if _, err := varve.BuildIndex(t.Context(), nil, nil); err == nil {
+		t.Error("an index of nothing")
+	}
+}
+
+// TestNoSQLite: a program that has no use for Nix's databases does not link SQLite, and one
+// that has does.
+func TestNoSQLite(t *testing.T) {
+	deps := func(pkg string) []string {
+		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", pkg).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Fields(string(out))
+	}
+	const module = "github.com/varve-image/varve"
+	if slices.Contains(deps(module), "modernc.org/sqlite") {
+		t.Error("package varve links SQLite")
+	}
+	if !slices.Contains(deps(module+"/nix/sqlite"), "modernc.org/sqlite") {
+		t.Error("package nix/sqlite does not link it")
+	}
+}
+
+// TestArchiveStream: an archive goes to Options.Stdout and comes from Options.Stdin.
+func TestArchiveStream(t *testing.T) {
+	s := spec.New("piped")
+	s.Tag = "1"
+	img, err := varve.Build(t.Context(), s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer img.Close()
+	name := filepath.Join(t.TempDir(), "out")
+	out, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	if _, err := varve.Write(t.Context(), img, "-", &varve.Options{Stdout: out}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Seek(0, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	written, err := varve.Copy(t.Context(), "-", name+".tar.gz", &varve.Options{Stdin: out})
+	if err != nil || len(written) != 1 || written[0].Names[0] != "piped:1" {
+		t.Errorf("%+v, %v", written, err)
+	}
+}
+
+// TestReadme: the program in the README compiles.
+func TestReadme(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, found := strings.Cut(string(text), "```go\n")
+	program, _, closed := strings.Cut(block, "```")
+	if !found || !closed {
+		t.Fatal("the README has no program")
+	}
+	name := filepath.Join(t.TempDir(), "main.go")
+	if err := os.WriteFile(name, []byte(program), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), "go", "vet", name).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

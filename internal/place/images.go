@@ -1,0 +1,223 @@
+package place
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/human"
+	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/problems"
+)
+
+// Wanted says which of several images is meant.
+type Wanted struct {
+	// Platform is the one that is chosen.
+	Platform v1.Platform
+	// Only refuses, or leaves out, what is for other platforms. Without it an image that
+	// stands alone is taken, whatever it is for.
+	Only bool
+}
+
+// Images are images of a place, which can be read until Close.
+type Images struct {
+	List []*Image
+	// Asked is the name in the reference; empty where there is none.
+	Asked string
+
+	source image.Source
+}
+
+// Close closes the place.
+func (x *Images) Close() error { return x.source.Close() }
+
+// Named returns the images by the names that a copy keeps.
+func (x *Images) Named() []image.Named {
+	var all []image.Named
+	for _, img := range x.List {
+		all = append(all, img.Named(x.Asked))
+	}
+	return all
+}
+
+// OpenImages opens the images that a reference names: all of a place, or the one of a name. Of
+// one for several platforms it is that for the wanted one.
+func OpenImages(ctx context.Context, text string, want Wanted, opts Options) (*Images, error) {
+	return openRef(ctx, text, opts, func(src image.Source, name string) ([]*Image, error) {
+		if name == "" {
+			return openEach(ctx, src, want, opts)
+		}
+		return openWanted(ctx, src, name, want, opts)
+	})
+}
+
+// OpenImage opens the one image that a reference names. Where there are others, and it says no
+// name, it warns.
+func OpenImage(ctx context.Context, text string, want Wanted, opts Options) (*Images, error) {
+	return openRef(ctx, text, opts, func(src image.Source, name string) ([]*Image, error) {
+		return openWanted(ctx, src, name, want, opts)
+	})
+}
+
+// OpenPlatforms opens the images that a reference names, of an index those for all platforms.
+func OpenPlatforms(ctx context.Context, text string, opts Options) (*Images, error) {
+	return openRef(ctx, text, opts, func(src image.Source, name string) ([]*Image, error) {
+		all, err := image.SelectAll(ctx, src, name)
+		if err != nil {
+			return nil, &RefError{Err: err}
+		}
+		return openNumbers(ctx, src, all, opts)
+	})
+}
+
+// openRef opens the place that a reference names, and the images there that choose does.
+func openRef(ctx context.Context, text string, opts Options, choose func(src image.Source, name string) ([]*Image, error)) (*Images, error) {
+	ref, err := ParseSource(text)
+	if err != nil {
+		return nil, err
+	}
+	src, name, err := Open(ctx, ref, opts)
+	if err != nil {
+		return nil, err
+	}
+	list, err := choose(src, name)
+	if err != nil {
+		src.Close()
+		return nil, err
+	}
+	return &Images{list, name, src}, nil
+}
+
+// openWanted opens the image of a name.
+func openWanted(ctx context.Context, src image.Source, name string, want Wanted, opts Options) ([]*Image, error) {
+	img, err := Select(ctx, src, name, want.Platform, opts)
+	if err != nil {
+		return nil, err
+	}
+	return []*Image{img}, want.Check(src, img.Stored)
+}
+
+// Check refuses an image that stands alone and is not for the platform.
+func (w Wanted) Check(src image.Source, img *image.Stored) error {
+	if !w.Only {
+		return nil
+	}
+	if err := img.CheckFor(w.Platform); err != nil {
+		return refError("read %s: %w", src, err)
+	}
+	return nil
+}
+
+// openEach opens all images of a place, each by all names that it has there.
+func openEach(ctx context.Context, src image.Source, want Wanted, opts Options) ([]*Image, error) {
+	each, err := selectEach(ctx, src, want, opts)
+	if err != nil {
+		return nil, &RefError{Err: err}
+	}
+	numbers := make([]int, len(each))
+	for n, c := range each {
+		numbers[n] = c.Number
+	}
+	images, err := openNumbers(ctx, src, numbers, opts)
+	if err != nil {
+		return nil, err
+	}
+	for n, img := range images {
+		img.Names = each[n].Names
+		if err := want.Check(src, img.Stored); err != nil {
+			return nil, err
+		}
+	}
+	return images, nil
+}
+
+func selectEach(ctx context.Context, src image.Source, want Wanted, opts Options) ([]image.Choice, error) {
+	if !want.Only {
+		return image.SelectEach(ctx, src, want.Platform)
+	}
+	each, others, err := image.SelectFor(ctx, src, want.Platform)
+	if others > 0 {
+		opts.warn("%s: left out: %s for other platforms than %s", src, human.Count(others, "image"), ocijson.PlatformText(&want.Platform))
+	}
+	return each, err
+}
+
+// maxDocuments bounds the manifests and configs of all images that are opened at once, in bytes.
+const maxDocuments = 32 << 20
+
+// openNumbers opens images by their numbers in their place. What of them is not there is
+// reported at once.
+func openNumbers(ctx context.Context, src image.Source, numbers []int, opts Options) ([]*Image, error) {
+	var images []*Image
+	var missing problems.List
+	size := 0
+	for n, i := range numbers {
+		img, err := OpenNumber(ctx, src, i, opts)
+		var lacks *LackingError
+		switch {
+		case errors.As(err, &lacks):
+			missing.Add(err)
+			continue
+		case err != nil:
+			return nil, err
+		}
+		if size += len(img.Manifest) + len(img.ConfigJSON); size > maxDocuments && n > 0 {
+			err := refError("%s: the manifests and configs of its images have together more than %d bytes", src, maxDocuments)
+			err.Hints = []string{"name one of them"}
+			return nil, err
+		}
+		images = append(images, img)
+	}
+	return images, missing.Err()
+}
+
+// Document returns what the reference names, as it is stored: the index, the manifest, or a
+// docker-archive's manifest.json; nil for nothing. It is an error if the images were not chosen
+// from one. text is the reference as it was written.
+func (x *Images) Document(text string) ([]byte, error) {
+	raw := x.List[0].Raw
+	if slices.ContainsFunc(x.List, func(img *Image) bool { return !bytes.Equal(img.Raw, raw) }) {
+		return nil, x.Several(text)
+	}
+	return raw, nil
+}
+
+// Several returns the error that the reference names several images. text is the reference as
+// it was written.
+func (x *Images) Several(text string) error {
+	var names []string
+	for i, img := range x.List {
+		if len(img.Names) == 0 {
+			names = append(names, fmt.Sprintf("@%d", i))
+		}
+		for _, n := range img.Names {
+			names = append(names, human.Plain(n))
+		}
+	}
+	err := refError("%s holds %d images", Quote(text), len(x.List))
+	err.Hints = []string{"say which: " + strings.Join(names, ", ")}
+	return err
+}
+
+// WarnOdd warns of an image that is for another platform than where it comes from says: it may
+// run all the same, and a copy makes nothing of either. text is the reference as it was written.
+func (o Options) WarnOdd(text string, img *image.Stored) {
+	if err := img.CheckPlatform(); err != nil {
+		o.warn("%s: %v", Quote(text), err)
+	}
+}
+
+// Quote returns what messages call a reference to images.
+func Quote(text string) string {
+	if text == "-" {
+		return StdinName
+	}
+	return strconv.Quote(text)
+}

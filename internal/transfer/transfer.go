@@ -1,0 +1,136 @@
+// Package transfer brings images from place to place: it copies them, alone or with all
+// platforms, makes one index or one archive of several, and puts them on another base.
+//
+// Guarantees:
+//
+//   - Layers are passed on as they are stored, where the destination can have them so.
+//   - What cannot be kept is reported to Options.Advise, and what is odd about a
+//     source to Options.Places.Warn; either is written all the same.
+//   - Sources are closed when a function returns.
+//
+// Non-goals: what a reference means, and which of several images (package place).
+package transfer
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/place"
+)
+
+// Options says how images are read and written. The zero value works for references without a
+// choice of platforms.
+type Options struct {
+	// Places says what places need.
+	Places place.Options
+	// Wanted says which of several images is meant.
+	Wanted place.Wanted
+	// Advise, where it is set, is told what gets lost: a *NamelessError.
+	Advise func(error)
+	// Progress, where it is set, is told that so many layers are about to be written; 0 is that
+	// the events say how many. observe is told of each, and done when all of them are.
+	Progress func(ctx context.Context, layers int, title string) (observe func(image.Event), done func())
+}
+
+func (o Options) warn(format string, args ...any) {
+	if o.Places.Warn != nil {
+		o.Places.Warn(fmt.Sprintf(format, args...))
+	}
+}
+
+func (o Options) progress(ctx context.Context, layers int, title string) (observe func(image.Event), done func()) {
+	if o.Progress == nil {
+		return nil, func() {}
+	}
+	return o.Progress(ctx, layers, title)
+}
+
+// Destination is where images are written to.
+type Destination struct {
+	place.Ref
+	// Text is the reference as it was written, for messages.
+	Text string
+	// Compression is the archive's in a docker-archive, the layers' elsewhere.
+	Compression compress.Compression
+}
+
+// To reads a reference to where images go that there are already: archives are compressed as
+// their name says.
+func To(text string) (Destination, error) {
+	ref, err := place.ParseTarget(text)
+	if err != nil {
+		return Destination{}, err
+	}
+	d := Destination{Ref: ref, Text: text}
+	switch algorithm, ok := ref.Archived(); {
+	case d.Transport == place.LayerDir:
+		return d, &place.RefError{Err: fmt.Errorf("destination %q: an image is more than one layer; build makes it of a spec", text)}
+	case ok:
+		d.Compression.Algorithm = algorithm
+	case d.Transport == place.DockerArchive:
+		d.Compression.Algorithm = compress.None
+	}
+	return d, nil
+}
+
+// CheckIndex refuses a destination that has one platform's images only.
+func (d Destination) CheckIndex() error { return d.Ref.CheckIndex(cmp.Or(d.Text, d.String())) }
+
+func (d Destination) options(opts Options) place.TargetOptions {
+	return place.TargetOptions{Options: opts.Places, Compression: d.Compression}
+}
+
+// Sent is an image, or an index, that a destination has now.
+type Sent struct {
+	image.Written
+	// Target names the destination in messages.
+	Target string
+	// Layers is how many the image has. It is 0 of an index.
+	Layers int
+	// Platforms are those of an index; empty for one image, and where an index was passed on
+	// without a look at what it lists.
+	Platforms []v1.Platform
+}
+
+// NamelessError says that an image loses its names where each has to be NAME:TAG.
+type NamelessError struct {
+	// Names are those that it loses.
+	Names []string
+	Destination
+}
+
+func (e *NamelessError) Error() string {
+	return fmt.Sprintf("%q is no NAME:TAG, which %q needs: the image is written without a name", e.Names[0], e.Destination.String())
+}
+
+// Write writes images to a destination; one that has a name is for one image. With an error it
+// returns those that a registry or an engine has by then.
+func Write(ctx context.Context, d Destination, images []image.Named, opts Options) ([]Sent, error) {
+	target, err := place.To(ctx, d.Ref, d.options(opts))
+	if err != nil {
+		return nil, err
+	}
+	observe, done := opts.progress(ctx, image.CountLayers(images), "writing "+images[0].Repository())
+	defer done()
+	for _, img := range images {
+		if d.loses(img.Names) && opts.Advise != nil {
+			opts.Advise(&NamelessError{img.RefNames, d})
+		}
+	}
+	written, err := target.Write(ctx, images, observe)
+	var sent []Sent
+	for i, w := range written {
+		sent = append(sent, Sent{Written: w, Target: target.String(), Layers: len(images[i].Layers())})
+	}
+	return sent, err
+}
+
+// loses reports whether an image of these names has none at the destination.
+func (d Destination) loses(names image.Names) bool {
+	return d.Transport.HasRepoTags() && d.Name == "" && len(names.RepoTags) == 0 && len(names.RefNames) > 0
+}
