@@ -80,12 +80,8 @@ func (img *Image) Files(ctx context.Context, opts *Options) (*tree.Overlay, erro
 	if err != nil {
 		return nil, err
 	}
-	layers := make([]tree.LayerSource, len(stored.StoredLayers()))
-	for i, l := range stored.StoredLayers() {
-		layers[i] = l
-	}
 	o := opts.orDefault()
-	return tree.OpenOverlay(ctx, layers, tree.OverlayOptions{TempDir: o.TempDir, MaxBytes: o.MaxUnpacked, MaxEntries: o.MaxEntries})
+	return stored.Files(ctx, tree.OverlayOptions{TempDir: o.TempDir, MaxBytes: o.MaxUnpacked, MaxEntries: o.MaxEntries})
 }
 
 // ParseFile reads the spec in a file, for Options.Platform or, if that is empty, for the one

@@ -180,16 +180,20 @@ func (s Setting) mergeEnv(env *node) {
 	if env.kind != list { // the decoder will say so
 		return
 	}
+	at := map[string][]int{}
+	for i, item := range env.items {
+		if name, _, _ := strings.Cut(item.text, "="); item.kind == text {
+			at[name] = append(at[name], i)
+		}
+	}
 	for _, v := range s.Values {
 		name, _, _ := strings.Cut(v, "=")
-		found := false
-		for i, item := range env.items {
-			if old, _, _ := strings.Cut(item.text, "="); item.kind == text && old == name {
-				env.items[i], found = s.text(v), true
-			}
+		if len(at[name]) == 0 {
+			at[name] = []int{len(env.items)}
+			env.items = append(env.items, nil)
 		}
-		if !found {
-			env.items = append(env.items, s.text(v))
+		for _, i := range at[name] {
+			env.items[i] = s.text(v)
 		}
 	}
 }

@@ -70,6 +70,9 @@ var arrows = map[string][]string{
 
 	"internal/assemble": {"spec", "internal/rootfs", "image", "layer", "internal/layering", "internal/nixstore", "internal/nixstore/drv", "internal/nixstore/nixstate", "internal/sandbox", "internal/execfile"},
 
+	"internal/treefile":    {"layer", "internal/compress"},
+	"internal/dockertools": {"internal/assemble", "internal/base", "internal/transfer", "internal/treefile", "internal/nixstore/drv", "internal/sandbox"},
+
 	"internal/arch":       nil,
 	"internal/ui":         nil,
 	"internal/atomicfile": nil,
@@ -93,7 +96,7 @@ var arrows = map[string][]string{
 	"internal/pace": nil,
 
 	"internal/cli": {
-		"internal/assemble", "internal/base", "internal/base/cache", "internal/base/lockfile", "image/inspect", "internal/place", "internal/place/dockerarchive", "internal/place/ocilayout", "internal/place/registry", "internal/place/engine", "internal/transfer", "internal/ui",
+		"internal/assemble", "internal/dockertools", "internal/base", "internal/base/cache", "internal/base/lockfile", "image/inspect", "internal/place", "internal/place/dockerarchive", "internal/place/registry", "internal/place/engine", "internal/transfer", "internal/ui",
 		"internal/nixstore/nixdb", "internal/sandbox/userns", "internal/sandbox/vm",
 	},
 	// The package of the module itself, for those who import it.

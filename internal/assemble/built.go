@@ -64,7 +64,7 @@ type LowerLayer struct {
 // none but built ones before it, is made for, and which goes into the directory
 // dir. The layer is the last but the top one, which is of no use here.
 func (r *Result) Built(dir string) (*BuiltLayer, error) {
-	s := r.spec
+	s := r.Spec
 	last := len(s.Layers) - 1
 	if last < 0 || s.Layers[last].Built != "" {
 		return nil, &SpecError{"layers", errors.New("a layer by itself is made of one explicit layer: give it as the last of layers")}
@@ -117,7 +117,7 @@ func realPath(name string) (string, error) {
 
 // openBuilt opens the layer in the directory dir, which is at physical.
 func openBuilt(storeDir, dir, physical string) (*BuiltLayer, error) {
-	file, err := openLayerDir(physical)
+	file, err := OpenLayerDir(physical)
 	if err != nil {
 		return nil, err
 	}
@@ -149,8 +149,8 @@ func openBuilt(storeDir, dir, physical string) (*BuiltLayer, error) {
 	return l, nil
 }
 
-// openLayerDir opens the tar of a layer's directory.
-func openLayerDir(dir string) (*layer.File, error) {
+// OpenLayerDir opens the tar of a layer's directory.
+func OpenLayerDir(dir string) (*layer.File, error) {
 	sum, err := regfile.Read(path.Join(dir, LayerChecksum), maxChecksum)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%q is no layer's directory, which has a %s: %w", dir, LayerChecksum, fs.ErrNotExist)

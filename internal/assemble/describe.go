@@ -42,7 +42,7 @@ func (b *builder) onBase(base *base, d *image.Description) error {
 	if err != nil {
 		return fmt.Errorf("fromImage: its config: %w", err)
 	}
-	if d.Config, err = inheritConfig(config, b.spec.Config, b.spec.Inherit); err != nil {
+	if d.Config, err = InheritConfig(config, b.spec.Config, b.spec.Inherit); err != nil {
 		return fmt.Errorf("fromImage: its config: %w", err)
 	}
 	d.Base = existing
@@ -70,7 +70,17 @@ func (b *builder) created() string {
 	case b.opts.SourceDateEpoch != nil:
 		t = time.Unix(*b.opts.SourceDateEpoch, 0)
 	}
-	return confTime(t.Unix())
+	return FormatTime(t.UTC())
+}
+
+// FormatTime writes a time as Python's datetime.isoformat does, which makes the times of
+// nixpkgs' images.
+func FormatTime(t time.Time) string {
+	layout := "2006-01-02T15:04:05"
+	if t.Nanosecond() >= 1000 {
+		layout += ".000000"
+	}
+	return t.Format(layout + "-07:00")
 }
 
 // ParseSourceDateEpoch reads the environment's SOURCE_DATE_EPOCH

@@ -39,7 +39,7 @@ func TestGroupOfContents(t *testing.T) {
 	if got, err := r.Image.Layers()[0].Info(t.Context()); err != nil || got != want {
 		t.Errorf("the layer is %v, %v; want %v", got, err, want)
 	}
-	if got := r.description.History[0].Comment; got != "store paths: ['"+libcPath+"', '"+bashPath+"']" {
+	if got := r.Description.History[0].Comment; got != "store paths: ['"+libcPath+"', '"+bashPath+"']" {
 		t.Errorf("its history says %q", got)
 	}
 }

@@ -8,12 +8,12 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// inheritConfig returns the config of an image on a base. With InheritEnv only
+// InheritConfig returns the config of an image on a base. With InheritEnv only
 // the base's environment is kept, as dockerTools does. With InheritAll all of
 // the base's config is kept that own does not set: Env is merged by variable,
 // Labels, Volumes and ExposedPorts by key, a null in own takes a field away or
 // a key of these, and an Entrypoint of own takes the base's Cmd away.
-func inheritConfig(base, own *ordjson.Object, mode spec.Inherit) (*ordjson.Object, error) {
+func InheritConfig(base, own *ordjson.Object, mode spec.Inherit) (*ordjson.Object, error) {
 	out := &ordjson.Object{}
 	if mode == spec.InheritAll {
 		out.Members = slices.Clone(members(base))

@@ -42,7 +42,7 @@ func TestInheritConfig(t *testing.T) {
 		{"env mode, nothing", env, `{"Cmd":["x"]}`, `{"Labels":{"b":"1"}}`, `{"Labels":{"b":"1"}}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := inheritConfig(parse(t, tt.base), parse(t, tt.own), tt.mode)
+			got, err := InheritConfig(parse(t, tt.base), parse(t, tt.own), tt.mode)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -95,7 +95,7 @@ func TestInheritEveryField(t *testing.T) {
 			{"both", spec.InheritEnv, config(f.own), bothInEnv},
 			{"cleared", spec.InheritEnv, config(`null`), clearedInEnv},
 		} {
-			got, err := inheritConfig(parse(t, config(f.base)), parse(t, tt.own), tt.mode)
+			got, err := InheritConfig(parse(t, config(f.base)), parse(t, tt.own), tt.mode)
 			if err != nil || text(t, got) != text(t, parse(t, tt.want)) {
 				t.Errorf("%s, %s, inherit %s: %s, %v, want %s", f.field, tt.what, tt.mode, text(t, got), err, tt.want)
 			}
@@ -104,7 +104,7 @@ func TestInheritEveryField(t *testing.T) {
 }
 
 func TestInheritConfigRefuses(t *testing.T) {
-	_, err := inheritConfig(parse(t, `{"Env":"A=1"}`), parse(t, `{}`), spec.InheritAll)
+	_, err := InheritConfig(parse(t, `{"Env":"A=1"}`), parse(t, `{}`), spec.InheritAll)
 	if err == nil || !strings.Contains(err.Error(), "Env") {
 		t.Errorf("an Env that is no list: %v", err)
 	}

@@ -18,9 +18,10 @@ type Result struct {
 	// Warnings are what is allowed and most likely not meant, each with what to
 	// write instead. One of them may be a *OwnerWarning.
 	Warnings []error
+	// Spec is what the image was made of, and Description what came of it.
+	Spec        *spec.Spec
+	Description *image.Description
 
-	spec        *spec.Spec
-	description *image.Description
 	// contents are the store paths, or paths in them, that the last explicit
 	// layer asks for.
 	contents []string
@@ -56,7 +57,7 @@ const (
 func (b *builder) result(d *image.Description, base *base, groups []*group, layers []placed) *Result {
 	r := &Result{
 		Image:  image.Named{Image: image.New(*d), Names: image.Names{RepoTags: []string{repoTag(b.spec.Name, b.spec.Tag)}}},
-		Layers: base.planned(), Notes: b.notes, Warnings: b.warnings, spec: b.spec, description: d, closers: b.closers,
+		Layers: base.planned(), Notes: b.notes, Warnings: b.warnings, Spec: b.spec, Description: d, closers: b.closers,
 	}
 	for _, l := range layers {
 		if l.plan.Paths == nil {

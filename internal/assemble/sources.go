@@ -47,11 +47,12 @@ func (b *builder) rootOf(p string) string {
 	if b.spec.Local(p) {
 		return ""
 	}
-	return b.opts.rootOf(b.spec.StoreDir, p)
+	return b.opts.RootOf(b.spec.StoreDir, p)
 }
 
-// rootOf is what an absolute path is looked for below.
-func (o Options) rootOf(storeDir, p string) string {
+// RootOf returns what an absolute path, of an image with this store directory, is looked for
+// below.
+func (o Options) RootOf(storeDir, p string) string {
 	if p == storeDir || strings.HasPrefix(p, storeDir+"/") {
 		return o.storeRoot()
 	}
@@ -84,7 +85,7 @@ func (b *builder) follow(source string) (string, fs.FileInfo, error) {
 		case filepath.IsAbs(target) && local:
 			p = target
 		case filepath.IsAbs(target):
-			p = b.opts.rootOf(b.spec.StoreDir, path.Clean(target)) + target
+			p = b.opts.RootOf(b.spec.StoreDir, path.Clean(target)) + target
 		default:
 			p = filepath.Join(filepath.Dir(p), target)
 		}

@@ -32,7 +32,8 @@ type Steps struct {
 // Steps.AllowNetwork does not let it.
 var ErrNetwork = errors.New("scripts that use the machine's network make other images on other days")
 
-func (s *Steps) output(name string) io.WriteCloser {
+// OutputOf is Output, never nil.
+func (s *Steps) OutputOf(name string) io.WriteCloser {
 	if s.Output == nil {
 		return nowhere{io.Discard}
 	}
@@ -157,7 +158,7 @@ func (b *builder) run(ctx context.Context, base *base, step *sandbox.Step) (*san
 		return nil, err
 	}
 	b.debugf("%s: running %q with PATH %q, isolation: %s, network: %s", step.Name, step.Argv[0], strings.Join(b.spec.Path, ":"), b.spec.Isolation, b.spec.Network)
-	out := b.opts.Steps.output(step.Name)
+	out := b.opts.Steps.OutputOf(step.Name)
 	defer out.Close()
 	step.Stdout, step.Stderr = out, out
 	res, err := sandbox.Run(ctx, runner, step)

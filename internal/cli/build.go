@@ -3,7 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
+	"strings"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
@@ -11,8 +11,8 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/assemble"
-	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/dockertools"
 	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/transfer"
@@ -88,23 +88,33 @@ func runBuild(ctx context.Context, g *global, o *buildOptions, args []string) er
 	if len(platforms) > 1 {
 		return buildIndex(ctx, g, o, in, platforms)
 	}
-	return buildTo(ctx, g, o, in, append(platforms, v1.Platform{})[0], nil)
+	return buildTo(ctx, g, o, in, append(platforms, v1.Platform{})[0])
 }
 
 // buildTo builds the image of a spec for a platform, which may be empty, and
-// writes it to where o says. more, if not nil, adds what a spec cannot say.
-func buildTo(ctx context.Context, g *global, o *buildOptions, in *input, p v1.Platform, more func(*assemble.Options)) error {
+// writes it to where o says.
+func buildTo(ctx context.Context, g *global, o *buildOptions, in *input, p v1.Platform) error {
 	s, dest, err := parseBuild(g, o, in, p)
 	if err != nil {
 		return err
 	}
-	result, err := buildParsed(ctx, g, s, in.lock(), more)
+	return g.build(ctx, s, in.lock(), dest, nil)
+}
+
+// build builds the image of a spec and writes it, or its layer, to where it goes. lock and more
+// are as buildParsed has them.
+func (g *global) build(ctx context.Context, s *spec.Spec, lock string, dest transfer.Destination, more func(*assemble.Options)) error {
+	result, err := buildParsed(ctx, g, s, lock, more)
 	if err != nil {
 		return err
 	}
 	defer result.Close()
 	if dest.Transport == place.LayerDir {
-		return g.writeBuilt(ctx, result, dest.Path)
+		info, err := dockertools.WriteLayer(ctx, result, dest.Path)
+		if err == nil {
+			g.ui.Info("%s: layer %s, %s", strings.TrimSuffix(dest.Path, "/"), info.DiffID, human.Size(info.Size))
+		}
+		return err
 	}
 	written, err := g.write(ctx, dest, result.Image)
 	if err != nil {
@@ -120,21 +130,27 @@ func parseBuild(g *global, o *buildOptions, in *input, p v1.Platform) (s *spec.S
 	if err != nil {
 		return nil, dest, err
 	}
-	dest, err = buildDestination(o.output, s)
+	dest, err = g.destinationOf(s, o.output)
+	return s, dest, err
+}
+
+// destinationOf says where the image of a spec goes when -o is output.
+func (g *global) destinationOf(s *spec.Spec, output string) (transfer.Destination, error) {
+	dest, err := buildDestination(output, s)
 	if err != nil {
-		return nil, dest, err
+		return dest, err
 	}
 	if err := outside(dest, s); err != nil {
-		return nil, dest, err
+		return dest, err
 	}
 	if err := g.checkDestination(dest); err != nil {
-		return nil, dest, err
+		return dest, err
 	}
 	g.warnLeftOut(s, dest)
 	if dest.Path == "-" && ui.IsTerminal(g.streams.Out) {
 		err = usageError(hint(fmt.Errorf("an archive is not written to a terminal"), "name a file with -o, or send it to a program"))
 	}
-	return s, dest, err
+	return dest, err
 }
 
 // warnLeftOut warns of what a spec asks for and the destination has no place for.
@@ -145,31 +161,6 @@ func (g *global) warnLeftOut(s *spec.Spec, dest transfer.Destination) {
 	if s.Compressor != "" && s.Compressor != string(compress.None) && (dest.Transport.IsEngine() || dest.Transport == place.LayerDir) {
 		g.advise("compressor has no effect here: what goes to %s is not compressed", dest)
 	}
-}
-
-// toFile has write fill a file that appears whole or not at all, or standard
-// output.
-func (g *global) toFile(path string, write func(io.Writer) error) error {
-	if path == "-" {
-		return outputError(write(g.streams.Out))
-	}
-	return atomicfile.Output(path)(write)
-}
-
-// compressed has fill write through a compressor.
-func compressed(w io.Writer, c compress.Compression, fill func(io.Writer) error) error {
-	if c.Algorithm == compress.None {
-		return fill(w)
-	}
-	z, err := c.NewWriter(w)
-	if err != nil {
-		return err
-	}
-	if err := fill(z); err != nil {
-		z.Close()
-		return err
-	}
-	return z.Close()
 }
 
 // summary tells what was written.

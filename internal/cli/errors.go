@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"strings"
 	"syscall"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/varve-image/varve/internal/base"
 	"github.com/varve-image/varve/internal/base/cache"
 	"github.com/varve-image/varve/internal/base/lockfile"
+	"github.com/varve-image/varve/internal/dockertools"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/engine"
 	"github.com/varve-image/varve/internal/place/registry"
@@ -20,6 +20,7 @@ import (
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/sandbox/vm"
 	"github.com/varve-image/varve/internal/transfer"
+	"github.com/varve-image/varve/internal/treefile"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
@@ -53,8 +54,7 @@ func usageError(err error) error {
 // fileError is an error of opening a file that the user named: a usage error
 // if it is not there, or cannot be what was meant.
 func fileError(err error) error {
-	var unfit *regfile.UnfitError
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.As(err, &unfit) {
+	if regfile.IsMisnamed(err) {
 		return usageError(err)
 	}
 	return err
@@ -89,6 +89,8 @@ func exitCode(err error) int {
 		asEnv      *place.EngineError
 		asUnpinned *base.UnpinnedError
 		asUnknown  *transfer.UnknownBaseError
+		asInput    *dockertools.InputError
+		asTree     *treefile.SourceError
 	)
 	switch {
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
@@ -101,20 +103,11 @@ func exitCode(err error) int {
 		return exitFailed
 	case errors.As(err, &asUsage), errors.As(err, &asSpec), errors.As(err, &asBuild), errors.As(err, &asRequest),
 		errors.As(err, &asAbsent), errors.As(err, &asRef), errors.As(err, &asEnv), errors.As(err, &asUnpinned), errors.As(err, &asUnknown),
+		errors.As(err, &asInput), errors.As(err, &asTree),
 		errors.Is(err, engine.ErrNotFound):
 		return exitUsage
 	}
 	return exitFailed
-}
-
-// cause is what went wrong with a file, without its name: messages quote that
-// themselves.
-func cause(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
 }
 
 // outputError explains an error of writing to standard output.
@@ -135,6 +128,7 @@ func explain(err error) (hints []string, explained error) {
 		bound   *tree.LimitError
 		read    *tree.ReadError
 		kernel  *vm.KernelError
+		hash    *dockertools.HashError
 	)
 	if hints := placeHints(err); len(hints) > 0 {
 		return hints, err
@@ -154,6 +148,8 @@ func explain(err error) (hints []string, explained error) {
 		return kernelHints(kernel), err
 	case errors.As(err, &missing):
 		return missing.Hints, err
+	case errors.As(err, &hash):
+		return []string{"its hash is " + dockertools.SRI(hash.Got)}, err
 	case errors.As(err, &bound) && bound.Bound == tree.BoundBytes:
 		return []string{"if the input is as it should be, raise the bound: --max-unpacked"}, err
 	case errors.As(err, &bound) && bound.Bound == tree.BoundEntries:

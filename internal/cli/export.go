@@ -6,9 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/assemble"
-	"github.com/varve-image/varve/tree"
+	"github.com/varve-image/varve/internal/treefile"
 )
 
 func newExport(g *global) *cobra.Command {
@@ -32,7 +31,7 @@ bits that mean nothing without the owner; what was left out is told.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeArgs(false, g.completeImage),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dest, err := treeOutput(output)
+			dest, err := g.treeOutput(output)
 			if err != nil {
 				return err
 			}
@@ -50,59 +49,15 @@ bits that mean nothing without the owner; what was left out is told.`,
 
 // runExport writes an image's file system. With an epoch that is the time of
 // all files.
-func runExport(ctx context.Context, g *global, ref string, dest *output, epoch *int64) error {
+func runExport(ctx context.Context, g *global, ref string, dest *treefile.Output, epoch *int64) error {
 	found, err := g.openOne(ctx, ref)
 	if err != nil {
 		return err
 	}
-	if err := g.export(ctx, found.Stored, dest, epoch); err != nil {
-		return fmt.Errorf("export %q to %q: %w", ref, dest.path, err)
+	if err := g.dockerTools().Export(ctx, found.Stored, dest, epoch); err != nil {
+		return fmt.Errorf("export %q to %q: %w", ref, dest.Path, err)
 	}
 	return nil
-}
-
-// export writes the file system that an image's layers show.
-func (g *global) export(ctx context.Context, img *image.Stored, dest *output, epoch *int64) error {
-	overlay, err := g.openOverlay(ctx, img)
-	if err != nil {
-		return err
-	}
-	defer overlay.Close()
-	if epoch != nil {
-		for _, e := range overlay.Entries {
-			e.ModTime = *epoch
-		}
-	}
-	if dest.isDir() {
-		return g.writeDir(ctx, dest, overlay.Entries, tree.WriteOptions{Contents: overlay.Each})
-	}
-	if err := overlay.Spool(ctx); err != nil {
-		return err
-	}
-	return g.writeTar(ctx, dest, overlay.Entries)
-}
-
-// openSpooled reads an image's layers, so that its files can be read in any
-// order.
-func (g *global) openSpooled(ctx context.Context, img *image.Stored) (*tree.Overlay, error) {
-	overlay, err := g.openOverlay(ctx, img)
-	if err != nil {
-		return nil, err
-	}
-	if err := overlay.Spool(ctx); err != nil {
-		overlay.Close()
-		return nil, err
-	}
-	return overlay, nil
-}
-
-// openOverlay reads the headers of an image's layers.
-func (g *global) openOverlay(ctx context.Context, img *image.Stored) (*tree.Overlay, error) {
-	layers := make([]tree.LayerSource, len(img.DiffIDs))
-	for i, l := range img.StoredLayers() {
-		layers[i] = l
-	}
-	return tree.OpenOverlay(ctx, layers, g.overlayOptions())
 }
 
 // sourceDateEpoch is the environment's, or nil.

@@ -170,7 +170,7 @@ func (g *global) writeLock(path string, file *lockfile.File) error {
 	if err != nil {
 		return err
 	}
-	return g.toFile(filepath.Clean(path), func(w io.Writer) error {
+	return g.places().Output(filepath.Clean(path))(func(w io.Writer) error {
 		_, err := w.Write(data)
 		return err
 	})

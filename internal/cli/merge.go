@@ -8,6 +8,7 @@ import (
 
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/transfer"
+	"github.com/varve-image/varve/internal/treefile"
 )
 
 func newMerge(g *global) *cobra.Command {
@@ -22,7 +23,7 @@ inspect takes; of an archive of several all are taken.`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: completeArgs(true, g.completeImage),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			out, err := archiveOutput(output)
+			out, err := g.archiveOutput(output)
 			if err != nil {
 				return err
 			}
@@ -36,12 +37,12 @@ inspect takes; of an archive of several all are taken.`,
 	return cmd
 }
 
-func runMerge(ctx context.Context, g *global, refs []string, out *output) error {
+func runMerge(ctx context.Context, g *global, refs []string, out *treefile.Output) error {
 	want, err := g.registry.wanted()
 	if err != nil {
 		return err
 	}
-	dest := transfer.Destination{Ref: place.Ref{Transport: place.DockerArchive, Path: out.path}, Compression: out.compression}
+	dest := transfer.Destination{Ref: place.Ref{Transport: place.DockerArchive, Path: out.Path}, Compression: out.Compression}
 	_, err = transfer.Merge(ctx, refs, dest, g.transfers(want))
 	return err
 }

@@ -1,27 +1,22 @@
 package cli
 
 import (
+	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/distribution/reference"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/base"
 	"github.com/varve-image/varve/internal/base/lockfile"
-	"github.com/varve-image/varve/internal/nixstore"
+	"github.com/varve-image/varve/internal/dockertools"
 	"github.com/varve-image/varve/internal/ocijson"
-	"github.com/varve-image/varve/internal/place/dockerarchive"
-	"github.com/varve-image/varve/internal/place/registry"
+	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/spec"
 )
 
@@ -75,31 +70,6 @@ is fetched goes into the cache.`,
 	return cmd
 }
 
-// prefetched are pullImage's arguments; the first letters of their names are of
-// the case that dockerTools has.
-type prefetched struct {
-	ImageName      string `json:"imageName"`
-	ImageDigest    string `json:"imageDigest"`
-	Hash           string `json:"hash,omitempty"`
-	SHA256         string `json:"sha256,omitempty"`
-	FinalImageName string `json:"finalImageName"`
-	FinalImageTag  string `json:"finalImageTag"`
-}
-
-func (p prefetched) nix() string {
-	var b strings.Builder
-	b.WriteString("{\n")
-	for _, a := range []struct{ name, value string }{
-		{"imageName", p.ImageName}, {"imageDigest", p.ImageDigest}, {"hash", p.Hash}, {"sha256", p.SHA256},
-		{"finalImageName", p.FinalImageName}, {"finalImageTag", p.FinalImageTag},
-	} {
-		if a.value != "" { // nothing in these values means anything to Nix
-			fmt.Fprintf(&b, "  %s = \"%s\";\n", a.name, a.value)
-		}
-	}
-	return b.String() + "}\n"
-}
-
 func runPrefetch(ctx context.Context, g *global, o *prefetchOptions, ref string) error {
 	switch {
 	case o.json && o.lock:
@@ -114,31 +84,32 @@ func runPrefetch(ctx context.Context, g *global, o *prefetchOptions, ref string)
 	if o.lock {
 		return g.printLock(ctx, key)
 	}
-	platform, err := o.platform(g)
+	want, err := o.wanted(g)
 	if err != nil {
 		return err
 	}
-	p, err := o.names(ref)
+	p, err := dockertools.NewPullArgs(ref, o.finalName, o.finalTag)
 	if err != nil {
 		return err
 	}
-	existing, err := g.prefetch(ctx, key, platform)
+	t := g.dockerTools()
+	existing, err := t.Prefetch(ctx, g.bases(), key, want)
 	if err != nil {
 		return err
 	}
-	sum, err := g.skopeoSum(ctx, existing, p)
+	sum, err := t.Hash(ctx, existing, p)
 	if err != nil {
 		return fmt.Errorf("prefetch %q: %w", ref, err)
 	}
 	p.ImageDigest = existing.ManifestDescriptor.Digest.String()
-	sri, base32 := "sha256-"+base64.StdEncoding.EncodeToString(sum), nixstore.Base32(sum)
+	sri, base32 := dockertools.SRI(sum), dockertools.Base32(sum)
 	if p.Hash = sri; o.hashFormat == "base32" {
 		p.Hash, p.SHA256 = "", base32
 	}
 	own := existing.ConfigPlatform()
 	g.ui.Info("%s for %s is %s, hash %s, in base 32 %s", key, ocijson.PlatformText(&own), p.ImageDigest, sri, base32)
 	if !o.json {
-		return g.print(p.nix())
+		return g.print(p.Nix())
 	}
 	data, err := json.MarshalIndent(p, "", "  ")
 	if err != nil {
@@ -147,83 +118,17 @@ func runPrefetch(ctx context.Context, g *global, o *prefetchOptions, ref string)
 	return g.print(string(data) + "\n")
 }
 
-// platform puts --os, --arch and --platform together.
-func (o *prefetchOptions) platform(g *global) (v1.Platform, error) {
-	p, err := g.registry.choice()
-	if err != nil || o.os == "" && o.arch == "" {
-		return p, err
-	}
-	if g.registry.platform != "" {
-		return p, usageError(errors.New("--platform says what --os and --arch do: give one or the others"))
-	}
-	if o.os != "" {
-		p.OS = o.os
-	}
-	if o.arch != "" {
-		p.Architecture = o.arch
-	}
-	g.registry.platform = p.OS + "/" + p.Architecture
-	return g.registry.choice()
-}
-
-// names are the image's name as it was given, and those that it gets.
-func (o *prefetchOptions) names(ref string) (*prefetched, error) {
-	named, err := reference.ParseNormalizedNamed(ref)
-	if err != nil {
-		return nil, usageError(fmt.Errorf("image reference %q: %w", ref, err))
-	}
-	name, _, _ := strings.Cut(ref, "@")
-	p := &prefetched{ImageName: name, FinalImageTag: "latest"}
-	if tagged, ok := named.(reference.Tagged); ok {
-		p.ImageName, p.FinalImageTag = strings.TrimSuffix(name, ":"+tagged.Tag()), tagged.Tag()
-	}
-	p.FinalImageName = p.ImageName
-	if o.finalName != "" {
-		p.FinalImageName = o.finalName
-	}
-	if o.finalTag != "" {
-		p.FinalImageTag = o.finalTag
-	}
-	if _, _, err := image.SplitRepoTag(p.FinalImageName + ":" + p.FinalImageTag); err != nil {
-		return nil, usageError(fmt.Errorf("final name: %w", err))
-	}
-	return p, nil
-}
-
-// prefetch opens the image for a platform, after bringing it into the cache if
-// there is one. key is the reference in the form of lockfile.Key.
-func (g *global) prefetch(ctx context.Context, key string, platform v1.Platform) (*image.Stored, error) {
-	opts, err := g.registryOptions(key)
-	if err != nil {
-		return nil, err
-	}
-	r, err := registry.Resolve(ctx, key, opts)
-	if err != nil {
-		return nil, err
-	}
-	d, err := r.Choose(ctx, platform)
-	if err != nil {
-		return nil, usageError(err)
-	}
-	img, err := g.bases().Chosen(ctx, key, r.Name, d, platform)
-	if err != nil {
-		return nil, fmt.Errorf("prefetch: %w", err)
-	}
+// wanted puts --os, --arch and --platform together.
+func (o *prefetchOptions) wanted(g *global) (place.Wanted, error) {
 	want, err := g.registry.wanted()
-	if err != nil {
-		return nil, err
+	if err != nil || o.os == "" && o.arch == "" {
+		return want, err
 	}
-	return img.Stored, want.Check(r, img.Stored)
-}
-
-// skopeoSum is the SHA-256 of the archive that pull writes.
-func (g *global) skopeoSum(ctx context.Context, existing *image.Stored, p *prefetched) ([]byte, error) {
-	img := image.Named{Image: existing, Names: image.Names{RepoTags: []string{p.FinalImageName + ":" + p.FinalImageTag}}}
-	sum := sha256.New()
-	task := g.ui.Progress(ctx, len(img.Layers()), "hashing "+p.ImageName)
-	defer task.Finish()
-	err := dockerarchive.WriteSkopeo(ctx, sum, img, dockerarchive.Options{Observe: observe(task), TempDir: g.tempDir()})
-	return sum.Sum(nil), err
+	if want.Only {
+		return want, usageError(errors.New("--platform says what --os and --arch do: give one or the others"))
+	}
+	p, err := ocijson.ParsePlatform(cmp.Or(o.os, want.Platform.OS) + "/" + cmp.Or(o.arch, want.Platform.Architecture))
+	return place.Wanted{Platform: ocijson.Normal(p), Only: true}, usageError(err)
 }
 
 // printLock prints a lock file with one image.

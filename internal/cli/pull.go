@@ -2,24 +2,18 @@ package cli
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"hash"
-	"io"
 	"strings"
 
-	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/dockertools"
 	"github.com/varve-image/varve/internal/place"
-	"github.com/varve-image/varve/internal/place/dockerarchive"
 	"github.com/varve-image/varve/internal/transfer"
-	"github.com/varve-image/varve/layer"
 )
 
 type pullOptions struct {
@@ -62,9 +56,9 @@ func runPull(ctx context.Context, g *global, o *pullOptions, ref string) error {
 	if !found {
 		return usageError(hint(fmt.Errorf("image %q is not pinned", ref), "name it by digest: "+ref+"@sha256:…"))
 	}
-	want, err := parseSRI(o.hash)
+	want, err := dockertools.ParseSRI(o.hash)
 	if err != nil {
-		return usageError(err)
+		return usageError(fmt.Errorf("--hash %w", err))
 	}
 	if o.name == "" {
 		o.name = name
@@ -82,49 +76,7 @@ func runPull(ctx context.Context, g *global, o *pullOptions, ref string) error {
 	if err != nil {
 		return err
 	}
-	g.places().WarnOdd("docker://"+ref, existing.Stored)
-	img := image.Named{Image: existing.Stored, Names: image.Names{RepoTags: []string{o.name}}}
-	sum := sha256.New()
-	err = g.toFile(o.output, func(w io.Writer) error {
-		task := g.ui.Progress(ctx, len(img.Layers()), "pulling "+img.Repository())
-		defer task.Finish()
-		opts := dockerarchive.Options{Observe: observe(task), TempDir: g.tempDir()}
-		if err := dockerarchive.WriteSkopeo(ctx, io.MultiWriter(w, sum), img, opts); err != nil {
-			return err
-		}
-		return checkSRI(o.output, want, sum)
-	})
-	if err != nil {
-		return fmt.Errorf("pull %q: %w", ref, err)
-	}
-	g.ui.Info("%s: image %s, hash %s", o.output, o.name, sri(sum))
-	return nil
-}
-
-// parseSRI reads a hash as Nix writes it (W3C Subresource Integrity); empty is
-// none.
-func parseSRI(text string) (digest.Digest, error) {
-	if text == "" {
-		return "", nil
-	}
-	data, ok := strings.CutPrefix(text, "sha256-")
-	raw, err := base64.StdEncoding.DecodeString(data)
-	if !ok || err != nil || len(raw) != sha256.Size {
-		return "", fmt.Errorf("--hash %q: expected sha256- and 44 characters of base64", text)
-	}
-	return digest.NewDigestFromBytes(digest.SHA256, raw), nil
-}
-
-func sri(sum hash.Hash) string {
-	return "sha256-" + base64.StdEncoding.EncodeToString(sum.Sum(nil))
-}
-
-func checkSRI(name string, want digest.Digest, sum hash.Hash) error {
-	got := digest.NewDigest(digest.SHA256, sum)
-	if want == "" || got == want {
-		return nil
-	}
-	return hint(&layer.DigestError{What: fmt.Sprintf("file %q", name), Want: want, Got: got}, "its hash is "+sri(sum))
+	return g.dockerTools().Pull(ctx, existing.Stored, dockertools.PullOptions{Ref: ref, Name: o.name, Output: o.output, Hash: want})
 }
 
 func newPush(g *global) *cobra.Command {

@@ -15,6 +15,7 @@ import (
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/registry"
+	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/transfer"
 )
 
@@ -65,7 +66,7 @@ func (g *global) registryOptions(ref string) (registry.Options, error) {
 	opts.Password = g.login.password
 	if r.caFile != "" {
 		if _, err := os.Stat(r.caFile); err != nil {
-			return opts, fileError(fmt.Errorf("--ca-file %q: %w", r.caFile, cause(err)))
+			return opts, fileError(fmt.Errorf("--ca-file %q: %w", r.caFile, regfile.Cause(err)))
 		}
 	}
 	return opts, g.checkLogin(ref)
@@ -135,8 +136,11 @@ func (r *registryFlags) wanted() (place.Wanted, error) {
 // choice is the platform that is chosen of several.
 func (r *registryFlags) choice() (v1.Platform, error) {
 	if r.platform == "" {
-		return v1.Platform{OS: "linux", Architecture: hostArchitecture}, nil
+		return hostPlatform(), nil
 	}
 	p, err := ocijson.ParsePlatform(r.platform)
 	return ocijson.Normal(p), usageError(err)
 }
+
+// hostPlatform is the platform of images where nobody says otherwise.
+func hostPlatform() v1.Platform { return v1.Platform{OS: "linux", Architecture: hostArchitecture} }

@@ -17,7 +17,9 @@ import (
 
 	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/human"
+	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/treefile"
 	"github.com/varve-image/varve/internal/ui"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
@@ -97,9 +99,9 @@ func runRunStep(ctx context.Context, g *global, o *runStepOptions, ref string, a
 	if err != nil {
 		return err
 	}
-	var dest *output
+	var dest *treefile.Output
 	if o.output != "" {
-		if dest, err = archiveOutput(o.output); err != nil {
+		if dest, err = g.archiveOutput(o.output); err != nil {
 			return err
 		}
 	}
@@ -128,7 +130,8 @@ func runRunStep(ctx context.Context, g *global, o *runStepOptions, ref string, a
 	for _, e := range res.Changes {
 		e.ModTime = s.TreeMTime
 	}
-	return g.writeTar(ctx, dest, res.Changes)
+	_, err = dest.Write(ctx, res.Changes, tree.WriteOptions{})
+	return err
 }
 
 // parse reads the flags that stand for fields of a spec.
@@ -167,7 +170,7 @@ func (o *runStepOptions) describe(g *global, s *spec.Spec, entries []*tree.Entry
 			return nil, usageError(fmt.Errorf("--bind %q: expected SRC:DST, DST absolute", bind))
 		}
 		if _, err := os.Stat(absolute); err != nil {
-			return nil, fileError(fmt.Errorf("--bind %q: %q: %w", bind, absolute, cause(err)))
+			return nil, fileError(fmt.Errorf("--bind %q: %q: %w", bind, absolute, regfile.Cause(err)))
 		}
 		step.Binds = append(step.Binds, sandbox.Bind{Source: absolute, Target: target})
 	}
@@ -210,15 +213,19 @@ func (o *runStepOptions) run(ctx context.Context, g *global, s *spec.Spec, step 
 func (g *global) openTree(ctx context.Context, ref string) ([]*tree.Entry, io.Closer, error) {
 	if st, err := os.Stat(ref); err == nil && st.IsDir() {
 		if _, err := os.Lstat(filepath.Join(ref, "oci-layout")); errors.Is(err, os.ErrNotExist) {
-			return readTree(ctx, g, ref)
+			return treefile.Read(ctx, ref, g.tarOptions())
 		}
 	}
 	found, err := g.openOne(ctx, ref)
 	if err != nil {
 		return nil, nil, err
 	}
-	overlay, err := g.openSpooled(ctx, found.Stored)
+	overlay, err := found.Files(ctx, g.overlayOptions())
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := overlay.Spool(ctx); err != nil {
+		overlay.Close()
 		return nil, nil, err
 	}
 	return overlay.Entries, overlay, nil

@@ -1,24 +1,21 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"path/filepath"
 
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/internal/assemble"
-	"github.com/varve-image/varve/internal/nixstore"
-	"github.com/varve-image/varve/internal/nixstore/drv"
+	"github.com/varve-image/varve/internal/base/lockfile"
+	"github.com/varve-image/varve/internal/dockertools"
+	"github.com/varve-image/varve/spec"
 )
 
 type shellOptions struct {
 	buildOptions
-	shell assemble.ShellOptions
+	shell dockertools.ShellOptions
 }
 
 func newShell(g *global) *cobra.Command {
@@ -69,27 +66,17 @@ func runShell(ctx context.Context, g *global, o *shellOptions, name string) erro
 	if o.shell.Command != "" && o.shell.Run != "" {
 		return usageError(errors.New("--command is for an interactive shell, --run for one that is not: give one of them"))
 	}
-	// Where the store is has to be known before the rest of the spec is.
-	settings, err := o.spec.parse(&input{name: "flags", dir: ".", data: []byte(`{"name": "shell"}`)}, v1.Platform{})
+	o.shell.Root, o.shell.StoreRoot = g.root, g.storeRoot
+	o.shell.Spec = spec.Options{Settings: o.spec.settings, Architecture: hostArchitecture}
+	made, err := dockertools.NixShell(ctx, name, o.shell)
 	if err != nil {
 		return err
 	}
-	o.shell.StoreDir, o.shell.Root = settings.StoreDir, cmp.Or(g.storeRoot, g.root)
-	root := ""
-	if _, _, ok := nixstore.InStore(o.shell.StoreDir, name); ok {
-		root = o.shell.Root
-	} else if filepath.IsAbs(name) {
-		name = g.root + name
-	}
-	if o.shell.Derivation, err = drv.Read(o.shell.StoreDir, root, name); err != nil {
-		return fileError(err)
-	}
-	name = root + name
-	made, err := assemble.NixShell(ctx, o.shell)
+	dest, err := g.destinationOf(made.Spec, o.output)
 	if err != nil {
-		return usageError(fmt.Errorf("shell of derivation %q: %w", name, err))
+		return err
 	}
-	return buildTo(ctx, g, &o.buildOptions, &input{name: name, dir: ".", data: made.Spec}, v1.Platform{}, func(opts *assemble.Options) {
+	return g.build(ctx, made.Spec, lockfile.Name, dest, func(opts *assemble.Options) {
 		opts.Files, opts.Absent, opts.NoWarnings = made.Files, made.Absent, true
 	})
 }

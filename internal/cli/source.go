@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"io"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -18,9 +17,11 @@ func (g *global) places() place.Options {
 		Stdin: func() (io.Reader, error) { return g.streams.In, g.stdin.take("an image") }, Stdout: stdout{g.streams.Out},
 		TempDir: g.tempDir(), MaxUnpacked: int64(g.limits.unpacked), MaxEntries: g.limits.entries,
 		Registry: g.registryOptions, Env: g.env,
-		Program: func(ctx context.Context, path string) (image.Source, error) { return openProgram(ctx, g, path) },
-		Warn:    func(text string) { g.ui.Warn("%s", text) },
-		Debug:   func(text string) { g.ui.Debug("%s", text) },
+		Program: func(ctx context.Context, path string) (image.Source, error) {
+			return g.dockerTools().Program(ctx, path)
+		},
+		Warn:  func(text string) { g.ui.Warn("%s", text) },
+		Debug: func(text string) { g.ui.Debug("%s", text) },
 	}
 }
 
@@ -92,36 +93,3 @@ func (g *global) bases() *base.Resolver {
 	g.closers = append(g.closers, r)
 	return r
 }
-
-// openProgram opens the image that a program would write.
-func openProgram(ctx context.Context, g *global, path string) (image.Source, error) {
-	in, err := readInput(g, []string{path})
-	if err != nil {
-		return nil, err
-	}
-	img, err := g.confImage(ctx, in, "")
-	if err != nil {
-		return nil, err
-	}
-	names, err := img.Tagged(ctx)
-	if err != nil {
-		return nil, err
-	}
-	stored, err := image.AsStored(ctx, img)
-	if err != nil {
-		return nil, err
-	}
-	return program{path, stored, names.RepoTags}, nil
-}
-
-// program is the source of the image that a program would write.
-type program struct {
-	path  string
-	image *image.Stored
-	names []string
-}
-
-func (p program) String() string                                   { return fmt.Sprintf("program %q", p.path) }
-func (p program) List() []image.Listed                             { return []image.Listed{{Names: p.names}} }
-func (p program) Open(context.Context, int) (*image.Stored, error) { return p.image, nil }
-func (p program) Close() error                                     { return nil }

@@ -12,11 +12,11 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/base/lockfile"
 	"github.com/varve-image/varve/internal/compress"
-	"github.com/varve-image/varve/internal/place"
+	"github.com/varve-image/varve/internal/dockertools"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
+	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/ui"
 	"github.com/varve-image/varve/spec"
 )
@@ -62,7 +62,7 @@ func runStream(ctx context.Context, g *global, o *streamOptions, args []string) 
 	if err != nil {
 		return err
 	}
-	if assemble.IsConf(in.data) {
+	if dockertools.IsConf(in.data) {
 		return streamConf(ctx, g, o, in)
 	}
 	if o.repoTag != "" {
@@ -96,46 +96,18 @@ func streamConf(ctx context.Context, g *global, o *streamOptions, in *input) err
 	if g.verifyStore {
 		return usageError(fmt.Errorf("%s is a conf.json, which has no hashes of store paths that --verify-store could compare with", in.name))
 	}
-	img, err := g.confImage(ctx, in, o.repoTag)
+	img, err := g.dockerTools().Conf(ctx, in.name, in.data, o.repoTag)
 	if err != nil {
 		return err
 	}
 	return writeStream(ctx, g, img, compress.Compression{Algorithm: compress.None}, dockerarchive.Options{RepeatLayers: true})
 }
 
-// confImage describes the image of a conf.json. Its base stays open until the
-// command ends.
-func (g *global) confImage(ctx context.Context, in *input, repoTag string) (image.Named, error) {
-	conf, err := assemble.ParseConf(in.data)
-	if err != nil {
-		return image.Named{}, usageError(fmt.Errorf("%s: %w", in.name, err))
-	}
-	img, err := conf.Image(ctx, assemble.ConfOptions{
-		Root: g.root, StoreRoot: g.storeRoot, RepoTag: repoTag, Now: g.streams.Now(),
-		OpenBase: func(ctx context.Context, name string) (*image.Stored, error) {
-			src, err := place.OpenPath(ctx, place.Unknown, name, g.places())
-			if err != nil {
-				return nil, err
-			}
-			g.closers = append(g.closers, src)
-			base, err := g.selectImage(ctx, src, "", conf.Platform())
-			if err != nil {
-				return nil, err
-			}
-			return base.Stored, nil
-		},
-	})
-	if err != nil {
-		return image.Named{}, fmt.Errorf("%s: %w", in.name, err)
-	}
-	return img, nil
-}
-
 func writeStream(ctx context.Context, g *global, img image.Named, c compress.Compression, opts dockerarchive.Options) error {
 	task := g.ui.Progress(ctx, len(img.Layers()), "streaming")
 	defer task.Finish()
 	opts.Observe = observe(task)
-	err := compressed(g.streams.Out, c, func(w io.Writer) error { return dockerarchive.Write(ctx, w, img, opts) })
+	err := c.Fill(g.streams.Out, func(w io.Writer) error { return dockerarchive.Write(ctx, w, img, opts) })
 	return outputError(err)
 }
 
@@ -191,7 +163,7 @@ func readInput(g *global, args []string) (*input, error) {
 	}
 	f, err := os.Open(args[0])
 	if err != nil {
-		return nil, fileError(fmt.Errorf("read spec %q: %w", args[0], cause(err)))
+		return nil, fileError(fmt.Errorf("read spec %q: %w", args[0], regfile.Cause(err)))
 	}
 	defer f.Close()
 	if st, err := f.Stat(); err == nil && st.IsDir() {
@@ -199,20 +171,8 @@ func readInput(g *global, args []string) (*input, error) {
 	}
 	data, err := io.ReadAll(io.LimitReader(f, spec.MaxSize+1))
 	if err != nil {
-		return nil, fmt.Errorf("read spec %q: %w", args[0], cause(err))
+		return nil, fmt.Errorf("read spec %q: %w", args[0], regfile.Cause(err))
 	}
 	g.ui.Debug("read spec %q: %d bytes", args[0], len(data))
-	return &input{name: args[0], dir: filepath.Dir(args[0]), data: withoutInterpreter(data)}, nil
-}
-
-// withoutInterpreter empties the line that makes a file a program: "#!" and
-// the program that runs it.
-func withoutInterpreter(data []byte) []byte {
-	if !bytes.HasPrefix(data, []byte("#!")) {
-		return data
-	}
-	if i := bytes.IndexByte(data, '\n'); i >= 0 {
-		return data[i:]
-	}
-	return nil
+	return &input{name: args[0], dir: filepath.Dir(args[0]), data: dockertools.WithoutInterpreter(data)}, nil
 }

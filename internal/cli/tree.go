@@ -2,14 +2,8 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"os"
 
 	"github.com/spf13/cobra"
-
-	"github.com/varve-image/varve/tree"
 )
 
 func newTree(g *global) *cobra.Command {
@@ -49,68 +43,16 @@ of export.`,
 }
 
 func runTreeMerge(ctx context.Context, g *global, sources []string, output string) error {
-	dest, err := treeOutput(output)
+	dest, err := g.treeOutput(output)
 	if err != nil {
 		return err
 	}
-	if err := outsideOf(dest.path, sources, "is merged"); err != nil {
+	if err := outsideOf(dest.Path, sources, "is merged"); err != nil {
 		return err
 	}
 	epoch, err := g.sourceDateEpoch()
 	if err != nil {
 		return err
 	}
-	var trees [][]*tree.Entry
-	for _, source := range sources {
-		entries, closer, err := readTree(ctx, g, source)
-		if err != nil {
-			return err
-		}
-		defer closer.Close()
-		trees = append(trees, entries)
-	}
-	merged, err := tree.Merge(ctx, tree.MergeOptions{Conflicts: tree.ConflictLast, KeepDirlinks: true}, trees...)
-	if err != nil {
-		return err
-	}
-	for _, e := range merged {
-		if e.ModTime = 1; epoch != nil {
-			e.ModTime = *epoch
-		}
-	}
-	if dest.isDir() {
-		err = g.writeDir(ctx, dest, merged, tree.WriteOptions{})
-	} else {
-		err = g.writeTar(ctx, dest, merged)
-	}
-	if err != nil {
-		return fmt.Errorf("write tree to %q: %w", dest.path, err)
-	}
-	return nil
-}
-
-// readTree reads a directory or a tarball. What it returns is open until the
-// closer is closed.
-func readTree(ctx context.Context, g *global, source string) ([]*tree.Entry, io.Closer, error) {
-	path, err := tree.Resolve(source)
-	if err != nil {
-		return nil, nil, fileError(err)
-	}
-	if st, err := os.Stat(path); err != nil || !st.IsDir() {
-		t, err := tree.OpenTar(ctx, path, g.tarOptions())
-		if errors.Is(err, tree.ErrNotTar) {
-			err = usageError(fmt.Errorf("%q is neither a directory nor a tarball", source))
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		return t.Entries, t, nil
-	}
-	entries, err := tree.Collect(tree.FromDir(path, tree.DirOptions{Xattrs: true}))
-	if err != nil {
-		return nil, nil, err
-	}
-	// As in an image: its own mode is that of a place to put files together.
-	entries[0].Mode, entries[0].Implied = 0o755, true
-	return entries, io.NopCloser(nil), nil
+	return g.dockerTools().MergeTrees(ctx, sources, dest, epoch)
 }

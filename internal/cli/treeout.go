@@ -1,20 +1,17 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/place"
-	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/internal/treefile"
 	"github.com/varve-image/varve/tree"
 )
 
@@ -25,16 +22,8 @@ func registerTreeOutput(cmd *cobra.Command, output *string) {
 	})
 }
 
-// output is a file, or a directory, that -o names.
-type output struct {
-	// path ends in a slash for a directory; "-" is standard output.
-	path string
-	// compression is a file's.
-	compression compress.Compression
-}
-
 // archiveOutput is an archive, compressed as its name says.
-func archiveOutput(path string) (*output, error) {
+func (g *global) archiveOutput(path string) (*treefile.Output, error) {
 	if path == "" {
 		return nil, usageError(hint(errors.New("no output"), "name a file with -o, or - for standard output"))
 	}
@@ -42,60 +31,28 @@ func archiveOutput(path string) (*output, error) {
 	if !ok && path != "-" {
 		return nil, usageError(fmt.Errorf("output %q: expected a name that ends in .tar, .tar.gz or .tar.zst, or -", path))
 	}
+	out := &treefile.Output{Path: path, Compression: compress.Compression{Algorithm: algorithm}}
 	if path == "-" {
-		algorithm = compress.None
+		out.Compression.Algorithm, out.Stdout = compress.None, stdout{g.streams.Out}
 	}
-	return &output{path, compress.Compression{Algorithm: algorithm}}, nil
+	return out, nil
 }
 
 // treeOutput is a tar, or a directory.
-func treeOutput(path string) (*output, error) {
+func (g *global) treeOutput(path string) (*treefile.Output, error) {
 	if strings.HasSuffix(path, "/") {
-		return &output{path: path}, nil
+		return &treefile.Output{Path: path}, nil
 	}
-	out, err := archiveOutput(path)
+	out, err := g.archiveOutput(path)
 	if err != nil && path != "" {
 		return nil, usageError(fmt.Errorf("output %q: expected a name that ends in .tar, .tar.gz or .tar.zst, a directory, which ends in /, or -", path))
 	}
 	return out, err
 }
 
-// isDir tells the directory from the tar.
-func (o *output) isDir() bool { return strings.HasSuffix(o.path, "/") }
-
-// writeTar writes a tree as a tar with names "./…".
-func (g *global) writeTar(ctx context.Context, d *output, entries []*tree.Entry) error {
-	return g.toFile(d.path, func(w io.Writer) error {
-		return compressed(w, d.compression, func(w io.Writer) error {
-			out := layer.NewWriter(w, layer.GNU, "./")
-			for _, e := range entries {
-				if err := out.Write(ctx, e); err != nil {
-					return err
-				}
-			}
-			return out.Close()
-		})
-	})
-}
-
-// writeDir writes a tree as a directory.
-func (g *global) writeDir(ctx context.Context, d *output, entries []*tree.Entry, opts tree.WriteOptions) error {
-	dir, err := atomicfile.CreateDir(d.path)
-	if err != nil {
-		return err
-	}
-	defer dir.Abort()
-	omitted, err := tree.WriteDir(ctx, dir.Root, entries, opts)
-	if err != nil {
-		return err
-	}
-	if err := dir.Commit(); err != nil {
-		return err
-	}
-	if len(omitted) > 0 {
-		g.ui.Warn("%s lacks what this user or the file system cannot have: %s; a tar (-o FILE.tar) has it all", d.path, omissions(omitted))
-	}
-	return nil
+// warnOmitted says what a directory lacks.
+func (g *global) warnOmitted(dir string, what []tree.Omitted) {
+	g.ui.Warn("%s lacks what this user or the file system cannot have: %s; a tar (-o FILE.tar) has it all", dir, omissions(what))
 }
 
 // omissions tells what a directory lacks.

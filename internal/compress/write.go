@@ -25,6 +25,22 @@ func (c Compression) NewWriter(w io.Writer) (io.WriteCloser, error) {
 	return &writer{enc: enc, out: out}, nil
 }
 
+// Fill has fill write into w through the compressor; straight into w where there is none.
+func (c Compression) Fill(w io.Writer, fill func(io.Writer) error) error {
+	if c.Algorithm == None {
+		return fill(w)
+	}
+	z, err := c.NewWriter(w)
+	if err != nil {
+		return err
+	}
+	if err := fill(z); err != nil {
+		z.Close()
+		return err
+	}
+	return z.Close()
+}
+
 var errWriterClosed = errors.New("write to a closed compressor")
 
 // writer is an encoder with only the methods that give the same bytes however

@@ -69,8 +69,8 @@ func (o Options) archive() tarindex.Options {
 	return tarindex.Options{TempDir: o.TempDir, MaxBytes: o.MaxUnpacked}
 }
 
-// output writes the file at path, or standard output.
-func (o Options) output(path string) image.Output {
+// Output fills the file at path, which appears whole or not at all, or standard output for -.
+func (o Options) Output(path string) image.Output {
 	if path != "-" {
 		return atomicfile.Output(path)
 	}

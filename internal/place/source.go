@@ -87,7 +87,7 @@ func OpenPath(ctx context.Context, t Transport, path string, opts Options) (imag
 
 // missing explains the error of a path that cannot be opened.
 func missing(t Transport, path string, err error) error {
-	err = fmt.Errorf("read image %q: %w", path, cause(err))
+	err = fmt.Errorf("read image %q: %w", path, regfile.Cause(err))
 	switch {
 	case t == Unknown && errors.Is(err, fs.ErrNotExist): // or it was said that it is a file
 		return &RefError{err, Hints(path)}
@@ -153,13 +153,4 @@ func isProgram(path string, st os.FileInfo) bool {
 	first := make([]byte, 2)
 	_, err = io.ReadFull(f, first)
 	return err == nil && string(first) == "#!"
-}
-
-// cause is what went wrong with a file, without its name: messages quote that themselves.
-func cause(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
 }

@@ -33,13 +33,13 @@ func To(ctx context.Context, r Ref, opts TargetOptions) (image.Target, error) {
 	switch r.Transport {
 	case DockerArchive:
 		return &dockerarchive.Target{
-			Name: r.Path, Output: opts.output(r.Path), RepoTag: r.Name, Compression: opts.Compression,
+			Name: r.Path, Output: opts.Output(r.Path), RepoTag: r.Name, Compression: opts.Compression,
 			Options: dockerarchive.Options{TempDir: opts.TempDir},
 		}, nil
 	case OCIDir:
 		return ocilayout.NewDir(r.Path, layout), nil
 	case OCIArchive:
-		return ocilayout.NewArchive(r.Path, opts.output(r.Path), layout), nil
+		return ocilayout.NewArchive(r.Path, opts.Output(r.Path), layout), nil
 	case ImageDir:
 		return ocilayout.NewImageDir(r.Path, layout), nil
 	case Registry:

@@ -56,6 +56,23 @@ func IsTooLarge(err error) bool {
 	return errors.As(err, &unfit) && unfit.TooLarge
 }
 
+// IsMisnamed reports whether err, of opening a file, is the fault of who named it: the file
+// is not there, or cannot be what was meant.
+func IsMisnamed(err error) bool {
+	var unfit *UnfitError
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.As(err, &unfit)
+}
+
+// Cause is what went wrong with a file, without its name, for messages that quote it
+// themselves.
+func Cause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
 // Read returns the content of a regular file of at most maxBytes, and opens it as
 // Open does. Of a larger one nothing is read, or not much more than that. The
 // error is an *fs.PathError.

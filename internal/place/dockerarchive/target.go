@@ -39,7 +39,7 @@ func (t *Target) Write(ctx context.Context, images []image.Named, observe func(i
 	opts := t.Options
 	opts.Observe = eachOf(images, observe)
 	err := t.Output(func(w io.Writer) error {
-		return compressed(w, t.Compression, func(w io.Writer) error { return WriteAll(ctx, w, images, opts) })
+		return t.Compression.Fill(w, func(w io.Writer) error { return WriteAll(ctx, w, images, opts) })
 	})
 	if err != nil {
 		return nil, err
@@ -61,22 +61,6 @@ func Written(ctx context.Context, images []image.Named) ([]image.Written, error)
 		}
 	}
 	return written, nil
-}
-
-// compressed has fill write through a compressor.
-func compressed(w io.Writer, c compress.Compression, fill func(io.Writer) error) error {
-	if c.Algorithm == compress.None {
-		return fill(w)
-	}
-	z, err := c.NewWriter(w)
-	if err != nil {
-		return err
-	}
-	if err := fill(z); err != nil {
-		z.Close()
-		return err
-	}
-	return z.Close()
 }
 
 // eachOf observes the layers of images that are written one after the other as layers of

@@ -1,12 +1,18 @@
-package assemble
+package dockertools
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/varve-image/varve/internal/assemble"
 )
+
+// appPath is a store path.
+const appPath = "/nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-app-1.0"
 
 // confJSON is a conf.json with some fields set otherwise; nil leaves one out.
 func confJSON(t *testing.T, fields map[string]any) []byte {
@@ -85,5 +91,18 @@ func TestConfTimes(t *testing.T) {
 	}
 	if _, err := conf.Image(t.Context(), ConfOptions{Root: t.TempDir()}); err == nil || strings.Contains(err.Error(), "1970") {
 		t.Errorf("the error is %v, want one of a missing file", err)
+	}
+}
+
+// TestConfWithoutOpenBase: who cannot open base images says so of a conf.json that has one.
+func TestConfWithoutOpenBase(t *testing.T) {
+	conf, err := ParseConf(confJSON(t, map[string]any{"from_image": "base.tar"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = conf.Image(t.Context(), ConfOptions{})
+	var wrong *assemble.SpecError
+	if !errors.As(err, &wrong) || wrong.Field != "from_image" {
+		t.Error(err)
 	}
 }

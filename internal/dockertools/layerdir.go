@@ -1,4 +1,4 @@
-package cli
+package dockertools
 
 import (
 	"context"
@@ -14,49 +14,57 @@ import (
 	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/atomicfile"
-	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/spec"
 )
 
-// writeBuilt writes the last explicit layer of a spec into the new directory
-// dir, which gets its name when it is complete.
-func (g *global) writeBuilt(ctx context.Context, result *assemble.Result, dir string) (err error) {
+// WriteLayer writes the last explicit layer of a spec, as buildLayer does, into the new
+// directory dir, which gets its name when it is complete. It returns what the layer is.
+func WriteLayer(ctx context.Context, result *assemble.Result, dir string) (layer.Info, error) {
 	dir = strings.TrimSuffix(dir, "/")
 	built, err := result.Built(dir)
 	if err != nil {
-		return err
+		return layer.Info{}, err
 	}
-	info, err := json.MarshalIndent(built, "", "  ")
+	description, err := json.MarshalIndent(built, "", "  ")
 	if err != nil {
-		return err
+		return layer.Info{}, err
 	}
 	if _, err := os.Lstat(dir); err == nil {
-		return usageError(fmt.Errorf("%q exists: a layer is written into a new directory", dir))
+		return layer.Info{}, inputErrorf("%q exists: a layer is written into a new directory", dir)
 	}
 	temp, err := atomicfile.CreateDir(dir)
 	if err != nil {
-		return err
+		return layer.Info{}, err
 	}
 	defer temp.Abort()
 	layers := result.Image.Layers()
 	l := layers[len(layers)-2]
 	if err := errors.Join(
-		temp.Root.WriteFile(assemble.LayerInfo, append(info, '\n'), 0o644),
+		temp.Root.WriteFile(assemble.LayerInfo, append(description, '\n'), 0o644),
 		writeLayerFiles(ctx, temp.Root, l),
 		temp.Root.Chmod(".", 0o755),
 	); err != nil {
-		return fmt.Errorf("write layer to %q: %w", dir, err)
+		return layer.Info{}, fmt.Errorf("write layer to %q: %w", dir, err)
 	}
 	if err := temp.Commit(); err != nil {
+		return layer.Info{}, err
+	}
+	return l.Info(ctx)
+}
+
+// writeTopLayer writes an image's top layer into the new directory dir.
+func writeTopLayer(ctx context.Context, img image.Image, dir string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	size, err := l.Info(ctx)
-	if err == nil {
-		g.ui.Info("%s: layer %s, %s", dir, size.DiffID, human.Size(size.Size))
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
 	}
-	return err
+	defer root.Close()
+	return writeLayerFiles(ctx, root, img.Layers()[len(img.Layers())-1])
 }
 
 // writeLayerFiles writes a layer's tar, and its checksum, into a directory.
@@ -82,15 +90,15 @@ func writeLayerFiles(ctx context.Context, dir *os.Root, l image.Layer) error {
 func writeLayerJSON(ctx context.Context, dir, baseJSON string, now time.Time) error {
 	data, err := regfile.Read(baseJSON, spec.MaxSize)
 	if err != nil {
-		return fileError(fmt.Errorf("read baseJson %q: %w", baseJSON, cause(err)))
+		return fileError(fmt.Errorf("read baseJson %q: %w", baseJSON, regfile.Cause(err)))
 	}
 	v, err := ordjson.Parse(data)
 	if err != nil {
-		return usageError(fmt.Errorf("read baseJson %q: %w", baseJSON, err))
+		return inputErrorf("read baseJson %q: %w", baseJSON, err)
 	}
 	o, ok := v.(*ordjson.Object)
 	if !ok {
-		return usageError(fmt.Errorf("read baseJson %q: expected an object", baseJSON))
+		return inputErrorf("read baseJson %q: expected an object", baseJSON)
 	}
 	if at, ok := o.Get("created"); ok && at == "now" {
 		o.Set("created", now.UTC().Format("2006-01-02T15:04:05-07:00"))

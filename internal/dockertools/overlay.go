@@ -1,4 +1,4 @@
-package cli
+package dockertools
 
 import (
 	"context"
@@ -10,22 +10,23 @@ import (
 
 	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/treefile"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
 
-// overlayRun is runWithOverlay: scripts that work with an image's file system
+// overlayRun is a run of runWithOverlay: scripts that work with an image's file system
 // in mnt, and with what they change of it in layer.
 type overlayRun struct {
-	g       *global
+	*Tools
 	spec    *spec.Spec
 	closers []io.Closer
 }
 
-// nixOverlay is runWithOverlay. Each script finds the directories in its
+// runWithOverlay makes the output of runWithOverlay. Each script finds the directories in its
 // working directory, and leaves the output at $out, for the next one too.
-func nixOverlay(ctx context.Context, g *global, a *nixAttrs) error {
-	r := &overlayRun{g: g}
+func (t *Tools) runWithOverlay(ctx context.Context, a *attributes) error {
+	r := &overlayRun{Tools: t}
 	defer func() {
 		for _, c := range r.closers {
 			c.Close()
@@ -36,15 +37,18 @@ func nixOverlay(ctx context.Context, g *global, a *nixAttrs) error {
 	}
 	base := []*tree.Entry{tree.NewDir(".", 0o755)}
 	if a.Image != "" {
-		img, err := nixImageOf(ctx, g, a)
+		img, err := t.image(ctx, a)
 		if err != nil {
 			return err
 		}
-		overlay, err := g.openSpooled(ctx, img.Stored)
+		overlay, err := img.Files(ctx, t.opts.overlay())
 		if err != nil {
 			return err
 		}
 		r.closers = append(r.closers, overlay)
+		if err := overlay.Spool(ctx); err != nil {
+			return err
+		}
 		base = overlay.Entries
 	}
 	before, err := r.run(ctx, "preMount", a.PreMount, []*tree.Entry{tree.NewDir(".", 0o755), tree.NewDir("layer", 0o755)})
@@ -69,25 +73,19 @@ func nixOverlay(ctx context.Context, g *global, a *nixAttrs) error {
 	if err != nil {
 		return err
 	}
-	return r.write(ctx, a.Outputs["out"], last)
+	return r.write(ctx, a.out(), last)
 }
 
 // parse makes the spec whose shell and path run the scripts.
-func (r *overlayRun) parse(a *nixAttrs) (err error) {
-	flags := specFlags{settings: []spec.Setting{
-		{Field: "name", Values: []string{"overlay"}},
-		{Field: "mtime", Values: []string{"@" + strconv.FormatInt(a.MTime, 10)}},
-	}}
-	for field, value := range map[string]string{"shell": a.Shell, "path": a.Path} {
-		if value != "" {
-			flags.settings = append(flags.settings, spec.Setting{Field: field, Values: []string{value}})
-		}
+func (r *overlayRun) parse(a *attributes) (err error) {
+	settings := []spec.Setting{set("name", "overlay"), set("mtime", "@"+strconv.FormatInt(a.MTime, 10))}
+	if a.Shell != "" {
+		settings = append(settings, set("shell", a.Shell))
 	}
-	p, err := r.g.onePlatform()
-	if err != nil {
-		return err
+	if a.Path != "" {
+		settings = append(settings, set("path", a.Path))
 	}
-	r.spec, err = flags.parse(&input{}, p)
+	r.spec, err = spec.Parse(nil, spec.Options{Settings: settings, Architecture: r.platform().Architecture})
 	return err
 }
 
@@ -116,15 +114,15 @@ func (r *overlayRun) run(ctx context.Context, name, script string, entries []*tr
 		Name: name, Script: script, Tree: entries, Root: sandbox.HostTools, FakeRoot: true,
 		Env: []string{"out=" + sandbox.TreeDir + "/out"},
 	}
-	steps := r.g.steps()
-	if err := assemble.CompleteStep(step, r.spec, assemble.Options{Root: r.g.root, Steps: steps}); err != nil {
+	steps := r.opts.Steps
+	if err := assemble.CompleteStep(step, r.spec, assemble.Options{Root: r.opts.Root, Steps: steps}); err != nil {
 		return nil, err
 	}
-	runner, err := r.g.runner(r.spec.Isolation)
+	runner, err := steps.Runner(r.spec.Isolation)
 	if err != nil {
 		return nil, err
 	}
-	out := steps.Output(name)
+	out := steps.OutputOf(name)
 	defer out.Close()
 	step.Stdout, step.Stderr = out, out
 	res, err := runner.Run(ctx, step)
@@ -142,7 +140,7 @@ func (r *overlayRun) write(ctx context.Context, name string, entries []*tree.Ent
 	case e == nil:
 		return errors.New("the scripts made nothing at $out")
 	case e.Type == tree.Dir:
-		return r.g.writeDir(ctx, &output{path: name + "/"}, tree.Sub(entries, "out"), tree.WriteOptions{})
+		return r.writeTree(ctx, &treefile.Output{Path: name + "/"}, tree.Sub(entries, "out"), tree.WriteOptions{})
 	case e.Type != tree.Regular:
 		return errors.New("what the scripts made at $out is neither a file nor a directory")
 	}
@@ -151,7 +149,7 @@ func (r *overlayRun) write(ctx context.Context, name string, entries []*tree.Ent
 		return err
 	}
 	defer f.Close()
-	return r.g.toFile(name, func(w io.Writer) error {
+	return r.places().Output(name)(func(w io.Writer) error {
 		if file, ok := w.(*os.File); ok && e.Mode&0o100 != 0 {
 			if err := file.Chmod(0o755); err != nil {
 				return err

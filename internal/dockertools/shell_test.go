@@ -1,12 +1,10 @@
-package assemble
+package dockertools
 
 import (
-	"bytes"
 	"strings"
 	"testing"
 
 	"github.com/varve-image/varve/internal/nixstore/drv"
-	"github.com/varve-image/varve/spec"
 )
 
 // TestShellMachine: an image is for the derivation's machine, and one that has no
@@ -16,12 +14,8 @@ func TestShellMachine(t *testing.T) {
 		"x86_64-linux": "amd64", "aarch64-linux": "arm64", "armv7l-linux": "arm", "riscv64-linux": "riscv64", "i686-linux": "386",
 		"vax-linux": `got "vax"`,
 	} {
-		s := &shell{ShellOptions: ShellOptions{Derivation: &drv.Derivation{System: system}, StoreDir: "/nix/store", Shell: "/nix/store/x/bin/bash"}}
-		text, err := s.spec()
-		if err != nil {
-			t.Fatal(err)
-		}
-		parsed, err := spec.Parse(bytes.NewReader(text), spec.Options{})
+		s := &shell{ShellOptions: ShellOptions{Shell: "/nix/store/x/bin/bash"}, files: map[string]string{}, storeDir: "/nix/store", drv: &drv.Derivation{System: system}}
+		parsed, err := s.spec()
 		switch {
 		case err != nil && !(strings.Contains(err.Error(), "architecture: ") && strings.Contains(err.Error(), want)):
 			t.Errorf("%s: error %v, want one of the architecture with %q", system, err, want)

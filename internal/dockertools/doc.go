@@ -1,0 +1,24 @@
+// Package dockertools does what the functions of nixpkgs' dockerTools do, for the commands that
+// do the same and for the derivations of varve's Nix expressions, which BuildDerivation builds.
+//
+//   - conf.json of streamLayeredImage: ParseConf and Conf.Image read it, ConfJSON writes it. A
+//     program is a conf.json that names varve as its interpreter.
+//   - streamNixShellImage: NixShell.
+//   - buildLayer: WriteLayer, whose directory specs name in layers.
+//   - pullImage: Pull, and Prefetch and Hash for its arguments.
+//   - exportImage and mergeDrvs: Export, MergeTrees.
+//   - mergeImages is package transfer's Merge; runWithOverlay is only a derivation.
+//
+// Guarantees:
+//
+//   - The image of a conf.json that nixpkgs made has the bytes that nixpkgs' own streamer
+//     gives it. A field that is not known is an error: the image would come out wrong.
+//   - What ConfJSON writes, ParseConf reads as the same image.
+//   - The image of a derivation's environment has every input of it and none of its outputs.
+//   - Pull writes the bytes that skopeo copy writes, so that hashes pinned for it hold.
+//   - An error that another input mends is an *InputError, or one of those that packages spec,
+//     assemble, place and treefile have for that.
+//
+// Non-goals: the command line, and what it says of the results; how images are built (package
+// assemble), where they are (package place), and how they get there (package transfer).
+package dockertools
