@@ -15,6 +15,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/image/inspect"
 	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/base"
 	"github.com/varve-image/varve/internal/base/cache"
@@ -27,6 +28,7 @@ import (
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/sandbox/userns"
 	"github.com/varve-image/varve/internal/sandbox/vm"
+	"github.com/varve-image/varve/internal/transfer"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
@@ -83,14 +85,29 @@ func (img *Image) Files(ctx context.Context, opts *Options) (*tree.Overlay, erro
 }
 
 // ParseFile reads the spec in a file, for Options.Platform or, if that is empty, for the one
-// that the spec names or this machine's.
+// that the spec names or this machine's. Relative paths in it start at the file's folder.
 func ParseFile(name string, opts *Options) (*spec.Spec, error) {
-	o := opts.orDefault()
-	p, err := o.platform()
+	specOpts, err := opts.spec()
 	if err != nil {
 		return nil, err
 	}
-	return spec.ParseFile(name, spec.Options{Architecture: runtime.GOARCH, Platform: spec.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant}})
+	return spec.ParseFile(name, specOpts)
+}
+
+// Parse is ParseFile of a spec that a reader has. Relative paths in it start at the working
+// directory.
+func Parse(r io.Reader, opts *Options) (*spec.Spec, error) {
+	specOpts, err := opts.spec()
+	if err != nil {
+		return nil, err
+	}
+	return spec.Parse(r, specOpts)
+}
+
+func (o *Options) spec() (spec.Options, error) {
+	all := o.orDefault()
+	p, err := all.platform()
+	return spec.Options{Architecture: runtime.GOARCH, Platform: spec.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant}}, err
 }
 
 // BuildFile builds the image of the spec in a file. The varve.lock beside it pins the image that
@@ -168,20 +185,15 @@ func BuildIndex(ctx context.Context, specs []*spec.Spec, opts *Options) (*Index,
 // Options.Platform or, if that is empty, for Linux on this machine's architecture.
 func Open(ctx context.Context, ref string, opts *Options) (*Image, error) {
 	o := opts.orDefault()
-	platform, err := o.choice()
+	wanted, err := o.wanted()
 	if err != nil {
 		return nil, err
 	}
-	src, name, err := o.open(ctx, ref)
+	found, err := place.OpenImage(ctx, ref, wanted, o.places())
 	if err != nil {
 		return nil, err
 	}
-	img, err := place.Select(ctx, src, name, platform, o.places())
-	if err != nil {
-		src.Close()
-		return nil, err
-	}
-	return &Image{Named: img.Named(name), closers: closers{src.Close}}, nil
+	return &Image{Named: found.Named()[0], closers: closers{found.Close}}, nil
 }
 
 // Write writes an image to the place that a reference names, by the reference's name or its own.
@@ -189,26 +201,27 @@ func Open(ctx context.Context, ref string, opts *Options) (*Image, error) {
 // lacks.
 func Write(ctx context.Context, img *Image, ref string, opts *Options) (image.Written, error) {
 	o := opts.orDefault()
-	written, err := o.write(ctx, []image.Named{img.Named}, ref)
+	dest, err := o.destination(ref)
 	if err != nil {
 		return image.Written{}, err
 	}
-	return written[0], nil
+	sent, err := transfer.Write(ctx, dest, []image.Named{img.Named}, o.transfers(place.Wanted{}))
+	if err != nil {
+		return image.Written{}, fmt.Errorf("write image to %q: %w", ref, err)
+	}
+	return sent[0].Written, nil
 }
 
 // WriteIndex writes an index with its images to a place that can have one: an OCI layout, its
 // archive, or a registry.
 func WriteIndex(ctx context.Context, x *Index, ref string, opts *Options) (image.Written, error) {
 	o := opts.orDefault()
-	at, targetOpts, err := o.target(ref)
+	dest, err := o.destination(ref)
 	if err != nil {
 		return image.Written{}, err
 	}
-	target, err := place.ToIndex(ctx, at, ref, targetOpts)
-	if err != nil {
-		return image.Written{}, err
-	}
-	return target.WriteIndex(ctx, &x.Index, o.Observe)
+	sent, err := transfer.WriteIndex(ctx, dest, &x.Index, o.transfers(place.Wanted{}))
+	return sent.Written, err
 }
 
 // Copy writes the images that a reference names to another place: the one of a name, or all of
@@ -217,81 +230,54 @@ func WriteIndex(ctx context.Context, x *Index, ref string, opts *Options) (image
 // written, in the order of the source.
 func Copy(ctx context.Context, from, to string, opts *Options) ([]image.Written, error) {
 	o := opts.orDefault()
-	platform, err := o.choice()
+	wanted, err := o.wanted()
 	if err != nil {
 		return nil, err
 	}
-	src, name, err := o.open(ctx, from)
-	if err != nil {
-		return nil, err
-	}
-	defer src.Close()
-	images, err := o.each(ctx, src, name, platform)
-	if err != nil {
-		return nil, err
-	}
-	return o.write(ctx, images, to)
+	return o.copy(ctx, from, to, wanted, transfer.Copy)
 }
 
-// each opens the image of a name or, without one, all of a source.
-func (o *Options) each(ctx context.Context, src image.Source, name string, platform v1.Platform) ([]image.Named, error) {
-	if name != "" {
-		img, err := place.Select(ctx, src, name, platform, o.places())
-		if err != nil {
-			return nil, err
-		}
-		return []image.Named{img.Named(name)}, nil
-	}
-	choices, err := image.SelectEach(ctx, src, platform)
+// CopyAll is Copy with the images for all platforms: between registries byte for byte, with
+// what else an index lists.
+func CopyAll(ctx context.Context, from, to string, opts *Options) ([]image.Written, error) {
+	o := opts.orDefault()
+	return o.copy(ctx, from, to, place.Wanted{}, transfer.CopyAll)
+}
+
+func (o *Options) copy(ctx context.Context, from, to string, wanted place.Wanted,
+	do func(context.Context, string, transfer.Destination, transfer.Options) ([]transfer.Sent, error)) ([]image.Written, error) {
+	dest, err := o.destination(to)
 	if err != nil {
 		return nil, err
 	}
-	var images []image.Named
-	for _, c := range choices {
-		img, err := place.OpenNumber(ctx, src, c.Number, o.places())
-		if err != nil {
-			return nil, err
-		}
-		img.Names = c.Names
-		images = append(images, img.Named(""))
+	sent, err := do(ctx, from, dest, o.transfers(wanted))
+	var written []image.Written
+	for _, s := range sent {
+		written = append(written, s.Written)
 	}
-	return images, nil
+	return written, err
 }
 
-func (o *Options) open(ctx context.Context, ref string) (image.Source, string, error) {
-	at, err := place.ParseSource(ref)
-	if err != nil {
-		return nil, "", err
-	}
-	return place.Open(ctx, at, o.places())
-}
-
-func (o *Options) write(ctx context.Context, images []image.Named, ref string) ([]image.Written, error) {
-	at, targetOpts, err := o.target(ref)
+// Inspect reads an image to its end and says what is in it.
+func Inspect(ctx context.Context, img *Image) (*inspect.Image, error) {
+	stored, err := image.AsStored(ctx, img.Named)
 	if err != nil {
 		return nil, err
 	}
-	if at.IsNamed() && len(images) > 1 {
-		return nil, fmt.Errorf("%d images cannot all be called as %q says: choose one by name", len(images), ref)
-	}
-	target, err := place.To(ctx, at, targetOpts)
+	names, err := img.Tagged(ctx)
 	if err != nil {
 		return nil, err
 	}
-	written, err := target.Write(ctx, images, o.Observe)
-	if err != nil {
-		return written, fmt.Errorf("write image to %q: %w", ref, err)
-	}
-	return written, nil
+	return inspect.Read(ctx, stored, append(names.RepoTags, names.RefNames...))
 }
 
-// choice is the platform that is chosen of several.
-func (o *Options) choice() (v1.Platform, error) {
+// wanted says which of several images is meant.
+func (o *Options) wanted() (place.Wanted, error) {
 	p, err := o.platform()
-	if p.OS == "" {
+	if o.Platform == "" {
 		p = v1.Platform{OS: "linux", Architecture: runtime.GOARCH}
 	}
-	return p, err
+	return place.Wanted{Platform: p, Only: o.Platform != ""}, err
 }
 
 func (o *Options) platform() (v1.Platform, error) {
@@ -326,28 +312,28 @@ func (o *Options) places() place.Options {
 	return opts
 }
 
-// target reads a reference to where images go, and how they are compressed there.
-func (o *Options) target(ref string) (place.Ref, place.TargetOptions, error) {
-	opts := place.TargetOptions{Options: o.places()}
-	at, err := place.ParseTarget(ref)
-	if err != nil {
-		return at, opts, err
+// destination reads a reference to where images go, and how they are compressed there.
+func (o *Options) destination(ref string) (transfer.Destination, error) {
+	dest, err := transfer.To(ref)
+	if err != nil || o.Compressor == "" {
+		return dest, err
 	}
-	if o.Compressor != "" {
-		if opts.Compression, err = compress.Parse(o.Compressor); err != nil {
-			return at, opts, err
-		}
+	named, known := dest.Archived()
+	if dest.Compression, err = compress.Parse(o.Compressor); err == nil && known && named != dest.Compression.Algorithm {
+		err = fmt.Errorf("the name %q says compression %q and Options.Compressor %q: change one of them", ref, named, o.Compressor)
 	}
-	algorithm, known := at.Archived()
-	switch {
-	case known && o.Compressor != "" && algorithm != opts.Compression.Algorithm:
-		err = errors.New("the name of the archive says another compression than Options.Compressor")
-	case known && o.Compressor == "":
-		opts.Compression.Algorithm = algorithm
-	case at.Transport == place.DockerArchive && o.Compressor == "":
-		opts.Compression.Algorithm = compress.None
+	return dest, err
+}
+
+func (o *Options) transfers(wanted place.Wanted) transfer.Options {
+	opts := transfer.Options{Places: o.places(), Wanted: wanted}
+	if o.Observe != nil {
+		opts.Progress = func(context.Context, int, string) (func(image.Event), func()) { return o.Observe, func() {} }
 	}
-	return at, opts, err
+	if o.Warn != nil {
+		opts.Advise = func(err error) { o.Warn(err.Error()) }
+	}
+	return opts
 }
 
 func (o *Options) bases(c *cache.Lazy) base.Options {

@@ -66,7 +66,7 @@ var arrows = map[string][]string{
 
 	"internal/transfer": {"spec", "internal/place"},
 
-	"internal/inspect": {"image", "internal/ocijson"},
+	"image/inspect": {"image", "internal/ocijson"},
 
 	"internal/assemble": {"spec", "internal/rootfs", "image", "layer", "internal/layering", "internal/nixstore", "internal/nixstore/drv", "internal/nixstore/nixstate", "internal/sandbox", "internal/execfile"},
 
@@ -96,11 +96,11 @@ var arrows = map[string][]string{
 	"internal/pace": nil,
 
 	"internal/cli": {
-		"internal/assemble", "internal/dockertools", "internal/base", "internal/base/cache", "internal/base/lockfile", "internal/inspect", "internal/place", "internal/place/dockerarchive", "internal/place/registry", "internal/place/engine", "internal/transfer", "internal/ui",
+		"internal/assemble", "internal/dockertools", "internal/base", "internal/base/cache", "internal/base/lockfile", "image/inspect", "internal/place", "internal/place/dockerarchive", "internal/place/registry", "internal/place/engine", "internal/transfer", "internal/ui",
 		"internal/nixstore/nixdb", "internal/sandbox/userns", "internal/sandbox/vm",
 	},
 	// The package of the module itself, for those who import it.
-	"": {"internal/assemble", "internal/base", "internal/place", "internal/sandbox/userns", "internal/sandbox/vm"},
+	"": {"image/inspect", "internal/assemble", "internal/base", "internal/transfer", "internal/sandbox/userns", "internal/sandbox/vm"},
 	// What it does without, because it links SQLite.
 	"nix/sqlite": {"internal/nixstore/nixdb"},
 	// It is run again as the first process of a run step, and of its virtual machine.

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/varve-image/varve/internal/inspect"
+	"github.com/varve-image/varve/image/inspect"
 	"github.com/varve-image/varve/internal/place"
 )
 

@@ -7,9 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/human"
-	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/tree"
 )
 
@@ -41,11 +39,6 @@ func (g *global) overlayOptions() tree.OverlayOptions {
 
 func (g *global) tarOptions() tree.TarOptions {
 	return tree.TarOptions{TempDir: g.tempDir(), MaxBytes: int64(g.limits.unpacked), MaxEntries: g.limits.entries}
-}
-
-// imageBudget is what the layers of one image may come to.
-func (g *global) imageBudget() *layer.Budget {
-	return image.NewBudget(int64(g.limits.unpacked), g.limits.entries)
 }
 
 // byteSize is a flag of a size in bytes; 0 is that nothing was said.

@@ -175,6 +175,36 @@ func TestArchiveStream(t *testing.T) {
 	}
 }
 
+// TestInspect: what was built and what is read again say the same of themselves.
+func TestInspect(t *testing.T) {
+	s := spec.New("seen")
+	s.Tag = "1"
+	s.CopyToRoot = []spec.Copy{{Source: "library_test.go", Target: "/src/"}}
+	img, err := varve.Build(t.Context(), s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer img.Close()
+	name := filepath.Join(t.TempDir(), "seen.tar")
+	if _, err := varve.Write(t.Context(), img, name, nil); err != nil {
+		t.Fatal(err)
+	}
+	stored, err := varve.Open(t.Context(), name, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stored.Close()
+	for _, img := range []*varve.Image{img, stored} {
+		info, err := varve.Inspect(t.Context(), img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(info.Names, []string{"seen:1"}) || len(info.Layers) != 1 || info.Layers[0].Files != 1 || info.Size == 0 {
+			t.Errorf("%+v", info)
+		}
+	}
+}
+
 // TestReadme: the program in the README compiles.
 func TestReadme(t *testing.T) {
 	text, err := os.ReadFile("../../README.md")

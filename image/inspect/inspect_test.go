@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/image/inspect"
 	"github.com/varve-image/varve/image/ordjson"
-	"github.com/varve-image/varve/internal/inspect"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/tree"
 )
