@@ -158,15 +158,26 @@ func ReadLock(path string) (*lockfile.File, error) {
 		return &lockfile.File{}, nil
 	}
 	if err != nil {
-		var pathError *fs.PathError
-		if errors.As(err, &pathError) {
-			err = pathError.Err
-		}
-		return nil, fmt.Errorf("read %q: %w", path, err)
+		return nil, unreadable(path, err)
 	}
 	f, err := lockfile.Parse(data)
 	if err != nil {
 		return nil, &place.RefError{Err: fmt.Errorf("%q: %w", path, err)}
 	}
 	return f, nil
+}
+
+// unreadable explains the error of reading a file that somebody has put there: what is not a
+// regular file of a reasonable size is for the user to mend.
+func unreadable(path string, err error) error {
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
+		err = pathError.Err
+	}
+	var unfit *regfile.UnfitError
+	isUnfit := errors.As(err, &unfit)
+	if err = fmt.Errorf("read %q: %w", path, err); isUnfit {
+		return &place.RefError{Err: err}
+	}
+	return err
 }
