@@ -213,14 +213,14 @@ func (o *runStepOptions) run(ctx context.Context, g *global, s *spec.Spec, step 
 func (g *global) openTree(ctx context.Context, ref string) ([]*tree.Entry, io.Closer, error) {
 	if st, err := os.Stat(ref); err == nil && st.IsDir() {
 		if _, err := os.Lstat(filepath.Join(ref, "oci-layout")); errors.Is(err, os.ErrNotExist) {
-			return treefile.Read(ctx, ref, g.tarOptions())
+			return treefile.Read(ctx, ref, g.places().TarOptions())
 		}
 	}
 	found, err := g.openOne(ctx, ref)
 	if err != nil {
 		return nil, nil, err
 	}
-	overlay, err := found.Files(ctx, g.overlayOptions())
+	overlay, err := found.Files(ctx, g.places().OverlayOptions())
 	if err != nil {
 		return nil, nil, err
 	}
