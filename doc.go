@@ -26,8 +26,8 @@
 //     bytes do not depend on the machine, the user, the time or the version of Go.
 //   - What is written appears whole or not at all. What is read is checked against its
 //     digests, and bounded.
-//   - Nothing is read from the environment, and nothing written to standard output or
-//     error, unless Options says so.
+//   - Nothing is read from the environment, but TMPDIR and the PATH of programs that
+//     are run, and nothing written to standard output or error, unless Options says so.
 //   - A context that is done ends every call; nothing is left behind.
 //
 // Package spec describes what an image is to be, package image what it is, package layer its
@@ -48,13 +48,14 @@ import (
 // output, engines at their usual places.
 type Options struct {
 	// Platform is OS/ARCH[/VARIANT], such as linux/arm64: what is chosen of several, and what
-	// ParseFile reads a spec for.
+	// specs are read and built for instead of what they say.
 	Platform string
 	// TempDir is where archives are unpacked and scripts run; empty is the system's place for
 	// temporary files.
 	TempDir string
-	// MaxUnpacked bounds what an archive, or the layers of an image, unpack to, in bytes; 0 is
-	// 64 GiB. MaxEntries bounds how many files they have; 0 is two million, of a tarball ten.
+	// MaxUnpacked is the most that an archive, or the layers of an image, may unpack to, in
+	// bytes; 0 is 64 GiB. MaxEntries is the most files that they may have; 0 is two million,
+	// and ten million for a tarball.
 	MaxUnpacked int64
 	MaxEntries  int
 	// Compressor is how layers are compressed that are not passed on as they are stored, or a
@@ -96,10 +97,11 @@ type Options struct {
 
 // Registry says how registries are spoken to. The zero value is anonymous, over https.
 type Registry struct {
-	// Username and Password log in to the registry of every reference; AuthFiles are asked
-	// where Username is empty: paths of Docker's config.json or Podman's auth.json.
-	Username, Password string
-	AuthFiles          []string
+	// Login, where it is set, returns who logs in to the registry at HOST[:PORT], such as
+	// docker.io, and the password; an empty user is nobody. Then AuthFiles are asked: paths of
+	// Docker's config.json or Podman's auth.json.
+	Login     func(host string) (user, password string, err error)
+	AuthFiles []string
 	// InsecureHosts, each HOST or HOST:PORT, may be spoken to in http, and in https with any
 	// certificate.
 	InsecureHosts []string

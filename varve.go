@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/distribution/reference"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
@@ -65,12 +66,18 @@ type Image struct {
 type closers []func() error
 
 // Close frees what the image is read from.
-func (c closers) Close() error {
-	var err error
-	for _, closer := range c {
+func (c *closers) Close() (err error) {
+	for _, closer := range *c {
 		err = errors.Join(err, closer())
 	}
+	*c = nil
 	return err
+}
+
+// NewImage returns an image that the program made itself, such as image.New's, by names that
+// are NAME:TAG each; without a tag a name gets one that is made of the image id.
+func NewImage(img image.Image, repoTags ...string) *Image {
+	return &Image{Named: image.Named{Image: img, Names: image.Names{RepoTags: repoTags}}}
 }
 
 // Files reads the headers of all layers and returns the file system that they show. It has to
@@ -126,10 +133,20 @@ func BuildFile(ctx context.Context, name string, opts *Options) (*Image, error) 
 // spec.Errors. Files are looked at, and read when the image is written.
 func Build(ctx context.Context, s *spec.Spec, opts *Options) (*Image, error) {
 	o := opts.orDefault()
-	checked, err := s.Check(spec.Options{Architecture: runtime.GOARCH})
+	specOpts, err := o.spec()
+	if err != nil {
+		return nil, err
+	}
+	checked, err := s.Check(specOpts)
 	switch {
 	case err != nil:
 		return nil, err
+	case o.Locked && o.Unlocked:
+		return nil, errors.New("Options.Locked and Options.Unlocked contradict each other")
+	case checked.Created != nil && checked.Created.Now && o.Now.IsZero():
+		return nil, errors.New("the spec's created is now, and Options.Now says no time")
+	case o.SourceDateEpoch != nil && *o.SourceDateEpoch < 0:
+		return nil, fmt.Errorf("Options.SourceDateEpoch is %d, before 1970", *o.SourceDateEpoch)
 	case checked.HasSteps() && !initialized.Load():
 		return nil, fmt.Errorf("build image %s: %w", s.Name, ErrNotInitialized)
 	}
@@ -298,18 +315,22 @@ func (o *Options) orDefault() Options {
 func (o *Options) places() place.Options {
 	opts := place.Options{
 		Stdout: o.Stdout, TempDir: o.TempDir, MaxUnpacked: o.MaxUnpacked, MaxEntries: o.MaxEntries, Env: o.Env, Warn: o.Warn,
-		Registry: func(string) (registry.Options, error) {
-			r := o.Registry
-			return registry.Options{
-				Username: r.Username, Password: r.Password, AuthFiles: r.AuthFiles, InsecureHosts: r.InsecureHosts,
-				CAFile: r.CAFile, Proxy: r.Proxy, UserAgent: r.UserAgent,
-			}, nil
-		},
+		Registry: o.Registry.options,
 	}
 	if o.Stdin != nil {
 		opts.Stdin = func() (io.Reader, error) { return o.Stdin, nil }
 	}
 	return opts
+}
+
+// options says how the registry of a reference is spoken to.
+func (r Registry) options(ref string) (registry.Options, error) {
+	opts := registry.Options{AuthFiles: r.AuthFiles, InsecureHosts: r.InsecureHosts, CAFile: r.CAFile, Proxy: r.Proxy, UserAgent: r.UserAgent}
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err == nil && r.Login != nil {
+		opts.Username, opts.Password, err = r.Login(reference.Domain(named))
+	}
+	return opts, err
 }
 
 // destination reads a reference to where images go, and how they are compressed there.
@@ -327,9 +348,7 @@ func (o *Options) destination(ref string) (transfer.Destination, error) {
 
 func (o *Options) transfers(wanted place.Wanted) transfer.Options {
 	opts := transfer.Options{Places: o.places(), Wanted: wanted}
-	if o.Observe != nil {
-		opts.Progress = func(context.Context, int, string) (func(image.Event), func()) { return o.Observe, func() {} }
-	}
+	opts.Progress = func(context.Context, int, string) (func(image.Event), func()) { return o.Observe, func() {} }
 	if o.Warn != nil {
 		opts.Advise = func(err error) { o.Warn(err.Error()) }
 	}

@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"fmt"
 	"io"
 
 	"github.com/opencontainers/go-digest"
@@ -21,6 +22,9 @@ func AsStored(ctx context.Context, img Image) (*Stored, error) {
 	_, ids, err := ParseConfig(config)
 	if err != nil {
 		return nil, err
+	}
+	if n := len(img.Layers()); n != len(ids) {
+		return nil, fmt.Errorf("the config has %d diff_ids for %d layers", len(ids), n)
 	}
 	var layers []StoredLayer
 	for i, l := range img.Layers() {

@@ -49,7 +49,8 @@ type Event struct {
 	// Layer counts from 1 to Layers.
 	Layer, Layers int
 	Title         string
-	// Size is the layer's, uncompressed, in bytes.
+	// Size is the layer's in bytes: that of its tar, or of the blob of a layer that is passed on
+	// as it is stored.
 	Size int64
 	Done bool
 }

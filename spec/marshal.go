@@ -3,6 +3,7 @@ package spec
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -10,11 +11,11 @@ import (
 	"github.com/varve-image/varve/image/ordjson"
 )
 
-// New returns a spec of an image's name, with the defaults that one has of which a file says
-// nothing else.
+// New returns the spec of an image with a name, and the defaults of a spec file that says
+// nothing more.
 func New(name string) *Spec {
 	s := withDefaults()
-	s.Name = name
+	s.Name, s.TreeMTime = name, -1
 	return s
 }
 
@@ -28,7 +29,7 @@ func (s *Spec) Check(o Options) (*Spec, error) {
 	}
 	checked, err := Parse(bytes.NewReader(data), o)
 	if err != nil {
-		return nil, err
+		return nil, withoutPlaces(err)
 	}
 	for path, written := range s.local { // it was resolved when the spec was read
 		if _, ok := checked.local[path]; !ok {
@@ -36,6 +37,18 @@ func (s *Spec) Check(o Options) (*Spec, error) {
 		}
 	}
 	return checked, nil
+}
+
+// withoutPlaces takes lines and columns out of errors: they are of a file that nobody has.
+func withoutPlaces(err error) error {
+	var all Errors
+	if !errors.As(err, &all) {
+		return err
+	}
+	for _, e := range all {
+		e.File, e.Line, e.Column = "", 0, 0
+	}
+	return all
 }
 
 // MarshalJSON writes the spec as it is read, with all of its defaults.
@@ -73,7 +86,9 @@ func (s *Spec) MarshalJSON() ([]byte, error) {
 	set("os", s.OS)
 	set("created", s.Created.text())
 	set("mtime", at(s.MTime))
-	set("treeMtime", at(s.TreeMTime))
+	if s.TreeMTime >= 0 {
+		set("treeMtime", at(s.TreeMTime))
+	}
 	s.setOwners(set)
 	set("compressor", s.Compressor)
 	s.setScripts(set)

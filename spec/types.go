@@ -12,8 +12,9 @@ import (
 // The comments of the fields below are also the descriptions in the JSON
 // Schema: see schema.go.
 
-// Spec describes an image. Parse returns it checked and with its defaults
-// filled in; fields that stay empty say so.
+// Spec describes an image. Parse returns one that is checked and has its
+// defaults filled in. A program makes one with New: the zero value has no
+// defaults.
 type Spec struct {
 	// The image's name, lower-cased. It may hold a registry's host:port and
 	// slashes, but no tag or digest.

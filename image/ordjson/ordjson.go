@@ -1,7 +1,8 @@
 // Package ordjson reads and writes JSON whose objects keep the order of their
 // keys, as an image config needs that is to be passed through as written.
 //
-// A value is nil, bool, string, json.Number, []any or *Object. Reading is
+// A value is nil, bool, string, json.Number, []any or *Object; int, int64 and []string can be
+// written, too. Reading is
 // strict: one value, no repeated keys, valid UTF-8, at most MaxDepth levels.
 // Writing follows Python's json.dumps(value, indent=4), which nixpkgs uses:
 // four spaces, everything outside ASCII escaped.
@@ -225,11 +226,22 @@ func appendValue(dst []byte, v any, newline string) ([]byte, error) {
 		return appendString(dst, v, newline == ""), nil
 	case json.Number:
 		return append(dst, normalNumber(v)...), nil
+	case int:
+		return strconv.AppendInt(dst, int64(v), 10), nil
+	case int64:
+		return strconv.AppendInt(dst, v, 10), nil
+	case []string:
+		return appendList(dst, '[', ']', len(v), newline, func(dst []byte, i int, newline string) ([]byte, error) {
+			return appendValue(dst, v[i], newline)
+		})
 	case []any:
 		return appendList(dst, '[', ']', len(v), newline, func(dst []byte, i int, newline string) ([]byte, error) {
 			return appendValue(dst, v[i], newline)
 		})
 	case *Object:
+		if v == nil {
+			v = &Object{}
+		}
 		return appendList(dst, '{', '}', len(v.Members), newline, func(dst []byte, i int, newline string) ([]byte, error) {
 			dst = append(appendString(dst, v.Members[i].Key, newline == ""), ':')
 			if newline != "" {

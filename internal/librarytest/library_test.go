@@ -1,6 +1,7 @@
 package librarytest
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -222,5 +223,80 @@ func TestReadme(t *testing.T) {
 	}
 	if out, err := exec.CommandContext(t.Context(), "go", "vet", name).CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestLogin: each registry is asked about by its own name, so that no login goes to another.
+func TestLogin(t *testing.T) {
+	var asked []string
+	opts := &varve.Options{Registry: varve.Registry{Login: func(host string) (string, string, error) {
+		asked = append(asked, host)
+		return "", "", errors.New("nobody")
+	}}}
+	for _, ref := range []string{"docker://one.example/a:1", "docker://two.example:5000/a:1", "docker://debian:12"} {
+		if _, err := varve.Open(t.Context(), ref, opts); err == nil || !strings.Contains(err.Error(), "nobody") {
+			t.Errorf("%s: %v", ref, err)
+		}
+	}
+	if want := []string{"one.example", "two.example:5000", "docker.io"}; !slices.Equal(asked, want) {
+		t.Errorf("asked about %q, want %q", asked, want)
+	}
+}
+
+// TestOutlives: what Build returns does not end with Build's context, scripts included.
+func TestOutlives(t *testing.T) {
+	testtools.NeedRoot(t)
+	varve.Init()
+	s := spec.New("outlives")
+	s.ExtraCommands = "echo made >made"
+	ctx, cancel := context.WithCancel(t.Context())
+	img, err := varve.Build(ctx, s, nil)
+	cancel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := varve.Write(t.Context(), img, filepath.Join(t.TempDir(), "a.tar"), nil); err != nil {
+		t.Error(err)
+	}
+	for range 2 {
+		if err := img.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestRefused: options and specs that cannot be meant are errors, and no panics.
+func TestRefused(t *testing.T) {
+	negative := int64(-1)
+	now := spec.New("a")
+	now.Created = &spec.Time{Now: true}
+	odd := spec.New("a")
+	odd.Config.Set("Cmd", []string{"/bin/a"})
+	odd.MTime = 7
+	for name, c := range map[string]struct {
+		spec *spec.Spec
+		opts varve.Options
+		want string
+	}{
+		"locked and unlocked":   {spec.New("a"), varve.Options{Locked: true, Unlocked: true}, "contradict"},
+		"now without a time":    {now, varve.Options{}, "Options.Now"},
+		"an epoch before 1970":  {spec.New("a"), varve.Options{SourceDateEpoch: &negative}, "before 1970"},
+		"no name":               {spec.New(""), varve.Options{}, "name: missing"},
+		"a platform that is no": {spec.New("a"), varve.Options{Platform: "x"}, `"x"`},
+		"a list of texts":       {odd, varve.Options{}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			img, err := varve.Build(t.Context(), c.spec, &c.opts)
+			if c.want == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer img.Close()
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "spec:") && strings.Contains(err.Error(), ":1:") {
+				t.Errorf("%v, want one with %q", err, c.want)
+			}
+		})
 	}
 }

@@ -58,7 +58,12 @@ func readChanges(ctx context.Context, step *Step, layer io.Reader, f *os.File) (
 		return nil, &LimitError{Name: step.Name, Bound: BoundDisk, Limits: step.Limits.WithDefaults()}
 	}
 	source := &changesFile{title: "changes of " + step.Name, file: f, size: n}
-	o, err := tree.OpenOverlay(ctx, []tree.LayerSource{source}, tree.OverlayOptions{MaxBytes: limit, MaxEntries: MaxEntries, Exact: true, Below: step.Tree})
+	// The result is read for longer than the step's context may last.
+	stop := context.AfterFunc(ctx, func() { f.Close() })
+	o, err := tree.OpenOverlay(context.WithoutCancel(ctx), []tree.LayerSource{source}, tree.OverlayOptions{MaxBytes: limit, MaxEntries: MaxEntries, Exact: true, Below: step.Tree})
+	if !stop() {
+		return nil, context.Cause(ctx)
+	}
 	var bound *tree.LimitError
 	if errors.As(err, &bound) {
 		return nil, errors.New(bound.Reason) // which is not of the input that a user has bounds for

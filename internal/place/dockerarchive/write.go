@@ -139,7 +139,7 @@ func (a *writer) layer(ctx context.Context, i int, l image.Layer, info layer.Inf
 		if err := a.tar.WriteHeader(e); err != nil {
 			return err
 		}
-		if err := a.tar.Content(info.Size, func(w io.Writer) error { return l.Write(ctx, w) }); err != nil {
+		if err := a.tar.Content(info.Size, func(w io.Writer) error { return writeSized(ctx, w, l, info.Size) }); err != nil {
 			return fmt.Errorf("write layer %d: %w", i+1, err)
 		}
 		a.tar.Pad(info.Size)
@@ -147,6 +147,31 @@ func (a *writer) layer(ctx context.Context, i int, l image.Layer, info layer.Inf
 	event.Done = true
 	a.opts.observe(event)
 	return nil
+}
+
+// writeSized writes a layer, and fails if it has another size than the header says. Layers
+// check their digests themselves.
+func writeSized(ctx context.Context, w io.Writer, l image.Layer, size int64) error {
+	c := &counter{w: w}
+	if err := l.Write(ctx, c); err != nil {
+		return err
+	}
+	if c.n != size {
+		return fmt.Errorf("%s: it wrote %d bytes, and said that it has %d", l.Title(), c.n, size)
+	}
+	return nil
+}
+
+// counter counts what it passes on.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
 }
 
 // free is the name that a layer gets: the wanted one, where there is one, if

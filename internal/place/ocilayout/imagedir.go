@@ -183,6 +183,9 @@ func (w *dirWriter) imageDir(ctx context.Context, c content, opts Options) (dige
 		if top, err = c.index.Document(manifests); err != nil {
 			return "", err
 		}
+		if opts.described != nil {
+			opts.described(indexNumber, v1.Descriptor{}, top.Descriptor)
+		}
 	}
 	if err := w.put(ctx, imageDirVersion, []byte(imageDirContent)); err != nil {
 		return "", err

@@ -85,6 +85,9 @@ func BlobPath(d digest.Digest) string {
 	return path.Join("blobs", d.Algorithm().String(), d.Encoded())
 }
 
+// indexNumber is the number by which an index is described.
+const indexNumber = -1
+
 // content is what is written: images, or an index of several.
 type content struct {
 	images []image.Named
@@ -136,6 +139,9 @@ func (c content) tops(ctx context.Context, manifests []v1.Descriptor, opts Optio
 	doc, err := c.index.Document(manifests)
 	if err != nil {
 		return nil, nil, err
+	}
+	if opts.described != nil {
+		opts.described(indexNumber, v1.Descriptor{}, doc.Descriptor)
 	}
 	names, err := c.index.Tagged(ctx)
 	if err != nil {

@@ -75,12 +75,18 @@ func (t *target) Write(ctx context.Context, images []image.Named, observe func(i
 func (t *target) WriteIndex(ctx context.Context, x *image.Index, observe func(image.Event)) (image.Written, error) {
 	opts := t.opts
 	opts.Observe = observe
-	d, err := t.write(ctx, indexed(x), opts)
-	if err != nil {
+	var written image.Written
+	opts.described = func(i int, _, manifest v1.Descriptor) {
+		if i == indexNumber {
+			written.Manifest = manifest
+		}
+	}
+	if _, err := t.write(ctx, indexed(x), opts); err != nil {
 		return image.Written{}, err
 	}
 	names, err := x.Tagged(ctx)
-	return image.Written{Names: t.names(names), Manifest: v1.Descriptor{Digest: d}}, err
+	written.Names = t.names(names)
+	return written, err
 }
 
 // names are what an image is called in the layout: its names in full, and those that only a
