@@ -11,6 +11,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/dockertools"
 	"github.com/varve-image/varve/internal/human"
@@ -58,16 +59,16 @@ spec or override its fields: scalars and lists are replaced; --env, --label,
   varve build --name hello --copy ./rootfs --cmd /bin/hello -o hello.tar
   varve build image.yaml --tag 1.2 --env DEBUG=1 -o oci:images:hello`,
 		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: completeArgs(false, completeSpec),
+		ValidArgsFunction: cmdline.CompleteArgs(false, completeSpec),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runBuild(cmd.Context(), g, o, args)
 		},
 	}
 	o.spec.register(cmd)
 	g.registry.registerPlatform(cmd, "build for `OS/ARCH[/VARIANT]`, or for several, separated by commas", buildPlatform)
-	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVarP(&o.output, "output", "o", "", "write the image to `DEST`, as above")
-		showDefault(f, "output", "NAME.tar.gz")
+		cmdline.ShowDefault(f, "output", "NAME.tar.gz")
 	})
 	g.registerBuild(cmd)
 	return cmd
@@ -148,7 +149,7 @@ func (g *global) destinationOf(s *spec.Spec, output string) (transfer.Destinatio
 	}
 	g.warnLeftOut(s, dest)
 	if dest.Path == "-" && ui.IsTerminal(g.streams.Out) {
-		err = usageError(hint(fmt.Errorf("an archive is not written to a terminal"), "name a file with -o, or send it to a program"))
+		err = cmdline.Usage(cmdline.Hint(fmt.Errorf("an archive is not written to a terminal"), "name a file with -o, or send it to a program"))
 	}
 	return dest, err
 }

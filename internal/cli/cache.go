@@ -17,6 +17,7 @@ import (
 
 	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/base/cache"
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/ocijson"
 )
@@ -31,15 +32,15 @@ type cacheFlags struct {
 
 func (c *cacheFlags) register(cmd *cobra.Command) {
 	c.registerDir(cmd)
-	registryGroup.add(cmd, func(f *pflag.FlagSet) {
+	registryGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.BoolVar(&c.off, "no-cache", false, "neither use nor fill the cache")
 	})
 }
 
 func (c *cacheFlags) registerDir(cmd *cobra.Command) {
-	registryGroup.add(cmd, func(f *pflag.FlagSet) {
+	registryGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVar(&c.dir, "cache", "", "keep what is fetched from registries in `DIR`")
-		showDefault(f, "cache", "$XDG_CACHE_HOME/varve")
+		cmdline.ShowDefault(f, "cache", "$XDG_CACHE_HOME/varve")
 	})
 }
 
@@ -55,7 +56,7 @@ func (g *global) cacheDir() (string, error) {
 	if home, ok := g.streams.LookupEnv("HOME"); ok && filepath.IsAbs(home) {
 		return filepath.Join(home, ".cache", "varve"), nil
 	}
-	return "", usageError(hint(errors.New("there is no place for the cache: neither XDG_CACHE_HOME nor HOME is set"),
+	return "", cmdline.Usage(cmdline.Hint(errors.New("there is no place for the cache: neither XDG_CACHE_HOME nor HOME is set"),
 		"name one with --cache DIR, or do without: --no-cache"))
 }
 
@@ -95,7 +96,7 @@ varve build --locked.`,
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return runCacheList(cmd.Context(), g, asJSON) },
 	}
-	outputGroup.add(ls, func(f *pflag.FlagSet) {
+	outputGroup.Add(ls, func(f *pflag.FlagSet) {
 		f.BoolVar(&asJSON, "json", false, "print a JSON list with an object for each image")
 	})
 	verify := &cobra.Command{
@@ -105,22 +106,18 @@ varve build --locked.`,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return runCacheVerify(cmd.Context(), g) },
 	}
 	var opts cache.PruneOptions
-	var age string
+	age := cmdline.Age(30 * 24 * time.Hour)
 	prune := &cobra.Command{
 		Use:   "prune",
 		Short: "Remove from the cache what was not used for long, and what belongs to no image",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			unused, err := parseAge(age)
-			if err != nil {
-				return err
-			}
-			opts.Before = g.streams.Now().Add(-unused)
+			opts.Before = g.streams.Now().Add(-time.Duration(age))
 			return runCachePrune(cmd.Context(), g, opts)
 		},
 	}
-	registryGroup.add(prune, func(f *pflag.FlagSet) {
-		f.StringVar(&age, "older-than", "30d", "remove images that were not used for `TIME`, such as 30d or 12h")
+	registryGroup.Add(prune, func(f *pflag.FlagSet) {
+		f.Var(&age, "older-than", "remove images that were not used for `TIME`, such as 30d or 12h")
 		f.BoolVar(&opts.All, "all", false, "remove everything")
 		f.BoolVar(&opts.DryRun, "dry-run", false, "only say what would be removed")
 	})
@@ -129,20 +126,6 @@ varve build --locked.`,
 		cmd.AddCommand(c)
 	}
 	return cmd
-}
-
-// parseAge reads a duration, in days too.
-func parseAge(text string) (time.Duration, error) {
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
-			return time.Duration(n) * 24 * time.Hour, nil
-		}
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d < 0 {
-		return 0, usageError(fmt.Errorf("--older-than %q: expected a time such as 30d or 12h", text))
-	}
-	return d, nil
 }
 
 // existingCache opens the cache if there is one; otherwise it says so and
@@ -256,7 +239,7 @@ func runCacheVerify(ctx context.Context, g *global) error {
 		}
 	}
 	if len(found) > 0 {
-		return hint(errors.Join(found...), "a build that may use the network fetches them again; varve cache prune --all removes everything")
+		return cmdline.Hint(errors.Join(found...), "a build that may use the network fetches them again; varve cache prune --all removes everything")
 	}
 	g.ui.Info("%s of %s are what their digests say", human.Count(len(blobs), "blob"), human.Count(len(images), "image"))
 	return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/human"
 )
 
@@ -29,14 +30,14 @@ What is in them depends on the base image and on what scripts leave. So a base t
 the cache does not have is fetched, and scripts are run, as build does; no layer is
 written.`,
 		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: completeArgs(false, completeSpec),
+		ValidArgsFunction: cmdline.CompleteArgs(false, completeSpec),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runLayers(cmd.Context(), g, o, args)
 		},
 	}
 	o.spec.register(cmd)
 	g.registry.registerPlatform(cmd, "show the layers for `OS/ARCH[/VARIANT]`", buildPlatform)
-	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.BoolVar(&o.json, "json", false, "print a JSON list with an object for each layer")
 	})
 	g.registerBuild(cmd)

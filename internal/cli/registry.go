@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/registry"
@@ -29,7 +30,7 @@ type registryFlags struct {
 }
 
 func (r *registryFlags) register(cmd *cobra.Command) {
-	registryGroup.add(cmd, func(f *pflag.FlagSet) {
+	registryGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVar(&r.username, "username", "", "log in to the registry as `USER`, with --password-stdin")
 		f.BoolVar(&r.passwordStdin, "password-stdin", false, "read the password for --username from standard input")
 		f.StringArrayVar(&r.insecure, "insecure", nil, "speak to `HOST[:PORT]` in http (but not to log in), or in https with any certificate")
@@ -40,9 +41,9 @@ func (r *registryFlags) register(cmd *cobra.Command) {
 // registerPlatform adds the flag for a platform, for what text says, and what holds without
 // it.
 func (r *registryFlags) registerPlatform(cmd *cobra.Command, text, unset string) {
-	imageGroup.add(cmd, func(f *pflag.FlagSet) {
+	imageGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVar(&r.platform, "platform", "", text)
-		showDefault(f, "platform", unset)
+		cmdline.ShowDefault(f, "platform", unset)
 	})
 }
 
@@ -56,7 +57,7 @@ func (g *global) registryOptions(ref string) (registry.Options, error) {
 		Debug: func(text string) { g.ui.Debug("%s", text) },
 	}
 	if r.passwordStdin != (r.username != "") {
-		return opts, usageError(errors.New("--username and --password-stdin go together"))
+		return opts, cmdline.Usage(errors.New("--username and --password-stdin go together"))
 	}
 	if r.passwordStdin {
 		if err := g.login.readPassword(g.streams.In, &g.stdin); err != nil {
@@ -66,7 +67,7 @@ func (g *global) registryOptions(ref string) (registry.Options, error) {
 	opts.Password = g.login.password
 	if r.caFile != "" {
 		if _, err := os.Stat(r.caFile); err != nil {
-			return opts, fileError(fmt.Errorf("--ca-file %q: %w", r.caFile, regfile.Cause(err)))
+			return opts, cmdline.FileUsage(fmt.Errorf("--ca-file %q: %w", r.caFile, regfile.Cause(err)))
 		}
 	}
 	return opts, g.checkLogin(ref)
@@ -116,10 +117,10 @@ func (r *registryFlags) list() ([]v1.Platform, error) {
 	for text := range strings.SplitSeq(r.platform, ",") {
 		p, err := ocijson.ParsePlatform(text)
 		if err != nil {
-			return nil, usageError(err)
+			return nil, cmdline.Usage(err)
 		}
 		if p = ocijson.Normal(p); seen[ocijson.Key(p)] {
-			return nil, usageError(fmt.Errorf("platform %q is given twice", text))
+			return nil, cmdline.Usage(fmt.Errorf("platform %q is given twice", text))
 		}
 		seen[ocijson.Key(p)] = true
 		list = append(list, p)
@@ -139,7 +140,7 @@ func (r *registryFlags) choice() (v1.Platform, error) {
 		return hostPlatform(), nil
 	}
 	p, err := ocijson.ParsePlatform(r.platform)
-	return ocijson.Normal(p), usageError(err)
+	return ocijson.Normal(p), cmdline.Usage(err)
 }
 
 // hostPlatform is the platform of images where nobody says otherwise.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/nixstore/nixdb"
 	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/spec"
@@ -32,7 +33,7 @@ type specFlags struct {
 func (s *specFlags) register(cmd *cobra.Command, names ...string) {
 	s.flags = cmd.Flags()
 	for _, section := range specFlagTable {
-		section.group.add(cmd, func(f *pflag.FlagSet) {
+		section.group.Add(cmd, func(f *pflag.FlagSet) {
 			for _, flag := range section.flags {
 				if len(names) == 0 || slices.Contains(names, flag.name) {
 					s.declare(f, flag)
@@ -47,24 +48,24 @@ func (s *specFlags) declare(f *pflag.FlagSet, flag specFlag) {
 	if flag.value == "BOOL" {
 		f.Lookup(flag.name).NoOptDefVal = "true"
 	}
-	showDefault(f, flag.name, flag.unset)
-	choose(f, flag.name, flag.choices())
+	cmdline.ShowDefault(f, flag.name, flag.unset)
+	cmdline.Choose(f, flag.name, flag.choices())
 }
 
 // registerStore adds the flags of the commands that read store paths, or files by absolute
 // paths.
 func (g *global) registerStore(cmd *cobra.Command) {
-	fileGroup.add(cmd, func(f *pflag.FlagSet) {
+	fileGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVar(&g.root, "root", "", "look for the store, and for input files with absolute paths, below `DIR`")
 	})
-	storeGroup.add(cmd, func(f *pflag.FlagSet) {
+	storeGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVar(&g.storeRoot, "store-root", "", "look for the store, and Nix's database of it, below `DIR` instead of --root")
 	})
 }
 
 // registerVerify adds the flag of the commands that read store paths for an image.
 func (g *global) registerVerify(cmd *cobra.Command) {
-	storeGroup.add(cmd, func(f *pflag.FlagSet) {
+	storeGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.BoolVar(&g.verifyStore, "verify-store", false, "compare the files of store paths with the hashes and sizes that Nix recorded; exit code 4 if they differ")
 	})
 }
@@ -77,6 +78,9 @@ type settingValue struct {
 
 func (v *settingValue) String() string { return "" }
 func (v *settingValue) Type() string   { return v.flag.value }
+
+// Repeatable has help say that a list's flag may be given several times.
+func (v *settingValue) Repeatable() bool { return v.flag.list }
 
 func (v *settingValue) Set(value string) error {
 	for i := range v.set.settings {
@@ -96,7 +100,7 @@ func (v *settingValue) Set(value string) error {
 func (s *specFlags) setRepoTag(repoTag string) error {
 	for _, other := range []string{"name", "tag"} {
 		if s.flags.Changed(other) {
-			return usageError(fmt.Errorf("--repo_tag and --%s say the same: give one of them", other))
+			return cmdline.Usage(fmt.Errorf("--repo_tag and --%s say the same: give one of them", other))
 		}
 	}
 	name, tag := repoTag, ""
@@ -114,7 +118,7 @@ func (s *specFlags) setRepoTag(repoTag string) error {
 // something.
 func (s *specFlags) read(g *global, args []string) (*input, error) {
 	if len(args) == 0 && len(s.settings) == 0 {
-		return nil, usageError(hint(errors.New("no spec"), "name a file such as image.yaml, - for standard input, or describe the image with flags (--name, --copy …)"))
+		return nil, cmdline.Usage(cmdline.Hint(errors.New("no spec"), "name a file such as image.yaml, - for standard input, or describe the image with flags (--name, --copy …)"))
 	}
 	return readInput(g, args)
 }
@@ -125,7 +129,7 @@ func (s *specFlags) parse(in *input, p v1.Platform) (*spec.Spec, error) {
 	if p.OS != "" {
 		for _, other := range []string{"os", "architecture", "variant"} {
 			if s.flags.Changed(other) {
-				return nil, usageError(fmt.Errorf("--platform and --%s say the same: give one of them", other))
+				return nil, cmdline.Usage(fmt.Errorf("--platform and --%s say the same: give one of them", other))
 			}
 		}
 	}
@@ -142,7 +146,7 @@ func (g *global) onePlatform() (v1.Platform, error) {
 		return v1.Platform{}, err
 	}
 	if len(list) > 1 {
-		return v1.Platform{}, usageError(hint(errors.New("several platforms were given, and this is for one"), "varve build makes an index of several"))
+		return v1.Platform{}, cmdline.Usage(cmdline.Hint(errors.New("several platforms were given, and this is for one"), "varve build makes an index of several"))
 	}
 	return list[0], nil
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/spec"
 )
@@ -25,7 +26,7 @@ func (f *specFlag) choices() []string {
 // specFlagTable has a flag for every scalar and list field, in the groups and the order
 // of the help.
 var specFlagTable = []struct {
-	group flagGroup
+	group cmdline.FlagGroup
 	flags []specFlag
 }{
 	{imageGroup, []specFlag{

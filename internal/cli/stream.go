@@ -13,6 +13,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/base/lockfile"
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/dockertools"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
@@ -39,13 +40,13 @@ streamer, in whose place it writes the same bytes. "-" is standard input.`,
 		Example: `  varve stream image.yaml | docker load
   varve stream conf.json --repo_tag registry.example/app:2 | podman load`,
 		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: completeArgs(false, completeSpec),
+		ValidArgsFunction: cmdline.CompleteArgs(false, completeSpec),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runStream(cmd.Context(), g, o, args)
 		},
 	}
 	o.spec.register(cmd)
-	imageGroup.add(cmd, func(f *pflag.FlagSet) {
+	imageGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVarP(&o.repoTag, "repo_tag", "t", "", "call the image `NAME:TAG`, instead of what conf.json or the spec says")
 	})
 	g.registry.registerPlatform(cmd, "build for `OS/ARCH[/VARIANT]`", buildPlatform)
@@ -55,7 +56,7 @@ streamer, in whose place it writes the same bytes. "-" is standard input.`,
 
 func runStream(ctx context.Context, g *global, o *streamOptions, args []string) error {
 	if f, ok := g.streams.Out.(*os.File); ok && ui.IsTerminal(f) {
-		return usageError(hint(fmt.Errorf("an archive is not written to a terminal"),
+		return cmdline.Usage(cmdline.Hint(fmt.Errorf("an archive is not written to a terminal"),
 			"send it to a program (varve stream … | docker load) or a file (varve build … -o FILE.tar)"))
 	}
 	in, err := o.spec.read(g, args)
@@ -90,11 +91,11 @@ func runStream(ctx context.Context, g *global, o *streamOptions, args []string) 
 // streamConf does what nixpkgs' streamer does.
 func streamConf(ctx context.Context, g *global, o *streamOptions, in *input) error {
 	if len(o.spec.settings) > 0 {
-		return usageError(hint(fmt.Errorf("%s is a conf.json, which %s cannot change", in.name, o.spec.settings[0].Flag),
+		return cmdline.Usage(cmdline.Hint(fmt.Errorf("%s is a conf.json, which %s cannot change", in.name, o.spec.settings[0].Flag),
 			"only --repo_tag goes with a conf.json; make the change where nixpkgs makes it"))
 	}
 	if g.verifyStore {
-		return usageError(fmt.Errorf("%s is a conf.json, which has no hashes of store paths that --verify-store could compare with", in.name))
+		return cmdline.Usage(fmt.Errorf("%s is a conf.json, which has no hashes of store paths that --verify-store could compare with", in.name))
 	}
 	img, err := g.dockerTools().Conf(ctx, in.name, in.data, o.repoTag)
 	if err != nil {
@@ -108,7 +109,7 @@ func writeStream(ctx context.Context, g *global, img image.Named, c compress.Com
 	defer task.Finish()
 	opts.Observe = observe(task)
 	err := c.Fill(g.streams.Out, func(w io.Writer) error { return dockerarchive.Write(ctx, w, img, opts) })
-	return outputError(err)
+	return cmdline.OutputError(err)
 }
 
 // observe shows the layers of an image that is being written.
@@ -152,7 +153,7 @@ func readInput(g *global, args []string) (*input, error) {
 		return &input{}, nil
 	}
 	if args[0] == "-" {
-		if err := g.stdin.take("a spec"); err != nil {
+		if err := g.stdin.Take("a spec"); err != nil {
 			return nil, err
 		}
 		data, err := io.ReadAll(io.LimitReader(g.streams.In, spec.MaxSize+1))
@@ -163,11 +164,11 @@ func readInput(g *global, args []string) (*input, error) {
 	}
 	f, err := os.Open(args[0])
 	if err != nil {
-		return nil, fileError(fmt.Errorf("read spec %q: %w", args[0], regfile.Cause(err)))
+		return nil, cmdline.FileUsage(fmt.Errorf("read spec %q: %w", args[0], regfile.Cause(err)))
 	}
 	defer f.Close()
 	if st, err := f.Stat(); err == nil && st.IsDir() {
-		return nil, usageError(fmt.Errorf("%q is a directory: name the spec in it", args[0]))
+		return nil, cmdline.Usage(fmt.Errorf("%q is a directory: name the spec in it", args[0]))
 	}
 	data, err := io.ReadAll(io.LimitReader(f, spec.MaxSize+1))
 	if err != nil {

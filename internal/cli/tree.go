@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+
+	"github.com/varve-image/varve/internal/cmdline"
 )
 
 func newTree(g *global) *cobra.Command {
@@ -32,7 +34,7 @@ of export.`,
 		Example: `  varve tree merge base.tar ./overrides -o rootfs.tar
   varve tree merge one/ two.tar.gz -o both/`,
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: completeArgs(true, completeFiles),
+		ValidArgsFunction: cmdline.CompleteArgs(true, cmdline.CompleteFiles),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runTreeMerge(cmd.Context(), g, args, output)
 		},

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/place"
@@ -17,7 +18,7 @@ import (
 
 // registerTreeOutput adds the flag of the commands that write a tree.
 func registerTreeOutput(cmd *cobra.Command, output *string) {
-	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVarP(output, "output", "o", "", "write to `FILE|DIR/`: a tar, compressed as its name says, or a directory; - is standard output")
 	})
 }
@@ -25,15 +26,15 @@ func registerTreeOutput(cmd *cobra.Command, output *string) {
 // archiveOutput is an archive, compressed as its name says.
 func (g *global) archiveOutput(path string) (*treefile.Output, error) {
 	if path == "" {
-		return nil, usageError(hint(errors.New("no output"), "name a file with -o, or - for standard output"))
+		return nil, cmdline.Usage(cmdline.Hint(errors.New("no output"), "name a file with -o, or - for standard output"))
 	}
 	algorithm, ok := place.ArchiveCompression(path)
 	if !ok && path != "-" {
-		return nil, usageError(fmt.Errorf("output %q: expected a name that ends in .tar, .tar.gz or .tar.zst, or -", path))
+		return nil, cmdline.Usage(fmt.Errorf("output %q: expected a name that ends in .tar, .tar.gz or .tar.zst, or -", path))
 	}
 	out := &treefile.Output{Path: path, Compression: compress.Compression{Algorithm: algorithm}}
 	if path == "-" {
-		out.Compression.Algorithm, out.Stdout = compress.None, stdout{g.streams.Out}
+		out.Compression.Algorithm, out.Stdout = compress.None, cmdline.Stdout{W: g.streams.Out}
 	}
 	return out, nil
 }
@@ -45,7 +46,7 @@ func (g *global) treeOutput(path string) (*treefile.Output, error) {
 	}
 	out, err := g.archiveOutput(path)
 	if err != nil && path != "" {
-		return nil, usageError(fmt.Errorf("output %q: expected a name that ends in .tar, .tar.gz or .tar.zst, a directory, which ends in /, or -", path))
+		return nil, cmdline.Usage(fmt.Errorf("output %q: expected a name that ends in .tar, .tar.gz or .tar.zst, a directory, which ends in /, or -", path))
 	}
 	return out, err
 }
