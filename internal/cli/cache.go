@@ -2,24 +2,19 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/base/cache"
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/human"
-	"github.com/varve-image/varve/internal/ocijson"
 )
 
 // cacheFlags say where blobs of registries are kept.
@@ -156,15 +151,11 @@ func runCacheList(ctx context.Context, g *global, asJSON bool) error {
 		}
 	}
 	if asJSON {
-		return g.printCacheJSON(images)
-	}
-	var out strings.Builder
-	for _, img := range images {
-		fmt.Fprintf(&out, "%s  %s  used %s", human.Plain(cacheName(img)), human.Size(img.Size), img.Used.UTC().Format(time.DateOnly))
-		if n := len(img.Missing); n > 0 {
-			fmt.Fprintf(&out, "  %s missing", human.Count(n, "blob"))
+		data, err := cache.JSON(images)
+		if err != nil {
+			return err
 		}
-		out.WriteByte('\n')
+		return g.print(string(data) + "\n")
 	}
 	if s != nil {
 		var total int64
@@ -173,50 +164,7 @@ func runCacheList(ctx context.Context, g *global, asJSON bool) error {
 		}
 		g.ui.Info("%s, %s of %s in %q", human.Count(len(images), "image"), human.Count(len(blobs), "blob"), human.Size(total), s.Dir())
 	}
-	return g.print(out.String())
-}
-
-// cacheName is what people are told that an image is called.
-func cacheName(img cache.Image) string {
-	name := img.Name
-	if img.FullName != "" {
-		name = img.FullName + "@" + img.Descriptor.Digest.String()
-	}
-	if name == "" {
-		name = img.Descriptor.Digest.String()
-	}
-	if img.Descriptor.Platform != nil {
-		name += "  " + ocijson.PlatformText(img.Descriptor.Platform)
-	}
-	return name
-}
-
-func (g *global) printCacheJSON(images []cache.Image) error {
-	list := make([]any, len(images))
-	for i, img := range images {
-		missing := make([]any, len(img.Missing))
-		for n, d := range img.Missing {
-			missing[n] = d.String()
-		}
-		o := &ordjson.Object{Members: []ordjson.Member{
-			{Key: "name", Value: img.Name},
-			{Key: "fullName", Value: img.FullName},
-			{Key: "digest", Value: img.Descriptor.Digest.String()},
-			{Key: "mediaType", Value: img.Descriptor.MediaType},
-			{Key: "size", Value: json.Number(strconv.FormatInt(img.Size, 10))},
-			{Key: "used", Value: img.Used.UTC().Format(time.RFC3339)},
-			{Key: "missing", Value: missing},
-		}}
-		if img.Descriptor.Platform != nil {
-			o.Set("platform", ocijson.PlatformText(img.Descriptor.Platform))
-		}
-		list[i] = o
-	}
-	data, err := ordjson.Marshal(list)
-	if err != nil {
-		return err
-	}
-	return g.print(string(data) + "\n")
+	return g.print(cache.Text(images))
 }
 
 func runCacheVerify(ctx context.Context, g *global) error {
@@ -235,7 +183,7 @@ func runCacheVerify(ctx context.Context, g *global) error {
 	}
 	for _, img := range images {
 		if n := len(img.Missing); n > 0 {
-			found = append(found, fmt.Errorf("image %q: %s missing, the first is %s", cacheName(img), human.Count(n, "blob"), img.Missing[0]))
+			found = append(found, fmt.Errorf("image %q: %s missing, the first is %s", img.Title(), human.Count(n, "blob"), img.Missing[0]))
 		}
 	}
 	if len(found) > 0 {
@@ -260,7 +208,7 @@ func runCachePrune(ctx context.Context, g *global, opts cache.PruneOptions) erro
 		done = "would remove"
 	}
 	for _, img := range p.Images {
-		g.ui.Info("%s %s", done, human.Plain(cacheName(img)))
+		g.ui.Info("%s %s", done, human.Plain(img.Title()))
 	}
 	g.ui.Info("%s %s, %s of %s", done, human.Count(len(p.Images), "image"), human.Count(p.Blobs, "blob"), human.Size(p.Bytes))
 	return nil
