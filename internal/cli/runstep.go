@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,7 +15,6 @@ import (
 
 	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/cmdline"
-	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/treefile"
@@ -121,9 +118,7 @@ func runRunStep(ctx context.Context, g *global, o *runStepOptions, ref string, a
 	}
 	defer res.Close()
 	if o.output == "" {
-		out := bufio.NewWriterSize(g.streams.Out, 64<<10)
-		writeChanges(out, step.Tree, res.Changes)
-		if err := out.Flush(); err != nil {
+		if err := sandbox.WriteChanges(g.streams.Out, step.Tree, res.Changes); err != nil {
 			return fmt.Errorf("write to standard output: %w", cmdline.OutputError(err))
 		}
 		return nil
@@ -230,54 +225,4 @@ func (g *global) openTree(ctx context.Context, ref string) ([]*tree.Entry, io.Cl
 		return nil, nil, err
 	}
 	return overlay.Entries, overlay, nil
-}
-
-// writeChanges tells, a line each, what a step did to a tree. Flush tells of errors.
-func writeChanges(b *bufio.Writer, before, changes []*tree.Entry) {
-	changes = slices.Clone(changes)
-	name := func(e *tree.Entry) string {
-		hidden, _ := tree.Hidden(e)
-		return hidden
-	}
-	slices.SortFunc(changes, func(a, b *tree.Entry) int { return tree.Compare(name(a), name(b)) })
-	for _, e := range changes {
-		old := tree.Find(before, e.Path)
-		switch hidden, gone := tree.Hidden(e); {
-		case gone:
-			fmt.Fprintf(b, "D %s\n", human.Plain("/"+hidden))
-			continue
-		case old == e: // a directory that leads to what has changed
-			continue
-		case old == nil:
-			fmt.Fprint(b, "A")
-		default:
-			fmt.Fprint(b, "C")
-		}
-		fmt.Fprintf(b, " %c %04o %d:%d", typeLetter(e.Type), e.Mode, e.UID, e.GID)
-		if e.Type == tree.Regular {
-			fmt.Fprintf(b, " %s", human.Size(e.Size))
-		}
-		fmt.Fprintf(b, " %s", human.Plain("/"+e.Path))
-		if e.Linkname != "" {
-			fmt.Fprintf(b, " -> %s", human.Plain(e.Linkname))
-		}
-		fmt.Fprintln(b)
-	}
-}
-
-// typeLetter is what ls shows for a type.
-func typeLetter(t tree.Type) byte {
-	switch t {
-	case tree.Dir:
-		return 'd'
-	case tree.Symlink:
-		return 'l'
-	case tree.Char:
-		return 'c'
-	case tree.Block:
-		return 'b'
-	case tree.FIFO:
-		return 'p'
-	}
-	return '-'
 }
