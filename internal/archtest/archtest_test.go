@@ -97,8 +97,9 @@ var arrows = map[string][]string{
 
 	// What a command line is that knows nothing of images.
 	"internal/cmdline": nil,
+	"internal/cli/specflags": {"spec", "internal/cmdline", "internal/compress", "internal/base/lockfile"},
 	"internal/cli": {
-		"internal/cmdline", "internal/assemble", "internal/dockertools", "internal/base", "internal/base/cache", "internal/base/lockfile", "image/inspect", "internal/place", "internal/place/dockerarchive", "internal/place/registry", "internal/place/engine", "internal/transfer", "internal/ui",
+		"internal/cmdline", "internal/cli/specflags", "internal/assemble", "internal/dockertools", "internal/base", "internal/base/cache", "internal/base/lockfile", "image/inspect", "internal/place", "internal/place/dockerarchive", "internal/place/registry", "internal/place/engine", "internal/transfer", "internal/ui",
 		"internal/nixstore/nixdb", "internal/sandbox/userns", "internal/sandbox/vm",
 	},
 	// The package of the module itself, for those who import it.
@@ -139,7 +140,7 @@ func isTool(pkg string) bool {
 }
 
 // frontends may know terminals, signals and the clock.
-var frontends = map[string]bool{"cmd/varve": true, "internal/cli": true, "internal/cmdline": true, "internal/ui": true}
+var frontends = map[string]bool{"cmd/varve": true, "internal/cli": true, "internal/cli/specflags": true, "internal/cmdline": true, "internal/ui": true}
 
 // stopwatch may read the clock, too: it says no time, only that somebody is slow.
 const stopwatch = "internal/pace"

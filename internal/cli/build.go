@@ -11,6 +11,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/cli/specflags"
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/dockertools"
@@ -22,7 +23,7 @@ import (
 )
 
 type buildOptions struct {
-	spec   specFlags
+	spec   specflags.Flags
 	output string
 }
 
@@ -64,7 +65,7 @@ spec or override its fields: scalars and lists are replaced; --env, --label,
 			return runBuild(cmd.Context(), g, o, args)
 		},
 	}
-	o.spec.register(cmd)
+	o.spec.Register(cmd, specGroups)
 	g.registry.registerPlatform(cmd, "build for `OS/ARCH[/VARIANT]`, or for several, separated by commas", buildPlatform)
 	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVarP(&o.output, "output", "o", "", "write the image to `DEST`, as above")
@@ -78,7 +79,7 @@ spec or override its fields: scalars and lists are replaced; --env, --label,
 const buildPlatform = "the spec's, or linux and this machine's architecture"
 
 func runBuild(ctx context.Context, g *global, o *buildOptions, args []string) error {
-	in, err := o.spec.read(g, args)
+	in, err := g.readSpec(&o.spec, args)
 	if err != nil {
 		return err
 	}
@@ -94,12 +95,12 @@ func runBuild(ctx context.Context, g *global, o *buildOptions, args []string) er
 
 // buildTo builds the image of a spec for a platform, which may be empty, and
 // writes it to where o says.
-func buildTo(ctx context.Context, g *global, o *buildOptions, in *input, p v1.Platform) error {
+func buildTo(ctx context.Context, g *global, o *buildOptions, in *specflags.Input, p v1.Platform) error {
 	s, dest, err := parseBuild(g, o, in, p)
 	if err != nil {
 		return err
 	}
-	return g.build(ctx, s, in.lock(), dest, nil)
+	return g.build(ctx, s, in.Lock(), dest, nil)
 }
 
 // build builds the image of a spec and writes it, or its layer, to where it goes. lock and more
@@ -126,8 +127,8 @@ func (g *global) build(ctx context.Context, s *spec.Spec, lock string, dest tran
 
 // parseBuild reads a spec for a platform, which may be empty, and says where
 // its image goes.
-func parseBuild(g *global, o *buildOptions, in *input, p v1.Platform) (s *spec.Spec, dest transfer.Destination, err error) {
-	s, err = o.spec.parse(in, p)
+func parseBuild(g *global, o *buildOptions, in *specflags.Input, p v1.Platform) (s *spec.Spec, dest transfer.Destination, err error) {
+	s, err = o.spec.Parse(in, hostArchitecture, p)
 	if err != nil {
 		return nil, dest, err
 	}

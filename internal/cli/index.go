@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/cli/specflags"
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/place"
@@ -99,7 +100,7 @@ func parsePairs(flag string, list []string) (map[string]string, error) {
 
 // buildIndex makes the images of a spec for several platforms and an index of
 // them.
-func buildIndex(ctx context.Context, g *global, o *buildOptions, in *input, platforms []v1.Platform) error {
+func buildIndex(ctx context.Context, g *global, o *buildOptions, in *specflags.Input, platforms []v1.Platform) error {
 	x := &image.Index{}
 	var dest transfer.Destination
 	for i, p := range platforms {
@@ -113,7 +114,7 @@ func buildIndex(ctx context.Context, g *global, o *buildOptions, in *input, plat
 			}
 			dest = d
 		}
-		result, err := buildParsed(ctx, g, s, in.lock(), nil)
+		result, err := buildParsed(ctx, g, s, in.Lock(), nil)
 		if err != nil {
 			return fmt.Errorf("platform %s: %w", ocijson.PlatformText(&p), err)
 		}

@@ -10,12 +10,13 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/cli/specflags"
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/human"
 )
 
 type layersOptions struct {
-	spec specFlags
+	spec specflags.Flags
 	json bool
 }
 
@@ -35,7 +36,7 @@ written.`,
 			return runLayers(cmd.Context(), g, o, args)
 		},
 	}
-	o.spec.register(cmd)
+	o.spec.Register(cmd, specGroups)
 	g.registry.registerPlatform(cmd, "show the layers for `OS/ARCH[/VARIANT]`", buildPlatform)
 	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.BoolVar(&o.json, "json", false, "print a JSON list with an object for each layer")
@@ -45,7 +46,7 @@ written.`,
 }
 
 func runLayers(ctx context.Context, g *global, o *layersOptions, args []string) error {
-	in, err := o.spec.read(g, args)
+	in, err := g.readSpec(&o.spec, args)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/varve-image/varve/internal/base"
 	"github.com/varve-image/varve/internal/base/lockfile"
+	"github.com/varve-image/varve/internal/cli/specflags"
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/place"
@@ -86,13 +87,13 @@ func lockedReferences(g *global, name string) (path string, refs []string, err e
 		platforms = []v1.Platform{{}}
 	}
 	for _, p := range platforms {
-		s, err := (&specFlags{flags: &pflag.FlagSet{}}).parse(in, p)
+		s, err := (&specflags.Flags{}).Parse(in, hostArchitecture, p)
 		if err != nil {
 			return "", nil, err
 		}
 		ref, ok := strings.CutPrefix(s.FromImage, "docker://")
 		if !ok {
-			g.advisePath(in.name, s)
+			g.advisePath(in.Name, s)
 			continue
 		}
 		if ref, err = lockfile.Key(ref); err != nil {
@@ -100,7 +101,7 @@ func lockedReferences(g *global, name string) (path string, refs []string, err e
 		}
 		refs = append(refs, ref)
 	}
-	return in.lock(), refs, nil
+	return in.Lock(), refs, nil
 }
 
 // advisePath warns of a base that is a path where nothing is, and looks like the

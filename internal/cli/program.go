@@ -3,6 +3,7 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/varve-image/varve/internal/cli/specflags"
 	"github.com/varve-image/varve/internal/cmdline"
 )
 
@@ -17,6 +18,11 @@ var (
 	registryGroup = cmdline.FlagGroup{Rank: 7, Title: "Registry and cache"}
 	generalGroup  = cmdline.FlagGroup{Rank: 8, Title: "General"}
 )
+
+// specGroups are the headings of the flags that stand for fields of the spec.
+var specGroups = specflags.Groups{
+	Image: imageGroup, File: fileGroup, Config: configGroup, Store: storeGroup, Script: scriptGroup, Output: outputGroup,
+}
 
 // otherFlags are what people who know other tools call flags.
 var otherFlags = map[string]string{

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/cli/specflags"
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/sandbox"
@@ -24,7 +25,7 @@ import (
 )
 
 type runStepOptions struct {
-	spec        specFlags
+	spec        specflags.Flags
 	as          string
 	script      string
 	binds       []string
@@ -85,7 +86,7 @@ the terminal.`,
 	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVarP(&o.output, "output", "o", "", "write the changes to `FILE` as the tar of a layer, compressed as its name says; - is standard output")
 	})
-	o.spec.register(cmd, "shell", "path", "enable-fakechroot", "isolation", "network", "disk-size", "build-vm-memory-size", "store-dir", "mtime", "tree-mtime")
+	o.spec.Register(cmd, specGroups, "shell", "path", "enable-fakechroot", "isolation", "network", "disk-size", "build-vm-memory-size", "store-dir", "mtime", "tree-mtime")
 	g.registerStore(cmd)
 	g.registerSteps(cmd)
 	g.registerRead(cmd)
@@ -135,12 +136,12 @@ func (o *runStepOptions) parse(g *global, argv []string) (*spec.Spec, error) {
 	if len(argv) > 0 && o.script != "" {
 		return nil, cmdline.Usage(errors.New("a program and --script exclude each other: give one of them"))
 	}
-	o.spec.settings = append(o.spec.settings, spec.Setting{Field: "name", Values: []string{"run-step"}})
+	o.spec.Settings = append(o.spec.Settings, spec.Setting{Field: "name", Values: []string{"run-step"}})
 	p, err := g.onePlatform()
 	if err != nil {
 		return nil, err
 	}
-	return o.spec.parse(&input{}, p)
+	return o.spec.Parse(&specflags.Input{}, hostArchitecture, p)
 }
 
 // describe makes a step of the flags.

@@ -37,7 +37,7 @@ by default the derivation's builder, if that is one. DEST is as for build.`,
 		ValidArgsFunction: cmdline.CompleteArgs(false, cmdline.CompleteFiles),
 		RunE:              func(cmd *cobra.Command, args []string) error { return runShell(cmd.Context(), g, o, args[0]) },
 	}
-	o.spec.register(cmd, "name", "tag", "closure", "store-dir", "include-nix-db", "max-layers", "copy", "conflicts", "env", "label",
+	o.spec.Register(cmd, specGroups, "name", "tag", "closure", "store-dir", "include-nix-db", "max-layers", "copy", "conflicts", "env", "label",
 		"annotation", "architecture", "created", "mtime", "tree-mtime", "compressor")
 	imageGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.Uint32Var(&o.shell.UID, "uid", 1000, "`ID`: user that the image runs as")
@@ -68,7 +68,7 @@ func runShell(ctx context.Context, g *global, o *shellOptions, name string) erro
 		return cmdline.Usage(errors.New("--command is for an interactive shell, --run for one that is not: give one of them"))
 	}
 	o.shell.Root, o.shell.StoreRoot = g.root, g.storeRoot
-	o.shell.Spec = spec.Options{Settings: o.spec.settings, Architecture: hostArchitecture}
+	o.shell.Spec = spec.Options{Settings: o.spec.Settings, Architecture: hostArchitecture}
 	made, err := dockertools.NixShell(ctx, name, o.shell)
 	if err != nil {
 		return err

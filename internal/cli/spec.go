@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
-	"strings"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
@@ -14,7 +12,9 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/cli/specflags"
 	"github.com/varve-image/varve/internal/cmdline"
+	"github.com/varve-image/varve/internal/dockertools"
 	"github.com/varve-image/varve/internal/nixstore/nixdb"
 	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/spec"
@@ -22,35 +22,6 @@ import (
 
 // hostArchitecture is the architecture of images that name none.
 const hostArchitecture = runtime.GOARCH
-
-// specFlags are the flags that stand for a spec or override one.
-type specFlags struct {
-	flags    *pflag.FlagSet
-	settings []spec.Setting
-}
-
-// register adds a command's flags: all, or those of the given names.
-func (s *specFlags) register(cmd *cobra.Command, names ...string) {
-	s.flags = cmd.Flags()
-	for _, section := range specFlagTable {
-		section.group.Add(cmd, func(f *pflag.FlagSet) {
-			for _, flag := range section.flags {
-				if len(names) == 0 || slices.Contains(names, flag.name) {
-					s.declare(f, flag)
-				}
-			}
-		})
-	}
-}
-
-func (s *specFlags) declare(f *pflag.FlagSet, flag specFlag) {
-	f.Var(&settingValue{set: s, flag: flag}, flag.name, flag.help)
-	if flag.value == "BOOL" {
-		f.Lookup(flag.name).NoOptDefVal = "true"
-	}
-	cmdline.ShowDefault(f, flag.name, flag.unset)
-	cmdline.Choose(f, flag.name, flag.choices())
-}
 
 // registerStore adds the flags of the commands that read store paths, or files by absolute
 // paths.
@@ -70,73 +41,13 @@ func (g *global) registerVerify(cmd *cobra.Command) {
 	})
 }
 
-// settingValue collects a flag's values as they come.
-type settingValue struct {
-	set  *specFlags
-	flag specFlag
-}
-
-func (v *settingValue) String() string { return "" }
-func (v *settingValue) Type() string   { return v.flag.value }
-
-// Repeatable has help say that a list's flag may be given several times.
-func (v *settingValue) Repeatable() bool { return v.flag.list }
-
-func (v *settingValue) Set(value string) error {
-	for i := range v.set.settings {
-		if s := &v.set.settings[i]; s.Field == v.flag.field {
-			if !v.flag.list {
-				return fmt.Errorf("given twice: %q and %q", s.Values[0], value)
-			}
-			s.Values = append(s.Values, value)
-			return nil
-		}
-	}
-	v.set.settings = append(v.set.settings, spec.Setting{Field: v.flag.field, Flag: "--" + v.flag.name, Values: []string{value}})
-	return nil
-}
-
-// setRepoTag has NAME:TAG override the spec's.
-func (s *specFlags) setRepoTag(repoTag string) error {
-	for _, other := range []string{"name", "tag"} {
-		if s.flags.Changed(other) {
-			return cmdline.Usage(fmt.Errorf("--repo_tag and --%s say the same: give one of them", other))
-		}
-	}
-	name, tag := repoTag, ""
-	if i := strings.LastIndexByte(repoTag, ':'); i > strings.LastIndexByte(repoTag, '/') {
-		name, tag = repoTag[:i], repoTag[i+1:]
-	}
-	s.settings = append(s.settings, spec.Setting{Field: "name", Flag: "--repo_tag", Values: []string{name}})
-	if tag != "" {
-		s.settings = append(s.settings, spec.Setting{Field: "tag", Flag: "--repo_tag", Values: []string{tag}})
-	}
-	return nil
-}
-
-// read reads the spec that args name. Without one the flags have to say
+// readSpec reads the spec that args name. Without one the flags have to say
 // something.
-func (s *specFlags) read(g *global, args []string) (*input, error) {
-	if len(args) == 0 && len(s.settings) == 0 {
+func (g *global) readSpec(flags *specflags.Flags, args []string) (*specflags.Input, error) {
+	if len(args) == 0 && len(flags.Settings) == 0 {
 		return nil, cmdline.Usage(cmdline.Hint(errors.New("no spec"), "name a file such as image.yaml, - for standard input, or describe the image with flags (--name, --copy …)"))
 	}
 	return readInput(g, args)
-}
-
-// parse reads a spec. The platform, where it is not empty, takes the place of
-// the spec's.
-func (s *specFlags) parse(in *input, p v1.Platform) (*spec.Spec, error) {
-	if p.OS != "" {
-		for _, other := range []string{"os", "architecture", "variant"} {
-			if s.flags.Changed(other) {
-				return nil, cmdline.Usage(fmt.Errorf("--platform and --%s say the same: give one of them", other))
-			}
-		}
-	}
-	return spec.Parse(in.reader(), spec.Options{
-		File: in.name, Dir: in.dir, Settings: s.settings, Architecture: hostArchitecture,
-		Platform: spec.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant}, PlatformFlag: "--platform",
-	})
 }
 
 // onePlatform is the platform of --platform; empty where it is not given.
@@ -152,21 +63,21 @@ func (g *global) onePlatform() (v1.Platform, error) {
 }
 
 // parseOne reads a spec for the platform of --platform.
-func (s *specFlags) parseOne(g *global, in *input) (*spec.Spec, error) {
+func (g *global) parseOne(flags *specflags.Flags, in *specflags.Input) (*spec.Spec, error) {
 	p, err := g.onePlatform()
 	if err != nil {
 		return nil, err
 	}
-	return s.parse(in, p)
+	return flags.Parse(in, hostArchitecture, p)
 }
 
 // buildSpec describes the image of a spec.
-func buildSpec(ctx context.Context, g *global, flags *specFlags, in *input) (*assemble.Result, error) {
-	s, err := flags.parseOne(g, in)
+func buildSpec(ctx context.Context, g *global, flags *specflags.Flags, in *specflags.Input) (*assemble.Result, error) {
+	s, err := g.parseOne(flags, in)
 	if err != nil {
 		return nil, err
 	}
-	return buildParsed(ctx, g, s, in.lock(), nil)
+	return buildParsed(ctx, g, s, in.Lock(), nil)
 }
 
 // buildParsed describes the image of a spec, whose varve.lock has the path lock.
@@ -209,4 +120,21 @@ func (g *global) advise(format string, args ...any) {
 	if g.advised.first(text) {
 		g.ui.Advise("%s", text)
 	}
+}
+
+// readInput reads the file that args name: "-" is standard input, none is none.
+func readInput(g *global, args []string) (*specflags.Input, error) {
+	if len(args) == 0 {
+		return &specflags.Input{}, nil
+	}
+	if args[0] == "-" {
+		return specflags.ReadStdin(g.streams.In, &g.stdin)
+	}
+	in, err := specflags.ReadFile(args[0])
+	if err != nil {
+		return nil, err
+	}
+	g.ui.Debug("read spec %q: %d bytes", args[0], len(in.Data))
+	in.Data = dockertools.WithoutInterpreter(in.Data)
+	return in, nil
 }
