@@ -3,8 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -12,7 +10,6 @@ import (
 	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/cli/specflags"
 	"github.com/varve-image/varve/internal/cmdline"
-	"github.com/varve-image/varve/internal/human"
 )
 
 type layersOptions struct {
@@ -62,22 +59,5 @@ func runLayers(ctx context.Context, g *global, o *layersOptions, args []string) 
 		}
 		return g.print(string(text) + "\n")
 	}
-	return g.print(layersText(result.Layers))
-}
-
-// layersText is the plan for people: a line for each layer, its store paths
-// below it.
-func layersText(layers []assemble.PlannedLayer) string {
-	var b strings.Builder
-	for i, l := range layers {
-		fmt.Fprintf(&b, "layer %d/%d  %s  %s", i+1, len(layers), l.Kind, human.Size(int64(l.Size)))
-		if l.Kind == assemble.KindTree {
-			fmt.Fprintf(&b, "  %d files and directories", l.Files)
-		}
-		b.WriteByte('\n')
-		for _, p := range l.Paths {
-			fmt.Fprintf(&b, "  %s\n", p)
-		}
-	}
-	return b.String()
+	return g.print(assemble.PlanText(result.Layers))
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -52,7 +51,7 @@ func (r *registryFlags) registerPlatform(cmd *cobra.Command, text, unset string)
 func (g *global) registryOptions(ref string) (registry.Options, error) {
 	r := &g.registry
 	opts := registry.Options{
-		Username: r.username, LoginFrom: "--username", InsecureHosts: r.insecure, CAFile: r.caFile, AuthFiles: g.authFiles(),
+		Username: r.username, LoginFrom: "--username", InsecureHosts: r.insecure, CAFile: r.caFile, AuthFiles: registry.AuthFiles(g.env),
 		Proxy: http.ProxyFromEnvironment, UserAgent: "varve/" + versionText(),
 		Debug: func(text string) { g.ui.Debug("%s", text) },
 	}
@@ -88,23 +87,6 @@ func (g *global) checkDestination(d transfer.Destination) error {
 		return nil
 	}
 	return g.checkLogin(d.Name)
-}
-
-// authFiles are the places of Docker's and Podman's credentials.
-func (g *global) authFiles() []string {
-	var files []string
-	add := func(variable string, rest ...string) {
-		if dir, ok := g.streams.LookupEnv(variable); ok && dir != "" {
-			files = append(files, filepath.Join(append([]string{dir}, rest...)...))
-		}
-	}
-	add("REGISTRY_AUTH_FILE")
-	add("XDG_RUNTIME_DIR", "containers", "auth.json")
-	add("XDG_CONFIG_HOME", "containers", "auth.json")
-	add("HOME", ".config", "containers", "auth.json")
-	add("DOCKER_CONFIG", "config.json")
-	add("HOME", ".docker", "config.json")
-	return files
 }
 
 // list are the platforms that were asked for.

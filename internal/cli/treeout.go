@@ -10,7 +10,6 @@ import (
 
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/compress"
-	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/treefile"
 	"github.com/varve-image/varve/tree"
@@ -53,24 +52,5 @@ func (g *global) treeOutput(path string) (*treefile.Output, error) {
 
 // warnOmitted says what a directory lacks.
 func (g *global) warnOmitted(dir string, what []tree.Omitted) {
-	g.ui.Warn("%s lacks what this user or the file system cannot have: %s; a tar (-o FILE.tar) has it all", dir, omissions(what))
-}
-
-// omissions tells what a directory lacks.
-func omissions(omitted []tree.Omitted) string {
-	var parts []string
-	for _, o := range omitted {
-		e, files := o.Entry, human.Count(o.Count, "file")
-		switch o.What {
-		case tree.OmittedOwner:
-			parts = append(parts, fmt.Sprintf("the owners of %s, such as %d:%d of %q", files, e.UID, e.GID, e.Path))
-		case tree.OmittedSetID:
-			parts = append(parts, fmt.Sprintf("the set-user-id or set-group-id bits of %s, which would give away your rights instead of the owner's, such as %q", files, e.Path))
-		case tree.OmittedXattr:
-			parts = append(parts, fmt.Sprintf("extended attributes of %s, such as %q", files, e.Path))
-		case tree.OmittedDevice:
-			parts = append(parts, fmt.Sprintf("%s, such as %q", human.Count(o.Count, "device"), e.Path))
-		}
-	}
-	return strings.Join(parts, "; ")
+	g.ui.Warn("%s lacks what this user or the file system cannot have: %s; a tar (-o FILE.tar) has it all", dir, treefile.Lacks(what))
 }
