@@ -96,7 +96,7 @@ var arrows = map[string][]string{
 	"internal/pace": nil,
 
 	// What a command line is that knows nothing of images.
-	"internal/cmdline": nil,
+	"internal/cmdline":       nil,
 	"internal/cli/specflags": {"spec", "internal/cmdline", "internal/compress", "internal/base/lockfile"},
 	"internal/cli": {
 		"internal/cmdline", "internal/cli/specflags", "internal/assemble", "internal/dockertools", "internal/base", "internal/base/cache", "internal/base/lockfile", "image/inspect", "internal/place", "internal/place/dockerarchive", "internal/place/registry", "internal/place/engine", "internal/transfer", "internal/ui",

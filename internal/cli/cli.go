@@ -82,7 +82,7 @@ type global struct {
 	stdin   cmdline.Claim
 	login   login
 	advised said
-	closers closers
+	closers cmdline.Closers
 }
 
 // said is what was said already.
@@ -100,21 +100,8 @@ func (s *said) first(text string) bool {
 	return true
 }
 
-// closers are what a command has open until its end.
-type closers []io.Closer
-
-// Close closes them all.
-func (c closers) Close() {
-	for _, closer := range c {
-		closer.Close()
-	}
-}
-
 func (g *global) uiStreams() ui.Streams {
-	return ui.Streams{In: g.streams.In, Out: g.streams.Out, Err: g.streams.Err, Getenv: func(name string) string {
-		value, _ := g.streams.LookupEnv(name)
-		return value
-	}}
+	return ui.Streams{In: g.streams.In, Out: g.streams.Out, Err: g.streams.Err, Getenv: g.env}
 }
 
 func newRoot(g *global) *cobra.Command {

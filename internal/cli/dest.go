@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -148,28 +147,5 @@ func outside(d transfer.Destination, s *spec.Spec) error {
 	for _, c := range copies {
 		sources = append(sources, c.Source)
 	}
-	return outsideOf(d.Path, sources, "is copied into the image")
-}
-
-// outsideOf refuses an output that lies in a directory that is put into
-// it.
-func outsideOf(output string, sources []string, what string) error {
-	if output == "-" || output == "" {
-		return nil
-	}
-	at, err := filepath.Abs(output)
-	if err != nil {
-		return err
-	}
-	for _, source := range sources {
-		dir, err := filepath.Abs(source)
-		if err != nil {
-			return err
-		}
-		if st, err := os.Stat(dir); err == nil && st.IsDir() && strings.HasPrefix(at+"/", strings.TrimSuffix(dir, "/")+"/") {
-			return cmdline.Usage(cmdline.Hint(fmt.Errorf("the output %q lies in %q, which %s", output, source, what),
-				"write it elsewhere, or what is made next will hold it"))
-		}
-	}
-	return nil
+	return cmdline.OutsideOf(d.Path, sources, "is copied into the image")
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
@@ -67,7 +66,7 @@ func runIndex(ctx context.Context, g *global, o *indexOptions, refs []string) er
 		return err
 	}
 	x := transfer.IndexOptions{Name: o.name}
-	if x.Annotations, err = parsePairs("--annotation", o.annotations); err != nil {
+	if x.Annotations, err = cmdline.ParsePairs("--annotation", o.annotations); err != nil {
 		return err
 	}
 	if x.Platforms, err = g.registry.list(); err != nil {
@@ -84,18 +83,6 @@ func runIndex(ctx context.Context, g *global, o *indexOptions, refs []string) er
 	}
 	g.tell(dest, []transfer.Sent{sent})
 	return nil
-}
-
-func parsePairs(flag string, list []string) (map[string]string, error) {
-	pairs := map[string]string{}
-	for _, text := range list {
-		key, value, ok := strings.Cut(text, "=")
-		if !ok || key == "" {
-			return nil, cmdline.Usage(fmt.Errorf("%s %q: expected KEY=VALUE", flag, text))
-		}
-		pairs[key] = value
-	}
-	return pairs, nil
 }
 
 // buildIndex makes the images of a spec for several platforms and an index of

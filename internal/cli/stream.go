@@ -119,7 +119,4 @@ func observe(task *ui.Task) func(image.Event) {
 	}
 }
 
-func (g *global) tempDir() string {
-	dir, _ := g.streams.LookupEnv("TMPDIR")
-	return dir
-}
+func (g *global) tempDir() string { return g.env("TMPDIR") }

@@ -49,7 +49,7 @@ func runTreeMerge(ctx context.Context, g *global, sources []string, output strin
 	if err != nil {
 		return err
 	}
-	if err := outsideOf(dest.Path, sources, "is merged"); err != nil {
+	if err := cmdline.OutsideOf(dest.Path, sources, "is merged"); err != nil {
 		return err
 	}
 	epoch, err := g.sourceDateEpoch()

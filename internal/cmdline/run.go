@@ -95,3 +95,13 @@ func (h *helpWriter) Write(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// Closers are what a command has open until its end.
+type Closers []io.Closer
+
+// Close closes them all.
+func (c Closers) Close() {
+	for _, closer := range c {
+		closer.Close()
+	}
+}

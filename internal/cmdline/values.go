@@ -2,6 +2,7 @@ package cmdline
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -59,3 +60,16 @@ func (a *Age) String() string {
 
 // Type names the kind of value.
 func (a *Age) Type() string { return "age" }
+
+// ParsePairs reads the values KEY=VALUE of a flag.
+func ParsePairs(flag string, list []string) (map[string]string, error) {
+	pairs := map[string]string{}
+	for _, text := range list {
+		key, value, ok := strings.Cut(text, "=")
+		if !ok || key == "" {
+			return nil, Usage(fmt.Errorf("%s %q: expected KEY=VALUE", flag, text))
+		}
+		pairs[key] = value
+	}
+	return pairs, nil
+}
