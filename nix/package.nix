@@ -40,7 +40,13 @@ build {
           "vendor"
         ]
       else
-        name == "go.mod" || name == "go.sum" || lib.hasSuffix ".go" name;
+        # The schema is embedded.
+        builtins.elem name [
+          "go.mod"
+          "go.sum"
+          "schema.json"
+        ]
+        || lib.hasSuffix ".go" name;
   };
 
   # make vendor-hash writes it.

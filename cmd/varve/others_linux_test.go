@@ -221,12 +221,15 @@ func lockFile(t *testing.T, path string) *os.File {
 }
 
 // TestStepsBesideOthers: of working directories that killed steps have left only this user's are
-// removed, and none where others can have given it that name.
+// removed, and of those that others can have given that name only what is empty.
 func TestStepsBesideOthers(t *testing.T) {
 	needRoot(t)
 	for _, sticky := range []bool{true, false} {
 		temp := sharedDir(t, sticky)
 		makeDirs(t, filepath.Join(temp, ".varve-step-own"))
+		if !sticky {
+			makeDirs(t, filepath.Join(temp, ".varve-step-own-full", "full"))
+		}
 		malloryRuns(t, `mkdir -p "$1/.varve-step-1/full"; ln -s /etc "$1/.varve-step-2"`, temp)
 		cmd := varve(t, openDir(t, ""), "build", "--name", "x", "--tag", "1", "--extra-commands", "true", "-q", "-o", filepath.Join(temp, "out.tar"))
 		cmd.Env = append(cmd.Env, "TMPDIR="+temp)
@@ -235,7 +238,7 @@ func TestStepsBesideOthers(t *testing.T) {
 		}
 		want := []string{".varve-step-1", ".varve-step-2", "out.tar"}
 		if !sticky {
-			want = append([]string{".varve-step-1", ".varve-step-2", ".varve-step-own"}, "out.tar")
+			want = append([]string{".varve-step-1", ".varve-step-2", ".varve-step-own-full"}, "out.tar")
 		}
 		if got := names(temp); fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("sticky %v: left are %q, want %q", sticky, got, want)

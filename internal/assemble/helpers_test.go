@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/nixstore/nixdb"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
 	"github.com/varve-image/varve/spec"
 )
@@ -71,6 +72,7 @@ func tryBuild(t *testing.T, dir, text string, opts Options) (*Result, error) {
 		t.Fatal(err)
 	}
 	opts.Root, opts.Architecture, opts.TempDir = filepath.Join(dir, "root"), "amd64", t.TempDir()
+	opts.Databases = nixdb.SQLite{}
 	opts.OpenBase = func(ctx context.Context, ref spec.Base) (*image.Stored, error) {
 		a, err := dockerarchive.Open(ctx, ref.Reference, t.TempDir())
 		if err != nil {

@@ -32,30 +32,31 @@ func newBuild(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "build [SPEC | -] [-o DEST]",
 		Short: "Build an image from a spec, from flags, or from both",
-		Long: `build makes the image that a spec describes and writes it to DEST:
+		Long: `build makes the image that a spec describes, and writes it to DEST:
 
   FILE.tar, FILE.tar.gz, FILE.tar.zst   a docker-archive, compressed as its name says
   DIR/                                  an OCI layout
   docker-archive:FILE[:NAME:TAG]        a docker-archive of any name
   oci:DIR[:NAME]                        an OCI layout, added to where it exists
   oci-archive:FILE[:NAME]               the tar of an OCI layout
-  dir:DIR                               a directory as skopeo's dir:, which is new or empty
-  docker://HOST/NAME[:TAG]              a registry; by the image's own tag without one
+  dir:DIR                               a new or empty directory, as skopeo's dir:
+  docker://HOST/NAME[:TAG]              a registry, by default under the image's own tag
   docker-daemon:[NAME:TAG]              Docker
   containers-storage:[NAME:TAG]         Podman, Buildah and CRI-O
   containerd:[NAME:TAG]                 containerd
-  layer:DIR                             the last of the spec's layers alone, for layers
-                                        of other specs
+  layer:DIR                             only the last of the spec's layers, for use in
+                                        the layers of other specs
   -                                     a docker-archive on standard output
 
-With --platform OS/ARCH[,OS/ARCH...] the image is for these platforms; one for
-several is an index, in an OCI layout, its archive or a registry. In the spec's paths
-${arch}, ${os}, ${variant} and ${platform} stand for each.
+With --platform OS/ARCH[,OS/ARCH...] the image is built for these platforms. Several
+make an index, which needs an OCI layout, its archive, or a registry. In the spec's
+paths, ${arch}, ${os}, ${variant} and ${platform} stand for the platform.
 
-Without -o it is a docker-archive in the current directory that is called after
-the image. DEST appears when it is complete, or not at all. Flags stand for a
-spec or override its fields: scalars and lists are replaced; --env, --label,
---annotation, --expose and --volume are added to.`,
+Without -o the image becomes a docker-archive in the current directory, named after
+the image. DEST appears when it is complete, or not at all.
+
+Flags replace a spec, or override its fields: scalars and lists are replaced, while
+--env, --label, --annotation, --expose and --volume add to what the spec has.`,
 		Example: `  varve build image.yaml -o hello.tar
   varve build --name hello --copy ./rootfs --cmd /bin/hello -o hello.tar
   varve build image.yaml --tag 1.2 --env DEBUG=1 -o oci:images:hello`,

@@ -77,11 +77,11 @@ func (g *global) store(ctx context.Context) (*cache.Store, error) {
 func newCache(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cache",
-		Short: "Show, check and clear what was fetched from registries",
+		Short: "List, check and remove what was fetched from registries",
 		Long: `Base images that a build fetches from a registry are kept as an OCI layout in
-$XDG_CACHE_HOME/varve/blobs (~/.cache/varve/blobs), or below --cache DIR; a DIR that
-is an OCI layout is taken as it is. With a varve.lock a build then needs no network:
-varve build --locked.`,
+$XDG_CACHE_HOME/varve/blobs (~/.cache/varve/blobs), or below --cache DIR. A DIR that is
+an OCI layout itself is used as it is. With a varve.lock, varve build --locked then needs
+no network.`,
 		Args: cobra.NoArgs,
 	}
 	var asJSON bool
@@ -96,7 +96,7 @@ varve build --locked.`,
 	})
 	verify := &cobra.Command{
 		Use:   "verify",
-		Short: "Compare everything in the cache with its digest",
+		Short: "Check everything in the cache against its digest",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return runCacheVerify(cmd.Context(), g) },
 	}
@@ -104,7 +104,7 @@ varve build --locked.`,
 	age := cmdline.Age(30 * 24 * time.Hour)
 	prune := &cobra.Command{
 		Use:   "prune",
-		Short: "Remove from the cache what was not used for long, and what belongs to no image",
+		Short: "Remove images that have not been used for long, and blobs that belong to no image",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			opts.Before = g.streams.Now().Add(-time.Duration(age))
@@ -112,9 +112,9 @@ varve build --locked.`,
 		},
 	}
 	registryGroup.Add(prune, func(f *pflag.FlagSet) {
-		f.Var(&age, "older-than", "remove images that were not used for `TIME`, such as 30d or 12h")
+		f.Var(&age, "older-than", "remove images that have not been used for `TIME`, such as 30d or 12h")
 		f.BoolVar(&opts.All, "all", false, "remove everything")
-		f.BoolVar(&opts.DryRun, "dry-run", false, "only say what would be removed")
+		f.BoolVar(&opts.DryRun, "dry-run", false, "only report what would be removed")
 	})
 	for _, c := range []*cobra.Command{ls, prune, verify} {
 		g.cache.registerDir(c)

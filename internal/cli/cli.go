@@ -112,7 +112,8 @@ func newRoot(g *global) *cobra.Command {
 Same input, same bytes; no daemon, no root, no virtual machine.
 
 It runs on Linux and macOS. Scripts in specs, and run-step, need Linux 5.12 or later on
-amd64 or arm64 with user namespaces; with isolation: vm they need QEMU and a kernel.`,
+amd64 or arm64, with user namespaces. With isolation: vm they also need QEMU and a kernel,
+on amd64.`,
 		Example: `  varve build image.yaml                                  write NAME.tar.gz
   varve build --name hello --copy ./rootfs --cmd /bin/hello -o hello.tar
   varve stream image.yaml | docker load

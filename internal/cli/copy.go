@@ -18,18 +18,18 @@ func newCopy(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "copy SRC DEST",
 		Short: "Copy images from one place to another",
-		Long: `copy reads an image and writes it elsewhere, checking its digests on the way: layers
-that are sent as they are stored have to unpack to what the config says, too. SRC
-is what inspect takes, DEST what build takes. An OCI layout gets the layers as they
-are stored, and the manifest too where it is an OCI one of the same layers.
+		Long: `copy reads an image and writes it elsewhere, checking its digests on the way. Layers that
+are sent as they are stored must also unpack to what the config says. SRC is what inspect
+takes, DEST what build takes. An OCI layout gets the layers as they are stored, and the
+manifest as well if it is an OCI manifest of the same layers.
 
-An image keeps all its names, or the one that SRC names; it may have none. What it is
-called in a layout alone, such as a tag, stays in layouts and registries. Of an
-archive or layout of several all are copied. A DEST that has a name, such as the tag
-of docker://HOST/NAME:TAG, is for one image, which is called so then.
+An image keeps all of its names, or only the one in SRC; it may have none. A name that
+only a layout can hold, such as a bare tag, is kept in layouts and registries. If an
+archive or layout holds several images, all are copied. A DEST with a name, such as the
+tag in docker://HOST/NAME:TAG, takes one image, which then gets this name.
 
-Of an index the image for --platform is copied; with --all it is the index with all
-images, between registries byte for byte and with what else it lists.`,
+From an index, the image for --platform is copied. With --all the whole index is copied,
+with all of its images: between registries byte for byte, with everything else it lists.`,
 		Example: `  varve copy hello.tar oci:images:hello
   varve copy oci:images:hello docker-archive:hello.tar:hello:1.2
   varve copy saved.tar docker-daemon:

@@ -21,13 +21,14 @@ func newLoad(g *global) *cobra.Command {
 	var into string
 	cmd := &cobra.Command{
 		Use:   "load IMAGE",
-		Short: "Load images into Docker, Podman or containerd, if they are not there",
-		Long: `load copies an image to an engine, which is asked first whether it has the image. It
-keeps all its names, or the one that IMAGE names; of an archive of several all are
-loaded, of those for several platforms the ones for --platform. IMAGE is what inspect takes. The engine is the one that docker or podman reaches, by
-DOCKER_HOST, DOCKER_CONTEXT or the current context, CONTAINER_HOST or
-CONTAINER_CONNECTION; containerd is where CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE
-say. Without any it is looked for at its usual place.`,
+		Short: "Load images into Docker, Podman or containerd, unless they are there already",
+		Long: `load copies an image to an engine, after asking it whether it has the image already. IMAGE
+is what inspect takes. The image keeps all of its names, or only the one in IMAGE. If
+an archive holds several images, all are loaded; from an index, the one for --platform.
+
+The engine is the one that docker or podman would use: DOCKER_HOST, DOCKER_CONTEXT or the
+current context, CONTAINER_HOST or CONTAINER_CONNECTION name it. containerd is found by
+CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE. Without these, the usual sockets are tried.`,
 		Example: `  varve load hello.tar
   varve load oci:images:hello --into podman`,
 		Args:              cobra.ExactArgs(1),

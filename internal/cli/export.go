@@ -15,17 +15,17 @@ func newExport(g *global) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "export IMAGE -o FILE.tar|DIR/",
-		Short: "Write the root file system of an image as one tar or a directory, as nixpkgs' exportImage does",
-		Long: `export writes the file system that an image's layers show, deletions applied, as one
-tar or as a directory. Times are those in the image, or SOURCE_DATE_EPOCH where that is
+		Short: "Write an image's root file system as a tar or a directory, as nixpkgs' exportImage does",
+		Long: `export writes the file system that an image's layers add up to, with deletions applied, as
+one tar or as a directory. Times are those in the image, or SOURCE_DATE_EPOCH if that is
 set. IMAGE is what inspect takes.
 
-A tar has names ./… sorted, hard links as files of their own, and owners and modes as
-the image has them, whoever runs it.
+A tar has sorted names that begin with ./, hard links as separate files, and the image's
+owners and modes, whoever runs varve.
 
-A directory must be new or empty, and appears whole. As root it has all that the image
-says. For other users owners, devices and capabilities are left out, and the set-user-id
-bits that mean nothing without the owner; what was left out is told.`,
+A directory must be new or empty, and appears whole. Root gets everything that is in the
+image. For other users, owners, devices and capabilities are left out, and so are
+set-user-id bits, which mean nothing without the owner. varve reports what it left out.`,
 		Example: `  varve export hello.tar -o rootfs.tar
   varve export hello.tar -o rootfs/
   varve export docker-daemon:debian:12 -o - | tar tv`,

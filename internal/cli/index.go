@@ -26,12 +26,12 @@ func newIndex(g *global) *cobra.Command {
 	o := &indexOptions{}
 	cmd := &cobra.Command{
 		Use:   "index IMAGE... -o DEST",
-		Short: "Make one image for several platforms of an image for each",
-		Long: `index writes the images into one place and an index that lists them, of which every
-machine takes what is for it. IMAGE is what inspect takes; one that is an index brings
-all its images, or those for --platform. No two may be for the same platform. DEST is
-an OCI layout (DIR/ or oci:DIR[:NAME]), its archive (oci-archive:FILE[:NAME]), dir:DIR or
-a registry (docker://HOST/NAME[:TAG]).`,
+		Short: "Make one image for several platforms out of an image for each",
+		Long: `index writes the images to one place, with an index that lists them: every machine then
+takes the image for its own platform. IMAGE is what inspect takes. If it is an index
+itself, all of its images are taken, or those for --platform. No two images may be for
+the same platform. DEST is an OCI layout (DIR/ or oci:DIR[:NAME]), its archive
+(oci-archive:FILE[:NAME]), dir:DIR, or a registry (docker://HOST/NAME[:TAG]).`,
 		Example: `  varve index hello-amd64.tar hello-arm64.tar -o docker://registry.example/hello:1
   varve index docker://debian:12 -o oci:debian:12 --platform linux/amd64,linux/arm64`,
 		Args:              cobra.MinimumNArgs(1),

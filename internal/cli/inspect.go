@@ -19,8 +19,8 @@ func newInspect(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inspect IMAGE",
 		Short: "Show an image's config, its layers and what is in them, and its history",
-		Long: `inspect reads an image to its last byte, checks its digests and shows its config,
-its layers and what is in them, and its history. IMAGE is
+		Long: `inspect reads an image to its last byte, checks its digests, and shows its config, its
+layers with what is in them, and its history. IMAGE is
 
   PATH                              a docker-archive, an OCI layout or its archive
   docker-archive:PATH[:NAME:TAG]    one image of a docker-archive
@@ -29,12 +29,13 @@ its layers and what is in them, and its history. IMAGE is
   docker-daemon:NAME:TAG, containers-storage:NAME:TAG, containerd:NAME:TAG
   -                                 an archive on standard input
 
-NAME is one that the image has there; @N, the number of an image from 0, @DIGEST or
-NAME@DIGEST, as in oci:DIR@sha256:…, do as well. Of several the first for --platform is
-meant, of an index too; without a name all images are shown.
+NAME is a name that the image has there. @N, the number of an image counted from 0,
+@DIGEST and NAME@DIGEST, as in oci:DIR@sha256:…, work as well. If several images have
+the name, the first one for --platform is meant, as in an index. Without a name, all
+images are shown.
 
-With --raw it is what IMAGE names, byte for byte: the index, the manifest, or a
-docker-archive's manifest.json; the index's manifest for --platform, where that is given.`,
+With --raw the output is what IMAGE names, byte for byte: the index, the manifest, or a
+docker-archive's manifest.json. If --platform is given, it is that platform's manifest.`,
 		Example: `  varve inspect hello.tar
   varve inspect --json oci:images:hello | jq '.[0].layers[].size'`,
 		Args:              cobra.ExactArgs(1),

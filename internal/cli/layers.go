@@ -24,9 +24,9 @@ func newLayers(g *global) *cobra.Command {
 		Short: "Show which layers an image will have, without writing them",
 		Long: `layers shows which layers an image will have, with their store paths.
 
-What is in them depends on the base image and on what scripts leave. So a base that
-the cache does not have is fetched, and scripts are run, as build does; no layer is
-written.`,
+What is in them depends on the base image and on what scripts leave behind. So layers
+fetches a base that is not in the cache, and runs scripts, as build does. It writes no
+layer.`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: cmdline.CompleteArgs(false, completeSpec),
 		RunE: func(cmd *cobra.Command, args []string) error {

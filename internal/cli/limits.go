@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/internal/cmdline"
-	"github.com/varve-image/varve/tree"
 )
 
 // limits bounds what input may come to, whose compressed size does not tell.
@@ -30,12 +29,4 @@ func (l *limits) check() error {
 		return cmdline.Usage(fmt.Errorf("--max-entries %d: expected a number above 0", l.entries))
 	}
 	return nil
-}
-
-func (g *global) overlayOptions() tree.OverlayOptions {
-	return tree.OverlayOptions{TempDir: g.tempDir(), MaxBytes: int64(g.limits.unpacked), MaxEntries: g.limits.entries}
-}
-
-func (g *global) tarOptions() tree.TarOptions {
-	return tree.TarOptions{TempDir: g.tempDir(), MaxBytes: int64(g.limits.unpacked), MaxEntries: g.limits.entries}
 }

@@ -31,11 +31,11 @@ func newLock(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lock [SPEC...]",
 		Short: "Pin the base images of specs in varve.lock beside them",
-		Long: `lock looks up the registry image that each spec builds on and writes its digests, for
-every platform, to varve.lock in the spec's folder. From then on builds take that
-image, whatever its tag names meanwhile. Entries of other specs stay as they are.
-Without a SPEC every entry of ./varve.lock is looked up again. --platform is for specs
-whose base image has ${arch} in its name.`,
+		Long: `lock looks up the registry image that each spec builds on, and writes its digests for
+every platform to varve.lock in the spec's folder. From then on builds take that image,
+whatever its tag names by then. Entries of other specs stay as they are. Without a SPEC
+every entry of ./varve.lock is looked up again. --platform is for specs whose base image
+has ${arch} in its name.`,
 		Example: `  varve lock image.yaml
   varve lock            bring ./varve.lock up to date
   varve lock --check    exit code 1 if that would change it`,

@@ -17,9 +17,9 @@ func newMerge(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "merge IMAGE... -o FILE",
 		Short: "Put several images into one docker-archive, as nixpkgs' mergeImages does",
-		Long: `merge writes one docker-archive with all the images, which docker load loads at once.
-Layers that they share are there once, and every image keeps its names. IMAGE is what
-inspect takes; of an archive of several all are taken.`,
+		Long: `merge writes one docker-archive with all of the images, which docker load loads at once.
+Shared layers are stored once, and every image keeps its names. IMAGE is what inspect
+takes. If an archive holds several images, all are taken.`,
 		Example:           `  varve merge app.tar database.tar.gz -o both.tar`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: cmdline.CompleteArgs(true, g.completeImage),

@@ -34,10 +34,10 @@ func newPrefetch(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "prefetch HOST/NAME[:TAG][@DIGEST]",
 		Short: "Print the arguments of nixpkgs' pullImage for an image, as nix-prefetch-docker does",
-		Long: `prefetch looks an image up, fetches it and prints the arguments that nixpkgs' pullImage
+		Long: `prefetch looks an image up, fetches it, and prints the arguments that nixpkgs' pullImage
 needs for it: its digest, and the hash of the archive that pull writes. The digest is
-that of the image for the platform, so that it means the same on every machine. What
-is fetched goes into the cache.`,
+the one of the image for the platform, so that it means the same on every machine. The
+image is kept in the cache.`,
 		Example: `  varve prefetch debian:12 --arch arm64 >debian.nix
   varve prefetch docker.io/library/debian:12 --json
   varve prefetch debian:12 --lock        an entry for varve.lock`,

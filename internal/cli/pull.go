@@ -26,9 +26,9 @@ func newPull(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pull HOST/NAME[:TAG]@DIGEST",
 		Short: "Fetch an image by digest from a registry, as nixpkgs' pullImage does",
-		Long: `pull fetches an image by its digest and writes a docker-archive, byte for byte the one
-that skopeo copy makes of it, so that hashes pinned for nixpkgs' pullImage hold. Of an
-index the image for --platform is taken.`,
+		Long: `pull fetches an image by its digest and writes a docker-archive, byte for byte the one that
+skopeo copy makes of it, so that hashes pinned for nixpkgs' pullImage hold. From an index
+the image for --platform is taken.`,
 		Example:           `  varve pull docker.io/library/debian@sha256:… --name debian:12 --hash sha256-…`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -83,10 +83,10 @@ func runPull(ctx context.Context, g *global, o *pullOptions, ref string) error {
 func newPush(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "push IMAGE [docker://HOST/NAME[:TAG]]",
-		Short: "Write an image to a registry, sending only what it lacks",
-		Long: `push copies an image to a registry: by the names that it has which hold a registry's
-host, or by another. Where that has no tag, the image's own tags are it. IMAGE is what
-inspect takes.`,
+		Short: "Write an image to a registry, sending only what the registry lacks",
+		Long: `push copies an image to a registry: under those of its names that begin with a registry's
+host, or under the name that is given. If that has no tag, the image's own tags are used.
+IMAGE is what inspect takes.`,
 		Example: `  varve push hello.tar docker://registry.example/team/hello:1.2
   varve push oci:images:hello`,
 		Args:              cobra.RangeArgs(1, 2),

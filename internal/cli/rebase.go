@@ -21,18 +21,18 @@ func newRebase(g *global) *cobra.Command {
 	o := &rebaseOptions{}
 	cmd := &cobra.Command{
 		Use:   "rebase IMAGE --new-base IMAGE -o DEST",
-		Short: "Put the layers that an image adds to its base on another base",
-		Long: `rebase takes an image apart at its old base and puts what it adds, as it is, on a new
-one, such as the same with security fixes: nothing is built. What the image's config has
-from the old base becomes what the new one has; what it set itself stays. The image has
-to begin with the old base's layers.
+		Short: "Put the layers that an image adds to its base onto another base",
+		Long: `rebase separates an image from its old base and puts the layers that it adds, as they are,
+onto a new base, such as the same one with security fixes. Nothing is built. What the
+image's config has from the old base is taken from the new one instead; what the image
+set itself stays. The image must begin with the old base's layers.
 
-Without --old-base it is the one that the image's manifest names
-(org.opencontainers.image.base.name and .digest, which varve build writes), and without
---new-base what that name stands for now. DEST is what copy takes.
+Without --old-base the old base is the one that the image's manifest names
+(org.opencontainers.image.base.name and .digest, which varve build writes). Without
+--new-base the new base is what that name stands for now. DEST is what copy takes.
 
-It does not look into the layers: one that replaces a file of the old base, or goes
-through its symlinks, does the same to the new one.`,
+The layers are not looked into: one that replaces a file of the old base, or goes through
+its symlinks, does the same to the new one.`,
 		Example: `  varve rebase docker://registry.example/app:1 -o docker://registry.example/app:1.1
   varve rebase app.tar --old-base debian-12.1.tar --new-base debian-12.2.tar -o new.tar`,
 		Args:              cobra.ExactArgs(1),

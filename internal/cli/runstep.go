@@ -42,23 +42,23 @@ func newRunStep(g *global) *cobra.Command {
 	o := &runStepOptions{}
 	cmd := &cobra.Command{
 		Use:   "run-step IMAGE|DIR [-- PROGRAM ARG...]",
-		Short: "Try a run step on an image or a directory, and see what it changes",
+		Short: "Try a script on an image or a directory, and see what it changes",
 		Long: `run-step runs a script or a program in an image or a directory, as the fields of a spec
-do, and prints what it changed: A for added, C for changed and D for deleted, with
-type, mode, owner and size. The image and the directory stay as they are; -o writes the
-changes as the tar of a layer. What the step writes goes to standard error.
+do, and prints what it changed: A for added, C for changed and D for deleted, with type,
+mode, owner and size. The image or directory itself stays as it is; -o writes the changes
+as the tar of a layer. What the step writes goes to standard error.
 
---as says which field it is tried as:
+--as says which field of a spec it is run as:
 
   runAsRoot          in the image, as root (the default)
   extraCommands      in the tree, with this machine's programs, as an ordinary user
   fakeRootCommands   the same as root; with --enable-fakechroot in the tree alone
 
-It needs Linux 5.12 or later on amd64 or arm64 with user namespaces for this user, and
-with --isolation vm QEMU and a kernel, on amd64.
+It needs Linux 5.12 or later on amd64 or arm64, with user namespaces for this user. With
+--isolation vm it also needs QEMU and a kernel, on amd64.
 
-Without a script and a program the shell reads standard input; --interactive gives it
-the terminal.`,
+Without a script or a program the shell reads standard input; --interactive gives it the
+terminal.`,
 		Example: `  varve run-step debian.tar -- groupadd --system app
   varve run-step ./rootfs --as fakeRootCommands --script 'chown -R 33:33 srv'
   varve run-step -i docker-daemon:debian:12`,
@@ -210,14 +210,14 @@ func (o *runStepOptions) run(ctx context.Context, g *global, s *spec.Spec, step 
 func (g *global) openTree(ctx context.Context, ref string) ([]*tree.Entry, io.Closer, error) {
 	if st, err := os.Stat(ref); err == nil && st.IsDir() {
 		if _, err := os.Lstat(filepath.Join(ref, "oci-layout")); errors.Is(err, os.ErrNotExist) {
-			return treefile.Read(ctx, ref, g.tarOptions())
+			return treefile.Read(ctx, ref, g.places().TarOptions())
 		}
 	}
 	found, err := g.openOne(ctx, ref)
 	if err != nil {
 		return nil, nil, err
 	}
-	overlay, err := found.Files(ctx, g.overlayOptions())
+	overlay, err := found.Files(ctx, g.places().OverlayOptions())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -24,13 +24,13 @@ func newShell(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "shell DRV [-o DEST]",
 		Short: "Build an image of a derivation's build environment, as nix-shell has it",
-		Long: `shell makes an image that is to a derivation what nix-shell is: its environment,
-its inputs, and a shell that is set up by them, as nixpkgs' streamNixShellImage
-does. In a container of it "buildDerivation" builds the derivation's outputs, at
-their store paths.
+		Long: `shell makes an image that does for a derivation what nix-shell does: it has the
+derivation's environment and inputs, and a shell that they set up, as nixpkgs'
+streamNixShellImage has. In a container of the image, "buildDerivation" builds the
+derivation's outputs at their store paths.
 
-DRV is a .drv file, whose inputs have to be in the store. The shell is a bash:
-by default the derivation's builder, if that is one. DEST is as for build.`,
+DRV is a .drv file whose inputs are in the store. The shell is a bash: by default the
+derivation's builder, if that is one. DEST is as for build.`,
 		Example: `  varve shell $(nix-instantiate shell.nix) -o docker-daemon:
   varve shell hello.drv --run 'buildDerivation && $out/bin/hello' -o hello-env.tar`,
 		Args:              cobra.ExactArgs(1),

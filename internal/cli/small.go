@@ -31,9 +31,9 @@ func newSchema(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use:   "schema",
 		Short: "Print the JSON Schema of the image spec",
-		Long: `schema prints the JSON Schema of the image spec. Editors pick it up by a line such as
-  # yaml-language-server: $schema=varve.schema.json
-at the top of the spec.`,
+		Long: `schema prints the JSON Schema of the image spec. Editors use it if the spec
+begins with a line such as
+  # yaml-language-server: $schema=varve.schema.json`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return g.print(string(spec.Schema()))

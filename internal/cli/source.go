@@ -4,8 +4,6 @@ import (
 	"context"
 	"io"
 
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
-
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/base"
 	"github.com/varve-image/varve/internal/cmdline"
@@ -63,25 +61,6 @@ func (g *global) keep(found *place.Images, err error) (*place.Images, error) {
 		g.closers = append(g.closers, found)
 	}
 	return found, err
-}
-
-func (g *global) selectImage(ctx context.Context, src image.Source, name string, platform v1.Platform) (*place.Image, error) {
-	return place.Select(ctx, src, name, platform, g.places())
-}
-
-// openSource opens the place that a reference names, and returns the name in
-// it that is meant, if any. It stays open until the command ends.
-func (g *global) openSource(ctx context.Context, text string) (image.Source, string, error) {
-	ref, err := place.ParseSource(text)
-	if err != nil {
-		return nil, "", err
-	}
-	src, name, err := place.Open(ctx, ref, g.places())
-	if err != nil {
-		return nil, "", err
-	}
-	g.closers = append(g.closers, src)
-	return src, name, nil
 }
 
 // bases opens the images that others build on. They stay open until the command ends.

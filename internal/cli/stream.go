@@ -28,11 +28,11 @@ func newStream(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stream [SPEC | CONF.json | -]",
 		Short: "Write an image as a docker-archive to standard output",
-		Long: `stream writes an image as a docker-archive to standard output, not compressed unless
-there is a compressor.
+		Long: `stream writes an image as a docker-archive to standard output, uncompressed unless a
+compressor is given.
 
-It takes a spec, or the conf.json that nixpkgs' streamLayeredImage makes for its
-streamer, in whose place it writes the same bytes. "-" is standard input.`,
+It takes a spec, or the conf.json that nixpkgs' streamLayeredImage makes for its own
+streamer, and then writes the same bytes as that. "-" is standard input.`,
 		Example: `  varve stream image.yaml | docker load
   varve stream conf.json --repo_tag registry.example/app:2 | podman load`,
 		Args:              cobra.MaximumNArgs(1),

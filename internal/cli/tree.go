@@ -11,7 +11,7 @@ import (
 func newTree(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tree",
-		Short: "Work with file trees that are not in an image",
+		Short: "Work with trees of files that are not in an image",
 		Args:  cobra.NoArgs,
 	}
 	cmd.AddCommand(newTreeMerge(g))
@@ -22,15 +22,15 @@ func newTreeMerge(g *global) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "merge SRC... -o FILE.tar|DIR/",
-		Short: "Make one tree of several directories and tarballs, as nixpkgs' mergeDrvs does",
-		Long: `merge lays directories and tarballs over one another, later ones over earlier. Where one
-has a directory and an earlier one a symlink to a directory, its files go to where that
-leads; in any other case the later entry takes the earlier one's place, with all that is
-below it.
+		Short: "Merge directories and tarballs into one tree, as nixpkgs' mergeDrvs does",
+		Long: `merge lays directories and tarballs over one another, later ones over earlier ones. Where a
+later one has a directory and an earlier one a symlink to a directory, the files go to
+where the symlink leads. In all other cases the later entry replaces the earlier one, with
+everything below it.
 
-Files of directories are owned by root, those of tarballs by whom these say. Times are
-SOURCE_DATE_EPOCH where that is set, else 1970-01-01T00:00:01Z. The output is as that
-of export.`,
+Files from directories are owned by root, those from tarballs as the tarball says. Times
+are SOURCE_DATE_EPOCH if that is set, or else 1970-01-01T00:00:01Z. The output is as for
+export.`,
 		Example: `  varve tree merge base.tar ./overrides -o rootfs.tar
   varve tree merge one/ two.tar.gz -o both/`,
 		Args:              cobra.MinimumNArgs(1),

@@ -79,7 +79,7 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 func newHelp() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",
-		Short: "Say what a command does",
+		Short: "Show what a command does",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := commandAt(cmd.Root(), args)
 			if err != nil {

@@ -23,7 +23,7 @@ func inputErrorf(format string, args ...any) error {
 	return &InputError{fmt.Errorf(format, args...)}
 }
 
-// asInput has what is wrong be the input's fault; nil stays nil.
+// asInput blames the input for an error; nil stays nil.
 func asInput(err error) error {
 	if err == nil {
 		return nil
@@ -31,8 +31,8 @@ func asInput(err error) error {
 	return &InputError{err}
 }
 
-// fileError has an error of opening a file that the input names be the input's fault, if
-// the file is not there, or cannot be what was meant.
+// fileError blames the input for an error of opening a file that it names, if the file is
+// not there or cannot be what was meant.
 func fileError(err error) error {
 	if regfile.IsMisnamed(err) {
 		return asInput(err)
@@ -45,8 +45,8 @@ func specError(field string, err error) error {
 	return &assemble.SpecError{Field: field, Err: err}
 }
 
-// asAttribute has what is wrong with a spec that Nix wrote tell the image and the
-// attribute: nobody has seen the file, and all of it is one line.
+// asAttribute names the image and the attribute in what is wrong with a spec that Nix wrote:
+// nobody has seen the file, and all of it is one line.
 func asAttribute(a *attributes, err error) error {
 	var failed *sandbox.StepError
 	if errors.As(err, &failed) {

@@ -41,7 +41,7 @@ func (t *Tools) runWithOverlay(ctx context.Context, a *attributes) error {
 		if err != nil {
 			return err
 		}
-		overlay, err := img.Files(ctx, t.opts.overlay())
+		overlay, err := img.Files(ctx, t.places().OverlayOptions())
 		if err != nil {
 			return err
 		}

@@ -13,8 +13,8 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// Programs that the Nix expressions make are files of varve's whose first line names it, and a
-// command of it, as the interpreter.
+// Programs that the Nix expressions make are files whose first line names varve, with a command
+// of it, as their interpreter.
 
 // maxFirstLine is how long the first line of a program may be: Linux reads 255
 // bytes of it.

@@ -56,14 +56,6 @@ func (o Options) progress(ctx context.Context, layers int, title string) (observ
 	return o.Transfer.Progress(ctx, layers, title)
 }
 
-func (o Options) overlay() tree.OverlayOptions {
-	return tree.OverlayOptions{TempDir: o.Transfer.Places.TempDir, MaxBytes: o.Transfer.Places.MaxUnpacked, MaxEntries: o.Transfer.Places.MaxEntries}
-}
-
-func (o Options) tar() tree.TarOptions {
-	return tree.TarOptions{TempDir: o.Transfer.Places.TempDir, MaxBytes: o.Transfer.Places.MaxUnpacked, MaxEntries: o.Transfer.Places.MaxEntries}
-}
-
 // Tools are the functions with their options. What they open stays open until Close.
 type Tools struct {
 	opts Options

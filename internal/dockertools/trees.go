@@ -12,7 +12,7 @@ import (
 // Export writes the file system that an image's layers show, as exportImage does. With an
 // epoch that is the time of all files, in seconds since 1970.
 func (t *Tools) Export(ctx context.Context, img *image.Stored, out *treefile.Output, epoch *int64) error {
-	overlay, err := img.Files(ctx, t.opts.overlay())
+	overlay, err := img.Files(ctx, t.places().OverlayOptions())
 	if err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ func (t *Tools) Export(ctx context.Context, img *image.Stored, out *treefile.Out
 func (t *Tools) MergeTrees(ctx context.Context, sources []string, out *treefile.Output, epoch *int64) error {
 	var trees [][]*tree.Entry
 	for _, source := range sources {
-		entries, closer, err := treefile.Read(ctx, source, t.opts.tar())
+		entries, closer, err := treefile.Read(ctx, source, t.places().TarOptions())
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/varve-image/varve/internal/place/engine"
 	"github.com/varve-image/varve/internal/place/registry"
 	"github.com/varve-image/varve/internal/tarindex"
+	"github.com/varve-image/varve/tree"
 )
 
 // Options says what places need besides a reference. The zero value has no standard input and
@@ -67,6 +68,16 @@ func (o Options) env(name string) string {
 
 func (o Options) archive() tarindex.Options {
 	return tarindex.Options{TempDir: o.TempDir, MaxBytes: o.MaxUnpacked}
+}
+
+// OverlayOptions limits the file system of an image as these options do.
+func (o Options) OverlayOptions() tree.OverlayOptions {
+	return tree.OverlayOptions{TempDir: o.TempDir, MaxBytes: o.MaxUnpacked, MaxEntries: o.MaxEntries}
+}
+
+// TarOptions limits a tarball as these options do.
+func (o Options) TarOptions() tree.TarOptions {
+	return tree.TarOptions{TempDir: o.TempDir, MaxBytes: o.MaxUnpacked, MaxEntries: o.MaxEntries}
 }
 
 // Output fills the file at path, which appears whole or not at all, or standard output for -.
