@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/varve-image/varve/internal/cli"
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/sandbox/userns"
 	"github.com/varve-image/varve/internal/sandbox/vm"
 )
@@ -16,5 +17,5 @@ func main() {
 	if code, ok := vm.Main(); ok {
 		os.Exit(code)
 	}
-	os.Exit(cli.Main(os.Args[1:], cli.Process()))
+	os.Exit(cli.Main(os.Args[1:], cmdline.Process()))
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/varve-image/varve/internal/cli"
+	"github.com/varve-image/varve/internal/cmdline"
 )
 
 // pageName is what a command's page is called, such as varve-cache-ls.
@@ -30,10 +30,10 @@ func page(cmd *cobra.Command, date string) string {
 		writeText(&b, cmd.Long)
 	}
 	writeCommands(&b, cmd)
-	for _, s := range cli.FlagSections(cmd) {
+	for _, s := range cmdline.FlagSections(cmd) {
 		fmt.Fprintf(&b, ".SH %s\n", strings.ToUpper(s.Title))
 		for _, f := range s.Flags {
-			fmt.Fprintf(&b, ".TP\n%s\n%s\n", flagTerm(f), escaped(cli.FlagText(f)))
+			fmt.Fprintf(&b, ".TP\n%s\n%s\n", flagTerm(f), escaped(cmdline.FlagText(f)))
 		}
 	}
 	if cmd.Example != "" {
@@ -50,7 +50,7 @@ func flagTerm(f *pflag.Flag) string {
 	if f.Shorthand != "" {
 		term = `\fB` + escaped("-"+f.Shorthand) + `\fR, ` + term
 	}
-	if value := cli.FlagValue(f); value != "" {
+	if value := cmdline.FlagValue(f); value != "" {
 		term += `\fI` + escaped(value) + `\fR`
 	}
 	return term

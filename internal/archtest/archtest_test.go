@@ -95,8 +95,11 @@ var arrows = map[string][]string{
 	// It serves the packages that wait for others.
 	"internal/pace": nil,
 
+	// What a command line is that knows nothing of images.
+	"internal/cmdline":       nil,
+	"internal/cli/specflags": {"spec", "internal/cmdline", "internal/compress", "internal/base/lockfile"},
 	"internal/cli": {
-		"internal/assemble", "internal/dockertools", "internal/base", "internal/base/cache", "internal/base/lockfile", "image/inspect", "internal/place", "internal/place/dockerarchive", "internal/place/registry", "internal/place/engine", "internal/transfer", "internal/ui",
+		"internal/cmdline", "internal/cli/specflags", "internal/assemble", "internal/dockertools", "internal/base", "internal/base/cache", "internal/base/lockfile", "image/inspect", "internal/place", "internal/place/dockerarchive", "internal/place/registry", "internal/place/engine", "internal/transfer", "internal/ui",
 		"internal/nixstore/nixdb", "internal/sandbox/userns", "internal/sandbox/vm",
 	},
 	// The package of the module itself, for those who import it.
@@ -104,7 +107,7 @@ var arrows = map[string][]string{
 	// What it does without, because it links SQLite.
 	"nix/sqlite": {"internal/nixstore/nixdb"},
 	// It is run again as the first process of a run step, and of its virtual machine.
-	"cmd/varve": {"internal/cli", "internal/sandbox/userns", "internal/sandbox/vm"},
+	"cmd/varve": {"internal/cli", "internal/cmdline", "internal/sandbox/userns", "internal/sandbox/vm"},
 }
 
 // anyone are the leaves that every package may import.
@@ -137,7 +140,7 @@ func isTool(pkg string) bool {
 }
 
 // frontends may know terminals, signals and the clock.
-var frontends = map[string]bool{"cmd/varve": true, "internal/cli": true, "internal/ui": true}
+var frontends = map[string]bool{"cmd/varve": true, "internal/cli": true, "internal/cli/specflags": true, "internal/cmdline": true, "internal/ui": true}
 
 // stopwatch may read the clock, too: it says no time, only that somebody is slow.
 const stopwatch = "internal/pace"
@@ -147,7 +150,7 @@ const stopwatch = "internal/pace"
 var kernelClock = map[string]bool{"internal/sandbox/userns/limits": true, "internal/sandbox/userns/worktree": true}
 
 // environment is who may read environment variables.
-var environment = map[string]bool{"cmd/varve": true, "internal/cli": true}
+var environment = map[string]bool{"cmd/varve": true, "internal/cmdline": true}
 
 // source is a file of a package, test or not.
 type source struct {

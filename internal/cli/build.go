@@ -11,6 +11,8 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/cli/specflags"
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/dockertools"
 	"github.com/varve-image/varve/internal/human"
@@ -21,7 +23,7 @@ import (
 )
 
 type buildOptions struct {
-	spec   specFlags
+	spec   specflags.Flags
 	output string
 }
 
@@ -59,16 +61,16 @@ Flags replace a spec, or override its fields: scalars and lists are replaced, wh
   varve build --name hello --copy ./rootfs --cmd /bin/hello -o hello.tar
   varve build image.yaml --tag 1.2 --env DEBUG=1 -o oci:images:hello`,
 		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: completeArgs(false, completeSpec),
+		ValidArgsFunction: cmdline.CompleteArgs(false, completeSpec),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runBuild(cmd.Context(), g, o, args)
 		},
 	}
-	o.spec.register(cmd)
+	o.spec.Register(cmd, specGroups)
 	g.registry.registerPlatform(cmd, "build for `OS/ARCH[/VARIANT]`, or for several, separated by commas", buildPlatform)
-	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVarP(&o.output, "output", "o", "", "write the image to `DEST`, as above")
-		showDefault(f, "output", "NAME.tar.gz")
+		cmdline.ShowDefault(f, "output", "NAME.tar.gz")
 	})
 	g.registerBuild(cmd)
 	return cmd
@@ -78,7 +80,7 @@ Flags replace a spec, or override its fields: scalars and lists are replaced, wh
 const buildPlatform = "the spec's, or linux and this machine's architecture"
 
 func runBuild(ctx context.Context, g *global, o *buildOptions, args []string) error {
-	in, err := o.spec.read(g, args)
+	in, err := g.readSpec(&o.spec, args)
 	if err != nil {
 		return err
 	}
@@ -94,12 +96,12 @@ func runBuild(ctx context.Context, g *global, o *buildOptions, args []string) er
 
 // buildTo builds the image of a spec for a platform, which may be empty, and
 // writes it to where o says.
-func buildTo(ctx context.Context, g *global, o *buildOptions, in *input, p v1.Platform) error {
+func buildTo(ctx context.Context, g *global, o *buildOptions, in *specflags.Input, p v1.Platform) error {
 	s, dest, err := parseBuild(g, o, in, p)
 	if err != nil {
 		return err
 	}
-	return g.build(ctx, s, in.lock(), dest, nil)
+	return g.build(ctx, s, in.Lock(), dest, nil)
 }
 
 // build builds the image of a spec and writes it, or its layer, to where it goes. lock and more
@@ -126,8 +128,8 @@ func (g *global) build(ctx context.Context, s *spec.Spec, lock string, dest tran
 
 // parseBuild reads a spec for a platform, which may be empty, and says where
 // its image goes.
-func parseBuild(g *global, o *buildOptions, in *input, p v1.Platform) (s *spec.Spec, dest transfer.Destination, err error) {
-	s, err = o.spec.parse(in, p)
+func parseBuild(g *global, o *buildOptions, in *specflags.Input, p v1.Platform) (s *spec.Spec, dest transfer.Destination, err error) {
+	s, err = o.spec.Parse(in, hostArchitecture, p)
 	if err != nil {
 		return nil, dest, err
 	}
@@ -149,7 +151,7 @@ func (g *global) destinationOf(s *spec.Spec, output string) (transfer.Destinatio
 	}
 	g.warnLeftOut(s, dest)
 	if dest.Path == "-" && ui.IsTerminal(g.streams.Out) {
-		err = usageError(hint(fmt.Errorf("an archive is not written to a terminal"), "name a file with -o, or send it to a program"))
+		err = cmdline.Usage(cmdline.Hint(fmt.Errorf("an archive is not written to a terminal"), "name a file with -o, or send it to a program"))
 	}
 	return dest, err
 }

@@ -2,23 +2,19 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/base/cache"
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/human"
-	"github.com/varve-image/varve/internal/ocijson"
 )
 
 // cacheFlags say where blobs of registries are kept.
@@ -31,15 +27,15 @@ type cacheFlags struct {
 
 func (c *cacheFlags) register(cmd *cobra.Command) {
 	c.registerDir(cmd)
-	registryGroup.add(cmd, func(f *pflag.FlagSet) {
+	registryGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.BoolVar(&c.off, "no-cache", false, "neither use nor fill the cache")
 	})
 }
 
 func (c *cacheFlags) registerDir(cmd *cobra.Command) {
-	registryGroup.add(cmd, func(f *pflag.FlagSet) {
+	registryGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVar(&c.dir, "cache", "", "keep what is fetched from registries in `DIR`")
-		showDefault(f, "cache", "$XDG_CACHE_HOME/varve")
+		cmdline.ShowDefault(f, "cache", "$XDG_CACHE_HOME/varve")
 	})
 }
 
@@ -55,7 +51,7 @@ func (g *global) cacheDir() (string, error) {
 	if home, ok := g.streams.LookupEnv("HOME"); ok && filepath.IsAbs(home) {
 		return filepath.Join(home, ".cache", "varve"), nil
 	}
-	return "", usageError(hint(errors.New("there is no place for the cache: neither XDG_CACHE_HOME nor HOME is set"),
+	return "", cmdline.Usage(cmdline.Hint(errors.New("there is no place for the cache: neither XDG_CACHE_HOME nor HOME is set"),
 		"name one with --cache DIR, or do without: --no-cache"))
 }
 
@@ -95,7 +91,7 @@ no network.`,
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return runCacheList(cmd.Context(), g, asJSON) },
 	}
-	outputGroup.add(ls, func(f *pflag.FlagSet) {
+	outputGroup.Add(ls, func(f *pflag.FlagSet) {
 		f.BoolVar(&asJSON, "json", false, "print a JSON list with an object for each image")
 	})
 	verify := &cobra.Command{
@@ -105,22 +101,18 @@ no network.`,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return runCacheVerify(cmd.Context(), g) },
 	}
 	var opts cache.PruneOptions
-	var age string
+	age := cmdline.Age(30 * 24 * time.Hour)
 	prune := &cobra.Command{
 		Use:   "prune",
 		Short: "Remove images that have not been used for long, and blobs that belong to no image",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			unused, err := parseAge(age)
-			if err != nil {
-				return err
-			}
-			opts.Before = g.streams.Now().Add(-unused)
+			opts.Before = g.streams.Now().Add(-time.Duration(age))
 			return runCachePrune(cmd.Context(), g, opts)
 		},
 	}
-	registryGroup.add(prune, func(f *pflag.FlagSet) {
-		f.StringVar(&age, "older-than", "30d", "remove images that have not been used for `TIME`, such as 30d or 12h")
+	registryGroup.Add(prune, func(f *pflag.FlagSet) {
+		f.Var(&age, "older-than", "remove images that have not been used for `TIME`, such as 30d or 12h")
 		f.BoolVar(&opts.All, "all", false, "remove everything")
 		f.BoolVar(&opts.DryRun, "dry-run", false, "only report what would be removed")
 	})
@@ -129,20 +121,6 @@ no network.`,
 		cmd.AddCommand(c)
 	}
 	return cmd
-}
-
-// parseAge reads a duration, in days too.
-func parseAge(text string) (time.Duration, error) {
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
-			return time.Duration(n) * 24 * time.Hour, nil
-		}
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d < 0 {
-		return 0, usageError(fmt.Errorf("--older-than %q: expected a time such as 30d or 12h", text))
-	}
-	return d, nil
 }
 
 // existingCache opens the cache if there is one; otherwise it says so and
@@ -173,15 +151,11 @@ func runCacheList(ctx context.Context, g *global, asJSON bool) error {
 		}
 	}
 	if asJSON {
-		return g.printCacheJSON(images)
-	}
-	var out strings.Builder
-	for _, img := range images {
-		fmt.Fprintf(&out, "%s  %s  used %s", human.Plain(cacheName(img)), human.Size(img.Size), img.Used.UTC().Format(time.DateOnly))
-		if n := len(img.Missing); n > 0 {
-			fmt.Fprintf(&out, "  %s missing", human.Count(n, "blob"))
+		data, err := cache.JSON(images)
+		if err != nil {
+			return err
 		}
-		out.WriteByte('\n')
+		return g.print(string(data) + "\n")
 	}
 	if s != nil {
 		var total int64
@@ -190,50 +164,7 @@ func runCacheList(ctx context.Context, g *global, asJSON bool) error {
 		}
 		g.ui.Info("%s, %s of %s in %q", human.Count(len(images), "image"), human.Count(len(blobs), "blob"), human.Size(total), s.Dir())
 	}
-	return g.print(out.String())
-}
-
-// cacheName is what people are told that an image is called.
-func cacheName(img cache.Image) string {
-	name := img.Name
-	if img.FullName != "" {
-		name = img.FullName + "@" + img.Descriptor.Digest.String()
-	}
-	if name == "" {
-		name = img.Descriptor.Digest.String()
-	}
-	if img.Descriptor.Platform != nil {
-		name += "  " + ocijson.PlatformText(img.Descriptor.Platform)
-	}
-	return name
-}
-
-func (g *global) printCacheJSON(images []cache.Image) error {
-	list := make([]any, len(images))
-	for i, img := range images {
-		missing := make([]any, len(img.Missing))
-		for n, d := range img.Missing {
-			missing[n] = d.String()
-		}
-		o := &ordjson.Object{Members: []ordjson.Member{
-			{Key: "name", Value: img.Name},
-			{Key: "fullName", Value: img.FullName},
-			{Key: "digest", Value: img.Descriptor.Digest.String()},
-			{Key: "mediaType", Value: img.Descriptor.MediaType},
-			{Key: "size", Value: json.Number(strconv.FormatInt(img.Size, 10))},
-			{Key: "used", Value: img.Used.UTC().Format(time.RFC3339)},
-			{Key: "missing", Value: missing},
-		}}
-		if img.Descriptor.Platform != nil {
-			o.Set("platform", ocijson.PlatformText(img.Descriptor.Platform))
-		}
-		list[i] = o
-	}
-	data, err := ordjson.Marshal(list)
-	if err != nil {
-		return err
-	}
-	return g.print(string(data) + "\n")
+	return g.print(cache.Text(images))
 }
 
 func runCacheVerify(ctx context.Context, g *global) error {
@@ -252,11 +183,11 @@ func runCacheVerify(ctx context.Context, g *global) error {
 	}
 	for _, img := range images {
 		if n := len(img.Missing); n > 0 {
-			found = append(found, fmt.Errorf("image %q: %s missing, the first is %s", cacheName(img), human.Count(n, "blob"), img.Missing[0]))
+			found = append(found, fmt.Errorf("image %q: %s missing, the first is %s", img.Title(), human.Count(n, "blob"), img.Missing[0]))
 		}
 	}
 	if len(found) > 0 {
-		return hint(errors.Join(found...), "a build that may use the network fetches them again; varve cache prune --all removes everything")
+		return cmdline.Hint(errors.Join(found...), "a build that may use the network fetches them again; varve cache prune --all removes everything")
 	}
 	g.ui.Info("%s of %s are what their digests say", human.Count(len(blobs), "blob"), human.Count(len(images), "image"))
 	return nil
@@ -277,7 +208,7 @@ func runCachePrune(ctx context.Context, g *global, opts cache.PruneOptions) erro
 		done = "would remove"
 	}
 	for _, img := range p.Images {
-		g.ui.Info("%s %s", done, human.Plain(cacheName(img)))
+		g.ui.Info("%s %s", done, human.Plain(img.Title()))
 	}
 	g.ui.Info("%s %s, %s of %s", done, human.Count(len(p.Images), "image"), human.Count(p.Blobs, "blob"), human.Size(p.Bytes))
 	return nil

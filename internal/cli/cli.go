@@ -2,113 +2,40 @@
 // that declares it and runX that does it.
 //
 // Standard output carries only what was asked for; everything else goes to
-// standard error. Only this package knows the environment, the clock and the
-// signals, and no part of it ends the process.
+// standard error. Only this package asks for the environment and the clock, and
+// no part of it ends the process. How flags, help and completion work is package
+// cmdline's.
 package cli
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/flock"
 	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/internal/ui"
 )
 
-// Streams is what a command works with besides its arguments.
-type Streams struct {
-	In       io.Reader
-	Out, Err io.Writer
-	// LookupEnv finds a variable of the environment.
-	LookupEnv func(string) (string, bool)
-	// Now is the clock.
-	Now func() time.Time
-	// Signals end a command: the first one in order, the next at once.
-	Signals <-chan os.Signal
-}
-
-// Process returns the process's own streams.
-func Process() Streams {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	// A pipe that nobody reads from is an error like any other, so that what
-	// has to be removed is removed.
-	signal.Ignore(syscall.SIGPIPE)
-	return Streams{
-		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
-		LookupEnv: os.LookupEnv, Now: time.Now, Signals: signals,
-	}
-}
-
-// graceTime is how long a command may take to clean up after a signal.
-const graceTime = 1500 * time.Millisecond
-
 // Main runs the command that args name and returns the exit code.
-func Main(args []string, s Streams) int {
-	s.beFrugal()
-	ctx, cancel := context.WithCancelCause(context.Background())
-	defer cancel(nil)
-	s.In = &stdin{ctx, s.In}
+func Main(args []string, s cmdline.Streams) int {
 	g := &global{streams: s}
-	ctx = flock.WithNotice(ctx, func(what string) { g.ui.Warn("waiting: %s", what) })
-	root := newRoot(g)
-	root.SetArgs(args)
-	out := &helpWriter{w: s.Out}
-	root.SetOut(out)
-	done := make(chan error, 1)
-	go func() {
-		err := root.ExecuteContext(ctx)
-		g.closers.Close()
-		if err == nil {
-			err = out.err
-		}
-		done <- err
-	}()
-	var err error
-	select {
-	case err = <-done:
-	case <-s.Signals:
-		cancel(errInterrupted)
-		err = errInterrupted
-		select {
-		case ended := <-done:
-			if ended == nil { // all was done when the signal came
-				err = nil
-			}
-		case <-s.Signals:
-		case <-time.After(graceTime): // something waits that cannot be woken
-		}
-	}
+	err := g.streams.Run(func(ctx context.Context) error {
+		ctx = flock.WithNotice(ctx, func(what string) { g.ui.Warn("waiting: %s", what) })
+		defer func() { g.closers.Close() }()
+		return cmdline.Execute(ctx, newRoot(g), args, s.Out)
+	})
 	if err == nil {
 		return exitDone
 	}
 	g.report(err)
 	return exitCode(err)
-}
-
-// helpWriter remembers the error of writing help or a completion script, which
-// cobra forgets.
-type helpWriter struct {
-	w   io.Writer
-	err error
-}
-
-func (h *helpWriter) Write(p []byte) (int, error) {
-	n, err := h.w.Write(p)
-	if h.err == nil && err != nil {
-		h.err = fmt.Errorf("write to standard output: %w", outputError(err))
-	}
-	return n, err
 }
 
 // report tells the user what went wrong.
@@ -118,9 +45,9 @@ func (g *global) report(err error) {
 		u, _ = ui.New(g.uiStreams(), ui.Options{})
 	}
 	err = problems.Annotate(err, flagsFor)
-	var h *hintedError
+	var h *cmdline.HintedError
 	if errors.As(err, &h) {
-		u.Error(err, h.hints...)
+		u.Error(err, h.Hints...)
 		return
 	}
 	hints, err := explain(err)
@@ -129,7 +56,7 @@ func (g *global) report(err error) {
 
 // global holds the flags that every command has.
 type global struct {
-	streams   Streams
+	streams   cmdline.Streams
 	ui        *ui.UI
 	root      string
 	storeRoot string
@@ -152,10 +79,10 @@ type global struct {
 	vmKernel string
 
 	// What follows changes while the command runs.
-	stdin   claim
+	stdin   cmdline.Claim
 	login   login
 	advised said
-	closers closers
+	closers cmdline.Closers
 }
 
 // said is what was said already.
@@ -173,21 +100,8 @@ func (s *said) first(text string) bool {
 	return true
 }
 
-// closers are what a command has open until its end.
-type closers []io.Closer
-
-// Close closes them all.
-func (c closers) Close() {
-	for _, closer := range c {
-		closer.Close()
-	}
-}
-
 func (g *global) uiStreams() ui.Streams {
-	return ui.Streams{In: g.streams.In, Out: g.streams.Out, Err: g.streams.Err, Getenv: func(name string) string {
-		value, _ := g.streams.LookupEnv(name)
-		return value
-	}}
+	return ui.Streams{In: g.streams.In, Out: g.streams.Out, Err: g.streams.Err, Getenv: g.env}
 }
 
 func newRoot(g *global) *cobra.Command {
@@ -206,15 +120,14 @@ on amd64.`,
   varve inspect hello.tar`,
 		SilenceUsage:  true,
 		Version:       versionText(),
-		Args:          knownCommand,
 		SilenceErrors: true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(*cobra.Command, []string) (err error) {
 			switch {
 			case g.locked && g.unlocked:
-				return usageError(errors.New("--locked and --unlocked contradict each other"))
+				return cmdline.Usage(errors.New("--locked and --unlocked contradict each other"))
 			case g.locked && g.cache.off:
-				return usageError(errors.New("--locked takes the base image from the cache, which --no-cache leaves out"))
+				return cmdline.Usage(errors.New("--locked takes the base image from the cache, which --no-cache leaves out"))
 			}
 			if err := errors.Join(g.limits.check(), g.stepLimits.check()); err != nil {
 				return err
@@ -222,29 +135,21 @@ on amd64.`,
 			g.ui, err = ui.New(g.uiStreams(), ui.Options{
 				Progress: g.progress, LogFormat: g.logFormat, Quiet: g.quiet, Verbose: g.verbose, Now: g.streams.Now,
 			})
-			return usageError(err)
+			return cmdline.Usage(err)
 		},
 	}
-	cmd.PersistentFlags().AddFlagSet(generalGroup.declared(func(f *pflag.FlagSet) {
+	cmd.PersistentFlags().AddFlagSet(generalGroup.Declared(func(f *pflag.FlagSet) {
 		f.StringVar(&g.progress, "progress", "auto", "`HOW`: how progress is shown")
-		choose(f, "progress", ui.ProgressModes())
+		cmdline.Choose(f, "progress", ui.ProgressModes())
 		f.StringVar(&g.logFormat, "log-format", "text", "`HOW`: how messages are written")
-		choose(f, "log-format", ui.LogFormats())
+		cmdline.Choose(f, "log-format", ui.LogFormats())
 		f.BoolVarP(&g.quiet, "quiet", "q", false, "write only errors, and what is left out or refused")
 		f.CountVarP(&g.verbose, "verbose", "v", "write what is found and done on the way as well")
 	}))
-	cmd.SetFlagErrorFunc(flagError)
-	cmd.SetUsageFunc(printUsage)
 	cmd.SetIn(g.streams.In)
 	cmd.SetErr(g.streams.Err)
 	g.addCommands(cmd)
-	cmd.SetHelpCommand(newHelp())
-	cmd.InitDefaultHelpCmd()
-	cmd.InitDefaultCompletionCmd()
-	for _, c := range cmd.Commands() {
-		strict(c)
-	}
-	g.finishFlags(cmd)
+	g.program().Prepare(cmd)
 	// Before a command its flags are not known yet, and one of them without a value would
 	// take the command for that.
 	cmd.Flags().BoolVar(&g.cache.off, "no-cache", false, "")
@@ -255,7 +160,7 @@ on amd64.`,
 // Command returns the command line, for those who document it and run nothing.
 func Command() *cobra.Command {
 	none := func(string) (string, bool) { return "", false }
-	return newRoot(&global{streams: Streams{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard, LookupEnv: none, Now: time.Now}})
+	return newRoot(&global{streams: cmdline.Streams{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard, LookupEnv: none, Now: time.Now}})
 }
 
 // The groups of commands.
@@ -297,7 +202,7 @@ func (g *global) registerBuild(cmd *cobra.Command) {
 	g.registerSteps(cmd)
 	g.registry.register(cmd)
 	g.cache.register(cmd)
-	registryGroup.add(cmd, func(f *pflag.FlagSet) {
+	registryGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.BoolVar(&g.unlocked, "unlocked", false, "take what the base image's tag names now, whatever varve.lock says")
 		f.BoolVar(&g.locked, "locked", false, "take the base image from the cache alone; it has to be pinned")
 	})
@@ -310,16 +215,4 @@ func (g *global) registerRead(cmd *cobra.Command) {
 	g.registry.registerPlatform(cmd, "choose the image for `OS/ARCH[/VARIANT]` where there are several", "linux and this machine's architecture")
 	g.registry.register(cmd)
 	g.limits.register(cmd)
-}
-
-// strict has wrong arguments of a command, and of those below it, count as
-// usage errors.
-func strict(cmd *cobra.Command) {
-	cmd.Args = usageArgs(cmd.Args)
-	if !cmd.Runnable() { // or cobra would take any word, and do nothing
-		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-	}
-	for _, c := range cmd.Commands() {
-		strict(c)
-	}
 }

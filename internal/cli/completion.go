@@ -2,62 +2,18 @@ package cli
 
 import (
 	"context"
-	"os"
-	"path/filepath"
+	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/internal/base"
 	"github.com/varve-image/varve/internal/base/lockfile"
-	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/spec"
 )
-
-// completionTime is how long a shell waits for what an engine or a file system says.
-const completionTime = time.Second
-
-// completeValues has the shell complete the values of a flag: its words, or what its
-// placeholder stands for.
-func (g *global) completeValues(cmd *cobra.Command, f *pflag.Flag) {
-	if !takesValue(f) && f.Value.Type() != "BOOL" {
-		return
-	}
-	complete := g.completerOf(f)
-	if complete == nil {
-		return // a file, which shells do by themselves
-	}
-	if _, ok := cmd.GetFlagCompletionFunc(f.Name); ok {
-		return
-	}
-	if err := cmd.RegisterFlagCompletionFunc(f.Name, complete); err != nil {
-		panic(err) // a flag that cmd has, and that has no function yet
-	}
-}
-
-// completerOf returns what completes a flag's values; nil where files do.
-func (g *global) completerOf(f *pflag.Flag) cobra.CompletionFunc {
-	if words := choicesOf(f); len(words) > 0 {
-		return cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)
-	}
-	switch name, _ := pflag.UnquoteUsage(f); name {
-	case "FILE", "PATH", "PROGRAM", "SRC[:DST]", "SRC:DST", "FILE|DIR/":
-		return nil
-	case "DIR":
-		return cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs)
-	case "BOOL":
-		return cobra.FixedCompletions([]string{"true", "false"}, cobra.ShellCompDirectiveNoFileComp)
-	case "IMAGE", "DEST":
-		return g.completeImage
-	case "OS/ARCH[/VARIANT]":
-		return cobra.FixedCompletions(platformNames(), cobra.ShellCompDirectiveNoFileComp)
-	}
-	return cobra.NoFileCompletions
-}
 
 // platformNames returns the platforms that images are made for.
 func platformNames() []string {
@@ -68,29 +24,9 @@ func platformNames() []string {
 	return names
 }
 
-// completeArgs completes arguments, each in its own way and the last for all that follow
-// where repeat says so.
-func completeArgs(repeat bool, each ...cobra.CompletionFunc) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, text string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		i := len(args)
-		if repeat {
-			i = min(i, len(each)-1)
-		}
-		if i >= len(each) {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		return each[i](cmd, args, text)
-	}
-}
-
 // completeSpec offers the files that specs are in.
 func completeSpec(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return []cobra.Completion{"yaml", "yml", "json"}, cobra.ShellCompDirectiveFilterFileExt
-}
-
-// completeFiles leaves it to the shell.
-func completeFiles(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	return nil, cobra.ShellCompDirectiveDefault
 }
 
 // completeImage offers places of images, and the images in the one that text begins with.
@@ -98,132 +34,26 @@ func (g *global) completeImage(cmd *cobra.Command, _ []string, text string) ([]c
 	if strings.HasPrefix(text, "~") { // the shell knows where that is
 		return nil, cobra.ShellCompDirectiveDefault
 	}
-	return inTime(cmd.Context(), func(ctx context.Context) []string {
-		found := g.imagesAt(ctx, text)
-		if !strings.ContainsAny(text, ":/") {
-			found = append(startingWith(text, transports()), found...)
-		}
-		return found
+	return cmdline.InTime(cmd.Context(), func(ctx context.Context) []string {
+		return place.Complete(ctx, text, lockedNames(), place.Options{Env: g.env, TempDir: g.tempDir()})
 	})
-}
-
-// transports returns how references to images begin. A layer alone is not an image.
-func transports() []string {
-	return slices.DeleteFunc(place.Names(), func(t string) bool { return transportOf(t) == place.LayerDir })
-}
-
-// transportOf returns the transport that a reference begins with so.
-func transportOf(start string) place.Transport {
-	return place.Transport(strings.TrimRight(start, ":/"))
 }
 
 // completeRegistry offers the start of a reference to a registry.
 func completeRegistry(_ *cobra.Command, _ []string, text string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	all := slices.DeleteFunc(place.Names(), func(t string) bool { return transportOf(t) != place.Registry })
-	return startingWith(text, all), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	return cmdline.StartingWith(text, []string{"docker://"}), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
 // completeLocked offers the references in ./varve.lock.
 func completeLocked(cmd *cobra.Command, _ []string, text string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	return inTime(cmd.Context(), func(context.Context) []string { return startingWith(text, lockedNames("")) })
+	return cmdline.InTime(cmd.Context(), func(context.Context) []string { return cmdline.StartingWith(text, lockedNames()) })
 }
 
-// imagesAt returns what text, which may begin with a transport, can go on to.
-func (g *global) imagesAt(ctx context.Context, text string) []string {
-	all := transports()
-	i := slices.IndexFunc(all, func(start string) bool { return strings.HasPrefix(text, start) })
-	if i < 0 {
-		return paths("", text, true)
-	}
-	start, rest := all[i], strings.TrimPrefix(text, all[i])
-	switch t := transportOf(start); {
-	case t == place.Registry:
-		return startingWith(text, lockedNames(start))
-	case t.IsEngine():
-		return startingWith(text, g.namesAt(ctx, start, place.Ref{Transport: t}))
-	case t == place.OCIDir && strings.Contains(rest, ":"):
-		dir, _, _ := strings.Cut(rest, ":")
-		return startingWith(text, g.namesAt(ctx, start+dir+":", place.Ref{Transport: t, Path: dir}))
-	default:
-		return paths(start, rest, t == place.DockerArchive || t == place.OCIArchive)
-	}
-}
-
-// namesAt returns the names of the images of a place, each after start.
-func (g *global) namesAt(ctx context.Context, start string, ref place.Ref) []string {
-	names, err := place.List(ctx, ref, place.Options{Env: g.env, TempDir: g.tempDir()})
-	if err != nil { // there is nobody to tell
-		return nil
-	}
-	for i, name := range names {
-		names[i] = start + name
-	}
-	return names
-}
-
-// lockedNames returns the references in ./varve.lock, each after start.
-func lockedNames(start string) []string {
+// lockedNames returns the references in ./varve.lock.
+func lockedNames() []string {
 	f, err := base.ReadLock(lockfile.Name)
 	if err != nil {
 		return nil
 	}
-	var names []string
-	for name := range f.Images {
-		names = append(names, start+name)
-	}
-	return names
-}
-
-// paths returns the directories, and the archives if they are wanted, whose path begins
-// with text, each after start.
-func paths(start, text string, archives bool) []string {
-	dir, begun := filepath.Split(text)
-	entries, err := os.ReadDir(filepath.Clean(dir))
-	if err != nil {
-		return nil
-	}
-	var found []string
-	for _, e := range entries {
-		name := e.Name()
-		if !strings.HasPrefix(name, begun) || begun == "" && strings.HasPrefix(name, ".") {
-			continue
-		}
-		if st, err := os.Stat(filepath.Join(dir, name)); err == nil && st.IsDir() {
-			found = append(found, start+dir+name+"/")
-		} else if _, ok := compress.TarName(name); ok && archives {
-			found = append(found, start+dir+name)
-		}
-	}
-	return found
-}
-
-func startingWith(text string, all []string) []string {
-	return slices.DeleteFunc(all, func(s string) bool { return !strings.HasPrefix(s, text) })
-}
-
-// inTime returns what find finds soon. Nothing follows what ends in a slash or a colon
-// but more of the same word.
-func inTime(ctx context.Context, find func(context.Context) []string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	if ctx == nil {
-		ctx = context.Background()
-	}
-	ctx, cancel := context.WithTimeout(ctx, completionTime)
-	defer cancel()
-	done := make(chan []string, 1)
-	go func() { done <- find(ctx) }()
-	directive := cobra.ShellCompDirectiveNoFileComp
-	select {
-	case found := <-done:
-		slices.Sort(found)
-		if slices.ContainsFunc(found, func(s string) bool { return strings.HasSuffix(s, "/") || strings.HasSuffix(s, ":") }) {
-			directive |= cobra.ShellCompDirectiveNoSpace
-		}
-		return found, directive
-	case <-ctx.Done():
-		select { // so that a command that was asked ends first
-		case <-done:
-		case <-time.After(completionTime / 4):
-		}
-		return nil, directive
-	}
+	return slices.Collect(maps.Keys(f.Images))
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"io"
 	"net"
 	"net/http"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/varve-image/varve/internal/cmdline"
 )
 
 // completed asks for completions as a shell does, with DOCKER_HOST leading to what
@@ -28,7 +29,7 @@ func completed(t *testing.T, handle http.HandlerFunc, args ...string) (lines []s
 	t.Cleanup(func() { server.Close() })
 	var out, messages strings.Builder
 	env := func(name string) (string, bool) { return "unix://" + socket, name == "DOCKER_HOST" }
-	root := newRoot(&global{streams: Streams{In: strings.NewReader(""), Out: &out, Err: &messages, LookupEnv: env, Now: time.Now}})
+	root := newRoot(&global{streams: cmdline.Streams{In: strings.NewReader(""), Out: &out, Err: &messages, LookupEnv: env, Now: time.Now}})
 	root.SetOut(&out)
 	root.SetArgs(append([]string{cobra.ShellCompRequestCmd}, args...))
 	if err := root.ExecuteContext(t.Context()); err != nil {
@@ -63,20 +64,9 @@ func TestCompleteSilence(t *testing.T) {
 			if !slices.Equal(got, []string{":4"}) || strings.Count(stderr, "\n") != 1 {
 				t.Errorf("%q, and %q", got, stderr)
 			}
-			if took := time.Since(start); took > 2*completionTime {
+			if took := time.Since(start); took > 2*cmdline.CompletionTime {
 				t.Errorf("it took %v", took)
 			}
 		})
-	}
-}
-
-// TestCompletionTime: what cannot be woken is left behind.
-func TestCompletionTime(t *testing.T) {
-	stop := make(chan struct{})
-	defer close(stop)
-	start := time.Now()
-	found, _ := inTime(t.Context(), func(context.Context) []string { <-stop; return []string{"late"} })
-	if took := time.Since(start); len(found) > 0 || took > 2*completionTime {
-		t.Errorf("%q after %v", found, took)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/transfer"
@@ -34,7 +35,7 @@ with all of its images: between registries byte for byte, with everything else i
   varve copy saved.tar docker-daemon:
   varve copy --all docker://debian:12 docker://registry.example/debian:12`,
 		Args:              cobra.ExactArgs(2),
-		ValidArgsFunction: completeArgs(false, g.completeImage, g.completeImage),
+		ValidArgsFunction: cmdline.CompleteArgs(false, g.completeImage, g.completeImage),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if all {
 				return runCopyAll(cmd.Context(), g, args[0], args[1])
@@ -42,7 +43,7 @@ with all of its images: between registries byte for byte, with everything else i
 			return runCopy(cmd.Context(), g, args[0], args[1])
 		},
 	}
-	imageGroup.add(cmd, func(f *pflag.FlagSet) {
+	imageGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.BoolVar(&all, "all", false, "copy an index with the images for all platforms")
 	})
 	g.registerRead(cmd)
@@ -56,7 +57,7 @@ func runCopy(ctx context.Context, g *global, src, dst string) error {
 // runCopyAll copies an index with all its images.
 func runCopyAll(ctx context.Context, g *global, src, dst string) error {
 	if g.registry.platform != "" {
-		return usageError(errors.New("--all copies the images for all platforms, --platform chooses one"))
+		return cmdline.Usage(errors.New("--all copies the images for all platforms, --platform chooses one"))
 	}
 	return g.copyImages(ctx, src, dst, transfer.CopyAll)
 }

@@ -3,14 +3,13 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/ocijson"
@@ -29,7 +28,7 @@ func buildDestination(text string, s *spec.Spec) (d transfer.Destination, err er
 		compression, err = compress.Compression{}, nil
 	}
 	if err != nil {
-		return d, usageError(err)
+		return d, cmdline.Usage(err)
 	}
 	if text == "" {
 		text = path.Base(s.Name) + ".tar" + compression.Ext()
@@ -44,7 +43,7 @@ func buildDestination(text string, s *spec.Spec) (d transfer.Destination, err er
 	case !ok && ref.Transport == place.DockerArchive && ref.Path == "-" && !explicit:
 		d.Compression = compress.Compression{Algorithm: compress.None}
 	case ok && explicit && algorithm != compression.Algorithm:
-		return d, usageError(fmt.Errorf("the name %q says compression %q and the compressor %q: change one of them", d.Path, algorithm, compression.Algorithm))
+		return d, cmdline.Usage(fmt.Errorf("the name %q says compression %q and the compressor %q: change one of them", d.Path, algorithm, compression.Algorithm))
 	case ok && !explicit:
 		d.Compression = compress.Compression{Algorithm: algorithm}
 	}
@@ -148,36 +147,5 @@ func outside(d transfer.Destination, s *spec.Spec) error {
 	for _, c := range copies {
 		sources = append(sources, c.Source)
 	}
-	return outsideOf(d.Path, sources, "is copied into the image")
-}
-
-// outsideOf refuses an output that lies in a directory that is put into
-// it.
-func outsideOf(output string, sources []string, what string) error {
-	if output == "-" || output == "" {
-		return nil
-	}
-	at, err := filepath.Abs(output)
-	if err != nil {
-		return err
-	}
-	for _, source := range sources {
-		dir, err := filepath.Abs(source)
-		if err != nil {
-			return err
-		}
-		if st, err := os.Stat(dir); err == nil && st.IsDir() && strings.HasPrefix(at+"/", strings.TrimSuffix(dir, "/")+"/") {
-			return usageError(hint(fmt.Errorf("the output %q lies in %q, which %s", output, source, what),
-				"write it elsewhere, or what is made next will hold it"))
-		}
-	}
-	return nil
-}
-
-// stdout is standard output.
-type stdout struct{ w io.Writer }
-
-func (s stdout) Write(p []byte) (int, error) {
-	n, err := s.w.Write(p)
-	return n, outputError(err)
+	return cmdline.OutsideOf(d.Path, sources, "is copied into the image")
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/place"
 )
 
@@ -31,18 +32,18 @@ CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE. Without these, the usual sockets ar
 		Example: `  varve load hello.tar
   varve load oci:images:hello --into podman`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: completeArgs(false, g.completeImage),
+		ValidArgsFunction: cmdline.CompleteArgs(false, g.completeImage),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			i := slices.Index(engineNames, into)
 			if i < 0 {
-				return usageError(fmt.Errorf("--into %q: expected %s", into, alternatives(engineNames)))
+				return cmdline.Usage(fmt.Errorf("--into %q: expected %s", into, cmdline.Alternatives(engineNames)))
 			}
 			return runCopy(cmd.Context(), g, args[0], string(engines[i])+":")
 		},
 	}
-	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVar(&into, "into", engineNames[0], "`ENGINE`: the engine to load the image into")
-		choose(f, "into", engineNames)
+		cmdline.Choose(f, "into", engineNames)
 	})
 	g.registerRead(cmd)
 	return cmd

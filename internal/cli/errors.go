@@ -4,19 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
-	"syscall"
 
 	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/base"
 	"github.com/varve-image/varve/internal/base/cache"
 	"github.com/varve-image/varve/internal/base/lockfile"
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/dockertools"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/engine"
 	"github.com/varve-image/varve/internal/place/registry"
-	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/sandbox/vm"
 	"github.com/varve-image/varve/internal/transfer"
@@ -36,43 +34,9 @@ const (
 	exitInterrupted = 130
 )
 
-// errInterrupted is the end by a signal.
-var errInterrupted = errors.New("interrupted")
-
-// usage marks an error in what the user wrote.
-type usage struct{ error }
-
-func (u usage) Unwrap() error { return u.error }
-
-func usageError(err error) error {
-	if err == nil {
-		return nil
-	}
-	return usage{err}
-}
-
-// fileError is an error of opening a file that the user named: a usage error
-// if it is not there, or cannot be what was meant.
-func fileError(err error) error {
-	if regfile.IsMisnamed(err) {
-		return usageError(err)
-	}
-	return err
-}
-
-// hintedError has words on what to do next.
-type hintedError struct {
-	error
-	hints []string
-}
-
-func (h *hintedError) Unwrap() error { return h.error }
-
-func hint(err error, hints ...string) error { return &hintedError{err, hints} }
-
 func exitCode(err error) int {
 	var (
-		asUsage    usage
+		asUsage    *cmdline.UsageError
 		asSpec     spec.Errors
 		asBuild    *assemble.SpecError
 		asMissing  *assemble.MissingError
@@ -93,7 +57,7 @@ func exitCode(err error) int {
 		asTree     *treefile.SourceError
 	)
 	switch {
-	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
+	case errors.Is(err, cmdline.ErrInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
 	case errors.As(err, &asMismatch), errors.As(err, &asLock), errors.As(err, &asStore):
 		return exitMismatch
@@ -108,14 +72,6 @@ func exitCode(err error) int {
 		return exitUsage
 	}
 	return exitFailed
-}
-
-// outputError explains an error of writing to standard output.
-func outputError(err error) error {
-	if errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
-		return errors.New("standard output was closed before everything was written")
-	}
-	return err
 }
 
 // explain adds to an error what to do next, and to that of a step the end of

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/treefile"
 )
 
@@ -29,7 +30,7 @@ set-user-id bits, which mean nothing without the owner. varve reports what it le
   varve export hello.tar -o rootfs/
   varve export docker-daemon:debian:12 -o - | tar tv`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: completeArgs(false, g.completeImage),
+		ValidArgsFunction: cmdline.CompleteArgs(false, g.completeImage),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dest, err := g.treeOutput(output)
 			if err != nil {
@@ -67,5 +68,5 @@ func (g *global) sourceDateEpoch() (*int64, error) {
 		return nil, nil
 	}
 	epoch, err := assemble.ParseSourceDateEpoch(text)
-	return &epoch, usageError(err)
+	return &epoch, cmdline.Usage(err)
 }

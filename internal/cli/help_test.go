@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/varve-image/varve/internal/cmdline"
 )
 
 // eachFlag calls check with every flag of every command that users see.
@@ -39,7 +41,7 @@ func TestFlags(t *testing.T) {
 	text := regexp.MustCompile(`^([a-z]|[A-Z]{2}|JSON|PATH).*[^.;, ]$`)
 	eachFlag(t, func(t *testing.T, cmd *cobra.Command, f *pflag.Flag) {
 		listed := false
-		for _, s := range FlagSections(cmd) {
+		for _, s := range cmdline.FlagSections(cmd) {
 			for _, other := range s.Flags {
 				listed = listed || other == f
 			}
@@ -47,10 +49,10 @@ func TestFlags(t *testing.T) {
 		if !listed {
 			t.Errorf("--%s is in no group", f.Name)
 		}
-		if value := FlagValue(f); !placeholder.MatchString(value) {
+		if value := cmdline.FlagValue(f); !placeholder.MatchString(value) {
 			t.Errorf("--%s: the placeholder is %q, want capital letters", f.Name, value)
 		}
-		if s := FlagText(f); !text.MatchString(s) || strings.ContainsRune(s, '`') {
+		if s := cmdline.FlagText(f); !text.MatchString(s) || strings.ContainsRune(s, '`') {
 			t.Errorf("--%s: the text is %q", f.Name, s)
 		}
 	})
@@ -62,7 +64,7 @@ func TestFlagWords(t *testing.T) {
 	files := map[string]bool{"": true, " FILE": true, " PATH": true, " PROGRAM": true, " SRC[:DST]": true, " SRC:DST": true, " FILE|DIR/": true}
 	words := map[string]bool{" HOW": true, " WHAT": true, " ARCH": true, " FIELD": true, " ENGINE": true, " NAME[=ARG]": true}
 	eachFlag(t, func(t *testing.T, cmd *cobra.Command, f *pflag.Flag) {
-		value := FlagValue(f)
+		value := cmdline.FlagValue(f)
 		complete, ok := cmd.GetFlagCompletionFunc(f.Name)
 		if !ok && !files[value] {
 			t.Errorf("--%s%s is not completed", f.Name, value)
@@ -75,8 +77,8 @@ func TestFlagWords(t *testing.T) {
 			t.Errorf("--%s offers no word", f.Name)
 		}
 		for _, word := range offered {
-			if !strings.Contains(FlagText(f), word) {
-				t.Errorf("--%s completes %q, and its text does not name it: %s", f.Name, word, FlagText(f))
+			if !strings.Contains(cmdline.FlagText(f), word) {
+				t.Errorf("--%s completes %q, and its text does not name it: %s", f.Name, word, cmdline.FlagText(f))
 			}
 		}
 	})
@@ -100,7 +102,7 @@ func TestCommandGroups(t *testing.T) {
 func TestUsageWidth(t *testing.T) {
 	for _, c := range Command().Commands() {
 		for line := range strings.Lines(c.UsageString()) {
-			if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > usageWidth && strings.HasPrefix(line, "      ") {
+			if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > cmdline.HelpWidth && strings.HasPrefix(line, "      ") {
 				t.Errorf("%s: %d columns: %s", c.Name(), n, line)
 			}
 		}

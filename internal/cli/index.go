@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/cli/specflags"
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/transfer"
@@ -34,18 +35,18 @@ the same platform. DEST is an OCI layout (DIR/ or oci:DIR[:NAME]), its archive
 		Example: `  varve index hello-amd64.tar hello-arm64.tar -o docker://registry.example/hello:1
   varve index docker://debian:12 -o oci:debian:12 --platform linux/amd64,linux/arm64`,
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: completeArgs(true, g.completeImage),
+		ValidArgsFunction: cmdline.CompleteArgs(true, g.completeImage),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runIndex(cmd.Context(), g, o, args)
 		},
 	}
-	imageGroup.add(cmd, func(f *pflag.FlagSet) {
+	imageGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVar(&o.name, "name", "", "call the index `NAME:TAG` in an OCI layout")
-		showDefault(f, "name", "what all of the images are called")
+		cmdline.ShowDefault(f, "name", "what all of the images are called")
 		f.StringArrayVar(&o.annotations, "annotation", nil, "`KEY=VALUE`: annotation of the index")
 	})
 	g.registry.registerPlatform(cmd, "take only the images for `OS/ARCH[/VARIANT]`, or for several, separated by commas", "")
-	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVarP(&o.output, "output", "o", "", "write the index to `DEST`, as above")
 	})
 	g.registry.register(cmd)
@@ -55,7 +56,7 @@ the same platform. DEST is an OCI layout (DIR/ or oci:DIR[:NAME]), its archive
 
 func runIndex(ctx context.Context, g *global, o *indexOptions, refs []string) error {
 	if o.output == "" {
-		return usageError(hint(errors.New("no output"), "name an OCI layout, its archive or a registry with -o"))
+		return cmdline.Usage(cmdline.Hint(errors.New("no output"), "name an OCI layout, its archive or a registry with -o"))
 	}
 	dest, err := g.copyDestination(o.output)
 	if err != nil {
@@ -65,7 +66,7 @@ func runIndex(ctx context.Context, g *global, o *indexOptions, refs []string) er
 		return err
 	}
 	x := transfer.IndexOptions{Name: o.name}
-	if x.Annotations, err = parsePairs("--annotation", o.annotations); err != nil {
+	if x.Annotations, err = cmdline.ParsePairs("--annotation", o.annotations); err != nil {
 		return err
 	}
 	if x.Platforms, err = g.registry.list(); err != nil {
@@ -73,7 +74,7 @@ func runIndex(ctx context.Context, g *global, o *indexOptions, refs []string) er
 	}
 	if o.name != "" {
 		if _, _, err := image.SplitRepoTag(o.name); err != nil {
-			return usageError(fmt.Errorf("--name: %w", err))
+			return cmdline.Usage(fmt.Errorf("--name: %w", err))
 		}
 	}
 	sent, err := transfer.Index(ctx, refs, dest, x, g.transfers(place.Wanted{}))
@@ -84,21 +85,9 @@ func runIndex(ctx context.Context, g *global, o *indexOptions, refs []string) er
 	return nil
 }
 
-func parsePairs(flag string, list []string) (map[string]string, error) {
-	pairs := map[string]string{}
-	for _, text := range list {
-		key, value, ok := strings.Cut(text, "=")
-		if !ok || key == "" {
-			return nil, usageError(fmt.Errorf("%s %q: expected KEY=VALUE", flag, text))
-		}
-		pairs[key] = value
-	}
-	return pairs, nil
-}
-
 // buildIndex makes the images of a spec for several platforms and an index of
 // them.
-func buildIndex(ctx context.Context, g *global, o *buildOptions, in *input, platforms []v1.Platform) error {
+func buildIndex(ctx context.Context, g *global, o *buildOptions, in *specflags.Input, platforms []v1.Platform) error {
 	x := &image.Index{}
 	var dest transfer.Destination
 	for i, p := range platforms {
@@ -112,7 +101,7 @@ func buildIndex(ctx context.Context, g *global, o *buildOptions, in *input, plat
 			}
 			dest = d
 		}
-		result, err := buildParsed(ctx, g, s, in.lock(), nil)
+		result, err := buildParsed(ctx, g, s, in.Lock(), nil)
 		if err != nil {
 			return fmt.Errorf("platform %s: %w", ocijson.PlatformText(&p), err)
 		}

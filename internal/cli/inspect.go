@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image/inspect"
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/place"
 )
 
@@ -38,18 +39,18 @@ docker-archive's manifest.json. If --platform is given, it is that platform's ma
 		Example: `  varve inspect hello.tar
   varve inspect --json oci:images:hello | jq '.[0].layers[].size'`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: completeArgs(false, g.completeImage),
+		ValidArgsFunction: cmdline.CompleteArgs(false, g.completeImage),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case asJSON && raw:
-				return usageError(errors.New("--json and --raw exclude each other"))
+				return cmdline.Usage(errors.New("--json and --raw exclude each other"))
 			case raw:
 				return runInspectRaw(cmd.Context(), g, args[0])
 			}
 			return runInspect(cmd.Context(), g, args[0], asJSON)
 		},
 	}
-	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.BoolVar(&asJSON, "json", false, "print a JSON list with an object for each image")
 		f.BoolVar(&raw, "raw", false, "print the index or manifest as it is stored")
 	})

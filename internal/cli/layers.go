@@ -3,18 +3,17 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/internal/assemble"
-	"github.com/varve-image/varve/internal/human"
+	"github.com/varve-image/varve/internal/cli/specflags"
+	"github.com/varve-image/varve/internal/cmdline"
 )
 
 type layersOptions struct {
-	spec specFlags
+	spec specflags.Flags
 	json bool
 }
 
@@ -29,14 +28,14 @@ What is in them depends on the base image and on what scripts leave behind. So l
 fetches a base that is not in the cache, and runs scripts, as build does. It writes no
 layer.`,
 		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: completeArgs(false, completeSpec),
+		ValidArgsFunction: cmdline.CompleteArgs(false, completeSpec),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runLayers(cmd.Context(), g, o, args)
 		},
 	}
-	o.spec.register(cmd)
+	o.spec.Register(cmd, specGroups)
 	g.registry.registerPlatform(cmd, "show the layers for `OS/ARCH[/VARIANT]`", buildPlatform)
-	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.BoolVar(&o.json, "json", false, "print a JSON list with an object for each layer")
 	})
 	g.registerBuild(cmd)
@@ -44,7 +43,7 @@ layer.`,
 }
 
 func runLayers(ctx context.Context, g *global, o *layersOptions, args []string) error {
-	in, err := o.spec.read(g, args)
+	in, err := g.readSpec(&o.spec, args)
 	if err != nil {
 		return err
 	}
@@ -60,22 +59,5 @@ func runLayers(ctx context.Context, g *global, o *layersOptions, args []string) 
 		}
 		return g.print(string(text) + "\n")
 	}
-	return g.print(layersText(result.Layers))
-}
-
-// layersText is the plan for people: a line for each layer, its store paths
-// below it.
-func layersText(layers []assemble.PlannedLayer) string {
-	var b strings.Builder
-	for i, l := range layers {
-		fmt.Fprintf(&b, "layer %d/%d  %s  %s", i+1, len(layers), l.Kind, human.Size(int64(l.Size)))
-		if l.Kind == assemble.KindTree {
-			fmt.Fprintf(&b, "  %d files and directories", l.Files)
-		}
-		b.WriteByte('\n')
-		for _, p := range l.Paths {
-			fmt.Fprintf(&b, "  %s\n", p)
-		}
-	}
-	return b.String()
+	return g.print(assemble.PlanText(result.Layers))
 }

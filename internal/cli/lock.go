@@ -18,6 +18,8 @@ import (
 
 	"github.com/varve-image/varve/internal/base"
 	"github.com/varve-image/varve/internal/base/lockfile"
+	"github.com/varve-image/varve/internal/cli/specflags"
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/problems"
@@ -38,13 +40,13 @@ has ${arch} in its name.`,
   varve lock            bring ./varve.lock up to date
   varve lock --check    exit code 1 if that would change it`,
 		Args:              cobra.ArbitraryArgs,
-		ValidArgsFunction: completeArgs(true, completeSpec),
+		ValidArgsFunction: cmdline.CompleteArgs(true, completeSpec),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runLock(cmd.Context(), g, args, check)
 		},
 	}
 	g.registry.registerPlatform(cmd, "look up the base images for `OS/ARCH[/VARIANT]`, or for several, separated by commas", "")
-	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.BoolVar(&check, "check", false, "write nothing, and fail if something would change")
 	})
 	g.registry.register(cmd)
@@ -85,21 +87,21 @@ func lockedReferences(g *global, name string) (path string, refs []string, err e
 		platforms = []v1.Platform{{}}
 	}
 	for _, p := range platforms {
-		s, err := (&specFlags{flags: &pflag.FlagSet{}}).parse(in, p)
+		s, err := (&specflags.Flags{}).Parse(in, hostArchitecture, p)
 		if err != nil {
 			return "", nil, err
 		}
 		ref, ok := strings.CutPrefix(s.FromImage, "docker://")
 		if !ok {
-			g.advisePath(in.name, s)
+			g.advisePath(in.Name, s)
 			continue
 		}
 		if ref, err = lockfile.Key(ref); err != nil {
-			return "", nil, usageError(err)
+			return "", nil, cmdline.Usage(err)
 		}
 		refs = append(refs, ref)
 	}
-	return in.lock(), refs, nil
+	return in.Lock(), refs, nil
 }
 
 // advisePath warns of a base that is a path where nothing is, and looks like the
@@ -119,7 +121,7 @@ func refreshLock(ctx context.Context, g *global, check bool) error {
 		return err
 	}
 	if len(f.Images) == 0 {
-		return usageError(hint(fmt.Errorf("no spec was named, and %q holds no images", lockfile.Name), "varve lock SPEC pins the base image of a spec"))
+		return cmdline.Usage(cmdline.Hint(fmt.Errorf("no spec was named, and %q holds no images", lockfile.Name), "varve lock SPEC pins the base image of a spec"))
 	}
 	return g.updateLocks(ctx, map[string][]string{lockfile.Name: slices.Collect(maps.Keys(f.Images))}, check)
 }
@@ -142,7 +144,7 @@ func (g *global) updateLocks(ctx context.Context, wanted map[string][]string, ch
 		}
 	}
 	if err := outdated.Err(); check && err != nil {
-		return hint(err, "varve lock brings it up to date")
+		return cmdline.Hint(err, "varve lock brings it up to date")
 	}
 	for _, path := range paths {
 		if file := updated[path]; file != nil && !check {

@@ -8,17 +8,19 @@ import (
 	"strings"
 
 	"github.com/distribution/reference"
+
+	"github.com/varve-image/varve/internal/cmdline"
 )
 
 // login is how a command logs in: with one password, to one registry.
 type login struct{ password, domain string }
 
 // readPassword reads the password's line, unless it was read.
-func (l *login) readPassword(in io.Reader, stdin *claim) error {
+func (l *login) readPassword(in io.Reader, stdin *cmdline.Claim) error {
 	if l.password != "" {
 		return nil
 	}
-	if err := stdin.take("a password"); err != nil {
+	if err := stdin.Take("a password"); err != nil {
 		return err
 	}
 	line, err := bufio.NewReader(io.LimitReader(in, 4096)).ReadString('\n')
@@ -26,7 +28,7 @@ func (l *login) readPassword(in io.Reader, stdin *claim) error {
 		return fmt.Errorf("read the password from standard input: %w", err)
 	}
 	if l.password = strings.TrimRight(line, "\r\n"); l.password == "" {
-		return usageError(errors.New("--password-stdin: standard input holds no password"))
+		return cmdline.Usage(errors.New("--password-stdin: standard input holds no password"))
 	}
 	return nil
 }
@@ -43,7 +45,7 @@ func (l *login) check(ref string) error {
 		l.domain = domain
 	}
 	if domain != l.domain {
-		return usageError(hint(fmt.Errorf("--username and --password-stdin are for one registry, and there are two: %q and %q", l.domain, domain),
+		return cmdline.Usage(cmdline.Hint(fmt.Errorf("--username and --password-stdin are for one registry, and there are two: %q and %q", l.domain, domain),
 			`log in to each with "docker login" or "podman login"`))
 	}
 	return nil

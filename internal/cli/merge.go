@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/transfer"
 	"github.com/varve-image/varve/internal/treefile"
@@ -21,7 +22,7 @@ Shared layers are stored once, and every image keeps its names. IMAGE is what in
 takes. If an archive holds several images, all are taken.`,
 		Example:           `  varve merge app.tar database.tar.gz -o both.tar`,
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: completeArgs(true, g.completeImage),
+		ValidArgsFunction: cmdline.CompleteArgs(true, g.completeImage),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			out, err := g.archiveOutput(output)
 			if err != nil {
@@ -30,7 +31,7 @@ takes. If an archive holds several images, all are taken.`,
 			return runMerge(cmd.Context(), g, args, out)
 		},
 	}
-	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVarP(&output, "output", "o", "", "write the archive to `FILE`, compressed as its name says; - is standard output")
 	})
 	g.registerRead(cmd)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/dockertools"
 )
 
@@ -46,7 +47,7 @@ func newNixRun() *cobra.Command {
 		DisableFlagParsing: true, // they are the program's
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return usageError(errors.New("no program to run"))
+				return cmdline.Usage(errors.New("no program to run"))
 			}
 			own, err := dockertools.ProgramArgs(args[0])
 			if err != nil {

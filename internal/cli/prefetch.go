@@ -14,6 +14,7 @@ import (
 
 	"github.com/varve-image/varve/internal/base"
 	"github.com/varve-image/varve/internal/base/lockfile"
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/dockertools"
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/place"
@@ -41,26 +42,26 @@ image is kept in the cache.`,
   varve prefetch docker.io/library/debian:12 --json
   varve prefetch debian:12 --lock        an entry for varve.lock`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: completeArgs(false, completeLocked),
+		ValidArgsFunction: cmdline.CompleteArgs(false, completeLocked),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runPrefetch(cmd.Context(), g, o, strings.TrimPrefix(args[0], "docker://"))
 		},
 	}
-	imageGroup.add(cmd, func(f *pflag.FlagSet) {
+	imageGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVar(&o.os, "os", "", "`OS`: operating system of the image")
-		showDefault(f, "os", "linux")
+		cmdline.ShowDefault(f, "os", "linux")
 		f.StringVar(&o.arch, "arch", "", "`ARCH`: architecture of the image, as Go names it")
-		showDefault(f, "arch", "this machine's")
-		choose(f, "arch", spec.Choices("architecture"))
+		cmdline.ShowDefault(f, "arch", "this machine's")
+		cmdline.Choose(f, "arch", spec.Choices("architecture"))
 		f.StringVar(&o.finalName, "final-image-name", "", "`NAME`: name of the image in the archive")
-		showDefault(f, "final-image-name", "its own")
+		cmdline.ShowDefault(f, "final-image-name", "its own")
 		f.StringVar(&o.finalTag, "final-image-tag", "", "`TAG`: tag of the image in the archive")
-		showDefault(f, "final-image-tag", "its own, or latest")
+		cmdline.ShowDefault(f, "final-image-tag", "its own, or latest")
 	})
 	g.registry.registerPlatform(cmd, "`OS/ARCH[/VARIANT]`: platform of the image, instead of --os and --arch", "linux and this machine's architecture")
-	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVar(&o.hashFormat, "hash-format", hashFormats[0], "`HOW`: whether the hash is written as hash or as sha256")
-		choose(f, "hash-format", hashFormats)
+		cmdline.Choose(f, "hash-format", hashFormats)
 		f.BoolVar(&o.json, "json", false, "print JSON instead of Nix")
 		f.BoolVar(&o.lock, "lock", false, "print what varve.lock says of the image, for all platforms")
 	})
@@ -73,13 +74,13 @@ image is kept in the cache.`,
 func runPrefetch(ctx context.Context, g *global, o *prefetchOptions, ref string) error {
 	switch {
 	case o.json && o.lock:
-		return usageError(errors.New("--json and --lock exclude each other: a lock entry is JSON"))
+		return cmdline.Usage(errors.New("--json and --lock exclude each other: a lock entry is JSON"))
 	case !slices.Contains(hashFormats, o.hashFormat):
-		return usageError(fmt.Errorf("--hash-format %q: expected %s", o.hashFormat, alternatives(hashFormats)))
+		return cmdline.Usage(fmt.Errorf("--hash-format %q: expected %s", o.hashFormat, cmdline.Alternatives(hashFormats)))
 	}
 	key, err := lockfile.Key(ref)
 	if err != nil {
-		return usageError(err)
+		return cmdline.Usage(err)
 	}
 	if o.lock {
 		return g.printLock(ctx, key)
@@ -125,10 +126,10 @@ func (o *prefetchOptions) wanted(g *global) (place.Wanted, error) {
 		return want, err
 	}
 	if want.Only {
-		return want, usageError(errors.New("--platform says what --os and --arch do: give one or the others"))
+		return want, cmdline.Usage(errors.New("--platform says what --os and --arch do: give one or the others"))
 	}
 	p, err := ocijson.ParsePlatform(cmp.Or(o.os, want.Platform.OS) + "/" + cmp.Or(o.arch, want.Platform.Architecture))
-	return place.Wanted{Platform: ocijson.Normal(p), Only: true}, usageError(err)
+	return place.Wanted{Platform: ocijson.Normal(p), Only: true}, cmdline.Usage(err)
 }
 
 // printLock prints a lock file with one image.

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/dockertools"
 	"github.com/varve-image/varve/internal/place"
@@ -35,13 +36,13 @@ the image for --platform is taken.`,
 			return runPull(cmd.Context(), g, o, strings.TrimPrefix(args[0], "docker://"))
 		},
 	}
-	imageGroup.add(cmd, func(f *pflag.FlagSet) {
+	imageGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVar(&o.name, "name", "", "call the image `NAME:TAG` in the archive")
-		showDefault(f, "name", "its name, and its tag or latest")
+		cmdline.ShowDefault(f, "name", "its name, and its tag or latest")
 	})
-	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVarP(&o.output, "output", "o", "", "write the archive to `FILE`")
-		showDefault(f, "output", "docker-image-NAME-TAG.tar")
+		cmdline.ShowDefault(f, "output", "docker-image-NAME-TAG.tar")
 		f.StringVar(&o.hash, "hash", "", "fail unless the hash of the archive is `HASH`: sha256- and base64")
 	})
 	g.registerRead(cmd)
@@ -50,15 +51,15 @@ the image for --platform is taken.`,
 
 func runPull(ctx context.Context, g *global, o *pullOptions, ref string) error {
 	if format, ok := compress.TarName(o.output); ok && format != compress.None {
-		return usageError(hint(fmt.Errorf("output %q: pull writes archives that are not compressed", o.output), "end it in .tar, or copy the image"))
+		return cmdline.Usage(cmdline.Hint(fmt.Errorf("output %q: pull writes archives that are not compressed", o.output), "end it in .tar, or copy the image"))
 	}
 	name, _, found := strings.Cut(ref, "@")
 	if !found {
-		return usageError(hint(fmt.Errorf("image %q is not pinned", ref), "name it by digest: "+ref+"@sha256:…"))
+		return cmdline.Usage(cmdline.Hint(fmt.Errorf("image %q is not pinned", ref), "name it by digest: "+ref+"@sha256:…"))
 	}
 	want, err := dockertools.ParseSRI(o.hash)
 	if err != nil {
-		return usageError(fmt.Errorf("--hash %w", err))
+		return cmdline.Usage(fmt.Errorf("--hash %w", err))
 	}
 	if o.name == "" {
 		o.name = name
@@ -67,7 +68,7 @@ func runPull(ctx context.Context, g *global, o *pullOptions, ref string) error {
 		}
 	}
 	if _, _, err := image.SplitRepoTag(o.name); err != nil {
-		return usageError(fmt.Errorf("--name: %w", err))
+		return cmdline.Usage(fmt.Errorf("--name: %w", err))
 	}
 	if o.output == "" {
 		o.output = "docker-image-" + strings.NewReplacer("/", "-", ":", "-").Replace(o.name) + ".tar"
@@ -89,13 +90,13 @@ IMAGE is what inspect takes.`,
 		Example: `  varve push hello.tar docker://registry.example/team/hello:1.2
   varve push oci:images:hello`,
 		Args:              cobra.RangeArgs(1, 2),
-		ValidArgsFunction: completeArgs(false, g.completeImage, completeRegistry),
+		ValidArgsFunction: cmdline.CompleteArgs(false, g.completeImage, completeRegistry),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				return pushByName(cmd.Context(), g, args[0])
 			}
 			if !strings.HasPrefix(args[1], "docker://") {
-				return usageError(fmt.Errorf("%q is no registry's: expected docker://HOST/NAME[:TAG]", args[1]))
+				return cmdline.Usage(fmt.Errorf("%q is no registry's: expected docker://HOST/NAME[:TAG]", args[1]))
 			}
 			return runCopy(cmd.Context(), g, args[0], args[1])
 		},
@@ -126,7 +127,7 @@ func pushByName(ctx context.Context, g *global, ref string) error {
 		}
 	}
 	if len(dests) == 0 {
-		return usageError(hint(errors.New("the image's name holds no registry"), "say where it is to go: varve push "+ref+" docker://HOST/NAME:TAG"))
+		return cmdline.Usage(cmdline.Hint(errors.New("the image's name holds no registry"), "say where it is to go: varve push "+ref+" docker://HOST/NAME:TAG"))
 	}
 	for i, dest := range dests {
 		if _, err := g.write(ctx, dest, images[i]); err != nil {

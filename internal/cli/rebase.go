@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/transfer"
 )
@@ -35,18 +36,18 @@ its symlinks, does the same to the new one.`,
 		Example: `  varve rebase docker://registry.example/app:1 -o docker://registry.example/app:1.1
   varve rebase app.tar --old-base debian-12.1.tar --new-base debian-12.2.tar -o new.tar`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: completeArgs(false, g.completeImage),
+		ValidArgsFunction: cmdline.CompleteArgs(false, g.completeImage),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runRebase(cmd.Context(), g, o, args[0])
 		},
 	}
-	imageGroup.add(cmd, func(f *pflag.FlagSet) {
+	imageGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVar(&o.bases.Old, "old-base", "", "`IMAGE`: the base that the image is built on")
-		showDefault(f, "old-base", "what its annotations say")
+		cmdline.ShowDefault(f, "old-base", "what its annotations say")
 		f.StringVar(&o.bases.New, "new-base", "", "`IMAGE`: the base to put it on")
-		showDefault(f, "new-base", "what the old base's name stands for now")
+		cmdline.ShowDefault(f, "new-base", "what the old base's name stands for now")
 	})
-	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVarP(&o.output, "output", "o", "", "write the image to `DEST`, as for copy")
 	})
 	g.registerRead(cmd)
@@ -55,7 +56,7 @@ its symlinks, does the same to the new one.`,
 
 func runRebase(ctx context.Context, g *global, o *rebaseOptions, ref string) error {
 	if o.output == "" {
-		return usageError(hint(errors.New("no output"), "say with -o where the image is to go"))
+		return cmdline.Usage(cmdline.Hint(errors.New("no output"), "say with -o where the image is to go"))
 	}
 	dest, err := g.copyDestination(o.output)
 	if err != nil {

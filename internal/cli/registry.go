@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/registry"
@@ -29,7 +29,7 @@ type registryFlags struct {
 }
 
 func (r *registryFlags) register(cmd *cobra.Command) {
-	registryGroup.add(cmd, func(f *pflag.FlagSet) {
+	registryGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVar(&r.username, "username", "", "log in to the registry as `USER`, with --password-stdin")
 		f.BoolVar(&r.passwordStdin, "password-stdin", false, "read the password for --username from standard input")
 		f.StringArrayVar(&r.insecure, "insecure", nil, "speak to `HOST[:PORT]` in http (but not to log in), or in https with any certificate")
@@ -40,9 +40,9 @@ func (r *registryFlags) register(cmd *cobra.Command) {
 // registerPlatform adds the flag for a platform, for what text says, and what holds without
 // it.
 func (r *registryFlags) registerPlatform(cmd *cobra.Command, text, unset string) {
-	imageGroup.add(cmd, func(f *pflag.FlagSet) {
+	imageGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVar(&r.platform, "platform", "", text)
-		showDefault(f, "platform", unset)
+		cmdline.ShowDefault(f, "platform", unset)
 	})
 }
 
@@ -51,12 +51,12 @@ func (r *registryFlags) registerPlatform(cmd *cobra.Command, text, unset string)
 func (g *global) registryOptions(ref string) (registry.Options, error) {
 	r := &g.registry
 	opts := registry.Options{
-		Username: r.username, LoginFrom: "--username", InsecureHosts: r.insecure, CAFile: r.caFile, AuthFiles: g.authFiles(),
+		Username: r.username, LoginFrom: "--username", InsecureHosts: r.insecure, CAFile: r.caFile, AuthFiles: registry.AuthFiles(g.env),
 		Proxy: http.ProxyFromEnvironment, UserAgent: "varve/" + versionText(),
 		Debug: func(text string) { g.ui.Debug("%s", text) },
 	}
 	if r.passwordStdin != (r.username != "") {
-		return opts, usageError(errors.New("--username and --password-stdin go together"))
+		return opts, cmdline.Usage(errors.New("--username and --password-stdin go together"))
 	}
 	if r.passwordStdin {
 		if err := g.login.readPassword(g.streams.In, &g.stdin); err != nil {
@@ -66,7 +66,7 @@ func (g *global) registryOptions(ref string) (registry.Options, error) {
 	opts.Password = g.login.password
 	if r.caFile != "" {
 		if _, err := os.Stat(r.caFile); err != nil {
-			return opts, fileError(fmt.Errorf("--ca-file %q: %w", r.caFile, regfile.Cause(err)))
+			return opts, cmdline.FileUsage(fmt.Errorf("--ca-file %q: %w", r.caFile, regfile.Cause(err)))
 		}
 	}
 	return opts, g.checkLogin(ref)
@@ -89,23 +89,6 @@ func (g *global) checkDestination(d transfer.Destination) error {
 	return g.checkLogin(d.Name)
 }
 
-// authFiles are the places of Docker's and Podman's credentials.
-func (g *global) authFiles() []string {
-	var files []string
-	add := func(variable string, rest ...string) {
-		if dir, ok := g.streams.LookupEnv(variable); ok && dir != "" {
-			files = append(files, filepath.Join(append([]string{dir}, rest...)...))
-		}
-	}
-	add("REGISTRY_AUTH_FILE")
-	add("XDG_RUNTIME_DIR", "containers", "auth.json")
-	add("XDG_CONFIG_HOME", "containers", "auth.json")
-	add("HOME", ".config", "containers", "auth.json")
-	add("DOCKER_CONFIG", "config.json")
-	add("HOME", ".docker", "config.json")
-	return files
-}
-
 // list are the platforms that were asked for.
 func (r *registryFlags) list() ([]v1.Platform, error) {
 	if r.platform == "" {
@@ -116,10 +99,10 @@ func (r *registryFlags) list() ([]v1.Platform, error) {
 	for text := range strings.SplitSeq(r.platform, ",") {
 		p, err := ocijson.ParsePlatform(text)
 		if err != nil {
-			return nil, usageError(err)
+			return nil, cmdline.Usage(err)
 		}
 		if p = ocijson.Normal(p); seen[ocijson.Key(p)] {
-			return nil, usageError(fmt.Errorf("platform %q is given twice", text))
+			return nil, cmdline.Usage(fmt.Errorf("platform %q is given twice", text))
 		}
 		seen[ocijson.Key(p)] = true
 		list = append(list, p)
@@ -139,7 +122,7 @@ func (r *registryFlags) choice() (v1.Platform, error) {
 		return hostPlatform(), nil
 	}
 	p, err := ocijson.ParsePlatform(r.platform)
-	return ocijson.Normal(p), usageError(err)
+	return ocijson.Normal(p), cmdline.Usage(err)
 }
 
 // hostPlatform is the platform of images where nobody says otherwise.

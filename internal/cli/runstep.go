@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -9,14 +8,14 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/internal/assemble"
-	"github.com/varve-image/varve/internal/human"
+	"github.com/varve-image/varve/internal/cli/specflags"
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/treefile"
@@ -26,7 +25,7 @@ import (
 )
 
 type runStepOptions struct {
-	spec        specFlags
+	spec        specflags.Flags
 	as          string
 	script      string
 	binds       []string
@@ -64,10 +63,10 @@ terminal.`,
   varve run-step ./rootfs --as fakeRootCommands --script 'chown -R 33:33 srv'
   varve run-step -i docker-daemon:debian:12`,
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: completeArgs(false, g.completeImage),
+		ValidArgsFunction: cmdline.CompleteArgs(false, g.completeImage),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if at := cmd.ArgsLenAtDash(); len(args) > 1 && at != 1 {
-				return usageError(errors.New("expected one image or directory, then -- and the program"))
+				return cmdline.Usage(errors.New("expected one image or directory, then -- and the program"))
 			}
 			if o.interactive && !cmd.Flags().Changed("max-step-time") {
 				g.stepLimits.time = 0
@@ -75,19 +74,19 @@ terminal.`,
 			return runRunStep(cmd.Context(), g, o, args[0], args[1:])
 		},
 	}
-	scriptGroup.add(cmd, func(f *pflag.FlagSet) {
+	scriptGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVar(&o.script, "script", "", "`SCRIPT`: shell text to run")
 		f.StringVar(&o.as, "as", stepFields[0], "`FIELD`: field of a spec that the step is run as")
-		choose(f, "as", stepFields)
+		cmdline.Choose(f, "as", stepFields)
 		f.StringArrayVar(&o.env, "env", nil, "`NAME=VALUE`: environment variable of the step")
 		f.StringVar(&o.workdir, "workdir", "", "`DIR`: directory that the step starts in")
 		f.StringArrayVar(&o.binds, "bind", nil, "show a file or directory of this machine, read-only, as `SRC:DST`")
 		f.BoolVarP(&o.interactive, "interactive", "i", false, "give the step the terminal")
 	})
-	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVarP(&o.output, "output", "o", "", "write the changes to `FILE` as the tar of a layer, compressed as its name says; - is standard output")
 	})
-	o.spec.register(cmd, "shell", "path", "enable-fakechroot", "isolation", "network", "disk-size", "build-vm-memory-size", "store-dir", "mtime", "tree-mtime")
+	o.spec.Register(cmd, specGroups, "shell", "path", "enable-fakechroot", "isolation", "network", "disk-size", "build-vm-memory-size", "store-dir", "mtime", "tree-mtime")
 	g.registerStore(cmd)
 	g.registerSteps(cmd)
 	g.registerRead(cmd)
@@ -120,10 +119,8 @@ func runRunStep(ctx context.Context, g *global, o *runStepOptions, ref string, a
 	}
 	defer res.Close()
 	if o.output == "" {
-		out := bufio.NewWriterSize(g.streams.Out, 64<<10)
-		writeChanges(out, step.Tree, res.Changes)
-		if err := out.Flush(); err != nil {
-			return fmt.Errorf("write to standard output: %w", outputError(err))
+		if err := sandbox.WriteChanges(g.streams.Out, step.Tree, res.Changes); err != nil {
+			return fmt.Errorf("write to standard output: %w", cmdline.OutputError(err))
 		}
 		return nil
 	}
@@ -137,14 +134,14 @@ func runRunStep(ctx context.Context, g *global, o *runStepOptions, ref string, a
 // parse reads the flags that stand for fields of a spec.
 func (o *runStepOptions) parse(g *global, argv []string) (*spec.Spec, error) {
 	if len(argv) > 0 && o.script != "" {
-		return nil, usageError(errors.New("a program and --script exclude each other: give one of them"))
+		return nil, cmdline.Usage(errors.New("a program and --script exclude each other: give one of them"))
 	}
-	o.spec.settings = append(o.spec.settings, spec.Setting{Field: "name", Values: []string{"run-step"}})
+	o.spec.Settings = append(o.spec.Settings, spec.Setting{Field: "name", Values: []string{"run-step"}})
 	p, err := g.onePlatform()
 	if err != nil {
 		return nil, err
 	}
-	return o.spec.parse(&input{}, p)
+	return o.spec.Parse(&specflags.Input{}, hostArchitecture, p)
 }
 
 // describe makes a step of the flags.
@@ -161,16 +158,16 @@ func (o *runStepOptions) describe(g *global, s *spec.Spec, entries []*tree.Entry
 	case "extraCommands":
 		step.Root = sandbox.HostTools
 	default:
-		return nil, usageError(fmt.Errorf("--as %q: choose %s", o.as, alternatives(stepFields)))
+		return nil, cmdline.Usage(fmt.Errorf("--as %q: choose %s", o.as, cmdline.Alternatives(stepFields)))
 	}
 	for _, bind := range o.binds {
 		source, target, ok := strings.Cut(bind, ":")
 		absolute, err := filepath.Abs(source)
 		if !ok || err != nil || !path.IsAbs(target) {
-			return nil, usageError(fmt.Errorf("--bind %q: expected SRC:DST, DST absolute", bind))
+			return nil, cmdline.Usage(fmt.Errorf("--bind %q: expected SRC:DST, DST absolute", bind))
 		}
 		if _, err := os.Stat(absolute); err != nil {
-			return nil, fileError(fmt.Errorf("--bind %q: %q: %w", bind, absolute, regfile.Cause(err)))
+			return nil, cmdline.FileUsage(fmt.Errorf("--bind %q: %q: %w", bind, absolute, regfile.Cause(err)))
 		}
 		step.Binds = append(step.Binds, sandbox.Bind{Source: absolute, Target: target})
 	}
@@ -192,7 +189,7 @@ func (o *runStepOptions) run(ctx context.Context, g *global, s *spec.Spec, step 
 	}
 	terminal, err := ui.NewRawTerminal(ctx, g.streams.Err)
 	if err != nil {
-		return nil, usageError(fmt.Errorf("--interactive: %w", err))
+		return nil, cmdline.Usage(fmt.Errorf("--interactive: %w", err))
 	}
 	defer func() { _ = terminal.Restore() }() // a terminal that is gone needs none
 	resize := make(chan sandbox.TerminalSize, 1)
@@ -229,54 +226,4 @@ func (g *global) openTree(ctx context.Context, ref string) ([]*tree.Entry, io.Cl
 		return nil, nil, err
 	}
 	return overlay.Entries, overlay, nil
-}
-
-// writeChanges tells, a line each, what a step did to a tree. Flush tells of errors.
-func writeChanges(b *bufio.Writer, before, changes []*tree.Entry) {
-	changes = slices.Clone(changes)
-	name := func(e *tree.Entry) string {
-		hidden, _ := tree.Hidden(e)
-		return hidden
-	}
-	slices.SortFunc(changes, func(a, b *tree.Entry) int { return tree.Compare(name(a), name(b)) })
-	for _, e := range changes {
-		old := tree.Find(before, e.Path)
-		switch hidden, gone := tree.Hidden(e); {
-		case gone:
-			fmt.Fprintf(b, "D %s\n", human.Plain("/"+hidden))
-			continue
-		case old == e: // a directory that leads to what has changed
-			continue
-		case old == nil:
-			fmt.Fprint(b, "A")
-		default:
-			fmt.Fprint(b, "C")
-		}
-		fmt.Fprintf(b, " %c %04o %d:%d", typeLetter(e.Type), e.Mode, e.UID, e.GID)
-		if e.Type == tree.Regular {
-			fmt.Fprintf(b, " %s", human.Size(e.Size))
-		}
-		fmt.Fprintf(b, " %s", human.Plain("/"+e.Path))
-		if e.Linkname != "" {
-			fmt.Fprintf(b, " -> %s", human.Plain(e.Linkname))
-		}
-		fmt.Fprintln(b)
-	}
-}
-
-// typeLetter is what ls shows for a type.
-func typeLetter(t tree.Type) byte {
-	switch t {
-	case tree.Dir:
-		return 'd'
-	case tree.Symlink:
-		return 'l'
-	case tree.Char:
-		return 'c'
-	case tree.Block:
-		return 'b'
-	case tree.FIFO:
-		return 'p'
-	}
-	return '-'
 }

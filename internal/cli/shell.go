@@ -9,6 +9,7 @@ import (
 
 	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/base/lockfile"
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/dockertools"
 	"github.com/varve-image/varve/spec"
 )
@@ -33,28 +34,28 @@ derivation's builder, if that is one. DEST is as for build.`,
 		Example: `  varve shell $(nix-instantiate shell.nix) -o docker-daemon:
   varve shell hello.drv --run 'buildDerivation && $out/bin/hello' -o hello-env.tar`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: completeArgs(false, completeFiles),
+		ValidArgsFunction: cmdline.CompleteArgs(false, cmdline.CompleteFiles),
 		RunE:              func(cmd *cobra.Command, args []string) error { return runShell(cmd.Context(), g, o, args[0]) },
 	}
-	o.spec.register(cmd, "name", "tag", "closure", "store-dir", "include-nix-db", "max-layers", "copy", "conflicts", "env", "label",
+	o.spec.Register(cmd, specGroups, "name", "tag", "closure", "store-dir", "include-nix-db", "max-layers", "copy", "conflicts", "env", "label",
 		"annotation", "architecture", "created", "mtime", "tree-mtime", "compressor")
-	imageGroup.add(cmd, func(f *pflag.FlagSet) {
+	imageGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.Uint32Var(&o.shell.UID, "uid", 1000, "`ID`: user that the image runs as")
 		f.Uint32Var(&o.shell.GID, "gid", 1000, "`ID`: group that the image runs as")
 		f.StringVar(&o.shell.Home, "home", "", "`DIR`: home of the user that the image runs as")
-		showDefault(f, "home", "/build")
+		cmdline.ShowDefault(f, "home", "/build")
 		f.StringVar(&o.shell.CACertificates, "ca-certificates", "", "`FILE`: certificates that SSL_CERT_FILE names in the image")
 	})
-	scriptGroup.add(cmd, func(f *pflag.FlagSet) {
+	scriptGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVar(&o.shell.Shell, "shell", "", "`PROGRAM`: bash of the image, in the store")
-		showDefault(f, "shell", "the derivation's builder")
+		cmdline.ShowDefault(f, "shell", "the derivation's builder")
 		f.StringVar(&o.shell.Coreutils, "coreutils", "", "`PATH`: store path whose bin/env becomes /usr/bin/env")
 		f.StringVar(&o.shell.Command, "command", "", "`SCRIPT`: shell text that an interactive shell runs before it ends")
 		f.StringVar(&o.shell.Run, "run", "", "`SCRIPT`: shell text that a shell runs that is not interactive")
 	})
-	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVarP(&o.output, "output", "o", "", "write the image to `DEST`, as for build")
-		showDefault(f, "output", "NAME.tar.gz")
+		cmdline.ShowDefault(f, "output", "NAME.tar.gz")
 	})
 	g.registerStore(cmd)
 	g.registry.register(cmd)
@@ -64,10 +65,10 @@ derivation's builder, if that is one. DEST is as for build.`,
 
 func runShell(ctx context.Context, g *global, o *shellOptions, name string) error {
 	if o.shell.Command != "" && o.shell.Run != "" {
-		return usageError(errors.New("--command is for an interactive shell, --run for one that is not: give one of them"))
+		return cmdline.Usage(errors.New("--command is for an interactive shell, --run for one that is not: give one of them"))
 	}
 	o.shell.Root, o.shell.StoreRoot = g.root, g.storeRoot
-	o.shell.Spec = spec.Options{Settings: o.spec.settings, Architecture: hostArchitecture}
+	o.shell.Spec = spec.Options{Settings: o.spec.Settings, Architecture: hostArchitecture}
 	made, err := dockertools.NixShell(ctx, name, o.shell)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/spec"
 )
@@ -69,7 +70,7 @@ func versionText() string {
 func (g *global) print(text string) error {
 	_, err := fmt.Fprint(g.streams.Out, text)
 	if err != nil {
-		return fmt.Errorf("write to standard output: %w", outputError(err))
+		return fmt.Errorf("write to standard output: %w", cmdline.OutputError(err))
 	}
 	return nil
 }

@@ -6,13 +6,14 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/base"
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/place"
 )
 
 // places says what places of images need of flags and the environment.
 func (g *global) places() place.Options {
 	return place.Options{
-		Stdin: func() (io.Reader, error) { return g.streams.In, g.stdin.take("an image") }, Stdout: stdout{g.streams.Out},
+		Stdin: func() (io.Reader, error) { return g.streams.In, g.stdin.Take("an image") }, Stdout: cmdline.Stdout{W: g.streams.Out},
 		TempDir: g.tempDir(), MaxUnpacked: int64(g.limits.unpacked), MaxEntries: g.limits.entries,
 		Registry: g.registryOptions, Env: g.env,
 		Program: func(ctx context.Context, path string) (image.Source, error) {

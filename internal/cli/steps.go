@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/sandbox/userns"
 	"github.com/varve-image/varve/internal/sandbox/vm"
@@ -15,10 +16,10 @@ import (
 
 // registerSteps adds the flags of the commands that run scripts.
 func (g *global) registerSteps(cmd *cobra.Command) {
-	scriptGroup.add(cmd, func(f *pflag.FlagSet) {
+	scriptGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.BoolVar(&g.allowNetwork, "allow-network", false, "let scripts use this machine's network where the spec asks for it")
 		f.StringVar(&g.vmKernel, "vm-kernel", "", "`FILE`: the kernel of the virtual machine, for isolation: vm")
-		showDefault(f, "vm-kernel", "the newest in /boot")
+		cmdline.ShowDefault(f, "vm-kernel", "the newest in /boot")
 		g.stepLimits.register(f)
 	})
 }

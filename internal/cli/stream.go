@@ -1,28 +1,25 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image"
-	"github.com/varve-image/varve/internal/base/lockfile"
+	"github.com/varve-image/varve/internal/cli/specflags"
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/dockertools"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
-	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/ui"
-	"github.com/varve-image/varve/spec"
 )
 
 type streamOptions struct {
-	spec    specFlags
+	spec    specflags.Flags
 	repoTag string
 }
 
@@ -39,13 +36,13 @@ streamer, and then writes the same bytes as that. "-" is standard input.`,
 		Example: `  varve stream image.yaml | docker load
   varve stream conf.json --repo_tag registry.example/app:2 | podman load`,
 		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: completeArgs(false, completeSpec),
+		ValidArgsFunction: cmdline.CompleteArgs(false, completeSpec),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runStream(cmd.Context(), g, o, args)
 		},
 	}
-	o.spec.register(cmd)
-	imageGroup.add(cmd, func(f *pflag.FlagSet) {
+	o.spec.Register(cmd, specGroups)
+	imageGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVarP(&o.repoTag, "repo_tag", "t", "", "call the image `NAME:TAG`, instead of what conf.json or the spec says")
 	})
 	g.registry.registerPlatform(cmd, "build for `OS/ARCH[/VARIANT]`", buildPlatform)
@@ -55,22 +52,22 @@ streamer, and then writes the same bytes as that. "-" is standard input.`,
 
 func runStream(ctx context.Context, g *global, o *streamOptions, args []string) error {
 	if f, ok := g.streams.Out.(*os.File); ok && ui.IsTerminal(f) {
-		return usageError(hint(fmt.Errorf("an archive is not written to a terminal"),
+		return cmdline.Usage(cmdline.Hint(fmt.Errorf("an archive is not written to a terminal"),
 			"send it to a program (varve stream … | docker load) or a file (varve build … -o FILE.tar)"))
 	}
-	in, err := o.spec.read(g, args)
+	in, err := g.readSpec(&o.spec, args)
 	if err != nil {
 		return err
 	}
-	if dockertools.IsConf(in.data) {
+	if dockertools.IsConf(in.Data) {
 		return streamConf(ctx, g, o, in)
 	}
 	if o.repoTag != "" {
-		if err := o.spec.setRepoTag(o.repoTag); err != nil {
+		if err := o.spec.SetRepoTag(o.repoTag); err != nil {
 			return err
 		}
 	}
-	s, err := o.spec.parseOne(g, in)
+	s, err := g.parseOne(&o.spec, in)
 	if err != nil {
 		return err
 	}
@@ -79,7 +76,7 @@ func runStream(ctx context.Context, g *global, o *streamOptions, args []string) 
 		return err
 	}
 	g.warnLeftOut(s, dest)
-	result, err := buildParsed(ctx, g, s, in.lock(), nil)
+	result, err := buildParsed(ctx, g, s, in.Lock(), nil)
 	if err != nil {
 		return err
 	}
@@ -88,15 +85,15 @@ func runStream(ctx context.Context, g *global, o *streamOptions, args []string) 
 }
 
 // streamConf does what nixpkgs' streamer does.
-func streamConf(ctx context.Context, g *global, o *streamOptions, in *input) error {
-	if len(o.spec.settings) > 0 {
-		return usageError(hint(fmt.Errorf("%s is a conf.json, which %s cannot change", in.name, o.spec.settings[0].Flag),
+func streamConf(ctx context.Context, g *global, o *streamOptions, in *specflags.Input) error {
+	if len(o.spec.Settings) > 0 {
+		return cmdline.Usage(cmdline.Hint(fmt.Errorf("%s is a conf.json, which %s cannot change", in.Name, o.spec.Settings[0].Flag),
 			"only --repo_tag goes with a conf.json; make the change where nixpkgs makes it"))
 	}
 	if g.verifyStore {
-		return usageError(fmt.Errorf("%s is a conf.json, which has no hashes of store paths that --verify-store could compare with", in.name))
+		return cmdline.Usage(fmt.Errorf("%s is a conf.json, which has no hashes of store paths that --verify-store could compare with", in.Name))
 	}
-	img, err := g.dockerTools().Conf(ctx, in.name, in.data, o.repoTag)
+	img, err := g.dockerTools().Conf(ctx, in.Name, in.Data, o.repoTag)
 	if err != nil {
 		return err
 	}
@@ -108,7 +105,7 @@ func writeStream(ctx context.Context, g *global, img image.Named, c compress.Com
 	defer task.Finish()
 	opts.Observe = observe(task)
 	err := c.Fill(g.streams.Out, func(w io.Writer) error { return dockerarchive.Write(ctx, w, img, opts) })
-	return outputError(err)
+	return cmdline.OutputError(err)
 }
 
 // observe shows the layers of an image that is being written.
@@ -122,57 +119,4 @@ func observe(task *ui.Task) func(image.Event) {
 	}
 }
 
-func (g *global) tempDir() string {
-	dir, _ := g.streams.LookupEnv("TMPDIR")
-	return dir
-}
-
-// input is the file that a command was given.
-type input struct {
-	// name is what messages call it, dir where its relative paths start.
-	name, dir string
-	// data is nil where there is no file and the flags say it all.
-	data []byte
-}
-
-// lock is the path of the varve.lock beside the file.
-func (in *input) lock() string { return filepath.Join(in.dir, lockfile.Name) }
-
-func (in *input) reader() io.Reader {
-	if in.data == nil {
-		return nil
-	}
-	return bytes.NewReader(in.data)
-}
-
-// readInput reads the file that args name: "-" is standard input, none is
-// none.
-func readInput(g *global, args []string) (*input, error) {
-	if len(args) == 0 {
-		return &input{}, nil
-	}
-	if args[0] == "-" {
-		if err := g.stdin.take("a spec"); err != nil {
-			return nil, err
-		}
-		data, err := io.ReadAll(io.LimitReader(g.streams.In, spec.MaxSize+1))
-		if err != nil {
-			return nil, fmt.Errorf("read standard input: %w", err)
-		}
-		return &input{name: "standard input", data: data}, nil
-	}
-	f, err := os.Open(args[0])
-	if err != nil {
-		return nil, fileError(fmt.Errorf("read spec %q: %w", args[0], regfile.Cause(err)))
-	}
-	defer f.Close()
-	if st, err := f.Stat(); err == nil && st.IsDir() {
-		return nil, usageError(fmt.Errorf("%q is a directory: name the spec in it", args[0]))
-	}
-	data, err := io.ReadAll(io.LimitReader(f, spec.MaxSize+1))
-	if err != nil {
-		return nil, fmt.Errorf("read spec %q: %w", args[0], regfile.Cause(err))
-	}
-	g.ui.Debug("read spec %q: %d bytes", args[0], len(data))
-	return &input{name: args[0], dir: filepath.Dir(args[0]), data: dockertools.WithoutInterpreter(data)}, nil
-}
+func (g *global) tempDir() string { return g.env("TMPDIR") }

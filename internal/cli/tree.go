@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+
+	"github.com/varve-image/varve/internal/cmdline"
 )
 
 func newTree(g *global) *cobra.Command {
@@ -32,7 +34,7 @@ export.`,
 		Example: `  varve tree merge base.tar ./overrides -o rootfs.tar
   varve tree merge one/ two.tar.gz -o both/`,
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: completeArgs(true, completeFiles),
+		ValidArgsFunction: cmdline.CompleteArgs(true, cmdline.CompleteFiles),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runTreeMerge(cmd.Context(), g, args, output)
 		},
@@ -47,7 +49,7 @@ func runTreeMerge(ctx context.Context, g *global, sources []string, output strin
 	if err != nil {
 		return err
 	}
-	if err := outsideOf(dest.Path, sources, "is merged"); err != nil {
+	if err := cmdline.OutsideOf(dest.Path, sources, "is merged"); err != nil {
 		return err
 	}
 	epoch, err := g.sourceDateEpoch()

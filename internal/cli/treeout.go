@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/compress"
-	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/treefile"
 	"github.com/varve-image/varve/tree"
@@ -17,7 +17,7 @@ import (
 
 // registerTreeOutput adds the flag of the commands that write a tree.
 func registerTreeOutput(cmd *cobra.Command, output *string) {
-	outputGroup.add(cmd, func(f *pflag.FlagSet) {
+	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVarP(output, "output", "o", "", "write to `FILE|DIR/`: a tar, compressed as its name says, or a directory; - is standard output")
 	})
 }
@@ -25,15 +25,15 @@ func registerTreeOutput(cmd *cobra.Command, output *string) {
 // archiveOutput is an archive, compressed as its name says.
 func (g *global) archiveOutput(path string) (*treefile.Output, error) {
 	if path == "" {
-		return nil, usageError(hint(errors.New("no output"), "name a file with -o, or - for standard output"))
+		return nil, cmdline.Usage(cmdline.Hint(errors.New("no output"), "name a file with -o, or - for standard output"))
 	}
 	algorithm, ok := place.ArchiveCompression(path)
 	if !ok && path != "-" {
-		return nil, usageError(fmt.Errorf("output %q: expected a name that ends in .tar, .tar.gz or .tar.zst, or -", path))
+		return nil, cmdline.Usage(fmt.Errorf("output %q: expected a name that ends in .tar, .tar.gz or .tar.zst, or -", path))
 	}
 	out := &treefile.Output{Path: path, Compression: compress.Compression{Algorithm: algorithm}}
 	if path == "-" {
-		out.Compression.Algorithm, out.Stdout = compress.None, stdout{g.streams.Out}
+		out.Compression.Algorithm, out.Stdout = compress.None, cmdline.Stdout{W: g.streams.Out}
 	}
 	return out, nil
 }
@@ -45,31 +45,12 @@ func (g *global) treeOutput(path string) (*treefile.Output, error) {
 	}
 	out, err := g.archiveOutput(path)
 	if err != nil && path != "" {
-		return nil, usageError(fmt.Errorf("output %q: expected a name that ends in .tar, .tar.gz or .tar.zst, a directory, which ends in /, or -", path))
+		return nil, cmdline.Usage(fmt.Errorf("output %q: expected a name that ends in .tar, .tar.gz or .tar.zst, a directory, which ends in /, or -", path))
 	}
 	return out, err
 }
 
 // warnOmitted says what a directory lacks.
 func (g *global) warnOmitted(dir string, what []tree.Omitted) {
-	g.ui.Warn("%s lacks what this user or the file system cannot have: %s; a tar (-o FILE.tar) has it all", dir, omissions(what))
-}
-
-// omissions tells what a directory lacks.
-func omissions(omitted []tree.Omitted) string {
-	var parts []string
-	for _, o := range omitted {
-		e, files := o.Entry, human.Count(o.Count, "file")
-		switch o.What {
-		case tree.OmittedOwner:
-			parts = append(parts, fmt.Sprintf("the owners of %s, such as %d:%d of %q", files, e.UID, e.GID, e.Path))
-		case tree.OmittedSetID:
-			parts = append(parts, fmt.Sprintf("the set-user-id or set-group-id bits of %s, which would give away your rights instead of the owner's, such as %q", files, e.Path))
-		case tree.OmittedXattr:
-			parts = append(parts, fmt.Sprintf("extended attributes of %s, such as %q", files, e.Path))
-		case tree.OmittedDevice:
-			parts = append(parts, fmt.Sprintf("%s, such as %q", human.Count(o.Count, "device"), e.Path))
-		}
-	}
-	return strings.Join(parts, "; ")
+	g.ui.Warn("%s lacks what this user or the file system cannot have: %s; a tar (-o FILE.tar) has it all", dir, treefile.Lacks(what))
 }

@@ -1,4 +1,4 @@
-package cli
+package cmdline
 
 import (
 	"cmp"
@@ -27,7 +27,7 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 		if len(args) > 0 {
 			text = fmt.Sprintf("%s: %s", human.Count(len(args), "argument"), quotedList(args))
 		}
-		return usageError(hint(fmt.Errorf("%s: got %s", commandName(cmd), text), "it is used as "+cmd.Parent().CommandPath()+" "+cmd.Use))
+		return Usage(Hint(fmt.Errorf("%s: got %s", commandName(cmd), text), "it is used as "+cmd.Parent().CommandPath()+" "+cmd.Use))
 	}
 }
 
@@ -62,9 +62,9 @@ func unknownCommand(cmd *cobra.Command, word string) error {
 		err = fmt.Errorf("%s: %w", commandName(cmd), err)
 	}
 	if near := suggest.Nearest(word, names); near != "" {
-		return usageError(hint(err, "did you mean "+near+"?"))
+		return Usage(Hint(err, "did you mean "+near+"?"))
 	}
-	return usageError(hint(err, "see "+cmd.CommandPath()+" --help"))
+	return Usage(Hint(err, "see "+cmd.CommandPath()+" --help"))
 }
 
 // knownCommand refuses a first word that is no command.
@@ -114,7 +114,7 @@ func commandAt(at *cobra.Command, words []string) (*cobra.Command, error) {
 }
 
 // flagError says in this program's words what is wrong with a flag.
-func flagError(cmd *cobra.Command, err error) error {
+func (p Program) flagError(cmd *cobra.Command, err error) error {
 	var (
 		unknown *pflag.NotExistError
 		lacking *pflag.ValueRequiredError
@@ -123,29 +123,21 @@ func flagError(cmd *cobra.Command, err error) error {
 	)
 	switch {
 	case errors.As(err, &unknown):
-		err = unknownFlag(cmd, unknown)
+		err = p.unknownFlag(cmd, unknown)
 	case errors.As(err, &lacking):
 		value, _ := pflag.UnquoteUsage(lacking.GetFlag())
 		err = fmt.Errorf("--%s needs a value: --%s %s", lacking.GetFlag().Name, lacking.GetFlag().Name, cmp.Or(value, "VALUE"))
 	case errors.As(err, &invalid):
 		err = invalidValue(invalid)
 	case errors.As(err, &syntax):
-		err = hint(fmt.Errorf("%q is no flag", syntax.GetSpecifiedFlag()), "an argument that begins with a dash comes after --")
+		err = Hint(fmt.Errorf("%q is no flag", syntax.GetSpecifiedFlag()), "an argument that begins with a dash comes after --")
 	}
-	return usageError(err)
+	return Usage(err)
 }
 
-// otherFlags are what people who know other tools call flags.
-var otherFlags = map[string]string{
-	"base": "from", "from-image": "from", "dest": "output", "destination": "output", "file": "output",
-	"src": "copy", "source": "copy", "add": "copy", "port": "expose", "ports": "expose", "publish": "expose",
-	"working-dir": "workdir", "workingdir": "workdir", "command": "cmd", "arch": "architecture", "environment": "env",
-	"compress": "compressor", "compression": "compressor", "chmod": "perm", "chown": "perm", "tls-verify": "insecure", "creds": "username", "password": "password-stdin",
-}
-
-func unknownFlag(cmd *cobra.Command, unknown *pflag.NotExistError) error {
+func (p Program) unknownFlag(cmd *cobra.Command, unknown *pflag.NotExistError) error {
 	if letters := unknown.GetSpecifiedShortnames(); letters != "" {
-		return hint(fmt.Errorf("%s has no flag %q", commandName(cmd), "-"+unknown.GetSpecifiedName()), "see "+cmd.CommandPath()+" --help")
+		return Hint(fmt.Errorf("%s has no flag %q", commandName(cmd), "-"+unknown.GetSpecifiedName()), "see "+cmd.CommandPath()+" --help")
 	}
 	name := unknown.GetSpecifiedName()
 	var names []string
@@ -155,14 +147,14 @@ func unknownFlag(cmd *cobra.Command, unknown *pflag.NotExistError) error {
 		}
 	})
 	near := suggest.Nearest(name, names)
-	if other := otherFlags[name]; cmd.Flags().Lookup(other) != nil {
+	if other := p.OtherFlags[name]; cmd.Flags().Lookup(other) != nil {
 		near = other
 	}
 	err := fmt.Errorf("%s has no flag %q", commandName(cmd), "--"+name)
 	if near != "" {
-		return hint(err, "did you mean --"+near+"?")
+		return Hint(err, "did you mean --"+near+"?")
 	}
-	return hint(err, "see "+cmd.CommandPath()+" --help")
+	return Hint(err, "see "+cmd.CommandPath()+" --help")
 }
 
 // invalidValue says what a flag takes.

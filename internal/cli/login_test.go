@@ -3,18 +3,9 @@ package cli
 import (
 	"strings"
 	"testing"
-)
 
-func TestClaim(t *testing.T) {
-	var c claim
-	if err := c.take("a spec"); err != nil {
-		t.Fatal(err)
-	}
-	err := c.take("a password")
-	if err == nil || !strings.Contains(err.Error(), "is a spec already and cannot be a password too") || exitCode(err) != exitUsage {
-		t.Errorf("got the error %v", err)
-	}
-}
+	"github.com/varve-image/varve/internal/cmdline"
+)
 
 func TestPassword(t *testing.T) {
 	tests := []struct {
@@ -30,14 +21,18 @@ func TestPassword(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var l login
-			err := l.readPassword(strings.NewReader(tt.input), &claim{})
+			err := l.readPassword(strings.NewReader(tt.input), &cmdline.Claim{})
 			if l.password != tt.want || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 				t.Errorf("got %q, %v", l.password, err)
 			}
 		})
 	}
+	var taken cmdline.Claim
+	if err := taken.Take("a spec"); err != nil {
+		t.Fatal(err)
+	}
 	l := login{password: "known"}
-	if err := l.readPassword(strings.NewReader("other"), &claim{"a spec"}); err != nil || l.password != "known" {
+	if err := l.readPassword(strings.NewReader("other"), &taken); err != nil || l.password != "known" {
 		t.Errorf("read twice: got %q, %v", l.password, err)
 	}
 }

@@ -1,12 +1,13 @@
-package cli
+package specflags
 
 import (
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/spec"
 )
 
-// specFlag is a flag that sets a field of the spec.
-type specFlag struct {
+// row declares a flag that sets a field of the spec.
+type row struct {
 	// value is the placeholder of the flag's value.
 	name, field, value, help string
 	// unset says in help what holds without the flag.
@@ -15,20 +16,20 @@ type specFlag struct {
 }
 
 // choices returns the words that the flag takes, if they are few.
-func (f *specFlag) choices() []string {
+func (f *row) choices() []string {
 	if f.field == "compressor" {
 		return compress.Names()
 	}
 	return spec.Choices(f.field)
 }
 
-// specFlagTable has a flag for every scalar and list field, in the groups and the order
+// table has a flag for every scalar and list field, in the groups and the order
 // of the help.
-var specFlagTable = []struct {
-	group flagGroup
-	flags []specFlag
+var table = []struct {
+	group func(Groups) cmdline.FlagGroup
+	flags []row
 }{
-	{imageGroup, []specFlag{
+	{func(g Groups) cmdline.FlagGroup { return g.Image }, []row{
 		{name: "name", field: "name", value: "NAME", help: "name of the image, such as ghcr.io/acme/hello"},
 		{name: "tag", field: "tag", value: "TAG", help: "tag of the image", unset: "made of the image's id"},
 		{name: "annotation", field: "annotations", value: "KEY=VALUE", help: "annotation of the image's manifest", list: true},
@@ -42,7 +43,7 @@ var specFlagTable = []struct {
 		{name: "layering", field: "layering", value: "HOW", help: "how store paths are divided into layers", unset: "popularity"},
 		{name: "layering-pipeline", field: "layeringPipeline", value: "FILE", help: "JSON file with a pipeline that divides store paths into layers, as nixpkgs' layeringPipeline"},
 	}},
-	{fileGroup, []specFlag{
+	{func(g Groups) cmdline.FlagGroup { return g.File }, []row{
 		{name: "copy", field: "copyToRoot", value: "SRC[:DST]", help: "directory, file or tarball to copy into the image", list: true},
 		{name: "preset", field: "presets", value: "NAME[=ARG]", help: "files that varve makes", list: true},
 		{name: "perm", field: "perms", value: "GLOB:MODE[:UID:GID]", help: "mode and owner of the files that a pattern matches", list: true},
@@ -51,7 +52,7 @@ var specFlagTable = []struct {
 		{name: "mtime", field: "mtime", value: "TIME", help: "modification time of all files: RFC 3339, a date or @SECONDS", unset: "@1"},
 		{name: "tree-mtime", field: "treeMtime", value: "TIME", help: "modification time of the files outside of store layers", unset: "that of --mtime"},
 	}},
-	{configGroup, []specFlag{
+	{func(g Groups) cmdline.FlagGroup { return g.Config }, []row{
 		{name: "entrypoint", field: "config.Entrypoint", value: "ARG", help: "word of the entry point, which comes before the command", list: true},
 		{name: "cmd", field: "config.Cmd", value: "ARG", help: "word of the command that a container runs", list: true},
 		{name: "env", field: "config.Env", value: "NAME=VALUE", help: "environment variable", list: true},
@@ -62,7 +63,7 @@ var specFlagTable = []struct {
 		{name: "label", field: "labels", value: "KEY=VALUE", help: "label of the image", list: true},
 		{name: "stop-signal", field: "config.StopSignal", value: "SIGNAL", help: "signal that stops the command"},
 	}},
-	{storeGroup, []specFlag{
+	{func(g Groups) cmdline.FlagGroup { return g.Store }, []row{
 		{name: "content", field: "contents", value: "PATH", help: "store path whose closure becomes layers, and whose files are linked from /", list: true},
 		{name: "closure", field: "closure", value: "FILE", help: "file with the references of the store paths: exportReferencesGraph's JSON or a registration", unset: "the store's database, or what the files mention"},
 		{name: "closure-roots", field: "closureRoots", value: "WHAT", help: "where the closure begins", unset: "contents"},
@@ -74,7 +75,7 @@ var specFlagTable = []struct {
 		{name: "gname", field: "gname", value: "NAME", help: "name of the group of the files in store layers", unset: "root"},
 		{name: "store-dir", field: "storeDir", value: "DIR", help: "directory of the store paths", unset: "/nix/store"},
 	}},
-	{scriptGroup, []specFlag{
+	{func(g Groups) cmdline.FlagGroup { return g.Script }, []row{
 		{name: "run-as-root", field: "runAsRoot", value: "SCRIPT", help: "shell text to run as root in the image, with the image's programs (Linux only)"},
 		{name: "extra-commands", field: "extraCommands", value: "SCRIPT", help: "shell text to run in the top layer's files, with this machine's programs (Linux only)"},
 		{name: "fake-root-commands", field: "fakeRootCommands", value: "SCRIPT", help: "shell text to run like --extra-commands, but as root as far as the files are concerned (Linux only)"},
@@ -86,7 +87,7 @@ var specFlagTable = []struct {
 		{name: "disk-size", field: "diskSize", value: "MIB", help: "size of the virtual machine's disk, in MiB", unset: "1024"},
 		{name: "build-vm-memory-size", field: "buildVMMemorySize", value: "MIB", help: "memory of the virtual machine, in MiB", unset: "512"},
 	}},
-	{outputGroup, []specFlag{
+	{func(g Groups) cmdline.FlagGroup { return g.Output }, []row{
 		{name: "compressor", field: "compressor", value: "HOW", help: "how the archive or the layers are compressed, with a level if wanted, as in gz:9", unset: "as the output's name says, or gz"},
 	}},
 }

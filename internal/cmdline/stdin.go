@@ -1,4 +1,4 @@
-package cli
+package cmdline
 
 import (
 	"context"
@@ -6,13 +6,13 @@ import (
 	"io"
 )
 
-// claim is what standard input is read as: it can be read once.
-type claim struct{ what string }
+// Claim is what standard input is read as: it can be read once.
+type Claim struct{ what string }
 
-// take claims standard input for one purpose. A second claim is an error.
-func (c *claim) take(what string) error {
+// Take claims standard input for one purpose. A second claim is an error.
+func (c *Claim) Take(what string) error {
 	if c.what != "" {
-		return usageError(fmt.Errorf("standard input is %s already and cannot be %s too: name a file", c.what, what))
+		return Usage(fmt.Errorf("standard input is %s already and cannot be %s too: name a file", c.what, what))
 	}
 	c.what = what
 	return nil
@@ -44,4 +44,12 @@ func (s *stdin) Read(p []byte) (int, error) {
 	case <-s.ctx.Done():
 		return 0, s.ctx.Err()
 	}
+}
+
+// Stdout is standard output. Its errors are explained.
+type Stdout struct{ W io.Writer }
+
+func (s Stdout) Write(p []byte) (int, error) {
+	n, err := s.W.Write(p)
+	return n, OutputError(err)
 }

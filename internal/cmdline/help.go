@@ -1,4 +1,4 @@
-package cli
+package cmdline
 
 import (
 	"fmt"
@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// usageWidth is how wide help is, in columns.
-	usageWidth = 100
+	// HelpWidth is how wide help is, in columns.
+	HelpWidth = 100
 	// minNames and maxNames are how wide the column of flags is. A flag that does not
 	// fit has its text below it.
 	minNames, maxNames = 24, 30
@@ -82,7 +82,7 @@ func writeFlags(b *strings.Builder, flags []*pflag.Flag) {
 		if len(names) > width {
 			start = "  " + names + "\n" + indent
 		}
-		fmt.Fprintf(b, "%s%s\n", start, strings.Join(wrapped(FlagText(f), usageWidth-len(indent)), "\n"+indent))
+		fmt.Fprintf(b, "%s%s\n", start, strings.Join(wrapped(FlagText(f), HelpWidth-len(indent)), "\n"+indent))
 	}
 }
 
@@ -113,7 +113,7 @@ func FlagText(f *pflag.Flag) string {
 	name, text := pflag.UnquoteUsage(f)
 	text = strings.TrimPrefix(text, name+": ")
 	if words := choicesOf(f); len(words) > 0 {
-		text += ": " + alternatives(words)
+		text += ": " + Alternatives(words)
 	}
 	var notes []string
 	if isList(f) {
@@ -128,8 +128,8 @@ func FlagText(f *pflag.Flag) string {
 	return text
 }
 
-// alternatives returns "a, b or c".
-func alternatives(words []string) string {
+// Alternatives returns "a, b or c".
+func Alternatives(words []string) string {
 	last := len(words) - 1
 	if last == 0 {
 		return words[0]

@@ -1,0 +1,43 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/varve-image/varve/internal/cli/specflags"
+	"github.com/varve-image/varve/internal/cmdline"
+)
+
+// The headings below which help lists flags, in its order.
+var (
+	imageGroup    = cmdline.FlagGroup{Rank: 1, Title: "Image"}
+	fileGroup     = cmdline.FlagGroup{Rank: 2, Title: "File"}
+	configGroup   = cmdline.FlagGroup{Rank: 3, Title: "Config"}
+	storeGroup    = cmdline.FlagGroup{Rank: 4, Title: "Store"}
+	scriptGroup   = cmdline.FlagGroup{Rank: 5, Title: "Script"}
+	outputGroup   = cmdline.FlagGroup{Rank: 6, Title: "Output"}
+	registryGroup = cmdline.FlagGroup{Rank: 7, Title: "Registry and cache"}
+	generalGroup  = cmdline.FlagGroup{Rank: 8, Title: "General"}
+)
+
+// specGroups are the headings of the flags that stand for fields of the spec.
+var specGroups = specflags.Groups{
+	Image: imageGroup, File: fileGroup, Config: configGroup, Store: storeGroup, Script: scriptGroup, Output: outputGroup,
+}
+
+// otherFlags are what people who know other tools call flags.
+var otherFlags = map[string]string{
+	"base": "from", "from-image": "from", "dest": "output", "destination": "output", "file": "output",
+	"src": "copy", "source": "copy", "add": "copy", "port": "expose", "ports": "expose", "publish": "expose",
+	"working-dir": "workdir", "workingdir": "workdir", "command": "cmd", "arch": "architecture", "environment": "env",
+	"compress": "compressor", "compression": "compressor", "chmod": "perm", "chown": "perm", "tls-verify": "insecure", "creds": "username", "password": "password-stdin",
+}
+
+// program says what the mechanics of the command line have to know of varve.
+func (g *global) program() cmdline.Program {
+	return cmdline.Program{
+		General: generalGroup, OtherFlags: otherFlags,
+		Values: map[string]cobra.CompletionFunc{
+			"IMAGE": g.completeImage, "DEST": g.completeImage, "OS/ARCH[/VARIANT]": cmdline.Words(platformNames()...),
+		},
+	}
+}

@@ -1,0 +1,140 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/cli/specflags"
+	"github.com/varve-image/varve/internal/cmdline"
+	"github.com/varve-image/varve/internal/dockertools"
+	"github.com/varve-image/varve/internal/nixstore/nixdb"
+	"github.com/varve-image/varve/internal/problems"
+	"github.com/varve-image/varve/spec"
+)
+
+// hostArchitecture is the architecture of images that name none.
+const hostArchitecture = runtime.GOARCH
+
+// registerStore adds the flags of the commands that read store paths, or files by absolute
+// paths.
+func (g *global) registerStore(cmd *cobra.Command) {
+	fileGroup.Add(cmd, func(f *pflag.FlagSet) {
+		f.StringVar(&g.root, "root", "", "look for the store, and for input files with absolute paths, below `DIR`")
+	})
+	storeGroup.Add(cmd, func(f *pflag.FlagSet) {
+		f.StringVar(&g.storeRoot, "store-root", "", "look for the store, and Nix's database of it, below `DIR` instead of --root")
+	})
+}
+
+// registerVerify adds the flag of the commands that read store paths for an image.
+func (g *global) registerVerify(cmd *cobra.Command) {
+	storeGroup.Add(cmd, func(f *pflag.FlagSet) {
+		f.BoolVar(&g.verifyStore, "verify-store", false, "compare the files of store paths with the hashes and sizes that Nix recorded; exit code 4 if they differ")
+	})
+}
+
+// readSpec reads the spec that args name. Without one the flags have to say
+// something.
+func (g *global) readSpec(flags *specflags.Flags, args []string) (*specflags.Input, error) {
+	if len(args) == 0 && len(flags.Settings) == 0 {
+		return nil, cmdline.Usage(cmdline.Hint(errors.New("no spec"), "name a file such as image.yaml, - for standard input, or describe the image with flags (--name, --copy …)"))
+	}
+	return readInput(g, args)
+}
+
+// onePlatform is the platform of --platform; empty where it is not given.
+func (g *global) onePlatform() (v1.Platform, error) {
+	list, err := g.registry.list()
+	if err != nil || len(list) == 0 {
+		return v1.Platform{}, err
+	}
+	if len(list) > 1 {
+		return v1.Platform{}, cmdline.Usage(cmdline.Hint(errors.New("several platforms were given, and this is for one"), "varve build makes an index of several"))
+	}
+	return list[0], nil
+}
+
+// parseOne reads a spec for the platform of --platform.
+func (g *global) parseOne(flags *specflags.Flags, in *specflags.Input) (*spec.Spec, error) {
+	p, err := g.onePlatform()
+	if err != nil {
+		return nil, err
+	}
+	return flags.Parse(in, hostArchitecture, p)
+}
+
+// buildSpec describes the image of a spec.
+func buildSpec(ctx context.Context, g *global, flags *specflags.Flags, in *specflags.Input) (*assemble.Result, error) {
+	s, err := g.parseOne(flags, in)
+	if err != nil {
+		return nil, err
+	}
+	return buildParsed(ctx, g, s, in.Lock(), nil)
+}
+
+// buildParsed describes the image of a spec, whose varve.lock has the path lock.
+// more, if not nil, adds to what the image depends on besides.
+func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string, more func(*assemble.Options)) (*assemble.Result, error) {
+	opts := assemble.Options{
+		Root: g.root, StoreRoot: g.storeRoot, VerifyStore: g.verifyStore,
+		Architecture: hostArchitecture, Now: g.streams.Now(), TempDir: g.tempDir(),
+		MaxUnpacked: int64(g.limits.unpacked), MaxEntries: g.limits.entries,
+		Databases: nixdb.SQLite{},
+		OpenBase: func(ctx context.Context, ref spec.Base) (*image.Stored, error) {
+			return g.bases().Open(ctx, ref, lock)
+		},
+		Steps: g.steps(),
+		Debug: func(text string) { g.ui.Debug("%s", text) },
+	}
+	var err error
+	if opts.SourceDateEpoch, err = g.sourceDateEpoch(); err != nil {
+		return nil, err
+	}
+	if more != nil {
+		more(&opts)
+	}
+	result, err := assemble.Build(ctx, s, opts)
+	if err != nil {
+		return nil, fmt.Errorf("build image %s: %w", s.Name, err)
+	}
+	for _, note := range result.Notes {
+		g.ui.Info("%s", note)
+	}
+	for _, w := range result.Warnings {
+		g.advise("%s", problems.Annotate(w, flagsFor))
+	}
+	return result, nil
+}
+
+// advise writes a warning, once: builds for several platforms have the same.
+func (g *global) advise(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if g.advised.first(text) {
+		g.ui.Advise("%s", text)
+	}
+}
+
+// readInput reads the file that args name: "-" is standard input, none is none.
+func readInput(g *global, args []string) (*specflags.Input, error) {
+	if len(args) == 0 {
+		return &specflags.Input{}, nil
+	}
+	if args[0] == "-" {
+		return specflags.ReadStdin(g.streams.In, &g.stdin)
+	}
+	in, err := specflags.ReadFile(args[0])
+	if err != nil {
+		return nil, err
+	}
+	g.ui.Debug("read spec %q: %d bytes", args[0], len(in.Data))
+	in.Data = dockertools.WithoutInterpreter(in.Data)
+	return in, nil
+}

@@ -1,0 +1,18 @@
+package cmdline
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+// TestCompletionTime: what cannot be woken is left behind.
+func TestCompletionTime(t *testing.T) {
+	stop := make(chan struct{})
+	defer close(stop)
+	start := time.Now()
+	found, _ := InTime(t.Context(), func(context.Context) []string { <-stop; return []string{"late"} })
+	if took := time.Since(start); len(found) > 0 || took > 2*CompletionTime {
+		t.Errorf("%q after %v", found, took)
+	}
+}

@@ -1,0 +1,50 @@
+package cmdline
+
+import (
+	"errors"
+	"io"
+	"syscall"
+
+	"github.com/varve-image/varve/internal/regfile"
+)
+
+// UsageError marks an error in what the user wrote.
+type UsageError struct{ error }
+
+func (u *UsageError) Unwrap() error { return u.error }
+
+// Usage marks an error as one in what the user wrote; nil stays nil.
+func Usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &UsageError{err}
+}
+
+// FileUsage returns an error of opening a file that the user named: a usage error
+// if it is not there, or cannot be what was meant.
+func FileUsage(err error) error {
+	if regfile.IsMisnamed(err) {
+		return Usage(err)
+	}
+	return err
+}
+
+// HintedError has words on what to do next.
+type HintedError struct {
+	error
+	Hints []string
+}
+
+func (h *HintedError) Unwrap() error { return h.error }
+
+// Hint adds to an error what to do next.
+func Hint(err error, hints ...string) error { return &HintedError{err, hints} }
+
+// OutputError explains an error of writing to standard output.
+func OutputError(err error) error {
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
+		return errors.New("standard output was closed before everything was written")
+	}
+	return err
+}
