@@ -23,7 +23,7 @@ var commandFields = []string{"Entrypoint", "Cmd", "Shell"}
 // reads it. Its fields have their own names, whatever case they are stored in; of one that
 // is there twice the last counts, and of objects all members. A text for a command is a list of
 // one. It is nil where the config says nothing.
-func (e *Stored) Run() (*ordjson.Object, error) { return runOf(e.Config) }
+func (img *Stored) Run() (*ordjson.Object, error) { return runOf(img.Config) }
 
 func runOf(config *ordjson.Object) (*ordjson.Object, error) {
 	stored, err := config.Object("config")

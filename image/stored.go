@@ -52,8 +52,8 @@ func NewBudget(maxBytes int64, maxEntries int) *layer.Budget {
 
 // Bound has reading a layer fail when what was read of all layers together
 // comes to more than the budget. What is read twice counts once.
-func (e *Stored) Bound(budget *layer.Budget) {
-	for _, l := range e.layers {
+func (img *Stored) Bound(budget *layer.Budget) {
+	for _, l := range img.layers {
 		if b, ok := l.(BoundedLayer); ok {
 			b.Bound(budget)
 		}
@@ -75,41 +75,41 @@ func NewStored(config []byte, layers []StoredLayer) (*Stored, error) {
 }
 
 // Layers returns the layers, each a StoredLayer, the lowest first.
-func (e *Stored) Layers() []Layer {
-	list := make([]Layer, len(e.layers))
-	for i, l := range e.layers {
+func (img *Stored) Layers() []Layer {
+	list := make([]Layer, len(img.layers))
+	for i, l := range img.layers {
 		list[i] = l
 	}
 	return list
 }
 
 // StoredLayers returns the layers, the lowest first.
-func (e *Stored) StoredLayers() []StoredLayer { return e.layers }
+func (img *Stored) StoredLayers() []StoredLayer { return img.layers }
 
 // RawConfig returns ConfigJSON.
-func (e *Stored) RawConfig(context.Context) ([]byte, error) { return e.ConfigJSON, nil }
+func (img *Stored) RawConfig(context.Context) ([]byte, error) { return img.ConfigJSON, nil }
 
 // Platform returns what the index says that the image is for or, without one, its config.
-func (e *Stored) Platform() v1.Platform {
-	if p := e.ManifestDescriptor.Platform; p != nil {
+func (img *Stored) Platform() v1.Platform {
+	if p := img.ManifestDescriptor.Platform; p != nil {
 		return ocijson.Normal(*p)
 	}
-	p := e.ConfigPlatform()
+	p := img.ConfigPlatform()
 	return ocijson.Normal(v1.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant})
 }
 
 // Index is the digest of the index that the image was chosen from; empty for
 // none.
-func (e *Stored) Index() digest.Digest {
-	mediaType, err := ocijson.MediaType(e.Raw)
+func (img *Stored) Index() digest.Digest {
+	mediaType, err := ocijson.MediaType(img.Raw)
 	if err != nil || !ocijson.IsIndex(mediaType) {
 		return ""
 	}
-	return digest.FromBytes(e.Raw)
+	return digest.FromBytes(img.Raw)
 }
 
 // ConfigPlatform returns what the config says that the image is for.
-func (e *Stored) ConfigPlatform() v1.Platform { return PlatformOf(e.Config) }
+func (img *Stored) ConfigPlatform() v1.Platform { return PlatformOf(img.Config) }
 
 // PlatformOf is what a config says that its image is for.
 func PlatformOf(config *ordjson.Object) v1.Platform {
@@ -125,19 +125,19 @@ func PlatformOf(config *ordjson.Object) v1.Platform {
 
 // ListedFor is the platform that the index lists the image for, or the config's
 // where no index says one.
-func (e *Stored) ListedFor() v1.Platform {
-	if p := e.ManifestDescriptor.Platform; p != nil {
+func (img *Stored) ListedFor() v1.Platform {
+	if p := img.ManifestDescriptor.Platform; p != nil {
 		return *p
 	}
-	return e.ConfigPlatform()
+	return img.ConfigPlatform()
 }
 
 // CheckFor refuses an image that is not for the platform that was asked for, by the index
 // that lists it, or by its config, which may leave out what the index says.
-func (e *Stored) CheckFor(want v1.Platform) error {
-	own := e.ListedFor()
-	if e.CheckPlatform() != nil {
-		own = e.ConfigPlatform()
+func (img *Stored) CheckFor(want v1.Platform) error {
+	own := img.ListedFor()
+	if img.CheckPlatform() != nil {
+		own = img.ConfigPlatform()
 	}
 	if ocijson.Matches(want, &own) {
 		return nil
@@ -146,17 +146,17 @@ func (e *Stored) CheckFor(want v1.Platform) error {
 }
 
 // CheckPlatform compares what an index says that the image is for with its config.
-func (e *Stored) CheckPlatform() error {
-	if err := ocijson.CheckAnnounced(e.ManifestDescriptor.Platform, e.ConfigPlatform()); err != nil {
-		return fmt.Errorf("manifest %s: %w", e.ManifestDescriptor.Digest, err)
+func (img *Stored) CheckPlatform() error {
+	if err := ocijson.CheckAnnounced(img.ManifestDescriptor.Platform, img.ConfigPlatform()); err != nil {
+		return fmt.Errorf("manifest %s: %w", img.ManifestDescriptor.Digest, err)
 	}
 	return nil
 }
 
 // history returns the config's history, or one with an entry for each layer
 // where that of the config says nothing of them all.
-func (e *Stored) history() []any {
-	v, _ := e.Config.Get("history")
+func (img *Stored) history() []any {
+	v, _ := img.Config.Get("history")
 	list, _ := v.([]any)
 	layers := 0
 	for _, item := range list {
@@ -165,12 +165,12 @@ func (e *Stored) history() []any {
 			layers++
 		}
 	}
-	if layers == len(e.layers) {
+	if layers == len(img.layers) {
 		return list
 	}
 	list = nil
-	created, _ := e.Config.Get("created")
-	for range e.layers {
+	created, _ := img.Config.Get("created")
+	for range img.layers {
 		o := &ordjson.Object{}
 		if created != nil {
 			o.Set("created", created)
