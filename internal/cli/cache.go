@@ -52,7 +52,7 @@ func (g *global) cacheDir() (string, error) {
 		return filepath.Join(home, ".cache", "varve"), nil
 	}
 	return "", cmdline.Usage(cmdline.Hint(errors.New("there is no place for the cache: neither XDG_CACHE_HOME nor HOME is set"),
-		"name one with --cache DIR, or do without: --no-cache"))
+		"name one with --cache DIR, or let a build do without: --no-cache"))
 }
 
 // store opens the cache, which stays open until the command ends; nil is none.

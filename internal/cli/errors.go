@@ -129,7 +129,7 @@ func placeHints(err error) []string {
 	)
 	switch {
 	case errors.As(err, &dir):
-		return []string{"name another place with --cache DIR, or do without: --no-cache"}
+		return []string{"name another place with --cache DIR, or let a build do without: --no-cache"}
 	case errors.As(err, &missing):
 		return []string{"--locked fetches nothing: build once without it, which fills the cache, or name the cache with --cache DIR"}
 	case errors.As(err, &lies):

@@ -13,7 +13,7 @@ import (
 // newNixBuild is the builder of the derivations that the Nix expressions make.
 // Nobody else calls it.
 func newNixBuild(g *global) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:    "nix-build",
 		Short:  "Build a derivation of varve's Nix expressions, from .attrs.json",
 		Args:   cobra.NoArgs,
@@ -23,6 +23,9 @@ func newNixBuild(g *global) *cobra.Command {
 			return g.dockerTools().BuildDerivation(cmd.Context(), attrsFile(g))
 		},
 	}
+	g.registerStore(cmd)
+	g.limits.register(cmd)
+	return cmd
 }
 
 // attrsFile is where Nix puts the attributes of a derivation with
