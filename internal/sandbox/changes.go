@@ -14,14 +14,14 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// ReadChanges makes a step's Result of the layer that a runner's other half
-// sends, inside of the sandbox or the virtual machine: a tar to be laid over
-// Step.Tree, with whiteouts. It is read as hostile input, to its end and at most
-// as much of it as the step's limit of disk allows, into a file without a name in
-// Options.TempDir. More than that is a *LimitError.
+// ReadChanges makes a step's Result from the layer that the runner's other half sends from
+// inside the sandbox or the virtual machine: a tar to be laid over Step.Tree, with
+// whiteouts. It is treated as hostile input: it is read to its end, but no further than the
+// step's disk limit allows, into an unnamed file in Options.TempDir. A larger layer is a
+// *LimitError.
 //
-// The layer may have more in it than has changed, and whiteouts of what there
-// is not.
+// The layer may contain entries that have not changed, and whiteouts of files that do not
+// exist.
 func ReadChanges(ctx context.Context, step *Step, layer io.Reader, opts Options) (*Result, error) {
 	f, err := atomicfile.Unnamed(opts.TempDir)
 	if err != nil {
@@ -40,7 +40,7 @@ func ReadChanges(ctx context.Context, step *Step, layer io.Reader, opts Options)
 	return r, nil
 }
 
-// Close frees what the files of the result are read from.
+// Close releases the file that the result's content is read from.
 func (r *Result) Close() error {
 	if err := r.close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		return fmt.Errorf("close temporary file: %w", err)
@@ -58,7 +58,7 @@ func readChanges(ctx context.Context, step *Step, layer io.Reader, f *os.File) (
 		return nil, &LimitError{Name: step.Name, Bound: BoundDisk, Limits: step.Limits.WithDefaults()}
 	}
 	source := &changesFile{title: "changes of " + step.Name, file: f, size: n}
-	// The result is read for longer than the step's context may last.
+	// The result may be read for longer than the step's context lasts.
 	stop := context.AfterFunc(ctx, func() { f.Close() })
 	o, err := tree.OpenOverlay(context.WithoutCancel(ctx), []tree.LayerSource{source}, tree.OverlayOptions{MaxBytes: limit, MaxEntries: MaxEntries, Exact: true, Below: step.Tree})
 	if !stop() {
@@ -66,7 +66,7 @@ func readChanges(ctx context.Context, step *Step, layer io.Reader, f *os.File) (
 	}
 	var bound *tree.LimitError
 	if errors.As(err, &bound) {
-		return nil, errors.New(bound.Reason) // which is not of the input that a user has bounds for
+		return nil, errors.New(bound.Reason) // not the input that users set limits for
 	}
 	if err != nil {
 		return nil, err
@@ -80,18 +80,18 @@ func readChanges(ctx context.Context, step *Step, layer io.Reader, f *os.File) (
 	return &Result{Tree: after, Changes: changes}, nil
 }
 
-// maxChanges bounds the layer of a step's changes, in bytes.
+// maxChanges returns the limit for the layer of a step's changes, in bytes.
 func maxChanges(step *Step) int64 {
-	// What counts with a block may have one of content, and an extended header of two
-	// for an id or a name that is not ASCII.
+	// An entry that counts one block may have another block of content, and an extended
+	// header of two blocks for an id or a name that is not ASCII.
 	limit := 4*step.Limits.WithDefaults().Disk + 64<<20
-	for _, e := range step.Tree { // directories that are as they were, whiteouts
+	for _, e := range step.Tree { // unchanged directories, whiteouts
 		limit += EntrySize(len(e.Path), 0, 0)
 	}
 	return limit
 }
 
-// copySparse copies to an empty file, in which long runs of zeros become holes.
+// copySparse copies r to an empty file, turning long runs of zeros into holes.
 func copySparse(f *os.File, r io.Reader) (size int64, err error) {
 	block, zeros := make([]byte, 64<<10), make([]byte, 64<<10)
 	for {
@@ -127,8 +127,8 @@ func (c *changesFile) Open(context.Context) (io.ReadCloser, error) {
 	}{io.NewSectionReader(c.file, 0, c.size), io.NopCloser(nil)}, nil
 }
 
-// eachPair calls visit for the entries of upper, with those that lower has for
-// their paths, or nil. Both are canonical.
+// eachPair calls visit for each entry of upper, with the entry that lower has for its path,
+// or nil. Both are canonical.
 func eachPair(lower, upper []*tree.Entry, visit func(i int, below *tree.Entry)) {
 	for i, e := range upper {
 		for len(lower) > 0 && tree.Compare(lower[0].Path, e.Path) < 0 {
@@ -142,8 +142,8 @@ func eachPair(lower, upper []*tree.Entry, visit func(i int, below *tree.Entry)) 
 	}
 }
 
-// keepWhatIs gives the entries of after the times and owner names that before
-// has for them, and puts before's directories where they are the same.
+// keepWhatIs gives the entries of after the times and owner names that before has for them,
+// and uses before's directories where they are the same.
 func keepWhatIs(before, after []*tree.Entry) []*tree.Entry {
 	eachPair(before, after, func(i int, old *tree.Entry) {
 		e := after[i]

@@ -11,7 +11,7 @@ import (
 	"testing/iotest"
 )
 
-// TestCopySparse: what is copied is what is read, and zeros take no room.
+// TestCopySparse: the copy equals what was read, and zeros take no space.
 func TestCopySparse(t *testing.T) {
 	text := bytes.Repeat([]byte("text"), 10_000)
 	zeros := make([]byte, 8<<20)
@@ -48,13 +48,13 @@ func TestCopySparse(t *testing.T) {
 	}
 }
 
-// endless is a layer that does not end.
+// endless is a layer that never ends.
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// TestReadChangesLimit: a layer that is larger than what the step may leave is one that
-// meets its limit.
+// TestReadChangesLimit: a layer larger than what the step may leave is reported as having
+// reached its limit.
 func TestReadChangesLimit(t *testing.T) {
 	step := &Step{Name: "x", Limits: Limits{Disk: 1 << 20}}
 	_, err := ReadChanges(t.Context(), step, endless{}, Options{TempDir: t.TempDir()})

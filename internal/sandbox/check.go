@@ -11,8 +11,8 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// Check says what is wrong with a step, all of it, as a *RequestError. Runners
-// call it first.
+// Check reports everything that is wrong with a step, as a *RequestError. Runners call it
+// first.
 func (s *Step) Check() error {
 	var bad problems.List
 	if len(s.Tree) == 0 || s.Tree[0].Path != "." || s.Tree[0].Type != tree.Dir {
@@ -54,8 +54,8 @@ func (s *Step) Check() error {
 	return nil
 }
 
-// taken tells whether the sandbox has something at a path that nothing of the
-// machine may cover.
+// taken reports whether the sandbox has something at a path that no file of the machine may
+// cover.
 func (s *Step) taken(name string) bool {
 	if inMachine(name) {
 		return true
@@ -66,18 +66,18 @@ func (s *Step) taken(name string) bool {
 	return within(TreeDir, name) || slices.Contains([]string{"/tmp", "/etc", "/etc/passwd", "/etc/group", "/etc/hosts"}, name)
 }
 
-// inMachine tells whether a path is in what a kernel shows of itself: a sandbox
-// has its own, and is not to see the machine's.
+// inMachine reports whether a path is in a file system in which a kernel describes itself:
+// a sandbox has its own, and must not see the machine's.
 func inMachine(name string) bool {
 	return within("/proc", name) || within("/sys", name) || within("/dev", name)
 }
 
-// within tells whether a path is a directory or in it. Both are clean.
+// within reports whether name is the directory dir or below it. Both are clean.
 func within(dir, name string) bool { return name == dir || strings.HasPrefix(name, dir+"/") }
 
 func cleanAbs(name string) bool { return path.IsAbs(name) && path.Clean(name) == name }
 
-// WorkDir is the working directory: Dir or its default.
+// WorkDir returns the working directory: Dir or its default.
 func (s *Step) WorkDir() string {
 	switch {
 	case s.Dir != "":

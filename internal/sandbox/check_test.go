@@ -7,7 +7,7 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// TestTaken: nothing of the machine covers what the sandbox has of its own.
+// TestTaken: no file of the machine covers what the sandbox has of its own.
 func TestTaken(t *testing.T) {
 	for _, c := range []struct {
 		root   Root

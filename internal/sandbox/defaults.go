@@ -7,20 +7,22 @@ import (
 	"time"
 )
 
-// The limits that steps have where nobody says otherwise.
+// The limits of steps where the user sets none.
 const (
-	// DefaultTime is how long a step may take.
+	// DefaultTime limits how long a step may take.
 	DefaultTime = time.Hour
-	// DefaultOutput is how much a step may write to its standard output and error, in bytes.
+	// DefaultOutput limits how much a step may write to its standard output and error, in
+	// bytes.
 	DefaultOutput = 1 << 30
 )
 
-// DefaultMemory returns what the processes of a step may use of memory, in bytes: three quarters
-// of what this machine, or the container that this is, has; 0 where that is not known.
+// DefaultMemory returns how much memory the processes of a step may use, in bytes: three
+// quarters of what this machine, or the container that varve runs in, has; 0 where that is
+// not known.
 func DefaultMemory() int64 { return machineMemory() / 4 * 3 }
 
-// machineMemory is what this machine, or the container that this is, has of
-// memory, in bytes; 0 where that is not known.
+// machineMemory returns how much memory this machine, or the container that varve runs in,
+// has, in bytes; 0 where that is not known.
 func machineMemory() int64 {
 	least := firstNumber("/proc/meminfo") << 10 // MemTotal, in kB
 	for _, file := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
@@ -31,7 +33,7 @@ func machineMemory() int64 {
 	return least
 }
 
-// firstNumber is the first word of a file that is a number above 0, or 0.
+// firstNumber returns the first word of a file that is a number above 0, or 0.
 func firstNumber(file string) int64 {
 	text, err := os.ReadFile(file)
 	if err != nil {

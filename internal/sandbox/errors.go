@@ -7,16 +7,16 @@ import (
 
 // StepError says that the step's program failed.
 type StepError struct {
-	// Name is the step's, and Root what it was to have as its root directory.
+	// Name is the step's name, and Root says what it has as its root directory.
 	Name string
 	Root Root
-	// ExitCode is what the program ended with, or -1 where Signal ended it.
+	// ExitCode is the exit code of the program, or -1 where Signal ended it.
 	ExitCode int
 	Signal   syscall.Signal
 	// LastLines is the end of what the step wrote to its standard output and
 	// error, at most MaxLastLines lines, as it wrote them, without newlines.
 	LastLines []string
-	// Offline says that it had no network but a loopback interface: Run sets it.
+	// Offline says that the step had no network but a loopback interface: Run sets it.
 	Offline bool
 }
 
@@ -30,25 +30,25 @@ func (e *StepError) Error() string {
 	return fmt.Sprintf("step %s failed with exit code %d", e.Name, e.ExitCode)
 }
 
-// LimitError says that the step was ended because it met one of its limits.
+// LimitError says that the step was ended because it reached one of its limits.
 type LimitError struct {
-	// Name is the step's.
+	// Name is the step's name.
 	Name string
-	// Bound says which limit it was, and Limits what it was.
+	// Bound says which limit was reached, and Limits the limits that were set.
 	Bound  Bound
 	Limits Limits
-	// File, unless empty, is a file that was too large for BoundDisk, and Size
-	// what it holds with its holes, in bytes.
+	// File, unless empty, is a file that was too large for BoundDisk, and Size its size in
+	// bytes, including holes.
 	File string
 	Size int64
-	// Unseen, unless empty, says why what the step used could not be looked at, which
-	// counts as too much.
+	// Unseen, unless empty, says why the step's usage could not be checked, which counts as
+	// too much.
 	Unseen string
-	// LastLines is as in StepError.
+	// LastLines is the same as in StepError.
 	LastLines []string
 }
 
-// Bound is one of a step's limits.
+// Bound names one of a step's limits.
 type Bound string
 
 // The values of Bound.
@@ -57,7 +57,7 @@ const (
 	BoundMemory Bound = "memory"
 	BoundOutput Bound = "output"
 	BoundDisk   Bound = "disk"
-	// BoundProcesses is of the field Processes.
+	// BoundProcesses is the limit of the field Processes.
 	BoundProcesses Bound = "processes"
 )
 
@@ -72,7 +72,7 @@ func (e *LimitError) Error() string {
 	return text
 }
 
-// limit is how much of what: "1 GiB of memory".
+// limit describes the limit, such as "1 GiB of memory".
 func (e *LimitError) limit() string {
 	l := e.Limits
 	switch e.Bound {
@@ -107,7 +107,7 @@ func describeBytes(n int64) string {
 	return fmt.Sprintf("%d bytes", n)
 }
 
-// RequestError says that a step asks for what it cannot have: exit code 2.
+// RequestError says that a step asks for something it cannot have: exit code 2.
 type RequestError struct{ Err error }
 
 func (e *RequestError) Error() string { return e.Err.Error() }
@@ -117,7 +117,7 @@ func (e *RequestError) Unwrap() error { return e.Err }
 // MissingError says that the machine lacks something that the runner needs:
 // exit code 3.
 type MissingError struct {
-	// Err says what is missing and how that was seen.
+	// Err says what is missing and how that was found.
 	Err error
 	// Hints say what to change, one way each.
 	Hints []string

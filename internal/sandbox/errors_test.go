@@ -2,7 +2,7 @@ package sandbox
 
 import "testing"
 
-// TestLimitError: it says which limit, and how that was seen.
+// TestLimitError: the message says which limit was reached, and how that was noticed.
 func TestLimitError(t *testing.T) {
 	limits := Limits{Memory: 64 << 20, Disk: 8 << 20}
 	for want, err := range map[string]*LimitError{

@@ -7,19 +7,20 @@ import (
 	"strings"
 )
 
-// These are how shells and coreutils report what scripts get wrong. The messages
-// are those of the locale C, which steps have.
+// These match how shells and coreutils report the mistakes of scripts. The messages are in
+// the locale C, which steps have.
 const (
-	// outsideText is an absolute path that cannot be written to, or is there.
+	// outsideText matches an absolute path that cannot be written to, or that exists
+	// already.
 	outsideText = `(?:^|[ '"])(/[^ '":]+)['"]?: (?:Read-only file system|Permission denied|File exists)$`
-	// nowhereText is one whose directory is not there.
+	// nowhereText matches a path whose directory does not exist.
 	nowhereText = `cannot (?:create|touch|move|overwrite)\b.*[ '"](/[^ '":]+)['"]?: (?:No such file or directory|Directory nonexistent)$`
-	// unknownText is a command that is none.
+	// unknownText matches a command that does not exist.
 	unknownText = `: ([A-Za-z_][A-Za-z0-9_]*): (?:command )?not found$`
 )
 
-// stdenvFunctions are those of nixpkgs' stdenv, and of the hooks that expressions
-// call most, which scripts of dockerTools find.
+// stdenvFunctions returns the functions of nixpkgs' stdenv, and of the hooks that
+// expressions call most, which scripts find in dockerTools.
 func stdenvFunctions() []string {
 	return []string{
 		"addEnvHooks", "addToSearchPath", "concatTo", "dumpVars", "exitHandler", "fixupPhase", "genericBuild", "getHostRole", "installBin", "installManPage",
@@ -30,7 +31,7 @@ func stdenvFunctions() []string {
 	}
 }
 
-// Hints says what to do about a script that failed, by the end of what it wrote.
+// Hints returns advice about a script that failed, based on the end of its output.
 func (e *StepError) Hints() (hints []string) {
 	outside, nowhere, unknown := regexp.MustCompile(outsideText), regexp.MustCompile(nowhereText), regexp.MustCompile(unknownText)
 	for _, line := range e.LastLines {
@@ -50,7 +51,7 @@ func (e *StepError) Hints() (hints []string) {
 	return hints[:min(len(hints), maxHints)]
 }
 
-// maxHints is how many of them are given.
+// maxHints limits how many hints are returned.
 const maxHints = 3
 
 // inTree reports whether a path is in the tree that a script works on.

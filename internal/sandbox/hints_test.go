@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestHints: the words of shells and coreutils, and what is said to them.
+// TestHints: messages of shells and coreutils, and the hints for them.
 func TestHints(t *testing.T) {
 	outside := func(path, instead string) string {
 		return `"` + path + `" is the machine's, not the image's: the script works in the image's tree, in the directory that it starts in: write "` + instead + `", relative to that`

@@ -11,28 +11,27 @@ import (
 	"syscall"
 )
 
-// HostFile is a file or directory of the machine that steps with HostTools
-// see.
+// HostFile is a file or directory of the machine that is visible to steps with HostTools.
 type HostFile struct {
-	// Path is where it is, on the machine and in the sandbox: absolute, clean.
+	// Path is its path, on the machine and in the sandbox: absolute, clean.
 	Path string
-	// Source is what is there, without any symlink.
+	// Source is the path of the same file without symlinks.
 	Source string
-	// Link is, where Path is a symlink that leads to something visible, its text;
-	// it is then to be made anew.
+	// Link is set where Path is a symlink that leads to something visible: its text, with
+	// which the link is made anew.
 	Link string
 }
 
-// hostDirs are what programs need besides the directory that they are in:
-// libraries, data, other programs.
+// hostDirs returns the directories that programs need besides their own: libraries, data,
+// other programs.
 func hostDirs() []string {
 	return []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store",
 		"/etc/ld.so.cache", "/etc/alternatives"}
 }
 
-// HostView returns what steps with HostTools see of the machine: the
-// directories tools and what the programs in them need, parents before what is
-// in them. What the machine does not have is left out.
+// HostView returns what steps with HostTools see of the machine: the directories tools and
+// what the programs in them need, parents before their content. Whatever the machine does
+// not have is left out.
 func HostView(tools []string) ([]HostFile, error) {
 	var view []HostFile
 	for _, name := range append(hostDirs(), tools...) {
@@ -65,7 +64,7 @@ func hostFile(view []HostFile, name string) (HostFile, error) {
 	}
 	f := HostFile{Path: name, Source: source}
 	text, err := os.Readlink(name)
-	if err != nil { // it is no symlink
+	if err != nil { // not a symlink
 		return f, nil
 	}
 	target := text
@@ -78,7 +77,7 @@ func hostFile(view []HostFile, name string) (HostFile, error) {
 	return f, nil
 }
 
-// visible tells whether name is in a directory of the view.
+// visible reports whether name is in a directory of the view.
 func visible(view []HostFile, name string) bool {
 	for _, f := range view {
 		if name == f.Path || f.Link == "" && strings.HasPrefix(name, f.Path+"/") {

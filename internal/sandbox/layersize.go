@@ -1,17 +1,17 @@
 package sandbox
 
-// MaxText bounds the paths of the tree that a step leaves and the link targets and
-// attributes of what it changed, all together and in bytes, however much disk it may use:
-// varve holds them in memory. It is 256 for each of the files that there may be.
+// MaxText limits the paths of the tree that a step leaves together with the link targets
+// and attributes of what it changed, in bytes in total, whatever its disk limit: varve
+// holds them in memory. It allows 256 bytes for each possible file.
 const MaxText = 256 * MaxEntries
 
-// EntrySize is what an entry counts at least of Limits.Disk, in bytes: as much as it takes
-// of a layer without its content, where its path has path bytes, its link target link,
-// and its attributes with their names xattrs.
+// EntrySize returns the least that an entry counts towards Limits.Disk, in bytes: its size
+// in a layer without its content, where its path has path bytes, its link target link
+// bytes, and its attributes with their names xattrs bytes.
 func EntrySize(path, link, xattrs int) int64 {
 	const (
 		block  = 512
-		field  = 100 // what a header has room for
+		field  = 100 // what fits into a header
 		around = 32  // a text, in an extended header
 	)
 	extended := 0

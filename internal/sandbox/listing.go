@@ -10,8 +10,8 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// WriteChanges writes, a line each, what a step did to a tree: A for added, C for
-// changed and D for deleted, with type, mode, owner and size.
+// WriteChanges lists, one per line, what a step did to a tree: A for added, C for changed
+// and D for deleted, with type, mode, owner and size.
 func WriteChanges(w io.Writer, before, changes []*tree.Entry) error {
 	b := bufio.NewWriterSize(w, 64<<10) // which remembers the first error
 	changes = slices.Clone(changes)
@@ -26,7 +26,7 @@ func WriteChanges(w io.Writer, before, changes []*tree.Entry) error {
 		case gone:
 			fmt.Fprintf(b, "D %s\n", human.Plain("/"+hidden))
 			continue
-		case old == e: // a directory that leads to what has changed
+		case old == e: // a directory on the way to a change
 			continue
 		case old == nil:
 			fmt.Fprint(b, "A")
@@ -46,7 +46,7 @@ func WriteChanges(w io.Writer, before, changes []*tree.Entry) error {
 	return b.Flush()
 }
 
-// typeLetter is what ls shows for a type.
+// typeLetter returns the letter that ls shows for a type.
 func typeLetter(t tree.Type) byte {
 	switch t {
 	case tree.Dir:

@@ -1,9 +1,8 @@
 package sandbox
 
-// Lines cuts what a step writes into lines, and calls Show with each, without
-// its end. Of a line that is written again and again, behind carriage returns,
-// that is the last; one that is very long is shown in pieces. It is not safe
-// for concurrent use.
+// Lines cuts what a step writes into lines, and calls Show with each, without its end. Of a
+// line that is rewritten after carriage returns, only the last version is shown; a very
+// long line is shown in pieces. It is not safe for concurrent use.
 type Lines struct {
 	Show func(line string)
 
@@ -11,7 +10,7 @@ type Lines struct {
 	returned bool // a carriage return followed line
 }
 
-// maxLine bounds a line, in bytes.
+// maxLine limits a line, in bytes.
 const maxLine = 4096
 
 // Write never fails.
@@ -39,7 +38,7 @@ func (l *Lines) show() {
 	l.line, l.returned = l.line[:0], false
 }
 
-// Close shows a last line that did not end. It never fails.
+// Close shows an unfinished last line. It never fails.
 func (l *Lines) Close() error {
 	if len(l.line) > 0 {
 		l.show()
@@ -69,7 +68,7 @@ func (t *Tail) Lines() []string {
 	return last(lines)
 }
 
-// last cuts off all lines but MaxLastLines.
+// last drops all lines but the last MaxLastLines.
 func last(lines []string) []string {
 	if over := len(lines) - MaxLastLines; over > 0 {
 		lines = append(lines[:0], lines[over:]...)

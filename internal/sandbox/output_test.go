@@ -48,8 +48,8 @@ func TestTailIsBounded(t *testing.T) {
 	}
 }
 
-// TestLines: a line that is written again and again is its last, however it is
-// cut into writes.
+// TestLines: of a line that is rewritten again and again the last version is shown, however
+// it is cut into writes.
 func TestLines(t *testing.T) {
 	const text = "5%\r50%\rdone\r\n\none\rtwo\nopen\r"
 	want := []string{"done", "", "two", "open"}

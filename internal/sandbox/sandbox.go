@@ -1,5 +1,5 @@
-// Package sandbox describes run steps: programs that change a tree, shut away
-// from the machine that they run on.
+// Package sandbox describes run steps: programs that change a tree, isolated from the
+// machine that they run on.
 //
 // Guarantees, whatever the runner, and whatever the step and the tree try:
 //
@@ -9,17 +9,17 @@
 //   - It writes to its tree and to private file systems that end with it.
 //   - It gains no privilege, and does not outlive Run. When the context ends,
 //     so does the step, within two seconds.
-//   - What comes of it depends on the step alone, not on the user who runs it
+//   - Its result depends on the step alone, not on the user who runs it
 //     or on the runner: names, owners, modes, capabilities and devices that a
-//     step sets are in the result although the machine may not have let it.
-//   - Nothing is left of it: what a killed process leaves is taken away by the
+//     step sets are in the result even where the machine did not allow it.
+//   - It leaves nothing behind: what a killed process leaves is removed by the
 //     next Run in the same Options.TempDir.
 //
-// Non-goals: what a step itself makes of the time, the processor or random
-// numbers; architectures other than the machine's.
+// Non-goals: what a step itself makes of the time, the processor or random numbers;
+// architectures other than the machine's.
 //
-// Package userns runs steps in namespaces of the kernel, vm in a virtual
-// machine; sandboxtest is the suite that holds for both.
+// Package userns runs steps in namespaces of the kernel, vm in a virtual machine;
+// sandboxtest is the test suite for both.
 package sandbox
 
 import (
@@ -33,13 +33,12 @@ import (
 
 // Runner runs steps. Several may run at once.
 type Runner interface {
-	// Run runs a step to its end. The result has to be closed. Errors that a
-	// caller may want to tell apart: *StepError, *LimitError, *MissingError, and
-	// that of ctx.
+	// Run runs a step to its end. The result has to be closed. Errors that a caller may
+	// want to distinguish: *StepError, *LimitError, *MissingError, and the error of ctx.
 	Run(ctx context.Context, step *Step) (*Result, error)
 }
 
-// Run has a runner run a step, and a *StepError tell what the step lacked.
+// Run has a runner run a step, and completes a *StepError with what the step lacked.
 func Run(ctx context.Context, r Runner, step *Step) (*Result, error) {
 	res, err := r.Run(ctx, step)
 	var failed *StepError
@@ -49,56 +48,55 @@ func Run(ctx context.Context, r Runner, step *Step) (*Result, error) {
 	return res, err
 }
 
-// Options is what runners need of the machine.
+// Options describes what runners need of the machine.
 type Options struct {
-	// TempDir is where trees are unpacked while a step runs; "" is the system's
-	// directory for temporary files. Only a directory of the machine's disk can
-	// hold large trees.
+	// TempDir is the directory where trees are unpacked while a step runs; "" means the
+	// system's directory for temporary files. Only a directory on disk can hold large
+	// trees.
 	TempDir string
 }
 
-// Result is what a step left. Its files can be opened until Close.
+// Result describes what a step left. Its files can be opened until Close.
 type Result struct {
-	// Tree is the whole tree after the step, canonical. What the step did not
-	// change is there as the *Entry of Step.Tree; what it did has the time that
-	// Step.Tree has for its path, or else 0: callers set times. Sockets are left
-	// out: no layer can hold one.
+	// Tree is the whole tree after the step, canonical. What the step did not change is the
+	// same *Entry as in Step.Tree; a changed entry has the time that Step.Tree has for its
+	// path, or else 0: callers set times. Sockets are left out: layers cannot hold them.
 	Tree []*tree.Entry
-	// Changes is the layer that leads from Step.Tree to Tree, as tree.Diff makes
-	// it. A file that was only touched, or written with what it had, is no change.
+	// Changes is the layer that leads from Step.Tree to Tree, as tree.Diff makes it. A file
+	// that was only touched, or rewritten with the same content, is not a change.
 	Changes []*tree.Entry
 
 	close func() error
 }
 
-// Root says where a step has its tree.
+// Root says where a step sees its tree.
 type Root int
 
 const (
-	// ImageRoot has the tree as "/", with /dev, /proc and /sys of the sandbox's
-	// own. They and the Binds need places to be mounted on: those that the tree
-	// does not have are there during the step and not afterwards.
+	// ImageRoot makes the tree "/", with /dev, /proc and /sys of the sandbox's own. They
+	// and the Binds need places to be mounted on: those missing from the tree exist during
+	// the step only.
 	ImageRoot Root = iota
-	// HostTools has the tree at TreeDir and runs the machine's own programs: of
-	// the machine, Step.Tools and what programs in them need is visible, read-only (see
-	// HostView). /tmp is private and empty.
+	// HostTools puts the tree at TreeDir and runs the machine's own programs: Step.Tools
+	// and what the programs there need are visible, read-only (see HostView), and nothing
+	// else of the machine. /tmp is private and empty.
 	HostTools
 )
 
 // TreeDir is where the tree is with HostTools.
 const TreeDir = "/build"
 
-// Step is a program to run, and all that it may see and use.
+// Step describes a program to run, and everything that it may see and use.
 type Step struct {
-	// Name says in messages which step this is, such as "runAsRoot".
+	// Name identifies the step in messages, such as "runAsRoot".
 	Name string
 
-	// Tree is what the step finds: canonical and complete, with all parents. It is
-	// not changed. Each file's content is read at most once, in the tree's order; those of a
-	// tree.Overlay should be spooled before.
+	// Tree is the tree that the step starts with: canonical and complete, with all parents.
+	// It is not changed. Each file's content is read at most once, in the tree's order; the
+	// files of a tree.Overlay should be spooled before.
 	Tree []*tree.Entry
 	Root Root
-	// Dir is the working directory, absolute inside the sandbox; "" is "/" with
+	// Dir is the working directory, absolute inside the sandbox; "" means "/" with
 	// ImageRoot and TreeDir with HostTools.
 	Dir string
 
@@ -111,44 +109,44 @@ type Step struct {
 	// Env is the environment, complete: "NAME=value".
 	Env []string
 
-	// FakeRoot runs the program as root: uid and gid 0, free to change owners and
-	// modes, to become another user, to make devices and to set capabilities, as
-	// far as the result is concerned. Without it the program runs as uid and gid
-	// UserID without any privilege; it may write everything in the tree, whose files
-	// appear to be its own; they keep the owners they have, and new ones are 0:0.
+	// FakeRoot runs the program as root: uid and gid 0, free to change owners and modes, to
+	// become another user, to make devices and to set capabilities, as far as the result is
+	// concerned. Without it the program runs as uid and gid UserID without any privilege.
+	// It may then write everything in the tree: the files appear to be its own, but keep
+	// their owners in the result, and new ones are 0:0.
 	FakeRoot bool
 
 	// Tools are directories of the machine with programs, absolute, for HostTools.
 	Tools []string
 	// Binds are further files and directories of the machine to show, read-only.
 	Binds []Bind
-	// Network is what the step can reach.
+	// Network says what the step can reach.
 	Network Network
 
 	Limits Limits
 	// VM is for runners with a virtual machine; others ignore it.
 	VM VM
 
-	// Stdin is the standard input; nil is an empty one.
+	// Stdin is the standard input; nil means empty.
 	Stdin io.Reader
-	// Stdout and Stderr get what the step writes; nil is nowhere. They may be the
-	// same, and are not written to at the same time.
+	// Stdout and Stderr get what the step writes; nil discards it. They may be the same,
+	// and are not written to at the same time.
 	Stdout, Stderr io.Writer
-	// Terminal, unless nil, gives the step a terminal for its standard input,
-	// output and error, which is Stdin and Stdout to the caller.
+	// Terminal, unless nil, gives the step a terminal for its standard input, output and
+	// error; the caller is at its other end with Stdin and Stdout.
 	Terminal *Terminal
 }
 
 // UserID is the user and group id of a step without FakeRoot.
 const UserID = 1000
 
-// OverflowID is nobody's, and whose files seem to be that have an owner without an id
+// OverflowID is the id of nobody, which also appears to own the files whose owner has no id
 // in a namespace.
 const OverflowID = 65534
 
 // Terminal describes an interactive step's terminal.
 type Terminal struct {
-	// Size is the size at the start; Resize, unless nil, tells of new ones.
+	// Size is the size at the start; Resize, unless nil, delivers new sizes.
 	Size   TerminalSize
 	Resize <-chan TerminalSize
 }
@@ -166,54 +164,53 @@ type Bind struct {
 	Target string
 }
 
-// Network is what a step can reach.
+// Network says what a step can reach.
 type Network int
 
 const (
-	// NetworkNone is a loopback interface of the step's own.
+	// NetworkNone gives the step only a loopback interface of its own.
 	NetworkNone Network = iota
-	// NetworkHost is the machine's network, with its abstract sockets, and its
-	// /etc/resolv.conf and /etc/hosts in place of the tree's.
+	// NetworkHost gives the step the machine's network, with its abstract sockets, and its
+	// /etc/resolv.conf and /etc/hosts instead of the tree's.
 	NetworkHost
 )
 
-// Limits bound a step; 0 is no limit, except where another default is stated. A
-// step that meets a limit of time, memory or output ends with a *LimitError;
-// one that meets one of processes or disk sees an error of the call that did,
-// or ends so too. Memory and disk are looked at from time to time, and the more often the
-// nearer they are; for a moment there may be more. What cannot be looked at counts as too
-// much (LimitError.Unseen).
+// Limits restrict a step; 0 means no limit, except where another default is stated. A step
+// that reaches a limit of time, memory or output ends with a *LimitError; one that reaches
+// a limit of processes or disk gets an error from the call that did, or ends in the same
+// way. Memory and disk are checked from time to time, more often the nearer the limit is;
+// usage may exceed it for a moment. Usage that cannot be checked counts as too much
+// (LimitError.Unseen).
 type Limits struct {
-	// Time is how long the step may take.
+	// Time is how long the step may run.
 	Time time.Duration
-	// Memory is what all processes of the step may use, in bytes: their own, what
-	// they share, files in memory, and what the kernel keeps for them.
+	// Memory is how much all processes of the step may use, in bytes: their own and shared
+	// memory, files in memory, and what the kernel keeps for them.
 	Memory int64
-	// Processes is how many processes and threads there may be at once; 0 is
+	// Processes is how many processes and threads there may be at once; 0 means
 	// DefaultProcesses.
 	Processes int
 	// Output is how much the step may write to its standard output and error,
 	// in bytes.
 	Output int64
-	// Disk is how much the step may write to its tree, in bytes, deleted files
-	// that are still open included; and how much its changed files may come to,
-	// holes included, which a layer has no room for. Each entry that it changed or made
-	// counts with EntrySize at least: 512 bytes, and more where its path or link target is
-	// long. 0 is DefaultDisk.
+	// Disk is how much the step may write to its tree, in bytes, including deleted files
+	// that are still open; and how large its changed files may be together, including
+	// holes, which layers have to write out. Each entry that it changed or made counts with
+	// at least EntrySize: 512 bytes, and more where its path or link target is long. 0
+	// means DefaultDisk.
 	Disk int64
 }
 
-// MaxEntries is how many files and directories there may be in the tree that a
-// step leaves.
+// MaxEntries limits the number of files and directories in the tree that a step leaves.
 const MaxEntries = 2_000_000
 
-// DefaultProcesses is the limit of processes where Limits has none.
+// DefaultProcesses is the limit of processes where Limits sets none.
 const DefaultProcesses = 4096
 
-// DefaultDisk is the limit of disk where Limits has none, in bytes.
+// DefaultDisk is the limit of disk where Limits sets none, in bytes.
 const DefaultDisk = 64 << 30
 
-// WithDefaults puts the defaults where there is no limit.
+// WithDefaults fills in the defaults of limits that are not set.
 func (l Limits) WithDefaults() Limits {
 	if l.Processes == 0 {
 		l.Processes = DefaultProcesses
@@ -226,7 +223,7 @@ func (l Limits) WithDefaults() Limits {
 
 // VM describes a virtual machine.
 type VM struct {
-	// Disk is the size of the disk that holds the tree, in bytes; Memory that of
-	// the memory. 0 is dockerTools' default: 1024 and 512 MiB.
+	// Disk is the size of the disk that holds the tree, and Memory the size of the memory,
+	// both in bytes. 0 means dockerTools' default: 1024 and 512 MiB.
 	Disk, Memory int64
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// conversation is one step's, with the first process of its namespaces.
+// conversation is the exchange of one step with the first process of its namespaces.
 type conversation struct {
 	runner *Runner
 	step   *sandbox.Step
@@ -28,8 +28,8 @@ type conversation struct {
 
 	process *process
 	output  *output
-	// These are our ends of pipes; stdin is nil where the step has none, stderr
-	// where it goes where stdout goes.
+	// These are our ends of pipes; stdin is nil where the step has no input, and stderr
+	// where it goes to the same place as stdout.
 	tree, changes, stdin, stdout, stderr *os.File
 }
 
@@ -65,8 +65,8 @@ func (c *conversation) run(outer context.Context) (*sandbox.Result, error) {
 	if c.step.Terminal != nil {
 		go c.followSizes()
 	}
-	// The end of the process is the end of what it sends, and the result's files
-	// are read as long as the caller wants.
+	// The end of the process is the end of what it sends, while the result's files are read
+	// for as long as the caller wants.
 	result, err := sandbox.ReadChanges(outer, c.step, c.changes, c.runner.opts)
 	c.changes.Close()
 	rep, told := c.readReport()
@@ -81,7 +81,7 @@ func (c *conversation) run(outer context.Context) (*sandbox.Result, error) {
 	return result, nil
 }
 
-// cause is why there is no result, the first of all that went wrong, or nil.
+// cause returns why there is no result: the first of all that went wrong, or nil.
 func (c *conversation) cause(ctx context.Context, rep protocol.Report, told, err error) error {
 	var limit *sandbox.LimitError
 	switch cause := context.Cause(ctx); {
@@ -95,7 +95,7 @@ func (c *conversation) cause(ctx context.Context, rep protocol.Report, told, err
 	case errors.As(err, &limit):
 		limit.LastLines = c.output.tail.Lines()
 		return limit
-	case rep.Failed() && !(rep.Unread && err != nil): // else we have ended that ourselves
+	case rep.Failed() && !(rep.Unread && err != nil): // otherwise we have ended the step ourselves
 		return c.failed(rep)
 	case err != nil:
 		return fmt.Errorf("step %s: %w", c.step.Name, err)
@@ -103,7 +103,7 @@ func (c *conversation) cause(ctx context.Context, rep protocol.Report, told, err
 	return nil
 }
 
-// failed is the error that a report is of.
+// failed returns the error that a report stands for.
 func (c *conversation) failed(rep protocol.Report) error {
 	lines := c.output.tail.Lines()
 	switch {
@@ -111,7 +111,7 @@ func (c *conversation) failed(rep protocol.Report) error {
 		return &sandbox.MissingError{Err: fmt.Errorf("step %s: %s", c.step.Name, rep.Error), Hints: rep.Hints}
 	case rep.Error != "":
 		return fmt.Errorf("step %s: %s", c.step.Name, rep.Error)
-	case rep.Signal == int(syscall.SIGXFSZ) || rep.ExitCode == 128+int(syscall.SIGXFSZ): // a file was as large as the limit
+	case rep.Signal == int(syscall.SIGXFSZ) || rep.ExitCode == 128+int(syscall.SIGXFSZ): // a file reached the limit
 		limit := c.limit(sandbox.BoundDisk)
 		limit.LastLines = lines
 		return limit
@@ -152,14 +152,13 @@ func (c *conversation) start() (err error) {
 	if c.cfg.WorkDev, c.cfg.WorkIno, err = c.dir.identity(); err != nil {
 		return fmt.Errorf("step %s: %w", c.step.Name, err)
 	}
-	// By its name, since what is open is in the machine's namespace of mounts.
+	// Passed by name, since open files belong to the machine's mount namespace.
 	c.process, err = startProcess(c.cfg, c.ids, c.dir.path, stdio, files...)
 	return err
 }
 
-// cloneTrees opens what the step is to see of the machine with the rights of
-// root, which the first process has not. What cannot be opened here, that
-// process finds out about.
+// cloneTrees opens what the step is to see of the machine, with the rights of root, which
+// the first process does not have. Whatever cannot be opened here, that process reports.
 func (c *conversation) cloneTrees(p *pipes) []*os.File {
 	var files []*os.File
 	c.cfg.Opened = map[string]int{}
@@ -210,8 +209,8 @@ func (c *conversation) sendTree(ctx context.Context) error {
 	return nil
 }
 
-// sendInput copies until the step or the input ends. What the caller's reader
-// does is not waited for.
+// sendInput copies until the step or the input ends. It does not wait for the caller's
+// reader.
 func (c *conversation) sendInput() {
 	_, _ = io.Copy(c.stdin, c.step.Stdin)
 	c.stdin.Close()
@@ -228,9 +227,9 @@ type output struct {
 	mu       sync.Mutex
 	tail     sandbox.Tail
 	bytes    int64
-	limit    int64 // 0 is none
+	limit    int64 // 0 means none
 	exceeded func()
-	failed   bool // a writer of the caller's
+	failed   bool // a writer of the caller failed
 }
 
 // copy copies to w, which may be nil, until r ends.

@@ -12,7 +12,7 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/protocol"
 )
 
-// TestCause: where what changed is not read to its end, why is what is told.
+// TestCause: where the changes are not read to their end, the error says why.
 func TestCause(t *testing.T) {
 	unread := protocol.Report{Error: "what the step changed is not read to its end", Unread: true}
 	full := errors.New("no space left on device")

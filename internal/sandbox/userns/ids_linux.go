@@ -14,13 +14,12 @@ import (
 	"github.com/varve-image/varve/internal/sandbox"
 )
 
-// identities is which user and group of this namespace a step's single ones
-// stand for. One of each is enough: all others that a step deals with are the
-// emulator's.
+// identities says which user and group of this namespace stand for the single ones of a
+// step. One of each is enough: the emulator handles all other ids that a step deals with.
 type identities struct {
 	uid, gid int // of this namespace
-	inside   int // what they are called inside
-	// others says that they are not this user's own, which takes privilege.
+	inside   int // their id inside
+	// others says that they are not this user's own ids, which takes privilege.
 	others bool
 }
 
@@ -32,8 +31,8 @@ func (m *identities) gids() []syscall.SysProcIDMap {
 	return []syscall.SysProcIDMap{{ContainerID: m.inside, HostID: m.gid, Size: 1}}
 }
 
-// chooseIDs chooses the ids: this user's own, but in place of the kernel's user 0,
-// to whom the machine's settings belong, another that this user may map.
+// chooseIDs chooses the ids: this user's own, but instead of the kernel's user 0, to whom
+// the machine's settings belong, another one that this user may map.
 func chooseIDs(fakeRoot bool) (*identities, error) {
 	m := &identities{uid: os.Geteuid(), gid: os.Getegid()}
 	if !fakeRoot {
@@ -56,12 +55,12 @@ func chooseIDs(fakeRoot bool) (*identities, error) {
 	return m, nil
 }
 
-// settings is a file that belongs to the kernel's user 0, whoever looks.
+// settings is a file that belongs to the kernel's user 0, in every namespace.
 const settings = "/proc/sys/kernel/core_pattern"
 
-// kernelRoot finds out which ids of this namespace are the kernel's 0: where
-// none are, they are sandbox.OverflowID. A map does not tell: it is written in the ids of a
-// namespace that may itself be anywhere.
+// kernelRoot finds out which ids of this namespace are the kernel's 0, or returns
+// sandbox.OverflowID where none are. The map cannot answer that: it is written in the ids
+// of a namespace that may itself be nested.
 func kernelRoot() (uid, gid int, err error) {
 	var st unix.Stat_t
 	if err := unix.Stat(settings, &st); err != nil {
@@ -70,11 +69,11 @@ func kernelRoot() (uid, gid int, err error) {
 	return int(st.Uid), int(st.Gid), nil
 }
 
-// highHalf is the id that a step of the machine's root gets: no file of the
+// highHalf is the id that a step gets when the machine's root runs it: no file of the
 // machine belongs to it.
 const highHalf = 1 << 31
 
-// otherID chooses an id out of a namespace's map that is not the kernel's 0.
+// otherID chooses an id from a namespace's map that is not the kernel's 0.
 func otherID(file string, kernel int) (int, error) {
 	have, err := readMap(file)
 	if err != nil {
@@ -103,10 +102,10 @@ func otherID(file string, kernel int) (int, error) {
 	return best, nil
 }
 
-// idRange are ids of a namespace, as its map has them.
+// idRange is a range of ids of a namespace, as in its map.
 type idRange struct{ first, size int }
 
-// readMap reads a file as user_namespaces(7) describes it.
+// readMap reads a map in the format of user_namespaces(7).
 func readMap(name string) ([]idRange, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {

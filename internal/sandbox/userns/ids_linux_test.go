@@ -8,13 +8,12 @@ import (
 	"testing"
 )
 
-// TestOtherID: of the ids that there are, one is chosen that is not the
-// kernel's 0.
+// TestOtherID: of the available ids, one is chosen that is not the kernel's 0.
 func TestOtherID(t *testing.T) {
 	for _, c := range []struct {
-		ids    string // as uid_map has them
+		ids    string // in the format of uid_map
 		kernel int
-		want   int // 0 is an error
+		want   int // 0 means an error
 	}{
 		{"0 0 4294967295", 0, highHalf},
 		{"0 0 65536", 0, 65535},

@@ -13,9 +13,9 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/protocol"
 )
 
-// Main is the first process of a sandbox, or the one that becomes a step's program, if
-// that is what this process was started as: it then does its work and returns true with
-// the exit code. In any other process it returns false at once.
+// Main runs the first process of a sandbox, or the one that becomes a step's program, if
+// this process was started as one of them: it does its work and returns true with the exit
+// code. In any other process it returns false at once.
 func Main() (code int, ok bool) {
 	if len(os.Args) != 1 {
 		return 0, false
@@ -30,7 +30,7 @@ func Main() (code int, ok bool) {
 		return 0, false
 	}
 	if err != nil {
-		if !errors.Is(err, io.EOF) { // who would tell what to do has ended, and says why
+		if !errors.Is(err, io.EOF) { // the process that gives the orders has ended, and says why
 			fmt.Fprintf(os.Stderr, "%s: %v\n", os.Args[0], err)
 		}
 		return 1, true

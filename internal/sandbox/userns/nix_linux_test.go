@@ -14,8 +14,7 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// inDerivation is a derivation that runs this test program where nothing but the
-// store is to be seen.
+// inDerivation is a derivation that runs this test program where only the store is visible.
 const inDerivation = `
 let files = builtins.path { path = ./files; name = "files"; };
 in flag: derivation {
@@ -24,7 +23,7 @@ in flag: derivation {
   PATH = files; VARVE_TEST_PROBE = files + "/probe";
 }`
 
-// inNix runs this test program as a build of Nix and returns what it said.
+// inNix runs this test program as a build of Nix and returns its output.
 func inNix(t *testing.T, n *enginetest.NixStore, flag string) string {
 	t.Helper()
 	files := filepath.Join(n.Home(), "files")
@@ -51,9 +50,9 @@ func inNix(t *testing.T, n *enginetest.NixStore, flag string) string {
 	return string(out)
 }
 
-// TestNix runs the suite in builds of Nix, whose filter refuses some of what
-// steps do: with a daemon, other users and a sandbox; and as root, who has nobody else to
-// build as. Layers are the same there.
+// TestNix runs the suite in builds of Nix, whose filter refuses some of what steps do: with
+// a daemon, other users and a sandbox; and as root, where there are no build users. Layers
+// are the same there.
 func TestNix(t *testing.T) {
 	testtools.NeedRoot(t)
 	for name, run := range map[string]struct {

@@ -23,16 +23,15 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// serveVariable has this program run steps for another one.
+// serveVariable makes this program run steps for another one.
 const serveVariable = "VARVE_TEST_SERVE"
 
-// FuzzSteps: what random system calls do to files, and tell of them, is the same
-// as root in a container, in a step that root runs, and in one of an ordinary
-// user's.
+// FuzzSteps: what random system calls do to files, and return about them, is the same as
+// root in a container, in a step that root runs, and in a step of an ordinary user.
 func FuzzSteps(f *testing.F) {
 	ways := startWays(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		// One that takes ten seconds is taken for one that hangs.
+		// A program that takes ten seconds counts as hanging.
 		ways.compare(t, sandboxtest.RandomOps(data, 8))
 	})
 }
@@ -53,8 +52,8 @@ func TestRandomSteps(t *testing.T) {
 	}
 }
 
-// serveSteps runs each list of programs that comes from standard input as a step,
-// and prints what came of it.
+// serveSteps runs each list of programs from standard input as a step, and prints the
+// results.
 func serveSteps(t *testing.T) {
 	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
 	for {
@@ -70,7 +69,7 @@ func serveSteps(t *testing.T) {
 	}
 }
 
-// served is what came of a step, or why it failed.
+// served is the result of a step, or why it failed.
 type served struct {
 	Outcome sandboxtest.OpsOutcome
 	Err     string
@@ -82,7 +81,7 @@ func runOps(t *testing.T, programs []*sandboxtest.OpsProgram) served {
 	step := sandboxtest.OpsStep(t, programs)
 	var printed strings.Builder
 	step.Stdout, step.Stderr = &printed, &printed
-	step.Limits.Time = 30 * time.Second // programs wait for nothing
+	step.Limits.Time = 30 * time.Second // programs never wait
 	result, err := userns.New(sandbox.Options{TempDir: temp}).Run(t.Context(), step)
 	if err != nil {
 		return served{Err: err.Error() + "\n" + printed.String()}
@@ -94,7 +93,7 @@ func runOps(t *testing.T, programs []*sandboxtest.OpsProgram) served {
 	return served{Outcome: o}
 }
 
-// way is a process that runs steps in a way.
+// way is a process that runs steps in one of the ways to compare.
 type way struct {
 	name string
 	in   *json.Encoder
@@ -128,12 +127,12 @@ func startWay(t testing.TB, name string, cmd *exec.Cmd) *way {
 	}
 	t.Cleanup(func() {
 		in.Close()
-		_ = cmd.Wait() // what went wrong was said
+		_ = cmd.Wait() // errors were reported already
 	})
 	return &way{name, json.NewEncoder(in), json.NewDecoder(out)}
 }
 
-// run runs programs as one step, and if that fails each alone.
+// run runs programs as one step, and, if that fails, each alone.
 func (w *way) run(programs []*sandboxtest.OpsProgram) (map[string]served, error) {
 	var s served
 	err := w.in.Encode(programs)
@@ -158,9 +157,8 @@ func (w *way) run(programs []*sandboxtest.OpsProgram) (map[string]served, error)
 	return all, nil
 }
 
-// compare runs programs in all ways, and as root in a container where this
-// machine's kernel has the rules that are meant. What differs it shows in the
-// shortest form that it finds.
+// compare runs programs in all ways, and as root in a container where this machine's kernel
+// follows the expected rules. It shows each difference in the shortest form that it finds.
 func (all ways) compare(t *testing.T, programs []*sandboxtest.OpsProgram) {
 	t.Helper()
 	found := all.differences(t, programs)
@@ -170,16 +168,16 @@ func (all ways) compare(t *testing.T, programs []*sandboxtest.OpsProgram) {
 				continue
 			}
 			difference := found[i][p.Name]
-			if flag.Lookup("test.fuzzworker").Value.String() != "true" { // which has no time for it
+			if flag.Lookup("test.fuzzworker").Value.String() != "true" { // workers have no time for it
 				p, difference = all.shorten(t, i, p, difference)
 			}
 			t.Errorf("%s differs:\n-- program --\n%s%s", w.name, p.Text, difference)
-			break // others may have the same reason
+			break // others may have the same cause
 		}
 	}
 }
 
-// differences returns in what each way differs, by the programs' names.
+// differences returns how the results of each way differ, by the programs' names.
 func (all ways) differences(t *testing.T, programs []*sandboxtest.OpsProgram) []map[string]string {
 	t.Helper()
 	got := make([]map[string]served, len(all))
@@ -215,7 +213,7 @@ func (all ways) differences(t *testing.T, programs []*sandboxtest.OpsProgram) []
 	return found
 }
 
-// difference shows what a way did otherwise, if anything.
+// difference describes how a result differs from the expected one, or returns "".
 func difference(program string, want, got served) string {
 	if want.Err != got.Err {
 		return fmt.Sprintf("-- error --\n%s", got.Err)
@@ -227,14 +225,14 @@ func difference(program string, want, got served) string {
 	return fmt.Sprintf("-- printed --\n%s-- layer --\n%s", sandboxtest.Diff(w.Out, g.Out), sandboxtest.Diff(w.Layer, g.Layer))
 }
 
-// privileges are what a line tells of a file's: set-user-id, set-group-id and sticky
-// bit, and capabilities.
+// privileges matches what a line says about a file's privileges: set-user-id, set-group-id
+// and sticky bit, and capabilities.
 var privileges = regexp.MustCompile(`((?:^| )[-dp] )([0-7])([0-7]{3} )|( security\.capability=[0-9a-f]+|(?:getxattr: )("\\x00\\x00\\x00.*|ENODATA)$)`)
 
-// onlyLost reports whether texts differ only in that files have lost privileges. That is
-// so where root writes to a file that another user has open for writing: who wrote
-// cannot be told, and it counts as the other's. A file of the base that has some may be
-// in the layer for that alone.
+// onlyLost reports whether texts differ only in that files have lost privileges. That
+// happens where root writes to a file that another user has open for writing: the emulator
+// cannot find out who wrote, and assumes the other user. A file of the base that has
+// privileges may be in the layer for that alone.
 func onlyLost(want, got string) bool {
 	a := strings.Split(want, "\n")
 	for _, line := range strings.Split(got, "\n") {
@@ -248,11 +246,11 @@ func onlyLost(want, got string) bool {
 	return len(a) == 0
 }
 
-// ofPrivileged are a layer's lines of files of the base that have privileges, of which
-// they have none.
+// ofPrivileged matches a layer's lines for files that had privileges in the base, and have
+// none now.
 var ofPrivileged = regexp.MustCompile(`^- 0[0-7]{3} \d+:\d+ (su|sg|cap) "[^"]*"$`)
 
-// lostIn reports whether a line is the other one, but for lost privileges.
+// lostIn reports whether two lines are the same except for lost privileges.
 func lostIn(want, got string) bool {
 	special := func(line string) byte {
 		if m := privileges.FindStringSubmatch(line); m != nil && m[2] != "" {
@@ -264,7 +262,7 @@ func lostIn(want, got string) bool {
 	return want == got || !more && privileges.ReplaceAllString(want, "$1$3") == privileges.ReplaceAllString(got, "$1$3")
 }
 
-// TestOnlyLost: nothing else is overlooked.
+// TestOnlyLost: no other difference is overlooked.
 func TestOnlyLost(t *testing.T) {
 	for _, c := range []struct {
 		want, got string
@@ -295,8 +293,7 @@ func TestOnlyLost(t *testing.T) {
 	}
 }
 
-// shorten leaves out of a program what it still differs without, as far as
-// tries go.
+// shorten removes whatever a program does not need to differ, within the number of tries.
 func (all ways) shorten(t *testing.T, way int, p *sandboxtest.OpsProgram, difference string) (*sandboxtest.OpsProgram, string) {
 	t.Helper()
 	for size, tries := 8, 40; size > 0 && tries > 0; tries-- {
@@ -314,8 +311,8 @@ func (all ways) shorten(t *testing.T, way int, p *sandboxtest.OpsProgram, differ
 	return p, difference
 }
 
-// firstOf is what is other first, without the number of its line: or a program
-// would become one that differs in another way.
+// firstOf returns the first difference, without its line number: otherwise a program would
+// become one that differs in another way.
 func firstOf(difference string) (first [2]string) {
 	for line := range strings.Lines(difference) {
 		_, said, _ := strings.Cut(line, " ")
@@ -328,8 +325,8 @@ func firstOf(difference string) (first [2]string) {
 	return first
 }
 
-// shorterOps are a program without some of its lines, and without the ends of a
-// block.
+// shorterOps returns versions of a program without some of its lines, and without the ends
+// of a block.
 func shorterOps(p *sandboxtest.OpsProgram, size int) (all []*sandboxtest.OpsProgram) {
 	lines := strings.Split(strings.TrimSuffix(p.Text, "\n"), "\n")
 	add := func(drop func(i int) bool) {

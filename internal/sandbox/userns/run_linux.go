@@ -35,7 +35,7 @@ func (r *Runner) run(ctx context.Context, step *sandbox.Step) (_ *sandbox.Result
 	return c.run(ctx)
 }
 
-// configOf is what the first process has to know of a step.
+// configOf returns what the first process has to know about a step.
 func configOf(step *sandbox.Step) (*protocol.Config, error) {
 	cfg := &protocol.Config{
 		Name: step.Name, Root: step.Root, Dir: step.WorkDir(), Argv: step.Argv, Script: step.Script, Env: step.Env,

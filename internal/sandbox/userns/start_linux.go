@@ -24,17 +24,17 @@ import (
 type process struct {
 	cmd     *exec.Cmd
 	control *net.UnixConn
-	// done is closed once it has ended; err is how.
+	// done is closed once it has ended; err says how.
 	done chan struct{}
 	err  error
 }
 
-// stdio is what becomes standard input, output and error.
+// stdio holds the files for standard input, output and error.
 type stdio [3]*os.File
 
-// startProcess runs this program again as the first process of new namespaces,
-// in the directory dir, and tells it what to do. files become its further
-// files, from fdTree on. They, and those of io, are closed.
+// startProcess runs this program again as the first process of new namespaces, in the
+// directory dir, and tells it what to do. files become its further files, from fdTree on.
+// They and the files of io are closed.
 func startProcess(cfg *protocol.Config, ids *identities, dir string, io stdio, files ...*os.File) (*process, error) {
 	defer closeAll(append(io[:], files...)...)
 	ours, theirs, err := socketPair()
@@ -62,8 +62,8 @@ func startProcess(cfg *protocol.Config, ids *identities, dir string, io stdio, f
 	return p, nil
 }
 
-// keep starts the process and waits for its end, all on one thread: the
-// process is killed when that thread ends, and others may do so at any time.
+// keep starts the process and waits for its end, all on one thread: the process is killed
+// when its thread ends, which can happen to other threads at any time.
 func (p *process) keep(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -85,7 +85,7 @@ func (p *process) tell(cfg *protocol.Config, ids *identities) error {
 	return nil
 }
 
-// kill ends the process and with it all that are in its namespaces.
+// kill ends the process and with it everything in its namespaces.
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill() // it may have ended
 	<-p.done
@@ -143,7 +143,7 @@ func startError(err error) error {
 	}
 	switch {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EUSERS):
-		// Nothing to do with a disk: user namespaces are all used, or forbidden.
+		// This is not about a disk: user namespaces are exhausted, or forbidden.
 		err = errors.New("the machine allows no more user namespaces (user.max_user_namespaces)")
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS):
 		err = fmt.Errorf("the machine does not let this user make namespaces: %w", lastError(err))
@@ -153,7 +153,7 @@ func startError(err error) error {
 	return &sandbox.MissingError{Err: err, Hints: hints}
 }
 
-// lastError is the system's own error, without what it was found at.
+// lastError returns the system's own error, without its context.
 func lastError(err error) error {
 	var number syscall.Errno
 	if errors.As(err, &number) {
@@ -162,8 +162,8 @@ func lastError(err error) error {
 	return err
 }
 
-// emptyWorkDir has all of a working directory removed by a process that has
-// its owners.
+// emptyWorkDir has the content of a working directory removed by a process that has the ids
+// of its owners.
 func emptyWorkDir(dir *workDir, ids *identities) error {
 	null := make([]*os.File, 5)
 	for i := range null {

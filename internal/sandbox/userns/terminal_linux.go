@@ -12,8 +12,7 @@ import (
 	"github.com/varve-image/varve/internal/sandbox"
 )
 
-// stdio makes what becomes the step's standard input, output and error, and
-// keeps our ends of it.
+// stdio makes the step's standard input, output and error, and keeps our ends of them.
 func (c *conversation) stdio(p *pipes) stdio {
 	if c.step.Terminal != nil {
 		return c.terminal(p)
@@ -31,8 +30,8 @@ func (c *conversation) stdio(p *pipes) stdio {
 	return io
 }
 
-// terminal makes a terminal that is the step's alone (ptmx(4)). We write to it
-// and read from it through files of our own, of which either may be closed.
+// terminal makes a terminal for the step alone (ptmx(4)). We write to it and read from it
+// through files of our own, of which either may be closed.
 func (c *conversation) terminal(p *pipes) stdio {
 	master, slave, err := openTerminal(c.step.Terminal.Size)
 	if err != nil {
@@ -63,7 +62,7 @@ func openTerminal(size sandbox.TerminalSize) (master, slave *os.File, err error)
 	if err := unix.IoctlSetPointerInt(m, unix.TIOCSPTLCK, 0); err != nil {
 		return nil, nil, errors.Join(err, unix.Close(m))
 	}
-	// By its path it could be found only where /dev/pts is that of /dev/ptmx.
+	// Its path would work only where /dev/pts belongs to /dev/ptmx.
 	s, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(m), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
 	if e != 0 {
 		return nil, nil, errors.Join(e, unix.Close(m))
@@ -75,13 +74,12 @@ func openTerminal(size sandbox.TerminalSize) (master, slave *os.File, err error)
 	return master, slave, nil
 }
 
-// resize gives a terminal a size, of which the step is told.
+// resize sets the size of a terminal, and the step is notified.
 func resize(terminal *os.File, size sandbox.TerminalSize) error {
 	return unix.IoctlSetWinsize(int(terminal.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: size.Rows, Col: size.Columns})
 }
 
-// followSizes passes on the sizes that the caller's terminal gets, until the
-// step has ended.
+// followSizes passes on new sizes of the caller's terminal, until the step has ended.
 func (c *conversation) followSizes() {
 	for {
 		select {

@@ -7,21 +7,21 @@
 //     own, /proc, /dev and /sys of these, no privilege that could be gained back
 //     (no_new_privs), no capability over anything but its tree, and a filter that
 //     refuses the system calls by which kernels are attacked.
-//   - No path of the tree is resolved before it is the root directory of the one
-//     who resolves it.
-//   - No process of a step has the kernel's user 0, not even if root runs it; and
+//   - No path of the tree is resolved before it is the root directory of the process
+//     that resolves it.
+//   - No process of a step runs as the kernel's user 0, not even if root runs it; and
 //     no settings of the kernel can be opened for writing.
 //
-// The program runs itself again as the first process of the namespaces, and that once
-// more as the process that becomes the step's program. So its main function, and that of
-// tests, has to begin with
+// The program runs itself again as the first process of the namespaces, and once more as
+// the process that becomes the step's program. So its main function, and the main function
+// of tests, has to begin with
 //
 //	if code, ok := userns.Main(); ok {
 //		os.Exit(code)
 //	}
 //
-// The package of a function says in which process it runs: this one is the caller's,
-// first and program are the other two, and protocol has what they say to each other.
+// A function's package says in which process it runs: this package is the caller's process,
+// first and program are the other two, and protocol defines what they say to each other.
 //
 // Linux 5.12 or later is needed.
 package userns

@@ -12,8 +12,7 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns"
 )
 
-// aroundVariable is the environment variable that asks for filters around the
-// tests.
+// aroundVariable is the environment variable that asks for filters around the tests.
 const aroundVariable = "VARVE_TEST_AROUND"
 
 func TestMain(m *testing.M) {

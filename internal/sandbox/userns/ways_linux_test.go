@@ -19,7 +19,7 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// user is an ordinary user that tests run as, whom no machine knows.
+// user is an ordinary user that tests run as, and that exists on no machine.
 const user = 4321
 
 var (
@@ -28,8 +28,8 @@ var (
 	errSelf  error
 )
 
-// self is this test program, linked statically and without the race detector,
-// which starts much sooner: a suite starts it some hundred times.
+// self is this test program, linked statically and without the race detector, which starts
+// much faster: a suite starts it some hundred times.
 func self(t testing.TB) string {
 	t.Helper()
 	selfOnce.Do(func() {
@@ -75,8 +75,8 @@ func asUser(t testing.TB, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// within makes a command that runs this test program in namespaces of users and
-// mounts as a container has them, as its first user, with a range of the machine's ids.
+// within makes a command that runs this test program in user and mount namespaces like
+// those of a container, as its first user, with a range of the machine's ids.
 func within(t *testing.T, ids syscall.SysProcIDMap, args ...string) *exec.Cmd {
 	t.Helper()
 	testtools.NeedRoot(t)
@@ -100,15 +100,16 @@ func within(t *testing.T, ids syscall.SysProcIDMap, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// The ids of a namespace as systemd-nspawn and others make it, where all are their
-// own and root is the kernel's, and of one in which root is nobody of the machine's.
+// The ids of a namespace as systemd-nspawn and others make it, where every id maps to
+// itself and root is the kernel's, and of a namespace whose root does not exist on the
+// machine.
 var (
 	identityIDs  = syscall.SysProcIDMap{Size: 65536}
 	containerIDs = syscall.SysProcIDMap{HostID: 2000000000, Size: 65536}
 )
 
-// TestUsers runs the suite as others than the machine's root. What it expects is
-// the same.
+// TestUsers runs the suite as users other than the machine's root, with the same
+// expectations.
 func TestUsers(t *testing.T) {
 	const suite = "-test.run=^Test(Suite|Network)$"
 	nested := asUser(t, suite)
@@ -130,8 +131,8 @@ func TestUsers(t *testing.T) {
 	}
 }
 
-// TestKernelRoot: where the only user there is is the kernel's 0, a step is
-// refused, with what to do.
+// TestKernelRoot: where the kernel's 0 is the only user, a step is refused, with what to
+// do.
 func TestKernelRoot(t *testing.T) {
 	if os.Getenv("VARVE_TEST_KERNEL_ROOT") == "" {
 		testtools.NeedRoot(t)
@@ -156,8 +157,8 @@ func TestKernelRoot(t *testing.T) {
 	}
 }
 
-// TestFiltered: behind a filter like that of Nix's builds a step does the same,
-// and where another sandbox listens to calls already.
+// TestFiltered: a step behaves the same behind a filter like the one of Nix's builds, and
+// where another sandbox listens to calls already.
 func TestFiltered(t *testing.T) {
 	t.Parallel()
 	const some = "-test.run=^TestSuite$/^(blinding|changes|entries|errors|foreign|limits|memory|ops|owners|results|surrounding|survivors|terminal)$"
@@ -173,8 +174,7 @@ func TestFiltered(t *testing.T) {
 	}
 }
 
-// TestNoTracing: where calls can be answered in no way, the error says what to
-// change.
+// TestNoTracing: where there is no way to answer calls, the error says what to change.
 func TestNoTracing(t *testing.T) {
 	if os.Getenv(aroundVariable) == "" {
 		cmd := exec.Command(self(t), "-test.run=^TestNoTracing$", "-test.v")
@@ -195,8 +195,8 @@ func TestNoTracing(t *testing.T) {
 	}
 }
 
-// TestOverlay: the directory for temporary files may be in an overlay, as in a
-// container. That makes no difference.
+// TestOverlay: the directory for temporary files may be in an overlay, as in a container,
+// without any difference.
 func TestOverlay(t *testing.T) {
 	testtools.NeedRoot(t)
 	dir := t.TempDir()
@@ -213,11 +213,11 @@ func TestOverlay(t *testing.T) {
 	}
 }
 
-// TestNoNamespaces: where the machine allows no more user namespaces, that is
-// what is said, and not that a disk is full.
+// TestNoNamespaces: where the machine allows no more user namespaces, the error says so,
+// and not that a disk is full.
 func TestNoNamespaces(t *testing.T) {
 	if os.Getenv("VARVE_TEST_NO_NAMESPACES") == "" {
-		// The limit counts for a namespace of users, and those within.
+		// The limit applies to a user namespace and those within it.
 		cmd := exec.Command(testtools.Need(t, "unshare"), "--map-root-user", "--user", "sh", "-ec",
 			`echo 0 >/proc/sys/user/max_user_namespaces; exec "$@"`, "sh", self(t), "-test.run=^TestNoNamespaces$", "-test.v")
 		cmd.Env = append(os.Environ(), "VARVE_TEST_NO_NAMESPACES=1")
@@ -234,7 +234,7 @@ func TestNoNamespaces(t *testing.T) {
 	}
 }
 
-// digest is that of the layers that steps make here.
+// digest returns the digest of the layers that steps make here.
 func digest(t *testing.T) string {
 	t.Helper()
 	return sandboxtest.Digest(t, func(_ testing.TB, temp string) sandbox.Runner {
@@ -251,12 +251,11 @@ func digestIn(out string) string {
 	return found
 }
 
-// TestSameBytes: the layer of a step is the same, byte for byte, whoever runs
-// it.
+// TestSameBytes: the layer of a step is the same, byte for byte, whoever runs it.
 func TestSameBytes(t *testing.T) {
 	want := digest(t)
 	fmt.Println(digestMark + want)
-	if os.Getuid() != 0 || os.Getenv(sandboxtest.ProbeVariable) != "" { // which is of one of those below
+	if os.Getuid() != 0 || os.Getenv(sandboxtest.ProbeVariable) != "" { // in a process started below
 		return
 	}
 	const run = "-test.run=^TestSameBytes$"

@@ -18,8 +18,8 @@ import (
 // workPrefix begins the names of working directories.
 const workPrefix = ".varve-step-"
 
-// workDir is the directory that a step's tree is unpacked in. A lock on it says
-// that it is in use.
+// workDir is the directory that a step's tree is unpacked in. A lock on it shows that it is
+// in use.
 type workDir struct {
 	path string
 	file *os.File
@@ -45,11 +45,12 @@ func newWorkDir(temp string, ids *identities) (dir *workDir, err error) {
 	return dir, nil
 }
 
-// attempts is how often a working directory is made that somebody takes away.
+// attempts is how often making a working directory is tried when another process removes
+// it.
 const attempts = 10
 
-// errRaced says that another process took a directory for a left one before it
-// was locked, or put another one in its place.
+// errRaced says that another process removed a directory as left over before it was locked,
+// or put another one in its place.
 var errRaced = errors.New("it was taken away")
 
 func tryWorkDir(temp string) (*workDir, error) {
@@ -67,8 +68,8 @@ func tryWorkDir(temp string) (*workDir, error) {
 	return dir, err
 }
 
-// lockWorkDir opens and locks a directory of this user's. One that is another's, or locked,
-// or gone once it is locked, is errRaced.
+// lockWorkDir opens and locks a directory of this user's. If it belongs to another user, is
+// locked, or is gone once it is locked, the error is errRaced.
 func lockWorkDir(path string) (*workDir, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -95,19 +96,19 @@ func lockWorkDir(path string) (*workDir, error) {
 	return &workDir{path, f}, nil
 }
 
-// identity tells the directory from others.
+// identity distinguishes the directory from others.
 func (d *workDir) identity() (dev, ino uint64, err error) {
 	var st unix.Stat_t
 	err = unix.Fstat(int(d.file.Fd()), &st)
 	return st.Dev, st.Ino, err
 }
 
-// open is a path to the directory for a process that has it open, whatever has
-// its name by now.
+// open returns a path to the directory for a process that has it open, whatever its name
+// refers to by now.
 func (d *workDir) open() string { return openat.Path(int(d.file.Fd())) }
 
-// remove takes the directory away. What is in it may be closed to this user by
-// its modes, and is not for root to walk through.
+// remove deletes the directory. Its content may be closed to this user by its modes, and is
+// not safe for root to walk through.
 func (d *workDir) remove() error {
 	defer d.file.Close()
 	err := os.Remove(d.path)
@@ -124,12 +125,12 @@ func (d *workDir) remove() error {
 	return os.Remove(d.path)
 }
 
-// reclaim removes the directories of this user that killed processes left in
-// temp: those that nobody has locked.
+// reclaim removes the directories of this user that killed processes left in temp: those
+// that are not locked.
 func reclaim(temp string) {
 	around, err := os.Stat(temp)
 	if err != nil {
-		return // which making one will tell
+		return // creating one will report this
 	}
 	entries, err := os.ReadDir(temp)
 	if err != nil {
@@ -146,13 +147,14 @@ func reclaim(temp string) {
 		if info, err := dir.file.Stat(); err == nil && owner.Leftover(info, around) {
 			_ = dir.remove() // the next one tries again
 		} else {
-			_ = unix.Rmdir(dir.path) // a full one may have that name from another user, and stays
+			_ = unix.Rmdir(dir.path) // a full one may belong to another user, and stays
 			dir.file.Close()
 		}
 	}
 }
 
-// ownedByUs tells that a directory is this user's, or of the id that its steps get.
+// ownedByUs reports whether a directory belongs to this user, or to the id that its steps
+// get.
 func ownedByUs(info os.FileInfo) bool {
 	if owner.Ours(info) {
 		return true

@@ -13,10 +13,10 @@ import (
 	"github.com/varve-image/varve/internal/owner"
 )
 
-// TestReclaim: in a directory where others can rename what is ours, what a killed process
-// left goes: a directory with the mode of those in use, and one that had not got it yet,
-// which is empty. What has another mode and is full may be any directory of ours, and stays,
-// as does what another process has locked.
+// TestReclaim: in a directory where others can rename our files, what a killed process left
+// is removed: a directory with the mode of those in use, and an empty one that did not have
+// that mode yet. One with another mode that is not empty may be any directory of ours, and
+// stays, as does one that another process has locked.
 func TestReclaim(t *testing.T) {
 	temp := t.TempDir()
 	if err := os.Chmod(temp, 0o777); err != nil {
@@ -29,7 +29,7 @@ func TestReclaim(t *testing.T) {
 	}{
 		{"new", 0o700, false},
 		{"new-and-closed", 0o500, false},
-		{"new-in-a-group", 0o700 | fs.ModeSetgid, false}, // as its parent has it
+		{"new-in-a-group", 0o700 | fs.ModeSetgid, false}, // inherited from its parent
 		{"marked", owner.TempDir, false},
 		{"in-use", owner.TempDir, false},
 		{"precious", 0o700, true},

@@ -5,8 +5,8 @@
 //
 //   - starts the process that is to become the step's program (package program), while
 //     it can;
-//   - unpacks the tree (worktree), mounts what the step is to see, and leaves nothing of
-//     the machine's that it is not to see;
+//   - unpacks the tree (worktree), mounts what the step is to see, and hides
+//     the rest of the machine;
 //   - runs the program, answers calls of the step's processes (fakeroot), and watches
 //     what they use (limits);
 //   - ends them all with the program, and sends what has changed in the tree.
@@ -15,8 +15,7 @@
 // and no signal of the step's ends it. When it ends, however that comes, the kernel ends
 // all others.
 //
-// What the step may have written is resolved only where that can lead no further than
-// the step may go: through directories that are open, or below a root directory that is
-// the step's own, and never through the links of /proc, which lead to what this process
-// has.
+// What the step may have written is resolved only where it can lead no further than the
+// step may go: through open directories, or below a root directory that is the step's own,
+// and never through the links of /proc, which lead to what this process has.
 package first

@@ -15,18 +15,18 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/protocol"
 )
 
-// gate is where a process waits that is to become the step's program, and may have
-// to be traced: nobody can trace a program before it is there. It is this program once
-// more, started while it still finds what it needs of the machine.
+// gate is the place where the process that is to become the step's program waits, and may
+// have to be traced: only an existing process can be traced. It runs this program again,
+// started while it still finds what it needs of the machine.
 //
-// It is no child that is started when all is ready, since its calls are answered as
-// those of the step are, and Go's runtime stands still until a child runs its program.
+// It cannot be a child that is started once all is ready: its calls are answered like those
+// of the step, and Go's runtime stands still until a child runs its program.
 type gate struct {
 	pid   int
 	tid   int // the thread that will be the program
 	ours  *os.File
 	heard *json.Decoder
-	// failed tells, in the end, what kept it from becoming the program.
+	// failed delivers, in the end, what kept it from becoming the program.
 	failed chan protocol.Report
 }
 
@@ -48,7 +48,7 @@ func newGate(terminal bool) (*gate, error) {
 	return g, nil
 }
 
-// ready waits until the process needs nothing of the machine any more.
+// ready waits until the process no longer needs anything of the machine.
 func (g *gate) ready() error {
 	var n protocol.News
 	if err := g.heard.Decode(&n); err != nil {
@@ -58,8 +58,8 @@ func (g *gate) ready() error {
 	return nil
 }
 
-// trace traces the process. The calling thread is its tracer from now on, and has to
-// wait for it.
+// trace traces the process. The calling thread is its tracer from now on, and has to wait
+// for it.
 func (g *gate) trace() error {
 	if err := fakeroot.Trace(g.tid); err != nil {
 		return &sandbox.MissingError{
@@ -71,8 +71,8 @@ func (g *gate) trace() error {
 	return nil
 }
 
-// open has the process become the program. Meanwhile it may stop, which its tracer
-// has to see to.
+// open lets the process become the program. Meanwhile it may stop, which its tracer has to
+// handle.
 func (g *gate) open(o *protocol.Order, e *fakeroot.Emulator) {
 	go func() {
 		defer g.ours.Close()
@@ -84,7 +84,7 @@ func (g *gate) open(o *protocol.Order, e *fakeroot.Emulator) {
 	}()
 }
 
-// converse tells the process what to do. Where that ends early, so does the
+// converse tells the process what to do. If the conversation ends early, so does the
 // process.
 func (g *gate) converse(o *protocol.Order, e *fakeroot.Emulator) (protocol.Report, error) {
 	told := json.NewEncoder(g.ours)
@@ -105,7 +105,7 @@ func (g *gate) converse(o *protocol.Order, e *fakeroot.Emulator) (protocol.Repor
 	if err := told.Encode(true); err != nil {
 		return protocol.Report{}, err
 	}
-	_ = g.heard.Decode(&n) // it says nothing more once it is the program
+	_ = g.heard.Decode(&n) // it is silent once it is the program
 	return n.Failure, nil
 }
 

@@ -11,16 +11,16 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/kernel"
 )
 
-// Of what the kernel shows of itself, a step may change nothing, whoever it is, and
-// sees nothing that tells of the machine: what engines of containers hide, and how the
-// machine was started.
+// Of the files in which the kernel describes itself, a step may change none, whoever runs
+// it, and sees none that reveal the machine: those that container engines hide, and how the
+// machine was booted.
 
-// readOnly are the files and directories of settings.
+// readOnly returns the files and directories of settings.
 func readOnly() []string {
 	return []string{"/proc/bus", "/proc/driver", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
 }
 
-// hidden are patterns of those to be hidden.
+// hidden returns patterns of the files to be hidden.
 func hidden() []string {
 	return []string{
 		"/proc/acpi", "/proc/asound", "/proc/cmdline", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
@@ -29,7 +29,7 @@ func hidden() []string {
 	}
 }
 
-// protect makes them so, once all is mounted.
+// protect applies both, once all is mounted.
 func protect() error {
 	for _, name := range readOnly() {
 		if err := cover(name, func(fd int) (int, error) { return cloneReadOnly(fd, "") }); err != nil {
@@ -50,7 +50,7 @@ func protect() error {
 	return nil
 }
 
-// cover mounts something else where a file is, if it is there.
+// cover mounts something else over a file, if it exists.
 func cover(name string, with func(fd int) (mount int, err error)) error {
 	fd, err := unix.Open(name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err == unix.ENOENT {
@@ -71,7 +71,7 @@ func cover(name string, with func(fd int) (mount int, err error)) error {
 	return nil
 }
 
-// cloneReadOnly is what is there, but not to be changed.
+// cloneReadOnly returns a read-only mount of what is there.
 func cloneReadOnly(dir int, name string) (int, error) {
 	fd, err := unix.OpenTree(dir, name, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
 	if err != nil {
@@ -85,8 +85,8 @@ func cloneReadOnly(dir int, name string) (int, error) {
 	return fd, nil
 }
 
-// nothingLike is an empty directory for a directory, and for any other file one
-// that is always empty.
+// nothingLike returns an empty directory for a directory, and an always empty file for any
+// other file.
 func nothingLike(fd int) (int, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {

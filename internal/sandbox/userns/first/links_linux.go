@@ -13,11 +13,11 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/fakeroot"
 )
 
-// The links of /proc lead to what this process has, such as its program, which
-// is the machine's and not for a step. Nothing that this process itself opens or
-// runs for a step may lead through them.
+// The links of /proc lead to what this process has, such as its program, which belongs to
+// the machine and is not for a step. Nothing that this process itself opens or runs for a
+// step may lead through them.
 
-// openPlain opens a path that leads through no such link, to look at.
+// openPlain opens a path, only to look at it, and fails if it leads through such a link.
 func openPlain(name string, flags uint64) (*os.File, error) {
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | flags, Resolve: unix.RESOLVE_NO_MAGICLINKS}
 	fd, err := unix.Openat2(unix.AT_FDCWD, name, &how)
@@ -33,7 +33,7 @@ func leadsOut(name string, err error) bool {
 	return errors.Is(err, unix.ELOOP) && !errors.Is(statErr, unix.ELOOP)
 }
 
-// checkDir says what is wrong with the working directory.
+// checkDir reports what is wrong with the working directory.
 func checkDir(dir string) error {
 	f, err := openPlain(dir, unix.O_DIRECTORY)
 	switch {
@@ -47,8 +47,8 @@ func checkDir(dir string) error {
 	return fmt.Errorf("its working directory %q: %w", dir, err)
 }
 
-// checkProgram refuses a program, or an interpreter of a script, that leads
-// through a link of /proc. What else is wrong the kernel finds out.
+// checkProgram refuses a program, or a script's interpreter, that leads through a link of
+// /proc. The kernel finds all other errors.
 func checkProgram(name, dir string) error {
 	for range fakeroot.MaxInterpreters {
 		f, err := openPlain(name, 0)

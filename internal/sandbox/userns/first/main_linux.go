@@ -45,9 +45,9 @@ func Main(control *os.File) error {
 	return json.NewEncoder(control).Encode(&rep)
 }
 
-// endure has the kernel drop signals that the step sends to this process, as it
-// does with those of the first process of a namespace that are left at their
-// default: at many Go's runtime would end it.
+// endure has the kernel drop signals that the step sends to this process, as it does for
+// the first process of a namespace with signals left at their default: Go's runtime would
+// end it at many of them.
 func endure() error {
 	for s := unix.SIGHUP; s <= unix.SIGSYS; s++ {
 		switch s {
@@ -61,18 +61,18 @@ func endure() error {
 	return nil
 }
 
-// process is the process that this package is.
+// process is the first process.
 type process struct {
 	cfg           *protocol.Config
 	control       *os.File
 	tree, changes *os.File
 	// work is the working directory's descriptor.
 	work int
-	// written is where what the step writes is found.
+	// written is the tree in which the step's changes are found.
 	written  worktree.Tree
 	records  *fakeroot.Records
 	emulator *fakeroot.Emulator
-	// ways are those by which calls get to the emulator.
+	// ways are the ways by which calls get to the emulator.
 	ways fakeroot.Ways
 	gate *gate
 }
@@ -95,14 +95,14 @@ func (p *process) do() (protocol.Report, error) {
 	p.ways = fakeroot.FindWays()
 	rep, err := p.runStep()
 	p.changes.Close()
-	if removeErr := rmtree.Below(p.work); !rep.Failed() { // or it may be the step that keeps us from it
+	if removeErr := rmtree.Below(p.work); !rep.Failed() { // otherwise the step may be what keeps us from it
 		err = errors.Join(err, removeErr)
 	}
 	return rep, err
 }
 
-// become takes on the user that the process is in its namespace, which it may
-// not have been before the maps were written.
+// become switches to the user of this process in its namespace, which it may not have been
+// before the maps were written.
 func (p *process) become() error {
 	if p.cfg.Groups {
 		if err := unix.Setgroups(nil); err != nil {
@@ -115,7 +115,7 @@ func (p *process) become() error {
 	if err := unix.Setresuid(p.cfg.User, p.cfg.User, p.cfg.User); err != nil {
 		return err
 	}
-	// Neither is kept by a change of users.
+	// A change of users would reset both.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return err
 	}

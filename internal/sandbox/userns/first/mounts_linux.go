@@ -24,21 +24,21 @@ const (
 	dirRoot = "root" // where the new root directory is mounted
 )
 
-// mounts makes a step's file system.
+// mounts builds a step's file system.
 type mounts struct {
 	cfg *protocol.Config
-	// prepared are file systems and parts of the machine's, not attached yet.
+	// prepared are file systems and parts of the machine's that are not attached yet.
 	prepared []preparedMount
 	// made are the mount points that were made in the tree, relative to it.
 	made []string
 }
 
-// preparedMount is to be attached at target, which is a directory or a file.
+// preparedMount describes a mount that is to be attached at target, a directory or a file.
 type preparedMount struct {
 	target string
 	fd     int
 	file   bool
-	// strict says that target may not be reached through a symlink.
+	// strict says that target must not be reached through a symlink.
 	strict bool
 }
 
@@ -87,7 +87,7 @@ func (m *mounts) prepare() error {
 	return nil
 }
 
-// prepareSys prepares /sys: the namespace's own, or nothing where it has none.
+// prepareSys prepares /sys: the namespace's own, or an empty one where it has none.
 func (m *mounts) prepareSys() error {
 	attrs := unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_RDONLY
 	if m.cfg.Network == sandbox.NetworkNone {
@@ -98,8 +98,8 @@ func (m *mounts) prepareSys() error {
 	return m.fileSystem("/sys", "tmpfs", attrs, map[string]string{"mode": "0555"})
 }
 
-// prepareDev prepares /dev with the devices that need no privilege: nodes of
-// the machine, since nobody can make new ones here.
+// prepareDev prepares /dev with the devices that need no privilege: nodes of the machine,
+// since new ones cannot be made here.
 func (m *mounts) prepareDev() error {
 	attrs := unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC
 	if err := m.fileSystem("/dev", "tmpfs", attrs, map[string]string{"mode": "0755", "size": strconv.Itoa(1<<20 + len(m.cfg.Script)), "nr_inodes": "1000"}); err != nil {
@@ -110,7 +110,8 @@ func (m *mounts) prepareDev() error {
 		if err != nil {
 			return kernel.Lack("show /dev/"+name, err)
 		}
-		// What is written to a device is no matter of its mount; its times and mode are.
+		// The mount does not affect what is written to a device, but protects its times and
+		// mode.
 		attr := unix.MountAttr{Attr_set: uint64(attrs) | unix.MOUNT_ATTR_RDONLY}
 		if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
 			return kernel.Lack("show /dev/"+name+" read-only", err)
@@ -181,8 +182,8 @@ func (m *mounts) bind(source, target string) error {
 	return nil
 }
 
-// enter makes the directory root, below the working directory, the root
-// directory, and leaves nothing of what was there before.
+// enter makes the directory root, below the working directory, the root directory, and
+// leaves nothing of the old one visible.
 func enter(root string) error {
 	if err := unix.Chdir(root); err != nil {
 		return err
@@ -197,8 +198,8 @@ func enter(root string) error {
 	return unix.Chdir("/")
 }
 
-// attach mounts what was prepared: from here on "/" is the sandbox's, and no
-// path can lead out of it.
+// attach mounts what was prepared: from here on "/" is the sandbox's, and paths cannot lead
+// out of it.
 func (m *mounts) attach() error {
 	for _, p := range m.prepared {
 		at, err := m.mountPoint(p)
@@ -219,11 +220,10 @@ func (m *mounts) attach() error {
 	return protect()
 }
 
-// detach unmounts what attach mounted, so that what it was mounted on can be
-// removed.
+// detach unmounts what attach mounted, so that its mount points can be removed.
 func (m *mounts) detach() {
 	for _, p := range slices.Backward(m.prepared) {
-		_ = unix.Unmount(p.target, unix.MNT_DETACH) // what is not mounted need not be
+		_ = unix.Unmount(p.target, unix.MNT_DETACH) // it may not be mounted
 	}
 }
 
@@ -238,7 +238,7 @@ func devLinks() error {
 	return nil
 }
 
-// mountPoint opens where p goes, and makes what is missing of it.
+// mountPoint opens the mount point of p, and makes what is missing of it.
 func (m *mounts) mountPoint(p preparedMount) (int, error) {
 	at, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -278,8 +278,8 @@ func (m *mounts) step(at int, name string, p preparedMount, last bool) (int, err
 	if err = unix.Fstat(fd, &st); err == nil {
 		switch kind := st.Mode & unix.S_IFMT; {
 		case kind == unix.S_IFLNK && wantFile && !p.strict:
-			// The symlink itself is covered, wherever it leads: often nowhere yet,
-			// as a resolv.conf that a service of the machine writes.
+			// The symlink itself is covered, wherever it leads: often its target does not
+			// exist yet, such as a resolv.conf that a service of the machine writes.
 		case kind == unix.S_IFLNK:
 			err = fmt.Errorf("the tree has a symlink there, in %q, where %s has to be mounted: make it a directory, or leave it out", name, p.target)
 		case wantFile && kind == unix.S_IFDIR:
@@ -305,7 +305,7 @@ func (m *mounts) makeMountPoint(at int, name string, p preparedMount, file bool)
 	} else if err := unix.Mkdirat(at, name, 0o755); err != nil {
 		return err
 	}
-	// /proc is the first that is mounted, so that its links can be relied on.
+	// /proc is mounted first, so that its links can be relied on.
 	dir := "/"
 	if p.target != "/proc" {
 		var err error

@@ -62,8 +62,8 @@ func (p *process) imageRoot(m *mounts) error {
 	return m.attach()
 }
 
-// hostRoot makes a root directory that shows the machine's programs, and the
-// tree at TreeDir.
+// hostRoot makes a root directory that shows the machine's programs, and the tree at
+// TreeDir.
 func (p *process) hostRoot(m *mounts) error {
 	fd, err := newFileSystem("tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, map[string]string{"mode": "0755"})
 	if err != nil {
@@ -92,12 +92,12 @@ func (p *process) hostRoot(m *mounts) error {
 		return err
 	}
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
-	m.made = nil // none of them is in the tree
+	m.made = nil // none of these are in the tree
 	return unix.MountSetattr(unix.AT_FDCWD, "/", 0, &attr)
 }
 
-// hostFiles makes the links of the machine's root directory, and the few files
-// that tell programs who is who.
+// hostFiles makes the links of the machine's root directory, and the few files in which
+// programs look up users and groups.
 func (p *process) hostFiles() error {
 	for _, f := range p.cfg.Host {
 		if f.Link == "" {

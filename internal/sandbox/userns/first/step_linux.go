@@ -17,7 +17,7 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/protocol"
 )
 
-// scriptName is where a step finds its script.
+// scriptName is the path at which a step finds its script.
 const scriptName = "/dev/varve-script"
 
 // runStep makes the sandbox, runs the step in it and sends what it changed.
@@ -55,8 +55,8 @@ func (p *process) startEmulator() (err error) {
 	return nil
 }
 
-// temporary are the directories that are the sandbox's own and not the tree's,
-// in memory.
+// temporary returns the directories that are the sandbox's own rather than the tree's, in
+// memory.
 func temporary(root sandbox.Root) []string {
 	if root == sandbox.HostTools {
 		return []string{"/dev/shm", "/tmp"}
@@ -64,7 +64,7 @@ func temporary(root sandbox.Root) []string {
 	return []string{"/dev/shm"} // elsewhere /tmp is the tree's
 }
 
-// runProgram runs the step's program to its end, and all that it has started.
+// runProgram runs the step's program, and everything that it has started, to its end.
 func (p *process) runProgram() (rep protocol.Report, err error) {
 	w, err := limits.New(limits.Options{
 		Limits: p.cfg.Limits, Tree: p.written, Temporary: temporary(p.cfg.Root), OwnNetwork: p.cfg.Network == sandbox.NetworkNone,
@@ -91,14 +91,14 @@ func (p *process) runProgram() (rep protocol.Report, err error) {
 	return rep, nil
 }
 
-// endWithCaller ends the step when the caller is gone, which closes its end of the
-// socket. It is there for a caller that the kernel does not end us with.
+// endWithCaller ends the step when the caller is gone, which closes its end of the socket.
+// It serves callers whose end does not make the kernel end us.
 func (p *process) endWithCaller() {
 	_, _ = io.Copy(io.Discard, p.control)
-	_ = unix.Kill(-1, unix.SIGKILL) // there may be none
+	_ = unix.Kill(-1, unix.SIGKILL) // there may be no process
 }
 
-// treeDir is where the tree is mounted.
+// treeDir returns where the tree is mounted.
 func (p *process) treeDir() string {
 	if p.cfg.Root == sandbox.HostTools {
 		return sandbox.TreeDir
@@ -160,6 +160,6 @@ func (p *process) wait(pid int) protocol.Report {
 		if status.Signaled() {
 			rep.ExitCode, rep.Signal = 0, int(status.Signal())
 		}
-		_ = unix.Kill(-1, unix.SIGKILL) // there may be none
+		_ = unix.Kill(-1, unix.SIGKILL) // there may be no process
 	}
 }

@@ -1,3 +1,3 @@
-// Package kernel has what several processes of a run step ask of Linux, and say where it
-// is refused.
+// Package kernel contains what several processes of a run step ask of Linux; its errors say
+// where Linux refuses.
 package kernel

@@ -11,7 +11,7 @@ import (
 	"github.com/varve-image/varve/internal/sandbox"
 )
 
-// ByDefault has a signal do what it does by default.
+// ByDefault resets a signal to its default action.
 func ByDefault(s unix.Signal) error {
 	var action [4]uint64
 	if _, _, e := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0); e != 0 {
@@ -20,7 +20,7 @@ func ByDefault(s unix.Signal) error {
 	return nil
 }
 
-// Lack returns the error of something that Linux 5.12 can do.
+// Lack returns the error for something that requires Linux 5.12.
 func Lack(what string, err error) error {
 	return &sandbox.MissingError{
 		Err: fmt.Errorf("the kernel does not let the sandbox %s: %w", what, err),

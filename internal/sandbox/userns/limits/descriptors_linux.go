@@ -12,42 +12,42 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What the kernel keeps, in bytes, at most or nearly so.
+// What the kernel keeps, in bytes; upper limits, or nearly so.
 const (
 	costOpen  = 256     // of an open file
-	costText  = 8 << 10 // of one of /proc, what it says, and for each processor
+	costText  = 8 << 10 // of a file of /proc, its text, and again for each processor
 	costCPU   = 256
 	costPipe  = 12 << 10 // of a pipe with nothing in it, which keeps some pages
 	costOther = 512      // of a counter, timer, set or the like
 	costWatch = 512      // of a file in a set
 	costLock  = 256      // of a part of a file
-	costLine  = 100      // of what /proc says of it
-	costEvent = 4        // of a byte of what happened to files
+	costLine  = 100      // of what /proc says about it
+	costEvent = 4        // of a byte of events about files
 )
 
-// mostEvents is what the events of 16384 files come to, which is how many may wait.
+// mostEvents is the size of the events of 16384 files, the limit of events that may wait.
 const mostEvents = 16384 * 320
 
-// object is what may be open several times.
+// object identifies something that may be open several times.
 type object struct{ dev, ino uint64 }
 
 // errEnough ends a census that has found more than the limit.
 var errEnough = errors.New("there is enough")
 
-// census adds up what open files are of.
+// census adds up what open files refer to.
 type census struct {
 	u       *usage
 	m       *memoryUse
 	seen    map[object]bool
-	infos   int64 // how many open files of /proc tell of an open file
+	infos   int64 // how many open files of /proc describe an open file
 	sockets socketCensus
 }
 
-// addDescriptors adds what open files are of, and returns those that it has seen.
+// addDescriptors adds what open files refer to, and returns the objects that it has seen.
 func (u *usage) addDescriptors(m *memoryUse) (map[object]bool, error) {
 	c := &census{u: u, m: m, seen: map[object]bool{}}
 	c.sockets.listeners = map[string]bool{}
-	for fd := range 3 { // those that the step was given
+	for fd := range 3 { // the files that the step was given
 		var st unix.Stat_t
 		if err := unix.Fstat(fd, &st); err != nil {
 			return nil, err
@@ -60,7 +60,7 @@ func (u *usage) addDescriptors(m *memoryUse) (map[object]bool, error) {
 	}
 	m.kernel += max(n-u.locks, 0) * costLock
 	if n == u.locks+mostLocks {
-		m.kernel += m.limit // to count more takes the square of their number
+		m.kernel += m.limit // the time for counting grows with the square of their number
 	}
 	u.longestInfo = max(u.longestInfo, n*costLine)
 	used, err := socketsUsed()
@@ -77,7 +77,7 @@ func (u *usage) addDescriptors(m *memoryUse) (map[object]bool, error) {
 	return c.seen, err
 }
 
-// mostLocks is how many locks of files a step may have where memory is limited.
+// mostLocks limits the file locks of a step where memory is limited.
 const mostLocks = 20_000
 
 func (c *census) visit(f *openFile) error {
@@ -110,7 +110,7 @@ func (c *census) visit(f *openFile) error {
 	return err
 }
 
-// ofProc adds an open file of /proc, for which the kernel keeps what it has said.
+// ofProc adds an open file of /proc, whose text the kernel keeps.
 func (c *census) ofProc(f *openFile) error {
 	c.m.kernel += costText + int64(runtime.NumCPU())*costCPU
 	target, err := os.Readlink(f.path())
@@ -120,11 +120,11 @@ func (c *census) ofProc(f *openFile) error {
 	return err
 }
 
-// ofInfos is what the kernel keeps of what it has said of open files: twice as much at
-// most as the longest that was seen at any time, because that may be shorter now.
+// ofInfos returns the size of the texts about open files that the kernel keeps: at most
+// twice the longest that was ever seen, because it may be shorter now.
 func (c *census) ofInfos() int64 { return 2 * c.infos * c.u.longestInfo }
 
-// lines is how many lines there are in what the kernel says of an open file.
+// lines returns the number of lines in the kernel's text about an open file.
 func (c *census) lines(f *openFile) (int64, error) {
 	n, size, err := measure(f.info(), math.MaxInt64)
 	c.u.longestInfo = max(c.u.longestInfo, size)
@@ -153,7 +153,7 @@ func (c *census) file(f *openFile, st *unix.Stat_t) error {
 	return nil
 }
 
-// inMemory reports whether a file is in memory other than the tree's.
+// inMemory reports whether a file is in memory, but outside the tree.
 func (u *usage) inMemory(f *openFile, st *unix.Stat_t) (bool, error) {
 	if st.Dev == u.dev {
 		return false, nil
@@ -163,8 +163,8 @@ func (u *usage) inMemory(f *openFile, st *unix.Stat_t) (bool, error) {
 	return fs.Type == unix.TMPFS_MAGIC || fs.Type == unix.HUGETLBFS_MAGIC, pathError("statfs", f.path(), err)
 }
 
-// once looks at a copy of an open pipe or socket, if its object is met for the
-// first time. Where there can be no copy, it may have most bytes.
+// once looks at a copy of an open pipe or socket, if its object is met for the first time.
+// Where no copy is possible, it counts as most bytes.
 func (c *census) once(st *unix.Stat_t, f *openFile, look func(fd int, f *openFile) error, most int64) error {
 	if !c.first(st) {
 		return nil
@@ -178,7 +178,7 @@ func (c *census) once(st *unix.Stat_t, f *openFile, look func(fd int, f *openFil
 		return pathError("copy", f.path(), err)
 	}
 	defer unix.Close(fd)
-	if err = look(fd, f); err == unix.EBADF { // it is a path, nothing that is open
+	if err = look(fd, f); err == unix.EBADF { // it is only a path (O_PATH)
 		delete(c.seen, object{st.Dev, st.Ino})
 		return nil
 	}
@@ -202,8 +202,8 @@ func (c *census) pipe(fd int, _ *openFile) error {
 	return nil
 }
 
-// other adds what is none of the usual types of files, such as sets of files that
-// are waited for or watched.
+// other adds a file that is not of the usual types, such as sets of files that are waited
+// for or watched.
 func (c *census) other(f *openFile) error {
 	c.m.kernel += costOther
 	target, err := os.Readlink(f.path())
@@ -219,7 +219,7 @@ func (c *census) other(f *openFile) error {
 	return err
 }
 
-// events adds what waits to be read from a set of files that are watched.
+// events adds the events that wait to be read from a set of watched files.
 func (c *census) events(f *openFile) error {
 	fd, err := f.copy()
 	if err == errAlien {

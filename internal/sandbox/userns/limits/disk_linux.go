@@ -13,9 +13,9 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/worktree"
 )
 
-// disk is what the step has written to its tree, and what deleted files have, in
-// bytes, or something over a limit. A file that was changed counts as a whole, as it does
-// in the layer, and each of its names as a part of it.
+// disk returns what the step has written to its tree plus the size of deleted files, in
+// bytes, or some number over the limit. A changed file counts as a whole, as it does in the
+// layer, and each of its names counts a part of it.
 func (u *usage) disk(limit int64) (int64, error) {
 	d := diskUse{limit: limit}
 	tree, err := openat.Dir(u.tree, ".")
@@ -34,17 +34,17 @@ func (u *usage) disk(limit int64) (int64, error) {
 	return u.hiddenDisk(d.used+deleted, limit)
 }
 
-// diskUse adds up what is on disk.
+// diskUse adds up disk usage.
 type diskUse struct {
 	used, limit int64
 	buf         [4096]byte
 }
 
-// depths are how deep a directory is, in directories and in bytes: of its path, with a
+// depths says how deep a directory is, in directories and in bytes: of its path, with a
 // slash at the end unless it is the root.
 type depths struct{ names, path int }
 
-// below adds what is in a directory and was not there before.
+// below adds what a directory contains and did not contain before.
 func (d *diskUse) below(dir int, at depths, was *worktree.Original) error {
 	if at.names == openat.MaxDepth {
 		return fmt.Errorf("there are directories that are %d deep", openat.MaxDepth)
@@ -64,7 +64,7 @@ func (d *diskUse) below(dir int, at depths, was *worktree.Original) error {
 	return nil
 }
 
-// entry adds an entry of a directory, with all that is below it.
+// entry adds an entry of a directory, with everything below it.
 func (d *diskUse) entry(dir int, name string, at depths, was *worktree.Original) error {
 	var st unix.Stat_t
 	if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
@@ -92,8 +92,8 @@ func (d *diskUse) entry(dir int, name string, at depths, was *worktree.Original)
 	return d.below(sub, depths{at.names + 1, at.path + len(name) + 1}, was)
 }
 
-// unlessReplaced is the error of what is called name, or nil where there is
-// nothing any more, or something else.
+// unlessReplaced returns the error for what is called name, or nil where it is gone or has
+// been replaced.
 func unlessReplaced(verb, name string, err error) error {
 	if err == unix.ENOENT || err == unix.ENOTDIR || err == unix.ELOOP {
 		return nil
@@ -101,8 +101,8 @@ func unlessReplaced(verb, name string, err error) error {
 	return pathError(verb, name, err)
 }
 
-// deletedOnDisk is what files have on disk that are open and have no name, or
-// something over a limit.
+// deletedOnDisk returns the disk usage of files that are open and have no name, or some
+// number over the limit.
 func (u *usage) deletedOnDisk(limit int64) (used int64, err error) {
 	seen := map[object]bool{}
 	err = eachOpenFile(func(f *openFile) error {

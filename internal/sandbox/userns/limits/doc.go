@@ -2,17 +2,17 @@
 //
 // Guarantees:
 //
-//   - What the step uses is looked at again and again, sooner the nearer a limit is,
-//     and where it is more than the limit all of the step's processes end.
-//   - What cannot be looked at is too much, unless it has gone: it is never taken for
-//     nothing.
-//   - Of memory it counts, besides what the processes have of their own and share, what
-//     the kernel keeps for them and does not bound: page tables, mappings, stacks and
+//   - The step's usage is checked again and again, sooner the nearer a limit is,
+//     and where it exceeds the limit all of the step's processes are ended.
+//   - What cannot be looked at counts as too much, unless it has gone: it never
+//     counts as nothing.
+//   - Memory includes, besides the processes' own and shared memory, what
+//     the kernel keeps for them without a limit: page tables, mappings, stacks and
 //     filters of threads, open files and what is in pipes and sockets, objects of
 //     System V, locks, terminals.
-//   - What is not counted the kernel bounds: pending signals, timers and POSIX queues of
-//     messages by Set, what is being fragmented by 4 MiB; a step cannot have keys or AIO.
-//   - What nobody can look at is bounded by what the machine has more of it than before
+//   - What is not counted, the kernel limits: pending signals, timers and POSIX message
+//     queues by Set, packets being reassembled by 4 MiB; a step cannot have keys or AIO.
+//   - What nobody can look at is limited by its growth on the whole machine since before
 //     the step (see growth).
 //
 // Non-goals: the limits of time and output are the caller's, who sees both.

@@ -13,21 +13,21 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/procfs"
 )
 
-// frozen stops all processes of a step while it is looked at: one that sees us look
-// could have its files, or its memory, be elsewhere at each moment.
+// frozen stops all processes of a step while it is looked at: a process that sees us
+// looking could move its files, or its memory, out of sight at each moment.
 type frozen struct {
 	mu   sync.Mutex
 	last time.Duration
 }
 
-// How long a step goes on at least between two stops, and how long it may take to stop.
+// How long a step runs at least between two stops, and how long stopping may take.
 const (
 	thawedFor = time.Second
 	stopsIn   = 100 * time.Millisecond
 )
 
-// hold calls a function while nothing moves, or does nothing if that was the last time
-// less than a moment ago.
+// hold calls a function while nothing moves, or does nothing if it last did so less than a
+// moment ago.
 func (f *frozen) hold(look func() error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -39,9 +39,9 @@ func (f *frozen) hold(look func() error) error {
 	if err != nil {
 		return err
 	}
-	_ = unix.Kill(-1, unix.SIGSTOP) // there may be none
+	_ = unix.Kill(-1, unix.SIGSTOP) // there may be no process
 	defer func() {
-		for pid := range stopped(before) { // those that the step has stopped stay so
+		for pid := range stopped(before) { // those that the step has stopped stay stopped
 			_ = unix.Kill(pid, unix.SIGCONT)
 		}
 	}()
@@ -54,7 +54,7 @@ func (f *frozen) hold(look func() error) error {
 // stopped yields the processes that were not stopped before.
 func stopped(before map[int]byte) func(func(int) bool) {
 	return func(yield func(int) bool) {
-		pids, _ := procfs.Processes() // who cannot be found has ended
+		pids, _ := procfs.Processes() // a process that cannot be found has ended
 		for _, pid := range pids {
 			if before[pid] != 'T' && !yield(pid) {
 				return
@@ -74,7 +74,7 @@ func running() bool {
 	return err != nil
 }
 
-// statesOf are the states of all processes, as proc_pid_stat(5) has them.
+// statesOf returns the states of all processes, as in proc_pid_stat(5).
 func statesOf() (map[int]byte, error) {
 	pids, err := procfs.Processes()
 	states := make(map[int]byte, len(pids))
@@ -86,7 +86,7 @@ func statesOf() (map[int]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		// After the name, which may have anything in it.
+		// After the name, which may contain anything.
 		if at := bytes.LastIndexByte(text, ')'); at >= 0 && at+2 < len(text) {
 			states[pid] = text[at+2]
 		}

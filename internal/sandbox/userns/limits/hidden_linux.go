@@ -15,22 +15,21 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/procfs"
 )
 
-// Some of what a step has nobody can look at: files without a name that are only
-// mapped, or on their way over a socket; shared memory that is in nobody's page tables.
-// Where it has such, all that the machine has more since the step began is taken to be
-// the step's: that is too much if others took it, and matters only if it is more than the
-// limit.
+// Some of what a step has nobody can look at: files without a name that are only mapped, or
+// in transit over a socket; shared memory that is in nobody's page tables. Where a step has
+// such files or memory, all growth on the machine since the step began counts as the
+// step's: that is too much if others caused it, and matters only if it exceeds the limit.
 
-// growth is how much more there is of something on the machine, in bytes.
+// growth measures how much more there is of something on the machine, in bytes.
 type growth struct {
 	least int64
 	begun bool
-	// doubt says that it was more than the limit when the step was seen to have less.
+	// doubt says that growth exceeded the limit when the step was seen to use less.
 	doubt bool
 }
 
-// of is how much more there is than there was at least without what the step is known
-// to have. What others give back is not taken for the step's.
+// of returns the growth since the lowest value, without what the step is known to have.
+// What others free is not credited to the step.
 func (g *growth) of(now, known int64) int64 {
 	if !g.begun || now-known < g.least {
 		g.least, g.begun = now-known, true
@@ -49,8 +48,8 @@ func (u *usage) inDoubt(bound sandbox.Bound) bool {
 	return false
 }
 
-// machineMemory is what the machine has in memory of files and shared memory, or has
-// swapped out, and what it has of processes' own.
+// machineMemory returns the machine's memory in files and shared memory, including what is
+// swapped out, and the private memory of processes.
 func machineMemory() (shared, private int64, err error) {
 	text, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
@@ -73,8 +72,8 @@ func machineMemory() (shared, private int64, err error) {
 	return shared + total - free, private, err
 }
 
-// hiddenMemory has m say what the step may have of shared memory, if that would be
-// over the limit and some of it is hidden. seen are the files that are open.
+// hiddenMemory adds to m what shared memory the step may have, if that would exceed the
+// limit and some of it is hidden. seen are the open files.
 func (u *usage) hiddenMemory(m *memoryUse, all []status, seen map[object]bool) error {
 	now, private, err := machineMemory()
 	if err != nil {
@@ -101,8 +100,8 @@ func (u *usage) hiddenMemory(m *memoryUse, all []status, seen map[object]bool) e
 	return err
 }
 
-// hiddenDisk is what the step may have on disk: what it is known to use, unless what
-// there is more on the machine would be over the limit, and some of it is hidden.
+// hiddenDisk returns what the step may have on disk: its known usage, unless the growth on
+// the machine would exceed the limit and some of the step's usage is hidden.
 func (u *usage) hiddenDisk(used, limit int64) (int64, error) {
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(u.tree, &fs); err != nil {
@@ -136,14 +135,14 @@ func (u *usage) hiddenDisk(used, limit int64) (int64, error) {
 	return used, err
 }
 
-// mapping is a file that a process has mapped, or something like one.
+// mapping is a file, or something like one, that a process has mapped.
 type mapping struct {
 	object
 	name string
 }
 
-// eachMapping reports whether any mapping of a process is one that is looked for, or
-// nobody may look.
+// eachMapping reports whether any mapping of a process is wanted, or looking is not
+// permitted.
 func eachMapping(all []status, wanted func(*mapping) bool) (bool, error) {
 	memories := distinct{kind: kcmpVM}
 	for _, s := range all {
@@ -158,7 +157,7 @@ func eachMapping(all []status, wanted func(*mapping) bool) (bool, error) {
 	return false, nil
 }
 
-// mappingOf does so for a process.
+// mappingOf does so for one process.
 func mappingOf(dir string, wanted func(*mapping) bool) (bool, error) {
 	f, err := os.Open(dir + "/maps")
 	if err == nil {
@@ -178,8 +177,8 @@ func mappingOf(dir string, wanted func(*mapping) bool) (bool, error) {
 	return mayBe(dir, err)
 }
 
-// mayBe reports whether there may be something where a look has failed: not with a task
-// that has ended, but where nobody may look.
+// mayBe reports whether something may be there after a look has failed: not for a task that
+// has ended, but where looking is not permitted.
 func mayBe(task string, err error) (bool, error) {
 	err = unlessEnded(task, err)
 	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
@@ -188,7 +187,7 @@ func mayBe(task string, err error) (bool, error) {
 	return false, err
 }
 
-// parseMapping reads a line of proc_pid_maps(5); nil is no file.
+// parseMapping reads a line of proc_pid_maps(5); nil means that no file is mapped.
 func parseMapping(line string) (*mapping, error) {
 	fields := strings.SplitN(line, " ", 6)
 	if len(fields) < 5 {
@@ -214,8 +213,8 @@ func parseMapping(line string) (*mapping, error) {
 	return &mapping{object{unix.Mkdev(uint32(high), uint32(low)), ino}, name}, nil
 }
 
-// eachHeld reports whether any task has a file that is looked for as its working or root
-// directory, or as the program that it runs.
+// eachHeld reports whether any task has a wanted file as its working or root directory, or
+// as the program that it runs.
 func eachHeld(all []status, wanted func(*unix.Stat_t) bool) (bool, error) {
 	return eachTask(all, func(task string) (bool, error) {
 		for _, which := range []string{"/cwd", "/root", "/exe"} {
@@ -248,8 +247,7 @@ func eachTask(all []status, look func(task string) (bool, error)) (bool, error) 
 	return false, nil
 }
 
-// anyOf reports whether one of several looks found something. Those after it are left
-// out.
+// anyOf reports whether one of several looks found something. It skips those after it.
 func anyOf(looks ...func() (bool, error)) (bool, error) {
 	for _, look := range looks {
 		if found, err := look(); found || err != nil {
@@ -259,7 +257,7 @@ func anyOf(looks ...func() (bool, error)) (bool, error) {
 	return false, nil
 }
 
-// onTheirWay reports whether open files are on their way over a socket.
+// onTheirWay reports whether open files are in transit over a socket.
 func onTheirWay() (passed bool, err error) {
 	err = eachOpenFile(func(f *openFile) error {
 		var st unix.Stat_t
@@ -280,7 +278,7 @@ func onTheirWay() (passed bool, err error) {
 	return false, err
 }
 
-// shmDevice is the device of shared memory and of files in memory without a name.
+// shmDevice returns the device of shared memory and of files in memory without a name.
 func shmDevice() (uint64, error) {
 	fd, err := unix.MemfdCreate("", unix.MFD_CLOEXEC)
 	if err != nil {

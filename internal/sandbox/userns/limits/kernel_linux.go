@@ -15,7 +15,7 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/procfs"
 )
 
-// What the kernel keeps, in bytes, at most or nearly so.
+// What the kernel keeps, in bytes; upper limits, or nearly so.
 const (
 	costInode     = 1 << 10 // of a file in memory, as its file system counts it, with attributes
 	costObject    = 1 << 10 // of System V
@@ -23,10 +23,10 @@ const (
 	costSemaphore = 64
 	costUndo      = 128       // of a set of semaphores in a process
 	costUndoEach  = 2         // of a semaphore
-	costTerminal  = 160 << 10 // what waits in both directions
+	costTerminal  = 160 << 10 // with what waits in both directions
 )
 
-// addFiles adds what files in memory have, under their names or open without one.
+// addFiles adds the size of files in memory, with a name or open without one.
 func (u *usage) addFiles(m *memoryUse) error {
 	for _, dir := range u.tmpfs {
 		var st unix.Statfs_t
@@ -39,8 +39,8 @@ func (u *usage) addFiles(m *memoryUse) error {
 	return nil
 }
 
-// addSegments adds what segments of System V shared memory have: the last two of
-// proc_sysvipc(5)'s fields, in memory and in swap.
+// addSegments adds the size of System V shared memory segments: the last two fields of
+// proc_sysvipc(5), in memory and in swap.
 func (u *usage) addSegments(m *memoryUse) error {
 	return eachRow("/proc/sysvipc/shm", 16, func(f []int64) {
 		m.files += f[14] + f[15]
@@ -48,7 +48,7 @@ func (u *usage) addSegments(m *memoryUse) error {
 	})
 }
 
-// addMessages adds what is in queues of System V messages.
+// addMessages adds the content of System V message queues.
 func (u *usage) addMessages(m *memoryUse) error {
 	return eachRow("/proc/sysvipc/msg", 5, func(f []int64) {
 		bytes, number := f[3], f[4]
@@ -56,8 +56,7 @@ func (u *usage) addMessages(m *memoryUse) error {
 	})
 }
 
-// addSemaphores adds sets of System V semaphores, with what each process may have
-// to undo of them.
+// addSemaphores adds sets of System V semaphores, with their undo records in each process.
 func (u *usage) addSemaphores(m *memoryUse) error {
 	return eachRow("/proc/sysvipc/sem", 4, func(f []int64) {
 		number := f[3]
@@ -72,8 +71,8 @@ func (u *usage) addTerminals(m *memoryUse) error {
 	return err
 }
 
-// eachRow calls a function with the numbers in each row of a table in /proc, of
-// which so many fields are needed.
+// eachRow calls a function with the numbers in each row of a table in /proc, which must
+// have at least that many fields.
 func eachRow(name string, fields int, visit func(row []int64)) error {
 	row := make([]int64, fields)
 	return eachLine(name, func(words []string) error {
@@ -90,8 +89,8 @@ func eachRow(name string, fields int, visit func(row []int64)) error {
 	})
 }
 
-// eachLine calls a function with the words of each line of a file but the first,
-// which says what they are. The kernel may have no such file.
+// eachLine calls a function with the words of each line of a file except the heading. The
+// kernel may not have such a file.
 func eachLine(name string, visit func(words []string) error) error {
 	f, err := os.Open(name)
 	if procfs.Gone(err) {
@@ -112,7 +111,7 @@ func eachLine(name string, visit func(words []string) error) error {
 	return lines.Err()
 }
 
-// checkFields checks that a line has enough.
+// checkFields checks that a line has enough fields.
 func checkFields(name string, words []string, fields int) error {
 	if len(words) < fields {
 		return fmt.Errorf("%s: it has %q", name, words)
@@ -120,7 +119,7 @@ func checkFields(name string, words []string, fields int) error {
 	return nil
 }
 
-// readNumber reads a file that has one number, or several, and returns the last.
+// readNumber reads a file that contains one or more numbers, and returns the last.
 func readNumber(name string) (int64, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {

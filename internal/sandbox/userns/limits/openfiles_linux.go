@@ -14,15 +14,15 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/procfs"
 )
 
-// mostOpen is how many open files are looked at, so that a look ends. A process
-// may have 1<<19.
+// mostOpen limits how many open files are looked at, so that a look ends. A process may
+// have 1<<19.
 const mostOpen = 1 << 20
 
 // openFile is an open file of a task.
 type openFile struct {
 	task   string // its directory in /proc
 	number int
-	// holder is a descriptor of the task, opened when it is needed; nil is this process.
+	// holder is a descriptor of the task, opened when it is needed; nil means this process.
 	holder *holder
 }
 
@@ -30,8 +30,8 @@ func (f *openFile) path() string { return f.task + "/fd/" + strconv.Itoa(f.numbe
 
 func (f *openFile) info() string { return f.task + "/fdinfo/" + strconv.Itoa(f.number) }
 
-// errAlien says that the kernel or another sandbox lets nobody have copies of
-// other processes' files.
+// errAlien says that the kernel or another sandbox forbids copies of other processes'
+// files.
 var errAlien = errors.New("this process may not have others' files")
 
 // copy returns a descriptor of the same open file, which does nothing to it.
@@ -53,7 +53,7 @@ func (f *openFile) copy() (int, error) {
 	return fd, err
 }
 
-// holder is a task, for copies of its files.
+// holder refers to a task, for copies of its files.
 type holder struct{ pid, tid, fd int }
 
 func (h *holder) open() (int, error) {
@@ -75,8 +75,8 @@ func (h *holder) close() {
 	}
 }
 
-// eachOpenFile calls a function for all open files of all processes but this one.
-// Tasks with a table in common have it looked at once.
+// eachOpenFile calls a function for all open files of all processes but this one. A table
+// that tasks share is looked at once.
 func eachOpenFile(visit func(*openFile) error) error {
 	pids, err := procfs.Processes()
 	if err != nil {
@@ -140,8 +140,8 @@ func eachOf(pid, tid int, visit func(*openFile) error) error {
 	}
 }
 
-// eachCopy does so for a task whose files only the machine's root may list, which is
-// so if nobody may read its program: it has a copy of each.
+// eachCopy does so for a task whose files only the machine's root may list, because its
+// program is not readable: it makes a copy of each.
 func eachCopy(task string, h *holder, visit func(*openFile) error) error {
 	s, err := statusOf(task)
 	if err != nil || !s.alive {
@@ -163,8 +163,8 @@ func eachCopy(task string, h *holder, visit func(*openFile) error) error {
 	return nil
 }
 
-// unlessEnded is the error, or nil where it comes of a task that has ended: there
-// is nobody then who may look at it.
+// unlessEnded returns the error, or nil where the task has ended: then there is nothing
+// left to look at.
 func unlessEnded(task string, err error) error {
 	if err == nil || procfs.Gone(err) {
 		return nil

@@ -2,8 +2,8 @@ package limits
 
 import "golang.org/x/sys/unix"
 
-// filesArgument is which argument of a call, from 1 on, says for how many files it
-// waits, or 0.
+// filesArgument returns which argument of a call, from 1 on, says how many files it waits
+// for, or 0.
 func filesArgument(number int) int {
 	switch number {
 	case unix.SYS_PPOLL:

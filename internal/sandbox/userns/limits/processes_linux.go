@@ -18,29 +18,29 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/procfs"
 )
 
-// What the kernel keeps, in bytes, at most or nearly so.
+// What the kernel keeps, in bytes; upper limits, or nearly so.
 const (
 	costProcess = 16 << 10  // what its threads have in common
-	costThread  = 32 << 10  // its stack, and what else there is for it
+	costThread  = 32 << 10  // its stack, and everything else kept for it
 	costPolled  = 160       // of a file that is waited for
-	costMap     = 256       // of memory, with its part of the tree of them
+	costMap     = 256       // of a mapping, with its part of the tree of mappings
 	costNumber  = 9         // in a table of open files
-	costFilter  = 256 << 10 // of system calls, as long as one can be
+	costFilter  = 256 << 10 // of system calls, of the greatest length
 	maxFilters  = 4         // of that length
 )
 
-// status is what the kernel says of a process, in bytes or numbers.
+// status is what the kernel says about a process, in bytes or numbers.
 type status struct {
-	tid              int  // of a thread that is left
-	alive            bool // it has memory, other than one that has ended
+	tid              int  // of a remaining thread
+	alive            bool // it has memory, unlike one that has ended
 	private, shared  int64
 	pageTables, size int64
 	threads          int64
-	numbers          int64 // its table of open files has room for
+	numbers          int64 // the size of its table of open files
 	filters          int64
 }
 
-// statuses are those of all processes but this one, and whether some have ended
+// statuses returns the status of all processes but this one, and whether some have ended
 // since they were listed.
 func statuses() (all []status, ended bool, err error) {
 	pids, err := procfs.Processes()
@@ -66,7 +66,7 @@ func statuses() (all []status, ended bool, err error) {
 	return all, ended, nil
 }
 
-// statusOfThreads is that of a process whose first thread has ended, and others
+// statusOfThreads returns the status of a process whose first thread has ended while others
 // have not.
 func statusOfThreads(pid int, first status) (status, error) {
 	tids, err := procfs.Numbers(procfs.Dir(pid) + "/task")
@@ -104,7 +104,7 @@ func statusOf(dir string) (s status, err error) {
 		case "VmSize":
 			s.alive = true
 			return &s.size
-		case "Threads": // 0 where it is just being removed
+		case "Threads": // 0 while it is being removed
 			told = true
 			return &s.threads
 		case "FDSize":
@@ -120,8 +120,8 @@ func statusOf(dir string) (s status, err error) {
 	return s, err
 }
 
-// eachField adds the numbers of a file of /proc, "Key: 5" or "Key: 5 kB", to
-// where a function says that they belong, unless that is nil.
+// eachField adds the numbers of a file of /proc, "Key: 5" or "Key: 5 kB", to where a
+// function says that they belong, unless that is nil.
 func eachField(name string, text []byte, where func(key string) *int64) error {
 	for line := range bytes.Lines(text) {
 		key, value, _ := bytes.Cut(line, []byte(":"))
@@ -142,7 +142,7 @@ func eachField(name string, text []byte, where func(key string) *int64) error {
 	return nil
 }
 
-// add adds what statuses tell.
+// add adds what statuses say.
 func (m *memoryUse) add(all []status) {
 	m.processes = int64(len(all))
 	for _, s := range all {
@@ -152,8 +152,8 @@ func (m *memoryUse) add(all []status) {
 	}
 }
 
-// exactly replaces private and shared by what each process has a part in, and
-// counts memory once that several have.
+// exactly replaces private and shared by each process's share, so that memory that several
+// have counts once.
 func (m *memoryUse) exactly(all []status) error {
 	var private, shared int64
 	memories := distinct{kind: kcmpVM}
@@ -178,8 +178,8 @@ func (m *memoryUse) exactly(all []status) error {
 	return nil
 }
 
-// rollup is a process's part of private and of shared memory, or all of it where
-// the kernel does not tell.
+// rollup returns a process's share of private and of shared memory, or all of it where the
+// kernel does not report shares.
 func rollup(s *status) (private, shared int64, err error) {
 	name := procfs.Dir(s.tid) + "/smaps_rollup"
 	text, err := os.ReadFile(name)
@@ -206,8 +206,8 @@ func rollup(s *status) (private, shared int64, err error) {
 	return private, shared, err
 }
 
-// mostOfThreads is what addThreads may add at most, where a process may have so many
-// open files.
+// mostOfThreads returns the most that addThreads may add, where a process may have that
+// many open files.
 func mostOfThreads(all []status, files uint64) (most int64) {
 	for _, s := range all {
 		most += s.threads * (int64(files)*costPolled + maxFilters*costFilter)
@@ -215,8 +215,8 @@ func mostOfThreads(all []status, files uint64) (most int64) {
 	return most
 }
 
-// addThreads adds what each thread has of its own: filters, and what it needs while
-// it waits for many files with poll or select.
+// addThreads adds what each thread has of its own: filters, and what it needs while it
+// waits for many files with poll or select.
 func (u *usage) addThreads(m *memoryUse, all []status) error {
 	for _, s := range all {
 		tids, err := procfs.Numbers(procfs.Dir(s.tid) + "/task")
@@ -242,12 +242,12 @@ func (u *usage) addThreads(m *memoryUse, all []status) error {
 	return nil
 }
 
-// polled is for how many files a thread waits.
+// polled returns how many files a thread waits for.
 func (u *usage) polled(task string) (uint64, error) {
 	most := u.limits[unix.RLIMIT_NOFILE]
 	number, arguments, err := callOfTask(task)
 	switch {
-	case errors.Is(err, unix.EPERM): // Yama lets nobody look (ptrace_scope is 3)
+	case errors.Is(err, unix.EPERM): // Yama forbids looking (ptrace_scope is 3)
 		return usualFiles, nil
 	case errors.Is(err, unix.EACCES): // only the machine's root may, as in eachCopy
 		return most, nil
@@ -255,7 +255,7 @@ func (u *usage) polled(task string) (uint64, error) {
 		return 0, unlessEnded(task, err)
 	}
 	at := filesArgument(number)
-	if at == 0 { // it waits otherwise
+	if at == 0 { // it waits for something else
 		return 0, nil
 	}
 	if err := checkFields(task, arguments, at); err != nil {
@@ -268,8 +268,8 @@ func (u *usage) polled(task string) (uint64, error) {
 	return min(files, most), nil
 }
 
-// callOfTask is the call that a thread waits in, by its number and arguments. One that
-// runs is in none, which is -1.
+// callOfTask returns the call that a thread waits in, by its number and arguments. A
+// running thread is in no call, which is -1.
 func callOfTask(task string) (number int, arguments []string, err error) {
 	text, err := os.ReadFile(task + "/syscall")
 	if err != nil {
@@ -285,8 +285,8 @@ func callOfTask(task string) (number int, arguments []string, err error) {
 	return number, words[1:], nil
 }
 
-// mostMaps is what the notes of all mappings may come to, of which a process has no
-// more than a number.
+// mostMaps returns the largest possible size of the kernel's records of all mappings, where
+// a process has at most number of them.
 func mostMaps(all []status, number int64) (most int64) {
 	for _, s := range all {
 		most += min(s.size/int64(os.Getpagesize()), number) * costMap
@@ -294,7 +294,7 @@ func mostMaps(all []status, number int64) (most int64) {
 	return most
 }
 
-// countMaps is what they do come to, or something over a limit.
+// countMaps returns their actual size, or some number over the limit.
 func countMaps(all []status, limit int64) (sum int64, err error) {
 	for _, s := range all {
 		if s.size == 0 {
@@ -311,8 +311,7 @@ func countMaps(all []status, limit int64) (sum int64, err error) {
 	return sum, nil
 }
 
-// countLines counts the lines of a file, up to a number; one that is not there has
-// none.
+// countLines counts the lines of a file, up to a number; a missing file has none.
 func countLines(name string, most int64) (int64, error) {
 	n, _, err := measure(name, most)
 	return n, err
@@ -342,15 +341,15 @@ const (
 	kcmpFiles = 2
 )
 
-// distinct are tasks that have each something of a kind that the others have
-// not, in the kernel's order.
+// distinct collects tasks that do not share something of a kind with each other, in the
+// kernel's order.
 type distinct struct {
 	kind int
 	tids []int
 }
 
-// add adds a task, unless it has that of one that is there. Where the kernel does
-// not tell, it has its own.
+// add adds a task, unless it shares with one that is there. Where the kernel does not say,
+// it counts as not shared.
 func (d *distinct) add(tid int) bool {
 	i, same := slices.BinarySearchFunc(d.tids, tid, func(there, tid int) int {
 		order, _, e := unix.Syscall6(unix.SYS_KCMP, uintptr(there), uintptr(tid), uintptr(d.kind), 0, 0, 0)

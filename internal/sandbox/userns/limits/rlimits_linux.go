@@ -11,17 +11,17 @@ import (
 	"github.com/varve-image/varve/internal/sandbox"
 )
 
-// stepLimits are the limits that the step has and this process must not have: it
-// makes files and threads of its own.
+// stepLimits returns the limits that apply to the step and must not apply to this process,
+// which makes files and threads of its own.
 func stepLimits(l sandbox.Limits) map[int]uint64 {
 	return map[int]uint64{unix.RLIMIT_NPROC: uint64(l.Processes + ownThreads), unix.RLIMIT_FSIZE: uint64(l.Disk)}
 }
 
-// ownThreads is how many threads this program may have, which count as the step's.
+// ownThreads is how many threads this program may have; they count as the step's.
 const ownThreads = 32
 
-// raiseLimits lets this process have as much again as it may after the step was
-// started with less; it needs open files for deep directories, too.
+// raiseLimits raises this process's limits to what they were before the step was started
+// with lower ones; it needs open files for deep directories, too.
 func raiseLimits() error {
 	for _, which := range ownLimits() {
 		var limit unix.Rlimit
@@ -36,18 +36,18 @@ func raiseLimits() error {
 	return nil
 }
 
-// ownLimits are those that this process needs to be high.
+// ownLimits returns the limits that have to be high for this process.
 func ownLimits() []int { return []int{unix.RLIMIT_NOFILE, unix.RLIMIT_NPROC, unix.RLIMIT_FSIZE} }
 
-// mostFiles is how many open files a process of a step may have: the same for all
-// steps, if the machine has that many.
+// mostFiles is how many open files a process of a step may have: the same for all steps, if
+// the machine allows that many.
 const mostFiles = 1 << 19
 
 // usualFiles is how many it may have unless it asks for more.
 const usualFiles = 1024
 
-// hardLimits are those of ownLimits, by number, as they are or will be once the
-// step has been started.
+// hardLimits returns the hard limits for ownLimits, by number, as they are or will be once
+// the step has been started.
 func hardLimits() (map[int]uint64, error) {
 	all := map[int]uint64{}
 	for _, which := range ownLimits() {
@@ -78,17 +78,17 @@ func Seal(pid int, l sandbox.Limits) error {
 	return nil
 }
 
-// kernelLimits are the limits of what the kernel has for a user, of a namespace,
-// that no usage counts: signals that wait, and timers, of some 400 bytes each; bytes of
-// POSIX queues of messages, and of memory that is locked or being sent.
+// kernelLimits returns limits of what the kernel keeps for a user of a namespace and no
+// usage includes: pending signals, and timers, of some 400 bytes each; bytes of POSIX
+// message queues, and of memory that is locked or being sent.
 func kernelLimits() map[int]uint64 {
 	return map[int]uint64{unix.RLIMIT_SIGPENDING: 8 << 10, unix.RLIMIT_MSGQUEUE: 800 << 10, unix.RLIMIT_MEMLOCK: 8 << 20}
 }
 
-// Set sets what the kernel limits for each process or user: for this process and what
-// it starts, and of stepLimits so that they can be raised again, until Seal.
+// Set sets what the kernel limits for each process or user: for this process and what it
+// starts. Those of stepLimits can be raised again until Seal.
 func Set(l sandbox.Limits) error {
-	// One byte keeps even a core pattern that is a program from running.
+	// One byte also keeps a core pattern that is a program from running.
 	err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1, Max: 1})
 	for which, value := range stepLimits(l) {
 		if err == nil {
@@ -109,8 +109,7 @@ func Set(l sandbox.Limits) error {
 	return nil
 }
 
-// lowerLimit sets a limit of this process, soft and hard, but does not raise what
-// is hard.
+// lowerLimit sets a limit of this process, soft and hard, but does not raise the hard one.
 func lowerLimit(which int, soft, hard uint64) error {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(which, &limit); err != nil {

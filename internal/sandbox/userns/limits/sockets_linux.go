@@ -17,28 +17,28 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/procfs"
 )
 
-// What the kernel keeps, in bytes, at most or nearly so.
+// What the kernel keeps, in bytes; upper limits, or nearly so.
 const (
 	costSocket = 3 << 10
-	costWait   = 512      // of an address that a connection had
-	costByte   = 1 << 10  // of one that was sent alone
+	costWait   = 512      // of an address of a past connection
+	costByte   = 1 << 10  // of a byte that was sent alone
 	costPage   = 4        // of a byte that was sent over TCP
-	costOption = 8        // of a byte of filters and groups, for what belongs to them
-	overSocket = 64 << 10 // what more may be in a socket than its limit
+	costOption = 8        // of a byte of filters and groups, with what belongs to them
+	overSocket = 64 << 10 // how far a socket may exceed its limit
 )
 
-// network is what holds for all sockets.
+// network describes what holds for all sockets.
 type network struct {
-	// own says that it is the step's alone.
+	// own says that the network is the step's alone.
 	own bool
-	// pipe, socket and sent are what there may be in a pipe, in a socket, and in flight from
-	// a socket of this machine's own, in bytes.
+	// pipe, socket and sent limit what there may be in a pipe, in a socket, and in flight
+	// from a socket of this machine, in bytes.
 	pipe, socket, sent int64
 	// datagrams is how many may wait.
 	datagrams int64
-	// was is what there was before the step.
+	// was counts the sockets before the step.
 	was sockets
-	// since is when there were first descriptors on their way that nobody can look at.
+	// since is when descriptors that nobody can look at were first in transit.
 	since time.Duration
 }
 
@@ -51,27 +51,27 @@ func (n *network) begin() (err error) {
 	for name, to := range map[string]*int64{
 		"fs/pipe-max-size": &n.pipe, "net/core/rmem_max": &read, "net/core/wmem_max": &written, "net/unix/max_dgram_qlen": &n.datagrams,
 	} {
-		if *to, err = readNumber("/proc/sys/" + name); procfs.Gone(err) { // older kernels show it in their first network only
+		if *to, err = readNumber("/proc/sys/" + name); procfs.Gone(err) { // older kernels have it in their first network only
 			*to, err = 4<<20, nil
 		}
 		if err != nil {
 			return err
 		}
 	}
-	// The kernel doubles what is asked for.
+	// The kernel doubles the requested size.
 	n.sent = 2*written + overSocket
 	n.socket = n.sent + 2*read + overSocket
 	return nil
 }
 
-// sockets are numbers of a network's: of sockets, and of connections in the past
-// whose addresses are kept for a while.
+// sockets counts a network's sockets, and past connections whose addresses are kept for a
+// while.
 type sockets struct{ used, past int64 }
 
 func socketsUsed() (s sockets, err error) {
 	const name = "/proc/net/sockstat"
 	text, err := os.ReadFile(name)
-	if err != nil && !procfs.Gone(err) { // a kernel may have no network at all
+	if err != nil && !procfs.Gone(err) { // a kernel may lack networking
 		return s, err
 	}
 	words := strings.Fields(string(text))
@@ -87,15 +87,15 @@ func socketsUsed() (s sockets, err error) {
 	return s, nil
 }
 
-// notAccepted is how many connections of the AF_UNIX family wait at listeners, which
-// are known by their addresses.
+// notAccepted counts the connections of the AF_UNIX family that wait at listeners, which
+// are identified by their addresses.
 func notAccepted(listeners map[string]bool) (number int64, err error) {
 	if len(listeners) == 0 {
 		return 0, nil
 	}
 	err = eachLine("/proc/net/unix", func(words []string) error {
-		// An address may have line feeds in it.
-		if len(words) > 7 && words[6] == "0" && listeners[strings.Join(words[7:], " ")] { // it belongs to no file
+		// An address may contain line feeds.
+		if len(words) > 7 && words[6] == "0" && listeners[strings.Join(words[7:], " ")] { // no file refers to it
 			number++
 		}
 		return nil
@@ -103,7 +103,7 @@ func notAccepted(listeners map[string]bool) (number int64, err error) {
 	return number, err
 }
 
-// addressOf is a socket's address of that family, as notAccepted meets it.
+// addressOf returns a socket's address of that family, in the form that notAccepted reads.
 func addressOf(fd int) (string, error) {
 	var at unix.RawSockaddrUnix
 	size := uint32(unsafe.Sizeof(at))
@@ -115,27 +115,27 @@ func addressOf(fd int) (string, error) {
 	for _, c := range at.Path[:min(max(size, before)-before, uint32(len(at.Path)))] {
 		name = append(name, byte(c))
 	}
-	if len(name) > 0 && name[0] != 0 { // a path, and not an abstract name
+	if len(name) > 0 && name[0] != 0 { // a path, not an abstract name
 		name, _, _ = bytes.Cut(name, []byte{0})
 	}
 	line, _, _ := strings.Cut(strings.ReplaceAll(string(name), "\x00", "@"), "\n")
 	return strings.Join(strings.Fields(line), " "), nil
 }
 
-// socketCensus is what a census knows of sockets.
+// socketCensus is what a census knows about sockets.
 type socketCensus struct {
 	number int64
-	dev    uint64 // theirs
-	// closed is what there may be, in bytes, that was sent by sockets that are closed.
+	dev    uint64 // of all sockets
+	// closed is how much there may be, in bytes, that was sent by sockets that are closed.
 	closed int64
-	// listeners are the addresses of those that connections can wait at.
+	// listeners are the addresses of the sockets that connections can wait at.
 	listeners map[string]bool
-	// unseen says that descriptors are on their way over a connection that nobody has
+	// unseen says that descriptors are in transit over a connection that has not been
 	// accepted.
 	unseen bool
 }
 
-// socket adds a socket with what is in it.
+// socket adds a socket with its content.
 func (c *census) socket(fd int, f *openFile) error {
 	memory, err := socketMemory(fd)
 	if err != nil {
@@ -171,8 +171,8 @@ func (c *census) socket(fd int, f *openFile) error {
 	return err
 }
 
-// socketMemory is what the kernel counts for a socket: what it has received, or
-// sent and not yet got rid of. AF_UNIX counts it for the sender.
+// socketMemory returns what the kernel counts for a socket: what it has received, or sent
+// and not yet got rid of. AF_UNIX counts it for the sender.
 func socketMemory(fd int) (int64, error) {
 	var m [9]uint32
 	size := uint32(unsafe.Sizeof(m))
@@ -185,7 +185,7 @@ func socketMemory(fd int) (int64, error) {
 	return int64(received) + int64(max(sent, queued)) + int64(options)*costOption + int64(backlog), nil
 }
 
-// received notes what a socket has received of sockets that may be closed.
+// received notes what a socket has received from sockets that may be closed.
 func (c *census) received(fd, kind int) error {
 	polled := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	if _, err := unix.Poll(polled, 0); err != nil && err != unix.EINTR {
@@ -214,7 +214,7 @@ func (c *census) received(fd, kind int) error {
 	return nil
 }
 
-// passedOver reports whether descriptors are on their way over a socket.
+// passedOver reports whether descriptors are in transit over a socket.
 func passedOver(f *openFile) (bool, error) {
 	text, err := os.ReadFile(f.info())
 	if err != nil {
@@ -226,9 +226,9 @@ func passedOver(f *openFile) (bool, error) {
 	return word != "" && word != "0", nil
 }
 
-// peek calls a function for the messages that wait in a socket, with the bytes of
-// text and the control messages, which then has to close what is in them. Nothing is taken
-// away; only the step's own looks, if they are at the same moment, may see less.
+// peek calls a function for the messages that wait in a socket, with the number of bytes of
+// text and the control messages, whose descriptors the function has to close. Nothing is
+// consumed; only the step's own peeks, if they happen at the same moment, may see less.
 func (c *census) peek(fd, kind int, visit func(text int, control []byte) error) error {
 	before, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF)
 	if err != nil {
@@ -260,8 +260,7 @@ func (c *census) peek(fd, kind int, visit func(text int, control []byte) error) 
 	return nil
 }
 
-// mostEmpty is more than the messages without text that there can be one after
-// the other.
+// mostEmpty is more than the possible number of messages without text in a row.
 const mostEmpty = 100_000
 
 // messages adds the descriptors in control messages, and closes them.
@@ -287,12 +286,11 @@ func (c *census) messages(_ int, control []byte) (err error) {
 // scmPidfd is SCM_PIDFD of linux/socket.h.
 const scmPidfd = 4
 
-// unseenFor is how long descriptors may be on their way where nobody can look at
-// them.
+// unseenFor is how long descriptors may be in transit where nobody can look at them.
 const unseenFor = 5 * time.Second
 
-// namelessSockets adds sockets that no process has: before was what there were
-// when the others began to be counted.
+// namelessSockets adds sockets that no process has; before was the count when counting the
+// others began.
 func (c *census) namelessSockets(before sockets) error {
 	if err := c.u.network.unseen(c.sockets.unseen); err != nil {
 		return err
@@ -325,7 +323,7 @@ func (c *census) namelessSockets(before sockets) error {
 	return nil
 }
 
-// unseen is an error if descriptors are for long where nobody can look at them.
+// unseen returns an error if descriptors have been out of sight for too long.
 func (n *network) unseen(now bool) error {
 	switch {
 	case !now:
@@ -344,7 +342,7 @@ func (c *census) namelessTCP(name string) error {
 		if err := checkFields(name, words, 10); err != nil {
 			return err
 		}
-		const nobody = "65534" // another user's, on the machine's network
+		const nobody = "65534" // of another user, on the machine's network
 		if words[7] == nobody || words[9] != "0" && !c.onlyMapped(words[9]) {
 			return nil
 		}
@@ -360,8 +358,8 @@ func (c *census) namelessTCP(name string) error {
 	})
 }
 
-// onlyMapped reports whether a socket of the step's own network, by its number, was met
-// nowhere: it can be mapped then, and closed.
+// onlyMapped reports whether a socket of the step's own network, by its number, was not
+// found anywhere: it may be mapped then, and closed.
 func (c *census) onlyMapped(number string) bool {
 	ino, err := strconv.ParseUint(number, 10, 64)
 	return c.u.network.own && (err != nil || !c.seen[object{c.sockets.dev, ino}])

@@ -13,28 +13,28 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/worktree"
 )
 
-// usage counts what all processes but this one use. Whatever cannot be looked at
-// is an error, unless it has gone.
+// usage counts what all processes but this one use. Whatever cannot be looked at is an
+// error, unless it has gone.
 type usage struct {
-	// tree is the directory that is the tree, and was what that was at the beginning.
+	// tree is the directory of the tree, and was what it contained at the beginning.
 	tree int
 	was  *worktree.Original
 	dev  uint64 // the tree's
-	// tmpfs are the directories of file systems in memory that are the sandbox's own, by
-	// device.
+	// tmpfs maps devices to the directories of file systems in memory that are the
+	// sandbox's own.
 	tmpfs map[uint64]int
 	proc  uint64 // the device of /proc
 	// terminals is the directory of terminals.
 	terminals int
-	// limits are the hard ones that this process has.
+	// limits are the hard limits of this process.
 	limits map[int]uint64
-	// filters is how many filters of system calls each thread has anyway, and maps how
-	// many mappings a process may have.
+	// filters is how many filters of system calls each thread has anyway, and maps how many
+	// mappings a process may have.
 	filters, maps int64
 	network       network
-	// locks is how many locks of files there were before.
+	// locks is how many file locks there were before.
 	locks int64
-	// longestInfo is the longest text, in bytes, that the kernel had of an open file.
+	// longestInfo is the longest text about an open file that the kernel had, in bytes.
 	longestInfo int64
 	// shm is the device of shared memory.
 	shm                                     uint64
@@ -69,7 +69,7 @@ func newUsage(opts Options) (u *usage, err error) {
 	if u.shm, err = shmDevice(); err != nil {
 		return nil, fmt.Errorf("look at shared memory: %w", err)
 	}
-	if _, err := u.hiddenDisk(0, 0); err != nil { // which notes how it begins
+	if _, err := u.hiddenDisk(0, 0); err != nil { // notes the starting values
 		return nil, err
 	}
 	if u.limits, err = hardLimits(); err != nil || opts.Limits.Memory == 0 {
@@ -85,7 +85,7 @@ func (u *usage) beginMemory() error {
 	if err != nil {
 		return err
 	}
-	u.filters = own.filters + 1 // the step's
+	u.filters = own.filters + 1 // plus the step's own
 	if u.maps, err = readNumber("/proc/sys/vm/max_map_count"); err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (u *usage) beginMemory() error {
 	return u.network.begin()
 }
 
-// see makes sure that nothing keeps this process from looking.
+// see makes sure that this process is able to look.
 func (u *usage) see() error {
 	if err := raiseLimits(); err != nil {
 		return err
@@ -120,18 +120,18 @@ func (u *usage) see() error {
 
 // memoryUse adds up memory, in bytes.
 type memoryUse struct {
-	// private and shared are the processes', files are in memory: what is shared may be
-	// mapped files.
+	// private and shared are the processes' memory, files what files in memory take: shared
+	// memory may include mapped files.
 	private, shared, files int64
-	// kernel is what the kernel has for them.
+	// kernel is what the kernel keeps for them.
 	kernel    int64
 	processes int64
 	limit     int64
-	// ended says that processes have ended before they could be looked at: what they had
-	// others may have.
+	// ended says that processes ended before they could be looked at: others may have what
+	// they had.
 	ended bool
-	// mayHave is how much of their own they may have at most, as far as the machine has
-	// more.
+	// mayHave is the most private memory that they may have, judging by the growth on the
+	// machine.
 	mayHave int64
 }
 
@@ -139,12 +139,12 @@ func (m *memoryUse) total() int64 { return m.kernel + m.private + max(m.shared, 
 
 func (m *memoryUse) over() bool { return m.total() > m.limit }
 
-// surelyOver reports whether it is over the limit however exactly one looks.
+// surelyOver reports whether memory is over the limit, however exactly one looks.
 func (m *memoryUse) surelyOver() bool { return m.kernel+m.files > m.limit }
 
-// memory is what the processes have in memory, in bytes, without what cannot
-// matter for the limit. Where that looks to be over it, it is counted exactly, which takes
-// longer: what is common to several processes once.
+// memory returns the memory of the processes, in bytes, without what cannot matter for the
+// limit. Where that seems to exceed the limit, it counts exactly, which takes longer:
+// memory shared by several processes counts once.
 func (u *usage) memory(limit int64) (int64, error) {
 	all, ended, err := statuses()
 	if err != nil {
@@ -183,7 +183,7 @@ func (u *usage) memory(limit int64) (int64, error) {
 	return m.total() + maps, err
 }
 
-// threads is how many processes and threads there are.
+// threads returns the number of processes and threads.
 func (u *usage) threads(int64) (threads int64, err error) {
 	all, _, err := statuses()
 	for _, s := range all {

@@ -13,7 +13,7 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/procfs"
 )
 
-// TestStatus: what does not say what it should is an error, not nothing.
+// TestStatus: text that lacks the expected numbers is an error, not zero.
 func TestStatus(t *testing.T) {
 	const rest = "Threads:\t2\n"
 	for name, c := range map[string]struct {
@@ -45,7 +45,8 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// TestTables: so are tables in /proc, but for those that a kernel does not have.
+// TestTables: the same holds for tables in /proc, except for those that a kernel does not
+// have.
 func TestTables(t *testing.T) {
 	for text, want := range map[string]int64{
 		"words 1\n1 2\n3 4\n": 6, "words\n": 0, "": 0, "words\n1\n": -1, "words\n1 x\n": -1,
@@ -68,7 +69,7 @@ func TestTables(t *testing.T) {
 	}
 }
 
-// TestUnlessEnded: what nobody may look at is nothing only if it has ended.
+// TestUnlessEnded: what cannot be looked at counts as nothing only if it has ended.
 func TestUnlessEnded(t *testing.T) {
 	for err, want := range map[error]error{
 		nil: nil, unix.ENOENT: nil, unix.ESRCH: nil, unix.EMFILE: unix.EMFILE, unix.EACCES: unix.EACCES, unix.ENOMEM: unix.ENOMEM,

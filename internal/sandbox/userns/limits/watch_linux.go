@@ -14,8 +14,7 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/worktree"
 )
 
-// Watch looks at what a step uses, and ends all of its processes when that is
-// more than a limit.
+// Watch looks at what a step uses, and ends all of its processes when that exceeds a limit.
 type Watch struct {
 	// reached is the limit that was reached, or might have been.
 	reached  atomic.Pointer[sandbox.LimitError]
@@ -26,24 +25,24 @@ type Watch struct {
 	watchers sync.WaitGroup
 }
 
-// watchInterval is how often a limit that is near is looked at.
+// watchInterval is how often usage near a limit is checked.
 const watchInterval = 20 * time.Millisecond
 
-// The most that a processor comes to use in a second: bytes that it writes, and
-// processes that it starts.
+// The most that a processor comes to use in a second: bytes that it writes, and processes
+// that it starts.
 const (
 	watchRate = 8 << 30
 	forkRate  = 20_000
 )
 
-// longestPause is how long may pass before a limit is looked at again that is
-// far, or costly to look at.
+// longestPause limits the time between checks where the limit is far, or the check is
+// costly.
 const longestPause = 2 * time.Second
 
-// Options say what a watch is for.
+// Options describe what a watch is for.
 type Options struct {
 	Limits sandbox.Limits
-	// Tree is the step's, and Temporary are the directories in memory that are the
+	// Tree is the step's tree, and Temporary are the directories in memory that are the
 	// sandbox's own.
 	Tree      worktree.Tree
 	Temporary []string
@@ -79,12 +78,12 @@ func (w *Watch) Stop() {
 	w.watchers.Wait()
 }
 
-// looks at what is used, in bytes or numbers, which need not be exact if it is
-// more than the limit.
+// looks measures usage, in bytes or numbers; the result need not be exact if it exceeds the
+// limit.
 type looks func(limit int64) (used int64, err error)
 
-// watch looks again and again, but not much before the limit can be reached, and not
-// more than a tenth of the time unless that would be too rare. rate is how much more a
+// watch looks again and again, but not much before the limit can be reached, and for no
+// more than a tenth of the time, unless that would be too rare. rate is how much more a
 // processor can come to use in a second.
 func (w *Watch) watch(bound sandbox.Bound, limit, rate int64, look looks) {
 	soonest := func(left int64) time.Duration {
@@ -92,7 +91,7 @@ func (w *Watch) watch(bound sandbox.Bound, limit, rate int64, look looks) {
 		return time.Duration(min(seconds, longestPause.Seconds()) * float64(time.Second))
 	}
 	w.watchers.Go(func() {
-		wait := soonest(limit) // a step that is short is not looked at
+		wait := soonest(limit) // a short step is never looked at
 		for {
 			select {
 			case <-w.done:
@@ -106,8 +105,8 @@ func (w *Watch) watch(bound sandbox.Bound, limit, rate int64, look looks) {
 	})
 }
 
-// look looks once, and ends the step if it uses more than the limit, or what it
-// uses cannot be known. What is in doubt it looks at again while nothing moves.
+// look looks once, and ends the step if its usage exceeds the limit or cannot be known.
+// Doubtful usage is looked at again while nothing moves.
 func (w *Watch) look(bound sandbox.Bound, limit int64, look looks) (used int64) {
 	err := w.usage.see()
 	if err == nil {
@@ -127,11 +126,11 @@ func (w *Watch) look(bound sandbox.Bound, limit int64, look looks) (used int64) 
 		reached.Unseen = err.Error()
 	}
 	w.reached.CompareAndSwap(nil, reached)
-	_ = unix.Kill(-1, unix.SIGKILL) // there may be none
+	_ = unix.Kill(-1, unix.SIGKILL) // there may be no process
 	return limit
 }
 
-// monotonic is a clock's time, which says nothing by itself.
+// monotonic returns the time of a clock; only differences mean something.
 func monotonic() time.Duration {
 	var now unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) // it never fails

@@ -18,8 +18,7 @@ func Dir(dir int, name string) (int, error) {
 	return unix.Openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 }
 
-// MaxDepth is how deep directories can be that are looked into. What is deeper could not
-// be collected.
+// MaxDepth limits how deep directories are looked into. Deeper ones could not be collected.
 const MaxDepth = 20_000
 
 // Names lists an open directory from its beginning, if it is not too large.
@@ -40,13 +39,12 @@ func Names(dir int) ([]string, error) {
 	return names, err
 }
 
-// Link reads where an open symlink leads.
+// Link returns the target of an open symlink.
 func Link(fd int) (string, error) {
 	buf := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(fd, "", buf)
 	return string(buf[:max(n, 0)]), err
 }
 
-// Path returns a path to an open file for this process, whatever has the file's
-// name by now.
+// Path returns a path to an open file for this process, whatever its name refers to by now.
 func Path(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }

@@ -39,6 +39,5 @@ func Dir(pid int) string { return "/proc/" + strconv.Itoa(pid) }
 // Task returns the directory of a thread of a process.
 func Task(pid, tid int) string { return Dir(pid) + "/task/" + strconv.Itoa(tid) }
 
-// Gone reports whether an error says that there is no such process, or file of one,
-// any more.
+// Gone reports whether an error says that a process, or a file of one, no longer exists.
 func Gone(err error) bool { return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) }

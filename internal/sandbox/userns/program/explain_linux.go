@@ -15,8 +15,8 @@ import (
 	"github.com/varve-image/varve/internal/regfile"
 )
 
-// runError explains why the kernel did not run a program: it says ENOENT of many
-// things, and does not say which file it means.
+// runError explains why the kernel did not run a program: it returns ENOENT for many
+// reasons, and does not say which file it means.
 func runError(program string, err error) error {
 	if why := whyNotRun(program, err); why != "" {
 		return fmt.Errorf("run %q: %s", program, why)
@@ -51,7 +51,7 @@ func whyNotRun(program string, err error) string {
 	return whyNotLoaded(f, err)
 }
 
-// whyNotLoaded explains an error of the kernel with a program that is there.
+// whyNotLoaded explains why the kernel does not run a program that exists.
 func whyNotLoaded(f io.Reader, err error) string {
 	head, readErr := io.ReadAll(io.LimitReader(f, execfile.HeadSize))
 	if readErr != nil {

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// program is the head of an ELF program that asks for a loader.
+// program returns the head of an ELF program that asks for a loader.
 func program(t *testing.T, m elf.Machine, loader string) []byte {
 	t.Helper()
 	header := elf.Header64{Type: uint16(elf.ET_EXEC), Machine: uint16(m), Phoff: 64, Phentsize: 56, Phnum: 2}

@@ -16,8 +16,8 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/protocol"
 )
 
-// Main waits for an Order at the socket theirs, and becomes the program that it is told.
-// It returns only if that fails.
+// Main waits for an Order at the socket theirs, and becomes the program in it. It returns
+// only if that fails.
 func Main(theirs *os.File) error {
 	unix.CloseOnExec(int(theirs.Fd()))
 	runtime.LockOSThread() // that thread is traced
@@ -40,13 +40,13 @@ func Main(theirs *os.File) error {
 	if err := heard.Decode(&listened); err != nil {
 		return err
 	}
-	if err = unix.Chdir(o.Dir); err == nil { // which somebody answers by now
+	if err = unix.Chdir(o.Dir); err == nil { // the emulator answers by now
 		err = unix.Exec(o.Program, o.Argv, o.Env)
 	}
 	return told.Encode(protocol.News{Failure: protocol.Failure(runError(o.Program, err))})
 }
 
-// kept are the capabilities that fake root has, over what is in the namespace.
+// kept returns the capabilities that fake root has, over what is in the namespace.
 func kept() []uintptr {
 	return []uintptr{
 		unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER, unix.CAP_FSETID, unix.CAP_KILL, unix.CAP_SETGID,
@@ -55,13 +55,13 @@ func kept() []uintptr {
 	}
 }
 
-// restrict takes from the calling thread, and from what it starts, all that a
-// step must not have. It returns what installing its filter does.
+// restrict takes everything that a step must not have from the calling thread and from what
+// it starts. It returns what installing its filter returns.
 func restrict(o *protocol.Order) (listener int, err error) {
 	if err := limits.Set(o.Limits); err != nil {
 		return -1, err
 	}
-	// A signal that the caller ignores would be ignored by the step.
+	// The step would inherit that the caller ignores a signal.
 	for _, s := range []unix.Signal{unix.SIGHUP, unix.SIGINT} {
 		if err := kernel.ByDefault(s); err != nil {
 			return -1, err
@@ -70,7 +70,7 @@ func restrict(o *protocol.Order) (listener int, err error) {
 	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return -1, fmt.Errorf("close files: %w", err)
 	}
-	// Keys that the caller has stay behind.
+	// The caller's keys stay behind.
 	if _, _, e := unix.RawSyscall(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0); e != 0 && e != unix.ENOSYS && e != unix.EPERM {
 		return -1, fmt.Errorf("leave the caller's keys: %w", e)
 	}

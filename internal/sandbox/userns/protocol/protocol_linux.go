@@ -9,18 +9,18 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/seccomp"
 )
 
-// The names by which this program knows what it is run again for: to be the first
-// process of a step's namespaces, or to become the step's program.
+// The names that tell this program what it is run again for: to be the first process of a
+// step's namespaces, or to become the step's program.
 const (
 	InitName    = "varve-step"
 	ProgramName = "varve-program"
 )
 
 // The files of these processes besides standard input, output and error, which are the
-// step's. Who is to become the program has the first alone.
+// step's. The process that is to become the program has only the first.
 const (
-	// FDControl is a socket: a config comes, a report goes; or an order comes, and news
-	// go.
+	// FDControl is a socket: it brings a config and takes a report, or brings an order and
+	// takes news.
 	FDControl = 3 + iota
 	// FDTree is a pipe from which the tree comes as a tar.
 	FDTree
@@ -28,12 +28,13 @@ const (
 	FDChanges
 )
 
-// Config is what the first process is told.
+// Config tells the first process what to do.
 type Config struct {
-	// Remove asks for nothing but the working directory's content to be removed.
+	// Remove says to do nothing but remove the working directory's content.
 	Remove bool
 
-	// WorkDev and WorkIno are the working directory's, in whose place no other may be.
+	// WorkDev and WorkIno identify the working directory, so that no other can take its
+	// place.
 	WorkDev, WorkIno uint64
 
 	Name     string
@@ -43,15 +44,15 @@ type Config struct {
 	Script   string
 	Env      []string
 	FakeRoot bool
-	// Terminal says that standard input, output and error are one.
+	// Terminal says that standard input, output and error are a terminal.
 	Terminal bool
 	Binds    []sandbox.Bind
 	Host     []sandbox.HostFile
 	Network  sandbox.Network
-	// Opened are the descriptors of what is to be shown that is open already.
+	// Opened are the descriptors of what is to be shown and is open already.
 	Opened map[string]int
 	Limits sandbox.Limits
-	// User is who the first process and the step are, in the namespace.
+	// User is the user of the first process and the step, in the namespace.
 	User int
 	// Groups says that supplementary groups can be given up.
 	Groups bool
@@ -74,34 +75,33 @@ func (c *Config) Sources() []string {
 	return all
 }
 
-// NetworkFiles returns the files that programs find names of the network with.
+// NetworkFiles returns the files that programs resolve names of the network with.
 func NetworkFiles() []string { return []string{"/etc/resolv.conf", "/etc/hosts"} }
 
-// Report is what the first process says of the step. Without any field set it
-// ended well.
+// Report is the first process's result of the step. A zero Report means that it ended well.
 type Report struct {
 	ExitCode, Signal int
-	// Limit is which one was reached, with a File that was too large for it, and
-	// its Size, or why what is used of it was Unseen.
+	// Limit says which limit was reached, with a File that was too large for it and its
+	// Size, or with why the usage was Unseen.
 	Limit  sandbox.Bound
 	File   string
 	Size   int64
 	Unseen string
 	// Unread says that the changes were not read to their end.
 	Unread bool
-	// Error is what went wrong before or after the step; Missing says that the
-	// machine lacks something, with Hints what to change.
+	// Error says what went wrong before or after the step; Missing says that the machine
+	// lacks something, with Hints on what to change.
 	Error   string
 	Missing bool
 	Hints   []string
 }
 
-// Failed reports whether anything is amiss.
+// Failed reports whether anything is wrong.
 func (r *Report) Failed() bool {
 	return r.ExitCode != 0 || r.Signal != 0 || r.Limit != "" || r.Error != ""
 }
 
-// Failure returns the report of an error.
+// Failure returns the report for an error.
 func Failure(err error) Report {
 	rep := Report{Error: err.Error()}
 	var missing *sandbox.MissingError
@@ -115,7 +115,7 @@ func Failure(err error) Report {
 	return rep
 }
 
-// Order is how to run a program, as the first process says it.
+// Order tells a process how to run a program.
 type Order struct {
 	Program, Dir string
 	Argv, Env    []string
@@ -126,9 +126,8 @@ type Order struct {
 	Listen bool
 }
 
-// News is what the process says that is to become the program: which thread it has; after
-// the order, where the listener of its filter is, upon which it is told to go on; or what
-// is wrong.
+// News is what the process that is to become the program sends: its thread; after the
+// order, the listener of its filter, upon which it is told to go on; or what is wrong.
 type News struct {
 	Thread, Listener int
 	Failure          Report

@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Filter is a program of the kernel's seccomp machine (seccomp(2)), put
-// together rule by rule; the first rule that fits decides.
+// Filter is a program for the kernel's seccomp machine (seccomp(2)), put together rule by
+// rule; the first matching rule decides.
 type Filter []unix.SockFilter
 
-// Where things are in struct seccomp_data, of a little-endian machine.
+// The offsets in struct seccomp_data, on a little-endian machine.
 const (
 	dataNumber = 0
 	dataArch   = 4
@@ -40,8 +40,8 @@ func (f *Filter) On(number, action uint32) {
 	f.ret(action)
 }
 
-// argument loads the low half of an argument, masked, for the size
-// instructions that are added next; for other system calls they are skipped.
+// argument loads the low half of an argument, masked, for the next size instructions; for
+// other system calls they are skipped.
 func (f *Filter) argument(number uint32, arg int, mask uint32, size int) {
 	f.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, number, 0, uint8(size+3))
 	f.load(uint32(dataArgs + 8*arg))
@@ -50,7 +50,7 @@ func (f *Filter) argument(number uint32, arg int, mask uint32, size int) {
 
 // OnBits takes action on a system call if a bit of mask is set in an argument.
 func (f *Filter) OnBits(number uint32, arg int, mask, action uint32) {
-	f.onOther(number, arg, mask, action, 0) // no bit at all
+	f.onOther(number, arg, mask, action, 0) // no bit is set
 }
 
 // OnValues takes action on a system call if an argument, masked, is one of
@@ -63,8 +63,7 @@ func (f *Filter) OnValues(number uint32, arg int, mask, action uint32, values ..
 	f.load(dataNumber)
 }
 
-// onOther takes action on a system call if an argument, masked, is none of
-// values.
+// onOther takes action on a system call if an argument, masked, is not one of values.
 func (f *Filter) onOther(number uint32, arg int, mask, action uint32, values ...uint32) {
 	f.argument(number, arg, mask, len(values)+1)
 	for i, v := range values {
@@ -74,17 +73,17 @@ func (f *Filter) onOther(number uint32, arg int, mask, action uint32, values ...
 	f.load(dataNumber)
 }
 
-// New returns the filter that every step is under, for rules to be added. What it refuses
-// fails as for one who may not do it; or as in a kernel that does not know it, where
-// programs then have another way.
+// New returns the filter that every step runs under, to which rules can be added. Calls
+// that it refuses fail as if not permitted; or, where programs have an alternative, as in a
+// kernel that does not know the call.
 func New() Filter {
 	var f Filter
 	f.load(dataArch)
 	f.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, auditArch, 1, 0)
 	f.ret(errno(unix.ENOSYS)) // the system calls of another architecture
 	f.load(dataNumber)
-	// What a later kernel has more is not known to be harmless. No call at all is
-	// what a tracer makes of one.
+	// System calls of later kernels are not known to be harmless. A tracer can turn a call
+	// into no call at all.
 	f.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, ^uint32(0), 1, 0)
 	f.add(unix.BPF_JMP|unix.BPF_JGT|unix.BPF_K, lastSyscall, 0, 1)
 	f.ret(errno(unix.ENOSYS))
@@ -98,14 +97,15 @@ func New() Filter {
 	f.OnBits(unix.SYS_CLONE, 0, newNamespaces, errno(unix.EPERM))
 	f.onOther(unix.SYS_SOCKET, 0, ^uint32(0), errno(unix.EAFNOSUPPORT), unix.AF_UNIX, unix.AF_INET, unix.AF_INET6, unix.AF_NETLINK)
 	f.onOther(unix.SYS_SOCKETPAIR, 0, ^uint32(0), errno(unix.EAFNOSUPPORT), unix.AF_UNIX)
-	// What it leaves behind is a deletion in a layer.
+	// Its effect would be a deletion in a layer.
 	f.OnBits(unix.SYS_RENAMEAT2, 4, unix.RENAME_WHITEOUT, errno(unix.EINVAL))
 	// These put characters into the input of a terminal that others read.
 	f.OnValues(unix.SYS_IOCTL, 1, ^uint32(0), errno(unix.EPERM), unix.TIOCSTI, unix.TIOCLINUX)
-	// Who cannot be dumped could not be looked at by us either, and nobody else can.
+	// A process that cannot be dumped could not be looked at by us either, and nobody else
+	// can.
 	f.OnValues(unix.SYS_PRCTL, 0, ^uint32(0), errno(0), unix.PR_SET_DUMPABLE)
 	f.onOther(unix.SYS_PRCTL, 0, ^uint32(0), errno(unix.EINVAL), knownOptions()...)
-	// There are none of the pages that the machine's root has to set aside.
+	// A step gets none of the pages that the machine's root has to set aside.
 	f.OnBits(unix.SYS_MMAP, 3, unix.MAP_HUGETLB, errno(unix.ENOMEM))
 	f.OnBits(unix.SYS_MEMFD_CREATE, 1, unix.MFD_HUGETLB, errno(unix.ENOMEM))
 	f.OnBits(unix.SYS_SHMGET, 2, shmHuge, errno(unix.ENOMEM))
@@ -118,9 +118,9 @@ func New() Filter {
 // shmHuge is SHM_HUGETLB (linux/shm.h).
 const shmHuge = 0o4000
 
-// knownOptions are those of prctl(2) of which is known what they make the kernel
-// keep: all up to PR_TIMER_CREATE_RESTORE_IDS, and two with numbers of their own. Later ones
-// are unknown, as to an older kernel.
+// knownOptions returns the options of prctl(2) whose cost for the kernel is known: all up
+// to PR_TIMER_CREATE_RESTORE_IDS, and two with numbers of their own. Later ones are
+// unknown, as in an older kernel.
 func knownOptions() []uint32 {
 	options := []uint32{unix.PR_SET_VMA, unix.PR_SET_PTRACER}
 	for option := range uint32(unix.PR_TIMER_CREATE_RESTORE_IDS + 1) {
@@ -129,19 +129,19 @@ func knownOptions() []uint32 {
 	return options
 }
 
-// byReference are the system calls that hand on pages of files instead of bytes: a pipe
-// or socket can keep a page, or several, for each byte, and nothing tells. They fail as on
-// files that have no such pages, and programs then copy.
+// byReference returns the system calls that hand on pages of files instead of bytes: a pipe
+// or socket can keep a page, or several, for each byte, and nothing reports it. They fail
+// as on files that have no such pages, and programs then copy.
 func byReference() []uint32 { return []uint32{unix.SYS_SENDFILE, unix.SYS_SPLICE, unix.SYS_TEE} }
 
 const newNamespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC |
 	unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWNET | unix.CLONE_NEWTIME
 
-// lastSyscall is the last one that the lists below were made with.
+// lastSyscall is the last one that was known when the lists below were made.
 const lastSyscall = unix.SYS_RSEQ_SLICE_YIELD
 
-// refused are the system calls that reach out of the sandbox, or by which
-// kernels have been attacked.
+// refused returns the system calls that reach out of the sandbox, or by which kernels have
+// been attacked.
 func refused() []uint32 {
 	return append([]uint32{
 		// Mounts and namespaces.
@@ -161,29 +161,28 @@ func refused() []uint32 {
 	}, refusedHere()...)
 }
 
-// unknown are the system calls that steps are told the kernel does not have.
+// unknown returns the system calls that the kernel seems not to have.
 func unknown() []uint32 {
 	return []uint32{
-		// Its flags are in memory, where no filter sees them: the C library has
-		// clone.
+		// Its flags are in memory, where filters cannot see them: the C library has clone.
 		unix.SYS_CLONE3,
-		// There are older ones, which emulators know.
+		// Older calls do the same, and emulators know them.
 		unix.SYS_SETXATTRAT, unix.SYS_GETXATTRAT, unix.SYS_LISTXATTRAT, unix.SYS_REMOVEXATTRAT,
-		unix.SYS_LANDLOCK_CREATE_RULESET, unix.SYS_LANDLOCK_ADD_RULE, unix.SYS_LANDLOCK_RESTRICT_SELF, // no limit knows of rules
+		unix.SYS_LANDLOCK_CREATE_RULESET, unix.SYS_LANDLOCK_ADD_RULE, unix.SYS_LANDLOCK_RESTRICT_SELF, // no limit counts rules
 		unix.SYS_STATMOUNT, unix.SYS_LISTMOUNT, // they tell where the machine's files are
-		unix.SYS_MEMFD_SECRET, unix.SYS_IO_SETUP, unix.SYS_VMSPLICE, // no limit knows of what they make, or keep
+		unix.SYS_MEMFD_SECRET, unix.SYS_IO_SETUP, unix.SYS_VMSPLICE, // no limit counts what they make, or keep
 		unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER,
 	}
 }
 
-// Install puts the calling thread and all that it starts under the filter, which allows
-// what no rule is about; with listen it returns a descriptor that tells of the calls to be
-// looked at.
+// Install puts the calling thread and everything it starts under the filter, which allows
+// calls that no rule is about; with listen it returns a descriptor that delivers the calls
+// to be looked at.
 func (f Filter) Install(listen bool) (int, error) {
 	flags := uintptr(0)
 	if listen {
-		// Only what ends the caller may end its waiting: what was done for it would
-		// be done again.
+		// Only a signal that ends the caller may interrupt its waiting: otherwise the call
+		// would be repeated after it was done.
 		flags |= unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 	}
 	f.ret(unix.SECCOMP_RET_ALLOW)

@@ -4,5 +4,5 @@ import "golang.org/x/sys/unix"
 
 const auditArch = unix.AUDIT_ARCH_AARCH64
 
-// refusedHere are more system calls to refuse on this architecture.
+// refusedHere returns more system calls to refuse on this architecture.
 func refusedHere() []uint32 { return []uint32{unix.SYS_KEXEC_FILE_LOAD} }

@@ -25,21 +25,21 @@ const (
 	whiteoutPrefix = tree.WhiteoutPrefix
 )
 
-// collector writes what has changed in a tree as an image's layer.
+// collector writes the changes of a tree as an image's layer.
 type collector struct {
 	w *layer.Writer
 	// made are mount points that are not part of the tree.
 	made    []string
 	records *fakeroot.Records
-	// left is what may still count of the limit of disk, in bytes.
+	// left is how much may still count towards the disk limit, in bytes.
 	left int64
-	// entries is how many have been looked at, and text the bytes of names, link targets
-	// and attributes that they have.
+	// entries counts the entries looked at, and text the bytes of their names, link targets
+	// and attributes.
 	entries, text int
 }
 
-// Collect writes what has changed in the tree as an image's layer, but for made: mount
-// points that are not part of it. The most that it may come to is limit, in bytes.
+// Collect writes the changes of the tree as an image's layer, except for made: mount points
+// that are not part of it. limit is the limit of its size, in bytes.
 func (t Tree) Collect(w io.Writer, r *fakeroot.Records, made []string, limit int64) error {
 	c := &collector{made: made, records: r, left: limit}
 	return c.collect(t, w)
@@ -60,10 +60,10 @@ func (c *collector) collect(root Tree, w io.Writer) error {
 	return nil
 }
 
-// ErrUnread says that nobody reads what changed any more, and knows why.
+// ErrUnread says that the changes are no longer being read; the reader knows why.
 var ErrUnread = errors.New("what the step changed is not read to its end")
 
-// directory writes a directory and all that has changed in it.
+// directory writes a directory and everything in it that has changed.
 func (c *collector) directory(d Tree, name string) error {
 	if err := c.write(d.Dir, name, d.Was); err != nil {
 		return err
@@ -91,7 +91,7 @@ func (c *collector) directory(d Tree, name string) error {
 	return nil
 }
 
-// entry writes what is called base in a directory, if it may have changed.
+// entry writes the entry base of a directory, if it may have changed.
 func (c *collector) entry(dir Tree, base, name string) error {
 	var st unix.Stat_t
 	if err := unix.Fstatat(dir.Dir, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
@@ -101,7 +101,7 @@ func (c *collector) entry(dir Tree, base, name string) error {
 	switch kind := st.Mode & unix.S_IFMT; {
 	case strings.HasPrefix(base, whiteoutPrefix):
 		return fmt.Errorf("%q: in a layer a name that begins with %q deletes: the step has to call the file something else", name, whiteoutPrefix)
-	case kind == unix.S_IFSOCK && was != nil: // no layer can hold one, but what was there is gone
+	case kind == unix.S_IFSOCK && was != nil: // layers cannot hold sockets, but what was there is gone
 		return c.whiteout(path.Dir(name), whiteoutPrefix, base)
 	case kind == unix.S_IFSOCK, c.isMade(dir.Dir, base, name):
 		return nil
@@ -119,7 +119,7 @@ func (c *collector) entry(dir Tree, base, name string) error {
 	return c.write(fd, name, nil)
 }
 
-// count counts what is in a directory, before it is looked at one by one: the names of all
+// count counts the content of a directory before looking at each entry: the names of all
 // directories on the way are held at once.
 func (c *collector) count(dir string, names []string) error {
 	if c.entries += len(names); c.entries > sandbox.MaxEntries {
@@ -133,7 +133,7 @@ func (c *collector) count(dir string, names []string) error {
 	return nil
 }
 
-// keep counts what is kept of an entry by who reads the layer: text of so many bytes.
+// keep counts what the reader of the layer keeps of an entry: text is its length in bytes.
 func (c *collector) keep(name string, text int) error {
 	if c.text += text; c.text > sandbox.MaxText {
 		return fmt.Errorf("%.200q: names, link targets and attributes are larger than %d bytes: the step has to leave fewer files, or shorter paths", name, sandbox.MaxText)
@@ -153,8 +153,8 @@ func (c *collector) subdirectory(dir Tree, base, name string, was *Original) (er
 	return c.directory(sub, name)
 }
 
-// isMade reports whether name is a mount point that is not the tree's, and has
-// nothing of the step's in it.
+// isMade reports whether name is a mount point that is not the tree's, and contains nothing
+// of the step's.
 func (c *collector) isMade(dir int, base, name string) bool {
 	if !slices.Contains(c.made, name) {
 		return false
@@ -175,8 +175,8 @@ func (c *collector) whiteout(dir, prefix, name string) error {
 	return c.w.Write(context.Background(), &tree.Entry{Path: path.Join(dir, prefix+name), Type: tree.Regular})
 }
 
-// write writes the file fd, which may be an O_PATH descriptor, and counts it unless it
-// is as it was.
+// write writes the file fd, which may be an O_PATH descriptor, and counts it unless it is
+// unchanged.
 func (c *collector) write(fd int, name string, was *Original) error {
 	var st unix.Stat_t
 	err := unix.Fstat(fd, &st)
@@ -201,7 +201,7 @@ func (c *collector) write(fd int, name string, was *Original) error {
 	size := sandbox.EntrySize(len(name), len(e.Linkname), xattrs)
 	if c.left -= max(e.Size, size); c.left < 0 {
 		limit := &sandbox.LimitError{Bound: sandbox.BoundDisk}
-		if e.Size > size { // by itself
+		if e.Size > size { // on its own
 			limit.File, limit.Size = name, e.Size
 		}
 		return limit
@@ -233,7 +233,7 @@ func (c *collector) describe(fd int, name string, st unix.Stat_t) (*tree.Entry, 
 			e.Type = tree.Block
 		}
 		e.Devmajor, e.Devminor = unix.Major(st.Rdev), unix.Minor(st.Rdev)
-		if e.Type == tree.Char && st.Rdev == 0 { // which anybody can make
+		if e.Type == tree.Char && st.Rdev == 0 { // anybody can make these
 			return nil, errors.New("the character device 0:0 deletes in a layer: the step has to make another")
 		}
 		return e, nil

@@ -15,7 +15,7 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
-// collectFrom collects a new directory with the files of the names.
+// collectFrom collects a new directory with files of these names.
 func collectFrom(t *testing.T, c *collector, w io.Writer, names ...string) error {
 	t.Helper()
 	dir := t.TempDir()
@@ -35,8 +35,8 @@ func collectFrom(t *testing.T, c *collector, w io.Writer, names ...string) error
 	return c.collect(Tree{Dir: fd}, w)
 }
 
-// TestCollectBounds: what varve has to hold in memory of a tree is bounded whatever the
-// limit of disk is.
+// TestCollectBounds: what varve holds of a tree in memory is limited, whatever the disk
+// limit is.
 func TestCollectBounds(t *testing.T) {
 	for want, c := range map[string]*collector{
 		"":                  {left: 1 << 40, text: sandbox.MaxText - 100, entries: sandbox.MaxEntries - 2},
@@ -51,7 +51,7 @@ func TestCollectBounds(t *testing.T) {
 	}
 }
 
-// TestUnread: that nobody reads what changed is an error of its own.
+// TestUnread: that the changes are no longer being read is an error of its own.
 func TestUnread(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {

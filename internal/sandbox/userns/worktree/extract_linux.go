@@ -19,8 +19,8 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/fakeroot"
 )
 
-// extractor unpacks a tree that comes as a tar: canonical, complete, each
-// directory before what is in it.
+// extractor unpacks a tree that comes as a tar: canonical, complete, each directory before
+// its content.
 type extractor struct {
 	root int
 	// dirs are the open directories that lead to the current entry.
@@ -29,7 +29,7 @@ type extractor struct {
 	records *fakeroot.Records
 	// was is the root of what was unpacked, to compare with later.
 	was *Original
-	// latest is when something was changed last, in nanoseconds.
+	// latest is the time of the last change, in nanoseconds.
 	latest int64
 	buf    []byte
 }
@@ -41,7 +41,7 @@ type extractDir struct {
 	was   *Original
 }
 
-// note notes the state of the open file fd, or of what is called name in it.
+// note notes the state of the open file fd, or of its entry name.
 func (x *extractor) note(o *Original, fd int, name string) error {
 	var st unix.Stat_t
 	if err := unix.Fstatat(fd, name, &st, unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW); err != nil {
@@ -52,8 +52,8 @@ func (x *extractor) note(o *Original, fd int, name string) error {
 	return nil
 }
 
-// Extract unpacks a tar into a directory, which is empty, and returns what is there then.
-// Whatever is changed later has another time. What cannot be on disk is in the records.
+// Extract unpacks a tar into an empty directory, and returns its content. Whatever is
+// changed later has another time. What cannot be on disk is put into the records.
 func Extract(dir int, t io.Reader, r *fakeroot.Records) (*Original, error) {
 	x := &extractor{root: dir, records: r, was: &Original{}}
 	if err := x.extract(t); err != nil {
@@ -62,8 +62,8 @@ func Extract(dir int, t io.Reader, r *fakeroot.Records) (*Original, error) {
 	return x.was, laterThan(x.latest)
 }
 
-// extract unpacks the tar into root, which is empty. It goes through
-// directories that it made and has open, so that no name leads anywhere else.
+// extract unpacks the tar into root, which is empty. It goes through directories that it
+// made and has open, so that names cannot lead anywhere else.
 func (x *extractor) extract(r io.Reader) (err error) {
 	x.buf = make([]byte, 128<<10)
 	defer func() {
@@ -115,8 +115,8 @@ func (x *extractor) entry(hdr *tar.Header, content io.Reader) error {
 	return nil
 }
 
-// enter returns the open directory called name, and leaves those that do not
-// lead to it.
+// enter returns the open directory called name, and leaves directories that do not lead to
+// it.
 func (x *extractor) enter(name string) (extractDir, error) {
 	if err := x.leave(name); err != nil {
 		return extractDir{}, err
@@ -127,8 +127,8 @@ func (x *extractor) enter(name string) (extractDir, error) {
 	return x.dirs[len(x.dirs)-1], nil
 }
 
-// leave closes the directories that do not lead to name, and sets their times
-// now that nothing is put into them any more.
+// leave closes the directories that do not lead to name, and sets their times, now that
+// they are complete.
 func (x *extractor) leave(name string) error {
 	for i, d := range slices.Backward(x.dirs) {
 		if name == d.name || name != "" && d.name == "." || strings.HasPrefix(name, d.name+"/") {
@@ -171,7 +171,7 @@ func (x *extractor) make(parent int, base, name string, hdr *tar.Header, content
 			return err
 		}
 	case tar.TypeChar, tar.TypeBlock:
-		// Nobody but the kernel's root can make devices.
+		// Only the kernel's root can make devices.
 		return x.file(parent, base, hdr, strings.NewReader(""))
 	default:
 		return fmt.Errorf("unexpected type %q", hdr.Typeflag)
@@ -186,7 +186,7 @@ func (x *extractor) file(parent int, base string, hdr *tar.Header, content io.Re
 	}
 	f := os.NewFile(uintptr(fd), base)
 	defer f.Close()
-	// Hidden, so that the copy goes through our buffer.
+	// The wrappers make the copy go through our buffer.
 	if _, err := io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{content}, x.buf); err != nil {
 		return err
 	}
@@ -224,8 +224,8 @@ func (x *extractor) attributes(fd int, name string, hdr *tar.Header) error {
 	return unix.UtimesNanoAt(fd, name, []unix.Timespec{at, at}, unix.AT_SYMLINK_NOFOLLOW)
 }
 
-// laterThan waits until a file that is changed has another time than one that
-// was changed at a time: the clock that the kernel reads for files has ticks.
+// laterThan waits until a file that is changed gets another time than nanoseconds: the
+// clock that the kernel uses for files has ticks.
 func laterThan(nanoseconds int64) error {
 	for {
 		var now unix.Timespec

@@ -9,22 +9,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Tree is where a step has its tree: an open directory with nothing mounted on it,
-// and what there was in it before the step.
+// Tree is a step's tree: an open directory with nothing mounted on it, and its content
+// before the step.
 type Tree struct {
 	Dir int
 	Was *Original
 }
 
-// Original is a file as it was unpacked. Whatever is done to it later changes
-// its inode or the time of its last change. nil is no file.
+// Original describes a file as it was unpacked. Whatever is done to it later changes its
+// inode or the time of its last change. nil means no file.
 type Original struct {
 	ino      uint64
 	ctime    int64
 	children map[string]*Original
 }
 
-// Is reports whether a file is the one that was there, and nothing was done to it.
+// Is reports whether a file is the one that was there, and is untouched.
 func (o *Original) Is(st *unix.Stat_t) bool {
 	return o != nil && o.ino == st.Ino && o.ctime == st.Ctim.Nano()
 }
@@ -37,7 +37,7 @@ func (o *Original) Was(name string) *Original {
 	return o.children[name]
 }
 
-// names are those that there were in a directory.
+// names returns the names in a directory.
 func (o *Original) names() []string {
 	if o == nil {
 		return nil
