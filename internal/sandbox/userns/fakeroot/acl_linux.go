@@ -11,8 +11,8 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
-// The extended attributes that are access control lists (acl(5)). A layer has
-// the modes that they lead to, and not the lists.
+// The extended attributes that are access control lists (acl(5)). A layer has the modes
+// that result from them, and not the lists.
 const (
 	aclAccess  = "system.posix_acl_access"
 	aclDefault = "system.posix_acl_default"
@@ -33,18 +33,18 @@ type aclEntry struct {
 const (
 	aclOwner  = 0x01
 	aclUser   = 0x02
-	aclGroup  = 0x04 // the file's
-	aclGroups = 0x08 // a named one
+	aclGroup  = 0x04 // the file's group
+	aclGroups = 0x08 // a named group
 	aclMask   = 0x10
 	aclOthers = 0x20
 )
 
-// aclVersion begins the attribute (linux/posix_acl_xattr.h); an entry follows in
-// eight bytes each.
+// aclVersion begins the attribute (linux/posix_acl_xattr.h); the entries follow, of eight
+// bytes each.
 const aclVersion = 2
 
-// parseACL reads the attribute's value, which comes from a step. The list need not
-// be valid.
+// parseACL reads the attribute's value, which comes from a step. The list need not be
+// valid.
 func parseACL(value string) (acl, error) {
 	switch {
 	case len(value) < 4:
@@ -72,8 +72,7 @@ func parseACL(value string) (acl, error) {
 	return list, nil
 }
 
-// valid reports whether the entries are in order, and there is a mask if there
-// has to be one.
+// valid reports whether the entries are in order, and include a mask if they need one.
 func (l acl) valid() bool {
 	order := []uint16{aclOwner, aclUser, aclGroup, aclGroups, aclMask, aclOthers}
 	seen := map[uint16]bool{}
@@ -110,8 +109,8 @@ func (l acl) find(tag uint16) *aclEntry {
 	return nil
 }
 
-// class is the entry that a mode's bits for the group are: the mask, or
-// without one the group.
+// class returns the entry that corresponds to a mode's group bits: the mask, or the group
+// if there is no mask.
 func (l acl) class() *aclEntry {
 	if mask := l.find(aclMask); mask != nil {
 		return mask
@@ -119,15 +118,15 @@ func (l acl) class() *aclEntry {
 	return l.find(aclGroup)
 }
 
-// mode is the permissions that the list comes to.
+// mode returns the permissions that the list amounts to.
 func (l acl) mode() uint32 {
 	return uint32(l.find(aclOwner).Perm)<<6 | uint32(l.class().Perm)<<3 | uint32(l.find(aclOthers).Perm)
 }
 
-// plain reports whether its mode says the same as the list.
+// plain reports whether a mode can express the list.
 func (l acl) plain() bool { return len(l) == 3 }
 
-// chmod is the list after chmod(2).
+// chmod returns the list after chmod(2).
 func (l acl) chmod(mode uint32) acl {
 	l = slices.Clone(l)
 	l.find(aclOwner).Perm = uint16(mode >> 6 & 7)
@@ -136,11 +135,11 @@ func (l acl) chmod(mode uint32) acl {
 	return l
 }
 
-// create is the list of a file that is made with a mode in a directory whose
-// default list this is: it takes from the mode what it does not give.
+// create returns the list of a file that is made with a mode in a directory whose default
+// list this is: it keeps only the permissions that the mode includes.
 func (l acl) create(mode uint32) acl { return l.chmod(mode & (l.mode() | ^uint32(0o777))) }
 
-// may reports whether one who is not the owner may do something.
+// may reports whether a process that is not the owner may do something.
 func (l acl) may(who *credentials, gid uint32, what uint32) bool {
 	mask := uint32(7)
 	if e := l.find(aclMask); e != nil {
@@ -162,7 +161,7 @@ func (l acl) may(who *credentials, gid uint32, what uint32) bool {
 	return false
 }
 
-// acl returns a list among attributes, or nil.
+// acl returns a list among the attributes, or nil.
 func (a xattrSet) acl(attr string) acl {
 	value, ok := a.get(attr)
 	if !ok {
@@ -175,7 +174,7 @@ func (a xattrSet) acl(attr string) acl {
 	return list
 }
 
-// setACL is setxattr(2) of a list, and removexattr(2) with none.
+// setACL handles setxattr(2) of a list, and removexattr(2) with none.
 func (e *Emulator) setACL(c *call, f *file, attr, value string) answer {
 	who := e.identities.of(c.tid)
 	var list acl

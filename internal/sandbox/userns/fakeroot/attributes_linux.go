@@ -14,11 +14,11 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// xattrSet is names and values of extended attributes, in a form that can be
-// compared: sorted, and each of the texts after its length in four bytes.
+// xattrSet holds names and values of extended attributes, in a form that can be compared:
+// sorted, and each text after its length in four bytes.
 type xattrSet string
 
-// These bound the attributes that a step sets, in bytes: they are in our memory.
+// These limit the attributes that a step sets, in bytes: they are in our memory.
 const (
 	maxAttributes       = 64 << 20
 	maxAttributesOfFile = 1 << 20
@@ -81,13 +81,13 @@ func (a xattrSet) without(name string) xattrSet {
 	return makeXattrs(all)
 }
 
-// answers reports whether an attribute is the emulator's. Capabilities are not for
-// those who have no fake root.
+// answers reports whether the emulator answers for an attribute. Capabilities are not for
+// steps without fake root.
 func (e *Emulator) answers(attr string) bool {
 	return strings.HasPrefix(attr, "user.") || isACL(attr) || attr == capabilityXattr && e.fakeRoot
 }
 
-// attributeCalls are those of extended attributes.
+// attributeCalls adds the calls about extended attributes.
 func (e *Emulator) attributeCalls() {
 	type kind struct {
 		set, get, list, remove uint32
@@ -108,8 +108,8 @@ func (e *Emulator) attributeCalls() {
 	}
 }
 
-// onAttribute opens the file that a call is about, if that is about an
-// attribute of ours.
+// onAttribute opens the file that a call is about, if the call is about an attribute of
+// ours.
 func (c *call) onAttribute(flags int, named bool, f func(*call, *file, string) answer) answer {
 	var attr string
 	if named {
@@ -144,14 +144,14 @@ func (c *call) onAttribute(flags int, named bool, f func(*call, *file, string) a
 	}
 	return c.on(dir, name, flags, func(file *file) answer {
 		if !ours {
-			return pass // for the kernel, which does not know who may go there
+			return pass // the kernel does not know who may go there
 		}
 		return f(c, file, attr)
 	})
 }
 
-// attributeRefusal is what becomes of calls about attributes that are not ours, as
-// the kernel has it for those without privilege over the machine.
+// attributeRefusal returns the result of calls about attributes that are not ours: what the
+// kernel returns to processes without privilege over the machine.
 func (c *call) attributeRefusal() error {
 	switch c.number {
 	case unix.SYS_LISTXATTR, unix.SYS_LLISTXATTR, unix.SYS_FLISTXATTR:
@@ -173,7 +173,7 @@ func (c *call) attributeRefusal() error {
 	return unix.EPERM
 }
 
-// How long a name and a value may be, XATTR_NAME_MAX and XATTR_SIZE_MAX.
+// The limits of a name's and a value's length, XATTR_NAME_MAX and XATTR_SIZE_MAX.
 const (
 	maxAttributeName = 255
 	maxAttribute     = 65536
@@ -202,7 +202,7 @@ func (e *Emulator) setAttribute(c *call, f *file, attr string) answer {
 		}
 	}
 	if err := e.mayChange(c, f, attr); err != nil && !(attr == capabilityXattr && value == "") {
-		return fails(err) // of capabilities that are none the kernel does not ask whose they are
+		return fails(err) // for an empty list of capabilities the kernel does not check the owner
 	}
 	switch there := f.rec.xattrs.has(attr); {
 	case flags&unix.XATTR_CREATE != 0 && there:
@@ -218,8 +218,8 @@ func (e *Emulator) setAttribute(c *call, f *file, attr string) answer {
 	return e.record(f, rec)
 }
 
-// mayChange reports whether the caller may change an attribute of a file, as
-// xattr(7) has it.
+// mayChange returns an error if the caller may not change an attribute of a file, according
+// to xattr(7).
 func (e *Emulator) mayChange(c *call, f *file, attr string) error {
 	who := e.identities.of(c.tid)
 	switch {
@@ -237,8 +237,8 @@ func (e *Emulator) mayChange(c *call, f *file, attr string) error {
 	return nil
 }
 
-// The forms of capabilities that the kernel takes (linux/capability.h): of
-// revision 2, and of 3 with a root id behind them. A flag says that they are effective.
+// The forms of capabilities that the kernel accepts (linux/capability.h): revision 2, and
+// revision 3 with a root id at the end. A flag says that they are effective.
 const (
 	capabilityFlag      = 1
 	capabilityRevision2 = 0x02000000
@@ -247,11 +247,11 @@ const (
 	capabilitySize3     = 24
 )
 
-// parseCapability reports whether the kernel takes a value, and returns how it
-// shows that: for user 0 as revision 2.
+// parseCapability reports whether the kernel accepts a value, and returns how the kernel
+// shows it: for user 0 as revision 2.
 func parseCapability(value string) (shown string, ok bool) {
 	switch {
-	case value == "": // which the kernel does not look at
+	case value == "": // the kernel does not check this
 		return "", true
 	case len(value) < 4:
 		return "", false
@@ -304,7 +304,7 @@ func (e *Emulator) listAttributes(c *call, f *file, _ string) answer {
 	return c.give(1, 2, all)
 }
 
-// give returns a value as the calls do that are first asked for its size.
+// give returns a value like the calls that are first asked for its size.
 func (c *call) give(at, size int, value string) answer {
 	switch n := c.args[size]; {
 	case n == 0:

@@ -20,16 +20,16 @@ type call struct {
 	e      *Emulator
 	// traced says that a tracer answers the call.
 	traced bool
-	// waits, unless nil, tells whether the caller still waits for the answer: or
-	// the thread tid may be another one. Of what is traced a tracer knows.
+	// waits, unless nil, reports whether the caller still waits for the answer: if not, the
+	// thread tid may be another one. Of traced calls a tracer knows that.
 	waits func() bool
-	// as, unless nil, is who walks paths for the caller.
+	// as, unless nil, is whose credentials apply to the caller's paths.
 	as *credentials
-	// unresolved is why a path of the call's led nowhere, if it did.
+	// unresolved says why a path of the call led nowhere, if it did.
 	unresolved error
 }
 
-// who is the one that walks the call's paths.
+// who returns the credentials that apply to the call's paths.
 func (c *call) who() credentials {
 	if c.as != nil {
 		return *c.as
@@ -37,21 +37,20 @@ func (c *call) who() credentials {
 	return c.e.identities.of(c.tid)
 }
 
-// answer is what becomes of a call.
+// answer says how a call is answered.
 type answer struct {
-	// pass lets the kernel do it.
+	// pass lets the kernel do the call.
 	pass bool
 	// Otherwise the call returns value or fails with errno.
 	value int64
 	errno unix.Errno
-	// file, if not nil, is put among the caller's files, and is what the call
-	// returns.
+	// file, if not nil, is added to the caller's files, and is what the call returns.
 	file *newFile
-	// made, if not nil, is who makes a file by a call that the kernel does.
+	// made, if not nil, describes the file made by a call that the kernel does.
 	made *maker
 }
 
-// newFile is an open file that is to be the caller's.
+// newFile is an open file that the caller is to get.
 type newFile struct {
 	fd      int
 	cloexec bool
@@ -60,7 +59,7 @@ type newFile struct {
 var pass = answer{pass: true}
 
 func fails(err error) answer {
-	if e, ok := err.(unix.Errno); ok { //nolint:errorlint // an error that wraps it is trouble of this program
+	if e, ok := err.(unix.Errno); ok { //nolint:errorlint // an error that wraps it is a failure of this program
 		return answer{errno: e}
 	}
 	return answer{errno: unix.EIO}
@@ -77,7 +76,7 @@ func (c *call) fd(n int) int        { return int(int32(c.args[n])) }
 func (c *call) int(n int) int       { return int(int32(c.args[n])) }
 func (c *call) uint32(n int) uint32 { return uint32(c.args[n]) }
 
-// proc is the name of something in the caller's directory in /proc.
+// proc returns the name of something in the caller's directory in /proc.
 func (c *call) proc(name string) string { return "/proc/" + strconv.Itoa(c.tid) + "/" + name }
 
 // text reads a string from the caller's memory.
@@ -85,7 +84,7 @@ func (c *call) text(n int) (string, error) {
 	at := uintptr(c.args[n])
 	buf := make([]byte, 0, 256)
 	for len(buf) <= unix.PathMax {
-		// Not beyond the page, after which there may be nothing.
+		// Not beyond the page, as the next one may not exist.
 		size := min(4096-int(at%4096), cap(buf)-len(buf))
 		part := buf[len(buf) : len(buf)+size]
 		got, err := c.read(at, part)
@@ -111,8 +110,7 @@ func (c *call) read(at uintptr, p []byte) (int, error) {
 	return c.copy(unix.SYS_PROCESS_VM_READV, at, p)
 }
 
-// copy is process_vm_readv(2) or process_vm_writev(2), which do not wait for
-// anything.
+// copy calls process_vm_readv(2) or process_vm_writev(2), which never wait.
 func (c *call) copy(number, at uintptr, p []byte) (int, error) {
 	if number == unix.SYS_PROCESS_VM_WRITEV && c.gone() {
 		return 0, unix.ESRCH
@@ -130,10 +128,10 @@ func (c *call) copy(number, at uintptr, p []byte) (int, error) {
 	return int(n), nil
 }
 
-// gone reports whether what was read of the thread tid may be another's.
+// gone reports whether what was read of the thread tid may belong to another thread.
 func (c *call) gone() bool { return c.waits != nil && !c.waits() }
 
-// write writes to where an argument points.
+// write writes to the address in an argument.
 func (c *call) write(n int, p []byte) error {
 	if len(p) == 0 {
 		return nil
@@ -147,7 +145,7 @@ func (c *call) write(n int, p []byte) error {
 
 func bytesOf[T any](v *T) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v)) }
 
-// status is a field of what /proc says of the caller.
+// status returns a field of what /proc says about the caller.
 func (c *call) status(field string) (string, bool) {
 	text, err := os.ReadFile(c.proc("status"))
 	if err != nil {
@@ -158,7 +156,7 @@ func (c *call) status(field string) (string, bool) {
 	return value, ok
 }
 
-// umask is the caller's.
+// umask returns the caller's file mask.
 func (c *call) umask() uint32 {
 	text, _ := c.status("Umask:")
 	mask, err := strconv.ParseUint(text, 8, 32)
@@ -168,7 +166,7 @@ func (c *call) umask() uint32 {
 	return uint32(mask)
 }
 
-// fdinfo is a field of what /proc says of an open file of the caller's.
+// fdinfo returns a field of what /proc says about an open file of the caller's.
 func (c *call) fdinfo(fd int, field string) string {
 	text, err := os.ReadFile(c.proc("fdinfo/" + strconv.Itoa(fd)))
 	if err != nil {
@@ -179,7 +177,7 @@ func (c *call) fdinfo(fd int, field string) string {
 	return value
 }
 
-// onlyPath reports whether an open file of the caller's is one to look at alone
+// onlyPath reports whether an open file of the caller's was opened only to look at
 // (O_PATH), which calls that change something refuse.
 func (c *call) onlyPath(fd int) bool {
 	flags, _ := strconv.ParseUint(c.fdinfo(fd, "flags:"), 8, 64)

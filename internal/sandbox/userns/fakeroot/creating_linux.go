@@ -13,9 +13,8 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
-// creatingCalls are those that make files: who makes them may not be root, their
-// directory may have a group or an access control list for them, and devices cannot be
-// made at all.
+// creatingCalls adds the calls that make files: the caller may not be root, the directory
+// may have a group or an access control list to hand on, and devices cannot be made at all.
 func (e *Emulator) creatingCalls() {
 	e.oldCreatingCalls()
 	e.calls[unix.SYS_MKDIRAT] = at(0, 1, func(c *call, dir int, name string) answer { return e.mkdir(c, dir, name, c.uint32(2)) })
@@ -27,26 +26,26 @@ func (e *Emulator) creatingCalls() {
 	e.calls[unix.SYS_CONNECT] = e.connect
 }
 
-// maker is one who makes a file in a directory of ours. The directory is the
-// maker's to close.
+// maker describes who makes a file in a directory of ours, and what it becomes. The maker
+// has to close the directory.
 type maker struct {
 	e    *Emulator
 	who  credentials
 	dir  *file
 	name string
 	rec  record
-	// mode is what the file is to have on disk: permissions and the sticky bit.
+	// mode is the file's mode on disk: permissions and the sticky bit.
 	mode uint32
 }
 
-// ordinary reports whether a new file is one that the kernel makes as it is to be:
-// root's, in a directory that has nothing to hand on.
+// ordinary reports whether the kernel makes a new file just as it has to be: root's, in a
+// directory that has nothing to hand on.
 func (e *Emulator) ordinary(c *call, mode uint32) bool {
 	who := e.identities.of(c.tid)
 	return who.overrides() && who.uid.fs == 0 && who.gid.fs == 0 && !e.records.inherits() && mode&specialBits == 0
 }
 
-// newMaker finds out what a new file is to be, or why there can be none.
+// newMaker finds out what a new file will be, or why it cannot be made.
 func (e *Emulator) newMaker(c *call, dir *file, name string, kind, mode uint32) (*maker, error) {
 	m := &maker{e: e, who: e.identities.of(c.tid), dir: dir, name: name}
 	if !m.who.may(dir, mayWrite|mayEnter) {
@@ -70,11 +69,11 @@ func (e *Emulator) newMaker(c *call, dir *file, name string, kind, mode uint32) 
 	if dir.rec.special&unix.S_ISGID != 0 {
 		m.inherit(kind, mode)
 	}
-	// Of directories a mode's special bits are not asked for.
+	// The special bits of a mode do not apply to directories.
 	return m, nil
 }
 
-// handOn is the lists that a file has in a directory with a default list.
+// handOn returns the lists that a file gets in a directory with a default list.
 func (m *maker) handOn(dir *file, kind uint32, list acl) (x xattrSet) {
 	if !list.plain() {
 		x = x.with(aclAccess, list.String())
@@ -86,8 +85,8 @@ func (m *maker) handOn(dir *file, kind uint32, list acl) (x xattrSet) {
 	return x
 }
 
-// inherit takes over the group of the directory, as its set-group-id bit says. mode is
-// what is asked for, before anything is masked.
+// inherit takes over the group of the directory, as its set-group-id bit says. mode is the
+// mode asked for, before it is masked.
 func (m *maker) inherit(kind, mode uint32) {
 	if m.e.fakeRoot {
 		m.rec.gid = m.dir.rec.gid
@@ -113,8 +112,8 @@ func (m *maker) done(err error) answer {
 	return m.note(f)
 }
 
-// note has a file be what it is to be. What it was made with may have been
-// masked.
+// note gives a file the attributes that it should have: the ones it was made with may have
+// been masked.
 func (m *maker) note(f *file) answer {
 	if f.kind() != unix.S_IFLNK && f.mode&0o7777 != m.mode {
 		if err := unix.Chmod(openat.Path(f.fd), m.mode); err != nil {
@@ -124,8 +123,8 @@ func (m *maker) note(f *file) answer {
 	return result(m.e.records.set(f.fd, f.key, m.rec))
 }
 
-// make makes a file of a kind with a call that leads to no file, unless the kernel
-// can do so by itself.
+// make makes a file of a kind with a call that does not return an open file, unless the
+// kernel can do so by itself.
 func (e *Emulator) make(c *call, dirfd int, name string, kind, mode uint32, do func(m *maker) error) answer {
 	if e.ordinary(c, mode) && kind != unix.S_IFCHR && kind != unix.S_IFBLK {
 		return pass
@@ -179,14 +178,14 @@ func (e *Emulator) mknod(c *call, dirfd int, name string, mode uint32, rdev uint
 	return e.make(c, dirfd, name, kind, mode&^unix.S_IFMT, func(m *maker) error {
 		if device {
 			m.rec.kind, m.rec.rdev = kind, rdev
-			kind = unix.S_IFREG // which stands for it
+			kind = unix.S_IFREG // a regular file stands for it
 		}
 		return unix.Mknodat(m.dir.fd, m.name, kind|m.mode, 0)
 	})
 }
 
-// socketName is the path that an argument of a call has as a socket's address, and
-// the next one the length of.
+// socketName returns the path in a socket's address: the argument n of a call, with its
+// length in the next one.
 func (c *call) socketName(n int) (name string, address []byte) {
 	var a unix.RawSockaddrUnix
 	buf := bytesOf(&a)
@@ -195,10 +194,10 @@ func (c *call) socketName(n int) (name string, address []byte) {
 		return "", nil
 	}
 	name, _, _ = strings.Cut(string(buf[2:]), "\x00")
-	return name, buf // without a name it is not among the files
+	return name, buf // without a path it is not in the file system
 }
 
-// connect keeps those who are not root from sockets that they may not write to.
+// connect keeps callers that are not root from sockets that they may not write to.
 func (e *Emulator) connect(c *call) answer {
 	who := e.identities.of(c.tid)
 	if who.overrides() {
@@ -219,7 +218,7 @@ func (e *Emulator) connect(c *call) answer {
 	return pass
 }
 
-// bind makes a socket that has a name among the files (unix(7)).
+// bind makes a socket that has a name in the file system (unix(7)).
 func (e *Emulator) bind(c *call) answer {
 	if e.ordinary(c, 0) {
 		return pass
@@ -242,8 +241,8 @@ func (e *Emulator) bind(c *call) answer {
 	return a
 }
 
-// bindThere binds a socket to an address as the caller would, so that it has the
-// name that the caller knows.
+// bindThere binds a socket to an address as the caller would, so that its name is the one
+// that the caller knows.
 func (c *call) bindThere(socket int, address []byte) error {
 	done := make(chan error)
 	go func() {

@@ -12,35 +12,35 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/procfs"
 )
 
-// credentials are who a process takes itself for. The zero value is root.
+// credentials say who a process believes it is. The zero value is root.
 type credentials struct {
 	uid, gid ids
 	groups   string // supplementary groups, in order, four bytes each
 	// bare says that the process cannot do with files what root may: it lacks the
 	// capabilities of CAP_FS_SET (linux/capability.h).
 	bare bool
-	// locks is the limit that the credentials are written on, as the process sees it.
+	// locks is the limit in which the credentials are stored, as the process sees it.
 	locks lockLimit
 }
 
-// ids are real, effective, saved and file system id.
+// ids are the real, effective, saved and file system id.
 type ids struct{ real, effective, saved, fs uint32 }
 
 // any reports whether an id is the real, effective or saved one.
 func (i *ids) any(id uint32) bool { return id == i.real || id == i.effective || id == i.saved }
 
-// settle has the saved and the file system's id be the effective one.
+// settle sets the saved and the file system id to the effective one.
 func (i *ids) settle() { i.saved, i.fs = i.effective, i.effective }
 
 const noID = ^uint32(0)
 
-// root reports whether the process may do what root may, but with files.
+// root reports whether the process may do what root may, except with files.
 func (c *credentials) root() bool { return c.uid.effective == 0 }
 
 // overrides reports whether the process may do with files what root may.
 func (c *credentials) overrides() bool { return !c.bare }
 
-// settled is what they are for a program that is started.
+// settled returns the credentials of a program that is started.
 func (c credentials) settled() credentials {
 	c.uid.settle()
 	c.gid.settle()
@@ -48,8 +48,8 @@ func (c credentials) settled() credentials {
 	return c
 }
 
-// keep has capabilities go and come back with user ids (capabilities(7), "Effect of
-// user ID changes on capabilities").
+// keep drops and restores capabilities as user ids change (capabilities(7), "Effect of user
+// ID changes on capabilities").
 func (c *credentials) keep(old ids) {
 	switch is := c.uid; {
 	case !is.any(0), old.effective == 0 && is.effective != 0:
@@ -59,7 +59,7 @@ func (c *credentials) keep(old ids) {
 	}
 }
 
-// keepFS does so where only the file system's id has changed.
+// keepFS does so where only the file system id has changed.
 func (c *credentials) keepFS(old ids) {
 	switch is := c.uid; {
 	case old.fs == 0 && is.fs != 0:
@@ -93,8 +93,8 @@ const (
 	mayEnter = 1
 )
 
-// may reports whether the process may do something with a file. It knows of the
-// file alone, not of what leads to it.
+// may reports whether the process may do something with a file. It checks only the file,
+// not the path to it.
 func (c *credentials) may(f *file, what uint32) bool {
 	bits := f.mode & 0o777
 	switch list := f.rec.xattrs.acl(aclAccess); {
@@ -102,7 +102,7 @@ func (c *credentials) may(f *file, what uint32) bool {
 		return true
 	case c.uid.fs == f.rec.uid:
 		bits >>= 6
-	case list != nil && bits&0o070 != 0: // else the kernel does not look at it
+	case list != nil && bits&0o070 != 0: // otherwise the kernel ignores it
 		return list.may(c, f.rec.gid, what)
 	case c.in(f.rec.gid):
 		bits >>= 3
@@ -118,7 +118,7 @@ func decodeIDs(text string) []uint32 {
 	return all
 }
 
-// become makes a call that changes credentials.
+// become answers a call that changes credentials.
 func (e *Emulator) become(c *call, change func(*credentials) error) answer {
 	cr := e.identities.of(c.tid)
 	old := cr.uid
@@ -132,10 +132,9 @@ func (e *Emulator) become(c *call, change func(*credentials) error) answer {
 	return result(e.identities.set(c.tid, cr))
 }
 
-// noteInherited notes which files one who is root no longer has open for
-// writing.
+// noteInherited notes which files a process that was root still has open for writing.
 func (e *Emulator) noteInherited(c *call, who *credentials) {
-	fds, _ := procfs.Numbers(c.proc("fd")) // none if the caller has ended
+	fds, _ := procfs.Numbers(c.proc("fd")) // empty if the caller has ended
 	for _, fd := range fds {
 		f, err := c.openAt(fd)
 		if err != nil {
@@ -143,13 +142,13 @@ func (e *Emulator) noteInherited(c *call, who *credentials) {
 		}
 		if by := who.writer(f.rec.gid); f.ours && f.regular() && f.rec.written < by && e.isWritten(f) {
 			f.rec.written = by
-			_ = e.records.set(f.fd, f.key, f.rec) // where there is no room, none can be set-user-id either
+			_ = e.records.set(f.fd, f.key, f.rec) // without room, no file can be set-user-id either
 		}
 		f.close()
 	}
 }
 
-// setID is setuid(2) or setgid(2).
+// setID does setuid(2) or setgid(2).
 func (i *ids) setID(id uint32, root bool) error {
 	switch {
 	case id == noID:
@@ -164,7 +163,7 @@ func (i *ids) setID(id uint32, root bool) error {
 	return nil
 }
 
-// setRE is setreuid(2) or setregid(2).
+// setRE does setreuid(2) or setregid(2).
 func (i *ids) setRE(re, eff uint32, root bool) error {
 	old := *i
 	if re != noID {
@@ -187,8 +186,8 @@ func (i *ids) setRE(re, eff uint32, root bool) error {
 	return nil
 }
 
-// setRES is setresuid(2) or setresgid(2). Where nothing is to change, as Linux has it
-// since 6.4, the file system's id stays what it is.
+// setRES does setresuid(2) or setresgid(2). If nothing changes, the file system id stays as
+// it is, as in Linux since 6.4.
 func (i *ids) setRES(re, eff, saved uint32, root bool) error {
 	same := func(id, is uint32) bool { return id == noID || id == is }
 	if same(re, i.real) && same(saved, i.saved) && same(eff, i.effective) && same(eff, i.fs) {
@@ -212,7 +211,7 @@ func (i *ids) setRES(re, eff, saved uint32, root bool) error {
 	return nil
 }
 
-// setFS is setfsuid(2) or setfsgid(2), which return what was before.
+// setFS answers setfsuid(2) or setfsgid(2), which return the previous id.
 func (e *Emulator) setFS(c *call, which func(*credentials) *ids) answer {
 	cr := e.identities.of(c.tid)
 	i, uids := which(&cr), cr.uid
@@ -230,7 +229,7 @@ func (e *Emulator) setFS(c *call, which func(*credentials) *ids) answer {
 	return answer{value: int64(old)}
 }
 
-// setGroups is setgroups(2).
+// setGroups answers setgroups(2).
 func (e *Emulator) setGroups(c *call) answer {
 	n := c.uint32(0)
 	if n > 65536 {
@@ -259,7 +258,7 @@ func (e *Emulator) setGroups(c *call) answer {
 	})
 }
 
-// getGroups is getgroups(2).
+// getGroups answers getgroups(2).
 func (e *Emulator) getGroups(c *call) answer {
 	cr := e.identities.of(c.tid)
 	n := len(cr.groups) / 4
@@ -274,7 +273,7 @@ func (e *Emulator) getGroups(c *call) answer {
 	return answer{value: int64(n)}
 }
 
-// getRES is getresuid(2) or getresgid(2).
+// getRES answers getresuid(2) or getresgid(2).
 func (e *Emulator) getRES(c *call, i ids) answer {
 	for n, id := range []uint32{i.real, i.effective, i.saved} {
 		if err := c.write(n, bytesOf(&id)); err != nil {
@@ -284,7 +283,7 @@ func (e *Emulator) getRES(c *call, i ids) answer {
 	return answer{}
 }
 
-// credentialCalls are those that tell and change who a process is.
+// credentialCalls adds the calls that report and change who a process is.
 func (e *Emulator) credentialCalls() {
 	get := func(number uint32, which func(credentials) uint32) {
 		e.calls[number] = func(c *call) answer { return answer{value: int64(which(e.identities.of(c.tid)))} }

@@ -19,25 +19,26 @@ type Emulator struct {
 	mu         sync.Mutex // held while a call is answered
 	records    *Records
 	identities identityTable
-	// mounts are the numbers of the mounts whose files are the step's: of the tree, and
-	// of what the sandbox has for temporary files.
+	// mounts are the ids of the mounts whose files are the step's: the tree, and the
+	// sandbox's directories for temporary files.
 	mounts map[uint64]bool
 	// proc is the mount of /proc.
 	proc uint64
-	// fakeRoot says that the step is root. Otherwise it has special modes and
-	// attributes alone, and all files are its own.
+	// fakeRoot says that the step is root. Otherwise it has only special modes and
+	// attributes, and all files are its own.
 	fakeRoot bool
-	// distinct says that files of the tree are told apart without our seeing them go.
+	// distinct says that files of the tree can be distinguished even if we do not see them
+	// go.
 	distinct bool
 	calls    map[uint32]answerer
-	// making are those who make a file by a call that a traced thread is in.
+	// making are the makers of files in calls that traced threads are in.
 	making map[int]*maker
-	// chrooted says that a process may have another root directory than we have.
+	// chrooted says that a process may have a different root directory from ours.
 	chrooted atomic.Bool
 	links    knownLinks
 }
 
-// Options say what an emulator is for.
+// Options describe what an emulator is for.
 type Options struct {
 	// FakeRoot says that the step is root.
 	FakeRoot bool
@@ -45,12 +46,13 @@ type Options struct {
 	// nothing mounted on it.
 	TreeDir string
 	Tree    int
-	// Temporary are the other directories whose files are the step's, mounts of their own.
+	// Temporary are the other directories whose files are the step's; each is a mount of
+	// its own.
 	Temporary []string
 }
 
-// New makes an emulator for a step whose tree has been unpacked, once all that
-// it is to see is mounted.
+// New makes an emulator for a step whose tree has been unpacked, once everything that it is
+// to see is mounted.
 func New(records *Records, opts Options) (*Emulator, error) {
 	e := &Emulator{records: records, fakeRoot: opts.FakeRoot, mounts: map[uint64]bool{}, calls: map[uint32]answerer{},
 		making: map[int]*maker{}, links: records.links}
@@ -62,7 +64,7 @@ func New(records *Records, opts Options) (*Emulator, error) {
 	return e, nil
 }
 
-// findMounts finds out in which mounts files are the step's, and which is that of /proc.
+// findMounts finds out which mounts have the step's files, and which is /proc.
 func (e *Emulator) findMounts(opts Options) error {
 	for _, dir := range append(slices.Clone(opts.Temporary), opts.TreeDir) {
 		fd, err := openat.Dir(unix.AT_FDCWD, dir)
@@ -83,7 +85,7 @@ func (e *Emulator) findMounts(opts Options) error {
 	return nil
 }
 
-// allCalls has each call that is to be answered answered.
+// allCalls registers the handlers of all calls to be answered.
 func (e *Emulator) allCalls() {
 	e.modeCalls()
 	e.ownerCalls()
@@ -102,7 +104,7 @@ func (e *Emulator) allCalls() {
 	e.namingCalls()
 }
 
-// addMount adds the mount that an open directory is in. The last one is the tree's.
+// addMount adds the mount of an open directory. The last one is the tree's.
 func (e *Emulator) addMount(fd int) error {
 	var st unix.Statx_t
 	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS|unix.STATX_MNT_ID, &st); err != nil {
@@ -113,8 +115,8 @@ func (e *Emulator) addMount(fd int) error {
 	return nil
 }
 
-// shown is what a step is to see of a record, for a file that has an owner on
-// disk. Without fake root all files are the step's own.
+// shown returns what a step is to see of a record, for a file that has an owner on disk.
+// Without fake root all files are the step's own.
 func (e *Emulator) shown(rec record, uid, gid uint32) record {
 	if !e.fakeRoot {
 		rec.uid, rec.gid, rec.kind = uid, gid, 0
@@ -145,7 +147,7 @@ func at(dirfd, name int, f func(c *call, dirfd int, name string) answer) answere
 		if c.args[name] != 0 {
 			var err error
 			if text, err = c.text(name); err != nil {
-				return pass // which fails in the same way
+				return pass // the kernel fails in the same way
 			}
 		}
 		return f(c, dir, text)

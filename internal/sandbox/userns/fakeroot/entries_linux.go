@@ -12,7 +12,7 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// Unpacked notes what of an entry cannot be on disk, where the file is fd.
+// Unpacked records what of an entry cannot be on disk; fd is the file.
 func (r *Records) Unpacked(fd int, hdr *tar.Header) error {
 	if hdr.Typeflag == tar.TypeSymlink {
 		r.links.note(path.Base(hdr.Name), hdr.Linkname)
@@ -40,10 +40,10 @@ func (r *Records) Unpacked(fd int, hdr *tar.Header) error {
 	return r.set(fd, keyOf(&st), rec)
 }
 
-// xattrRecord begins the PAX records of extended attributes.
+// xattrRecord is the prefix of PAX records of extended attributes.
 const xattrRecord = tree.XattrRecord
 
-// attributesOf returns the extended attributes that a file has.
+// attributesOf returns the extended attributes of an entry.
 func attributesOf(hdr *tar.Header) xattrSet {
 	var all map[string]string
 	for key, value := range hdr.PAXRecords {
@@ -57,14 +57,15 @@ func attributesOf(hdr *tar.Header) xattrSet {
 	return makeXattrs(all)
 }
 
-// Describe changes what stat says of the file fd to what it is to be, and returns the
-// extended attributes that belong into a layer.
+// Describe changes the stat result of the file fd to what the file is to be, and returns
+// the extended attributes that belong in a layer.
 func (r *Records) Describe(fd int, st *unix.Stat_t) map[string]string {
 	rec, _ := r.get(fd, key{st.Dev, st.Ino})
 	rec.apply(st)
 	var kept map[string]string
 	for attr, value := range rec.xattrs.each {
-		// What is no program can have capabilities to no effect, and not in a layer.
+		// Files that are not programs can have capabilities, but without effect, and not in
+		// a layer.
 		if tree.KeepXattr(attr) && (attr != capabilityXattr || st.Mode&unix.S_IFMT == unix.S_IFREG && value != "") {
 			if kept == nil {
 				kept = map[string]string{}

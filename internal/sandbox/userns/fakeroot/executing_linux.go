@@ -14,8 +14,8 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
-// execute is execve(2) and execveat(2): for those who may not run a program, and
-// for what it does to credentials.
+// execute answers execve(2) and execveat(2): for callers that may not run a program, and
+// for the effect on credentials.
 func (e *Emulator) execute(c *call, dirfd, name, flags int) answer {
 	who := e.identities.of(c.tid)
 	settled := who.settled()
@@ -24,7 +24,7 @@ func (e *Emulator) execute(c *call, dirfd, name, flags int) answer {
 	}
 	return e.permit(c, dirfd, name, flags, func(f *file) answer {
 		if !f.regular() || f.mode&0o111 == 0 {
-			return pass // which fails
+			return pass // the kernel fails
 		}
 		if !who.may(f, mayEnter) || !e.mayInterpret(c, &who, f) {
 			return fails(unix.EACCES)
@@ -43,7 +43,7 @@ func (e *Emulator) mayInterpret(c *call, who *credentials, f *file) bool {
 	for range MaxInterpreters {
 		name := Interpreter(f.fd)
 		if name == "" {
-			return true // or something is wrong that the kernel finds out
+			return true // or the kernel finds an error
 		}
 		var err error
 		if f, err = c.find(unix.AT_FDCWD, path.Clean(name), 0); err != nil {
@@ -60,13 +60,13 @@ func (e *Emulator) mayInterpret(c *call, who *credentials, f *file) bool {
 // MaxInterpreters is how many scripts the kernel goes through to a program.
 const MaxInterpreters = 5
 
-// readHead reads the beginning of a regular file that is only looked at yet.
+// readHead reads the beginning of a regular file that was opened only to look at.
 func readHead(fd int) ([]byte, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, errors.Join(err, unix.EINVAL)
 	}
-	// Who has a lease on the file is not waited for.
+	// Leases on the file are not waited for.
 	r, err := os.OpenFile(openat.Path(fd), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
@@ -75,8 +75,8 @@ func readHead(fd int) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(r, execfile.HeadSize))
 }
 
-// Interpreter returns what a script says that runs it, or "" where the file fd is none
-// or cannot be read.
+// Interpreter returns the interpreter that a script names, or "" where the file fd is not a
+// script or cannot be read.
 func Interpreter(fd int) string {
 	head, err := readHead(fd)
 	if err != nil {

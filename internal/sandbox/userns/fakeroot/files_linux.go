@@ -19,8 +19,8 @@ type file struct {
 	mount uint64
 	mode  uint32 // on disk
 	nlink uint32
-	// ours says that it is in a file system whose owners are the emulator's; of
-	// others rec is what is on disk.
+	// ours says that the file is in a file system whose owners are the emulator's;
+	// elsewhere rec is what is on disk.
 	ours bool
 	rec  record
 }
@@ -33,7 +33,7 @@ func (f *file) dir() bool { return f.kind() == unix.S_IFDIR }
 
 func (f *file) regular() bool { return f.kind() == unix.S_IFREG && f.rec.kind == 0 }
 
-// touch has the file belong to what the step changed, and changes nothing else.
+// touch marks the file as changed by the step, and changes nothing else.
 func (f *file) touch() error {
 	return unix.Fchownat(f.fd, "", os.Getuid(), os.Getgid(), unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW)
 }
@@ -58,11 +58,11 @@ func keyOf(st *unix.Statx_t) key {
 	return key{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}
 }
 
-// errDenied says that a path leads through what the caller may not enter.
+// errDenied says that a path leads through a directory that the caller may not enter.
 var errDenied = errors.New("the caller may not go there")
 
-// find finds what a path of the caller's leads to, or with AT_SYMLINK_NOFOLLOW
-// the symlink that its last part is.
+// find finds the file that a path of the caller's leads to, or with AT_SYMLINK_NOFOLLOW the
+// symlink that is its last part.
 //
 // It is resolved as the caller would: from the caller's root and working
 // directory, with what the caller may enter.
@@ -101,8 +101,8 @@ func (c *call) lookUp(dirfd int, name string, follow bool) (*file, error) {
 	return p.file, nil
 }
 
-// lost is the answer to a call whose path leads nowhere: the kernel finds out the
-// same, but that the caller may not go there.
+// lost answers a call whose path leads nowhere: the kernel finds the same error, except
+// where the caller may not enter a directory.
 func (c *call) lost(err error) answer {
 	if err == errDenied {
 		return fails(unix.EACCES)
@@ -133,7 +133,7 @@ func (c *call) openAt(dirfd int) (*file, error) {
 	return f, err
 }
 
-// at is the name of the caller's open file, or of its working directory.
+// at returns the name of the caller's open file, or of its working directory.
 func (c *call) at(dirfd int) string {
 	if dirfd == unix.AT_FDCWD {
 		return c.proc("cwd")
@@ -141,9 +141,9 @@ func (c *call) at(dirfd int) string {
 	return c.proc("fd/" + strconv.Itoa(dirfd))
 }
 
-// quickly has the kernel resolve a path for a caller that may go anywhere. It
-// fails for links of /proc that lead to what a process has: for us that would be our own.
-// If we do not have it there is another error.
+// quickly has the kernel resolve a path for a caller that may go anywhere. It fails for
+// links of /proc that lead to what a process has: we would resolve them to our own. If we
+// do not have such a file the error is a different one.
 func (c *call) quickly(dirfd int, name string, follow bool) (*file, error) {
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_MAGICLINKS}
 	if !follow {
@@ -193,11 +193,11 @@ func (c *call) parent(dirfd int, name string) (dir *file, last string, err error
 	return dir, last, nil
 }
 
-// errNoName says that the last part of a path is none that anything can be made or
-// removed by.
+// errNoName says that the last part of a path is not a name by which a file can be made or
+// removed.
 var errNoName = errors.New("no name")
 
-// child looks at what a directory has under a name.
+// child looks at the file that a directory has under a name.
 func (e *Emulator) child(dir *file, name string) (*file, error) {
 	fd, err := unix.Openat(dir.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {

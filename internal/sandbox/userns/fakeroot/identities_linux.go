@@ -12,9 +12,9 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/procfs"
 )
 
-// identityTable knows the credentials of all processes. What a process has is
-// written on it as a limit that the kernel does not use any more: so it is
-// handed on by fork and exec, and gone with the process.
+// identityTable knows the credentials of all processes. Each process is tagged by a limit
+// that the kernel no longer uses: so the tag is inherited by fork and exec, and goes with
+// the process.
 type identityTable struct {
 	mu    sync.Mutex
 	known map[credentials]tag
@@ -23,8 +23,8 @@ type identityTable struct {
 	bytes int   // of all groups
 }
 
-// tag is what is written on a process: the number of a slot, and how often
-// the slot has been given away.
+// tag is the mark of a process: the number of a slot, and how often the slot has been
+// reused.
 type tag struct{ slot, generation uint32 }
 
 func (t tag) limit() uint64 { return uint64(t.generation)<<32 | uint64(t.slot) }
@@ -38,13 +38,13 @@ type slot struct {
 // tagLimit is that limit, RLIMIT_LOCKS of Linux 2.4.
 const tagLimit = 10
 
-// The table is bounded, in slots and in bytes of groups.
+// The limits of the table, in slots and in bytes of groups.
 const (
 	maxIdentities = 1 << 16
 	maxGroupBytes = 16 << 20
 )
 
-// nobody is who a process is that has a tag of nobody's.
+// nobody is the identity of a process whose tag belongs to no slot.
 var nobody = credentials{
 	uid: ids{sandbox.OverflowID, sandbox.OverflowID, sandbox.OverflowID, sandbox.OverflowID}, gid: ids{sandbox.OverflowID, sandbox.OverflowID, sandbox.OverflowID, sandbox.OverflowID}, bare: true,
 }
@@ -66,7 +66,7 @@ func (t *identityTable) of(pid int) credentials {
 	return nobody
 }
 
-// tagOf returns what is written on a process. At first it is no tag.
+// tagOf returns the tag of a process. At first it has none.
 func tagOf(pid int) (got tag, tagged bool) {
 	var limit unix.Rlimit
 	if err := prlimit(pid, nil, &limit); err != nil || limit.Cur == unix.RLIM_INFINITY {
@@ -110,21 +110,21 @@ func (t *identityTable) add(c credentials) (tag, error) {
 	t.free = t.free[:len(t.free)-1]
 	s := &t.slots[at]
 	s.credentials, s.used = c, true
-	s.generation = (s.generation + 1) & (1<<31 - 1) // no tag is infinity
+	s.generation = (s.generation + 1) & (1<<31 - 1) // a tag is never infinity
 	t.bytes += len(c.groups)
 	to := tag{uint32(at), s.generation}
 	t.known[c] = to
 	return to, nil
 }
 
-// sweep frees the slots of which no process has the tag.
+// sweep frees the slots whose tag no process has.
 func (t *identityTable) sweep() {
 	held := map[tag]bool{}
 	// A process that is started meanwhile, and whose parent ends, is in the second list.
 	for range 2 {
 		pids, err := procfs.Processes()
 		if err != nil {
-			return // none can be said to be free
+			return // no slot is known to be free
 		}
 		for _, pid := range pids {
 			if got, tagged := tagOf(pid); tagged {

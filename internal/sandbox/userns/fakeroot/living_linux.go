@@ -11,8 +11,8 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/procfs"
 )
 
-// living finds all files that a step still has: in the tree, in the
-// directories for temporary files, and open without a name.
+// living finds all files that a step still has: in the tree, in the directories for
+// temporary files, and open without a name.
 type living struct {
 	tree      int
 	temporary []string
@@ -35,7 +35,7 @@ func (l *living) each(found func(key)) error {
 	return eachOpen(found)
 }
 
-// eachBelow finds what is in a directory, and the directory.
+// eachBelow finds a directory and everything in it.
 func eachBelow(dir, depth int, found func(key)) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(dir, &st); err != nil {

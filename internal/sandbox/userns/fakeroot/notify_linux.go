@@ -43,11 +43,10 @@ type addFile struct {
 	openFlags uint32
 }
 
-// Listen answers the calls that a filter's listener tells of, until the filter has
-// no process any more.
+// Listen answers the calls that a filter's listener delivers, until no process has the
+// filter any more.
 func (e *Emulator) Listen(listener int) {
-	// Who waits for us goes on where we were running: better than to wake another
-	// processor.
+	// The waiting caller continues on our processor: better than waking another one.
 	_, _, _ = unix.RawSyscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SET_FLAGS, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
 	go func() {
 		for e.next(listener) {
@@ -58,12 +57,11 @@ func (e *Emulator) Listen(listener int) {
 // patience is how long to wait for a call at a time.
 const patience = 5 * time.Millisecond
 
-// next answers one call. It returns false when there will be none.
+// next answers one call. It returns false when there will be no more.
 //
-// It waits without the scheduler's knowledge: between two calls a scheduler
-// would give the processor to others and take it back, which takes many times
-// as long as the answer. So that the garbage collector can have its turn, no
-// wait is long.
+// It waits without the scheduler's knowledge: between two calls a scheduler would give the
+// processor to others and take it back, which takes many times as long as the answer. Waits
+// are short, so that the garbage collector can have its turn.
 func (e *Emulator) next(listener int) bool {
 	wait := unix.NsecToTimespec(int64(patience))
 	poll := unix.PollFd{Fd: int32(listener), Events: unix.POLLIN}
@@ -76,7 +74,7 @@ func (e *Emulator) next(listener int) bool {
 	}
 	var n notification
 	if _, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&n))); errno != 0 {
-		return errno == unix.EINTR || errno == unix.ENOENT // who called is gone
+		return errno == unix.EINTR || errno == unix.ENOENT // the caller is gone
 	}
 	c := &call{tid: int(n.pid), number: uint32(n.data.number), args: n.data.args, waits: func() bool { return valid(listener, n.id) }}
 	a := e.do(c)
@@ -91,7 +89,7 @@ func (e *Emulator) next(listener int) bool {
 		unix.Close(a.file.fd)
 		r.value, r.errno = int64(fd), -int32(errno)
 	}
-	// One that is gone needs no answer.
+	// A caller that is gone needs no answer.
 	_, _, _ = unix.RawSyscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&r)))
 	return true
 }
@@ -102,9 +100,9 @@ func valid(listener int, id uint64) bool {
 	return errno == 0
 }
 
-// add puts an open file among the caller's, for its call to return. To have
-// the kernel answer the call at the same time (SECCOMP_ADDFD_FLAG_SEND) goes
-// wrong when a signal comes in between.
+// add gives the caller an open file, for its call to return. Having the kernel answer the
+// call at the same time (SECCOMP_ADDFD_FLAG_SEND) goes wrong when a signal comes in
+// between.
 func (f *newFile) add(listener int, id uint64) (int, unix.Errno) {
 	a := addFile{id: id, source: uint32(f.fd)}
 	if f.cloexec {
@@ -118,8 +116,8 @@ func (f *newFile) add(listener int, id uint64) (int, unix.Errno) {
 	}
 }
 
-// canListen reports whether filters may notify this process: Linux 5.19 can do so
-// well, and only for one filter at a time.
+// canListen reports whether filters may notify this process: Linux 5.19 and later do so
+// reliably, but only for one filter at a time.
 func canListen() bool {
 	done := make(chan bool)
 	go func() {
@@ -134,7 +132,7 @@ func canListen() bool {
 	return <-done
 }
 
-// tell has a filter tell of the calls that the emulator is for, by action.
+// tell makes a filter report the calls that the emulator is for, by action.
 func (e *Emulator) tell(f *seccomp.Filter, action uint32) {
 	numbers := make([]uint32, 0, len(e.calls))
 	for number := range e.calls {

@@ -4,10 +4,10 @@ import "golang.org/x/sys/unix"
 
 const sysFstatat = unix.SYS_NEWFSTATAT
 
-// oldModeCalls adds the calls that set modes which later architectures do without.
+// oldModeCalls adds the calls that set modes and do not exist on later architectures.
 func oldModeCalls(calls map[uint32]int) { calls[unix.SYS_CHMOD] = 1 }
 
-// The old calls are those that later architectures do without.
+// The old calls do not exist on later architectures.
 
 func (e *Emulator) oldOwnerCalls() {
 	owner := func(flags int) func(*call) answer {
@@ -54,8 +54,8 @@ func (e *Emulator) oldRemovingCalls() {
 	e.calls[unix.SYS_LINK] = at(here, 0, func(c *call, dir int, name string) answer { return e.link(c, dir, name, dir, 1, 0) })
 }
 
-// oldNamingCalls are those that give a file another name: which arguments are the old
-// one and the new one.
+// oldNamingCalls returns the calls that give a file another name, with their arguments for
+// the old and the new name.
 func oldNamingCalls() map[uint32][2]int {
 	return map[uint32][2]int{unix.SYS_RENAME: {0, 1}, unix.SYS_LINK: {0, 1}}
 }

@@ -6,7 +6,7 @@ const sysFstatat = unix.SYS_FSTATAT
 
 func oldModeCalls(map[uint32]int) {}
 
-// This architecture does without the old calls.
+// This architecture does not have the old calls.
 
 func (e *Emulator) oldOwnerCalls()      {}
 func (e *Emulator) oldModeCalls()       {}

@@ -10,7 +10,7 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
-// openingCalls are those that open files, and may make them.
+// openingCalls adds the calls that open files, and may make them.
 func (e *Emulator) openingCalls() {
 	e.oldOpeningCalls()
 	e.calls[unix.SYS_OPENAT] = at(0, 1, func(c *call, dir int, name string) answer {
@@ -26,7 +26,7 @@ func (e *Emulator) openingCalls() {
 			return pass
 		}
 		if how.Resolve&resolveCached != 0 {
-			return fails(unix.EAGAIN) // who asks for it can do without an answer
+			return fails(unix.EAGAIN) // callers that ask for this can do without an answer
 		}
 		if !plain(&how) {
 			return fails(unix.EINVAL)
@@ -99,14 +99,13 @@ func (e *Emulator) open(c *call, dirfd int, name string, how *unix.OpenHow) answ
 	return pass
 }
 
-// mayOpen lets the kernel open a file unless its owner keeps it from the
-// caller.
+// mayOpen lets the kernel open a file unless its owner denies the caller access.
 func (e *Emulator) mayOpen(o *opening, f *file) answer {
 	if o.has(unix.O_PATH) || o.creates() && o.has(unix.O_EXCL) || f.kind() == unix.S_IFLNK || !e.fakeRoot {
 		return pass
 	}
 	if f.dir() && (o.creates() || o.writes()) || !f.dir() && o.has(unix.O_DIRECTORY) {
-		return pass // which fails
+		return pass // the kernel fails
 	}
 	what := uint32(mayRead)
 	switch o.how.Flags & unix.O_ACCMODE {
@@ -153,7 +152,7 @@ func (e *Emulator) openNew(o *opening, p *place) answer {
 	if o.writes() {
 		m.rec.written = o.who.writer(m.rec.gid)
 	}
-	if o.c.traced { // by a tracer, who can put no file among the caller's
+	if o.c.traced { // a tracer cannot give the caller a file
 		return answer{pass: true, made: m.later()}
 	}
 	flags := int(o.how.Flags) | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NOCTTY
@@ -165,7 +164,7 @@ func (e *Emulator) openNew(o *opening, p *place) answer {
 func (e *Emulator) openNameless(o *opening) answer {
 	return o.c.on(o.dirfd, o.name, 0, func(dir *file) answer {
 		if !dir.dir() || !o.writes() {
-			return pass // which fails
+			return pass // the kernel fails
 		}
 		m, err := e.newMaker(o.c, dir, "", unix.S_IFREG, uint32(o.how.Mode))
 		if err != nil {
@@ -198,7 +197,7 @@ func (e *Emulator) opened(o *opening, m *maker, fd int, err error) answer {
 	return answer{file: &newFile{fd, o.has(unix.O_CLOEXEC)}}
 }
 
-// later is a maker of a file that the kernel makes, with a directory of its own.
+// later returns a maker for a file that the kernel makes, with a directory of its own.
 func (m *maker) later() *maker {
 	if fd, err := unix.FcntlInt(uintptr(m.dir.fd), unix.F_DUPFD_CLOEXEC, 0); err == nil {
 		dir := *m.dir
@@ -209,7 +208,7 @@ func (m *maker) later() *maker {
 	return nil
 }
 
-// madeBy notes what a traced call has made that returned an open file.
+// madeBy notes the file made by a traced call that returned it open.
 func (m *maker) madeBy(c *call, fd int) {
 	if f, err := c.openPath(c.at(fd)); err == nil {
 		m.note(f)

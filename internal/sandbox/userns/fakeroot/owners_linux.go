@@ -9,7 +9,7 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
-// ownerCalls are those that change owners.
+// ownerCalls adds the calls that change owners.
 func (e *Emulator) ownerCalls() {
 	e.calls[unix.SYS_FCHOWN] = func(c *call) answer {
 		return e.chown(c, c.fd(0), "", unix.AT_EMPTY_PATH, c.uint32(1), c.uint32(2))
@@ -20,7 +20,7 @@ func (e *Emulator) ownerCalls() {
 	e.oldOwnerCalls()
 }
 
-// modeCalls are those that change modes.
+// modeCalls adds the calls that change modes.
 func (e *Emulator) modeCalls() {
 	e.oldModeCalls()
 	e.calls[unix.SYS_FCHMOD] = func(c *call) answer { return e.chmod(c, c.fd(0), "", unix.AT_EMPTY_PATH, c.uint32(1)) }
@@ -32,7 +32,7 @@ func (e *Emulator) modeCalls() {
 	})
 }
 
-// chown records an owner. As in the kernel it clears special modes of files, and
+// chown records an owner. Like the kernel it clears special modes of files, and
 // capabilities.
 func (e *Emulator) chown(c *call, dirfd int, name string, flags int, uid, gid uint32) answer {
 	if flags&^(unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW) != 0 || !e.fakeRoot && !e.own(uid, gid) {
@@ -64,13 +64,13 @@ func (e *Emulator) chown(c *call, dirfd int, name string, flags int, uid, gid ui
 	})
 }
 
-// own reports whether ids are those that a step without fake root has.
+// own reports whether ids are those of a step without fake root.
 func (e *Emulator) own(uid, gid uint32) bool {
 	return (uid == noID || uid == sandbox.UserID) && (gid == noID || gid == sandbox.UserID)
 }
 
-// mayChown reports whether a user may change an owner: own files may be given to
-// one's own groups.
+// mayChown reports whether a user may change an owner: users may give their own files to
+// their own groups.
 func mayChown(who *credentials, f *file, uid, gid uint32) bool {
 	switch {
 	case who.overrides():
@@ -81,7 +81,7 @@ func mayChown(who *credentials, f *file, uid, gid uint32) bool {
 	return (uid == noID || uid == f.rec.uid) && (gid == noID || gid == f.rec.gid || who.in(gid))
 }
 
-// record gives a file another record, and has it be among what has changed.
+// record gives a file another record, and marks it as changed.
 func (e *Emulator) record(f *file, rec record) answer {
 	if rec == f.rec {
 		return answer{}
@@ -101,7 +101,7 @@ func (e *Emulator) chmod(c *call, dirfd int, name string, flags int, mode uint32
 		who := e.identities.of(c.tid)
 		switch {
 		case f.kind() == unix.S_IFLNK:
-			return pass // which fails
+			return pass // the kernel fails
 		case c.number == unix.SYS_FCHMOD && c.onlyPath(dirfd):
 			return fails(unix.EBADF)
 		case !who.owns(f):
@@ -135,10 +135,10 @@ func (e *Emulator) isWritten(f *file) bool {
 		return true
 	}
 	defer unix.Close(fd)
-	// A lease to read is not to be had while anybody may write.
+	// A lease to read is refused while any process may write.
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_RDLCK); err != nil {
 		return true
 	}
-	_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_UNLCK) // as closing it does
+	_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_UNLCK) // closing it does the same
 	return false
 }

@@ -11,9 +11,8 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/procfs"
 )
 
-// For the kernel every process of a step may do with files what root may. So
-// these calls keep those from it who have become someone else; all that is left of
-// them is the kernel's.
+// For the kernel every process of a step may do with files what root may. So these handlers
+// deny calls to processes that have become another user; the kernel does the rest.
 func (e *Emulator) permissionCalls() {
 	e.oldPermissionCalls()
 	follow := func(dir, name int, what uint32) answerer { return e.may(dir, name, 0, what, nil) }
@@ -31,7 +30,7 @@ func (e *Emulator) permissionCalls() {
 	e.calls[unix.SYS_CHROOT] = e.chroot
 }
 
-// chroot is chroot(2), for root alone.
+// chroot answers chroot(2), which is for root alone.
 func (e *Emulator) chroot(c *call) answer {
 	who := e.identities.of(c.tid)
 	e.chrooted.Store(true)
@@ -53,11 +52,11 @@ func (e *Emulator) chroot(c *call) answer {
 
 type answerer = func(*call) answer
 
-// none says that a call has no path.
+// none says that a call does not have a path.
 const none = -1
 
-// may makes a handler that passes a call whose caller may do something with the
-// file that it is about. then, unless nil, is told who did.
+// may makes a handler that passes a call whose caller may do something with the file that
+// the call is about. then, unless nil, is told who did.
 func (e *Emulator) may(dirfd, name, flags int, what uint32, then func(*credentials, *file) answer) answerer {
 	return func(c *call) answer {
 		who := e.identities.of(c.tid)
@@ -73,7 +72,7 @@ func (e *Emulator) may(dirfd, name, flags int, what uint32, then func(*credentia
 			case then != nil && f.rec.kind != 0:
 				return fails(unix.EINVAL)
 			case then != nil && !f.regular(), what == mayEnter && !f.dir():
-				return pass // which fails
+				return pass // the kernel fails
 			case !who.may(f, what):
 				return fails(unix.EACCES)
 			case then != nil && f.ours:
@@ -84,8 +83,8 @@ func (e *Emulator) may(dirfd, name, flags int, what uint32, then func(*credentia
 	}
 }
 
-// readlink is readlink(2): of links of /proc only those of the caller's process tell
-// where they lead.
+// readlink answers readlink(2): links of /proc reveal their target only where they belong
+// to the caller's process.
 func (e *Emulator) readlink(c *call, dirfd, name int) answer {
 	if who := e.identities.of(c.tid); who.overrides() {
 		return pass
@@ -101,8 +100,8 @@ func (e *Emulator) readlink(c *call, dirfd, name int) answer {
 	})
 }
 
-// permit finds the file that a call is about, whose path is that argument, and
-// asks about it.
+// permit finds the file whose path is that argument of a call, and asks whether the call
+// may go on.
 func (e *Emulator) permit(c *call, dirfd, name, flags int, ask func(*file) answer) answer {
 	text := ""
 	if name != none && c.args[name] != 0 {
@@ -121,8 +120,8 @@ func (e *Emulator) permit(c *call, dirfd, name, flags int, ask func(*file) answe
 	return ask(f)
 }
 
-// access is access(2) and its kind, which ask for the real user unless they are
-// told otherwise.
+// access answers access(2) and its variants, which check the real user unless told
+// otherwise.
 func (e *Emulator) access(c *call, dirfd, name int, mode uint32, flags int) answer {
 	who := e.identities.of(c.tid)
 	if flags&unix.AT_EACCESS == 0 {
@@ -141,7 +140,7 @@ func (e *Emulator) access(c *call, dirfd, name int, mode uint32, flags int) answ
 	})
 }
 
-// setTimes is utimensat(2) and its kind, with what is to be done with the times.
+// setTimes answers utimensat(2) and its variants; what says how to set the times.
 func (e *Emulator) setTimes(c *call, dirfd, name int, what timesAre, flags int) answer {
 	who := e.identities.of(c.tid)
 	if who.overrides() || what == timesOmitted {
@@ -184,7 +183,7 @@ func (c *call) times(n int) timesAre {
 	return timesGiven
 }
 
-// oldTimes is the same of the older calls.
+// oldTimes does the same for the older calls.
 func (c *call) oldTimes(n int) timesAre {
 	if c.args[n] == 0 {
 		return timesNow
@@ -192,7 +191,7 @@ func (c *call) oldTimes(n int) timesAre {
 	return timesGiven
 }
 
-// signalCalls keep those who are not root from ending others' processes.
+// signalCalls keep processes that are not root from ending those of other users.
 func (e *Emulator) signalCalls() {
 	for number, arg := range map[uint32]int{
 		unix.SYS_KILL: 0, unix.SYS_TKILL: 0, unix.SYS_TGKILL: 1, unix.SYS_RT_SIGQUEUEINFO: 0, unix.SYS_RT_TGSIGQUEUEINFO: 1,
@@ -209,14 +208,14 @@ func (e *Emulator) signalCalls() {
 		who := e.identities.of(c.tid)
 		pid, err := strconv.Atoi(c.fdinfo(c.fd(0), "Pid:"))
 		if who.root() || err != nil || pid <= 0 || e.maySignal(&who, pid) {
-			return pass // without a process it fails
+			return pass // without a process the kernel fails
 		}
 		return fails(unix.EPERM)
 	}
 }
 
-// maySignal is the rule of kill(2). Of several processes, each has to be one that may
-// be sent a signal.
+// maySignal follows the rule of kill(2). If there are several processes, a signal must be
+// allowed to each.
 func (e *Emulator) maySignal(who *credentials, pid int) bool {
 	if pid <= 0 {
 		all, err := procfs.Processes()
@@ -234,8 +233,8 @@ func (e *Emulator) maySignal(who *credentials, pid int) bool {
 	return false
 }
 
-// guardCalls keep a step from slowing down, or taking limits from, the process
-// that watches it.
+// guardCalls keep a step from slowing down, or lowering the limits of, the process that
+// watches it.
 func (e *Emulator) guardCalls() {
 	for _, number := range []uint32{
 		unix.SYS_SCHED_SETAFFINITY, unix.SYS_SCHED_SETSCHEDULER, unix.SYS_SCHED_SETPARAM, unix.SYS_SCHED_SETATTR,
@@ -243,7 +242,7 @@ func (e *Emulator) guardCalls() {
 	} {
 		e.calls[number] = func(c *call) answer { return e.guard(c, c.int(0)) }
 	}
-	// Which processes these are about, the first argument says.
+	// The first argument says which processes these are about.
 	for number, of := range map[uint32]struct{ process, group int }{
 		unix.SYS_SETPRIORITY: {unix.PRIO_PROCESS, unix.PRIO_PGRP},
 		unix.SYS_IOPRIO_SET:  {1, 2}, // IOPRIO_WHO_PROCESS and IOPRIO_WHO_PGRP of linux/ioprio.h
@@ -253,13 +252,13 @@ func (e *Emulator) guardCalls() {
 			case of.process, of.group:
 				return e.guard(c, c.int(1))
 			}
-			return fails(unix.EPERM) // of all processes of a user
+			return fails(unix.EPERM) // all processes of a user
 		}
 	}
 	e.calls[unix.SYS_PRLIMIT64] = e.limit
 }
 
-// guard refuses what is about a process of ours, or about another user's.
+// guard refuses calls about a process of ours, or about another user's.
 func (e *Emulator) guard(c *call, pid int) answer {
 	who := e.identities.of(c.tid)
 	if pid != 0 && (ourThread(strconv.Itoa(pid)) || !who.root() && !e.maySignal(&who, pid)) {
@@ -268,7 +267,7 @@ func (e *Emulator) guard(c *call, pid int) answer {
 	return pass
 }
 
-// limit is prlimit(2), which setrlimit(2) of C libraries is.
+// limit answers prlimit(2), by which C libraries implement setrlimit(2).
 func (e *Emulator) limit(c *call) answer {
 	if c.args[2] != 0 {
 		if a := e.guard(c, c.int(0)); !a.pass {
@@ -287,12 +286,12 @@ func (e *Emulator) limit(c *call) answer {
 	return e.lockLimit(c, pid, 2, 3)
 }
 
-// lockLimit is what a process has of the limit that its credentials are written
-// on: zeros are none.
+// lockLimit is a process's setting of the limit in which its credentials are stored: zeros
+// mean no limit.
 type lockLimit struct{ below, most uint64 } // how far below infinity
 
-// lockLimit sets and tells that limit of a process. The arguments are where the
-// new and the old one are, or none.
+// lockLimit sets and returns that limit of a process. The arguments are the addresses of
+// the new and the old one, or none.
 func (e *Emulator) lockLimit(c *call, pid, set, get int) answer {
 	cr := e.identities.of(pid)
 	old := unix.Rlimit{Cur: unix.RLIM_INFINITY - cr.locks.below, Max: unix.RLIM_INFINITY - cr.locks.most}
@@ -320,7 +319,7 @@ func (e *Emulator) lockLimit(c *call, pid, set, get int) answer {
 	return answer{}
 }
 
-// tagCalls are the old ones about that limit.
+// tagCalls adds the old calls about that limit.
 func (e *Emulator) tagCalls() {
 	e.calls[unix.SYS_GETRLIMIT] = func(c *call) answer { return e.lockLimit(c, c.tid, none, 1) }
 	e.calls[unix.SYS_SETRLIMIT] = func(c *call) answer { return e.lockLimit(c, c.tid, 1, none) }

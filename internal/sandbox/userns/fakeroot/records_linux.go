@@ -12,14 +12,14 @@ import (
 	"github.com/varve-image/varve/internal/sandbox"
 )
 
-// record is what a file is to be. On disk it belongs to the namespace's only
-// user, has permissions and the sticky bit, and no extended attributes.
+// record says what a file is to be. On disk it belongs to the namespace's only user, has
+// permissions and the sticky bit, and no extended attributes.
 type record struct {
 	uid, gid uint32
 	// special are the set-user-id and set-group-id bits.
 	special uint32
-	// kind is unix.S_IFCHR or S_IFBLK for a device, whose number is rdev; an empty
-	// file stands for it. 0 is what there is on disk.
+	// kind is unix.S_IFCHR or S_IFBLK for a device, whose number is rdev; an empty file
+	// stands for it. 0 means the kind on disk.
 	kind uint32
 	rdev uint64
 	// xattrs are extended attributes, access control lists among them.
@@ -27,16 +27,16 @@ type record struct {
 	written writer
 }
 
-// writer is who may have a file open for writing, each of them others too.
+// writer says who may have a file open for writing; each value includes those before it.
 type writer uint8
 
 const (
 	byRoot writer = iota
 	byMember
-	byStranger // to its group
+	byStranger // a stranger to its group
 )
 
-// writer is what someone is to a file of a group.
+// writer classifies a user with regard to a file of a group.
 func (c *credentials) writer(gid uint32) writer {
 	switch {
 	case c.overrides():
@@ -49,7 +49,7 @@ func (c *credentials) writer(gid uint32) writer {
 
 const specialBits = unix.S_ISUID | unix.S_ISGID
 
-// apply changes what stat says of a file to what it is to be.
+// apply changes the stat result of a file to what the file is to be.
 func (r *record) apply(st *unix.Stat_t) {
 	st.Uid, st.Gid = r.uid, r.gid
 	st.Mode |= r.special
@@ -70,33 +70,33 @@ func (r *record) applyx(st *unix.Statx_t) {
 	}
 }
 
-// key is the number of a file. When the file is gone it may be another's.
+// key identifies a file. Once the file is gone another may get its key.
 type key struct{ dev, ino uint64 }
 
-// identity tells a file from others that have had its number, before or after.
+// identity distinguishes a file from others with the same key, earlier or later.
 type identity uint64
 
-// Records are those of a step's files. A file without one is root's, without
-// special modes and attributes.
+// Records are the records of a step's files. A file without one is root's, without special
+// modes and attributes.
 type Records struct {
 	mu  sync.Mutex
 	all map[key]numbered
 	// seed is for hashes of what identifies files.
 	seed maphash.Seed
-	// handles says of which file systems the handles tell files apart.
+	// handles says in which file systems files are distinguished by their handles.
 	handles map[uint64]bool
-	// inherited says that a directory may hand its group or its access control list on
-	// to what is made in it.
+	// inherited says that a directory may hand its group or its access control list on to
+	// files made in it.
 	inherited bool
-	// attributes is how much there is of these, in bytes.
+	// attributes is the total size of attributes, in bytes.
 	attributes int
-	// most is how many records there may be before those of files that are gone are
-	// looked for, which living does: it calls its argument with each file that is there.
+	// most is the number of records at which living is called to find the records of files
+	// that are gone: it calls its argument with each file that still exists.
 	most   int
 	living func(each func(key)) error
-	// watches, unless nil, see to files that lose something when they are written to.
+	// watches, unless nil, handle files that lose something when they are written to.
 	watches *watches
-	links   knownLinks // of the tree, as it was unpacked
+	links   knownLinks // of the tree, as unpacked
 }
 
 type numbered struct {
@@ -104,8 +104,8 @@ type numbered struct {
 	file identity
 }
 
-// maxRecords bounds the records that a step can make: some 100 bytes each of our
-// memory, besides attributes. A tree has no more files either.
+// maxRecords limits the records that a step can make: some 100 bytes each of our memory,
+// besides attributes. A tree is limited to as many files.
 const maxRecords = sandbox.MaxEntries
 
 // NewRecords makes the records of a step, which is root or not, before its tree is unpacked.
@@ -116,7 +116,7 @@ func NewRecords(fakeRoot bool) (*Records, error) {
 	return r, err
 }
 
-// unwatched makes records of files that nobody writes to.
+// unwatched makes records of files that are never written to.
 func unwatched() *Records {
 	return &Records{all: map[key]numbered{}, handles: map[uint64]bool{}, most: 1 << 16, seed: maphash.MakeSeed()}
 }
@@ -137,7 +137,7 @@ func (r *Records) get(fd int, k key) (record, bool) {
 	return rec.record, true
 }
 
-// set gives the file fd a record. A step that has made too many is refused more.
+// set gives the file fd a record. It fails if a step has made too many.
 func (r *Records) set(fd int, k key, rec record) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -170,16 +170,16 @@ func (r *Records) put(k key, rec numbered) {
 	r.inherited = r.inherited || rec.special&unix.S_ISGID != 0 || rec.xattrs.has(aclDefault)
 }
 
-// forget is for files that are gone where nothing else tells that their numbers
-// are others' then.
+// forget drops the record of a file that is gone, where nothing else shows that its number
+// has been reused.
 func (r *Records) forget(k key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.put(k, numbered{})
 }
 
-// makeRoom sees to it that there is room for another record and so many bytes
-// of attributes.
+// makeRoom makes sure that there is room for another record and that many bytes of
+// attributes.
 func (r *Records) makeRoom(attributes int) error {
 	full := func() bool { return len(r.all) >= r.most || r.attributes+attributes > maxAttributes }
 	if !full() || r.living == nil {
@@ -205,15 +205,15 @@ func (r *Records) makeRoom(attributes int) error {
 	return nil
 }
 
-// inherits reports whether a directory may hand something on to what is made in it.
+// inherits reports whether a directory may hand something on to files made in it.
 func (r *Records) inherits() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.inherited
 }
 
-// handled reports whether the handles of a file system, that of the file fd, tell its
-// files apart.
+// handled reports whether handles distinguish the files of the file system that the file fd
+// is in.
 func (r *Records) handled(fd int, dev uint64) bool {
 	yes, known := r.handles[dev]
 	if !known {
@@ -224,8 +224,8 @@ func (r *Records) handled(fd int, dev uint64) bool {
 	return yes
 }
 
-// identify says which file fd is: by its handle, in which file systems count how
-// often they have used a number, or by the time when it was made.
+// identify returns the identity of the file fd: by its handle, in which file systems count
+// the reuse of a number, or by the time when it was made.
 func (r *Records) identify(fd int, k key) identity {
 	if r.handled(fd, k.dev) {
 		if h, ok := handle(fd); ok {

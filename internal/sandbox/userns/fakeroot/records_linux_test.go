@@ -34,8 +34,8 @@ func testFile(t *testing.T, name string) (int, key) {
 	return fd, keyOf(&st)
 }
 
-// TestRecordsOfOthers: a file has no record that one with its number had before,
-// however soon it comes after that.
+// TestRecordsOfOthers: a file never has the record of an earlier file with the same number,
+// however soon it follows.
 func TestRecordsOfOthers(t *testing.T) {
 	r := unwatched()
 	name := filepath.Join(t.TempDir(), "f")
@@ -64,8 +64,8 @@ func TestRecordsOfOthers(t *testing.T) {
 	t.Logf("%d of 200 files had a number that another had before", again)
 }
 
-// TestRecordsBounded: records of files that are gone make room for others, and
-// where there is none a step is refused.
+// TestRecordsBounded: records of files that are gone make room for others, and where no
+// room is left a step is refused.
 func TestRecordsBounded(t *testing.T) {
 	r := unwatched()
 	dir := t.TempDir()
@@ -106,8 +106,7 @@ func TestRecordsBounded(t *testing.T) {
 	}
 }
 
-// TestIdentitiesBounded: credentials that no process has any more make room for
-// others.
+// TestIdentitiesBounded: credentials that no process has any more make room for others.
 func TestIdentitiesBounded(t *testing.T) {
 	sleep := testtools.Need(t, "sleep")
 	var table identityTable
@@ -150,8 +149,8 @@ func TestIdentitiesBounded(t *testing.T) {
 	}
 }
 
-// TestWatches: a file loses its capabilities when it is written to, and special
-// modes only if that was not root.
+// TestWatches: a file loses its capabilities when it is written to, and special modes only
+// if the writer was not root.
 func TestWatches(t *testing.T) {
 	capable := makeXattrs(map[string]string{capabilityXattr: "c", "user.a": "x"})
 	plain := capable.without(capabilityXattr)

@@ -6,18 +6,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// callOf is the system call that a thread's registers hold: one that was not
-// made.
+// callOf returns the system call in a thread's registers, which was not made.
 func callOf(tid int, r *unix.PtraceRegs) *call {
 	return &call{tid: tid, number: uint32(r.Regs[8]), args: [6]uint64(r.Regs[:6])}
 }
 
-// setResult has the call return.
+// setResult makes the call return.
 func setResult(r *unix.PtraceRegs, result int64) { r.Regs[0] = uint64(result) }
 
 func resultOf(r *unix.PtraceRegs) int64 { return int64(r.Regs[0]) }
 
-// skipCall has a call not be made.
+// skipCall makes the kernel skip a call.
 func skipCall(tid int) error {
 	none := int32(-1)
 	number := unix.Iovec{Base: (*byte)(unsafe.Pointer(&none))}

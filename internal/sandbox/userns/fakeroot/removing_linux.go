@@ -8,7 +8,7 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
-// removingCalls are those that take names from files, or give them others.
+// removingCalls adds the calls that remove or change the names of files.
 func (e *Emulator) removingCalls() {
 	e.oldRemovingCalls()
 	e.calls[unix.SYS_UNLINKAT] = at(0, 1, func(c *call, dir int, name string) answer { return e.unlink(c, dir, name, c.int(2)) })
@@ -21,7 +21,7 @@ func (e *Emulator) removingCalls() {
 	e.calls[unix.SYS_RENAMEAT] = at(2, 3, func(c *call, dir int, name string) answer { return e.rename(c, 0, dir, name, 0) })
 }
 
-// named finds the directory that holds a name, and what it names.
+// named finds the directory of a name, and the file that it names.
 func (c *call) named(dirfd int, name string) (place, error) {
 	dir, last, err := c.parent(dirfd, name)
 	if err != nil {
@@ -36,8 +36,7 @@ func (c *call) named(dirfd int, name string) (place, error) {
 	return p, nil
 }
 
-// mayRemove says what keeps the caller from taking a name out of a directory, if
-// anything.
+// mayRemove returns an error if the caller may not remove a name from a directory.
 func (p *place) mayRemove(who *credentials) error {
 	switch {
 	case who.overrides():
@@ -49,8 +48,8 @@ func (p *place) mayRemove(who *credentials) error {
 	return nil
 }
 
-// last says that no name is left when this one is gone, and that only we can
-// tell who had the file's number.
+// last reports whether this is the last name of a file, and only we can find out who had
+// the file's number.
 func (p *place) last(e *Emulator) bool {
 	return p.file != nil && (p.file.nlink == 1 || p.file.dir()) && !e.distinct
 }
@@ -58,7 +57,7 @@ func (p *place) last(e *Emulator) bool {
 // simple reports whether the kernel can take names without us.
 func (e *Emulator) simple(who *credentials) bool { return who.overrides() && e.distinct }
 
-// unlink keeps files from those who may not remove them.
+// unlink keeps callers from removing files that they may not remove.
 func (e *Emulator) unlink(c *call, dirfd int, name string, flags int) answer {
 	who := e.identities.of(c.tid)
 	if e.simple(&who) {
@@ -85,7 +84,7 @@ func (e *Emulator) unlink(c *call, dirfd int, name string, flags int) answer {
 	return answer{}
 }
 
-// rename keeps files from those who may not move them. The argument from is the
+// rename keeps callers from moving files that they may not move. The argument from is the
 // old directory.
 func (e *Emulator) rename(c *call, from, dirfd int, name string, flags uint) answer {
 	who := e.identities.of(c.tid)
@@ -101,7 +100,7 @@ func (e *Emulator) rename(c *call, from, dirfd int, name string, flags uint) ans
 		return pass
 	}
 	source, err := c.named(oldDir, oldName)
-	if err != nil && err != errNoName { // which matters only if there is a way to the other
+	if err != nil && err != errNoName { // matters only if the other path can be resolved
 		return c.lost(err)
 	}
 	defer source.close()
@@ -114,7 +113,7 @@ func (e *Emulator) rename(c *call, from, dirfd int, name string, flags uint) ans
 	}
 	defer target.close()
 	if source.file == nil || target.file == nil && flags&unix.RENAME_EXCHANGE != 0 {
-		return pass // which fails
+		return pass // the kernel fails
 	}
 	if err := mayRename(&who, &source, &target, flags); err != nil && !e.impossible(&source, &target) {
 		return fails(err)
@@ -131,7 +130,7 @@ func (e *Emulator) rename(c *call, from, dirfd int, name string, flags uint) ans
 
 func mayRename(who *credentials, source, target *place, flags uint) error {
 	if target.file != nil && (flags&unix.RENAME_NOREPLACE != 0 || source.file.key == target.file.key) {
-		return nil // which fails anyway, or does nothing
+		return nil // fails anyway, or does nothing
 	}
 	for _, p := range []*place{source, target} {
 		if err := p.mayRemove(who); err != nil {
@@ -150,13 +149,13 @@ func mayRename(who *credentials, source, target *place, flags uint) error {
 	return nil
 }
 
-// impossible reports whether one of two places is within what is to be moved to the
-// other: that is what is wrong first.
+// impossible reports whether one of two places is within what is to be moved to the other:
+// the kernel reports that error first.
 func (e *Emulator) impossible(source, target *place) bool {
 	return source.file.dir() && e.within(target.dir, source.file) || target.file != nil && target.file.dir() && e.within(source.dir, target.file)
 }
 
-// within reports whether a directory is another one, or below it.
+// within reports whether dir is other, or below it.
 func (e *Emulator) within(dir, other *file) bool {
 	name := "."
 	for at := dir.fd; ; name = ".." {
@@ -181,8 +180,8 @@ func (e *Emulator) within(dir, other *file) bool {
 	}
 }
 
-// link keeps those who are not root from giving names to files as they may not.
-// The argument target is the new name.
+// link keeps callers that are not root from giving files names that they may not give. The
+// argument target is the new name.
 func (e *Emulator) link(c *call, olddir int, oldname string, dirfd, target, flags int) answer {
 	who := e.identities.of(c.tid)
 	nameless := oldname == "" && flags&unix.AT_EMPTY_PATH != 0
@@ -202,7 +201,8 @@ func (e *Emulator) link(c *call, olddir int, oldname string, dirfd, target, flag
 		return c.lost(err)
 	}
 	defer f.close()
-	// Who has opened a file may give it a name, which for the kernel may be us.
+	// A process that has opened a file may give it a name, and for the kernel that may be
+	// us.
 	if nameless && f.rec.written != byRoot && who.uid.fs != f.rec.uid {
 		return fails(unix.ENOENT)
 	}
@@ -219,7 +219,7 @@ func (e *Emulator) link(c *call, olddir int, oldname string, dirfd, target, flag
 	switch {
 	case nameless && p.file != nil:
 		return fails(unix.EEXIST)
-	case p.file != nil: // which fails anyway
+	case p.file != nil: // fails anyway
 		return pass
 	case !who.mayLink(f):
 		return fails(unix.EPERM)
@@ -231,8 +231,8 @@ func (e *Emulator) link(c *call, olddir int, oldname string, dirfd, target, flag
 	return pass
 }
 
-// mayLink reports whether a file may get another name, as where
-// fs.protected_hardlinks is set (proc_sys_fs(5)).
+// mayLink reports whether a file may get another name, by the rule of
+// fs.protected_hardlinks (proc_sys_fs(5)).
 func (c *credentials) mayLink(f *file) bool {
 	special := f.rec.special&unix.S_ISUID != 0 || f.rec.special&unix.S_ISGID != 0 && f.mode&unix.S_IXGRP != 0
 	return c.owns(f) || f.regular() && !special && c.may(f, mayRead|mayWrite)

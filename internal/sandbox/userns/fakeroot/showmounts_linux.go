@@ -14,12 +14,11 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
-// What /proc says of mounts has in it where on the machine the tree and other files
-// are. A step gets to see it without that: of a mount, where it is in the sandbox, and its
-// kind.
+// The texts of /proc about mounts reveal where on the machine the tree and other files are.
+// A step sees them without that: only where a mount is in the sandbox, and its kind.
 
-// mountLists are the files of /proc that say so, and the link that many images
-// have to one.
+// mountLists returns the files of /proc with these texts, and the link to one that many
+// images have.
 func mountLists() []string { return []string{"mountinfo", "mounts", "mountstats", "mtab"} }
 
 func isMountList(name string) bool {
@@ -31,7 +30,7 @@ func isMountList(name string) bool {
 	return false
 }
 
-// knownLinks says what symlinks there are that lead to files of /proc by other names.
+// knownLinks says which symlinks lead to files of /proc under other names.
 type knownLinks struct {
 	mounts bool // to lists of mounts
 	proc   bool // to anything
@@ -43,13 +42,13 @@ func (k *knownLinks) note(name, target string) {
 	k.proc = k.proc || strings.Contains(target, "proc")
 }
 
-// moved notes that a file has got another name. One that is given by a descriptor may be
+// moved notes that a file has got another name. A file named by a descriptor may be
 // anything.
 func (k *knownLinks) moved(old, name string) {
 	k.mounts = k.mounts || (isMountList(old) || old == "" || strings.Contains(old, "/fd/")) && !isMountList(name)
 }
 
-// namingCalls note names that files get, before what else there is to do.
+// namingCalls makes the calls that name files note the names, before they do anything else.
 func (e *Emulator) namingCalls() {
 	names := oldNamingCalls()
 	for _, number := range []uint32{unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2, unix.SYS_LINKAT} {
@@ -71,12 +70,12 @@ func (e *Emulator) namingCalls() {
 	}
 }
 
-// mayLeadToProc reports whether a path may be one of a process in /proc.
+// mayLeadToProc reports whether a path may belong to a process in /proc.
 func (e *Emulator) mayLeadToProc(name string) bool {
 	return e.links.proc || strings.Contains(name, "self") || strings.Contains(name, "proc") || strings.HasPrefix(name, "/dev/")
 }
 
-// mayShowMounts reports whether a path has to be looked at.
+// mayShowMounts reports whether a path has to be checked.
 func (e *Emulator) mayShowMounts(name string) bool { return e.links.mounts || isMountList(name) }
 
 // showMounts answers a call that opens such a file.
@@ -91,7 +90,7 @@ func (e *Emulator) showMounts(o *opening) (a answer, shown bool) {
 	if err != nil || unix.Fstatfs(f.fd, &fs) != nil || fs.Type != unix.PROC_SUPER_MAGIC || !isMountList(name) {
 		return answer{}, false
 	}
-	if o.c.traced || o.writes() || o.has(unix.O_PATH) { // a tracer can show nothing
+	if o.c.traced || o.writes() || o.has(unix.O_PATH) { // a tracer cannot show another file
 		return fails(unix.EACCES), true
 	}
 	fd, err := mountsShown(f.fd, path.Base(name))
@@ -101,10 +100,10 @@ func (e *Emulator) showMounts(o *opening) (a answer, shown bool) {
 	return answer{file: &newFile{fd, o.has(unix.O_CLOEXEC)}}, true
 }
 
-// maxMounts bounds such a file, in bytes.
+// maxMounts limits such a file, in bytes.
 const maxMounts = 8 << 20
 
-// mountsShown makes a file of what a step is to see of another.
+// mountsShown makes a file with what a step is to see of another.
 func mountsShown(fd int, name string) (int, error) {
 	f, err := os.Open(openat.Path(fd))
 	if err != nil {
@@ -128,13 +127,13 @@ func mountsShown(fd int, name string) (int, error) {
 	return unix.Open(openat.Path(shown), unix.O_RDONLY|unix.O_CLOEXEC, 0) // at its beginning
 }
 
-// shownMount is a line of such a file without what is the machine's.
+// shownMount returns a line of such a file without what is the machine's.
 func shownMount(name, line string) string {
 	fields := strings.Fields(line)
 	switch {
 	case name == "mountinfo" && len(fields) > 9:
-		// proc_pid_mountinfo(5): the fourth is what of its file system is mounted; after
-		// a dash come the kind, the source and the options.
+		// proc_pid_mountinfo(5): the fourth field is the part of the file system that is
+		// mounted; after a dash come the kind, the source and the options.
 		fields[3] = "/"
 		if kind := fields[len(fields)-3]; fields[len(fields)-4] == "-" {
 			fields[len(fields)-2] = kind

@@ -4,7 +4,7 @@ package fakeroot
 
 import "golang.org/x/sys/unix"
 
-// statCalls are those that tell what a file is like.
+// statCalls adds the calls that describe files.
 func (e *Emulator) statCalls() {
 	e.oldStatCalls()
 	e.calls[unix.SYS_FSTAT] = func(c *call) answer { return e.stat(c, c.fd(0), "", unix.AT_EMPTY_PATH, 1) }
@@ -12,7 +12,7 @@ func (e *Emulator) statCalls() {
 	e.calls[unix.SYS_STATX] = at(0, 1, func(c *call, dir int, name string) answer { return e.statx(c, dir, name) })
 }
 
-// stat writes what a file is to be to where argument n points.
+// stat writes what a file is to be to the address in argument n.
 func (e *Emulator) stat(c *call, dirfd int, name string, flags, n int) answer {
 	return c.on(dirfd, name, flags, func(f *file) answer {
 		if f.rec == (record{}) {

@@ -11,22 +11,22 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/seccomp"
 )
 
-// A filter that this program was started under may refuse calls that we answer,
-// as that of every build of Nix does with set-user-id bits and extended
-// attributes. The kernel runs all filters, and of what they want to an error comes
-// before a notification, and before a stop that is a tracer's. Only a signal (SECCOMP_RET_TRAP)
-// comes before an error. So for these calls our filter wants a signal. It is shown to the
-// tracer before the process gets it: that is us, and we answer the call and drop
-// the signal. All other calls cost a traced process nothing.
+// A filter that this program was started under may refuse calls that we answer, as the
+// filter of every Nix build does with set-user-id bits and extended attributes. The kernel
+// runs all filters; among their results an error takes precedence over a notification, and
+// over a stop for a tracer. Only a signal (SECCOMP_RET_TRAP) takes precedence over an
+// error. So for these calls our filter asks for a signal. The tracer sees it before the
+// process gets it: that is us, and we answer the call and drop the signal. All other calls
+// cost a traced process nothing.
 
-// modeCalls are the calls that set modes, and which argument that is.
+// modeCalls returns the calls that set modes, and which argument is the mode.
 func modeCalls() map[uint32]int {
 	calls := map[uint32]int{unix.SYS_FCHMOD: 1, unix.SYS_FCHMODAT: 2, unix.SYS_FCHMODAT2: 2}
 	oldModeCalls(calls)
 	return calls
 }
 
-// xattrCalls are those of extended attributes.
+// xattrCalls returns the calls about extended attributes.
 func xattrCalls() []uint32 {
 	return []uint32{
 		unix.SYS_SETXATTR, unix.SYS_LSETXATTR, unix.SYS_FSETXATTR, unix.SYS_GETXATTR, unix.SYS_LGETXATTR, unix.SYS_FGETXATTR,
@@ -34,17 +34,17 @@ func xattrCalls() []uint32 {
 	}
 }
 
-// emptyText is a path that leads nowhere, and no attribute's name.
+// emptyText is a path that leads nowhere, and not a valid attribute name.
 var emptyText byte
 
-// refusedOutside reports whether another filter answers calls like these. They are
-// made so that the kernel has a reason to refuse each of them.
+// refusedOutside reports whether another filter answers calls like these. They are made so
+// that the kernel has a reason to refuse each of them.
 func refusedOutside() bool {
 	text, none := uintptr(unsafe.Pointer(&emptyText)), ^uintptr(0)
 	refused := func(number uint32, args ...uintptr) bool {
 		a := append(args, make([]uintptr, 6-len(args))...)
 		_, _, errno := unix.RawSyscall6(uintptr(number), a[0], a[1], a[2], a[3], a[4], a[5])
-		// A kernel without the call is no filter.
+		// A kernel without the call does not mean a filter.
 		return !slices.Contains([]unix.Errno{unix.ENOENT, unix.EBADF, unix.EINVAL, unix.EFAULT, unix.ERANGE}, errno)
 	}
 	for number, mode := range modeCalls() {
@@ -66,8 +66,8 @@ func refusedOutside() bool {
 	})
 }
 
-// Contested adds to a filter what to do with calls that another one may answer: those
-// that set special modes, and those of extended attributes.
+// Contested adds to a filter what to do with calls that another filter may answer: those
+// that set special modes, and those about extended attributes.
 func Contested(f *seccomp.Filter, mode, xattr uint32) {
 	for number, arg := range modeCalls() {
 		f.OnBits(number, arg, specialBits, mode)
@@ -77,8 +77,8 @@ func Contested(f *seccomp.Filter, mode, xattr uint32) {
 	}
 }
 
-// Trace begins to trace a thread, and all that it starts. All of it, and what
-// follows, has to be done by one thread of ours.
+// Trace begins to trace a thread, and everything it starts. One thread of ours has to do
+// this and all that follows.
 func Trace(tid int) error {
 	const options = unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACECLONE |
 		unix.PTRACE_O_TRACESECCOMP | unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_EXITKILL
@@ -93,14 +93,13 @@ func ptrace(request, tid int, data uintptr) error {
 	return nil
 }
 
-// Resume lets a traced thread go on that has stopped. One that is gone needs
-// nothing.
+// Resume lets a stopped traced thread continue. A thread that is gone needs nothing.
 func (e *Emulator) Resume(tid int, status unix.WaitStatus) {
 	signal := status.StopSignal()
 	request := unix.PTRACE_CONT
 	switch event := uint32(status) >> 16; {
 	case event == unix.PTRACE_EVENT_STOP && signal != unix.SIGTRAP:
-		_ = ptrace(unix.PTRACE_LISTEN, tid, 0) // it is to stay stopped until SIGCONT comes
+		_ = ptrace(unix.PTRACE_LISTEN, tid, 0) // it has to stay stopped until SIGCONT comes
 		return
 	case event == unix.PTRACE_EVENT_SECCOMP:
 		signal = 0
@@ -121,8 +120,8 @@ func (e *Emulator) Resume(tid int, status unix.WaitStatus) {
 // syscallStop is the signal that stands for a system call's end.
 const syscallStop = unix.SIGTRAP | 0x80
 
-// told answers a call of which the filter tells the tracer. It returns true for
-// one whose end is to be seen.
+// told answers a call that the filter reports to the tracer. It returns true if the end of
+// the call has to be seen.
 func (e *Emulator) told(tid int) bool {
 	var regs unix.PtraceRegs
 	if err := unix.PtraceGetRegs(tid, &regs); err != nil {
@@ -158,7 +157,7 @@ func (e *Emulator) made(tid int) {
 	}
 }
 
-// Ended is told that a thread has ended, or what it was in.
+// Ended says that a thread, or the call it was in, has ended.
 func (e *Emulator) Ended(tid int) {
 	if m := e.making[tid]; m != nil {
 		m.dir.close()
@@ -166,7 +165,7 @@ func (e *Emulator) Ended(tid int) {
 	}
 }
 
-// give has a thread's call return what is answered.
+// give makes a thread's call return the answer.
 func (a *answer) give(tid int, regs *unix.PtraceRegs) {
 	if a.errno != 0 {
 		a.value = -int64(a.errno)
@@ -179,7 +178,7 @@ func (a *answer) give(tid int, regs *unix.PtraceRegs) {
 // asm-generic/siginfo.h.
 const sysSeccomp = 1
 
-// trapped answers the call for which a thread gets SIGSYS, unless that comes from
+// trapped answers the call for which a thread gets SIGSYS, unless the signal comes from
 // elsewhere.
 func (e *Emulator) trapped(tid int) bool {
 	var info unix.Siginfo
@@ -203,14 +202,14 @@ func (e *Emulator) trapped(tid int) bool {
 	return true
 }
 
-// traps reports whether a call is one of the contested.
+// traps reports whether a call is one of the contested ones.
 func (c *call) traps() bool {
 	mode, ok := modeCalls()[c.number]
 	return ok && c.args[mode]&specialBits != 0 || slices.Contains(xattrCalls(), c.number)
 }
 
-// refusal is what becomes of a call that the emulator would leave to the kernel,
-// where a filter does not let the kernel have it.
+// refusal returns the result of a call that the emulator would leave to the kernel, where a
+// filter keeps the kernel from doing it.
 func (c *call) refusal() error {
 	if c.unresolved != nil {
 		return c.unresolved

@@ -13,9 +13,9 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
-// place is where a path leads: a name in a directory, with what is there, if
-// something is. Of a path that ends in no name, such as "/" or "..", dir is what it leads
-// to as well.
+// place is where a path leads: a name in a directory, with the file there, if it exists. If
+// a path does not end in a name, such as "/" or "..", dir is also the directory that it
+// leads to.
 type place struct {
 	dir  *file
 	name string
@@ -31,18 +31,18 @@ func (p *place) close() {
 	}
 }
 
-// walker resolves a path for a caller part by part: as the kernel would for one
-// with the caller's root directory, open files and owner.
+// walker resolves a path for a caller part by part: as the kernel would with the caller's
+// root directory, open files and owner.
 type walker struct {
 	c    *call
 	who  credentials
 	root *file
 	at   *file
-	// rest is what is left of the path.
+	// rest is the remaining path.
 	rest   string
 	follow bool
 	links  int
-	// start is where a path may not leave with RESOLVE_BENEATH.
+	// start is the directory that a path must not leave with RESOLVE_BENEATH.
 	start   key
 	resolve uint64
 }
@@ -50,7 +50,7 @@ type walker struct {
 // maxLinks is how many symlinks the kernel follows.
 const maxLinks = 40
 
-// walk resolves a path, with follow its last part too, under the conditions of
+// walk resolves a path, including its last part if follow is set, under the conditions of
 // openat2(2).
 func (c *call) walk(dirfd int, name string, follow bool, resolve uint64) (p place, err error) {
 	w := &walker{c: c, who: c.who(), rest: name, follow: follow, resolve: resolve}
@@ -133,7 +133,7 @@ func (w *walker) walk() (place, error) {
 	}
 }
 
-// here is the place of a path that ends at a directory.
+// here returns the place of a path that ends at a directory.
 func (w *walker) here() (place, error) {
 	f, err := w.again(w.at)
 	return place{dir: w.at, file: f}, err
@@ -147,7 +147,7 @@ func (w *walker) again(f *file) (*file, error) {
 	return w.c.e.newFileOf(fd)
 }
 
-// move goes on from another directory.
+// move continues from another directory.
 func (w *walker) move(to *file) error {
 	if w.resolve&unix.RESOLVE_NO_XDEV != 0 && to.mount != w.at.mount {
 		to.close()
@@ -177,8 +177,8 @@ func (w *walker) up() error {
 	return w.move(dir)
 }
 
-// step takes one part of the path. It is done with the last one, unless that is
-// a symlink to be followed. A slash after it wants a directory.
+// step takes one part of the path. It is done after the last one, unless that is a symlink
+// to be followed. A slash after it requires a directory.
 func (w *walker) step(name string, last, slash bool) (p place, done bool, err error) {
 	next, err := w.c.e.child(w.at, name)
 	if err == unix.ENOENT && last {
@@ -206,8 +206,8 @@ func (w *walker) step(name string, last, slash bool) (p place, done bool, err er
 	return place{}, false, w.move(next)
 }
 
-// link follows a symlink, which it closes, with a slash after it or not. It returns
-// what a link of /proc leads to; the text of any other is what is to be resolved next.
+// link follows a symlink, which it closes, with a slash after it or not. It returns the
+// target of a link of /proc; the text of any other link is resolved next.
 func (w *walker) link(link *file, name string, slash bool) (*file, error) {
 	defer link.close()
 	if w.links++; w.links > maxLinks || w.resolve&unix.RESOLVE_NO_SYMLINKS != 0 {
@@ -244,9 +244,9 @@ func (w *walker) link(link *file, name string, slash bool) (*file, error) {
 	return nil, w.move(root)
 }
 
-// readLink reads a symlink. In /proc those of the caller itself are not ours, and
-// many are magic: they lead where no text does. Those of our own processes are
-// for nobody to follow.
+// readLink reads a symlink. In /proc the caller's own links are not ours, and many are
+// magic: they lead where their text does not. The links of our own processes must not be
+// followed.
 func (w *walker) readLink(link *file, name string) (text string, magic bool, err error) {
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(link.fd, &fs); err != nil {
@@ -261,7 +261,7 @@ func (w *walker) readLink(link *file, name string) (text string, magic bool, err
 		return "", false, err
 	}
 	below, ok := strings.CutPrefix(dir, "/proc")
-	if !ok { // not where we have it
+	if !ok { // we have it elsewhere
 		return "", false, errDenied
 	}
 	if below == "" {
@@ -285,8 +285,8 @@ func (w *walker) readLink(link *file, name string) (text string, magic bool, err
 	return "", true, nil
 }
 
-// ownProcess gives what /proc has of a process of the step's the owner that the
-// process has, and the caller what is its own.
+// ownProcess sets the owner of files of a step's process in /proc to the process's own, and
+// gives the caller what is its own.
 func (w *walker) ownProcess(f *file) {
 	pid := processOf(f.fd)
 	if pid == "" || f.rec.uid != uint32(os.Getuid()) {
@@ -301,7 +301,7 @@ func (w *walker) ownProcess(f *file) {
 	}
 }
 
-// processOf is the process that an open file of /proc is of, or "".
+// processOf returns the process that an open file of /proc belongs to, or "".
 func processOf(fd int) string {
 	name, err := os.Readlink(openat.Path(fd))
 	if err != nil {
@@ -314,7 +314,7 @@ func processOf(fd int) string {
 	return pid
 }
 
-// process is the caller's process, as a name in /proc.
+// process returns the caller's process, as a name in /proc.
 func (c *call) process() string {
 	if tgid, ok := c.status("Tgid:"); ok {
 		return tgid
@@ -322,7 +322,7 @@ func (c *call) process() string {
 	return strconv.Itoa(c.tid)
 }
 
-// ourThread reports whether a name in /proc is that of a thread of this process.
+// ourThread reports whether a name in /proc is a thread of this process.
 func ourThread(pid string) bool {
 	_, err := os.Lstat("/proc/self/task/" + pid)
 	return err == nil

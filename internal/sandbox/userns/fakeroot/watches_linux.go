@@ -10,26 +10,26 @@ import (
 	"github.com/varve-image/varve/internal/sandbox/userns/openat"
 )
 
-// watches tells which files have been written to that lose something thereby:
-// capabilities, whoever writes, and special modes if that is not root. The kernel
+// watches find out which files have been written to that lose something thereby:
+// capabilities, whoever writes, and special modes if the writer is not root. The kernel
 // does so by itself where these are on disk.
 type watches struct {
 	fd     int // of inotify(7)
 	byNode map[key]watched
 	byWD   map[int32]key
-	// anyone says that no one who writes is root.
+	// anyone says that no writer is root.
 	anyone bool
 }
 
 // watched is one file.
 type watched struct {
 	wd int32
-	// groupMayExecute says whether the set-group-id bit is one; otherwise it is for
-	// locks.
+	// groupMayExecute says whether the set-group-id bit is really one; otherwise it stands
+	// for mandatory locks.
 	groupMayExecute bool
 }
 
-// maxWatches bounds the files that are watched: each takes memory of the kernel's.
+// maxWatches limits the files that are watched: each takes memory of the kernel's.
 const maxWatches = 8192
 
 func newWatches(anyone bool) (*watches, error) {
@@ -37,7 +37,7 @@ func newWatches(anyone bool) (*watches, error) {
 	return &watches{fd: fd, byNode: map[key]watched{}, byWD: map[int32]key{}, anyone: anyone}, err
 }
 
-// follow begins or ends to watch the file fd, as its record demands.
+// follow starts or stops watching the file fd, as its record demands.
 func (w *watches) follow(fd int, k key, rec *record) error {
 	if rec.special == 0 && !rec.xattrs.has(capabilityXattr) {
 		w.leave(k)
@@ -61,7 +61,7 @@ func (w *watches) follow(fd int, k key, rec *record) error {
 
 func (w *watches) leave(k key) {
 	if seen, ok := w.byNode[k]; ok {
-		_, _ = unix.InotifyRmWatch(w.fd, uint32(seen.wd)) // with its file it has gone by itself
+		_, _ = unix.InotifyRmWatch(w.fd, uint32(seen.wd)) // the watch ends with its file
 		delete(w.byNode, k)
 		delete(w.byWD, seen.wd)
 	}
@@ -74,8 +74,7 @@ const (
 	eventSize = 16
 )
 
-// modified calls each with the files that have been written to since the last
-// time.
+// modified calls each with the files that have been written to since the last time.
 func (w *watches) modified(each func(k key, groupMayExecute bool)) {
 	if len(w.byNode) == 0 {
 		return
@@ -86,7 +85,7 @@ func (w *watches) modified(each func(k key, groupMayExecute bool)) {
 		if err == unix.EINTR {
 			continue
 		}
-		if err != nil || n <= 0 { // there are no more
+		if err != nil || n <= 0 { // no more events
 			return
 		}
 		for events := buf[:n]; len(events) >= eventSize; {
@@ -100,7 +99,7 @@ func (w *watches) modified(each func(k key, groupMayExecute bool)) {
 func (w *watches) event(wd int32, mask uint32, each func(k key, groupMayExecute bool)) {
 	k, ok := w.byWD[wd]
 	switch {
-	case mask&unix.IN_Q_OVERFLOW != 0: // of any file may have been written to, then
+	case mask&unix.IN_Q_OVERFLOW != 0: // any file may have been written to
 		for k, seen := range w.byNode {
 			each(k, seen.groupMayExecute)
 		}

@@ -28,8 +28,8 @@ type growth struct {
 	doubt bool
 }
 
-// of returns the growth since the lowest value, without what the step is known to have.
-// What others free is not credited to the step.
+// of returns how far the value exceeds its lowest so far, the latter without what the step
+// is known to have. What others free does not offset the step's growth.
 func (g *growth) of(now, known int64) int64 {
 	if !g.begun || now-known < g.least {
 		g.least, g.begun = now-known, true

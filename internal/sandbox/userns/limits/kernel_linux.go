@@ -17,7 +17,7 @@ import (
 
 // What the kernel keeps, in bytes; upper limits, or nearly so.
 const (
-	costInode     = 1 << 10 // of a file in memory, as its file system counts it, with attributes
+	costInode     = 1 << 10 // of a file in memory with attributes, as its file system counts
 	costObject    = 1 << 10 // of System V
 	costMessage   = 64      // without its text
 	costSemaphore = 64

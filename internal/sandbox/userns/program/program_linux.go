@@ -61,7 +61,7 @@ func restrict(o *protocol.Order) (listener int, err error) {
 	if err := limits.Set(o.Limits); err != nil {
 		return -1, err
 	}
-	// The step would inherit that the caller ignores a signal.
+	// A signal that the caller ignores would stay ignored in the step.
 	for _, s := range []unix.Signal{unix.SIGHUP, unix.SIGINT} {
 		if err := kernel.ByDefault(s); err != nil {
 			return -1, err

@@ -82,8 +82,8 @@ func New() Filter {
 	f.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, auditArch, 1, 0)
 	f.ret(errno(unix.ENOSYS)) // the system calls of another architecture
 	f.load(dataNumber)
-	// System calls of later kernels are not known to be harmless. A tracer can turn a call
-	// into no call at all.
+	// System calls of later kernels are not known to be harmless. The number -1 stands for
+	// no call: a tracer sets it to skip one.
 	f.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, ^uint32(0), 1, 0)
 	f.add(unix.BPF_JMP|unix.BPF_JGT|unix.BPF_K, lastSyscall, 0, 1)
 	f.ret(errno(unix.ENOSYS))
