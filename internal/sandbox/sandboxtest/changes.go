@@ -6,7 +6,7 @@ import (
 	"github.com/varve-image/varve/internal/sandbox"
 )
 
-// testChanges: what a step does is what the layer says, and nothing else.
+// testChanges: the layer says what a step does, and nothing else.
 func testChanges(t *testing.T, s *suite) {
 	base := With(Busybox(t),
 		Dir("data", 0o750), File("data/a", "one\n", 0o640), File("data/b", "two\n", 0o644),
@@ -106,8 +106,8 @@ func testChanges(t *testing.T, s *suite) {
 	t.Run("mount points", func(t *testing.T) { testMountPoints(t, s) })
 }
 
-// testUnprivileged: a step without fake root can write everything and
-// become nobody.
+// testUnprivileged: a step without fake root can write everything and cannot become anyone
+// else.
 func testUnprivileged(t *testing.T, s *suite) {
 	base := With(Busybox(t), Owned(Dir("srv", 0o755), 1001, 1002), Owned(File("srv/mine", "x\n", 0o640), 1001, 1002),
 		Owned(File("srv/gone", "x\n", 0o640), 1001, 1002), Probe(t),
@@ -141,7 +141,7 @@ func testUnprivileged(t *testing.T, s *suite) {
 		- 0755 0:0 srv/su "s"`)
 }
 
-// testMountPoints: what is mounted is not in the layer, unless the tree has it.
+// testMountPoints: mount points are not in the layer, unless the tree has them.
 func testMountPoints(t *testing.T, s *suite) {
 	store := t.TempDir()
 	writeFile(t, store+"/item", "in the store\n")

@@ -20,13 +20,13 @@ func writeFile(t *testing.T, name, text string) {
 	}
 }
 
-// testErrors: how a step can end otherwise.
+// testErrors: the other ways in which a step can end.
 func testErrors(t *testing.T, s *suite) {
 	base := Busybox(t)
 	t.Run("exit code", func(t *testing.T) {
 		step := Script(base, "for i in $(seq 1 100); do echo line $i; done; echo last >&2; exit 7")
 		step.Stdout = new(bytes.Buffer)
-		step.Stderr = step.Stdout // which is how what is written to both stays in order
+		step.Stderr = step.Stdout // this keeps what is written to both in order
 		o := s.run(t.Context(), t, step)
 		var failed *sandbox.StepError
 		if !errors.As(o.err, &failed) || failed.ExitCode != 7 || failed.Name != "test" {

@@ -16,8 +16,8 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// testProbe: a program that tries to get out finds no way, as root or not, in
-// either form of root.
+// testProbe: a program that tries to get out does not find a way, as root or not, in either
+// form of root.
 func testProbe(t *testing.T, s *suite) {
 	canary := fmt.Sprintf("canary%d", rand.Int64())
 	secret := t.TempDir()
@@ -34,7 +34,7 @@ func testProbe(t *testing.T, s *suite) {
 		t.Fatal(err)
 	}
 	defer abstract.Close()
-	inherited, err := os.Open(secret) // which is not closed on exec by us alone
+	inherited, err := os.Open(secret) // closing it on exec is not left to us alone
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func testProbe(t *testing.T, s *suite) {
 	}
 }
 
-// testRemembered: what a step has the first process remember is bounded.
+// testRemembered: what a step makes the first process remember is limited.
 func testRemembered(t *testing.T, s *suite) {
 	script := "/bin/probe groups 600; while read -r name value unit; do test $name != VmHWM: || echo $value; done </proc/1/status"
 	o := s.run(t.Context(), t, Script(With(Busybox(t), Probe(t)), script)).must(t)
@@ -68,7 +68,7 @@ func testRemembered(t *testing.T, s *suite) {
 	}
 }
 
-// testSurvivors: nothing that a step starts is there afterwards.
+// testSurvivors: nothing that a step starts is left afterwards.
 func testSurvivors(t *testing.T, s *suite) {
 	mark := fmt.Sprintf("98765.%d", rand.Int32())
 	step := Script(Busybox(t), `
@@ -90,7 +90,7 @@ func testSurvivors(t *testing.T, s *suite) {
 	}
 }
 
-// running returns the processes whose arguments have a word.
+// running returns the processes that have a word in their arguments.
 func running(t *testing.T, word string) []string {
 	t.Helper()
 	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -106,8 +106,8 @@ func running(t *testing.T, word string) []string {
 	return found
 }
 
-// testHostileTrees: whatever a tree has where the sandbox mounts, looks or
-// works, the machine is safe and nothing hangs. Steps may fail.
+// testHostileTrees: whatever a tree has where the sandbox mounts, looks or works, the
+// machine is safe and nothing hangs. Steps may fail.
 func testHostileTrees(t *testing.T, s *suite) {
 	canary := t.TempDir()
 	writeFile(t, canary+"/kept", "kept")
@@ -148,14 +148,14 @@ func testHostileTrees(t *testing.T, s *suite) {
 			})
 		}
 	}
-	t.Cleanup(func() { // when the parallel ones have ended
+	t.Cleanup(func() { // after the parallel subtests
 		if after := fingerprint(t, canary); after != before {
 			t.Errorf("the machine's files were %s and are %s", before, after)
 		}
 	})
 }
 
-// fingerprint tells all of a directory: names, inodes, times and contents.
+// fingerprint describes everything in a directory: names, inodes, times and contents.
 func fingerprint(t *testing.T, dir string) string {
 	t.Helper()
 	names, err := os.ReadDir(dir)
@@ -175,8 +175,8 @@ func fingerprint(t *testing.T, dir string) string {
 	return all.String()
 }
 
-// testHostileResults: what a step leaves can neither hang its end nor stay on
-// the disk.
+// testHostileResults: what a step leaves can neither make its end hang nor stay on the
+// disk.
 func testHostileResults(t *testing.T, s *suite) {
 	base := With(Busybox(t), Probe(t))
 	for _, c := range []struct {

@@ -11,7 +11,7 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// testLimits: each limit ends a step, or the call that meets it.
+// testLimits: each limit ends a step, or the call that reaches it.
 func testLimits(t *testing.T, s *suite) {
 	base := With(Busybox(t), Probe(t))
 	for _, c := range []struct {
@@ -54,12 +54,12 @@ func testLimits(t *testing.T, s *suite) {
 	})
 }
 
-// reaches checks that a step reaches a limit, which the error names; "" is any but
-// that of time.
+// reaches checks that a step reaches a limit, which the error names; "" means any limit
+// except that of time.
 func (s *suite) reaches(t *testing.T, step *sandbox.Step, word string) {
 	t.Helper()
 	if step.Limits.Time == 0 {
-		step.Limits.Time = 6 * time.Minute // or a limit that is not met would be waited for; an emulated machine takes its time
+		step.Limits.Time = 6 * time.Minute // otherwise a limit that is never reached would hang the test; an emulated machine takes its time
 	}
 	o := s.run(t.Context(), t, step)
 	var limit *sandbox.LimitError
@@ -68,7 +68,7 @@ func (s *suite) reaches(t *testing.T, step *sandbox.Step, word string) {
 	}
 }
 
-// testMemory: whatever a step keeps memory with counts, as root or not.
+// testMemory: memory counts in whatever way a step keeps it, as root or not.
 func testMemory(t *testing.T, s *suite) {
 	base := With(Busybox(t), Probe(t))
 	for i, way := range []string{
@@ -79,16 +79,16 @@ func testMemory(t *testing.T, s *suite) {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
 			step := limited(base, "probe memory 100 '"+way+"'")
-			step.FakeRoot = i%2 == 0 // which is no matter
+			step.FakeRoot = i%2 == 0 // makes no difference
 			word := "64 MiB of memory"
 			if way == "descriptors" {
-				word = "" // a small machine has no more, and nobody can look
+				word = "" // a small machine runs out of them, and then nobody can look
 			}
 			s.reaches(t, step, word)
 		})
 	}
-	// What these have is seen in what the machine has more. There is more of it, because
-	// others may give some back meanwhile.
+	// These are noticed by the growth of usage on the machine. They use more than the limit
+	// by far, because others may free memory meanwhile.
 	for _, way := range []string{"dropped", "trimmed", "only mapped", "program"} {
 		t.Run(way, func(t *testing.T) { s.reaches(t, limited(base, "probe memory 400 '"+way+"'"), "64 MiB of memory") })
 	}
@@ -128,7 +128,7 @@ func testMemory(t *testing.T, s *suite) {
 	})
 }
 
-// limited is a script that may use 64 MiB of memory, of a machine that has much
+// limited returns a script step that may use 64 MiB of memory, of a machine that has much
 // more.
 func limited(entries []*tree.Entry, script string) *sandbox.Step {
 	step := Script(entries, script)
@@ -136,8 +136,8 @@ func limited(entries []*tree.Entry, script string) *sandbox.Step {
 	return step
 }
 
-// RunNetwork runs what a runner passes, besides the suite, that lets steps have the
-// machine's network: sockets count there, too.
+// RunNetwork tests, in addition to the suite, runners that let steps have the machine's
+// network: sockets count there, too.
 func RunNetwork(t *testing.T, newRunner NewRunner) {
 	s := &suite{newRunner}
 	base := With(Busybox(t), Probe(t))
@@ -157,13 +157,13 @@ func RunNetwork(t *testing.T, newRunner NewRunner) {
 	})
 }
 
-// testBlinding: who cannot look at what a step uses does not let it go on.
+// testBlinding: a step does not go on if its usage cannot be looked at.
 func testBlinding(t *testing.T, s *suite) {
 	base := With(Busybox(t), Probe(t))
 	for _, how := range []string{"soft", "hard"} {
 		t.Run(how+", memory", func(t *testing.T) {
 			step := limited(base, "probe blind "+how+" memory 100 private")
-			s.reaches(t, step, "") // whichever is looked at first
+			s.reaches(t, step, "") // whichever limit is checked first
 		})
 		t.Run(how+", disk", func(t *testing.T) {
 			step := Script(base, "probe blind "+how+" files 4000 empty; sleep 100")
@@ -173,8 +173,8 @@ func testBlinding(t *testing.T, s *suite) {
 	}
 }
 
-// testEntries: each entry of the tree takes room, whatever it is, and the more the longer its
-// path is.
+// testEntries: each entry of the tree counts, whatever it is, and counts more the longer
+// its path is.
 func testEntries(t *testing.T, s *suite) {
 	base := With(Busybox(t), Probe(t))
 	for _, kind := range []string{"empty", "link", "name", "directory"} {
@@ -186,7 +186,7 @@ func testEntries(t *testing.T, s *suite) {
 			})
 		}
 	}
-	// 300 of them are 150 kB of anything but names.
+	// 300 of them count 150 kB for anything but names.
 	deep := strings.Repeat(strings.Repeat("d", 200)+"/", 16)
 	for kind, script := range map[string]string{
 		"long names":   "mkdir -p " + deep + "; cd " + deep + "; for i in $(seq 300); do > $i; done",

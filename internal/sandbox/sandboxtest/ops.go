@@ -13,15 +13,15 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// OpsProgram is a list of system calls for the probe (see its command ops), and
-// what they come to as root in one of Docker's containers: which Oracle finds out.
+// OpsProgram is a list of system calls for the probe (see its command ops), and their
+// results as root in one of Docker's containers, which Oracle finds out.
 type OpsProgram struct {
 	Name string
 	Text string
-	// Out is what the probe prints, and Layer the dump of what has changed.
+	// Out is what the probe prints, and Layer the dump of its changes.
 	Out, Layer string
-	// Why, unless empty, says why a sandbox is not to do as that root's kernel does
-	// here: Out and Layer are what it is to do.
+	// Why, unless empty, says why a sandbox should differ from that root's kernel here: Out
+	// and Layer are then what it should do.
 	Why string
 }
 
@@ -44,8 +44,8 @@ func OpsFiles(t testing.TB) []string {
 	return names
 }
 
-// OpsNeedsProtection tells whether the programs of a file see hard links protected
-// by the kernel, which says so above them.
+// OpsNeedsProtection reports whether the programs of a file need hard links protected by
+// the kernel, according to the comment above them.
 func OpsNeedsProtection(t testing.TB, name string) bool {
 	t.Helper()
 	return strings.Contains(string(readOps(t, name).Comment), "needs: protected_hardlinks\n")
@@ -60,8 +60,8 @@ func readOps(t testing.TB, name string) *txtar.Archive {
 	return txtar.Parse(data)
 }
 
-// ReadOps reads the programs of a file: an archive in which a program's file is
-// followed by those with .why, .out and .layer behind its name.
+// ReadOps reads the programs of a file: an archive in which a program's file is followed by
+// files with the same name and .why, .out and .layer.
 func ReadOps(t testing.TB, name string) []*OpsProgram {
 	t.Helper()
 	var all []*OpsProgram
@@ -85,7 +85,7 @@ func ReadOps(t testing.TB, name string) []*OpsProgram {
 // opsRoot holds a directory for each program.
 const opsRoot = "w"
 
-// OpsTree is the tree that programs run in.
+// OpsTree returns the tree that programs run in.
 func OpsTree(t testing.TB, programs []*OpsProgram) []*tree.Entry {
 	t.Helper()
 	entries := []*tree.Entry{Dir(".", 0o755), Dir("bin", 0o755), Dir(opsRoot, 0o755), Probe(t), File("bin/ops", opsText(programs), 0o644)}
@@ -98,7 +98,7 @@ func OpsTree(t testing.TB, programs []*OpsProgram) []*tree.Entry {
 	return With(entries)
 }
 
-// opsLower is what a program finds in its working directory.
+// opsLower returns what a program finds in its working directory.
 func opsLower() []*tree.Entry {
 	capable, attr := File("cap", "cap\n", 0o755), File("attr", "attr\n", 0o644)
 	capable.Xattrs = map[string]string{"security.capability": "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"}
@@ -120,19 +120,19 @@ func opsText(programs []*OpsProgram) string {
 	return b.String()
 }
 
-// opsArgv runs the programs in a tree.
+// opsArgv returns the command that runs the programs in a tree.
 func opsArgv() []string { return []string{"/bin/probe", "ops", "/bin/ops"} }
 
-// OpsStep runs programs as one step.
+// OpsStep returns a step that runs the programs.
 func OpsStep(t testing.TB, programs []*OpsProgram) *sandbox.Step {
 	t.Helper()
 	return &sandbox.Step{Name: "ops", Tree: OpsTree(t, programs), Argv: opsArgv(), FakeRoot: true}
 }
 
-// OpsOutcome is what came of programs, by their names: as in OpsProgram.
+// OpsOutcome is the results of programs, by their names: as in OpsProgram.
 type OpsOutcome map[string]struct{ Out, Layer string }
 
-// NewOpsOutcome takes apart what programs have printed, and changed.
+// NewOpsOutcome splits up what programs have printed, and changed.
 func NewOpsOutcome(t testing.TB, programs []*OpsProgram, printed string, changes []*tree.Entry) OpsOutcome {
 	t.Helper()
 	o := OpsOutcome{}
@@ -168,8 +168,8 @@ func below(entries []*tree.Entry, dir string) (found []*tree.Entry) {
 	return found
 }
 
-// testOps: what system calls do to files, and tell of them, is what they do as
-// root in a container.
+// testOps: what system calls do to files, and return about them, is the same as for root in
+// a container.
 func testOps(t *testing.T, s *suite) {
 	for _, file := range OpsFiles(t) {
 		t.Run(strings.TrimSuffix(file, ".txtar"), func(t *testing.T) {
@@ -185,7 +185,7 @@ func testOps(t *testing.T, s *suite) {
 	}
 }
 
-// Check compares what came of a program with what has to.
+// Check compares the result of a program with the expected one.
 func (p *OpsProgram) Check(t *testing.T, got OpsOutcome) {
 	t.Helper()
 	g := got[p.Name]
@@ -197,7 +197,7 @@ func (p *OpsProgram) Check(t *testing.T, got OpsOutcome) {
 	}
 }
 
-// Diff shows what lines differ, in context.
+// Diff shows which lines differ, in context.
 func Diff(want, got string) string {
 	return string(diff.Diff("want", []byte(want), "got", []byte(got)))
 }

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// RandomOps makes programs of any bytes: the first of the bytes themselves, the
-// others of what a generator makes that begins with them. Names are few, so that
-// programs come back to what they have done; nothing in them leads out of their
-// tree, waits, or is different from one machine to another.
+// RandomOps makes programs from any bytes: the first from the bytes themselves, the others
+// from a generator that is seeded with them. There are few names, so that programs come
+// back to what they have done; the programs never lead out of their tree, never wait, and
+// do not differ from one machine to another.
 func RandomOps(data []byte, n int) []*OpsProgram {
 	programs := make([]*OpsProgram, n)
 	r := rand.NewChaCha8(sha256.Sum256(data))
@@ -24,12 +24,12 @@ func RandomOps(data []byte, n int) []*OpsProgram {
 }
 
 const (
-	// bytesPerOp are for which operation it is, and for its words.
+	// bytesPerOp is one byte to choose the operation, and the others for its words.
 	bytesPerOp = 8
 	maxOps     = 24
 )
 
-// randomOps makes a program of bytes.
+// randomOps makes a program from bytes.
 func randomOps(data []byte) string {
 	var b strings.Builder
 	b.WriteString("openat 3 . O_RDONLY 0\n")
@@ -39,8 +39,8 @@ func randomOps(data []byte) string {
 		data = data[copy(record, data):]
 		line := opTemplates[int(record[0])%len(opTemplates)]
 		switch {
-		// Started by one who is not root with files, a program is root again, and what it
-		// has opened comes back from it.
+		// A program started by a process that is not root with files is root again, and
+		// returns what it has opened.
 		case line == "}" && depth == 0, strings.HasSuffix(line, "{") && (depth == 2 || strings.Contains(b.String(), "setfsuid")):
 			continue
 		case line == "}":
@@ -54,7 +54,7 @@ func randomOps(data []byte) string {
 	return b.String()
 }
 
-// fillTemplate puts words in the places of a template, a byte for each.
+// fillTemplate puts words into the places of a template, a byte for each.
 func fillTemplate(line string, choice []byte) string {
 	var b bytes.Buffer
 	for i := 0; i < len(line); i++ {
@@ -70,12 +70,10 @@ func fillTemplate(line string, choice []byte) string {
 	return b.String()
 }
 
-// opWords are what stands for a letter. What is opened is opened so that it
-// waits for nobody. Devices have names of their own, which nothing opens: a
-// sandbox's cannot be told apart in any other way.
+// opWords are the words that a letter stands for. Opening never waits. Devices have names
+// of their own, which are never opened: a sandbox's devices differ in no other way.
 var opWords = map[byte][]string{
-	// Paths, what may stand before them, and before those that a directory may be
-	// given for.
+	// Paths, prefixes for them, and prefixes for those that a directory may be given for.
 	'P': {"a", "b", "d", "d/a", "d/b", "a", "b", "d", "d/a", "lowf", "low", "low/f", "su", "sg", "cap", "app", "attr", "sgd", "sgd/a", "sgd/b",
 		"priv/f", "link", "dangling", "made", "low/sub/g", "l", "."},
 	'F': {"", "", "", "", "", "./", "%./", "/proc/self/cwd/", "/proc/self/fd/%3/", "low/../"},
@@ -86,7 +84,7 @@ var opWords = map[byte][]string{
 	'S': {"4", "4", "4", "5", "6"},
 	'O': {"O_RDONLY", "O_WRONLY", "O_RDWR", "O_WRONLY|O_TRUNC", "O_WRONLY|O_APPEND", "O_CREAT|O_WRONLY", "O_CREAT|O_RDWR", "O_CREAT|O_RDWR|O_TRUNC",
 		"O_CREAT|O_EXCL|O_RDWR", "O_CREAT|O_RDONLY", "O_PATH", "O_PATH|O_NOFOLLOW", "O_DIRECTORY", "O_RDWR|O_NOFOLLOW"},
-	// Of a link of /proc, which is not to be opened itself.
+	// For a link of /proc, which must not be opened itself.
 	'o': {"O_RDONLY", "O_WRONLY", "O_RDWR", "O_RDWR|O_TRUNC", "O_WRONLY|O_APPEND", "O_PATH"},
 	'R': {"0", "RESOLVE_BENEATH", "RESOLVE_IN_ROOT", "RESOLVE_NO_SYMLINKS", "RESOLVE_NO_MAGICLINKS", "RESOLVE_NO_XDEV"},
 	'M': {"0644", "0755", "0777", "04755", "02755", "06755", "02644", "0600", "0000", "0666", "02775", "0700", "06777"},
@@ -114,13 +112,13 @@ var opWords = map[byte][]string{
 	'w': {"0", "4", "2", "1", "6"},
 }
 
-// opTemplates are the operations. A letter after a $ is one of opWords.
+// opTemplates are the operations. A letter after a $ is a key of opWords.
 var opTemplates = []string{
 	"openat $S $G$P O_NONBLOCK|$O $M", "openat $S $G$P O_NONBLOCK|$O $M", "openat $S $G$P O_NONBLOCK|$O $M", "openat $S $G$P O_NONBLOCK|$O $M",
 	"open $S $F$P O_NONBLOCK|$O $M", "open $S $F$P O_NONBLOCK|O_CREAT|O_RDWR $M", "open $S $F$P O_NONBLOCK|O_CREAT|O_RDWR $M",
 	"openat2 $S $G$P O_NONBLOCK|O_CREAT|O_RDWR 0644 $R", "openat2 $S $G$P O_NONBLOCK|O_RDWR 0 $R",
 	"openat $S $G$P O_TMPFILE|O_RDWR $M", "openat $S . O_TMPFILE|O_RDWR $M", "openat $S /proc/self/fd/%$S O_NONBLOCK|$o 0",
-	"linkat /proc/self/fd/%$S $G$P AT_SYMLINK_FOLLOW", "linkat /proc/self/fd/%$S $F$N AT_SYMLINK_FOLLOW", // by the descriptor itself only who opened it may, and that is not known
+	"linkat /proc/self/fd/%$S $G$P AT_SYMLINK_FOLLOW", "linkat /proc/self/fd/%$S $F$N AT_SYMLINK_FOLLOW", // by the descriptor itself only the process that opened it may, and that is not known
 
 	"write $S $W", "write $S $W", "pwrite64 $S $W $L", "writev $S $W", "map $S $W", "ftruncate $S $L", "truncate $F$P $L", "truncate $F$P $L",
 	"fallocate $S 0 0 $L", "copy_file_range $S $S $L", "close $S", "dup3 $S 6",

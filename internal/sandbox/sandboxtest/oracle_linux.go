@@ -19,13 +19,13 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// Oracle runs a step as one of Docker's containers would, with the kernel's own
-// root: so that owners, modes, attributes and devices are what they are on disk.
-// It returns what the step printed, and what it changed, which can be read until
-// the test ends. What the step names is in its tree: it is to harm nothing but that.
+// Oracle runs a step as in one of Docker's containers, with the kernel's own root: so
+// owners, modes, attributes and devices are those on disk. It returns what the step
+// printed, and what it changed, which can be read until the test ends. Paths in the step
+// refer to its tree, and it must not harm anything else.
 //
-// Needed are root and a directory for temporary files on a file system with
-// extended attributes and access lists.
+// It needs root and a directory for temporary files on a file system with extended
+// attributes and access lists.
 func Oracle(t testing.TB, step *sandbox.Step) (printed string, changes []*tree.Entry) {
 	t.Helper()
 	testtools.NeedRoot(t)
@@ -58,8 +58,8 @@ func Oracle(t testing.TB, step *sandbox.Step) (printed string, changes []*tree.E
 	return stdout.String(), changes
 }
 
-// KernelDiffers tells whether this machine's kernel has other rules than those that
-// steps have wherever they run: those of Linux 6.12, with fs.protected_hardlinks.
+// KernelDiffers reports whether this machine's kernel has rules other than those that steps
+// have wherever they run: those of Linux 6.12, with fs.protected_hardlinks.
 func KernelDiffers() (old, unprotected bool) {
 	var u unix.Utsname
 	var major, minor int
@@ -70,7 +70,7 @@ func KernelDiffers() (old, unprotected bool) {
 	return major < 6 || major == 6 && minor < 12, err != nil || string(protected) != "1\n"
 }
 
-// keepTimes gives files the times that those of the same names had: a step's layer
+// keepTimes gives files the times of the previous files with the same names: a step's layer
 // has no others.
 func keepTimes(before, after []*tree.Entry) {
 	had := map[string]int64{}
@@ -82,7 +82,7 @@ func keepTimes(before, after []*tree.Entry) {
 	}
 }
 
-// unpack writes a tree to a new directory, as it is.
+// unpack writes a tree to a new directory, unchanged.
 func unpack(root string, entries []*tree.Entry) error {
 	for _, e := range entries {
 		name := filepath.Join(root, e.Path)
@@ -136,8 +136,8 @@ func unpackEntry(name string, e *tree.Entry) error {
 	return f.Close()
 }
 
-// readBack reads a directory as a layer would have it, with all that belongs
-// into one.
+// readBack reads a directory as a layer would have it, with everything that belongs in a
+// layer.
 func readBack(root string) (entries []*tree.Entry, err error) {
 	err = filepath.WalkDir(root, func(name string, _ fs.DirEntry, err error) error {
 		if err != nil {
@@ -205,12 +205,12 @@ func readXattrs(name string, regular bool) (map[string]string, error) {
 			continue
 		}
 		if attr == tree.CapabilityXattr && !regular {
-			continue // of no use, and a layer cannot have it
+			continue // useless, and a layer cannot have it
 		}
 		value := make([]byte, 1<<16)
 		n, err := unix.Lgetxattr(name, attr, value)
 		if err == unix.EINVAL {
-			continue // an empty list of capabilities, which is none
+			continue // an empty list of capabilities counts as none
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read %q: %w", attr, err)

@@ -16,7 +16,7 @@ var update = flag.Bool("update", false, "write what the kernel does into testdat
 
 func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
 
-// TestOracle: what programs are wanted to do is what this machine's kernel does.
+// TestOracle: the expected results of programs are what this machine's kernel does.
 func TestOracle(t *testing.T) {
 	for _, file := range sandboxtest.OpsFiles(t) {
 		t.Run(strings.TrimSuffix(file, ".txtar"), func(t *testing.T) {
@@ -47,7 +47,7 @@ func TestOracle(t *testing.T) {
 	}
 }
 
-// write writes programs as ReadOps reads them, and what stands above them.
+// write writes programs in the form that ReadOps reads, and the comment above them.
 func write(t *testing.T, name string, programs []*sandboxtest.OpsProgram) {
 	t.Helper()
 	data, err := os.ReadFile(name)

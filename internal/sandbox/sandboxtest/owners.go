@@ -10,7 +10,7 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// ownersTree has all that a tree can say of a file.
+// ownersTree returns a tree with everything that a tree can say about a file.
 func ownersTree(t *testing.T) []*tree.Entry {
 	setgid := Owned(Dir("srv/mail", 0o2775), 0, 8)
 	device := &tree.Entry{Path: "srv/zero", Type: tree.Char, Mode: 0o666, Devmajor: 1, Devminor: 5}
@@ -22,7 +22,7 @@ func ownersTree(t *testing.T) []*tree.Entry {
 		Owned(File("srv/big", "b", 0o644), 60000, 60001))
 }
 
-// testForeignOwners: a tree may have owners that no machine has ids for.
+// testForeignOwners: a tree may have owners for which the machine has no ids.
 func testForeignOwners(t *testing.T, s *suite) {
 	base := With(Busybox(t), Owned(File("f", "x", 0o644), 4294967293, 3000000000), Owned(Dir("d", 0o755), 100000, 0))
 	o := s.run(t.Context(), t, Script(base, "test $(stat -c %u:%g f) = 4294967293:3000000000; chown 70000:70000 d; touch d/n; chown :5 f")).must(t)
@@ -33,8 +33,8 @@ func testForeignOwners(t *testing.T, s *suite) {
 		- 0644 4294967293:5 f "x"`)
 }
 
-// testOwners: what root may do to files appears to work, whoever runs the
-// step, and is in the layer. Each script's own checks are of what stat says.
+// testOwners: what root may do to files appears to work, whoever runs the step, and is in
+// the layer. Each script itself checks the output of stat.
 func testOwners(t *testing.T, s *suite) {
 	base := ownersTree(t)
 	for _, c := range ownerCases() {
@@ -46,8 +46,7 @@ func testOwners(t *testing.T, s *suite) {
 	}
 }
 
-// Digest returns the digest of the layers that steps make which do all that root
-// may do to files.
+// Digest returns the digest of the layers of steps that do everything root may do to files.
 func Digest(t *testing.T, newRunner NewRunner) string {
 	t.Helper()
 	base := ownersTree(t)

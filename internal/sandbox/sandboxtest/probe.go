@@ -17,7 +17,7 @@ var (
 	errProbe            error
 )
 
-// Main runs tests and takes away what the suite has made. TestMain calls it.
+// Main runs tests and removes what the suite has made. TestMain calls it.
 func Main(m *testing.M) int {
 	code := m.Run()
 	if probeDir != "" {
@@ -26,12 +26,11 @@ func Main(m *testing.M) int {
 	return code
 }
 
-// ProbeVariable is the environment variable that names the program where it is
-// built already.
+// ProbeVariable is the environment variable that names the program if it has been built
+// already.
 const ProbeVariable = "VARVE_TEST_PROBE"
 
-// Probe is the entry of package probe's program, static and built once, as
-// /bin/probe.
+// Probe returns the entry /bin/probe: the program of package probe, static and built once.
 func Probe(t testing.TB) *tree.Entry {
 	t.Helper()
 	probeOnce.Do(func() {

@@ -1,4 +1,4 @@
-// Package sandboxtest is the suite that every sandbox.Runner passes.
+// Package sandboxtest is the test suite that every sandbox.Runner passes.
 //
 // Only tests import it. It needs a static busybox, from which it makes the
 // trees that steps run in.
@@ -54,21 +54,21 @@ func Run(t *testing.T, newRunner NewRunner) {
 
 type suite struct{ newRunner NewRunner }
 
-// outcome is what came of a step.
+// outcome is the result of a step.
 type outcome struct {
 	stdout, stderr string
 	changes        string // see dump
 	err            error
 }
 
-// run runs a step and closes what it left, of which nothing may be on disk.
+// run runs a step and closes its result, which must leave nothing on disk.
 func (s *suite) run(ctx context.Context, t *testing.T, step *sandbox.Step) outcome {
 	t.Helper()
 	return s.runAndLook(ctx, t, step, t.TempDir(), nil)
 }
 
-// runAndLook runs a step as run does, in a directory for temporary files that it
-// makes. Before it is closed, look sees what it changed.
+// runAndLook runs a step as run does, in a directory for temporary files that it makes.
+// Before the result is closed, look sees what the step changed.
 func (s *suite) runAndLook(ctx context.Context, t *testing.T, step *sandbox.Step, temp string, look func(outcome, []*tree.Entry)) outcome {
 	t.Helper()
 	if err := os.MkdirAll(temp, 0o755); err != nil {
@@ -125,7 +125,7 @@ func checkTree(t *testing.T, before []*tree.Entry, r *sandbox.Result) {
 	}
 }
 
-// dump lists entries, one a line: type, mode, owner, path and what it is.
+// dump lists entries, one per line: type, mode, owner, path and content.
 func dump(t testing.TB, entries []*tree.Entry) string {
 	t.Helper()
 	var b strings.Builder
@@ -153,7 +153,7 @@ func dump(t testing.TB, entries []*tree.Entry) string {
 	return b.String()
 }
 
-// content is the file's content, or how much there is of it.
+// content returns the file's content, or its size.
 func content(t testing.TB, e *tree.Entry) string {
 	t.Helper()
 	if e.Size == 0 {
@@ -174,14 +174,13 @@ func content(t testing.TB, e *tree.Entry) string {
 	return string(data)
 }
 
-// WantChanges compares the entries of a layer with what dump makes of those that
-// are wanted.
+// WantChanges compares the entries of a layer with the wanted dump.
 func WantChanges(t *testing.T, changes []*tree.Entry, want string) {
 	t.Helper()
 	wantChanges(t, dump(t, changes), want)
 }
 
-// wantChanges compares a dump with what is wanted, which may be indented.
+// wantChanges compares a dump with the wanted one, which may be indented.
 func wantChanges(t *testing.T, got, want string) {
 	t.Helper()
 	var lines strings.Builder
@@ -195,8 +194,8 @@ func wantChanges(t *testing.T, got, want string) {
 	}
 }
 
-// Busybox is the tree of a small system: busybox as /bin/busybox, with links
-// for its commands.
+// Busybox returns the tree of a small system: busybox as /bin/busybox, with links for its
+// commands.
 func Busybox(t testing.TB) []*tree.Entry {
 	t.Helper()
 	program := testtools.Need(t, "busybox")
@@ -229,19 +228,19 @@ func With(entries []*tree.Entry, more ...*tree.Entry) []*tree.Entry {
 	return all
 }
 
-// Dir is a directory of root's.
+// Dir returns a directory of root's.
 func Dir(path string, mode uint32) *tree.Entry {
 	return tree.NewDir(path, mode)
 }
 
-// File is a file of root's.
+// File returns a file of root's.
 func File(path, text string, mode uint32) *tree.Entry {
 	e := tree.NewFile(path, mode, text)
 	e.ModTime = 1000
 	return e
 }
 
-// Link is a symlink of root's.
+// Link returns a symlink of root's.
 func Link(path, target string) *tree.Entry {
 	return tree.NewSymlink(path, target)
 }
@@ -252,7 +251,7 @@ func Owned(e *tree.Entry, uid, gid uint32) *tree.Entry {
 	return e
 }
 
-// Script is a step that runs a script as root in a tree.
+// Script returns a step that runs a script as root in a tree.
 func Script(entries []*tree.Entry, script string) *sandbox.Step {
 	return &sandbox.Step{
 		Name: "test", Tree: entries, Argv: []string{"/bin/sh", "-e"}, Script: script,

@@ -17,12 +17,12 @@ import (
 // pastTime is a deadline that has passed.
 var pastTime = time.Unix(1, 0)
 
-// trialTime is how long a trial may take: it does nothing but start and end.
+// trialTime limits a trial, which does nothing but start and end.
 const trialTime = 3 * time.Second
 
-// KVM may take so many times as long for a trial as the emulation works for it,
-// which it is to be faster than, and leastTime in any case, since the machine may
-// be busy. Where it works it takes about as long.
+// KVM's trial may take this many times as long as the emulation's, although KVM should be
+// faster, and leastTime in any case, since the machine may be busy. Where KVM works it
+// takes about as long.
 const (
 	trialFactor = 5
 	leastTime   = time.Second
@@ -33,9 +33,9 @@ var kvm struct {
 	works bool
 }
 
-// accelerator is "kvm" where it works, else "tcg", QEMU's own emulation. That
-// /dev/kvm is there says little: in a virtual machine it may hang, or be itself
-// an emulation that is slower by far than QEMU's and does not start a kernel.
+// accelerator returns "kvm" where it works, else "tcg", QEMU's own emulation. That /dev/kvm
+// exists says little: in a virtual machine it may hang, or be itself an emulation that is
+// far slower than QEMU's and does not start a kernel.
 func accelerator(ctx context.Context, qemu string) string {
 	kvm.once.Do(func() { kvm.works = kvmWorks(ctx, qemu) })
 	if kvm.works {
@@ -44,7 +44,7 @@ func accelerator(ctx context.Context, qemu string) string {
 	return "tcg"
 }
 
-// kvmWorks tells whether KVM ends a trial, and not much later than the emulation.
+// kvmWorks reports whether KVM finishes a trial, and not much later than the emulation.
 func kvmWorks(ctx context.Context, qemu string) bool {
 	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
 	if err != nil {
@@ -70,8 +70,8 @@ func bootSector() []byte {
 
 const trialExit = 0x10*2 + 1
 
-// trial tells whether a virtual machine that does nothing but end does so within
-// a time, and how much of the processor's time it took.
+// trial reports whether a virtual machine that only ends itself does so within a time
+// limit, and how much processor time it took.
 func trial(ctx context.Context, qemu, accel string, limit time.Duration) (time.Duration, bool) {
 	disk, err := atomicfile.Unnamed("")
 	if err != nil {

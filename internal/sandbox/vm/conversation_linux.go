@@ -12,21 +12,20 @@ import (
 	"github.com/varve-image/varve/internal/sandbox"
 )
 
-// conversation is what the host has heard of a guest, which may say anything:
-// what does not come in its turn, or says nothing, ends it.
+// conversation is the host's side of talking to a guest, which may say anything: a frame
+// out of turn, or one that makes no sense, ends it.
 type conversation struct {
 	step   *sandbox.Step
 	cancel context.CancelCauseFunc
-	// changes bounds what the step's may take, in bytes.
+	// changes limits the step's layer of changes, in bytes.
 	changes int64
 
 	tail    sandbox.Tail
 	written int64 // by the step
 }
 
-// read reads frames up to the report: one that says that the guest is there, for
-// which there is a time, then what the step writes. The clock of the step runs
-// meanwhile.
+// read reads frames up to the report: first one that says that the guest is there, within
+// the boot time, then what the step writes. The step's clock runs meanwhile.
 func (c *conversation) read(ctx context.Context, port io.ReadWriter, boot *time.Timer) (*report, error) {
 	buf := make([]byte, maxFrame)
 	kind, data, err := nextFrame(port, buf)
@@ -59,7 +58,7 @@ func (c *conversation) read(ctx context.Context, port io.ReadWriter, boot *time.
 	}
 }
 
-// nextFrame reads a frame that has to come.
+// nextFrame reads a frame; the end of the stream is an error.
 func nextFrame(port io.Reader, buf []byte) (kind byte, data []byte, err error) {
 	kind, data, err = readFrame(port, buf)
 	if errors.Is(err, io.EOF) {
@@ -72,7 +71,7 @@ func senseless(kind byte, data []byte, when string) error {
 	return fmt.Errorf("the virtual machine sent a message of kind %q and %d bytes %s, which makes no sense", kind, len(data), when)
 }
 
-// started begins what goes on while the step runs, and returns what ends it.
+// started begins what goes on while the step runs, and returns a function that ends it.
 func (c *conversation) started(ctx context.Context, frames *frameWriter) func() {
 	ctx, done := context.WithCancel(ctx)
 	stop := done

@@ -16,7 +16,7 @@ import (
 	"github.com/varve-image/varve/internal/sandbox"
 )
 
-// says makes what a guest sends.
+// says returns the bytes that a guest sends for these frames.
 func says(frames ...string) []byte {
 	var all bytes.Buffer
 	w := &frameWriter{w: &all}
@@ -28,8 +28,7 @@ func says(frames ...string) []byte {
 	return all.Bytes()
 }
 
-// listen has the host hear what a guest sends, and returns what it makes of it
-// and what the step wrote.
+// listen lets the host listen to a guest, and returns the result and what the step wrote.
 func listen(t testing.TB, limits sandbox.Limits, guest io.Reader) (*report, string, error) {
 	t.Helper()
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -50,7 +49,7 @@ func listen(t testing.TB, limits sandbox.Limits, guest io.Reader) (*report, stri
 
 const hello = string(frameHello)
 
-// TestConversation: what a guest may say, and that all else is a failure.
+// TestConversation: what a guest may say; everything else is a failure.
 func TestConversation(t *testing.T) {
 	rep, out, err := listen(t, sandbox.Limits{}, bytes.NewReader(says(hello, "oa\n", "eb\n", "oc\n", `r{"Changes":1024}`, "ojunk")))
 	if err != nil || rep.Changes != 1024 || out != "a\nb\nc\n" {
@@ -107,7 +106,7 @@ func TestConversation(t *testing.T) {
 	}
 }
 
-// TestReportText: what a guest writes into an error is quoted and bounded.
+// TestReportText: what a guest writes into an error is quoted and limited.
 func TestReportText(t *testing.T) {
 	text, err := json.Marshal(report{Error: "\x1b[2J" + strings.Repeat("x", 6*maxError)})
 	must(t, err)
@@ -133,8 +132,8 @@ func (e *endless) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestEndless: what never ends is heard out only as far as the step may write,
-// and takes no memory.
+// TestEndless: endless output is read only as far as the step may write, and takes no
+// memory.
 func TestEndless(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"empty output": says("o"), "empty errors": says("e"), "hello": says(hello), "null": says("rnull"), "zeros": make([]byte, 1000),
@@ -171,8 +170,8 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-// FuzzConversation: nothing that a guest sends crashes the host, and a report
-// comes behind a hello and is one that a step can have.
+// FuzzConversation: a guest can never crash the host, and a report follows a hello and is
+// one that a step can have.
 func FuzzConversation(f *testing.F) {
 	f.Add(says(hello, "oa\n", "eb\n", `r{"Changes":1024}`))
 	f.Add(says(hello, `r{"ExitCode":-1,"Signal":9}`))

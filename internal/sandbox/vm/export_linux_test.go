@@ -10,7 +10,7 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// NeedMachine ends the test where the machine lacks what a virtual machine takes.
+// NeedMachine ends the test where the machine lacks what a virtual machine needs.
 func NeedMachine(t testing.TB) {
 	t.Helper()
 	testtools.Need(t, "qemu-system-x86_64")

@@ -9,10 +9,10 @@ import (
 	"syscall"
 )
 
-// The guest sees files and directories of the host through a second serial port:
-// it asks for one thing after the other, and each answer is frames of data and a
-// last one. Few kernels that are made for virtual machines have a file system for
-// this (9p is not in Debian's), and FUSE is in all.
+// The guest sees files and directories of the host through a second serial port: it asks
+// one question at a time, and each answer consists of frames of data and a final one. Few
+// kernels made for virtual machines have a file system for this (9p is not in Debian's),
+// and all have FUSE.
 const (
 	frameAsk    = 'q' // guest: a question
 	frameData   = 'd' // host: content of a file, names of a directory, a link's text
@@ -23,14 +23,14 @@ const (
 type question struct {
 	Op    fileOp
 	Share int
-	// Path is relative to the share; "" is that itself.
+	// Path is relative to the share; "" means the share itself.
 	Path string
-	// Offset and Size say what of a file to read.
+	// Offset and Size say which part of a file to read.
 	Offset int64
 	Size   int
 }
 
-// fileOp is what can be asked.
+// fileOp names a kind of question.
 type fileOp string
 
 const (
@@ -40,10 +40,10 @@ const (
 	opRead     fileOp = "read"
 )
 
-// maxRead bounds what is read at once.
+// maxRead limits what is read at once.
 const maxRead = 1 << 20
 
-// check refuses what no guest of ours asks for where there are so many shares.
+// check refuses questions that our guest program never asks about this number of shares.
 func (q *question) check(shares int) error {
 	known := q.Op == opStat || q.Op == opReadLink || q.Op == opReadDir || q.Op == opRead
 	if !known || q.Share < 0 || q.Share >= shares || q.Offset < 0 || q.Size < 0 || q.Size > maxRead {
@@ -52,21 +52,19 @@ func (q *question) check(shares int) error {
 	return nil
 }
 
-// answer ends what the host says to a question.
+// answer ends the host's reply to a question.
 type answer struct {
 	Errno syscall.Errno
-	// Mode is the type and the permissions, Device a device's number, as stat(2)
-	// has them.
+	// Mode is the type and the permissions, Device a device's number, as in stat(2).
 	Mode        uint32
 	Device      uint64
 	Size, Mtime int64
-	// UID and GID are the guest's: stepID or strangerID.
+	// UID and GID are ids in the guest: stepID or strangerID.
 	UID, GID uint32
 }
 
-// Whose a file is in the guest: the user's and group's that package userns gives
-// to a step there, which is root's with all ids, or those of somebody else, whom the
-// step knows as nobody.
+// The owners of files in the guest: the user and group that package userns gives to a step
+// that root runs with all ids, or those of somebody else, whom the step knows as nobody.
 const (
 	stepID     = 1 << 31
 	strangerID = 0
@@ -112,7 +110,7 @@ func (c *fileClient) ask(q question) (answer, []byte, error) {
 	}
 }
 
-// errno is the number of an error, EIO where it has none.
+// errno returns the number of an error, EIO where it has none.
 func errno(err error) syscall.Errno {
 	var e syscall.Errno
 	switch {

@@ -18,8 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// serveFiles has a server show a directory, and returns who asks it, and how it
-// ends.
+// serveFiles has a server show directories, and returns a client, and a channel with the
+// server's result.
 func serveFiles(t testing.TB, sources ...string) (*fileClient, <-chan error) {
 	t.Helper()
 	ours, theirs, err := serialPort()
@@ -48,8 +48,7 @@ func must(t testing.TB, errs ...error) {
 	}
 }
 
-// TestFileServer: a guest sees what is in the shares, and by no name anything
-// else.
+// TestFileServer: a guest sees what is in the shares, and cannot name anything else.
 func TestFileServer(t *testing.T) {
 	dir := t.TempDir()
 	shared := filepath.Join(dir, "shared")
@@ -98,7 +97,7 @@ func TestFileServer(t *testing.T) {
 	}
 }
 
-// TestFileServerEnds: what no guest of ours asks ends it, at once.
+// TestFileServerEnds: a question that our guest never asks ends the server, at once.
 func TestFileServerEnds(t *testing.T) {
 	for _, c := range []struct {
 		kind byte
@@ -148,8 +147,8 @@ func special(t *testing.T, dir string) []string {
 	return names
 }
 
-// TestSpecialFiles: what is no regular file is seen and never opened, which
-// would wake who waits for it.
+// TestSpecialFiles: files that are not regular are visible but never opened, which would
+// wake processes that wait for them.
 func TestSpecialFiles(t *testing.T) {
 	dir := t.TempDir()
 	names := special(t, dir)
@@ -189,8 +188,7 @@ func TestSpecialFiles(t *testing.T) {
 	f.Close()
 }
 
-// TestFileServerRace: a name that is one file and then another leads nowhere
-// else in between.
+// TestFileServerRace: a name that alternates between two files never leads anywhere else.
 func TestFileServerRace(t *testing.T) {
 	dir := t.TempDir()
 	shared := filepath.Join(dir, "shared")
@@ -222,7 +220,7 @@ func TestFileServerRace(t *testing.T) {
 		} else if err == nil || len(data) > 0 {
 			t.Fatalf("%s: %q, %v", name, data, err)
 		}
-		// Another file, so that the one before is not open any more.
+		// Ask for another file, so that the previous one is no longer open.
 		if _, _, err := client.ask(question{Op: opRead, Path: "none", Size: 1}); err == nil {
 			t.Fatal("a file that there is not")
 		}
@@ -234,8 +232,8 @@ func TestFileServerRace(t *testing.T) {
 	}
 }
 
-// TestViewer: a guest may read what the step may in namespaces, and the host's
-// kernel keeps it from the rest: root's files are nobody's.
+// TestViewer: a guest may read what the step may read in namespaces, and the host's kernel
+// keeps it from the rest: root's files appear as nobody's.
 func TestViewer(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.Mkdir(dir+"/open", 0o755), os.Mkdir(dir+"/closed", 0o700), os.Mkdir(dir+"/listed", 0o744))
@@ -249,8 +247,8 @@ func TestViewer(t *testing.T) {
 	root := kernelRoot(uint32(os.Geteuid()))
 	for _, c := range []struct {
 		q   question
-		own bool // only the owner may
-		no  bool // nobody may
+		own bool // only the owner may read it
+		no  bool // nobody may read it
 	}{
 		{q: question{Op: opRead, Path: "open.txt", Size: 10}},
 		{q: question{Op: opRead, Path: "open/file", Size: 10}},
@@ -283,7 +281,7 @@ func TestViewer(t *testing.T) {
 			t.Errorf("%+v: owner %d:%d, want %d", c.q, a.UID, a.GID, owner)
 		}
 	}
-	if root { // the other threads are who they were
+	if root { // the other threads keep their user
 		_, err := os.ReadFile(dir + "/closed.txt")
 		dumpable, prctlErr := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
 		if must(t, err, prctlErr); dumpable != 1 {
@@ -292,8 +290,8 @@ func TestViewer(t *testing.T) {
 	}
 }
 
-// TestProcesses: a guest does not see what the kernel shows of processes, and of
-// the server's own to itself above all.
+// TestProcesses: a guest does not see the kernel's files about processes, above all those
+// about the server itself.
 func TestProcesses(t *testing.T) {
 	client, _ := serveFiles(t, "/proc", "/", "/proc/self/environ")
 	for _, q := range []question{
@@ -306,8 +304,8 @@ func TestProcesses(t *testing.T) {
 	}
 }
 
-// TestFileServerMemory: whatever a guest asks for, and however often, the server
-// has a file open, and grows no more.
+// TestFileServerMemory: whatever a guest asks for, and however often, the server has only
+// one file open and does not grow.
 func TestFileServerMemory(t *testing.T) {
 	dir := t.TempDir()
 	for i := range 200 {
@@ -337,7 +335,7 @@ func TestFileServerMemory(t *testing.T) {
 	}
 }
 
-// heap is how much memory is in use.
+// heap returns how much memory is in use.
 func heap() int64 {
 	runtime.GC()
 	var m runtime.MemStats
@@ -345,8 +343,7 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// FuzzFileServer: nothing that is asked crashes the server, or leads out of the
-// share.
+// FuzzFileServer: questions never crash the server, nor lead out of the share.
 func FuzzFileServer(f *testing.F) {
 	var seed bytes.Buffer
 	w := &frameWriter{w: &seed}

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hostFile is a file or directory of the host, in the guest.
+// hostFile is a file or directory of the host, as the guest sees it.
 type hostFile struct {
 	fs.Inode
 	client *fileClient
@@ -49,10 +49,10 @@ func (h *hostShares) Lookup(ctx context.Context, name string, out *fuse.EntryOut
 	return (&hostFile{client: h.client, share: share}).in(ctx, &h.Inode, out)
 }
 
-// mountHost mounts what is shown of the host. Permissions are the kernel's to
-// check, also those of files that have none.
+// mountHost mounts the shares of the host. The kernel checks permissions, including those
+// of files that have none.
 func mountHost(client *fileClient, at string) error {
-	forever := 24 * time.Hour // nothing on the host changes meanwhile, for all that the step may rely on
+	forever := 24 * time.Hour // the step may not rely on seeing changes on the host
 	_, err := fs.Mount(at, &hostShares{client: client}, &fs.Options{
 		EntryTimeout: &forever, AttrTimeout: &forever, NegativeTimeout: &forever, NullPermissions: true,
 		MountOptions: fuse.MountOptions{
@@ -73,7 +73,7 @@ func (f *hostFile) Lookup(ctx context.Context, name string, out *fuse.EntryOut) 
 	return (&hostFile{client: f.client, share: f.share, path: path.Join(f.path, name)}).in(ctx, &f.Inode, out)
 }
 
-// in makes an inode in a directory's, if the host has the file.
+// in makes an inode in a directory's inode, if the host has the file.
 func (f *hostFile) in(ctx context.Context, dir *fs.Inode, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	a, _, no := f.ask(opStat, f.path)
 	if no != 0 {
@@ -83,7 +83,7 @@ func (f *hostFile) in(ctx context.Context, dir *fs.Inode, out *fuse.EntryOut) (*
 	return dir.NewInode(ctx, f, fs.StableAttr{Mode: a.Mode & unix.S_IFMT}), 0
 }
 
-// Getattr says what stat(2) does.
+// Getattr returns what stat(2) does.
 func (f *hostFile) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	a, _, no := f.ask(opStat, f.path)
 	if no == 0 {
@@ -92,7 +92,7 @@ func (f *hostFile) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut
 	return no
 }
 
-// fill says what the host says.
+// fill copies the host's answer.
 func (a *answer) fill(out *fuse.Attr) {
 	out.Mode, out.Size, out.Mtime, out.Nlink = a.Mode, uint64(a.Size), uint64(max(a.Mtime, 0)), 1
 	out.Uid, out.Gid, out.Rdev = a.UID, a.GID, uint32(a.Device)

@@ -24,7 +24,7 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// Where things are in the guest, besides the paths that they have on the host.
+// Paths in the guest, for what does not have the path that it has on the host.
 const (
 	diskDir   = "/disk"         // the disk, before it is the root directory
 	sharesDir = "/varve-shares" // what is shown of the host, by number
@@ -34,9 +34,8 @@ const (
 	diskDevice, treeDevice, changesDevice = "/dev/vda", "/dev/vdb", "/dev/vdc"
 )
 
-// Main is the first process of a virtual machine, if that is what this process
-// is: it then does its work and ends the machine. In any other process it
-// returns false at once.
+// Main runs the first process of a virtual machine, if this process is one: it does its
+// work and ends the machine. In any other process it returns false at once.
 func Main() (code int, ok bool) {
 	if os.Getpid() != 1 || os.Args[0] != initPath {
 		return 0, false
@@ -89,13 +88,13 @@ func guest() error {
 	if err := frames.writeJSON(frameReport, rep); err != nil {
 		return err
 	}
-	// The machine ends when the host has read the answer, which ends us too.
+	// The host ends the machine when it has read the answer, which ends this process too.
 	_, err = io.Copy(io.Discard, port)
 	return err
 }
 
-// runStep runs the step on the disk and writes what it changed. It returns the
-// length of that.
+// runStep runs the step on the disk and writes its changes. It returns the length of their
+// layer.
 func runStep(req *request, port io.Reader, frames *frameWriter) (int64, error) {
 	if err := enterDisk(req); err != nil {
 		return 0, err
@@ -143,7 +142,7 @@ func input(ctx context.Context, req *request, step *sandbox.Step, port io.Reader
 			case kind == frameStdin && len(data) == 0:
 				w.Close()
 			case kind == frameStdin:
-				_, _ = w.Write(data) // a step that has ended reads no more
+				_, _ = w.Write(data) // a step that has ended no longer reads
 			case kind == frameResize:
 				var size sandbox.TerminalSize
 				if json.Unmarshal(data, &size) == nil {
@@ -196,8 +195,8 @@ func (d *diskTar) Open(context.Context) (io.ReadCloser, error) {
 	}{io.NewSectionReader(f, 0, d.size), f}, nil
 }
 
-// raiseLimits lifts the limits that a kernel with little memory begins with, so
-// that the step's own can be set.
+// raiseLimits raises the limits that a kernel with little memory starts with, so that the
+// step's own can be set.
 func raiseLimits() error {
 	const most = 1 << 20
 	for _, which := range []int{unix.RLIMIT_NPROC, unix.RLIMIT_NOFILE} {
@@ -247,11 +246,11 @@ func loadModules(files []string) error {
 	return nil
 }
 
-// portTime is how long a port may take to be there: the kernel is told of ports,
-// and then of their names, while it goes on, which on a busy machine takes a while.
+// portTime limits the wait for a port: the kernel learns of ports, and then of their names,
+// while it runs on, which takes a while on a busy machine.
 const portTime = time.Minute
 
-// openPort opens the virtio serial port of a name, once it is there.
+// openPort opens the virtio serial port with a name, once it exists.
 func openPort(name string) (*os.File, error) {
 	const pause = 10 * time.Millisecond
 	for range portTime / pause {
@@ -283,9 +282,9 @@ func findPort(name string) (string, error) {
 	return "", nil
 }
 
-// enterDisk makes the disk the root directory, with what the step sees of the
-// host at its place there. The first file system cannot stay it: nothing can be
-// put in its place.
+// enterDisk makes the disk the root directory, with what the step sees of the host at its
+// place there. The first file system cannot remain the root directory, because it can never
+// be replaced.
 func enterDisk(req *request) error {
 	if err := os.Mkdir(diskDir, 0o755); err != nil {
 		return err
@@ -316,8 +315,8 @@ func enterDisk(req *request) error {
 	return nil
 }
 
-// mountShares mounts what the step sees of the host: all of it in one file system,
-// and each share from there at its place.
+// mountShares mounts what the step sees of the host: everything in one file system, and
+// each share from there at its place.
 func mountShares(shares []share) error {
 	if len(shares) == 0 {
 		return nil

@@ -20,8 +20,8 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// init has this program be a hostile guest where it is the first process of a
-// virtual machine: what a step could make of one that it has taken over.
+// init makes this program a hostile guest where it is the first process of a virtual
+// machine: what a step could make of a guest that it has taken over.
 func init() {
 	if os.Getpid() != 1 || os.Args[0] != initPath {
 		return
@@ -76,14 +76,14 @@ func wait(port io.Reader) error {
 	return err
 }
 
-// readShare asks for the content of the first share, whatever its mode, and says
-// what came of that as the step's error.
+// readShare asks for the content of the first share, whatever its mode, and reports the
+// result as the step's error.
 func readShare(files io.ReadWriter, step *frameWriter) error {
 	_, data, err := newFileClient(files).ask(question{Op: opRead, Size: 100})
 	return step.writeJSON(frameReport, report{Error: fmt.Sprintf("read %q: %v", data, err)})
 }
 
-// flood writes to all that the host hears, as fast as it can, and reads nothing.
+// flood writes to everything that the host listens to, as fast as it can, and never reads.
 func flood(step, asks *frameWriter) error {
 	errs := make(chan error)
 	go func() {
@@ -108,7 +108,7 @@ func flood(step, asks *frameWriter) error {
 	return <-errs
 }
 
-// guestProgram is this test program, without shared libraries.
+// guestProgram returns this test program, without shared libraries.
 func guestProgram(t *testing.T) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "guest")
@@ -120,8 +120,8 @@ func guestProgram(t *testing.T) string {
 	return name
 }
 
-// TestHostileGuest: a guest that is the attacker's from its first process on gets
-// no further than a step, and its host neither waits nor grows.
+// TestHostileGuest: a guest that is under the attacker's control from its first process on
+// gets no further than a step, and its host neither waits nor grows.
 func TestHostileGuest(t *testing.T) {
 	NeedMachine(t)
 	guest := guestProgram(t)
@@ -147,7 +147,7 @@ func TestHostileGuest(t *testing.T) {
 			step.Stdout = &written
 			if c.does == "flood" {
 				step.Limits.Time = 5 * time.Second
-				step.Stdin = &endless{data: []byte("y\n")} // which nobody reads
+				step.Stdin = &endless{data: []byte("y\n")} // never read
 			}
 			before := heap()
 			_, err := New(Options{Options: sandbox.Options{TempDir: t.TempDir()}, Init: guest, BootTime: c.boot}).Run(t.Context(), step)

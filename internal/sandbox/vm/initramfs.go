@@ -23,9 +23,8 @@ const (
 	modulesDir  = "/modules"
 )
 
-// initramfs writes the guest's first file system: the program, the kernel's
-// modules and what is asked for (Linux,
-// Documentation/driver-api/early-userspace/buffer-format.rst).
+// initramfs writes the guest's first file system: the program, the kernel's modules and the
+// request (Linux, Documentation/driver-api/early-userspace/buffer-format.rst).
 type initramfs struct {
 	w    *cpio.Writer
 	made map[string]bool
@@ -67,7 +66,7 @@ func (a *initramfs) file(name, source string, mode cpio.FileMode) error {
 	return a.add(&cpio.Header{Name: name, Mode: cpio.TypeReg | mode, Size: st.Size()}, f)
 }
 
-// add adds an entry, and before it the directories that it is in.
+// add adds an entry, preceded by the directories that it is in.
 func (a *initramfs) add(h *cpio.Header, content io.Reader) error {
 	if dir := path.Dir(h.Name); !a.made[dir] {
 		a.made[dir] = true

@@ -20,8 +20,8 @@ type kernel struct {
 	path, modules string
 }
 
-// KernelError says that a virtual machine has no kernel that would do: Options.Kernel
-// can name one. It is in a *sandbox.MissingError.
+// KernelError says that there is no usable kernel for a virtual machine: Options.Kernel can
+// name one. It is wrapped in a *sandbox.MissingError.
 type KernelError struct {
 	Err   error
 	Fault KernelFault
@@ -31,32 +31,31 @@ func (e *KernelError) Error() string { return e.Err.Error() }
 
 func (e *KernelError) Unwrap() error { return e.Err }
 
-// KernelFault is what is wrong with a kernel.
+// KernelFault says what is wrong with a kernel.
 type KernelFault int
 
 // The faults.
 const (
-	// KernelAbsent is that the machine has none, or none with its modules.
+	// KernelAbsent means that the machine has no kernel, or no kernel with its modules.
 	KernelAbsent KernelFault = iota + 1
-	// KernelNamed is that the file that Options.Kernel names is not a kernel, or its
-	// modules are not where they are looked for: in lib/modules beside it.
+	// KernelNamed means that the file in Options.Kernel is not a kernel, or that its
+	// modules are not where they are expected: in lib/modules beside it.
 	KernelNamed
-	// KernelUnfit is that the kernel lacks something that a guest uses.
+	// KernelUnfit means that the kernel lacks something that a guest uses.
 	KernelUnfit
 )
 
-// maxModuleList bounds modules.dep and modules.builtin, in bytes: Debian's have
-// less than 1 MiB.
+// maxModuleList limits modules.dep and modules.builtin, in bytes: Debian's have less than 1
+// MiB.
 const maxModuleList = 16 << 20
 
-// neededModules are what a guest uses, where the kernel does not have it built
-// in.
+// neededModules returns the modules that a guest uses, unless the kernel has them built in.
 func neededModules() []string {
 	return []string{"virtio_pci", "virtio_blk", "virtio_console", "ext4", "fuse"}
 }
 
-// findKernel returns the kernel that the options name, or the newest one of the
-// machine that has its modules.
+// findKernel returns the kernel that the options name, or the machine's newest one that has
+// its modules.
 func findKernel(opts Options) (kernel, error) {
 	if opts.Kernel != "" {
 		k, err := describeKernel(opts.Kernel, opts.Modules)
@@ -130,8 +129,8 @@ func kernelVersion(file string) (string, error) {
 	return string(version), nil
 }
 
-// moduleFiles returns the files of the modules that a guest needs, each behind
-// those that it depends on (depmod(8), modules.dep).
+// moduleFiles returns the files of the modules that a guest needs, each after those that it
+// depends on (depmod(8), modules.dep).
 func (k kernel) moduleFiles() ([]string, error) {
 	depends, err := k.dependencies()
 	if err != nil {
@@ -172,8 +171,7 @@ func (k kernel) moduleFiles() ([]string, error) {
 	return files, nil
 }
 
-// dependencies reads modules.dep: for each file those to load before it, in
-// that order.
+// dependencies reads modules.dep: for each file the files to load before it, in that order.
 func (k kernel) dependencies() (map[string][]string, error) {
 	list, err := regfile.Read(filepath.Join(k.modules, "modules.dep"), maxModuleList)
 	if err != nil {
@@ -189,8 +187,8 @@ func (k kernel) dependencies() (map[string][]string, error) {
 	return depends, nil
 }
 
-// moduleName is what a module's file is called, without the endings: in names
-// - and _ are the same.
+// moduleName returns a module's file name without extensions: in names - and _ are the
+// same.
 func moduleName(file string) string {
 	name, _, _ := strings.Cut(path.Base(file), ".")
 	return strings.ReplaceAll(name, "-", "_")

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestModuleFiles: modules come behind those that they depend on, and those
-// that the kernel has built in are left out.
+// TestModuleFiles: modules come after those that they depend on, and those built into the
+// kernel are left out.
 func TestModuleFiles(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{

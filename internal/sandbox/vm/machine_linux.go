@@ -19,20 +19,20 @@ import (
 	"github.com/varve-image/varve/internal/sandbox"
 )
 
-// machine is a virtual machine that runs.
+// machine is a running virtual machine.
 type machine struct {
-	// port is our end of the step's serial port, files that of the other.
+	// port is our end of the step's serial port, files our end of the other port.
 	port, files *os.File
 	cmd         *exec.Cmd
 	done        chan struct{} // closed when it has ended
-	served      chan struct{} // closed when no file is shown any more
+	served      chan struct{} // closed when the file server has ended
 
 	mu      sync.Mutex
-	console sandbox.Tail // what kernel and QEMU say
+	console sandbox.Tail // output of the kernel and QEMU
 }
 
-// startMachine starts a virtual machine with the files, and shows it the shares.
-// What it should not have asked for cancels the context.
+// startMachine starts a virtual machine with the files, and serves the shares to it. A
+// question that makes no sense cancels the context.
 func startMachine(ctx context.Context, cancel context.CancelCauseFunc, qemu string, k kernel, step *sandbox.Step, f *files, shares []share) (_ *machine, err error) {
 	m := &machine{done: make(chan struct{}), served: make(chan struct{})}
 	defer func() {
@@ -68,7 +68,7 @@ func startMachine(ctx context.Context, cancel context.CancelCauseFunc, qemu stri
 	return m, nil
 }
 
-// serialPort makes the two ends of one: ours, which deadlines work on, and the
+// serialPort makes the two ends of a serial port: ours, which supports deadlines, and the
 // machine's.
 func serialPort() (ours, theirs *os.File, err error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -96,29 +96,28 @@ func (m *machine) start() error {
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	started := make(chan error)
 	go func() {
-		// The signal comes when the thread ends that started the process.
+		// The signal comes when the thread that started the process ends.
 		runtime.LockOSThread()
 		err := m.cmd.Start()
 		started <- err
 		if err == nil {
-			_ = m.cmd.Wait() // what it ends with says nothing: the guest's report does
+			_ = m.cmd.Wait() // its exit code means nothing: the guest's report counts
 		}
 		close(m.done)
 	}()
 	return <-started
 }
 
-// kernelArguments are what the kernel is told. The check of the timer is left
-// out: on a busy machine an emulated one ticks too late for it, and the kernel
-// then takes it for broken and does not start.
+// kernelArguments is the kernel's command line. It skips the timer check: on a busy machine
+// an emulated timer ticks too late for it, and the kernel then takes it for broken and does
+// not start.
 const kernelArguments = "console=ttyS0 quiet panic=-1 random.trust_cpu=on no_timer_check"
 
-// machineArgs describes the hardware: processor, memory, three disks, a console
-// and two serial ports. The numbers are those of the files that the process
-// gets.
+// machineArgs describes the hardware: processor, memory, three disks, a console and two
+// serial ports. The numbers in it are the descriptors that the process gets.
 func machineArgs(k kernel, accel string, memory int64) []string {
-	// A second emulated processor costs more than it gives. Without a bound what is
-	// kept of translated code, which a guest can make any amount of, takes up to 1 GiB.
+	// A second emulated processor costs more than it gives. Without a limit, the cache of
+	// translated code, of which a guest can produce any amount, takes up to 1 GiB.
 	cpu, cpus := "max", 1
 	if accel == "kvm" {
 		cpu, cpus = "host", min(runtime.NumCPU(), 4)
@@ -150,7 +149,7 @@ func (m *machine) Write(p []byte) (int, error) {
 	return m.console.Write(p)
 }
 
-// consoleText is the end of what the console showed, for an error.
+// consoleText returns the end of the console's output, for an error.
 func (m *machine) consoleText() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -161,15 +160,15 @@ func (m *machine) consoleText() string {
 	return fmt.Sprintf("; its console ends with %q", strings.Join(lines[max(0, len(lines)-8):], "\n"))
 }
 
-// kill ends the virtual machine, and with it all reading from it.
+// kill ends the virtual machine, and any reading from it.
 func (m *machine) kill() {
 	_ = m.cmd.Process.Kill() // it may have ended
 	_ = m.port.SetDeadline(pastTime)
 	_ = m.files.SetDeadline(pastTime)
 }
 
-// serveTime is how long what shows files may take to end: one that the host does
-// not get to read, such as of a server that is away, holds nothing up.
+// serveTime limits how long the file server may take to end: a file that the host cannot
+// read, for example on a server that is down, must not hold up anything.
 const serveTime = time.Second
 
 // stop ends the virtual machine and waits until it has.

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestServeTime: a file that the host does not get to read does not hold up the
-// end of a virtual machine.
+// TestServeTime: a file that the host cannot read does not hold up the end of a virtual
+// machine.
 func TestServeTime(t *testing.T) {
 	port, theirs, err := serialPort()
 	must(t, err)

@@ -14,42 +14,41 @@ import (
 	"github.com/varve-image/varve/internal/sandbox"
 )
 
-// The host and the first process of the guest talk over a serial port in
-// frames: a byte that says what it is, the length of what follows in four bytes,
-// little endian, and what follows.
+// The host and the first process of the guest talk over a serial port in frames: a byte for
+// the kind, the length of the data in four bytes, little endian, and the data.
 const (
-	frameHello  = 'h' // guest: the first, and empty; it is there
-	frameStdout = 'o' // guest: what the step wrote, never nothing
+	frameHello  = 'h' // guest: the first, and empty: the guest is there
+	frameStdout = 'o' // guest: what the step wrote, never empty
 	frameStderr = 'e'
 	frameReport = 'r' // guest: the last, a report
 	frameStdin  = 'i' // host: for the step to read; empty is the end
 	frameResize = 'w' // host: a sandbox.TerminalSize
 )
 
-// The names of the guest's serial ports: that of the frames above, and that of
-// files.go.
+// The names of the guest's serial ports: for the frames above, and for those of files.go.
 const (
 	stepPort  = "varve.step"
 	filesPort = "varve.files"
 )
 
-// maxFrame bounds what follows, and maxError the text of an error, in bytes.
+// maxFrame limits the data of a frame, and maxError the text of an error, in bytes.
 const (
 	maxFrame = 64 << 10
 	maxError = 8 << 10
 )
 
-// request is what the guest is told, as a file of its first file system.
+// request tells the guest what to do, as a file of its first file system.
 type request struct {
 	// Step is the step without tree and streams.
 	Step sandbox.Step
-	// Terminal is its size, where the step has one. Stdin says that it reads.
+	// Terminal is the terminal's size, where the step has one. Stdin says that the step has
+	// input.
 	Terminal *sandbox.TerminalSize
 	Stdin    bool
-	// OneOutput says that standard output and error go to the same place, where
-	// what is written to both has to stay in order.
+	// OneOutput says that standard output and error go to the same place, where what is
+	// written to both has to stay in order.
 	OneOutput bool
-	// Tree is the length of the tar on the second disk; Changes that of the third.
+	// Tree is the length of the tar on the second disk; Changes that of the third disk.
 	Tree, Changes int64
 	// Modules are the kernel's, in the order to load them in.
 	Modules []string
@@ -63,31 +62,31 @@ type request struct {
 type share struct {
 	// Path is where the guest sees it.
 	Path string
-	// source is what is shared, on the host.
+	// source is its path on the host.
 	source string
 }
 
 // link is a symlink.
 type link struct{ Path, Text string }
 
-// report is what the guest says of the step.
+// report is the guest's result of the step.
 type report struct {
 	ExitCode, Signal int
-	// Limit is which one was reached, with a File that was too large for it, and
-	// its Size, or why what is used of it was Unseen.
+	// Limit says which limit was reached, with a File that was too large for it and its
+	// Size, or with why the usage was Unseen.
 	Limit  sandbox.Bound
 	File   string
 	Size   int64
 	Unseen string
-	// Error is what went wrong before or after the step; Missing says that the
-	// guest lacks something.
+	// Error says what went wrong before or after the step; Missing says that the guest
+	// lacks something.
 	Error   string
 	Missing bool
 	// Changes is the length of the layer on the third disk.
 	Changes int64
 }
 
-// reportOf makes a report of an error.
+// reportOf makes a report from an error.
 func reportOf(err error) report {
 	var (
 		failed  *sandbox.StepError
@@ -105,8 +104,8 @@ func reportOf(err error) report {
 	return report{Error: err.Error()}
 }
 
-// readReport reads a report of changes of at most so many bytes, and refuses what
-// no guest of ours says.
+// readReport reads a report whose changes are at most that many bytes, and refuses reports
+// that our guest never sends.
 func readReport(data []byte, most int64) (*report, error) {
 	r, err := decode[report](data)
 	if err != nil {
@@ -131,8 +130,8 @@ func readReport(data []byte, most int64) (*report, error) {
 	return r, nil
 }
 
-// decode reads one value of what a guest sends, and nothing else: not "null", no
-// field that there is not, nothing behind it.
+// decode reads one value that a guest sent, and nothing else: neither "null", nor unknown
+// fields, nor anything after it.
 func decode[T any](data []byte) (*T, error) {
 	var v *T
 	d := json.NewDecoder(bytes.NewReader(data))
@@ -149,7 +148,7 @@ func decode[T any](data []byte) (*T, error) {
 	return v, nil
 }
 
-// err is the error of a report of a step, nil for none.
+// err returns the error that a report of a step stands for, or nil.
 func (r *report) err(step *sandbox.Step, lines []string) error {
 	name := step.Name
 	switch {
@@ -192,7 +191,7 @@ func (f *frameWriter) writeJSON(kind byte, v any) error {
 	return f.write(kind, data)
 }
 
-// stream is a writer whose data goes into frames of one kind.
+// stream is a writer that puts its data into frames of one kind.
 type stream struct {
 	frames *frameWriter
 	kind   byte

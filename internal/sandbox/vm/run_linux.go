@@ -19,7 +19,7 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// files are what a virtual machine is started with. None has a name.
+// files are the files that a virtual machine is started with. They have no names.
 type files struct {
 	initramfs, disk, tree, changes *os.File
 }
@@ -54,7 +54,7 @@ func (r *Runner) run(ctx context.Context, step *sandbox.Step) (*sandbox.Result, 
 	if err := r.prepare(ctx, step, mke2fs, k, f, req); err != nil {
 		return nil, fmt.Errorf("step %s: prepare a virtual machine: %w", step.Name, err)
 	}
-	running, cancel := context.WithCancelCause(ctx) // and what comes of it is read longer
+	running, cancel := context.WithCancelCause(ctx) // the result is read for longer
 	defer cancel(nil)
 	m, err := startMachine(running, cancel, qemu, k, step, f, req.Shares)
 	if err != nil {
@@ -72,7 +72,7 @@ func (r *Runner) run(ctx context.Context, step *sandbox.Step) (*sandbox.Result, 
 	return sandbox.ReadChanges(ctx, step, io.LimitReader(f.changes, rep.Changes), r.opts.Options)
 }
 
-// lookPath finds a program that a package of Debian's has.
+// lookPath finds a program that belongs to a Debian package.
 func lookPath(name, pkg string) (string, error) {
 	for _, dir := range []string{"", "/usr/sbin/", "/sbin/"} {
 		if p, err := exec.LookPath(dir + name); err == nil {
@@ -82,8 +82,8 @@ func lookPath(name, pkg string) (string, error) {
 	return "", missing(fmt.Errorf("there is no %s for a virtual machine", name), "install it: Debian's package "+pkg+" has it", "or use isolation: userns")
 }
 
-// describe makes a request of a step: each part of the host that the step sees is
-// a share.
+// describe makes a request from a step: each part of the host that the step sees is a
+// share.
 func describe(step *sandbox.Step) (*request, error) {
 	req := &request{Step: *step, Stdin: step.Stdin != nil, OneOutput: step.Stdout == step.Stderr}
 	s := &req.Step
@@ -146,8 +146,8 @@ func (r *Runner) prepare(ctx context.Context, step *sandbox.Step, mke2fs string,
 	return writeInitramfs(f.initramfs, program, k, req)
 }
 
-// changesSize is the size of the disk for a layer: the headers of small files
-// take more than the files. It takes no room until something is written.
+// changesSize returns the size of the disk for a layer: the headers of small files take
+// more than the files. It takes no space until something is written.
 func changesSize(disk int64) int64 { return 2*disk + 64<<20 }
 
 // makeFileSystem makes an ext4 file system.
@@ -161,8 +161,7 @@ func makeFileSystem(ctx context.Context, mke2fs string, disk *os.File) error {
 	return nil
 }
 
-// writeTree writes the step's tree as a tar, to the multiple of a disk's
-// sector.
+// writeTree writes the step's tree as a tar, padded to a multiple of a disk's sector.
 func writeTree(ctx context.Context, f *os.File, step *sandbox.Step) (int64, error) {
 	w := layer.NewWriter(f, layer.GNU, "./")
 	for _, e := range step.Tree {

@@ -13,19 +13,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fileServer shows files and directories of the host to a guest, which is
-// hostile: it sees what is in them and nothing else, as far as a step in
-// namespaces would, and only regular files are opened. What it can have the server
-// hold is one open file.
+// fileServer shows files and directories of the host to a guest, which is hostile: it sees
+// what is in them and nothing else, only as far as a step in namespaces would, and only
+// regular files are opened. The guest can make the server hold no more than one open file.
 type fileServer struct {
 	port   io.ReadWriter
 	frames *frameWriter
 	// roots are the shares.
 	roots []*os.File
-	// open is the file that was read last, which is most often the next too.
+	// open is the file that was read last, which is most often also the next.
 	open     *os.File
 	openPath question
-	// viewer is who looks.
+	// viewer determines the permissions of reading.
 	viewer viewer
 }
 
@@ -43,8 +42,7 @@ func newFileServer(port io.ReadWriter, shares []share) (*fileServer, error) {
 	return s, nil
 }
 
-// openShare opens a directory or a regular file, and nothing that there is
-// besides.
+// openShare opens a directory or a regular file, and refuses anything else.
 func openShare(source string) (*os.File, error) {
 	f, err := os.OpenFile(source, unix.O_PATH, 0)
 	if err != nil {
@@ -70,8 +68,8 @@ func (s *fileServer) close() {
 	}
 }
 
-// serve answers until the port is closed or what comes makes no sense. It takes
-// its thread with it.
+// serve answers until the port is closed or a question makes no sense. Its thread ends with
+// it.
 func (s *fileServer) serve() error {
 	defer s.close()
 	var err error
@@ -127,8 +125,8 @@ func (s *fileServer) answer(q *question) (answer, error) {
 	return s.stat(f)
 }
 
-// find finds what a question names, and opens nothing. It follows no link: the
-// guest's kernel has followed those that are on the way.
+// find finds what a question names, without opening it. It follows no links: the guest's
+// kernel has followed those on the way.
 func (s *fileServer) find(q *question) (*os.File, error) {
 	root := int(s.roots[q.Share].Fd())
 	var fd int
@@ -146,7 +144,7 @@ func (s *fileServer) find(q *question) (*os.File, error) {
 	}
 	var st unix.Statfs_t
 	if err = unix.Fstatfs(fd, &st); err == nil && st.Type == unix.PROC_SUPER_MAGIC {
-		err = syscall.EACCES // there the kernel shows this process more of itself than the step
+		err = syscall.EACCES // there the kernel shows this process more than the step may see
 	}
 	if err != nil {
 		unix.Close(fd)
@@ -155,8 +153,8 @@ func (s *fileServer) find(q *question) (*os.File, error) {
 	return os.NewFile(uintptr(fd), q.Path), nil
 }
 
-// reopen opens what was found, if it is of a type: to open anything else may
-// do something. What stands at its path by now is another matter.
+// reopen opens a found file, if it has the expected type: opening any other may have
+// effects. It does not matter what is at its path by now.
 func reopen(f *os.File, kind uint32, flags int) (*os.File, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
@@ -178,7 +176,7 @@ func (s *fileServer) stat(f *os.File) (answer, error) {
 	return a, nil
 }
 
-// maxNames bounds the names that are read at once.
+// maxNames limits the names that are read at once.
 const maxNames = 1024
 
 func (s *fileServer) readDir(found *os.File) error {
@@ -213,7 +211,7 @@ func (s *fileServer) readDir(found *os.File) error {
 	}
 }
 
-// typeByte is what stands before a name.
+// typeByte returns the byte that precedes a name.
 func typeByte(mode fs.FileMode) byte {
 	switch {
 	case mode.IsDir():

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestUnfitKernels: nothing is waited for, and nothing without an end is read, in
-// the place of a kernel's files.
+// TestUnfitKernels: a FIFO, device or huge file instead of a kernel's files is never waited
+// for, nor read without end.
 func TestUnfitKernels(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"modules.dep", "modules.builtin", "kernel"} {
@@ -26,7 +26,7 @@ func TestUnfitKernels(t *testing.T) {
 			_, err := kernel{path: "x", modules: dir}.moduleFiles()
 			if name == "kernel" {
 				_, err = kernelVersion(file)
-				if want == "bytes" { // its first ones say that it is none
+				if want == "bytes" { // the first bytes show that it is not a kernel
 					want = "no kernel"
 				}
 			}

@@ -1,25 +1,25 @@
-// Package vm runs steps in a virtual machine: a kernel of its own stands
-// between a step and the machine.
+// Package vm runs steps in a virtual machine: a kernel of its own stands between a step and
+// the machine.
 //
 // Guarantees, besides those of package sandbox:
 //
 //   - The virtual machine has a disk, a memory and a processor, and no network
 //     card. Of the machine's files it gets the tree, what Step names, and a kernel.
-//   - Inside, the step is run by package userns, so that it comes out as it does
-//     there: what a guest sends back is read as hostile input all the same.
-//   - Nothing of it has a name in the file system, so that nothing is left when
+//   - Inside, the step is run by package userns, so that its result is the same as
+//     there: what a guest sends back is still treated as hostile input.
+//   - None of its files has a name in the file system, so that nothing is left when
 //     it is killed. It ends with the process that started it.
 //
-// The machine needs QEMU, mke2fs, and a Linux kernel with its modules. KVM is
-// used where a trial shows that it works; elsewhere QEMU emulates a processor,
-// which takes some seconds longer. The program itself is the first process of
-// the virtual machine, so that its main function has to begin with
+// The machine needs QEMU, mke2fs, and a Linux kernel with its modules. KVM is used where a
+// trial shows that it works; elsewhere QEMU emulates a processor, which takes some seconds
+// longer. The program itself is the first process of the virtual machine, so its main
+// function has to begin with
 //
 //	if code, ok := vm.Main(); ok {
 //		os.Exit(code)
 //	}
 //
-// Non-goals: other processors than amd64; networks (Step.Network is refused).
+// Non-goals: processors other than amd64; networks (Step.Network is refused).
 package vm
 
 import (
@@ -31,21 +31,21 @@ import (
 	"github.com/varve-image/varve/internal/sandbox"
 )
 
-// Options is what the runner needs of the machine. The zero value finds it.
+// Options describes what the runner needs of the machine. The zero value finds it.
 type Options struct {
 	sandbox.Options
-	// Kernel is the kernel to start, a bzImage; "" is the newest in /boot that has
-	// its modules.
+	// Kernel is the kernel to start, a bzImage; "" means the newest in /boot that has its
+	// modules.
 	Kernel string
-	// Modules is the directory of its modules, with modules.dep in it; "" is
-	// ../lib/modules/VERSION or lib/modules/VERSION beside the kernel, or that
-	// of the machine.
+	// Modules is the directory of its modules, which contains modules.dep; "" means
+	// ../lib/modules/VERSION or lib/modules/VERSION beside the kernel, or the machine's
+	// directory.
 	Modules string
-	// Init is the program that runs in the virtual machine: one whose main
-	// function begins with Main, statically linked; "" is this program.
+	// Init is the program that runs in the virtual machine: its main function begins with
+	// Main, and it is statically linked; "" means this program.
 	Init string
-	// BootTime bounds how long the virtual machine may take to start; 0 is five
-	// minutes, for machines that are very busy.
+	// BootTime limits how long the virtual machine may take to start; 0 means five minutes,
+	// for machines that are very busy.
 	BootTime time.Duration
 }
 
@@ -91,8 +91,7 @@ func (r *Runner) Run(ctx context.Context, step *sandbox.Step) (*sandbox.Result, 
 	return result, err
 }
 
-// complete returns the step with the sizes of its virtual machine, which are
-// limits too.
+// complete returns the step with the sizes of its virtual machine, which are limits too.
 func complete(step *sandbox.Step) (*sandbox.Step, error) {
 	s := *step
 	if s.VM.Disk == 0 {
@@ -110,7 +109,7 @@ func complete(step *sandbox.Step) (*sandbox.Step, error) {
 	return &s, nil
 }
 
-// missing says that the machine lacks something.
+// missing returns the error for something that the machine lacks.
 func missing(err error, hints ...string) error {
 	return &sandbox.MissingError{Err: err, Hints: hints}
 }

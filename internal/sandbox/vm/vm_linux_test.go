@@ -23,8 +23,8 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// program is varve, which the virtual machine runs: a test's own program has
-// shared libraries where the race detector is on.
+// program is varve, which the virtual machine runs: a test's own program has shared
+// libraries where the race detector is on.
 var program = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "varve-vm-")
 	if err == nil {
@@ -50,7 +50,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// newRunner makes a runner, where the machine has what it takes.
+// newRunner makes a runner, where the machine has what it needs.
 func newRunner(t testing.TB, temp string) sandbox.Runner {
 	t.Helper()
 	vm.NeedMachine(t)
@@ -70,8 +70,8 @@ func TestSuite(t *testing.T) {
 	sandboxtest.Run(t, newRunner)
 }
 
-// TestImageRoot: a step in an image changes it, as root, and sees nothing of
-// the machine but what is bound.
+// TestImageRoot: a step in an image changes it, as root, and sees nothing of the machine
+// except its binds.
 func TestImageRoot(t *testing.T) {
 	temp := t.TempDir()
 	canary := filepath.Join(t.TempDir(), "CANARY")
@@ -113,8 +113,8 @@ func TestImageRoot(t *testing.T) {
 	}
 }
 
-// TestHostTools: a step in a tree has the machine's programs, which cannot be
-// changed, and its failure is told.
+// TestHostTools: a step in a tree has the machine's programs, which cannot be changed, and
+// its failure is reported.
 func TestHostTools(t *testing.T) {
 	step := sandboxtest.Script(sandboxtest.With(nil, sandboxtest.Dir(".", 0o755)), `
 		test "$(id -u)" != 0
@@ -133,8 +133,8 @@ func TestHostTools(t *testing.T) {
 	}
 }
 
-// TestBinds: a step sees of what is bound what it sees in namespaces, with modes,
-// owners and whether it may be read, whoever runs it.
+// TestBinds: a step sees binds as it does in namespaces, with modes, owners and whether
+// they may be read, whoever runs it.
 func TestBinds(t *testing.T) {
 	vm.NeedMachine(t)
 	testtools.NeedRoot(t)
@@ -175,7 +175,7 @@ func TestBinds(t *testing.T) {
 	}
 }
 
-// bindsFor makes a tree and what is bound into it, which is mostly a user's.
+// bindsFor makes a tree and the files to bind into it, which mostly belong to a user.
 func bindsFor(t *testing.T, user uint32) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "varve-binds-")
@@ -218,7 +218,7 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// TestMissing: what the machine lacks is said, with what to do.
+// TestMissing: the error says what the machine lacks, and what to do.
 func TestMissing(t *testing.T) {
 	testtools.Need(t, "qemu-system-x86_64")
 	for name, opts := range map[string]vm.Options{

@@ -22,7 +22,7 @@ func text(s string) uintptr {
 	return uintptr(unsafe.Pointer(p))
 }
 
-// keep holds what the calls point to.
+// keep holds what the calls point to, for the garbage collector.
 var keep []*byte
 
 func forbidden() []forbiddenCall {

@@ -6,10 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// contain runs a program as root in a container runs: with the directory that
-// is the first argument for its root, and Docker's capabilities. It is started in
-// namespaces of its own, of which that of users is not one: owners are the
-// machine's own. Devices cannot be opened.
+// contain runs a program like root in a container: with the directory in the first argument
+// as its root, and Docker's capabilities. It is started in namespaces of its own, except
+// for the user namespace: owners are the machine's own. Devices cannot be opened.
 func contain(args []string) error {
 	root := args[0]
 	if err := enterRoot(root); err != nil {
@@ -35,7 +34,7 @@ func enterRoot(root string) error {
 	if err := unix.Mount("", root, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_NOSUID|unix.MS_NODEV, ""); err != nil {
 		return err
 	}
-	// Nothing of the kernel's can be written to: this root is the machine's.
+	// Files of the kernel must not be writable: this root is the machine's.
 	if err := unix.Mount("proc", root+"/proc", "proc", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return err
 	}
@@ -51,8 +50,8 @@ func enterRoot(root string) error {
 	return unix.Chdir("/")
 }
 
-// keepDockers leaves the capabilities that root has in one of Docker's
-// containers by default.
+// keepDockers leaves the capabilities that root has in one of Docker's containers by
+// default.
 func keepDockers() error {
 	var set [2]uint32
 	for _, c := range []int{
@@ -66,7 +65,7 @@ func keepDockers() error {
 			continue
 		}
 		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err == unix.EINVAL {
-			break // the last one of this kernel's
+			break // the last one that this kernel has
 		} else if err != nil {
 			return err
 		}

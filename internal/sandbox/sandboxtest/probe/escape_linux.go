@@ -16,9 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// escape tries to get out of the sandbox, and prints each way that it finds. Its
-// arguments are what it must not find: a word that is in names, environments and
-// contents of the machine alone, an address and an abstract socket to reach.
+// escape tries to get out of the sandbox, and prints each way that it finds. Its arguments
+// are what it must not find: a word that is in names, environments and contents of the
+// machine alone, an address and an abstract socket to reach.
 func escape(args []string) error {
 	e := &escaper{canary: args[0], address: args[1], socket: args[2]}
 	e.files()
@@ -48,7 +48,7 @@ func (e *escaper) way(format string, args ...any) {
 	fmt.Printf("way out: "+format+"\n", args...)
 }
 
-// files looks for the canary by its name everywhere but in /proc.
+// files looks for the canary in the names of files everywhere except in /proc.
 func (e *escaper) files() {
 	_ = filepath.WalkDir("/", func(name string, d os.DirEntry, err error) error {
 		if name == "/proc" {
@@ -88,7 +88,7 @@ func (e *escaper) processes() {
 			}
 		}
 	}
-	// The first process has what the machine gave it.
+	// The first process has files and memory from the machine.
 	for _, name := range []string{"environ", "mem", "maps", "auxv"} {
 		if text, err := os.ReadFile("/proc/1/" + name); err == nil && len(text) > 0 {
 			e.way("read /proc/1/%s", name)
@@ -99,7 +99,7 @@ func (e *escaper) processes() {
 			e.way("/proc/1/%s leads to %s", name, to)
 		}
 	}
-	for fd := range 64 { // that they are there can be seen
+	for fd := range 64 { // their existence may be visible
 		if to, err := os.Readlink(fmt.Sprintf("/proc/1/fd/%d", fd)); err == nil {
 			e.way("/proc/1/fd/%d leads to %s", fd, to)
 		}
@@ -109,11 +109,11 @@ func (e *escaper) processes() {
 		}
 	}
 	if err := unix.Kill(1, unix.SIGKILL); err == nil {
-		time.Sleep(50 * time.Millisecond) // it would be the end
+		time.Sleep(50 * time.Millisecond) // success would end the first process
 	}
 }
 
-// surroundings checks what the process was started with.
+// surroundings checks the environment that the process was started in.
 func (e *escaper) surroundings() {
 	fds, _ := os.ReadDir("/proc/self/fd")
 	for _, fd := range fds {
@@ -128,7 +128,7 @@ func (e *escaper) surroundings() {
 			e.way("environment: %s", v)
 		}
 	}
-	e.renamedLink() // before it is known that there are links
+	e.renamedLink() // before the emulator knows of links
 	for _, list := range []string{"mountinfo", "mounts", "mountstats"} {
 		for _, dir := range []string{"/proc/self", "/proc/thread-self", "/proc/1", fmt.Sprintf("/proc/%d/task/%[1]d", os.Getpid())} {
 			e.mounts(dir, list)
@@ -136,7 +136,7 @@ func (e *escaper) surroundings() {
 	}
 }
 
-// renamedLink reads a list of mounts by a link that had the usual name at first.
+// renamedLink reads a list of mounts through a link that had the usual name at first.
 func (e *escaper) renamedLink() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {
@@ -153,7 +153,7 @@ func (e *escaper) renamedLink() {
 	}
 }
 
-// mounts reads a list of mounts by all of its names.
+// mounts reads a list of mounts under all of its names.
 func (e *escaper) mounts(dir, list string) {
 	tell := func(how string, read func() ([]byte, error)) {
 		if text, _ := read(); strings.Contains(string(text), e.canary) {
@@ -238,8 +238,8 @@ func (e *escaper) privileges() {
 	}
 }
 
-// calls makes the system calls that must be refused, with arguments with which
-// one that may would not fail in the same way.
+// calls makes the system calls that must be refused, with arguments for which they would
+// not fail in the same way if they were permitted.
 func (e *escaper) calls() {
 	for _, c := range forbidden() {
 		_, _, errno := unix.RawSyscall6(c.number, c.args[0], c.args[1], c.args[2], c.args[3], c.args[4], c.args[5])
@@ -254,7 +254,7 @@ func (e *escaper) calls() {
 	}
 }
 
-// withoutEffect are calls that fail in a way of which their argument is the reason.
+// withoutEffect returns calls that fail in a particular way because of their argument.
 func withoutEffect() []refusedCall {
 	const futexHash, hugeSegment = 78, 0o4000
 	text := uintptr(unsafe.Pointer(&[]byte("x\x00")[0]))
@@ -293,8 +293,8 @@ func (e *escaper) writes() {
 	}
 }
 
-// settings tries to open the machine's settings to change them, and to read what
-// tells of it.
+// settings tries to open the machine's settings to change them, and to read files that
+// reveal the machine.
 func (e *escaper) settings() {
 	for _, pattern := range []string{"/proc/sysrq-trigger", "/proc/irq/default_smp_affinity", "/proc/irq/*/smp_affinity", "/proc/bus/pci/*/*", "/proc/fs/*/*",
 		"/proc/mtrr", "/proc/sys/kernel/*", "/proc/sys/vm/*", "/proc/sys/fs/*", "/proc/sys/net/ipv4/*", "/proc/sys/user/*"} {
@@ -343,14 +343,14 @@ func (e *escaper) others() {
 			{"ioprio_set of a user", unix.SYS_IOPRIO_SET, [6]uintptr{3, 0, 3 << 13}},
 		} {
 			_, _, errno := unix.RawSyscall6(c.number, c.args[0], c.args[1], c.args[2], c.args[3], c.args[4], c.args[5])
-			// A thread is no group.
+			// A thread is not a group.
 			if errno != unix.EPERM && !(errno == unix.ESRCH && strings.HasSuffix(c.name, "group") && id != 1) {
 				e.way("%s of thread %d of the first process: %v", c.name, id, errno)
 			}
 		}
 	}
 	runtime.KeepAlive(&limit)
-	// With its own processes a step may do so.
+	// A step may do so with its own processes.
 	if err := unix.Prlimit(os.Getpid(), unix.RLIMIT_CPU, &unix.Rlimit{Cur: 1000, Max: unix.RLIM_INFINITY}, nil); err != nil {
 		e.way("no limit for itself: %v", err)
 	}

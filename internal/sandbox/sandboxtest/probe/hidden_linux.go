@@ -13,12 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What follows has memory or room on disk, little of which a list of processes or
-// of open files shows at any moment.
+// The following ways use memory or disk of which lists of processes or open files show
+// little at any moment.
 
 const mapping = unix.MAP_SHARED | unix.MAP_ANONYMOUS
 
-// dropped writes to shared memory, and takes what it wrote out of its page tables at once.
+// dropped writes to shared memory, and removes it from its page tables at once.
 func dropped(mib int) error {
 	data, err := unix.Mmap(-1, 0, mib<<20, unix.PROT_READ|unix.PROT_WRITE, mapping)
 	for len(data) > 0 && err == nil {
@@ -46,7 +46,7 @@ func trimmed(mib int) error {
 	return nil
 }
 
-// onlyMapped writes to files in memory, and keeps of each a page that it has mapped.
+// onlyMapped writes to files in memory, and keeps of each only one mapped page.
 func onlyMapped(mib int) error {
 	for range mib {
 		fd, err := unix.MemfdCreate("", 0)
@@ -71,8 +71,8 @@ func keepMapped(fd int) error {
 	return err
 }
 
-// information opens again and again what says for what a set of files waits, which
-// is long, and keeps it after the set was emptied.
+// information opens again and again the long list of what a set of files waits for, and
+// keeps it after the set was emptied.
 func information(mib int) error {
 	const most, each = 8000, 8000 * 64
 	var p [2]int
@@ -105,7 +105,7 @@ func information(mib int) error {
 	return err
 }
 
-// program runs programs that have nothing of their files mapped any more.
+// program runs programs that no longer have anything of their files mapped.
 func program(mib int) error {
 	for range mib {
 		fd, err := unix.MemfdCreate("", unix.MFD_CLOEXEC)
@@ -119,8 +119,7 @@ func program(mib int) error {
 	return nil
 }
 
-// runHollow writes such a program of 1 MiB to an open file, starts it, and closes the
-// file.
+// runHollow writes such a program of 1 MiB to an open file, starts it, and closes the file.
 func runHollow(fd int) error {
 	content := append(hollow(), make([]byte, 1<<20)...)
 	if _, err := unix.Write(fd, content); err != nil {
@@ -131,13 +130,13 @@ func runHollow(fd int) error {
 	if err != nil {
 		return err
 	}
-	unix.Close(fd) // what can be written is not run
+	unix.Close(fd) // a file that is open for writing cannot be run
 	err = exec.Command(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), read)).Start()
 	unix.Close(read)
 	return err
 }
 
-// hollow is a program for amd64 that copies a part of itself to memory of its own,
+// hollow returns a program for amd64 that copies a part of itself to memory of its own,
 // unmaps its file from there, and waits for ever.
 func hollow() []byte {
 	const base, size = 0x400000, 0x1000
@@ -148,7 +147,7 @@ func hollow() []byte {
 	}
 	segment := elf.Prog64{Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Vaddr: base, Filesz: size, Memsz: size, Align: size}
 	var b bytes.Buffer
-	_ = binary.Write(&b, binary.LittleEndian, header) // a buffer takes all
+	_ = binary.Write(&b, binary.LittleEndian, header) // writing to a buffer never fails
 	_ = binary.Write(&b, binary.LittleEndian, segment)
 	b.Write([]byte{
 		0x31, 0xff, // xor edi, edi
@@ -223,8 +222,8 @@ func lockedAway(mib int) error {
 	return nil
 }
 
-// away keeps files in one directory out of the way of who walks through the tree, of
-// whom the kernel tells.
+// away moves the files in one directory out of the way of a process that walks through the
+// tree, whose position the kernel reports.
 func away(args []string) error {
 	n, err := strconv.Atoi(args[0])
 	if err != nil {
@@ -255,15 +254,15 @@ func away(args []string) error {
 	return onWatch(set, func(watch int) {
 		switch watch {
 		case watches[first]:
-			_ = os.Rename(last+"/big", first+"/big") // it may be there already
+			_ = os.Rename(last+"/big", first+"/big") // it may have been moved already
 		case watches[last]:
 			_ = os.Rename(first+"/big", last+"/big")
 		}
 	})
 }
 
-// manyDirs makes directories, so many that it takes a while to walk through them, and
-// returns which one the kernel lists first and which last.
+// manyDirs makes so many directories that walking through them takes a while, and returns
+// which one the kernel lists first and which last.
 func manyDirs(dir string) (first, last string, err error) {
 	const number, entries = 60, 100
 	for i := range number {
@@ -295,7 +294,7 @@ func fillDir(dir, n int) {
 	fmt.Println("used")
 }
 
-// onWatch calls a function with the watches that inotify(7) tells of.
+// onWatch calls a function with the watches that inotify(7) reports.
 func onWatch(set int, then func(watch int)) error {
 	buf := make([]byte, 4096)
 	for {
@@ -311,7 +310,7 @@ func onWatch(set int, then func(watch int)) error {
 	}
 }
 
-// readOrder are a directory's entries in the order that the kernel has.
+// readOrder returns a directory's entries in the kernel's order.
 func readOrder(dir string) ([]string, error) {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -343,7 +342,8 @@ func sendAway(fd int) error {
 	return pass(kept[0].(int), fd)
 }
 
-// disk writes to so many files of 1 MiB each, and keeps them in a way, without a name.
+// disk writes to the given number of files of 1 MiB each, and keeps them in one of the
+// ways, without a name.
 func disk(args []string) error {
 	n, err := strconv.Atoi(args[0])
 	if err != nil {

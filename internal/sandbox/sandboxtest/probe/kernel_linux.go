@@ -72,7 +72,7 @@ func locks(mib int) error {
 	return nil
 }
 
-// timers makes timers, as many as there may be.
+// timers makes as many timers as possible.
 func timers(mib int) error {
 	for range mib << 20 / sizeTimer {
 		var id uintptr
@@ -83,9 +83,9 @@ func timers(mib int) error {
 	return nil
 }
 
-// filters has threads filter their system calls with programs as long as can be.
+// filters has threads filter their system calls with programs of the greatest length.
 func filters(mib int) error {
-	const each, size = 3, 4096 * 16 // of a program, compiled and not
+	const each, size = 3, 4096 * 16 // of a program, compiled and uncompiled
 	done := make(chan error)
 	for left := mib << 20; left > 0; left -= each * size {
 		go func() {
@@ -150,7 +150,7 @@ func terminals(mib int) error {
 	return nil
 }
 
-// descriptors opens what has a description of its own and nothing else.
+// descriptors opens files that cost the kernel an open file description and little else.
 func descriptors(mib int) error {
 	for left := mib << 20 / (2 * sizeDescriptor); left > 0; {
 		var limit unix.Rlimit
@@ -180,7 +180,7 @@ func counters(args []string) error {
 	return nil
 }
 
-// watches has sets of files to wait for that are large.
+// watches makes large sets of files to wait for.
 func watches(mib int) error {
 	const each = 2000
 	var events []int
@@ -205,7 +205,7 @@ func watches(mib int) error {
 	return nil
 }
 
-// files makes so many entries of a kind in directories of 1000.
+// files makes the given number of entries of a kind, in directories of 1000.
 func files(args []string) error {
 	var n int
 	if _, err := fmt.Sscan(args[0], &n); err != nil {
@@ -228,7 +228,7 @@ func files(args []string) error {
 			err = os.WriteFile("first", nil, 0o644)
 			fallthrough
 		case args[1] == "name":
-			if i%30_000 == 0 { // a file has no more names than some number
+			if i%30_000 == 0 { // the number of a file's names is limited
 				os.Remove("first")
 				err = os.WriteFile("first", nil, 0o644)
 			}

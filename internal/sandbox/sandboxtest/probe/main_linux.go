@@ -1,5 +1,5 @@
-// Command probe is a static program that tests run inside of sandboxes: it does
-// what no ordinary tool does.
+// Command probe is a static program that tests run inside sandboxes: it does what ordinary
+// tools cannot do.
 package main
 
 import (
@@ -55,7 +55,7 @@ var commands = map[string]func(args []string) error{
 
 const capability = "security.capability"
 
-// manyGroups sets so many lists of groups, one after the other.
+// manyGroups sets the given number of lists of groups, one after the other.
 func manyGroups(args []string) error {
 	n, err := strconv.Atoi(args[0])
 	if err != nil {
@@ -82,7 +82,7 @@ func chroot(args []string) error {
 	return unix.Exec(args[1], args[1:], []string{})
 }
 
-// deep makes so many directories, one in the other.
+// deep makes the given number of directories, one in the other.
 func deep(args []string) error {
 	n, err := strconv.Atoi(args[0])
 	if err != nil {
@@ -99,7 +99,7 @@ func deep(args []string) error {
 	return nil
 }
 
-// scribble writes to files, of which it may not be able to open any.
+// scribble writes to files, some of which it may not be able to open.
 func scribble(args []string) error {
 	for _, name := range args {
 		fd, err := unix.Open(name, unix.O_WRONLY|unix.O_CREAT|unix.O_NONBLOCK, 0o644)
@@ -128,7 +128,7 @@ func setcap(args []string) error {
 	return unix.Setxattr(args[0], capability, []byte(value), 0)
 }
 
-// getcap prints a file's capabilities as they are, and its attributes' names.
+// getcap prints a file's capabilities unchanged, and its attributes' names.
 func getcap(args []string) error {
 	buf := make([]byte, 100)
 	n, err := unix.Getxattr(args[0], capability, buf)
@@ -144,8 +144,8 @@ func getcap(args []string) error {
 	return nil
 }
 
-// threads has so many threads change the files called like the first argument
-// and a number, all at once. One that is not the first then runs a program.
+// threads has the given number of threads change the files named by the first argument and
+// a number, all at once. One of the threads other than the first then runs a program.
 func threads(args []string) error {
 	n, err := strconv.Atoi(args[1])
 	if err != nil {
@@ -172,7 +172,7 @@ func threads(args []string) error {
 	return <-errs
 }
 
-// statLoop looks at a file many times, and prints how long one takes.
+// statLoop looks at a file many times, and prints how long one look takes.
 func statLoop(args []string) error {
 	n, err := strconv.Atoi(args[1])
 	if err != nil {

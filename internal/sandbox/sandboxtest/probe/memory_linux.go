@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// memories are the ways to use memory of which something counts as mib MiB.
+// memories are the ways to use memory so that about mib MiB count.
 var memories = map[string]func(mib int) error{
 	"private":     private,
 	"shared":      shared,
@@ -56,7 +56,7 @@ var memories = map[string]func(mib int) error{
 	"passed on":    passedOn,
 }
 
-// memory uses so many MiB in a way, and keeps them.
+// memory uses the given number of MiB in a way, and keeps them.
 func memory(args []string) error {
 	n, err := strconv.Atoi(args[0])
 	if err != nil {
@@ -73,7 +73,7 @@ func memory(args []string) error {
 	return nil
 }
 
-// kept is what lives as long as the process.
+// kept holds what lives as long as the process.
 var kept []any
 
 func stay() {
@@ -103,7 +103,7 @@ func fill(data []byte) {
 	}
 }
 
-// The first thread is main's, and no other's.
+// The first thread belongs to main alone.
 func init() { runtime.LockOSThread() }
 
 // leaderless uses memory after the process's first thread has ended.
@@ -136,8 +136,7 @@ func fillMemfd(n int) error {
 	return nil
 }
 
-// fillSegments writes to segments of System V shared memory of 1 MiB each, and
-// leaves them.
+// fillSegments writes to segments of System V shared memory of 1 MiB each, and leaves them.
 func fillSegments(n int) error {
 	for range n {
 		id, err := unix.SysvShmGet(unix.IPC_PRIVATE, 1<<20, unix.IPC_CREAT|0o600)
@@ -156,7 +155,7 @@ func fillSegments(n int) error {
 	return nil
 }
 
-// pageTables reads from so many places that each needs a page table of its own.
+// pageTables reads from places that each need a page table of its own.
 func pageTables(mib int) error {
 	const span = 2 << 20
 	n := mib << 20 / os.Getpagesize()
@@ -175,7 +174,7 @@ func pageTables(mib int) error {
 	return nil
 }
 
-// The least that the kernel has for one.
+// The least that the kernel keeps for one of each.
 const (
 	sizeMap        = 200
 	sizeStack      = 16 << 10
@@ -186,8 +185,8 @@ const (
 	sizeDescriptor = 256
 )
 
-// maps makes so many mappings of one page that the kernel's notes of them come
-// to that.
+// maps makes so many mappings of one page that the kernel's records of them reach that
+// size.
 func maps(mib int) error {
 	const most = 60_000 // for one process
 	for left := mib << 20 / sizeMap; left > 0; left -= most {
@@ -198,7 +197,7 @@ func maps(mib int) error {
 	return nil
 }
 
-// mapPages makes so many mappings.
+// mapPages makes the given number of mappings.
 func mapPages(args []string) error {
 	n, err := strconv.Atoi(args[0])
 	if err != nil {
@@ -218,8 +217,7 @@ func mapPages(args []string) error {
 	return nil
 }
 
-// again runs this program once more, and waits until it has done what it is to
-// do.
+// again runs this program once more, and waits until it has done its work.
 func again(args ...string) error {
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Stderr = os.Stderr
@@ -234,9 +232,9 @@ func again(args ...string) error {
 	return err
 }
 
-// stacks starts threads whose stacks in the kernel come to that.
+// stacks starts threads until their kernel stacks reach that size.
 func stacks(mib int) error {
-	for range min(mib<<20/sizeStack, 3800) { // or there would be too many
+	for range min(mib<<20/sizeStack, 3800) { // more would be too many
 		go func() {
 			runtime.LockOSThread()
 			var none unix.Timeval
@@ -248,7 +246,7 @@ func stacks(mib int) error {
 	return nil
 }
 
-// numbers has processes with tables of open files that are large and empty.
+// numbers makes processes with large, empty tables of open files.
 func numbers(mib int) error {
 	for left := mib << 20; left > 0; {
 		var limit unix.Rlimit

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// systemCall says what a call's arguments are made of, a letter each:
+// systemCall describes a call's arguments, a letter each:
 //
 //	p  a path                           d  a path that may begin with a slot, "@3:"
 //	f  a slot                           i  a user or group id, or -1
@@ -17,7 +17,7 @@ import (
 //	F  flags by their names             D  a device, "1:3"
 //	s  a text                           v  a value and its length (see value)
 //	b  room for a value                 l  room for names
-//	B  room for so many bytes, of which there is told how many it takes
+//	B  room for that many bytes; the number of bytes that it takes is printed
 //	S  room for stat's answer           X  the mask and room for statx's
 //	r  limits, "3:inf"                  R  room for limits
 //	t  times: now, omit, 5:6            h  flags, a mode and flags, for openat2
@@ -25,23 +25,23 @@ import (
 //	g  room for groups                  I  room with a number, to be read
 //	V  a value as a vector
 //
-// of what is the same each time:
+// arguments that are the same each time:
 //
 //	0  nothing                          @  the working directory
 //	A  FS_IOC_SETFLAGS                  c  creat's flags
 //	N  AT_SYMLINK_NOFOLLOW              U  AT_REMOVEDIR
 //
-// and, in front of them, what the result is, unless it is nothing:
+// and, in front of them, the kind of the result, unless there is none:
 //
-//	=  a descriptor, for the slot that the line's first word is
+//	=  a descriptor, for the slot in the line's first word
 //	#  a number     %  a mode
 type systemCall struct {
 	number uintptr
 	args   string
 }
 
-// callTable is all calls that every machine has, by name. An older one, such as
-// chmod, that a machine does not have is made by the newer there.
+// callTable lists the calls that every machine has, by name. Where a machine lacks an older
+// call, such as chmod, the newer one is made instead.
 var callTable = map[string]systemCall{
 	"openat": {unix.SYS_OPENAT, "=dFm"}, "openat2": {unix.SYS_OPENAT2, "=dh"},
 	"read": {unix.SYS_READ, "fb"}, "pread64": {unix.SYS_PREAD64, "fbn"},
@@ -102,7 +102,7 @@ func (m *machine) slot(word string) uintptr {
 	return slots + uintptr(n)
 }
 
-// call makes an operation's system call, and says what came of it.
+// call makes an operation's system call, and describes the result.
 func (m *machine) call(o op) string {
 	c := lookUp(o.words[0])
 	e := &encoder{m: m, op: o, words: o.words[1:]}
@@ -169,7 +169,7 @@ func outcome(e unix.Errno) string {
 	return unix.ErrnoName(e)
 }
 
-// encoder makes a call's arguments of words.
+// encoder makes a call's arguments from words.
 type encoder struct {
 	m     *machine
 	op    op
@@ -256,7 +256,7 @@ func (e *encoder) directoryAndPath(word string) {
 	e.add(dir, e.m.path(word))
 }
 
-// path is the address of a path.
+// path returns the address of a path.
 func (m *machine) path(word string) uintptr {
 	if word == "!bad" {
 		return 1
@@ -306,7 +306,7 @@ func (e *encoder) room(kind byte) {
 	}
 }
 
-// showNames leaves out what security modules of the machine's add.
+// showNames leaves out names that the machine's security modules add.
 func showNames(list string) string {
 	names := slices.DeleteFunc(strings.Split(list, "\x00"), func(name string) bool {
 		return name == "" || strings.HasPrefix(name, "security.") && name != capability

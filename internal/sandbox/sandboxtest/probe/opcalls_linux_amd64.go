@@ -4,7 +4,7 @@ import "golang.org/x/sys/unix"
 
 const sysFstatat = unix.SYS_NEWFSTATAT
 
-// oldCalls are those that only older machines have.
+// oldCalls are the calls that only older architectures have.
 var oldCalls = map[string]systemCall{
 	"open": {unix.SYS_OPEN, "=pFm"}, "creat": {unix.SYS_CREAT, "=pm"}, "dup2": {unix.SYS_DUP2, "ff"},
 	"chmod": {unix.SYS_CHMOD, "pm"}, "chown": {unix.SYS_CHOWN, "pii"}, "lchown": {unix.SYS_LCHOWN, "pii"},

@@ -4,7 +4,7 @@ import "golang.org/x/sys/unix"
 
 const sysFstatat = unix.SYS_FSTATAT
 
-// oldCalls are made by the newer ones that this machine has instead.
+// oldCalls are made with the newer calls that this architecture has instead.
 var oldCalls = map[string]systemCall{
 	"open": {unix.SYS_OPENAT, "=@pFm"}, "creat": {unix.SYS_OPENAT, "=@pcm"}, "dup2": {unix.SYS_DUP3, "ff0"},
 	"chmod": {unix.SYS_FCHMODAT, "@pm"}, "chown": {unix.SYS_FCHOWNAT, "@pii0"}, "lchown": {unix.SYS_FCHOWNAT, "@piiN"},

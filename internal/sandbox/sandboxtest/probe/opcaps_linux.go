@@ -7,15 +7,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// capabilitySets are what the calling thread has.
+// capabilitySets returns the capabilities of the calling thread.
 func capabilitySets() (sets []unix.CapUserData, e unix.Errno) {
 	header, sets := []unix.CapUserHeader{{Version: unix.LINUX_CAPABILITY_VERSION_3}}, make([]unix.CapUserData, 2)
 	_, _, e = unix.RawSyscall(unix.SYS_CAPGET, address(header), address(sets), 0)
 	return sets, e
 }
 
-// showCapabilities shows the effective, permitted and inheritable sets, but for
-// the capability of raw networks: sandboxes have none of these.
+// showCapabilities shows the effective, permitted and inheritable sets, except for the
+// capability of raw networks, which sandboxes lack.
 func showCapabilities() string {
 	sets, e := capabilitySets()
 	if e != 0 {
@@ -28,8 +28,8 @@ func showCapabilities() string {
 	return fmt.Sprintf("%s %s %s", show(a.Effective, b.Effective), show(a.Permitted, b.Permitted), show(a.Inheritable, b.Inheritable))
 }
 
-// setCapabilities drops the capabilities with the numbers that follow "effective"
-// or "permitted", or has the effective ones be those that are permitted: "all".
+// setCapabilities drops the capabilities with the numbers that follow "effective" or
+// "permitted", or sets the effective ones to the permitted ones: "all".
 func setCapabilities(o op) string {
 	sets, e := capabilitySets()
 	if e != 0 {

@@ -45,8 +45,7 @@ func (m *machine) fork(o op) {
 	}
 }
 
-// exec runs a file as a program, with the arguments that follow, in another
-// process.
+// exec runs a file as a program, with the arguments that follow, in another process.
 func (m *machine) exec(o op) {
 	var argv []string
 	for _, w := range o.words[1:] {
@@ -60,8 +59,8 @@ func (m *machine) exec(o op) {
 	m.say(o, fmt.Sprintf("ended with %#x", uint32(wait(pid))))
 }
 
-// spawn runs a program in another process. That makes system calls alone before
-// it does: it has none of this one's threads, which may have locks.
+// spawn runs a program in another process. Before that, the process makes nothing but
+// system calls: it lacks this one's threads, which may hold locks.
 func spawn(dir uintptr, name string, flags uintptr, words ...string) (pid uintptr, e unix.Errno) {
 	var argv []uintptr
 	for _, w := range words {
@@ -110,7 +109,7 @@ func wait(pid uintptr) unix.WaitStatus {
 
 const maxSlots = 10
 
-// sendSlots sends what is in the slots of a process that has run a block.
+// sendSlots sends the slots of a process that has run a block.
 func sendSlots(to int) error {
 	var fds []int
 	names := []byte("slots")
@@ -127,7 +126,7 @@ func sendSlots(to int) error {
 	return unix.Sendmsg(to, names, rights, nil, 0)
 }
 
-// receiveSlots puts into the slots what sendSlots has sent, or throws it away.
+// receiveSlots puts what sendSlots has sent into the slots, or discards it.
 func receiveSlots(from int, keep bool) bool {
 	names, rights := make([]byte, 100), make([]byte, unix.CmsgSpace(4*maxSlots))
 	n, size, _, _, err := unix.Recvmsg(from, names, rights, unix.MSG_CMSG_CLOEXEC)
@@ -135,7 +134,7 @@ func receiveSlots(from int, keep bool) bool {
 		return false
 	}
 	for i := 0; keep && i < maxSlots; i++ {
-		unix.Close(slots + i) // it need not be open
+		unix.Close(slots + i) // it may not be open
 	}
 	messages, err := unix.ParseSocketControlMessage(rights[:size])
 	if err != nil {

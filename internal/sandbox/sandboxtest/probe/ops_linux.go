@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ops makes the system calls that a program in a file lists, one a line, and
-// prints what came of each: its line, its name and the error, or what it told.
-// The words of a line are those of the call's arguments (see callTable):
+// ops makes the system calls that a program in a file lists, one per line, and prints each
+// result: its line, its name and the error, or what it returned. The words of a line are
+// the call's arguments (see callTable):
 //
 //	openat 3 d/f O_CREAT|O_WRONLY 0644    the new file is slot 3
 //	fchown 3 5 6
@@ -23,7 +23,7 @@ import (
 //	chmod %./d/f 0600                     %. is where the program began
 //	stat /proc/%p/cwd                     %p is the parent's process id
 //	stat %L                               %L is a name that is too long
-//	stat !bad                             no address of a text
+//	stat !bad                             an invalid address instead of a text
 //
 // A word may be quoted as in Go. Blocks end with a line "}":
 //
@@ -31,12 +31,12 @@ import (
 //	fork {                   in another process
 //	as 7 {  as 7:8:9,10 {    in another process with this user, group and groups
 //	thread {                 in another thread of this process
-//	repeat 300 {             so many times, printing what differs from the last time
+//	repeat 300 {             that many times, printing what differs from the last time
 //
-// Each process is this program, run anew: with the same slots, which the other
-// gets back as they are at its end, unless it is a program of its own, and with a
-// working directory, mask and root of its own. A program that is malformed ends with a message and exit code 2, if need be
-// in its midst.
+// Each process is this program, run anew: with the same slots, which the other gets back as
+// they are at its end, unless it is a program of its own, and with a working directory,
+// mask and root of its own. A malformed program ends with a message and exit code 2,
+// possibly in the middle.
 func ops(args []string) error {
 	text, err := os.ReadFile(args[0])
 	if err != nil {
@@ -50,8 +50,8 @@ func ops(args []string) error {
 	return nil
 }
 
-// opsBlock runs a block as another process: with a socket to the one before, the
-// block's line and words, the path of where that began, and the block's text.
+// opsBlock runs a block as another process: with a socket to the parent, the block's line
+// and words, the path where the program began, and the block's text.
 func opsBlock(args []string) error {
 	debug.SetGCPercent(-1)
 	parent := int(integer(args[0]))
@@ -83,7 +83,7 @@ type op struct {
 	block string
 }
 
-// parse parses the lines of a program, of which the one before is number first.
+// parse parses the lines of a program; first is the number of the line before it.
 func parse(text string, first int) (program []op) {
 	lines := strings.Split(text, "\n")
 	for at := 0; at < len(lines); at++ {
@@ -102,7 +102,7 @@ func parse(text string, first int) (program []op) {
 	return program
 }
 
-// blockEnd finds the line that ends the block that has begun before at.
+// blockEnd finds the line that ends the block that begins before at.
 func blockEnd(lines []string, at int) int {
 	for depth := 1; at < len(lines); at++ {
 		switch words := splitWords(lines[at]); {
@@ -138,7 +138,7 @@ func splitWords(line string) (words []string) {
 
 // machine runs operations in one process.
 type machine struct {
-	base string // the absolute path of where the program began
+	base string // the absolute path where the program began
 	// said is what was printed for each line; quiet says not to print it again.
 	said  map[int]string
 	quiet bool
@@ -202,7 +202,7 @@ func (m *machine) run(program []op) {
 	}
 }
 
-// word is an argument, which has to be there.
+// word returns an argument, which must exist.
 func (o op) word(n int) string {
 	if n >= len(o.words) {
 		malformed("line %d: %q has too few words", o.line, o.words)
@@ -245,7 +245,7 @@ func become(who string) unix.Errno {
 	return 0
 }
 
-// socket makes a socket, and gives it a name or connects it to one of that name.
+// socket makes a socket, and gives it a name or connects it to the one with that name.
 func (m *machine) socket(o op) string {
 	fd, _, e := unix.RawSyscall(unix.SYS_SOCKET, unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if e != 0 {
@@ -259,8 +259,7 @@ func (m *machine) socket(o op) string {
 	return outcome(e)
 }
 
-// writeMapped writes a text to the beginning of a file that is mapped, and has
-// room for it.
+// writeMapped writes a text to the beginning of a mapped file, which has room for it.
 func (m *machine) writeMapped(o op) string {
 	const size = 4096
 	text := m.value(o.word(2))

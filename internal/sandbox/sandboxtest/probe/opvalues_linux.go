@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// address is where a slice's elements are: on the heap, since the slice is kept,
-// where nothing is moved, and nothing is freed while operations run.
+// address returns where a slice's elements are: on the heap, since the slice is kept, where
+// nothing is moved, and nothing is freed while operations run.
 func address[T any](s []T) uintptr {
 	held = s
 	return uintptr(unsafe.Pointer(unsafe.SliceData(s)))
@@ -21,10 +21,10 @@ func address[T any](s []T) uintptr {
 
 var held any //nolint:unused // written, for the garbage collector to see
 
-// pointer is where a text is, with a zero at its end.
+// pointer returns the address of a text, with a zero at its end.
 func pointer(text string) uintptr { return address(append([]byte(text), 0)) }
 
-// mapped is what the kernel has mapped at an address.
+// mapped returns the memory that the kernel has mapped at an address.
 func mapped(at uintptr, size int) []byte {
 	return unsafe.Slice(*(**byte)(unsafe.Pointer(&at)), size)
 }
@@ -40,7 +40,7 @@ func unquote(word string) string {
 	return text
 }
 
-// expand makes a path of a word.
+// expand makes a path from a word.
 func (m *machine) expand(word string) string {
 	text := unquote(word)
 	text = strings.ReplaceAll(text, "%L", strings.Repeat("n", 256))
@@ -118,7 +118,7 @@ func times(word string) uintptr {
 	return address(spec)
 }
 
-// flags joins what is between bars: names and octal numbers.
+// flags combines what is between bars: names and octal numbers.
 func flags(text string) (sum uintptr) {
 	for word := range strings.SplitSeq(text, "|") {
 		bits, ok := flagNames[word]
@@ -152,10 +152,10 @@ var flagNames = map[string]uintptr{
 	"S_IFDIR": unix.S_IFDIR, "S_IFLNK": unix.S_IFLNK,
 }
 
-// value makes the bytes of a word: "text", hex:00ff, big:60000 (of so many
-// bytes), acl:u:rwx,u5:rw-,g:r--,g8:r--,m:rwx,o:--- (linux/posix_acl_xattr.h) or
-// capabilities with cap_net_bind_service: cap1, cap2, cap3:5 (of root id 5), with
-// an e behind the revision where they are effective.
+// value makes the bytes for a word: "text", hex:00ff, big:60000 (that many bytes),
+// acl:u:rwx,u5:rw-,g:r--,g8:r--,m:rwx,o:--- (linux/posix_acl_xattr.h) or capabilities with
+// cap_net_bind_service: cap1, cap2, cap3:5 (of root id 5), with an e behind the revision
+// where they are effective.
 func (m *machine) value(word string) []byte {
 	kind, rest, _ := strings.Cut(word, ":")
 	switch kind {
@@ -214,7 +214,7 @@ func accessList(text string) []byte {
 	return b
 }
 
-// showBytes quotes what can be read, and is brief about what is long.
+// showBytes quotes readable text, and shortens long values.
 func showBytes(b []byte) string {
 	if len(b) > 200 {
 		return fmt.Sprintf("%d bytes", len(b))

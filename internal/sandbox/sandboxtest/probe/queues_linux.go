@@ -10,7 +10,7 @@ import (
 // queue is what is written at once.
 var queue = make([]byte, 64<<10)
 
-// pour writes to a socket or pipe until it is full or there is enough.
+// pour writes to a socket or pipe until it is full or enough is written.
 func pour(fd, left int) (written int, err error) {
 	for written < left {
 		n, err := unix.Write(fd, queue)
@@ -56,7 +56,7 @@ func pipes(mib int) error {
 	}, nil)
 }
 
-// pair makes two sockets with the largest buffer that there may be.
+// pair makes two sockets with the largest possible buffer.
 func pair(kind int) (ours, theirs int, err error) {
 	p, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_NONBLOCK, 0)
 	if err == nil {
@@ -120,7 +120,7 @@ func bound(kind int) (int, unix.Sockaddr, error) {
 	return fd, at, err
 }
 
-// udp fills sockets with datagrams of its own.
+// udp fills sockets with datagrams from itself.
 func udp(mib int) error {
 	from, _, err := bound(unix.SOCK_DGRAM)
 	if err != nil {
@@ -148,7 +148,7 @@ func udp(mib int) error {
 	return nil
 }
 
-// netlink has sockets send themselves messages.
+// netlink has sockets send messages to themselves.
 func netlink(mib int) error {
 	return pourInto(mib, func() (int, error) {
 		fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_NONBLOCK, unix.NETLINK_USERSOCK)
@@ -172,7 +172,7 @@ func netlink(mib int) error {
 	}, nil)
 }
 
-// memfd makes a file in memory of so many MiB.
+// memfd makes a file in memory of the given size in MiB.
 func memfd(mib int) (int, error) {
 	fd, err := unix.MemfdCreate("", 0)
 	for range mib {
@@ -192,7 +192,7 @@ func pass(over int, fds ...int) error {
 	return err
 }
 
-// passed sends files in memory that nobody receives.
+// passed sends files in memory that are never received.
 func passed(mib int) error {
 	ours, _, err := pair(unix.SOCK_STREAM)
 	if err != nil {
@@ -235,7 +235,7 @@ func passedTwice(mib int) error {
 	return nil
 }
 
-// notAccepted fills connections that nobody accepts, and closes them.
+// notAccepted fills connections that are never accepted, and closes them.
 func notAccepted(mib int) error {
 	return unaccepted(mib, func(fd int) error { _, err := pour(fd, mib<<20); return err })
 }
@@ -257,7 +257,7 @@ func passedOn(mib int) error {
 }
 
 func unaccepted(mib int, use func(fd int) error) error {
-	at := &unix.SockaddrUnix{Name: "@" + rand.Text()} // on a network that others may have, too
+	at := &unix.SockaddrUnix{Name: "@" + rand.Text()} // the network may be shared with others
 	listener, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err == nil {
 		err = unix.Bind(listener, at)

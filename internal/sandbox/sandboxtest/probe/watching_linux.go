@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// polls has threads wait for one file as often as may be.
+// polls has threads wait for one file as often as possible.
 func polls(mib int) error {
-	const each = 64 // of the kernel's, for a file
+	const each = 64 // of the kernel's memory, for a file
 	var p [2]int
 	if err := unix.Pipe(p[:]); err != nil {
 		return err
@@ -36,8 +36,8 @@ func polls(mib int) error {
 	return nil
 }
 
-// events has files change that are watched, and reads nothing of that. Their names
-// are long, which is told with each change.
+// events changes watched files, and never reads the events. The names are long, and part of
+// each event.
 func events(mib int) error {
 	const each, most = 300, 16000
 	const dir = "/dev/shm/watched/"
@@ -62,7 +62,7 @@ func events(mib int) error {
 	return err
 }
 
-// idle has many pipes and sockets with nothing in them, for a while.
+// idle keeps many empty pipes and sockets for a while.
 func idle(args []string) error {
 	n, err := strconv.Atoi(args[0])
 	if err != nil {
@@ -100,9 +100,8 @@ func idle(args []string) error {
 	return err
 }
 
-// blind keeps the first process from opening files, by each of its threads, for
-// good or not, and then does what the other arguments say. That it may not is
-// no error.
+// blind keeps the first process from opening files, for each of its threads, permanently or
+// not, and then does what the other arguments say. A refusal is not an error.
 func blind(args []string) error {
 	limit := unix.Rlimit{Cur: 3, Max: 1 << 19}
 	if args[0] == "hard" {
@@ -129,8 +128,8 @@ func blind(args []string) error {
 	return run(args[2:])
 }
 
-// undumpable lets nobody of the same user look at the process, as agents do that
-// have keys, and then does what the other arguments say.
+// undumpable keeps other processes of the same user from looking at the process, like
+// agents that hold keys, and then does what the other arguments say.
 func undumpable(args []string) error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return err
