@@ -90,7 +90,7 @@ func (e *LimitError) limit() string {
 	return fmt.Sprintf("%q", e.Bound)
 }
 
-// describeBytes writes a size with the largest unit that it is a multiple of.
+// describeBytes writes a size in the largest unit that divides it.
 func describeBytes(n int64) string {
 	switch {
 	case n%(1<<40) == 0:

@@ -20,7 +20,7 @@ const (
 )
 
 // stdenvFunctions returns the functions of nixpkgs' stdenv, and of the hooks that
-// expressions call most, which scripts find in dockerTools.
+// expressions call most, which scripts run by dockerTools can use.
 func stdenvFunctions() []string {
 	return []string{
 		"addEnvHooks", "addToSearchPath", "concatTo", "dumpVars", "exitHandler", "fixupPhase", "genericBuild", "getHostRole", "installBin", "installManPage",

@@ -10,7 +10,7 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// TestEntrySize: it is the size of an entry in a layer, or one block more.
+// TestEntrySize: the result is the size of an entry in a layer, or one block more.
 func TestEntrySize(t *testing.T) {
 	text := func(n int) string { return strings.Repeat("x", n) }
 	for _, c := range []struct{ path, link, value int }{

@@ -13,7 +13,7 @@ import (
 // WriteChanges lists, one per line, what a step did to a tree: A for added, C for changed
 // and D for deleted, with type, mode, owner and size.
 func WriteChanges(w io.Writer, before, changes []*tree.Entry) error {
-	b := bufio.NewWriterSize(w, 64<<10) // which remembers the first error
+	b := bufio.NewWriterSize(w, 64<<10) // it remembers the first error
 	changes = slices.Clone(changes)
 	name := func(e *tree.Entry) string {
 		hidden, _ := tree.Hidden(e)

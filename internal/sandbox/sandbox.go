@@ -77,9 +77,9 @@ const (
 	// and the Binds need places to be mounted on: those missing from the tree exist during
 	// the step only.
 	ImageRoot Root = iota
-	// HostTools puts the tree at TreeDir and runs the machine's own programs: Step.Tools
-	// and what the programs there need are visible, read-only (see HostView), and nothing
-	// else of the machine. /tmp is private and empty.
+	// HostTools puts the tree at TreeDir and runs the machine's own programs: of the
+	// machine, it shows Step.Tools and what the programs there need, read-only (see
+	// HostView). /tmp is private and empty.
 	HostTools
 )
 
@@ -151,7 +151,7 @@ type Terminal struct {
 	Resize <-chan TerminalSize
 }
 
-// TerminalSize is in characters.
+// TerminalSize is a terminal's size in characters.
 type TerminalSize struct{ Rows, Columns uint16 }
 
 // Bind shows a file or directory of the machine in the sandbox, read-only,
@@ -177,9 +177,9 @@ const (
 
 // Limits restrict a step; 0 means no limit, except where another default is stated. A step
 // that reaches a limit of time, memory or output ends with a *LimitError; one that reaches
-// a limit of processes or disk gets an error from the call that did, or ends in the same
-// way. Memory and disk are checked from time to time, more often the nearer the limit is;
-// usage may exceed it for a moment. Usage that cannot be checked counts as too much
+// a limit of processes or disk sees an error from the call that reached it, or ends in the
+// same way. Memory and disk are checked from time to time, more often the nearer the limit
+// is; usage may exceed it for a moment. Usage that cannot be checked counts as too much
 // (LimitError.Unseen).
 type Limits struct {
 	// Time is how long the step may run.

@@ -9,7 +9,7 @@ import (
 	"github.com/varve-image/varve/internal/sandbox"
 )
 
-// Main is for Linux; see there.
+// Main does nothing on this platform; see the one for Linux.
 func Main() (code int, ok bool) { return 0, false }
 
 func (r *Runner) run(context.Context, *sandbox.Step) (*sandbox.Result, error) {

@@ -19,7 +19,7 @@ func (c *conversation) stdio(p *pipes) stdio {
 	}
 	var io stdio
 	if io[0], c.stdin = p.make(); c.step.Stdin == nil && c.stdin != nil {
-		c.stdin.Close() // the step's input has ended
+		c.stdin.Close() // marks the end of the step's input
 		c.stdin = nil
 	}
 	c.stdout, io[1] = p.make()

@@ -36,7 +36,7 @@ type fileOp string
 const (
 	opStat     fileOp = "stat"
 	opReadLink fileOp = "readlink"
-	opReadDir  fileOp = "readdir" // names, each with the type in a byte before it and NUL behind it
+	opReadDir  fileOp = "readdir" // names, each preceded by a type byte and followed by NUL
 	opRead     fileOp = "read"
 )
 
@@ -82,7 +82,7 @@ func newFileClient(port io.ReadWriter) *fileClient {
 	return &fileClient{port: port, frames: &frameWriter{w: port}, buf: make([]byte, maxFrame)}
 }
 
-// ask returns the answer and the data before it.
+// ask asks a question, and returns the answer and the data before it.
 func (c *fileClient) ask(q question) (answer, []byte, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -51,8 +51,7 @@ func Main() (code int, ok bool) {
 	return 1, true
 }
 
-// guest starts what the kernel leaves to the first process, runs the step and
-// reports.
+// guest sets up what the kernel leaves to the first process, runs the step and reports.
 func guest() error {
 	text, err := os.ReadFile(requestPath)
 	if err != nil {

@@ -30,7 +30,7 @@ type initramfs struct {
 	made map[string]bool
 }
 
-// writeInitramfs writes it all.
+// writeInitramfs writes the whole file system.
 func writeInitramfs(out io.Writer, program string, k kernel, req *request) error {
 	buffered := bufio.NewWriterSize(out, 1<<20)
 	a := &initramfs{cpio.NewWriter(buffered), map[string]bool{"/": true}}

@@ -142,7 +142,7 @@ func machineArgs(k kernel, accel string, memory int64) []string {
 	return args
 }
 
-// Write keeps the end of what the console shows.
+// Write keeps the end of the console's output.
 func (m *machine) Write(p []byte) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

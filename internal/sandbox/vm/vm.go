@@ -57,7 +57,7 @@ const (
 	minMemory     = 128 << 20
 )
 
-// Runner runs steps in virtual machines, one for each.
+// Runner runs steps, each in a virtual machine of its own.
 type Runner struct {
 	opts Options
 }

@@ -69,7 +69,7 @@ func pairs(mib int) error {
 	return pourInto(mib, func() (int, error) { ours, _, err := pair(unix.SOCK_STREAM); return ours, err }, nil)
 }
 
-// hungUp closes the sockets that it has written to.
+// hungUp closes sockets after writing to them.
 func hungUp(mib int) error {
 	return pourInto(mib, func() (int, error) { ours, _, err := pair(unix.SOCK_STREAM); return ours, err }, closed)
 }

@@ -41,7 +41,7 @@ func (c *call) who() credentials {
 type answer struct {
 	// pass lets the kernel do the call.
 	pass bool
-	// Otherwise the call returns value or fails with errno.
+	// Otherwise the call returns value, or fails with errno.
 	value int64
 	errno unix.Errno
 	// file, if not nil, is added to the caller's files, and is what the call returns.

@@ -106,7 +106,7 @@ func TestRecordsBounded(t *testing.T) {
 	}
 }
 
-// TestIdentitiesBounded: credentials that no process has any more make room for others.
+// TestIdentitiesBounded: credentials that processes no longer have make room for others.
 func TestIdentitiesBounded(t *testing.T) {
 	sleep := testtools.Need(t, "sleep")
 	var table identityTable

@@ -54,7 +54,7 @@ func (p *place) last(e *Emulator) bool {
 	return p.file != nil && (p.file.nlink == 1 || p.file.dir()) && !e.distinct
 }
 
-// simple reports whether the kernel can take names without us.
+// simple reports whether the kernel can remove names without us.
 func (e *Emulator) simple(who *credentials) bool { return who.overrides() && e.distinct }
 
 // unlink keeps callers from removing files that they may not remove.

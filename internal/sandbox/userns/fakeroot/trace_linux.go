@@ -109,7 +109,7 @@ func (e *Emulator) Resume(tid int, status unix.WaitStatus) {
 	case signal == syscallStop:
 		signal = 0
 		e.made(tid)
-	case event != 0: // it has started another, or was started
+	case event != 0: // it has started another thread, or was started
 		signal = 0
 	case signal == unix.SIGSYS && e.trapped(tid):
 		signal = 0
@@ -174,7 +174,7 @@ func (a *answer) give(tid int, regs *unix.PtraceRegs) {
 	_ = unix.PtraceSetRegs(tid, regs) // it may be gone
 }
 
-// sysSeccomp is the reason of a signal that a filter sends, SYS_SECCOMP of
+// sysSeccomp is the code of a signal that a filter sends, SYS_SECCOMP of
 // asm-generic/siginfo.h.
 const sysSeccomp = 1
 

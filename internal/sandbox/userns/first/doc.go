@@ -1,6 +1,6 @@
 // Package first is the first process of a step's namespaces.
 //
-// It is told what to do, once, and reports how that went, once; see package protocol.
+// It is told once what to do, and reports once how that went; see package protocol.
 // Meanwhile it
 //
 //   - starts the process that is to become the step's program (package program), while

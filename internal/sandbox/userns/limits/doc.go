@@ -15,7 +15,7 @@
 //   - What nobody can look at is limited by its growth on the whole machine since before
 //     the step (see growth).
 //
-// Non-goals: the limits of time and output are the caller's, who sees both.
+// Non-goals: the limits of time and output are up to the caller, who sees both.
 //
 // A Watch runs in the first process of a step's namespaces, and counts all processes but
 // that one. The process that is to become the step's program calls Set; the first process

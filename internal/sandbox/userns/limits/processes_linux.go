@@ -317,7 +317,7 @@ func countLines(name string, most int64) (int64, error) {
 	return n, err
 }
 
-// measure counts the bytes of these lines as well.
+// measure counts a file's lines like countLines, and their bytes as well.
 func measure(name string, most int64) (n, size int64, err error) {
 	f, err := os.Open(name)
 	if procfs.Gone(err) {

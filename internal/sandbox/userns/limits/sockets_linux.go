@@ -336,7 +336,8 @@ func (n *network) unseen(now bool) error {
 	return nil
 }
 
-// namelessTCP adds what is in connections that are closed, not accepted, or only mapped.
+// namelessTCP adds the content of connections that are closed, not accepted, or only
+// mapped.
 func (c *census) namelessTCP(name string) error {
 	return eachLine(name, func(words []string) error {
 		if err := checkFields(name, words, 10); err != nil {

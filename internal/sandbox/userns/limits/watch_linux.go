@@ -28,8 +28,8 @@ type Watch struct {
 // watchInterval is how often usage near a limit is checked.
 const watchInterval = 20 * time.Millisecond
 
-// The most that a processor comes to use in a second: bytes that it writes, and processes
-// that it starts.
+// The most that a processor can come to use in a second: bytes that it writes, and
+// processes that it starts.
 const (
 	watchRate = 8 << 30
 	forkRate  = 20_000

@@ -4,7 +4,7 @@
 //
 //   - The caller's (package userns) makes the namespaces. It sends a Config and the
 //     tree, and reads the layer of changes and a Report.
-//   - The first process of the namespaces (package first) sends the Order that says how to run
+//   - The first process of the namespaces (package first) sends the Order to run
 //     the step's program to a process that waits for it.
 //   - That process (package program) sends News, until it is the step's program.
 package protocol
