@@ -1,4 +1,4 @@
-// Package assemble makes an image of a spec: it is the one place where trees,
+// Package assemble makes an image from a spec: it is the one place where trees,
 // store closures, layers and configs come together.
 //
 // Guarantees:
@@ -6,13 +6,13 @@
 //   - The image is a function of the spec, the files that it names and Options.
 //     What depends on the machine (its architecture, the time) is in Options.
 //   - Every store path of the closure is in exactly one layer.
-//   - Nothing is written anywhere but in Options.TempDir: compressed tarballs,
+//   - Nothing is written except in Options.TempDir: compressed tarballs,
 //     unpacked to files without a name, and what scripts make.
-//   - All references to the store are found: those of contents, of config, and
-//     of every file of the top layer.
+//   - All references to the store are found: in contents, in config, and in
+//     every file of the top layer.
 //
-// Non-goals: where base images come from and where the image goes; how scripts
-// are shut away, which is package sandbox's.
+// Non-goals: where base images come from and where the image goes; isolating
+// scripts, which is up to package sandbox.
 package assemble
 
 import (

@@ -21,8 +21,8 @@ func Usage(err error) error {
 	return &UsageError{err}
 }
 
-// FileUsage returns an error of opening a file that the user named: a usage error
-// if it is not there, or cannot be what was meant.
+// FileUsage classifies an error of opening a file that the user named: it is a
+// usage error if the file is missing or of the wrong kind.
 func FileUsage(err error) error {
 	if regfile.IsMisnamed(err) {
 		return Usage(err)
@@ -30,7 +30,7 @@ func FileUsage(err error) error {
 	return err
 }
 
-// HintedError has words on what to do next.
+// HintedError is an error with hints on what to do next.
 type HintedError struct {
 	error
 	Hints []string

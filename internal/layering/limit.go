@@ -31,9 +31,9 @@ func Available(maxLayers, base, other int) (int, error) {
 	return maxLayers - base - other, nil
 }
 
-// Limit divides order into at most n layers: each of the first n-1 paths is a
-// layer of its own and all the rest share the last. No layer is empty. An n
-// below 1 counts as 1.
+// Limit divides order into at most n layers: each of the first n-1 paths is a layer
+// of its own and all others share the last. No layer is empty. An n below 1 counts
+// as 1.
 func Limit(order []string, n int) [][]string {
 	var layers [][]string
 	for i := range order {

@@ -56,7 +56,7 @@ func Shadow(shell string, present func(path string) bool) ([]*tree.Entry, error)
 	return preset("preset shadow", missing...)
 }
 
-// checkShell refuses what would not be the last field of a passwd line.
+// checkShell refuses text that cannot be the last field of a passwd line.
 func checkShell(shell string) error {
 	switch {
 	case !path.IsAbs(shell):
