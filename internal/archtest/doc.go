@@ -1,11 +1,11 @@
-// Package archtest holds the tests of the architecture: which package may
-// import which, and what only some of them may do.
+// Package archtest holds the tests of the architecture: which package may import
+// which, and what only some packages may do.
 //
-// Guarantees, for every file whatever its build tags:
+// Guarantees, for every file, whatever its build tags:
 //
 //   - A package imports only the project's packages that its line in arrows
-//     gives it. A package without a line fails, and so does an arrow that no file
-//     but tests needs.
+//     allows. A package without a line fails, and so does an arrow that only
+//     tests need.
 //   - What only tests use is imported by tests alone.
 //   - Importers can name every type that they see: no exported declaration of a
 //     public package mentions one of internal/. (As compiled on this machine: of

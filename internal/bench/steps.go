@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// What a step may cost over a build without one, on a quiet machine.
+// Targets for the cost of a step over a build without one, on a quiet machine.
 const (
 	stepTarget = 150 * time.Millisecond
-	vmTarget   = 10 * time.Second // where the processor is emulated
+	vmTarget   = 10 * time.Second // if the processor is emulated
 )
 
 // compareSteps measures what a script that does nothing costs, in namespaces

@@ -1,5 +1,5 @@
-// Package debianbase gives tests small Debian root file systems, made by
-// mmdebstrap of packages from where the machine's apt has its own.
+// Package debianbase gives tests small Debian root file systems, made by mmdebstrap
+// from the package source of the machine's apt.
 //
 // Guarantees:
 //
@@ -32,20 +32,20 @@ import (
 )
 
 const (
-	// keepFor is how long what was made serves.
+	// keepFor is how long a root file system is reused.
 	keepFor = 12 * time.Hour
-	// timeout bounds making it. On a quiet machine it takes a quarter minute.
+	// timeout limits making it. On a quiet machine it takes a quarter minute.
 	timeout = 12 * time.Minute
 )
 
-// least are the packages that there always are: a shell, the usual tools, and
-// what installs more.
+// least are the packages that are always there: a shell, the usual tools, and what
+// installs more.
 var least = []string{
 	"base-files", "base-passwd", "coreutils", "dash", "debianutils", "diffutils", "dpkg", "grep", "libc-bin", "mawk", "sed", "tar",
 }
 
 // Least returns the path of a root file system's tar that has a shell, the usual
-// tools and dpkg. The tar is not to be changed, and only its owner can read it.
+// tools and dpkg. The tar must not be changed, and only its owner can read it.
 func Least(t testing.TB) string {
 	t.Helper()
 	return tar(t, "--variant=custom", "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
@@ -81,18 +81,18 @@ func tar(t testing.TB, options ...string) string {
 	return filepath.Join(o.dir, key(args)+".tar")
 }
 
-// Program writes a program into the directory bin that is mmdebstrap with the
-// machine's mirror, and that remembers what it made for the same arguments:
-// those have to end in "SUITE -".
+// Program writes a program named mmdebstrap into the directory bin: mmdebstrap with
+// the machine's mirror, which caches its output by its arguments. These have to end
+// in "SUITE -".
 func Program(t testing.TB, bin string) {
 	t.Helper()
 	find(t).program(t, bin)
 }
 
-// epoch makes what mmdebstrap itself writes the same each time.
+// epoch makes what mmdebstrap itself writes reproducible.
 const epoch = "SOURCE_DATE_EPOCH=1"
 
-// origin is where the root file system comes from and where it is kept.
+// origin says where the root file system comes from and where it is kept.
 type origin struct {
 	real, mirror, suite, dir string
 }
@@ -111,7 +111,7 @@ func find(t testing.TB) *origin {
 	return o
 }
 
-// program writes the program that remembers.
+// program writes the caching program.
 func (o *origin) program(t testing.TB, bin string) string {
 	t.Helper()
 	const text = `#!/bin/sh
@@ -140,7 +140,7 @@ cat "$key.tar"
 	return name
 }
 
-// key is what the program calls the result of arguments.
+// key returns the program's name for the result of arguments.
 func key(args []string) string {
 	sum := sha256.Sum256([]byte(strings.Join(args, "\n") + "\n"))
 	return fmt.Sprintf("%x", sum[:8])
@@ -163,7 +163,7 @@ func mirror(ctx context.Context) (uri, suite string, err error) {
 	return "", "", errors.New("apt knows of none: run apt-get update")
 }
 
-// place is a directory of this user's own.
+// place returns a directory of this user's own.
 func place() (string, error) {
 	dir := filepath.Join(os.TempDir(), fmt.Sprintf("varve-debian-%d", os.Geteuid()))
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {

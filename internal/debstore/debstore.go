@@ -35,23 +35,23 @@ import (
 // Path is a store path in closure.json, as Nix's exportReferencesGraph has it.
 type Path struct {
 	Path string `json:"path"`
-	// NarSize is the bytes of the path's files and links to files.
+	// NarSize is the size in bytes of the path's files and links to files.
 	NarSize int64 `json:"narSize"`
 	// References are store paths, sorted; the path itself is one of them.
 	References []string `json:"references"`
-	// ClosureSize is the sum of NarSize over all that the path leads to.
+	// ClosureSize is the sum of NarSize over everything the path leads to.
 	ClosureSize int64 `json:"closureSize"`
 }
 
-// Summary is how large a store is.
+// Summary describes the size of a store.
 type Summary struct {
 	Paths, Edges int
 	Bytes        int64
 }
 
-// Make lays the packages and all they depend on out in store, an absolute
-// path. In out it writes closure.json, {"closure": [Path…]} with dependencies
-// first, and roots, the store path of each wanted package on a line.
+// Make lays out the packages and their dependencies in store, an absolute path. In
+// out it writes closure.json, {"closure": [Path…]} with dependencies first, and
+// roots, the store path of each wanted package on a line.
 func Make(ctx context.Context, store, out string, packages []string) (Summary, error) {
 	if !filepath.IsAbs(store) {
 		return Summary{}, fmt.Errorf("make store %q: the path is not absolute", store)

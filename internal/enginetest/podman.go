@@ -67,8 +67,8 @@ func startPodman(h *home) (Engine, func(), error) {
 	return p, nil, nil
 }
 
-// modestLimits returns the options that keep the limits which containers start
-// with within those of this process, and of what Podman makes of them.
+// modestLimits returns the options that keep the limits of containers within those
+// of this process, and within what Podman makes of them.
 func modestLimits() ([]string, error) {
 	var options []string
 	for _, l := range []struct {
@@ -85,7 +85,7 @@ func modestLimits() ([]string, error) {
 	return options, nil
 }
 
-// configure writes the files that would else be the machine's.
+// configure writes the files that would otherwise be the machine's.
 func (p *podman) configure(dir, driver string) error {
 	storage := fmt.Sprintf("[storage]\ndriver = %q\ngraphroot = %q\nrunroot = %q\n",
 		driver, filepath.Join(dir, "root"), filepath.Join(dir, "run"))

@@ -95,7 +95,7 @@ func (a asker) runEach(program, options string, paths []string) ([]byte, error) 
 	return all, nil
 }
 
-// batches divides paths, in order, into lists of at most most bytes, but at least
+// batches divides paths, in order, into lists of up to most bytes, but at least
 // one path each.
 func batches(paths []string, most int) iter.Seq[[]string] {
 	return func(yield func([]string) bool) {

@@ -3,11 +3,10 @@
 // Guarantees:
 //
 //   - Where something is missing the test is skipped with a message that
-//     starts with "missing engine: ", which the suite's summary counts and
-//     names.
+//   - If something is missing, the test is skipped with a message that starts
+//     with "missing engine: ", which the suite's summary counts and names.
 //   - With CI=true in the environment it fails instead: a run that claims to
 //     have tested everything has done so.
-//
 // Non-goals: installing anything. hack/install-test-deps.sh does that.
 //
 // Only tests import this package.

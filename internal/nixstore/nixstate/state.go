@@ -123,7 +123,7 @@ func ReadTree(ctx context.Context, db Databases, storeDir string, entries []*tre
 	return nil, fmt.Errorf("read Nix database %q: %w", "/"+at(dbName).Path, err)
 }
 
-// content reads a file of at most most bytes; nil means no file.
+// content reads a file of up to most bytes; nil means no file.
 func content(ctx context.Context, e *tree.Entry, most int64) ([]byte, error) {
 	switch {
 	case e == nil:
