@@ -2,11 +2,11 @@
 //
 // Guarantees:
 //
-//   - Where something is missing the test is skipped with a message that
 //   - If something is missing, the test is skipped with a message that starts
 //     with "missing engine: ", which the suite's summary counts and names.
 //   - With CI=true in the environment it fails instead: a run that claims to
 //     have tested everything has done so.
+//
 // Non-goals: installing anything. hack/install-test-deps.sh does that.
 //
 // Only tests import this package.
@@ -18,7 +18,7 @@ import (
 	"testing"
 )
 
-// Missing is how the message of every such skip begins.
+// Missing is the beginning of the message of every such skip.
 const Missing = "missing engine: "
 
 // Need returns the absolute path of the program called tool. Without it the
