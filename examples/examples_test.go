@@ -67,8 +67,7 @@ func environment(env []string, bin string) []string {
 	return append(env, "GIT_CEILING_DIRECTORIES="+os.TempDir(), "GOFLAGS=", "SOURCE_DATE_EPOCH=")
 }
 
-// dockerSession is a shell whose docker is the tests' own, which has no
-// network.
+// dockerSession returns a shell whose docker is the tests' own, which has no network.
 func dockerSession(t *testing.T, dir, bin string) session {
 	t.Helper()
 	cmd := engines.Docker(t).Command(t.Context())

@@ -234,7 +234,7 @@ func (k killing) injected(t *testing.T, strace string, command []string, call, w
 	return o, strings.Contains(string(data), "(INJECTED)") || strings.Contains(string(data), "killed by SIGKILL")
 }
 
-// TestKillAtCommit: nor does kill -9 at any of the system calls that complete the output.
+// TestKillAtCommit: the same for kill -9 at each of the system calls that complete the output.
 func TestKillAtCommit(t *testing.T) {
 	strace := testtools.Need(t, "strace")
 	k := newKilling(t)

@@ -11,8 +11,8 @@ import (
 // environmentPath is a store path that holds links to another one's files.
 const environmentPath = "/nix/store/dddddddddddddddddddddddddddddddd-environment"
 
-// environmentStore is smallStore, with an environment of app, and with a libc
-// that is the largest.
+// environmentStore returns smallStore with an environment of app, and with a libc
+// that is the largest path.
 func environmentStore(more map[string]string) map[string]string {
 	files := smallStore(map[string]string{
 		"root" + environmentPath + "/bin/app": "-> " + appPath + "/bin/app",

@@ -31,8 +31,8 @@ type Options struct {
 	// Root is put before absolute store and input paths to find the files, as
 	// in Nix's local?root=.
 	Root string
-	// StoreRoot is put before paths in the store instead, where it is not empty;
-	// Nix's state of the store is looked for below it, too.
+	// StoreRoot, if not empty, is put before paths in the store instead; Nix's
+	// state of the store is looked up below it, too.
 	StoreRoot string
 	// VerifyStore compares the files of store paths with the hashes that the
 	// closure's source records for them. A difference is a *StoreError.

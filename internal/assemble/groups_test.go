@@ -8,8 +8,7 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// smallStore is a store in which app refers to libc and bash, and libc to
-// nothing.
+// smallStore returns a store in which app refers to libc and bash, and libc to nothing.
 func smallStore(more map[string]string) map[string]string {
 	files := map[string]string{
 		"root" + appPath + "/bin/app":      "#!" + bashPath + "/bin/bash\n" + libcPath + "\n",

@@ -88,7 +88,7 @@ func tryBuild(t *testing.T, dir, text string, opts Options) (*Result, error) {
 	return r, err
 }
 
-// mustBuild is tryBuild for a spec that has to be right.
+// mustBuild is tryBuild for a spec that has to be correct.
 func mustBuild(t *testing.T, dir, text string) *Result {
 	t.Helper()
 	r, err := tryBuild(t, dir, text, Options{})

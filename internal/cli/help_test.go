@@ -84,7 +84,7 @@ func TestFlagWords(t *testing.T) {
 	})
 }
 
-// TestCommandGroups: every command is in a group, but for those about varve itself.
+// TestCommandGroups: every command is in a group, except those about varve itself.
 func TestCommandGroups(t *testing.T) {
 	own := map[string]bool{"help": true, "completion": true, "version": true}
 	root := Command()

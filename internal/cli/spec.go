@@ -121,7 +121,7 @@ func (g *global) advise(format string, args ...any) {
 	}
 }
 
-// readInput reads the file that args name: "-" is standard input, no name is no file.
+// readInput reads the file that args name: "-" means standard input, no name means no file.
 func readInput(g *global, args []string) (*specflags.Input, error) {
 	if len(args) == 0 {
 		return &specflags.Input{}, nil

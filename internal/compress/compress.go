@@ -8,7 +8,7 @@
 //     media type.
 //   - Reading takes limited memory, with windows and dictionaries of at most
 //     128 MiB, and no goroutine of its own. A stream that is cut short or
-//     followed by garbage is an error, not an end. Checksums are compared where
+//     followed by garbage is an error, not an end. Checksums are compared if
 //     the format has any.
 //
 // Non-goals: limiting how much comes out of a stream, which is up to the caller.

@@ -3,12 +3,12 @@
 //
 // Guarantees:
 //
-//   - Each is made once and kept in the system's place for temporary files for
-//     half a day, for all test binaries and whoever asks at the same time.
+//   - Each is made once and kept in the system's directory for temporary files
+//     for half a day, for all test binaries and concurrent callers.
 //   - They have merged /usr (/bin -> usr/bin and so on), dpkg's database, owners
 //     other than root, set-id programs and device nodes, as any Debian.
-//   - A machine that cannot make them is a skip, or a failure under CI=true: see
-//     package testtools.
+//   - On a machine that cannot make them the test is skipped, or fails under
+//     CI=true: see package testtools.
 //
 // Only tests import this package.
 package debianbase
@@ -53,8 +53,7 @@ func Least(t testing.TB) string {
 		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*")
 }
 
-// Apt is Least with all essential packages, apt, which has no lists, and
-// shadow's tools.
+// Apt is Least plus all essential packages, apt (without lists), and shadow's tools.
 func Apt(t testing.TB) string {
 	t.Helper()
 	return tar(t, "--variant=apt", "--dpkgopt=force-unsafe-io")

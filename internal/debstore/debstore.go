@@ -1,20 +1,19 @@
 // Package debstore lays installed Debian packages out as a Nix-like store: one
 // store path for each package, with its real files and dependencies. It serves
-// tests, examples and benchmarks that need a realistic closure where there is
-// no Nix.
+// tests, examples and benchmarks that need a realistic closure without Nix.
 //
 // Guarantees:
 //
 //   - A store path's name is a function of the package's name and version and
 //     of its dependencies' store paths; its files have mode 0444 or 0555, its
 //     directories 0555, and all of them the time 1.
-//   - A store path appears whole or not at all. One that is there is left as it
+//   - A store path appears whole or not at all. An existing one is left as it
 //     is, so making a store again is quick, also by several at once.
-//   - References have no cycles but of a path to itself: Debian's are cut where
-//     a walk from the wanted packages closes them.
+//   - References have no cycles except of a path to itself: Debian's are cut
+//     where a walk from the wanted packages closes them.
 //
-// Non-goals: packages whose store paths would differ though name, version and
-// dependencies are the same (files that were changed by hand).
+// Non-goals: packages whose store paths would differ although name, version
+// and dependencies are the same (files that were changed by hand).
 //
 // Only tests and tools import this package.
 package debstore

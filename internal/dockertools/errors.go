@@ -12,7 +12,7 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// InputError says that what was asked for is impossible: another input fixes it.
+// InputError says that what was asked for is impossible, and that another input fixes it.
 type InputError struct{ Err error }
 
 func (e *InputError) Error() string { return e.Err.Error() }

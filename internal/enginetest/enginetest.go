@@ -12,8 +12,8 @@
 //   - Containers have no network; nothing is ever fetched.
 //   - A Nix has a store of its own at /nix, which the machine does not see and
 //     which ends with its test.
-//   - An engine that cannot run here is a skip, or a failure under CI=true: see
-//     package testtools.
+//   - If an engine cannot run here, the test is skipped, or fails under CI=true:
+//     see package testtools.
 //
 // Non-goals: engines without root, several engines of a kind in one binary,
 // anything but Linux.

@@ -5,13 +5,13 @@
 //
 //   - The tree is the same on every machine, for every user and umask: names,
 //     content, modes, link targets and times. Its owner is whoever made it.
-//   - Everything tricky that a layer writer meets is in it: files that fill
+//   - It contains everything tricky that a layer writer meets: files that fill
 //     tar blocks exactly, names at tar's length limits, names that are not
 //     UTF-8, hard links within a store path and across two, store paths that
 //     are a file or a symlink.
 //
 // Non-goals: the modes of a real store. Directories stay 0755 so that the tree
-// can be removed again. A file system that wants UTF-8 names cannot hold it.
+// can be removed again. A file system that requires UTF-8 names cannot hold it.
 //
 // Only tests import this package.
 package goldenstore

@@ -244,7 +244,7 @@ func layoutBlobs() []Layout {
 		spoiled("layer is missing", func(p *parts) { delete(p.blobs, blobName(layer)) }, digest),
 		spoiled("config is missing", func(p *parts) { delete(p.blobs, blobName(config)) }, strings.TrimPrefix(Digest(config), "sha256:")),
 		unpackedOnly(mismatch(spoiled("config that claims the layer of another image", func(p *parts) {
-			// A layer's bytes, whose diffID is that of another layer.
+			// A layer's bytes, with the diffID of another layer.
 			lie := []byte(strings.Replace(string(config), Digest(layer), Digest(Image()[0]), 1))
 			p.blob(lie)
 			p.manifest = replaceOnce(p.manifest, Descriptor(ociConfig, config, ""), Descriptor(ociConfig, lie, ""))

@@ -150,7 +150,7 @@ func TestAuto(t *testing.T) {
 	}
 }
 
-// plainAuto is the definition, step by step with sets as maps.
+// plainAuto implements the definition, step by step with sets as maps.
 func plainAuto(nodes []Node, n int) [][]string {
 	reaches := map[string]map[string]bool{}
 	size := map[string]uint64{}

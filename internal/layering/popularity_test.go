@@ -74,8 +74,8 @@ func TestPopularityTies(t *testing.T) {
 	}
 }
 
-// naiveOrder is the definition: it follows every single walk from every root, and
-// so is for small graphs only.
+// naiveOrder implements the definition: it follows every single walk from every
+// root, and so is for small graphs only.
 func naiveOrder(nodes []Node) []string {
 	refs := map[string][]string{}
 	referred := map[string]bool{}

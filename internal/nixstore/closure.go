@@ -13,11 +13,11 @@ import (
 	"github.com/varve-image/varve/internal/regfile"
 )
 
-// ReadClosureFile reads the closure that file describes, in whichever form:
-// JSON as ReadGraph takes it if the first character that is no white space is
-// "{" or "[", else text as ReadRegistration takes it. A directory stands for
-// its file "registration", as the output of nixpkgs' closureInfo has it.
-// Anything but a regular file is refused without being opened.
+// ReadClosureFile reads the closure that file describes, in whichever form: JSON as
+// for ReadGraph if the first character other than white space is "{" or "[", else
+// text as for ReadRegistration. A directory stands for its file "registration", as
+// in the output of nixpkgs' closureInfo. Anything but a regular file is refused
+// without being opened.
 func ReadClosureFile(storeDir, file string) ([]PathInfo, error) {
 	if info, err := os.Stat(file); err == nil && info.IsDir() {
 		file = filepath.Join(file, "registration")

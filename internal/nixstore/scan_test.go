@@ -103,8 +103,8 @@ func (s *tinyStore) names(nodes []PathInfo) []string {
 	return lines
 }
 
-// applicationStore is an application, its libraries and a link to it, beside
-// paths that nothing refers to.
+// applicationStore makes a store with an application, its libraries and a link to
+// it, beside paths that nothing refers to.
 func applicationStore(t *testing.T) *tinyStore {
 	s := newTinyStore(t, "libc-2.39", "openssl-3.0.14", "app-1.0", "app-link", "config.json", "by-name", "self", "other")
 	s.write("libc-2.39/lib/libc.so.6", strings.Repeat("libc", 700_000))
@@ -194,8 +194,8 @@ func TestScanBufferEdge(t *testing.T) {
 	}
 }
 
-// TestScanStreamsAreApart has halves of a hash at the end of one file and the
-// start of the next, of a name and a content.
+// TestScanStreamsAreApart splits a hash between the end of one file and the start
+// of the next, and between a name and a content.
 func TestScanStreamsAreApart(t *testing.T) {
 	s := newTinyStore(t, "lib", "user")
 	s.write("lib", "")

@@ -1,6 +1,6 @@
 // Package regfile opens files that a user or another file names and that may be
 // anything, or that are looked for by convention: regular files only, and without
-// waiting for anything. A file that is looked up below a root stays there.
+// waiting for anything. A lookup below a root never leads out of it.
 package regfile
 
 import (

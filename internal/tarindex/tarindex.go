@@ -1,11 +1,12 @@
 // Package tarindex opens an archive whose members are read in any order: a tar,
 // plain or compressed.
 //
-// Guarantees: only members of the archive are ever read, whatever its links say; the number of
-// members and the unpacked size of an archive are limited; an archive that is cut short, even
-// between two members, or followed by anything but zeros is refused, and so is one in which two
-// members have the same name; a compressed archive, or one from a stream, is unpacked once, to a
-// file that has no name and is gone with its last descriptor.
+// Guarantees: only members of the archive are ever read, whatever its links say;
+// the number of members and the unpacked size of an archive are limited; an
+// archive that is cut short, even between two members, or followed by anything
+// but zeros is refused, and so is one with a member that has two names; a
+// compressed archive, or one from a stream, is unpacked once, to a file that has
+// no name and is gone with its last descriptor.
 //
 // Non-goals: what the members mean.
 package tarindex

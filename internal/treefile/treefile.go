@@ -3,7 +3,7 @@
 //
 // Guarantees:
 //
-//   - What is written appears whole, or not at all, unless it is standard output.
+//   - What is written appears whole, or not at all, unless it goes to standard output.
 //   - A tar has names "./…" in the tree's order, and owners and modes as the tree has them,
 //     whoever writes it.
 //

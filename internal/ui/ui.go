@@ -16,13 +16,13 @@
 //     calls.
 //   - When Finish returns, or soon after the context of a progress ends, no
 //     goroutine is left and no bar is on the screen. The terminal's modes
-//     are never touched, but by a RawTerminal until its Restore.
+//     are never changed, except by a RawTerminal until its Restore.
 //   - Everything is safe for concurrent use.
 //
 // Non-goals: asking questions, writing to files, several bars at a time.
 //
-// The package knows nothing of the environment: the caller passes a way to
-// look variables up.
+// The package does not read the environment: the caller passes a way to look
+// up variables.
 package ui
 
 import (

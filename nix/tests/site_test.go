@@ -19,8 +19,8 @@ var engines enginetest.Set
 
 func TestMain(m *testing.M) { os.Exit(engines.Around(m).Run()) }
 
-// TestNix is one test, since what takes most of its time is packages that all
-// share.
+// TestNix is a single test because most of its time goes into packages that all
+// parts share.
 func TestNix(t *testing.T) {
 	s := single(t)
 	m := multi(t, s)

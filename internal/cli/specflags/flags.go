@@ -1,12 +1,11 @@
 // Package specflags reads a spec as a command line gives it: from a file or standard
-// input, from flags that stand for its fields, or from both, the flags being the
-// stronger.
+// input, from flags that stand for its fields, or from both; flags take precedence.
 //
 // Guarantees:
 //
 //   - Every scalar and list field of the spec has a flag, and all flags are in one
 //     table.
-//   - A flag's value is checked as the field's is, by package spec.
+//   - A flag's value is checked like the field's, by package spec.
 //
 // Non-goals: what a spec means.
 package specflags
@@ -24,8 +23,8 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// Flags are the flags that stand for a spec or override one, with their values. If
-// none is registered, nothing overrides the spec.
+// Flags are the flags that stand for a spec or override one, with their values. The
+// zero value overrides nothing.
 type Flags struct {
 	flags *pflag.FlagSet
 	// Settings are the fields that were set, in the order of their flags.
