@@ -13,7 +13,7 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// nixDBField is the field of the spec that asks for all of this.
+// nixDBField is the field of the spec that requests the database.
 const nixDBField = "includeNixDB"
 
 // settleStore runs the scripts that work on the top tree, and finds the closure of

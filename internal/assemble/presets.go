@@ -43,7 +43,7 @@ func (b *builder) preset(below stack, p spec.Preset, own []*tree.Entry) ([]*tree
 	return nil, fmt.Errorf("%q is no preset", p.Name)
 }
 
-// presetError separates errors in the layers below from errors in the spec.
+// presetError blames an error in the layers below on their data instead of the spec.
 func presetError(err error) error {
 	var lower *rootfs.LowerError
 	if errors.As(err, &lower) {

@@ -51,7 +51,7 @@ func (b *builder) warnIdle(field, source, glob string, entries []*tree.Entry) {
 	b.warnf("%s: exclude %q matches nothing in %q: %s", field, glob, source, hint)
 }
 
-// warnUnused warns of fields that have no effect beside the others.
+// warnUnused warns of fields that have no effect in combination with the others.
 func (b *builder) warnUnused(needed *closure) {
 	s := b.spec
 	owner := s.UID != 0 || s.GID != 0 || s.Uname != "root" || s.Gname != "root"

@@ -252,7 +252,7 @@ func (b *bench) runVarve(ctx context.Context, args []string) (time.Duration, int
 	if !ok {
 		return took, 0, nil
 	}
-	// Linux counts in KiB, and not below what this program itself held at the
+	// Linux counts in KiB, and never less than this program itself held at the
 	// start, which is little.
 	return took, usage.Maxrss << 10, nil
 }

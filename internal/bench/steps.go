@@ -15,9 +15,8 @@ const (
 	vmTarget   = 10 * time.Second // if the processor is emulated
 )
 
-// compareSteps measures what a script that does nothing costs, in namespaces
-// and in a virtual machine, over a build without it. The base image is of
-// busybox alone.
+// compareSteps measures what a script that does nothing costs, in namespaces and in
+// a virtual machine, over a build without it. The base image contains only busybox.
 func (b *bench) compareSteps(ctx context.Context) error {
 	dir := filepath.Join(b.work, "steps")
 	if err := writeSteps(dir); err != nil {

@@ -123,8 +123,8 @@ no network.`,
 	return cmd
 }
 
-// existingCache opens the cache if there is one; otherwise it says so and
-// returns nil.
+// existingCache opens the cache if there is one; otherwise it reports that there is
+// none and returns nil.
 func (g *global) existingCache(ctx context.Context, open func(context.Context, string) (*cache.Store, error)) (*cache.Store, error) {
 	dir, err := g.cacheDir()
 	if err != nil {

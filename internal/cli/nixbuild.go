@@ -30,7 +30,7 @@ func newNixBuild(g *global) *cobra.Command {
 
 // attrsFile returns the file in which Nix puts the attributes of a derivation with
 // __structuredAttrs, and the graphs that exportReferencesGraph asks for. In a
-// sandbox, some versions of Nix give the file's path outside.
+// sandbox, some versions of Nix name the file by its path outside.
 func attrsFile(g *global) string {
 	if file, ok := g.streams.LookupEnv("NIX_ATTRS_JSON_FILE"); ok {
 		if _, err := os.Stat(file); err == nil {

@@ -20,7 +20,7 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// hostArchitecture is the architecture of images that name none.
+// hostArchitecture is the architecture of images whose spec names none.
 const hostArchitecture = runtime.GOARCH
 
 // registerStore adds the flags of the commands that read store paths, or files by absolute

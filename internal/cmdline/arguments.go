@@ -113,7 +113,7 @@ func commandAt(at *cobra.Command, words []string) (*cobra.Command, error) {
 	return at, nil
 }
 
-// flagError says in this program's words what is wrong with a flag.
+// flagError describes in this program's words what is wrong with a flag.
 func (p Program) flagError(cmd *cobra.Command, err error) error {
 	var (
 		unknown *pflag.NotExistError

@@ -13,7 +13,7 @@ type UsageError struct{ error }
 
 func (u *UsageError) Unwrap() error { return u.error }
 
-// Usage marks an error as one in what the user wrote; nil stays nil.
+// Usage marks an error as one in the user's input; nil stays nil.
 func Usage(err error) error {
 	if err == nil {
 		return nil

@@ -68,7 +68,7 @@ func tar(t testing.TB, options ...string) string {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, o.program(t, t.TempDir()), args...)
 	cmd.Env = append(os.Environ(), epoch, "LC_ALL=C.UTF-8")
-	// It unmounts and removes what it made when it is asked to end.
+	// It unmounts and removes what it made when it receives this signal.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -145,7 +145,7 @@ func key(args []string) string {
 	return fmt.Sprintf("%x", sum[:8])
 }
 
-// mirror finds where apt takes a package from that every Debian has.
+// mirror finds the source from which apt takes a package that every Debian has.
 func mirror(ctx context.Context) (uri, suite string, err error) {
 	out, err := exec.CommandContext(ctx, "apt-cache", "policy", "base-files").Output()
 	if err != nil {

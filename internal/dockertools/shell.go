@@ -23,21 +23,21 @@ import (
 
 // ShellOptions describes an image that does for a derivation what nix-shell does.
 type ShellOptions struct {
-	// Spec has the settings of the image's spec, which override what the derivation has.
+	// Spec holds the settings for the image's spec, which override the derivation's.
 	Spec spec.Options
 	// Root is put before absolute paths to find the files; StoreRoot, if not empty, before
 	// those in the store instead.
 	Root, StoreRoot string
-	// Shell is the bash of the image; empty for the derivation's builder, if
-	// that is one. Coreutils is the store path whose bin/env is /usr/bin/env;
-	// empty for none. CACertificates is a bundle; empty for none.
+	// Shell is the image's bash; empty for the derivation's builder, if that is a
+	// bash. Coreutils is the store path whose bin/env is /usr/bin/env; empty for
+	// none. CACertificates is a bundle; empty for none.
 	Shell, Coreutils, CACertificates string
 	// UID and GID are the user that the image runs as.
 	UID, GID uint32
 	// Home is that user's home directory; empty for /build.
 	Home string
-	// Command is what an interactive shell runs before it ends; Run is what one
-	// that is not interactive runs. At most one of them is set.
+	// Command is run by an interactive shell before it ends; Run is run by one that
+	// is not interactive. At most one of them is set.
 	Command, Run string
 }
 

@@ -238,7 +238,7 @@ func run(ctx context.Context, e Engine, engineFailed func(Result) bool, args ...
 	return result, err
 }
 
-// field returns what follows prefix in the first of the lines that has it.
+// field returns what follows prefix in the first line that starts with it.
 func field(lines, prefix string) (string, bool) {
 	for line := range strings.Lines(lines) {
 		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), prefix); ok {

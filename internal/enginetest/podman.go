@@ -17,9 +17,9 @@ import (
 // Found on Debian 12's Podman 4.3:
 //
 //   - It raises the limits on open files and processes to its own defaults,
-//     which root without CAP_SYS_RESOURCE may not, and --ulimit host does not
-//     keep it from it, nor does containers.conf for processes: Run states both,
-//     low, as it has lowered its own by then.
+//     which root without CAP_SYS_RESOURCE may not do. --ulimit host does not
+//     prevent that, nor does containers.conf for processes: Run sets both, to
+//     low values, as Podman has lowered its own by then.
 //   - crun 1.8 refuses cgroups v1 with a v2 hierarchy beside them ("hybrid mode
 //     not supported"); runc takes all three kinds, so it comes first.
 //   - systemd is its default cgroup manager and event log; neither needs to be

@@ -37,7 +37,7 @@ const (
 
 // BusyError says that somebody else had a lock for longer than Patience.
 type BusyError struct {
-	// What says what others do, such as: another process writes to "x".
+	// What describes what the other process does, such as: another process writes to "x".
 	What string
 }
 
@@ -46,7 +46,7 @@ func (e *BusyError) Error() string { return fmt.Sprintf("%s: gave up after %v", 
 type noticeKey struct{}
 
 // WithNotice returns a context in which each wait that lasts a second calls notice, once, with
-// what others do.
+// a description of what the other process does.
 func WithNotice(ctx context.Context, notice func(what string)) context.Context {
 	return context.WithValue(ctx, noticeKey{}, notice)
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/varve-image/varve/internal/problems"
 )
 
-// LimitError says that an image's layers leave none for its store paths.
+// LimitError says that an image's other layers leave none for its store paths.
 type LimitError struct {
 	// MaxLayers is how many layers the image may have, Base how many the base
 	// image has, and Other how many the top layer and explicit groups take.

@@ -48,8 +48,8 @@ func compileSubcomponent(reached func(*Graph, []int) []bool) func(*compiler, str
 	}
 }
 
-// splitPath is an argument of split_paths: paths to split off, or whose references
-// to split off.
+// splitPath is an argument of split_paths: it splits off paths or, with children,
+// the paths that they refer to.
 type splitPath struct {
 	paths    []string
 	children bool

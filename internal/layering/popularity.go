@@ -76,8 +76,8 @@ func (g *Graph) scores(ctx context.Context, budget int) ([]big.Int, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A vertex has every ancestor that its base has. Only what it has beyond
-	// them is summed up; that is little in deep graphs, where sums are long.
+	// A vertex has every ancestor that its base has. Only its further ancestors are
+	// summed up; they are few in deep graphs, where sums are long.
 	scores := make([]big.Int, len(referrers))
 	err = eachAncestorRow(ctx, referrers, budget, func(s *stripe, v int) {
 		without := s.none

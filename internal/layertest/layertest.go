@@ -103,7 +103,7 @@ func deepDirs() []Entry {
 func lowest() []Entry {
 	suid := Entry{tar.Header{Name: "suid", Typeflag: tar.TypeReg, Mode: 0o4755, Uid: 3_000_000, Gid: 4_000_000_000, ModTime: time.Unix(1234567890, 0),
 		PAXRecords: map[string]string{"SCHILY.xattr.user.note": "n\x00\n", "SCHILY.xattr.security.capability": Capability}}, "suid"}
-	// As tar writes it: Docker takes what a link's header says for the file.
+	// As tar writes it: Docker applies a link's header to the file.
 	suid2 := suid
 	suid2.Name, suid2.Typeflag, suid2.Linkname, suid2.Text = "suid2", tar.TypeLink, "suid", ""
 	bytes := File("h\xe9\xff", "bytes")

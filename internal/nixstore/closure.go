@@ -127,7 +127,7 @@ func (c *closure) finish() ([]PathInfo, error) {
 }
 
 // boundedReader fails once more than left bytes have been read, where an
-// io.LimitedReader would pretend that the input ends.
+// io.LimitedReader would report the end of the input.
 type boundedReader struct {
 	r           io.Reader
 	left, limit int64

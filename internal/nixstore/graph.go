@@ -12,7 +12,7 @@ import (
 	"github.com/varve-image/varve/image/ordjson"
 )
 
-// errNotValid says that Nix was asked for a path that it does not have.
+// errNotValid says that the store does not have a path that Nix was asked about.
 var errNotValid = errors.New("it is not valid in the store: build or fetch it first")
 
 // maxGraph limits a reference graph in JSON, in bytes: 50,000 paths and more.

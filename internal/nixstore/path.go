@@ -46,7 +46,7 @@ type StorePath struct {
 	Name string
 }
 
-// String returns the name that the path has in the store directory.
+// String returns the path's name in the store directory.
 func (p StorePath) String() string { return p.Hash + "-" + p.Name }
 
 // ParsePath reads p, the absolute name of a store path itself: storeDir, a

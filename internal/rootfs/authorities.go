@@ -36,8 +36,7 @@ var otherBundles = [...]string{
 	"usr/local/share/certs/ca-root-nss.crt",
 }
 
-// hashDirectories are where OpenSSL looks certificates up by the hash of their
-// subject.
+// hashDirectories are where OpenSSL looks up certificates by the hash of their subject.
 var hashDirectories = [...]string{
 	"etc/ssl/certs",
 	"usr/lib/ssl/certs",

@@ -19,8 +19,8 @@ type Task struct {
 	stop func() bool
 	end  sync.Once
 
-	// mu is never held while a method of bar is called: the bar's goroutine
-	// asks for status meanwhile.
+	// mu is never held while a method of bar is called: the bar's goroutine calls
+	// status meanwhile.
 	mu      sync.Mutex
 	total   int
 	done    int

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// Reader reads an archive file by file, in the order of the archive: a
-// directory before what is in it, names by their bytes.
+// Reader reads an archive file by file, in the order of the archive: a directory
+// before its content, names in byte order.
 type Reader struct {
 	src    io.Reader
 	br     *bufio.Reader

@@ -10,7 +10,7 @@ import (
 
 // Merge returns the paths of lower, the database of a base image, and of upper,
 // which is added to it. What lower says about a path stays, completed by upper's
-// signatures and by what lower left out. A path whose content differs in the two is
+// signatures and what lower lacks. A path whose content differs in the two is
 // an error: the image shows files of both.
 func Merge(lower, upper []Path) ([]Path, error) {
 	merged := slices.Clone(lower)

@@ -38,7 +38,7 @@ type Output struct {
 	Name, Path string
 }
 
-// Databases reads and makes Nix's databases. nixdb.SQLite does.
+// Databases reads and makes Nix's databases. nixdb.SQLite implements it.
 type Databases interface {
 	// Closure returns what the database of a store on this machine says about roots and
 	// everything they refer to, sorted by path. Without a database the error is
