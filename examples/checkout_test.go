@@ -44,8 +44,7 @@ func checkout(t *testing.T, umask fs.FileMode) string {
 	return to
 }
 
-// maxSource is larger than every source and smaller than what the examples
-// make.
+// maxSource is larger than every source and smaller than what the examples make.
 const maxSource = 1 << 20
 
 func copyOne(from, to string, d fs.DirEntry, umask fs.FileMode) error {
@@ -95,8 +94,9 @@ func build(t *testing.T) string {
 	return bin
 }
 
-// goCache is where the go command keeps what it compiled. It would look for
-// that in XDG_CACHE_HOME, and without it compile Go's library for each example.
+// goCache returns the directory where the go command keeps what it compiled. It
+// would look for that in XDG_CACHE_HOME, and without it compile Go's library for
+// each example.
 func goCache(t *testing.T) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "go", "env", "GOCACHE").Output()

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// command is a command in a document and what the document says it prints.
+// command is a command in a document with its documented output.
 type command struct {
 	line int
 	// text is what follows "$ ", with the lines that follow "> ".
@@ -86,8 +86,7 @@ func commands(t *testing.T, name string) []command {
 	return all
 }
 
-// matches reports whether got is what want says, in which "…" stands for
-// anything.
+// matches reports whether got is the text want, in which "…" stands for anything.
 func matches(want, got string) bool {
 	parts := strings.Split(strings.TrimSpace(want), "…")
 	for i, p := range parts {
@@ -101,11 +100,11 @@ type session struct {
 	dir   string
 	env   []string
 	umask int
-	// command makes the command that runs the shell; nil is one of this machine.
+	// command makes the command that runs the shell; nil means one of this machine.
 	command func(ctx context.Context, args ...string) *exec.Cmd
 }
 
-// mark divides the outputs of commands.
+// mark separates the outputs of commands.
 const mark = "\x1e"
 
 // play runs the commands of a document one after another in one shell, and

@@ -16,7 +16,7 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// documents are the pages of the documentation, but for the examples'.
+// documents returns the pages of the documentation, except the examples'.
 func documents(t *testing.T) []string {
 	t.Helper()
 	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
@@ -110,7 +110,7 @@ func TestFieldsAreDocumented(t *testing.T) {
 
 var link = regexp.MustCompile(`\]\(([^)#]*)(?:#([^)]*))?\)`)
 
-// TestLinks: what a page links to in the repository is there.
+// TestLinks: what a page links to in the repository exists.
 func TestLinks(t *testing.T) {
 	pages := append(documents(t), "README.md", filepath.Join(root, "CONTRIBUTING.md"), filepath.Join(root, "CHANGELOG.md"))
 	for _, name := range names(t) {
@@ -141,8 +141,8 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// anchors returns what the headings of a page are called in links: in lower case,
-// without punctuation, and with hyphens for spaces.
+// anchors returns the link names of a page's headings: in lower case, without
+// punctuation, and with hyphens for spaces.
 func anchors(text string) []string {
 	var all []string
 	code := false

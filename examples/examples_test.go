@@ -26,7 +26,7 @@ var engines enginetest.Set
 
 func TestMain(m *testing.M) { os.Exit(engines.Around(m).Run()) }
 
-// names are the directories of the examples.
+// names returns the directories of the examples.
 func names(t *testing.T) []string {
 	t.Helper()
 	specs, err := filepath.Glob("*/image.yaml")
@@ -60,15 +60,14 @@ func split(list []command) (plain, docker []command) {
 	return plain, docker
 }
 
-// environment is that of the tests with bin first in PATH.
+// environment returns the tests' environment with bin first in PATH.
 func environment(env []string, bin string) []string {
 	env = append(env, "CGO_ENABLED=0", "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
-	// The copies are no repository, nor is anything around them.
+	// The copies are not a repository, nor is anything around them.
 	return append(env, "GIT_CEILING_DIRECTORIES="+os.TempDir(), "GOFLAGS=", "SOURCE_DATE_EPOCH=")
 }
 
-// dockerSession is a shell whose docker is the tests' own, which has no
-// network.
+// dockerSession returns a shell whose docker is the tests' own, which has no network.
 func dockerSession(t *testing.T, dir, bin string) session {
 	t.Helper()
 	cmd := engines.Docker(t).Command(t.Context())
@@ -123,7 +122,7 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// uses tells whether a script, or a README, runs a program or uses a variable.
+// uses reports whether a script, or a README, runs a program or uses a variable.
 func uses(t *testing.T, file, word string) bool {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -182,7 +181,7 @@ func TestSpecs(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		// Through JSON, whose kinds of values are the schema's.
+		// By way of JSON, whose kinds of values are the schema's.
 		data, err := json.Marshal(value)
 		if err != nil {
 			t.Fatal(err)

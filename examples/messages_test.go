@@ -46,8 +46,8 @@ func tableRows(t *testing.T, page string) []string {
 	return slices.DeleteFunc(strings.Split(string(text), "\n"), func(line string) bool { return !strings.HasPrefix(line, "|") })
 }
 
-// messageTexts returns the sources of the program, strings that are joined there
-// joined, and what the system says.
+// messageTexts returns the program's sources, with strings joined where they are
+// joined there, and the system's messages.
 func messageTexts(t *testing.T) string {
 	t.Helper()
 	var all strings.Builder

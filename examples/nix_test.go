@@ -12,8 +12,8 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// TestNixExamples types the commands of the READMEs of Nix's examples, where
-// there is a Nix with a store of its own and a stand-in for nixpkgs.
+// TestNixExamples types the commands of the READMEs of Nix's examples, in a Nix
+// with a store of its own and with a stand-in for nixpkgs.
 func TestNixExamples(t *testing.T) {
 	expressions, err := filepath.Glob("*/default.nix")
 	if err != nil || len(expressions) == 0 {
@@ -49,7 +49,7 @@ func TestNixExamples(t *testing.T) {
 	}
 }
 
-// nixVariables leaves out those that say where Nix's things are.
+// nixVariables leaves out the variables that say where Nix's things are.
 func nixVariables(env []string) []string {
 	var kept []string
 	for _, variable := range env {

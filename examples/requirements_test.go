@@ -10,8 +10,8 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// TestContainerOptions: with the options that docs/requirements.md has for Docker a
-// script runs in a container, and without them it is told what is missing.
+// TestContainerOptions: with the options for Docker in docs/requirements.md a
+// script runs in a container, and without them the error says what is missing.
 func TestContainerOptions(t *testing.T) {
 	busybox := testtools.Need(t, "busybox")
 	bin, dir := build(t), t.TempDir()

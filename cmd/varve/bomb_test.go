@@ -10,18 +10,18 @@ import (
 	"github.com/varve-image/varve/internal/hostile"
 )
 
-// bomb is an input that comes to far more than it has.
+// bomb is an input that unpacks to far more than its own size.
 type bomb struct {
 	name string
 	data []byte
-	// layer is what the data is, in a layout called in; otherwise it is the file
-	// called in.
+	// layer says that the data is a layer, in a layout called in; otherwise it is
+	// the file called in.
 	layer bool
-	// commands are run, each with args.
+	// commands are the commands to run, each with args.
 	commands [][]string
 	args     []string
 	message  []string
-	// memory bounds the memory of those that may have more than others.
+	// memory is the memory limit of those that may use more than others.
 	memory int64
 }
 
@@ -35,8 +35,8 @@ var (
 	asTree    = []string{"tree", "merge", "in.tar.gz", "-o", "out/a.tar"}
 )
 
-// TestBombs: what unpacks to far more than is allowed is refused when it has
-// come to that, and not when all is unpacked.
+// TestBombs: an input that unpacks to far more than is allowed is refused when it
+// reaches the limit, and not when everything is unpacked.
 func TestBombs(t *testing.T) {
 	bound := []string{"--max-unpacked", "100MiB"}
 	const tenGiB = 10 << 10
@@ -54,7 +54,7 @@ func TestBombs(t *testing.T) {
 	}
 }
 
-// TestBombsWhole is TestBombs where much is allowed, or what is by default.
+// TestBombsWhole is TestBombs with high limits, or the default ones.
 func TestBombsWhole(t *testing.T) {
 	if !sweep {
 		t.Skip("VARVE_SWEEP is not set: see make sweep")
@@ -99,7 +99,7 @@ func (b bomb) run(t *testing.T) {
 	}
 }
 
-// limitedFiles has a command end that writes a file of more than 512 MiB.
+// limitedFiles makes a command fail that writes a file of more than 512 MiB.
 func limitedFiles(cmd *exec.Cmd) *exec.Cmd {
 	limited := exec.Command("sh", append([]string{"-c", `ulimit -f 1048576; exec "$@"`, "sh"}, cmd.Args...)...)
 	limited.Dir, limited.Env = cmd.Dir, cmd.Env

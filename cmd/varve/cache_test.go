@@ -12,8 +12,8 @@ import (
 )
 
 // TestCacheStorm: many builds at once on one base image, with one cache and one
-// output, fetch each blob once; with somebody who clears the cache all the time
-// they still make the same image.
+// output, fetch each blob once; if somebody clears the cache all the time they
+// still make the same image.
 func TestCacheStorm(t *testing.T) {
 	registry := &scriptRegistry{blobs: ociserver.New(ocimem.New(), nil)}
 	server := httptest.NewServer(registry)

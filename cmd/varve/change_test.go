@@ -54,7 +54,7 @@ func TestChangeWhileRead(t *testing.T) {
 		{"grows", appendTo, 1, []string{"tree/big", "changed while it was read"}},
 		{"shrinks", func(p string) error { return os.Truncate(p, 100) }, 1, []string{"tree/big", "changed while it was read"}},
 		{"is overwritten", overwrite, 1, []string{"tree/big", "changed while it was read"}},
-		// Size and time say nothing then, but the digest does.
+		// Size and time show nothing then, but the digest does.
 		{"is overwritten in secret", keepTime(overwrite), 1, []string{"layer 1", "its files changed while the image was written"}},
 		{"is replaced", func(p string) error {
 			return errors.Join(os.WriteFile(p+".new", bytes.Repeat([]byte("y"), bigSource), 0o644), os.Rename(p+".new", p))
@@ -102,7 +102,7 @@ func slowly(t *testing.T, cmd *exec.Cmd, between func()) outcome {
 	return wait()
 }
 
-// TestChangeToFIFO: the same of an image that is built into a FIFO, which stays.
+// TestChangeToFIFO: the same for an image that is built into a FIFO, which stays.
 func TestChangeToFIFO(t *testing.T) {
 	dir := openDir(t, "")
 	put(t, filepath.Join(dir, "tree/big"), strings.Repeat("x", bigSource), 0o644)

@@ -64,7 +64,7 @@ func TestDebianBase(t *testing.T) {
 			image, err := engine.Load(t.Context(), filepath.Join(dir, "child.tar"))
 			must(t, err)
 			shown := want
-			if name == "podman" { // which gives the root this mode whatever the image says
+			if name == "podman" { // it gives the root this mode whatever the image says
 				shown = strings.Replace(shown, "755 0:0 /\n", "555 0:0 /\n", 1)
 			}
 			got, err := engine.Run(t.Context(), image, "/bin/sh", "-c", probe)
@@ -76,8 +76,8 @@ func TestDebianBase(t *testing.T) {
 	}
 }
 
-// debianTop is the layer: each file where the links lead, each directory as
-// Debian has it.
+// debianTop is the listing of the layer: each file where the links lead, each
+// directory as Debian has it.
 const debianTop = `d 0755 0:0 ./
 d 0755 0:0 ./opt/
 d 0700 0:0 ./root/
@@ -100,8 +100,7 @@ d 2775 0:8 ./var/mail/
 - 0644 0:0 14 ./var/mail/root
 `
 
-// TestDebianRefuses: what cannot go on a Debian without breaking it is an
-// error that says why.
+// TestDebianRefuses: an addition that would break a Debian is an error that says why.
 func TestDebianRefuses(t *testing.T) {
 	dir := openDir(t, "")
 	debianImage(t, dir)

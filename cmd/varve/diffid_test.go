@@ -8,8 +8,8 @@ import (
 	"github.com/varve-image/varve/internal/hostile"
 )
 
-// TestDiffIDs: a config that says of a layer what it does not unpack to is
-// found out by every command that reads the layer, also to pass it on as it is.
+// TestDiffIDs: a config with a wrong diffID for a layer is detected by every
+// command that reads the layer, even to pass it on as it is.
 func TestDiffIDs(t *testing.T) {
 	const lie = "config that claims the layer of another image"
 	for _, c := range []struct {

@@ -30,9 +30,9 @@ var reads = map[string][]string{
 	"umoci":      {"oci"},
 }
 
-// probe is what the image's command shows of what the engine made of it. The
-// root directory is left out: Podman 4.3 gives it the mode 0555 whatever the
-// image says.
+// probe is the image's command, which shows what the engine made of the image. The
+// root directory is left out: Podman 4.3 gives it the mode 0555 whatever the image
+// says.
 const probe = `id -u; id -g; pwd; echo "$GREETING"; echo "$PATH"
 touch /tmp/mine && echo writable
 stat -c "%a %u:%g %n" /tmp /etc /etc/motd /bin/su /srv/data /srv/data/file
@@ -105,9 +105,9 @@ func engineImage(t *testing.T) map[string]string {
 	return paths
 }
 
-// TestEngines: every form of an image gets into every engine and runs there as
-// it should: as it is where the engine reads the form, else decompressed or
-// through skopeo. The log shows who reads what.
+// TestEngines: every form of an image gets into every engine and runs there as it
+// should: unchanged if the engine reads the form, else decompressed or through
+// skopeo. The log shows which engine reads what.
 func TestEngines(t *testing.T) {
 	testtools.NeedRoot(t)
 	paths := engineImage(t)
@@ -146,7 +146,7 @@ func loadAndRun(t *testing.T, engine enginetest.Engine, form string, paths map[s
 	}
 }
 
-// judge compares with the table what an engine said to a form.
+// judge compares an engine's answer to a form with the table.
 func judge(t *testing.T, engine, form string, err error) {
 	t.Helper()
 	switch expected := slices.Contains(reads[engine], form); {
@@ -161,8 +161,7 @@ func judge(t *testing.T, engine, form string, err error) {
 	}
 }
 
-// readable makes a plain docker-archive of another form: what every engine
-// reads.
+// readable makes a plain docker-archive, which every engine reads, of another form.
 func readable(t *testing.T, form string, paths map[string]string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "plain.tar")
@@ -264,8 +263,8 @@ func checkUnpacked(t *testing.T, root string) {
 	}
 }
 
-// TestClosureRuns: the closure of a shell, in layers, runs in an engine. It is
-// Debian's, whose programs find their libraries by the links from the root.
+// TestClosureRuns: the closure of a shell, in layers, runs in an engine. The shell
+// is Debian's, whose programs find their libraries through the links in the root.
 func TestClosureRuns(t *testing.T) {
 	testtools.NeedRoot(t)
 	testtools.Need(t, "dpkg-query")

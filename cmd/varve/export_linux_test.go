@@ -21,8 +21,9 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// TestExportOmits: an ordinary user gets a directory with all that he may set,
-// and is told of the rest; nothing in it gives his rights away.
+// TestExportOmits: an ordinary user gets a directory with everything that the user
+// may set, and a report about the rest; nothing in it gives away the user's
+// privileges.
 func TestExportOmits(t *testing.T) {
 	needRoot(t)
 	dir := openDir(t, "")
@@ -69,8 +70,8 @@ func TestExportOmits(t *testing.T) {
 	}
 }
 
-// TestExport: the file system that export writes is the one that a container
-// of the image has: names, types, modes, owners, targets, contents.
+// TestExport: the file system that export writes is the one that a container of the
+// image has: names, types, modes, owners, targets, contents.
 func TestExport(t *testing.T) {
 	testtools.NeedRoot(t)
 	docker := engines.Get(t, "docker")
@@ -99,7 +100,7 @@ func TestExport(t *testing.T) {
 	}
 }
 
-// containerTar is what docker export makes of a new container of an image.
+// containerTar returns the output of docker export for a new container of an image.
 func containerTar(t *testing.T, docker enginetest.Engine, image string) []byte {
 	t.Helper()
 	container, err := docker.Command(t.Context(), "create", image).Output()
@@ -111,10 +112,10 @@ func containerTar(t *testing.T, docker enginetest.Engine, image string) []byte {
 	return data
 }
 
-// dockerMakes are what Docker puts into a container that the image may lack.
+// dockerMakes lists what Docker puts into a container that the image may lack.
 var dockerMakes = []string{".dockerenv", "dev", "dev/console", "dev/pts", "dev/shm", "etc/hostname", "etc/hosts", "etc/mtab", "etc/resolv.conf", "proc", "sys"}
 
-// sameAsContainer compares a tree with that of a container, which it returns.
+// sameAsContainer compares a tree with a container's, which it returns.
 func sameAsContainer(t *testing.T, ours, theirs []byte) map[string]string {
 	t.Helper()
 	a, b := treeOf(t, ours, dockerKeeps), treeOf(t, theirs, dockerKeeps)
@@ -146,8 +147,7 @@ func sameTrees(t *testing.T, ours, theirs map[string]string, what string) {
 func dockerKeeps(name string) bool { return name == "security.capability" }
 func allXattrs(string) bool        { return true }
 
-// treeOf describes each entry of a tar but the root, hard links as what they
-// lead to.
+// treeOf describes each entry of a tar except the root; hard links as their targets.
 func treeOf(t *testing.T, data []byte, xattr func(string) bool) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -178,7 +178,7 @@ func treeOf(t *testing.T, data []byte, xattr func(string) bool) map[string]strin
 	return all
 }
 
-// tarOfDir packs a directory with GNU tar, which keeps all that a tar can say.
+// tarOfDir packs a directory with GNU tar, which keeps everything that a tar can express.
 func tarOfDir(t *testing.T, dir string) []byte {
 	t.Helper()
 	data, err := exec.Command(testtools.Need(t, "tar"), "-c", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-C", dir, ".").Output()
@@ -186,8 +186,8 @@ func tarOfDir(t *testing.T, dir string) []byte {
 	return data
 }
 
-// TestExportDifficult: of layers that have all that layers may say of each
-// other, a container, umoci and both forms of export show the same.
+// TestExportDifficult: for layers with everything that layers can express, a
+// container, umoci and both forms of export show the same.
 func TestExportDifficult(t *testing.T) {
 	needRoot(t)
 	dir := openDir(t, "")
@@ -225,8 +225,7 @@ func TestExportDifficult(t *testing.T) {
 	})
 }
 
-// TestExportHostile: whatever a layer says, a directory is written inside
-// itself.
+// TestExportHostile: whatever a layer contains, a directory is written inside itself.
 func TestExportHostile(t *testing.T) {
 	dir := openDir(t, "")
 	canary := filepath.Join(dir, "canary")
@@ -261,8 +260,8 @@ func TestExportHostile(t *testing.T) {
 	}
 }
 
-// TestExportKilled: a killed export leaves no part of the directory under its
-// name, and the next one takes away the rest.
+// TestExportKilled: a killed export leaves no part of the directory under its name,
+// and the next one removes the rest.
 func TestExportKilled(t *testing.T) {
 	strace := testtools.Need(t, "strace")
 	k := killing{dir: openDir(t, "")}

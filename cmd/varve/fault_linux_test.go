@@ -15,8 +15,8 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// faultTree makes a directory with a spec whose image has size bytes that do
-// not compress, and a directory for the output.
+// faultTree makes a directory with a spec whose image has size bytes that do not
+// compress, and a directory for the output.
 func faultTree(t *testing.T, size int) string {
 	t.Helper()
 	dir := openDir(t, "")
@@ -29,7 +29,7 @@ func faultTree(t *testing.T, size int) string {
 	return dir
 }
 
-// noise is bytes that do not compress.
+// noise yields bytes that do not compress.
 type noise struct{}
 
 func (noise) Read(p []byte) (int, error) {
@@ -89,8 +89,8 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
-// TestTempFull: so is a full TMPDIR, where tarballs are unpacked, and packed for
-// standard output.
+// TestTempFull: the same for a full TMPDIR, where tarballs are unpacked, and packed
+// for standard output.
 func TestTempFull(t *testing.T) {
 	dir := faultTree(t, 3<<20)
 	temp := filepath.Join(dir, "tmp")
@@ -157,7 +157,7 @@ func TestNoOutput(t *testing.T) {
 	}
 }
 
-// TestFullDevice: writing fails in the last moment, and is noticed.
+// TestFullDevice: writing fails at the last moment, and that is noticed.
 func TestFullDevice(t *testing.T) {
 	dir := faultTree(t, 1000)
 	for name, args := range map[string][]string{
@@ -204,7 +204,7 @@ func TestClosedStreams(t *testing.T) {
 	}
 }
 
-// TestBrokenPipe: when nobody reads on, varve ends at once, with an error.
+// TestBrokenPipe: when the reader is gone, varve ends at once, with an error.
 func TestBrokenPipe(t *testing.T) {
 	dir := faultTree(t, 16<<20)
 	for _, args := range [][]string{
@@ -231,8 +231,8 @@ func TestBrokenPipe(t *testing.T) {
 	}
 }
 
-// TestLimits: running out of file descriptors, or over the largest size of a
-// file, is an error and no deadlock.
+// TestLimits: running out of file descriptors, or exceeding the largest file size,
+// is an error and not a deadlock.
 func TestLimits(t *testing.T) {
 	dir := faultTree(t, 3<<20)
 	many := filepath.Join(dir, "many")

@@ -17,9 +17,10 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// These are images as other tools leave them: what Docker runs, every command takes.
+// These are images in the form in which other tools leave them: what Docker runs,
+// every command accepts.
 
-// everyWay are the ways in which an image is read, each with what it writes.
+// everyWay returns the ways in which an image is read, each with its output.
 func everyWay(ref string) [][]string {
 	return [][]string{
 		{"export", ref, "-o", "out/a.tar"}, {"export", ref, "-o", "out/tree/"},
@@ -50,7 +51,7 @@ func tryEveryWay(t *testing.T, dir string, ways [][]string) {
 	}
 }
 
-// smallBase is a lower layer; with a shell it can run scripts.
+// smallBase returns a lower layer; with a shell it can run scripts.
 func smallBase(t testing.TB, withShell bool) []byte {
 	t.Helper()
 	entries := []layertest.Entry{layertest.Dir("a", 0o755, 0), layertest.File("a/a", ""), layertest.Dir("b", 0o755, 0), layertest.File("f", "file")}
@@ -127,7 +128,7 @@ func TestForeignLayers(t *testing.T) {
 	}
 }
 
-// TestForeignDigest: what is read leniently still has the digests that are said.
+// TestForeignDigest: what is read leniently must still match its stated digests.
 func TestForeignDigest(t *testing.T) {
 	dir := openDir(t, "")
 	whole, err := layertest.Tar(layertest.File("n", strings.Repeat("n", 512)))
@@ -166,7 +167,7 @@ func TestForeignSHA512(t *testing.T) {
 	}
 }
 
-// TestForeignArtifacts: what is beside images is left alone, and called what it is.
+// TestForeignArtifacts: what is beside images is left alone, and named correctly.
 func TestForeignArtifacts(t *testing.T) {
 	base := smallBase(t, false)
 	stored := layertest.Stored{Tar: base, Blob: base}
@@ -248,8 +249,8 @@ func TestForeignConfig(t *testing.T) {
 	list := object{"Cmd": []string{"/bin/sh -c x"}, "Entrypoint": []string{"/bin/sh"}, "Shell": []string{"/bin/sh"}}
 	mustRun(t, dir, "build", "--name", "x", "--from", "oci:image:text", "-o", "text.tar")
 	same("text.tar", list)
-	// An archive keeps what it has; what is made an OCI image of becomes one. One that is
-	// an OCI image already keeps its digest.
+	// An archive keeps the config as it is; an OCI image that is made from it has lists.
+	// What is an OCI image already keeps its digest.
 	mustRun(t, dir, "copy", "oci:image:text", "docker-archive:kept.tar:x:1")
 	stay := object{"Cmd": "/bin/sh -c x", "entrypoint": "/bin/sh", "Shell": "/bin/sh"}
 	same("kept.tar", stay)

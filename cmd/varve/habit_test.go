@@ -21,7 +21,7 @@ type habit struct {
 	code int
 }
 
-// habits lists them. host is a registry that wants a login.
+// habits lists them. host is a registry that requires a login.
 func habits(dir, host string) []habit {
 	at := func(name string) string { return filepath.Join(dir, name) }
 	login := []string{"inspect", "docker://" + host + "/x:1", "--insecure", host}
@@ -51,8 +51,8 @@ func habits(dir, host string) []habit {
 	return list
 }
 
-// TestFilesByHabit: a file that is looked for by habit and is none, or has no
-// end, is refused at once, in little memory.
+// TestFilesByHabit: a file that is looked for by habit and is not a regular file,
+// or has no end, is refused at once, in little memory.
 func TestFilesByHabit(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("WWW-Authenticate", "Basic realm=x")
@@ -74,7 +74,7 @@ func TestFilesByHabit(t *testing.T) {
 	}
 }
 
-// unfit makes something in the place of a file. The kind is a word of the error.
+// unfit puts something unsuitable at a file's path. The kind is a word of the error.
 func unfit(file, kind string) error {
 	switch kind {
 	case "device":
@@ -100,7 +100,7 @@ func (h habit) run(t *testing.T, dir, kind string) {
 	o := run(t, cmd)
 	want := badInput{code: h.code, message: []string{filepath.Base(h.file), kind}}
 	if strings.HasPrefix(h.file, "layout/") && kind != "bytes" {
-		want.message[1] = "not a regular file" // of a layout no link is followed
+		want.message[1] = "not a regular file" // in a layout no link is followed
 	}
 	want.check(t, o)
 	if o.peak > 96<<20 {

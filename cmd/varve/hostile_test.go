@@ -14,30 +14,29 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// badInput is a bad input. The directory that prepare gets is the one that
-// varve runs in.
+// badInput is a bad input. prepare gets the directory that varve runs in.
 type badInput struct {
 	name    string
 	prepare func(t *testing.T, dir string)
 	// args follow "build"; none is image.yaml.
 	args []string
-	// code is the exit code, 2 where it is 0.
+	// code is the exit code; 0 means 2.
 	code int
-	// message is what the error has to hold: source, entry or field; reason.
+	// message is what the error has to contain: source, entry or field; reason.
 	message []string
 	nobody  bool
-	// slow says that it may take its time, and memory how much of that it may
-	// have where it is not maxPeak.
+	// slow says that it may take its time, and memory how much memory it may use if
+	// that is not maxPeak.
 	slow   bool
 	memory int64
 }
 
-// maxPeak bounds the memory for refusing any input, in bytes.
+// maxPeak limits the memory for refusing any input, in bytes.
 const maxPeak = 512 << 20
 
-// TestHostile: bad input is refused with one error that tells where and why,
-// in bounded time and memory. Nothing is written, inside the output's
-// directory or elsewhere, and no temporary file is left.
+// TestHostile: bad input is refused with one error that says where and why, in
+// limited time and memory. Nothing is written, inside the output's directory or
+// elsewhere, and no temporary file is left.
 func TestHostile(t *testing.T) {
 	for _, group := range [][]badInput{hostileSpecs(), hostileSources(), hostileTarballs(), hostileNix()} {
 		for _, h := range group {
@@ -103,7 +102,7 @@ func (h badInput) check(t *testing.T, o outcome) {
 	if len(o.stderr) > 64<<10 {
 		t.Errorf("the message has %d bytes", len(o.stderr))
 	}
-	// A machine may have other work, and what waits is killed at some time.
+	// A machine may have other work, and a command that waits is killed at some time.
 	if o.cpu > deadline && !h.slow || o.code < 0 {
 		t.Errorf("it took %v, and %v of a processor", o.took, o.cpu)
 	}
@@ -120,7 +119,7 @@ func spec(text string) func(*testing.T, string) {
 	return func(t *testing.T, dir string) { put(t, filepath.Join(dir, "image.yaml"), text, 0o644) }
 }
 
-// hostileSpecs are the rows "Spec": what a spec can hold.
+// hostileSpecs returns the rows "Spec": what a spec can contain.
 func hostileSpecs() []badInput {
 	name := "name: hello\n"
 	list := []badInput{
@@ -157,7 +156,7 @@ func hostileSpecs() []badInput {
 	return list
 }
 
-// laughs is YAML whose aliases stand for nine times as much on each line.
+// laughs returns YAML whose aliases stand for nine times as much on each line.
 func laughs() string {
 	var b strings.Builder
 	for c := 'b'; c <= 'j'; c++ {
@@ -180,7 +179,7 @@ func twoSources(t *testing.T, dir string) {
 // copyTree runs varve over a directory called tree.
 var copyTree = []string{"--name", "hello", "--copy", "tree"}
 
-// hostileSources are things that a source can be, or hold.
+// hostileSources returns what a source can be, or contain.
 func hostileSources() []badInput {
 	inTree := func(name string, make func(path string) error) func(*testing.T, string) {
 		return func(t *testing.T, dir string) {
@@ -255,7 +254,7 @@ func rawTarball(name string, data func(*testing.T) []byte) func(*testing.T, stri
 	}
 }
 
-// tarOf makes a tar of headers, whose files hold "x" as often as they say.
+// tarOf makes a tar of headers, whose files contain "x" as often as their sizes say.
 func tarOf(t *testing.T, headers ...tar.Header) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -277,8 +276,7 @@ func tarOf(t *testing.T, headers ...tar.Header) []byte {
 	return b.Bytes()
 }
 
-// hostileTarballs are the rows on trees, as far as a tarball to copy can have
-// them.
+// hostileTarballs returns the rows on trees, as far as a copied tarball can have them.
 func hostileTarballs() []badInput {
 	link := func(name, target string) tar.Header {
 		return tar.Header{Name: name, Linkname: target, Typeflag: tar.TypeSymlink}
@@ -337,13 +335,13 @@ func hostileTarballs() []badInput {
 		{name: "window of 2 GiB", prepare: rawTarball("t.tar.zst", func(*testing.T) []byte { return []byte("\x28\xb5\x2f\xfd\x00\xa8\x01\x00\x00") }), message: []string{"t.tar.zst"}},
 		{name: "xz", prepare: rawTarball("t.tar.xz", func(*testing.T) []byte { return []byte("\xfd7zXZ\x00" + long(600)) }), message: []string{"t.tar.xz", "decompress xz", "damaged"}},
 	}
-	for i := range list { // what a file holds is not the spec's fault
+	for i := range list { // a file's content is not the spec's fault
 		list[i].code = 1
 	}
 	return list
 }
 
-// withSize makes a header say another size, in base 256 as GNU tar does.
+// withSize makes a header state another size, in base 256 as GNU tar does.
 func withSize(header []byte, size int64) []byte {
 	h := bytes.Clone(header)
 	field := h[124:136]
@@ -361,7 +359,7 @@ func withSize(header []byte, size int64) []byte {
 	return h
 }
 
-// compressed is a small tarball, compressed as the ending of the name says.
+// compressed returns a small tarball, compressed as the ending of the name says.
 func compressed(t *testing.T, name string) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)

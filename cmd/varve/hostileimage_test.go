@@ -15,8 +15,8 @@ import (
 )
 
 // TestHostileImages: bad images, and images of bad layers, are refused by the
-// commands that read them, as TestHostile says; those that are only odd are
-// taken, and nothing lands outside of what is written.
+// commands that read them, as in TestHostile; those that are only odd are accepted,
+// and nothing lands outside of what is written.
 func TestHostileImages(t *testing.T) {
 	cases := hostileImages()
 	forgetPeak()
@@ -26,11 +26,11 @@ func TestHostileImages(t *testing.T) {
 	}
 }
 
-// forgetPeak frees memory and has the kernel forget how much there was: it
-// counts for programs that are started as if it were theirs (proc(5), clear_refs).
+// forgetPeak frees memory and makes the kernel forget how much there was: it counts
+// for child processes as if it were theirs (proc(5), clear_refs).
 func forgetPeak() {
 	debug.FreeOSMemory()
-	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) // where it is not Linux there is none
+	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) // only Linux has it
 }
 
 func hostileImages() []hostileImage {
@@ -69,13 +69,13 @@ type hostileImage struct {
 	file     string
 	refused  []string
 	mismatch bool
-	// layersOnly says that commands that do not look into layers see no harm.
+	// layersOnly says that only commands that read layers notice the fault.
 	layersOnly bool
 }
 
-// commands are two of the ways in which the image is read, with - for standard
-// input, and written below out: one that builds on it, and each of the others
-// for some of the images.
+// commands returns two of the ways in which the image is read, with - for standard
+// input, and written below out: one that builds on it, and each of the others for
+// some of the images.
 func (h hostileImage) commands() [][]string {
 	file := h.file
 	if file == "" {
@@ -125,7 +125,7 @@ func (h hostileImage) run(t *testing.T) {
 	}
 }
 
-// stdin tells a command that reads the image from standard input.
+// stdin reports whether a command reads the image from standard input.
 func stdin(args []string) bool { return slices.Contains(args, "-") }
 
 func (h hostileImage) check(t *testing.T, dir string, args []string, o outcome) {
@@ -145,7 +145,7 @@ func (h hostileImage) check(t *testing.T, dir string, args []string, o outcome) 
 	if h.mismatch {
 		want.code = 4
 	}
-	if stdin(args) { // which has no name
+	if stdin(args) { // standard input has no name
 		want.message = append([]string{"standard input"}, want.message...)
 	}
 	want.check(t, o)

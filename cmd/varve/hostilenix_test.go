@@ -13,8 +13,7 @@ import (
 	"github.com/varve-image/varve/internal/nixstore/nixstate"
 )
 
-// Paths of stores that tests make: one that refers to itself and to the other
-// one.
+// Paths of stores that tests make: one that refers to itself and to the other.
 const (
 	nixApp = "/nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-app-1.0"
 	nixLib = "/nix/store/cccccccccccccccccccccccccccccccc-libc-2"
@@ -38,7 +37,7 @@ func registered(t *testing.T, dir string, lines ...string) {
 	must(t, nixdb.Write(t.Context(), f, paths), f.Close())
 }
 
-// hostileNix are the rows "Nix": what a store can say of itself.
+// hostileNix returns the rows "Nix": what a store's records can contain.
 func hostileNix() []badInput {
 	app := []string{"--name", "hello", "--root", "root", "--content", nixApp}
 	store := func(t *testing.T, dir string) {

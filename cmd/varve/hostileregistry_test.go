@@ -17,12 +17,12 @@ import (
 	"cuelabs.dev/go/oci/ociregistry/ociserver"
 )
 
-// spoiledAnswer is what a registry answers in place of something.
+// spoiledAnswer is what a registry answers instead of something.
 type spoiledAnswer struct {
 	name string
-	// path is a part of the paths that are answered so.
+	// path is a part of the paths that get this answer.
 	path string
-	// answer is given what would be right.
+	// answer is given the correct answer.
 	answer   func(w http.ResponseWriter, r *http.Request, right []byte)
 	message  string
 	mismatch bool
@@ -67,8 +67,8 @@ func spoiledAnswers() []spoiledAnswer {
 	}
 }
 
-// TestHostileRegistries: what a registry gives that is not what was asked for is
-// refused, as TestHostile says, and is not in the cache.
+// TestHostileRegistries: a registry's answer that is not what was asked for is
+// refused, as in TestHostile, and does not get into the cache.
 func TestHostileRegistries(t *testing.T) {
 	for _, s := range spoiledAnswers() {
 		t.Run(s.name, s.run)
@@ -124,8 +124,8 @@ func (s spoiledAnswer) run(t *testing.T) {
 	}
 }
 
-// wantCacheSound fails unless every blob in the cache has the digest that it is
-// called by, and nothing is there in part.
+// wantCacheSound fails unless every blob in the cache has the digest in its name,
+// and nothing is there in part.
 func wantCacheSound(t *testing.T) {
 	t.Helper()
 	blobs := filepath.Join(cacheHome(t), "varve", "blobs")

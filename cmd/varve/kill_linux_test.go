@@ -32,8 +32,8 @@ func signalled(t *testing.T, cmd *exec.Cmd, after time.Duration, sig syscall.Sig
 	return outcome{code: cmd.ProcessState.ExitCode(), stderr: stderr.String(), took: time.Since(start)}
 }
 
-// interrupted is signalled for a signal that varve handles: one that came before
-// it could ends it as it ends any program, and the next comes later.
+// interrupted is signalled for a signal that varve handles: if the signal came too
+// early and ended varve like any other program, it tries again with a longer delay.
 func interrupted(t *testing.T, command func() *exec.Cmd, after time.Duration, sig syscall.Signal) outcome {
 	t.Helper()
 	for {
@@ -45,8 +45,8 @@ func interrupted(t *testing.T, command func() *exec.Cmd, after time.Duration, si
 	}
 }
 
-// interruptTime is how soon varve has to end after a signal. It takes 2
-// seconds at most; the rest is for a busy machine.
+// interruptTime is how soon varve has to end after a signal. It takes 2 seconds at
+// most; the rest is for a busy machine.
 const interruptTime = 3 * time.Second
 
 // TestInterrupt: a signal ends a build to any destination soon, with exit code
@@ -90,8 +90,8 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// TestInterruptWaiting: so does one that comes while varve waits for somebody
-// else: a reader that does not read, or a writer that does not write.
+// TestInterruptWaiting: so does a signal while varve waits for somebody else: a
+// reader that does not read, or a writer that does not write.
 func TestInterruptWaiting(t *testing.T) {
 	dir := faultTree(t, 8<<20)
 	for _, args := range [][]string{
@@ -123,7 +123,7 @@ func TestInterruptWaiting(t *testing.T) {
 	}
 }
 
-// TestSecondSignal: who asks twice does not have to wait.
+// TestSecondSignal: whoever signals twice does not have to wait.
 func TestSecondSignal(t *testing.T) {
 	dir := faultTree(t, 8<<20)
 	r, w, err := os.Pipe()
@@ -165,15 +165,15 @@ func (k killing) args(dest string) []string {
 	return []string{"build", "image.yaml", "-q", "--copy", "noise:/a", "--copy", "noise:/b", "-o", fmt.Sprintf(dest, "out")}
 }
 
-// check looks at what a killed build left: no part of the image under its
-// final name. Another build then makes all of it, and takes away the rest.
+// check checks what a killed build left: no part of the image under its final name.
+// Another build then makes all of it, and removes the rest.
 func (k killing) check(t *testing.T, what, name, dest, file string) {
 	t.Helper()
 	out := filepath.Join(k.dir, "out")
 	final := filepath.Join(out, file)
 	_, err := os.Stat(final)
 	if name == "oci" {
-		_, err = os.Stat(filepath.Join(final, "index.json")) // which makes it a layout
+		_, err = os.Stat(filepath.Join(final, "index.json")) // this file makes it a layout
 	}
 	if err == nil && fingerprint(t, final, false) != k.want[name] {
 		t.Errorf("%s: an unfinished image has its final name", what)
@@ -213,12 +213,11 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// commitCalls are the system calls that bring an output to disk and give it
-// its name.
+// commitCalls are the system calls that make an output durable and give it its name.
 var commitCalls = []string{"fsync", "renameat", "linkat", "mkdirat"}
 
-// injected runs varve under strace, which does something at the n-th of a
-// system call in each thread. It reports whether there were so many.
+// injected runs varve under strace, which does what at the n-th of a system call in
+// each thread. It reports whether there were n such calls.
 func (k killing) injected(t *testing.T, strace string, command []string, call, what string, n int) (o outcome, happened bool) {
 	t.Helper()
 	log := filepath.Join(k.dir, "strace.log")
@@ -235,8 +234,7 @@ func (k killing) injected(t *testing.T, strace string, command []string, call, w
 	return o, strings.Contains(string(data), "(INJECTED)") || strings.Contains(string(data), "killed by SIGKILL")
 }
 
-// TestKillAtCommit: so does one at each of the system calls that make the
-// output what it is.
+// TestKillAtCommit: the same for kill -9 at each of the system calls that complete the output.
 func TestKillAtCommit(t *testing.T) {
 	strace := testtools.Need(t, "strace")
 	k := newKilling(t)

@@ -7,8 +7,8 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// TestLoad: an image gets into an engine without a file between, runs there,
-// is not sent twice, and comes back with the id that it had.
+// TestLoad: an image gets into an engine without a file in between, runs there, is
+// not sent twice, and comes back with its id.
 func TestLoad(t *testing.T) {
 	testtools.NeedRoot(t)
 	paths := engineImage(t)
@@ -30,7 +30,7 @@ func TestLoad(t *testing.T) {
 			again := load("load", "--into", name, paths["tar"])
 			mustFind(t, again.stderr, "already")
 			full := "varve-e2e:one"
-			if name == "containerd" { // which calls images by their full names
+			if name == "containerd" { // it uses full image names
 				full = "docker.io/library/" + full
 			}
 			got, err := engine.Run(t.Context(), full)
@@ -48,8 +48,8 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// TestLoadAll: all images of an archive get into an engine, each by all its names, also
-// where it has one of them already; what is without a name runs by its id.
+// TestLoadAll: all images of an archive get into an engine, each by all its names, even
+// if it has one of them already; an image without a name runs by its id.
 func TestLoadAll(t *testing.T) {
 	testtools.NeedRoot(t)
 	dir := openDir(t, "")
@@ -76,7 +76,7 @@ func TestLoadAll(t *testing.T) {
 			mustFind(t, load("all.tar"), "image varve-e2e:one, varve-e2e:b, id sha256:", "image varve-e2e-other:1, id sha256:")
 			mustFind(t, load("all.tar"), "has varve-e2e:one, varve-e2e:b already", "has varve-e2e-other:1 already")
 			for image, code := range map[string]int{"varve-e2e:one": 7, "varve-e2e:b": 7, "varve-e2e-other:1": 5} {
-				if name == "containerd" { // which calls images by their full names
+				if name == "containerd" { // it uses full image names
 					image = "docker.io/library/" + image
 				}
 				got, err := engine.Run(t.Context(), image)

@@ -12,7 +12,7 @@ import (
 
 var engines enginetest.Set
 
-// TestMain runs the tests, or varve itself where a script calls for it.
+// TestMain runs the tests, or varve itself if a script calls it.
 func TestMain(m *testing.M) {
 	if code, ok := userns.Main(); ok {
 		os.Exit(code)

@@ -11,11 +11,11 @@ import (
 	"github.com/varve-image/varve/internal/nixstore/nar"
 )
 
-// fewMiB is what inputs of many small things may take of memory.
+// fewMiB is how much memory inputs of many small things may take.
 const fewMiB = 300 << 20
 
-// TestMemory: a million files, or JSON of 8 MiB that has next to nothing in each of
-// its values, take little memory for what they are.
+// TestMemory: a million files, or JSON of 8 MiB whose values are almost empty, take
+// little memory for what they are.
 func TestMemory(t *testing.T) {
 	layers := []string{"layers", "--name", "x", "--root", "root", "--content", nixApp, "--closure", "in"}
 	many := func(before, part, after string) func(*testing.T) []byte {
@@ -56,7 +56,7 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// manyFiles is the archive of a directory with a million files.
+// manyFiles returns the archive of a directory with a million files.
 func manyFiles(*testing.T) []byte {
 	var b bytes.Buffer
 	w := nar.NewWriter(&b)

@@ -58,7 +58,7 @@ func (m *mislabelled) push(t *testing.T, tag string, changes ...string) digest.D
 }
 
 // TestMislabelledBase: an image that an index lists for another platform than its
-// config's is no base, and is in no varve.lock.
+// config's is refused as a base, and is not put into a varve.lock.
 func TestMislabelledBase(t *testing.T) {
 	dir := openDir(t, "")
 	m := newMislabelled(t, dir)
@@ -85,14 +85,14 @@ func TestMislabelledBase(t *testing.T) {
 	fails(1, lie, "build", "tag.yaml", "-o", "out/x.tar", "--unlocked")
 	_, images, err := ocijson.ParseIndex(m.index)
 	must(t, err)
-	// The manifests by themselves are for what their configs say.
+	// The manifests by themselves are for the platforms in their configs.
 	mustRun(t, dir, "build", "swapped.yaml", "--from", "docker://"+m.host+"/base@"+images[0].Digest.String(), "-q", "-o", "amd64.tar", "--insecure", m.host)
 	o := run(t, varve(t, dir, "lock", "tag.yaml", "--insecure", m.host))
 	if o.code != 1 || strings.Count(o.stderr, "left out: manifest ") != 2 || !strings.Contains(o.stderr, lie) || !strings.Contains(o.stderr, "its index has no image for linux") {
 		t.Errorf("lock of an index of such: exit code %d, %s", o.code, o.stderr)
 	}
 
-	// What is right in an index is locked.
+	// The correct entries of an index are locked.
 	put(t, filepath.Join(dir, "half.yaml"), child("base:half"), 0o644)
 	put(t, filepath.Join(dir, "pinned.yaml"), child("base@"+half.String()), 0o644)
 	put(t, filepath.Join(dir, "nameless.yaml"), child("base:nameless"), 0o644)
@@ -109,8 +109,7 @@ func TestMislabelledBase(t *testing.T) {
 	}
 }
 
-// TestMislabelledLayout: the same in a layout, where a digest in a name decides,
-// too.
+// TestMislabelledLayout: the same in a layout, where a digest in a name counts, too.
 func TestMislabelledLayout(t *testing.T) {
 	dir := openDir(t, "")
 	m := newMislabelled(t, dir)

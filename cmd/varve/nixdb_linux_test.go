@@ -43,9 +43,9 @@ func nixClosure(t *testing.T, dir string) []graphPath {
 	return paths
 }
 
-// TestNixInContainer: in a container Nix finds the store that the database
-// says, that of the base image and that of the image on it: what it verifies, what refers to what,
-// and what garbage is.
+// TestNixInContainer: in a container Nix finds the store that the database describes, for the
+// base image and for the image on it: what it verifies, which paths refer to which, and what is
+// garbage.
 func TestNixInContainer(t *testing.T) {
 	testtools.NeedRoot(t)
 	testtools.Need(t, "dpkg-query")

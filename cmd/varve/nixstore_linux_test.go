@@ -41,7 +41,7 @@ func importGolden(t *testing.T, n *enginetest.NixStore) {
 	n.RunInput(b.String(), "nix-store", "--register-validity")
 }
 
-// plan is what varve layers says, run with a command that starts with args.
+// plan returns the output of varve layers, run with a command that starts with args.
 func plan(t *testing.T, cmd *exec.Cmd) []assemble.PlannedLayer {
 	t.Helper()
 	o := run(t, cmd)
@@ -73,7 +73,7 @@ func TestNixStore(t *testing.T) {
 		t.Errorf("the image has %q, and Nix says that the closure is %q", paths, closure)
 	}
 
-	// The same from outside, from each form in which Nix tells the closure, and
+	// The same from outside, from each form in which Nix writes the closure, and
 	// from the store paths alone.
 	for name, text := range map[string]string{
 		"dump": n.Run(append([]string{"nix-store", "--dump-db"}, closure...)...),
@@ -139,7 +139,7 @@ func checkGoldenLayers(t *testing.T, n *enginetest.NixStore, build []string, pla
 	}
 }
 
-// checkRepaired: a file that somebody has changed is found, by Nix as well.
+// checkRepaired: a file that somebody has changed is found, also by Nix.
 func checkRepaired(t *testing.T, n *enginetest.NixStore, verify []string) {
 	t.Helper()
 	file := n.Root() + goldenstore.Path("libc-2.39") + "/lib/libc.so.6"

@@ -15,7 +15,7 @@ import (
 	"cuelabs.dev/go/oci/ociregistry/ociserver"
 )
 
-// cacheCase is a registry with an image, a spec on it whose varve.lock is there, and a user
+// cacheCase is a registry with an image, a spec based on it with its varve.lock, and a user
 // with a home.
 type cacheCase struct {
 	dir, home, host string
@@ -39,10 +39,10 @@ func newCacheCase(t *testing.T, uid uint32) *cacheCase {
 	return c
 }
 
-// cache is the user's cache.
+// cache returns the user's cache.
 func (c *cacheCase) cache() string { return filepath.Join(c.home, ".cache/varve") }
 
-// layer is the layer's blob in a cache, its file and its size.
+// layer returns the layer's blob in a cache, its file and its size.
 func (c *cacheCase) layer(t *testing.T, cache string) (name string, size int64) {
 	t.Helper()
 	lock, err := os.ReadFile(filepath.Join(c.dir, "varve.lock"))
@@ -78,7 +78,7 @@ func (c *cacheCase) mustBuild(t *testing.T, args ...string) {
 	}
 }
 
-// want runs varve as the case's user, which has to end with a code.
+// want runs varve as the case's user; it has to end with the exit code.
 func (c *cacheCase) want(t *testing.T, code int, words string, args ...string) {
 	t.Helper()
 	o := c.run(t, c.uid, args...)
@@ -88,7 +88,7 @@ func (c *cacheCase) want(t *testing.T, code int, words string, args ...string) {
 	mustFind(t, o.stderr, words)
 }
 
-// TestCacheIsPrivate: a new cache is its user's alone. In one that others may read, none
+// TestCacheIsPrivate: a new cache is its user's alone. If others may read a cache, none
 // of them stops a build, prune or verify with locks.
 func TestCacheIsPrivate(t *testing.T) {
 	needRoot(t)
@@ -109,7 +109,7 @@ func TestCacheIsPrivate(t *testing.T) {
 	c.mustBuild(t)
 }
 
-// TestCacheWait: who waits for another of the same user says so.
+// TestCacheWait: a process that waits for another of the same user says so.
 func TestCacheWait(t *testing.T) {
 	needRoot(t)
 	c := newCacheCase(t, nobody)
@@ -152,8 +152,8 @@ func TestCacheSharing(t *testing.T) {
 	}
 }
 
-// TestCacheOfOthers: root writes nothing to another user's cache, and takes no blob of it
-// that is not what it should be.
+// TestCacheOfOthers: root writes nothing to another user's cache, and uses no blob from
+// it with the wrong content.
 func TestCacheOfOthers(t *testing.T) {
 	needRoot(t)
 	c := newCacheCase(t, nobody)
@@ -178,8 +178,8 @@ func TestCacheOfOthers(t *testing.T) {
 	}
 }
 
-// cachePlants are what mallory puts into a cache that is $1: links to what another user has in $2, and things with
-// the names of blobs, $3.
+// cachePlants are what mallory puts into a cache that is $1: links to what another user has in
+// $2, and things with the names of blobs, $3.
 var cachePlants = map[string]struct {
 	plant   string
 	refused bool // or a build works
@@ -202,7 +202,7 @@ var cachePlants = map[string]struct {
 }
 
 // TestCachePlanted: what others put into a cache that they can write to leads nowhere, and
-// keeps nobody from building.
+// prevents nobody from building.
 func TestCachePlanted(t *testing.T) {
 	needRoot(t)
 	for name, p := range cachePlants {
@@ -234,8 +234,8 @@ func TestCachePlanted(t *testing.T) {
 	}
 }
 
-// openCache makes a cache that everybody can write to, with the names of its blobs, and beside it what the
-// user has besides.
+// openCache makes a cache that everybody can write to, with the names of its blobs, and beside it
+// the user's other files.
 func (c *cacheCase) openCache(t *testing.T) (cache, blobs string) {
 	t.Helper()
 	mustRun(t, c.home, "build", "--name", "mine", "--tag", "1", "--copy", filepath.Join(c.dir, "motd"), "-q", "-o", "oci:layout")
@@ -252,7 +252,7 @@ func (c *cacheCase) openCache(t *testing.T) (cache, blobs string) {
 	return cache, strings.Join(names(filepath.Join(cache, "blobs/blobs/sha256")), " ")
 }
 
-// mine is what the user has besides the cache.
+// mine describes the user's files outside the cache.
 func (c *cacheCase) mine(t *testing.T) string {
 	t.Helper()
 	return fingerprint(t, filepath.Join(c.home, "layout"), true) + fingerprint(t, filepath.Join(c.home, "secret"), true)
@@ -272,7 +272,7 @@ func TestCacheSizes(t *testing.T) {
 	c.want(t, 4, "are expected", "cache", "verify")
 	c.mustBuild(t)
 	c.want(t, 0, "3 blobs of 1 image are what", "cache", "verify")
-	// Of documents it may be unknown how large they are, and they are never so large.
+	// The size of documents may be unknown, but they are never so large.
 	for _, name := range names(filepath.Dir(blob)) {
 		must(t, os.Truncate(filepath.Join(filepath.Dir(blob), name), 200<<30))
 	}

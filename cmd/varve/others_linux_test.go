@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mallory is a user who does not like the others.
+// mallory is a malicious user.
 const mallory = 60001
 
-// as has a command run as a user.
+// as makes a command run as a user.
 func as(cmd *exec.Cmd, uid uint32) *exec.Cmd {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	return cmd
@@ -41,7 +41,7 @@ func own(t *testing.T, uid int, names ...string) {
 	}
 }
 
-// sharedDir is a directory that everybody can write to.
+// sharedDir returns a directory that everybody can write to.
 func sharedDir(t *testing.T, sticky bool) string {
 	t.Helper()
 	dir := openDir(t, "")
@@ -53,8 +53,8 @@ func sharedDir(t *testing.T, sticky bool) string {
 	return dir
 }
 
-// plantNumbers has mallory make the temporary names of out that end in the numbers of
-// the next 600 processes.
+// plantNumbers lets mallory make the temporary names of out that end in the numbers
+// of the next 600 processes.
 func plantNumbers(t *testing.T, dir, out string) {
 	t.Helper()
 	cmd := exec.Command("/bin/true")
@@ -63,7 +63,7 @@ func plantNumbers(t *testing.T, dir, out string) {
 		filepath.Join(dir, "."+out+".varve-"), fmt.Sprint(cmd.Process.Pid))
 }
 
-// sharedOutputs are outputs by their names, with what to say to -o.
+// sharedOutputs maps outputs to the value of -o.
 var sharedOutputs = map[string]string{"out.tar": "%s", "out.tar.zst": "%s", "layout": "oci:%s", "archive": "oci-archive:%s", "tree": "%s/"}
 
 // writeShared writes an output into a directory as a user.
@@ -85,7 +85,7 @@ func writeShared(t *testing.T, dir, out string, uid uint32) outcome {
 
 // TestOutputsBesideOthers: in a directory that others can write to, what they have put under
 // the names that varve uses neither keeps it from writing nor is changed by it, nor is
-// anything that this leads to. With root that is so, too.
+// anything that it leads to. That holds for root, too.
 func TestOutputsBesideOthers(t *testing.T) {
 	needRoot(t)
 	for _, uid := range []uint32{0, nobody} {
@@ -100,7 +100,7 @@ func TestOutputsBesideOthers(t *testing.T) {
 					malloryRuns(t, `ln -s "$2/secret" "$1link"; ln -s "$2/dir" "$1dirlink"; : >"$1file"; mkfifo "$1fifo"
 						mkdir -p "$1full/a/b"; : >"$1full/a/file"; mkdir "$1closed"; chmod 0 "$1closed"`, prefix, home)
 					plantNumbers(t, dir, out)
-					if !sticky { // mallory can give what is not his another name
+					if !sticky { // mallory can rename other users' files
 						put(t, filepath.Join(dir, "work/precious"), "precious\n", 0o644)
 						own(t, int(uid), filepath.Join(dir, "work"), filepath.Join(dir, "work/precious"))
 						malloryRuns(t, `mv "$2/work" "$1work"`, prefix, dir)
@@ -127,14 +127,14 @@ func TestOutputsBesideOthers(t *testing.T) {
 	}
 }
 
-// unplanted is a fingerprint without the line of the directory itself, whose time changes.
+// unplanted returns a fingerprint without the line of the directory itself, whose time changes.
 func unplanted(text string) string {
 	_, rest, _ := strings.Cut(text, "\n")
 	return rest
 }
 
-// TestOutputIsOthers: where the output's name is what another user has put there, it is replaced
-// or refused, and what it leads to stays as it is.
+// TestOutputIsOthers: if another user has put something at the output's name, it is replaced or
+// refused, and what it leads to stays as it is.
 func TestOutputIsOthers(t *testing.T) {
 	needRoot(t)
 	for name, c := range map[string]struct {
@@ -176,7 +176,8 @@ func TestOutputIsOthers(t *testing.T) {
 	}
 }
 
-// TestLayoutLock: who may only read a layout cannot keep others from writing to it.
+// TestLayoutLock: a user who may only read a layout cannot keep others from writing
+// to it.
 func TestLayoutLock(t *testing.T) {
 	needRoot(t)
 	dir := openDir(t, "")
@@ -188,7 +189,7 @@ func TestLayoutLock(t *testing.T) {
 	if took := time.Since(began); took > deadline {
 		t.Errorf("it took %v", took)
 	}
-	// Who may write can; that is told of.
+	// A user who may write can; the wait is reported.
 	lock := filepath.Join(dir, "layout/.varve.lock")
 	put(t, lock, "", 0o600)
 	f := lockFile(t, lock)
@@ -220,8 +221,8 @@ func lockFile(t *testing.T, path string) *os.File {
 	return f
 }
 
-// TestStepsBesideOthers: of working directories that killed steps have left only this user's are
-// removed, and of those that others can have given that name only what is empty.
+// TestStepsBesideOthers: of the working directories that killed steps have left, only this
+// user's are removed, and of those that others can have given that name, only empty ones.
 func TestStepsBesideOthers(t *testing.T) {
 	needRoot(t)
 	for _, sticky := range []bool{true, false} {

@@ -20,8 +20,8 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// shipped is the program as users get it: without the race detector, whose
-// memory and signals differ.
+// shipped is the program in the form that users get: without the race detector,
+// whose memory and signals differ.
 var shipped program
 
 // program is built when a test first asks for it.
@@ -77,17 +77,16 @@ func (r removing) Run() int {
 // sweep asks for what takes minutes: see make sweep.
 var sweep = os.Getenv("VARVE_SWEEP") != ""
 
-// deadline is how long anything that varve is given may take here, however bad
-// it is.
+// deadline is the time limit here for any input to varve, however bad it is.
 const deadline = 10 * time.Second
 
 // outcome is how a run of varve ended.
 type outcome struct {
 	code           int
 	stdout, stderr string
-	// took is how long it was there, cpu how long it was at work.
+	// took is the wall time of the process, cpu its processor time.
 	took, cpu time.Duration
-	// peak is the most memory it had, in bytes.
+	// peak is its peak memory, in bytes.
 	peak int64
 }
 
@@ -97,8 +96,8 @@ func run(t testing.TB, cmd *exec.Cmd) outcome {
 	return start(t, cmd)()
 }
 
-// start starts cmd and returns what waits for its end, which has to come some
-// time.
+// start starts cmd and returns a function that waits for its end, which has to come
+// eventually.
 func start(t testing.TB, cmd *exec.Cmd) (wait func() outcome) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -127,15 +126,15 @@ func start(t testing.TB, cmd *exec.Cmd) (wait func() outcome) {
 	}
 }
 
-// watchMemory looks again and again how much memory a process has had (proc(5),
-// VmHWM), and returns what ends that. What wait4(2) says counts the memory of
-// the test's own process in, which the child shares until it is another program.
+// watchMemory polls a process's peak memory (proc(5), VmHWM), and returns a
+// function that stops this. wait4(2) includes the memory of the test's own process,
+// which the child shares until it executes another program.
 func watchMemory(pid int) (peak func() int64) {
 	done, last := make(chan struct{}), make(chan int64)
 	go func() {
 		var most int64
 		for {
-			status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)) // not there any more, or no Linux
+			status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)) // not there any more, or not Linux
 			program, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 			for line := range strings.Lines(string(status)) {
 				var kib int64
@@ -154,7 +153,7 @@ func watchMemory(pid int) (peak func() int64) {
 	return func() int64 { close(done); return <-last }
 }
 
-// varve makes a command of the shipped program, in dir, with a plain
+// varve returns a command that runs the shipped program, in dir, with a plain
 // environment.
 func varve(t testing.TB, dir string, args ...string) *exec.Cmd {
 	t.Helper()
@@ -164,16 +163,16 @@ func varve(t testing.TB, dir string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// cacheHomes are the directories that the tests' caches are in.
+// cacheHomes holds the directories of the tests' caches.
 var cacheHomes sync.Map
 
-// cacheHome is where the cache is of everything that a test runs.
+// cacheHome returns the directory of the cache for everything that a test runs.
 func cacheHome(t testing.TB) string {
 	t.Helper()
 	if dir, ok := cacheHomes.Load(t.Name()); ok {
 		return dir.(string)
 	}
-	dir := filepath.Join(t.TempDir(), "cache") // of root, if root runs the test
+	dir := filepath.Join(t.TempDir(), "cache") // root's, if root runs the test
 	cacheHomes.Store(t.Name(), dir)
 	return dir
 }
@@ -196,7 +195,7 @@ func openDir(t testing.TB, parent string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		// What a test made unreadable is to go as well.
+		// What a test made unreadable has to be removed as well.
 		_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			if err == nil && d.IsDir() {
 				os.Chmod(path, 0o755)
@@ -218,8 +217,8 @@ func must(t testing.TB, errs ...error) {
 	}
 }
 
-// put writes a file, with the directories above it, of modes that do not depend
-// on the umask.
+// put writes a file and the directories above it, with modes that do not depend on
+// the umask.
 func put(t testing.TB, path, content string, mode os.FileMode) {
 	t.Helper()
 	makeDirs(t, filepath.Dir(path))
@@ -236,7 +235,7 @@ func makeDirs(t testing.TB, dir string) {
 	must(t, os.Mkdir(dir, 0o700), os.Chmod(dir, 0o755))
 }
 
-// fingerprint says what is at path: names, types, modes, content; and with
+// fingerprint describes what is at path: names, types, modes, content; with
 // identity also inodes and times.
 func fingerprint(t testing.TB, path string, identity bool) string {
 	t.Helper()

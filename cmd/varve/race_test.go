@@ -2,5 +2,5 @@
 
 package main
 
-// raceDetector tells whether the tests have the race detector.
+// raceDetector reports whether the tests have the race detector.
 const raceDetector = true

@@ -19,8 +19,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// This file reads images without varve's own packages: what they write is
-// judged by others.
+// This file reads images without varve's own packages, so that other code judges
+// what they write.
 
 // readImage is an image as it was found.
 type readImage struct {
@@ -43,7 +43,7 @@ func openImages(path string) ([]readImage, error) {
 	return layoutImages(files)
 }
 
-// imageFiles are the files of an archive or a directory.
+// imageFiles returns the files of an archive or a directory.
 func imageFiles(path string) (map[string][]byte, error) {
 	files := map[string][]byte{}
 	if st, err := os.Stat(path); err != nil {
@@ -91,7 +91,7 @@ func eachEntry(data []byte, each func(h *tar.Header, content []byte)) error {
 	}
 }
 
-// plainBytes decompresses what is gzip or zstd by its first bytes.
+// plainBytes decompresses data that is gzip or zstd by its first bytes.
 func plainBytes(data []byte) ([]byte, error) {
 	switch {
 	case bytes.HasPrefix(data, []byte{0x1f, 0x8b}):
@@ -166,7 +166,7 @@ func layoutImages(files map[string][]byte) ([]readImage, error) {
 	return images, nil
 }
 
-// scriptImage reads the image that a script names, the first of several.
+// scriptImage reads the image that a script names; if there are several, the first.
 func scriptImage(ts *script, path string) (readImage, error) {
 	images, err := openImages(ts.MkAbs(path))
 	if err != nil {
@@ -221,8 +221,8 @@ func listTar(ts *script, args []string) error {
 	return list(ts.Stdout(), data)
 }
 
-// list prints a line for each entry: type, mode, owner, size, time where it is
-// not 1, name, target and extended attributes.
+// list prints a line for each entry: type, mode, owner, size, time if it is not 1,
+// name, target and extended attributes.
 func list(w io.Writer, data []byte) error {
 	return eachEntry(data, func(h *tar.Header, content []byte) {
 		line := fmt.Sprintf("%s %04o %d:%d", typeLetter(h.Typeflag), h.Mode, h.Uid, h.Gid)
@@ -248,7 +248,7 @@ func list(w io.Writer, data []byte) error {
 	})
 }
 
-// word is a name as it is, or quoted where it holds anything unusual.
+// word returns a name as it is, or quoted if it contains anything unusual.
 func word(s string) string {
 	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return strconv.Quote(s)

@@ -11,7 +11,7 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-// printNixDB prints what Nix's database in an image says, as an SQLite without
+// printNixDB prints the content of Nix's database in an image, as an SQLite without
 // varve's own packages reads it: a line for each path, reference and output.
 func printNixDB(ts *script, args []string) error {
 	img, err := scriptImage(ts, args[0])

@@ -11,8 +11,8 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// TestRegistry: an image goes to a registry and comes back the same; another
-// one is built on it, by digest, or by tag if that is said.
+// TestRegistry: an image goes to a registry and comes back the same; another one is
+// built on it, by digest, or by tag if that is requested.
 func TestRegistry(t *testing.T) {
 	host := enginetest.Registry(t)
 	dir := openDir(t, "")
@@ -79,8 +79,8 @@ func TestRegistry(t *testing.T) {
 	fails(2, "digest", "copy", "oci:base:1", remote+digest, "--insecure", host)
 }
 
-// TestPrefetchForNix: what prefetch prints is Nix, and its hashes are those that
-// Nix computes.
+// TestPrefetchForNix: the output of prefetch is Nix code, and its hashes are those
+// that Nix computes.
 func TestPrefetchForNix(t *testing.T) {
 	hasher, evaluator, nixTool := testtools.Need(t, "nix-hash"), testtools.Need(t, "nix-instantiate"), testtools.Need(t, "nix")
 	host := enginetest.Registry(t)
@@ -113,8 +113,8 @@ func TestPrefetchForNix(t *testing.T) {
 	}
 }
 
-// TestIndexInRegistry: Docker's registry takes an index that varve makes, of
-// which skopeo takes the image for a platform; and varve takes the right image of
+// TestIndexInRegistry: Docker's registry accepts an index that varve makes, from
+// which skopeo takes the image for a platform; and varve takes the right image from
 // an index that skopeo brought there.
 func TestIndexInRegistry(t *testing.T) {
 	skopeo := testtools.Need(t, "skopeo")

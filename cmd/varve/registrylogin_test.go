@@ -19,8 +19,8 @@ import (
 	"github.com/varve-image/varve/internal/enginetest"
 )
 
-// loggingIn runs varve against a registry with a login, and looks for secrets
-// in all that it says.
+// loggingIn runs varve against a registry with a login, and looks for secrets in
+// all its output.
 type loggingIn struct {
 	reg enginetest.GuardedRegistry
 	dir string
@@ -48,11 +48,11 @@ func (l loggingIn) auth() string {
 	return base64.StdEncoding.EncodeToString([]byte(l.reg.Username + ":" + l.reg.Password))
 }
 
-// secrets are texts that nobody may see.
+// secrets returns texts that nobody may see.
 func (l loggingIn) secrets() []string { return []string{l.reg.Password, l.auth(), proxyPassword} }
 
-// TestRegistryLogin: each way to log in works, by itself, and what it takes is
-// nowhere but on the way to the registry.
+// TestRegistryLogin: each way to log in works by itself, and the credentials go
+// only to the registry.
 func TestRegistryLogin(t *testing.T) {
 	l := loggingIn{enginetest.RegistryWithLogin(t), openDir(t, "")}
 	put(t, filepath.Join(l.dir, "motd"), "hello\n", 0o644)
@@ -82,7 +82,7 @@ func TestRegistryLogin(t *testing.T) {
 			}
 		})
 	}
-	// One password is for one registry, which is settled before either is asked.
+	// One password is for one registry, which is determined before either is contacted.
 	said := l.run(t, 2, l.reg.Password+"\n", nil, "copy", remote, "docker://other.example/x:1", "--username", l.reg.Username, "--password-stdin")
 	mustFind(t, said, "are for one registry", "other.example", l.reg.Host)
 
@@ -122,7 +122,7 @@ func TestRegistryProxy(t *testing.T) {
 	l := loggingIn{enginetest.RegistryWithLogin(t), openDir(t, "")}
 	put(t, filepath.Join(l.dir, "motd"), "hello\n", 0o644)
 	_, port, _ := strings.Cut(l.reg.Host, ":")
-	name := "registry.example:" + port // the proxy alone knows where that is
+	name := "registry.example:" + port // only the proxy knows where that is
 	var tunnels atomic.Int32
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		auth := base64.StdEncoding.EncodeToString([]byte("me:" + proxyPassword))
@@ -149,8 +149,8 @@ func TestRegistryProxy(t *testing.T) {
 	l.nowhere(t, l.reg.Data)
 }
 
-// TestRegistryInClear: --insecure does not have a password go over a network in http,
-// where it is anonymous otherwise.
+// TestRegistryInClear: --insecure does not send a password over a network in http;
+// there varve is anonymous.
 func TestRegistryInClear(t *testing.T) {
 	dir := openDir(t, "")
 	put(t, filepath.Join(dir, "motd"), "hello\n", 0o644)
@@ -170,7 +170,7 @@ func TestRegistryInClear(t *testing.T) {
 	defer registry.Close()
 	host := strings.TrimPrefix(registry.URL, "http://")
 	_, port, _ := strings.Cut(host, ":")
-	name := "registry.example:" + port // the proxy alone knows where that is
+	name := "registry.example:" + port // only the proxy knows where that is
 	pass := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Host = host }}
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodConnect {
@@ -191,7 +191,7 @@ func TestRegistryInClear(t *testing.T) {
 		}
 		return o.stderr
 	}
-	push(0) // it asks for no login
+	push(0) // no login is needed
 	guarded.Store(true)
 	mustFind(t, push(1), `refused to send the login of user "me" from --username`, name, "in clear", "ssh -L")
 }

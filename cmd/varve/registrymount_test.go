@@ -13,8 +13,8 @@ import (
 	"github.com/varve-image/varve/internal/enginetest"
 )
 
-// TestRegistryMount: what goes from one repository of a registry to another is
-// not sent: the registry has it.
+// TestRegistryMount: what goes from one repository of a registry to another is not
+// sent: the registry has it.
 func TestRegistryMount(t *testing.T) {
 	host := enginetest.Registry(t)
 	dir := openDir(t, "")

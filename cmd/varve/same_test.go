@@ -43,9 +43,8 @@ labels: {b: "2", a: "1"}
 includeNixDB: true
 `
 
-// newCheckout makes the spec and its files below dir. What a build must not
-// depend on differs with variant: the order in which files are made, and their
-// times.
+// newCheckout makes the spec and its files below dir. variant changes what a build
+// must not depend on: the order in which files are made, and their times.
 func newCheckout(t testing.TB, dir string, variant int) checkout {
 	t.Helper()
 	files := map[string]string{
@@ -95,7 +94,7 @@ func newCheckout(t testing.TB, dir string, variant int) checkout {
 
 func long(n int) string { return strings.Repeat("n", n) }
 
-// destinations are the forms of an image, by what -o is given for the path out.
+// destinations lists the forms of an image, by the value of -o for the path out.
 var destinations = []struct{ name, dest, file string }{
 	{"tar", "%s/a.tar", "a.tar"},
 	{"tar.gz", "%s/a.tar.gz", "a.tar.gz"},
@@ -109,16 +108,15 @@ type circumstance struct {
 	name string
 	// wrap changes the command; nil leaves it as it is.
 	wrap func(*exec.Cmd)
-	// from is the checkout that is built; nil is the usual one.
+	// from is the checkout that is built; nil means the usual one.
 	from *checkout
-	// need skips where it cannot be had.
+	// need skips the test if the circumstance is not available.
 	need func(t *testing.T)
 }
 
-// TestSameBytes: the same image comes out, to the last byte of every form of
-// it, whatever the umask, the environment, the user, the number of
-// processors, the file system, and the place and age of the files. All forms
-// of it have the same id.
+// TestSameBytes: the same image comes out, to the last byte in every form, whatever
+// the umask, the environment, the user, the number of processors, the file system,
+// and the place and age of the files. All forms have the same id.
 func TestSameBytes(t *testing.T) {
 	usual := newCheckout(t, openDir(t, ""), 0)
 	want := map[string]string{}
@@ -149,7 +147,7 @@ func TestSameBytes(t *testing.T) {
 	}
 }
 
-// circumstances are those that this machine can bring about.
+// circumstances returns those that this machine can bring about.
 func circumstances(t *testing.T) []circumstance {
 	list := []circumstance{
 		{name: "again"},
@@ -190,8 +188,8 @@ func inShell(line string) func(*exec.Cmd) {
 	}
 }
 
-// build builds the checkout and returns the digests of what came out: of the
-// files, and of the config, which is the image's id.
+// build builds the checkout and returns the digests of the result: of the files,
+// and of the config, which is the image's id.
 func (c checkout) build(t *testing.T, dest, file string, wrap func(*exec.Cmd)) string {
 	t.Helper()
 	out := openDir(t, "")

@@ -54,7 +54,7 @@ func (r *scriptRegistry) start() error {
 	return nil
 }
 
-// registries are those of the scripts that have one.
+// registries holds the scripts' registries.
 var registries sync.Map
 
 // registry is the command of that name:
@@ -108,7 +108,7 @@ func flipBit(ts *script, args []string) error {
 	return os.WriteFile(name, data, 0o644)
 }
 
-// replaceText puts one text in the place of another, which has to be there.
+// replaceText replaces one text, which has to be there, with another.
 func replaceText(ts *script, args []string) error {
 	name := ts.MkAbs(args[0])
 	data, err := os.ReadFile(name)
@@ -122,7 +122,7 @@ func replaceText(ts *script, args []string) error {
 	return os.WriteFile(name, []byte(text), 0o644)
 }
 
-// setVariable sets a variable to a file's text between two others.
+// setVariable sets a variable to the text in a file between two others.
 func setVariable(ts *script, args []string) error {
 	text := ts.ReadFile(args[1])
 	_, text, found := strings.Cut(text, args[2])

@@ -77,7 +77,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// racedScripts go through all that varve does at once with itself.
+// racedScripts exercise everything that varve does concurrently.
 var racedScripts = []string{
 	"base", "build-file", "cache", "copy-image", "dest-docker-archive", "dest-oci-dir", "export", "index", "inspect",
 	"layer-built", "locked", "max-layers", "merge", "nix-database", "platforms", "prefetch", "rebase", "run-step", "stdin",
@@ -108,7 +108,7 @@ var scriptCommands = map[string]func(ts *script, neg bool, args []string){
 	"stat":        onArgs(1, 1, "stat FILE: print type, mode and size", printStat),
 }
 
-// onArgs makes a command that cannot be negated of one that may fail.
+// onArgs turns a command that may fail into a script command that cannot be negated.
 func onArgs(least, most int, usage string, run func(*script, []string) error) func(*script, bool, []string) {
 	return func(ts *script, neg bool, args []string) {
 		if neg || len(args) < least || len(args) > most {
@@ -174,7 +174,7 @@ func registerPaths(ts *script, args []string) error {
 }
 
 func makeSocket(ts *script, args []string) error {
-	// The name of a socket may have some 100 bytes only.
+	// The name of a socket may have only some 100 bytes.
 	dir, err := os.MkdirTemp("", "s")
 	if err != nil {
 		return err
@@ -254,7 +254,7 @@ func printStat(ts *script, args []string) error {
 	return err
 }
 
-// names lists a directory; nil where there is none.
+// names lists a directory; nil if there is none.
 func names(dir string) []string {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

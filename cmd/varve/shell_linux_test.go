@@ -30,8 +30,8 @@ in derivation {
 
 const shellSetup = "runHook() { eval \"${!1}\"; }\nexport PATH=/set/up\n"
 
-// TestShellInDocker: a shell of a derivation that Nix made: its build in the
-// container makes the output at its store path, and its shells are those of nix-shell.
+// TestShellInDocker: a shell of a derivation that Nix made: its build in the container
+// makes the output at its store path, and its shells are those of nix-shell.
 func TestShellInDocker(t *testing.T) {
 	testtools.NeedRoot(t)
 	bash, err := os.ReadFile(testtools.Need(t, "bash-static"))

@@ -15,31 +15,29 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// stepsUser is somebody who builds an image with scripts.
+// stepsUser is a user who builds an image with scripts.
 type stepsUser struct {
 	name string
-	// wrap makes a command one of that user's; nil leaves it as it is.
+	// wrap makes a command run as that user; nil leaves it as it is.
 	wrap func(t *testing.T, cmd *exec.Cmd)
 }
 
-// stepsUsers are root, root of a container that has ids of its own, and an ordinary
-// user.
+// stepsUsers are root, root of a container that has ids of its own, and an ordinary user.
 var stepsUsers = []stepsUser{
 	{name: "root"},
 	{name: "root of a container", wrap: inContainer},
 	{name: "one id", wrap: func(_ *testing.T, cmd *exec.Cmd) { asNobody(cmd) }},
 }
 
-// inContainer has a command run as root of a user namespace with a range of ids, as
-// that of a container which an ordinary user has started.
+// inContainer makes a command run as root of a user namespace with a range of ids,
+// as in a container that an ordinary user has started.
 func inContainer(_ *testing.T, cmd *exec.Cmd) {
 	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 2000000000, Size: 65536}}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true,
 		Credential: &syscall.Credential{}}
 }
 
-// command makes a command of varve's for that user, with a TMPDIR that is
-// returned too.
+// command returns a command that runs varve as that user, and its TMPDIR.
 func (u stepsUser) command(t *testing.T, dir string, args ...string) (cmd *exec.Cmd, temp string) {
 	t.Helper()
 	temp = openDir(t, "")
@@ -52,12 +50,12 @@ func (u stepsUser) command(t *testing.T, dir string, args ...string) (cmd *exec.
 	return cmd, temp
 }
 
-// stepsExample is an image with scripts, as dockerTools' examples are.
+// stepsExample is an image with scripts, like dockerTools' examples.
 type stepsExample struct {
 	name, spec string
-	// shows is what a command in a container writes.
+	// command is run in a container and writes shows.
 	command, shows string
-	// needs is the example that this one has for its base image.
+	// needs is the example that this one uses as its base image.
 	needs string
 }
 
@@ -139,9 +137,9 @@ config: {Env: [PATH=/bin], User: user, WorkingDir: /home}
 // library finds the libraries in ldd's output.
 var library = regexp.MustCompile(`/\S+\.so\S*`)
 
-// newStepsExamples makes a directory with the specs, and what they are made of:
-// the image tools.tar, of busybox, redis, and the programs that make users,
-// with their libraries.
+// newStepsExamples makes a directory with the specs and their ingredients: the
+// image tools.tar, of busybox, redis, and the programs that make users, with their
+// libraries.
 func newStepsExamples(t *testing.T) string {
 	t.Helper()
 	testtools.NeedRoot(t)
@@ -187,8 +185,8 @@ config: {Env: ["PATH=/bin:/usr/bin"]}
 	return dir
 }
 
-// buildSteps builds an example, which may take as long as a virtual machine
-// takes on a busy machine. It returns the archive's digest.
+// buildSteps builds an example, which may take as long as a virtual machine takes
+// on a busy machine. It returns the archive's digest.
 func buildSteps(t *testing.T, u stepsUser, dir, name, out string, args ...string) string {
 	t.Helper()
 	cmd, temp := u.command(t, dir, append([]string{"build", name + ".yaml", "-o", out}, args...)...)

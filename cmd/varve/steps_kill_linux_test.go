@@ -77,7 +77,7 @@ func (k killedSteps) command(t *testing.T, spec string, args ...string) *exec.Cm
 	return cmd
 }
 
-// processes are those that a build started: the program run again as the first
+// processes returns those that a build started: the program run again as the first
 // of a step, and what a script started.
 func (k killedSteps) processes(t *testing.T) (found []string) {
 	t.Helper()
@@ -93,7 +93,7 @@ func (k killedSteps) processes(t *testing.T) (found []string) {
 	return found
 }
 
-// mounts are those of this process that belong to a build.
+// mounts returns this process's mounts that belong to a build.
 func (k killedSteps) mounts(t *testing.T) (found []string) {
 	t.Helper()
 	data, err := os.ReadFile("/proc/self/mountinfo")
@@ -123,7 +123,7 @@ func (k killedSteps) checkGone(t *testing.T, what string) {
 	}
 }
 
-// checkNext: the next build makes the image, and takes away what is left.
+// checkNext: the next build makes the image, and removes what is left.
 func (k killedSteps) checkNext(t *testing.T, what, want string) {
 	t.Helper()
 	out := filepath.Join(k.dir, "out.tar")
@@ -145,7 +145,8 @@ func (k killedSteps) checkNext(t *testing.T, what, want string) {
 	must(t, os.Remove(out))
 }
 
-// whole makes the image without being killed, and removes it: what it was, and how long it took.
+// whole makes the image without being killed, and removes it; it returns the image's fingerprint
+// and the time taken.
 func (k killedSteps) whole(t *testing.T) (want string, took time.Duration) {
 	t.Helper()
 	o := run(t, k.command(t, "image.yaml"))
@@ -183,8 +184,8 @@ func TestKillSteps(t *testing.T) {
 	}
 }
 
-// TestKillStepsAtStart: so does one at each of the system calls that make the script's directory
-// what it is, in a TMPDIR where others can rename it.
+// TestKillStepsAtStart: so does kill -9 at any of the system calls that prepare the script's
+// directory, in a TMPDIR where others can rename it.
 func TestKillStepsAtStart(t *testing.T) {
 	strace := testtools.Need(t, "strace")
 	for _, u := range stepsUsers {
@@ -201,7 +202,7 @@ func TestKillStepsAtStart(t *testing.T) {
 				}
 				what := "killed at " + call
 				k.checkGone(t, what)
-				if call == "flock" && len(names(k.temp)) == 0 { // else there is nothing to test
+				if call == "flock" && len(names(k.temp)) == 0 { // otherwise there is nothing to test
 					t.Errorf("%s: nothing is left: exit code %d: %s", what, o.code, o.stderr)
 				}
 				k.checkNext(t, what, want)
@@ -241,7 +242,7 @@ func TestInterruptSteps(t *testing.T) {
 	}
 }
 
-// outputs are the files of the image that there are.
+// outputs returns the existing files of the image.
 func (k killedSteps) outputs() []string {
 	return slices.DeleteFunc(names(k.dir), func(name string) bool { return strings.HasSuffix(name, ".yaml") || name == "tree" })
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// TestUnreadableSource: what cannot be read is named as what is read, whatever was to be
-// written with it.
+// TestUnreadableSource: the error for something unreadable names what is read, whatever
+// was to be written with it.
 func TestUnreadableSource(t *testing.T) {
 	testtools.NeedRoot(t)
 	dir := sharedDir(t, false)

@@ -2,8 +2,8 @@
 //
 //	go run ./hack/mangen -o DIR
 //
-// The pages are made of what --help says, so that nothing is written twice. They hold
-// no date but that of SOURCE_DATE_EPOCH, where it is set.
+// The pages are made from the output of --help, so that nothing is written twice.
+// They contain no date except that of SOURCE_DATE_EPOCH, if it is set.
 package main
 
 import (
@@ -35,7 +35,7 @@ func main() {
 	}
 }
 
-// pageDate is what pages give as their date; empty for none.
+// pageDate returns the date that pages give; empty for none.
 func pageDate(epoch string) (string, error) {
 	if epoch == "" {
 		return "", nil

@@ -10,8 +10,8 @@ import (
 	"github.com/varve-image/varve/internal/cli"
 )
 
-// TestPages: every command has a page, which is the same each time, holds its flags in
-// groups, and which a formatter has nothing to say against.
+// TestPages: every command has a page, which is the same each time, has its flags in
+// groups, and is valid for a formatter.
 func TestPages(t *testing.T) {
 	dir, again := t.TempDir(), t.TempDir()
 	for _, d := range []string{dir, again} {
@@ -66,7 +66,7 @@ func read(t *testing.T, dir, name string) string {
 	return string(data)
 }
 
-// checkFormat has groff, where it is installed, read a page.
+// checkFormat checks a page with groff, if that is installed.
 func checkFormat(t *testing.T, page string) {
 	t.Helper()
 	groff, err := exec.LookPath("groff")

@@ -10,11 +10,11 @@ import (
 	"github.com/varve-image/varve/internal/cmdline"
 )
 
-// pageName is what a command's page is called, such as varve-cache-ls.
+// pageName returns the name of a command's page, such as varve-cache-ls.
 func pageName(cmd *cobra.Command) string { return strings.ReplaceAll(cmd.CommandPath(), " ", "-") }
 
-// page is a command's manual page in the macros of man(7), which every formatter of
-// manual pages knows.
+// page returns a command's manual page in the macros of man(7), which every
+// formatter of manual pages knows.
 func page(cmd *cobra.Command, date string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, ".TH %q 1 %q \"varve\" \"varve manual\"\n", strings.ToUpper(pageName(cmd)), date)
@@ -44,7 +44,7 @@ func page(cmd *cobra.Command, date string) string {
 	return b.String()
 }
 
-// flagTerm is a flag with its value: the first bold, the second in italics.
+// flagTerm returns a flag with its value: the first bold, the second in italics.
 func flagTerm(f *pflag.Flag) string {
 	term := `\fB` + escaped("--"+f.Name) + `\fR`
 	if f.Shorthand != "" {
@@ -71,8 +71,7 @@ func writeSeeAlso(b *strings.Builder, cmd *cobra.Command) {
 	}
 }
 
-// writeText writes paragraphs. Lines that are indented stay as they are: they are tables
-// and commands.
+// writeText writes paragraphs. Indented lines stay as they are: they are tables and commands.
 func writeText(b *strings.Builder, text string) {
 	for paragraph := range strings.SplitSeq(text, "\n\n") {
 		b.WriteString(".PP\n")
@@ -101,8 +100,8 @@ func writeVerbatim(b *strings.Builder, lines []string) {
 	b.WriteString(".fi\n")
 }
 
-// escaped is text that means nothing to the formatter: a backslash begins its requests, a
-// dot or an apostrophe does at the start of a line, and a bare dash is a hyphen.
+// escaped escapes text for the formatter: a backslash begins its requests, as does a dot
+// or an apostrophe at the start of a line, and a bare dash is a hyphen.
 func escaped(text string) string {
 	text = strings.NewReplacer(`\`, `\e`, "-", `\-`, "’", `\(cq`, "'", `\(aq`, "…", "...").Replace(text)
 	if strings.HasPrefix(text, ".") {

@@ -1,6 +1,6 @@
-// Testsum runs "go test -json …" and sums up what it says: each package as it
-// ends, the output of what failed, the name of each test that was skipped and
-// why, and the slowest tests. Its last line is
+// Testsum runs "go test -json …" and summarises its output: each package as it
+// ends, the output of what failed, the name of each test that was skipped and why,
+// and the slowest tests. Its last line is
 //
 //	N passed, N failed, N skipped
 //

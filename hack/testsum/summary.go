@@ -21,7 +21,7 @@ type event struct {
 	Output     string
 }
 
-// test is a test, or with an empty name a package.
+// test is a test, or if its name is empty, a package.
 type test struct {
 	pkg, name string
 	output    []string
@@ -58,7 +58,7 @@ func newSummary(out io.Writer, ci bool) *summary {
 	return &summary{out: out, ci: ci, tests: map[string]*test{}, builds: map[string]*strings.Builder{}}
 }
 
-// read takes all events. A line that is none is passed on.
+// read reads all events. A line that is not an event is passed on.
 func (s *summary) read(r io.Reader) error {
 	br := bufio.NewReader(r)
 	for {
@@ -137,7 +137,7 @@ func cutLast(name string) (parent, last string, ok bool) {
 func (s *summary) endTest(t *test, action string) {
 	switch {
 	case action == "fail":
-		// A parent that fails only because of a subtest is no failure of its own.
+		// A parent that fails only because of a subtest is not a failure of its own.
 		if !t.hasSub || !s.anyFailed(t) {
 			s.fail(t, "FAIL")
 		}
@@ -198,7 +198,7 @@ func (s *summary) endPackage(t *test, e event) {
 	fmt.Fprintf(s.out, "FAIL %-40s %6.1fs\n", short(t.pkg), e.Elapsed)
 }
 
-// reason returns what a skipped test said.
+// reason returns the message of a skipped test.
 func (s *summary) reason(t *test) string {
 	var lines []string
 	for _, o := range t.output {
@@ -210,8 +210,8 @@ func (s *summary) reason(t *test) string {
 	return strings.Join(lines, " ")
 }
 
-// finish prints the summary and returns whether the run is a success. ok says
-// whether go test itself thinks so.
+// finish prints the summary and reports whether the run is a success. ok is go
+// test's own verdict.
 func (s *summary) finish(ok bool) bool {
 	slices.SortFunc(s.slow, func(a, b slowTest) int { return cmp.Compare(b.seconds, a.seconds) })
 	for _, t := range s.slow[:min(len(s.slow), slowShown)] {
@@ -238,7 +238,7 @@ func (s *summary) finish(ok bool) bool {
 	return ok && s.failed == 0
 }
 
-// short is a package's path without the module's.
+// short returns a package's path without the module's.
 func short(pkg string) string {
 	return strings.TrimPrefix(pkg, "github.com/varve-image/varve/")
 }

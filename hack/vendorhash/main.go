@@ -1,5 +1,5 @@
-// Command vendorhash computes what nixpkgs' buildGoModule wants as vendorHash:
-// the hash, as Nix has it, of what `go mod vendor` writes for this module.
+// Command vendorhash computes the vendorHash for nixpkgs' buildGoModule: Nix's hash
+// of what `go mod vendor` writes for this module.
 //
 //	go run ./hack/vendorhash        print it
 //	go run ./hack/vendorhash -w     write it into nix/package.nix
@@ -103,7 +103,7 @@ func dumpFile(w *nar.Writer, name string) error {
 	return nil
 }
 
-// line is where nix/package.nix has the hash.
+// line matches the hash in nix/package.nix.
 var line = regexp.MustCompile(`vendorHash = "([^"]*)";`)
 
 // update puts a hash into an expression.

@@ -30,8 +30,8 @@ func TestVendorHash(t *testing.T) {
 	}
 }
 
-// TestGoVersion: nix/package.nix asks for the Go that go.mod does, and go.mod for
-// the oldest that the modules which it names can be built with.
+// TestGoVersion: nix/package.nix asks for the same Go as go.mod, and go.mod for the
+// oldest with which its modules can be built.
 func TestGoVersion(t *testing.T) {
 	var module struct{ GoVersion string }
 	text, err := exec.CommandContext(t.Context(), "go", "list", "-C", "../..", "-m", "-json").Output()

@@ -1,8 +1,8 @@
-// Package arch knows what machines are called: by Go (GOARCH), as the OCI image
-// specification does, and by others (uname -m, Nix, Debian, Docker Hub).
+// Package arch translates names of machines: Go's (GOARCH), which the OCI image
+// specification uses, and others (uname -m, Nix, Debian, Docker Hub).
 //
-// Guarantees: one table for all of varve; a name that is not in it is nobody's, and
-// never that of the machine that varve runs on.
+// Guarantees: one table for all of varve; a name that is not in it is unknown, and
+// never means the machine that varve runs on.
 package arch
 
 import (
@@ -13,8 +13,7 @@ import (
 // machine is a GOARCH, and the variant that a name implies; empty for none.
 type machine struct{ goarch, variant string }
 
-// names are those of machines that run Linux and that Go calls otherwise. nix/lib.nix
-// has the ones that Nix has.
+// names maps other names for machines that run Linux to Go's. nix/lib.nix has Nix's names.
 var names = map[string]machine{
 	"x86_64": {"amd64", ""}, "x86-64": {"amd64", ""}, "x64": {"amd64", ""},
 	"aarch64": {"arm64", ""}, "arm64v8": {"arm64", ""}, "armv8": {"arm64", ""},
@@ -38,8 +37,9 @@ func All() []string {
 // Aliases returns the other names that Lookup knows, sorted.
 func Aliases() []string { return slices.Sorted(maps.Keys(names)) }
 
-// Lookup returns what Go calls a machine, and the variant that its name implies, if
-// any. Names of Go are their own; of others ok is false.
+// Lookup returns Go's name for a machine, and the variant that the given name
+// implies, if any. Go's own names are returned unchanged; ok is false for unknown
+// names.
 func Lookup(name string) (goarch, variant string, ok bool) {
 	if slices.Contains(All(), name) {
 		return name, "", true

@@ -31,7 +31,8 @@ func TestLookup(t *testing.T) {
 	}
 }
 
-// TestTable: every name stands for a machine of Go's, and none of these for another.
+// TestTable: every name stands for a machine that Go knows, and none of Go's names
+// for another.
 func TestTable(t *testing.T) {
 	if all := All(); !slices.IsSorted(all) {
 		t.Errorf("%q is not sorted", all)
@@ -43,8 +44,8 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// TestNix: the Nix functions call machines as varve does. What is not in their table is
-// handed on as it is.
+// TestNix: the Nix functions name machines as varve does. What is not in their table is
+// passed on unchanged.
 func TestNix(t *testing.T) {
 	data, err := os.ReadFile("../../nix/lib.nix")
 	if err != nil {
@@ -63,7 +64,7 @@ func TestNix(t *testing.T) {
 			t.Errorf("%s is %q, and %q in Nix", m[1], got, m[2])
 		}
 	}
-	// What Nix calls a machine that Go calls otherwise: lib/systems/parse.nix of nixpkgs.
+	// Nix's names of machines for which Go has other names: lib/systems/parse.nix of nixpkgs.
 	for _, cpu := range strings.Fields("i386 i486 i586 i686 x86_64 aarch64 armv5tel armv6l armv7a armv7l mipsel mips64el powerpc64 powerpc64le loongarch64") {
 		if inNix[cpu] == "" {
 			t.Errorf("nix/lib.nix does not know %s", cpu)

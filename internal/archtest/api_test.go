@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// isPublic reports whether a package is for whoever imports the module.
+// isPublic reports whether a package is meant for importers of the module.
 func isPublic(pkg string) bool {
 	top, _, _ := strings.Cut(pkg, "/")
 	switch top {
@@ -27,8 +27,7 @@ func isInternal(importPath string) bool {
 	return strings.HasPrefix(importPath, module+"/internal/")
 }
 
-// publicPackages returns the types of all public packages, as the compiler has
-// them.
+// publicPackages returns the types of all public packages, as compiled.
 func publicPackages(t *testing.T) []*types.Package {
 	t.Helper()
 	public := map[string]bool{}
@@ -59,7 +58,7 @@ func publicPackages(t *testing.T) []*types.Package {
 	return all
 }
 
-// api is what importers of a package can see.
+// api collects what importers of a package can see.
 type api struct {
 	pkg   *types.Package
 	seen  map[*types.TypeName]bool
@@ -88,7 +87,7 @@ func checkAPI(pkg *types.Package) map[string]string {
 
 func (a *api) fullName(name string) string { return path.Base(a.pkg.Path()) + "." + name }
 
-// declaration looks at a type that importers can see.
+// declaration checks a type that importers can see.
 func (a *api) declaration(t *types.TypeName) {
 	if a.seen[t] {
 		return
@@ -111,7 +110,7 @@ func (a *api) declaration(t *types.TypeName) {
 	}
 }
 
-// mention looks at a type in the declaration called name.
+// mention checks a type in the declaration called name.
 func (a *api) mention(name string, t types.Type) {
 	switch t := t.(type) {
 	case *types.Alias:
@@ -155,8 +154,8 @@ func (a *api) mention(name string, t types.Type) {
 	}
 }
 
-// named looks at the name of a type. What an unexported one has is seen where it
-// is embedded or returned.
+// named checks the name of a type. The content of an unexported type is checked
+// where it is embedded or returned.
 func (a *api) named(name string, t *types.TypeName, args *types.TypeList) {
 	switch {
 	case t.Pkg() == nil: // error, any

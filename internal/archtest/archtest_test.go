@@ -19,8 +19,8 @@ import (
 
 const module = "github.com/varve-image/varve"
 
-// arrows are the direct imports that the design draws. A package may also
-// import what those may.
+// arrows holds the direct imports in the design. A package may also import what
+// those may.
 var arrows = map[string][]string{
 	"tree":              {"internal/compress"},
 	"internal/layering": nil,
@@ -95,29 +95,29 @@ var arrows = map[string][]string{
 	// It serves the packages that wait for others.
 	"internal/pace": nil,
 
-	// What a command line is that knows nothing of images.
+	// A command line, independent of images.
 	"internal/cmdline":       nil,
 	"internal/cli/specflags": {"spec", "internal/cmdline", "internal/compress", "internal/base/lockfile"},
 	"internal/cli": {
 		"internal/cmdline", "internal/cli/specflags", "internal/assemble", "internal/dockertools", "internal/base", "internal/base/cache", "internal/base/lockfile", "image/inspect", "internal/place", "internal/place/dockerarchive", "internal/place/registry", "internal/place/engine", "internal/transfer", "internal/ui",
 		"internal/nixstore/nixdb", "internal/sandbox/userns", "internal/sandbox/vm",
 	},
-	// The package of the module itself, for those who import it.
+	// The package of the module itself, for importers.
 	"": {"image/inspect", "internal/assemble", "internal/base", "internal/transfer", "internal/sandbox/userns", "internal/sandbox/vm"},
-	// What it does without, because it links SQLite.
+	// A separate package because it links SQLite.
 	"nix/sqlite": {"internal/nixstore/nixdb"},
 	// It is run again as the first process of a run step, and of its virtual machine.
 	"cmd/varve": {"internal/cli", "internal/cmdline", "internal/sandbox/userns", "internal/sandbox/vm"},
 }
 
-// anyone are the leaves that every package may import.
+// anyone holds the leaves that every package may import.
 var anyone = []string{
 	"internal/arch", "internal/atomicfile", "internal/ctxio", "internal/flock", "internal/human", "image/ordjson", "internal/owner", "internal/problems",
 	"internal/regfile", "internal/rmtree", "internal/suggest",
 }
 
-// testOnly are imported by tests, and by each other. What one of them has an
-// arrow to it serves as a suite.
+// testOnly packages are imported by tests, and by each other. A package that one of
+// them has an arrow to may use it as a suite.
 var testOnly = map[string]bool{
 	"internal/archtest":            true,
 	"internal/debianbase":          true,
@@ -139,17 +139,17 @@ func isTool(pkg string) bool {
 		strings.HasPrefix(pkg, "internal/debstore/cmd/") || pkg == "internal/sandbox/sandboxtest/probe" || strings.HasPrefix(pkg+"/", "examples/")
 }
 
-// frontends may know terminals, signals and the clock.
+// frontends may use terminals, signals and the clock.
 var frontends = map[string]bool{"cmd/varve": true, "internal/cli": true, "internal/cli/specflags": true, "internal/cmdline": true, "internal/ui": true}
 
-// stopwatch may read the clock, too: it says no time, only that somebody is slow.
+// stopwatch may read the clock, too: it reports no time, only that somebody is slow.
 const stopwatch = "internal/pace"
 
 // kernelClock may ask the kernel for the time: to see how long a look takes, and
-// whether the clock has moved on.
+// whether the clock has advanced.
 var kernelClock = map[string]bool{"internal/sandbox/userns/limits": true, "internal/sandbox/userns/worktree": true}
 
-// environment is who may read environment variables.
+// environment holds the packages that may read environment variables.
 var environment = map[string]bool{"cmd/varve": true, "internal/cmdline": true}
 
 // source is a file of a package, test or not.
@@ -228,7 +228,7 @@ func TestOneMain(t *testing.T) {
 	}
 }
 
-// sources are all Go files of the module that its packages hold.
+// sources returns all Go files of the module's packages.
 func sources(t *testing.T) []source {
 	t.Helper()
 	all, err := parsed()

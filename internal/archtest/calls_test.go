@@ -37,9 +37,9 @@ func checkCalls(s source) []string {
 	return problems
 }
 
-// forbidden returns why a file may not use a function, or "". Timers are no
-// clocks, and where temporary files and programs are (os.TempDir, exec.LookPath)
-// reaches no output.
+// forbidden returns why a file may not use a function, or "". Timers are not
+// clocks, and the location of temporary files and programs (os.TempDir,
+// exec.LookPath) reaches no output.
 func forbidden(s source, function string) string {
 	if function == "archive/tar.FileInfoHeader" {
 		return "it copies the host's names and times"
@@ -70,8 +70,8 @@ func forbidden(s source, function string) string {
 	return ""
 }
 
-// machine are the functions that read or change the process's environment, or
-// say whose it is and on which machine.
+// machine holds the functions that read or change the process's environment, or
+// reveal its owner or its machine.
 var machine = func() map[string]bool {
 	all := map[string]bool{
 		"os.UserHomeDir": true, "os.UserCacheDir": true, "os.UserConfigDir": true, "os.Hostname": true,

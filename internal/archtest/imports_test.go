@@ -51,8 +51,8 @@ func checkArrow(s source, to string) string {
 	return fmt.Sprintf("%s: package %s may not import %s", s.name, s.pkg, to)
 }
 
-// checkIdle returns the arrows that no file but tests needs, and the lines of
-// packages that there are not.
+// checkIdle returns the arrows that only tests need, and the lines of packages that
+// do not exist.
 func checkIdle(table map[string][]string, files []source) []string {
 	there := map[string]bool{}
 	used := map[[2]string]bool{}

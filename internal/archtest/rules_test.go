@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestRules: each rule can fail, and lets pass what it should.
+// TestRules: each rule can fail, and allows what it should.
 func TestRules(t *testing.T) {
 	const m = module
 	for _, c := range []struct {
@@ -82,8 +82,8 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// TestArrowsEndInLeaves: the table names no package that it has no line for,
-// and has no cycle.
+// TestArrowsEndInLeaves: the table has a line for every package that it names, and
+// no cycle.
 func TestArrowsEndInLeaves(t *testing.T) {
 	for pkg, tos := range arrows {
 		for _, to := range tos {
@@ -97,8 +97,8 @@ func TestArrowsEndInLeaves(t *testing.T) {
 	}
 }
 
-// TestIdleRule: an arrow is idle unless a file that is no test imports what it
-// leads to, whatever else leads there.
+// TestIdleRule: an arrow is idle unless a file other than a test imports its
+// target, whatever else leads there.
 func TestIdleRule(t *testing.T) {
 	const layer, tree = "import \"" + module + "/layer\"\n", "import \"" + module + "/tree\"\n"
 	table := map[string][]string{"image": {"layer", "tree"}, "layer": {"tree"}, "tree": nil}
@@ -176,8 +176,8 @@ func parseText(t *testing.T, pkg, name, text string) source {
 	return s
 }
 
-// typeCheck returns the types of a package that has text and may import
-// another.
+// typeCheck returns the types of a package with the source text, which may import
+// another one.
 func typeCheck(t *testing.T, path, text string, other *types.Package) *types.Package {
 	t.Helper()
 	s := parseText(t, path, "a.go", "package "+path[strings.LastIndex(path, "/")+1:]+"\n"+text)

@@ -11,8 +11,8 @@ const (
 	mostOfFile     = 400
 )
 
-// checkSize returns the functions that do not fit a screen, and whether the file
-// tells more than one story. Tests may be as long as their tables.
+// checkSize returns the functions that do not fit a screen, and reports a file that
+// is too long. Tests may be as long as their tables.
 func checkSize(s source) []string {
 	if s.test {
 		return nil

@@ -17,7 +17,7 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// topTitle names the top layer, in messages and in the graph that has it.
+// topTitle names the top layer in messages and in the graph that contains it.
 const topTitle = "top layer"
 
 // configTitle names the config in that graph.
@@ -67,9 +67,9 @@ func (p placer) measure(ctx context.Context, nodes []layering.Node) error {
 	return nil
 }
 
-// imageNodes are what stands in nixpkgs' graph above the store paths: the config
-// and the top layer, as the store paths that they are there, with what of paths
-// they mention.
+// imageNodes returns the nodes above the store paths in nixpkgs' graph: the config
+// and the top layer, under the store paths they have there, each with the paths
+// that it mentions.
 func (p placer) imageNodes(ctx context.Context, paths []string, top []*tree.Entry) ([]layering.Node, error) {
 	config, err := p.configSize()
 	if err != nil {
@@ -92,8 +92,7 @@ func (p placer) imageNodes(ctx context.Context, paths []string, top []*tree.Entr
 	}, nil
 }
 
-// configSize is the size of the archive of the file that nixpkgs has the config
-// in.
+// configSize returns the archive size of the file in which nixpkgs stores the config.
 func (b *builder) configSize() (uint64, error) {
 	text, err := ordjson.MarshalCompact(&ordjson.Object{Members: []ordjson.Member{
 		{Key: "architecture", Value: cmp.Or(b.spec.Architecture, b.opts.Architecture)},
@@ -108,8 +107,8 @@ func (b *builder) configSize() (uint64, error) {
 	return writeHollow(w, uint64(len(text))) + w.Size(), nil
 }
 
-// layerDirSize is the size of the archive of the directory that nixpkgs has a
-// layer in: the tar, and its checksum with a line end.
+// layerDirSize returns the archive size of the directory in which nixpkgs stores a
+// layer: the tar, and its checksum with a newline.
 func layerDirSize(tar int64) uint64 {
 	w := nar.NewWriter(io.Discard)
 	w.Begin()
@@ -124,7 +123,7 @@ func layerDirSize(tar int64) uint64 {
 	return content + w.Size()
 }
 
-// writeHollow writes a regular file without its content, whose size it returns.
+// writeHollow writes a regular file without its content and returns its size.
 func writeHollow(w *nar.Writer, size uint64) uint64 {
 	w.Regular(size, false)
 	w.EndRegular(size)

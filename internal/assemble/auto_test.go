@@ -11,8 +11,8 @@ import (
 // environmentPath is a store path that holds links to another one's files.
 const environmentPath = "/nix/store/dddddddddddddddddddddddddddddddd-environment"
 
-// environmentStore is smallStore, with an environment of app, and with a libc
-// that is the largest.
+// environmentStore returns smallStore with an environment of app, and with a libc
+// that is the largest path.
 func environmentStore(more map[string]string) map[string]string {
 	files := smallStore(map[string]string{
 		"root" + environmentPath + "/bin/app": "-> " + appPath + "/bin/app",
@@ -40,7 +40,7 @@ func TestAuto(t *testing.T) {
 }
 
 // TestClosureRoots: contents are in the image as far as its top layer mentions
-// them, which they are as roots of Nix's garbage collector, too.
+// them; roots of Nix's garbage collector count as mentions, too.
 func TestClosureRoots(t *testing.T) {
 	dir := makeFiles(t, environmentStore(map[string]string{"conf/etc/shell": bashPath + "/bin/bash", "empty/": ""}))
 	image := "name: a\nclosureRoots: image\n"
@@ -67,8 +67,8 @@ func TestClosureRoots(t *testing.T) {
 	}
 }
 
-// TestImageNodes: the config and the top layer are in the graph with the sizes of
-// the archives of what they are in nixpkgs' store, which Nix has told.
+// TestImageNodes: the config and the top layer are in the graph with the archive
+// sizes of what they are in nixpkgs' store. The sizes come from Nix.
 func TestImageNodes(t *testing.T) {
 	for _, tt := range []struct {
 		config string
@@ -105,8 +105,7 @@ func TestTopLayerTakesPart(t *testing.T) {
 		"store "+libcPath, "store "+appPath+" "+bashPath, "tree")
 }
 
-// TestAutoMeasures: sizes that the closure's file does not tell are those of the
-// files.
+// TestAutoMeasures: sizes that are missing in the closure's file are measured.
 func TestAutoMeasures(t *testing.T) {
 	dir := makeFiles(t, environmentStore(map[string]string{"graph": strings.Join([]string{
 		appPath, "", "2", libcPath, bashPath, bashPath, "", "1", libcPath, libcPath, "", "0", "",

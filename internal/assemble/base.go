@@ -14,16 +14,16 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// OpenBaseFunc opens the image that one builds on. It stays open as long as
-// the Result. Whether the spec is at fault, or the image, its errors tell.
+// OpenBaseFunc opens the image that another one builds on. It stays open as long as
+// the Result. Its errors say whether the spec or the image is at fault.
 type OpenBaseFunc func(ctx context.Context, ref spec.Base) (*image.Stored, error)
 
 // base is the image that another one is built on; nil for none.
 type base struct {
 	image *image.Stored
-	// platform is what its config says that it is for, as Go names it.
+	// platform is the platform that the base's config states, in Go's names.
 	platform v1.Platform
-	// overlay is the file system that its layers show, entries its tree.
+	// overlay is the file system that its layers show; entries is its tree.
 	overlay *tree.Overlay
 	entries []*tree.Entry
 }
@@ -36,7 +36,7 @@ func (b *base) find(path string) *tree.Entry {
 	return tree.Find(b.entries, path)
 }
 
-// layers is how many layers the base has.
+// layers returns the number of the base's layers.
 func (b *base) layers() int {
 	if b == nil {
 		return 0
@@ -55,7 +55,7 @@ func (b *builder) openBase(ctx context.Context) (*base, error) {
 		return nil, &SpecError{"fromImage", errors.New("base images are not opened here")}
 	}
 	existing, err := b.opts.OpenBase(ctx, ref)
-	if err != nil { // whose fault it is OpenBase knows
+	if err != nil { // OpenBase knows whose fault it is
 		return nil, fmt.Errorf("fromImage: %w", err)
 	}
 	layers := make([]tree.LayerSource, len(existing.StoredLayers()))
@@ -93,7 +93,7 @@ func (b *builder) checkBase(base *base) error {
 	return nil
 }
 
-// readPlatform reads what a config says that its image is for, as Go names it.
+// readPlatform reads the platform of an image from its config, in Go's names.
 func readPlatform(config *ordjson.Object) (p v1.Platform, err error) {
 	for key, to := range map[string]*string{"architecture": &p.Architecture, "variant": &p.Variant, "os": &p.OS} {
 		if *to, err = config.String(key); err != nil {

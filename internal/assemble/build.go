@@ -1,4 +1,4 @@
-// Package assemble makes an image of a spec: it is the one place where trees,
+// Package assemble makes an image from a spec: it is the one place where trees,
 // store closures, layers and configs come together.
 //
 // Guarantees:
@@ -6,13 +6,13 @@
 //   - The image is a function of the spec, the files that it names and Options.
 //     What depends on the machine (its architecture, the time) is in Options.
 //   - Every store path of the closure is in exactly one layer.
-//   - Nothing is written anywhere but in Options.TempDir: compressed tarballs,
+//   - Nothing is written except in Options.TempDir: compressed tarballs,
 //     unpacked to files without a name, and what scripts make.
-//   - All references to the store are found: those of contents, of config, and
-//     of every file of the top layer.
+//   - All references to the store are found: in contents, in config, and in
+//     every file of the top layer.
 //
-// Non-goals: where base images come from and where the image goes; how scripts
-// are shut away, which is package sandbox's.
+// Non-goals: where base images come from and where the image goes; isolating
+// scripts, which is up to package sandbox.
 package assemble
 
 import (
@@ -26,53 +26,54 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// Options is what an image depends on besides its spec.
+// Options holds what an image depends on besides its spec.
 type Options struct {
 	// Root is put before absolute store and input paths to find the files, as
 	// in Nix's local?root=.
 	Root string
-	// StoreRoot is put before paths in the store instead, where it is not empty;
-	// Nix's state of the store is looked for below it, too.
+	// StoreRoot, if not empty, is put before paths in the store instead; Nix's
+	// state of the store is looked up below it, too.
 	StoreRoot string
-	// VerifyStore has the files of store paths compared with the hashes that the
-	// closure's source has of them. What differs is a *StoreError.
+	// VerifyStore compares the files of store paths with the hashes that the
+	// closure's source records for them. A difference is a *StoreError.
 	VerifyStore bool
-	// Architecture is the image's where the spec names none.
+	// Architecture is the image's if the spec names none.
 	Architecture string
-	// SourceDateEpoch is the created time where the spec has none, in seconds
-	// since 1970; nil is 1970-01-01T00:00:01Z.
+	// SourceDateEpoch is the created time if the spec has none, in seconds since
+	// 1970; nil means 1970-01-01T00:00:01Z.
 	SourceDateEpoch *int64
-	// Now is what the time "now" stands for.
+	// Now is the time that "now" stands for.
 	Now time.Time
-	// TempDir is where compressed tarballs are unpacked; empty is the system's
-	// place for temporary files.
+	// TempDir is where compressed tarballs are unpacked; empty means the system's
+	// directory for temporary files.
 	TempDir string
-	// MaxUnpacked bounds, in bytes, what the base's layers, and what any one
-	// tarball unpacks to, MaxEntries their entries; 0 is what package tree says.
+	// MaxUnpacked limits, in bytes, what the base's layers and what any one tarball
+	// unpack to; MaxEntries limits their entries. Zero means package tree's
+	// default.
 	MaxUnpacked int64
 	MaxEntries  int
-	// Databases reads and makes Nix's databases; without it includeNixDB is refused,
-	// and Nix's programs are asked for closures instead.
+	// Databases reads and makes Nix's databases. Without it includeNixDB is refused,
+	// and closures come from Nix's programs instead.
 	Databases nixstate.Databases
-	// OpenBase opens the image that the spec's fromImage names; without it there
-	// is no building on others.
+	// OpenBase opens the image that the spec's fromImage names; without it no image
+	// can build on another.
 	OpenBase OpenBaseFunc
-	// Steps is how the spec's scripts are run; without a Runner they are refused.
+	// Steps says how the spec's scripts are run; without a Runner they are refused.
 	Steps Steps
 	// Files are added to the top layer, as a source that follows copyToRoot.
 	Files []*tree.Entry
-	// Debug, if not nil, is told what is done and what was found.
+	// Debug, if not nil, receives messages about what is done and what was found.
 	Debug func(text string)
-	// NoWarnings leaves Result.Warnings without what can be told of a config, for
-	// one that no person wrote.
+	// NoWarnings leaves warnings about the config out of Result.Warnings, for a
+	// config that no person wrote.
 	NoWarnings bool
-	// Absent are store paths that the image does not get though it mentions them.
+	// Absent lists store paths that the image does not get although it mentions them.
 	Absent []string
 }
 
-// Build describes the image of a spec. Its files are looked at, and read where
-// references are looked for; its layers are read when the image is written.
-// The result has to be closed.
+// Build describes the image of a spec. It looks at the image's files, and reads
+// them where it searches for references; the layers are read when the image is
+// written. The caller must close the result.
 func Build(ctx context.Context, s *spec.Spec, opts Options) (*Result, error) {
 	b := &builder{spec: s, opts: opts}
 	result, err := b.build(ctx)
@@ -83,9 +84,9 @@ func Build(ctx context.Context, s *spec.Spec, opts Options) (*Result, error) {
 	return result, nil
 }
 
-// builder holds what every phase of a build may ask, and what it leaves behind:
-// words for the user, and what the image's layers are read from. All else is
-// handed from one phase to the next.
+// builder holds what every phase of a build may ask for, and what it leaves behind:
+// messages for the user, and what the image's layers are read from. Everything else
+// is passed from one phase to the next.
 type builder struct {
 	spec     *spec.Spec
 	opts     Options
@@ -94,7 +95,7 @@ type builder struct {
 	closers  closers
 }
 
-// build is the list of a build's phases.
+// build runs a build's phases in order.
 func (b *builder) build(ctx context.Context) (*Result, error) {
 	if err := b.checkSteps(); err != nil {
 		return nil, err
@@ -141,7 +142,7 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 	return b.result(d, base, groups, layers), ctx.Err()
 }
 
-// debugf tells one who wants to know what is done.
+// debugf reports what is done to Options.Debug.
 func (b *builder) debugf(format string, args ...any) {
 	if b.opts.Debug != nil {
 		b.opts.Debug(fmt.Sprintf(format, args...))

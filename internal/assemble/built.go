@@ -17,8 +17,8 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// A layer can be built by itself, into a directory of its own, and be used by
-// any number of images. These are the directory's files.
+// A layer can be built by itself, into a directory of its own, and be used by any
+// number of images. These are the directory's files.
 const (
 	// LayerTar is the layer's tar.
 	LayerTar = "layer.tar"
@@ -28,41 +28,41 @@ const (
 	LayerInfo = "layer.json"
 )
 
-// These bound the files of a layer besides its tar, in bytes.
+// Limits for the files of a layer besides its tar, in bytes.
 const (
 	maxLayerInfo = 64 << 20
 	maxChecksum  = 1 << 10
 )
 
-// BuiltLayer is what a layer that was built by itself says of itself.
+// BuiltLayer describes a layer that was built by itself.
 type BuiltLayer struct {
 	// Contents are the store paths whose files an image with this layer links
 	// to.
 	Contents []string `json:"contents"`
 	// Paths are the store paths in the layer.
 	Paths []string `json:"paths"`
-	// Tree says that there are other files in it.
+	// Tree reports that the layer holds other files too.
 	Tree bool `json:"tree"`
-	// Lower are the built layers below it, in their order: what they have is not
-	// in this one, and an image with this one gets them too.
+	// Lower lists the built layers below it, in their order: this layer leaves out
+	// what they have, and an image with this one gets them too.
 	Lower []LowerLayer `json:"layers,omitempty"`
 
-	// dir is what the user calls the layer's directory, physical where it is.
+	// dir is the layer's directory as the user wrote it, physical its real path.
 	dir, physical string
 	file          *layer.File
 }
 
 // LowerLayer is a layer that another one was built on.
 type LowerLayer struct {
-	// Dir is the layer's directory, relative to that of the other.
+	// Dir is the layer's directory, relative to that of the layer above.
 	Dir string `json:"dir"`
-	// Checksum is that of its tar when the other was built.
+	// Checksum is the checksum of its tar at the time the layer above was built.
 	Checksum string `json:"checksum"`
 }
 
-// Built describes the layer that a spec with one explicit layer of its own, and
-// none but built ones before it, is made for, and which goes into the directory
-// dir. The layer is the last but the top one, which is of no use here.
+// Built describes the built layer that a spec makes, for the directory dir. The
+// spec has one explicit layer of its own, preceded by built ones only. The layer is
+// the last one below the top layer, which is of no use here.
 func (r *Result) Built(dir string) (*BuiltLayer, error) {
 	s := r.Spec
 	last := len(s.Layers) - 1
@@ -85,8 +85,8 @@ func (r *Result) Built(dir string) (*BuiltLayer, error) {
 	return &BuiltLayer{Contents: r.contents, Paths: r.Layers[n].Paths, Tree: r.Layers[n].Kind == KindTree, Lower: lower}, err
 }
 
-// lowerLayers are the built layers as one that is written to dir has them below
-// it. Their paths are relative, so that they say nothing of this machine.
+// lowerLayers returns the built layers below one that is written to dir. Their
+// paths are relative, so that they say nothing about this machine.
 func (r *Result) lowerLayers(dir string) ([]LowerLayer, error) {
 	if len(r.built) == 0 {
 		return nil, nil
@@ -106,7 +106,7 @@ func (r *Result) lowerLayers(dir string) ([]LowerLayer, error) {
 	return lower, nil
 }
 
-// realPath is a path without symlinks in it, from the root.
+// realPath returns an absolute path without symlinks.
 func realPath(name string) (string, error) {
 	real, err := filepath.EvalSymlinks(name)
 	if err != nil {
@@ -115,7 +115,7 @@ func realPath(name string) (string, error) {
 	return filepath.Abs(real)
 }
 
-// openBuilt opens the layer in the directory dir, which is at physical.
+// openBuilt opens the layer in the directory dir, whose real path is physical.
 func openBuilt(storeDir, dir, physical string) (*BuiltLayer, error) {
 	file, err := OpenLayerDir(physical)
 	if err != nil {
@@ -149,7 +149,7 @@ func openBuilt(storeDir, dir, physical string) (*BuiltLayer, error) {
 	return l, nil
 }
 
-// OpenLayerDir opens the tar of a layer's directory.
+// OpenLayerDir opens the tar in a layer's directory.
 func OpenLayerDir(dir string) (*layer.File, error) {
 	sum, err := regfile.Read(path.Join(dir, LayerChecksum), maxChecksum)
 	if errors.Is(err, fs.ErrNotExist) {

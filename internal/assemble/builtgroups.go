@@ -14,16 +14,16 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// builtGroups makes groups of a layer that is there already and of those below
-// it, each of which an image gets once, below the first that was built on it.
-// They come after groups, which the image has already.
+// builtGroups makes groups of a built layer and of those below it. An image gets
+// each of them once, below the first layer that was built on it. They come after
+// groups, which the image has already.
 func (b *builder) builtGroups(ctx context.Context, below stack, groups []*group, field, dir string) ([]*group, stack, error) {
 	l, err := openBuilt(b.spec.StoreDir, dir, b.physical(dir))
 	if err != nil {
 		return nil, below, err
 	}
 	if slices.ContainsFunc(groups, func(g *group) bool { return g.implied && g.is(l) }) {
-		return nil, below, nil // another one has brought it
+		return nil, below, nil // another layer has brought it
 	}
 	var made []*group
 	add := func(l *BuiltLayer, implied bool) error {
@@ -50,7 +50,7 @@ func (b *builder) builtGroups(ctx context.Context, below stack, groups []*group,
 	return made, below, add(l, false)
 }
 
-// is reports whether a group is a built layer.
+// is reports whether the group is the built layer l.
 func (g *group) is(l *BuiltLayer) bool { return g.built != nil && g.built.physical == l.physical }
 
 // openLower opens a layer that another one was built on.
@@ -67,8 +67,8 @@ func (b *builder) openLower(l *BuiltLayer, lower LowerLayer) (*BuiltLayer, error
 	return opened, nil
 }
 
-// builtGroup makes a group of a layer that is there already, and puts its files
-// on the layers below: later trees meet it as they meet any other explicit layer.
+// builtGroup makes a group of a built layer and puts its files on the layers below,
+// so that later trees meet it like any other explicit layer.
 func (b *builder) builtGroup(ctx context.Context, below stack, field string, l *BuiltLayer) (*group, stack, error) {
 	g := &group{field: field, title: l.dir, built: l}
 	g.contents, _ = b.splitContents(l.Contents)
@@ -91,7 +91,7 @@ func (b *builder) builtGroup(ctx context.Context, below stack, field string, l *
 	return g, below, err
 }
 
-// builtPaths are the paths in a built layer, none of which another one has.
+// builtPaths returns the paths in a built layer; one that another layer has is an error.
 func (l *BuiltLayer) builtPaths(taken map[string]bool) ([]string, error) {
 	for _, p := range l.Paths {
 		if taken[p] {

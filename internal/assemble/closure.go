@@ -14,18 +14,18 @@ import (
 // closure holds the store paths that an image needs.
 type closure struct {
 	// roots are the store paths the closure was computed from: those that the
-	// config mentions, those that the top layer does, those of contents, and for
-	// each explicit layer those that it asks for.
+	// config mentions, those that the top layer mentions, the contents, and for
+	// each explicit layer the paths that it asks for.
 	roots           []string
 	inConfig, inTop []string
 	groups          [][]string
-	graph           *layering.Graph // nil where the image needs no store paths
+	graph           *layering.Graph // nil if the image needs no store paths
 	infos           map[string]nixstore.PathInfo
-	// sizes are those of the paths as archives, as far as they are known.
+	// sizes holds the archive sizes of the paths, as far as they are known.
 	sizes map[string]uint64
 }
 
-// paths are all store paths of the closure.
+// paths returns all store paths of the closure.
 func (c *closure) paths() []string {
 	if c.graph == nil {
 		return nil
@@ -33,7 +33,7 @@ func (c *closure) paths() []string {
 	return c.graph.Paths()
 }
 
-// size is that of some of its paths.
+// size returns the total size of some of its paths.
 func (c *closure) size(paths []string) (sum uint64) {
 	for _, p := range paths {
 		sum += c.sizes[p]
@@ -41,7 +41,7 @@ func (c *closure) size(paths []string) (sum uint64) {
 	return sum
 }
 
-// byPopularity puts some of its paths in the order in which nixpkgs gives them
+// byPopularity sorts some of its paths into the order in which nixpkgs gives them
 // layers of their own.
 func (c *closure) byPopularity(ctx context.Context, paths []string) ([]string, error) {
 	if len(paths) == 0 {
@@ -50,9 +50,9 @@ func (c *closure) byPopularity(ctx context.Context, paths []string) ([]string, e
 	return c.graph.Subgraph(paths).Popularity(ctx)
 }
 
-// findClosure finds which store paths the image needs: those of contents,
-// where the spec has the closure begin at them, and the groups, those that
-// config and the trees mention, and all that they refer to.
+// findClosure finds the store paths that the image needs: the contents (if the spec
+// starts the closure from them), the groups, the paths that config and the trees
+// mention, and everything these refer to.
 func (b *builder) findClosure(ctx context.Context, below stack, groups []*group, top []*tree.Entry) (*closure, error) {
 	c := &closure{}
 	if !b.spec.IncludeStorePaths && !b.spec.IncludeNixDB {
@@ -97,8 +97,9 @@ func (b *builder) findClosure(ctx context.Context, below stack, groups []*group,
 	return c, b.fillGraph(ctx, c, infos)
 }
 
-// groupRoots are the store paths that an explicit layer asks for: its contents, or
-// what the links to them mention, what its files mention, and what it has already.
+// groupRoots returns the store paths that an explicit layer asks for: its contents,
+// or the paths that the links to them mention, the paths that its files mention,
+// and those it has already.
 func (b *builder) groupRoots(ctx context.Context, below stack, g *group, refs *references) ([]string, error) {
 	entries := g.tree
 	var roots []string
@@ -118,8 +119,8 @@ func (b *builder) groupRoots(ctx context.Context, below stack, g *group, refs *r
 	return sorted(append(roots, mentioned...)), err
 }
 
-// fillGraph fills in the graph of all that the closure's roots refer to. What is
-// known of the store paths is looked up where the spec names no file that has it.
+// fillGraph fills in the graph of everything that the closure's roots refer to. If
+// the spec names no file with the facts about the store paths, it looks them up.
 func (b *builder) fillGraph(ctx context.Context, c *closure, infos []nixstore.PathInfo) (err error) {
 	if infos == nil {
 		if infos, err = b.lookUp(ctx, c.roots); err != nil {
@@ -143,8 +144,8 @@ func (b *builder) fillGraph(ctx context.Context, c *closure, infos []nixstore.Pa
 	return nil
 }
 
-// candidates are the store paths that can be referred to: those of the closure
-// file with what it knows of them, or the names in the store.
+// candidates returns the store paths that can be referred to: those of the closure
+// file with its facts about them, or the names in the store.
 func (b *builder) candidates() (infos []nixstore.PathInfo, paths []string, err error) {
 	if b.spec.Closure == "" {
 		paths, err = nixstore.List(b.scanOptions(nil))
@@ -160,14 +161,14 @@ func (b *builder) candidates() (infos []nixstore.PathInfo, paths []string, err e
 	return infos, paths, nil
 }
 
-// scanOptions say where store paths are, and which of them to look at.
+// scanOptions says where store paths are, and which of them to look at.
 func (b *builder) scanOptions(paths []string) nixstore.ScanOptions {
 	return nixstore.ScanOptions{StoreDir: b.spec.StoreDir, Root: b.opts.storeRoot(), Roots: paths}
 }
 
-// copiedFromStore are the store paths that copyToRoot copies from and that an
-// image with a Nix database has for themselves, as in dockerTools: their names
-// in the database refer to them.
+// copiedFromStore returns the store paths that copyToRoot copies from. As in
+// dockerTools, an image with a Nix database has them as store paths too: their
+// names in the database refer to them.
 func (b *builder) copiedFromStore() []string {
 	var paths []string
 	for _, c := range b.spec.CopyToRoot {

@@ -15,10 +15,10 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// CompleteStep gives a step what a spec says of all its steps: the shell, where
-// the step names no program, the environment, which store and programs of the
-// machine it sees, its network, its limits, and the size of a virtual machine. What the step
-// has of environment and binds stays, and is the stronger.
+// CompleteStep gives a step what a spec sets for all its steps: the shell (if the step names
+// no program), the environment, which store and programs of the machine it sees, its
+// network, its limits, and the size of a virtual machine. Environment and binds that the
+// step has itself take precedence.
 func CompleteStep(step *sandbox.Step, s *spec.Spec, opts Options) error {
 	if s.Network == spec.NetworkHost {
 		if !opts.Steps.AllowNetwork {
@@ -50,9 +50,9 @@ func CompleteStep(step *sandbox.Step, s *spec.Spec, opts Options) error {
 	return nil
 }
 
-// tellLine has bash say which line of a script ends it: commands such as test
-// fail without a word. It is on the script's own first line, so that others keep
-// their numbers. Other shells do not know the line.
+// tellLine makes bash report which line of a script ends it: commands such as test
+// fail silently. It goes on the script's own first line, so that the others keep
+// their numbers. Other shells cannot do this.
 func tellLine(shell string) string {
 	if name := path.Base(shell); name != "bash" && name != "sh" {
 		return ""
@@ -60,7 +60,7 @@ func tellLine(shell string) string {
 	return `if [ -n "${BASH_VERSION-}" ]; then set -E; trap 'case "$-:$BASH_SUBSHELL" in *e*:0) echo "line $LINENO: $BASH_COMMAND" >&2 ;; esac' ERR; fi; `
 }
 
-// stepEnv is the environment of all steps.
+// stepEnv returns the environment of all steps.
 func stepEnv(step *sandbox.Step, s *spec.Spec) []string {
 	home := "/root"
 	if !step.FakeRoot {
@@ -72,8 +72,8 @@ func stepEnv(step *sandbox.Step, s *spec.Spec) []string {
 	}
 }
 
-// findShell is the program that runs a step's script: that of the spec, or
-// bash or sh of the image where the step runs in it, of the machine elsewhere.
+// findShell returns the program that runs a step's script: the spec's; else bash or
+// sh of the image if the step runs in it, or of the machine.
 func findShell(step *sandbox.Step, s *spec.Spec) (string, error) {
 	if s.Shell != "" {
 		return s.Shell, nil
@@ -98,15 +98,15 @@ func findShell(step *sandbox.Step, s *spec.Spec) (string, error) {
 		step.Name, strings.Join(s.Path, ":"))}
 }
 
-// storeBinds shows a step the machine's store. Where the tree has store paths
-// itself they stay, and each of the machine's goes beside them.
+// storeBinds shows a step the machine's store. If the tree has store paths itself
+// they stay, and each of the machine's goes beside them.
 func storeBinds(step *sandbox.Step, s *spec.Spec, opts Options) ([]sandbox.Bind, error) {
 	physical, err := filepath.Abs(opts.storeRoot() + s.StoreDir)
 	if err != nil {
 		return nil, err
 	}
 	if step.Root == sandbox.HostTools && physical == nixstore.DefaultStoreDir {
-		return nil, nil // the machine's programs need it anyway
+		return nil, nil // the machine's programs need the store anyway
 	}
 	if st, err := os.Stat(physical); err != nil || !st.IsDir() {
 		return nil, nil
@@ -128,8 +128,9 @@ func storeBinds(step *sandbox.Step, s *spec.Spec, opts Options) ([]sandbox.Bind,
 	return binds, nil
 }
 
-// visiblePaths are the store paths that a step may see: those of the spec's
-// closure, or all that there are. Nix's locks come and go, and are none.
+// visiblePaths returns the store paths that a step may see: those of the spec's
+// closure, or all that exist. Nix's lock files come and go, and are not store
+// paths.
 func visiblePaths(s *spec.Spec, opts Options) ([]string, error) {
 	if s.Closure == "" {
 		paths, err := nixstore.List(nixstore.ScanOptions{StoreDir: s.StoreDir, Root: opts.storeRoot()})

@@ -14,14 +14,14 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// configWarnings finds what in an image's config does not go with its files.
+// configWarnings finds what in an image's config does not fit its files.
 type configWarnings struct {
 	*builder
 	image *image.Description
 	files imageFiles
 }
 
-// user warns of a user or group by name that the image's lists do not have.
+// user warns of a user or group name that the image's lists do not have.
 func (c configWarnings) user() {
 	name, err := c.image.Config.String("User")
 	if err != nil {
@@ -32,8 +32,8 @@ func (c configWarnings) user() {
 	c.listed(group, "group", "/etc/group", "extraGroupLines")
 }
 
-// listed warns of a name that a list does not have. A list that is the base's is
-// read only where the name is not.
+// listed warns of a name that a list does not have. If both come from the base, the
+// list is not read.
 func (c configWarnings) listed(name, kind, list, argument string) {
 	if _, err := strconv.ParseUint(name, 10, 64); err == nil || name == "" {
 		return
@@ -59,8 +59,8 @@ func (c configWarnings) listed(name, kind, list, argument string) {
 	c.warnf("%s, so that it cannot be started: write the number, or add a line with the preset nss (%s)", text, argument)
 }
 
-// programs warns of a program that the image cannot start: what is run at first, and
-// what looks after its health.
+// programs warns of programs that the image cannot start: the one that is run first,
+// and the health check.
 func (c configWarnings) programs() {
 	for _, field := range []string{"Entrypoint", "Cmd"} {
 		if argv, err := c.image.Config.Strings(field); err == nil && len(argv) > 0 {
@@ -102,14 +102,14 @@ func (c configWarnings) program(field, name string) {
 	}
 }
 
-// unknown tells a place in a store path that this machine does not have.
+// unknown reports whether a place is in a store path that this machine does not have.
 func (c configWarnings) unknown(place string) bool {
 	storePath, _, ok := nixstore.InStore(c.spec.StoreDir, place)
 	return ok && c.files.find(storePath) == nil
 }
 
 // locate finds a program as an engine does: a name with a slash from the working
-// directory, others in the PATH. Where it is not there place is where it was
+// directory, others in PATH. If the program is not there, place says where it was
 // looked for.
 func (c configWarnings) locate(name string) (place string, e *tree.Entry) {
 	if strings.Contains(name, "/") {
@@ -129,7 +129,7 @@ func (c configWarnings) locate(name string) (place string, e *tree.Entry) {
 }
 
 // content warns of a program for another machine, and of one whose loader or
-// interpreter is not there.
+// interpreter is missing.
 func (c configWarnings) content(field, name string, e *tree.Entry) {
 	info := c.files.program(e)
 	architecture := c.image.Architecture
@@ -148,8 +148,8 @@ func (c configWarnings) content(field, name string, e *tree.Entry) {
 	}
 }
 
-// runs tells whether machines of an architecture run programs of another: those
-// of 64 bits do those of 32.
+// runs reports whether machines of an architecture run programs of another: 64-bit
+// machines run those of their 32-bit relatives.
 func runs(machine, program string) bool {
 	return machine == program || machine == "amd64" && program == "386" || machine == "arm64" && program == "arm" ||
 		machine == "mips64" && program == "mips" || machine == "mips64le" && program == "mipsle"
@@ -158,7 +158,7 @@ func runs(machine, program string) bool {
 // defaultSearch is where Docker looks for programs if an image has no PATH.
 const defaultSearch = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// searchPath is the PATH of a config; empty for none.
+// searchPath returns the PATH of a config; empty for none.
 func searchPath(config *ordjson.Object) (found string) {
 	env, _ := config.Strings("Env")
 	for _, item := range env {
@@ -169,7 +169,7 @@ func searchPath(config *ordjson.Object) (found string) {
 	return found
 }
 
-// quotedWords are the words of a text as items of a list.
+// quotedWords returns the words of a text as items of a list.
 func quotedWords(text string) string {
 	words := strings.Fields(text)
 	for i, w := range words {

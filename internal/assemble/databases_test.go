@@ -7,7 +7,8 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// TestNoDatabases: a program without Nix's databases is told so by a spec that asks for one.
+// TestNoDatabases: a program without Nix's databases reports an error for a spec that asks
+// for one.
 func TestNoDatabases(t *testing.T) {
 	s := spec.New("a")
 	s.IncludeNixDB = true

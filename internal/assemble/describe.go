@@ -12,7 +12,7 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// describe describes the image of the base and the layers that go on it.
+// describe describes the image of the base and the layers on top of it.
 func (b *builder) describe(base *base, layers []placed) (*image.Description, error) {
 	s := b.spec
 	d := &image.Description{
@@ -59,7 +59,7 @@ func (b *builder) onBase(base *base, d *image.Description) error {
 	return nil
 }
 
-// created is the time of the config and its history.
+// created returns the time in the config and its history.
 func (b *builder) created() string {
 	t := time.Unix(1, 0)
 	switch {
@@ -73,8 +73,8 @@ func (b *builder) created() string {
 	return FormatTime(t.UTC())
 }
 
-// FormatTime writes a time as Python's datetime.isoformat does, which makes the times of
-// nixpkgs' images.
+// FormatTime writes a time as Python's datetime.isoformat does, which writes the times
+// in nixpkgs' images.
 func FormatTime(t time.Time) string {
 	layout := "2006-01-02T15:04:05"
 	if t.Nanosecond() >= 1000 {

@@ -11,15 +11,15 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// SpecError is an error that a change of the spec mends.
+// SpecError is an error that a change of the spec fixes.
 type SpecError struct {
-	// Field is the spec's field that is at fault.
+	// Field is the field of the spec that is at fault.
 	Field string
 	Err   error
 }
 
 func (e *SpecError) Error() string {
-	if text := e.Err.Error(); strings.HasPrefix(text, e.Field+"[") { // it says which of them
+	if text := e.Err.Error(); strings.HasPrefix(text, e.Field+"[") { // the error says which element
 		return text
 	}
 	return fmt.Sprintf("%s: %v", e.Field, e.Err)
@@ -27,7 +27,7 @@ func (e *SpecError) Error() string {
 
 func (e *SpecError) Unwrap() error { return e.Err }
 
-// MissingError is an error that something on the machine would mend.
+// MissingError is an error that something on the machine would fix.
 type MissingError struct {
 	Err error
 }
@@ -36,15 +36,14 @@ func (e *MissingError) Error() string { return e.Err.Error() }
 
 func (e *MissingError) Unwrap() error { return e.Err }
 
-// dataError is an error of what an archive holds, which no change of the spec
-// mends.
+// dataError is an error in an archive's content, which no change of the spec fixes.
 type dataError struct{ error }
 
 func (e *dataError) Unwrap() error { return e.error }
 
-// specError blames a field of the spec, unless the machine is at fault or what
-// a file holds: one that cannot be read or is broken is not the spec's, one that
-// is not there is.
+// specError blames a field of the spec, unless the machine or a file's content is
+// at fault: a file that cannot be read or is broken is not the spec's fault, a
+// missing one is.
 func specError(field string, err error) error {
 	var errno syscall.Errno
 	var data *dataError
@@ -60,8 +59,7 @@ func specError(field string, err error) error {
 	return &SpecError{field, err}
 }
 
-// fieldsFor says which fields of a spec have a tree made otherwise than an error
-// says.
+// fieldsFor names the spec's fields that avoid an error about a tree.
 func fieldsFor(err error) string {
 	switch err.(type) { //nolint:errorlint // one error of a tree at a time
 	case *tree.DifferenceError:

@@ -15,21 +15,21 @@ type group struct {
 	field, title string
 
 	contents []content
-	// tree is what is copied into the layer; nil where nothing is.
+	// tree is what is copied into the layer; nil for nothing.
 	tree []*tree.Entry
-	// built is a layer that is there already; nil for others. It is implied if
+	// built is a layer that was built by itself; nil for others. It is implied if
 	// the image has it only because another one was built on it.
 	built   *BuiltLayer
 	implied bool
 }
 
-// empty reports whether a layer has nothing in it, since layers before it have
-// the store paths that it asks for.
+// empty reports whether a layer has nothing in it, since layers before it have the
+// store paths that it asks for.
 func (g *group) empty(paths []string) bool {
 	return g.tree == nil && len(paths) == 0 && (g.built == nil || !g.built.Tree)
 }
 
-// readGroups reads the explicit layers, and puts each on those below it.
+// readGroups reads the explicit layers and puts each on the layers below it.
 func (b *builder) readGroups(ctx context.Context, below stack) ([]*group, stack, error) {
 	if b.spec.Layering == spec.Single && len(b.spec.Layers) > 0 {
 		return nil, below, &SpecError{"layers", errors.New("an image with layering: single has no other layers")}
@@ -55,7 +55,7 @@ func (b *builder) readGroups(ctx context.Context, below stack) ([]*group, stack,
 	return groups, below, nil
 }
 
-// readGroup reads an explicit layer, and puts it on those below it.
+// readGroup reads an explicit layer and puts it on the layers below it.
 func (b *builder) readGroup(ctx context.Context, below stack, field string, g spec.Group) (*group, stack, error) {
 	inStore, outside := b.splitContents(g.Contents)
 	copies, err := b.copies(ctx, below, field+".contents", outside, g.KeepContentsDirlinks)

@@ -8,8 +8,7 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// smallStore is a store in which app refers to libc and bash, and libc to
-// nothing.
+// smallStore returns a store in which app refers to libc and bash, and libc to nothing.
 func smallStore(more map[string]string) map[string]string {
 	files := map[string]string{
 		"root" + appPath + "/bin/app":      "#!" + bashPath + "/bin/bash\n" + libcPath + "\n",
@@ -101,8 +100,8 @@ func TestLayersThroughLinks(t *testing.T) {
 	wantLayer(t, r, -1, "0755 0:0 ./", "0755 0:0 ./usr/", "0755 0:0 ./usr/bin/", "0777 0:0 ./usr/bin/bash -> "+bashPath+"/bin/bash")
 }
 
-// TestConflictsOfLayers: files of two layers for one path are a conflict as
-// those of two sources of one layer are.
+// TestConflictsOfLayers: files of two layers for one path are a conflict, like
+// those of two sources of one layer.
 func TestConflictsOfLayers(t *testing.T) {
 	dir := makeFiles(t, map[string]string{
 		"one/etc/motd": "one", "two/etc/motd": "second", "two/etc/more": "more",
@@ -112,7 +111,7 @@ func TestConflictsOfLayers(t *testing.T) {
 	for _, tt := range []struct {
 		name, spec, path string
 		sources          []string
-		first, last      string // listings of the top layer; empty is not looked at
+		first, last      string // listings of the top layer; empty means unchecked
 	}{
 		{
 			"top", "layers: [{copyToRoot: [one]}]\ncopyToRoot: [two]", "etc/motd", []string{"one/etc/motd", "two/etc/motd"},
@@ -155,8 +154,8 @@ func TestConflictsOfLayers(t *testing.T) {
 	}
 }
 
-// TestNoConflictOfLayers: the same file twice is none, nor is one that takes
-// the place of the base's.
+// TestNoConflictOfLayers: the same file twice is not a conflict, nor is one that
+// replaces the base's.
 func TestNoConflictOfLayers(t *testing.T) {
 	dir := makeFiles(t, map[string]string{"one/etc/motd": "one", "same/etc/motd": "one", "two/etc/motd": "second", "root/": ""})
 	makeBase(t, dir, "{name: base, copyToRoot: [one]}")
@@ -164,7 +163,7 @@ func TestNoConflictOfLayers(t *testing.T) {
 	r := mustBuild(t, dir, "name: a\nfromImage: base.tar\nlayers: [{copyToRoot: [two]}]\n")
 	wantLayer(t, r, -2, "0755 0:0 ./", "0755 0:0 ./etc/", `0644 0:0 ./etc/motd = "second"`)
 	for _, policy := range []string{"first", "last"} {
-		// The base is no source of the spec's: what is put on it stays there.
+		// The base is not a source of the spec: what is put on it stays there.
 		r := mustBuild(t, dir, "name: a\nfromImage: base.tar\ncopyToRoot: [two]\nconflicts: "+policy+"\n")
 		wantLayer(t, r, -1, "0755 0:0 ./", "0755 0:0 ./etc/", `0644 0:0 ./etc/motd = "second"`)
 	}

@@ -88,7 +88,7 @@ func tryBuild(t *testing.T, dir, text string, opts Options) (*Result, error) {
 	return r, err
 }
 
-// mustBuild is tryBuild for a spec that has to be right.
+// mustBuild is tryBuild for a spec that has to be correct.
 func mustBuild(t *testing.T, dir, text string) *Result {
 	t.Helper()
 	r, err := tryBuild(t, dir, text, Options{})
@@ -110,7 +110,7 @@ func makeBase(t *testing.T, dir, text string) {
 	}
 }
 
-// wantSpecError checks that an error blames a field, and says all of wants.
+// wantSpecError checks that an error blames a field, and contains all of wants.
 func wantSpecError(t *testing.T, err error, field string, wants ...string) {
 	t.Helper()
 	var bad *SpecError
@@ -124,7 +124,7 @@ func wantSpecError(t *testing.T, err error, field string, wants ...string) {
 	}
 }
 
-// listing has a line for each entry of a layer: type, mode, owner, name,
+// listing returns a line for each entry of a layer: type, mode, owner, name,
 // target, and user's extended attributes. Files have their text.
 func listing(t *testing.T, l image.Layer) string {
 	t.Helper()
@@ -168,8 +168,8 @@ func describe(h *tar.Header, text string) string {
 	return line
 }
 
-// wantLayer checks the listing of a layer, counted from 0, or from the top
-// where n is negative.
+// wantLayer checks the listing of a layer, counted from 0, or from the top if n is
+// negative.
 func wantLayer(t *testing.T, r *Result, n int, want ...string) {
 	t.Helper()
 	if n < 0 {

@@ -13,13 +13,13 @@ import (
 // and the store paths in it as this machine has them.
 type imageFiles struct {
 	layers stack
-	// storeDir is the directory of store paths, and storeRoot what it is looked for
-	// below.
+	// storeDir is the directory of store paths, and storeRoot the directory under
+	// which it is looked up.
 	storeDir, storeRoot string
 }
 
-// find returns what an absolute path leads to, through symlinks; nil for nothing,
-// or where that cannot be told.
+// find returns what an absolute path leads to, through symlinks; nil if that is
+// nothing or cannot be determined.
 func (f imageFiles) find(name string) *tree.Entry {
 	at, found, links := "/", (*tree.Entry)(nil), 0
 	for pending := strings.Split(name, "/"); len(pending) > 0; {
@@ -52,7 +52,7 @@ func (f imageFiles) find(name string) *tree.Entry {
 	return found
 }
 
-// entry is what stands at a path.
+// entry returns what is at a path.
 func (f imageFiles) entry(name string) *tree.Entry {
 	if e := f.layers.find(strings.TrimPrefix(name, "/")); e != nil {
 		return e
@@ -69,16 +69,16 @@ func (f imageFiles) entry(name string) *tree.Entry {
 	return nil
 }
 
-// fromBase tells a file that the image has from its base as it is.
+// fromBase reports whether the image has a file unchanged from its base.
 func (f imageFiles) fromBase(e *tree.Entry) bool {
 	below := f.layers.base.find(e.Path)
 	return below != nil && below.Source == e.Source && below.Size == e.Size
 }
 
-// maxListed bounds, in bytes, a list of users that is read for a warning.
+// maxListed limits, in bytes, a list of users that is read for a warning.
 const maxListed = 1 << 20
 
-// text returns the beginning of a regular file, of so many bytes at most.
+// text returns the beginning of a regular file, at most size bytes.
 func (f imageFiles) text(e *tree.Entry, size int64) (string, bool) {
 	if e == nil || e.Type != tree.Regular {
 		return "", false
@@ -92,7 +92,7 @@ func (f imageFiles) text(e *tree.Entry, size int64) (string, bool) {
 	return string(data), err == nil
 }
 
-// program looks at how a program begins.
+// program examines the beginning of a program.
 func (f imageFiles) program(e *tree.Entry) execfile.Info {
 	head, _ := f.text(e, execfile.HeadSize)
 	return execfile.Parse([]byte(head))

@@ -8,11 +8,11 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// InheritConfig returns the config of an image on a base. With InheritEnv only
-// the base's environment is kept, as dockerTools does. With InheritAll all of
-// the base's config is kept that own does not set: Env is merged by variable,
-// Labels, Volumes and ExposedPorts by key, a null in own takes a field away or
-// a key of these, and an Entrypoint of own takes the base's Cmd away.
+// InheritConfig returns the config of an image on a base. With InheritEnv only the
+// base's environment is kept, as dockerTools does. With InheritAll everything in
+// the base's config is kept that own does not set: Env is merged by variable;
+// Labels, Volumes and ExposedPorts by key; a null in own removes a field, or a key
+// of these; and an Entrypoint in own removes the base's Cmd.
 func InheritConfig(base, own *ordjson.Object, mode spec.Inherit) (*ordjson.Object, error) {
 	out := &ordjson.Object{}
 	if mode == spec.InheritAll {
@@ -55,8 +55,8 @@ func members(o *ordjson.Object) []ordjson.Member {
 	return o.Members
 }
 
-// mergeKeys lays an object of the image's over the one of the same key that it
-// inherits. A null takes a key away; nil is an object with nothing left.
+// mergeKeys merges an object of the image's into the inherited one of the same key.
+// A null removes a key; a nil result is an object with nothing left.
 func mergeKeys(inherited *ordjson.Object, own ordjson.Member) any {
 	object, ok := own.Value.(*ordjson.Object)
 	if !ok {
@@ -80,7 +80,7 @@ func mergeKeys(inherited *ordjson.Object, own ordjson.Member) any {
 	return merged
 }
 
-// isKeyed tells the fields that are merged by key.
+// isKeyed reports whether a field is merged by key.
 func isKeyed(field string) bool {
 	return field == "Labels" || field == "Volumes" || field == "ExposedPorts"
 }

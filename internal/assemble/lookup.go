@@ -11,9 +11,9 @@ import (
 	"github.com/varve-image/varve/internal/problems"
 )
 
-// lookUp finds the closure of the roots where the spec names no file that has
-// it: in the store's database, if that has all roots; by Nix's own programs, if
-// it cannot be read; else by searching the store paths.
+// lookUp finds the closure of the roots if the spec names no file that has it: in
+// the store's database, if that has all roots; with Nix's own programs, if the
+// database cannot be read; else by searching the store paths.
 func (b *builder) lookUp(ctx context.Context, roots []string) ([]nixstore.PathInfo, error) {
 	infos, err := b.storeClosure(ctx, roots)
 	var invalid *nixstate.InvalidError
@@ -42,7 +42,7 @@ func (b *builder) lookUp(ctx context.Context, roots []string) ([]nixstore.PathIn
 	return infos, specError("contents", err)
 }
 
-// errNoDatabases is that of a program that reads no Nix databases.
+// errNoDatabases is the error of a program that reads no Nix databases.
 var errNoDatabases = errors.New("this program reads no Nix databases")
 
 // storeClosure asks the store's database.
@@ -53,9 +53,9 @@ func (b *builder) storeClosure(ctx context.Context, roots []string) ([]nixstore.
 	return b.opts.Databases.Closure(ctx, nixstate.Store{StoreDir: b.spec.StoreDir, Root: b.opts.storeRoot(), TempDir: b.opts.TempDir}, roots)
 }
 
-// askNix has Nix's own programs tell the closure. They would write to a store
-// that they have not written to before, so that they are asked of the machine's
-// own store alone.
+// askNix gets the closure from Nix's own programs. They would write to a store that
+// they have not written to before, so they are asked about the machine's own store
+// only.
 func (b *builder) askNix(ctx context.Context, roots []string) ([]nixstore.PathInfo, error) {
 	if b.opts.storeRoot() != "" {
 		return nil, errors.New("Nix's programs are not asked below another root")
@@ -63,8 +63,7 @@ func (b *builder) askNix(ctx context.Context, roots []string) ([]nixstore.PathIn
 	return nixstore.Ask(ctx, b.spec.StoreDir, roots)
 }
 
-// StoreError says that the files of store paths are not those that were
-// recorded.
+// StoreError says that the files of store paths differ from what was recorded.
 type StoreError struct {
 	Err error
 }
@@ -73,8 +72,8 @@ func (e *StoreError) Error() string { return "verify store paths: " + e.Err.Erro
 
 func (e *StoreError) Unwrap() error { return e.Err }
 
-// checkArchive compares the archive of a path's files with what is recorded of
-// it: its hash and its size, each if it is known.
+// checkArchive compares the archive of a path's files with the recorded hash and
+// size, each if it is known.
 func checkArchive(got, recorded nixstore.PathInfo) error {
 	switch {
 	case recorded.NarHash != "" && got.NarHash != recorded.NarHash:
@@ -86,7 +85,7 @@ func checkArchive(got, recorded nixstore.PathInfo) error {
 }
 
 // verifyStore compares the closure's files with the hashes and sizes that its
-// source has of them.
+// source records.
 func (b *builder) verifyStore(ctx context.Context, needed *closure) error {
 	if !b.opts.VerifyStore || needed.graph == nil {
 		return nil

@@ -13,12 +13,12 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// nixDBField is the field of the spec that asks for all of this.
+// nixDBField is the field of the spec that requests the database.
 const nixDBField = "includeNixDB"
 
-// settleStore runs the scripts that work on the top tree, and finds the closure
-// of what is there then. Nix's state is there before them, and is brought up
-// to date with what they added.
+// settleStore runs the scripts that work on the top tree, and finds the closure of
+// the result. Nix's state is there before them, and is updated with what they
+// added.
 func (b *builder) settleStore(ctx context.Context, below stack, groups []*group, top []*tree.Entry) (_ []*tree.Entry, needed *closure, err error) {
 	s := b.spec
 	var before *closure
@@ -49,13 +49,12 @@ func (b *builder) settleStore(ctx context.Context, below stack, groups []*group,
 		top, err = b.updateNixState(ctx, below, database, needed, top)
 	}
 	if !s.IncludeStorePaths {
-		needed = &closure{} // it was looked for because of the database alone
+		needed = &closure{} // it was only needed for the database
 	}
 	return top, needed, err
 }
 
-// addNixState adds Nix's state to the top tree, as a source that comes after
-// all others.
+// addNixState adds Nix's state to the top tree, as a source after all others.
 func (b *builder) addNixState(ctx context.Context, below stack, c *closure, top []*tree.Entry) ([]*tree.Entry, *nixstate.File, error) {
 	state, database, err := b.makeNixState(ctx, below, c)
 	if err != nil {
@@ -66,8 +65,8 @@ func (b *builder) addNixState(ctx context.Context, below stack, c *closure, top 
 }
 
 // updateNixState puts the state of another closure into a top tree that scripts
-// have changed: unless they changed the database itself, old, it is the new one,
-// with the attributes that they gave it. Roots are added.
+// have changed. The database becomes the new one, with the attributes that the
+// scripts gave it, unless they changed old, the database itself. Roots are added.
 func (b *builder) updateNixState(ctx context.Context, below stack, old *nixstate.File, c *closure, top []*tree.Entry) ([]*tree.Entry, error) {
 	e := tree.Find(top, nixstate.Place(b.spec.StoreDir))
 	if e == nil {
@@ -85,7 +84,7 @@ func (b *builder) updateNixState(ctx context.Context, below stack, old *nixstate
 	return tree.Merge(ctx, tree.MergeOptions{Conflicts: tree.ConflictFirst}, top, state)
 }
 
-// makeNixState makes the state of Nix for a closure: what Nix has to know of the
+// makeNixState makes Nix's state for a closure: what Nix has to know about the
 // store paths in the image.
 func (b *builder) makeNixState(ctx context.Context, below stack, c *closure) ([]*tree.Entry, *nixstate.File, error) {
 	if b.opts.Databases == nil {
@@ -105,14 +104,14 @@ func (b *builder) makeNixState(ctx context.Context, below stack, c *closure) ([]
 	return state, database, err
 }
 
-// withoutDatabase leaves the image's own database out of what is searched for
-// store paths: it names derivers, and all that the base image has.
+// withoutDatabase leaves the image's own database out of the search for store
+// paths: it names derivers, and everything in the base image.
 func (b *builder) withoutDatabase(top []*tree.Entry) []*tree.Entry {
 	return slices.DeleteFunc(slices.Clone(top), func(e *tree.Entry) bool { return e.Path == nixstate.Place(b.spec.StoreDir) })
 }
 
-// validPaths are the paths that Nix is to find in the image's store: those of
-// the closure, and what the base's database has.
+// validPaths returns the paths that Nix is to find in the image's store: those of
+// the closure, and those in the base's database.
 func (b *builder) validPaths(ctx context.Context, base *base, c *closure) ([]nixstate.Path, error) {
 	if err := b.hashArchives(ctx, c); err != nil {
 		return nil, err
@@ -138,7 +137,7 @@ func (b *builder) validPaths(ctx context.Context, base *base, c *closure) ([]nix
 	return paths, specError(nixDBField, err)
 }
 
-// outputsOf are the outputs of a store path that is a derivation.
+// outputsOf returns the outputs of a store path that is a derivation.
 func (b *builder) outputsOf(p string) ([]nixstate.Output, error) {
 	if !strings.HasSuffix(p, ".drv") {
 		return nil, nil
@@ -156,8 +155,7 @@ func (b *builder) outputsOf(p string) ([]nixstate.Output, error) {
 	return outputs, nil
 }
 
-// hashArchives fills in the hashes and sizes that the closure's source does not
-// know.
+// hashArchives fills in the hashes and sizes that the closure's source does not know.
 func (b *builder) hashArchives(ctx context.Context, c *closure) error {
 	var unknown []string
 	for _, p := range c.paths() {

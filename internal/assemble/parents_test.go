@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestParentsAreAdopted: a directory that a layer has only to hold something
-// is what it is in the layers below: its mode, its owner, its attributes.
+// TestParentsAreAdopted: a directory that a layer has only to hold something keeps
+// its mode, owner and attributes of the layers below.
 func TestParentsAreAdopted(t *testing.T) {
 	const (
 		low     = "copyToRoot: [low.tar], perms: [{path: /etc, mode: 0700, uid: 5, gid: 6}, {path: /, mode: 0751, uid: 7, gid: 8}]"

@@ -9,8 +9,8 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// meddler is a context that changes the closure of an image when it is asked
-// whether it is over, which it is asked while the paths are being ordered.
+// meddler is a context that changes the closure of an image when its Err is called,
+// which happens while the paths are being ordered.
 type meddler struct {
 	context.Context
 	closure *closure
@@ -22,8 +22,8 @@ func (m meddler) Err() error {
 	return nil
 }
 
-// TestPartitionIsChecked: an image in which a store path has got no layer is
-// not made, whatever mistake led to it.
+// TestPartitionIsChecked: an image in which a store path has no layer is not made,
+// whatever mistake led to it.
 func TestPartitionIsChecked(t *testing.T) {
 	graph := func(paths ...string) *layering.Graph {
 		var nodes []layering.Node

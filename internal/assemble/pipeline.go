@@ -45,8 +45,8 @@ func readJSON(name string) (any, error) {
 	return v, nil
 }
 
-// applyPipeline divides paths as the spec's pipeline says. It counts its layers
-// by itself, so that maxLayers does not apply, but engines have a limit too.
+// applyPipeline divides paths as the spec's pipeline says. The pipeline decides the
+// number of layers, so maxLayers does not apply, but engines have a limit too.
 func (p placer) applyPipeline(ctx context.Context, paths []string, other int) (layers [][]string, removed map[string]bool, err error) {
 	removed = map[string]bool{}
 	if len(paths) > 0 {

@@ -13,26 +13,26 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// placer divides what an image is to have among its layers. It only reads what
-// earlier phases found.
+// placer divides an image's content among its layers. It only reads what earlier
+// phases found.
 type placer struct {
 	*builder
 	base *base
-	// needed are the store paths that have to be in a layer, unless pipeline,
-	// the spec's layeringPipeline, removes them; pipeline is nil for none.
+	// needed are the store paths that have to be in a layer, unless pipeline, the
+	// spec's layeringPipeline, removes them; pipeline is nil for none.
 	needed   *closure
 	pipeline *layering.Pipeline
 }
 
-// placed is a layer that goes on those of the base.
+// placed is a layer that goes on top of the base's layers.
 type placed struct {
 	layer   image.Layer
 	comment string
 	plan    PlannedLayer
 }
 
-// place makes the layers: those of the store paths that no group takes, the
-// groups, the top layer.
+// place makes the layers: first the store paths that no group takes, then the
+// groups, then the top layer.
 func (p placer) place(ctx context.Context, groups []*group, top []*tree.Entry) ([]placed, error) {
 	if p.spec.Layering == spec.Single {
 		return p.placeSingle(ctx, top)
@@ -88,8 +88,8 @@ func (p placer) placeSingle(ctx context.Context, top []*tree.Entry) ([]placed, e
 	return []placed{l}, err
 }
 
-// takeGroups gives each group the paths of its closure that no group before it
-// has, and returns what is left besides.
+// takeGroups gives each group the paths of its closure that no group before it has,
+// and returns the remaining paths.
 func (p placer) takeGroups(ctx context.Context, groups []*group) (grouped [][]string, rest []string, err error) {
 	taken := map[string]bool{}
 	for i, g := range groups {
@@ -130,8 +130,8 @@ func (p placer) takeGroup(ctx context.Context, i int, g *group, taken map[string
 	return p.needed.byPopularity(ctx, own)
 }
 
-// spread spreads paths over the layers that the base and other ones leave; top is
-// the top layer's tree. Removed are those that no layer is to have.
+// spread spreads paths over the layers that the base and the other layers leave;
+// top is the tree of the top layer. removed are the paths that no layer is to have.
 func (p placer) spread(ctx context.Context, paths []string, other int, top []*tree.Entry) (layers [][]string, removed map[string]bool, err error) {
 	if p.pipeline != nil {
 		return p.applyPipeline(ctx, paths, other)
@@ -159,7 +159,7 @@ func (p placer) spread(ctx context.Context, paths []string, other int, top []*tr
 	return layering.Limit(order, n), nil, nil
 }
 
-// groupLayer is the layer of a group, with the paths that it gets.
+// groupLayer returns the layer of a group, with the paths that it gets.
 func (p placer) groupLayer(ctx context.Context, g *group, paths []string) (placed, error) {
 	switch {
 	case g.built != nil:
@@ -170,7 +170,7 @@ func (p placer) groupLayer(ctx context.Context, g *group, paths []string) (place
 	return p.treeLayer(ctx, g.title, g.tree, paths)
 }
 
-// storeLayer is the layer of store paths that nixpkgs would make.
+// storeLayer returns the layer of store paths that nixpkgs would make.
 func (p placer) storeLayer(paths []string) placed {
 	s := p.spec
 	l := layer.Store(paths, layer.StoreOptions{
@@ -179,7 +179,7 @@ func (p placer) storeLayer(paths []string) placed {
 	return placed{l, image.StorePathsComment(paths), PlannedLayer{Kind: KindStore, Paths: paths, Size: p.needed.size(paths)}}
 }
 
-// builtLayer is a layer that is there already.
+// builtLayer returns a layer that was built by itself.
 func (p placer) builtLayer(l *BuiltLayer) placed {
 	comment, kind := image.StorePathsComment(l.Paths), KindStore
 	if l.Tree {
@@ -188,7 +188,7 @@ func (p placer) builtLayer(l *BuiltLayer) placed {
 	return placed{l.file, comment, PlannedLayer{Kind: kind, Paths: l.Paths, Size: p.needed.size(l.Paths), Built: l.dir}}
 }
 
-// treeLayer is the layer of a tree with store paths in it.
+// treeLayer returns the layer of a tree with store paths in it.
 func (p placer) treeLayer(ctx context.Context, title string, entries []*tree.Entry, paths []string) (placed, error) {
 	plan := PlannedLayer{Kind: KindTree, Paths: paths, Files: len(entries), Size: p.needed.size(paths)}
 	for _, e := range entries {
@@ -214,9 +214,9 @@ func (p placer) treeLayer(ctx context.Context, title string, entries []*tree.Ent
 	return placed{p.pack(title, entries), title, plan}, nil
 }
 
-// storeFiles are a store path's files at their place in the image, without what
-// the base has already, by its path. The directories that lead to the rest are as
-// the base has them.
+// storeFiles returns a store path's files at their place in the image, without
+// those that the base has already at the same path. The directories above them are
+// as the base has them.
 func (p placer) storeFiles(ctx context.Context, storePath string) ([]*tree.Entry, error) {
 	files, err := tree.Collect(tree.FromDir(p.opts.storeRoot()+storePath, tree.DirOptions{Store: true}))
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/varve-image/varve/internal/human"
 )
 
-// PlanText is the plan for people: a line for each layer, its store paths
-// below it.
+// PlanText returns the plan for people to read: a line for each layer, with its
+// store paths below it.
 func PlanText(layers []PlannedLayer) string {
 	var b strings.Builder
 	for i, l := range layers {

@@ -11,14 +11,14 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// preset makes the files of a preset for an image that has the tree own. On the
-// layers below it adds to what is there, or yields to it.
+// preset makes the files of a preset for an image that has the tree own. It adds to
+// the layers below, or yields to them.
 func (b *builder) preset(below stack, p spec.Preset, own []*tree.Entry) ([]*tree.Entry, error) {
 	switch p.Name {
 	case "nss":
 		return rootfs.NSS(p.ExtraPasswdLines, p.ExtraGroupLines, b.lower(below, own))
 	case "shadow":
-		// An image with the preset nss has its passwd and group from there.
+		// An image with the preset nss takes its passwd and group from there.
 		nss := b.hasPreset("nss")
 		return rootfs.Shadow("", func(path string) bool {
 			return below.visible(own, path) != nil || nss && (path == "etc/passwd" || path == "etc/group")
@@ -43,7 +43,7 @@ func (b *builder) preset(below stack, p spec.Preset, own []*tree.Entry) ([]*tree
 	return nil, fmt.Errorf("%q is no preset", p.Name)
 }
 
-// presetError tells what the layers below hold from what the spec says.
+// presetError blames an error in the layers below on their data instead of the spec.
 func presetError(err error) error {
 	var lower *rootfs.LowerError
 	if errors.As(err, &lower) {
@@ -52,7 +52,7 @@ func presetError(err error) error {
 	return err
 }
 
-// lower is what presets add to, where the image has the tree own.
+// lower returns what presets add to, if the image has the tree own.
 func (b *builder) lower(below stack, own []*tree.Entry) rootfs.Lower {
 	return rootfs.Lower{
 		Entries: below.entries,
@@ -61,11 +61,11 @@ func (b *builder) lower(below stack, own []*tree.Entry) rootfs.Lower {
 	}
 }
 
-// extendsBelow reports whether files of a preset hold what the layers below have
-// in their place, so that they are no conflict with it.
+// extendsBelow reports whether a preset's files contain the files of the layers
+// below at the same paths, so that replacing those is not a conflict.
 func extendsBelow(p spec.Preset) bool { return p.Name == "nss" || p.Name == "caCertificates" }
 
-// tellExtended tells one who wants to know to which files a preset adds.
+// tellExtended reports, for debugging, the files that a preset adds to.
 func (b *builder) tellExtended(below stack, entries []*tree.Entry) {
 	for _, e := range entries {
 		if there := below.find(e.Path); e.Type == tree.Regular && there != nil {
@@ -81,14 +81,13 @@ func (b *builder) hasPreset(name string) bool {
 // programLink is a preset that makes a link to a program.
 type programLink struct {
 	path string
-	// program is what is linked to by default, and packageName what has it.
+	// program is the default target, and packageName the package that has it.
 	program, packageName string
 	make                 func(target string) ([]*tree.Entry, error)
 }
 
-// linkPreset makes a link to what the spec says, or to the program where the
-// image has it. The link of a lower layer stays, unless the spec says what it is
-// to point at.
+// linkPreset makes a link to what the spec says, or to the program if the image has
+// it. A lower layer's link stays, unless the spec gives a target.
 func (b *builder) linkPreset(below stack, p spec.Preset, own []*tree.Entry, l programLink) ([]*tree.Entry, error) {
 	there := tree.Lookup(below.entries, l.path)
 	if there == nil || tree.Lookup(own, l.path) != nil {
@@ -105,8 +104,8 @@ func (b *builder) linkPreset(below stack, p spec.Preset, own []*tree.Entry, l pr
 	return l.make(p.Path)
 }
 
-// programFor is what a link to a program points at: what the spec says, or the
-// program where the image has it.
+// programFor returns the target of a link to a program: what the spec says, or the
+// program if the image has it.
 func programFor(below stack, given string, own []*tree.Entry, l programLink) (string, error) {
 	if given != "" {
 		return given, nil

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestPresetsYield: files of the image's own are stronger than those of a
-// preset, whichever of two sources wins otherwise.
+// TestPresetsYield: the image's own files take precedence over those of a preset,
+// whichever of two sources wins otherwise.
 func TestPresetsYield(t *testing.T) {
 	const own = `0644 0:0 ./etc/passwd = "own"`
 	dir := makeFiles(t, map[string]string{"own/etc/passwd": "own", "other/etc/passwd": "other", "root/": ""})
@@ -43,8 +43,8 @@ func TestPresetsThroughLinks(t *testing.T) {
 	}
 }
 
-// TestPresetsAddToBase: presets add to what the layers below have, the base's
-// and explicit ones, and replace nothing without a word.
+// TestPresetsAddToBase: presets add to the files of the layers below, the base and
+// explicit ones, and replace nothing silently.
 func TestPresetsAddToBase(t *testing.T) {
 	const passwd = "root:x:0:0:root:/root:/bin/bash\nwww:x:33:33:::\n"
 	files := map[string]string{
@@ -79,7 +79,7 @@ func TestPresetsAddToBase(t *testing.T) {
 	wantLayer(t, r, -1, "0755 0:0 ./", "0755 0:0 ./usr/", "0755 0:0 ./usr/bin/", "0777 0:0 ./usr/bin/env -> /bin/busybox", "0777 0:0 ./usr/bin/sh -> bash")
 }
 
-// TestPresetsBlameTheBase: a base with something odd in the place of a list is not the
+// TestPresetsBlameTheBase: a base with something odd instead of a list is not the
 // spec's fault.
 func TestPresetsBlameTheBase(t *testing.T) {
 	dir := makeFiles(t, map[string]string{"root/": "", "files/etc/passwd/": ""})

@@ -47,8 +47,8 @@ func (r *references) inText(text []byte) []string {
 	return r.paths(s)
 }
 
-// inTree finds the paths that a tree mentions: in names, in the text of
-// symlinks, and in the content of files.
+// inTree finds the paths that a tree mentions: in names, in symlink targets, and in
+// the content of files.
 func (r *references) inTree(ctx context.Context, entries []*tree.Entry) ([]string, error) {
 	if len(r.hashes) == 0 {
 		return nil, nil

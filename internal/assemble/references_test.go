@@ -10,7 +10,7 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// textFile is a file of a tree.
+// textFile returns a file of a tree.
 func textFile(name, text string) *tree.Entry {
 	return &tree.Entry{Path: name, Type: tree.Regular, Size: int64(len(text)), Open: func() (io.ReadCloser, error) {
 		return io.NopCloser(strings.NewReader(text)), nil

@@ -8,45 +8,45 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// Result is an image that can be written, and how its layers came about.
+// Result is an image that can be written, with an account of its layers.
 type Result struct {
 	Image image.Named
-	// Layers tells what each layer of the image holds.
+	// Layers describes the content of each layer of the image.
 	Layers []PlannedLayer
-	// Notes are what the user may want to know: what was taken from the machine.
+	// Notes is information for the user: what was taken from the machine.
 	Notes []string
-	// Warnings are what is allowed and most likely not meant, each with what to
-	// write instead. One of them may be a *OwnerWarning.
+	// Warnings are about things that are allowed but probably not intended, each
+	// with what to write instead. One of them may be a *OwnerWarning.
 	Warnings []error
-	// Spec is what the image was made of, and Description what came of it.
+	// Spec is what the image was made from, and Description what was made.
 	Spec        *spec.Spec
 	Description *image.Description
 
-	// contents are the store paths, or paths in them, that the last explicit
-	// layer asks for.
+	// contents are the store paths, or paths in them, that the last explicit layer
+	// asks for.
 	contents []string
-	// built are the layers that are there already, in the image's order.
+	// built are the layers that were built by themselves, in the image's order.
 	built   []*BuiltLayer
 	closers closers
 }
 
-// PlannedLayer tells what is in a layer.
+// PlannedLayer describes the content of a layer.
 type PlannedLayer struct {
 	// Kind is KindBase, KindStore or KindTree.
 	Kind string `json:"kind"`
 	// Paths are the store paths in the layer, in their order.
 	Paths []string `json:"paths"`
-	// Files counts the entries that are not below a store path; Size is the
-	// size in bytes of the layer's store paths as archives, and of its files; of
-	// a layer of the base, that of the layer as it is stored, 0 if not known.
+	// Files counts the entries that are not below a store path. Size is the total
+	// size in bytes of the layer's store paths as archives, and of its files; for a
+	// layer of the base, the size of the layer as stored, 0 if not known.
 	Files int    `json:"files"`
 	Size  uint64 `json:"size"`
-	// Built is the directory of a layer that was there already.
+	// Built is the directory of a layer that was built by itself.
 	Built string `json:"built,omitempty"`
 }
 
 // The kinds of layers: those of the base image, store paths in the bytes that
-// nixpkgs makes of them, and anything else.
+// nixpkgs makes of them, and everything else.
 const (
 	KindBase  = "base"
 	KindStore = "store"
@@ -61,7 +61,7 @@ func (b *builder) result(d *image.Description, base *base, groups []*group, laye
 	}
 	for _, l := range layers {
 		if l.plan.Paths == nil {
-			l.plan.Paths = []string{} // a list in JSON too
+			l.plan.Paths = []string{} // so that it is a list in JSON too
 		}
 		r.Layers = append(r.Layers, l.plan)
 		b.debugf("layer %d: %s, %d store paths, %d other files, %d bytes", len(r.Layers), l.comment, len(l.plan.Paths), l.plan.Files, l.plan.Size)
@@ -83,7 +83,7 @@ func repoTag(name, tag string) string {
 	return name + ":" + tag
 }
 
-// planned tells what is in the base's layers.
+// planned describes the base's layers.
 func (b *base) planned() []PlannedLayer {
 	if b == nil {
 		return nil
@@ -103,7 +103,7 @@ func logicalPaths(contents []content) []string {
 	return paths
 }
 
-// Close frees what the image's layers are read from.
+// Close closes what the image's layers are read from.
 func (r *Result) Close() error { return r.closers.Close() }
 
 // closers are closed together.

@@ -2,9 +2,9 @@ package assemble
 
 import "testing"
 
-// TestSingleOnBase: of the closure, the one layer has what the base has not:
-// no file again, no directory that holds nothing new; and what it has to say
-// again of directories is what the base says.
+// TestSingleOnBase: of the closure, the one layer has what the base lacks: no file
+// again, no directory without something new; and directories that it has to repeat
+// are as in the base.
 func TestSingleOnBase(t *testing.T) {
 	dir := makeFiles(t, smallStore(map[string]string{
 		"add/etc/app": appPath, "own/etc/own": "x",

@@ -22,11 +22,11 @@ import (
 
 // content is an element of contents that is in the store.
 type content struct {
-	// path is what was asked for, which is storePath or below it.
+	// path is what was asked for: storePath or a path below it.
 	path, storePath string
 }
 
-// splitContents tells the elements of contents that are in the store from the
+// splitContents separates the elements of contents that are in the store from the
 // others, which are copied.
 func (b *builder) splitContents(contents []string) (inStore []content, outside []spec.Copy) {
 	for _, p := range contents {
@@ -39,10 +39,10 @@ func (b *builder) splitContents(contents []string) (inStore []content, outside [
 	return inStore, outside
 }
 
-// physical is where a path of the spec is on this machine.
+// physical returns where a path of the spec is on this machine.
 func (b *builder) physical(p string) string { return b.rootOf(p) + p }
 
-// rootOf is what a path of the spec is looked for below.
+// rootOf returns the directory under which a path of the spec is looked up.
 func (b *builder) rootOf(p string) string {
 	if b.spec.Local(p) {
 		return ""
@@ -50,8 +50,8 @@ func (b *builder) rootOf(p string) string {
 	return b.opts.RootOf(b.spec.StoreDir, p)
 }
 
-// RootOf returns what an absolute path, of an image with this store directory, is looked for
-// below.
+// RootOf returns the directory under which an absolute path is looked up, for an image with
+// this store directory.
 func (o Options) RootOf(storeDir, p string) string {
 	if p == storeDir || strings.HasPrefix(p, storeDir+"/") {
 		return o.storeRoot()
@@ -61,11 +61,11 @@ func (o Options) RootOf(storeDir, p string) string {
 
 func (o Options) storeRoot() string { return cmp.Or(o.StoreRoot, o.Root) }
 
-// maxLinks bounds a chain of symlinks, as Linux does.
+// maxLinks limits a chain of symlinks, as Linux does.
 const maxLinks = 40
 
-// follow follows the symlinks that a source itself is. Absolute ones start at
-// the root that the source was looked for below.
+// follow resolves a source that is itself a symlink. Absolute targets start at the
+// root under which the source was looked up.
 func (b *builder) follow(source string) (string, fs.FileInfo, error) {
 	local := b.spec.Local(source)
 	p := b.physical(source)
@@ -93,8 +93,7 @@ func (b *builder) follow(source string) (string, fs.FileInfo, error) {
 	return "", nil, fmt.Errorf("%q: too many symlinks", p)
 }
 
-// copied reads a source of copyToRoot, which field names, and puts it where it is
-// to go.
+// copied reads a source of copyToRoot, which field names, and puts it at its target.
 func (b *builder) copied(ctx context.Context, below stack, field string, c spec.Copy, keepDirlinks bool) ([]*tree.Entry, error) {
 	p, st, err := b.follow(c.Source)
 	if err != nil {
@@ -122,9 +121,9 @@ func (b *builder) copied(ctx context.Context, below stack, field string, c spec.
 	return placed, nil
 }
 
-// chown gives what is copied its owner, which is never the machine's, and the
-// tarball's only on request. In an image of a single layer uid and gid own what
-// is copied, and not what is in the store, as in nixpkgs' buildImage.
+// chown gives copied files their owner, which is never the machine's, and the
+// tarball's only on request. In an image of a single layer, uid and gid own what is
+// copied but not what is in the store, as in nixpkgs' buildImage.
 func (b *builder) chown(entries []*tree.Entry, c spec.Copy, tarball bool) error {
 	owner := spec.Owner{}
 	switch {
@@ -142,9 +141,9 @@ func (b *builder) chown(entries []*tree.Entry, c spec.Copy, tarball bool) error 
 	return nil
 }
 
-// keepBelow has the directories of a copy that a lower layer has too keep the
-// attributes that they have there: what is copied into /etc is not to change
-// /etc. A mode that the spec gives the copy's target stands.
+// keepBelow makes the directories of a copy keep the attributes that they have in a
+// lower layer: copying something into /etc is not to change /etc itself. A mode
+// that the spec gives the copy's target stands.
 func keepBelow(below stack, entries []*tree.Entry, c spec.Copy) {
 	target := strings.Trim(c.Target, "/")
 	for _, e := range entries {
@@ -158,8 +157,8 @@ func keepBelow(below stack, entries []*tree.Entry, c spec.Copy) {
 	}
 }
 
-// copyTarget is where a source goes: a directory's files to the target, a file
-// to the target itself, or into it where that ends in a slash.
+// copyTarget returns where a source goes: a directory's files to the target, a file
+// to the target itself, or into it if that ends in a slash.
 func copyTarget(c spec.Copy, entries []*tree.Entry) string {
 	target := c.Target
 	if target == "" {
@@ -186,7 +185,7 @@ func (b *builder) read(ctx context.Context, p string, st fs.FileInfo, opts tree.
 		}
 		b.closers = append(b.closers, a)
 		entries := a.Entries
-		a.Entries = nil // they are not held for as long as the archive
+		a.Entries = nil // not needed as long as the archive
 		return entries, nil
 	case st.Mode().IsRegular() && isTarball(p):
 		t, err := tree.OpenTar(ctx, p, tree.TarOptions{TempDir: b.opts.TempDir, MaxBytes: b.opts.MaxUnpacked, MaxEntries: b.opts.MaxEntries})
@@ -201,14 +200,14 @@ func (b *builder) read(ctx context.Context, p string, st fs.FileInfo, opts tree.
 	return tree.Collect(tree.FromDir(p, opts))
 }
 
-// isTarball tells by its name whether a file is to be unpacked. Content alone
-// would not do: a compressed file may be meant to be copied as it is.
+// isTarball reports, by its name, whether a file is to be unpacked. The content
+// alone would not do: a compressed file may be meant to be copied as it is.
 func isTarball(name string) bool {
 	_, ok := compress.TarName(name)
 	return ok
 }
 
-// merge lays the sources over one another as the spec says.
+// merge merges the sources as the spec says.
 func (b *builder) merge(ctx context.Context, keepDirlinks bool, sources ...[]*tree.Entry) ([]*tree.Entry, error) {
 	return tree.Merge(ctx, tree.MergeOptions{Conflicts: conflicts(b.spec.Conflicts), KeepDirlinks: keepDirlinks}, sources...)
 }
@@ -223,8 +222,8 @@ func conflicts(c spec.Conflicts) tree.Conflicts {
 	return tree.ConflictError
 }
 
-// applyPerms applies the rules in a field of the spec to a finished tree, but for
-// the whiteouts in it.
+// applyPerms applies the rules in a field of the spec to a finished tree, except
+// for its whiteouts.
 func applyPerms(field string, entries []*tree.Entry, perms []spec.PermRule) error {
 	entries = slices.DeleteFunc(slices.Clone(entries), func(e *tree.Entry) bool {
 		_, whiteout := tree.Hidden(e)
@@ -240,8 +239,7 @@ func applyPerms(field string, entries []*tree.Entry, perms []spec.PermRule) erro
 	return bad.Err()
 }
 
-// copies reads several sources of copyToRoot; all that cannot be read are
-// reported.
+// copies reads several sources of copyToRoot and reports all that cannot be read.
 func (b *builder) copies(ctx context.Context, below stack, field string, list []spec.Copy, keepDirlinks bool) ([][]*tree.Entry, error) {
 	var sources [][]*tree.Entry
 	var errs []error

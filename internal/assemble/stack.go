@@ -7,12 +7,12 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// stack is what the layers made so far show together. It is a value: a phase that
-// adds to the layers returns another one.
+// stack is the file system that the layers so far show together. It is a value: a
+// phase that adds to the layers returns another one.
 type stack struct {
 	// base is the image below them all; nil for none.
 	base *base
-	// entries are what all of them show, own the part of it that is not the base's.
+	// entries is everything they show; own is the part that is not from the base.
 	entries, own []*tree.Entry
 }
 
@@ -26,12 +26,11 @@ func stackOn(base *base) stack {
 // find returns what the layers show at path; nil for nothing.
 func (s stack) find(path string) *tree.Entry { return tree.Find(s.entries, path) }
 
-// put puts a tree on the layers that are there already, and returns it as it
-// fits on them: what lies below one of their symlinks to a directory goes to
-// where that leads, and directories that are in the tree only to hold something
-// get the attributes that they have below. The base's files may be replaced;
-// those of another explicit layer are a conflict as between two sources of one
-// layer, which policy decides.
+// put puts a tree on the existing layers and returns it as it fits on them: what
+// lies below one of their symlinks to a directory goes where the symlink leads, and
+// directories that are in the tree only to hold something get the attributes that
+// they have below. The base's files may be replaced. A file of another explicit
+// layer is a conflict, as between two sources of one layer, which policy decides.
 func (s stack) put(ctx context.Context, entries []*tree.Entry, policy tree.Conflicts) (_ []*tree.Entry, _ stack, err error) {
 	if entries == nil {
 		return nil, s, nil
@@ -54,8 +53,8 @@ func (s stack) put(ctx context.Context, entries []*tree.Entry, policy tree.Confl
 	return entries, s, err
 }
 
-// extended is the stack on which a tree may replace files of explicit layers
-// without conflict, since it holds what they do.
+// extended returns the stack on which a tree may replace files of explicit layers
+// without conflict, since it contains what they contain.
 func (s stack) extended(by []*tree.Entry) stack {
 	extends := map[string]bool{}
 	for _, e := range by {
@@ -65,7 +64,7 @@ func (s stack) extended(by []*tree.Entry) stack {
 	return s
 }
 
-// withoutFiles leaves out the files that there are in a lower tree.
+// withoutFiles leaves out the files that exist in a lower tree.
 func withoutFiles(entries, lower []*tree.Entry) []*tree.Entry {
 	if len(lower) == 0 {
 		return entries

@@ -15,24 +15,24 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// Steps is how the scripts of a spec are run.
+// Steps says how the scripts of a spec are run.
 type Steps struct {
 	// Runner returns the runner for a kind of isolation.
 	Runner func(spec.Isolation) (sandbox.Runner, error)
 	// AllowNetwork lets a spec ask for the machine's network.
 	AllowNetwork bool
-	// Limits bound each step.
+	// Limits are the limits of each step.
 	Limits sandbox.Limits
-	// Output returns what gets the output of the step called name, as it comes.
-	// It is closed when the step has ended. Nil throws it away.
+	// Output returns the writer for the output of the step called name, as it
+	// comes. It is closed when the step has ended. Nil discards the output.
 	Output func(name string) io.WriteCloser
 }
 
-// ErrNetwork is that of a spec that asks for the machine's network where
-// Steps.AllowNetwork does not let it.
+// ErrNetwork is the error for a spec that asks for the machine's network when
+// Steps.AllowNetwork does not allow it.
 var ErrNetwork = errors.New("scripts that use the machine's network make other images on other days")
 
-// OutputOf is Output, never nil.
+// OutputOf is Output, but never returns nil.
 func (s *Steps) OutputOf(name string) io.WriteCloser {
 	if s.Output == nil {
 		return nowhere{io.Discard}
@@ -52,7 +52,7 @@ func (b *builder) checkSteps() error {
 	return nil
 }
 
-// runAsRoot runs the script of that name in the image as it is so far, and
+// runAsRoot runs the spec's script of that name in the image as it is so far, and
 // returns the top tree with what it changed: its deletions are whiteouts.
 func (b *builder) runAsRoot(ctx context.Context, below stack, top []*tree.Entry) ([]*tree.Entry, stack, error) {
 	if b.spec.RunAsRoot == "" {
@@ -78,15 +78,15 @@ func (b *builder) runAsRoot(ctx context.Context, below stack, top []*tree.Entry)
 	if err != nil {
 		return nil, below, specError("runAsRoot", err)
 	}
-	for i, e := range changed { // the directories that lead there are the base's own
+	for i, e := range changed { // directories that lead there are the base's own
 		c := *e
 		changed[i] = &c
 	}
-	// What the script made of the explicit layers' files is no conflict.
+	// What the script made of the explicit layers' files is not a conflict.
 	return changed, stack{base: below.base, entries: res.Tree}, nil
 }
 
-// runOnTree runs the scripts that work on the top tree by itself.
+// runOnTree runs the scripts that work on the top tree alone.
 func (b *builder) runOnTree(ctx context.Context, base *base, top []*tree.Entry) (_ []*tree.Entry, err error) {
 	s := b.spec
 	if s.ExtraCommands != "" {
@@ -105,11 +105,11 @@ func (b *builder) runOnTree(ctx context.Context, base *base, top []*tree.Entry) 
 	if top, err = b.runOn(ctx, base, top, step); err != nil || !s.EnableFakechroot {
 		return top, err
 	}
-	// As dockerTools, which packs the directory that it mounted these in.
+	// As in dockerTools, which packs the directory that it mounted these in.
 	return tree.Without(top, "proc", "sys", strings.TrimPrefix(s.StoreDir, "/")), nil
 }
 
-// runOn runs a step on a tree that may hold whiteouts, which it does not see.
+// runOn runs a step on a tree that may hold whiteouts; the step does not see them.
 func (b *builder) runOn(ctx context.Context, base *base, top []*tree.Entry, step *sandbox.Step) ([]*tree.Entry, error) {
 	files, whiteouts := tree.Whiteouts(top)
 	step.Tree = files
@@ -128,9 +128,9 @@ func (b *builder) runOn(ctx context.Context, base *base, top []*tree.Entry, step
 	return top, nil
 }
 
-// adopt gives the entries that a step made the owners that they are to have,
-// and marks directories that are as mkdir makes them as implied: those that a
-// layer below has stay what they are there.
+// adopt gives the entries that a step made their final owners, and marks
+// directories that look as mkdir makes them as implied: those that a layer below
+// has keep their attributes there.
 func (b *builder) adopt(step *sandbox.Step, entries []*tree.Entry) {
 	own := b.spec.Layering == spec.Single && b.spec.RunAsRoot == "" && !step.FakeRoot
 	for _, e := range entries {
@@ -144,7 +144,7 @@ func (b *builder) adopt(step *sandbox.Step, entries []*tree.Entry) {
 	}
 }
 
-// run runs a step with what the spec says of all steps.
+// run runs a step with what the spec sets for all steps.
 func (b *builder) run(ctx context.Context, base *base, step *sandbox.Step) (*sandbox.Result, error) {
 	if architecture := b.architecture(base); step.Root == sandbox.ImageRoot && architecture != runtime.GOARCH {
 		return nil, &MissingError{fmt.Errorf("%s: the image is for %q, whose programs this machine (%s) does not run: build it on one that does",
@@ -169,7 +169,7 @@ func (b *builder) run(ctx context.Context, base *base, step *sandbox.Step) (*san
 	return res, nil
 }
 
-// architecture is the image's.
+// architecture returns the image's architecture.
 func (b *builder) architecture(base *base) string {
 	own := cmp.Or(b.spec.Architecture, b.opts.Architecture)
 	if base == nil {

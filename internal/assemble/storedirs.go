@@ -7,10 +7,10 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// storeDirs are the directories that every store layer has.
+// storeDirs returns the directories that every store layer has.
 func storeDirs() []string { return []string{"nix", "nix/store"} }
 
-// storeOwner is who owns the store paths and what belongs to the store.
+// storeOwner returns the owner of the store paths and of what belongs to the store.
 func (b *builder) storeOwner() (uid, gid uint32) {
 	if b.spec.Layering == spec.Single {
 		return 0, 0
@@ -18,8 +18,8 @@ func (b *builder) storeOwner() (uid, gid uint32) {
 	return b.spec.UID, b.spec.GID
 }
 
-// asStoreLayers gives the store's directories in a tree, where nothing is said
-// of them and the base has none, the owner that they have in store layers.
+// asStoreLayers gives the store's directories in a tree the owner that they have in
+// store layers, unless the tree says otherwise or the base has them.
 func (b *builder) asStoreLayers(base *base, entries []*tree.Entry) {
 	for _, dir := range storeDirs() {
 		e := tree.Find(entries, dir)
@@ -29,8 +29,8 @@ func (b *builder) asStoreLayers(base *base, entries []*tree.Entry) {
 	}
 }
 
-// restateStore adds the directories of the store to the top layer where the
-// base has them with other attributes than store layers give them.
+// restateStore adds the directories of the store to the top layer if the base has
+// them with other attributes than store layers give them.
 func (b *builder) restateStore(ctx context.Context, base *base, top []*tree.Entry) ([]*tree.Entry, error) {
 	var again []*tree.Entry
 	for _, dir := range storeDirs() {

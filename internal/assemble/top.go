@@ -9,9 +9,9 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// topTree makes the tree of the top layer: links to the files of contents, those of
-// the explicit layers too, copies, presets. Presets may add to what explicit layers
-// have, which the stack then yields.
+// topTree makes the tree of the top layer: links to the files of contents (also of
+// the explicit layers), copies, presets. Presets may add to files of explicit
+// layers; the returned stack allows that.
 func (b *builder) topTree(ctx context.Context, below stack, groups []*group) ([]*tree.Entry, stack, error) {
 	s := b.spec
 	links, outside := b.splitContents(s.Contents)
@@ -34,7 +34,7 @@ func (b *builder) topTree(ctx context.Context, below stack, groups []*group) ([]
 	return b.withPresets(ctx, below, sources)
 }
 
-// finishTop applies the perms to the top tree, and puts it on the layers below.
+// finishTop applies the perms to the top tree and puts it on the layers below.
 func (b *builder) finishTop(ctx context.Context, below stack, top []*tree.Entry) ([]*tree.Entry, stack, error) {
 	if err := applyPerms("perms", top, b.spec.Perms); err != nil {
 		return nil, below, err
@@ -47,7 +47,7 @@ func (b *builder) finishTop(ctx context.Context, below stack, top []*tree.Entry)
 	return top, below, specError("conflicts", err)
 }
 
-// contentTrees are the trees of contents: links to its files, or copies in an
+// contentTrees returns the trees of contents: links to its files, or copies in an
 // image of a single layer.
 func (b *builder) contentTrees(ctx context.Context, below stack, contents []content) ([][]*tree.Entry, error) {
 	if b.spec.Layering != spec.Single {
@@ -69,8 +69,8 @@ func (b *builder) contentTrees(ctx context.Context, below stack, contents []cont
 	return b.copies(ctx, below, "contents", copies, b.spec.KeepContentsDirlinks)
 }
 
-// withPresets merges the sources with the presets, which are the weaker ones
-// where the spec lets one source win.
+// withPresets merges the sources with the presets, which yield to them if the spec
+// lets one source win.
 func (b *builder) withPresets(ctx context.Context, below stack, sources [][]*tree.Entry) ([]*tree.Entry, stack, error) {
 	s := b.spec
 	own, err := b.merge(ctx, s.KeepContentsDirlinks, append([][]*tree.Entry{rootDir()}, sources...)...)
@@ -89,8 +89,8 @@ func (b *builder) withPresets(ctx context.Context, below stack, sources [][]*tre
 		}
 		presets = append(presets, entries)
 	}
-	// Own comes first under any policy, so that presets go through its symlinks;
-	// no two presets have a file in common.
+	// own comes first under any policy, so that presets go through its symlinks; no
+	// two presets have a file in common.
 	policy := conflicts(s.Conflicts)
 	if policy == tree.ConflictLast {
 		policy = tree.ConflictFirst
@@ -100,7 +100,7 @@ func (b *builder) withPresets(ctx context.Context, below stack, sources [][]*tre
 	return top, below, specError("conflicts", err)
 }
 
-// rootDir is the tree of a root directory alone.
+// rootDir returns a tree of a root directory alone.
 func rootDir() []*tree.Entry {
 	return []*tree.Entry{tree.NewImpliedDir(".")}
 }

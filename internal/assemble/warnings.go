@@ -19,8 +19,7 @@ func (b *builder) warnf(format string, args ...any) {
 	b.warnings = append(b.warnings, fmt.Errorf(format, args...))
 }
 
-// OwnerWarning is about a spec that gives store paths an owner, and has none of
-// them.
+// OwnerWarning is about a spec that sets an owner for store paths but has no store paths.
 type OwnerWarning struct{ UID, GID uint32 }
 
 func (w *OwnerWarning) Error() string {
@@ -28,8 +27,8 @@ func (w *OwnerWarning) Error() string {
 		"copyToRoot has owner (owner: \"%d:%d\"), and perms gives owners by path", w.UID, w.GID)
 }
 
-// warn adds what can be told of a finished image: fields that have no effect, and a
-// config that does not go with the image's files.
+// warn adds warnings about a finished image: fields that have no effect, and a
+// config that does not fit the image's files.
 func (b *builder) warn(d *image.Description, below stack, needed *closure) {
 	if b.opts.NoWarnings {
 		return
@@ -42,7 +41,7 @@ func (b *builder) warn(d *image.Description, below stack, needed *closure) {
 	config.programs()
 }
 
-// warnIdle warns of an exclude that matches nothing of a source.
+// warnIdle warns of an exclude that matches nothing in its source.
 func (b *builder) warnIdle(field, source, glob string, entries []*tree.Entry) {
 	hint := "remove it, or write another"
 	deeper := "**/" + strings.TrimLeft(glob, "/")
@@ -52,7 +51,7 @@ func (b *builder) warnIdle(field, source, glob string, entries []*tree.Entry) {
 	b.warnf("%s: exclude %q matches nothing in %q: %s", field, glob, source, hint)
 }
 
-// warnUnused warns of fields that have no effect beside the others.
+// warnUnused warns of fields that have no effect in combination with the others.
 func (b *builder) warnUnused(needed *closure) {
 	s := b.spec
 	owner := s.UID != 0 || s.GID != 0 || s.Uname != "root" || s.Gname != "root"
@@ -76,12 +75,12 @@ func (b *builder) warnUnused(needed *closure) {
 	}
 }
 
-// namesBuilt tells that there are layers that were built by themselves.
+// namesBuilt reports whether there are layers that were built by themselves.
 func (b *builder) namesBuilt() bool {
 	return slices.ContainsFunc(b.spec.Layers, func(g spec.Group) bool { return g.Built != "" })
 }
 
-// warnTakesNothing warns of a null that takes nothing of the base's away.
+// warnTakesNothing warns of a null that removes nothing from the base's config.
 func (b *builder) warnTakesNothing(base *base) {
 	if base == nil || b.spec.Inherit != spec.InheritAll {
 		return
@@ -104,14 +103,14 @@ func (b *builder) warnTakesNothing(base *base) {
 	}
 }
 
-// variable is a reference to a variable as shells and Dockerfiles have them: ${X},
-// or $X in capitals.
+// variable matches a reference to a variable as in shells and Dockerfiles: ${X}, or
+// $X in capitals.
 var variable = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`\$(\{[A-Za-z_][A-Za-z0-9_]*[}:?+-]|[A-Z_][A-Z0-9_]*)`)
 })
 
-// warnLiteral warns of variables in what nothing expands: engines pass it on as it
-// is written.
+// warnLiteral warns of variables in text that nothing expands: engines pass it on
+// as it is written.
 func (b *builder) warnLiteral(base *base) {
 	for _, m := range b.spec.Config.Members {
 		switch v := m.Value.(type) {
@@ -135,13 +134,14 @@ func (b *builder) warnLiteral(base *base) {
 	}
 }
 
-// isPrompt tells the variables in which a shell expands variables itself.
+// isPrompt reports whether a shell expands variables in the value of this variable
+// itself.
 func isPrompt(name string) bool {
 	return name == "PROMPT_COMMAND" || len(name) == 3 && strings.HasPrefix(name, "PS")
 }
 
-// warnVariable warns of a value that is checked, if it refers to a variable. What
-// has several lines is a script for somebody.
+// warnVariable warns of a checked value that refers to a variable. A value of
+// several lines is probably a script for another program.
 func (b *builder) warnVariable(base *base, field, name, value string, checked bool) {
 	found := variable().FindString(value)
 	if !checked || found == "" || strings.Contains(value, "\n") {
@@ -157,7 +157,7 @@ func (b *builder) warnVariable(base *base, field, name, value string, checked bo
 	b.warnf("%s: %q holds %s, which nothing expands: %s", field, name, found, hint)
 }
 
-// searchPath is the PATH of the base image; empty for none.
+// searchPath returns the PATH of the base image; empty for none.
 func (b *base) searchPath() string {
 	if b == nil {
 		return ""

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// elfOf is the beginning of a program for a machine (e_machine) with a loader.
+// elfOf returns the beginning of a program for a machine (e_machine) with a loader.
 func elfOf(machine uint16, loader string) string {
 	b := make([]byte, 256)
 	copy(b, "\x7fELF\x02\x01")
@@ -31,8 +31,8 @@ const (
 	machine386   = 3
 )
 
-// TestWarnings: what is allowed and most likely not meant is told, with what to
-// write, and nothing is told of what is right.
+// TestWarnings: what is allowed and probably not intended causes a warning that
+// says what to write; correct specs cause none.
 func TestWarnings(t *testing.T) {
 	dir := makeFiles(t, map[string]string{
 		"files/bin/static": elfOf(machineAMD64, ""), "files/bin/dynamic": elfOf(machineAMD64, "/lib64/ld.so"), "files/lib/ld.so": "ld", "files/lib64": "-> lib",

@@ -12,8 +12,8 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// TestNoOpenBase: who cannot open base images says so of specs that have one,
-// and builds all others.
+// TestNoOpenBase: a caller that cannot open base images gets an error for specs
+// that have one, and can build all others.
 func TestNoOpenBase(t *testing.T) {
 	build := func(text string) error {
 		s, err := spec.Parse(strings.NewReader(text), spec.Options{Dir: t.TempDir()})
@@ -36,7 +36,7 @@ func TestNoOpenBase(t *testing.T) {
 	}
 }
 
-// loud writes, and ends without having run anything.
+// loud writes output, and ends without having run anything.
 type loud struct{}
 
 var errLoud = errors.New("it was loud")
@@ -48,7 +48,7 @@ func (loud) Run(_ context.Context, step *sandbox.Step) (*sandbox.Result, error) 
 	return nil, errLoud
 }
 
-// TestNoOutput: what scripts write is thrown away where nobody wants it.
+// TestNoOutput: the output of scripts is discarded if nobody wants it.
 func TestNoOutput(t *testing.T) {
 	steps := Steps{Runner: func(spec.Isolation) (sandbox.Runner, error) { return loud{}, nil }}
 	dir := t.TempDir()

@@ -1,15 +1,16 @@
 // Package atomicfile writes files and directories that appear whole or not at
 // all, in directories that other users may write to as well.
 //
-// A file is written under no name, or where the file system cannot do that
-// under a temporary one beside its own. Commit makes it safe on disk and then
-// gives it its name; until then whatever had the name keeps it. A process that
-// is killed leaves nothing, or a temporary file that the next one to write the
-// same file takes away. A directory is always filled under a temporary name.
+// A file is written without a name, or if the file system cannot do that, under
+// a temporary name beside its own. Commit makes it durable and then gives it its
+// name; until then whatever had the name keeps it. A process that is killed
+// leaves nothing, or a temporary file that the next process to write the same
+// file removes. A directory is always filled under a temporary name.
 //
-// Of what has such a name only what belongs to this user is taken away, and a directory
-// only where nobody else can have given it that name, or if it has a mode that no other
-// has (owner.Leftover), or is empty. Temporary names cannot be guessed. Work is done in directories that are open, never by following a name twice.
+// Of the leftovers with such names, only those that belong to this user are removed,
+// and a directory only if nobody else can have given it that name, or if it has a mode
+// that is used for nothing else (owner.Leftover), or is empty. Temporary names cannot
+// be guessed. Work is done in open directories, never by following a name twice.
 package atomicfile
 
 import (
@@ -29,16 +30,16 @@ import (
 // File is a file that is being written.
 type File struct {
 	*os.File
-	// dir is where the file is to be called base; nil for a pipe or a device,
-	// which is written to as it stands.
+	// dir is where the file is to be named base; nil for a pipe or a device, which
+	// is written to directly.
 	dir          *os.Root
 	target, base string
-	// temp is the file's present name in dir, empty for none.
+	// temp is the file's present name in dir; empty for none.
 	temp string
 }
 
-// Create begins a file that is to be called target. What it is given must be
-// ended by Commit or Abort.
+// Create begins a file that is to be named target. The caller must end it with
+// Commit or Abort.
 func Create(target string) (*File, error) {
 	st, err := os.Stat(target)
 	switch {
@@ -57,7 +58,7 @@ func Create(target string) (*File, error) {
 	return create(dir, target)
 }
 
-// CreateIn is Create for a regular file that is to be called name below root.
+// CreateIn is Create for a regular file that is to be named name below root.
 func CreateIn(root *os.Root, name string) (*File, error) {
 	target := filepath.Join(root.Name(), name)
 	dir, err := root.OpenRoot(dirOf(name))
@@ -67,7 +68,7 @@ func CreateIn(root *os.Root, name string) (*File, error) {
 	return create(dir, target)
 }
 
-// create begins a file in dir, which is closed with it.
+// create begins a file in dir; ending the file closes dir.
 func create(dir *os.Root, target string) (*File, error) {
 	_, base := filepath.Split(target)
 	f := &File{dir: dir, target: target, base: base}
@@ -80,8 +81,8 @@ func create(dir *os.Root, target string) (*File, error) {
 		dir.Close()
 		return nil, fmt.Errorf("create %q: %w", target, cause(err))
 	}
-	// The lock tells reclaim that somebody is still at work. A file system that
-	// has no locks only loses that.
+	// The lock tells reclaim that the file is still in use. A file system without
+	// locks only loses that.
 	_, _, _ = flock.Try(f.File, flock.Exclusive)
 	return f, nil
 }
@@ -94,7 +95,7 @@ func (f *File) begin(name string) error {
 	}
 	locked, _, err := flock.Try(file, flock.Exclusive)
 	if err == nil && (!locked || removed(file)) {
-		err = fs.ErrExist // it was taken for a leftover, or locked by who may only read it
+		err = fs.ErrExist // it was taken for a leftover, or locked by someone who may only read it
 	}
 	if err != nil {
 		_ = f.dir.Remove(name)
@@ -105,14 +106,14 @@ func (f *File) begin(name string) error {
 	return nil
 }
 
-// removed tells that a file has lost its name.
+// removed reports whether a file has lost its name.
 func removed(f *os.File) bool {
 	var st unix.Stat_t
 	return unix.Fstat(int(f.Fd()), &st) == nil && st.Nlink == 0
 }
 
-// openSpecial opens a FIFO or a device to write to. Who writes to a name does not mean a
-// FIFO that somebody else has made there, or a link to a device.
+// openSpecial opens a FIFO or a device for writing. Whoever writes to a name does not
+// mean a FIFO that somebody else has made there, or a link to a device.
 func openSpecial(target string) (*os.File, error) {
 	info, err := os.Lstat(target)
 	if err != nil {
@@ -128,7 +129,7 @@ func openSpecial(target string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Devices are root's work, whoever they belong to.
+	// Devices are root's responsibility, whoever owns them.
 	if info, err = f.Stat(); err == nil && info.Mode()&fs.ModeDevice == 0 && !owner.Trusted(info) {
 		err = fmt.Errorf("%q is a FIFO of another user's, %d: name another file", target, owner.Of(info))
 	}
@@ -139,8 +140,8 @@ func openSpecial(target string) (*os.File, error) {
 	return f, nil
 }
 
-// dirOf is the directory of a file, as the kernel will find it: a ".." after a
-// symlink is left to it.
+// dirOf returns the directory of a file, as the kernel will find it: a ".." after a
+// symlink is left for the kernel to resolve.
 func dirOf(name string) string {
 	if dir, _ := filepath.Split(name); dir != "" {
 		return dir
@@ -148,8 +149,8 @@ func dirOf(name string) string {
 	return "."
 }
 
-// Commit makes the file durable and gives it its name. The file is closed in
-// either case; after an error nothing is left of it.
+// Commit makes the file durable and gives it its name. It closes the file in any
+// case; after an error nothing is left of the file.
 func (f *File) Commit() error {
 	if f.dir == nil {
 		return f.File.Close()
@@ -184,7 +185,7 @@ func (f *File) nameIt(name string) error {
 	return nil
 }
 
-// cause is what went wrong with a file, without the temporary name that it has.
+// cause returns what went wrong with a file, without its temporary name.
 func cause(err error) error {
 	var path *fs.PathError
 	var link *os.LinkError
@@ -209,8 +210,8 @@ func (f *File) Abort() {
 	}
 }
 
-// Unnamed opens a temporary file in dir that has no name and is gone when it
-// is closed, or when the process ends. An empty dir is the system's place for
+// Unnamed opens a temporary file in dir that has no name and is gone when it is
+// closed or the process ends. An empty dir means the system's directory for
 // temporary files.
 func Unnamed(dir string) (*os.File, error) {
 	if dir == "" {
@@ -243,8 +244,8 @@ func syncNames(dir *os.Root, target string) error {
 	return nil
 }
 
-// Output returns a function that has fill write the file at path, which appears whole or not
-// at all.
+// Output returns a function that calls fill to write the file at path, which appears whole
+// or not at all.
 func Output(path string) func(fill func(io.Writer) error) error {
 	return func(fill func(io.Writer) error) error {
 		f, err := Create(path)
@@ -259,7 +260,7 @@ func Output(path string) func(fill func(io.Writer) error) error {
 	}
 }
 
-// syncDir makes a directory's mode and the names in it durable, where the file system can.
+// syncDir makes a directory's mode and the names in it durable, if the file system can.
 func syncDir(d *os.File) error {
 	err := d.Sync()
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, errors.ErrUnsupported) {

@@ -22,7 +22,7 @@ func list(t *testing.T, dir string) []string {
 	return names
 }
 
-// temp is a temporary name of target.
+// temp returns a temporary name of target.
 func temp(target, suffix string) string {
 	return filepath.Join(filepath.Dir(target), tempPrefix(filepath.Base(target))+suffix)
 }
@@ -88,8 +88,8 @@ func TestDevice(t *testing.T) {
 	}
 }
 
-// TestReclaim: what a killed process left is removed, what one at work has is
-// not.
+// TestReclaim: what a killed process left behind is removed, what a running one
+// uses is not.
 func TestReclaim(t *testing.T) {
 	dir := t.TempDir()
 	target := filepath.Join(dir, "out")
@@ -117,8 +117,7 @@ func TestReclaim(t *testing.T) {
 	}
 }
 
-// TestDir: a directory appears whole, in the place of nothing or of an empty
-// one.
+// TestDir: a directory appears whole, where there was nothing or an empty directory.
 func TestDir(t *testing.T) {
 	dir := t.TempDir()
 	target := filepath.Join(dir, "out")
@@ -188,8 +187,8 @@ func TestCreateDirRefuses(t *testing.T) {
 	}
 }
 
-// TestReclaimDir: what a killed process left is removed, what one at work has
-// is not.
+// TestReclaimDir: what a killed process left behind is removed, what a running one
+// uses is not.
 func TestReclaimDir(t *testing.T) {
 	target := filepath.Join(t.TempDir(), "out")
 	stale := temp(target, "1")

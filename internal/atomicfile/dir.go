@@ -16,23 +16,22 @@ import (
 	"github.com/varve-image/varve/internal/rmtree"
 )
 
-// Dir is a directory that is being filled. Only this user may enter it, as long as it has
-// the mode owner.TempDir: who fills it gives it another one at the end.
+// Dir is a directory that is being filled. Only this user may enter it as long as it has
+// the mode owner.TempDir: whoever fills it sets the final mode at the end.
 type Dir struct {
-	// Root is the directory. In the directory that it is in others may be able to give its
-	// name to something else.
+	// Root is the directory. Other users who may write to its parent may be able to give
+	// its name to something else.
 	Root   *os.Root
 	parent *os.Root
 	name   string   // in parent; empty once it is committed or aborted
-	named  bool     // it is committed
+	named  bool     // it was committed
 	lock   *os.File // the directory, locked
 
 	target, base string
 }
 
-// CreateDir begins a directory that is to be called target, where there must
-// be nothing or an empty directory. What it is given must be ended by Commit
-// or Abort.
+// CreateDir begins a directory that is to be named target, where there must be
+// nothing or an empty directory. The caller must end it with Commit or Abort.
 func CreateDir(target string) (*Dir, error) {
 	target, err := vacant(target)
 	if err != nil {
@@ -41,8 +40,8 @@ func CreateDir(target string) (*Dir, error) {
 	return createDir(target)
 }
 
-// TempDir makes a directory in parent that is never committed. An empty parent is the
-// system's place for temporary files.
+// TempDir makes a directory in parent that is never committed. An empty parent means
+// the system's directory for temporary files.
 func TempDir(parent string) (*Dir, error) {
 	if parent == "" {
 		parent = os.TempDir()
@@ -65,7 +64,7 @@ func createDir(target string) (*Dir, error) {
 	return d, nil
 }
 
-// Path is a name of the directory, for those who can only take a name.
+// Path returns the directory's name, for callees that can only take a name.
 func (d *Dir) Path() string { return filepath.Join(d.parent.Name(), d.name) }
 
 // begin makes the directory.
@@ -78,7 +77,7 @@ func (d *Dir) begin(name string) error {
 		return nil
 	}
 	d.close()
-	_ = d.parent.Remove(name) // if it is full it is another one, and stays
+	_ = d.parent.Remove(name) // if it is not empty it is another directory, and stays
 
 	if errors.Is(err, fs.ErrNotExist) { // another process took it for a leftover
 		err = fs.ErrExist
@@ -86,7 +85,7 @@ func (d *Dir) begin(name string) error {
 	return err
 }
 
-// open opens the new directory called name and locks it.
+// open opens the new directory name and locks it.
 func (d *Dir) open(name string) (err error) {
 	if d.lock, err = d.parent.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0); err != nil {
 		return err
@@ -94,7 +93,7 @@ func (d *Dir) open(name string) (err error) {
 	if d.Root, err = d.parent.OpenRoot(name); err != nil {
 		return err
 	}
-	// As for files, see begin. What others may have put in its place is not it.
+	// As for files, see begin. It must not be something that others put in its place.
 	locked, _, err := flock.Try(d.lock, flock.Exclusive)
 	if err != nil {
 		return err
@@ -106,7 +105,7 @@ func (d *Dir) open(name string) (err error) {
 	return d.lock.Chmod(owner.TempDir)
 }
 
-// fresh tells that a directory is this user's and empty.
+// fresh reports whether a directory is this user's and empty.
 func fresh(dir *os.File) bool {
 	info, err := dir.Stat()
 	if err != nil || !owner.Ours(info) {
@@ -116,8 +115,8 @@ func fresh(dir *os.File) bool {
 	return err == io.EOF
 }
 
-// vacant returns the name of a directory that there can be at target, without
-// a slash at its end.
+// vacant returns the name of a directory that can be made at target, without a
+// trailing slash.
 func vacant(target string) (string, error) {
 	name := strings.TrimRight(target, "/")
 	if name == "" || name == "." || strings.HasSuffix(name, "/.") || name == ".." || strings.HasSuffix(name, "/..") {
@@ -143,8 +142,8 @@ func vacant(target string) (string, error) {
 	return name, nil
 }
 
-// Commit makes the directory with all that is in it durable and gives it its
-// name. After an error nothing is left of it.
+// Commit makes the directory with its content durable and gives it its name. After
+// an error nothing is left of it.
 func (d *Dir) Commit() error {
 	if err := d.marked(syncAll); err != nil {
 		d.Abort()
@@ -153,8 +152,8 @@ func (d *Dir) Commit() error {
 	return d.CommitSynced()
 }
 
-// marked calls use, which may take long, while the directory has the mode that lets the next process
-// remove it if this one is killed. It already had its final one.
+// marked calls use, which may take long, while the directory has the mode that lets the next
+// process remove it if this one is killed. Until then it had its final mode, which it gets back.
 func (d *Dir) marked(use func(dir *os.File) error) error {
 	info, err := d.lock.Stat()
 	if err != nil {
@@ -185,11 +184,11 @@ func (d *Dir) CommitSynced() error {
 	return syncNames(d.parent, d.target)
 }
 
-// Named tells whether the directory got its name: after an error of Commit it may have.
+// Named reports whether the directory got its name: after an error of Commit it may have.
 func (d *Dir) Named() bool { return d.named }
 
-// rename gives the directory its name, in the place of an empty one: os.Root's Rename replaces
-// none.
+// rename gives the directory its name, replacing an empty directory: os.Root's Rename does not
+// replace one.
 func (d *Dir) rename() error {
 	at, err := d.parent.Open(".")
 	if err != nil {
@@ -199,7 +198,7 @@ func (d *Dir) rename() error {
 	return unix.Renameat(int(at.Fd()), d.name, int(at.Fd()), d.base)
 }
 
-// Abort removes the directory with all that is in it, unless it was committed.
+// Abort removes the directory with its content, unless it was committed.
 func (d *Dir) Abort() {
 	if d.name != "" {
 		_ = rmtree.Below(int(d.lock.Fd()))

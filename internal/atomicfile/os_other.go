@@ -15,5 +15,5 @@ func unnamedIn(string) (*os.File, error) { return nil, errors.ErrUnsupported }
 
 func link(_, _ *os.File, _ string) error { return errors.ErrUnsupported }
 
-// syncAll makes all that is on disks durable.
+// syncAll makes everything on disks durable.
 func syncAll(*os.File) error { return unix.Sync() }

@@ -34,7 +34,7 @@ func check(t *testing.T, errs ...error) {
 }
 
 // TestOthersLeftovers: what other users have put under temporary names stays as it is,
-// whoever looks at it.
+// whoever finds it.
 func TestOthersLeftovers(t *testing.T) {
 	testtools.NeedRoot(t)
 	dir := t.TempDir()
@@ -67,8 +67,8 @@ func TestOthersLeftovers(t *testing.T) {
 	}
 }
 
-// TestRenamedDirectory: where others can rename what is ours, a directory with a temporary
-// name may be any of ours, and stays.
+// TestRenamedDirectory: if others can rename our directories, one with a temporary name
+// may be any of ours, and stays.
 func TestRenamedDirectory(t *testing.T) {
 	dir := t.TempDir()
 	target := filepath.Join(dir, "out")
@@ -98,8 +98,8 @@ func TestRenamedDirectory(t *testing.T) {
 	}
 }
 
-// TestKilledWhileSyncing: a directory that has its final mode is still known for a leftover
-// while it is made durable.
+// TestKilledWhileSyncing: a directory that has its final mode is still recognised as a
+// leftover while it is made durable.
 func TestKilledWhileSyncing(t *testing.T) {
 	dir := t.TempDir()
 	check(t, os.Chmod(dir, 0o777))
@@ -124,8 +124,8 @@ func TestKilledWhileSyncing(t *testing.T) {
 	}
 }
 
-// TestExchangedDirectory: who exchanges the directory that is being filled for another one
-// has the other one neither filled nor removed.
+// TestExchangedDirectory: if somebody exchanges the directory that is being filled for
+// another one, the other one is neither filled nor removed.
 func TestExchangedDirectory(t *testing.T) {
 	dir := t.TempDir()
 	check(t, os.Chmod(dir, 0o777))
@@ -147,8 +147,7 @@ func TestExchangedDirectory(t *testing.T) {
 	}
 }
 
-// TestNamesTaken: a temporary name that is taken is not the last one, and there are
-// not endlessly many tries.
+// TestNamesTaken: if a temporary name is taken, another one is tried, but not endlessly.
 func TestNamesTaken(t *testing.T) {
 	dir := t.TempDir()
 	f := &File{dir: openRoot(t, dir), base: "out"}
@@ -170,7 +169,7 @@ func TestNamesTaken(t *testing.T) {
 	}
 }
 
-// TestLongName: a name as long as there can be has temporary ones.
+// TestLongName: a name of the maximum length has temporary names.
 func TestLongName(t *testing.T) {
 	target := filepath.Join(t.TempDir(), strings.Repeat("ö", 127))
 	f, err := Create(target)
@@ -181,8 +180,8 @@ func TestLongName(t *testing.T) {
 	check(t, d.Commit())
 }
 
-// TestSpecialOfOthers: who writes to a name does not mean another user's FIFO, nor
-// where another user's link leads.
+// TestSpecialOfOthers: whoever writes to a name does not mean another user's FIFO,
+// nor the target of another user's link.
 func TestSpecialOfOthers(t *testing.T) {
 	testtools.NeedRoot(t)
 	dir := t.TempDir()
@@ -216,7 +215,7 @@ func TestSpecialOfOthers(t *testing.T) {
 	}
 }
 
-// TestManyAtOnce: processes that make one target take nothing of each other's for a leftover.
+// TestManyAtOnce: processes that make one target do not take each other's files for leftovers.
 func TestManyAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	var all sync.WaitGroup

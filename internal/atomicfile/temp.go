@@ -16,15 +16,15 @@ import (
 
 const (
 	tempMark = ".varve-"
-	// maxBase is how many bytes of a name its temporary ones have: a name has at
-	// most 255.
+	// maxBase is how many bytes of a name go into its temporary names: a name has
+	// at most 255.
 	maxBase = 200
-	// tries is how many temporary names are tried. One may be there already, or be
-	// taken for a leftover by other processes before it is locked.
+	// tries is how many temporary names are tried. A name may exist already, or its
+	// file may be taken for a leftover by other processes before it is locked.
 	tries = 100
 )
 
-// tempPrefix begins the temporary names of what is to be called base.
+// tempPrefix returns the prefix of the temporary names for base.
 func tempPrefix(base string) string {
 	if len(base) > maxBase {
 		base = strings.ToValidUTF8(base[:maxBase], "")
@@ -32,8 +32,7 @@ func tempPrefix(base string) string {
 	return "." + base + tempMark
 }
 
-// tryNames calls use with temporary names for what is to be called base, until one is not
-// taken.
+// tryNames calls use with temporary names for base, until one is not taken.
 func tryNames(base string, use func(name string) error) (err error) {
 	for range tries {
 		if err = use(tempPrefix(base) + rand.Text()[:10]); !errors.Is(err, fs.ErrExist) {
@@ -43,8 +42,8 @@ func tryNames(base string, use func(name string) error) (err error) {
 	return err
 }
 
-// reclaim removes the temporary files and directories in dir of what is to be called base
-// that nobody works on any more.
+// reclaim removes the temporary files and directories for base in dir that no process
+// works on any more.
 func reclaim(dir *os.Root, base string) {
 	d, err := dir.Open(".")
 	if err != nil {
@@ -69,9 +68,8 @@ func reclaim(dir *os.Root, base string) {
 	}
 }
 
-// reclaimOne removes a file or directory of this user's that nobody has locked.
-// A file or an empty directory that another user has given its name could have been removed
-// by him as well.
+// reclaimOne removes a file or directory of this user's that nobody has locked. Another
+// user who gave a file or an empty directory its name could have removed it as well.
 func reclaimOne(dir *os.Root, name string, around fs.FileInfo) {
 	info, err := dir.Lstat(name)
 	if err != nil || !owner.Ours(info) || !info.Mode().IsRegular() && !info.IsDir() {
@@ -85,17 +83,17 @@ func reclaimOne(dir *os.Root, name string, around fs.FileInfo) {
 	if now, err := f.Stat(); err != nil || !os.SameFile(info, now) {
 		return
 	}
-	// Without locks there is no telling who works on it.
+	// Without locks nobody can tell who works on it.
 	if locked, known, err := flock.Try(f, flock.Exclusive); !locked || !known || err != nil || !isAt(f, dir, name) {
 		return
 	}
 	if owner.Leftover(info, around) {
-		_ = rmtree.Below(int(f.Fd())) // the next one tries again
+		_ = rmtree.Below(int(f.Fd())) // the next process tries again
 	}
 	_ = dir.Remove(name) // a directory only if it is empty
 }
 
-// isAt tells whether a file still has its name.
+// isAt reports whether a file still has its name.
 func isAt(f *os.File, dir *os.Root, name string) bool {
 	here, err := f.Stat()
 	if err != nil {

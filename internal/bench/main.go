@@ -1,14 +1,14 @@
-// Bench compares varve with the least that any tool has to do for the same
-// closure: read every file and hash it once ("tar | openssl sha256"), or read
-// and compress it once ("tar | pigz", "tar | zstd").
+// Bench compares varve with the minimum work of any tool for the same closure:
+// reading every file and hashing it once ("tar | openssl sha256"), or reading and
+// compressing it once ("tar | pigz", "tar | zstd").
 //
-// It prints, for the medians of several runs of both in turn, the times, their
-// ratio, and varve's peak memory. The closures are made of installed Debian
-// packages, see package debstore: the medium one of some, the large one of
-// all. Times mean something on a quiet machine only; ratios hold up better.
+// It prints, for the medians of several alternating runs, the times, their ratio,
+// and varve's peak memory. The closures are made of installed Debian packages, see
+// package debstore: the medium one of some, the large one of all. Times are
+// meaningful on a quiet machine only; ratios are more robust.
 //
-// It also prints what a script that does nothing costs over a build without
-// it, in namespaces and in a virtual machine, beside what it is to cost.
+// It also prints what a script that does nothing costs over a build without it, in
+// namespaces and in a virtual machine, beside the target.
 //
 // And it copies an image of 1 GB to and from docker-registry on the loopback
 // device and between archive and layout, as "skopeo copy" does in the same run.
@@ -89,8 +89,7 @@ func (b *bench) run(ctx context.Context, packages []string) (err error) {
 	return b.compareClosures(ctx, packages)
 }
 
-// compareClosures measures a closure of the packages, and one of all that
-// there are.
+// compareClosures measures a closure of the packages, and one of all installed packages.
 func (b *bench) compareClosures(ctx context.Context, packages []string) error {
 	if len(packages) == 0 {
 		packages = medium
@@ -108,10 +107,11 @@ func (b *bench) compareClosures(ctx context.Context, packages []string) error {
 	return b.compareAll(ctx, c, false)
 }
 
-// installed returns which of the packages, or of all, this machine has.
+// installed returns the installed ones of the packages; without packages, all
+// installed ones.
 func installed(ctx context.Context, packages []string) []string {
 	args := append([]string{"-W", "-f", "${db:Status-Abbrev}${Package}\n"}, packages...)
-	// It fails if one is missing, and lists the others all the same.
+	// It fails if a package is missing, but lists the others.
 	out, _ := exec.CommandContext(ctx, "dpkg-query", args...).Output()
 	var have []string
 	for line := range strings.Lines(string(out)) {
@@ -139,8 +139,8 @@ func (b *bench) closure(ctx context.Context, name string, packages []string) (*c
 	return &closure{spec, paths}, err
 }
 
-// compareAll measures varve's outputs of a closure against what other tools
-// need to read the same files once.
+// compareAll measures varve's outputs of a closure against other tools that read
+// the same files once.
 func (b *bench) compareAll(ctx context.Context, c *closure, compressed bool) error {
 	out := filepath.Join(b.work, "out")
 	defer func() {
@@ -169,7 +169,7 @@ func (b *bench) compareAll(ctx context.Context, c *closure, compressed bool) err
 func (b *bench) compare(ctx context.Context, c *closure, args, reference []string) error {
 	var ours, theirs []time.Duration
 	var peak int64
-	// The first run of each fills the page cache, and does not count.
+	// The first run of each fills the page cache and does not count.
 	for i := range b.runs + 1 {
 		took, memory, err := b.runVarve(ctx, args)
 		if err != nil {
@@ -229,8 +229,8 @@ func writeSpec(work, store string) (spec string, paths []string, err error) {
 	return spec, paths, os.WriteFile(spec, text, 0o644)
 }
 
-// runVarve runs varve, whose output is read from a pipe and thrown away. It
-// returns the time and the peak memory in bytes.
+// runVarve runs varve, whose output is read from a pipe and discarded. It returns
+// the time and the peak memory in bytes.
 func (b *bench) runVarve(ctx context.Context, args []string) (time.Duration, int64, error) {
 	cmd := exec.CommandContext(ctx, b.varve, append([]string{"--quiet"}, args...)...)
 	cmd.Stderr = os.Stderr
@@ -252,7 +252,7 @@ func (b *bench) runVarve(ctx context.Context, args []string) (time.Duration, int
 	if !ok {
 		return took, 0, nil
 	}
-	// Linux counts in KiB, and not below what this program itself held at the
+	// Linux counts in KiB, and never less than this program itself held at the
 	// start, which is little.
 	return took, usage.Maxrss << 10, nil
 }
@@ -263,7 +263,7 @@ type drain struct{}
 func (drain) Write(p []byte) (int, error) { return len(p), nil }
 
 // tarInto runs GNU tar of the paths piped into another program, whose output is
-// thrown away.
+// discarded.
 func tarInto(ctx context.Context, paths, program []string) (time.Duration, error) {
 	r, w, err := os.Pipe()
 	if err != nil {

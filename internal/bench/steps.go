@@ -9,15 +9,14 @@ import (
 	"time"
 )
 
-// What a step may cost over a build without one, on a quiet machine.
+// Targets for the cost of a step over a build without one, on a quiet machine.
 const (
 	stepTarget = 150 * time.Millisecond
-	vmTarget   = 10 * time.Second // where the processor is emulated
+	vmTarget   = 10 * time.Second // if the processor is emulated
 )
 
-// compareSteps measures what a script that does nothing costs, in namespaces
-// and in a virtual machine, over a build without it. The base image is of
-// busybox alone.
+// compareSteps measures what a script that does nothing costs, in namespaces and in
+// a virtual machine, over a build without it. The base image contains only busybox.
 func (b *bench) compareSteps(ctx context.Context) error {
 	dir := filepath.Join(b.work, "steps")
 	if err := writeSteps(dir); err != nil {

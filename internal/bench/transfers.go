@@ -15,17 +15,17 @@ import (
 	"time"
 )
 
-// transferSize is about what the image holds, in KiB, as dpkg counts.
+// transferSize is the approximate size of the image, in KiB, as dpkg counts.
 const transferSize = 1 << 20
 
 // transfer is a copy that varve and skopeo make of the same image. In its
-// references OLD is a registry that has the image, NEW one that has nothing,
-// DIR the directory that all is in.
+// references OLD is a registry that has the image, NEW an empty one, and DIR the
+// working directory.
 type transfer struct {
 	name, from, to string
 }
 
-// transfers are what there is to be measured.
+// transfers are the copies to measure.
 var transfers = []transfer{
 	{"push", "oci:DIR/layout:x", "docker://NEW/bench:x"},
 	{"pull", "docker://OLD/bench:x", "oci:DIR/out/layout:x"},
@@ -73,8 +73,7 @@ func (b *bench) compareTransfers(ctx context.Context) error {
 	return nil
 }
 
-// transferImage makes the image, as a layout and as an archive, unless it is
-// there.
+// transferImage makes the image, as a layout and as an archive, unless it exists.
 func (b *bench) transferImage(ctx context.Context, dir string) error {
 	layout, archive := filepath.Join(dir, "layout"), filepath.Join(dir, "image.tar")
 	if _, err := os.Stat(archive); err == nil {
@@ -113,7 +112,7 @@ func installedUpTo(ctx context.Context, size int) []string {
 	return have
 }
 
-// cost is what a command took.
+// cost is the time that a command took.
 type cost struct{ wall, processor time.Duration }
 
 func medianCost(costs []cost) cost {
@@ -157,7 +156,7 @@ func (b *bench) transferOnce(ctx context.Context, dir string, tr transfer, old s
 	args := command(r.Replace(tr.from), r.Replace(tr.to), hosts...)
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Stderr = os.Stderr
-	syscall.Sync() // what was written before is not this command's to wait for
+	syscall.Sync() // earlier writes are not this command's to wait for
 	start := time.Now()
 	if err := cmd.Run(); err != nil {
 		return cost{}, fmt.Errorf("run %q: %w", cmd.Args, err)

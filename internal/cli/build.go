@@ -94,8 +94,8 @@ func runBuild(ctx context.Context, g *global, o *buildOptions, args []string) er
 	return buildTo(ctx, g, o, in, append(platforms, v1.Platform{})[0])
 }
 
-// buildTo builds the image of a spec for a platform, which may be empty, and
-// writes it to where o says.
+// buildTo builds the image of a spec for a platform, which may be empty, and writes
+// it where o says.
 func buildTo(ctx context.Context, g *global, o *buildOptions, in *specflags.Input, p v1.Platform) error {
 	s, dest, err := parseBuild(g, o, in, p)
 	if err != nil {
@@ -104,8 +104,8 @@ func buildTo(ctx context.Context, g *global, o *buildOptions, in *specflags.Inpu
 	return g.build(ctx, s, in.Lock(), dest, nil)
 }
 
-// build builds the image of a spec and writes it, or its layer, to where it goes. lock and more
-// are as buildParsed has them.
+// build builds the image of a spec and writes it, or its layer, to its destination. lock and
+// more are as for buildParsed.
 func (g *global) build(ctx context.Context, s *spec.Spec, lock string, dest transfer.Destination, more func(*assemble.Options)) error {
 	result, err := buildParsed(ctx, g, s, lock, more)
 	if err != nil {
@@ -126,8 +126,8 @@ func (g *global) build(ctx context.Context, s *spec.Spec, lock string, dest tran
 	return g.summary(ctx, result.Image, dest, written[0])
 }
 
-// parseBuild reads a spec for a platform, which may be empty, and says where
-// its image goes.
+// parseBuild reads a spec for a platform, which may be empty, and says where its
+// image goes.
 func parseBuild(g *global, o *buildOptions, in *specflags.Input, p v1.Platform) (s *spec.Spec, dest transfer.Destination, err error) {
 	s, err = o.spec.Parse(in, hostArchitecture, p)
 	if err != nil {
@@ -137,7 +137,7 @@ func parseBuild(g *global, o *buildOptions, in *specflags.Input, p v1.Platform) 
 	return s, dest, err
 }
 
-// destinationOf says where the image of a spec goes when -o is output.
+// destinationOf says where the image of a spec goes if -o is output.
 func (g *global) destinationOf(s *spec.Spec, output string) (transfer.Destination, error) {
 	dest, err := buildDestination(output, s)
 	if err != nil {
@@ -156,7 +156,7 @@ func (g *global) destinationOf(s *spec.Spec, output string) (transfer.Destinatio
 	return dest, err
 }
 
-// warnLeftOut warns of what a spec asks for and the destination has no place for.
+// warnLeftOut warns of parts of a spec that the destination cannot hold.
 func (g *global) warnLeftOut(s *spec.Spec, dest transfer.Destination) {
 	if len(s.Annotations) > 0 && dest.Transport.HasRepoTags() {
 		g.ui.Warn("annotations are left out: a docker-archive has no place for them, and engines take one; an OCI layout (-o DIR/) has")
@@ -166,7 +166,7 @@ func (g *global) warnLeftOut(s *spec.Spec, dest transfer.Destination) {
 	}
 }
 
-// summary tells what was written.
+// summary reports what was written.
 func (g *global) summary(ctx context.Context, img image.Named, d transfer.Destination, written transfer.Sent) error {
 	var size int64
 	for i, l := range img.Layers() {

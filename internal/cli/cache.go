@@ -39,12 +39,12 @@ func (c *cacheFlags) registerDir(cmd *cobra.Command) {
 	})
 }
 
-// cacheDir is where the flags and the environment put the cache.
+// cacheDir returns the cache's directory by the flags and the environment.
 func (g *global) cacheDir() (string, error) {
 	if g.cache.dir != "" {
 		return filepath.Abs(g.cache.dir)
 	}
-	// The XDG base directory specification has relative paths ignored.
+	// The XDG base directory specification says to ignore relative paths.
 	if dir, ok := g.streams.LookupEnv("XDG_CACHE_HOME"); ok && filepath.IsAbs(dir) {
 		return filepath.Join(dir, "varve"), nil
 	}
@@ -55,7 +55,7 @@ func (g *global) cacheDir() (string, error) {
 		"name one with --cache DIR, or let a build do without: --no-cache"))
 }
 
-// store opens the cache, which stays open until the command ends; nil is none.
+// store opens the cache, which stays open until the command ends; nil means no cache.
 func (g *global) store(ctx context.Context) (*cache.Store, error) {
 	if g.cache.off || g.cache.opened != nil {
 		return g.cache.opened, nil
@@ -123,8 +123,8 @@ no network.`,
 	return cmd
 }
 
-// existingCache opens the cache if there is one; otherwise it says so and
-// returns nil.
+// existingCache opens the cache if there is one; otherwise it reports that there is
+// none and returns nil.
 func (g *global) existingCache(ctx context.Context, open func(context.Context, string) (*cache.Store, error)) (*cache.Store, error) {
 	dir, err := g.cacheDir()
 	if err != nil {

@@ -1,10 +1,10 @@
 // Package cli is varve's command line: one file for each command, with newX
-// that declares it and runX that does it.
+// that declares it and runX that runs it.
 //
 // Standard output carries only what was asked for; everything else goes to
-// standard error. Only this package asks for the environment and the clock, and
-// no part of it ends the process. How flags, help and completion work is package
-// cmdline's.
+// standard error. Only this package reads the environment and the clock, and
+// no part of it ends the process. How flags, help and completion work is up to
+// package cmdline.
 package cli
 
 import (
@@ -60,7 +60,7 @@ type global struct {
 	ui        *ui.UI
 	root      string
 	storeRoot string
-	// verifyStore has store paths compared with their hashes.
+	// verifyStore compares store paths with their hashes.
 	verifyStore bool
 	progress    string
 	logFormat   string
@@ -69,23 +69,23 @@ type global struct {
 	registry    registryFlags
 	cache       cacheFlags
 	limits      limits
-	// unlocked lets a base image be named by a tag; locked has it pinned and
-	// taken from the cache alone.
+	// unlocked allows a base image to be named by a tag; locked requires it to be
+	// pinned and taken from the cache alone.
 	unlocked, locked bool
-	// allowNetwork lets scripts use the machine's network.
+	// allowNetwork allows scripts to use the machine's network.
 	allowNetwork bool
 	stepLimits   stepLimits
-	// vmKernel is the kernel of virtual machines.
+	// vmKernel is the kernel for virtual machines.
 	vmKernel string
 
-	// What follows changes while the command runs.
+	// The fields below change while the command runs.
 	stdin   cmdline.Claim
 	login   login
 	advised said
 	closers cmdline.Closers
 }
 
-// said is what was said already.
+// said records the texts that were written already.
 type said map[string]bool
 
 // first reports whether a text is new.
@@ -150,14 +150,14 @@ on amd64.`,
 	cmd.SetErr(g.streams.Err)
 	g.addCommands(cmd)
 	g.program().Prepare(cmd)
-	// Before a command its flags are not known yet, and one of them without a value would
-	// take the command for that.
+	// Flags are not known before the command's name, and one of them without a value
+	// would take the command for its value.
 	cmd.Flags().BoolVar(&g.cache.off, "no-cache", false, "")
 	cmd.Flags().Lookup("no-cache").Hidden = true
 	return cmd
 }
 
-// Command returns the command line, for those who document it and run nothing.
+// Command returns the command line, for callers that document it and run nothing.
 func Command() *cobra.Command {
 	none := func(string) (string, bool) { return "", false }
 	return newRoot(&global{streams: cmdline.Streams{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard, LookupEnv: none, Now: time.Now}})

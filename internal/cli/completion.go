@@ -29,9 +29,9 @@ func completeSpec(*cobra.Command, []string, string) ([]cobra.Completion, cobra.S
 	return []cobra.Completion{"yaml", "yml", "json"}, cobra.ShellCompDirectiveFilterFileExt
 }
 
-// completeImage offers places of images, and the images in the one that text begins with.
+// completeImage offers places of images, and the images in the place that text begins with.
 func (g *global) completeImage(cmd *cobra.Command, _ []string, text string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	if strings.HasPrefix(text, "~") { // the shell knows where that is
+	if strings.HasPrefix(text, "~") { // the shell expands it
 		return nil, cobra.ShellCompDirectiveDefault
 	}
 	return cmdline.InTime(cmd.Context(), func(ctx context.Context) []string {

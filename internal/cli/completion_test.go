@@ -15,8 +15,8 @@ import (
 	"github.com/varve-image/varve/internal/cmdline"
 )
 
-// completed asks for completions as a shell does, with DOCKER_HOST leading to what
-// answers with handle.
+// completed asks for completions as a shell does, with DOCKER_HOST set to a server
+// that answers with handle.
 func completed(t *testing.T, handle http.HandlerFunc, args ...string) (lines []string, stderr string) {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
@@ -38,7 +38,7 @@ func completed(t *testing.T, handle http.HandlerFunc, args ...string) (lines []s
 	return strings.Fields(out.String()), messages.String()
 }
 
-// TestCompleteEngine: the images of an engine are offered by the names that it has for them.
+// TestCompleteEngine: the images of an engine are offered by their names there.
 func TestCompleteEngine(t *testing.T) {
 	got, stderr := completed(t, func(w http.ResponseWriter, _ *http.Request) {
 		io.WriteString(w, `[{"RepoTags": ["debian:12", "hello:1"]}, {"RepoTags": ["<none>:<none>"]}, {"RepoTags": ["debian:13"]}]`)
@@ -51,8 +51,8 @@ func TestCompleteEngine(t *testing.T) {
 	}
 }
 
-// TestCompleteSilence: an engine that refuses, or says nothing, makes nobody wait and has
-// no message.
+// TestCompleteSilence: an engine that refuses, or does not answer, makes nobody wait and
+// causes no message.
 func TestCompleteSilence(t *testing.T) {
 	for name, handle := range map[string]http.HandlerFunc{
 		"refuses": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) },

@@ -65,7 +65,7 @@ func runCopyAll(ctx context.Context, g *global, src, dst string) error {
 // copier is transfer.Copy or transfer.CopyAll.
 type copier func(ctx context.Context, ref string, d transfer.Destination, opts transfer.Options) ([]transfer.Sent, error)
 
-// copyImages copies images, and tells what the destination has then.
+// copyImages copies images, and reports what the destination has then.
 func (g *global) copyImages(ctx context.Context, src, dst string, how copier) error {
 	dest, err := g.copyDestination(dst)
 	if err != nil {
@@ -77,7 +77,7 @@ func (g *global) copyImages(ctx context.Context, src, dst string, how copier) er
 	}
 	sent, err := how(ctx, src, dest, g.transfers(want))
 	g.tell(dest, sent)
-	if err != nil || dest.Transport == place.Registry || dest.Transport.IsEngine() { // it was told already
+	if err != nil || dest.Transport == place.Registry || dest.Transport.IsEngine() { // it was reported already
 		return err
 	}
 	for _, s := range sent {

@@ -19,8 +19,8 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// buildDestination reads what -o was given. Empty is a file in the current
-// directory that is called after the image.
+// buildDestination reads the value of -o. Empty means a file in the current
+// directory that is named after the image.
 func buildDestination(text string, s *spec.Spec) (d transfer.Destination, err error) {
 	compression, err := compress.Parse(s.Compressor)
 	explicit := s.Compressor != ""
@@ -50,7 +50,7 @@ func buildDestination(text string, s *spec.Spec) (d transfer.Destination, err er
 	return d, nil
 }
 
-// copyDestination is where an image goes that is there already.
+// copyDestination returns the destination of an image that exists already.
 func (g *global) copyDestination(text string) (transfer.Destination, error) {
 	d, err := transfer.To(text)
 	if err != nil {
@@ -59,7 +59,7 @@ func (g *global) copyDestination(text string) (transfer.Destination, error) {
 	return d, g.checkDestination(d)
 }
 
-// transfers says how images are brought from place to place, and which of several are.
+// transfers says how images are copied, and which of several are.
 func (g *global) transfers(want place.Wanted) transfer.Options {
 	return transfer.Options{
 		Places: g.places(), Wanted: want, Progress: g.showProgress,
@@ -67,8 +67,8 @@ func (g *global) transfers(want place.Wanted) transfer.Options {
 	}
 }
 
-// showProgress shows the layers of images that are brought somewhere; 0 is that the events say
-// how many there are.
+// showProgress shows the layers of images that are being copied; layers 0 means that the
+// events say how many there are.
 func (g *global) showProgress(ctx context.Context, layers int, title string) (func(image.Event), func()) {
 	task := g.ui.Progress(ctx, layers, title)
 	show := observe(task)
@@ -81,8 +81,8 @@ func (g *global) showProgress(ctx context.Context, layers int, title string) (fu
 	}, task.Finish
 }
 
-// write writes images to their destination, and tells what a registry or an engine has then.
-// A destination that has a name is for one image.
+// write writes images to their destination, and reports what a registry or an engine has
+// then. A destination with a name is for one image.
 func (g *global) write(ctx context.Context, d transfer.Destination, images ...image.Named) ([]transfer.Sent, error) {
 	g.ui.Debug("writing to %s: %q, compressor: %s", d.Transport.Kind(), d.String(), d.Compression)
 	sent, err := transfer.Write(ctx, d, images, g.transfers(place.Wanted{}))
@@ -90,7 +90,7 @@ func (g *global) write(ctx context.Context, d transfer.Destination, images ...im
 	return sent, err
 }
 
-// tell tells what a registry or an engine has now, and of an index what it lists.
+// tell reports what a registry or an engine has now, and for an index what it lists.
 func (g *global) tell(d transfer.Destination, sent []transfer.Sent) {
 	for _, s := range sent {
 		switch {
@@ -112,7 +112,7 @@ func (g *global) tell(d transfer.Destination, sent []transfer.Sent) {
 	}
 }
 
-// calledOr is a list of names for a message, or other without any.
+// calledOr returns a list of names for a message, or other if there are none.
 func calledOr(names []string, other string) string {
 	if len(names) == 0 {
 		return other
@@ -120,7 +120,7 @@ func calledOr(names []string, other string) string {
 	return human.Plain(strings.Join(names, ", "))
 }
 
-// namesAt returns the image's names as they are at the destination, each with a tag.
+// namesAt returns the image's names at the destination, each with a tag.
 func namesAt(ctx context.Context, d transfer.Destination, img image.Named) (image.Names, error) {
 	if d.Transport.HasRepoTags() && d.Name != "" {
 		img.Names = img.Renamed(d.Name)
@@ -128,7 +128,7 @@ func namesAt(ctx context.Context, d transfer.Destination, img image.Named) (imag
 	return img.Tagged(ctx)
 }
 
-// where is the place for messages, with a file's size.
+// where returns the place for messages, with a file's size.
 func where(d transfer.Destination) string {
 	if st, err := os.Stat(d.Path); err == nil && st.Mode().IsRegular() {
 		return d.String() + " (" + human.Size(st.Size()) + ")"
@@ -136,8 +136,8 @@ func where(d transfer.Destination) string {
 	return d.String()
 }
 
-// outside refuses a destination that lies in a directory that is copied into
-// the image: the next image would hold this one.
+// outside refuses a destination in a directory that is copied into the image: the
+// next image would contain this one.
 func outside(d transfer.Destination, s *spec.Spec) error {
 	copies := slices.Clone(s.CopyToRoot)
 	for _, g := range s.Layers {

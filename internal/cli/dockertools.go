@@ -9,7 +9,7 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// dockerTools does what the functions of nixpkgs' dockerTools do. What it opens stays open
+// dockerTools returns the functions of nixpkgs' dockerTools. What they open stays open
 // until the command ends.
 func (g *global) dockerTools() *dockertools.Tools {
 	t := dockertools.New(dockertools.Options{

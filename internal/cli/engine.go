@@ -11,7 +11,7 @@ import (
 	"github.com/varve-image/varve/internal/place"
 )
 
-// The engines by what people call them, and by their transports.
+// The engines by their usual names, and by their transports.
 var (
 	engineNames = []string{"docker", "podman", "containerd"}
 	engines     = []place.Transport{place.DockerDaemon, place.ContainersStorage, place.Containerd}

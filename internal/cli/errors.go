@@ -74,8 +74,8 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// explain adds to an error what to do next, and to that of a step the end of
-// its output. That a step had no network is said only where nothing else is known.
+// explain adds to an error what to do next, and to a step's error the end of its
+// output. It mentions that a step had no network only if nothing else is known.
 func explain(err error) (hints []string, explained error) {
 	var (
 		failed  *sandbox.StepError
@@ -152,8 +152,8 @@ func placeHints(err error) []string {
 	return nil
 }
 
-// offlineHints say that a step that failed had no network, which its programs tell
-// in many ways, or not at all.
+// offlineHints say that a failed step had no network, which its programs report in
+// many ways, or not at all.
 func offlineHints(failed *sandbox.StepError) []string {
 	if !failed.Offline {
 		return nil

@@ -48,8 +48,7 @@ set-user-id bits, which mean nothing without the owner. varve reports what it le
 	return cmd
 }
 
-// runExport writes an image's file system. With an epoch that is the time of
-// all files.
+// runExport writes an image's file system. An epoch, if given, is the time of all files.
 func runExport(ctx context.Context, g *global, ref string, dest *treefile.Output, epoch *int64) error {
 	found, err := g.openOne(ctx, ref)
 	if err != nil {
@@ -61,7 +60,7 @@ func runExport(ctx context.Context, g *global, ref string, dest *treefile.Output
 	return nil
 }
 
-// sourceDateEpoch is the environment's, or nil.
+// sourceDateEpoch returns the environment's SOURCE_DATE_EPOCH, or nil.
 func (g *global) sourceDateEpoch() (*int64, error) {
 	text, ok := g.streams.LookupEnv("SOURCE_DATE_EPOCH")
 	if !ok || text == "" {

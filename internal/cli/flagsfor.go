@@ -11,8 +11,8 @@ import (
 	"github.com/varve-image/varve/internal/transfer"
 )
 
-// flagsFor says which flags have done what a library refuses or warns of. Libraries
-// have options, and know no flags.
+// flagsFor names the flags for what a library refuses or warns of. Libraries have
+// options, and do not know flags.
 func flagsFor(err error) string {
 	switch e := err.(type) { //nolint:errorlint // one error of a tree at a time
 	case *registry.LoginError:
@@ -30,7 +30,7 @@ func flagsFor(err error) string {
 	return ""
 }
 
-// namedTarget is how the destination is written with a name for the image.
+// namedTarget returns the destination as written with a name for the image.
 func namedTarget(e *transfer.NamelessError) string {
 	tag, at := "TAG", string(e.Transport)+":"
 	if own := e.Names[0]; image.Tag("x:"+own) == own {
@@ -42,7 +42,7 @@ func namedTarget(e *transfer.NamelessError) string {
 	return at + "NAME:" + tag
 }
 
-// flagForHost says what has a host spoken to that is not trusted.
+// flagForHost names the flag that allows speaking to an untrusted host.
 func flagForHost(e *registry.DistrustError) string {
 	switch e.Reason {
 	case registry.DistrustHTTP:

@@ -10,8 +10,8 @@ import (
 	"github.com/varve-image/varve/internal/problems"
 )
 
-// TestFlagsFor: what a library refuses is told with the flag that allows it, right
-// behind the library's own words.
+// TestFlagsFor: a library's refusal is reported with the flag that allows it, right
+// after the library's own words.
 func TestFlagsFor(t *testing.T) {
 	refused := func(reason registry.Distrust) error {
 		return fmt.Errorf("read image: %w", &registry.DistrustError{Host: "h:1", Reason: reason, Err: errors.New("refused")})

@@ -58,8 +58,8 @@ func TestFlags(t *testing.T) {
 	})
 }
 
-// TestFlagWords: a flag whose placeholder stands for words says which, and completes them;
-// what stands for a file alone is left to the shell.
+// TestFlagWords: a flag whose placeholder stands for words lists and completes them;
+// completion of files is left to the shell.
 func TestFlagWords(t *testing.T) {
 	files := map[string]bool{"": true, " FILE": true, " PATH": true, " PROGRAM": true, " SRC[:DST]": true, " SRC:DST": true, " FILE|DIR/": true}
 	words := map[string]bool{" HOW": true, " WHAT": true, " ARCH": true, " FIELD": true, " ENGINE": true, " NAME[=ARG]": true}
@@ -84,7 +84,7 @@ func TestFlagWords(t *testing.T) {
 	})
 }
 
-// TestCommandGroups: every command is in a group, but for those about varve itself.
+// TestCommandGroups: every command is in a group, except those about varve itself.
 func TestCommandGroups(t *testing.T) {
 	own := map[string]bool{"help": true, "completion": true, "version": true}
 	root := Command()

@@ -83,7 +83,7 @@ func runInspect(ctx context.Context, g *global, ref string, asJSON bool) error {
 	return g.print(strings.Join(texts, "\n"))
 }
 
-// runInspectRaw prints what a reference names, as it is stored.
+// runInspectRaw prints the document that a reference names, as it is stored.
 func runInspectRaw(ctx context.Context, g *global, ref string) error {
 	if g.registry.platform != "" {
 		img, err := g.openOne(ctx, ref)

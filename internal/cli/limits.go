@@ -9,7 +9,7 @@ import (
 	"github.com/varve-image/varve/internal/cmdline"
 )
 
-// limits bounds what input may come to, whose compressed size does not tell.
+// limits limits the unpacked size of input, which its compressed size does not tell.
 type limits struct {
 	unpacked cmdline.Size
 	entries  int

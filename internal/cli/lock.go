@@ -57,7 +57,7 @@ func runLock(ctx context.Context, g *global, specs []string, check bool) error {
 	if len(specs) == 0 {
 		return refreshLock(ctx, g, check)
 	}
-	wanted := map[string][]string{} // lock files, and the references for each
+	wanted := map[string][]string{} // lock files, and the references in each
 	for _, name := range specs {
 		path, refs, err := lockedReferences(g, name)
 		if err != nil {
@@ -72,8 +72,8 @@ func runLock(ctx context.Context, g *global, specs []string, check bool) error {
 	return g.updateLocks(ctx, wanted, check)
 }
 
-// lockedReferences returns the base images of a spec that are a registry's, for
-// each platform that was asked for, and the lock file that they belong to.
+// lockedReferences returns the base images of a spec that are in a registry, for
+// each platform that was asked for, and the path of the lock file for them.
 func lockedReferences(g *global, name string) (path string, refs []string, err error) {
 	in, err := readInput(g, []string{name})
 	if err != nil {
@@ -104,8 +104,7 @@ func lockedReferences(g *global, name string) (path string, refs []string, err e
 	return in.Lock(), refs, nil
 }
 
-// advisePath warns of a base that is a path where nothing is, and looks like the
-// name of an image.
+// advisePath warns of a base that is the path of nothing and looks like an image's name.
 func (g *global) advisePath(file string, s *spec.Spec) {
 	written := s.Written(s.FromImage)
 	hints := place.Hints(written)
@@ -126,8 +125,8 @@ func refreshLock(ctx context.Context, g *global, check bool) error {
 	return g.updateLocks(ctx, map[string][]string{lockfile.Name: slices.Collect(maps.Keys(f.Images))}, check)
 }
 
-// updateLocks looks up the references for each lock file, and when all of them
-// were found writes the files that change, or says with check which those are.
+// updateLocks looks up the references for each lock file. If all of them were
+// found, it writes the files that change, or with check says which those are.
 func (g *global) updateLocks(ctx context.Context, wanted map[string][]string, check bool) error {
 	updated := map[string]*lockfile.File{}
 	var outdated problems.List
@@ -156,7 +155,7 @@ func (g *global) updateLocks(ctx context.Context, wanted map[string][]string, ch
 	return nil
 }
 
-// tellChanges says what became of each reference.
+// tellChanges reports what became of each reference.
 func (g *global) tellChanges(u *base.LockUpdate) {
 	for _, c := range u.Changes {
 		text := c.Text

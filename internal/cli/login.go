@@ -15,7 +15,7 @@ import (
 // login is how a command logs in: with one password, to one registry.
 type login struct{ password, domain string }
 
-// readPassword reads the password's line, unless it was read.
+// readPassword reads the line with the password, unless it was read already.
 func (l *login) readPassword(in io.Reader, stdin *cmdline.Claim) error {
 	if l.password != "" {
 		return nil
@@ -33,12 +33,12 @@ func (l *login) readPassword(in io.Reader, stdin *cmdline.Claim) error {
 	return nil
 }
 
-// check refuses to show one registry's password to another: the first reference
-// that it is asked about says which one it is for.
+// check refuses to send one registry's password to another: the first reference
+// that it is given determines the registry.
 func (l *login) check(ref string) error {
 	named, err := reference.ParseNormalizedNamed(ref)
 	if err != nil {
-		return nil // whoever opens it says what is wrong with it
+		return nil // opening it will say what is wrong with it
 	}
 	domain := reference.Domain(named)
 	if l.domain == "" {

@@ -10,7 +10,7 @@ import (
 	"github.com/varve-image/varve/internal/dockertools"
 )
 
-// newNixBuild is the builder of the derivations that the Nix expressions make.
+// newNixBuild makes the command that builds the Nix expressions' derivations.
 // Nobody else calls it.
 func newNixBuild(g *global) *cobra.Command {
 	cmd := &cobra.Command{
@@ -19,7 +19,7 @@ func newNixBuild(g *global) *cobra.Command {
 		Args:   cobra.NoArgs,
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			g.stepLimits.time = 0 // Nix has a clock of its own
+			g.stepLimits.time = 0 // Nix has its own time limit
 			return g.dockerTools().BuildDerivation(cmd.Context(), attrsFile(g))
 		},
 	}
@@ -28,9 +28,9 @@ func newNixBuild(g *global) *cobra.Command {
 	return cmd
 }
 
-// attrsFile is where Nix puts the attributes of a derivation with
+// attrsFile returns the file in which Nix puts the attributes of a derivation with
 // __structuredAttrs, and the graphs that exportReferencesGraph asks for. In a
-// sandbox some versions of Nix name the file by where it is outside.
+// sandbox, some versions of Nix name the file by its path outside.
 func attrsFile(g *global) string {
 	if file, ok := g.streams.LookupEnv("NIX_ATTRS_JSON_FILE"); ok {
 		if _, err := os.Stat(file); err == nil {
@@ -40,14 +40,14 @@ func attrsFile(g *global) string {
 	return ".attrs.json"
 }
 
-// newNixRun runs programs that the Nix expressions made, as the interpreter
-// that their first line names. Nobody else calls it.
+// newNixRun makes the command that runs programs made by the Nix expressions, as
+// the interpreter named in their first line. Nobody else calls it.
 func newNixRun() *cobra.Command {
 	return &cobra.Command{
 		Use:                "nix-run FILE [ARG...]",
 		Short:              "Run a program of varve's Nix expressions",
 		Hidden:             true,
-		DisableFlagParsing: true, // they are the program's
+		DisableFlagParsing: true, // the flags are the program's
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return cmdline.Usage(errors.New("no program to run"))

@@ -119,7 +119,7 @@ func runPrefetch(ctx context.Context, g *global, o *prefetchOptions, ref string)
 	return g.print(string(data) + "\n")
 }
 
-// wanted puts --os, --arch and --platform together.
+// wanted combines --os, --arch and --platform.
 func (o *prefetchOptions) wanted(g *global) (place.Wanted, error) {
 	want, err := g.registry.wanted()
 	if err != nil || o.os == "" && o.arch == "" {

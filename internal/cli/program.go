@@ -7,7 +7,7 @@ import (
 	"github.com/varve-image/varve/internal/cmdline"
 )
 
-// The headings below which help lists flags, in its order.
+// The headings under which help lists flags, in its order.
 var (
 	imageGroup    = cmdline.FlagGroup{Rank: 1, Title: "Image"}
 	fileGroup     = cmdline.FlagGroup{Rank: 2, Title: "File"}
@@ -19,12 +19,12 @@ var (
 	generalGroup  = cmdline.FlagGroup{Rank: 8, Title: "General"}
 )
 
-// specGroups are the headings of the flags that stand for fields of the spec.
+// specGroups are the headings for the flags that stand for fields of the spec.
 var specGroups = specflags.Groups{
 	Image: imageGroup, File: fileGroup, Config: configGroup, Store: storeGroup, Script: scriptGroup, Output: outputGroup,
 }
 
-// otherFlags are what people who know other tools call flags.
+// otherFlags maps other tools' names for flags to ours.
 var otherFlags = map[string]string{
 	"base": "from", "from-image": "from", "dest": "output", "destination": "output", "file": "output",
 	"src": "copy", "source": "copy", "add": "copy", "port": "expose", "ports": "expose", "publish": "expose",
@@ -32,7 +32,7 @@ var otherFlags = map[string]string{
 	"compress": "compressor", "compression": "compressor", "chmod": "perm", "chown": "perm", "tls-verify": "insecure", "creds": "username", "password": "password-stdin",
 }
 
-// program says what the mechanics of the command line have to know of varve.
+// program tells package cmdline what it has to know about varve.
 func (g *global) program() cmdline.Program {
 	return cmdline.Program{
 		General: generalGroup, OtherFlags: otherFlags,

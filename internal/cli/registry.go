@@ -19,7 +19,7 @@ import (
 	"github.com/varve-image/varve/internal/transfer"
 )
 
-// registryFlags say how a registry is spoken to.
+// registryFlags say how to speak to a registry.
 type registryFlags struct {
 	username      string
 	passwordStdin bool
@@ -37,8 +37,7 @@ func (r *registryFlags) register(cmd *cobra.Command) {
 	})
 }
 
-// registerPlatform adds the flag for a platform, for what text says, and what holds without
-// it.
+// registerPlatform adds the platform flag; text describes it, unset says what holds without it.
 func (r *registryFlags) registerPlatform(cmd *cobra.Command, text, unset string) {
 	imageGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVar(&r.platform, "platform", "", text)
@@ -46,8 +45,7 @@ func (r *registryFlags) registerPlatform(cmd *cobra.Command, text, unset string)
 	})
 }
 
-// registryOptions puts the flags and the environment together, for the registry
-// of an image.
+// registryOptions combines the flags and the environment, for the registry of an image.
 func (g *global) registryOptions(ref string) (registry.Options, error) {
 	r := &g.registry
 	opts := registry.Options{
@@ -72,8 +70,8 @@ func (g *global) registryOptions(ref string) (registry.Options, error) {
 	return opts, g.checkLogin(ref)
 }
 
-// checkLogin refuses to show one registry's password to another. Commands with
-// a source and a destination ask it about the destination first.
+// checkLogin refuses to send one registry's password to another. Commands with a
+// source and a destination check the destination first.
 func (g *global) checkLogin(ref string) error {
 	if g.registry.username == "" {
 		return nil
@@ -89,7 +87,7 @@ func (g *global) checkDestination(d transfer.Destination) error {
 	return g.checkLogin(d.Name)
 }
 
-// list are the platforms that were asked for.
+// list returns the platforms that were asked for.
 func (r *registryFlags) list() ([]v1.Platform, error) {
 	if r.platform == "" {
 		return nil, nil
@@ -110,13 +108,13 @@ func (r *registryFlags) list() ([]v1.Platform, error) {
 	return list, nil
 }
 
-// wanted is which of several images is meant.
+// wanted says which of several images is meant.
 func (r *registryFlags) wanted() (place.Wanted, error) {
 	p, err := r.choice()
 	return place.Wanted{Platform: p, Only: r.platform != ""}, err
 }
 
-// choice is the platform that is chosen of several.
+// choice returns the platform that is chosen from several.
 func (r *registryFlags) choice() (v1.Platform, error) {
 	if r.platform == "" {
 		return hostPlatform(), nil
@@ -125,5 +123,5 @@ func (r *registryFlags) choice() (v1.Platform, error) {
 	return ocijson.Normal(p), cmdline.Usage(err)
 }
 
-// hostPlatform is the platform of images where nobody says otherwise.
+// hostPlatform returns the platform of images if nothing else is said.
 func hostPlatform() v1.Platform { return v1.Platform{OS: "linux", Architecture: hostArchitecture} }

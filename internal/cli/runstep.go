@@ -35,7 +35,7 @@ type runStepOptions struct {
 	interactive bool
 }
 
-// stepFields are the fields of a spec that a step can be tried as.
+// stepFields are the fields of a spec that a step can be run as.
 var stepFields = []string{"runAsRoot", "extraCommands", "fakeRootCommands"}
 
 func newRunStep(g *global) *cobra.Command {
@@ -144,7 +144,7 @@ func (o *runStepOptions) parse(g *global, argv []string) (*spec.Spec, error) {
 	return o.spec.Parse(&specflags.Input{}, hostArchitecture, p)
 }
 
-// describe makes a step of the flags.
+// describe makes a step from the flags.
 func (o *runStepOptions) describe(g *global, s *spec.Spec, entries []*tree.Entry, argv []string) (*sandbox.Step, error) {
 	step := &sandbox.Step{Name: o.as, Tree: entries, Dir: o.workdir, Argv: argv, Script: o.script, Env: o.env, Stdin: g.streams.In}
 	switch o.as {
@@ -174,8 +174,7 @@ func (o *runStepOptions) describe(g *global, s *spec.Spec, entries []*tree.Entry
 	return step, assemble.CompleteStep(step, s, assemble.Options{Root: g.root, StoreRoot: g.storeRoot, Steps: g.steps()})
 }
 
-// run runs the step on the terminal, or with its output as lines on standard
-// error.
+// run runs the step on the terminal, or with its output as lines on standard error.
 func (o *runStepOptions) run(ctx context.Context, g *global, s *spec.Spec, step *sandbox.Step) (*sandbox.Result, error) {
 	runner, err := g.runner(s.Isolation)
 	if err != nil {
@@ -191,7 +190,7 @@ func (o *runStepOptions) run(ctx context.Context, g *global, s *spec.Spec, step 
 	if err != nil {
 		return nil, cmdline.Usage(fmt.Errorf("--interactive: %w", err))
 	}
-	defer func() { _ = terminal.Restore() }() // a terminal that is gone needs none
+	defer func() { _ = terminal.Restore() }() // a terminal that is gone needs no restoring
 	resize := make(chan sandbox.TerminalSize, 1)
 	go func() {
 		for size := range terminal.Resized() {
@@ -202,11 +201,11 @@ func (o *runStepOptions) run(ctx context.Context, g *global, s *spec.Spec, step 
 		}
 	}()
 	step.Terminal = &sandbox.Terminal{Size: sandbox.TerminalSize(terminal.Size()), Resize: resize}
-	step.Stdout = g.streams.Err // standard output is for what has changed
+	step.Stdout = g.streams.Err // standard output is for the list of changes
 	return sandbox.Run(ctx, runner, step)
 }
 
-// openTree opens the file system of an image, or a directory that is no layout.
+// openTree opens the file system of an image, or a directory that is not a layout.
 func (g *global) openTree(ctx context.Context, ref string) ([]*tree.Entry, io.Closer, error) {
 	if st, err := os.Stat(ref); err == nil && st.IsDir() {
 		if _, err := os.Lstat(filepath.Join(ref, "oci-layout")); errors.Is(err, os.ErrNotExist) {

@@ -10,7 +10,7 @@ import (
 	"github.com/varve-image/varve/internal/place"
 )
 
-// places says what places of images need of flags and the environment.
+// places returns what places of images need from flags and the environment.
 func (g *global) places() place.Options {
 	return place.Options{
 		Stdin: func() (io.Reader, error) { return g.streams.In, g.stdin.Take("an image") }, Stdout: cmdline.Stdout{W: g.streams.Out},
@@ -30,9 +30,9 @@ func (g *global) env(name string) string {
 	return value
 }
 
-// open opens the images that a reference names: all of a place, or the one of
-// a name. Of one for several platforms that for --platform is taken. They stay
-// open until the command ends.
+// open opens the images that a reference names: all images of a place, or the one
+// with a name. If that is for several platforms, the image for --platform is taken.
+// They stay open until the command ends.
 func (g *global) open(ctx context.Context, ref string) (*place.Images, error) {
 	want, err := g.registry.wanted()
 	if err != nil {
@@ -55,7 +55,7 @@ func (g *global) openOne(ctx context.Context, ref string) (*place.Image, error) 
 	return found.List[0], nil
 }
 
-// keep has images stay open until the command ends.
+// keep keeps images open until the command ends.
 func (g *global) keep(found *place.Images, err error) (*place.Images, error) {
 	if err == nil {
 		g.closers = append(g.closers, found)

@@ -20,7 +20,7 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// hostArchitecture is the architecture of images that name none.
+// hostArchitecture is the architecture of images whose spec names none.
 const hostArchitecture = runtime.GOARCH
 
 // registerStore adds the flags of the commands that read store paths, or files by absolute
@@ -41,8 +41,7 @@ func (g *global) registerVerify(cmd *cobra.Command) {
 	})
 }
 
-// readSpec reads the spec that args name. Without one the flags have to say
-// something.
+// readSpec reads the spec that args name. Without one, flags have to say something.
 func (g *global) readSpec(flags *specflags.Flags, args []string) (*specflags.Input, error) {
 	if len(args) == 0 && len(flags.Settings) == 0 {
 		return nil, cmdline.Usage(cmdline.Hint(errors.New("no spec"), "name a file such as image.yaml, - for standard input, or describe the image with flags (--name, --copy …)"))
@@ -50,7 +49,7 @@ func (g *global) readSpec(flags *specflags.Flags, args []string) (*specflags.Inp
 	return readInput(g, args)
 }
 
-// onePlatform is the platform of --platform; empty where it is not given.
+// onePlatform returns the value of --platform; empty if it is not given.
 func (g *global) onePlatform() (v1.Platform, error) {
 	list, err := g.registry.list()
 	if err != nil || len(list) == 0 {
@@ -80,8 +79,8 @@ func buildSpec(ctx context.Context, g *global, flags *specflags.Flags, in *specf
 	return buildParsed(ctx, g, s, in.Lock(), nil)
 }
 
-// buildParsed describes the image of a spec, whose varve.lock has the path lock.
-// more, if not nil, adds to what the image depends on besides.
+// buildParsed describes the image of a spec, whose varve.lock is at the path lock.
+// more, if not nil, adds further options.
 func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string, more func(*assemble.Options)) (*assemble.Result, error) {
 	opts := assemble.Options{
 		Root: g.root, StoreRoot: g.storeRoot, VerifyStore: g.verifyStore,
@@ -114,7 +113,7 @@ func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string, more
 	return result, nil
 }
 
-// advise writes a warning, once: builds for several platforms have the same.
+// advise writes a warning, once: builds for several platforms repeat it.
 func (g *global) advise(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	if g.advised.first(text) {
@@ -122,7 +121,7 @@ func (g *global) advise(format string, args ...any) {
 	}
 }
 
-// readInput reads the file that args name: "-" is standard input, none is none.
+// readInput reads the file that args name: "-" means standard input, no name means no file.
 func readInput(g *global, args []string) (*specflags.Input, error) {
 	if len(args) == 0 {
 		return &specflags.Input{}, nil

@@ -11,7 +11,7 @@ import (
 	"github.com/varve-image/varve/internal/sandbox"
 )
 
-// stepLimits bounds what each script may use.
+// stepLimits limits what each script may use.
 type stepLimits struct {
 	time                 time.Duration
 	memory, disk, output cmdline.Size
@@ -42,7 +42,7 @@ func (l *stepLimits) check() error {
 	return nil
 }
 
-// limits are the limits with their defaults.
+// limits returns the limits with their defaults.
 func (l *stepLimits) limits() sandbox.Limits {
 	return sandbox.Limits{
 		Time: l.time, Memory: cmp.Or(int64(l.memory), sandbox.DefaultMemory()), Disk: int64(l.disk),

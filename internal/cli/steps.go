@@ -24,7 +24,7 @@ func (g *global) registerSteps(cmd *cobra.Command) {
 	})
 }
 
-// steps is how scripts of specs are run.
+// steps says how scripts of specs are run.
 func (g *global) steps() assemble.Steps {
 	return assemble.Steps{
 		Runner:       g.runner,
@@ -36,7 +36,7 @@ func (g *global) steps() assemble.Steps {
 	}
 }
 
-// runner returns what runs steps in a kind of isolation.
+// runner returns the runner for a kind of isolation.
 func (g *global) runner(i spec.Isolation) (sandbox.Runner, error) {
 	opts := sandbox.Options{TempDir: g.tempDir()}
 	if i == spec.VM {

@@ -22,7 +22,7 @@ func registerTreeOutput(cmd *cobra.Command, output *string) {
 	})
 }
 
-// archiveOutput is an archive, compressed as its name says.
+// archiveOutput returns the output for an archive, compressed as its name says.
 func (g *global) archiveOutput(path string) (*treefile.Output, error) {
 	if path == "" {
 		return nil, cmdline.Usage(cmdline.Hint(errors.New("no output"), "name a file with -o, or - for standard output"))
@@ -38,7 +38,7 @@ func (g *global) archiveOutput(path string) (*treefile.Output, error) {
 	return out, nil
 }
 
-// treeOutput is a tar, or a directory.
+// treeOutput returns the output for a tar, or a directory.
 func (g *global) treeOutput(path string) (*treefile.Output, error) {
 	if strings.HasSuffix(path, "/") {
 		return &treefile.Output{Path: path}, nil
@@ -50,7 +50,7 @@ func (g *global) treeOutput(path string) (*treefile.Output, error) {
 	return out, err
 }
 
-// warnOmitted says what a directory lacks.
+// warnOmitted warns of what a directory lacks.
 func (g *global) warnOmitted(dir string, what []tree.Omitted) {
 	g.ui.Warn("%s lacks what this user or the file system cannot have: %s; a tar (-o FILE.tar) has it all", dir, treefile.Lacks(what))
 }

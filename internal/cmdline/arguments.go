@@ -13,8 +13,7 @@ import (
 	"github.com/varve-image/varve/internal/suggest"
 )
 
-// usageArgs has wrong arguments count as usage errors, told with how the command is
-// used.
+// usageArgs turns errors of check into usage errors, which show how the command is used.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if check == nil || check(cmd, args) == nil {
@@ -31,12 +30,13 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// commandName is what messages, which begin with the program's name, call a command.
+// commandName returns the command's name for messages, which begin with the
+// program's name.
 func commandName(cmd *cobra.Command) string {
 	return strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ")
 }
 
-// quotedList are arguments for a message: the first few.
+// quotedList returns the first few arguments for a message.
 func quotedList(args []string) string {
 	const most = 5
 	quoted := make([]string, 0, most)
@@ -49,7 +49,7 @@ func quotedList(args []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-// unknownCommand is the error of a word that is no command below cmd.
+// unknownCommand returns the error for a word that is not a command below cmd.
 func unknownCommand(cmd *cobra.Command, word string) error {
 	var names []string
 	for _, c := range cmd.Commands() {
@@ -67,7 +67,7 @@ func unknownCommand(cmd *cobra.Command, word string) error {
 	return Usage(Hint(err, "see "+cmd.CommandPath()+" --help"))
 }
 
-// knownCommand refuses a first word that is no command.
+// knownCommand refuses a first word that is not a command.
 func knownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -75,7 +75,7 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 	return unknownCommand(cmd, args[0])
 }
 
-// newHelp prints the help of a command, which has to be one.
+// newHelp makes the help command, whose arguments have to be a command.
 func newHelp() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",
@@ -101,7 +101,7 @@ func newHelp() *cobra.Command {
 	}
 }
 
-// commandAt finds the command that words name, one below the other.
+// commandAt finds the command that words name, each below the one before.
 func commandAt(at *cobra.Command, words []string) (*cobra.Command, error) {
 	for _, word := range words {
 		found, _, err := at.Find([]string{word})
@@ -113,7 +113,7 @@ func commandAt(at *cobra.Command, words []string) (*cobra.Command, error) {
 	return at, nil
 }
 
-// flagError says in this program's words what is wrong with a flag.
+// flagError describes in this program's words what is wrong with a flag.
 func (p Program) flagError(cmd *cobra.Command, err error) error {
 	var (
 		unknown *pflag.NotExistError
@@ -163,7 +163,7 @@ func invalidValue(e *pflag.InvalidValueError) error {
 		"int": "a whole number", "uint32": "a whole number from 0 to 4294967295", "duration": "a duration such as 90s or 2h",
 		"bool": "true or false", "count": "no value, or a whole number",
 	}[e.GetFlag().Value.Type()]
-	if wanted == "" { // one of this program's own
+	if wanted == "" { // a value type of this program's own
 		return fmt.Errorf("--%s %.80q: %w", e.GetFlag().Name, e.GetValue(), e.Unwrap())
 	}
 	return fmt.Errorf("--%s %.80q: expected %s", e.GetFlag().Name, e.GetValue(), wanted)

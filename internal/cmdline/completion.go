@@ -10,18 +10,18 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// CompletionTime is how long a shell waits for what a network or a file system says.
+// CompletionTime is how long a shell waits for answers from a network or a file system.
 const CompletionTime = time.Second
 
-// completeValues has the shell complete the values of a flag: its words, or what its
-// placeholder stands for.
+// completeValues makes the shell complete the values of a flag: its words, or what
+// its placeholder stands for.
 func (p Program) completeValues(cmd *cobra.Command, f *pflag.Flag) {
 	if !takesValue(f) && f.Value.Type() != "BOOL" {
 		return
 	}
 	complete := p.completerOf(f)
 	if complete == nil {
-		return // a file, which shells do by themselves
+		return // a file: shells complete these by themselves
 	}
 	if _, ok := cmd.GetFlagCompletionFunc(f.Name); ok {
 		return
@@ -31,7 +31,7 @@ func (p Program) completeValues(cmd *cobra.Command, f *pflag.Flag) {
 	}
 }
 
-// completerOf returns what completes a flag's values; nil where files do.
+// completerOf returns what completes a flag's values; nil if shells complete files.
 func (p Program) completerOf(f *pflag.Flag) cobra.CompletionFunc {
 	if words := choicesOf(f); len(words) > 0 {
 		return Words(words...)
@@ -51,13 +51,13 @@ func (p Program) completerOf(f *pflag.Flag) cobra.CompletionFunc {
 	return cobra.NoFileCompletions
 }
 
-// Words completes one of a few words.
+// Words completes one of several words.
 func Words(words ...string) cobra.CompletionFunc {
 	return cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)
 }
 
-// CompleteArgs completes arguments, each in its own way and the last for all that follow
-// where repeat says so.
+// CompleteArgs completes arguments, each in its own way; with repeat the last way is
+// used for all that follow.
 func CompleteArgs(repeat bool, each ...cobra.CompletionFunc) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, text string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		i := len(args)
@@ -71,18 +71,18 @@ func CompleteArgs(repeat bool, each ...cobra.CompletionFunc) cobra.CompletionFun
 	}
 }
 
-// CompleteFiles leaves it to the shell.
+// CompleteFiles leaves completion of files to the shell.
 func CompleteFiles(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return nil, cobra.ShellCompDirectiveDefault
 }
 
-// StartingWith returns those of all that begin with text.
+// StartingWith returns the elements of all that begin with text.
 func StartingWith(text string, all []string) []string {
 	return slices.DeleteFunc(all, func(s string) bool { return !strings.HasPrefix(s, text) })
 }
 
-// InTime returns what find finds soon. Nothing follows what ends in a slash or a colon
-// but more of the same word.
+// InTime returns what find finds within CompletionTime. After a completion that ends
+// in a slash or a colon, the shell adds no space.
 func InTime(ctx context.Context, find func(context.Context) []string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if ctx == nil {
 		ctx = context.Background()

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TestCompletionTime: what cannot be woken is left behind.
+// TestCompletionTime: a search that cannot be interrupted is abandoned.
 func TestCompletionTime(t *testing.T) {
 	stop := make(chan struct{})
 	defer close(stop)

@@ -13,7 +13,7 @@ type UsageError struct{ error }
 
 func (u *UsageError) Unwrap() error { return u.error }
 
-// Usage marks an error as one in what the user wrote; nil stays nil.
+// Usage marks an error as one in the user's input; nil stays nil.
 func Usage(err error) error {
 	if err == nil {
 		return nil
@@ -21,8 +21,8 @@ func Usage(err error) error {
 	return &UsageError{err}
 }
 
-// FileUsage returns an error of opening a file that the user named: a usage error
-// if it is not there, or cannot be what was meant.
+// FileUsage classifies an error of opening a file that the user named: it is a
+// usage error if the file is missing or of the wrong kind.
 func FileUsage(err error) error {
 	if regfile.IsMisnamed(err) {
 		return Usage(err)
@@ -30,7 +30,7 @@ func FileUsage(err error) error {
 	return err
 }
 
-// HintedError has words on what to do next.
+// HintedError is an error with hints on what to do next.
 type HintedError struct {
 	error
 	Hints []string

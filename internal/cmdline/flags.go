@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// FlagGroup is a heading below which a command's help lists flags.
+// FlagGroup is a heading under which a command's help lists flags.
 type FlagGroup struct {
 	// Rank orders the groups.
 	Rank  int
@@ -23,7 +23,7 @@ const (
 	choicesAnnotation = "cmdline_choices"
 )
 
-// Add gives a command flags of the group. Help lists them as they are declared.
+// Add adds flags of the group to a command. Help lists them as they are declared.
 func (at FlagGroup) Add(cmd *cobra.Command, declare func(f *pflag.FlagSet)) {
 	cmd.Flags().AddFlagSet(at.Declared(declare))
 }
@@ -58,15 +58,15 @@ func annotate(flag *pflag.Flag, key string, values ...string) {
 	flag.Annotations[key] = values
 }
 
-// Choose has a flag take one of a few words, which help and completion list.
+// Choose makes a flag take one of several words, which help and completion list.
 func Choose(f *pflag.FlagSet, name string, words []string) {
 	annotate(f.Lookup(name), choicesAnnotation, words...)
 }
 
-// ShowDefault says in help what holds without a flag, where its value does not say it.
+// ShowDefault sets what help says about the absence of a flag, if its value does not say it.
 func ShowDefault(f *pflag.FlagSet, name, text string) { f.Lookup(name).DefValue = text }
 
-// FlagSection is a part of a command's flags, below a heading.
+// FlagSection is a part of a command's flags, under a heading.
 type FlagSection struct {
 	Title string
 	Flags []*pflag.Flag
@@ -74,7 +74,7 @@ type FlagSection struct {
 
 // FlagSections returns a command's flags as its help lists them.
 func FlagSections(cmd *cobra.Command) []FlagSection {
-	cmd.InitDefaultHelpFlag() // which adds what the command inherits as well
+	cmd.InitDefaultHelpFlag() // it adds what the command inherits, too
 	byGroup := map[FlagGroup][]*pflag.Flag{}
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		if at, ok := groupOf(f); ok && !f.Hidden {

@@ -11,14 +11,14 @@ import (
 )
 
 const (
-	// HelpWidth is how wide help is, in columns.
+	// HelpWidth is the width of help, in columns.
 	HelpWidth = 100
-	// minNames and maxNames are how wide the column of flags is. A flag that does not
-	// fit has its text below it.
+	// minNames and maxNames limit the width of the column of flags. A flag that does
+	// not fit has its text below it.
 	minNames, maxNames = 24, 30
 )
 
-// printUsage writes how a command is used: what help has below a command's text.
+// printUsage writes how a command is used: the part of help below a command's text.
 func printUsage(cmd *cobra.Command) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Usage:\n")
@@ -86,8 +86,7 @@ func writeFlags(b *strings.Builder, flags []*pflag.Flag) {
 	}
 }
 
-// flagNames returns a flag with what follows it, in a column of its own for the short
-// form.
+// flagNames returns a flag with its placeholder, the short form in a column of its own.
 func flagNames(f *pflag.Flag) string {
 	if f.Shorthand == "" {
 		return "    --" + f.Name + FlagValue(f)

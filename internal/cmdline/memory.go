@@ -6,13 +6,13 @@ import (
 	"runtime/metrics"
 )
 
-// frugalLimit is how much memory, in bytes, the program may have before the
-// garbage collector is told to work more.
+// frugalLimit is how much memory, in bytes, the program may have before the garbage
+// collector is made to work more.
 const frugalLimit = 224 << 20
 
-// beFrugal bounds the garbage that stands beside what is in use: without it,
-// that is as much again. Where much is in use it is a fifth of that. Who
-// says something else in the environment is obeyed.
+// beFrugal limits the garbage beside the memory in use: without it, there is as
+// much again. If much is in use, the limit is a fifth of that. Other settings in
+// the environment take precedence.
 func (s Streams) beFrugal() {
 	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
 		if value, _ := s.LookupEnv(name); value != "" {
@@ -20,11 +20,11 @@ func (s Streams) beFrugal() {
 		}
 	}
 	debug.SetMemoryLimit(frugalLimit)
-	// A finalizer runs after each collection, when it is known what is in use.
+	// A finalizer runs after each collection, when the memory in use is known.
 	runtime.SetFinalizer(&collection{new(byte)}, (*collection).ended)
 }
 
-// collection is garbage whose end tells that a collection has ended.
+// collection is garbage whose collection shows that a cycle has ended.
 type collection struct{ *byte }
 
 func (c *collection) ended() {

@@ -8,7 +8,7 @@ import (
 )
 
 // OutsideOf refuses an output that lies in one of the directories that are put into
-// it; what says how.
+// it; what describes how they are.
 func OutsideOf(output string, sources []string, what string) error {
 	if output == "-" || output == "" {
 		return nil

@@ -5,19 +5,19 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Program says what only a program knows of its command line.
+// Program holds what only a program knows about its command line.
 type Program struct {
 	// General is the group of the flags that every command has: --help.
 	General FlagGroup
 	// Values complete the values of flags, by their placeholders. FILE, PATH,
-	// PROGRAM, DIR, BOOL, SRC[:DST] and the like need none.
+	// PROGRAM, DIR, BOOL, SRC[:DST] and the like need no entry.
 	Values map[string]cobra.CompletionFunc
-	// OtherFlags are what people who know other tools call flags.
+	// OtherFlags maps other tools' names for flags to this program's.
 	OtherFlags map[string]string
 }
 
-// Prepare gives a program's commands, all of which are there, their help, their
-// completion, and errors of what is wrong with arguments and flags.
+// Prepare gives a program's complete set of commands their help, their completion,
+// and errors for wrong arguments and flags.
 func (p Program) Prepare(root *cobra.Command) {
 	root.SetFlagErrorFunc(p.flagError)
 	root.SetUsageFunc(printUsage)
@@ -31,11 +31,10 @@ func (p Program) Prepare(root *cobra.Command) {
 	p.finishFlags(root)
 }
 
-// strict has wrong arguments of a command, and of those below it, count as
-// usage errors.
+// strict makes wrong arguments of a command, and of those below it, usage errors.
 func strict(cmd *cobra.Command) {
 	cmd.Args = usageArgs(cmd.Args)
-	if !cmd.Runnable() { // or cobra would take any word, and do nothing
+	if !cmd.Runnable() { // otherwise cobra would take any word, and do nothing
 		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	}
 	for _, c := range cmd.Commands() {
@@ -43,8 +42,8 @@ func strict(cmd *cobra.Command) {
 	}
 }
 
-// finishFlags groups the flags that cobra makes, and has the shell complete the values of
-// all. A command that does not say how its arguments are completed has none.
+// finishFlags groups the flags that cobra makes, and makes the shell complete the values
+// of all. A command that does not say how to complete its arguments gets no completion.
 func (p Program) finishFlags(cmd *cobra.Command) {
 	cmd.InitDefaultHelpFlag()
 	cmd.InitDefaultVersionFlag()

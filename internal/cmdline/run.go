@@ -29,8 +29,7 @@ type Streams struct {
 func Process() Streams {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	// A pipe that nobody reads from is an error like any other, so that what
-	// has to be removed is removed.
+	// A pipe that nobody reads from is an error like any other, so that cleanup happens.
 	signal.Ignore(syscall.SIGPIPE)
 	return Streams{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
@@ -38,14 +37,14 @@ func Process() Streams {
 	}
 }
 
-// ErrInterrupted is the end by a signal.
+// ErrInterrupted says that a signal ended the command.
 var ErrInterrupted = errors.New("interrupted")
 
 // graceTime is how long a command may take to clean up after a signal.
 const graceTime = 1500 * time.Millisecond
 
-// Run runs a command to its end, or to a signal's. From then on s.In is standard
-// input that the end of its context ends.
+// Run runs a command to its end, or to a signal's. It sets s.In to standard input
+// that ends with the command's context.
 func (s *Streams) Run(command func(context.Context) error) error {
 	s.beFrugal()
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -61,17 +60,17 @@ func (s *Streams) Run(command func(context.Context) error) error {
 	cancel(ErrInterrupted)
 	select {
 	case ended := <-done:
-		if ended == nil { // all was done when the signal came
+		if ended == nil { // everything was done when the signal came
 			return nil
 		}
 	case <-s.Signals:
-	case <-time.After(graceTime): // something waits that cannot be woken
+	case <-time.After(graceTime): // something waits that cannot be interrupted
 	}
 	return ErrInterrupted
 }
 
-// Execute runs the command that args name. An error of writing help or a completion
-// script, which cobra forgets, is one too.
+// Execute runs the command that args name. It also returns an error of writing help
+// or a completion script, which cobra drops.
 func Execute(ctx context.Context, root *cobra.Command, args []string, stdout io.Writer) error {
 	out := &helpWriter{w: stdout}
 	root.SetArgs(args)
@@ -96,7 +95,7 @@ func (h *helpWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Closers are what a command has open until its end.
+// Closers are what a command keeps open until its end.
 type Closers []io.Closer
 
 // Close closes them all.

@@ -6,7 +6,7 @@ import (
 	"io"
 )
 
-// Claim is what standard input is read as: it can be read once.
+// Claim records the purpose that standard input is read for: it can be read once.
 type Claim struct{ what string }
 
 // Take claims standard input for one purpose. A second claim is an error.
@@ -18,15 +18,15 @@ func (c *Claim) Take(what string) error {
 	return nil
 }
 
-// stdin is standard input, whose reader does not wait for somebody who writes
-// nothing once ctx is done.
+// stdin is standard input; once ctx is done, a reader no longer waits for input
+// that does not come.
 type stdin struct {
 	ctx context.Context
 	r   io.Reader
 }
 
-// Read reads in the background. After an interruption that goes on until
-// something comes or the process ends, and gets lost.
+// Read reads in the background. After an interruption the read goes on until input
+// comes or the process ends, and that input is lost.
 func (s *stdin) Read(p []byte) (int, error) {
 	type result struct {
 		data []byte

@@ -10,7 +10,7 @@ import (
 	"github.com/varve-image/varve/internal/human"
 )
 
-// Size is a flag of a size in bytes; 0 is that nothing was said.
+// Size is the value of a flag for a size in bytes; zero means unset.
 type Size int64
 
 // Set reads a number with a unit.
@@ -30,7 +30,7 @@ func (b *Size) String() string {
 // Type names the kind of value.
 func (b *Size) Type() string { return "size" }
 
-// Age is a flag of a duration, in days too.
+// Age is the value of a flag for a duration, which may be in days.
 type Age time.Duration
 
 // Set reads a duration such as 30d or 12h.
@@ -61,7 +61,7 @@ func (a *Age) String() string {
 // Type names the kind of value.
 func (a *Age) Type() string { return "age" }
 
-// ParsePairs reads the values KEY=VALUE of a flag.
+// ParsePairs parses the values KEY=VALUE of a flag.
 func ParsePairs(flag string, list []string) (map[string]string, error) {
 	pairs := map[string]string{}
 	for _, text := range list {

@@ -6,8 +6,8 @@ import (
 	"io"
 )
 
-// isBzip2 looks at the first block's magic, too: a tar may begin with a file that
-// is called BZh.
+// isBzip2 checks the first block's magic, too: a tar may begin with a file whose
+// name starts with BZh.
 func isBzip2(start []byte) bool {
 	if len(start) < 10 || string(start[:3]) != "BZh" || start[3] < '1' || start[3] > '9' {
 		return false

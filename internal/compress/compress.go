@@ -2,24 +2,24 @@
 //
 // Guarantees:
 //
-//   - What is written depends on the input, the algorithm and the level alone:
-//     not on how it is cut into writes, nor on the number of cores.
+//   - The output depends on the input, the algorithm and the level alone: not
+//     on how the input is cut into writes, nor on the number of cores.
 //   - The first bytes of a stream say how it is compressed, never a name or a
 //     media type.
-//   - Reading takes bounded memory, with windows and dictionaries of at most
+//   - Reading takes limited memory, with windows and dictionaries of at most
 //     128 MiB, and no goroutine of its own. A stream that is cut short or
-//     followed by garbage is an error, not an end. Checksums are compared where
+//     followed by garbage is an error, not an end. Checksums are compared if
 //     the format has any.
 //
-// Non-goals: bounding how much comes out of a stream, which is for the caller.
+// Non-goals: limiting how much comes out of a stream, which is up to the caller.
 //
 // # Adding an algorithm
 //
-// It takes a row of the table below, with functions in a file of its own. All
-// else is read from the table: names, levels, endings, media types, messages.
-// What cannot be, the pattern in the schema of specs, is compared with it by a
-// test of package spec. Public packages name a compression by the text that
-// Parse reads, so that none of their declarations depends on this package.
+// Add a row to the table below, and its functions in a file of their own.
+// Everything else is read from the table: names, levels, endings, media types,
+// messages. The pattern in the schema of specs cannot be; a test of package spec
+// compares it with the table. Public packages name a compression by the text
+// that Parse reads, so that none of their declarations depends on this package.
 package compress
 
 import (
@@ -30,10 +30,10 @@ import (
 	"strings"
 )
 
-// Algorithm is a way to compress, by the name that specs use.
+// Algorithm is a way to compress, by its name in specs.
 type Algorithm string
 
-// The algorithms. A stream that is not known to be anything else is None.
+// The algorithms. A stream that is not recognised as anything else is None.
 const (
 	None  Algorithm = "none"
 	Gzip  Algorithm = "gz"
@@ -42,26 +42,26 @@ const (
 	Xz    Algorithm = "xz"
 )
 
-// format is what there is to know about an algorithm.
+// format describes an algorithm.
 type format struct {
 	algorithm Algorithm
-	// name is the usual one, for messages; others are what people may write
-	// for it in a spec.
+	// name is the usual one, for messages; others are what people may write for it
+	// in a spec.
 	name   string
 	others []string
 	// file is the ending of a compressed file's name, and tars are the short
-	// ones of compressed tars.
+	// endings of compressed tars.
 	file string
 	tars []string
 	// suffix is what a layer's media type ends in.
 	suffix string
-	// level is the default and highest the last, both 0 where there are none.
+	// level is the default and highest the last, both 0 if there are none.
 	level, highest int
 
 	is   func(start []byte) bool
 	read func(in *bufio.Reader) (io.ReadCloser, error)
-	// write starts a compressor, whose Close leaves no goroutine behind. It is
-	// nil where this package only reads.
+	// write starts a compressor, whose Close leaves no goroutine behind. It is nil
+	// if this package only reads the format.
 	write func(w io.Writer, level int) (io.WriteCloser, error)
 }
 
@@ -111,8 +111,7 @@ func (a Algorithm) format() (format, bool) {
 	return formats[i], true
 }
 
-// Writable reports whether streams are compressed with a here, and not only
-// read.
+// Writable reports whether this package can write streams of a, and not only read them.
 func (a Algorithm) Writable() bool {
 	f, ok := a.format()
 	return ok && f.write != nil
@@ -125,8 +124,7 @@ func (a Algorithm) Highest() int {
 	return f.highest
 }
 
-// Meant returns the algorithm that is written here and that other tools call
-// name.
+// Meant returns the algorithm that can be written and that other tools call name.
 func Meant(name string) (Algorithm, bool) {
 	name = strings.ToLower(name)
 	for _, f := range formats {

@@ -8,8 +8,8 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Compression is an algorithm and its level. The zero value is gzip at its
-// default level, as a spec without a compressor means.
+// Compression is an algorithm and its level. The zero value is gzip at its default
+// level, the meaning of a spec without a compressor.
 type Compression struct {
 	Algorithm Algorithm
 	// Level is 1 to 9 for gzip, 1 to 22 for zstd, 0 for the default (6 and 3)
@@ -18,8 +18,8 @@ type Compression struct {
 	Level int
 }
 
-// Parse reads what a spec or command line says: none, gz or zstd, the last two
-// with a level if wanted, as in "gz:9" or "zstd:19".
+// Parse reads a compression from a spec or command line: none, gz or zstd, the last
+// two with a level if wanted, as in "gz:9" or "zstd:19".
 func Parse(s string) (Compression, error) {
 	name, digits, leveled := strings.Cut(s, ":")
 	c := Compression{Algorithm: Algorithm(name)}
@@ -43,7 +43,7 @@ func unknown(s string) error {
 	return fmt.Errorf("unknown compressor %q: want %s", s, Choices())
 }
 
-// Names returns what Parse reads, without levels.
+// Names returns the names that Parse reads, without levels.
 func Names() []string {
 	var names []string
 	for _, f := range formats {
@@ -87,7 +87,7 @@ func (c Compression) algorithm() Algorithm {
 	return c.Algorithm
 }
 
-// String returns what Parse reads as c.
+// String returns c in the form that Parse reads.
 func (c Compression) String() string {
 	if c.Level == 0 {
 		return string(c.algorithm())
@@ -102,7 +102,7 @@ func (c Compression) Ext() string {
 	return f.file
 }
 
-// MediaType returns the media type of a layer that is compressed so (OCI image
+// MediaType returns the media type of a layer with this compression (OCI image
 // specification, layer.md).
 func (c Compression) MediaType() string {
 	f, _ := c.algorithm().format()

@@ -12,12 +12,12 @@ import (
 	"github.com/klauspost/pgzip"
 )
 
-// The shape of what is written. The bytes depend on the size of blocks, so that a
-// change of it is a change of the format; the number of workers bounds memory,
-// whatever the machine, and does not show in the bytes.
+// The shape of the output. The bytes depend on the size of blocks, so changing it
+// changes the format; the number of workers limits memory, whatever the machine,
+// and does not show in the bytes.
 const (
-	// gzipBlock is how much input one worker takes. Blocks of 1 MiB would save
-	// 0.1 % and cost four times the memory.
+	// gzipBlock is how much input one worker takes. Blocks of 1 MiB would save 0.1
+	// % and cost four times the memory.
 	gzipBlock      = 256 << 10
 	maxGzipWorkers = 16
 )
@@ -74,13 +74,13 @@ func (g *gzipReader) Read(p []byte) (int, error) {
 		g.Multistream(false)
 		n, err = g.Reader.Read(p)
 	}
-	if n > 0 && err == io.EOF { // of a member; the next call looks for another
+	if n > 0 && err == io.EOF { // the end of the member; the next call looks for another
 		err = nil
 	}
 	return n, err
 }
 
-// onlyZeros is io.EOF if nothing else follows.
+// onlyZeros returns io.EOF if nothing but zeros follows.
 func onlyZeros(r io.Reader) error {
 	buf := make([]byte, 32<<10)
 	for {

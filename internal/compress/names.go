@@ -3,7 +3,8 @@ package compress
 import "strings"
 
 // TarName finds out from its name whether a file is a tar archive, and how it is
-// compressed. It serves those that may not look into the file, or have yet to write it.
+// compressed. It is for callers that may not look into the file, or have yet to write
+// it.
 func TarName(name string) (Algorithm, bool) {
 	for _, f := range formats {
 		for _, ending := range append([]string{".tar" + f.file}, f.tars...) {

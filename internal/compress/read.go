@@ -7,15 +7,14 @@ import (
 	"io"
 )
 
-// Prefix is how many bytes of a stream Detect has to see.
+// Prefix is how many bytes of a stream Detect needs.
 const Prefix = 10
 
-// maxWindow is the largest window of zstd and dictionary of xz that is held in
-// memory: what the reference decoder of zstd takes without being asked for more,
-// and twice what xz -9 needs.
+// maxWindow is the largest zstd window and xz dictionary held in memory: what
+// zstd's reference decoder takes by default, and twice what xz -9 needs.
 const maxWindow = 128 << 20
 
-// Detect finds out from its first bytes how a stream is compressed.
+// Detect finds out from the first bytes of a stream how it is compressed.
 func Detect(start []byte) Algorithm { return detect(start).algorithm }
 
 func detect(start []byte) format {
@@ -28,11 +27,11 @@ func detect(start []byte) format {
 	return plain
 }
 
-// NewReader returns what r holds without its compression, and which one that was.
-// What is not compressed is passed through as None. Gzip may have several members and zeros behind them (RFC
-// 1952 does not know these, gzip ignores them), zstd several frames and skippable
-// ones (RFC 8878), bzip2 and xz several streams. Of xz it reads what
-// has no filter but LZMA2.
+// NewReader returns the decompressed content of r, and its algorithm. Content that is not
+// compressed is passed through as None. Gzip may have several members and zeros behind them (RFC
+// 1952 does not know these, gzip ignores them), zstd several frames and skippable ones (RFC
+// 8878), bzip2 and xz several streams. For xz, it reads only streams without filters other than
+// LZMA2.
 //
 // The reader takes more from r than it needs. Close frees what it holds; it does
 // not close r.
@@ -53,7 +52,7 @@ func NewReader(r io.Reader) (io.ReadCloser, Algorithm, error) {
 	return &reader{z, f.name}, f.algorithm, nil
 }
 
-// noEOF turns the end of the input inside a stream into what it is.
+// noEOF turns the end of the input inside a stream into an unexpected end.
 func noEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
@@ -61,7 +60,7 @@ func noEOF(err error) error {
 	return err
 }
 
-// reader says what it was that failed.
+// reader adds to errors what it was that failed.
 type reader struct {
 	io.ReadCloser
 	name string

@@ -16,7 +16,7 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// run has a program compress data.
+// run compresses data with a program.
 func run(t testing.TB, data []byte, name string, args ...string) []byte {
 	t.Helper()
 	cmd := exec.Command(testtools.Need(t, name), args...)
@@ -28,7 +28,7 @@ func run(t testing.TB, data []byte, name string, args ...string) []byte {
 	return out
 }
 
-// all reads what a stream holds.
+// all reads a stream to its end.
 func all(in []byte) ([]byte, Algorithm, error) {
 	r, format, err := NewReader(bytes.NewReader(in))
 	if err != nil {
@@ -39,7 +39,7 @@ func all(in []byte) ([]byte, Algorithm, error) {
 	return out, format, err
 }
 
-// mixed is data of which some can be compressed and some cannot.
+// mixed returns data of which some can be compressed and some cannot.
 func mixed(n int) []byte {
 	random := rand.New(rand.NewSource(1))
 	data := make([]byte, n)
@@ -51,7 +51,7 @@ func mixed(n int) []byte {
 	return data
 }
 
-// TestPrograms: what the programs write is read, and cut anywhere it is refused.
+// TestPrograms: what the programs write is read; cut off anywhere, it is refused.
 func TestPrograms(t *testing.T) {
 	data := mixed(300 << 10)
 	empty := []byte{}
@@ -108,8 +108,8 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
-// xzBlocks makes a stream by hand: its blocks have a dictionary of the size that
-// the byte says, and hold "abc".
+// xzBlocks makes a stream by hand: its blocks contain "abc" and have a dictionary
+// of the size that the byte states.
 func xzBlocks(n int, properties ...byte) []byte {
 	word := func(p []byte, n uint32) []byte { return binary.LittleEndian.AppendUint32(p, n) }
 	sum := func(p []byte) []byte { return word(p, crc32.ChecksumIEEE(p)) }
@@ -137,7 +137,7 @@ func xzBlocks(n int, properties ...byte) []byte {
 	return append(out, xzFooterMagic...)
 }
 
-// TestXzRefused: what is damaged, too large or not known, with the reason.
+// TestXzRefused: damaged, too large and unknown streams are refused, with the reason.
 func TestXzRefused(t *testing.T) {
 	good := xzBlocks(2, xzLZMA2, 1, 0)
 	if got, _, err := all(good); err != nil || string(got) != "abcabc" {
@@ -180,7 +180,8 @@ func TestXzRefused(t *testing.T) {
 	}
 }
 
-// TestXzMemory: a dictionary is not larger than its block, and blocks leave nothing.
+// TestXzMemory: a dictionary is not larger than its block, and blocks leave nothing
+// behind.
 func TestXzMemory(t *testing.T) {
 	in := xzBlocks(50_000, xzLZMA2, 1, 0)
 	var before, after runtime.MemStats
@@ -201,8 +202,8 @@ func TestXzMemory(t *testing.T) {
 	runtime.KeepAlive(r)
 }
 
-// FuzzXz: what is read is what the module's own reader reads, and nothing that
-// it refuses is taken.
+// FuzzXz: what is read is the same as with the module's own reader, and nothing
+// that it refuses is accepted.
 func FuzzXz(f *testing.F) {
 	f.Add(xzBlocks(1, xzLZMA2, 1, 0))
 	f.Add(xzBlocks(3, xzLZMA2, 1, 18))

@@ -25,7 +25,8 @@ func (c Compression) NewWriter(w io.Writer) (io.WriteCloser, error) {
 	return &writer{enc: enc, out: out}, nil
 }
 
-// Fill has fill write into w through the compressor; straight into w where there is none.
+// Fill calls fill to write into w through the compressor, or straight into w without
+// compression.
 func (c Compression) Fill(w io.Writer, fill func(io.Writer) error) error {
 	if c.Algorithm == None {
 		return fill(w)

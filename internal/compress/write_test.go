@@ -74,8 +74,8 @@ func TestNewWriterRefusesBadCompression(t *testing.T) {
 	}
 }
 
-// corpus returns n bytes that are the same for ever: text, tables of numbers,
-// noise and zeros in turns, as layers have them.
+// corpus returns n bytes that never change: text, tables of numbers, noise and
+// zeros in turns, as in layers.
 func corpus(n int) []byte {
 	state := uint64(0x9e3779b97f4a7c15)
 	next := func() uint64 { // xorshift64*
@@ -148,8 +148,8 @@ func sha(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// TestCompressedBytesAreTheFormat holds the digests of what the compressors
-// write: every registry and cache knows layers by them.
+// TestCompressedBytesAreTheFormat checks the digests of what the compressors write:
+// registries and caches identify layers by them.
 func TestCompressedBytesAreTheFormat(t *testing.T) {
 	const golden = "testdata/compress.golden"
 	inputs := []struct {
@@ -194,7 +194,7 @@ func TestCompressedBytesDependOnInputAlone(t *testing.T) {
 		t.Run(test.level, func(t *testing.T) {
 			c, data := parse(t, test.level), all[:test.size]
 			want := sha(compressed(t, c, data))
-			for _, procs := range []int{1, 8} { // and the machine's own
+			for _, procs := range []int{1, 8} { // also the machine's own
 				old := runtime.GOMAXPROCS(procs)
 				got := sha(compressChunks(t, c, data, 100_003))
 				runtime.GOMAXPROCS(old)
@@ -253,7 +253,7 @@ func TestZstdHeader(t *testing.T) {
 	}
 }
 
-// failingWriter takes a number of bytes, then fails.
+// failingWriter accepts a number of bytes, then fails.
 type failingWriter struct {
 	left int
 	err  error
@@ -333,7 +333,7 @@ func TestWriterClosedEarly(t *testing.T) {
 	wantGoroutines(t, before)
 }
 
-// wantGoroutines fails if more goroutines than that are left after a while.
+// wantGoroutines fails if more goroutines than want are left after a while.
 func wantGoroutines(t *testing.T, want int) {
 	t.Helper()
 	for range 100 {

@@ -15,8 +15,8 @@ import (
 	"github.com/ulikunitz/xz/lzma"
 )
 
-// The container of .xz is read here, its data by the module: the module's own
-// reader takes dictionaries of 4 GiB and keeps a record of each block. ("The .xz File Format", 1.2.1.)
+// The container of .xz is read here, its data by the module: the module's own reader takes
+// dictionaries of 4 GiB and keeps a record of each block. ("The .xz File Format", 1.2.1.)
 const (
 	xzMagic       = "\xfd7zXZ\x00"
 	xzFooterMagic = "YZ"
@@ -54,18 +54,18 @@ func (r *xzInput) ReadByte() (byte, error) {
 	return b, err
 }
 
-// xzBlock is the block that is read. Sizes are in bytes, those that its header
-// states -1 where it does not.
+// xzBlock is the current block. Sizes are in bytes; those that a header may state
+// are -1 if it does not.
 type xzBlock struct {
 	data                     *lzma.Reader2
 	sum                      hash.Hash
 	start, header            int64 // where its data starts, and the length of its header
-	size                     int64 // what came out
+	size                     int64 // length of the unpacked data so far
 	wantPacked, wantUnpacked int64
 }
 
-// xzIndex is what the index has to say of the blocks: their number and a hash of
-// their sizes.
+// xzIndex collects what the index has to say about the blocks: their number and a
+// hash of their sizes.
 type xzIndex struct {
 	blocks uint64
 	sizes  hash.Hash
@@ -131,8 +131,8 @@ func (x *xzReader) stream() error {
 	return nil
 }
 
-// next goes to the next block, of another stream if there is none in this. It is
-// io.EOF at the end of all.
+// next goes to the next block, of another stream if this one has none left. It
+// returns io.EOF at the end of all.
 func (x *xzReader) next() error {
 	start := x.in.n
 	size, err := x.in.ReadByte()
@@ -184,8 +184,8 @@ func (x *xzReader) startBlock(size byte) error {
 	return nil
 }
 
-// parse reads the fields of a block's header and returns the size of the
-// dictionary that its data needs.
+// parse reads the fields of a block's header and returns the size of the dictionary
+// that its data needs.
 func (b *xzBlock) parse(flags byte, r *bytes.Reader) (dictionary int, err error) {
 	b.wantPacked, b.wantUnpacked = -1, -1
 	for _, f := range []struct {
@@ -219,7 +219,7 @@ func (b *xzBlock) parse(flags byte, r *bytes.Reader) (dictionary int, err error)
 	if size > maxWindow {
 		return 0, fmt.Errorf("its dictionary has %d bytes, more than %d: decompress it first (xz -d)", size, maxWindow)
 	}
-	if b.wantUnpacked >= 0 { // no more of it is ever used
+	if b.wantUnpacked >= 0 { // a larger dictionary is never used
 		size = min(size, max(b.wantUnpacked, lzma.MinDictCap))
 	}
 	return int(size), nil
@@ -234,7 +234,7 @@ func xzNumber(r io.ByteReader) (uint64, error) {
 	return n, nil
 }
 
-// read reads the block's data. It is io.EOF at its end.
+// read reads the block's data. It returns io.EOF at its end.
 func (b *xzBlock) read(p []byte) (int, error) {
 	n, err := b.data.Read(p)
 	if b.sum != nil {
@@ -283,7 +283,7 @@ func reverse(p []byte) {
 	}
 }
 
-// padding reads the zeros that bring n bytes to a multiple of four.
+// padding reads the zeros that pad n bytes to a multiple of four.
 func (x *xzReader) padding(n int64) error {
 	pad := make([]byte, (4-n%4)%4)
 	if _, err := io.ReadFull(x.in, pad); err != nil {
@@ -295,8 +295,7 @@ func (x *xzReader) padding(n int64) error {
 	return nil
 }
 
-// endStream reads a stream's index, of which the first byte was read, and its
-// footer.
+// endStream reads a stream's index, whose first byte was read already, and its footer.
 func (x *xzReader) endStream(start int64) error {
 	sum := crc32.NewIEEE()
 	sum.Write([]byte{0})

@@ -9,27 +9,27 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// The shape of what is written. The bytes depend on the windows: a change of one
-// is a change of the format.
+// The shape of the output. The bytes depend on the windows: changing one changes
+// the format.
 const (
 	// zstdWindow is how far back zstd looks; a worker takes four windows.
 	zstdWindow = 1 << 20
-	// zstdBestWindow is the same from level zstdBestLevel on, where who asks
-	// wants the size and pays for it.
+	// zstdBestWindow is the window from level zstdBestLevel on, for callers that
+	// want the smallest size and accept its cost.
 	zstdBestWindow = 4 << 20
 	zstdBestLevel  = 10
 )
 
-// How many blocks are compressed at once, whatever the machine: memory is
-// bounded by them. They do not show in the bytes, except that a single worker
-// would write others: two is the least.
+// How many blocks are compressed at once, whatever the machine: this limits memory.
+// It does not show in the bytes, except that a single worker would write other
+// bytes: two is the minimum.
 const (
 	minZstdWorkers = 2
 	maxZstdWorkers = 4
 )
 
-// isZstd knows frames and the skippable ones that may stand before them (RFC
-// 8878, 3.1.1 and 3.1.2).
+// isZstd recognises frames and the skippable ones that may precede them (RFC 8878,
+// 3.1.1 and 3.1.2).
 func isZstd(start []byte) bool {
 	return bytes.HasPrefix(start, []byte("\x28\xb5\x2f\xfd")) ||
 		len(start) >= 4 && start[0]&0xf0 == 0x50 && string(start[1:4]) == "\x2a\x4d\x18"

@@ -1,14 +1,14 @@
-// Package debianbase gives tests small Debian root file systems, made by
-// mmdebstrap of packages from where the machine's apt has its own.
+// Package debianbase gives tests small Debian root file systems, made by mmdebstrap
+// from the package source of the machine's apt.
 //
 // Guarantees:
 //
-//   - Each is made once and kept in the system's place for temporary files for
-//     half a day, for all test binaries and whoever asks at the same time.
+//   - Each is made once and kept in the system's directory for temporary files
+//     for half a day, for all test binaries and concurrent callers.
 //   - They have merged /usr (/bin -> usr/bin and so on), dpkg's database, owners
 //     other than root, set-id programs and device nodes, as any Debian.
-//   - A machine that cannot make them is a skip, or a failure under CI=true: see
-//     package testtools.
+//   - On a machine that cannot make them the test is skipped, or fails under
+//     CI=true: see package testtools.
 //
 // Only tests import this package.
 package debianbase
@@ -32,20 +32,20 @@ import (
 )
 
 const (
-	// keepFor is how long what was made serves.
+	// keepFor is how long a root file system is reused.
 	keepFor = 12 * time.Hour
-	// timeout bounds making it. On a quiet machine it takes a quarter minute.
+	// timeout limits making it. On a quiet machine it takes a quarter minute.
 	timeout = 12 * time.Minute
 )
 
-// least are the packages that there always are: a shell, the usual tools, and
-// what installs more.
+// least are the packages that are always there: a shell, the usual tools, and what
+// installs more.
 var least = []string{
 	"base-files", "base-passwd", "coreutils", "dash", "debianutils", "diffutils", "dpkg", "grep", "libc-bin", "mawk", "sed", "tar",
 }
 
 // Least returns the path of a root file system's tar that has a shell, the usual
-// tools and dpkg. The tar is not to be changed, and only its owner can read it.
+// tools and dpkg. The tar must not be changed, and only its owner can read it.
 func Least(t testing.TB) string {
 	t.Helper()
 	return tar(t, "--variant=custom", "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
@@ -53,8 +53,7 @@ func Least(t testing.TB) string {
 		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*")
 }
 
-// Apt is Least with all essential packages, apt, which has no lists, and
-// shadow's tools.
+// Apt is Least plus all essential packages, apt (without lists), and shadow's tools.
 func Apt(t testing.TB) string {
 	t.Helper()
 	return tar(t, "--variant=apt", "--dpkgopt=force-unsafe-io")
@@ -69,7 +68,7 @@ func tar(t testing.TB, options ...string) string {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, o.program(t, t.TempDir()), args...)
 	cmd.Env = append(os.Environ(), epoch, "LC_ALL=C.UTF-8")
-	// It unmounts and removes what it made when it is asked to end.
+	// It unmounts and removes what it made when it receives this signal.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -81,18 +80,18 @@ func tar(t testing.TB, options ...string) string {
 	return filepath.Join(o.dir, key(args)+".tar")
 }
 
-// Program writes a program into the directory bin that is mmdebstrap with the
-// machine's mirror, and that remembers what it made for the same arguments:
-// those have to end in "SUITE -".
+// Program writes a program named mmdebstrap into the directory bin: mmdebstrap with
+// the machine's mirror, which caches its output by its arguments. These have to end
+// in "SUITE -".
 func Program(t testing.TB, bin string) {
 	t.Helper()
 	find(t).program(t, bin)
 }
 
-// epoch makes what mmdebstrap itself writes the same each time.
+// epoch makes what mmdebstrap itself writes reproducible.
 const epoch = "SOURCE_DATE_EPOCH=1"
 
-// origin is where the root file system comes from and where it is kept.
+// origin says where the root file system comes from and where it is kept.
 type origin struct {
 	real, mirror, suite, dir string
 }
@@ -111,7 +110,7 @@ func find(t testing.TB) *origin {
 	return o
 }
 
-// program writes the program that remembers.
+// program writes the caching program.
 func (o *origin) program(t testing.TB, bin string) string {
 	t.Helper()
 	const text = `#!/bin/sh
@@ -140,13 +139,13 @@ cat "$key.tar"
 	return name
 }
 
-// key is what the program calls the result of arguments.
+// key returns the program's name for the result of arguments.
 func key(args []string) string {
 	sum := sha256.Sum256([]byte(strings.Join(args, "\n") + "\n"))
 	return fmt.Sprintf("%x", sum[:8])
 }
 
-// mirror finds where apt takes a package from that every Debian has.
+// mirror finds the source from which apt takes a package that every Debian has.
 func mirror(ctx context.Context) (uri, suite string, err error) {
 	out, err := exec.CommandContext(ctx, "apt-cache", "policy", "base-files").Output()
 	if err != nil {
@@ -163,7 +162,7 @@ func mirror(ctx context.Context) (uri, suite string, err error) {
 	return "", "", errors.New("apt knows of none: run apt-get update")
 }
 
-// place is a directory of this user's own.
+// place returns a directory of this user's own.
 func place() (string, error) {
 	dir := filepath.Join(os.TempDir(), fmt.Sprintf("varve-debian-%d", os.Geteuid()))
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {

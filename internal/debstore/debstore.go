@@ -1,20 +1,19 @@
 // Package debstore lays installed Debian packages out as a Nix-like store: one
 // store path for each package, with its real files and dependencies. It serves
-// tests, examples and benchmarks that need a realistic closure where there is
-// no Nix.
+// tests, examples and benchmarks that need a realistic closure without Nix.
 //
 // Guarantees:
 //
 //   - A store path's name is a function of the package's name and version and
 //     of its dependencies' store paths; its files have mode 0444 or 0555, its
 //     directories 0555, and all of them the time 1.
-//   - A store path appears whole or not at all. One that is there is left as it
+//   - A store path appears whole or not at all. An existing one is left as it
 //     is, so making a store again is quick, also by several at once.
-//   - References have no cycles but of a path to itself: Debian's are cut where
-//     a walk from the wanted packages closes them.
+//   - References have no cycles except of a path to itself: Debian's are cut
+//     where a walk from the wanted packages closes them.
 //
-// Non-goals: packages whose store paths would differ though name, version and
-// dependencies are the same (files that were changed by hand).
+// Non-goals: packages whose store paths would differ although name, version
+// and dependencies are the same (files that were changed by hand).
 //
 // Only tests and tools import this package.
 package debstore
@@ -35,23 +34,23 @@ import (
 // Path is a store path in closure.json, as Nix's exportReferencesGraph has it.
 type Path struct {
 	Path string `json:"path"`
-	// NarSize is the bytes of the path's files and links to files.
+	// NarSize is the size in bytes of the path's files and links to files.
 	NarSize int64 `json:"narSize"`
 	// References are store paths, sorted; the path itself is one of them.
 	References []string `json:"references"`
-	// ClosureSize is the sum of NarSize over all that the path leads to.
+	// ClosureSize is the sum of NarSize over everything the path leads to.
 	ClosureSize int64 `json:"closureSize"`
 }
 
-// Summary is how large a store is.
+// Summary describes the size of a store.
 type Summary struct {
 	Paths, Edges int
 	Bytes        int64
 }
 
-// Make lays the packages and all they depend on out in store, an absolute
-// path. In out it writes closure.json, {"closure": [Path…]} with dependencies
-// first, and roots, the store path of each wanted package on a line.
+// Make lays out the packages and their dependencies in store, an absolute path. In
+// out it writes closure.json, {"closure": [Path…]} with dependencies first, and
+// roots, the store path of each wanted package on a line.
 func Make(ctx context.Context, store, out string, packages []string) (Summary, error) {
 	if !filepath.IsAbs(store) {
 		return Summary{}, fmt.Errorf("make store %q: the path is not absolute", store)

@@ -22,7 +22,7 @@ const someStatus = "a\t1:2~3\tb (>= 1), c:any | gone, \t\tii \n" +
 	"libx\t1-1\t, \tvirtual\tii \n" +
 	"gone\t1\t, \t\trc \n"
 
-// The hashes as the formula gives them in another language.
+// The hashes, computed with the formula in another language.
 const (
 	hashLibx = "979jy6fb132k870z3ns6qj0zmi1j2qfv"
 	hashB    = "v0g76m1lhm2b6x190ic6hrcnrkcds7n9"

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// layOut copies a package's files to path, unless it is there, and returns the
-// size of what is there.
+// layOut copies a package's files to path, unless it exists, and returns the size
+// of its content.
 func layOut(ctx context.Context, name, path string) (int64, error) {
 	_, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -28,8 +28,8 @@ func layOut(ctx context.Context, name, path string) (int64, error) {
 	return size(path)
 }
 
-// create makes path under another name and renames it. If another one was
-// faster, that one's is as good.
+// create makes path under another name and renames it. If another process was
+// faster, its result is as good.
 func create(ctx context.Context, name, path string) (err error) {
 	tmp, err := os.MkdirTemp(filepath.Dir(path), ".debstore-*")
 	if err != nil {
@@ -88,20 +88,20 @@ func fileList(ctx context.Context, name string) ([]string, error) {
 	return files, nil
 }
 
-// copyFile copies the machine's file to the same place below root. What is not
-// there, is there already, or would lead out of root through a link that the
-// package brought is left out.
+// copyFile copies the machine's file to the same place below root. It skips a file
+// that is missing, exists already, or would lead out of root through one of the
+// package's links.
 func copyFile(root *os.Root, file string) error {
 	info, err := os.Lstat(file)
 	if err != nil {
-		return nil // listed, but removed since: as in slimmed images
+		return nil // listed, but removed since, as in slimmed images
 	}
 	name := file[1:]
 	if info.IsDir() {
 		return root.MkdirAll(name, 0o755)
 	}
 	if _, err := root.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
-		return nil // there already, or a path that leads out
+		return nil // it exists already, or its path leads out
 	}
 	if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
@@ -164,15 +164,15 @@ func seal(path string) error {
 func remove(path string) error {
 	err := filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
-			err = os.Chmod(p, 0o755) // before it is read
+			err = os.Chmod(p, 0o755) // before the directory is read
 		}
 		return err
 	})
 	return errors.Join(err, os.RemoveAll(path))
 }
 
-// size returns the bytes of all files below path, and of all links but those
-// that lead to a directory of this machine.
+// size returns the size in bytes of all files below path, and of all links except
+// those that lead to a directory of this machine.
 func size(path string) (int64, error) {
 	var total int64
 	err := filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {

@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// statusFormat is what dpkg-query shows of a package, for parseStatus.
+// statusFormat is dpkg-query's output format for a package, for parseStatus.
 const statusFormat = "${Package}\t${Version}\t${Depends}, ${Pre-Depends}\t${Provides}\t${db:Status-Abbrev}\n"
 
-// status is what dpkg knows of the installed packages.
+// status is dpkg's record of the installed packages.
 type status struct {
 	packages map[string]pkg
 	// provider is the first package that provides a virtual one.
@@ -26,7 +26,7 @@ type pkg struct {
 	depends [][]string
 }
 
-// installed asks dpkg for the installed packages.
+// installed gets the installed packages from dpkg.
 func installed(ctx context.Context) (*status, error) {
 	out, err := exec.CommandContext(ctx, "dpkg-query", "-W", "-f", statusFormat).Output()
 	if err != nil {
@@ -84,11 +84,11 @@ func (s *status) resolve(alternatives []string) string {
 	return ""
 }
 
-// plan is the packages of a store, and where each one goes.
+// plan holds the packages of a store, and where each one goes.
 type plan struct {
-	// order has dependencies before those that need them.
+	// order has dependencies before the packages that need them.
 	order []string
-	// edges are a package's dependencies, without those that close a cycle.
+	// edges maps a package to its dependencies, without those that close a cycle.
 	edges map[string][]string
 	path  map[string]string
 }
@@ -115,8 +115,8 @@ func newPlan(store string, s *status, packages []string) (*plan, error) {
 	return p, nil
 }
 
-// visit adds name and all it depends on. Packages in above are being visited:
-// an edge to one of them would close a cycle.
+// visit adds name and everything it depends on. Packages in above are being
+// visited: an edge to one of them would close a cycle.
 func (p *plan) visit(s *status, name string, above map[string]bool) {
 	if _, done := p.edges[name]; done {
 		return

@@ -21,8 +21,9 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// spec is the derivation's spec with what is not in its file: the closure, which is in the
-// attributes, and the tag, which may be the hash of that file's path. lock is its varve.lock.
+// spec returns the derivation's spec, completed with what is not in its file: the closure,
+// which is in the attributes, and the tag, which may be the hash of that file's path. lock is
+// the path of its varve.lock.
 func (t *Tools) spec(a *attributes) (s *spec.Spec, lock string, err error) {
 	data, err := readSpec(a.Spec)
 	if err != nil {
@@ -46,7 +47,7 @@ func (t *Tools) buildLayer(ctx context.Context, a *attributes) error {
 	return t.build(ctx, a, place.LayerDir)
 }
 
-// build builds the derivation's spec as what the output is.
+// build builds the derivation's spec in the form that the output has.
 func (t *Tools) build(ctx context.Context, a *attributes, as place.Transport) error {
 	s, lock, err := t.spec(a)
 	if err != nil {
@@ -55,8 +56,8 @@ func (t *Tools) build(ctx context.Context, a *attributes, as place.Transport) er
 	return t.opts.Build(ctx, s, lock, string(as)+":"+a.out())
 }
 
-// buildStream makes what streamLayeredImage gives: the output layer has the top layer, the
-// output out is a program that writes the image to standard output.
+// buildStream makes the outputs of streamLayeredImage: layer has the top layer, and out is
+// a program that writes the image to standard output.
 func (t *Tools) buildStream(ctx context.Context, a *attributes) error {
 	first, err := firstLine(a.Varve, "stream")
 	if err != nil {
@@ -104,13 +105,14 @@ func (t *Tools) buildTop(ctx context.Context, a *attributes, dir string) (*assem
 	return result, nil
 }
 
-// compression is what the derivation asks for.
+// compression returns the compression that the derivation asks for.
 func (a *attributes) compression() (compress.Compression, error) {
 	c, err := compress.Parse(a.Compressor)
 	return c, asInput(err)
 }
 
-// buildArchive makes the archive of buildLayeredImage: what a program of streamLayeredImage writes, compressed.
+// buildArchive makes the archive of buildLayeredImage: what a program of streamLayeredImage
+// writes, compressed.
 func (t *Tools) buildArchive(ctx context.Context, a *attributes) error {
 	c, err := a.compression()
 	if err != nil {
@@ -171,7 +173,7 @@ func (t *Tools) exportImage(ctx context.Context, a *attributes) error {
 	return t.Export(ctx, img.Stored, out, &a.MTime)
 }
 
-// image opens the derivation's image: without a name the first one of an archive.
+// image opens the derivation's image: without a name, the first one of an archive.
 func (t *Tools) image(ctx context.Context, a *attributes) (*place.Image, error) {
 	at, err := place.ParseSource(a.Image)
 	if err != nil {
@@ -188,7 +190,7 @@ func (t *Tools) image(ctx context.Context, a *attributes) (*place.Image, error) 
 	return place.Select(ctx, src, name, t.platform(), t.places())
 }
 
-// pullImage makes the archive of pullImage. That the hash is right is for Nix to check.
+// pullImage makes the archive of pullImage. Nix itself checks the hash.
 func (t *Tools) pullImage(ctx context.Context, a *attributes) error {
 	platform, err := ocijson.ParsePlatform(a.Platform)
 	if err != nil {
@@ -203,7 +205,8 @@ func (t *Tools) pullImage(ctx context.Context, a *attributes) error {
 	return t.Pull(ctx, found.List[0].Stored, PullOptions{Ref: a.Reference, Name: a.RepoTag, Output: a.out()})
 }
 
-// pullPlaces are the places with a registry that the derivation says how to speak to.
+// pullPlaces returns the options for places, with the derivation's settings for its
+// registry.
 func (t *Tools) pullPlaces(a *attributes) place.Options {
 	places := t.places()
 	places.Registry = func(ref string) (registry.Options, error) {

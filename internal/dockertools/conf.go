@@ -13,17 +13,17 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// Conf is what nixpkgs' streamLayeredImage hands to its streamer: conf.json.
+// Conf is a conf.json, which nixpkgs' streamLayeredImage passes to its streamer.
 type Conf struct {
 	architecture, os   string
 	config             *ordjson.Object
 	storeDir           string
 	fromImage          string
 	customisationLayer string
-	// builtLayers are not in nixpkgs' files: directories of layers above the
-	// store layers.
+	// builtLayers, not in nixpkgs' files, are directories of layers above the store
+	// layers.
 	builtLayers []string
-	// variant is not either.
+	// variant is not in nixpkgs' files either.
 	variant        string
 	repoTag        string
 	created, mtime string
@@ -32,14 +32,14 @@ type Conf struct {
 	storeLayers    [][]string
 }
 
-// IsConf tells whether data is a conf.json rather than a spec. One that is
-// broken counts too, so that its own error is reported.
+// IsConf reports whether data is a conf.json rather than a spec. A broken one
+// counts too, so that its own error is reported.
 func IsConf(data []byte) bool {
 	return bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) && bytes.Contains(data, []byte(`"store_layers"`))
 }
 
-// ParseConf reads a conf.json. Fields that are not known are an error: they
-// belong to a version of nixpkgs whose images would come out wrong.
+// ParseConf reads a conf.json. Unknown fields are an error: they belong to a
+// version of nixpkgs whose images would come out wrong.
 func ParseConf(data []byte) (*Conf, error) {
 	v, err := ordjson.Parse(data)
 	if err != nil {
@@ -144,7 +144,7 @@ func (c *Conf) setStoreLayers(v any) error {
 	return nil
 }
 
-// check looks at the fields together.
+// check checks the fields against each other.
 func (c *Conf) check() []error {
 	var errs []error
 	for _, f := range []struct{ name, value string }{

@@ -44,8 +44,8 @@ func streamConf(t *testing.T, root, file, repoTag string) []byte {
 	return out.Bytes()
 }
 
-// TestConfGolden holds the archive of each conf.json against what nixpkgs'
-// streamer wrote.
+// TestConfGolden compares the archive of each conf.json with what nixpkgs' streamer
+// wrote.
 func TestConfGolden(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "root")
 	if _, err := goldenstore.Make(root); err != nil {

@@ -15,22 +15,22 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// ConfOptions is what an image made of a conf.json depends on besides it.
+// ConfOptions holds what an image made from a conf.json depends on besides it.
 type ConfOptions struct {
 	// Root is put before every absolute path in the conf to find the file.
 	Root string
-	// StoreRoot is put before paths in the store instead, where it is not empty.
+	// StoreRoot, if not empty, is put before paths in the store instead.
 	StoreRoot string
-	// RepoTag takes the place of the conf's name and tag.
+	// RepoTag replaces the conf's name and tag.
 	RepoTag string
-	// Now is what the time "now" stands for.
+	// Now is the time that "now" stands for.
 	Now time.Time
-	// OpenBase opens the docker-archive that the conf builds on; without it there
-	// is no building on others.
+	// OpenBase opens the docker-archive that the conf builds on; without it no
+	// image can build on another.
 	OpenBase func(ctx context.Context, name string) (*image.Stored, error)
 }
 
-// Platform is what the image is for.
+// Platform returns the platform that the image is for.
 func (c *Conf) Platform() v1.Platform { return v1.Platform{OS: c.os, Architecture: c.architecture} }
 
 // Image describes the image of a conf.json, which dockerarchive.Write with
@@ -66,7 +66,7 @@ func (c *Conf) describe(ctx context.Context, opts ConfOptions) (*image.Descripti
 	return d, c.addDirs(d, opts)
 }
 
-// physical is where an absolute path of the conf is on this machine.
+// physical returns where an absolute path of the conf is on this machine.
 func (c *Conf) physical(p string, opts ConfOptions) string {
 	return assemble.Options{Root: opts.Root, StoreRoot: opts.StoreRoot}.RootOf(c.storeDir, p) + p
 }
@@ -132,8 +132,8 @@ func (c *Conf) addStoreLayers(img *image.Description, mtime time.Time, root stri
 	}
 }
 
-// addDirs adds the layers that are there already: those that were built by
-// themselves, and the one that nixpkgs calls the customisation layer.
+// addDirs adds the layers that exist already: those that were built by themselves,
+// and the one that nixpkgs calls the customisation layer.
 func (c *Conf) addDirs(img *image.Description, opts ConfOptions) error {
 	for _, dir := range append(c.builtLayers, c.customisationLayer) {
 		l, err := assemble.OpenLayerDir(c.physical(dir, opts))

@@ -14,7 +14,7 @@ import (
 // appPath is a store path.
 const appPath = "/nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-app-1.0"
 
-// confJSON is a conf.json with some fields set otherwise; nil leaves one out.
+// confJSON returns a conf.json with some fields changed; nil leaves one out.
 func confJSON(t *testing.T, fields map[string]any) []byte {
 	t.Helper()
 	conf := map[string]any{
@@ -34,7 +34,7 @@ func confJSON(t *testing.T, fields map[string]any) []byte {
 	return data
 }
 
-// TestConfRefuses: what is wrong in a conf.json is said before anything is read.
+// TestConfRefuses: faults in a conf.json are reported before anything is read.
 func TestConfRefuses(t *testing.T) {
 	paths := func(p string) map[string]any { return map[string]any{"store_layers": []any{[]any{appPath}, []any{p}}} }
 	if _, err := ParseConf(confJSON(t, nil)); err != nil {
@@ -67,7 +67,7 @@ func TestConfRefuses(t *testing.T) {
 	}
 }
 
-// TestConfTimes: a tar cannot say times before 1970 for all readers.
+// TestConfTimes: not all readers of a tar can read times before 1970.
 func TestConfTimes(t *testing.T) {
 	for name, tt := range map[string]struct{ created, mtime, want string }{
 		"created before 1970": {"1969-12-31T23:59:59+00:00", "1970-01-01T00:00:01+00:00", `created: "1969-12-31T23:59:59+00:00" is before 1970`},
@@ -84,7 +84,7 @@ func TestConfTimes(t *testing.T) {
 			t.Errorf("%s: %v, want an error with %q", name, err, tt.want)
 		}
 	}
-	// The first moment of 1970 is one.
+	// The first moment of 1970 is accepted.
 	conf, err := ParseConf(confJSON(t, map[string]any{"created": "1970-01-01T00:00:00+00:00", "mtime": "1970-01-01T00:00:00Z"}))
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +94,8 @@ func TestConfTimes(t *testing.T) {
 	}
 }
 
-// TestConfWithoutOpenBase: who cannot open base images says so of a conf.json that has one.
+// TestConfWithoutOpenBase: a caller that cannot open base images gets an error for a
+// conf.json that has one.
 func TestConfWithoutOpenBase(t *testing.T) {
 	conf, err := ParseConf(confJSON(t, map[string]any{"from_image": "base.tar"}))
 	if err != nil {

@@ -12,9 +12,10 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// ConfJSON returns the conf.json that ParseConf makes the same image of, with
-// the history that nixpkgs would give it. The image's top layer has to be in the
-// directory top, as layer.tar and checksum. What a conf.json cannot say is an error.
+// ConfJSON returns the conf.json from which ParseConf makes the same image, with the
+// history that nixpkgs would give it. The image's top layer has to be in the
+// directory top, as layer.tar and checksum. What a conf.json cannot express is an
+// error.
 func ConfJSON(r *assemble.Result, top string) ([]byte, error) {
 	s, d := r.Spec, r.Description
 	if s.Tag == "" {
@@ -59,8 +60,8 @@ func ConfJSON(r *assemble.Result, top string) ([]byte, error) {
 	return ordjson.Marshal(o)
 }
 
-// confLayers are the layers between the base's and the top one: store layers,
-// and above them the directories of those that are there already.
+// confLayers returns the layers between the base's and the top one: store layers,
+// and above them the directories of built layers.
 func confLayers(r *assemble.Result) (stores, built []any, err error) {
 	stores = []any{}
 	for i, l := range r.Layers {

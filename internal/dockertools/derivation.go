@@ -12,12 +12,12 @@ import (
 	"github.com/varve-image/varve/internal/regfile"
 )
 
-// attributes are those of a derivation whose builder is varve: see nix/derivations.nix, which
-// is where they come from.
+// attributes are the attributes of a derivation whose builder is varve; nix/derivations.nix
+// sets them.
 type attributes struct {
 	// Outputs are the paths that the derivation makes, by their names.
 	Outputs map[string]string
-	// Action is what to do: one of actions. Each has its own attributes.
+	// Action is one of actions. Each has its own attributes.
 	Action string
 
 	// files
@@ -25,7 +25,7 @@ type attributes struct {
 	// image, stream, layer, top
 	Spec string
 	Tag  string
-	// top: a file with what buildImage's layer is to say of the image.
+	// top: a file with what buildImage's layer is to say about the image.
 	BaseJSON string
 	// stream, program: the path of this program in the store.
 	Varve string
@@ -33,7 +33,7 @@ type attributes struct {
 	// tarballs.
 	Image           string
 	Images, Sources []string
-	// export, overlay: which of the archive's images; empty for the first.
+	// export, overlay: the image in the archive; empty for the first.
 	FromImageName, FromImageTag string
 	// archive, merge
 	Compressor string
@@ -45,7 +45,7 @@ type attributes struct {
 	RepoTag, Reference, Platform, CAFile string
 	Insecure                             bool
 
-	// file is where they were read.
+	// file is the file that the attributes were read from.
 	file string
 }
 
@@ -55,7 +55,7 @@ type outputFile struct {
 	Executable, Directory bool
 }
 
-// actions build derivations. Each has its attributes.
+// actions build derivations. Each has its own attributes.
 var actions = map[string]func(*Tools, context.Context, *attributes) error{
 	"files":   (*Tools).writeFiles,
 	"image":   (*Tools).buildImage,
@@ -71,9 +71,9 @@ var actions = map[string]func(*Tools, context.Context, *attributes) error{
 	"overlay": (*Tools).runWithOverlay,
 }
 
-// BuildDerivation makes the outputs of a derivation whose attributes are in a file, as Nix
-// leaves them for one with __structuredAttrs, with the graphs that exportReferencesGraph asks
-// for.
+// BuildDerivation makes the outputs of a derivation from the file with its attributes. Nix
+// leaves this file for one with __structuredAttrs, with the graphs that exportReferencesGraph
+// asks for.
 func (t *Tools) BuildDerivation(ctx context.Context, file string) error {
 	a, err := readAttributes(file)
 	if err != nil {
@@ -86,8 +86,8 @@ func (t *Tools) BuildDerivation(ctx context.Context, file string) error {
 	return asAttribute(a, act(t, ctx, a))
 }
 
-// maxAttributes bounds a derivation's attributes, in bytes: a closure in them may
-// have no more.
+// maxAttributes limits a derivation's attributes, in bytes; a closure in them has
+// the same limit.
 const maxAttributes = 64 << 20
 
 func readAttributes(file string) (*attributes, error) {
@@ -105,11 +105,11 @@ func readAttributes(file string) (*attributes, error) {
 	return a, nil
 }
 
-// out is the derivation's output, or the first of them.
+// out returns the path of the derivation's output, or of the first of them.
 func (a *attributes) out() string { return a.Outputs["out"] }
 
-// writeFiles makes the output of files whose names are paths below it; an empty
-// name is the output itself.
+// writeFiles makes an output of files whose names are paths below it; an empty name
+// is the output itself.
 func (t *Tools) writeFiles(_ context.Context, a *attributes) error {
 	for _, name := range slices.Sorted(maps.Keys(a.Files)) {
 		if name != "" && !filepath.IsLocal(name) {

@@ -12,13 +12,13 @@
 // Guarantees:
 //
 //   - The image of a conf.json that nixpkgs made has the bytes that nixpkgs' own streamer
-//     gives it. A field that is not known is an error: the image would come out wrong.
+//     gives it. An unknown field is an error: the image would come out wrong.
 //   - What ConfJSON writes, ParseConf reads as the same image.
-//   - The image of a derivation's environment has every input of it and none of its outputs.
+//   - The image of a derivation's environment has every input and none of its outputs.
 //   - Pull writes the bytes that skopeo copy writes, so that hashes pinned for it hold.
-//   - An error that another input mends is an *InputError, or one of those that packages spec,
-//     assemble, place and treefile have for that.
+//   - An error that another input fixes is an *InputError, or an error type of package spec,
+//     assemble, place or treefile for that purpose.
 //
-// Non-goals: the command line, and what it says of the results; how images are built (package
+// Non-goals: the command line, and how it reports the results; how images are built (package
 // assemble), where they are (package place), and how they get there (package transfer).
 package dockertools

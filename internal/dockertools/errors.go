@@ -12,7 +12,7 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// InputError says that what was asked for cannot be: another input mends it.
+// InputError says that what was asked for is impossible, and that another input fixes it.
 type InputError struct{ Err error }
 
 func (e *InputError) Error() string { return e.Err.Error() }
@@ -32,7 +32,7 @@ func asInput(err error) error {
 }
 
 // fileError blames the input for an error of opening a file that it names, if the file is
-// not there or cannot be what was meant.
+// missing or of the wrong kind.
 func fileError(err error) error {
 	if regfile.IsMisnamed(err) {
 		return asInput(err)
@@ -45,12 +45,12 @@ func specError(field string, err error) error {
 	return &assemble.SpecError{Field: field, Err: err}
 }
 
-// asAttribute names the image and the attribute in what is wrong with a spec that Nix wrote:
+// asAttribute names the image and the attribute in an error about a spec that Nix wrote:
 // nobody has seen the file, and all of it is one line.
 func asAttribute(a *attributes, err error) error {
 	var failed *sandbox.StepError
 	if errors.As(err, &failed) {
-		failed.Offline = false // as in any build of Nix's, which nothing can change
+		failed.Offline = false // as in any build by Nix, where nothing can change it
 	}
 	var wrong spec.Errors
 	if !errors.As(err, &wrong) {
@@ -67,8 +67,8 @@ func asAttribute(a *attributes, err error) error {
 	return told
 }
 
-// imageName is what the spec in a file says that the image is called, or else the
-// file's own name.
+// imageName returns the name of the image in the spec in a file, or else the file's
+// own name.
 func imageName(file string) string {
 	var s struct{ Name string }
 	data, err := regfile.Read(file, spec.MaxSize)

@@ -20,7 +20,8 @@ import (
 )
 
 // WriteLayer writes the last explicit layer of a spec, as buildLayer does, into the new
-// directory dir, which gets its name when it is complete. It returns what the layer is.
+// directory dir, which gets its name when it is complete. It returns the layer's
+// description.
 func WriteLayer(ctx context.Context, result *assemble.Result, dir string) (layer.Info, error) {
 	dir = strings.TrimSuffix(dir, "/")
 	built, err := result.Built(dir)
@@ -83,10 +84,10 @@ func writeLayerFiles(ctx context.Context, dir *os.Root, l image.Layer) error {
 	return errors.Join(l.Write(ctx, f), f.Sync(), f.Close())
 }
 
-// writeLayerJSON adds to a layer's directory what Docker had in its archives
-// before version 1.10, and nixpkgs' buildImage makes for each layer: json, which
-// is the file baseJSON with the tar's TarSum, and VERSION. now takes the place of a
-// created that is "now".
+// writeLayerJSON adds to a layer's directory the files that Docker had in its
+// archives before version 1.10, and that nixpkgs' buildImage makes for each layer:
+// json, which is the file baseJSON with the tar's TarSum, and VERSION. now replaces
+// a created that is "now".
 func writeLayerJSON(ctx context.Context, dir, baseJSON string, now time.Time) error {
 	data, err := regfile.Read(baseJSON, spec.MaxSize)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 )
 
 // overlayRun is a run of runWithOverlay: scripts that work with an image's file system
-// in mnt, and with what they change of it in layer.
+// in mnt, and with their changes to it in layer.
 type overlayRun struct {
 	*Tools
 	spec    *spec.Spec
@@ -24,7 +24,7 @@ type overlayRun struct {
 }
 
 // runWithOverlay makes the output of runWithOverlay. Each script finds the directories in its
-// working directory, and leaves the output at $out, for the next one too.
+// working directory, and leaves the output at $out, also for the next script.
 func (t *Tools) runWithOverlay(ctx context.Context, a *attributes) error {
 	r := &overlayRun{Tools: t}
 	defer func() {
@@ -89,7 +89,7 @@ func (r *overlayRun) parse(a *attributes) (err error) {
 	return err
 }
 
-// runWith runs a script in a directory that has entries at dir besides rest.
+// runWith runs a script in a directory that has entries at dir, and rest.
 func (r *overlayRun) runWith(ctx context.Context, name, script string, rest []*tree.Entry, dir string, entries []*tree.Entry) ([]*tree.Entry, error) {
 	if len(entries) == 0 {
 		entries = []*tree.Entry{tree.NewDir(".", 0o755)}
@@ -105,7 +105,7 @@ func (r *overlayRun) runWith(ctx context.Context, name, script string, rest []*t
 	return r.run(ctx, name, script, all)
 }
 
-// run runs a script as root in a directory, and returns what is there then.
+// run runs a script as root in a directory, and returns what is there afterwards.
 func (r *overlayRun) run(ctx context.Context, name, script string, entries []*tree.Entry) ([]*tree.Entry, error) {
 	if strings.TrimSpace(script) == "" {
 		return entries, nil
@@ -160,7 +160,7 @@ func (r *overlayRun) write(ctx context.Context, name string, entries []*tree.Ent
 	})
 }
 
-// deleted is a file that lists what a layer deletes: a tree has no names for that.
+// deleted returns a file that lists what a layer deletes: a tree cannot express that.
 func deleted(whiteouts []*tree.Entry) *tree.Entry {
 	var list strings.Builder
 	for _, e := range whiteouts {

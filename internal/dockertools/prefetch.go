@@ -15,8 +15,8 @@ import (
 	"github.com/varve-image/varve/internal/place/registry"
 )
 
-// PullArgs are pullImage's arguments; the first letters of their names are of
-// the case that dockerTools has.
+// PullArgs are pullImage's arguments, with the names that dockerTools has for them
+// in JSON.
 type PullArgs struct {
 	ImageName      string `json:"imageName"`
 	ImageDigest    string `json:"imageDigest"`
@@ -26,8 +26,8 @@ type PullArgs struct {
 	FinalImageTag  string `json:"finalImageTag"`
 }
 
-// NewPullArgs returns the names among pullImage's arguments: the image's as the reference has
-// it, and those that it gets, by default the same and the tag in the reference, or latest.
+// NewPullArgs returns the name arguments of pullImage: the image's as in the reference, and
+// its final ones, by default the same name and the tag in the reference, or latest.
 func NewPullArgs(ref, finalName, finalTag string) (*PullArgs, error) {
 	parsed, err := reference.ParseNormalizedNamed(ref)
 	if err != nil {
@@ -61,15 +61,15 @@ func (p *PullArgs) Nix() string {
 		{"imageName", p.ImageName}, {"imageDigest", p.ImageDigest}, {"hash", p.Hash}, {"sha256", p.SHA256},
 		{"finalImageName", p.FinalImageName}, {"finalImageTag", p.FinalImageTag},
 	} {
-		if a.value != "" { // nothing in these values means anything to Nix
+		if a.value != "" { // these values have no characters that are special in Nix
 			fmt.Fprintf(&b, "  %s = \"%s\";\n", a.name, a.value)
 		}
 	}
 	return b.String() + "}\n"
 }
 
-// Prefetch opens the image that is wanted of a registry, after bringing it into the cache of
-// bases if there is one. key is the reference in the form of lockfile.Key.
+// Prefetch opens the wanted image of a registry, after bringing it into the cache of bases
+// if there is one. key is the reference in the form of lockfile.Key.
 func (t *Tools) Prefetch(ctx context.Context, bases *base.Resolver, key string, want place.Wanted) (*image.Stored, error) {
 	opts, err := t.places().RegistryOptions(key)
 	if err != nil {
@@ -90,7 +90,7 @@ func (t *Tools) Prefetch(ctx context.Context, bases *base.Resolver, key string, 
 	return img.Stored, want.Check(r, img.Stored)
 }
 
-// Hash returns what the archive hashes to that Pull writes of an image.
+// Hash returns the hash of the archive that Pull writes for an image.
 func (t *Tools) Hash(ctx context.Context, img *image.Stored, p *PullArgs) (digest.Digest, error) {
 	sum := sha256.New()
 	err := t.skopeo(ctx, sum, named(img, p.finalName()), "hashing ")

@@ -13,16 +13,15 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// Programs that the Nix expressions make are files whose first line names varve, with a command
-// of it, as their interpreter.
+// Programs that the Nix expressions make are files whose first line names varve, with one of
+// its commands, as their interpreter.
 
-// maxFirstLine is how long the first line of a program may be: Linux reads 255
-// bytes of it.
+// maxFirstLine is the longest first line of a program: Linux reads 255 bytes of it.
 const maxFirstLine = 255
 
-// firstLine is that of a program which is run by a command of varve, which gets
-// its name and the arguments. nix/lib.nix has the same rule, for errors before
-// anything is built.
+// firstLine returns the first line of a program that is run by a command of varve,
+// which gets the program's name and arguments. nix/lib.nix has the same rule, for
+// errors before anything is built.
 func firstLine(varve, command string) (string, error) {
 	line := "#!" + varve + " " + command
 	if len(line) > maxFirstLine || strings.ContainsAny(varve, " \t\n") {
@@ -31,8 +30,8 @@ func firstLine(varve, command string) (string, error) {
 	return line, nil
 }
 
-// WithoutInterpreter empties the line that makes a file a program: "#!" and
-// the program that runs it.
+// WithoutInterpreter empties the line that makes a file a program: "#!" and the
+// interpreter.
 func WithoutInterpreter(data []byte) []byte {
 	if !bytes.HasPrefix(data, []byte("#!")) {
 		return data
@@ -43,8 +42,8 @@ func WithoutInterpreter(data []byte) []byte {
 	return nil
 }
 
-// ProgramArgs returns what a program has its command line begin with, which the program's own
-// arguments follow.
+// ProgramArgs returns the arguments with which a program begins its command line; the
+// program's own arguments follow.
 func ProgramArgs(file string) ([]string, error) {
 	data, err := regfile.Read(file, spec.MaxSize)
 	if err != nil {
@@ -68,8 +67,8 @@ func readSpec(file string) ([]byte, error) {
 	return WithoutInterpreter(data), nil
 }
 
-// OpenConf describes the image of the conf.json in a file, such as a program that
-// streamLayeredImage made.
+// OpenConf describes the image of the conf.json in a file, such as a program made
+// by streamLayeredImage.
 func (t *Tools) OpenConf(ctx context.Context, file string) (image.Named, error) {
 	data, err := readSpec(file)
 	if err != nil {
@@ -78,8 +77,8 @@ func (t *Tools) OpenConf(ctx context.Context, file string) (image.Named, error) 
 	return t.Conf(ctx, file, data, "")
 }
 
-// Conf describes the image of a conf.json. name is what messages call it; repoTag, if it is
-// not empty, takes the place of the name and tag in it.
+// Conf describes the image of a conf.json. name is used in messages; repoTag, if not empty,
+// replaces the name and tag in it.
 func (t *Tools) Conf(ctx context.Context, name string, data []byte, repoTag string) (image.Named, error) {
 	conf, err := ParseConf(data)
 	if err != nil {

@@ -17,25 +17,26 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// HashError says that the archive of an image has another hash than it should.
+// HashError says that an image's archive has another hash than it should.
 type HashError struct{ *layer.DigestError }
 
 func (e *HashError) Unwrap() error { return e.DigestError }
 
-// PullOptions says what pullImage makes of an image.
+// PullOptions says how pullImage writes an image.
 type PullOptions struct {
 	// Ref is the image's reference, for messages.
 	Ref string
-	// Name is what the image is called in the archive, NAME:TAG.
+	// Name is the image's name in the archive, NAME:TAG.
 	Name string
 	// Output is the file that is written.
 	Output string
-	// Hash, if it is not empty, is what the file has to hash to.
+	// Hash, if not empty, is the hash that the file must have.
 	Hash digest.Digest
 }
 
 // Pull writes the archive that pullImage makes of an image: byte for byte the one that skopeo
-// copy writes. One that has another hash than it should is a *HashError, and not written.
+// copy writes. An archive with another hash than it should have is a *HashError, and not
+// written.
 func (t *Tools) Pull(ctx context.Context, img *image.Stored, o PullOptions) error {
 	t.places().WarnOdd(registryPrefix+o.Ref, img)
 	sum := sha256.New()
@@ -55,19 +56,19 @@ func (t *Tools) Pull(ctx context.Context, img *image.Stored, o PullOptions) erro
 	return nil
 }
 
-// named is an image that is called NAME:TAG.
+// named returns the image with the name NAME:TAG.
 func named(img *image.Stored, name string) image.Named {
 	return image.Named{Image: img, Names: image.Names{RepoTags: []string{name}}}
 }
 
-// skopeo writes the archive of an image. does is the verb of its progress.
+// skopeo writes the archive of an image. does is the verb for its progress.
 func (t *Tools) skopeo(ctx context.Context, w io.Writer, img image.Named, does string) error {
 	observe, done := t.opts.progress(ctx, len(img.Layers()), does+img.Repository())
 	defer done()
 	return dockerarchive.WriteSkopeo(ctx, w, img, dockerarchive.Options{Observe: observe, TempDir: t.places().TempDir})
 }
 
-// ParseSRI reads a hash as Nix writes it (W3C Subresource Integrity); empty is none.
+// ParseSRI reads a hash as Nix writes it (W3C Subresource Integrity); empty means none.
 func ParseSRI(text string) (digest.Digest, error) {
 	if text == "" {
 		return "", nil
@@ -83,7 +84,7 @@ func ParseSRI(text string) (digest.Digest, error) {
 // SRI writes a SHA-256 as Nix does.
 func SRI(d digest.Digest) string { return "sha256-" + base64.StdEncoding.EncodeToString(raw(d)) }
 
-// Base32 writes a SHA-256 as Nix did before.
+// Base32 writes a SHA-256 as Nix used to.
 func Base32(d digest.Digest) string { return nixstore.Base32(raw(d)) }
 
 func raw(d digest.Digest) []byte {

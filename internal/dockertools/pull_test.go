@@ -8,7 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// TestSRI: a hash reads as it is written, in the forms that Nix has.
+// TestSRI: a hash is read as it is written, in all of Nix's forms.
 func TestSRI(t *testing.T) {
 	empty := digest.FromBytes(nil)
 	const sri = "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
@@ -32,7 +32,7 @@ func TestSRI(t *testing.T) {
 	}
 }
 
-// TestPullArgs: names are those of the reference, unless others are given.
+// TestPullArgs: names are the reference's, unless others are given.
 func TestPullArgs(t *testing.T) {
 	for _, tt := range []struct{ ref, name, tag, want string }{
 		{"debian:12", "", "", "debian debian:12"},

@@ -21,27 +21,27 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// ShellOptions describes an image that is to a derivation what nix-shell is.
+// ShellOptions describes an image that does for a derivation what nix-shell does.
 type ShellOptions struct {
-	// Spec has the settings of the image's spec, which override what the derivation has.
+	// Spec holds the settings for the image's spec, which override the derivation's.
 	Spec spec.Options
-	// Root is put before absolute paths to find the files; StoreRoot before those in the store
-	// instead, where it is not empty.
+	// Root is put before absolute paths to find the files; StoreRoot, if not empty, before
+	// those in the store instead.
 	Root, StoreRoot string
-	// Shell is the bash of the image; empty for the derivation's builder, if
-	// that is one. Coreutils is the store path whose bin/env is /usr/bin/env;
-	// empty for none. CACertificates is a bundle; empty for none.
+	// Shell is the image's bash; empty for the derivation's builder, if that is a
+	// bash. Coreutils is the store path whose bin/env is /usr/bin/env; empty for
+	// none. CACertificates is a bundle; empty for none.
 	Shell, Coreutils, CACertificates string
 	// UID and GID are the user that the image runs as.
 	UID, GID uint32
 	// Home is that user's home directory; empty for /build.
 	Home string
-	// Command is what an interactive shell runs before it ends; Run is what one
-	// that is not interactive runs. At most one of them is set.
+	// Command is run by an interactive shell before it ends; Run is run by one that
+	// is not interactive. At most one of them is set.
 	Command, Run string
 }
 
-// Shell is what an image of a derivation's environment is made of.
+// Shell describes an image of a derivation's environment.
 type Shell struct {
 	Spec *spec.Spec
 	// Files are the files that the spec cannot name, for assemble.Options.
@@ -59,9 +59,9 @@ const (
 
 // NixShell describes the image of the environment of the derivation in a file, as
 // dockerTools' streamNixShellImage does: the environment that its builder would have, a
-// shell that sets itself up as nix-shell does, and the command buildDerivation.
-// Every input has to be in the store. The outputs are not in the image, so that
-// they can be built there. An error of what was asked for is an *InputError.
+// shell that sets itself up as nix-shell does, and the command buildDerivation. Every
+// input has to be in the store. The outputs are not in the image, so that they can be
+// built there. If the request is at fault, the error is an *InputError.
 func NixShell(ctx context.Context, file string, o ShellOptions) (*Shell, error) {
 	s := &shell{ShellOptions: o, files: map[string]string{}}
 	root, err := s.open(file)
@@ -87,7 +87,8 @@ func NixShell(ctx context.Context, file string, o ShellOptions) (*Shell, error) 
 // shell is an image of a shell that is being put together.
 type shell struct {
 	ShellOptions
-	// storeDir is the store directory, storeRoot what it is looked for below.
+	// storeDir is the store directory, storeRoot the directory under which it is
+	// looked up.
 	storeDir, storeRoot string
 	// drv is the derivation whose environment the shell has.
 	drv *drv.Derivation
@@ -95,8 +96,8 @@ type shell struct {
 	files map[string]string
 }
 
-// open reads the derivation in a file, and returns what the file was looked for below. Where
-// the store is has to be known before the rest of the spec is.
+// open reads the derivation in a file, and returns the directory under which the file was
+// looked up. Where the store is has to be known before the rest of the spec is.
 func (s *shell) open(file string) (root string, err error) {
 	settings, err := s.parse(spec.Setting{Field: "name", Values: []string{"shell"}})
 	if err != nil {
@@ -110,20 +111,20 @@ func (s *shell) open(file string) (root string, err error) {
 	}
 	if _, _, ok := nixstore.InStore(s.storeDir, file); ok {
 		s.drv, err = drv.Read(s.storeDir, root, file)
-	} else { // whose symlinks may lead anywhere
+	} else { // symlinks may lead anywhere
 		s.drv, err = drv.Read(s.storeDir, "", root+file)
 	}
 	return root, fileError(err)
 }
 
-// parse makes a spec of settings and those of the options, which come last.
+// parse makes a spec from own and the settings of the options, which come last.
 func (s *shell) parse(own ...spec.Setting) (*spec.Spec, error) {
 	o := s.Spec
 	o.Settings = append(own, o.Settings...)
 	return spec.Parse(nil, o)
 }
 
-// check refuses what no shell can be made of, and fills in defaults.
+// check refuses what no shell can be made from, and fills in defaults.
 func (s *shell) check() error {
 	d := s.drv
 	if attrs, err := d.Structured(); err != nil || attrs != nil {
@@ -176,8 +177,8 @@ func (s *shell) checkEnvironment() error {
 	return bad.Err()
 }
 
-// fillPlaceholders puts the outputs' paths where the derivation has
-// builtins.placeholder's texts for them, as Nix does before it builds.
+// fillPlaceholders replaces the texts of builtins.placeholder in the derivation
+// with the outputs' paths, as Nix does before it builds.
 func (s *shell) fillPlaceholders() error {
 	var texts []string
 	for _, out := range s.drv.Outputs {
@@ -197,14 +198,14 @@ func (s *shell) fillPlaceholders() error {
 	return nil
 }
 
-// asFiles are the names of the variables that are passed as files.
+// asFiles returns the names of the variables that are passed as files.
 func (s *shell) asFiles() []string {
 	names, _ := s.drv.Get("passAsFile")
 	return strings.Fields(names)
 }
 
-// inputs lists what the derivation needs, which makes it part of the image's
-// closure, and checks that it is there.
+// inputs lists what the derivation needs, which becomes part of the image's
+// closure, and checks that it exists.
 func (s *shell) inputs() error {
 	paths := slices.Clone(s.drv.Sources)
 	for _, in := range s.drv.Inputs {

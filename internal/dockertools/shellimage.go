@@ -16,8 +16,9 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// environment is the image's: what every build has and the derivation may
-// change, the derivation's own, and what every build has for sure.
+// environment returns the image's variables: defaults for every build, which the
+// derivation may change, then the derivation's own, then those that are fixed for
+// every build.
 func (s *shell) environment() map[string]string {
 	env := map[string]string{"PATH": s.path(), "HOME": s.Home, "NIX_STORE": s.storeDir, "NIX_BUILD_CORES": "1"}
 	if s.CACertificates != "" {
@@ -33,7 +34,7 @@ func (s *shell) environment() map[string]string {
 			continue
 		}
 		sum := sha256.Sum256([]byte(v.Name))
-		name := ".attr-" + nixstore.Base32(sum[:]) // as Nix calls it
+		name := ".attr-" + nixstore.Base32(sum[:]) // the name that Nix gives it
 		s.files[name] = v.Value
 		env[v.Name+"Path"] = "/" + shellDir + "/" + name
 	}
@@ -47,11 +48,11 @@ func (s *shell) environment() map[string]string {
 	return env
 }
 
-// path has the shell and buildDerivation.
+// path returns a PATH with the shell and buildDerivation.
 func (s *shell) path() string { return path.Dir(s.Shell) + ":/" + shellDir + "/bin" }
 
-// rc is what the shell reads first: it sets itself up as nix-shell's does
-// (src/nix-build/nix-build.cc of Nix).
+// rc returns the script that the shell reads first: it sets itself up as
+// nix-shell's does (src/nix-build/nix-build.cc of Nix).
 func (s *shell) rc() string {
 	lines := []string{
 		"unset PATH",
@@ -73,8 +74,8 @@ func (s *shell) rc() string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
-// architecture is what Go calls the derivation's machine. One that it does not know
-// is handed on for the spec to refuse: left out, it would be this one.
+// architecture returns Go's name of the derivation's machine. An unknown one is
+// passed on for the spec to refuse: left out, it would mean this machine's.
 func (s *shell) architecture() string {
 	machine, _, _ := strings.Cut(s.drv.System, "-")
 	if goarch, _, ok := arch.Lookup(machine); ok {
@@ -83,8 +84,8 @@ func (s *shell) architecture() string {
 	return machine
 }
 
-// spec is the image's spec: its own settings, and those of the options. No setting can say
-// what nss has.
+// spec returns the image's spec: its own settings, and those of the options. The content
+// of nss cannot be given by a setting.
 func (s *shell) spec() (*spec.Spec, error) {
 	rc := "/" + shellDir + "/rc"
 	cmd := []string{s.Shell, "--rcfile", rc}
@@ -118,7 +119,7 @@ func set(field string, values ...string) spec.Setting {
 	return spec.Setting{Field: field, Values: values}
 }
 
-// variables are the environment as a config has it, by their names.
+// variables returns the environment as a config has it, sorted by name.
 func (s *shell) variables() []string {
 	env := s.environment()
 	var list []string
@@ -128,8 +129,8 @@ func (s *shell) variables() []string {
 	return list
 }
 
-// name is the image's name unless another one is given: the derivation's, in
-// characters that the names of images may have.
+// name returns the image's name unless another one is given: the derivation's, in
+// characters that image names may have.
 func (s *shell) name() string {
 	name, _ := s.drv.Get("name")
 	name = strings.Trim(strings.Map(func(r rune) rune {
@@ -141,14 +142,14 @@ func (s *shell) name() string {
 	return cmp.Or(name, "shell") + "-env"
 }
 
-// tree is what the image has besides: the shell's files, and directories.
+// tree returns the other files of the image: the shell's files, and directories.
 func (s *shell) tree() []*tree.Entry {
 	s.files["rc"] = s.rc()
 	command := []string{quoteShell(s.drv.Builder)}
 	for _, arg := range s.drv.Args {
 		command = append(command, quoteShell(arg))
 	}
-	// /bin/sh is the shell; its own path may be more than a first line can hold.
+	// /bin/sh is the shell; its own path may be too long for a first line.
 	s.files["bin/buildDerivation"] = "#!/bin/sh\nexec " + strings.Join(command, " ") + "\n"
 	entries := s.directories()
 	for name, text := range s.files {
@@ -165,13 +166,13 @@ func (s *shell) tree() []*tree.Entry {
 	return entries
 }
 
-// directories are the user's: where it builds, and what a Nix without a daemon
-// writes to. The store is one that every user may build into.
+// directories returns the user's directories: where it builds, and what a Nix
+// without a daemon writes to. Every user may build into the store.
 func (s *shell) directories() []*tree.Entry {
 	prefix := path.Dir(s.storeDir)
 	var entries []*tree.Entry
 	for _, name := range []string{sandboxDir, prefix, s.storeDir, path.Join(prefix, "var"), path.Join(prefix, "var/nix"), "/etc/nix"} {
-		if name == "/" { // of a store that is in the root
+		if name == "/" { // a store in the root directory
 			continue
 		}
 		e := tree.NewDir(strings.TrimPrefix(name, "/"), 0o755)

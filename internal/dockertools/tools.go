@@ -17,29 +17,29 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// Options says what the functions need besides their arguments. Conf needs Now, and
-// BuildDerivation all that is a function, where it is not said otherwise.
+// Options holds what the functions need besides their arguments. Conf needs Now;
+// BuildDerivation needs every field that is a function, except as noted.
 type Options struct {
-	// Transfer says what places of images need, which of several images is meant where a
-	// derivation does not say, and who is told of progress.
+	// Transfer says what places of images need, which of several images is meant if a
+	// derivation does not say, and where progress is reported.
 	Transfer transfer.Options
-	// Root is put before absolute paths in a conf.json to find the files, StoreRoot before those
-	// in the store instead, where it is not empty.
+	// Root is put before absolute paths in a conf.json to find the files; StoreRoot, if not
+	// empty, before those in the store instead.
 	Root, StoreRoot string
 	// SourceDateEpoch returns the environment's SOURCE_DATE_EPOCH, or nil.
 	SourceDateEpoch func() (*int64, error)
-	// Steps is how scripts are run.
+	// Steps says how scripts are run.
 	Steps assemble.Steps
 	// Now is the clock.
 	Now func() time.Time
 	// Describe describes the image of a spec whose varve.lock is at lock. Build builds it and
-	// writes it, or its layer, to the place that a reference names. Both say what there is to
-	// say of the image.
+	// writes it, or its layer, to the place that a reference names. Both report the image's
+	// notes and warnings.
 	Describe func(ctx context.Context, s *spec.Spec, lock string) (*assemble.Result, error)
 	Build    func(ctx context.Context, s *spec.Spec, lock, ref string) error
-	// Omitted, where it is set, is told what a directory lacks that was written.
+	// Omitted, if set, receives what a written directory lacks.
 	Omitted func(dir string, what []tree.Omitted)
-	// Info, where it is set, is told what was done.
+	// Info, if set, receives messages about what was done.
 	Info func(text string)
 }
 
@@ -56,7 +56,7 @@ func (o Options) progress(ctx context.Context, layers int, title string) (observ
 	return o.Transfer.Progress(ctx, layers, title)
 }
 
-// Tools are the functions with their options. What they open stays open until Close.
+// Tools holds the functions with their options. What they open stays open until Close.
 type Tools struct {
 	opts Options
 	open []io.Closer
@@ -65,7 +65,7 @@ type Tools struct {
 // New returns the functions.
 func New(opts Options) *Tools { return &Tools{opts: opts} }
 
-// Close closes the images that were opened. Their layers cannot be read any more.
+// Close closes the images that were opened. Their layers cannot be read afterwards.
 func (t *Tools) Close() error {
 	var errs []error
 	for _, c := range t.open {
@@ -75,10 +75,10 @@ func (t *Tools) Close() error {
 	return errors.Join(errs...)
 }
 
-// keep has a closer closed by Close.
+// keep registers a closer for Close.
 func (t *Tools) keep(c io.Closer) { t.open = append(t.open, c) }
 
-// registryPrefix makes a reference of an image's name in a registry.
+// registryPrefix turns an image's name in a registry into a reference.
 const registryPrefix = string(place.Registry) + "://"
 
 func (t *Tools) places() place.Options { return t.opts.Transfer.Places }

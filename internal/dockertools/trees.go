@@ -9,8 +9,8 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// Export writes the file system that an image's layers show, as exportImage does. With an
-// epoch that is the time of all files, in seconds since 1970.
+// Export writes the file system that an image's layers show, as exportImage does. An
+// epoch, if given, is the time of all files, in seconds since 1970.
 func (t *Tools) Export(ctx context.Context, img *image.Stored, out *treefile.Output, epoch *int64) error {
 	overlay, err := img.Files(ctx, t.places().OverlayOptions())
 	if err != nil {
@@ -31,8 +31,8 @@ func (t *Tools) Export(ctx context.Context, img *image.Stored, out *treefile.Out
 	return t.writeTree(ctx, out, overlay.Entries, tree.WriteOptions{})
 }
 
-// MergeTrees lays directories and tarballs over one another, as mergeDrvs does. All files have
-// the time of the epoch, or without one the first second of 1970.
+// MergeTrees merges directories and tarballs, later ones over earlier ones, as mergeDrvs does.
+// All files have the time of the epoch, or without one the first second of 1970.
 func (t *Tools) MergeTrees(ctx context.Context, sources []string, out *treefile.Output, epoch *int64) error {
 	var trees [][]*tree.Entry
 	for _, source := range sources {
@@ -58,7 +58,7 @@ func (t *Tools) MergeTrees(ctx context.Context, sources []string, out *treefile.
 	return nil
 }
 
-// writeTree writes a tree, and says what a directory lacks of it.
+// writeTree writes a tree, and reports what a directory lacks of it.
 func (t *Tools) writeTree(ctx context.Context, out *treefile.Output, entries []*tree.Entry, opts tree.WriteOptions) error {
 	omitted, err := out.Write(ctx, entries, opts)
 	if err == nil && len(omitted) > 0 && t.opts.Omitted != nil {

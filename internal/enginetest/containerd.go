@@ -15,8 +15,8 @@ import (
 //
 // Found on Debian 12's containerd 1.6: ctr makes its FIFOs in /run/containerd
 // unless told otherwise, and both sides must see them. A container's cgroup is
-// named after its id alone, so ids must differ between test binaries. ctr
-// exits with 1 for a failure of its own too; "ctr: " on stderr tells them apart.
+// named after its id alone, so ids must differ between test binaries. ctr exits
+// with 1 for a failure of its own too; "ctr: " on stderr distinguishes the two.
 type containerd struct {
 	home        *home
 	socket      string

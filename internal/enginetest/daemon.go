@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// startTimeout bounds how long a daemon may take until it answers.
+// startTimeout limits how long a daemon may take until it answers.
 const startTimeout = time.Minute
 
 // daemon is a process of the engines, in namespaces of its own.
@@ -19,8 +19,9 @@ type daemon struct {
 	exited chan struct{}
 }
 
-// namespaces are what a command is put in: unshare's options. What is mounted
-// below is gone with the last process, and is never seen outside.
+// namespaces returns the command prefix that runs a command in new namespaces; the
+// options are unshare's. Mounts below it vanish with the last process, and are
+// never seen outside.
 func namespaces(options ...string) []string {
 	// A private /run: shims, Docker and runc write into /run/containerd,
 	// /run/docker and /run/runc whatever their state directory is.
@@ -66,8 +67,7 @@ func startDaemon(log string, ready func() error, env []string, argv ...string) (
 	return d, nil
 }
 
-// wait waits until ready gives no error, or the daemon ends, or it takes too
-// long.
+// wait waits until ready gives no error, the daemon ends, or the time is up.
 func (d *daemon) wait(ready func() error) error {
 	deadline := time.Now().Add(startTimeout)
 	for {
@@ -86,8 +86,8 @@ func (d *daemon) wait(ready func() error) error {
 	}
 }
 
-// stop kills the daemon with all that it started, by its own process id.
-// Nothing that it keeps is wanted, so it is not asked first.
+// stop kills the daemon with everything it started, by its own process id. None of
+// its state is needed, so it is not asked first.
 func (d *daemon) stop() {
 	_ = d.cmd.Process.Kill()
 	<-d.exited
@@ -102,7 +102,7 @@ func tail(path string) string {
 	return string(data[max(0, len(data)-4096):])
 }
 
-// find returns the path of the first of the programs that is there.
+// find returns the path of the first of the programs that exists.
 func find(programs ...string) (string, error) {
 	for _, p := range programs {
 		if path, err := exec.LookPath(p); err == nil {
@@ -128,8 +128,8 @@ func need(programs ...string) error {
 	return nil
 }
 
-// overlayWorks reports whether overlayfs can be mounted in dir: it cannot
-// where dir is itself on overlayfs, as in most containers.
+// overlayWorks reports whether overlayfs can be mounted in dir: it cannot if dir is
+// itself on overlayfs, as in most containers.
 func overlayWorks(dir string) bool {
 	for _, sub := range []string{"lower", "upper", "work", "merged"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
@@ -143,7 +143,7 @@ func overlayWorks(dir string) bool {
 	return cmd.Run() == nil
 }
 
-// environment is all that engines and their clients see of the environment.
+// environment returns all variables that engines and their clients see.
 func environment(dir string, extra ...string) []string {
 	return append([]string{
 		"PATH=" + os.Getenv("PATH"),

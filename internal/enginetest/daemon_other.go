@@ -4,5 +4,5 @@ package enginetest
 
 import "syscall"
 
-// dieWithParent has no meaning here: need refuses engines beforehand.
+// dieWithParent has no effect here: need refuses engines beforehand.
 func dieWithParent() *syscall.SysProcAttr { return nil }

@@ -12,8 +12,8 @@
 //   - Containers have no network; nothing is ever fetched.
 //   - A Nix has a store of its own at /nix, which the machine does not see and
 //     which ends with its test.
-//   - An engine that cannot run here is a skip, or a failure under CI=true: see
-//     package testtools.
+//   - If an engine cannot run here, the test is skipped, or fails under CI=true:
+//     see package testtools.
 //
 // Non-goals: engines without root, several engines of a kind in one binary,
 // anything but Linux.
@@ -42,26 +42,26 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// commandTimeout bounds every command of an engine.
+// commandTimeout limits every command of an engine.
 const commandTimeout = 2 * time.Minute
 
 // Engine loads image archives and runs images.
 type Engine interface {
 	// Name is the engine's name: docker, podman or containerd.
 	Name() string
-	// Load loads the image archive at path and returns the name, or where it has
-	// none the ID, that Run and Remove take; of several images the first.
+	// Load loads the image archive at path and returns the name (the ID if it has
+	// none) that Run and Remove take; if there are several images, the first one's.
 	Load(ctx context.Context, path string) (image string, err error)
 	// Run runs the image in a new container without network, and removes the
 	// container. Arguments replace the image's Cmd (containerd's ctr: Entrypoint
-	// and Cmd). An exit code of the container is no error.
+	// and Cmd). A nonzero exit code of the container is not an error.
 	Run(ctx context.Context, image string, args ...string) (Result, error)
 	// Remove removes the image.
 	Remove(ctx context.Context, image string) error
-	// Address is where its daemon answers: Docker's as DOCKER_HOST has it,
+	// Address is where its daemon listens: Docker's in the form of DOCKER_HOST,
 	// containerd's socket, empty for Podman, which has none.
 	Address() string
-	// Command is any other command of the engine's client.
+	// Command returns any other command of the engine's client.
 	Command(ctx context.Context, args ...string) *exec.Cmd
 }
 
@@ -71,7 +71,7 @@ type Result struct {
 	ExitCode       int
 }
 
-// Set is the engines of a test binary. The zero value is ready for use.
+// Set holds the engines of a test binary. The zero value is ready for use.
 type Set struct {
 	mu      sync.Mutex
 	home    *home
@@ -79,22 +79,22 @@ type Set struct {
 	stopped bool
 }
 
-// started is an engine, or why there is none.
+// started is an engine, or the reason why there is none.
 type started struct {
 	engine Engine
 	stop   func()
 	err    error
 }
 
-// starters are how each engine is brought up. An error that wraps errMissing
-// is a lack of the machine.
+// starters start the engines. An error that wraps errMissing means that the machine
+// lacks something.
 var starters = map[string]func(*home) (Engine, func(), error){
 	"docker":     startDocker,
 	"podman":     startPodman,
 	"containerd": startContainerd,
 }
 
-// Names are the names that Set.Get knows.
+// Names returns the names that Set.Get knows.
 func Names() []string { return []string{"docker", "podman", "containerd"} }
 
 // errMissing says that the machine lacks what an engine needs.
@@ -109,8 +109,8 @@ func (s *Set) Podman(t testing.TB) Engine { t.Helper(); return s.Get(t, "podman"
 // Containerd returns a running containerd, used through ctr.
 func (s *Set) Containerd(t testing.TB) Engine { t.Helper(); return s.Get(t, "containerd") }
 
-// Get returns the engine called name. If the machine lacks what it needs the
-// test is skipped, or fails under CI=true.
+// Get returns the engine called name. If the machine lacks what it needs, the test
+// is skipped, or fails under CI=true.
 func (s *Set) Get(t testing.TB, name string) Engine {
 	t.Helper()
 	engine, err := s.Start(name)
@@ -123,8 +123,8 @@ func (s *Set) Get(t testing.TB, name string) Engine {
 	return engine
 }
 
-// Start is Get for where there is no testing.TB: the engine, or why there is
-// none.
+// Start is Get for callers without a testing.TB: it returns the engine, or why
+// there is none.
 func (s *Set) Start(name string) (Engine, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -161,8 +161,8 @@ func (s *Set) start(name string) *started {
 	return &started{engine: engine, stop: stop}
 }
 
-// Around returns m with a Run that stops the engines after the tests. It takes
-// and gives what both testing and testscript run.
+// Around returns m with a Run that stops the engines after the tests. Its argument
+// and result fit both testing and testscript.
 func (s *Set) Around(m interface{ Run() int }) interface{ Run() int } {
 	return around{s, m}
 }
@@ -193,7 +193,7 @@ func (s *Set) stop() {
 	}
 }
 
-// Output runs cmd to its end. An exit code other than 0 is no error.
+// Output runs cmd to its end. A nonzero exit code is not an error.
 func Output(cmd *exec.Cmd) (Result, error) {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -211,8 +211,8 @@ func Output(cmd *exec.Cmd) (Result, error) {
 	return result, nil
 }
 
-// check runs an engine's command, for at most commandTimeout, and takes any
-// exit code but 0 as an error. It returns stdout.
+// check runs an engine's command, for at most commandTimeout, and treats a nonzero
+// exit code as an error. It returns stdout.
 func check(ctx context.Context, e Engine, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
@@ -226,8 +226,8 @@ func check(ctx context.Context, e Engine, args ...string) (string, error) {
 	return result.Stdout, nil
 }
 
-// run runs a container, for at most commandTimeout. The exit codes of which
-// engineFailed says so mean that there was none.
+// run runs a container, for at most commandTimeout. engineFailed reports whether a
+// result is the engine's own failure, so that there was no container.
 func run(ctx context.Context, e Engine, engineFailed func(Result) bool, args ...string) (Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
@@ -238,7 +238,7 @@ func run(ctx context.Context, e Engine, engineFailed func(Result) bool, args ...
 	return result, err
 }
 
-// field returns what follows prefix in the first of the lines that has it.
+// field returns what follows prefix in the first line that starts with it.
 func field(lines, prefix string) (string, bool) {
 	for line := range strings.Lines(lines) {
 		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), prefix); ok {

@@ -12,8 +12,8 @@ var engines Set
 
 func TestMain(m *testing.M) { os.Exit(engines.Around(m).Run()) }
 
-// TestRun: output and exit code of a container come through, from the image's
-// command and from one given.
+// TestRun: output and exit code of a container are passed on, for the image's
+// command and for a given one.
 func TestRun(t *testing.T) {
 	for _, name := range Names() {
 		t.Run(name, func(t *testing.T) {
@@ -52,7 +52,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// debian12 is what the engines of Debian 12 read: docker.io 20.10.24, podman
+// debian12 lists what the engines of Debian 12 read: docker.io 20.10.24, podman
 // 4.3.1, containerd 1.6.20, skopeo 1.9.3. Later versions read more.
 var debian12 = map[string]map[string]bool{
 	"docker":     {"tar": true, "tar.gz": true, "tar.zst": false, "oci-archive": false, "oci": false},
@@ -60,10 +60,10 @@ var debian12 = map[string]map[string]bool{
 	"containerd": {"tar": true, "tar.gz": false, "tar.zst": false, "oci-archive": true, "oci": false},
 }
 
-// TestFormats: each engine reads what it is known to read, and refuses the
-// rest as an error.
+// TestFormats: each engine reads what it is known to read, and reports an error for
+// the rest.
 func TestFormats(t *testing.T) {
-	// Podman makes an image name of a layout's path: no upper case letters.
+	// Podman makes an image name from a layout's path: no upper case letters.
 	dir, err := os.MkdirTemp("", "formats")
 	if err != nil {
 		t.Fatal(err)

@@ -23,8 +23,7 @@ type home struct {
 	lock *os.File
 }
 
-// newHome makes a home, after it has removed those that killed test binaries
-// left.
+// newHome makes a home, after removing those that killed test binaries left behind.
 func newHome() (*home, error) {
 	if old, err := filepath.Glob(filepath.Join(os.TempDir(), homePrefix+"*")); err == nil {
 		for _, dir := range old {
@@ -46,8 +45,8 @@ func newHome() (*home, error) {
 	return h, nil
 }
 
-// reclaim removes a home of this user's that is an hour old and that nobody holds. One
-// that cannot be removed is none of this run's business.
+// reclaim removes a home of this user's that is an hour old and that nobody has
+// locked. One that cannot be removed is ignored.
 func reclaim(dir string) {
 	if info, err := os.Lstat(dir); err != nil || !info.IsDir() || !owner.Ours(info) {
 		return

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestReclaim: a home is removed when its owner is gone for an hour, and not
+// TestReclaim: a home is removed when its owner has been gone for an hour, and not
 // before.
 func TestReclaim(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())

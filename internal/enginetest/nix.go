@@ -13,17 +13,16 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// NixStore is a Nix with a store of its own, which is empty at first. Its
-// commands see it at /nix, and else what the machine has, at the same names;
-// the machine's own /nix, if any, is neither seen nor changed. Nothing is ever
-// fetched.
+// NixStore is a Nix with a store of its own, which is empty at first. Its commands
+// see it at /nix, and everything else of the machine under the same names; the
+// machine's own /nix, if any, is neither seen nor changed. Nothing is ever fetched.
 //
 // Found on Debian 12's Nix 2.8: root may build without a group of users only if
 // build-users-group is empty. The sandbox wants user namespaces, which the
 // kernel refuses below a chroot: hence a pivot_root.
 type NixStore struct {
 	t testing.TB
-	// root holds nix, which is mounted at /nix, and what else is the store's.
+	// root holds nix, which is mounted at /nix, and the store's other files.
 	root   string
 	daemon bool
 }
@@ -118,15 +117,14 @@ func newNix(t testing.TB, daemon bool, config string) *NixStore {
 	return n
 }
 
-// Root is the directory in which the store is nix/store: its physical root,
+// Root returns the directory in which the store is nix/store: its physical root,
 // for programs that do not see it at /nix.
 func (n *NixStore) Root() string { return n.root }
 
-// Home is a directory that the commands may write to, and start in.
+// Home returns a directory that the commands may write to, and start in.
 func (n *NixStore) Home() string { return filepath.Join(n.root, "home") }
 
-// Command returns a command that sees the store at /nix. It may be one of Nix
-// or any other.
+// Command returns a command that sees the store at /nix. It may be Nix's or any other.
 func (n *NixStore) Command(ctx context.Context, args ...string) *exec.Cmd {
 	remote := "local"
 	if n.daemon {
@@ -176,8 +174,8 @@ func (n *NixStore) checkInput(stdin string, args ...string) (string, error) {
 	return result.Stdout, err
 }
 
-// environment is what a process of Nix sees, which uses the store itself or
-// asks a daemon.
+// environment returns the environment of a Nix process, which uses the store itself
+// or asks a daemon.
 func (n *NixStore) environment(remote string) []string {
 	return environment(n.Home(), "NIX_REMOTE="+remote, "NIX_CONF_DIR="+filepath.Join(n.root, "etc"))
 }

@@ -9,8 +9,7 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// shell builds a path with the busybox of the store alone, so that it works in
-// a sandbox.
+// shell builds a path with just the busybox in the store, so that it works in a sandbox.
 const shell = `
 let tools = builtins.path { path = ./tools; name = "tools"; };
 in script: derivation {

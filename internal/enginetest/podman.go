@@ -17,9 +17,9 @@ import (
 // Found on Debian 12's Podman 4.3:
 //
 //   - It raises the limits on open files and processes to its own defaults,
-//     which root without CAP_SYS_RESOURCE may not, and --ulimit host does not
-//     keep it from it, nor does containers.conf for processes: Run states both,
-//     low, as it has lowered its own by then.
+//     which root without CAP_SYS_RESOURCE may not do. --ulimit host does not
+//     prevent that, nor does containers.conf for processes: Run sets both, to
+//     low values, as Podman has lowered its own by then.
 //   - crun 1.8 refuses cgroups v1 with a v2 hierarchy beside them ("hybrid mode
 //     not supported"); runc takes all three kinds, so it comes first.
 //   - systemd is its default cgroup manager and event log; neither needs to be
@@ -67,8 +67,8 @@ func startPodman(h *home) (Engine, func(), error) {
 	return p, nil, nil
 }
 
-// modestLimits returns the options that keep the limits which containers start
-// with within those of this process, and of what Podman makes of them.
+// modestLimits returns the options that keep the limits of containers within those
+// of this process, and within what Podman makes of them.
 func modestLimits() ([]string, error) {
 	var options []string
 	for _, l := range []struct {
@@ -85,7 +85,7 @@ func modestLimits() ([]string, error) {
 	return options, nil
 }
 
-// configure writes the files that would else be the machine's.
+// configure writes the files that would otherwise be the machine's.
 func (p *podman) configure(dir, driver string) error {
 	storage := fmt.Sprintf("[storage]\ndriver = %q\ngraphroot = %q\nrunroot = %q\n",
 		driver, filepath.Join(dir, "root"), filepath.Join(dir, "run"))

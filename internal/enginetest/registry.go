@@ -37,7 +37,7 @@ type GuardedRegistry struct {
 	// Host is where it listens, on the loopback device. Its certificate is for
 	// that address and for the host registry.example.
 	Host string
-	// CAFile is the certificate, Data the directory with all that it stores.
+	// CAFile is the certificate, Data the directory with everything that it stores.
 	CAFile, Data string
 	// Username and Password log in.
 	Username, Password string
@@ -65,7 +65,7 @@ func RegistryWithLogin(t testing.TB) GuardedRegistry {
 }
 
 // selfSigned writes a certificate for the loopback address and for
-// registry.example, and its key. What it returns trusts it.
+// registry.example, and its key. It returns a transport that trusts it.
 func selfSigned(certificate, key string) (http.RoundTripper, error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -98,14 +98,14 @@ func selfSigned(certificate, key string) (http.RoundTripper, error) {
 	return &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: pool}}, nil
 }
 
-// runRegistry starts the registry with its files in a directory, and more of a
-// configuration than that: what follows the address. transport reaches it.
+// runRegistry starts the registry with its files in a directory; more is the
+// configuration after the address. transport reaches it.
 func runRegistry(t testing.TB, dir, more string, transport http.RoundTripper) string {
 	t.Helper()
 	program := testtools.Need(t, "docker-registry")
 	var host string
 	var err error
-	for range 5 { // somebody else may take the port
+	for range 5 { // another process may take the port
 		if host, err = startRegistry(t, program, dir, more, transport); err == nil {
 			return host
 		}
@@ -152,7 +152,7 @@ func startRegistry(t testing.TB, program, dir, more string, transport http.Round
 	return host, nil
 }
 
-// answers waits until a server answers with a status, or has exited.
+// answers waits until a server answers with the status want, or has exited.
 func answers(url string, want int, transport http.RoundTripper, exited <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
@@ -180,7 +180,7 @@ func answers(url string, want int, transport http.RoundTripper, exited <-chan st
 	}
 }
 
-// Tunnel has a proxy in a test answer CONNECT with a connection to host. It
+// Tunnel makes a proxy in a test answer CONNECT with a connection to host. It
 // returns when that ends.
 func Tunnel(t testing.TB, w http.ResponseWriter, host string) {
 	there, err := net.Dial("tcp", host)

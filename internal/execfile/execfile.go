@@ -1,9 +1,8 @@
-// Package execfile tells, by how a program begins, for which machine it is and
+// Package execfile finds out from a program's beginning which machine it is for and
 // what runs it.
 //
-// Guarantees: the first HeadSize bytes decide; whatever they are, nothing is
-// allocated that they do not hold, and what cannot be told from them is left
-// empty.
+// Guarantees: the first HeadSize bytes decide; whatever they are, allocations are
+// limited by them, and what cannot be determined from them is left empty.
 //
 // Non-goals: whether the rest of the program is sound, libraries.
 package execfile
@@ -14,8 +13,8 @@ import (
 	"strings"
 )
 
-// HeadSize is how many bytes of a program are looked at. Linkers put what is
-// looked for into the first page.
+// HeadSize is how many bytes of a program are examined. Linkers put the needed
+// parts into the first page.
 const HeadSize = 4096
 
 // The kinds of programs.
@@ -26,19 +25,19 @@ const (
 	Script = "script"
 )
 
-// Info is what a program says of itself.
+// Info describes a program.
 type Info struct {
 	// Kind is one of the constants; empty for anything else.
 	Kind string
-	// Architecture is the machine that an ELF program is for, as Go names it;
-	// empty where Go has no name for it.
+	// Architecture is the machine that an ELF program is for, in Go's names; empty
+	// if Go has no name for it.
 	Architecture string
 	// Interpreter is the program that runs this one, if there is one: an ELF
 	// program's loader, or what follows a script's #!.
 	Interpreter string
 }
 
-// Parse looks at the beginning of a program.
+// Parse examines the beginning of a program.
 func Parse(head []byte) Info {
 	switch {
 	case bytes.HasPrefix(head, []byte("\x7fELF")):
@@ -53,8 +52,8 @@ func Parse(head []byte) Info {
 	return Info{}
 }
 
-// scriptInterpreter is the first word after #! as Linux takes it: a carriage return
-// is part of it (binfmt_script.c).
+// scriptInterpreter returns the first word after #!, as Linux reads it: a carriage
+// return is part of it (binfmt_script.c).
 func scriptInterpreter(text string) string {
 	if end := strings.IndexAny(text, "\n\x00"); end >= 0 {
 		text = text[:end]
@@ -64,9 +63,9 @@ func scriptInterpreter(text string) string {
 	return text
 }
 
-// isMachO tells the magic numbers of 32 and 64 bits in either order of bytes
-// (mach-o/loader.h). That of programs for several machines is Java's too, and is
-// left out.
+// isMachO recognises the magic numbers of 32 and 64 bits in either byte order
+// (mach-o/loader.h). The number of programs for several machines is Java's too, and
+// is left out.
 func isMachO(magic uint32) bool {
 	switch magic {
 	case 0xfeedface, 0xfeedfacf, 0xcefaedfe, 0xcffaedfe:
@@ -75,7 +74,7 @@ func isMachO(magic uint32) bool {
 	return false
 }
 
-// The fields of an ELF header (elf(5)) that are looked at.
+// The offsets in an ELF header (elf(5)) that are read.
 const (
 	class64            = 2
 	littleEndian       = 1
@@ -103,7 +102,7 @@ func parseELF(head []byte) Info {
 	return info
 }
 
-// architecture is Go's name of e_machine.
+// architecture returns Go's name for e_machine.
 func (e elf) architecture() string {
 	little := e.order == binary.LittleEndian
 	pick := func(whenLittle, whenBig string) string {
@@ -138,8 +137,8 @@ func (e elf) architecture() string {
 	return ""
 }
 
-// interpreter is the text of the segment that names the loader, where the head
-// has both.
+// interpreter returns the text of the segment that names the loader, if the head
+// contains both.
 func (e elf) interpreter() string {
 	at, size, count := uint64(e.order.Uint32(e.head[28:])), e.order.Uint16(e.head[42:]), e.order.Uint16(e.head[44:])
 	if e.wide {
@@ -163,7 +162,7 @@ func (e elf) interpreter() string {
 	return ""
 }
 
-// part is a piece of the head, if it has all of it.
+// part returns a piece of the head, if the head contains all of it.
 func (e elf) part(at, size uint64) ([]byte, bool) {
 	end := uint64(len(e.head))
 	if at > end || size > end-at {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// program is the beginning of an ELF program with a loader.
+// program returns the beginning of an ELF program with a loader.
 func program(wide bool, order binary.ByteOrder, machine uint16, loader string) []byte {
 	b := make([]byte, 256)
 	copy(b, "\x7fELF")

@@ -1,10 +1,10 @@
-// Package flock takes flock(2) locks, which end when their file is closed or
-// with the process, however that ends. A file system without such locks counts
-// as one where nobody else has any.
+// Package flock takes flock(2) locks, which end when their file is closed or with
+// the process, however that ends. A file system without such locks is treated as
+// one where nobody else has any.
 //
-// Whoever can open a file, if only for reading, can lock it and never let go. So what
-// others may read is locked by a file beside it that they cannot open (Take), and
-// no wait is silent or without end.
+// Whoever can open a file, even only for reading, can lock it and never let go. So a
+// file that others may read is locked by a file beside it that they cannot open
+// (Take), and no wait is silent or endless.
 package flock
 
 import (
@@ -29,7 +29,7 @@ const (
 const (
 	// poll is how often a lock that somebody else has is tried.
 	poll = 50 * time.Millisecond
-	// quiet is how long nobody is told of a wait.
+	// quiet is how long a wait goes on before it is reported.
 	quiet = time.Second
 	// Patience is how long a wait for a lock may take.
 	Patience = 10 * time.Minute
@@ -37,7 +37,7 @@ const (
 
 // BusyError says that somebody else had a lock for longer than Patience.
 type BusyError struct {
-	// What says what others do, such as: another process writes to "x".
+	// What describes what the other process does, such as: another process writes to "x".
 	What string
 }
 
@@ -46,13 +46,13 @@ func (e *BusyError) Error() string { return fmt.Sprintf("%s: gave up after %v", 
 type noticeKey struct{}
 
 // WithNotice returns a context in which each wait that lasts a second calls notice, once, with
-// what others do.
+// a description of what the other process does.
 func WithNotice(ctx context.Context, notice func(what string)) context.Context {
 	return context.WithValue(ctx, noticeKey{}, notice)
 }
 
-// Try takes the lock of a file unless somebody else has it, and says whether it
-// did. known is whether the file system has locks.
+// Try takes the lock of a file unless somebody else has it, and reports whether it
+// did. known reports whether the file system has locks.
 func Try(f *os.File, mode Mode) (locked, known bool, err error) {
 	for {
 		err := unix.Flock(int(f.Fd()), int(mode)|unix.LOCK_NB)
@@ -64,7 +64,7 @@ func Try(f *os.File, mode Mode) (locked, known bool, err error) {
 		case err == unix.EWOULDBLOCK:
 			return false, true, nil
 		case err == unix.ENOLCK, err == unix.ENOSYS, err == unix.EBADF, errors.Is(err, errors.ErrUnsupported):
-			return true, false, nil // NFS says EBADF for a directory
+			return true, false, nil // NFS returns EBADF for a directory
 		}
 		return false, true, &os.PathError{Op: "lock", Path: f.Name(), Err: err}
 	}

@@ -32,8 +32,7 @@ func openRoot(t *testing.T, mode os.FileMode) *os.Root {
 	return root
 }
 
-// TestOneAtATime: exclusive locks exclude each other although their file comes and
-// goes.
+// TestOneAtATime: exclusive locks exclude each other although their file comes and goes.
 func TestOneAtATime(t *testing.T) {
 	root := openRoot(t, 0o755)
 	var inside atomic.Int32
@@ -60,7 +59,7 @@ func TestOneAtATime(t *testing.T) {
 	}
 }
 
-// TestShared: many have a shared lock, which keeps an exclusive one out.
+// TestShared: many processes can hold a shared lock, which excludes an exclusive one.
 func TestShared(t *testing.T) {
 	root := openRoot(t, 0o755)
 	for range 2 {
@@ -77,7 +76,7 @@ func TestShared(t *testing.T) {
 	}
 }
 
-// TestWaits: a wait is told of after a second and ends.
+// TestWaits: a wait is reported after a second and ends.
 func TestWaits(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	var open [2]*os.File
@@ -109,7 +108,7 @@ func TestWaits(t *testing.T) {
 	})
 }
 
-// TestWhoMayLock: those can open a lock's file who can write to its directory.
+// TestWhoMayLock: whoever can write to a lock's directory can open its file.
 func TestWhoMayLock(t *testing.T) {
 	for dir, want := range map[os.FileMode]os.FileMode{
 		0o700: 0o600, 0o755: 0o600, 0o775: 0o660, 0o777: 0o666, 0o777 | os.ModeSticky: 0o666,
@@ -126,7 +125,7 @@ func TestWhoMayLock(t *testing.T) {
 	}
 }
 
-// TestPlanted: what is no lock is not opened as one.
+// TestPlanted: what is not a lock is not opened as one.
 func TestPlanted(t *testing.T) {
 	other := filepath.Join(t.TempDir(), "other")
 	for what, plant := range map[string]func(path string) error{

@@ -12,7 +12,7 @@ import (
 	"github.com/varve-image/varve/internal/owner"
 )
 
-// Lock is a lock that is a file in a directory.
+// Lock is a lock in the form of a file in a directory.
 type Lock struct {
 	dir  *os.Root
 	name string
@@ -20,15 +20,15 @@ type Lock struct {
 	mode Mode
 }
 
-// attempts is how often Take starts anew because the file went away under its eyes.
+// attempts is how often Take starts again because the file was removed meanwhile.
 const attempts = 1000
 
 // Take takes the lock called name in a directory as soon as nobody else has it. It
-// makes the file, which those can open who can write to the directory, and nobody
-// else. dir has to be open until Release. what is as in BusyError.
+// makes the file, which only those who can write to the directory can open. dir has
+// to stay open until Release. what is as in BusyError.
 //
-// What is no regular file, or in a directory where names stay (owner.Keeps) belongs
-// to another user, is an error.
+// A file that is not regular, or that belongs to another user in a directory where
+// names stay (owner.Keeps), is an error.
 func Take(ctx context.Context, dir *os.Root, name string, mode Mode, what string) (*Lock, error) {
 	for range attempts {
 		f, err := open(dir, name)
@@ -42,7 +42,7 @@ func Take(ctx context.Context, dir *os.Root, name string, mode Mode, what string
 		if at, err := isAt(f, dir, name); err == nil && at {
 			return &Lock{dir, name, f, mode}, nil
 		}
-		f.Close() // whoever had it has removed it
+		f.Close() // its previous holder removed it
 	}
 	return nil, &BusyError{what}
 }
@@ -50,12 +50,12 @@ func Take(ctx context.Context, dir *os.Root, name string, mode Mode, what string
 // Release ends a lock. The file of an exclusive one is removed.
 func (l *Lock) Release() {
 	if l.mode == Exclusive {
-		_ = l.dir.Remove(l.name) // another one finds it and uses it
+		_ = l.dir.Remove(l.name) // another process finds it and uses it
 	}
 	l.file.Close()
 }
 
-// open opens the file of a lock, which it makes if it is not there.
+// open opens the file of a lock, and makes it if it does not exist.
 func open(dir *os.Root, name string) (*os.File, error) {
 	for range attempts {
 		f, err := dir.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
@@ -76,17 +76,17 @@ func open(dir *os.Root, name string) (*os.File, error) {
 	return nil, &fs.PathError{Op: "lock", Path: name, Err: errors.New("it keeps changing")}
 }
 
-// share lets those open a new lock who can write to its directory.
+// share lets everyone who can write to the directory open a new lock in it.
 func share(dir *os.Root, f *os.File) error {
 	info, err := dir.Stat(".")
 	if err != nil {
 		return err
 	}
 	writers := info.Mode().Perm() & 0o022
-	return f.Chmod(0o600 | writers | writers<<1) // to write and to read
+	return f.Chmod(0o600 | writers | writers<<1) // for writing and for reading
 }
 
-// openExisting opens the file of a lock. One that went away meanwhile is
+// openExisting opens the file of a lock. If it was removed meanwhile, the error is
 // fs.ErrNotExist.
 func openExisting(dir *os.Root, name string) (*os.File, error) {
 	info, err := dir.Lstat(name)
@@ -114,7 +114,7 @@ func openExisting(dir *os.Root, name string) (*os.File, error) {
 	return f, nil
 }
 
-// isAt tells whether a file still has its name.
+// isAt reports whether a file still has its name.
 func isAt(f *os.File, dir *os.Root, name string) (bool, error) {
 	here, err := f.Stat()
 	if err != nil {

@@ -1,17 +1,17 @@
-// Package goldenstore makes the small Nix-like store that the golden test data
-// of the layer and archive formats was taken from.
+// Package goldenstore makes the small Nix-like store from which the golden test
+// data of the layer and archive formats was taken.
 //
 // Guarantees:
 //
 //   - The tree is the same on every machine, for every user and umask: names,
 //     content, modes, link targets and times. Its owner is whoever made it.
-//   - Everything tricky that a layer writer meets is in it: files that fill
+//   - It contains everything tricky that a layer writer meets: files that fill
 //     tar blocks exactly, names at tar's length limits, names that are not
 //     UTF-8, hard links within a store path and across two, store paths that
 //     are a file or a symlink.
 //
 // Non-goals: the modes of a real store. Directories stay 0755 so that the tree
-// can be removed again. A file system that wants UTF-8 names cannot hold it.
+// can be removed again. A file system that requires UTF-8 names cannot hold it.
 //
 // Only tests import this package.
 package goldenstore
@@ -33,13 +33,13 @@ import (
 // alphabet is Nix's base32: no e, o, t, u.
 const alphabet = "0123456789abcdfghijklmnpqrsvwxyz"
 
-// StoreDir is where the store is below the root, and what its paths start with.
+// StoreDir is where the store is below the root, and the beginning of its paths.
 const StoreDir = "/nix/store"
 
-// Make makes the golden store below root, which it creates: root/nix/store
-// with the store paths, root/nix/images, which is empty, and root/nix/top, the
-// tree that the top layer's tar was made of. It returns the store paths,
-// sorted, without the root.
+// Make makes the golden store below root, which it creates: root/nix/store with the
+// store paths, root/nix/images, which is empty, and root/nix/top, the tree that the
+// top layer's tar was made from. It returns the store paths, sorted, without the
+// root.
 func Make(root string) ([]string, error) {
 	m := &maker{root: root}
 	for _, dir := range []string{StoreDir, "/nix/images"} {
@@ -127,8 +127,8 @@ func (m *maker) hardLink(path, target string) {
 	m.do(func() error { return os.Link(m.root+target, m.root+path) })
 }
 
-// application is a program with two libraries, a store path that is a file,
-// and one that is a symlink.
+// application makes a program with two libraries, a store path that is a file, and
+// one that is a symlink.
 func (m *maker) application() {
 	p := Path("libc-2.39")
 	m.file(p+"/lib/libc.so.6", noise("libc", 1_500_000), 0o555)
@@ -147,7 +147,8 @@ func (m *maker) application() {
 	m.symlink(Path("app-link"), Path("app-1.0"))
 }
 
-// order is sorted differently by path component and by the whole path's bytes.
+// order makes names that sort differently by path component and by the whole path's
+// bytes.
 func (m *maker) order() {
 	p := Path("order")
 	m.file(p+"/a/b/leaf", "leaf\n", 0o444)
@@ -156,7 +157,8 @@ func (m *maker) order() {
 	}
 }
 
-// names meets tar's limits of 100, 155 and 256 bytes, and many character sets.
+// names makes names at tar's limits of 100, 155 and 256 bytes, and in many
+// character sets.
 func (m *maker) names() {
 	p := Path("names")
 	for i, name := range []string{
@@ -185,8 +187,8 @@ func (m *maker) hardLinks() {
 	m.hardLink(Path("hardlinks-too")+"/three", p+"/one")
 }
 
-// topLayer is the top layer as nixpkgs hands it over: a directory with a tar
-// and its checksum.
+// topLayer makes the top layer as nixpkgs passes it on: a directory with a tar and
+// its checksum.
 func (m *maker) topLayer() {
 	app := Path("app-1.0") + "/bin/app"
 	m.symlink("/nix/top/bin/app", app)
@@ -199,8 +201,7 @@ func (m *maker) topLayer() {
 	m.file(p+"/checksum", hex.EncodeToString(digest[:])+"\n", 0o444)
 }
 
-// stamp gives everything the time 1 and every directory its mode, whatever the
-// umask was.
+// stamp gives everything the time 1 and every directory its mode, whatever the umask was.
 func (m *maker) stamp() {
 	var dirs []string
 	m.do(func() error {
@@ -229,7 +230,7 @@ func firstError(err error, f func() error) error {
 	return f()
 }
 
-// touch sets the times of path, of the link itself where it is one, to 1.
+// touch sets the times of path to 1; of a symlink, those of the link itself.
 func touch(path string) error {
 	second := unix.NsecToTimespec(1e9)
 	err := unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{second, second}, unix.AT_SYMLINK_NOFOLLOW)

@@ -38,8 +38,7 @@ func TestMake(t *testing.T) {
 	}
 }
 
-// listing has a line for each file: path, mode, time, size and digest or link
-// target.
+// listing returns a line for each file: path, mode, time, size and digest or link target.
 func listing(t *testing.T, root string) string {
 	t.Helper()
 	var b strings.Builder
@@ -86,7 +85,7 @@ func TestTopTar(t *testing.T) {
 	}
 }
 
-// TestHardLinks: the listing does not show what shares an inode.
+// TestHardLinks: the listing does not show which files share an inode.
 func TestHardLinks(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "root")
 	if _, err := Make(root); err != nil {

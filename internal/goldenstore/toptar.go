@@ -39,8 +39,8 @@ func topTar(app string) []byte {
 	return b.Bytes()
 }
 
-// tarHeader returns a header block as GNU tar's "gnu" format has it: owner 0:0
-// without names, time 1, no device numbers.
+// tarHeader returns a header block in GNU tar's "gnu" format: owner 0:0 without
+// names, time 1, no device numbers.
 func tarHeader(name string, mode int, typeflag byte, link string, size int) []byte {
 	h := make([]byte, blockSize)
 	copy(h, name)

@@ -13,33 +13,33 @@ import (
 type Archive struct {
 	Name string
 	Data []byte
-	// Mismatch says that what is wrong is a digest.
+	// Mismatch says that the fault is a wrong digest.
 	Mismatch bool
-	// Refused is what the error has to hold; nil is an archive that is taken, of
-	// the layers of Image.
+	// Refused is what the error has to contain; nil means an archive that is
+	// accepted, with the layers of Image.
 	Refused []string
 }
 
-// Image is the image in archives and layouts that are taken: two layers, of
-// which the first is there again as the third.
+// Image returns the layers of the image in archives and layouts that are accepted:
+// two layers, the first of which occurs again as the third.
 func Image() [][]byte {
 	base := Tar(Dir("etc"), File("etc/motd", "hello\n"))
 	return [][]byte{base, Tar(File("tool", strings.Repeat("tool", 1000))), base}
 }
 
-// Digest is a SHA-256 digest as images have it.
+// Digest returns a SHA-256 digest in the form used in images.
 func Digest(data []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(data)) }
 
 // Gzip compresses.
 func Gzip(data []byte) []byte {
 	var b bytes.Buffer
-	w, _ := gzip.NewWriterLevel(&b, gzip.BestSpeed) // a level that there is
+	w, _ := gzip.NewWriterLevel(&b, gzip.BestSpeed) // a level that exists
 	_, _ = w.Write(data)                            // a buffer takes everything
 	_ = w.Close()
 	return b.Bytes()
 }
 
-// Config is the config of an image with the layers.
+// Config returns the config of an image with the layers.
 func Config(layers ...[]byte) string {
 	ids := make([]string, len(layers))
 	for i, l := range layers {
@@ -48,9 +48,8 @@ func Config(layers ...[]byte) string {
 	return `{"architecture":"amd64","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":[` + strings.Join(ids, ",") + `]}}`
 }
 
-// DockerArchive are the members of a docker-archive of the image hello:1, in
-// the usual order: layers, called l0/layer.tar and so on, c.json,
-// manifest.json.
+// DockerArchive returns the members of a docker-archive of the image hello:1, in
+// the usual order: layers, called l0/layer.tar and so on, c.json, manifest.json.
 func DockerArchive(layers ...[]byte) []Entry {
 	var entries []Entry
 	names := make([]string, len(layers))
@@ -88,13 +87,12 @@ func edited(name, old, new string) []byte {
 	})...)
 }
 
-// linked puts a link in the place of the third layer, which is the first one
-// again.
+// linked replaces the third layer, which repeats the first, with a link.
 func linked(kind byte, target string) []byte {
 	return Tar(with("l2/layer.tar", func(e *Entry) { *e = Entry{Name: e.Name, Type: kind, Link: target} })...)
 }
 
-// ArchiveCases are docker-archives.
+// ArchiveCases returns the cases of docker-archives.
 func ArchiveCases() []Archive {
 	return slices.Concat(archivesTaken(), archivesDamaged(), archiveMembers(), archiveJSON())
 }

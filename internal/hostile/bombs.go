@@ -7,22 +7,21 @@ import (
 	"slices"
 )
 
-// Bomb is the gzip of before, n times part, and after. It is made in the time
-// of compressing part once: gzip files one after the other are one (RFC 1952,
-// 2.2).
+// Bomb returns the gzip of before, n times part, and after. It compresses part only
+// once: concatenated gzip files are one file (RFC 1952, 2.2).
 func Bomb(before, part []byte, n int, after []byte) []byte {
 	return slices.Concat(Gzip(before), bytes.Repeat(Gzip(part), n), Gzip(after))
 }
 
-// GzipZeros is the gzip of a tar with one file of a number of MiB, all zeros:
-// a thousandth of that.
+// GzipZeros returns the gzip of a tar with one file of mib MiB, all zeros, in a
+// thousandth of that size.
 func GzipZeros(mib int) []byte {
 	file := Entry{Name: "zeros", Size: int64(mib) << 20}
 	return Bomb(Cut(file), make([]byte, 1<<20), mib, make([]byte, 2*block))
 }
 
-// ZstdZeros is the same with zstd (RFC 8878, 3.1.1), a thirty-thousandth: each
-// block is said to be one byte, many times.
+// ZstdZeros is the same with zstd (RFC 8878, 3.1.1), in a thirty-thousandth: each
+// block is given as one byte, many times.
 func ZstdZeros(mib int) []byte {
 	const blockSize = 128 << 10
 	b := bytes.NewBuffer([]byte("\x28\xb5\x2f\xfd\x00\x38")) // a window of 128 KiB
@@ -40,8 +39,8 @@ func ZstdZeros(mib int) []byte {
 	return b.Bytes()
 }
 
-// GzipEntries is the gzip of a tar of n empty files in directories of a
-// thousand each, or of as many headers of the same name.
+// GzipEntries returns the gzip of a tar of n empty files in directories of a
+// thousand each, or of as many headers with the same name.
 func GzipEntries(n int, distinct bool) []byte {
 	thousand := make([]Entry, 1000)
 	part := func(dir int) []byte {
@@ -62,8 +61,7 @@ func GzipEntries(n int, distinct bool) []byte {
 	return b.Bytes()
 }
 
-// SparseFiles is a tar of n files without content that say that they are of a
-// number of MiB.
+// SparseFiles returns a tar of n files without content that claim a size of mib MiB.
 func SparseFiles(n, mib int) []byte {
 	var files []Entry
 	for i := range n {
@@ -74,7 +72,7 @@ func SparseFiles(n, mib int) []byte {
 	return Tar(files...)
 }
 
-// SparseRegions is a tar of one file that is made of n regions of no bytes.
+// SparseRegions returns a tar of one file that is made of n empty regions.
 func SparseRegions(n int) []byte {
 	var regions bytes.Buffer
 	fmt.Fprintln(&regions, n)
@@ -87,6 +85,6 @@ func SparseRegions(n int) []byte {
 	}})
 }
 
-// Window2GiB begins a zstd stream that cannot be read with less than 2 GiB of
-// memory.
+// Window2GiB returns the beginning of a zstd stream that cannot be read with less
+// than 2 GiB of memory.
 func Window2GiB() []byte { return []byte("\x28\xb5\x2f\xfd\x00\xa8\x01\x00\x00") }

@@ -6,20 +6,20 @@ import (
 	"strings"
 )
 
-// Layers are the tars of a stack of layers, the lowest first.
+// Layers holds the tars of a stack of layers, the lowest first.
 type Layers struct {
 	Name string
 	Tars [][]byte
-	// Refused is what the error for them has to hold; nil are layers that are
-	// taken.
+	// Refused is what the error for them has to contain; nil means layers that are
+	// accepted.
 	Refused []string
-	// Tree is what layers that are taken show: a line for each path but the
-	// root, with its type as in ls, and what a file holds or where a link leads.
+	// Tree is the tree that accepted layers show: a line for each path except the
+	// root, with its type as in ls, and a file's content or a link's target.
 	Tree string
 }
 
-// LayerCases are layers that lead out of the tree, contradict themselves or
-// say what no file system can have.
+// LayerCases returns layers that lead out of the tree, contradict themselves or
+// contain what no file system can have.
 func LayerCases() []Layers {
 	var all []Layers
 	for _, group := range [][]Layers{
@@ -30,12 +30,12 @@ func LayerCases() []Layers {
 	return all
 }
 
-// taken is a stack of layers that is no trouble.
+// taken returns a stack of layers that is accepted.
 func taken(name, tree string, layers ...[]byte) Layers {
 	return Layers{Name: name, Tars: layers, Tree: strings.TrimPrefix(tree, "\n")}
 }
 
-// refused is a single layer that is refused.
+// refused returns a single layer that is refused.
 func refused(name string, entries []Entry, texts ...string) Layers {
 	return Layers{Name: name, Tars: [][]byte{Tar(entries...)}, Refused: texts}
 }
@@ -194,8 +194,8 @@ func layerAttributes() []Layers {
 	}
 }
 
-// layerTwoWays are layers that say something in two ways, on which readers of
-// tars do not agree.
+// layerTwoWays returns layers that say something in two ways, on which readers of
+// tars disagree.
 func layerTwoWays() []Layers {
 	hidden := string(File("hidden", "").header())
 	return []Layers{
@@ -221,7 +221,7 @@ func layerTwoWays() []Layers {
 	}
 }
 
-// sparse is a sparse file of four bytes in GNU's PAX format 0.1 with the map.
+// sparse returns a sparse file of four bytes in GNU's PAX format 0.1 with the map.
 func sparse(regions string) Entry {
 	return Entry{Name: "f", Content: "data", PAX: []string{
 		"GNU.sparse.size=4", fmt.Sprintf("GNU.sparse.numblocks=%d", (strings.Count(regions, ",")+1)/2), "GNU.sparse.map=" + regions}}

@@ -12,9 +12,9 @@ import (
 type Layout struct {
 	Name  string
 	Files []Entry
-	// DirOnly says that an archive of these files is no trouble.
+	// DirOnly says that an archive of these files is accepted.
 	DirOnly bool
-	// UnpackedOnly says that only those who unpack layers see what is wrong.
+	// UnpackedOnly says that only a reader that unpacks layers sees the fault.
 	UnpackedOnly bool
 	// Mismatch and Refused are as in Archive.
 	Mismatch bool
@@ -28,13 +28,13 @@ const (
 	ociLayer    = "application/vnd.oci.image.layer.v1.tar"
 )
 
-// Descriptor is the JSON of a descriptor of data; more are further fields, each
-// with a comma before it.
+// Descriptor returns the JSON of a descriptor of data; more has further fields,
+// each preceded by a comma.
 func Descriptor(mediaType string, data []byte, more string) string {
 	return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d%s}`, mediaType, Digest(data), len(data), more)
 }
 
-// Manifest is the manifest of an image of uncompressed layers.
+// Manifest returns the manifest of an image of uncompressed layers.
 func Manifest(layers ...[]byte) string {
 	list := make([]string, len(layers))
 	for i, l := range layers {
@@ -44,15 +44,15 @@ func Manifest(layers ...[]byte) string {
 		ociManifest, Descriptor(ociConfig, []byte(Config(layers...)), ""), strings.Join(list, ","))
 }
 
-// Index is an index of the descriptors.
+// Index returns an index of the descriptors.
 func Index(descriptors ...string) string {
 	return fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[%s]}`, ociIndex, strings.Join(descriptors, ","))
 }
 
-// parts are a layout that is being made.
+// parts holds a layout that is being made.
 type parts struct {
 	marker, index, manifest string
-	// blobs are all blobs but the manifest, by path.
+	// blobs holds all blobs except the manifest, by path.
 	blobs map[string]Entry
 }
 
@@ -73,7 +73,7 @@ func blobName(data []byte) string {
 
 func (p *parts) blob(data []byte) { p.blobs[blobName(data)] = File(blobName(data), string(data)) }
 
-// files are the layout's files; without an index, one of the manifest is made.
+// files returns the layout's files; without an index, it makes one for the manifest.
 func (p *parts) files() []Entry {
 	p.blob([]byte(p.manifest))
 	if p.index == "" {
@@ -86,10 +86,10 @@ func (p *parts) files() []Entry {
 	return files
 }
 
-// OCILayout is a layout of one image, called 1, with the layers.
+// OCILayout returns a layout of one image, called 1, with the layers.
 func OCILayout(layers ...[]byte) []Entry { return newParts(layers...).files() }
 
-// spoiled is a layout of Image that was changed.
+// spoiled returns a layout of Image that was changed.
 func spoiled(name string, spoil func(*parts), texts ...string) Layout {
 	p := newParts(Image()...)
 	spoil(p)
@@ -115,7 +115,7 @@ func replaceOnce(text, old, new string) string {
 	return strings.Replace(text, old, new, 1)
 }
 
-// LayoutCases are OCI layouts.
+// LayoutCases returns the cases of OCI layouts.
 func LayoutCases() []Layout {
 	return slices.Concat(layoutsTaken(), layoutMarkers(), layoutDigests(), layoutFields(), layoutBlobs(), layoutIndexes())
 }
@@ -244,7 +244,7 @@ func layoutBlobs() []Layout {
 		spoiled("layer is missing", func(p *parts) { delete(p.blobs, blobName(layer)) }, digest),
 		spoiled("config is missing", func(p *parts) { delete(p.blobs, blobName(config)) }, strings.TrimPrefix(Digest(config), "sha256:")),
 		unpackedOnly(mismatch(spoiled("config that claims the layer of another image", func(p *parts) {
-			// A layer's bytes, said to unpack to those of another.
+			// A layer's bytes, with the diffID of another layer.
 			lie := []byte(strings.Replace(string(config), Digest(layer), Digest(Image()[0]), 1))
 			p.blob(lie)
 			p.manifest = replaceOnce(p.manifest, Descriptor(ociConfig, config, ""), Descriptor(ociConfig, lie, ""))

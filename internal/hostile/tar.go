@@ -8,42 +8,42 @@ import (
 
 const block = 512
 
-// Entry is a member of a tar, written as it is given: nothing is checked, and
-// nothing added but what a name needs that does not fit its field.
+// Entry is a member of a tar, written as given: nothing is checked, and nothing
+// added except for a name that does not fit its field.
 type Entry struct {
 	Name, Link string
-	// Type is the type flag; 0 is that of a regular file.
+	// Type is the type flag; 0 means a regular file.
 	Type byte
-	// Mode is 0644 if it is 0, and 0755 for a directory.
+	// Mode 0 means 0644, and 0755 for a directory.
 	Mode, UID, GID, ModTime int64
 	Major, Minor            int64
 	Content                 string
-	// Size is what the header says that the size of Content is; 0 is the truth
-	// and -1 is 0.
+	// Size is the size of Content according to the header; 0 means the true size
+	// and -1 means 0.
 	Size int64
-	// PAX are records of an extended header before the entry, KEY=VALUE each,
+	// PAX are the records of an extended header before the entry, KEY=VALUE each,
 	// in this order.
 	PAX []string
 }
 
-// File is a regular file.
+// File returns a regular file.
 func File(name, content string) Entry { return Entry{Name: name, Content: content} }
 
-// Dir is a directory.
+// Dir returns a directory.
 func Dir(name string) Entry { return Entry{Name: name, Type: '5'} }
 
-// Symlink is a symlink to target.
+// Symlink returns a symlink to target.
 func Symlink(name, target string) Entry { return Entry{Name: name, Type: '2', Link: target} }
 
-// HardLink is a hard link to target.
+// HardLink returns a hard link to target.
 func HardLink(name, target string) Entry { return Entry{Name: name, Type: '1', Link: target} }
 
-// Tar is a whole tar of the entries.
+// Tar returns a complete tar of the entries.
 func Tar(entries ...Entry) []byte {
 	return append(Cut(entries...), make([]byte, 2*block)...)
 }
 
-// Cut is a tar without its end.
+// Cut returns a tar without its end.
 func Cut(entries ...Entry) []byte {
 	var b bytes.Buffer
 	for _, e := range entries {
@@ -71,7 +71,7 @@ func writePadded(b *bytes.Buffer, content string) {
 	b.Write(make([]byte, (block-len(content)%block)%block))
 }
 
-// header is the entry's own header block.
+// header returns the entry's own header block.
 func (e Entry) header() []byte {
 	if e.Type == 0 {
 		e.Type = '0'
@@ -97,14 +97,14 @@ func (e Entry) header() []byte {
 	number(h[136:148], e.ModTime)
 	h[156] = e.Type
 	copy(h[157:257], e.Link)
-	copy(h[257:], "ustar  \x00") // GNU's: numbers may be in base 256
+	copy(h[257:], "ustar  \x00") // GNU's format: numbers may be in base 256
 	number(h[329:337], e.Major)
 	number(h[337:345], e.Minor)
 	Sum(h)
 	return h
 }
 
-// number writes n in octal, or in base 256 where that does not do.
+// number writes n in octal, or in base 256 if it does not fit.
 func number(field []byte, n int64) {
 	if text := fmt.Sprintf("%0*o", len(field)-1, n); n >= 0 && len(text) < len(field) {
 		copy(field, text)
@@ -127,8 +127,8 @@ func Sum(header []byte) {
 	copy(header[148:156], fmt.Sprintf("%06o\x00 ", sum))
 }
 
-// Sums returns a tar whose headers have the right checksums, as far as the
-// sizes in them lead: a fuzzer that changes a byte is to get behind them.
+// Sums returns a tar whose headers have the right checksums, as far as the sizes in
+// them lead, so that a fuzzer that changes a byte gets past the checksums.
 func Sums(data []byte) []byte {
 	data = bytes.Clone(data)
 	for at := 0; at+block <= len(data); {
@@ -146,7 +146,7 @@ func Sums(data []byte) []byte {
 	return data
 }
 
-// Member is a member of any type with its header and padded content.
+// Member returns a member of any type with its header and padded content.
 func Member(kind byte, name, link, content string) []byte {
 	var b bytes.Buffer
 	b.Write(Entry{Name: name, Type: kind, Link: link, Content: content}.header())
@@ -154,7 +154,7 @@ func Member(kind byte, name, link, content string) []byte {
 	return b.Bytes()
 }
 
-// PAX is an extended header of type kind ('x', or 'g' for a global one).
+// PAX returns an extended header of type kind ('x', or 'g' for a global one).
 func PAX(kind byte, records ...string) []byte {
 	var text bytes.Buffer
 	for _, r := range records {

@@ -27,7 +27,7 @@ func Size(bytes int64) string {
 	for {
 		whole, rest := n/unit, n%unit
 		tenths := whole*10 + (rest*10+unit/2)/unit
-		// What rounds up to 1000.0 is 1.0 of the next unit.
+		// What rounds up to 1000.0 is written as 1.0 of the next unit.
 		if tenths < 10000 || i == len(units)-1 {
 			return fmt.Sprintf("%s%d.%d %cB", sign, tenths/10, tenths%10, units[i])
 		}
@@ -36,7 +36,7 @@ func Size(bytes int64) string {
 	}
 }
 
-// units are the factors of sizes: powers of 1000, and with an i of 1024 (IEC 80000-13).
+// units holds the factors of sizes: powers of 1000, and with an i of 1024 (IEC 80000-13).
 var units = map[string]int64{
 	"": 1, "k": 1000, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40,
 }
@@ -56,8 +56,8 @@ func ParseSize(text string) (int64, error) {
 	return n * factor, nil
 }
 
-// Count returns a number and the word for it, with an s unless there is one: "1 layer",
-// "3 layers".
+// Count returns a number and the word for it, with an s unless the number is one: "1
+// layer", "3 layers".
 func Count(n int, word string) string {
 	if n != 1 {
 		word += "s"
@@ -65,8 +65,8 @@ func Count(n int, word string) string {
 	return fmt.Sprintf("%d %s", n, word)
 }
 
-// Plain returns text without anything that a terminal would obey: as it is, or quoted where
-// it holds such a thing.
+// Plain returns text without anything that a terminal would obey: unchanged, or quoted if
+// it contains such a thing.
 func Plain(s string) string {
 	if quoted := strconv.Quote(s); quoted[1:len(quoted)-1] != strings.ReplaceAll(s, `"`, `\"`) {
 		return quoted

@@ -44,7 +44,7 @@ func TestSize(t *testing.T) {
 func TestParseSize(t *testing.T) {
 	tests := []struct {
 		text string
-		want int64 // 0 is an error
+		want int64 // 0 means an error
 	}{
 		{"1", 1},
 		{"4096", 4096},

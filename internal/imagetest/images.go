@@ -18,7 +18,7 @@ type Case struct {
 	Image image.Named
 }
 
-// Images are the images of the suite.
+// Images returns the images of the suite.
 func Images(t testing.TB) []Case {
 	base := newLayer(dir("etc"), file("etc/motd", "hello\n"))
 	tool := newLayer(dir("bin"), file("bin/tool", strings.Repeat("tool", 10_000)))
@@ -77,7 +77,7 @@ func file(name, content string) *tree.Entry {
 	return e
 }
 
-// noise is n bytes that do not compress.
+// noise returns n bytes that do not compress.
 func noise(n int) string {
 	b := make([]byte, n)
 	state := uint64(1)
@@ -88,7 +88,7 @@ func noise(n int) string {
 	return string(b)
 }
 
-// oddConfig is a config whose layout and fields are not those of varve's own.
+// oddConfig returns a config whose layout and fields differ from varve's own.
 func oddConfig(t testing.TB, layers ...image.Layer) []byte {
 	t.Helper()
 	var ids []string

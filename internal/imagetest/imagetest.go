@@ -1,10 +1,10 @@
 // Package imagetest is the suite that every place of images passes: archives,
 // layouts, registries and engines.
 //
-// It holds them to what package image promises of a Source, its images and
-// their layers: what is written is read back the same, byte for byte, and
-// written again it gives the same bytes; damage is an error in the place of
-// io.EOF; readers end with their context and leave nothing behind.
+// It checks what package image promises about a Source, its images and their
+// layers: what is written is read back the same, byte for byte, and written again
+// it gives the same bytes; damage is an error instead of io.EOF; readers end with
+// their context and leave nothing behind.
 //
 // Only tests import this package.
 package imagetest
@@ -23,20 +23,20 @@ import (
 
 // Place is an empty place for one image.
 type Place struct {
-	// Target is where the image is written to.
+	// Target writes the image.
 	Target image.Target
-	// Open opens what is there.
+	// Open opens what was written.
 	Open func(ctx context.Context) (image.Source, error)
-	// Name is what the image is called there; empty is as it is called.
+	// Name is the image's name at the place; empty means its own name.
 	Name string
-	// Bytes is all that is there, to compare it with that of another place.
+	// Bytes returns the whole content of the place, for comparison with another place.
 	Bytes func(t testing.TB) string
-	// Damage changes a byte of a layer as it is stored; nil where tests cannot.
+	// Damage changes a byte of a layer as it is stored; nil if tests cannot do that.
 	Damage func(t testing.TB, stored image.StoredLayer)
 }
 
-// Run runs the suite, with all of Images or those that are named. Each place
-// that newPlace returns is another one.
+// Run runs the suite, with all of Images or the named ones. newPlace has to return
+// a new place each time.
 func Run(t *testing.T, newPlace func(t *testing.T) Place, names ...string) {
 	for _, c := range Images(t) {
 		if names != nil && !slices.Contains(names, c.Name) {
@@ -63,7 +63,7 @@ func Run(t *testing.T, newPlace func(t *testing.T) Place, names ...string) {
 	}
 }
 
-// write writes an image, and holds the target to what it says of it.
+// write writes an image, and checks what the target reports about it.
 func (p Place) write(t *testing.T, img image.Named) error {
 	t.Helper()
 	layers := 0
@@ -122,7 +122,8 @@ func (p Place) open(t *testing.T, img image.Named) (*image.Stored, image.Source)
 	return stored, src
 }
 
-// again writes what was read to another place, which then has the same.
+// again writes the image that was read to another place, which must then have the
+// same content.
 func again(t *testing.T, place Place, stored *image.Stored, img image.Named, want string) {
 	t.Helper()
 	must(t, place.write(t, image.Named{Image: stored, Names: img.Names}))
@@ -143,8 +144,8 @@ func checkNames(t *testing.T, src image.Source) {
 	}
 }
 
-// checkCancel: with a context that is done nothing is read, and nothing is
-// written that could be opened.
+// checkCancel checks that with a context that is done nothing is read, and nothing
+// is written that could be opened.
 func checkCancel(t *testing.T, empty Place, img image.Named, stored *image.Stored) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -168,8 +169,8 @@ func checkCancel(t *testing.T, empty Place, img image.Named, stored *image.Store
 	}
 }
 
-// checkDamage: a layer of which a byte was changed is an error to those who
-// read it, in any way, and is not written elsewhere.
+// checkDamage checks that a layer with a changed byte is an error for every way of
+// reading it, and is not written elsewhere.
 func checkDamage(t *testing.T, empty, place Place, stored *image.Stored) {
 	t.Helper()
 	layers := stored.StoredLayers()

@@ -16,7 +16,7 @@ import (
 	"github.com/varve-image/varve/image"
 )
 
-// checkImage compares what is said of an image with the image.
+// checkImage compares the stored description of an image with the image.
 func checkImage(t *testing.T, stored *image.Stored, img image.Named) {
 	t.Helper()
 	config, err := img.RawConfig(t.Context())
@@ -73,7 +73,7 @@ func checkLayer(t *testing.T, i int, l image.StoredLayer, want image.Layer, id d
 	r, err := l.Open(t.Context())
 	if err == nil {
 		_, err = io.ReadFull(r, make([]byte, 1))
-		err = errors.Join(err, r.Close()) // before its end
+		err = errors.Join(err, r.Close()) // closed before its end
 	}
 	if err != nil {
 		t.Errorf("layer %d: closed early: %v", i, err)
@@ -93,8 +93,8 @@ type discard struct{}
 
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
-// steady fails at the test's end if there are more goroutines or open files
-// than now. What the test makes from now on has to be closed by then.
+// steady fails at the test's end if there are more goroutines or open files than
+// now. What the test makes from now on has to be closed by then.
 func steady(t *testing.T) {
 	t.Helper()
 	goroutines, files := runtime.NumGoroutine(), openFiles()
@@ -109,7 +109,7 @@ func steady(t *testing.T) {
 	})
 }
 
-// openFiles is how many files the process has open, 0 where that is not seen.
+// openFiles returns how many files the process has open, 0 if that cannot be determined.
 func openFiles() int {
 	entries, _ := os.ReadDir("/proc/self/fd")
 	return len(entries)

@@ -11,21 +11,21 @@ import (
 )
 
 // Auto divides the graph into at most n layers, as nixpkgs' dockerTools does by
-// default: large paths get a layer each, with what only they need. An n below 1
-// counts as 1.
+// default: large paths get a layer each, together with what only they need. An n
+// below 1 counts as 1.
 //
-// Every path has a set of roots, and paths of the same set share a layer. All
-// sets are empty at first. The paths become roots one after the other, the
-// largest first, and of equally large ones the later in the graph. A new root's
-// own set becomes that of itself alone. From the set of each path that it refers
-// to, directly or not, those roots go that refer to the new one; if it refers to
-// none of those that are left, it joins them. Before the sets would be more than
-// n this ends.
+// Every path has a set of roots, and paths with the same set share a layer. All
+// sets are empty at first. The paths become roots one after the other, the largest
+// first, and among equally large ones the later in the graph first. A new root's own
+// set becomes the root alone. Each path that the new root refers to, directly or
+// not, loses from its set the roots that refer to the new one; if the new root
+// refers to none of the remaining roots, it joins the set. This ends before there
+// would be more than n sets.
 //
-// Layers come in the order of the sizes of their closures, smallest first, which
-// puts each after those that it needs, and paths by name. Paths in ignored take
-// part, and are left out at the end, with layers that have no others; the graph
-// need not have them. Where nixpkgs leaves an order to chance it is that of names.
+// Layers are ordered by the sizes of their closures, smallest first, which puts each
+// after the layers that it needs, and paths by name. Paths in ignored take part and
+// are left out at the end, as are layers of nothing else; they need not be in the
+// graph. Where nixpkgs leaves an order to chance, names decide.
 //
 // It takes the time of n searches of the graph.
 func (g *Graph) Auto(ctx context.Context, n int, ignored ...string) ([][]string, error) {
@@ -51,14 +51,14 @@ func (g *Graph) Auto(ctx context.Context, n int, ignored ...string) ([][]string,
 	return g.withoutIgnored(layers, mark(len(g.paths), g.find(ignored))), nil
 }
 
-// autoLayer is the vertices of a layer, by name.
+// autoLayer holds the vertices of a layer, by name.
 type autoLayer struct {
 	vertices []int
 	closure  weight
 }
 
-// weight is the size of a closure in 128 bits, and how many paths it has, which
-// decides where sizes are not known.
+// weight is the size of a closure in 128 bits, and its number of paths, which
+// decides if sizes are not known.
 type weight struct{ high, low, paths uint64 }
 
 func (w weight) compare(v weight) int {
@@ -92,8 +92,8 @@ func (g *Graph) withoutIgnored(layers []autoLayer, ignored []bool) [][]string {
 	return kept
 }
 
-// nameRanks are the vertices in the order of what follows their first dash, and
-// then of what is before it, and the place of each in that order.
+// nameRanks holds the vertices in the order of what follows their first dash, then
+// of what precedes it, and the position of each in that order.
 type nameRanks struct{ order, rank []int }
 
 func (g *Graph) nameRanks() nameRanks {
@@ -112,8 +112,8 @@ func (g *Graph) nameRanks() nameRanks {
 	return r
 }
 
-// rootSets gives every vertex its set of roots, as a number: equal sets have
-// equal ones.
+// rootSets returns the number of every vertex's set of roots: equal sets have equal
+// numbers.
 func (g *Graph) rootSets(ctx context.Context, n int) ([]int, error) {
 	s := newSets(len(g.paths))
 	users := g.users()
@@ -124,7 +124,7 @@ func (g *Graph) rootSets(ctx context.Context, n int) ([]int, error) {
 		}
 		needs, needed := reach([]int{root}, g.refs, nil), reach([]int{root}, users, nil)
 		next := slices.Clone(of)
-		moved := map[int]int{} // paths of one set stay together
+		moved := map[int]int{} // paths with one set stay together
 		for i, ok := range needs {
 			if !ok || i == root {
 				continue
@@ -147,7 +147,7 @@ func (g *Graph) rootSets(ctx context.Context, n int) ([]int, error) {
 	return of, nil
 }
 
-// largestFirst returns the vertices by size, of equal ones the later first.
+// largestFirst returns the vertices by size, the later first among equal ones.
 func (g *Graph) largestFirst() []int {
 	order := make([]int, len(g.paths))
 	for i := range order {
@@ -157,9 +157,9 @@ func (g *Graph) largestFirst() []int {
 	return order
 }
 
-// sets numbers sets of roots, and counts those that have a path.
+// sets numbers sets of roots, and counts the sets that some path has.
 type sets struct {
-	roots   [][]int // each in the order in which its roots became ones
+	roots   [][]int // each in the order in which its roots became roots
 	numbers map[string]int
 	paths   []int // how many paths have the set
 	used    int
@@ -184,8 +184,8 @@ func (s *sets) number(roots []int) int {
 	return number
 }
 
-// joined returns what becomes of a set where a new root needs its paths: needs
-// are the vertices that the root refers to, needed those that refer to it.
+// joined returns a set as it is after a new root, whose needs include its paths:
+// needs are the vertices that the root refers to, needed those that refer to it.
 func (s *sets) joined(set, root int, needs, needed []bool) []int {
 	var roots []int
 	covered := false
@@ -201,7 +201,7 @@ func (s *sets) joined(set, root int, needs, needed []bool) []int {
 	return roots
 }
 
-// move tells that a path has another set.
+// move records that a path has another set.
 func (s *sets) move(from, to int) {
 	if s.paths[from]--; s.paths[from] == 0 {
 		s.used--

@@ -28,7 +28,7 @@ func mustAuto(t testing.TB, g *Graph, n int, ignored ...string) [][]string {
 	return layers
 }
 
-// layersText has a path a line, and an empty line between layers.
+// layersText returns a line for each path, and an empty line between layers.
 func layersText(layers [][]string) string {
 	var texts []string
 	for _, paths := range layers {
@@ -51,10 +51,10 @@ func goldenGraph(t *testing.T, name string) *Graph {
 	return mustGraph(t, doc.Graph)
 }
 
-// testdata/auto/auto.sums holds what nixpkgs' program made of the graphs: a line
-// has the SHA-256 of the layers' text, how many there are, the graph and the
-// limit; "sorted" at its end says that layers of equally large closures, which
-// came in no order of their own, were sorted as texts.
+// testdata/auto/auto.sums holds the results of nixpkgs' program for the graphs: a
+// line has the SHA-256 of the layers' text, their number, the graph and the limit;
+// "sorted" at its end says that layers of equally large closures, which came in no
+// order of their own, were sorted as texts.
 func TestAutoGolden(t *testing.T) {
 	f, err := os.Open("testdata/auto/auto.sums")
 	if err != nil {
@@ -87,7 +87,7 @@ func TestAutoGolden(t *testing.T) {
 	}
 }
 
-// Two of the golden results are there whole, to be read.
+// Two of the golden results are there in full, for reading.
 func TestAutoGoldenWhole(t *testing.T) {
 	files, err := filepath.Glob("testdata/auto/*.layers")
 	if err != nil || len(files) == 0 {
@@ -150,7 +150,7 @@ func TestAuto(t *testing.T) {
 	}
 }
 
-// plainAuto is the definition, step by step with sets as maps.
+// plainAuto implements the definition, step by step with sets as maps.
 func plainAuto(nodes []Node, n int) [][]string {
 	reaches := map[string]map[string]bool{}
 	size := map[string]uint64{}

@@ -17,7 +17,7 @@ func named(n int) []Node {
 	return nodes
 }
 
-// randomDAG has n paths and about edges references, each to any earlier path.
+// randomDAG returns n paths with about edges references, each to any earlier path.
 func randomDAG(n, edges int) []Node {
 	rng := rand.New(rand.NewPCG(uint64(n), uint64(edges)))
 	nodes := named(n)
@@ -31,7 +31,7 @@ func randomDAG(n, edges int) []Node {
 	return nodes
 }
 
-// windowDAG has n paths that each refer to the width before.
+// windowDAG returns n paths that each refer to the preceding width paths.
 func windowDAG(n, width int) []Node {
 	nodes := named(n)
 	for i := range nodes {
@@ -42,7 +42,7 @@ func windowDAG(n, width int) []Node {
 	return nodes
 }
 
-// bipartiteDAG has ranks of width paths; each path refers to the whole rank
+// bipartiteDAG returns ranks of width paths; each path refers to the whole rank
 // before its own.
 func bipartiteDAG(ranks, width int) []Node {
 	nodes := named(ranks * width)
@@ -55,9 +55,9 @@ func bipartiteDAG(ranks, width int) []Node {
 	return nodes
 }
 
-// strandsDAG has a number of windows side by side, in half of n paths; each
-// path of the other half refers to a path of every strand. No path has nearly
-// the same ancestors as one it refers to, and sums are long.
+// strandsDAG returns strands windows side by side, in half of n paths; each path of
+// the other half refers to a path of every strand. No path has nearly the same
+// ancestors as one it refers to, and sums are long.
 func strandsDAG(n, strands int) []Node {
 	nodes := named(n)
 	length := n / 2 / strands
@@ -78,7 +78,7 @@ func strandsDAG(n, strands int) []Node {
 	return nodes
 }
 
-// The bound to hold for 10,000 paths and 100,000 references: 3 s and 256 MiB.
+// The limit to keep for 10,000 paths and 100,000 references: 3 s and 256 MiB.
 func BenchmarkPopularity(b *testing.B) {
 	for _, bm := range []struct {
 		name  string
@@ -114,8 +114,8 @@ func BenchmarkPopularity(b *testing.B) {
 	}
 }
 
-// The bound to hold for 10,000 paths and 100,000 references: 2 s for as many
-// layers as an image may have.
+// The limit to keep for 10,000 paths and 100,000 references: 2 s for as many layers
+// as an image may have.
 func BenchmarkAuto(b *testing.B) {
 	for _, bm := range []struct {
 		name  string

@@ -2,15 +2,15 @@
 //
 // Guarantees:
 //
-//   - What comes out depends on the arguments alone: nothing is read from the
+//   - The results depend on the arguments alone: nothing is read from the
 //     machine and no order is left to chance.
-//   - A Graph is whole and has no cycle: NewGraph refuses any other, naming
+//   - A Graph is complete and has no cycle: NewGraph refuses any other, naming
 //     every fault it finds. It never changes, and may be used by several
 //     goroutines.
 //   - Popularity orders as nixpkgs' dockerTools does, in exact integers.
-//   - Memory stays bounded: a graph whose numbers would outgrow the bound (see
+//   - Memory is limited: a graph whose numbers would exceed the limit (see
 //     Popularity) is refused.
-//   - CheckPartition proves of any plan that no path is lost or stored twice.
+//   - CheckPartition proves for any plan that no path is lost or stored twice.
 //
 // Non-goals: looking into a store, and judging names. A path is any string;
 // its dashes matter only to the order of equally popular paths.
@@ -24,7 +24,7 @@ import (
 	"github.com/varve-image/varve/internal/problems"
 )
 
-// Node is a store path and what it refers to.
+// Node is a store path with its references.
 type Node struct {
 	// Path is the store path, such as /nix/store/<hash>-<name>.
 	Path string
@@ -39,9 +39,9 @@ type Node struct {
 type Graph struct {
 	paths []string
 	sizes []uint64
-	refs  [][]int // of each path: what it refers to, without itself, each once
+	refs  [][]int // for each path, what it refers to, without itself, each once
 	index map[string]int
-	topo  []int // every path, after all those that refer to it
+	topo  []int // every path, after all paths that refer to it
 }
 
 // NewGraph checks nodes and keeps them in their order. References of a path to
@@ -66,8 +66,8 @@ func NewGraph(nodes []Node) (*Graph, error) {
 	return g, nil
 }
 
-// addPaths makes a graph of the nodes' paths, without references. first says
-// which node each path came from.
+// addPaths makes a graph of the nodes' paths, without references. first says which
+// node each path came from.
 func addPaths(nodes []Node) (g *Graph, first []int, faults *problems.List) {
 	g = &Graph{index: make(map[string]int, len(nodes))}
 	faults = &problems.List{}
@@ -85,9 +85,9 @@ func addPaths(nodes []Node) (g *Graph, first []int, faults *problems.List) {
 	return g, first, faults
 }
 
-// addReferences gives path number i its references and returns those that are
-// not in the graph. last holds, of each path, 1 + the number of the path that
-// was the last one found to refer to it.
+// addReferences gives path number i its references and returns those that are not
+// in the graph. For each path, last holds 1 + the number of the path that was last
+// found to refer to it.
 func (g *Graph) addReferences(i int, references []string, last []int) (missing []string) {
 	lost := map[string]bool{}
 	for _, ref := range references {
@@ -104,8 +104,8 @@ func (g *Graph) addReferences(i int, references []string, last []int) (missing [
 	return missing
 }
 
-// sortReferrersFirst returns the paths in topological order. Those on a cycle,
-// and those below one, are left out.
+// sortReferrersFirst returns the paths in topological order. Paths on a cycle, and
+// paths below one, are left out.
 func (g *Graph) sortReferrersFirst() []int {
 	waiting := g.countReferrers()
 	order := make([]int, 0, len(g.paths))
@@ -124,7 +124,7 @@ func (g *Graph) sortReferrersFirst() []int {
 	return order
 }
 
-// countReferrers returns by how many others each path is referred to.
+// countReferrers returns, for each path, the number of other paths that refer to it.
 func (g *Graph) countReferrers() []int {
 	count := make([]int, len(g.paths))
 	for _, refs := range g.refs {
@@ -135,7 +135,7 @@ func (g *Graph) countReferrers() []int {
 	return count
 }
 
-// cycle names the paths of a cycle, given that g.topo is short of some.
+// cycle names the paths of a cycle, given that g.topo lacks some paths.
 func (g *Graph) cycle() string {
 	sorted := make([]bool, len(g.paths))
 	for _, i := range g.topo {
@@ -171,8 +171,8 @@ func (g *Graph) Paths() []string {
 	return slices.Clone(g.paths)
 }
 
-// Nodes returns the graph as NewGraph takes it: without references of a path to
-// itself and without repeated ones.
+// Nodes returns the graph in the form that NewGraph takes: without references of a
+// path to itself and without repeated ones.
 func (g *Graph) Nodes() []Node {
 	nodes := make([]Node, len(g.paths))
 	for i, path := range g.paths {
@@ -184,7 +184,7 @@ func (g *Graph) Nodes() []Node {
 	return nodes
 }
 
-// Closure returns roots and all that they refer to, directly or not, in the
+// Closure returns roots and everything they refer to, directly or not, in the
 // graph's order. Roots that are not in the graph are an error that names them.
 func (g *Graph) Closure(roots []string) ([]string, error) {
 	var unknown []string
@@ -203,8 +203,8 @@ func (g *Graph) Closure(roots []string) ([]string, error) {
 	return closure, nil
 }
 
-// Subgraph returns the graph of paths alone: in g's order, without references
-// to any other path. Paths that g does not have are ignored.
+// Subgraph returns the graph of just paths: in g's order, without references to any
+// other path. Paths that g does not have are ignored.
 func (g *Graph) Subgraph(paths []string) *Graph {
 	keep := make([]bool, len(g.paths))
 	for _, i := range g.find(paths) {
@@ -283,11 +283,10 @@ func reach(start []int, edges [][]int, blocked []bool) []bool {
 	return reached
 }
 
-// maxNamed is how many names a message spells out.
+// maxNamed is how many names a message lists.
 const maxNamed = 20
 
-// quoteList writes names for a message: quoted, and only as many as a person
-// reads.
+// quoteList writes names for a message: quoted, and only as many as a person reads.
 func quoteList(names []string, separator string) string {
 	var b strings.Builder
 	for i, name := range names {

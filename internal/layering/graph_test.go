@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// parse makes nodes of "a>b,c d>a e": a refers to b and c, d to a.
+// parse makes nodes from "a>b,c d>a e": a refers to b and c, d to a.
 func parse(text string) []Node {
 	var nodes []Node
 	for i, field := range strings.Fields(text) {

@@ -7,7 +7,7 @@ import (
 	"github.com/varve-image/varve/internal/problems"
 )
 
-// LimitError says that an image's layers leave none for its store paths.
+// LimitError says that an image's other layers leave none for its store paths.
 type LimitError struct {
 	// MaxLayers is how many layers the image may have, Base how many the base
 	// image has, and Other how many the top layer and explicit groups take.
@@ -31,9 +31,9 @@ func Available(maxLayers, base, other int) (int, error) {
 	return maxLayers - base - other, nil
 }
 
-// Limit divides order into at most n layers: each of the first n-1 paths is a
-// layer of its own and all the rest share the last. No layer is empty. An n
-// below 1 counts as 1.
+// Limit divides order into at most n layers: each of the first n-1 paths is a layer
+// of its own and all others share the last. No layer is empty. An n below 1 counts
+// as 1.
 func Limit(order []string, n int) [][]string {
 	var layers [][]string
 	for i := range order {

@@ -82,7 +82,7 @@ func TestLimit(t *testing.T) {
 func TestCheckPartition(t *testing.T) {
 	for _, tt := range []struct {
 		paths, layers string
-		want          []string // nil if there is nothing to complain about
+		want          []string // nil if no error is expected
 	}{
 		{"", "", nil},
 		{"a b c", "c|a b", nil},

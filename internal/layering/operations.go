@@ -48,7 +48,8 @@ func compileSubcomponent(reached func(*Graph, []int) []bool) func(*compiler, str
 	}
 }
 
-// splitPath is what split_paths splits off: paths, or what they refer to.
+// splitPath is an argument of split_paths: it splits off paths or, with children,
+// the paths that they refer to.
 type splitPath struct {
 	paths    []string
 	children bool
@@ -135,7 +136,7 @@ func compilePipe(c *compiler, place string, args []any) applyFunc {
 	return func(ctx context.Context, v value) (value, error) { return run(ctx, steps, v) }
 }
 
-// onGraph makes an operation of one that works on graphs alone.
+// onGraph makes an operation from one that works on graphs alone.
 func onGraph(apply func(context.Context, *Graph) (value, error)) applyFunc {
 	return func(ctx context.Context, v value) (value, error) {
 		if g, ok := v.(*Graph); ok {
@@ -149,7 +150,7 @@ func onGraph(apply func(context.Context, *Graph) (value, error)) applyFunc {
 	}
 }
 
-// onList makes an operation of one that works on lists alone.
+// onList makes an operation from one that works on lists alone.
 func onList(apply func(context.Context, []value) (value, error)) applyFunc {
 	return func(ctx context.Context, v value) (value, error) {
 		if list, ok := v.([]value); ok {
@@ -192,7 +193,7 @@ func flattenValue(_ context.Context, v value) (value, error) {
 }
 
 // limitLayers keeps the first n-1 values and merges the others, which have to be
-// graphs if they are more than one.
+// graphs if there is more than one.
 func limitLayers(list []value, n int) (value, error) {
 	if len(list) <= n {
 		return list, nil
@@ -208,8 +209,8 @@ func limitLayers(list []value, n int) (value, error) {
 	return append(slices.Clone(list[:n-1]), merge(rest)), nil
 }
 
-// merge returns one graph of all paths, graph after graph. References between
-// graphs are none of theirs, and so none of the result's.
+// merge returns one graph of all paths, graph after graph. References between the
+// graphs are in none of them, and so not in the result.
 func merge(list []*Graph) *Graph {
 	all := &Graph{index: map[string]int{}}
 	for _, g := range list {
@@ -231,7 +232,7 @@ func merge(list []*Graph) *Graph {
 	return all
 }
 
-// bySize returns the graph with its paths in the order of their sizes.
+// bySize returns the graph with its paths ordered by size.
 func (g *Graph) bySize() *Graph {
 	order := make([]int, len(g.paths))
 	for i := range order {
@@ -253,11 +254,11 @@ func (g *Graph) splitEvery(n int) value {
 	return list
 }
 
-// splitPaths divides the graph by what vertices and the rest of it need: main
-// is what vertices alone need, themselves included, common what both need.
+// splitPaths divides the graph by what vertices and the other paths need: main has
+// what vertices alone need, themselves included; common has what both need.
 //
-// As in nixpkgs, references to what is split off are no part of the result,
-// unless the graph has a single root and that is split off.
+// As in nixpkgs, references to paths that are split off are not part of the result,
+// unless the graph has a single root, which is split off.
 func (g *Graph) splitPaths(vertices []int) value {
 	if len(vertices) == 0 {
 		return parts{{restPart, g}}
@@ -307,7 +308,7 @@ func (g *Graph) unreferenced(marks []bool) *Graph {
 	return &cut // an order of all references is one of some
 }
 
-// divide returns the graph of the marked vertices and that of all others.
+// divide returns the graph of the marked vertices and the graph of all others.
 func (g *Graph) divide(of []bool) (marks, rest *Graph) {
 	others := make([]bool, len(of))
 	for i, m := range of {
@@ -327,13 +328,13 @@ func (g *Graph) roots() []int {
 	return roots
 }
 
-// forward marks vertices and all that they refer to, directly or not.
+// forward marks vertices and everything they refer to, directly or not.
 func (g *Graph) forward(vertices []int) []bool { return reach(vertices, g.refs, nil) }
 
-// backward marks vertices and all that refer to them, directly or not.
+// backward marks vertices and everything that refers to them, directly or not.
 func (g *Graph) backward(vertices []int) []bool { return reach(vertices, g.users(), nil) }
 
-// users returns the vertices that refer to each.
+// users returns, for each vertex, the vertices that refer to it.
 func (g *Graph) users() [][]int {
 	users := make([][]int, len(g.paths))
 	for i, refs := range g.refs {

@@ -15,15 +15,15 @@ import (
 )
 
 // Pipeline divides a graph into layers, in the language of nixpkgs'
-// layeringPipeline: operations, each applied to what the one before it made,
-// the first one to the graph. Operations says which there are.
+// layeringPipeline: operations, each applied to the result of the one before,
+// the first one to the graph. operations lists them.
 //
-// What they make is a graph, a list, or parts: values with the names main,
-// common and rest. However these stand inside one another, what the last
-// operation makes is the layers, in order.
+// A result is a graph, a list, or parts: values with the names main, common and
+// rest. However these are nested, the graphs in the last operation's result are
+// the layers, in order.
 //
-// A graph has its paths by size, smallest first, and paths of one size as they
-// are given; all parts of it keep that order. Names of paths that it does not
+// A graph has its paths by size, smallest first, and paths of one size in the
+// given order; all parts of it keep that order. Names of paths that it does not
 // have are ignored.
 type Pipeline struct {
 	steps []step
@@ -31,7 +31,7 @@ type Pipeline struct {
 
 // step is an operation with its arguments.
 type step struct {
-	// place is where in the pipeline the step stands, for messages.
+	// place is the step's position in the pipeline, for messages.
 	place, name string
 	apply       applyFunc
 }
@@ -52,8 +52,8 @@ type applyFunc func(ctx context.Context, v value) (value, error)
 // operation is one of the words of the language.
 type operation struct {
 	form string
-	// compile makes the operation of its arguments, of which there are as many
-	// as in form.
+	// compile makes the operation from its arguments, of which there are as many as
+	// in form.
 	compile func(c *compiler, place string, args []any) applyFunc
 	args    int
 }
@@ -75,9 +75,9 @@ func operations() map[string]operation {
 	}
 }
 
-// ParsePipeline reads a pipeline: v is a list as package ordjson has it. All
-// that is wrong is reported together, with its place in the list; name is what
-// messages call the list.
+// ParsePipeline reads a pipeline: v is a list as package ordjson has it. All faults
+// are reported together, with their place in the list; name is the list's name in
+// messages.
 func ParsePipeline(name string, v any) (*Pipeline, error) {
 	c := &compiler{}
 	steps := c.steps(name, v)
@@ -87,7 +87,7 @@ func ParsePipeline(name string, v any) (*Pipeline, error) {
 	return &Pipeline{steps}, nil
 }
 
-// compiler turns JSON into steps and gathers what is wrong with it.
+// compiler turns JSON into steps and collects what is wrong with it.
 type compiler struct {
 	problems.List
 }
@@ -145,7 +145,7 @@ func (c *compiler) paths(place string, v any) []string {
 	return paths
 }
 
-// oneOrMore reads a list of paths, or one by itself.
+// oneOrMore reads a list of paths, or a single one.
 func (c *compiler) oneOrMore(place string, v any) []string {
 	if path, ok := v.(string); ok {
 		return []string{path}
@@ -201,7 +201,7 @@ func run(ctx context.Context, steps []step, v value) (value, error) {
 	return v, nil
 }
 
-// stepError is an error that says already where in the pipeline it arose.
+// stepError is an error that already says where in the pipeline it arose.
 type stepError struct{ error }
 
 func (e stepError) Unwrap() error { return e.error }
@@ -232,7 +232,7 @@ func graphs(v value) []*Graph {
 	return list
 }
 
-// describe says what a value is, for "got …".
+// describe describes a value, for "got …".
 func describe(v value) string {
 	switch v := v.(type) {
 	case *Graph:
@@ -253,7 +253,7 @@ func (p parts) names() string {
 	return quoteList(names, ", ")
 }
 
-// describeJSON says what a value of the pipeline is.
+// describeJSON describes a value of the pipeline.
 func describeJSON(v any) string {
 	text, err := ordjson.Marshal(v)
 	if err != nil {

@@ -35,12 +35,12 @@ func formatLayers(layers [][]string) string {
 	return strings.Join(texts, "|")
 }
 
-// The graphs of nixpkgs' own tests of flatten-references-graph, of which the
-// expected layers are taken too.
+// The graphs of nixpkgs' own tests of flatten-references-graph; the expected layers
+// are from there, too.
 const (
 	// three has the roots Root1, Root2, Root3 and X.
 	three = "Root1>A A>B,D B>D,F D>E Root2>B Root3>C C E F X"
-	// fewer is three as the tests of subcomponents have it.
+	// fewer is three as in the tests of subcomponents.
 	fewer = "Root1>A A>B,C B>D,E Root2>B Root3>C C D E"
 	small = "A>A,C B>C,D C>C D>D"
 	sole  = "top>lib,tool tool>lib lib"
@@ -73,7 +73,7 @@ func TestPipeline(t *testing.T) {
 		{three, `[["popularity_contest"], ["limit_layers", 10]]`, "E|D|F|B|A|C|Root1|Root2|Root3|X"},
 		{three, `[["popularity_contest"], ["limit_layers", 100]]`, "E|D|F|B|A|C|Root1|Root2|Root3|X"},
 		{three, `[["popularity_contest"], ["reverse"], ["limit_layers", 2]]`, "X|Root3 Root2 Root1 C A B F D E"},
-		// What is merged has the references of its graphs, and none between them.
+		// A merged graph has the references of its graphs, and none between them.
 		{three, `[["split_every", 3], ["limit_layers", 1], ["map", ["subcomponent_out", ["A"]]]]`, "A B|Root1 D Root2 Root3 C E F X"},
 
 		{three, `[["remove_paths", ["A", "gone", "X"]]]`, "Root1 B D Root2 Root3 C E F"},
@@ -115,8 +115,8 @@ func TestPipeline(t *testing.T) {
 }
 
 // testdata/pipeline.json holds random graphs and pipelines, and the layers that
-// come out when igraph, which nixpkgs' program uses, carries them out in the way
-// of that program.
+// come out when igraph, which nixpkgs' program uses, executes them in the way of
+// that program.
 func TestPipelineGolden(t *testing.T) {
 	data, err := os.ReadFile("testdata/pipeline.json")
 	if err != nil {
@@ -203,7 +203,7 @@ func TestParsePipelineRefuses(t *testing.T) {
 	}
 }
 
-// Each operation says where it stands, what it got and what it wants.
+// Each operation says where it is, what it got and what it wants.
 func TestPipelineMismatch(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
 		{`[["reverse"]]`, `p[0]: reverse: got a graph, want a list: make one with ["popularity_contest"]`},

@@ -10,11 +10,11 @@ import (
 )
 
 const (
-	// maxNumberBytes bounds the memory of the walk counts and scores. n paths
-	// need at most n*n/8 bytes: no graph of up to 32,000 paths is refused.
+	// maxNumberBytes limits the memory of the walk counts and scores. n paths need
+	// at most n*n/8 bytes: no graph of up to 32,000 paths is refused.
 	maxNumberBytes = 128 << 20
-	// stripeBytes bounds the memory of ancestor sets. All sets of 10,000 paths
-	// take 12.5 MB.
+	// stripeBytes limits the memory of ancestor sets. All sets of 10,000 paths take
+	// 12.5 MB.
 	stripeBytes = 32 << 20
 )
 
@@ -54,8 +54,8 @@ func (g *Graph) Popularity(ctx context.Context) ([]string, error) {
 	return order, nil
 }
 
-// nameParts returns what equally popular paths are ordered by. It differs from
-// path to path, so that the order is total.
+// nameParts returns the key that orders equally popular paths. It differs from path
+// to path, so that the order is total.
 func nameParts(path string) []string {
 	parts := strings.Split(path, "-")
 	return append(parts[1:], parts[0])
@@ -76,8 +76,8 @@ func (g *Graph) scores(ctx context.Context, budget int) ([]big.Int, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A vertex has every ancestor that its base has. Only what it has beyond
-	// them is summed up; that is little in deep graphs, where sums are long.
+	// A vertex has every ancestor that its base has. Only its further ancestors are
+	// summed up; they are few in deep graphs, where sums are long.
 	scores := make([]big.Int, len(referrers))
 	err = eachAncestorRow(ctx, referrers, budget, func(s *stripe, v int) {
 		without := s.none
@@ -132,8 +132,8 @@ func countWalks(ctx context.Context, referrers [][]int) ([]big.Int, error) {
 			walks[v].Add(&walks[v], &walks[u])
 		}
 		// W never shrinks along a reference. So the score, a sum of at most
-		// len(referrers) numbers no larger than W(v), is hardly longer than
-		// W(v), and to count W twice is to count both.
+		// len(referrers) numbers no larger than W(v), is hardly longer than W(v),
+		// and counting W twice counts both.
 		bytes += 2 * bits.UintSize / 8 * len(walks[v].Bits())
 		if bytes > maxNumberBytes {
 			return nil, fmt.Errorf("the references run so deep that counting them takes more than %d MiB; "+
@@ -167,7 +167,7 @@ func closestReferrers(ctx context.Context, referrers [][]int, budget int) ([]int
 	return closest, nil
 }
 
-// A stripe tells which of the vertices first, first+1, … first+64*words-1 are
+// A stripe records which of the vertices first, first+1, … first+64*words-1 are
 // ancestors of each vertex. A vertex counts as its own ancestor.
 type stripe struct {
 	first, words int

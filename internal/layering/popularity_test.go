@@ -74,8 +74,8 @@ func TestPopularityTies(t *testing.T) {
 	}
 }
 
-// naiveOrder is the definition: it takes every single walk from every root, and
-// so is for small graphs only.
+// naiveOrder implements the definition: it follows every single walk from every
+// root, and so is for small graphs only.
 func naiveOrder(nodes []Node) []string {
 	refs := map[string][]string{}
 	referred := map[string]bool{}
@@ -269,8 +269,8 @@ func FuzzPopularity(f *testing.F) {
 	})
 }
 
-// hasCycle says whether a path other than itself leads back to a node, by the
-// matrix of what reaches what.
+// hasCycle reports whether a path other than itself leads back to a node, using the
+// reachability matrix.
 func hasCycle(nodes []Node) bool {
 	reach := map[[2]string]bool{}
 	for _, n := range nodes {

@@ -11,10 +11,10 @@ import (
 // Object is a JSON object.
 type Object = map[string]any
 
-// Builder writes a layout in parts, with whatever other tools put there.
+// Builder writes a layout in parts, including whatever other tools put there.
 type Builder struct {
 	layout
-	// SHA512 has blobs named by that.
+	// SHA512 makes blobs named by their SHA-512.
 	SHA512 bool
 }
 

@@ -1,5 +1,5 @@
-// Package layertest makes layers that have all that layers may say of each
-// other, to compare how varve and other programs read them.
+// Package layertest makes layers with everything that layers can express, to
+// compare how varve and other programs read them.
 //
 // Only tests import this package.
 package layertest
@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// Capability is cap_net_raw=ep as security.capability holds it
+// Capability is cap_net_raw=ep in the form of security.capability
 // (include/uapi/linux/capability.h, vfs_cap_data of revision 2).
 const Capability = "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 
@@ -27,27 +27,27 @@ type Entry struct {
 	Text string
 }
 
-// File is a regular file.
+// File returns a regular file.
 func File(name, text string) Entry {
 	return Entry{tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644}, text}
 }
 
-// Dir is a directory with a mode, whose user and group are the same.
+// Dir returns a directory with a mode, whose user and group are the same.
 func Dir(name string, mode int64, id int) Entry {
 	return Entry{tar.Header{Name: name + "/", Typeflag: tar.TypeDir, Mode: mode, Uid: id, Gid: id}, ""}
 }
 
-// Link is a symlink.
+// Link returns a symlink.
 func Link(name, target string) Entry {
 	return Entry{tar.Header{Name: name, Typeflag: tar.TypeSymlink, Mode: 0o777, Linkname: target}, ""}
 }
 
-// Hard is a hard link.
+// Hard returns a hard link.
 func Hard(name, target string) Entry {
 	return Entry{tar.Header{Name: name, Typeflag: tar.TypeLink, Mode: 0o644, Linkname: target}, ""}
 }
 
-// Whiteout is an empty file, whose name has to say what it deletes.
+// Whiteout returns an empty file, whose name has to say what it deletes.
 func Whiteout(name string) Entry {
 	return Entry{tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o600}, ""}
 }
@@ -73,8 +73,8 @@ func Tar(entries ...Entry) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// Difficult returns three layers. Each has the entries of all parents of its
-// own, as overlay file systems need them.
+// Difficult returns three layers. Each has entries for all its parent directories,
+// as overlay file systems need them.
 func Difficult() ([][]byte, error) {
 	var tars [][]byte
 	for _, entries := range [][]Entry{lowest(), middle(), highest()} {
@@ -103,7 +103,7 @@ func deepDirs() []Entry {
 func lowest() []Entry {
 	suid := Entry{tar.Header{Name: "suid", Typeflag: tar.TypeReg, Mode: 0o4755, Uid: 3_000_000, Gid: 4_000_000_000, ModTime: time.Unix(1234567890, 0),
 		PAXRecords: map[string]string{"SCHILY.xattr.user.note": "n\x00\n", "SCHILY.xattr.security.capability": Capability}}, "suid"}
-	// As tar writes it: Docker takes what a link's header says for the file.
+	// As tar writes it: Docker applies a link's header to the file.
 	suid2 := suid
 	suid2.Name, suid2.Typeflag, suid2.Linkname, suid2.Text = "suid2", tar.TypeLink, "suid", ""
 	bytes := File("h\xe9\xff", "bytes")
@@ -131,7 +131,7 @@ func middle() []Entry {
 	entries := []Entry{
 		Dir("etc", 0o711, 1000), Whiteout("etc/.wh.gone"), File("etc/new", "new"), Hard("etc/same", "etc/new"),
 		Dir("opaque", 0o700, 3), Whiteout("opaque/.wh..wh..opq"), File("opaque/new", "n"),
-		// What is there before the opaque whiteout is the layer's own all the same.
+		// What precedes the opaque whiteout is the layer's own all the same.
 		Dir("late", 0o755, 0), File("late/new", "new"), Whiteout("late/.wh..wh..opq"),
 		File("turns", "file"), Dir("turns-dir", 0o750, 9), File("turns-dir/x", "x"), Dir("turns-link", 0o755, 0), File("turns-real", "real"),
 		Whiteout(".wh.hidden"),

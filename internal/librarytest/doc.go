@@ -1,2 +1,2 @@
-// Package librarytest holds package varve to what a program that imports it relies on.
+// Package librarytest checks what a program that imports package varve relies on.
 package librarytest

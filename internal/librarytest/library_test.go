@@ -30,7 +30,7 @@ func TestSteps(t *testing.T) {
 	if _, err := varve.Build(t.Context(), s, nil); !errors.Is(err, varve.ErrNotInitialized) {
 		t.Fatalf("without Init: %v", err)
 	}
-	testtools.NeedRoot(t) // who has user namespaces everywhere
+	testtools.NeedRoot(t) // root has user namespaces everywhere
 	varve.Init()
 	var log strings.Builder
 	s.ExtraCommands += "; echo said"
@@ -49,7 +49,7 @@ func TestSteps(t *testing.T) {
 	}
 }
 
-// TestZeroOptions: nil and zero options do, wherever an image goes that needs no more.
+// TestZeroOptions: nil and zero options are enough for every destination that needs no more.
 func TestZeroOptions(t *testing.T) {
 	dir := t.TempDir()
 	s := spec.New("zero")
@@ -130,8 +130,8 @@ func TestIndex(t *testing.T) {
 	}
 }
 
-// TestNoSQLite: a program that has no use for Nix's databases does not link SQLite, and one
-// that has does.
+// TestNoSQLite: a program that does not use Nix's databases does not link SQLite, and one
+// that does use them links it.
 func TestNoSQLite(t *testing.T) {
 	deps := func(pkg string) []string {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", pkg).Output()
@@ -176,7 +176,7 @@ func TestArchiveStream(t *testing.T) {
 	}
 }
 
-// TestInspect: what was built and what is read again say the same of themselves.
+// TestInspect: what was built and what is read again have the same description.
 func TestInspect(t *testing.T) {
 	s := spec.New("seen")
 	s.Tag = "1"
@@ -243,7 +243,7 @@ func TestLogin(t *testing.T) {
 	}
 }
 
-// TestOutlives: what Build returns does not end with Build's context, scripts included.
+// TestOutlives: what Build returns does not end with Build's context, including scripts.
 func TestOutlives(t *testing.T) {
 	testtools.NeedRoot(t)
 	varve.Init()
@@ -265,7 +265,7 @@ func TestOutlives(t *testing.T) {
 	}
 }
 
-// TestRefused: options and specs that cannot be meant are errors, and no panics.
+// TestRefused: senseless options and specs are errors, and not panics.
 func TestRefused(t *testing.T) {
 	negative := int64(-1)
 	now := spec.New("a")

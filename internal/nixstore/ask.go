@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// Ask returns what Nix's own programs say of store paths of this machine and all
-// that they refer to: "nix path-info", or in older versions "nix-store". They
-// are found by PATH.
+// Ask returns what Nix's own programs say about store paths of this machine and
+// everything they refer to: "nix path-info", or in older versions "nix-store". They
+// are found in PATH.
 func Ask(ctx context.Context, storeDir string, roots []string) ([]PathInfo, error) {
 	dir, err := cleanStoreDir(storeDir)
 	if err != nil {
 		return nil, err
 	}
-	if len(roots) == 0 { // programs without arguments mean something else
+	if len(roots) == 0 { // without arguments the programs would do something else
 		return []PathInfo{}, nil
 	}
 	a := asker{ctx, dir, maxArguments}
@@ -38,13 +38,12 @@ func Ask(ctx context.Context, storeDir string, roots []string) ([]PathInfo, erro
 type asker struct {
 	ctx      context.Context
 	storeDir string
-	// most bounds the store paths that a program is given at once, in bytes.
+	// most limits the store paths that are passed to a program at once, in bytes.
 	most int
 }
 
-// pathInfo asks without --json-format, which versions before 2.33 do not know.
-// Later ones then write what they did before; one that refuses leaves it to
-// dump.
+// pathInfo does not use --json-format, which versions before 2.33 do not know.
+// Later versions then write the old format; one that refuses leaves it to dump.
 func (a asker) pathInfo(roots []string) ([]PathInfo, error) {
 	var infos []PathInfo
 	seen := map[string]bool{}
@@ -82,8 +81,8 @@ func (a asker) dump(roots []string) ([]PathInfo, error) {
 	return infos, nil
 }
 
-// runEach runs a program with options and store paths, as often as there are
-// batches of these, and returns all that it writes.
+// runEach runs a program with options and store paths, once for each batch of
+// these, and returns everything it writes.
 func (a asker) runEach(program, options string, paths []string) ([]byte, error) {
 	var all []byte
 	for some := range batches(paths, a.most) {
@@ -96,8 +95,8 @@ func (a asker) runEach(program, options string, paths []string) ([]byte, error) 
 	return all, nil
 }
 
-// batches divides paths, in order, into lists of at most so many bytes, but at
-// least one path each.
+// batches divides paths, in order, into lists of up to most bytes, but at least
+// one path each.
 func batches(paths []string, most int) iter.Seq[[]string] {
 	return func(yield func([]string) bool) {
 		for rest := paths; len(rest) > 0; {
@@ -115,11 +114,11 @@ func batches(paths []string, most int) iter.Seq[[]string] {
 }
 
 const (
-	// maxArguments is what systems let programs have as arguments, in bytes, and
-	// some to spare: Linux has 2 MiB, macOS 1 MiB with the environment.
+	// maxArguments is a safe size, in bytes, for a program's arguments: Linux
+	// allows 2 MiB, macOS 1 MiB with the environment.
 	maxArguments = 128 << 10
-	// maxAnswer bounds what a program may say, in bytes, and maxComplaint what
-	// of its errors is told.
+	// maxAnswer limits a program's output, in bytes, and maxComplaint how much of
+	// its error output is reported.
 	maxAnswer    = 512 << 20
 	maxComplaint = 2 << 10
 	// grace is how long a program that was ended may keep its outputs open.
@@ -145,8 +144,8 @@ func (a asker) run(program string, args ...string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// limited holds at most so many bytes. With cut it forgets the others, without
-// it refuses them.
+// limited holds a limited number of bytes. Beyond them it discards bytes if cut is
+// set, and refuses them otherwise.
 type limited struct {
 	bytes.Buffer
 	most int

@@ -7,10 +7,10 @@ import (
 // base32Digits are the digits of Nix's base 32 by value: no e, o, u and t.
 const base32Digits = "0123456789abcdfghijklmnpqrsvwxyz"
 
-// notDigit is digitValue of a byte that is no digit.
+// notDigit is digitValue's entry for a byte that is not a digit.
 const notDigit = 0xff
 
-// digitValue gives a digit's value, or notDigit.
+// digitValue maps a byte to the digit's value, or to notDigit.
 var digitValue = func() (table [256]byte) {
 	for i := range table {
 		table[i] = notDigit
@@ -39,9 +39,8 @@ func Base32(b []byte) string {
 	return string(out)
 }
 
-// ParseBase32 reads what Base32 writes. A length that no whole number of bytes
-// has, a character that is no digit, and a number too large for the bytes are
-// errors.
+// ParseBase32 reads what Base32 writes. A length that no whole number of bytes has,
+// a character that is not a digit, and a number too large for the bytes are errors.
 func ParseBase32(s string) ([]byte, error) {
 	size := len(s) * 5 / 8
 	if len(s) != (size*8+4)/5 {

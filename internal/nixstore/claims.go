@@ -6,9 +6,9 @@ import (
 	"github.com/varve-image/varve/internal/problems"
 )
 
-// CheckClaims says which of a path's signatures and content address Nix could
-// not read: in a database they would keep it from reading anything of the path.
-// Whether they are true is not asked.
+// CheckClaims reports the path's signatures and content address that Nix could not
+// read: in a database they would keep it from reading anything about the path. It
+// does not check whether they are true.
 func (p *PathInfo) CheckClaims() error {
 	var bad problems.List
 	for _, sig := range p.Sigs {
@@ -23,8 +23,8 @@ func (p *PathInfo) CheckClaims() error {
 	return bad.Err()
 }
 
-// HashSize is how many bytes the hashes of an algorithm have; 0 if Nix knows
-// none of this name.
+// HashSize returns the length in bytes of an algorithm's hashes; 0 if Nix has no
+// algorithm of this name.
 func HashSize(algorithm string) int {
 	switch algorithm {
 	case "md5":
@@ -39,7 +39,7 @@ func HashSize(algorithm string) int {
 	return 0
 }
 
-// isCA tells whether Nix reads a text as a content address (content-address.cc):
+// isCA reports whether Nix reads a text as a content address (content-address.cc):
 // "text:" or "fixed:", for the latter "r:" or "git:", an algorithm and a hash.
 func isCA(text string) bool {
 	rest, isText := strings.CutPrefix(text, "text:")

@@ -13,11 +13,11 @@ import (
 	"github.com/varve-image/varve/internal/regfile"
 )
 
-// ReadClosureFile reads the closure that file describes, in whichever form:
-// JSON as ReadGraph takes it if the first character that is no white space is
-// "{" or "[", else text as ReadRegistration takes it. A directory stands for
-// its file "registration", as the output of nixpkgs' closureInfo has it.
-// Anything but a regular file is refused without being opened.
+// ReadClosureFile reads the closure that file describes, in whichever form: JSON as
+// for ReadGraph if the first character other than white space is "{" or "[", else
+// text as for ReadRegistration. A directory stands for its file "registration", as
+// in the output of nixpkgs' closureInfo. Anything but a regular file is refused
+// without being opened.
 func ReadClosureFile(storeDir, file string) ([]PathInfo, error) {
 	if info, err := os.Stat(file); err == nil && info.IsDir() {
 		file = filepath.Join(file, "registration")
@@ -38,10 +38,10 @@ func ReadClosureFile(storeDir, file string) ([]PathInfo, error) {
 	return nodes, nil
 }
 
-// readClosure looks at the content to tell the forms apart.
+// readClosure finds out the form from the content.
 func readClosure(storeDir string, r io.Reader) ([]PathInfo, error) {
 	br := bufio.NewReader(r)
-	// More white space than the buffer holds is no closure of either form: the
+	// More white space than the buffer holds is not a closure of either form: the
 	// reader of text then says so.
 	head, err := br.Peek(br.Size())
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -59,7 +59,7 @@ func readClosure(storeDir string, r io.Reader) ([]PathInfo, error) {
 	return ReadRegistration(storeDir, br)
 }
 
-// closure gathers nodes and what is wrong with them.
+// closure collects nodes and what is wrong with them.
 type closure struct {
 	storeDir string
 	nodes    []PathInfo
@@ -87,7 +87,7 @@ func (c *closure) name(s string) string {
 	return s
 }
 
-// add appends a node; where tells a person where it stands in the input.
+// add appends a node; where describes its place in the input to a person.
 func (c *closure) add(where string, node PathInfo) {
 	if _, ok := c.index[node.Path]; ok {
 		c.problems.Addf("%s: path %.300q is there already", where, node.Path)
@@ -105,8 +105,8 @@ func (c *closure) add(where string, node PathInfo) {
 	c.nodes = append(c.nodes, node)
 }
 
-// finish checks the references once all nodes are there. The closure of no
-// paths is empty, not nil.
+// finish checks the references once all nodes are there. The closure of no paths is
+// empty, not nil.
 func (c *closure) finish() ([]PathInfo, error) {
 	for _, node := range c.nodes {
 		for _, ref := range node.References {
@@ -127,7 +127,7 @@ func (c *closure) finish() ([]PathInfo, error) {
 }
 
 // boundedReader fails once more than left bytes have been read, where an
-// io.LimitedReader would pretend that the input ends.
+// io.LimitedReader would report the end of the input.
 type boundedReader struct {
 	r           io.Reader
 	left, limit int64
@@ -138,7 +138,7 @@ func newBoundedReader(r io.Reader, limit int64) *boundedReader {
 }
 
 func (b *boundedReader) Read(p []byte) (int, error) {
-	// One byte past the limit tells an input that ends there from a longer one.
+	// One byte past the limit distinguishes an input that ends there from a longer one.
 	if int64(len(p)) > b.left+1 {
 		p = p[:b.left+1]
 	}

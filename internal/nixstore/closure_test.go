@@ -301,7 +301,7 @@ func TestReadClosureFile(t *testing.T) {
 	}
 }
 
-// checkWhole fails unless nodes are what a reader may return.
+// checkWhole fails unless a reader may return nodes.
 func checkWhole(t *testing.T, nodes []PathInfo) {
 	t.Helper()
 	known := map[string]bool{}
@@ -343,7 +343,7 @@ func FuzzReadRegistration(f *testing.F) {
 		}
 		checkWhole(t, nodes)
 		again, err := ReadRegistration("", strings.NewReader(registrationText(nodes)))
-		for i := range nodes { // the text has no place for a hash that is not known
+		for i := range nodes { // the text has no form for an unknown hash
 			nodes[i].NarHash = cmp.Or(nodes[i].NarHash, hash)
 		}
 		if err != nil || !sameNodes(again, nodes) {

@@ -12,10 +12,10 @@ import (
 	"github.com/varve-image/varve/image/ordjson"
 )
 
-// errNotValid says that Nix was asked for a path that it does not have.
+// errNotValid says that the store does not have a path that Nix was asked about.
 var errNotValid = errors.New("it is not valid in the store: build or fetch it first")
 
-// maxGraph bounds a reference graph in JSON, in bytes: 50,000 paths and more.
+// maxGraph limits a reference graph in JSON, in bytes: 50,000 paths and more.
 const maxGraph = 64 << 20
 
 // ReadGraph reads the closure that Nix's exportReferencesGraph writes as JSON:
@@ -24,8 +24,8 @@ const maxGraph = 64 << 20
 // an object, in which every list of such objects counts. The lists are joined
 // in order; a path that stands in several must be the same in each. All other
 // keys are ignored. An object whose keys are all absolute paths has one such
-// object for each path; null, as "valid": false of older versions, says that Nix
-// does not have it, which is an error. An object with
+// object for each path; null, or "valid": false in older versions, says that Nix
+// does not have the path, which is an error. An object with
 // version 2 and info has that object of paths in info, by the paths' last
 // components, and hashes may be objects.
 //
@@ -72,7 +72,7 @@ func ReadGraph(storeDir string, r io.Reader) ([]PathInfo, error) {
 	return nodes, nil
 }
 
-// isPathMap tells an object of paths from one with lists.
+// isPathMap distinguishes an object of paths from one with lists.
 func isPathMap(o *ordjson.Object) bool {
 	return len(o.Members) > 0 && !slices.ContainsFunc(o.Members, func(m ordjson.Member) bool { return !strings.HasPrefix(m.Key, "/") })
 }
@@ -128,7 +128,7 @@ func isGraphNode(value any) bool {
 	return hasPath && hasReferences
 }
 
-// addList hands each node of a list, which is called key, to add.
+// addList passes each node of a list, which is called key, to add.
 func (c *closure) addList(key string, list []any, add func(where string, node PathInfo)) {
 	for i, value := range list {
 		where := "entry " + strconv.Itoa(i)
@@ -162,7 +162,7 @@ func (c *closure) graphNode(value any) (PathInfo, error) {
 	return node, nil
 }
 
-// graphInfo reads what an object says of a path.
+// graphInfo reads what an object says about a path.
 func (c *closure) graphInfo(path string, value any) (PathInfo, error) {
 	node := PathInfo{Path: c.name(path)}
 	o, ok := value.(*ordjson.Object)
@@ -188,7 +188,7 @@ func (c *closure) graphInfo(path string, value any) (PathInfo, error) {
 	return node, node.setRecord(o)
 }
 
-// setRecord fills in what o says of the path besides its references.
+// setRecord fills in what o says about the path besides its references.
 func (p *PathInfo) setRecord(o *ordjson.Object) error {
 	var err error
 	if v, ok := o.Get("narSize"); ok {
@@ -231,7 +231,7 @@ func (p *PathInfo) setRecord(o *ordjson.Object) error {
 	return nil
 }
 
-// checkSame reports a path of which two lists say different things.
+// checkSame reports a path that two lists describe differently.
 func (c *closure) checkSame(where string, a, b PathInfo) {
 	if a.NarHash != b.NarHash && a.NarHash != "" && b.NarHash != "" {
 		c.problems.Addf("%s: path %.300q: its narHash is %q, but %q in an earlier list", where, b.Path, b.NarHash, a.NarHash)
@@ -248,7 +248,7 @@ func sortedSet(list []string) []string {
 	return slices.Compact(slices.Sorted(slices.Values(list)))
 }
 
-// parseSize reads a size in bytes. Nix holds them in 63 bits.
+// parseSize reads a size in bytes. Nix holds sizes in 63 bits.
 func parseSize(s string) (uint64, error) {
 	size, err := strconv.ParseUint(s, 10, 63)
 	if err != nil {

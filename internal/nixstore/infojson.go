@@ -10,7 +10,7 @@ import (
 	"github.com/varve-image/varve/image/ordjson"
 )
 
-// infoOf returns what an object has as info, if that and a version are there.
+// infoOf returns an object's info, if it has that and a version.
 func infoOf(o *ordjson.Object) (*ordjson.Object, bool) {
 	_, versioned := o.Get("version")
 	v, _ := o.Get("info")
@@ -18,8 +18,8 @@ func infoOf(o *ordjson.Object) (*ordjson.Object, bool) {
 	return info, ok && versioned
 }
 
-// addVersion adds the nodes of "nix path-info --json-format 2". They become such
-// as older versions write.
+// addVersion adds the nodes of "nix path-info --json-format 2", converted to the
+// form that older versions write.
 func (c *closure) addVersion(o, info *ordjson.Object) error {
 	if v, _ := o.Get("version"); v != json.Number("2") {
 		return fmt.Errorf("its version is %.40q, want 2: run nix path-info with --json-format 2", fmt.Sprint(v))
@@ -41,14 +41,14 @@ func (c *closure) addVersion(o, info *ordjson.Object) error {
 	return nil
 }
 
-// expandPath makes a store path of its last component.
+// expandPath makes a store path from its last component.
 func (c *closure) expandPath(name string) string { return c.storeDir + "/" + name }
 
-// expand changes what version 2 says of a path to what version 1 says.
+// expand converts a path's record from version 2 to version 1.
 func (c *closure) expand(value any) error {
 	o, ok := value.(*ordjson.Object)
 	if !ok {
-		return nil // addMap knows what to say
+		return nil // addMap reports the fault
 	}
 	if v, _ := o.Get("references"); v != nil {
 		refs, _ := v.([]any)
@@ -80,8 +80,8 @@ func (c *closure) expand(value any) error {
 	return nil
 }
 
-// integrity reads a hash as in Subresource Integrity, or an object with the
-// parts of it.
+// integrity reads a hash in the form of Subresource Integrity, or as an object of
+// its parts.
 func integrity(value any) (string, error) {
 	if s, ok := value.(string); ok {
 		return s, nil
@@ -103,8 +103,8 @@ func integrity(value any) (string, error) {
 	return parts[0] + "-" + parts[2], nil
 }
 
-// contentAddress reads an object with method and hash, and returns what a
-// database has for it.
+// contentAddress reads an object with method and hash, and returns the database's
+// form of it.
 func contentAddress(value any) (string, error) {
 	o, ok := value.(*ordjson.Object)
 	if !ok {

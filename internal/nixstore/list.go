@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// List returns the store paths that are there, sorted. A store directory that
-// does not exist holds none. Roots are not looked at.
+// List returns the store paths that exist, sorted. A store directory that does not
+// exist holds none. Roots are ignored.
 func List(o ScanOptions) ([]string, error) {
 	dir, err := cleanStoreDir(o.StoreDir)
 	if err != nil {

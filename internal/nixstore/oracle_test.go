@@ -90,8 +90,8 @@ let
 in sh "app" "mkdir -p $out/bin; ( head -c 2000000 /dev/zero; echo ${link} $out; echo ${unused} | head -c 20 ) > $out/bin/app"
 `
 
-// TestAgainstNix builds a small closure with Nix and compares what Nix says of
-// it with what Scan finds.
+// TestAgainstNix builds a small closure with Nix and compares Nix's records with
+// what Scan finds.
 func TestAgainstNix(t *testing.T) {
 	n := newNix(t)
 	file := n.home + "/expression.nix"

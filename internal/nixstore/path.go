@@ -1,13 +1,13 @@
-// Package nixstore reads what a Nix store says of itself: the names of store
-// paths, and which paths a path refers to.
+// Package nixstore reads the records of a Nix store: the names of store paths,
+// and which paths a path refers to.
 //
 // Guarantees:
 //
-//   - A closure that a reader of this package returns is whole: every path
-//     lies in the store directory and has a legal name, no path stands there
-//     twice, and every reference is to a path of the closure. What is wrong
-//     is reported together, by name.
-//   - Input is bounded: a reference graph to 64 MiB, a registration to
+//   - A closure that a reader of this package returns is complete: every path
+//     lies in the store directory and has a legal name, no path is listed
+//     twice, and every reference is to a path of the closure. All faults are
+//     reported together, by name.
+//   - Input is limited: a reference graph to 64 MiB, a registration to
 //     512 MiB. A scan holds one buffer of 1 MiB per worker, whatever the size
 //     of the files.
 //   - A scan sees a store path as Nix does: it follows no symlink below it and
@@ -26,7 +26,7 @@ import (
 	"strings"
 )
 
-// DefaultStoreDir is the store directory that an empty one stands for.
+// DefaultStoreDir is used if a store directory is empty.
 const DefaultStoreDir = "/nix/store"
 
 const (
@@ -37,8 +37,8 @@ const (
 	maxNameLen = 211
 )
 
-// StorePath is the last component of a store path, which is all of it but the
-// store directory.
+// StorePath is the last component of a store path: everything but the store
+// directory.
 type StorePath struct {
 	// Hash is the hash part: 32 digits of Nix's base 32.
 	Hash string
@@ -46,7 +46,7 @@ type StorePath struct {
 	Name string
 }
 
-// String returns the name that the path has in the store directory.
+// String returns the path's name in the store directory.
 func (p StorePath) String() string { return p.Hash + "-" + p.Name }
 
 // ParsePath reads p, the absolute name of a store path itself: storeDir, a
@@ -66,9 +66,9 @@ func ParsePath(storeDir, p string) (StorePath, error) {
 
 // InStore finds the store path that p, an absolute path, is or lies inside of.
 // rest is what p adds to it, without a slash at either end; it is empty if p
-// is the store path. Repeated slashes and "." components mean nothing. ok is
-// false outside of the store, for what is no legal store path, and for any p
-// with a ".." component, because where that leads depends on symlinks.
+// is the store path. Repeated slashes and "." components are ignored. ok is
+// false outside the store, for an illegal store path, and for any p with a ".."
+// component, because where that leads depends on symlinks.
 func InStore(storeDir, p string) (storePath, rest string, ok bool) {
 	dir, err := cleanStoreDir(storeDir)
 	if err != nil {
@@ -90,7 +90,7 @@ func InStore(storeDir, p string) (storePath, rest string, ok bool) {
 	return dir + "/" + base, rest, true
 }
 
-// parsePath is ParsePath for a store directory that is clean already.
+// parsePath is ParsePath for a store directory that is already clean.
 func parsePath(dir, p string) (StorePath, error) {
 	base, ok := strings.CutPrefix(p, dir)
 	if ok {
@@ -152,7 +152,7 @@ func isNameByte(c byte) bool {
 	return strings.IndexByte("+-._?=", c) >= 0
 }
 
-// cleanStoreDir returns storeDir without a slash at its end, or the default.
+// cleanStoreDir returns storeDir without a trailing slash, or the default.
 func cleanStoreDir(storeDir string) (string, error) {
 	if storeDir == "" {
 		return DefaultStoreDir, nil

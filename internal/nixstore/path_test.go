@@ -109,7 +109,7 @@ func FuzzParsePath(f *testing.F) {
 	})
 }
 
-// base32Table holds what nix-hash says.
+// base32Table holds the output of nix-hash.
 var base32Table = []struct{ hex, base32 string }{
 	{"", ""},
 	{"00", "00"},
@@ -181,7 +181,7 @@ func FuzzBase32(f *testing.F) {
 	})
 }
 
-// wantError checks that err is there and holds each of the strings.
+// wantError checks that there is an error and that it contains each of the strings.
 func wantError(t *testing.T, err error, parts ...string) {
 	t.Helper()
 	if err == nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/varve-image/varve/internal/layering"
 )
 
-// PathInfo is what a Nix store records of a store path. Fields that a source
-// does not tell stay empty.
+// PathInfo is a Nix store's record of a store path. Fields that a source does not
+// have stay empty.
 type PathInfo struct {
 	// Path is the store path.
 	Path string
@@ -21,8 +21,8 @@ type PathInfo struct {
 	NarHash digest.Digest
 	// NarSize is the size of that archive in bytes.
 	NarSize uint64
-	// References are the store paths that the files below Path mention, each
-	// once. Path itself may be among them.
+	// References are the store paths that the files below Path mention, each once.
+	// Path itself may be among them.
 	References []string
 	// Deriver is the store path of the derivation that made the path.
 	Deriver string
@@ -32,12 +32,12 @@ type PathInfo struct {
 	Ultimate bool
 	// Sigs are signatures, as "key name:base 64".
 	Sigs []string
-	// CA is what the path's name was made of, if it is that of its content:
-	// "text:sha256:…", "fixed:r:sha256:…" and the like.
+	// CA is the content address that the path's name was computed from, if it has
+	// one: "text:sha256:…", "fixed:r:sha256:…" and the like.
 	CA string
 }
 
-// Nodes returns what package layering has to know of store paths.
+// Nodes returns the store paths in the form that package layering needs.
 func Nodes(infos []PathInfo) []layering.Node {
 	nodes := make([]layering.Node, len(infos))
 	for i, info := range infos {

@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// maxRegistration bounds a registration, in bytes.
+	// maxRegistration limits a registration, in bytes.
 	maxRegistration = 512 << 20
-	// maxLine bounds a line, in bytes: a store directory and a name.
+	// maxLine limits a line, in bytes: a store directory and a name.
 	maxLine = 8 << 10
 )
 
@@ -22,11 +22,11 @@ const (
 // contents, their size in bytes, its deriver (may be empty), the number of its
 // references, and each reference.
 //
-// The hash is as ParseHash takes it.
+// The hash is in a form that ParseHash takes.
 //
-// exportReferencesGraph without structured attributes writes the same without
-// hash and size; sizes are then 0. That form is told by the second line, which
-// is a deriver: empty or an absolute path.
+// exportReferencesGraph without structured attributes writes the same without hash
+// and size; sizes are then 0. That form is recognised by the second line, which is
+// a deriver: empty or an absolute path.
 //
 // Source: decodeValidPathInfo and makeValidityRegistration of Nix.
 func ReadRegistration(storeDir string, r io.Reader) ([]PathInfo, error) {
@@ -38,7 +38,7 @@ func ReadRegistration(storeDir string, r io.Reader) ([]PathInfo, error) {
 	rd.lines.Buffer(nil, maxLine)
 	for more := true; more; {
 		if more, err = rd.entry(); err != nil {
-			// Paths are missing for sure, so references are not looked at.
+			// Paths are certainly missing, so references are not checked.
 			return nil, fmt.Errorf("read registration: %w", errors.Join(err, c.problems.Err()))
 		}
 	}
@@ -59,7 +59,7 @@ type registrationReader struct {
 	plain bool
 }
 
-// errEnd is what next returns after the last line.
+// errEnd is returned by next after the last line.
 var errEnd = errors.New("it ends too early")
 
 // entry reads one path and reports whether there was one left.
@@ -114,7 +114,7 @@ func (r *registrationReader) attributes(node *PathInfo) error {
 	if err != nil {
 		return fmt.Errorf("number of references: want a whole number, got %.40q", text)
 	}
-	// The count is not trusted with memory: references are read one by one.
+	// The count does not decide how much memory is used: references are read one by one.
 	for range count {
 		ref, err := r.next()
 		if err != nil {

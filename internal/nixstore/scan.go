@@ -23,21 +23,21 @@ type ScanOptions struct {
 	// StoreDir is the store directory as store paths name it; empty for
 	// DefaultStoreDir.
 	StoreDir string
-	// Root is the directory that StoreDir is looked for in, as for Nix's
-	// "local?root="; empty for the machine's own root. No component of
-	// StoreDir may be a symlink in it, since that could lead out of it.
+	// Root is the directory under which StoreDir is looked up, as for Nix's
+	// "local?root="; empty means the machine's own root. No component of StoreDir
+	// may be a symlink in it, since that could lead out of it.
 	Root string
 	// Roots are the store paths whose closure is wanted.
 	Roots []string
-	// Hashes says that NarHash is wanted, too.
+	// Hashes requests NarHash, too.
 	Hashes bool
 }
 
-// Scan finds the closure of some store paths without a database, the way Nix
-// finds references when it registers a build: a path refers to those paths of
-// the store directory whose hash part stands in its files' content, in its
-// symlinks' text or in the names of its files. Nodes are sorted by path, their
-// references too; sizes are those of the archives that Nix would make.
+// Scan finds the closure of some store paths without a database, the way Nix finds
+// references when it registers a build: a path refers to those paths of the store
+// directory whose hash part occurs in its files' content, in its symlinks' targets
+// or in the names of its files. Nodes are sorted by path, their references too;
+// sizes are those of the archives that Nix would make.
 //
 // A root that is not in the store, and whatever cannot be read or changes
 // while it is read, are errors that name the path, reported together.
@@ -46,13 +46,13 @@ func Scan(ctx context.Context, o ScanOptions) ([]PathInfo, error) {
 }
 
 // HashPaths returns the hash and the size of the archives of o.Roots, sorted by
-// path. Errors are as those of Scan.
+// path. Its errors are like those of Scan.
 func HashPaths(ctx context.Context, o ScanOptions) ([]PathInfo, error) {
 	o.Hashes = true
 	return scan(ctx, o, false)
 }
 
-// scan reads o.Roots, and if follow is set what they lead to.
+// scan reads o.Roots, and if follow is set, what they lead to.
 func scan(ctx context.Context, o ScanOptions, follow bool) ([]PathInfo, error) {
 	dir, err := cleanStoreDir(o.StoreDir)
 	if err != nil {
@@ -123,9 +123,9 @@ func newCrawl(store *os.File, dir string) (*crawl, error) {
 	return c, nil
 }
 
-// isCompanion reports whether name is no store path but what Nix keeps beside
-// one: a lock or the root of a sandbox. A path that is merely called so, such
-// as <hash>-Cargo.lock, has no sibling without the suffix.
+// isCompanion reports whether name is not a store path but something that Nix keeps
+// beside one: a lock or the root of a sandbox. A path whose name only looks like
+// it, such as <hash>-Cargo.lock, has no sibling without the suffix.
 func (c *crawl) isCompanion(name string) bool {
 	for _, suffix := range []string{".lock", ".chroot"} {
 		if main, ok := strings.CutSuffix(name, suffix); ok && c.bases[main] {
@@ -153,7 +153,7 @@ func (c *crawl) roots(paths []string) ([]string, error) {
 	return bases, bad.Err()
 }
 
-// scanned is what reading one store path gave.
+// scanned is the result of reading one store path.
 type scanned struct {
 	base string
 	size uint64
@@ -213,7 +213,7 @@ func (c *crawl) run(ctx context.Context, queue []string) ([]PathInfo, error) {
 	return c.nodes(done)
 }
 
-// nodes puts the results in order.
+// nodes sorts the results.
 func (c *crawl) nodes(done []scanned) ([]PathInfo, error) {
 	slices.SortFunc(done, func(a, b scanned) int { return cmp.Compare(a.base, b.base) })
 	var bad problems.List

@@ -103,8 +103,8 @@ func (s *tinyStore) names(nodes []PathInfo) []string {
 	return lines
 }
 
-// applicationStore is an application, its libraries and a link to it, beside
-// paths that nothing refers to.
+// applicationStore makes a store with an application, its libraries and a link to
+// it, beside paths that nothing refers to.
 func applicationStore(t *testing.T) *tinyStore {
 	s := newTinyStore(t, "libc-2.39", "openssl-3.0.14", "app-1.0", "app-link", "config.json", "by-name", "self", "other")
 	s.write("libc-2.39/lib/libc.so.6", strings.Repeat("libc", 700_000))
@@ -194,8 +194,8 @@ func TestScanBufferEdge(t *testing.T) {
 	}
 }
 
-// TestScanStreamsAreApart has halves of a hash at the end of one file and the
-// start of the next, of a name and a content.
+// TestScanStreamsAreApart splits a hash between the end of one file and the start
+// of the next, and between a name and a content.
 func TestScanStreamsAreApart(t *testing.T) {
 	s := newTinyStore(t, "lib", "user")
 	s.write("lib", "")
@@ -217,7 +217,7 @@ func TestScanCandidates(t *testing.T) {
 	s.write("Cargo.lock", "")
 	s.write("user", "$lib $Cargo.lock $gone")
 	store := s.root + DefaultStoreDir
-	// What a store directory holds beside store paths.
+	// Other entries that a store directory can have beside store paths.
 	s.must(os.WriteFile(s.root+s.paths["lib"]+".lock", nil, 0o600))
 	s.must(os.Mkdir(s.root+s.paths["lib"]+".chroot", 0o700))
 	s.must(os.MkdirAll(store+"/.links", 0o755))
@@ -353,7 +353,7 @@ func TestWalkChanged(t *testing.T) {
 		{"shrunk", func(s *tinyStore, file string) { s.must(os.Truncate(file, 1)) }},
 		{"rewritten", func(s *tinyStore, file string) { s.must(os.Chtimes(file, time.Time{}, time.Unix(5, 0))) }},
 		{"replaced", func(s *tinyStore, file string) {
-			// The old file stays, or the new one could get its number.
+			// The old file stays, or the new one could get its inode number.
 			s.must(os.Rename(file, file+".old"))
 			s.must(os.WriteFile(file, []byte("text"), 0o644))
 		}},
@@ -381,12 +381,12 @@ func TestWalkChanged(t *testing.T) {
 	}
 }
 
-// meddler is a context that changes something when it is asked, which a walker
-// does after it has looked at a file and before it reads it.
+// meddler is a context that changes something when its Err is called, which a
+// walker does after it has looked at a file and before it reads it.
 type meddler struct {
 	context.Context
 	asked int
-	// when is the number of the question that it meddles at.
+	// when is the number of the call at which it meddles.
 	when   int
 	meddle func()
 }
@@ -415,7 +415,7 @@ func TestWalkChangesMeanwhile(t *testing.T) {
 			s := newTinyStore(t, "app")
 			s.write("app/file", "text")
 			dir := s.file("app")
-			// A time long past, or the change could come within its resolution.
+			// A time long past, or the change could be within its resolution.
 			s.must(os.Chtimes(dir, time.Time{}, time.Unix(1, 0)))
 			ctx := &meddler{Context: context.Background(), when: test.when, meddle: func() { test.change(s, dir) }}
 			w := newWalker(newHashTable(nil))
@@ -464,8 +464,8 @@ func TestScanWithoutRoot(t *testing.T) {
 	}
 }
 
-// TestHashStoreNames: the archive has the names without the suffix that Nix
-// gives them on macOS, in the order that they have then.
+// TestHashStoreNames: the archive has the names without the suffix that Nix gives
+// them on macOS, in the order of the names without it.
 func TestHashStoreNames(t *testing.T) {
 	sums := map[string]bool{}
 	for _, suffix := range []string{"", "~nix~case~hack~1"} {

@@ -14,13 +14,12 @@ const (
 	filterFactor = 0x9e3779b97f4a7c15
 )
 
-// Scanner finds the hash parts of store paths in streams of bytes, as Nix
-// finds references. It is an io.Writer that takes a stream in pieces of any
-// size and never fails; a hit across two pieces is found. It is not for use by
-// several goroutines at once.
+// Scanner finds the hash parts of store paths in streams of bytes, as Nix finds
+// references. It is an io.Writer that takes a stream in pieces of any size and
+// never fails; a hit across two pieces is found. It is not safe for concurrent use.
 type Scanner struct {
 	table *hashTable
-	// seen says by index in table.hashes what was found; found lists it.
+	// seen records, by index in table.hashes, what was found; found lists it.
 	seen  []bool
 	found []int
 	// tail holds the last bytes of the stream, at most one less than a window.
@@ -28,8 +27,8 @@ type Scanner struct {
 	tailLen int
 }
 
-// NewScanner returns a Scanner that looks for hashes, each 32 digits of Nix's
-// base 32; what is none of that is never found.
+// NewScanner returns a Scanner that looks for hashes, each 32 digits of Nix's base
+// 32; anything else is never found.
 func NewScanner(hashes []string) *Scanner {
 	return newTableScanner(newHashTable(hashes))
 }
@@ -38,13 +37,13 @@ func newTableScanner(table *hashTable) *Scanner {
 	return &Scanner{table: table, seen: make([]bool, len(table.hashes))}
 }
 
-// Write looks at more of the stream. It returns len(p) and no error.
+// Write scans more of the stream. It returns len(p) and no error.
 func (s *Scanner) Write(p []byte) (int, error) {
 	s.look(p)
 	return len(p), nil
 }
 
-// look is Write for those who know that it cannot fail.
+// look is Write for callers that know that it cannot fail.
 func (s *Scanner) look(p []byte) {
 	if s.tailLen > 0 {
 		// Every window that the tail and p share lies in these bytes.
@@ -57,8 +56,8 @@ func (s *Scanner) look(p []byte) {
 	s.keepTail(p)
 }
 
-// Next ends the stream: what is written from now on does not follow on what
-// was written before. What was found stays found.
+// Next ends the stream: what is written from now on does not continue what was
+// written before. What was found stays found.
 func (s *Scanner) Next() { s.tailLen = 0 }
 
 // Reset ends the stream and forgets what was found.
@@ -91,9 +90,9 @@ func (s *Scanner) keepTail(p []byte) {
 	s.tailLen += copy(s.tail[s.tailLen:], p)
 }
 
-// scan looks at each window of p that could be a hash. A window is read from
-// its end: a byte there that is no digit rules out every window that holds it,
-// so that of binary data about one byte in 32 is looked at, and no byte twice.
+// scan looks at each window of p that could be a hash. A window is read from its
+// end: a byte there that is not a digit rules out every window that holds it, so of
+// binary data about one byte in 32 is looked at, and no byte twice.
 func (s *Scanner) scan(p []byte) {
 	// The first digits bytes of the window at start are known to be digits.
 	for start, digits := 0, 0; start+hashLen <= len(p); {
@@ -118,9 +117,9 @@ func (s *Scanner) scan(p []byte) {
 type hashTable struct {
 	hashes []string
 	index  map[string]int
-	// filter has a bit set for the end of every hash. It answers nearly all
-	// windows of text that is made of digits alone; the map, whose order of
-	// probing is secret, answers the rest even if names were chosen to collide.
+	// filter has a bit set for the end of every hash. It answers nearly all windows
+	// of text that is made of digits alone; the map, whose order of probing is
+	// secret, answers the rest even if names were chosen to collide.
 	filter []uint64
 }
 

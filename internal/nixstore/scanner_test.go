@@ -121,7 +121,7 @@ func FuzzScanner(f *testing.F) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		hashes := []string{a, b, a}
 		if len(data) >= hashLen {
-			// One that is there, if it is made of digits.
+			// A hash that is there, if it is made of digits.
 			at := rng.IntN(len(data) - hashLen + 1)
 			hashes = append(hashes, string(data[at:at+hashLen]))
 		}

@@ -18,10 +18,10 @@ import (
 const (
 	// bufferSize is how many bytes of a file are held at once.
 	bufferSize = 1 << 20
-	// maxDepth bounds the directories inside one another, of which each holds
-	// a file descriptor while it is read.
+	// maxDepth limits the nesting of directories, each of which holds a file
+	// descriptor while it is read.
 	maxDepth = 1000
-	// maxLink bounds a symlink's text, in bytes; systems allow 4095 at most.
+	// maxLink limits a symlink's target, in bytes; systems allow 4095 at most.
 	maxLink = 4096
 )
 
@@ -30,8 +30,8 @@ var errChanged = errors.New("it changed while it was read")
 // walker reads store paths one after the other.
 type walker struct {
 	scanner *Scanner
-	// nar makes the path's archive, of which nothing is kept but its size and,
-	// unless it is nil, its sum.
+	// nar makes the path's archive, of which only the size is kept, and the sum,
+	// unless that is nil.
 	nar *nar.Writer
 	sum digest.Digester
 	buf []byte
@@ -53,8 +53,8 @@ func (w *walker) archive(sum bool) {
 	w.nar.Begin()
 }
 
-// place is where a file lies: its name in an open directory, and its full name
-// for messages.
+// place is where a file is: its name in an open directory, and its full name for
+// messages.
 type place struct {
 	dir   int
 	name  string
@@ -64,7 +64,7 @@ type place struct {
 
 func (p place) errorf(err error) error { return fmt.Errorf("read %q: %w", p.full, err) }
 
-// node shows the scanner what lies at p and below, and adds it to the archive.
+// node shows the scanner what is at p and below, and adds it to the archive.
 func (w *walker) node(ctx context.Context, p place) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -92,7 +92,7 @@ func (w *walker) node(ctx context.Context, p place) error {
 }
 
 func (w *walker) file(ctx context.Context, p place, st *unix.Stat_t) error {
-	// Without blocking, in case that a FIFO has taken the file's place.
+	// Non-blocking, in case a FIFO has taken the file's place.
 	const flags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
 	fd, err := openat(p.dir, p.name, flags)
 	if err != nil {
@@ -187,7 +187,7 @@ func (w *walker) directory(ctx context.Context, p place, st *unix.Stat_t) error 
 	return nil
 }
 
-// unchanged checks that fd is the file, and has the content, that st is about.
+// unchanged checks that fd is the file that st describes, with the same content.
 func unchanged(fd int, st *unix.Stat_t) error {
 	var now unix.Stat_t
 	if err := retry(func() error { return unix.Fstat(fd, &now) }); err != nil {
@@ -227,7 +227,7 @@ func read(fd int, p []byte) (n int, err error) {
 	return n, err
 }
 
-// retry calls f again for as long as a signal interrupts it.
+// retry calls f again as long as a signal interrupts it.
 func retry(f func() error) error {
 	for {
 		if err := f(); !errors.Is(err, unix.EINTR) {

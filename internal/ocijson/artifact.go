@@ -8,11 +8,11 @@ import (
 	"github.com/varve-image/varve/image/ordjson"
 )
 
-// Artifact tells a manifest that is of no image, and of what it is: it has an
+// Artifact returns the type of a manifest that is not an image's: it has an
 // artifactType, a config of another type than images have, or layers of other types
 // (OCI image-spec, manifest.md, "Guidelines for Artifact Usage"). Signatures, lists of
-// what is in an image and charts are such. It is empty for an image's, and for what
-// cannot be read.
+// an image's content and charts are examples. It is empty for an image's manifest, and
+// for one that cannot be read.
 func Artifact(data []byte) string {
 	o, err := ordjson.ParseObject(data, "artifactType")
 	if err != nil {
@@ -36,11 +36,11 @@ func Artifact(data []byte) string {
 	return ""
 }
 
-// isConfig tells the types of configs, those that Docker took for one included.
+// isConfig reports whether a type is a config's, including what Docker has used for one.
 func isConfig(mediaType string) bool {
 	return mediaType == v1.MediaTypeImageConfig || mediaType == DockerConfig || mediaType == "application/octet-stream"
 }
 
-// IsArtifact tells by its descriptor what is no image. Registries give an image's the
-// type of its config.
+// IsArtifact reports, from its descriptor, whether a manifest is not an image's.
+// Registries give an image's manifest the type of its config.
 func IsArtifact(d v1.Descriptor) bool { return d.ArtifactType != "" && !isConfig(d.ArtifactType) }

@@ -8,26 +8,26 @@ import (
 )
 
 const (
-	// maxNested bounds all nested indexes together, in bytes, each as often as it
-	// is nested: a few small ones can stand for millions of images.
+	// maxNested limits all nested indexes together, in bytes, each counted as often
+	// as it is nested: a few small ones can stand for millions of images.
 	maxNested = 8 << 20
-	// nestedCost is what an index counts for at least.
+	// nestedCost is the minimum that an index counts for.
 	nestedCost = 4 << 10
 )
 
-// Listed is an image that an index lists, itself or by an index in it.
+// Listed is an image that an index lists, directly or through a nested index.
 type Listed struct {
-	// Descriptor is the manifest's.
+	// Descriptor is the manifest's descriptor.
 	Descriptor v1.Descriptor
-	// Top is the descriptor in the outermost index that led there, and Depth
-	// how many indexes are between.
+	// Top is the descriptor in the outermost index that led there, and Depth the
+	// number of indexes between.
 	Top   v1.Descriptor
 	Depth int
 }
 
-// Images lists the images of an index in order, those of nested indexes
-// included and attestations left out. fetch returns the bytes of a nested
-// index, checked against its descriptor.
+// Images lists the images of an index in order, including those of nested indexes
+// and leaving out attestations. fetch returns the bytes of a nested index, checked
+// against its descriptor.
 func Images(index []v1.Descriptor, fetch func(v1.Descriptor) ([]byte, error)) ([]Listed, error) {
 	w := &walker{fetch: fetch, left: maxNested}
 	for _, d := range index {
@@ -38,7 +38,7 @@ func Images(index []v1.Descriptor, fetch func(v1.Descriptor) ([]byte, error)) ([
 	return w.images, nil
 }
 
-// Distinct are the manifests of images, each once.
+// Distinct returns the manifests of images, each once.
 func Distinct(images []Listed) []v1.Descriptor {
 	known := map[digest.Digest]bool{}
 	var manifests []v1.Descriptor
@@ -65,7 +65,7 @@ func (w *walker) visit(d, top v1.Descriptor, depth int) error {
 			return fmt.Errorf("more than %d images", MaxDescriptors)
 		}
 		w.images = append(w.images, Listed{d, top, depth})
-	case IsArtifact(d): // an index of those is left alone
+	case IsArtifact(d): // an index of artifacts is left alone
 	case IsIndex(d.MediaType):
 		return w.nested(d, top, depth)
 	}
@@ -95,8 +95,8 @@ func (w *walker) nested(d, top v1.Descriptor, depth int) error {
 	return nil
 }
 
-// CheckType compares what a manifest or index says that it is with what its
-// descriptor says.
+// CheckType compares the type that a manifest or index states with the type in its
+// descriptor.
 func CheckType(data []byte, d v1.Descriptor) error {
 	got, err := MediaType(data)
 	if err == nil && got != d.MediaType {

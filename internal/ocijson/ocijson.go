@@ -30,11 +30,11 @@ import (
 )
 
 const (
-	// MaxSize bounds an index, a manifest and a config, in bytes.
+	// MaxSize limits an index, a manifest and a config, in bytes.
 	MaxSize = 8 << 20
-	// MaxDescriptors bounds an index's manifests and a manifest's layers.
+	// MaxDescriptors limits an index's manifests and a manifest's layers.
 	MaxDescriptors = 10_000
-	// MaxNesting is how deep indexes may stand in one another.
+	// MaxNesting is how deep indexes may be nested.
 	MaxNesting = 4
 )
 
@@ -51,28 +51,29 @@ const (
 	DockerSchema1Signed = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 )
 
-// ErrSchema1 is returned for a manifest of Docker's schema 1, which does not
-// say what its layers are.
+// ErrSchema1 is returned for a manifest of Docker's schema 1, which does not say
+// what its layers are.
 var ErrSchema1 = errors.New("it is a manifest of Docker's schema 1, from before 2016: push the image again with a current tool")
 
-// IsIndex tells whether a media type is that of a list of manifests.
+// IsIndex reports whether a media type is that of a list of manifests.
 func IsIndex(mediaType string) bool {
 	return mediaType == v1.MediaTypeImageIndex || mediaType == DockerList
 }
 
-// IsManifest tells whether a media type is that of an image's manifest.
+// IsManifest reports whether a media type is that of an image's manifest.
 func IsManifest(mediaType string) bool {
 	return mediaType == v1.MediaTypeImageManifest || mediaType == DockerManifest
 }
 
-// IsAttestation tells what BuildKit adds to an index beside the images.
+// IsAttestation reports whether a descriptor is something that BuildKit adds to an
+// index beside the images.
 func IsAttestation(d v1.Descriptor) bool {
 	return d.Annotations["vnd.docker.reference.type"] == "attestation-manifest" ||
 		d.Platform != nil && d.Platform.OS == "unknown" && d.Platform.Architecture == "unknown"
 }
 
-// MediaType returns what a document says that it is or, where it does not say,
-// what it has to be by its fields.
+// MediaType returns the media type that a document states or, if it states none,
+// the one that its fields imply.
 func MediaType(data []byte) (string, error) {
 	o, err := ordjson.ParseObject(data, "schemaVersion", "mediaType", "manifests", "layers", "config")
 	if err != nil {
@@ -91,8 +92,7 @@ func MediaType(data []byte) (string, error) {
 	return v1.MediaTypeImageManifest, nil
 }
 
-// ParseIndex reads an image index (image-index.md), which a layout's
-// index.json is too.
+// ParseIndex reads an image index (image-index.md); a layout's index.json is one, too.
 func ParseIndex(data []byte) (*ordjson.Object, []v1.Descriptor, error) {
 	o, err := ordjson.ParseObject(data, "schemaVersion", "mediaType", "manifests", "layers", "config")
 	if err != nil {
@@ -129,8 +129,7 @@ func ParseManifest(data []byte) (config v1.Descriptor, layers []v1.Descriptor, e
 	return config, layers, err
 }
 
-// Annotations returns the annotations of a manifest or an index; nil without a
-// document.
+// Annotations returns the annotations of a manifest or an index; nil without a document.
 func Annotations(data []byte) (map[string]string, error) {
 	if len(data) == 0 {
 		return nil, nil
@@ -268,8 +267,8 @@ func parsePlatform(o *ordjson.Object) (*v1.Platform, error) {
 	return p, err
 }
 
-// checkData checks content that a descriptor embeds: some readers use it in
-// the place of the blob.
+// checkData checks content that a descriptor embeds: some readers use it instead of
+// the blob.
 func checkData(o *ordjson.Object, d v1.Descriptor) error {
 	text, err := o.String("data")
 	if err != nil || text == "" {

@@ -78,8 +78,8 @@ func TestRefuse(t *testing.T) {
 	}
 }
 
-// FuzzDigest: what is taken for a digest says what it said, is of one spelling
-// alone and has nothing in it that a path or a URL would take for more.
+// FuzzDigest: an accepted digest means what the text said, has only one spelling
+// and contains nothing that is special in a path or a URL.
 func FuzzDigest(f *testing.F) {
 	digits := strings.TrimPrefix(emptyDigest, "sha256:")
 	for _, s := range []string{

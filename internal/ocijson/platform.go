@@ -17,16 +17,16 @@ import (
 // maxChoices is how many platforms a message lists.
 const maxChoices = 50
 
-// Choose returns the number of the image for a platform in a list of manifests: the
-// first that is for it (image-spec, image-index.md), where those of exactly its
-// variant go before others. A platform that names no variant is one of any; a list's
-// only image that names no platform is taken for any. None is an error that lists
-// the choices. An empty platform takes the only image.
+// Choose returns the position of the image for a platform in a list of manifests:
+// the first that is for it (image-spec, image-index.md), preferring those of exactly
+// its variant. A wanted platform without a variant accepts any; a list's only image
+// without a platform is taken for any platform. If none fits, the error lists the
+// choices. An empty platform takes the only image.
 //
-// It is the one rule for platforms: whoever has a list of images asks here.
+// It is the only rule for platforms: every choice from a list of images is made here.
 func Choose(manifests []v1.Descriptor, want v1.Platform) (int, error) {
 	if len(manifests) == 1 && manifests[0].Platform == nil {
-		return 0, nil // what it is for its config says
+		return 0, nil // its config says what it is for
 	}
 	if want.OS == "" && want.Architecture == "" {
 		if len(manifests) == 1 {
@@ -59,12 +59,12 @@ func choices(manifests []v1.Descriptor) string {
 	return strings.Join(list, ", ")
 }
 
-// first are the variants that an architecture is of if nobody says.
+// first holds the variants that architectures have if none is given.
 var first = map[string]string{"amd64": "v1", "arm64": "v8"}
 
-// Normal is a platform with the architecture as Go calls it (GOARCH): x86_64 is amd64,
-// aarch64 is arm64, armhf is arm with the variant v7. What has a name of GOARCH, or one
-// that nobody knows, stays as it is.
+// Normal returns a platform with Go's name of the architecture (GOARCH): x86_64 is
+// amd64, aarch64 is arm64, armhf is arm with the variant v7. GOARCH names and unknown
+// names stay as they are.
 func Normal(p v1.Platform) v1.Platform {
 	if goarch, variant, ok := arch.Lookup(p.Architecture); ok {
 		p.Architecture = goarch
@@ -75,7 +75,7 @@ func Normal(p v1.Platform) v1.Platform {
 	return p
 }
 
-// canonical is a platform in the one form for it: amd64 is amd64/v1, arm64 is arm64/v8.
+// canonical returns the one form of a platform: amd64 is amd64/v1, arm64 is arm64/v8.
 func canonical(p v1.Platform) v1.Platform {
 	p = Normal(p)
 	if p.Variant == "" {
@@ -84,21 +84,21 @@ func canonical(p v1.Platform) v1.Platform {
 	return p
 }
 
-// SamePlatform tells whether two platforms are the same, however they are written.
+// SamePlatform reports whether two platforms are the same, however they are written.
 func SamePlatform(a, b v1.Platform) bool {
 	a, b = canonical(a), canonical(b)
 	return a.OS == b.OS && a.Architecture == b.Architecture && a.Variant == b.Variant
 }
 
-// Key is a text that two platforms share if they are the same, version of the
-// operating system included.
+// Key returns a text that is equal for equal platforms, including the version of
+// the operating system.
 func Key(p v1.Platform) string {
 	p = canonical(p)
 	return PlatformText(&p)
 }
 
-// Matches tells whether an image is for the platform that is wanted. Without a
-// variant any will do.
+// Matches reports whether an image is for the wanted platform. If that has no
+// variant, any will do.
 func Matches(want v1.Platform, got *v1.Platform) bool {
 	if got == nil {
 		return false
@@ -108,9 +108,9 @@ func Matches(want v1.Platform, got *v1.Platform) bool {
 	return want.OS == have.OS && want.Architecture == have.Architecture && (anyVariant || want.Variant == have.Variant)
 }
 
-// CheckAnnounced compares what an index says that an image is for with what its
-// config says. What one of them leaves out is no difference; nor is what stands for
-// something that is no image, such as an attestation.
+// CheckAnnounced compares the platform of an image in an index with the one in its
+// config. What one of them leaves out is not a difference; nor is a platform that
+// stands for something other than an image, such as an attestation.
 func CheckAnnounced(index *v1.Platform, config v1.Platform) error {
 	if index == nil || index.OS == "unknown" {
 		return nil
@@ -122,7 +122,7 @@ func CheckAnnounced(index *v1.Platform, config v1.Platform) error {
 	return fmt.Errorf("it is listed for %s, and its config is for %s", PlatformText(index), PlatformText(&config))
 }
 
-// PlatformText is a platform as OS/ARCH[/VARIANT], without anything that a
+// PlatformText returns a platform as OS/ARCH[/VARIANT], without anything that a
 // terminal would obey.
 func PlatformText(p *v1.Platform) string {
 	if p == nil {
@@ -138,8 +138,8 @@ func PlatformText(p *v1.Platform) string {
 	return strings.Trim(strconv.QuoteToASCII(text), `"`)
 }
 
-// CheckPlatforms refuses what an index cannot hold: each of its manifests
-// needs a platform that no other one has.
+// CheckPlatforms refuses what an index cannot hold: each of its manifests needs a
+// platform that no other one has.
 func CheckPlatforms(manifests []v1.Descriptor) error {
 	if len(manifests) == 0 {
 		return errors.New("there are no images to put into it")
@@ -163,8 +163,8 @@ func CheckPlatforms(manifests []v1.Descriptor) error {
 	return list.Err()
 }
 
-// ParsePlatform reads OS/ARCH or OS/ARCH/VARIANT. ARCH may be a machine's own word, as in
-// Normal.
+// ParsePlatform reads OS/ARCH or OS/ARCH/VARIANT. ARCH may be another name of a machine,
+// as in Normal.
 func ParsePlatform(text string) (v1.Platform, error) {
 	parts := strings.Split(text, "/")
 	if len(parts) < 2 || len(parts) > 3 || slices.ContainsFunc(parts, func(s string) bool { return !platformWord.MatchString(s) }) {

@@ -18,7 +18,7 @@ func platformOf(text string) *v1.Platform {
 func TestChoose(t *testing.T) {
 	for _, c := range []struct {
 		want, index string
-		// chosen is the platform's number, from 1, or what the error holds.
+		// chosen is the platform's position, from 1; fails is what the error contains.
 		chosen int
 		fails  string
 	}{

@@ -23,7 +23,7 @@ func Manifest(config v1.Descriptor, layers []v1.Descriptor, annotations map[stri
 		ordjson.Member{Key: "layers", Value: list})
 }
 
-// EmptyIndex is an OCI image index without images.
+// EmptyIndex returns an OCI image index without images.
 func EmptyIndex() *ordjson.Object {
 	return &ordjson.Object{Members: []ordjson.Member{
 		{Key: "schemaVersion", Value: json.Number("2")},
@@ -52,7 +52,7 @@ func document(annotations map[string]string, members ...ordjson.Member) ([]byte,
 	return ordjson.Marshal(o)
 }
 
-// Descriptor returns a descriptor as JSON; fields that are empty are left out.
+// Descriptor returns a descriptor as JSON; empty fields are left out.
 func Descriptor(d v1.Descriptor) *ordjson.Object {
 	o := &ordjson.Object{Members: []ordjson.Member{
 		{Key: "mediaType", Value: d.MediaType},
@@ -86,7 +86,7 @@ func Descriptor(d v1.Descriptor) *ordjson.Object {
 	return o
 }
 
-// Sorted returns a map as an object, in the order of its keys.
+// Sorted returns a map as an object, sorted by key.
 func Sorted(m map[string]string) *ordjson.Object {
 	o := &ordjson.Object{}
 	for _, key := range slices.Sorted(maps.Keys(m)) {

@@ -18,8 +18,8 @@ func lstat(t *testing.T, name string) fs.FileInfo {
 	return info
 }
 
-// TestKeeps: others can change names where they may write and no sticky bit keeps them from it, and
-// where the directory is theirs.
+// TestKeeps: others can change names if they may write and no sticky bit prevents it, and if the
+// directory is theirs.
 func TestKeeps(t *testing.T) {
 	dir := t.TempDir()
 	for mode, want := range map[fs.FileMode]bool{
@@ -57,7 +57,7 @@ func TestOthers(t *testing.T) {
 	}
 }
 
-// TestLeftover: where others can change names, the mode tells.
+// TestLeftover: if others can change names, the mode decides.
 func TestLeftover(t *testing.T) {
 	around, dir := t.TempDir(), t.TempDir()
 	for _, c := range []struct {

@@ -1,7 +1,8 @@
-// Package pace finds out whether a peer gets on: one that gives or takes a byte
-// now and then is never silent, and would keep who waits for it for ever.
+// Package pace finds out whether a peer makes progress: one that gives or takes a
+// byte now and then is never silent, and would keep the other side waiting for
+// ever.
 //
-// It is the only library that reads the clock, of which nothing reaches an output.
+// It is the only library that reads the clock, and nothing of that reaches an output.
 package pace
 
 import (
@@ -9,8 +10,8 @@ import (
 	"time"
 )
 
-// Pace counts what a peer gives or takes, and the time that it is waited for. It
-// is not for several goroutines at once.
+// Pace counts what a peer gives or takes, and the time spent waiting for it. It is
+// not safe for concurrent use.
 type Pace struct {
 	rate int64
 	span time.Duration
@@ -27,8 +28,8 @@ func New(rate int64, span time.Duration) *Pace { return &Pace{rate: rate, span: 
 // Wait begins a wait for the peer.
 func (p *Pace) Wait() { p.begun = time.Now() }
 
-// Got ends the wait that was begun, if one was, for so many bytes. The error says
-// that there were too few in too long a time.
+// Got ends the wait that was begun, if one was, with the number of bytes. The error
+// says that there were too few in too long a time.
 func (p *Pace) Got(bytes int) error {
 	if p.begun.IsZero() {
 		return nil

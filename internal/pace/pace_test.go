@@ -10,7 +10,7 @@ func TestPace(t *testing.T) {
 	for name, tt := range map[string]struct {
 		bytes       int // of each wait
 		wait, pause time.Duration
-		ends        time.Duration // of waiting; 0 is never
+		ends        time.Duration // of waiting; 0 means never
 	}{
 		"drip":          {1, time.Second, 0, 10 * time.Second},
 		"long waits":    {1, 7 * time.Second, 0, 14 * time.Second},

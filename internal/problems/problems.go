@@ -1,4 +1,4 @@
-// Package problems gathers what is wrong with an input, so that a person sees
+// Package problems collects what is wrong with an input, so that a person sees
 // everything at once, and no more than a person reads.
 package problems
 
@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Max is how many problems one error spells out.
+// Max is how many problems one error lists.
 const Max = 20
 
 // List is a list of problems. The zero value is empty.
@@ -26,14 +26,14 @@ func (l *List) Add(err error) {
 	l.listed = append(l.listed, err)
 }
 
-// Addf adds a problem as fmt.Errorf makes it.
+// Addf adds a problem, formatted by fmt.Errorf.
 func (l *List) Addf(format string, args ...any) { l.Add(fmt.Errorf(format, args...)) }
 
-// Len is how many problems were added.
+// Len returns how many problems were added.
 func (l *List) Len() int { return len(l.listed) + l.more }
 
-// Err returns all problems as one error with a line each, or nil if there are
-// none. What they wrap can be found in it.
+// Err returns all problems as one error with a line each, or nil if there are none.
+// Errors that they wrap can be found in it.
 func (l *List) Err() error {
 	if l.more == 0 {
 		return errors.Join(l.listed...)
@@ -41,9 +41,9 @@ func (l *List) Err() error {
 	return fmt.Errorf("%w\nand %d more", errors.Join(l.listed...), l.more)
 }
 
-// Annotate returns err with what words has to say of errors in its tree, each after
-// the error's own text, wherever in err's that is. A library says what is wrong;
-// who calls it knows what its user would write to mend it. The tree stays as it
+// Annotate returns err with the texts that words returns for errors in its tree,
+// each inserted after that error's own text within err's. A library says what is
+// wrong; its caller knows what the user would write to fix it. The tree stays as it
 // is.
 func Annotate(err error, words func(error) string) error {
 	text, known := err.Error(), map[string]bool{}
@@ -70,7 +70,7 @@ func (a *annotated) Error() string { return a.text }
 
 func (a *annotated) Unwrap() error { return a.error }
 
-// each calls visit with an error and all that it wraps.
+// each calls visit with an error and all errors that it wraps.
 func each(err error, visit func(error)) {
 	if err == nil {
 		return

@@ -26,8 +26,8 @@ func TestList(t *testing.T) {
 	}
 }
 
-// TestAnnotate: each error has its words behind its own text, wherever that is, and
-// stays in the tree.
+// TestAnnotate: each error's words come after its own text, wherever that is, and
+// the error stays in the tree.
 func TestAnnotate(t *testing.T) {
 	known, other := errors.New("known"), errors.New("other")
 	words := func(err error) string {

@@ -1,6 +1,6 @@
-// Package regfile opens files that a user or another file names, of which
-// nothing is known yet, or that are looked for by habit: regular files only, and
-// without waiting for anything. What is looked for below a root stays there.
+// Package regfile opens files that a user or another file names and that may be
+// anything, or that are looked for by convention: regular files only, and without
+// waiting for anything. A lookup below a root never leads out of it.
 package regfile
 
 import (
@@ -14,13 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Open opens a regular file for reading. It looks first, because opening a
-// device may do something, and again, because what stands there may have
+// Open opens a regular file for reading. It checks the type first, because opening
+// a device may do something, and again afterwards, because the file may have
 // changed; it never waits for a FIFO's other end. The error is an *fs.PathError.
 func Open(name string) (*os.File, error) { return open(name, os.Stat, os.OpenFile) }
 
-// OpenAt opens a regular file in dir for reading, as Open does, and follows no
-// symlink that has its name.
+// OpenAt opens a regular file in dir for reading, as Open does; it does not follow
+// a symlink of that name.
 func OpenAt(dir *os.Root, name string) (*os.File, error) {
 	before, err := dir.Lstat(name)
 	if err != nil {
@@ -41,30 +41,30 @@ func OpenAt(dir *os.Root, name string) (*os.File, error) {
 	return f, nil
 }
 
-// UnfitError says that what has a file's name cannot be read here.
+// UnfitError says that the file with a name cannot be read here.
 type UnfitError struct {
-	// TooLarge says that it is a regular file of more bytes than were wanted.
+	// TooLarge says that it is a regular file above the size limit.
 	TooLarge bool
 	reason   string
 }
 
 func (e *UnfitError) Error() string { return e.reason }
 
-// IsTooLarge reports whether err says that a file is larger than was wanted.
+// IsTooLarge reports whether err says that a file is above the size limit.
 func IsTooLarge(err error) bool {
 	var unfit *UnfitError
 	return errors.As(err, &unfit) && unfit.TooLarge
 }
 
-// IsMisnamed reports whether err, of opening a file, is the fault of who named it: the file
-// is not there, or cannot be what was meant.
+// IsMisnamed reports whether an error of opening a file is the fault of whoever named it:
+// the file is missing or of the wrong kind.
 func IsMisnamed(err error) bool {
 	var unfit *UnfitError
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.As(err, &unfit)
 }
 
-// Cause is what went wrong with a file, without its name, for messages that quote it
-// themselves.
+// Cause returns what went wrong with a file, without its name, for messages that
+// quote it themselves.
 func Cause(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -73,12 +73,12 @@ func Cause(err error) error {
 	return err
 }
 
-// Read returns the content of a regular file of at most maxBytes, and opens it as
-// Open does. Of a larger one nothing is read, or not much more than that. The
-// error is an *fs.PathError.
+// Read returns the content of a regular file of at most maxBytes, opened as Open
+// does. It reads nothing, or little more than maxBytes, of a larger file. The error
+// is an *fs.PathError.
 func Read(name string, maxBytes int64) ([]byte, error) { return ReadIn("", name, maxBytes) }
 
-// ReadIn is Read of root and name together, which are opened as OpenIn does.
+// ReadIn is Read of root and name together, opened as OpenIn does.
 func ReadIn(root, name string, maxBytes int64) ([]byte, error) {
 	f, err := OpenIn(root, name)
 	if err != nil {
@@ -101,8 +101,8 @@ func ReadIn(root, name string, maxBytes int64) ([]byte, error) {
 	return data, nil
 }
 
-// OpenIn is Open of root and name together. No symlink below root may lead out
-// of it, which an empty root does not ask for.
+// OpenIn is Open of root and name together. No symlink below root may lead out of
+// it; with an empty root there is no such check.
 func OpenIn(root, name string) (*os.File, error) {
 	if root == "" {
 		return Open(name)
@@ -119,9 +119,9 @@ func OpenIn(root, name string) (*os.File, error) {
 	return open(below, dir.Stat, dir.OpenFile)
 }
 
-// Resolve returns the name without symlinks of the file that root and name
-// together are, for who opens by name. No symlink below root may lead out of
-// it. With an empty root name is returned as it is.
+// Resolve returns the symlink-free name of the file that root and name together
+// denote, for callers that open by name. No symlink below root may lead out of it.
+// With an empty root, name is returned as it is.
 func Resolve(root, name string) (string, error) {
 	if root == "" {
 		return name, nil
@@ -130,8 +130,8 @@ func Resolve(root, name string) (string, error) {
 	return filepath.Join(root, below), err
 }
 
-// within follows the symlinks of name below root, as the kernel would, and
-// returns where they lead: a name in root without any.
+// within follows the symlinks of name below root, as the kernel would, and returns
+// where they lead: a name in root without symlinks.
 func within(root, name string) (string, error) {
 	full := filepath.Join(root, name)
 	top, err := filepath.EvalSymlinks(root)

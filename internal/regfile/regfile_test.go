@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestRead: files up to the bound are read whole; nothing is read of others, and
+// TestRead: files up to the limit are read completely; others are not read, and
 // nothing is waited for.
 func TestRead(t *testing.T) {
 	dir := t.TempDir()
@@ -47,7 +47,7 @@ func TestRead(t *testing.T) {
 	if _, err := Read(at("dangling"), 1000); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a symlink to nothing: %v", err)
 	}
-	// Files of the kernel's say that they are empty.
+	// The kernel's files say that they are empty.
 	if data, err := Read("/proc/self/status", 1<<20); runtime.GOOS == "linux" && (err != nil || len(data) == 0) {
 		t.Errorf("/proc/self/status: %d bytes, %v", len(data), err)
 	}
@@ -56,7 +56,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// TestOpenIn: symlinks are followed that stay in the root, wherever that is.
+// TestOpenIn: symlinks that stay in the root are followed, wherever that is.
 func TestOpenIn(t *testing.T) {
 	dir := t.TempDir()
 	root := filepath.Join(dir, "root")
@@ -106,7 +106,7 @@ func TestOpenIn(t *testing.T) {
 			}
 		}
 	}
-	// The machine's own root is all that there is.
+	// Everything is inside the machine's own root.
 	for _, root := range []string{"", "/"} {
 		f, err := OpenIn(root, filepath.Join(dir, "root/out/file"))
 		if err != nil {
@@ -116,7 +116,7 @@ func TestOpenIn(t *testing.T) {
 	}
 }
 
-// TestOpenAt: of a directory only regular files are opened, and no link.
+// TestOpenAt: in a directory only regular files are opened, and no links.
 func TestOpenAt(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }

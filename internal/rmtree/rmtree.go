@@ -1,9 +1,9 @@
-// Package rmtree removes directories whose content may be hostile: links in it,
-// trees of any depth, modes that keep their owner out, other users at work in it.
+// Package rmtree removes directories whose content may be hostile: links, trees of
+// any depth, modes that keep their owner out, other users at work in them.
 //
-// Guarantees: nothing outside the directory is touched, as every name is looked for in an
-// open directory and no link is followed; modes are changed of this user's directories
-// alone; no more files are open at once than a constant.
+// Guarantees: nothing outside the directory is touched, as every name is looked up in an
+// open directory and no link is followed; only modes of this user's directories are
+// changed; the number of files open at once has a constant limit.
 package rmtree
 
 import (
@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Below removes all that is in the open directory top.
+// Below removes everything in the open directory top.
 func Below(top int) error {
 	r := &remover{top: top}
 	for {
@@ -26,8 +26,8 @@ func Below(top int) error {
 	}
 }
 
-// remover removes what is in a directory. What lies deep is first moved to its
-// top, so that no tree can be deeper than there may be open files.
+// remover removes the content of a directory. What lies deep is first moved to its
+// top, so that no tree is deeper than the number of files that may be open.
 type remover struct {
 	top   int
 	again bool // something was moved
@@ -66,7 +66,7 @@ func (r *remover) remove(dir int, name string, depth int) error {
 	}
 	defer unix.Close(fd)
 	if depth == maxOpen {
-		allowOpen(fd) // or its owner could not give it another parent
+		allowOpen(fd) // otherwise its owner could not give it another parent
 		r.again = true
 		return pathError("move", name, unix.Renameat(dir, name, r.top, ".deep-"+rand.Text()))
 	}
@@ -86,8 +86,8 @@ func openDir(dir int, name string) (int, error) {
 	return fd, err
 }
 
-// allowOpen is Allow for a directory that is open. What cannot be changed shows
-// when something in it is removed.
+// allowOpen is Allow for an open directory. A failure shows when something in the
+// directory is removed.
 func allowOpen(dir int) {
 	var st unix.Stat_t
 	if unix.Fstat(dir, &st) == nil && int(st.Uid) == os.Geteuid() && st.Mode&0o700 != 0o700 {
@@ -102,8 +102,8 @@ func pathError(verb, name string, err error) error {
 	return &os.PathError{Op: verb, Path: name, Err: err}
 }
 
-// maxNames is how many names are looked at together: a directory may have more
-// than there is memory for.
+// maxNames is how many names are read at once: a directory may have more than fit
+// into memory.
 const maxNames = 10_000
 
 // readNames lists the beginning of an open directory.

@@ -51,8 +51,7 @@ func TestBelow(t *testing.T) {
 	}
 }
 
-// deep makes directories below each other that their owner may not write to, the
-// deepest first.
+// deep makes nested directories that their owner may not write to, the deepest first.
 func deep(t *testing.T, dir string, depth int) {
 	t.Helper()
 	at, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -103,7 +102,7 @@ func below(t *testing.T, dir string) {
 	}
 }
 
-// TestAllow: a link's target and what is no directory keep their modes.
+// TestAllow: a link's target and anything but a directory keep their modes.
 func TestAllow(t *testing.T) {
 	dir := t.TempDir()
 	for _, err := range []error{

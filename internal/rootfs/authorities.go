@@ -13,15 +13,15 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// The PEM blocks that hold certificates. After a trusted one's DER stands what
-// OpenSSL trusts it for.
+// The PEM blocks that hold certificates. In a trusted one, the DER is followed by
+// what OpenSSL trusts it for.
 const (
 	certificateBlock = "CERTIFICATE"
 	trustedBlock     = "TRUSTED CERTIFICATE"
 )
 
-// otherBundles are bundles that distributions have besides bundlePaths: Alpine,
-// Fedora and its relatives, Arch, openSUSE, FreeBSD's ports.
+// otherBundles are bundles that distributions have in addition to bundlePaths:
+// Alpine, Fedora and its relatives, Arch, openSUSE, FreeBSD's ports.
 var otherBundles = [...]string{
 	"etc/ssl/cert.pem",
 	"etc/pki/tls/cert.pem",
@@ -36,8 +36,7 @@ var otherBundles = [...]string{
 	"usr/local/share/certs/ca-root-nss.crt",
 }
 
-// hashDirectories are where OpenSSL looks certificates up by the hash of their
-// subject.
+// hashDirectories are where OpenSSL looks up certificates by the hash of their subject.
 var hashDirectories = [...]string{
 	"etc/ssl/certs",
 	"usr/lib/ssl/certs",
@@ -63,7 +62,7 @@ func (a *authorities) add(content *tree.Entry) error {
 	}
 	for _, p := range bundlePaths {
 		switch {
-		case a.lower.visible(p) != nil: // and added to
+		case a.lower.visible(p) != nil: // it was added to
 		case below == "" || a.lower.Covered != nil && a.lower.Covered(p):
 			a.put(&tree.Entry{Path: p, Type: tree.Regular, Mode: 0o644, Size: content.Size, Open: content.Open, Stamp: content.Stamp})
 		default:
@@ -73,16 +72,16 @@ func (a *authorities) add(content *tree.Entry) error {
 	return a.addToDirectories()
 }
 
-// put adds an entry, unless there is one of its path, as where two places lead to
-// the same file.
+// put adds an entry, unless there is one with its path already, as when two places
+// lead to the same file.
 func (a *authorities) put(e *tree.Entry) {
 	if !slices.ContainsFunc(a.entries, func(o *tree.Entry) bool { return o.Path == e.Path }) {
 		a.entries = append(a.entries, e)
 	}
 }
 
-// addToBundles adds to the bundles of lower layers, and returns what the first
-// one that has anything in it holds.
+// addToBundles adds to the bundles of lower layers, and returns the text of the
+// first one that is not empty.
 func (a *authorities) addToBundles() (first string, err error) {
 	for _, p := range slices.Concat(bundlePaths[:], otherBundles[:]) {
 		e, text, err := a.lower.read(p)
@@ -102,7 +101,7 @@ func (a *authorities) addToBundles() (first string, err error) {
 	return first, nil
 }
 
-// extended is a bundle with the certificates that it lacks.
+// extended returns a bundle with the missing certificates added.
 func (a *authorities) extended(text string) string {
 	have := map[string]bool{}
 	for rest := []byte(text); ; {
@@ -123,7 +122,7 @@ func (a *authorities) extended(text string) string {
 	return text
 }
 
-// firstDER is the value of ASN.1 that data begins with; all of data if it is none.
+// firstDER returns the ASN.1 value that data begins with; all of data if there is none.
 func firstDER(data []byte) []byte {
 	var v asn1.RawValue
 	if _, err := asn1.Unmarshal(data, &v); err != nil {
@@ -136,7 +135,7 @@ func pemText(der []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: certificateBlock, Bytes: der}))
 }
 
-// addToDirectories adds to the directories of certificates by their hashes.
+// addToDirectories adds to the directories of certificates by hash.
 func (a *authorities) addToDirectories() error {
 	seen := map[string]bool{}
 	for _, p := range hashDirectories {
@@ -154,16 +153,15 @@ func (a *authorities) addToDirectories() error {
 
 var hashName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-f]{8}\.[0-9]+$`) })
 
-// hasHashes tells a directory of certificates by their hashes from one where
-// there are only bundles.
+// hasHashes reports whether a directory has certificates by hash, and not only bundles.
 func (a *authorities) hasHashes(dir string) bool {
 	return slices.ContainsFunc(a.lower.Entries, func(e *tree.Entry) bool {
 		return strings.HasPrefix(e.Path, dir+"/") && path.Dir(e.Path) == dir && hashName().MatchString(path.Base(e.Path))
 	})
 }
 
-// addToDirectory adds each certificate under the first number that is free,
-// where OpenSSL stops looking, unless it is under one before that.
+// addToDirectory adds each certificate under the first free number, where OpenSSL
+// stops looking, unless a lower number has it already.
 func (a *authorities) addToDirectory(dir string) error {
 	next := map[string]int{}
 	for i, der := range a.certificates {
@@ -187,7 +185,7 @@ func (a *authorities) addToDirectory(dir string) error {
 	return nil
 }
 
-// holds tells whether a file of lower layers has a certificate in it.
+// holds reports whether a file of lower layers contains a certificate.
 func (a *authorities) holds(name string, der []byte) (bool, error) {
 	if e := a.lower.visible(name); e == nil || e.Type != tree.Regular {
 		return false, nil

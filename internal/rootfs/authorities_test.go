@@ -58,8 +58,8 @@ func TestCACertificatesAddToLower(t *testing.T) {
 	}
 }
 
-// TestCACertificatesCovered: where the image's own files cover a bundle below,
-// the preset is what it is without that.
+// TestCACertificatesCovered: if the image's own files cover a bundle below, the
+// preset is the same as without that bundle.
 func TestCACertificatesCovered(t *testing.T) {
 	lower := lowerOf(map[string]string{bundlePaths[0]: pemText(named(t, "Old"))})
 	lower.Covered = func(path string) bool { return path == bundlePaths[0] }
@@ -72,14 +72,14 @@ func TestCACertificatesCovered(t *testing.T) {
 	}
 }
 
-// TestCACertificatesNeedX509: what is no certificate has no hash.
+// TestCACertificatesNeedX509: what is not a certificate has no hash.
 func TestCACertificatesNeedX509(t *testing.T) {
 	_, err := CACertificates(write(t, "bundle.pem", certificate), lowerOf(map[string]string{"etc/ssl/certs/00000000.0": ""}))
 	checkError(t, err, "preset caCertificates: certificate 1 of the bundle: it is no X.509 certificate")
 }
 
-// FuzzAuthorities: whatever a bundle of a lower layer holds, it stays as it
-// begins, and a certificate is added once.
+// FuzzAuthorities: whatever a bundle of a lower layer contains, its text stays at
+// the beginning, and a certificate is added once.
 func FuzzAuthorities(f *testing.F) {
 	f.Add("", []byte("0\x00"))
 	f.Add(certificate, []byte("0\x00"))

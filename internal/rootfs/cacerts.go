@@ -10,8 +10,8 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// maxBundle is the size in bytes of the largest bundle that is accepted. The
-// one that Mozilla's list makes has a quarter of a megabyte.
+// maxBundle is the size in bytes of the largest bundle that is accepted. The one
+// made from Mozilla's list has a quarter of a megabyte.
 const maxBundle = 16 << 20
 
 // bundlePaths are the places where OpenSSL, GnuTLS, Go, curl and Python look
@@ -39,11 +39,11 @@ var hostPaths = [...]string{
 // again whenever an entry is opened; that fails if it has been changed
 // meanwhile.
 //
-// Where lower layers have certificates, those of the bundle are added to them, in
-// every bundle and every directory of certificates by their hashes that
-// distributions have; one that is there already, by its DER, is not added again.
-// Of the three places those that are missing get the sum. A *LowerError says that
-// a file of theirs cannot be read.
+// If lower layers have certificates, those of the bundle are added to them, in
+// every bundle and every directory of certificates by hash that distributions
+// have; a certificate that is there already, by its DER, is not added again. The
+// missing ones of the three places get all certificates together. A *LowerError
+// says that a file of lower layers cannot be read.
 func CACertificates(bundle string, lower Lower) ([]*tree.Entry, error) {
 	content, certificates, err := readBundle(bundle)
 	if err != nil {
@@ -56,9 +56,9 @@ func CACertificates(bundle string, lower Lower) ([]*tree.Entry, error) {
 	return preset("preset caCertificates", a.entries...)
 }
 
-// HostBundle returns the path of the host's bundle of CA certificates: the
-// first of the well-known places that has a file. Which certificates it holds
-// depends on the host, and so will an image that it goes into.
+// HostBundle returns the path of the host's bundle of CA certificates: the first of
+// the well-known places that has a file. Its certificates depend on the host, and
+// so will an image that includes it.
 func HostBundle() (string, error) {
 	return firstBundle(hostPaths[:])
 }
@@ -73,7 +73,7 @@ func firstBundle(paths []string) (string, error) {
 		strings.Join(paths, ", "))
 }
 
-// readBundle returns the bundle's entry after checking what it holds, and its
+// readBundle returns the bundle's entry after checking its content, and its
 // certificates as DER.
 func readBundle(bundle string) (*tree.Entry, [][]byte, error) {
 	if bundle == "" {
@@ -104,7 +104,7 @@ func readBundle(bundle string) (*tree.Entry, [][]byte, error) {
 	return e, certificates, nil
 }
 
-// lookAt returns the first entry at name, whose Open sees every change.
+// lookAt returns the first entry at name, whose Open notices every change.
 func lookAt(name string) (*tree.Entry, error) {
 	for e, err := range tree.FromDir(name, tree.DirOptions{}) {
 		return e, err
@@ -112,8 +112,8 @@ func lookAt(name string) (*tree.Entry, error) {
 	return nil, fmt.Errorf("%q is not there", name)
 }
 
-// parsePEM returns the certificates of a bundle that may go into an image. What
-// stands between its blocks is comment.
+// parsePEM returns the certificates of a bundle that may go into an image. Text
+// between its blocks is a comment.
 func parsePEM(data []byte) (certificates [][]byte, err error) {
 	for {
 		block, rest := pem.Decode(data)

@@ -9,17 +9,16 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// maxLink is the longest text that Linux lets a symlink have: PATH_MAX with
-// its NUL, symlink(2).
+// maxLink is the longest symlink target that Linux allows: PATH_MAX includes the
+// NUL, symlink(2).
 const maxLink = 4095
 
-// BinSh returns /bin/sh as a symlink whose text is target, such as
-// /nix/store/…-bash-5.2/bin/bash.
+// BinSh returns /bin/sh as a symlink to target, such as /nix/store/…-bash-5.2/bin/bash.
 func BinSh(target string) ([]*tree.Entry, error) {
 	return symlink("preset binSh", "bin/sh", target)
 }
 
-// UsrBinEnv returns /usr/bin/env as a symlink whose text is target, such as
+// UsrBinEnv returns /usr/bin/env as a symlink to target, such as
 // /nix/store/…-coreutils-9.5/bin/env.
 func UsrBinEnv(target string) ([]*tree.Entry, error) {
 	return symlink("preset usrBinEnv", "usr/bin/env", target)

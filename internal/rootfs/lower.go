@@ -9,25 +9,23 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// maxLower is the size in bytes of the largest file of lower layers that is
-// added to.
+// maxLower is the size in bytes of the largest file of lower layers that can be added to.
 const maxLower = 16 << 20
 
-// Lower is what presets add to: the file system of the layers below. The zero
-// value has nothing in it.
+// Lower is the file system that presets add to: that of the layers below. The zero
+// value is empty.
 type Lower struct {
 	// Entries is its tree, in canonical order.
 	Entries []*tree.Entry
-	// Covered reports whether the image's own files have something at a path
-	// such as "etc/passwd", so that what is below does not show; nil says no.
+	// Covered reports whether the image's own files have something at a path such
+	// as "etc/passwd", so that what is below does not show; nil means never.
 	Covered func(path string) bool
 	// Store is the directory of store paths, such as "nix/store", whose files are
 	// never changed; empty for none.
 	Store string
 }
 
-// LowerError says that a file of lower layers cannot be read, or is none that
-// can be added to.
+// LowerError says that a file of lower layers cannot be read, or cannot be added to.
 type LowerError struct {
 	Path string
 	Err  error
@@ -39,8 +37,8 @@ func (e *LowerError) Error() string {
 
 func (e *LowerError) Unwrap() error { return e.Err }
 
-// visible returns what a path leads to, through symlinks; nil for nothing, and
-// for what the image's own files cover.
+// visible returns what a path leads to, through symlinks; nil if that is nothing or
+// covered by the image's own files.
 func (l Lower) visible(path string) *tree.Entry {
 	if l.Covered != nil && l.Covered(path) {
 		return nil
@@ -48,9 +46,9 @@ func (l Lower) visible(path string) *tree.Entry {
 	return tree.Follow(l.Entries, path)
 }
 
-// read returns the file that a path leads to, as it would be written, and its
-// text; nil where nothing is visible. What a link into the store leads to is
-// written in the place of the link.
+// read returns the file that a path leads to, as it would be written, and its text;
+// nil if nothing is visible. A link into the store is replaced by the file that it
+// leads to.
 func (l Lower) read(path string) (e *tree.Entry, text string, err error) {
 	e = l.visible(path)
 	switch {
@@ -74,15 +72,14 @@ func (l Lower) read(path string) (e *tree.Entry, text string, err error) {
 	return e, text, nil
 }
 
-// withText is a file of lower layers with another text: whose it is and its mode
-// stay.
+// withText returns a file of lower layers with another text; its owner and mode stay.
 func withText(e *tree.Entry, text string) *tree.Entry {
 	c, made := *e, tree.NewFile(e.Path, e.Mode, text)
 	c.Size, c.Open, c.Stamp, c.ModTime = made.Size, made.Open, 0, 0
 	return &c
 }
 
-// ended is text whose last line has an end.
+// ended returns text with a newline at its end.
 func ended(text string) string {
 	if text == "" || strings.HasSuffix(text, "\n") {
 		return text
@@ -90,7 +87,7 @@ func ended(text string) string {
 	return text + "\n"
 }
 
-// readAll reads an entry, which gives no more than its size.
+// readAll reads an entry, but no more than its size.
 func readAll(e *tree.Entry) (data []byte, err error) {
 	r, err := e.Open()
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// lowerOf is a file system of a lower layer: a text that starts with "-> " is a
-// symlink.
+// lowerOf returns a file system of a lower layer: a text that starts with "-> " is
+// a symlink.
 func lowerOf(files map[string]string) Lower {
 	var entries []*tree.Entry
 	for name, text := range files {
@@ -25,7 +25,7 @@ func lowerOf(files map[string]string) Lower {
 	return Lower{Entries: base(entries...), Store: "nix/store"}
 }
 
-// base is the tree of a lower layer, whose entries differ in path.
+// base returns the tree of a lower layer, whose entries differ in path.
 func base(entries ...*tree.Entry) []*tree.Entry {
 	all, err := preset("base", entries...)
 	if err != nil {
@@ -34,7 +34,7 @@ func base(entries ...*tree.Entry) []*tree.Entry {
 	return all
 }
 
-// texts are the regular files of a tree by path: mode, owner, content.
+// texts returns the regular files of a tree by path: mode, owner, content.
 func texts(t *testing.T, entries []*tree.Entry) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -108,8 +108,8 @@ func TestNSSAddsToLower(t *testing.T) {
 	}
 }
 
-// TestNSSConflictsWithLower: a line of the user's that has only the name or the id
-// of another is an error, and all are told.
+// TestNSSConflictsWithLower: a user's line that has only the name or only the id of
+// another is an error, and all are reported.
 func TestNSSConflictsWithLower(t *testing.T) {
 	lower := lowerOf(map[string]string{"etc/passwd": "app:x:1:1:::\nwww:x:33:33:::\n", "etc/group": "video:x:44:\n"})
 	_, err := NSS([]string{"app:x:2:2:::", "mine:x:33:1:::"}, []string{"video:x:44:app"}, lower)
@@ -118,7 +118,8 @@ func TestNSSConflictsWithLower(t *testing.T) {
 		`extra group line 1, "video:x:44:app": a lower layer has a "video" already`)
 }
 
-// TestLowerErrors: what cannot be added to is named, and is not the preset's fault.
+// TestLowerErrors: a file that cannot be added to is named, and is not the preset's
+// fault.
 func TestLowerErrors(t *testing.T) {
 	broken := tree.NewFile("etc/passwd", 0o644, "x")
 	broken.Open = func() (io.ReadCloser, error) { return nil, errors.New("digest is wrong") }
@@ -133,8 +134,8 @@ func TestLowerErrors(t *testing.T) {
 	}
 }
 
-// FuzzNSSLower: whatever a list of a lower layer holds, it stays as it begins,
-// and every line that is added ends.
+// FuzzNSSLower: whatever a list of a lower layer contains, its text stays at the
+// beginning, and every added line ends.
 func FuzzNSSLower(f *testing.F) {
 	f.Add("root:x:0:0:::\n", "a:x:1:1:::")
 	f.Add("\x00:::\n::::", "a:x:1:1:::")

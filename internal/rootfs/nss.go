@@ -14,20 +14,20 @@ import (
 
 // NSS returns what the C library needs to know users and hosts: /etc/passwd
 // and /etc/group with root and nobody (65534), /etc/nsswitch.conf, and
-// /var/empty, the home of both users. /var/empty has mode 0555, as a directory
-// of the Nix store has: nobody but root can put anything there.
+// /var/empty, the home of both users. /var/empty has mode 0555, like directories
+// of the Nix store: nobody but root can put anything there.
 //
 // The lines of extraPasswd and extraGroup, without newlines, stand between
 // root and nobody. A passwd line has seven fields (passwd(5)), a group line
 // four (group(5)), ids are numbers up to tree.MaxID, and no name occurs twice.
 //
-// Lists of lower layers are added to. There root and nobody yield to whoever has
-// the name or the id already, and an extra line to the same line; one that has
-// only the name or the id of another is an error. /etc/nsswitch.conf and
-// /var/empty yield to what is there.
+// Lists in lower layers are added to. There root and nobody yield to whoever has
+// the name or the id already, and an extra line yields to an equal line; an extra
+// line that shares only its name or its id with another is an error.
+// /etc/nsswitch.conf and /var/empty yield to what is there.
 //
-// The error tells all lines that are wrong; a *LowerError, that a list cannot be
-// read.
+// The error lists all lines that are wrong; a *LowerError says that a list cannot
+// be read.
 func NSS(extraPasswd, extraGroup []string, lower Lower) ([]*tree.Entry, error) {
 	passwd := accounts{path: "etc/passwd", fields: 7, id: 2, ids: []int{2, 3},
 		first: "root:x:0:0:root user:/var/empty:/bin/sh", last: "nobody:x:65534:65534:nobody:/var/empty:/bin/sh"}
@@ -46,7 +46,7 @@ func NSS(extraPasswd, extraGroup []string, lower Lower) ([]*tree.Entry, error) {
 	return preset("preset nss", entries...)
 }
 
-// accounts is one of the two lists.
+// accounts describes one of the two lists.
 type accounts struct {
 	path        string
 	fields      int
@@ -55,11 +55,11 @@ type accounts struct {
 	first, last string // the preset's own lines
 }
 
-// kind is what messages call the list.
+// kind returns the list's name in messages.
 func (a accounts) kind() string { return path.Base(a.path) }
 
-// entry makes the list, or adds to the one of lower layers; there is none where
-// all is in that already.
+// entry makes the list, or adds to the one of lower layers; there is no entry if
+// that has everything already.
 func (a accounts) entry(extra []string, lower Lower) ([]*tree.Entry, error) {
 	e, text, err := lower.read(a.path)
 	if err != nil {
@@ -87,7 +87,7 @@ func (a accounts) entry(extra []string, lower Lower) ([]*tree.Entry, error) {
 	return []*tree.Entry{withText(e, lines)}, nil
 }
 
-// known is what a list has: its lines, and the line of each name and id.
+// known holds what a list has: its lines, and the line of each name and id.
 type known struct {
 	lines      map[string]bool
 	names, ids map[string]string
@@ -106,7 +106,7 @@ func (a accounts) known(text string) known {
 	return k
 }
 
-// key is the name and the id of a line.
+// key returns the name and the id of a line.
 func (a accounts) key(line string) (name, id string) {
 	fields := strings.Split(line, ":")
 	if len(fields) > a.id {
@@ -115,7 +115,7 @@ func (a accounts) key(line string) (name, id string) {
 	return fields[0], id
 }
 
-// check says which extra lines are malformed, or do not go with the others and
+// check reports which extra lines are malformed, or conflict with each other or
 // with those below.
 func (a accounts) check(extra []string, below known) error {
 	var errs []error

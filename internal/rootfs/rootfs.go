@@ -6,8 +6,8 @@
 // Guarantees:
 //
 //   - A preset is a tree in canonical order that starts with ".". It depends on
-//     its arguments alone, but for CACertificates, which holds a file of the
-//     host that the caller names.
+//     its arguments alone, except for CACertificates, which includes a file of
+//     the host that the caller names.
 //   - Everything is owned by 0:0, with time 0 and modes that are stated here,
 //     whatever the umask.
 //   - Directories above a preset's files are implied ones of mode 0755: any
@@ -34,8 +34,8 @@ func Tmp() ([]*tree.Entry, error) {
 	return preset("preset tmp", tree.NewDir("tmp", 0o1777))
 }
 
-// preset makes a preset's tree: the entries and the directories above them. Where
-// lower layers have everything already it is empty.
+// preset makes a preset's tree: the entries and the directories above them. It is
+// empty if lower layers have everything already.
 func preset(source string, entries ...*tree.Entry) ([]*tree.Entry, error) {
 	if len(entries) == 0 {
 		return nil, nil

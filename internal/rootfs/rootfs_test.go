@@ -10,7 +10,7 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// show is an entry as the tables below write it: mode, path, link target or
+// show returns an entry as the tables below write it: mode, path, link target or
 // content; "implied" directories are marked with a question mark.
 func show(t *testing.T, e *tree.Entry) string {
 	t.Helper()

@@ -17,14 +17,14 @@ password requisite pam_unix.so nullok sha512
 session required pam_unix.so
 `
 
-// Shadow returns what the programs of the shadow suite, such as useradd, want
-// to find: /etc/passwd with root, whose shell is given ("" is /bin/sh),
-// /etc/shadow with root locked, /etc/group, /etc/gshadow, /etc/pam.d/other and
-// an empty /etc/login.defs.
+// Shadow returns the files that the programs of the shadow suite, such as useradd,
+// expect: /etc/passwd with root, whose shell is shell ("" means /bin/sh),
+// /etc/shadow with root locked, /etc/group, /etc/gshadow, /etc/pam.d/other and an
+// empty /etc/login.defs.
 //
 // These files yield to those that the image has already: present reports
 // whether it has a file at a path such as "etc/passwd", from the base image or
-// any other source; nil says that it has none. A password file goes with its
+// any other source; nil means that it has none. A password file goes with its
 // list: an image with its own etc/passwd gets no etc/shadow, one with its own
 // etc/group no etc/gshadow. So Shadow is called last, and no conflict is left
 // for the merge.
@@ -56,7 +56,7 @@ func Shadow(shell string, present func(path string) bool) ([]*tree.Entry, error)
 	return preset("preset shadow", missing...)
 }
 
-// checkShell refuses what would not be the last field of a passwd line.
+// checkShell refuses text that cannot be the last field of a passwd line.
 func checkShell(shell string) error {
 	switch {
 	case !path.IsAbs(shell):

@@ -27,8 +27,8 @@ type rawCertificate struct {
 	Signature          asn1.RawValue
 }
 
-// attribute is a part of a name, and attributeSET several that stand for one.
-// encoding/asn1 knows a SET by its type's name.
+// attribute is a part of a name, and attributeSET a set of them that counts as one.
+// encoding/asn1 recognises a SET by its type's name.
 type (
 	attribute struct {
 		Type  asn1.ObjectIdentifier
@@ -37,9 +37,9 @@ type (
 	attributeSET []attribute
 )
 
-// subjectHash is the name under which OpenSSL looks a certificate up in a
-// directory: the start of the SHA-1 of its subject, in a form in which
-// case, spaces and kinds of strings do not count (X509_NAME_hash_ex).
+// subjectHash returns the name under which OpenSSL looks up a certificate in a
+// directory: the start of the SHA-1 of its subject, in a form that ignores case,
+// spaces and kinds of strings (X509_NAME_hash_ex).
 func subjectHash(der []byte) (string, error) {
 	var c rawCertificate
 	if _, err := asn1.Unmarshal(der, &c); err != nil {
@@ -63,8 +63,8 @@ func subjectHash(der []byte) (string, error) {
 	return fmt.Sprintf("%08x", binary.LittleEndian.Uint32(hash.Sum(nil))), nil
 }
 
-// canonicalValue is a string of a name as OpenSSL compares it; what is no string
-// stays as it is.
+// canonicalValue returns a string of a name as OpenSSL compares it; a value that is
+// not a string stays as it is.
 func canonicalValue(v asn1.RawValue) (asn1.RawValue, error) {
 	if v.Class != asn1.ClassUniversal {
 		return asn1.RawValue{FullBytes: v.FullBytes}, nil
@@ -84,10 +84,10 @@ func canonicalValue(v asn1.RawValue) (asn1.RawValue, error) {
 	return asn1.RawValue{Class: asn1.ClassUniversal, Tag: asn1.TagUTF8String, Bytes: lower}, nil
 }
 
-// tagUniversalString is the one that encoding/asn1 does not name (X.680).
+// tagUniversalString is a tag that encoding/asn1 does not name (X.680).
 const tagUniversalString = 28
 
-// utf8Text is the text of the kinds of strings that names have.
+// utf8Text returns the text of the kinds of strings that names have.
 func utf8Text(v asn1.RawValue) (text string, isString bool, err error) {
 	switch v.Tag {
 	case asn1.TagUTF8String:
@@ -108,7 +108,7 @@ func utf8Text(v asn1.RawValue) (text string, isString bool, err error) {
 	return "", false, nil
 }
 
-// wideText is the text of a string of two or four bytes a character.
+// wideText returns the text of a string of two or four bytes a character.
 func wideText(v asn1.RawValue) (string, error) {
 	width := 2
 	if v.Tag == tagUniversalString {

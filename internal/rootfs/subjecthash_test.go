@@ -31,7 +31,7 @@ func makeCertificate(t testing.TB, subject []byte) []byte {
 	return der
 }
 
-// named is a certificate whose subject has a common name.
+// named returns a certificate whose subject has a common name.
 func named(t testing.TB, name string) []byte {
 	t.Helper()
 	subject, err := asn1.Marshal(pkix.Name{CommonName: name}.ToRDNSequence())
@@ -41,8 +41,8 @@ func named(t testing.TB, name string) []byte {
 	return makeCertificate(t, subject)
 }
 
-// TestSubjectHash compares with openssl, for all kinds of strings, several
-// attributes that stand for one, and spaces and letters that do not count.
+// TestSubjectHash compares with openssl, for all kinds of strings, sets of several
+// attributes, and spaces and letter case, which are ignored.
 func TestSubjectHash(t *testing.T) {
 	openssl := testtools.Need(t, "openssl")
 	type part struct {
@@ -89,7 +89,7 @@ func TestSubjectHash(t *testing.T) {
 	}
 }
 
-// FuzzSubjectHash: whatever a certificate holds there is a hash or an error.
+// FuzzSubjectHash: whatever a certificate contains, there is a hash or an error.
 func FuzzSubjectHash(f *testing.F) {
 	f.Add(named(f, "a"))
 	f.Add([]byte("0\x00"))

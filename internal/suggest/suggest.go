@@ -1,4 +1,4 @@
-// Package suggest finds out what a word that is wrong was most likely meant to be.
+// Package suggest guesses what a wrong word was meant to be.
 package suggest
 
 import (
@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// maxWord is the length in bytes of the longest word that is looked at.
+// maxWord is the length in bytes of the longest word that is considered.
 const maxWord = 80
 
-// Nearest returns the one of names that got most likely means, or "": it is told
-// by its letters, whatever their case, or begins with got.
+// Nearest returns the name that got most likely means, or "": one with similar
+// letters, ignoring case, or else one that begins with got.
 func Nearest(got string, names []string) string {
 	if len(got) > maxWord {
 		return ""
@@ -30,8 +30,8 @@ func Nearest(got string, names []string) string {
 	return cmp.Or(best, begun)
 }
 
-// distance returns how many bytes must be inserted, deleted, replaced or
-// swapped with their neighbour to make b of a (optimal string alignment).
+// distance returns how many bytes must be inserted, deleted, replaced or swapped
+// with their neighbour to turn a into b (optimal string alignment).
 func distance(a, b string) int {
 	var before []int
 	row := make([]int, len(b)+1)

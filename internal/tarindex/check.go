@@ -13,8 +13,8 @@ import (
 // blockSize is the unit of a tar (POSIX pax, "ustar Interchange Format").
 const blockSize = 512
 
-// headers is what archive/tar reads an archive from. It sees whether the
-// archive has an end, which archive/tar does not ask for: a tar that was cut
+// headers is the reader that archive/tar reads an archive from. It notices whether
+// the archive has an end, which archive/tar does not require: a tar that was cut
 // between two members looks to it like a shorter one.
 type headers struct {
 	*os.File
@@ -32,9 +32,8 @@ func (h *headers) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// checkEnd is called when archive/tar has met the end. Nothing but zeros may
-// follow: what does would be part of the file, and of its hash, but not of
-// the archive.
+// checkEnd is called when archive/tar has met the end. Only zeros may follow:
+// anything else would be part of the file, and of its hash, but not of the archive.
 func (h *headers) checkEnd(ctx context.Context) error {
 	if at, err := h.Seek(0, io.SeekCurrent); err == nil && at == 0 {
 		return errors.New("the archive is empty")

@@ -1,12 +1,12 @@
-// Package tarindex opens an archive whose members are read in any order: a
-// tar, plain or compressed.
+// Package tarindex opens an archive whose members are read in any order: a tar,
+// plain or compressed.
 //
-// Guarantees: only members of the archive are ever read, whatever its links
-// say; the number of members and what an archive unpacks to are bounded; an archive that is cut short, even
-// between two members, or that anything but zeros follows is refused, and so is
-// one whose members have two names; a
-// compressed archive, or one from a stream, is unpacked once, to a file that
-// has no name and is gone with its last descriptor.
+// Guarantees: only members of the archive are ever read, whatever its links say;
+// the number of members and the unpacked size of an archive are limited; an
+// archive that is cut short, even between two members, or followed by anything
+// but zeros is refused, and so is one with a member that has two names; a
+// compressed archive, or one from a stream, is unpacked once, to a file that has
+// no name and is gone with its last descriptor.
 //
 // Non-goals: what the members mean.
 package tarindex
@@ -30,23 +30,23 @@ import (
 )
 
 const (
-	// maxMembers bounds an archive's members, and maxText their names, which are
+	// maxMembers limits an archive's members, and maxText their names, which are
 	// held in memory, in bytes; no name is longer than maxName.
 	maxMembers = 100_000
 	maxText    = 64 << 20
 	maxName    = 4096
-	// maxLinks bounds a chain of members that are links.
+	// maxLinks limits a chain of members that are links.
 	maxLinks = 10
-	// defaultBytes is what an archive unpacks to at most if nobody says.
+	// defaultBytes is the limit for the unpacked size if none is given.
 	defaultBytes = 64 << 30
 )
 
 // Options says how an archive is read.
 type Options struct {
-	// TempDir is where an archive goes unpacked that is compressed or comes from
-	// a stream; empty is the system's place for temporary files.
+	// TempDir is where a compressed archive, or one from a stream, is unpacked;
+	// empty means the system's directory for temporary files.
 	TempDir string
-	// MaxBytes bounds what it unpacks to; 0 is 64 GiB.
+	// MaxBytes limits the unpacked size; zero means 64 GiB.
 	MaxBytes int64
 }
 
@@ -54,15 +54,15 @@ type Options struct {
 type Archive struct {
 	file    *os.File
 	members map[string]*Member
-	text    int // of the members, so far
+	text    int // the size of the members' headers so far
 }
 
 // Member is a member of an archive.
 type Member struct {
 	// Header is its header, without PAX records.
 	Header *tar.Header
-	// sparse tells that it is stored without its holes: its bytes in the archive
-	// are not its content.
+	// sparse reports whether it is stored without its holes, so that its bytes in
+	// the archive are not its content.
 	sparse  bool
 	section func() *io.SectionReader
 }
@@ -70,13 +70,13 @@ type Member struct {
 // Open returns the member's content.
 func (m *Member) Open() *io.SectionReader { return m.section() }
 
-// Open reads the table of contents of the archive called name. A compressed
-// one is unpacked first.
+// Open reads the table of contents of the archive in the file name. A compressed
+// archive is unpacked first.
 func Open(ctx context.Context, name string, opts Options) (*Archive, error) {
 	f, err := regfile.Open(name)
 	if err != nil {
 		var path *fs.PathError
-		if errors.As(err, &path) { // who asked for it says which file it is
+		if errors.As(err, &path) { // the caller says which file it is
 			err = path.Err
 		}
 		return nil, err
@@ -92,8 +92,7 @@ func Open(ctx context.Context, name string, opts Options) (*Archive, error) {
 	return a, nil
 }
 
-// Read reads an archive from a stream, to the stream's end, and keeps it
-// unpacked.
+// Read reads an archive from a stream, to the stream's end, and keeps it unpacked.
 func Read(ctx context.Context, r io.Reader, opts Options) (*Archive, error) {
 	file, err := unpack(ctx, r, opts)
 	if err != nil {
@@ -107,10 +106,10 @@ func Read(ctx context.Context, r io.Reader, opts Options) (*Archive, error) {
 	return a, nil
 }
 
-// Close closes the archive. Its members cannot be read any more.
+// Close closes the archive. Its members cannot be read afterwards.
 func (a *Archive) Close() error { return a.file.Close() }
 
-// decompress puts the unpacked archive in the place of a compressed one.
+// decompress replaces a compressed archive with the unpacked one.
 func (a *Archive) decompress(ctx context.Context, opts Options) error {
 	r, algorithm, err := compress.NewReader(a.file)
 	if err != nil {
@@ -129,8 +128,8 @@ func (a *Archive) decompress(ctx context.Context, opts Options) error {
 	return err
 }
 
-// unpack puts what a stream holds, without its compression, into a file
-// without a name. The file is at its start.
+// unpack decompresses a stream into a file without a name. The file is positioned
+// at its start.
 func unpack(ctx context.Context, r io.Reader, opts Options) (*os.File, error) {
 	plain, _, err := compress.NewReader(ctxio.Reader(ctx, r))
 	if err != nil {
@@ -204,8 +203,8 @@ func (a *Archive) readMembers(ctx context.Context) error {
 	}
 }
 
-// forgetRecords keeps of PAX records, which may have a MiB, only what is in other fields
-// as well: archive/tar's are parts of the whole.
+// forgetRecords drops PAX records, which may have a MiB, except for what is in other
+// fields as well: archive/tar's fields are substrings of the whole.
 func forgetRecords(h *tar.Header) {
 	h.PAXRecords = nil
 	for _, text := range []*string{&h.Name, &h.Linkname, &h.Uname, &h.Gname} {
@@ -213,7 +212,7 @@ func forgetRecords(h *tar.Header) {
 	}
 }
 
-// checkText bounds what is held of the headers.
+// checkText limits how much of the headers is kept.
 func (a *Archive) checkText(h *tar.Header) error {
 	if n := max(len(h.Name), len(h.Linkname)); n > maxName {
 		return fmt.Errorf("after %d members: a name has %d bytes, more than %d", len(a.members), n, maxName)
@@ -224,8 +223,8 @@ func (a *Archive) checkText(h *tar.Header) error {
 	return nil
 }
 
-// sameMember tells that a name may be there twice: a directory, or a file that
-// is named by the digest of its content, as a layer is.
+// sameMember reports whether a name may occur twice: for a directory, or for a file
+// that is named by the digest of its content, as a layer is.
 func sameMember(a, b *tar.Header) bool {
 	if a.Typeflag != b.Typeflag {
 		return false
@@ -233,7 +232,7 @@ func sameMember(a, b *tar.Header) bool {
 	return a.Typeflag == tar.TypeDir || strings.HasSuffix(a.Name, "/layer.tar") && a.Size == b.Size
 }
 
-// Has tells whether the archive has a member of that name, of whatever type.
+// Has reports whether the archive has a member of that name, of any type.
 func (a *Archive) Has(name string) bool { return a.members[path.Clean(name)] != nil }
 
 // Member finds a regular member, following links among the members. A name
@@ -262,7 +261,7 @@ func (a *Archive) Member(name string) (*Member, error) {
 	return nil, fmt.Errorf("member %q: too many links", name)
 }
 
-// sparse tells a member that is stored without its holes.
+// sparse reports whether a member is stored without its holes.
 func sparse(h *tar.Header) bool {
 	for key := range h.PAXRecords {
 		if strings.HasPrefix(key, "GNU.sparse.") {
@@ -272,7 +271,7 @@ func sparse(h *tar.Header) bool {
 	return h.Typeflag == tar.TypeGNUSparse
 }
 
-// Read reads a small member whole. One of more than limit bytes is an error.
+// Read reads a small member completely. One of more than limit bytes is an error.
 func (a *Archive) Read(name string, limit int64) ([]byte, error) {
 	m, err := a.Member(name)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestMemory: of PAX headers nothing is held but the names.
+// TestMemory: of PAX headers only the names are kept.
 func TestMemory(t *testing.T) {
 	const n, comment = 200, 100_000
 	var b bytes.Buffer
@@ -38,7 +38,7 @@ func TestMemory(t *testing.T) {
 	runtime.KeepAlive(&b)
 }
 
-// heapInUse is how many bytes of memory are in use.
+// heapInUse returns how many bytes of memory are in use.
 func heapInUse() int64 {
 	runtime.GC()
 	runtime.GC() // what had finalizers

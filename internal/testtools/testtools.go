@@ -2,9 +2,8 @@
 //
 // Guarantees:
 //
-//   - Where something is missing the test is skipped with a message that
-//     starts with "missing engine: ", which the suite's summary counts and
-//     names.
+//   - If something is missing, the test is skipped with a message that starts
+//     with "missing engine: ", which the suite's summary counts and names.
 //   - With CI=true in the environment it fails instead: a run that claims to
 //     have tested everything has done so.
 //
@@ -19,7 +18,7 @@ import (
 	"testing"
 )
 
-// Missing is how the message of every such skip begins.
+// Missing is the beginning of the message of every such skip.
 const Missing = "missing engine: "
 
 // Need returns the absolute path of the program called tool. Without it the

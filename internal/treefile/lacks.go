@@ -8,7 +8,7 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// Lacks says in words what a directory that Write made lacks.
+// Lacks describes what a directory that Write made lacks.
 func Lacks(omitted []tree.Omitted) string {
 	var parts []string
 	for _, o := range omitted {

@@ -11,16 +11,15 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// SourceError says that a source is not there, or is neither a directory nor a tarball.
+// SourceError says that a source does not exist, or is neither a directory nor a tarball.
 type SourceError struct{ Err error }
 
 func (e *SourceError) Error() string { return e.Err.Error() }
 
 func (e *SourceError) Unwrap() error { return e.Err }
 
-// Read reads a directory or a tarball, following symlinks that it is named by. What it
-// returns can be read until the closer is closed. A source that cannot be meant is a
-// *SourceError.
+// Read reads a directory or a tarball; source may be a symlink to it. The entries can
+// be read until the closer is closed. An unsuitable source is a *SourceError.
 func Read(ctx context.Context, source string, opts tree.TarOptions) ([]*tree.Entry, io.Closer, error) {
 	path, err := tree.Resolve(source)
 	if regfile.IsMisnamed(err) {
@@ -43,7 +42,7 @@ func Read(ctx context.Context, source string, opts tree.TarOptions) ([]*tree.Ent
 	if err != nil {
 		return nil, nil, err
 	}
-	// As in an image: its own mode is that of a place to put files together.
+	// As in an image: the directory's own mode is that of a place to assemble files.
 	entries[0].Mode, entries[0].Implied = 0o755, true
 	return entries, io.NopCloser(nil), nil
 }

@@ -3,7 +3,7 @@
 //
 // Guarantees:
 //
-//   - What is written appears whole, or not at all, unless it is standard output.
+//   - What is written appears whole, or not at all, unless it goes to standard output.
 //   - A tar has names "./…" in the tree's order, and owners and modes as the tree has them,
 //     whoever writes it.
 //
@@ -25,16 +25,16 @@ import (
 type Output struct {
 	// Path ends in a slash for a directory.
 	Path string
-	// Compression is a tar's.
+	// Compression is the tar's compression.
 	Compression compress.Compression
-	// Stdout, where it is set, gets the tar instead.
+	// Stdout, if set, gets the tar instead.
 	Stdout io.Writer
 }
 
-// IsDir tells the directory from the tar.
+// IsDir reports whether the output is a directory rather than a tar.
 func (o *Output) IsDir() bool { return strings.HasSuffix(o.Path, "/") }
 
-// Write writes a tree. A directory, for which opts are, may lack what is returned.
+// Write writes a tree. opts apply to a directory; Write returns what the directory lacks.
 func (o *Output) Write(ctx context.Context, entries []*tree.Entry, opts tree.WriteOptions) ([]tree.Omitted, error) {
 	if o.IsDir() {
 		return o.writeDir(ctx, entries, opts)

@@ -58,7 +58,7 @@ func TestStdout(t *testing.T) {
 	}
 }
 
-// TestSourceError: what cannot be meant as a source is told from what cannot be read.
+// TestSourceError: an unsuitable source is distinguished from an unreadable one.
 func TestSourceError(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, []byte("text"), 0o600); err != nil {

@@ -11,16 +11,16 @@ import (
 	"github.com/varve-image/varve/internal/human"
 )
 
-// Task is the progress of one piece of work: layers that are made, several at
-// a time. End it with Finish.
+// Task is the progress of one piece of work: layers that are made, several at a
+// time. End it with Finish.
 type Task struct {
 	ui   *UI
-	bar  *bar // nil: none is shown
+	bar  *bar // nil if none is shown
 	stop func() bool
 	end  sync.Once
 
-	// mu is never held while a method of bar is called: the bar's goroutine
-	// asks for status meanwhile.
+	// mu is never held while a method of bar is called: the bar's goroutine calls
+	// status meanwhile.
 	mu      sync.Mutex
 	total   int
 	done    int
@@ -67,7 +67,7 @@ func (u *UI) takeBar() bool {
 	return free
 }
 
-// SetTotal says how many layers there are, once that is known.
+// SetTotal sets the number of layers, once it is known.
 func (t *Task) SetTotal(n int) {
 	t.mu.Lock()
 	t.total = max(n, 0)
@@ -77,8 +77,8 @@ func (t *Task) SetTotal(n int) {
 	}
 }
 
-// Start says that layer n, counted from 1, is being made. The label tells what
-// is in it.
+// Start says that layer n, counted from 1, is being made. The label describes its
+// content.
 func (t *Task) Start(n int, label string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -87,7 +87,7 @@ func (t *Task) Start(n int, label string) {
 	}
 }
 
-// Done says that layer n is made and how long it is. A layer is done once,
+// Done says that layer n is made and how long it is. Call it once for each layer,
 // started or not.
 func (t *Task) Done(n int, bytes int64) {
 	t.mu.Lock()
@@ -114,8 +114,8 @@ func (t *Task) Done(n int, bytes int64) {
 	}
 }
 
-// Finish ends the task: its bar leaves the screen, and later calls do nothing.
-// It may be called more than once.
+// Finish ends the task: its bar leaves the screen, and later calls do nothing. It
+// may be called more than once.
 func (t *Task) Finish() {
 	t.stop()
 	t.close()
@@ -136,8 +136,8 @@ func (t *Task) close() {
 	})
 }
 
-// status returns the words beside the bar: "3/12  45.6 MB" and the label of
-// the layer that was started last.
+// status returns the text beside the bar: "3/12  45.6 MB" and the label of the
+// layer that was started last.
 func (t *Task) status() (text, label string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -148,7 +148,7 @@ func (t *Task) status() (text, label string) {
 }
 
 func (u *UI) writeLine(line []byte) {
-	// As with messages, nobody is left to tell that the stream is broken.
+	// As with messages, a broken stream cannot be reported to anybody.
 	_, _ = u.screen.Write(line)
 }
 
@@ -168,7 +168,7 @@ func jsonLine(v event) []byte {
 	return b.Bytes()
 }
 
-// count is "3/12", or "3" of a number that is not known.
+// count returns "3/12", or "3" if the total is not known.
 func count(n, total int) string {
 	if total == 0 {
 		return fmt.Sprint(n)

@@ -80,8 +80,8 @@ func (term *terminal) raw() string {
 
 var sequence = regexp.MustCompile(`^\x1b\[([0-9]*)([AJ])`)
 
-// show returns what a person sees: the lines of the screen, of which there is
-// no end. A control sequence that a bar needs not is an error.
+// show returns what a person sees: the lines of the screen, whose number is
+// unlimited. A control sequence that no bar needs is an error.
 func (term *terminal) show(t *testing.T) string {
 	t.Helper()
 	lines, row := []string{""}, 0

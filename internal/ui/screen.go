@@ -11,8 +11,8 @@ import (
 type screen struct {
 	mu    sync.Mutex
 	out   io.Writer
-	frame []byte // the bar as it stands in the last lines, or empty
-	lines int    // how many lines that is
+	frame []byte // the bar as it is in the last lines, or empty
+	lines int    // the number of these lines
 }
 
 // Write writes whole lines.
@@ -29,8 +29,8 @@ func (s *screen) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// draw puts a bar of that many lines, each with its newline, in the place of
-// the one before; none takes it away.
+// draw replaces the bar with one of that many lines, each with its newline; an
+// empty frame removes it.
 func (s *screen) draw(frame []byte, lines int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -44,8 +44,8 @@ func (s *screen) draw(frame []byte, lines int) error {
 	return err
 }
 
-// toTop returns what moves the cursor to the first line of the bar and erases
-// from there on (ECMA-48 CUU and ED).
+// toTop returns the sequence that moves the cursor to the first line of the bar and
+// erases from there on (ECMA-48 CUU and ED).
 func (s *screen) toTop() []byte {
 	if s.lines == 0 {
 		return nil

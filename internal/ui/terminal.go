@@ -14,9 +14,8 @@ import (
 // TerminalSize is in characters.
 type TerminalSize struct{ Rows, Columns uint16 }
 
-// RawTerminal is the terminal that a stream is, in raw mode: keys go through
-// as they are, to a program that has a terminal of its own. No message may be
-// written until Restore.
+// RawTerminal is a stream's terminal in raw mode: keys go through unchanged, to a
+// program that has a terminal of its own. No message may be written until Restore.
 type RawTerminal struct {
 	fd      int
 	old     *term.State
@@ -24,7 +23,7 @@ type RawTerminal struct {
 	ctx     context.Context
 }
 
-// NewRawTerminal puts the terminal that stream is into raw mode.
+// NewRawTerminal puts stream's terminal into raw mode.
 func NewRawTerminal(ctx context.Context, stream any) (*RawTerminal, error) {
 	f, ok := stream.(interface{ Fd() uintptr })
 	if !ok || !term.IsTerminal(int(f.Fd())) {
@@ -39,7 +38,7 @@ func NewRawTerminal(ctx context.Context, stream any) (*RawTerminal, error) {
 	return t, nil
 }
 
-// Size is the terminal's size, 24 by 80 where it does not say.
+// Size returns the terminal's size, 24 by 80 if it does not say.
 func (t *RawTerminal) Size() TerminalSize {
 	columns, rows, err := term.GetSize(t.fd)
 	if err != nil || columns <= 0 || rows <= 0 || columns > 1<<15 || rows > 1<<15 {
@@ -48,8 +47,7 @@ func (t *RawTerminal) Size() TerminalSize {
 	return TerminalSize{uint16(rows), uint16(columns)}
 }
 
-// Resized yields the new size each time that there is one, until Restore or
-// the end of the context.
+// Resized yields each new size, until Restore or the end of the context.
 func (t *RawTerminal) Resized() iter.Seq[TerminalSize] {
 	return func(yield func(TerminalSize) bool) {
 		for {
@@ -65,7 +63,7 @@ func (t *RawTerminal) Resized() iter.Seq[TerminalSize] {
 	}
 }
 
-// Restore puts the terminal back to how it was.
+// Restore restores the terminal's previous mode.
 func (t *RawTerminal) Restore() error {
 	signal.Stop(t.resized)
 	close(t.resized)

@@ -12,7 +12,7 @@ import (
 	"github.com/lmittmann/tint"
 )
 
-// ANSI colours as tint counts them.
+// ANSI colours as tint numbers them.
 const (
 	brightRed    = 9
 	brightYellow = 11
@@ -33,7 +33,7 @@ func newHandler(w io.Writer, opts Options, colour bool) slog.Handler {
 	return tint.NewTextHandler(w, &tint.Options{Level: level, NoColor: !colour, ReplaceAttr: textAttr})
 }
 
-// textAttr gives a text message its prefix in place of the level.
+// textAttr gives a text message its prefix instead of the level.
 func textAttr(groups []string, a slog.Attr) slog.Attr {
 	if len(groups) > 0 || a.Key != slog.LevelKey {
 		return a
@@ -50,8 +50,7 @@ func textAttr(groups []string, a slog.Attr) slog.Attr {
 	return slog.String(a.Key, "debug:")
 }
 
-// layOut joins a message and its hints, both clean, to the lines of a text
-// message.
+// layOut joins a message and its hints, both clean, into the lines of a text message.
 func layOut(text string, hints []string) string {
 	for _, hint := range hints {
 		text += "\nhint: " + hint
@@ -66,7 +65,7 @@ func cleanText(s string) string { return clean(s, '\n') }
 func cleanLabel(s string) string { return clean(s, utf8.RuneError) }
 
 // clean writes each byte that is not UTF-8 and each character that cannot be
-// printed, but for keep, as in a Go string literal: \x1b, \u202e, \xff.
+// printed, except keep, as in a Go string literal: \x1b, \u202e, \xff.
 func clean(s string, keep rune) string {
 	var b strings.Builder
 	for i := 0; i < len(s); {

@@ -1,4 +1,4 @@
-// Package ui is what a command-line program says to a person or a log: its
+// Package ui writes what a command-line program says to a person or a log: its
 // messages and the progress of its work, both on the error stream.
 //
 // Guarantees:
@@ -16,13 +16,13 @@
 //     calls.
 //   - When Finish returns, or soon after the context of a progress ends, no
 //     goroutine is left and no bar is on the screen. The terminal's modes
-//     are never touched, but by a RawTerminal until its Restore.
+//     are never changed, except by a RawTerminal until its Restore.
 //   - Everything is safe for concurrent use.
 //
 // Non-goals: asking questions, writing to files, several bars at a time.
 //
-// The package knows nothing of the environment: the caller passes a way to
-// look variables up.
+// The package does not read the environment: the caller passes a way to look
+// up variables.
 package ui
 
 import (
@@ -43,11 +43,11 @@ import (
 type Streams struct {
 	In  io.Reader
 	Out io.Writer
-	// Err gets the messages; nil is nowhere. It is asked for a method Fd to
-	// learn whether it is a terminal.
+	// Err gets the messages; nil discards them. A method Fd, if there is one, shows
+	// whether it is a terminal.
 	Err io.Writer
-	// Getenv looks up an environment variable, "" where there is none. NO_COLOR
-	// (https://no-color.org) and TERM are asked for. Nil is an empty
+	// Getenv looks up an environment variable and returns "" if it is not set. It
+	// is used for NO_COLOR (https://no-color.org) and TERM. Nil means an empty
 	// environment.
 	Getenv func(name string) string
 }
@@ -58,26 +58,25 @@ func IsTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// ProgressModes returns what Options.Progress may be, the default first.
+// ProgressModes returns the values of Options.Progress, the default first.
 func ProgressModes() []string { return []string{"auto", "plain", "json", "none"} }
 
-// LogFormats returns what Options.LogFormat may be, the default first.
+// LogFormats returns the values of Options.LogFormat, the default first.
 func LogFormats() []string { return []string{"text", "json"} }
 
 // Options say how much is written and in which form.
 type Options struct {
-	// Progress is one of ProgressModes; "" is auto: a bar where the error
-	// stream is a terminal that can show one, json beside JSON messages, plain
-	// lines elsewhere, and none with Quiet.
+	// Progress is one of ProgressModes; "" means auto: a bar if the error stream is
+	// a terminal that can show one, json beside JSON messages, plain lines
+	// elsewhere, and none with Quiet.
 	Progress string
-	// LogFormat is one of LogFormats; "" is text.
+	// LogFormat is one of LogFormats; "" means text.
 	LogFormat string
 	// Quiet leaves out Info messages and advice; other warnings and errors stay.
 	Quiet bool
 	// Verbose above 0 adds Debug messages.
 	Verbose int
-	// Now gives JSON messages their time; nil leaves it out. Text messages
-	// carry none.
+	// Now gives JSON messages their time; nil leaves it out. Text messages have no time.
 	Now func() time.Time
 }
 
@@ -94,7 +93,7 @@ type UI struct {
 	hasBar bool // a task has its bar on the screen
 }
 
-// New returns a UI. The error tells every option that is wrong.
+// New returns a UI. The error lists every option that is wrong.
 func New(s Streams, opts Options) (*UI, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
@@ -152,7 +151,7 @@ func (o *Options) progressMode(capable bool) string {
 	return "plain"
 }
 
-// Debug writes a message for one who asked for details (Options.Verbose).
+// Debug writes a message with details, which needs Options.Verbose.
 func (u *UI) Debug(format string, args ...any) {
 	u.log(slog.LevelDebug, fmt.Sprintf(format, args...))
 }
@@ -167,22 +166,22 @@ func (u *UI) Warn(format string, args ...any) {
 	u.log(slog.LevelWarn, fmt.Sprintf(format, args...))
 }
 
-// Advise writes a warning that Options.Quiet leaves out: of what is allowed, and
-// most likely not meant.
+// Advise writes a warning that Options.Quiet leaves out: about something that is
+// allowed but probably not intended.
 func (u *UI) Advise(format string, args ...any) {
 	if !u.quiet {
 		u.Warn(format, args...)
 	}
 }
 
-// Error writes why the program fails as "varve: " and the error, and below it
-// what to do about it, one line a hint.
+// Error writes why the program fails as "varve: " and the error, and below it what
+// to do about it, one line for each hint.
 func (u *UI) Error(err error, hints ...string) {
 	u.log(slog.LevelError, err.Error(), hints...)
 }
 
 func (u *UI) log(level slog.Level, text string, hints ...string) {
-	ctx := context.Background() // slog wants one; neither handler looks at it
+	ctx := context.Background() // slog wants one; neither handler uses it
 	if !u.handler.Enabled(ctx, level) {
 		return
 	}
@@ -201,6 +200,6 @@ func (u *UI) log(level slog.Level, text string, hints ...string) {
 	if u.json && u.now != nil {
 		record.Time = u.now()
 	}
-	// There is nobody left to tell that the error stream is broken.
+	// Nobody is left to be told that the error stream is broken.
 	_ = u.handler.Handle(ctx, record)
 }

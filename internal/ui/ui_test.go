@@ -189,8 +189,8 @@ func TestProgressMode(t *testing.T) {
 	}
 }
 
-// layers makes three layers, the number of which comes late, the first two at
-// once; then what is too late to be shown.
+// layers makes three layers, whose number is set late, the first two at once; then
+// what is too late to be shown.
 func layers(task *Task) {
 	task.Start(1, "/nix/store/abc-openssl-3.0.14 (+4 more)")
 	task.Start(2, "a <b> & c")

@@ -36,7 +36,7 @@ func run(t *testing.T, args ...string) string {
 	return docker(t, append([]string{"run", "--rm", "--network", "none"}, args...)...)
 }
 
-// load loads what an example is: an archive, or what a program writes.
+// load loads the result of an example: an archive, or a program's output.
 func (s *site) load(t *testing.T, e example) {
 	t.Helper()
 	load := engines.Docker(t).Command(t.Context(), "load", "--input", s.Root()+e.Path)
@@ -60,9 +60,8 @@ func (s *site) load(t *testing.T, e example) {
 	}
 }
 
-// publish puts an image that has Nix into a registry, and returns what
-// pullImage needs to know, as Nix writes it. The hash is that of the archive
-// that skopeo makes.
+// publish puts an image that has Nix into a registry, and returns pullImage's
+// arguments, as Nix code. The hash is that of the archive that skopeo makes.
 func publish(t *testing.T, s *site) string {
 	t.Helper()
 	skopeo := testtools.Need(t, "skopeo")

@@ -10,13 +10,12 @@ import (
 	"testing"
 )
 
-// unstable are the examples that no two builds of are the same: the time is in
-// them.
+// unstable lists the examples that differ from build to build: they contain the time.
 var unstable = []string{"unstableDate", "unstableDateLayered"}
 
-// testExamples builds all examples twice with a Nix that root uses alone, and
-// once with a daemon that builds in sandboxes as other users. All three times
-// the bytes are the same. They are loaded into Docker and run.
+// testExamples builds all examples twice with a Nix that root uses alone, and once
+// with a daemon that builds in sandboxes as other users. All three times the bytes
+// are the same. They are loaded into Docker and run.
 func testExamples(t *testing.T, alone, daemon *site) {
 	s := &site{NixStore: alone.NixStore, extra: "pulled = " + publish(t, alone) + ";"}
 	all := s.list(t)
@@ -38,7 +37,7 @@ func testExamples(t *testing.T, alone, daemon *site) {
 	})
 }
 
-// privileges: what the sandbox of Nix refuses to builders, scripts may do.
+// privileges: scripts may do what Nix's sandbox refuses to builders.
 func privileges(t *testing.T, s, m *site) {
 	t.Helper()
 	const code = `let probe = builtins.path { name = "probe"; path = ./probe; }; in (streamLayeredImage {
@@ -75,8 +74,8 @@ func privileges(t *testing.T, s, m *site) {
 	}
 }
 
-// buildAll builds all examples, and then, with these options if there are any,
-// those that stay the same. It returns the paths of the latter.
+// buildAll builds all examples; again holds options for a second build of those
+// that stay the same. It returns the paths of the latter.
 func (s *site) buildAll(t *testing.T, all map[string]example, again ...string) []string {
 	t.Helper()
 	var names, steady []string
@@ -95,7 +94,7 @@ func (s *site) buildAll(t *testing.T, all map[string]example, again ...string) [
 	return s.build(t, examplesCalled(steady), again...)
 }
 
-// hashes are those that Nix knows of paths.
+// hashes returns Nix's hashes of paths.
 func (s *site) hashes(t *testing.T, paths []string) map[string]string {
 	t.Helper()
 	hashes := map[string]string{}
@@ -106,7 +105,7 @@ func (s *site) hashes(t *testing.T, paths []string) map[string]string {
 	return hashes
 }
 
-// examplesCalled is Nix code for a list of examples.
+// examplesCalled returns Nix code for a list of examples.
 func examplesCalled(names []string) string {
 	return fmt.Sprintf("map (name: examples.${name}) [ %s ]", `"`+strings.Join(names, `" "`)+`"`)
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/varve-image/varve/internal/enginetest"
 )
 
-// testExpressions is what expressions say that people have published, of
-// nixpkgs' functions as they are today.
+// testExpressions tests what published expressions use of nixpkgs' functions as
+// they are today.
 func testExpressions(t *testing.T, s *site) {
 	for name, f := range map[string]func(*testing.T, *site){
 		"names of base images": baseNames, "chains of layers": layerChains, "texts as lists": textsAsLists,
@@ -22,8 +22,8 @@ func testExpressions(t *testing.T, s *site) {
 	}
 }
 
-// warned builds what code stands for, and returns the paths of the outputs and
-// what Nix and the builders said.
+// warned builds what code stands for, and returns the paths of the outputs and the
+// messages of Nix and the builders.
 func (s *site) warned(t *testing.T, code string) (paths []string, said string) {
 	t.Helper()
 	result, err := enginetest.Output(s.Command(t.Context(), "nix-build", "--no-out-link", "--max-jobs", "2", "-E", s.expression(code)))
@@ -42,14 +42,14 @@ func (s *site) files(t *testing.T, image string) string {
 	return command(t, s.Command(t.Context(), "sh", "-c", "./varve export "+image+" -o - | tar -tvf - --numeric-owner"))
 }
 
-// inspected is the image's description.
+// inspected returns the image's description.
 func (s *site) inspected(t *testing.T, image string) string {
 	t.Helper()
 	return command(t, s.Command(t.Context(), "./varve", "inspect", "--json", image))
 }
 
-// baseNames: of fromImageName and fromImageTag one alone, or a name that the
-// archive spells otherwise.
+// baseNames: only one of fromImageName and fromImageTag, or a name that the archive
+// spells otherwise.
 func baseNames(t *testing.T, s *site) {
 	const bases = `
     one = buildImage { name = "team/one"; tag = "latest"; extraCommands = "touch one"; };
@@ -115,7 +115,7 @@ func layerChains(t *testing.T, s *site) {
 	want(t, s.Run("nix-store", "--query", "--requisites", paths[0]), paths[1]) // it is kept, and copied
 }
 
-// textsAsLists: Cmd and Entrypoint that are no lists.
+// textsAsLists: Cmd and Entrypoint that are not lists.
 func textsAsLists(t *testing.T, s *site) {
 	for _, function := range []string{"buildImage", "buildLayeredImage", "streamLayeredImage"} {
 		paths, said := s.warned(t, function+` {
@@ -135,7 +135,7 @@ func textsAsLists(t *testing.T, s *site) {
 	}
 }
 
-// overriddenTools: override as nixpkgs' dockerTools has it.
+// overriddenTools: override as in nixpkgs' dockerTools.
 func overriddenTools(t *testing.T, s *site) {
 	const tools = `(import ./nix { inherit pkgs varve; })`
 	paths, said := s.warned(t, "("+tools+`.override { skopeo = null; pigz = pkgs.bash; coreutils = pkgs.busybox; }).usrBinEnv`)
@@ -158,8 +158,8 @@ func overriddenTools(t *testing.T, s *site) {
 	want(t, s.fails(t, tools+".override { skopoe = null; }"), "unexpected arguments skopoe")
 }
 
-// rootDirectories: that of buildImage is its owner's, and the group may write to
-// it.
+// rootDirectories: buildImage's root directory belongs to its owner, and the group
+// may write to it.
 func rootDirectories(t *testing.T, s *site) {
 	cases := []struct{ arguments, root string }{
 		{`uid = 7; gid = 8; copyToRoot = pkgs.hello;`, "drwxrwxr-x 7/8 "},
@@ -184,7 +184,7 @@ func rootDirectories(t *testing.T, s *site) {
 	want(t, list, "drwxr-xr-x 0/0 ")
 }
 
-// looseTimes: what date makes of them.
+// looseTimes: times as date reads them.
 func looseTimes(t *testing.T, s *site) {
 	const created = "2024-02-29T12:30:05+00:00"
 	cases := []struct{ text, want string }{
@@ -209,7 +209,7 @@ func looseTimes(t *testing.T, s *site) {
 	want(t, s.fails(t, `buildImage { name = "timed"; created = "yesterday"; }`), `image "timed": attribute created: got "yesterday"`)
 }
 
-// outputsOfResults: results have outputs and inputDerivation, as stdenv's have.
+// outputsOfResults: results have outputs and inputDerivation, like stdenv's.
 func outputsOfResults(t *testing.T, s *site) {
 	got := eval[[]any](t, s, `
   let stream = streamLayeredImage { name = "s"; passthru.mine = 1; }; image = buildImage { name = "i"; };
@@ -254,7 +254,7 @@ func singleLayers(t *testing.T, s *site) {
 	want(t, s.fails(t, `mkPureLayer { name = "p"; baseJson = pkgs.writeText "base.json" "[]"; }`), "expected an object")
 }
 
-// variants: of an architecture.
+// variants: variants of an architecture.
 func variants(t *testing.T, s *site) {
 	for _, path := range s.build(t, `map (build: build { name = "v"; architecture = "arm"; variant = "v7"; }) [ buildImage buildLayeredImage streamLayeredImage ]`) {
 		want(t, command(t, s.Command(t.Context(), "./varve", "inspect", path)), "linux/arm/v7")
@@ -272,7 +272,7 @@ func todaysShells(t *testing.T, s *site) {
 	want(t, eval[string](t, s, "shadowSetup"), "nullok yescrypt\n")
 }
 
-// errorsOfSpecs name the image and the attribute.
+// errorsOfSpecs: errors name the image and the attribute.
 func errorsOfSpecs(t *testing.T, s *site) {
 	for code, message := range map[string]string{
 		`buildImage { name = "wrong/One"; config.Env = "A=b"; }`:                      `image "wrong/One": attribute config.Env: got `,
@@ -290,7 +290,7 @@ func errorsOfSpecs(t *testing.T, s *site) {
 	want(t, s.fails(t, `buildImage { name = "five"; copyToRoot = [ /nonexistent ]; }`), "nonexistent")
 }
 
-// programPackage: what nixpkgs has to have to build varve.
+// programPackage: what nixpkgs needs to have to build varve.
 func programPackage(t *testing.T, s *site) {
 	const code = `import ./nix/package.nix {
     lib = { hasSuffix = end: text: false; licenses.mit = { }; }; installShellFiles = null; %s

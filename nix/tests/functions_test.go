@@ -12,7 +12,7 @@ import (
 	"github.com/varve-image/varve/internal/goldenstore"
 )
 
-// testFunctions is what no example shows.
+// testFunctions tests what no example shows.
 func testFunctions(t *testing.T, s *site) {
 	for name, f := range map[string]func(*testing.T, *site){
 		"golden layers": goldenLayers, "built layers": builtLayers, "files": files, "results": results, "changed attributes": changedAttributes,
@@ -89,7 +89,7 @@ func builtLayers(t *testing.T, s *site) {
 		"which a layer below has too")
 }
 
-// files: what fakeNss and the others hold.
+// files: the content of fakeNss and the others.
 func files(t *testing.T, s *site) {
 	read := func(code, name string) string {
 		data, err := os.ReadFile(s.Root() + s.build(t, code)[0] + "/" + name)
@@ -147,8 +147,8 @@ func results(t *testing.T, s *site) {
 	}))
 }
 
-// changedAttributes: overrideAttrs changes what Nix builds, and nothing of what
-// the result is besides; override works on what comes of it.
+// changedAttributes: overrideAttrs changes what Nix builds, and nothing else of the
+// result; override works on its result.
 func changedAttributes(t *testing.T, s *site) {
 	got := eval[[]any](t, s, `
   let
@@ -262,7 +262,7 @@ func programs(t *testing.T, s *site) {
 	want(t, command(t, s.Command(t.Context(), "./varve", "inspect", "oci:"+paths[5])), "single:2")
 }
 
-// overlay: scripts before, while and after an image is there.
+// overlay: scripts before, while and after an image is mounted.
 func overlay(t *testing.T, s *site) {
 	path := s.build(t, `runWithOverlay {
     name = "overlaid";
@@ -281,7 +281,7 @@ func overlay(t *testing.T, s *site) {
 	want(t, s.fails(t, `runWithOverlay { name = "nothing"; postMount = "true"; }`), "made nothing at $out")
 }
 
-// arguments: what is not known is an error, as is what says two things.
+// arguments: unknown arguments are an error, as are contradictory ones.
 func arguments(t *testing.T, s *site) {
 	for code, message := range map[string]string{
 		`buildImage { name = "x"; tga = "y"; }`:                                       "unexpected argument 'tga'",
@@ -300,10 +300,10 @@ func arguments(t *testing.T, s *site) {
 	}
 }
 
-// interpreters: a program whose first line no system reads as it is meant is refused
-// before anything is built.
+// interpreters: a program whose first line no system would read as intended is
+// refused before anything is built.
 func interpreters(t *testing.T, s *site) {
-	// path is one that makes the first line of a program as long as that.
+	// path returns a path that gives a program's first line the length.
 	path := func(length int, command string) string {
 		return "/" + strings.Repeat("v", length-len("#!/"+command))
 	}
@@ -329,7 +329,7 @@ func interpreters(t *testing.T, s *site) {
 	}
 }
 
-// looseArguments: what dockerTools takes besides what its manual says.
+// looseArguments: what dockerTools accepts besides what its manual says.
 func looseArguments(t *testing.T, s *site) {
 	paths := s.build(t, `
   let
@@ -361,8 +361,8 @@ func looseArguments(t *testing.T, s *site) {
 	want(t, fmt.Sprintf("%v", got), "[true true false true false]")
 }
 
-// strictScripts: what a script of stdenv stops at stops those of images, and
-// runAsRoot no more than nixpkgs' does.
+// strictScripts: what stops a script of stdenv stops those of images, and runAsRoot
+// no more than nixpkgs' does.
 func strictScripts(t *testing.T, s *site) {
 	for _, script := range []string{"false | true", "x=$(false; echo)"} {
 		for _, code := range []string{
@@ -375,9 +375,9 @@ func strictScripts(t *testing.T, s *site) {
 	s.build(t, `buildImage { name = "x"; copyToRoot = pkgs.pkgsStatic.busybox; runAsRoot = "false | true; touch /x"; }`)
 }
 
-// nixInShell: Nix works in the image of a shell, for the shell's user; and
-// attributes that are null are no variables. Builds are local: the program that
-// asks other machines is none of those that pkgs.nix has.
+// nixInShell: Nix works in the image of a shell, for the shell's user; and null
+// attributes are not variables. Builds are local: the program that asks other
+// machines is not in pkgs.nix.
 func nixInShell(t *testing.T, s *site) {
 	const code = `streamNixShellImage {
     name = "shell-with-nix"; tag = "1"; uid = 1234; gid = 100;
@@ -405,7 +405,7 @@ func nixInShell(t *testing.T, s *site) {
 	want(t, run(t, "--user", "4321:1", "--entrypoint", "/bin/sh", "shell-with-nix:1", "-c", "echo other > /nix/store/mine; echo done"), "done\n")
 }
 
-// withoutNixpkgs: nothing but varve is needed, and what is needed is named.
+// withoutNixpkgs: nothing but varve is needed, and anything needed is named.
 func withoutNixpkgs(t *testing.T, s *site) {
 	const tools = `(import ./nix { varve = builtins.path { name = "varve"; path = ./varve; }; })`
 	path := s.build(t, tools+`.streamLayeredImage { name = "bare"; contents = [ `+tools+`.fakeNss ]; }`)[0]

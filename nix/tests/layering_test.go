@@ -12,8 +12,8 @@ import (
 	"github.com/varve-image/varve/internal/layering"
 )
 
-// layeringCases are images' arguments, the layers that they have for store paths,
-// and what is said of the paths in them: a name after "!" is in none.
+// layeringCases are images' arguments, the number of layers available for store
+// paths, and names of the paths in them: a name after "!" is in none.
 var layeringCases = map[string]struct {
 	args   string
 	layers int
@@ -68,7 +68,7 @@ func layers(t *testing.T, s *site) {
 	}
 }
 
-// storeLayers are the store paths in the layers of an image that streams.
+// storeLayers returns the store paths in the layers of an image that streams.
 func storeLayers(t *testing.T, s *site, program string) [][]string {
 	t.Helper()
 	var conf struct {
@@ -142,8 +142,8 @@ func layeringByName(t *testing.T, s *site) {
 }
 
 // layersOfEnvironments: a layer by itself has what the links to its contents lead
-// to, and not an environment of links; what its files alone mention is in it, and
-// the image has neither again.
+// to, and not an environment of links; it has what only its files mention, and the
+// image has neither again.
 func layersOfEnvironments(t *testing.T, s *site) {
 	paths := s.build(t, `
   let layer = buildLayer {

@@ -19,8 +19,8 @@ var engines enginetest.Set
 
 func TestMain(m *testing.M) { os.Exit(engines.Around(m).Run()) }
 
-// TestNix is one test, since what takes most of its time is packages that all
-// share.
+// TestNix is a single test because most of its time goes into packages that all
+// parts share.
 func TestNix(t *testing.T) {
 	s := single(t)
 	m := multi(t, s)
@@ -33,15 +33,15 @@ func TestNix(t *testing.T) {
 // buildTimeout bounds a call of nix-build, which may build everything.
 const buildTimeout = 10 * time.Minute
 
-// site is a Nix, and in its home these expressions, varve, and what they need
-// to know of this machine.
+// site is a Nix with, in its home, these expressions, varve, and what they need to
+// know about this machine.
 type site struct {
 	*enginetest.NixStore
-	// extra are further arguments of the examples, as Nix writes attributes.
+	// extra holds further arguments of the examples, as Nix code.
 	extra string
 }
 
-// multi is a site like another one, with a daemon, users that build, and the
+// multi returns a site like another one, with a daemon, users that build, and the
 // sandbox.
 func multi(t *testing.T, like *site) *site {
 	t.Helper()
@@ -52,7 +52,7 @@ func multi(t *testing.T, like *site) *site {
 	return &site{NixStore: n}
 }
 
-// single is a site whose commands are root's.
+// single returns a site whose commands run as root.
 func single(t *testing.T) *site {
 	t.Helper()
 	n := enginetest.Nix(t)
@@ -106,7 +106,7 @@ func command(t *testing.T, cmd *exec.Cmd) string {
 	return result.Stdout
 }
 
-// troubles are the lines of what Nix and others say that tell of an error.
+// troubles returns the lines of Nix's and other output that report an error.
 func troubles(text string) string {
 	var kept []string
 	for line := range strings.Lines(text) {
@@ -120,10 +120,10 @@ func troubles(text string) string {
 	return strings.Join(kept, "\n")
 }
 
-// tail is the end of a text, of at most n bytes.
+// tail returns the end of a text, of at most n bytes.
 func tail(text string, n int) string { return text[max(0, len(text)-n):] }
 
-// expression is Nix code in which the functions and the packages can be named.
+// expression returns Nix code in which the functions and the packages can be named.
 func (s *site) expression(code string) string {
 	return fmt.Sprintf("with import ./tools.nix; let examples = examplesWith { %s }; in %s", s.extra, code)
 }
@@ -137,8 +137,7 @@ func (s *site) build(t *testing.T, code string, options ...string) []string {
 	return strings.Fields(command(t, s.Command(ctx, args...)))
 }
 
-// fails builds what code stands for, which has to fail, and returns what Nix
-// said.
+// fails builds what code stands for, which has to fail, and returns Nix's messages.
 func (s *site) fails(t *testing.T, code string) string {
 	t.Helper()
 	result, err := enginetest.Output(s.Command(t.Context(), "nix-build", "--no-out-link", "-E", s.expression(code)))
@@ -161,17 +160,17 @@ func eval[T any](t *testing.T, s *site, code string) (value T) {
 	return value
 }
 
-// example is what Nix says of an example.
+// example is Nix's description of an example.
 type example struct {
 	Path, ImageName, ImageTag string
-	// IsExe tells a program that writes the image from an archive.
+	// IsExe distinguishes a program that writes the image from an archive.
 	IsExe bool
 }
 
-// ref is the image's full name.
+// ref returns the image's full name.
 func (e example) ref() string { return e.ImageName + ":" + e.ImageTag }
 
-// list is what Nix says of all examples, without building them.
+// list returns Nix's description of all examples, without building them.
 func (s *site) list(t *testing.T) map[string]example {
 	t.Helper()
 	return eval[map[string]example](t, s, `builtins.mapAttrs (name: image: {

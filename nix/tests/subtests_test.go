@@ -12,7 +12,7 @@ import (
 	"github.com/varve-image/varve/internal/enginetest"
 )
 
-// loaded are the examples that a site has built.
+// loaded holds the examples that a site has built.
 type loaded struct {
 	*site
 	all map[string]example
@@ -32,7 +32,7 @@ func (l *loaded) get(t *testing.T, name string) string {
 	return e.ref()
 }
 
-// path is where an expression's output is in the store.
+// path returns the store path of an expression's output.
 func (l *loaded) path(t *testing.T, code string) string {
 	t.Helper()
 	return eval[string](t, l.site, "builtins.unsafeDiscardStringContext (toString "+code+")")
@@ -45,14 +45,14 @@ func want(t *testing.T, got, what string) {
 	}
 }
 
-// layersOf are the digests of a loaded image's layers.
+// layersOf returns the digests of a loaded image's layers.
 func layersOf(t *testing.T, ref string) []string {
 	t.Helper()
 	return strings.Fields(docker(t, "inspect", "--format", "{{range .RootFS.Layers}}{{.}} {{end}}", ref))
 }
 
-// subtests are those of nixpkgs' own test of dockerTools, and those that show
-// what else the examples promise.
+// subtests are those of nixpkgs' own test of dockerTools, and tests of what else
+// the examples promise.
 var subtests = []struct {
 	name string
 	run  func(*testing.T, *loaded)
@@ -302,11 +302,11 @@ func serveNginx(t *testing.T, server, client string) {
 	want(t, page, "Hello from nginx")
 }
 
-// nixShells runs images that are to be what nix-shell is.
+// nixShells runs images that are to behave like nix-shell.
 func nixShells(t *testing.T, l *loaded) {
 	for _, c := range []struct {
 		name string
-		// tty says that the shell is to think that somebody types.
+		// tty makes the shell believe that somebody types.
 		tty  bool
 		args []string
 		want string

@@ -1,5 +1,5 @@
-// Command rights tells what it may do: its ids, its effective capabilities, and
-// the modes and owners of the files that it is given.
+// Command rights prints what it may do: its ids, its effective capabilities, and
+// the modes and owners of the files given as arguments.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Command hello greets whom it is given, and says what it was compiled for.
+// Command hello greets whoever it is given, and says what it was compiled for.
 package main
 
 import (

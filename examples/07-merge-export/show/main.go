@@ -1,4 +1,4 @@
-// Show prints the files that it is given.
+// Command show prints the files given as arguments.
 package main
 
 import (

@@ -1,12 +1,11 @@
 // Package specflags reads a spec as a command line gives it: from a file or standard
-// input, from flags that stand for its fields, or from both, the flags being the
-// stronger.
+// input, from flags that stand for its fields, or from both; flags take precedence.
 //
 // Guarantees:
 //
 //   - Every scalar and list field of the spec has a flag, and all flags are in one
 //     table.
-//   - A flag's value is checked as the field's is, by package spec.
+//   - A flag's value is checked like the field's, by package spec.
 //
 // Non-goals: what a spec means.
 package specflags
@@ -24,18 +23,18 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// Flags are the flags that stand for a spec or override one, and what they were
-// given. Without flags it is for a spec that nothing overrides.
+// Flags are the flags that stand for a spec or override one, with their values. The
+// zero value overrides nothing.
 type Flags struct {
 	flags *pflag.FlagSet
 	// Settings are the fields that were set, in the order of their flags.
 	Settings []spec.Setting
 }
 
-// Groups are the headings below which help lists the flags.
+// Groups are the headings under which help lists the flags.
 type Groups struct{ Image, File, Config, Store, Script, Output cmdline.FlagGroup }
 
-// Register adds a command's flags: all, or those of the given names.
+// Register adds a command's flags: all, or those with the given names.
 func (s *Flags) Register(cmd *cobra.Command, groups Groups, names ...string) {
 	s.flags = cmd.Flags()
 	for _, section := range table {
@@ -67,7 +66,7 @@ type settingValue struct {
 func (v *settingValue) String() string { return "" }
 func (v *settingValue) Type() string   { return v.flag.value }
 
-// Repeatable has help say that a list's flag may be given several times.
+// Repeatable makes help say that a list's flag may be given several times.
 func (v *settingValue) Repeatable() bool { return v.flag.list }
 
 func (v *settingValue) Set(value string) error {
@@ -84,7 +83,7 @@ func (v *settingValue) Set(value string) error {
 	return nil
 }
 
-// SetRepoTag has NAME:TAG override the spec's.
+// SetRepoTag overrides the spec's name and tag with NAME:TAG.
 func (s *Flags) SetRepoTag(repoTag string) error {
 	for _, other := range []string{"name", "tag"} {
 		if s.changed(other) {
@@ -102,8 +101,8 @@ func (s *Flags) SetRepoTag(repoTag string) error {
 	return nil
 }
 
-// Parse reads a spec. The platform, where it is not empty, takes the place of
-// the spec's; architecture is that of an image that names none.
+// Parse reads a spec. The platform, if not empty, replaces the spec's; architecture
+// is used for an image that names none.
 func (s *Flags) Parse(in *Input, architecture string, p v1.Platform) (*spec.Spec, error) {
 	if p.OS != "" {
 		for _, other := range []string{"os", "architecture", "variant"} {

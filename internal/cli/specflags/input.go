@@ -15,13 +15,13 @@ import (
 
 // Input is the file that a command was given.
 type Input struct {
-	// Name is what messages call it, Dir where its relative paths start.
+	// Name is used in messages; relative paths start at Dir.
 	Name, Dir string
-	// Data is nil where there is no file and the flags say it all.
+	// Data is nil if there is no file and the flags say everything.
 	Data []byte
 }
 
-// Lock is the path of the varve.lock beside the file.
+// Lock returns the path of the varve.lock beside the file.
 func (in *Input) Lock() string { return filepath.Join(in.Dir, lockfile.Name) }
 
 func (in *Input) reader() io.Reader {

@@ -10,7 +10,7 @@ import (
 type row struct {
 	// value is the placeholder of the flag's value.
 	name, field, value, help string
-	// unset says in help what holds without the flag.
+	// unset says, for help, what holds without the flag.
 	unset string
 	list  bool
 }

@@ -3,16 +3,16 @@
 //
 // Guarantees:
 //
-//   - What Read takes is written as Nix writes it: fields in their order,
-//     lists sorted and without repetition, no white space, no escapes but the
-//     known ones, nothing after the end. All else is refused, with the byte
-//     that it is at.
+//   - Read takes only what Nix itself writes: fields in their order, lists
+//     sorted and without repetition, no white space, no escapes but the known
+//     ones, nothing after the end. Everything else is refused, with the byte
+//     position.
 //   - Every store path in it lies in the store directory and has a legal name.
 //   - Read takes memory in proportion to the text.
 //
-// Non-goals: writing and building derivations, and those whose inputs are only
-// known once others are built ("dynamic derivations"), which are refused by
-// name.
+// Non-goals: writing and building derivations, and derivations whose inputs are
+// only known once others are built ("dynamic derivations"), which are refused
+// with an error that says so.
 //
 // Source: "Derivation" and "ATerm format" in the Nix manual.
 package drv
@@ -26,7 +26,7 @@ import (
 	"github.com/varve-image/varve/internal/regfile"
 )
 
-// MaxSize is how many bytes a derivation may have.
+// MaxSize is the maximum size of a derivation in bytes.
 const MaxSize = 64 << 20
 
 // Derivation says how outputs are built. Lists are sorted by name or path.
@@ -34,15 +34,15 @@ type Derivation struct {
 	Outputs []Output
 	// Inputs are the derivations whose outputs are needed.
 	Inputs []Input
-	// Sources are the store paths that are needed besides.
+	// Sources are the other store paths that are needed.
 	Sources []string
-	// System is the kind of machine that it is built on, as "x86_64-linux".
+	// System is the kind of machine that it is built on, such as "x86_64-linux".
 	System string
 	// Builder is the program, a path or "builtin:NAME", and Args its arguments
 	// after the first.
 	Builder string
 	Args    []string
-	// Env are the variables of its environment.
+	// Env holds the variables of its environment.
 	Env []Variable
 }
 
@@ -52,23 +52,23 @@ type Output struct {
 	Kind Kind
 	// Path is the store path; empty if it is only known once it is built.
 	Path string
-	// Method is how content is hashed where the kind asks for it: "flat",
-	// "nar", "text" or "git". Algorithm is the hash's, as "sha256".
+	// Method is how content is hashed, for the kinds that hash it: "flat", "nar",
+	// "text" or "git". Algorithm is the hash's, such as "sha256".
 	Method, Algorithm string
-	// Hash is that of a Fixed output, in hexadecimal digits.
+	// Hash is the hash of a Fixed output, in hexadecimal digits.
 	Hash string
 }
 
-// Kind is what an output's path depends on.
+// Kind says what an output's path depends on.
 type Kind int
 
 // The kinds of outputs.
 const (
-	// InputAddressed outputs have a path that is made of the derivation.
+	// InputAddressed outputs have a path that is computed from the derivation.
 	InputAddressed Kind = iota + 1
 	// Fixed outputs have a hash that is known beforehand.
 	Fixed
-	// Floating outputs have a path that is made of their content.
+	// Floating outputs have a path that is computed from their content.
 	Floating
 	// Deferred outputs are input-addressed, but an input's path is not known.
 	Deferred
@@ -76,7 +76,7 @@ const (
 	Impure
 )
 
-// Input is a derivation of which outputs are needed.
+// Input is a derivation some of whose outputs are needed.
 type Input struct {
 	Path    string
 	Outputs []string
@@ -100,8 +100,8 @@ func (d *Derivation) Get(name string) (string, bool) {
 // structuredName is the variable that holds structured attributes.
 const structuredName = "__json"
 
-// Structured returns the attributes of a derivation with __structuredAttrs, nil
-// for one without.
+// Structured returns the attributes of a derivation with __structuredAttrs, nil for
+// one without.
 func (d *Derivation) Structured() (*ordjson.Object, error) {
 	text, ok := d.Get(structuredName)
 	if !ok {
@@ -115,8 +115,8 @@ func (d *Derivation) Structured() (*ordjson.Object, error) {
 }
 
 // Read reads the derivation in a file. Its store paths have to lie in storeDir;
-// empty is nixstore.DefaultStoreDir. The file is looked for in root, which no
-// symlink below it may lead out of; empty for the machine's own root.
+// empty means nixstore.DefaultStoreDir. The file is looked up in root, which no
+// symlink below it may lead out of; empty means the machine's own root.
 func Read(storeDir, root, name string) (*Derivation, error) {
 	data, err := regfile.ReadIn(root, name, MaxSize)
 	name = root + name

@@ -14,8 +14,8 @@ import (
 	"github.com/varve-image/varve/internal/enginetest"
 )
 
-// expression has a derivation of each kind that Nix writes without experiments
-// but one.
+// expression has a derivation of each kind that Nix writes with no experimental
+// feature other than ca-derivations.
 const expression = `
 let
   base = { system = "x86_64-linux"; builder = "/bin/sh"; };
@@ -31,8 +31,8 @@ in {
   deferred = derivation (base // { name = "deferred"; floating = derivation (base // { name = "floating"; __contentAddressed = true; outputHashAlgo = "sha256"; outputHashMode = "recursive"; }); });
 }`
 
-// TestAgainstNix reads derivations that Nix has written. Written again they are
-// the same; Nix and go-nix say the same of them.
+// TestAgainstNix reads derivations that Nix has written. Written again they are the
+// same; Nix and go-nix agree about them.
 func TestAgainstNix(t *testing.T) {
 	n := enginetest.Nix(t)
 	file := filepath.Join(n.Home(), "expression.nix")
@@ -86,7 +86,7 @@ func TestAgainstNix(t *testing.T) {
 	}
 }
 
-// shownDerivation is what "nix show-derivation" says.
+// shownDerivation is the output of "nix show-derivation".
 type shownDerivation struct {
 	InputSrcs       []string
 	System, Builder string

@@ -10,11 +10,11 @@ import (
 	"github.com/varve-image/varve/internal/nixstore"
 )
 
-// methods are the prefixes of an algorithm, and what they stand for.
+// methods maps the prefixes of an algorithm to the methods they stand for.
 var methods = map[string]string{"": "flat", "r": "nar", "text": "text", "git": "git"}
 
-// parser reads a text from its beginning. The first error ends it: what follows
-// is nothing then.
+// parser reads a text from its beginning. The first error ends it: after that it
+// reads nothing.
 type parser struct {
 	storeDir string
 	data     []byte
@@ -109,7 +109,7 @@ func (p *parser) output() Output {
 	return o
 }
 
-// classify finds the kind of an output of which path and hash are there.
+// classify determines the kind of an output from which of path and hash are set.
 func (o *Output) classify(algorithm string) error {
 	if algorithm == "" {
 		switch {
@@ -210,7 +210,7 @@ func (p *parser) list(item func()) {
 	}
 }
 
-// next takes a word if it comes next.
+// next consumes a word if it comes next.
 func (p *parser) next(word string) bool {
 	if p.err != nil || !bytes.HasPrefix(p.data[p.at:], []byte(word)) {
 		return false
@@ -219,7 +219,7 @@ func (p *parser) next(word string) bool {
 	return true
 }
 
-// word takes a word that has to come next.
+// word consumes a word that has to come next.
 func (p *parser) word(word string) {
 	if p.next(word) || p.err != nil {
 		return
@@ -232,7 +232,7 @@ func (p *parser) word(word string) {
 	p.fail("got %q, want %q", rest[:min(len(rest), 20)], word)
 }
 
-// text takes a string between quotes.
+// text reads a quoted string.
 func (p *parser) text() string {
 	p.word(`"`)
 	if p.err != nil {
@@ -268,7 +268,7 @@ func (p *parser) text() string {
 	}
 }
 
-// unescape returns what an escape stands for.
+// unescape returns the byte that an escape stands for.
 func unescape(s []byte) (byte, bool) {
 	if len(s) < 2 {
 		return 0, false

@@ -14,9 +14,9 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// maxEntries bounds the files of an archive that is read as a tree, and maxText
-// their paths and links, in bytes: a few bytes of an archive can stand for a
-// path of thousands.
+// maxEntries limits the files of an archive that is read as a tree, and maxText
+// their paths and links, in bytes: a few bytes of an archive can stand for a path
+// of thousands.
 const (
 	maxEntries = 10_000_000
 	maxText    = 256 << 20
@@ -24,17 +24,17 @@ const (
 
 // File is an archive in a file, as a tree.
 type File struct {
-	// Entries are in canonical order. Modes are what Nix gives to the files that
-	// it unpacks: 0755 for directories and executable files, 0644 for others.
-	// Owners are 0:0 and times 1. Contents can be opened until Close.
+	// Entries are in canonical order. Modes are those that Nix gives to unpacked
+	// files: 0755 for directories and executable files, 0644 for others. Owners are
+	// 0:0 and times 1. Contents can be opened until Close.
 	Entries []*tree.Entry
 
 	file *os.File
 	stat unix.Stat_t
 }
 
-// Open reads the archive in the file called name, all but the contents of its
-// files. It must not change until Close.
+// Open reads the archive in the file name, except the contents of its files. The
+// file must not change until Close.
 func Open(ctx context.Context, name string) (*File, error) {
 	f, err := regfile.Open(name)
 	if err != nil {
@@ -58,7 +58,7 @@ func Open(ctx context.Context, name string) (*File, error) {
 // Close ends the use of the entries' contents.
 func (a *File) Close() error { return a.file.Close() }
 
-// index reads the archive; its paths and links have at most so many bytes.
+// index reads the archive; most limits the total size of its paths and links, in bytes.
 func (a *File) index(ctx context.Context, most int) error {
 	r := NewReader(a.file)
 	text := 0
@@ -104,9 +104,9 @@ func (a *File) entry(h Header) *tree.Entry {
 	return e
 }
 
-// open opens a file's content: where it begins in the archive, and its length.
+// open opens a file's content, given its offset in the archive and its length.
 func (a *File) open(offset, size int64) (io.ReadCloser, error) {
-	var now unix.Stat_t // for a million files: os.FileInfo is garbage
+	var now unix.Stat_t // for a million files: os.FileInfo would be garbage
 	err := unix.Fstat(int(a.file.Fd()), &now)
 	if err == nil && (now.Size != a.stat.Size || now.Mtim != a.stat.Mtim) {
 		err = errors.New("it changed while it was read")

@@ -15,8 +15,8 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// text writes words as an archive has strings. ~ stands for the empty string,
-// and magic for what an archive begins with.
+// text writes words as an archive has strings. ~ stands for the empty string, and
+// magic for the beginning of an archive.
 func text(words string) []byte {
 	var out []byte
 	for word := range strings.FieldsSeq(words) {
@@ -44,7 +44,7 @@ const (
 		"( type directory entry ( name Z node " + run + " ) entry ( name none node " + dir + " ) ) ) entry ( name c node " + empty + " ) )"
 )
 
-// list reads an archive and says what is in it.
+// list reads an archive and describes its content.
 func list(r io.Reader) (string, error) {
 	nar := NewReader(r)
 	var lines []string

@@ -10,16 +10,16 @@ import (
 	"strings"
 )
 
-// Reader reads an archive file by file, in the order of the archive: a
-// directory before what is in it, names by their bytes.
+// Reader reads an archive file by file, in the order of the archive: a directory
+// before its content, names in byte order.
 type Reader struct {
 	src    io.Reader
 	br     *bufio.Reader
 	seeker io.Seeker // src, if it can seek
 	// offset is how many bytes of the archive have been taken.
 	offset int64
-	// left is how much of the current file's content has not been read yet;
-	// open says that its end has not been read either.
+	// left is how much of the current file's content has not been read yet; open
+	// means that its end has not been read either.
 	left, size int64
 	open       bool
 	// dirs are the directories that the reader is in.
@@ -44,8 +44,8 @@ func NewReader(r io.Reader) *Reader {
 	return &Reader{src: r, br: bufio.NewReader(r), seeker: seeker}
 }
 
-// Next goes on to the next file. After the last one it checks that the archive
-// ends there, and returns io.EOF.
+// Next goes on to the next file. After the last one it checks that the archive ends
+// there, and returns io.EOF.
 func (r *Reader) Next() (Header, error) {
 	if r.err != nil {
 		return Header{}, r.err
@@ -79,7 +79,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return n, r.err
 }
 
-// errEnd is the end of a whole archive.
+// errEnd marks the end of a complete archive.
 var errEnd = errors.New("end")
 
 func unexpected(err error) error {
@@ -173,7 +173,7 @@ func (r *Reader) regular(h *Header) error {
 	return nil
 }
 
-// endContent skips what is left of a file's content, and reads its end.
+// endContent skips the rest of a file's content, and reads its end.
 func (r *Reader) endContent() error {
 	if err := r.skip(); err != nil {
 		return err
@@ -192,7 +192,7 @@ func (r *Reader) skip() error {
 		return err
 	}
 	if r.left > 0 && r.seeker != nil {
-		// Past the end there is nothing to read, which shows at once.
+		// Past the end there is nothing to read, which the next read notices.
 		if _, err := r.seeker.Seek(r.left, io.SeekCurrent); err != nil {
 			return err
 		}
@@ -230,8 +230,8 @@ func (r *Reader) symlink(h *Header) error {
 	return r.endNode()
 }
 
-// endNode reads the end of a file that is no directory, and of the entry that it
-// is in.
+// endNode reads the end of a file that is not a directory, and of the entry that
+// holds it.
 func (r *Reader) endNode() error {
 	if len(r.dirs) == 0 {
 		return r.want(")")
@@ -294,7 +294,7 @@ func checkName(name string) error {
 	return nil
 }
 
-// want reads strings that have to be there.
+// want reads strings that have to come next.
 func (r *Reader) want(list ...string) error {
 	for _, s := range list {
 		got, err := r.bytes(max(len(s), maxName))
@@ -314,7 +314,7 @@ func (r *Reader) text(limit int) (string, error) {
 	return string(got), err
 }
 
-// bytes reads a string of at most limit bytes, at most maxPath. It is there until
+// bytes reads a string of at most limit bytes, at most maxPath. It is valid until
 // the next one is read.
 func (r *Reader) bytes(limit int) ([]byte, error) {
 	size, err := r.number()

@@ -13,7 +13,7 @@ import (
 //   - Directory, for each name in the order of their bytes Entry, a file and
 //     EndEntry, and then EndDirectory.
 //
-// After an error nothing more is written; Err tells it.
+// After an error nothing more is written; Err returns it.
 type Writer struct {
 	w    io.Writer
 	size uint64
@@ -24,10 +24,10 @@ type Writer struct {
 // NewWriter returns a Writer that writes to w.
 func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
 
-// Size is how many bytes were written.
+// Size returns how many bytes were written.
 func (n *Writer) Size() uint64 { return n.size }
 
-// Err is the first error of writing.
+// Err returns the first error of writing.
 func (n *Writer) Err() error { return n.err }
 
 // Begin begins an archive.

@@ -33,7 +33,7 @@ func Create(ctx context.Context, temp string, paths []Path) (*File, error) {
 	return nixstate.Create(ctx, SQLite{}, temp, paths)
 }
 
-// content reads a file of a tree whole.
+// content reads a file of a tree completely.
 func content(ctx context.Context, e *tree.Entry, most int64) ([]byte, error) {
 	r, err := e.Open()
 	if err != nil {

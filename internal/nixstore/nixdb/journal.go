@@ -9,7 +9,7 @@ import (
 	"github.com/varve-image/varve/internal/nixstore/nixstate"
 )
 
-// sqliteMagic is what every database's file begins with.
+// sqliteMagic is the beginning of every database file.
 const sqliteMagic = "SQLite format 3\x00"
 
 const (
@@ -18,8 +18,8 @@ const (
 )
 
 // withJournal returns the database's file with what was committed to its
-// write-ahead log. A log whose header is wrong, and what follows the last
-// frame that is right, is what a crash leaves, and counts for nothing.
+// write-ahead log. A log with a wrong header, and whatever follows the last valid
+// frame, is left from a crash and ignored.
 //
 // Source: sqlite.org/fileformat2.html, "The Write-Ahead Log".
 func withJournal(data, journal []byte) ([]byte, error) {
@@ -31,7 +31,7 @@ func withJournal(data, journal []byte) ([]byte, error) {
 	if !j.open() {
 		return data, nil
 	}
-	pages := map[uint32][]byte{} // of a transaction that is not committed yet
+	pages := map[uint32][]byte{} // pages of a transaction that is not committed yet
 	for j.next() {
 		pages[j.page] = j.content
 		if j.commit == 0 {
@@ -78,13 +78,13 @@ type journalReader struct {
 	salts    []byte
 	sum      [2]uint32
 
-	// The frame: its page's number and content, and if it ends a transaction
-	// the number of pages that the database has then.
+	// The frame: its page's number and content, and if it ends a transaction, the
+	// number of pages that the database then has.
 	page, commit uint32
 	content      []byte
 }
 
-// open reads the header and reports whether it is right.
+// open reads the header and reports whether it is valid.
 func (j *journalReader) open() bool {
 	if len(j.data) < journalHeader {
 		return false
@@ -103,7 +103,7 @@ func (j *journalReader) open() bool {
 	return int(binary.BigEndian.Uint32(head[8:])) == j.pageSize && j.sumIs(head[24:])
 }
 
-// next reads a frame and reports whether there was one that is right.
+// next reads a frame and reports whether there was a valid one.
 func (j *journalReader) next() bool {
 	if len(j.data) < frameHeader+j.pageSize {
 		return false

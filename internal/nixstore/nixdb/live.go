@@ -17,21 +17,21 @@ import (
 	"github.com/varve-image/varve/internal/regfile"
 )
 
-// attempts is how often a database is read anew that was written to meanwhile.
+// attempts is how often a database that changed while it was read is read in all.
 const attempts = 3
 
-// readLive has read look at the database in a file, which other processes may
-// be writing to. How it is opened depends on what is beside it:
+// readLive calls read on the database in a file, which other processes may be
+// writing to. How it is opened depends on the files beside it:
 //
 //   - A write-ahead log that others use is shared with them, by SQLite's rules.
-//   - A log that nobody uses is what a crash has left, or belongs to a copy of
-//     a store. SQLite would write what it holds into the database: it is given
-//     a copy of both.
-//   - Without a log the database is read as one that does not change. SQLite
-//     would make a log beside it otherwise, which it cannot where it may not
-//     write, and which it leaves behind elsewhere.
+//   - A log that nobody uses is left from a crash, or belongs to a copy of a
+//     store. SQLite would write its content into the database, so it is given a
+//     copy of both.
+//   - Without a log the database is opened as immutable. SQLite would otherwise
+//     make a log beside it, which fails in a directory it may not write to and is
+//     left behind in any other.
 //
-// That nothing changed is checked afterwards, where SQLite does not see to it.
+// Where SQLite does not guarantee that nothing changed, it is checked afterwards.
 func readLive(ctx context.Context, name, temp string, read func(*memory) error) error {
 	name, err := filepath.Abs(name)
 	if err != nil {
@@ -66,15 +66,15 @@ func readLive(ctx context.Context, name, temp string, read func(*memory) error) 
 	return errors.New("it changes while it is read")
 }
 
-// appearance is what a database and the files beside it look like.
+// appearance describes a database and the files beside it.
 type appearance struct {
 	size, modTime int64
-	// logged says that changes go to a write-ahead log, log is how many bytes it
-	// has, and shared says that its index is there: others have it open.
+	// logged says that changes go to a write-ahead log, log is its length in bytes,
+	// and shared says that its index exists: others have the database open.
 	logged bool
 	log    int64
 	shared bool
-	// undo is the size of the journal of one that is logged nowhere.
+	// undo is the size of the journal of a database without a write-ahead log.
 	undo int64
 }
 
@@ -107,7 +107,7 @@ func look(name string) (a appearance, err error) {
 	return a, nil
 }
 
-// sizeOf is how many bytes a file has; none if it is not there.
+// sizeOf returns a file's size in bytes; 0 if it does not exist.
 func sizeOf(name string) (int64, error) {
 	info, err := os.Lstat(name)
 	switch {
@@ -121,7 +121,7 @@ func sizeOf(name string) (int64, error) {
 	return info.Size(), nil
 }
 
-// unnamed is an error without the file's name, which a message has already.
+// unnamed returns an error without the file's name, which a message has already.
 func unnamed(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -130,7 +130,7 @@ func unnamed(err error) error {
 	return err
 }
 
-// readFile has read look at the database in a file.
+// readFile calls read on the database in a file.
 func readFile(ctx context.Context, name, options string, read func(*memory) error) (err error) {
 	source := url.URL{Scheme: "file", Path: name, RawQuery: options + "&_pragma=busy_timeout(5000)"}
 	db, err := sql.Open("sqlite", source.String())
@@ -146,7 +146,7 @@ func readFile(ctx context.Context, name, options string, read func(*memory) erro
 	return read(&memory{ctx, db, conn})
 }
 
-// readCopy is readFile of a copy of the database and its log.
+// readCopy is readFile on a copy of the database and its log.
 func readCopy(ctx context.Context, name, temp string, read func(*memory) error) error {
 	dir, err := atomicfile.TempDir(temp)
 	if err != nil {

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"strings"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	_ "modernc.org/sqlite" // registers the driver "sqlite"
 )
 
-// memory is an SQLite database that is in memory alone.
+// memory is an SQLite database that exists in memory only.
 type memory struct {
 	ctx  context.Context
 	db   *sql.DB
@@ -37,7 +37,7 @@ func (m *memory) exec(statements string) error {
 	return err
 }
 
-// serialize returns the bytes that a file with this database has.
+// serialize returns the bytes of a file with this database.
 func (m *memory) serialize() (data []byte, err error) {
 	err = m.conn.Raw(func(c any) (err error) {
 		data, err = c.(interface{ Serialize() ([]byte, error) }).Serialize()
@@ -53,11 +53,11 @@ func (m *memory) deserialize(data []byte) error {
 	})
 }
 
-// rowsAtOnce is how many rows a statement inserts: with one statement for each
-// row the driver would take most of the time.
+// rowsAtOnce is how many rows a statement inserts: with one statement for each row,
+// the driver would take most of the time.
 const rowsAtOnce = 100
 
-// inserter inserts rows into a table. An error stays until done.
+// inserter inserts rows into a table. The first error is kept until done.
 type inserter struct {
 	m       *memory
 	table   string

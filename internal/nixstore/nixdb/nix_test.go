@@ -45,7 +45,7 @@ func newNix(t *testing.T) *nix {
 func (n *nix) storeDir() string { return n.home + "/nix/store" }
 
 // run runs a command of Nix and returns what it writes to both outputs, without
-// what Nix says about users that the machine lacks.
+// Nix's messages about missing users.
 func (n *nix) run(stdin string, args ...string) string {
 	n.t.Helper()
 	cmd := exec.Command(args[0], args[1:]...)
@@ -80,7 +80,7 @@ func (n *nix) database() []Path {
 	return paths
 }
 
-// replaceState puts a tree in the place of Nix's state.
+// replaceState replaces Nix's state with a tree.
 func (n *nix) replaceState(entries []*tree.Entry) {
 	n.t.Helper()
 	if err := os.RemoveAll(nixstate.StateDir(n.storeDir())); err != nil {
@@ -106,7 +106,7 @@ func (n *nix) replaceState(entries []*tree.Entry) {
 	}
 }
 
-// dump is what "nix-store --dump-db" says of paths.
+// dump returns the output of "nix-store --dump-db" for paths.
 func dump(paths []Path) string {
 	var b strings.Builder
 	for _, p := range paths {
@@ -134,8 +134,8 @@ let
 in sh "app" "mkdir -p $out/bin; echo ${lib} ${fixed} $out > $out/bin/app; ln -s ${lib.dev} $dev"
 `
 
-// TestAgainstNix: a database that Nix wrote is read as Nix reads it, and one
-// that is written here serves Nix as one that it loads itself.
+// TestAgainstNix: a database that Nix wrote is read as Nix reads it, and a database
+// written here works for Nix like one that it loads itself.
 func TestAgainstNix(t *testing.T) {
 	n := newNix(t)
 	app := strings.TrimSpace(n.run(expression, "nix-build", "--no-out-link", "-", "-A", "out", "--quiet", "--no-build-output"))
@@ -162,8 +162,7 @@ func TestAgainstNix(t *testing.T) {
 	}
 }
 
-// checkServes puts a database of paths in the place of Nix's and has Nix use
-// it.
+// checkServes replaces Nix's database with one of paths and makes Nix use it.
 func (n *nix) checkServes(paths []Path, root string) {
 	n.t.Helper()
 	db, err := Create(n.t.Context(), n.t.TempDir(), paths)
@@ -208,7 +207,7 @@ func (n *nix) checkServes(paths []Path, root string) {
 	}
 }
 
-// checkSameAsLoaded compares with what Nix's own --load-db makes of the text
+// checkSameAsLoaded compares with the result of Nix's own --load-db for the text
 // that --dump-db writes, which leaves signatures out.
 func (n *nix) checkSameAsLoaded(paths []Path) {
 	n.t.Helper()

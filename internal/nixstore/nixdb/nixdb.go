@@ -4,12 +4,11 @@
 // Guarantees:
 //
 //   - A database is a function of its paths alone: the same paths give the same
-//     bytes, whatever their order, the machine and the version of Nix that it
-//     has, if any. No journal is beside it.
-//   - It is whole: every reference is to a path that is in it.
-//   - Reading takes any input: it is bounded, nothing that the database says is
-//     carried out (views, triggers, checks), and what is wrong is an error that
-//     names it.
+//     bytes, whatever their order, the machine, and its version of Nix, if any.
+//     It has no journal.
+//   - It is complete: every reference is to a path that is in it.
+//   - Reading takes any input: it is limited, nothing in the database is
+//     executed (views, triggers, checks), and a fault is an error that names it.
 //
 // Non-goals: changing a database in place, and Nix's experimental tables
 // (Realisations of content-addressed derivations).
@@ -23,16 +22,16 @@ import (
 	"github.com/varve-image/varve/internal/nixstore/nixstate"
 )
 
-// SQLite is nixstate.Databases.
+// SQLite implements nixstate.Databases.
 type SQLite struct{}
 
-// Closure asks the database of a store on this machine. Nothing is written where it is, and a
-// write-ahead log beside it counts.
+// Closure queries the database of a store on this machine. Nothing is written beside it, and
+// a write-ahead log beside it counts.
 func (SQLite) Closure(ctx context.Context, s nixstate.Store, roots []string) ([]nixstore.PathInfo, error) {
 	return storeClosure(ctx, s, roots)
 }
 
-// Read reads a database of an image.
+// Read reads a database from an image.
 func (SQLite) Read(ctx context.Context, storeDir string, data, journal []byte) ([]nixstate.Path, error) {
 	return decode(ctx, storeDir, data, journal)
 }

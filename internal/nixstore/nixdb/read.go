@@ -16,19 +16,19 @@ import (
 )
 
 const (
-	// maxPaths and maxRefs bound what a database may hold. A file of nixstate.MaxFile
-	// bytes that Nix wrote holds less, one that was made up could hold more.
+	// maxPaths and maxRefs limit what a database may hold. A file of nixstate.MaxFile
+	// bytes that Nix wrote holds less; a forged one could hold more.
 	maxPaths = 500_000
 	maxRefs  = 5_000_000
-	// maxText bounds a value in bytes.
+	// maxText limits a value in bytes.
 	maxText = 1 << 20
 	// limitLength is SQLITE_LIMIT_LENGTH.
 	limitLength = 0
 )
 
-// decode returns the paths of the database whose file is data, sorted. Store
-// paths have to lie in storeDir. journal is the write-ahead log beside it, or
-// nil; what was committed to it counts. data and journal are changed.
+// decode returns the paths of the database whose file is data, sorted. Store paths
+// have to lie in storeDir. journal is the write-ahead log beside it, or nil; what
+// was committed to it counts. data and journal are changed.
 func decode(ctx context.Context, storeDir string, data, journal []byte) ([]nixstate.Path, error) {
 	data, err := withJournal(data, journal)
 	if err != nil {
@@ -71,14 +71,14 @@ type reader struct {
 // ref is a reference from a path to another one, by their numbers.
 type ref struct{ from, to int64 }
 
-// columns are what is read of each table.
+// columns lists what is read from each table.
 var columns = map[string][]string{
 	"ValidPaths":        {"id", "path", "hash", "registrationTime", "deriver", "narSize", "ultimate", "sigs", "ca"},
 	"Refs":              {"referrer", "reference"},
 	"DerivationOutputs": {"drv", "id", "path"},
 }
 
-// harmless bounds what the database can make SQLite do.
+// harmless limits what the database can make SQLite do.
 func (r *reader) harmless() error {
 	if _, err := sqlite.Limit(r.conn, limitLength, maxText); err != nil {
 		return err
@@ -86,9 +86,9 @@ func (r *reader) harmless() error {
 	return r.exec("pragma trusted_schema = off; pragma query_only = on; pragma cell_size_check = on")
 }
 
-// tables checks that the tables are there, and that they are tables with
-// columns of their own. A view, a virtual table or a computed column would run
-// what the database says.
+// tables checks that the tables exist, and that they are tables with columns of
+// their own. A view, a virtual table or a computed column would execute code from
+// the database.
 func (r *reader) tables() error {
 	var bad problems.List
 	for _, table := range []string{"ValidPaths", "Refs", "DerivationOutputs"} {
@@ -134,7 +134,7 @@ func (r *reader) missingColumns(table string) ([]string, error) {
 
 type scanFunc func(values ...any) error
 
-// each calls row for each row of a query, of which there may be most.
+// each calls row for each row of a query; more than most rows are an error.
 func (r *reader) each(query string, most int, row func(scanFunc) error, args ...any) error {
 	rows, err := r.conn.QueryContext(r.ctx, query, args...)
 	if err != nil {
@@ -152,11 +152,11 @@ func (r *reader) each(query string, most int, row func(scanFunc) error, args ...
 	return rows.Err()
 }
 
-// everything is the query for all rows of a table, from the first one to the
-// last, by no index.
+// everything returns the query for all rows of a table, from the first to the last,
+// using no index.
 func everything(table string) string { return selected(table) + " not indexed" }
 
-// selected is the beginning of a query for rows of a table.
+// selected returns the beginning of a query for rows of a table.
 func selected(table string) string {
 	return "select " + strings.Join(columns[table], ", ") + " from main." + table
 }
@@ -247,8 +247,8 @@ func (r *reader) connect() error {
 	return nil
 }
 
-// checkClaims refuses what Nix could not read: Write would, too, and not know
-// where it comes from.
+// checkClaims refuses claims that Nix could not read: Write would, too, without
+// knowing where they come from.
 func (r *reader) checkClaims() error {
 	var bad problems.List
 	for _, p := range r.paths {

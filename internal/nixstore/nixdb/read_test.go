@@ -43,8 +43,8 @@ func onDisk(t testing.TB, data []byte, statements ...string) (file, journal []by
 	return file, journal
 }
 
-// TestReadJournal: what a crash left in the write-ahead log counts as far as
-// it was committed, by SQLite's own journal.
+// TestReadJournal: what a crash left in the write-ahead log counts as far as it was
+// committed; SQLite itself writes the journal.
 func TestReadJournal(t *testing.T) {
 	paths := somePaths(300)
 	var statements []string
@@ -83,7 +83,7 @@ func TestReadJournal(t *testing.T) {
 	}
 }
 
-// TestReadRefuses: what Nix would not have written.
+// TestReadRefuses: databases that Nix would not have written are refused.
 func TestReadRefuses(t *testing.T) {
 	good := write(t, somePaths(3))
 	change := func(statements ...string) []byte {
@@ -173,7 +173,7 @@ func TestReadTree(t *testing.T) {
 	}
 }
 
-// FuzzRead: any file is read, or refused, in bounded time.
+// FuzzRead: any file is read, or refused, in limited time.
 func FuzzRead(f *testing.F) {
 	good := write(f, somePaths(5))
 	file, journal := onDisk(f, good, "pragma wal_autocheckpoint = 0", "update ValidPaths set narSize = 7")

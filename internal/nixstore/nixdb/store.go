@@ -12,8 +12,8 @@ import (
 	"github.com/varve-image/varve/internal/regfile"
 )
 
-// storeClosure returns what the store's database says of roots and of all that they refer
-// to, sorted by path.
+// storeClosure returns what the store's database says about roots and everything they
+// refer to, sorted by path.
 func storeClosure(ctx context.Context, s nixstate.Store, roots []string) ([]nixstore.PathInfo, error) {
 	if s.StoreDir == "" {
 		s.StoreDir = nixstore.DefaultStoreDir
@@ -34,12 +34,12 @@ func storeClosure(ctx context.Context, s nixstate.Store, roots []string) ([]nixs
 }
 
 const (
-	// rootIDs are the numbers of the paths in a list of them, in JSON.
+	// rootIDs selects the ids of the paths in a JSON list.
 	rootIDs = "select id from main.ValidPaths where path in (select value from json_each(?))"
-	// reached are these numbers and those that they lead to.
+	// reached selects these ids and all that they lead to.
 	reached = "with recursive reached(id) as (" + rootIDs +
 		" union select reference from main.Refs join reached on referrer = id) "
-	// listed are these numbers and those in another list.
+	// listed selects these ids and those in another list.
 	listed = "with listed(id) as (" + rootIDs + " union select value from json_each(?)) "
 )
 
@@ -54,7 +54,7 @@ func closure(r *reader, roots []string) ([]nixstore.PathInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	// One transaction, so that both queries see the same.
+	// One transaction, so that both queries see the same state.
 	if err := r.exec("begin"); err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func closure(r *reader, roots []string) ([]nixstore.PathInfo, error) {
 	return infos, nil
 }
 
-// mentioned are the numbers of the paths that the references are between.
+// mentioned returns the ids of the paths that the references are between.
 func (r *reader) mentioned() []int64 {
 	ids := make([]int64, 0, 2*len(r.refs))
 	for _, one := range r.refs {

@@ -19,8 +19,8 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// storeWith makes a store on disk whose database has the paths, and returns it
-// with the database's name.
+// storeWith makes a store on disk whose database has the paths, and returns it with
+// the database's name.
 func storeWith(t testing.TB, paths []Path) (Store, string) {
 	t.Helper()
 	root := t.TempDir()
@@ -55,7 +55,7 @@ func mustExec(t testing.TB, db *sql.DB, statements ...string) {
 	}
 }
 
-// infosOf is what Closure is to return: the closure of roots in paths.
+// infosOf returns what Closure is to return: the closure of roots in paths.
 func infosOf(paths []Path, roots ...string) []nixstore.PathInfo {
 	byPath := map[string]Path{}
 	for _, p := range paths {
@@ -120,7 +120,7 @@ func TestClosure(t *testing.T) {
 	}
 }
 
-// TestClosureJournal: the database in each state that Nix may leave it in, read
+// TestClosureJournal: the database in each state in which Nix may leave it, read
 // from where it can be written to and from where it cannot. Nothing beside it
 // changes.
 func TestClosureJournal(t *testing.T) {
@@ -210,7 +210,7 @@ func asOther(t *testing.T, s Store, path string, want int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	program := filepath.Join(s.Root, "test") // the test binary is where only root gets to
+	program := filepath.Join(s.Root, "test") // only root can get at the test binary
 	if err := os.WriteFile(program, self, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -345,8 +345,8 @@ func BenchmarkClosure(b *testing.B) {
 	}
 }
 
-// TestStoreLinks: a database that symlinks lead to is one of the root, or none
-// that is read.
+// TestStoreLinks: a database that is reached through symlinks is inside the root,
+// or is not read.
 func TestStoreLinks(t *testing.T) {
 	paths := somePaths(3)
 	root := paths[2].Path

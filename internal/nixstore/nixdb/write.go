@@ -15,9 +15,9 @@ import (
 // pageSize is the size of the database's pages in bytes.
 const pageSize = 4096
 
-// Write writes the database of paths, of which none may be given twice, and
-// each reference has to be to one of them. Their order does not matter. All
-// that is wrong with them is reported together, before anything is written.
+// Write writes the database of paths. No path may be given twice, and each
+// reference has to be to one of them. Their order does not matter. All faults are
+// reported together, before anything is written.
 func Write(ctx context.Context, w io.Writer, paths []nixstate.Path) error {
 	data, err := encode(ctx, paths)
 	if err != nil {
@@ -41,7 +41,7 @@ func encode(ctx context.Context, paths []nixstate.Path) ([]byte, error) {
 		return nil, err
 	}
 	defer m.close()
-	// Rows are right already, and the writing order is not that of the keys.
+	// Rows are valid already, and the writing order is not that of the keys.
 	err = m.exec(fmt.Sprintf("pragma page_size = %d; pragma foreign_keys = off;", pageSize) + schema + "begin")
 	for _, fill := range []func(*memory, []nixstate.Path, map[string]int64) error{insertPaths, insertRefs, insertOutputs} {
 		if err == nil {
@@ -129,7 +129,7 @@ func ultimate(yes bool) int64 {
 	return 0
 }
 
-// orNull returns what stands in the database for v: NULL for nothing.
+// orNull returns the database's value for v: NULL for the zero value.
 func orNull[T comparable](v T) any {
 	var zero T
 	if v == zero {
@@ -138,13 +138,13 @@ func orNull[T comparable](v T) any {
 	return v
 }
 
-// stamp sets those fields of the file's header that would otherwise tell of
-// the program that wrote it (sqlite.org/fileformat2.html, "The Database
-// Header"). The journal is a write-ahead log, as Nix has it: switching to one
-// is a write that two Nix processes in a fresh container would both want.
+// stamp sets those fields of the file's header that would otherwise reveal the
+// program that wrote it (sqlite.org/fileformat2.html, "The Database Header"). The
+// journal is a write-ahead log, as in Nix: switching to one is a write that two Nix
+// processes in a fresh container would both attempt.
 func stamp(header []byte) {
 	header[18], header[19] = 2, 2                      // write and read version: WAL
 	binary.BigEndian.PutUint32(header[24:], 1)         // file change counter
-	binary.BigEndian.PutUint32(header[92:], 1)         // the counter for which the next one counts
+	binary.BigEndian.PutUint32(header[92:], 1)         // the change counter at which the next field was written
 	binary.BigEndian.PutUint32(header[96:], 3_040_000) // SQLITE_VERSION_NUMBER
 }

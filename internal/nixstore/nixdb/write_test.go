@@ -62,8 +62,8 @@ func write(t testing.TB, paths []Path) []byte {
 	return b.Bytes()
 }
 
-// TestWrite: the bytes are a contract, as those of layers are. A new version
-// of the SQLite module may not change them unseen.
+// TestWrite: the bytes are a contract, like those of layers. A new version of the
+// SQLite module may not change them unnoticed.
 func TestWrite(t *testing.T) {
 	for n, want := range map[int]string{
 		1:    "d7c6eee57f42448ead5527ad57d2c0e877232e63e8e35345c477ece25c54129e",

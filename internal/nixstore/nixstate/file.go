@@ -18,9 +18,9 @@ type File struct {
 	size int64
 }
 
-// Create writes the database of paths, as db does, into a file without a
-// name in the directory temp, or in the system's for such files if that is
-// empty. The result has to be closed.
+// Create writes the database of paths, as db does, into a file without a name in
+// the directory temp, or in the system's directory for temporary files if that is
+// empty. The caller must close the result.
 func Create(ctx context.Context, db Databases, temp string, paths []Path) (*File, error) {
 	f, err := atomicfile.Unnamed(temp)
 	if err != nil {
@@ -37,7 +37,7 @@ func Create(ctx context.Context, db Databases, temp string, paths []Path) (*File
 	return file, nil
 }
 
-// Size is the database's length in bytes.
+// Size returns the database's length in bytes.
 func (f *File) Size() int64 { return f.size }
 
 // Open opens the database's content, any number of times until Close.
@@ -48,7 +48,7 @@ func (f *File) Open() (io.ReadCloser, error) {
 // Close frees the database.
 func (f *File) Close() error { return f.f.Close() }
 
-// Is tells whether the database is the content of an entry.
+// Is reports whether the database is the content of an entry.
 func (f *File) Is(ctx context.Context, e *tree.Entry) (bool, error) {
 	if e.Type != tree.Regular || e.Size != f.size {
 		return false, nil

@@ -8,10 +8,10 @@ import (
 	"github.com/varve-image/varve/internal/problems"
 )
 
-// Merge returns the paths of lower, the database of a base image, and those of
-// upper, which is added to it. What lower says of a path stays, with upper's
-// signatures and what lower left out. A path whose content is different in the
-// two is an error: the image shows files of both.
+// Merge returns the paths of lower, the database of a base image, and of upper,
+// which is added to it. What lower says about a path stays, completed by upper's
+// signatures and what lower lacks. A path whose content differs in the two is
+// an error: the image shows files of both.
 func Merge(lower, upper []Path) ([]Path, error) {
 	merged := slices.Clone(lower)
 	at := make(map[string]int, len(lower))
@@ -43,7 +43,7 @@ func Merge(lower, upper []Path) ([]Path, error) {
 	return merged, nil
 }
 
-// united returns a and what of b is not in it.
+// united returns a and the elements of b that are not in it.
 func united(a, b []string) []string {
 	all := slices.Clone(a)
 	for _, s := range b {

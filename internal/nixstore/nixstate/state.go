@@ -24,34 +24,33 @@ const (
 )
 
 const (
-	// MaxFile bounds the database of a base image, and its journal, in bytes:
-	// some 100,000 paths.
+	// MaxFile limits the database of a base image, and its journal, in bytes: some
+	// 100,000 paths.
 	MaxFile = 128 << 20
-	// maxSchema bounds the file that holds the schema's version.
+	// maxSchema limits the file that holds the schema's version.
 	maxSchema = 64
 )
 
-// StateDir is the directory of Nix's state for a store: /nix/var/nix for
-// /nix/store.
+// StateDir returns the directory of Nix's state for a store: /nix/var/nix for /nix/store.
 func StateDir(storeDir string) string { return path.Join(path.Dir(storeDir), "var/nix") }
 
-// DatabaseFile is the path of a store's database.
+// DatabaseFile returns the path of a store's database.
 func DatabaseFile(storeDir string) string { return StateDir(storeDir) + "/" + dbName }
 
-// Place is where the database of a store is in a tree.
+// Place returns the path of the store's database in a tree.
 func Place(storeDir string) string { return strings.TrimPrefix(StateDir(storeDir), "/") + "/" + dbName }
 
-// State is what State.Tree makes a tree of.
+// State describes the state that State.Tree makes a tree of.
 type State struct {
 	StoreDir string
-	// Database is what is at db/db.sqlite.
+	// Database is the content of db/db.sqlite.
 	Database *File
-	// Roots are the store paths that the garbage collector is to keep, with all
-	// that they refer to.
+	// Roots are the store paths that the garbage collector is to keep, with
+	// everything they refer to.
 	Roots []string
 	// UID and GID own everything.
 	UID, GID uint32
-	// Below is the file system that the tree goes on.
+	// Below is the file system that the tree is put on.
 	Below []*tree.Entry
 }
 
@@ -62,9 +61,9 @@ type State struct {
 //     dockerTools has them;
 //   - .links in the store directory, for "nix-store --optimise".
 //
-// Where a database of Below had a journal beside it, an empty one takes its
-// place. Files that Nix makes for itself (locks, the reserved space) are left
-// to it. Source is what is said of the entries in messages.
+// If Below's database had a journal beside it, an empty one replaces that. Files
+// that Nix makes for itself (locks, the reserved space) are left to it. Source
+// names the entries' origin in messages.
 func (s State) Tree(source string) ([]*tree.Entry, error) {
 	state := strings.TrimPrefix(StateDir(s.StoreDir), "/")
 	at := func(name string) string { return state + "/" + name }
@@ -94,7 +93,7 @@ func (s State) Tree(source string) ([]*tree.Entry, error) {
 }
 
 // ReadTree returns the paths in the database of the store in an image's file
-// system, sorted. There is none if there is no file for it; paths are nil then.
+// system, sorted. paths are nil if the file system has no database.
 func ReadTree(ctx context.Context, db Databases, storeDir string, entries []*tree.Entry) ([]Path, error) {
 	state := strings.TrimPrefix(StateDir(storeDir), "/")
 	at := func(name string) *tree.Entry { return tree.Lookup(entries, state+"/"+name) }
@@ -124,7 +123,7 @@ func ReadTree(ctx context.Context, db Databases, storeDir string, entries []*tre
 	return nil, fmt.Errorf("read Nix database %q: %w", "/"+at(dbName).Path, err)
 }
 
-// content reads a file of at most so many bytes; nil is no file.
+// content reads a file of up to most bytes; nil means no file.
 func content(ctx context.Context, e *tree.Entry, most int64) ([]byte, error) {
 	switch {
 	case e == nil:
