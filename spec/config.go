@@ -45,8 +45,8 @@ func configKeys() map[string]configKind {
 	}
 }
 
-// canonicalKey returns a config key as OCI spells it: the first letter of a
-// known name gets its case.
+// canonicalKey returns a config key as OCI spells it: a known name that begins
+// in lower case gets its capital.
 func canonicalKey(key string) string {
 	if key == "" {
 		return key
