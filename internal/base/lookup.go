@@ -91,7 +91,7 @@ func LookUp(ctx context.Context, ref string, opts place.Options) (lockfile.Image
 	return img, nil
 }
 
-// buildable opens the image of a manifest, or says why no build could take it. taken has the
+// buildable opens the image of a manifest, or returns why no build could use it. taken holds the
 // platforms of the images before it.
 func buildable(ctx context.Context, r *registry.Resolved, d v1.Descriptor, taken map[string]bool) (existing *image.Stored, why, err error) {
 	if d.Platform == nil && slices.ContainsFunc(r.Manifests, func(d v1.Descriptor) bool { return d.Platform != nil }) {

@@ -78,28 +78,28 @@ func To(text string) (Destination, error) {
 	return d, nil
 }
 
-// CheckIndex refuses a destination that has one platform's images only.
+// CheckIndex refuses a destination that can hold images for one platform only.
 func (d Destination) CheckIndex() error { return d.Ref.CheckIndex(cmp.Or(d.Text, d.String())) }
 
 func (d Destination) options(opts Options) place.TargetOptions {
 	return place.TargetOptions{Options: opts.Places, Compression: d.Compression}
 }
 
-// Sent is an image, or an index, that a destination has now.
+// Sent describes an image or an index that a destination has now.
 type Sent struct {
 	image.Written
 	// Target names the destination in messages.
 	Target string
-	// Layers is how many the image has. It is 0 of an index.
+	// Layers is how many layers the image has; 0 for an index.
 	Layers int
-	// Platforms are those of an index; empty for one image, and where an index was passed on
-	// without a look at what it lists.
+	// Platforms are an index's platforms; empty for an image, and where an index was passed on
+	// without looking at what it lists.
 	Platforms []v1.Platform
 }
 
 // NamelessError says that an image loses its names where each has to be NAME:TAG.
 type NamelessError struct {
-	// Names are those that it loses.
+	// Names are the names that it loses.
 	Names []string
 	Destination
 }
@@ -108,8 +108,8 @@ func (e *NamelessError) Error() string {
 	return fmt.Sprintf("%q is no NAME:TAG, which %q needs: the image is written without a name", e.Names[0], e.Destination.String())
 }
 
-// Write writes images to a destination; one that has a name is for one image. With an error it
-// returns those that a registry or an engine has by then.
+// Write writes images to a destination; a destination with a name takes one image. With an error
+// it returns the images that a registry or an engine has by then.
 func Write(ctx context.Context, d Destination, images []image.Named, opts Options) ([]Sent, error) {
 	target, err := place.To(ctx, d.Ref, d.options(opts))
 	if err != nil {
