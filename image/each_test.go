@@ -52,7 +52,7 @@ func gatedLayers(n int, g *gate) []Layer {
 	return layers
 }
 
-// TestEachLooksAhead: while a visit takes its time the layers behind it are
+// TestEachLooksAhead: while a visit takes its time the layers after it are
 // hashed, but no more of them than the page cache is likely to hold.
 func TestEachLooksAhead(t *testing.T) {
 	for _, processors := range []int{1, 2, 8} {

@@ -33,7 +33,8 @@ func described(_ context.Context, b *Blob) (v1.Descriptor, error) {
 	return v1.Descriptor{Digest: digest.FromString(b.Layer.Title())}, nil
 }
 
-// titles are what the layers say that described returns for them.
+// titles returns an error unless each descriptor is the one that described returns for its
+// layer.
 func titles(descs []v1.Descriptor, layers []Layer) error {
 	if len(descs) != len(layers) {
 		return fmt.Errorf("%d descriptors of %d layers", len(descs), len(layers))

@@ -128,7 +128,7 @@ func TestSelect(t *testing.T) {
 	}
 }
 
-// TestSelectDigest: what is called by a digest is what has it.
+// TestSelectDigest: a digest selects what has that digest.
 func TestSelectDigest(t *testing.T) {
 	index, manifest, other := digest.FromString("index"), digest.FromString("manifest"), digest.FromString("other")
 	of := func(name string, d, index digest.Digest) Listed {

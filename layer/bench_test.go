@@ -48,7 +48,7 @@ func dirLayer(root string, opts layer.Options) *layer.Layer {
 	return layer.New(func() tree.Seq { return tree.FromDir(root, tree.DirOptions{}) }, opts)
 }
 
-// trees are what the benchmarks read.
+// trees are the trees that the benchmarks read.
 var trees = []struct {
 	name  string
 	files int

@@ -16,7 +16,7 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// changes are what may happen to a file meanwhile.
+// changes are the ways in which a file may change meanwhile.
 var changes = map[string]func(path string) error{
 	"grows": func(path string) error {
 		f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)

@@ -201,7 +201,7 @@ func TestOtherTarsRead(t *testing.T) {
 					t.Errorf("it lists no attributes:\n%s", list)
 				}
 				dir := t.TempDir()
-				if tool == "bsdtar" { // no file system takes a symlink's
+				if tool == "bsdtar" { // file systems accept none of a symlink's
 					opts = append(opts, "--no-xattrs")
 				}
 				runTar(t, data, path, append(opts, "-C", dir, "--no-same-owner", "-xf", "-")...)

@@ -41,9 +41,9 @@ func rewriteInSecret(path string) error {
 	return errors.Join(changes["is rewritten"](path), os.Chtimes(path, st.ModTime(), st.ModTime()))
 }
 
-// TestChangeInSecret: a file's own change time tells that it was rewritten,
-// even where another file of the layer has a younger one: a clock that was set
-// back must not hide it.
+// TestChangeInSecret: a file's own change time shows that it was rewritten, even
+// where another file of the layer has a younger one: a clock that was set back
+// must not hide it.
 func TestChangeInSecret(t *testing.T) {
 	for kind, opts := range kinds {
 		for name, young := range map[string]int64{"newest": 0, "not newest": math.MaxInt64} {

@@ -98,7 +98,7 @@ func fill(name string, s *jsonschema.Schema) {
 	}
 }
 
-// either returns a schema that takes what one of list takes.
+// either returns a schema that accepts what any of list accepts.
 func either(list ...*jsonschema.Schema) *jsonschema.Schema {
 	s := &jsonschema.Schema{}
 	for _, form := range list {
@@ -249,7 +249,7 @@ func presetsForm() *jsonschema.Schema {
 	return either(name, listOf(either(name, withArgument)))
 }
 
-// configForm takes known keys in both cases of their first letter, and others.
+// configForm accepts known keys in both cases of their first letter, and others.
 func configForm() *jsonschema.Schema {
 	keys := configKeys()
 	s := &jsonschema.Schema{

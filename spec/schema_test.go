@@ -33,8 +33,8 @@ func compileSchema(t testing.TB) *jsonschema.Schema {
 	return s
 }
 
-// asJSON returns n as a validator takes it. Numbers that YAML alone can write
-// become what an editor's YAML reader makes of them.
+// asJSON returns n in the form that a validator expects. Numbers that YAML alone
+// can write become what an editor's YAML reader makes of them.
 func asJSON(n *node) any {
 	switch n.kind {
 	case boolean:
@@ -165,7 +165,7 @@ func TestSchemaIsTheSameEachTime(t *testing.T) {
 	}
 }
 
-// TestSchemaCompressor: the schema's pattern takes what the decoder takes.
+// TestSchemaCompressor: the schema's pattern accepts what the decoder accepts.
 func TestSchemaCompressor(t *testing.T) {
 	schema := compileSchema(t)
 	for _, name := range []string{"", "none", "gz", "zstd", "bzip2", "xz", "gzip", "lz4"} {

@@ -191,7 +191,7 @@ func FuzzGlob(f *testing.F) {
 		if strings.Count(text, "{")+strings.Count(text, "*") > 6 { // the matcher tries all ways
 			return
 		}
-		if !utf8.ValidString(text) || !utf8.ValidString(name) { // the matcher takes all that is wrong for the same
+		if !utf8.ValidString(text) || !utf8.ValidString(name) { // to the matcher all invalid bytes are the same
 			return
 		}
 		if name = path.Clean("/" + name)[1:]; name == "" {

@@ -50,7 +50,7 @@ const (
 	gnuMagic, v7Magic                        = "ustar  \x00", "\x00\x00\x00\x00\x00\x00\x00\x00"
 )
 
-// base256 is a number as GNU tar writes those that do not fit.
+// base256 returns a number as GNU tar writes numbers that do not fit.
 func base256(n int64, width int) string {
 	b := make([]byte, width)
 	for i := range b {

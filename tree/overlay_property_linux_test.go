@@ -68,7 +68,8 @@ func (r *reference) apply(headers []tar.Header) error {
 	return nil
 }
 
-// isDir tells that name is a directory below what is merged, without symlinks.
+// isDir reports whether name is a directory below what is merged, without
+// symlinks.
 func (r *reference) isDir(name string) bool {
 	at := r.merged
 	for c := range strings.SplitSeq(name, "/") {
@@ -245,7 +246,7 @@ func (r *reference) lay(name string) {
 	}
 }
 
-// copy copies what is no directory.
+// copy copies what is not a directory.
 func (r *reference) copy(from, to string) {
 	st, err := os.Lstat(from)
 	r.must(err)
@@ -279,7 +280,8 @@ func (r *reference) copyAttributes(from, to string) {
 func randomLayers(seed uint64, tame bool) [][]tar.Header {
 	r := rand.New(rand.NewPCG(seed, 1))
 	pick := func(list ...string) string { return list[r.IntN(len(list))] }
-	// Most names tell whether they are directories, so that most layers are taken.
+	// Most names show whether they are directories, so that most layers are
+	// accepted.
 	component := func(isDir bool) string {
 		if isDir != (r.IntN(12) == 0) {
 			return pick("a", "b", "c")

@@ -21,7 +21,7 @@ type memLayer struct {
 	title  string
 	data   []byte
 	random bool
-	// fail, where it is set, comes in the place of io.EOF.
+	// fail, where it is set, is returned instead of io.EOF.
 	fail  error
 	opens atomic.Int32
 	open  atomic.Int32 // not yet closed
@@ -348,7 +348,7 @@ func TestOverlayDamaged(t *testing.T) {
 			_, err := OpenOverlay(t.Context(), layers, OverlayOptions{MaxBytes: 100_000, MaxEntries: 30})
 			wantError(t, err, c.want, `read layer "layer-1": `)
 			wantClosed(t, layers)
-			// A digest that is wrong is what is wrong.
+			// A wrong digest is the error to report.
 			if c.name == "bomb" || c.name == "many entries" {
 				return
 			}

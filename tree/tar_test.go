@@ -316,8 +316,8 @@ func TestOpenTarChanged(t *testing.T) {
 	wantError(t, err, `read "a" in tarball`, "changed while it was read")
 }
 
-// sparseTars are what GNU tar writes of a sparse file in all of its formats,
-// with the file's content: "after", "sparse", "zlast" and "sparse" again, twice.
+// sparseTars are GNU tar's archives of a sparse file in all of its formats, with
+// the file's content: "after", "sparse", "zlast" and "sparse" again, twice.
 func sparseTars(t testing.TB) (map[string][]byte, string) {
 	t.Helper()
 	tool := testtools.Need(t, "tar")

@@ -20,7 +20,7 @@ import (
 	"github.com/varve-image/varve/internal/place/registry"
 )
 
-// newRegistry runs a registry in the test, and returns its host and how it is spoken to.
+// newRegistry runs a registry in the test, and returns its host and how to talk to it.
 func newRegistry(t *testing.T) (host string, opts place.Options) {
 	t.Helper()
 	server := httptest.NewServer(ggcr.New(ggcr.Logger(slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo))))

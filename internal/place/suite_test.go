@@ -133,7 +133,8 @@ func TestNoStreams(t *testing.T) {
 	}
 }
 
-// TestToIndex: To makes an image.IndexTarget of each place that takes an index, and of no other.
+// TestToIndex: To returns an image.IndexTarget for each place that can hold an index, and for no
+// other.
 func TestToIndex(t *testing.T) {
 	for _, name := range place.Names() {
 		text, _, _ := strings.Cut(name, ":")

@@ -66,7 +66,7 @@ func open(t *testing.T, ref string) []*place.Image {
 	return found.List
 }
 
-// wrong reports whether an error is one in a reference, with a text in it.
+// wrong reports whether err is an error in a reference that contains a text.
 func wrong(err error, text string) bool {
 	var ref *place.RefError
 	return errors.As(err, &ref) && strings.Contains(err.Error(), text)

@@ -303,7 +303,7 @@ func TestNoLinks(t *testing.T) {
 	if got := left(t, other.dir); !slices.Equal(got, before) {
 		t.Errorf("of the other cache there is %q, it was %q", got, before)
 	}
-	// The directory itself is what its user names, by a link if he likes.
+	// The user names the directory itself, perhaps by a link.
 	link := filepath.Join(t.TempDir(), "link")
 	if err := os.Symlink(other.dir, link); err != nil {
 		t.Fatal(err)

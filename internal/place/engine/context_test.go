@@ -33,7 +33,7 @@ func writeFile(t *testing.T, name, text string) {
 	}
 }
 
-// contextID is what a context's directories are called.
+// contextID returns the name of a context's directories.
 func contextID(name string) string {
 	sum := sha256.Sum256([]byte(name))
 	return hex.EncodeToString(sum[:])

@@ -80,7 +80,7 @@ func startPodmanCommand(t *testing.T) Engine {
 }
 
 func startPodmanService(t *testing.T) Engine {
-	dir, err := os.MkdirTemp("", "podman") // short: a socket's path is bounded
+	dir, err := os.MkdirTemp("", "podman") // short: a socket's path has a limit
 	if err != nil {
 		t.Fatal(err)
 	}

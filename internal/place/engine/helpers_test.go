@@ -12,7 +12,7 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// repository is what the images of tests are called, but for their tags.
+// repository is the name of the images of tests, without their tags.
 const repository = "example.org/varve-daemon"
 
 // testImage is an image of one file with that content.

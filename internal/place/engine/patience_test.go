@@ -85,8 +85,8 @@ func mustEnd(t *testing.T, calls map[string]func(context.Context) error) {
 	all.Wait()
 }
 
-// TestSilentEngine: an engine that takes connections and says nothing, or next
-// to nothing, does not keep us.
+// TestSilentEngine: an engine that accepts connections and says nothing, or next to nothing,
+// does not keep us.
 func TestSilentEngine(t *testing.T) {
 	impatient(t)
 	over := make(chan struct{})
@@ -152,7 +152,7 @@ func TestSilentCommand(t *testing.T) {
 	}
 }
 
-// listening is a socket that takes connections.
+// listening returns a socket that accepts connections.
 func listening(t *testing.T) string {
 	t.Helper()
 	return fake(t, http.NotFoundHandler()).(*api).host.address

@@ -100,7 +100,7 @@ func (l wrapped) Info(ctx context.Context) (layer.Info, error) {
 	return info, err
 }
 
-// snapshot is what a directory tree holds, one line for each file.
+// snapshot returns what a directory tree holds, one line for each file.
 func snapshot(t testing.TB, root string) string {
 	t.Helper()
 	var out strings.Builder

@@ -133,7 +133,7 @@ func readAll(ctx context.Context, path string) error {
 	return nil
 }
 
-// layout is one that a test may spoil.
+// layout is a layout that a test may damage.
 type layout struct {
 	dir      string
 	manifest v1.Manifest
@@ -284,7 +284,7 @@ func moveBlobs(t *testing.T, l layout) {
 	symlink(t, "../elsewhere", l.dir+"/blobs")
 }
 
-// TestTypedDigestErrors: a caller tells damage from other failures.
+// TestTypedDigestErrors: a caller can distinguish damage from other failures.
 func TestTypedDigestErrors(t *testing.T) {
 	for _, c := range compressions {
 		out := filepath.Join(t.TempDir(), "out")

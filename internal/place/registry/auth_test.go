@@ -148,7 +148,7 @@ func TestAuthorizationStays(t *testing.T) {
 	img := newImage(textLayer{"a", "a layer"})
 	opts := reg.options()
 	opts.Username, opts.Password = "user", secret
-	opts.InsecureHosts = []string{other.host} // else it would not be spoken to at all
+	opts.InsecureHosts = []string{other.host} // otherwise it would not be contacted at all
 	mustPush(t, reg.host+"/app:1", img, PushOptions{Options: opts})
 	tokens := withTokens(secret)
 	reg.setHook(func(w http.ResponseWriter, r *http.Request) bool {

@@ -90,8 +90,8 @@ func TestCopyOthers(t *testing.T) {
 	}
 }
 
-// TestCopyBounded: what the layers of an image come to is bounded, for each image by
-// itself, where they are read.
+// TestCopyBounded: what the layers of an image unpack to is limited, for each image by itself,
+// where they are read.
 func TestCopyBounded(t *testing.T) {
 	noLeaks(t)
 	reg := newFake(t, inProcess["cuelabs"](), true)

@@ -113,7 +113,7 @@ func TestHang(t *testing.T) {
 	}
 }
 
-// TestSilentHost: a host that takes connections and says nothing, which may as
+// TestSilentHost: a host that accepts connections and says nothing, which may as
 // well be the proxy.
 func TestSilentHost(t *testing.T) {
 	noLeaks(t)

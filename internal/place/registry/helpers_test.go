@@ -79,7 +79,7 @@ var inProcess = map[string]func() http.Handler{
 	"cuelabs": func() http.Handler { return ociserver.New(ocimem.New(), nil) },
 }
 
-// recorder is a registry's handler that tells what it was asked, and lets a
+// recorder is a registry's handler that records what it was asked, and lets a
 // test answer in its place.
 type recorder struct {
 	http.Handler
@@ -108,7 +108,7 @@ func (h *recorder) setHook(hook func(w http.ResponseWriter, r *http.Request) boo
 	h.hook = hook
 }
 
-// count tells how many requests there were of a method, or of any where it is
+// count returns how many requests there were of a method, or of any where it is
 // empty, for paths that hold a text.
 func (h *recorder) count(method, path string) int {
 	h.mu.Lock()

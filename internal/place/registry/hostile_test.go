@@ -388,14 +388,15 @@ func TestStallAndCancel(t *testing.T) {
 	})
 }
 
-// TestRetry: what may pass is tried again as the registry asks, within bounds.
+// TestRetry: after transient faults there is another try as the registry asks,
+// within limits.
 func TestRetry(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		status  int
 		header  http.Header
 		fails   int32
-		waits   []time.Duration // the least of each; nil is no retry
+		waits   []time.Duration // the least of each; nil means no retry
 		wantErr string
 	}{
 		{"busy", http.StatusTooManyRequests, http.Header{"Retry-After": {"7"}}, 2, []time.Duration{7 * time.Second, 7 * time.Second}, ""},

@@ -77,9 +77,9 @@ var rareQuirks = []quirk{
 	{"400 to a POST with a body", refuseWith(http.StatusBadRequest, "UNSUPPORTED", func(r *http.Request) bool { return is(http.MethodPost)(r) && withBody(r) }), false},
 }
 
-// TestQuirksTogether: whatever two or three ways a registry has, a push ends soon: it
-// succeeds where the registry takes the layers in one request, and else tells what
-// the registry said to each form.
+// TestQuirksTogether: whatever two or three ways a registry has, a push ends soon: it succeeds
+// where the registry takes the layers in one request, and otherwise says what the registry said
+// to each form.
 func TestQuirksTogether(t *testing.T) {
 	smallChunks(t)
 	all := slices.Concat(quirks, rareQuirks)

@@ -83,7 +83,7 @@ func smallRanges(part int64) func(http.Handler) http.Handler {
 	})
 }
 
-// session is what a registry with a quirk knows of an upload.
+// session is the state of an upload to a registry with a quirk.
 type session struct {
 	first, end int64
 	patches    int
@@ -162,7 +162,7 @@ func dropping(matches func(*session, *http.Request) bool) func(http.Handler) htt
 	})
 }
 
-// quirks are those that users met; what follows the first six are their siblings.
+// The first six quirks are those that users met; the others are similar.
 var quirks = []quirk{
 	{"416 to a range of more than 4 MiB", smallRanges(1), false},
 	{"201 and the first range", sessions(stuckRange), false},
@@ -189,7 +189,7 @@ type quirkCounter struct {
 	quirkCounts
 }
 
-// totals is what has come so far.
+// totals is how much has come so far.
 func (c *quirkCounter) totals() quirkCounts {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -369,8 +369,8 @@ func testQuirks(t *testing.T, img image.Image, algorithm compress.Algorithm, all
 	})
 }
 
-// impossible tells whether there is no way at all: no request may have the whole
-// layer, and none a part of it, or none that the registry in the test knows.
+// impossible reports whether there is no way at all: no request may have the whole layer, and
+// none a part of it, or none that the registry in the test knows.
 func impossible(name string) bool {
 	return strings.Contains(name, "413") && (strings.Contains(name, "to PATCH") || strings.Contains(name, "later ranges") || strings.Contains(name, "with a range"))
 }

@@ -99,7 +99,7 @@ func TestResumeUpload(t *testing.T) {
 	}
 }
 
-// fault is one of TestResumeUpload.
+// fault is a case of TestResumeUpload.
 type fault = func(h http.Handler, w http.ResponseWriter, r *http.Request, n int32) bool
 
 // halfOf has the registry get half a chunk of the nth PATCH, and nothing back.
@@ -115,8 +115,7 @@ func halfOf(nth int32) fault {
 	}
 }
 
-// breaking breaks off the first PATCHes, of a registry that does not tell where an
-// upload is.
+// breaking breaks off the first PATCHes, of a registry that does not say where an upload is.
 func breaking(last int32) fault {
 	return func(_ http.Handler, w http.ResponseWriter, r *http.Request, n int32) bool {
 		if r.Method == http.MethodGet {
@@ -312,7 +311,7 @@ func TestProxy(t *testing.T) {
 	opts.Proxy = func(*http.Request) (*url.URL, error) {
 		return url.Parse(fmt.Sprintf("http://user:%s@%s", secret, proxy.host))
 	}
-	// https through the proxy is refused by it, which is no reason for http.
+	// The proxy refuses https, which is not a reason for http.
 	_, err := Push(t.Context(), "registry.example/app:1", newImage(), PushOptions{Options: opts})
 	if err == nil || strings.Contains(err.Error(), secret) {
 		t.Errorf("error %v", err)
