@@ -75,7 +75,7 @@ func BenchmarkInfo(b *testing.B) {
 }
 
 // BenchmarkWrite writes a layer whose digest is known into a pipe that is
-// emptied as fast as it goes.
+// emptied as fast as possible.
 func BenchmarkWrite(b *testing.B) {
 	for _, tr := range trees {
 		for name, immutable := range map[string]bool{"store": true, "tree": false} {

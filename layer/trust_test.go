@@ -31,8 +31,8 @@ func stamped(entries func() tree.Seq, path string, stamp int64) func() tree.Seq 
 	}
 }
 
-// rewriteInSecret changes bytes of a file; its size and time stay. The change
-// time alone tells.
+// rewriteInSecret changes bytes of a file; its size and time stay. Only the
+// change time shows it.
 func rewriteInSecret(path string) error {
 	st, err := os.Stat(path)
 	if err != nil {
@@ -56,12 +56,12 @@ func TestChangeInSecret(t *testing.T) {
 				if err := l.Write(context.Background(), io.Discard); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(20 * time.Millisecond) // the clock of change times may be as coarse
+				time.Sleep(20 * time.Millisecond) // the clock of change times may be that coarse
 				if err := rewriteInSecret(filepath.Join(root, "m-large")); err != nil {
 					t.Fatal(err)
 				}
 				err := l.Write(context.Background(), io.Discard)
-				want := "m-large" // of files with younger change times it is the first
+				want := "m-large" // the first of the files with younger change times
 				if young > 0 {
 					want = "the title"
 				}

@@ -149,7 +149,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// goodSpecs are accepted: with what they are to show as the name.
+// goodSpecs are accepted; what they show is their name.
 func goodSpecs() map[string]string {
 	return map[string]string{
 		"minimal":         "name: a",
@@ -272,7 +272,7 @@ func TestParseFile(t *testing.T) {
 	}
 }
 
-// endless gives pattern again and again and counts what is taken.
+// endless returns pattern again and again and counts what is read.
 type endless struct {
 	pattern string
 	read    int

@@ -23,7 +23,7 @@ import (
 
 var update = flag.Bool("update", false, "write schema.json")
 
-// TestSchemaFile: schema.json is what the types and their comments say.
+// TestSchemaFile: schema.json matches the types and their comments.
 func TestSchemaFile(t *testing.T) {
 	want, err := generateSchema()
 	if err != nil {
@@ -78,8 +78,8 @@ func generateSchema() ([]byte, error) {
 	return append(out, '\n'), nil
 }
 
-// fill gives each property of an object of type name its form, and null to
-// those that may be left out.
+// fill gives each property of an object of type name its form, and allows null where a property
+// may be left out.
 func fill(name string, s *jsonschema.Schema) {
 	all := forms()
 	for pair := s.Properties.Oldest(); pair != nil; pair = pair.Next() {
@@ -141,8 +141,8 @@ func defined(name string) *jsonschema.Schema {
 	return &jsonschema.Schema{Ref: "#/$defs/" + name}
 }
 
-// forms returns what may be written for each field, wherever it stands, or for
-// that of one type: "Type.field".
+// forms returns what may be written for each field of that name, or for the field of one type:
+// "Type.field".
 func forms() map[string]*jsonschema.Schema {
 	const (
 		date  = `\d{4}-\d\d-\d\d`

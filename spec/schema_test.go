@@ -95,7 +95,7 @@ func TestSchemaRefusesBad(t *testing.T) {
 	for _, tt := range badSpecs {
 		root := readTree([]byte(tt.in), &problems{})
 		if root == nil || strings.Contains(tt.want, "not supported; ") || strings.Contains(tt.want, " for a key") {
-			continue // not even YAML that an editor could judge
+			continue // not even YAML that an editor could check
 		}
 		if err := s.Validate(asJSON(root)); err == nil && !tt.schema {
 			t.Errorf("%.100q is valid by the schema, but not to Parse", tt.in)
@@ -105,7 +105,7 @@ func TestSchemaRefusesBad(t *testing.T) {
 	}
 }
 
-// TestSchemaIsComplete holds the schema against the decoder: the same fields,
+// TestSchemaIsComplete compares the schema with the decoder: the same fields,
 // each with a description.
 func TestSchemaIsComplete(t *testing.T) {
 	type properties map[string]struct{ Description string }

@@ -78,7 +78,7 @@ func wantClosed(t testing.TB, layers []LayerSource) {
 	}
 }
 
-// wh is a whiteout.
+// wh returns a whiteout.
 func wh(name string) tar.Header { return tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o600} }
 
 func dirAs(name string, mode int64, uid int) tar.Header {
@@ -309,8 +309,8 @@ func TestOverlayRefuses(t *testing.T) {
 	}
 }
 
-// TestOverlayTwoNames: tar's extensions can say a name twice. Which of them
-// counts is not the same for archive/tar, GNU tar and bsdtar.
+// TestOverlayTwoNames: tar's extensions can give a name twice. archive/tar, GNU
+// tar and bsdtar differ in which one counts.
 func TestOverlayTwoNames(t *testing.T) {
 	var gnu bytes.Buffer
 	w := tar.NewWriter(&gnu)

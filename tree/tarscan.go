@@ -227,7 +227,8 @@ func isSparse(hdr *tar.Header) bool {
 	return false
 }
 
-// hasContent tells of what type flags archive/tar skips content.
+// hasContent reports whether entries of a type flag have content; archive/tar skips that of all
+// others.
 func hasContent(flag byte) bool {
 	switch flag {
 	case tar.TypeLink, tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeDir, tar.TypeFifo, tar.TypeXGlobalHeader:
@@ -238,9 +239,8 @@ func hasContent(flag byte) bool {
 
 func roundUp(n int64) int64 { return (n + tarBlock - 1) / tarBlock * tarBlock }
 
-// finish looks at what comes after the last entry, which ended at end:
-// archive/tar takes any end of the file at the end of a block for the end of
-// the archive.
+// finish checks what comes after the last entry, which ended at end: archive/tar takes any end
+// of the file at the end of a block for the end of the archive.
 func (x *tarScan) finish(end int64, last string) error {
 	if x.lenient {
 		_, err := io.Copy(io.Discard, x.src)

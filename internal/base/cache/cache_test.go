@@ -66,7 +66,7 @@ func read(t testing.TB, s *Store, d v1.Descriptor, fetch FetchFunc) (string, err
 	return string(data), err
 }
 
-// left lists the files of a cache but for the layout's own.
+// left lists the files of a cache, except the layout's own.
 func left(t testing.TB, dir string) []string {
 	t.Helper()
 	var names []string
@@ -114,7 +114,8 @@ func TestOneFetch(t *testing.T) {
 	}
 }
 
-// TestDamaged: what is not what its digest says is fetched again, or an error.
+// TestDamaged: a blob that does not match its digest is fetched again, or an
+// error.
 func TestDamaged(t *testing.T) {
 	src, descs := newSource("hello")
 	d := descs[0]
@@ -166,7 +167,7 @@ func TestDamagedMeanwhile(t *testing.T) {
 	}
 }
 
-// TestBadSource: what a source gives wrongly is kept nowhere.
+// TestBadSource: wrong content from a source is not kept.
 func TestBadSource(t *testing.T) {
 	broken := errors.New("broken")
 	good, descs := newSource("hello")
@@ -223,7 +224,7 @@ func TestLeftovers(t *testing.T) {
 	}
 }
 
-// TestCancel: who waits for another's download gives up when the context ends.
+// TestCancel: waiting for another's download ends with the context.
 func TestCancel(t *testing.T) {
 	src, descs := newSource("hello")
 	d, dir := descs[0], t.TempDir()

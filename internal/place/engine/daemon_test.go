@@ -194,13 +194,13 @@ func TestEarlyAnswer(t *testing.T) {
 			}
 		}
 	})
-	// Which of the two is seen first is for the network to say.
+	// Which of the two is seen first depends on the network.
 	if err == nil || !strings.Contains(err.Error(), "not you") && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
 		t.Error(err)
 	}
 }
 
-// TestCancel: a context ends every call in time, and nothing stays behind.
+// TestCancel: a context ends every call in time, and nothing is left behind.
 func TestCancel(t *testing.T) {
 	stuck := make(chan struct{})
 	e := fake(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

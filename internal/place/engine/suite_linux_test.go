@@ -15,7 +15,7 @@ import (
 )
 
 // TestSuite: engines keep images as archives do. Not all images are tried, as
-// each takes seconds; one without layers is not Docker's to save.
+// each takes seconds; Docker cannot save one without layers.
 func TestSuite(t *testing.T) {
 	testtools.NeedRoot(t)
 	for name, start := range realEngines {

@@ -30,8 +30,8 @@ func TestResumeUpload(t *testing.T) {
 	img := newImage(bigLayer("big", uploadedSize()))
 	for _, tt := range []struct {
 		name, registry string
-		// fault answers a request of the upload of the layer, the nth of a
-		// method; it returns false for what the registry is to answer.
+		// fault answers a request of the upload of the layer, the nth of a method; it returns
+		// false to let the registry answer.
 		fault          fault
 		patches, posts int // with those of the config
 		err            string
@@ -102,7 +102,7 @@ func TestResumeUpload(t *testing.T) {
 // fault is a case of TestResumeUpload.
 type fault = func(h http.Handler, w http.ResponseWriter, r *http.Request, n int32) bool
 
-// halfOf has the registry get half a chunk of the nth PATCH, and nothing back.
+// halfOf passes half a chunk of the nth PATCH to the registry, and returns no answer.
 func halfOf(nth int32) fault {
 	return func(h http.Handler, _ http.ResponseWriter, r *http.Request, n int32) bool {
 		if r.Method != http.MethodPatch || n != nth {
@@ -275,8 +275,8 @@ func TestCancelPush(t *testing.T) {
 	}
 }
 
-// TestSourceFails: what is wrong with a layer is not blamed on the registry,
-// not tried again, and leaves no manifest.
+// TestSourceFails: an error of a layer is not blamed on the registry, not tried again, and
+// leaves no manifest.
 func TestSourceFails(t *testing.T) {
 	reg := newFake(t, inProcess["cuelabs"](), true)
 	img := newImage(changed{bigLayer("big", uploadedSize())})
@@ -329,7 +329,7 @@ func TestParseRange(t *testing.T) {
 	}
 }
 
-// deaf is a listener whose connections do not know the question before a body.
+// deaf is a listener whose connections do not understand the question before a body.
 type deaf struct{ net.Listener }
 
 func (d deaf) Accept() (net.Conn, error) {
