@@ -2,10 +2,11 @@
 // them between archives, layouts, registries and engines. Same input, same bytes; no daemon, no
 // root, no virtual machine.
 //
-// It is what the command varve is made of. Begin with [BuildFile], which makes the image that a
-// spec file describes, or with [Build] and a spec that the program makes itself (package spec);
-// [Write] brings an image to a place, [Open] and [Copy] take one from there. Places are written
-// as on the command line: hello.tar, oci:DIR:NAME, docker://HOST/NAME:TAG, docker-daemon:NAME:TAG.
+// The command varve is built on it. Begin with [BuildFile], which makes the image that a spec
+// file describes, or with [Build] and a spec that the program makes itself (package spec);
+// [Write] writes an image to a place, [Open] and [Copy] read one from there. Places are written
+// as on the command line: hello.tar, oci:DIR:NAME, docker://HOST/NAME:TAG,
+// docker-daemon:NAME:TAG.
 //
 //	func main() {
 //		varve.Init() // scripts in specs start this program again
@@ -24,14 +25,14 @@
 //
 //   - An image is a function of its spec, the files that it names, and Options; its
 //     bytes do not depend on the machine, the user, the time or the version of Go.
-//   - What is written appears whole or not at all. What is read is checked against its
-//     digests, and bounded.
-//   - Nothing is read from the environment, but TMPDIR and the PATH of programs that
-//     are run, and nothing written to standard output or error, unless Options says so.
+//   - What is written appears whole or not at all. What is read is checked against its digests,
+//     and limited in size.
+//   - Unless Options says so, nothing is read from the environment but TMPDIR and the PATH of
+//     programs that are run, and nothing is written to standard output or error.
 //   - A context that is done ends every call; nothing is left behind.
 //
-// Package spec describes what an image is to be, package image what it is, package layer its
-// layers' bytes, and package tree the files in them. All other packages are varve's own.
+// Package spec describes the image to build, package image an image as it is, package layer the
+// bytes of its layers, and package tree the files in them. All other packages are internal.
 package varve
 
 import (
@@ -43,43 +44,43 @@ import (
 	"github.com/varve-image/varve/image"
 )
 
-// Options says what images are read, built and written with. The zero value, and nil, are the
-// command's defaults, without its environment: no logins, no cache, no standard input and
-// output, engines at their usual places.
+// Options says how images are read, built and written. The zero value, and nil, are the
+// command's defaults in an empty environment: no logins, no cache, no standard input and output,
+// engines at their usual places.
 type Options struct {
-	// Platform is OS/ARCH[/VARIANT], such as linux/arm64: what is chosen of several, and what
-	// specs are read and built for instead of what they say.
+	// Platform is OS/ARCH[/VARIANT], such as linux/arm64. It chooses among images for several
+	// platforms, and specs are read and built for it instead of the platform that they name.
 	Platform string
-	// TempDir is where archives are unpacked and scripts run; empty is the system's place for
-	// temporary files.
+	// TempDir is where archives are unpacked and scripts run; empty means the system's directory
+	// for temporary files.
 	TempDir string
-	// MaxUnpacked is the most that an archive, or the layers of an image, may unpack to, in
-	// bytes; 0 is 64 GiB. MaxEntries is the most files that they may have; 0 is two million,
-	// and ten million for a tarball.
+	// MaxUnpacked limits what an archive, or the layers of an image, may unpack to, in bytes; it
+	// defaults to 64 GiB. MaxEntries limits how many files they may have; it defaults to two
+	// million, and to ten million for a tarball.
 	MaxUnpacked int64
 	MaxEntries  int
-	// Compressor is how layers are compressed that are not passed on as they are stored, or a
-	// docker-archive whose name does not tell: none, gz or zstd, with a level as in zstd:19.
-	// Empty is gz, and none for a docker-archive.
+	// Compressor says how to compress layers that are not passed on as they are stored, and a
+	// docker-archive whose name does not say how: none, gz or zstd, with a level as in zstd:19.
+	// It defaults to gz, and to none for a docker-archive.
 	Compressor string
-	// Observe, where it is set, is told of each layer that is written, from one goroutine at a
-	// time. Warn is told what is odd about what is read.
+	// Observe, where it is set, is called for each layer that is written, by one goroutine at a
+	// time. Warn is called with what is odd about what is read.
 	Observe func(image.Event)
 	Warn    func(text string)
-	// Stdin and Stdout are what the reference "-" stands for.
+	// Stdin and Stdout are read and written for the reference "-".
 	Stdin  io.Reader
 	Stdout io.Writer
-	// Env returns a variable of the environment, or "", such as os.Getenv: engines are found by
-	// DOCKER_HOST and the like. Nil is an empty environment.
+	// Env returns a variable of the environment, or "", as os.Getenv does: engines are found by
+	// DOCKER_HOST and the like. Nil means an empty environment.
 	Env func(name string) string
 
-	// Registry says how registries are spoken to.
+	// Registry says how to talk to registries.
 	Registry Registry
-	// Cache is the directory of what was fetched from registries to build on; empty is none.
+	// Cache is the directory that keeps base images fetched from registries; empty means none.
 	Cache string
 	// Lock is the path of a varve.lock, which pins the images that specs build on.
 	Lock string
-	// Locked has base images taken from the cache alone; Unlocked takes what a tag names now,
+	// Locked takes base images from the cache alone; Unlocked takes what a tag names now,
 	// whatever is pinned.
 	Locked, Unlocked bool
 
@@ -87,7 +88,7 @@ type Options struct {
 	// paths in the store, instead.
 	Root, StoreRoot string
 	// SourceDateEpoch is the created time of images whose spec has none, in seconds since 1970;
-	// nil is 1970-01-01T00:00:01Z. Now is what a spec's "now" stands for.
+	// it defaults to 1970-01-01T00:00:01Z. Now is the time that a spec's "now" stands for.
 	SourceDateEpoch *int64
 	Now             time.Time
 
@@ -95,38 +96,38 @@ type Options struct {
 	Steps Steps
 }
 
-// Registry says how registries are spoken to. The zero value is anonymous, over https.
+// Registry says how to talk to registries. The zero value is anonymous, over https.
 type Registry struct {
-	// Login, where it is set, returns who logs in to the registry at HOST[:PORT], such as
-	// docker.io, and the password; an empty user is nobody. Then AuthFiles are asked: paths of
-	// Docker's config.json or Podman's auth.json.
+	// Login, where it is set, returns the user and password for the registry at HOST[:PORT],
+	// such as docker.io. If the user is empty, AuthFiles are read: paths of Docker's config.json
+	// or Podman's auth.json.
 	Login     func(host string) (user, password string, err error)
 	AuthFiles []string
-	// InsecureHosts, each HOST or HOST:PORT, may be spoken to in http, and in https with any
+	// InsecureHosts, each HOST or HOST:PORT, may be reached over http, and over https with any
 	// certificate.
 	InsecureHosts []string
-	// CAFile holds certificates, as PEM, of authorities that are trusted besides the machine's.
+	// CAFile holds certificates, as PEM, of authorities to trust besides the machine's.
 	CAFile string
 	// Proxy returns the proxy for a request, as in http.Transport.
 	Proxy func(*http.Request) (*url.URL, error)
-	// UserAgent is how the program introduces itself; empty is "varve".
+	// UserAgent is the program's name in requests; it defaults to "varve".
 	UserAgent string
 }
 
-// Steps bounds what each script in a spec may use. The zero value has the defaults that its
+// Steps limits what each script in a spec may use. The zero value means the defaults that its
 // fields name.
 type Steps struct {
 	// AllowNetwork lets a spec ask for the machine's network.
 	AllowNetwork bool
-	// Time is how long a script may run; 0 is an hour.
+	// Time limits how long a script may run; it defaults to an hour.
 	Time time.Duration
-	// Memory, Disk and Output bound what its processes may use and write, in bytes; 0 is three
-	// quarters of the machine's memory, 64 GiB and 1 GiB.
+	// Memory, Disk and Output limit what its processes may use and write, in bytes; they default
+	// to three quarters of the machine's memory, 64 GiB and 1 GiB.
 	Memory, Disk, Output int64
-	// Processes bounds how many processes and threads it may have; 0 is 4096.
+	// Processes limits how many processes and threads it may have; it defaults to 4096.
 	Processes int
-	// Kernel is the kernel file of virtual machines; empty is the newest in /boot.
+	// Kernel is the kernel file of virtual machines; it defaults to the newest in /boot.
 	Kernel string
-	// Log gets what scripts write, line by line; nil throws it away.
+	// Log receives what scripts write, line by line; nil discards it.
 	Log io.Writer
 }

@@ -48,24 +48,24 @@ func Init() {
 	initialized.Store(true)
 }
 
-// ErrNotInitialized is the error of building a spec with scripts in a program that has not
-// called Init.
+// ErrNotInitialized is returned when a program that has not called Init builds a spec with
+// scripts.
 var ErrNotInitialized = errors.New("the spec has scripts, which start this program again: call varve.Init at the beginning of main")
 
-// Image is an image that was built or opened. It is read when it is written, and has to be
-// closed.
+// Image is an image that was built or opened. Its layers are read when it is written, and it has
+// to be closed.
 type Image struct {
 	image.Named
-	// Warnings are what a spec says that is allowed and most likely not meant.
+	// Warnings list what a spec says that is allowed but most likely a mistake.
 	Warnings []error
 
 	closers
 }
 
-// closers are what an image is read from.
+// closers close what an image is read from.
 type closers []func() error
 
-// Close frees what the image is read from.
+// Close closes what the image is read from.
 func (c *closers) Close() (err error) {
 	for _, closer := range *c {
 		err = errors.Join(err, closer())
@@ -74,8 +74,8 @@ func (c *closers) Close() (err error) {
 	return err
 }
 
-// NewImage returns an image that the program made itself, such as image.New's, by names that
-// are NAME:TAG each; without a tag a name gets one that is made of the image id.
+// NewImage returns an image that the program made itself, such as with image.New. Each of its
+// names is NAME:TAG; a name without a tag gets one made of the image id.
 func NewImage(img image.Image, repoTags ...string) *Image {
 	return &Image{Named: image.Named{Image: img, Names: image.Names{RepoTags: repoTags}}}
 }
@@ -91,8 +91,9 @@ func (img *Image) Files(ctx context.Context, opts *Options) (*tree.Overlay, erro
 	return stored.Files(ctx, tree.OverlayOptions{TempDir: o.TempDir, MaxBytes: o.MaxUnpacked, MaxEntries: o.MaxEntries})
 }
 
-// ParseFile reads the spec in a file, for Options.Platform or, if that is empty, for the one
-// that the spec names or this machine's. Relative paths in it start at the file's folder.
+// ParseFile reads the spec in a file, for Options.Platform or, if that is empty, for the
+// platform that the spec names or this machine's. Relative paths in it start at the file's
+// folder.
 func ParseFile(name string, opts *Options) (*spec.Spec, error) {
 	specOpts, err := opts.spec()
 	if err != nil {
@@ -101,8 +102,8 @@ func ParseFile(name string, opts *Options) (*spec.Spec, error) {
 	return spec.ParseFile(name, specOpts)
 }
 
-// Parse is ParseFile of a spec that a reader has. Relative paths in it start at the working
-// directory.
+// Parse is like ParseFile, but reads the spec from a reader. Relative paths in it start at the
+// working directory.
 func Parse(r io.Reader, opts *Options) (*spec.Spec, error) {
 	specOpts, err := opts.spec()
 	if err != nil {
@@ -129,8 +130,8 @@ func BuildFile(ctx context.Context, name string, opts *Options) (*Image, error) 
 	return Build(ctx, s, &o)
 }
 
-// Build builds the image of a spec, which is checked first: what is wrong with it is a
-// spec.Errors. Files are looked at, and read when the image is written.
+// Build builds the image of a spec. It checks the spec first and returns what is wrong with it
+// as spec.Errors. Files are looked at now, and read when the image is written.
 func Build(ctx context.Context, s *spec.Spec, opts *Options) (*Image, error) {
 	o := opts.orDefault()
 	specOpts, err := o.spec()
@@ -170,8 +171,8 @@ type Index struct {
 }
 
 // BuildIndex builds the images of several specs, each for another platform, and an index of
-// them, which is called as the first. ParseFile makes these of one file, for one platform after
-// the other.
+// them, which has the names of the first. ParseFile makes such specs from one file, for one
+// platform after the other.
 func BuildIndex(ctx context.Context, specs []*spec.Spec, opts *Options) (*Index, error) {
 	x := &Index{}
 	for _, s := range specs {
@@ -198,8 +199,8 @@ func BuildIndex(ctx context.Context, specs []*spec.Spec, opts *Options) (*Index,
 	return x, nil
 }
 
-// Open opens the image that a reference names: of one for several platforms that for
-// Options.Platform or, if that is empty, for Linux on this machine's architecture.
+// Open opens the image that a reference names. Of an image for several platforms it opens the
+// one for Options.Platform or, if that is empty, for Linux on this machine's architecture.
 func Open(ctx context.Context, ref string, opts *Options) (*Image, error) {
 	o := opts.orDefault()
 	wanted, err := o.wanted()
@@ -213,9 +214,9 @@ func Open(ctx context.Context, ref string, opts *Options) (*Image, error) {
 	return &Image{Named: found.Named()[0], closers: closers{found.Close}}, nil
 }
 
-// Write writes an image to the place that a reference names, by the reference's name or its own.
-// An archive or a layout appears whole or not at all; a registry or an engine is sent what it
-// lacks.
+// Write writes an image to the place that a reference names, under the reference's name or its
+// own. An archive or a layout appears whole or not at all; a registry or an engine is sent what
+// it lacks.
 func Write(ctx context.Context, img *Image, ref string, opts *Options) (image.Written, error) {
 	o := opts.orDefault()
 	dest, err := o.destination(ref)
@@ -229,7 +230,7 @@ func Write(ctx context.Context, img *Image, ref string, opts *Options) (image.Wr
 	return sent[0].Written, nil
 }
 
-// WriteIndex writes an index with its images to a place that can have one: an OCI layout, its
+// WriteIndex writes an index with its images to a place that can hold one: an OCI layout, its
 // archive, or a registry.
 func WriteIndex(ctx context.Context, x *Index, ref string, opts *Options) (image.Written, error) {
 	o := opts.orDefault()
@@ -241,9 +242,9 @@ func WriteIndex(ctx context.Context, x *Index, ref string, opts *Options) (image
 	return sent.Written, err
 }
 
-// Copy writes the images that a reference names to another place: the one of a name, or all of
-// an archive or layout, each by its names; of one for several platforms that for
-// Options.Platform. Layers that are stored are passed on as they are. It returns what was
+// Copy writes the images that a reference names to another place: the one with a name, or all of
+// an archive or layout, each under its names. Of an image for several platforms it copies the
+// one for Options.Platform. Layers are passed on as they are stored. It returns what was
 // written, in the order of the source.
 func Copy(ctx context.Context, from, to string, opts *Options) ([]image.Written, error) {
 	o := opts.orDefault()
@@ -254,8 +255,8 @@ func Copy(ctx context.Context, from, to string, opts *Options) ([]image.Written,
 	return o.copy(ctx, from, to, wanted, transfer.Copy)
 }
 
-// CopyAll is Copy with the images for all platforms: between registries byte for byte, with
-// what else an index lists.
+// CopyAll is like Copy, but copies the images for all platforms: between registries byte for
+// byte, with whatever else an index lists.
 func CopyAll(ctx context.Context, from, to string, opts *Options) ([]image.Written, error) {
 	o := opts.orDefault()
 	return o.copy(ctx, from, to, place.Wanted{}, transfer.CopyAll)
@@ -275,7 +276,7 @@ func (o *Options) copy(ctx context.Context, from, to string, wanted place.Wanted
 	return written, err
 }
 
-// Inspect reads an image to its end and says what is in it.
+// Inspect reads an image to its end and describes what is in it.
 func Inspect(ctx context.Context, img *Image) (*inspect.Image, error) {
 	stored, err := image.AsStored(ctx, img.Named)
 	if err != nil {
@@ -288,7 +289,7 @@ func Inspect(ctx context.Context, img *Image) (*inspect.Image, error) {
 	return inspect.Read(ctx, stored, append(names.RepoTags, names.RefNames...))
 }
 
-// wanted says which of several images is meant.
+// wanted returns which of several images to choose.
 func (o *Options) wanted() (place.Wanted, error) {
 	p, err := o.platform()
 	if o.Platform == "" {
@@ -323,7 +324,7 @@ func (o *Options) places() place.Options {
 	return opts
 }
 
-// options says how the registry of a reference is spoken to.
+// options returns how to talk to the registry of a reference.
 func (r Registry) options(ref string) (registry.Options, error) {
 	opts := registry.Options{AuthFiles: r.AuthFiles, InsecureHosts: r.InsecureHosts, CAFile: r.CAFile, Proxy: r.Proxy, UserAgent: r.UserAgent}
 	named, err := reference.ParseNormalizedNamed(ref)
@@ -333,7 +334,7 @@ func (r Registry) options(ref string) (registry.Options, error) {
 	return opts, err
 }
 
-// destination reads a reference to where images go, and how they are compressed there.
+// destination returns where a reference says that images go, and how they are compressed there.
 func (o *Options) destination(ref string) (transfer.Destination, error) {
 	dest, err := transfer.To(ref)
 	if err != nil || o.Compressor == "" {
@@ -389,7 +390,7 @@ func (s Steps) limits() sandbox.Limits {
 	}
 }
 
-// output returns what gets the output of a script; nil for nothing.
+// output returns a function that opens the writer for a script's output, or nil to discard it.
 func (s Steps) output() func(name string) io.WriteCloser {
 	if s.Log == nil {
 		return nil

@@ -9,8 +9,8 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// AsStored returns an image as if a place had it, so that what reads images can read one that
-// is yet to be written. It reads every layer for its digest.
+// AsStored returns an image as if it were stored in a place, so that code which reads images can
+// read one that is yet to be written. It reads every layer for its digest.
 func AsStored(ctx context.Context, img Image) (*Stored, error) {
 	if e, ok := unwrap(img).(*Stored); ok {
 		return e, nil

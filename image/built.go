@@ -10,31 +10,30 @@ import (
 	"github.com/varve-image/varve/internal/ocijson"
 )
 
-// Description is what an image is made of. The zero value is one without layers, for no
-// platform.
+// Description describes an image to make. The zero value has no layers and no platform.
 type Description struct {
-	// Layers are the layers, the lowest first, those of Base included. History
-	// is what the config says of those that Base does not have.
+	// Layers are the layers, the lowest first, those of Base included. History describes, in the
+	// config, the layers that Base does not have.
 	Layers  []Layer
 	History []History
-	// Base is the image that this one builds on, or nil. Its history, and its
-	// config's fields that have no place below, are kept as they are.
+	// Base is the image that this one builds on, or nil. Its history, and config fields that
+	// have no counterpart below, are kept as they are.
 	Base *Stored
-	// Created is the config's time, in RFC 3339's form.
+	// Created is the config's time, as in RFC 3339.
 	Created string
-	// Architecture and OS have the values of Go's GOARCH and GOOS. Variant is a
-	// kind of the architecture, such as v7, or empty.
+	// Architecture and OS have the values of Go's GOARCH and GOOS. Variant is the architecture's
+	// variant, such as v7, or empty.
 	Architecture, OS, Variant string
-	// Config says how a container runs; nil is nothing.
+	// Config says how a container runs; nil means unset.
 	Config *Config
-	// Annotations are the manifest's, where the image gets one.
+	// Annotations are the manifest's, where the image has one.
 	Annotations map[string]string
 	// ModTime is the time of an archive's members, in seconds since 1970.
 	ModTime int64
 }
 
-// Config is the config's field of the same name (OCI image-spec, config.md): User, Env, Cmd
-// and the like, in their order, those that varve does not know included.
+// Config is the config's field of the same name (OCI image-spec, config.md): User, Env, Cmd and
+// the like, in their order, including those that varve does not know.
 type Config = ordjson.Object
 
 // History is an entry of the config's history (OCI image-spec, config.md).
@@ -53,7 +52,7 @@ func New(d Description) *Built { return &Built{d} }
 // Layers returns the layers, the lowest first.
 func (img *Built) Layers() []Layer { return img.d.Layers }
 
-// Platform returns what the image is for.
+// Platform returns the image's platform.
 func (img *Built) Platform() v1.Platform {
 	return ocijson.Normal(v1.Platform{OS: img.d.OS, Architecture: img.d.Architecture, Variant: img.d.Variant})
 }
@@ -93,8 +92,8 @@ func (img *Built) RawConfig(ctx context.Context) ([]byte, error) {
 	return ordjson.Marshal(o)
 }
 
-// diffIDs are the digests of the layers' tars. Those of the base are in its
-// config: no layer has to be read for them.
+// diffIDs returns the layers' diffIDs. Those of the base are in its config: no layer has to be
+// read for them.
 func (img *Built) diffIDs(ctx context.Context) ([]any, error) {
 	ids := make([]any, 0, len(img.d.Layers))
 	if img.d.Base != nil {
@@ -112,8 +111,8 @@ func (img *Built) diffIDs(ctx context.Context) ([]any, error) {
 	return ids, nil
 }
 
-// history is the base's history as it is, and an entry for each other layer. A
-// base whose history does not fit its layers gets one that does.
+// history returns the base's history as it is, and an entry for each other layer. A base whose
+// history does not fit its layers gets one that does.
 func (img *Built) history() []any {
 	all := []any{}
 	if img.d.Base != nil {
@@ -138,7 +137,7 @@ func (h History) object() *ordjson.Object {
 }
 
 // ModTime returns the time that an archive of the image gives its members, in seconds since
-// 1970: that of a built image's description, and otherwise the one that specs have by default.
+// 1970: the description's time for a built image, and otherwise the default of specs.
 func ModTime(img Image) int64 {
 	if b, ok := unwrap(img).(*Built); ok {
 		return b.d.ModTime
@@ -146,8 +145,8 @@ func ModTime(img Image) int64 {
 	return 1
 }
 
-// KnownDiffIDs returns the digests of the lowest layers' tars that a config comes with: no layer
-// has to be read for them, and nobody has compared them yet.
+// KnownDiffIDs returns the diffIDs of the lowest layers that a stored config lists: no layer has
+// to be read for them, and they have not been verified yet.
 func KnownDiffIDs(img Image) []digest.Digest {
 	switch img := unwrap(img).(type) {
 	case *Stored:

@@ -19,7 +19,7 @@ type gate struct {
 	asked, inside atomic.Int32
 }
 
-// gatedLayer answers when its gate is open.
+// gatedLayer answers once its gate is open.
 type gatedLayer struct {
 	gate  *gate
 	asked atomic.Bool
@@ -52,7 +52,7 @@ func gatedLayers(n int, g *gate) []Layer {
 	return layers
 }
 
-// TestEachLooksAhead: while a visit takes its time the layers behind it are
+// TestEachLooksAhead: while a visit takes its time the layers after it are
 // hashed, but no more of them than the page cache is likely to hold.
 func TestEachLooksAhead(t *testing.T) {
 	for _, processors := range []int{1, 2, 8} {
@@ -66,7 +66,7 @@ func TestEachLooksAhead(t *testing.T) {
 					done <- Each(t.Context(), layers, func(context.Context, int, layer.Info) error { <-next; return nil })
 				}()
 				for i := range layers {
-					synctest.Wait() // until nothing moves but by the next visit
+					synctest.Wait() // until nothing moves without the next visit
 					asked := int(g.asked.Load())
 					if most := i + 2*processors + 1; asked > most {
 						t.Errorf("during visit %d, %d layers were asked, want at most %d", i, asked, most)

@@ -18,11 +18,11 @@ import (
 
 var errEmpty = fmt.Errorf("%w: it holds no image", fs.ErrNotExist)
 
-// Has tells whether a source has an image that is called name.
+// Has reports whether a source has an image called name.
 func Has(src Source, name string) bool { return len(calledSo(src.List(), name)) > 0 }
 
-// find returns the numbers of the images of a name, each once. alone says that it is the
-// name of one image, whatever index that is in.
+// find returns the numbers of the images of a name, each once. alone reports that the name is
+// that of a single image, whatever index the image is in.
 func find(ctx context.Context, src Source, name string) (found []int, alone bool, err error) {
 	defer func() { err = orArtifact(src, name, err) }()
 	list := src.List()
@@ -45,7 +45,8 @@ func find(ctx context.Context, src Source, name string) (found []int, alone bool
 	return nil, false, fmt.Errorf("image %q: %w: %s", name, fs.ErrNotExist, names(list))
 }
 
-// orArtifact tells of what is asked for by name or digest, and is no image.
+// orArtifact returns an error that describes the artifact if name is the name or digest of one
+// instead of an image, and otherwise err.
 func orArtifact(src Source, name string, err error) error {
 	place, ok := src.(withArtifacts)
 	if !ok || !errors.Is(err, fs.ErrNotExist) {
@@ -60,8 +61,8 @@ func orArtifact(src Source, name string, err error) error {
 	return err
 }
 
-// calledSo are the images that are called name, or without a name all; what is listed
-// twice is there once.
+// calledSo returns the images that are called name, or all if name is empty; what is listed
+// twice is returned once.
 func calledSo(list []Listed, name string) []int {
 	var found []int
 	seen := map[string]bool{}
@@ -76,12 +77,12 @@ func calledSo(list []Listed, name string) []int {
 	return found
 }
 
-// called tells whether an image is called name, which is full in full.
+// called reports whether an image is called name, whose full form is full.
 func called(l Listed, name, full string) bool {
 	return slices.ContainsFunc(l.Names, func(n string) bool { return n == name || fullName(n) == full })
 }
 
-// byDigest chooses of the images of a name those of a digest.
+// byDigest chooses, among the images of a name, those with a digest.
 func byDigest(ctx context.Context, src Source, found []int, name string, want digest.Digest) ([]int, bool, error) {
 	list := src.List()
 	for _, alone := range []bool{true, false} {
@@ -107,8 +108,8 @@ func byDigest(ctx context.Context, src Source, found []int, name string, want di
 	return nil, false, mismatch(list[found[0]], name, want)
 }
 
-// byConfig is the image of a config, the first hundred that can be read looked into;
-// -1 for none.
+// byConfig returns the number of the image with a config digest, or -1 for none. It looks into
+// the first hundred images that can be read.
 func byConfig(ctx context.Context, src Source, found []int, want digest.Digest) int {
 	for _, i := range found[:min(len(found), maxOpened)] {
 		if img, err := src.Open(ctx, i); err == nil && want.Algorithm().FromBytes(img.ConfigJSON) == want {
@@ -134,7 +135,7 @@ func checkDigests(list []Listed, found []int, name string) error {
 	return nil
 }
 
-// mismatch is the error of an image that is another than its name says.
+// mismatch returns the error for an image that is not the one its name says.
 func mismatch(l Listed, name string, want digest.Digest) error {
 	got := l.Descriptor.Digest
 	switch {
@@ -157,8 +158,8 @@ func byNumber(list []Listed, name, number string) (int, error) {
 	return i, nil
 }
 
-// fullName is the name with its registry and tag, or the text as it is where
-// it is no name.
+// fullName returns the name with its registry and tag, or the text as it is where it is not a
+// name.
 func fullName(text string) string {
 	named, err := reference.ParseNormalizedNamed(text)
 	if err != nil {
@@ -170,7 +171,7 @@ func fullName(text string) string {
 // maxNamed is how many names a message lists.
 const maxNamed = 20
 
-// names is a list of the names for a message.
+// names returns a list of the names for a message.
 func names(list []Listed) string {
 	var all []string
 	for _, l := range list {

@@ -24,17 +24,16 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// Image is a container image: layers, and the config that describes them. *Built is one that
-// is being made, *Stored one that a place has. Its methods may be called by several
-// goroutines.
+// Image is a container image: layers, and the config that describes them. A *Built is being
+// made, a *Stored is in a place already. Its methods may be called by several goroutines.
 type Image interface {
 	// Layers returns the layers, the lowest first.
 	Layers() []Layer
-	// RawConfig returns the config (OCI image-spec, config.md), byte for byte. That of an
-	// image that is being made has every layer's digest: layers may have to be read.
+	// RawConfig returns the config (OCI image-spec, config.md), byte for byte. The config of an
+	// image that is being made holds every layer's digest, so layers may have to be read.
 	RawConfig(ctx context.Context) ([]byte, error)
-	// Platform returns what the image is for, as Go names it: what the index that it was
-	// chosen from says, or its config.
+	// Platform returns the image's platform, in Go's names, from the index that it was chosen
+	// from or else from its config.
 	Platform() v1.Platform
 }
 
@@ -44,21 +43,20 @@ func ID(ctx context.Context, img Image) (digest.Digest, error) {
 	return digest.FromBytes(config), err
 }
 
-// Event tells that a layer is about to be written, or was.
+// Event reports that a layer is about to be written, or was.
 type Event struct {
 	// Layer counts from 1 to Layers.
 	Layer, Layers int
 	Title         string
-	// Size is the layer's in bytes: that of its tar, or of the blob of a layer that is passed on
-	// as it is stored.
+	// Size is the layer's size in bytes: the blob's if the layer is passed on as it is stored,
+	// and otherwise the tar's.
 	Size int64
 	Done bool
 }
 
-// Each calls visit for each layer in order, as soon as its digest is known.
-// The digests of the layers behind it are computed meanwhile: as many at once
-// as there are processors, and only so far ahead that what was read is still
-// in the page cache when visit reads it again.
+// Each calls visit for each layer in order, as soon as its digest is known. The digests of the
+// layers after it are computed meanwhile: as many at once as there are processors, and only so
+// far ahead that what was read is still in the page cache when visit reads it again.
 func Each(ctx context.Context, layers []Layer, visit func(ctx context.Context, i int, info layer.Info) error) error {
 	workers := runtime.GOMAXPROCS(0)
 	ahead := make(chan struct{}, 2*workers)

@@ -13,13 +13,13 @@ import (
 
 // Index is one image for several platforms.
 type Index struct {
-	// Images are those for the platforms, in their order.
+	// Images are the images for the platforms, in their order.
 	Images []Image
-	// Names are the index's. A tag that is missing is made of the ids of all images.
+	// Names are the index's. A missing tag is made of the ids of all images.
 	Names
 	// Annotations are the index's.
 	Annotations map[string]string
-	// Raw is the index of one that is passed on, which is kept where it lists
+	// Raw holds the stored bytes of an index that is passed on. They are kept where they list
 	// what is written.
 	Raw []byte
 }
@@ -39,9 +39,9 @@ func (x *Index) Tagged(ctx context.Context) (Names, error) {
 	})
 }
 
-// Document returns the index (OCI image-spec, image-index.md). manifests are those of the
-// images as they were written. An index that is passed on is kept, byte for byte, if it
-// lists these. In any other each has a platform that no other has.
+// Document returns the index (OCI image-spec, image-index.md). manifests describe the images as
+// they were written. An index that is passed on is kept, byte for byte, if it lists these. In
+// any other index each manifest has a platform of its own.
 func (x *Index) Document(manifests []v1.Descriptor) (Document, error) {
 	if _, listed, err := ocijson.ParseIndex(x.Raw); x.Raw != nil && err == nil {
 		same := func(a, b v1.Descriptor) bool { return a.Digest == b.Digest && a.Size == b.Size }
@@ -72,8 +72,8 @@ func CountLayers[I Image](images []I) int {
 	return n
 }
 
-// Observe makes an observer of the layers of the image with the number i, from
-// 0, that reports them to another one as layers of all images.
+// Observe returns an observer for the layers of the image with the number i, from 0. It reports
+// them to observe as layers of all images.
 func Observe[I Image](images []I, i int, observe func(Event)) func(Event) {
 	if observe == nil {
 		return nil

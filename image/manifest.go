@@ -22,7 +22,7 @@ func NewDocument(mediaType string, data []byte) Document {
 	return Document{data, v1.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}}
 }
 
-// check refuses a manifest or an index that nobody could read again.
+// check refuses a manifest or an index that readers would refuse.
 func (d Document) check(what string) error {
 	if len(d.Data) > ocijson.MaxSize {
 		return fmt.Errorf("the %s has %d bytes: at most %d can be read again", what, len(d.Data), ocijson.MaxSize)
@@ -33,10 +33,10 @@ func (d Document) check(what string) error {
 // Manifest returns the config and the manifest of an image whose layers are stored as layers
 // says (OCI image-spec, manifest.md). The descriptor of the manifest has the platform.
 //
-// A manifest that the image has already is kept, byte for byte, if it is of the same config and
-// layers and there are no other annotations to write; Docker's only with docker, where the
-// place takes those. Any other image gets an OCI manifest, with its config as that may have
-// it (see OCIConfig).
+// A manifest that the image has already is kept, byte for byte, if it has the same config and
+// layers and there are no other annotations to write. A Docker manifest is kept only if docker
+// says that the place accepts those. Any other image gets an OCI manifest, with a config that an
+// OCI manifest may have (see OCIConfig).
 func Manifest(ctx context.Context, img Image, layers []v1.Descriptor, docker bool) (config, manifest Document, err error) {
 	data, err := img.RawConfig(ctx)
 	if err != nil {
@@ -60,7 +60,7 @@ func Manifest(ctx context.Context, img Image, layers []v1.Descriptor, docker boo
 	return config, manifest, manifest.check("manifest")
 }
 
-// annotationsOf returns the annotations of the manifest that an image gets.
+// annotationsOf returns the annotations of an image's new manifest.
 func annotationsOf(img Image) map[string]string {
 	switch img := unwrap(img).(type) {
 	case *Built:
@@ -71,8 +71,8 @@ func annotationsOf(img Image) map[string]string {
 	return nil
 }
 
-// configDocument describes the config by the digest that the image's own manifest has of it,
-// where that is one of this config.
+// configDocument describes the config by its digest in the image's own manifest, where that is a
+// digest of this config.
 func configDocument(img Image, data []byte) Document {
 	config := NewDocument(v1.MediaTypeImageConfig, data)
 	stored, ok := unwrap(img).(*Stored)
@@ -107,8 +107,8 @@ func keptManifest(img Image, config v1.Descriptor, layers []v1.Descriptor, docke
 	return kept, same
 }
 
-// ociLayers describes layers as an OCI manifest does: it has no Docker media types, and of a
-// layer no more than these fields.
+// ociLayers describes layers as an OCI manifest does: without Docker media types, and with no
+// other fields than these.
 func ociLayers(layers []v1.Descriptor) []v1.Descriptor {
 	list := make([]v1.Descriptor, len(layers))
 	for i, d := range layers {

@@ -14,7 +14,7 @@ import (
 
 const plainConfig = `{"architecture": "amd64", "os": "linux"}`
 
-// withManifest is an image of one layer that has a manifest, made by text of an OCI one.
+// withManifest returns an image of one layer whose manifest text makes from an OCI one.
 func withManifest(t *testing.T, config string, change func(manifest string) string) (*Stored, []v1.Descriptor) {
 	t.Helper()
 	img := stored(t, config, "layer")
@@ -32,7 +32,7 @@ func withManifest(t *testing.T, config string, change func(manifest string) stri
 	return img, layers
 }
 
-// asDocker has a manifest's media types be Docker's.
+// asDocker replaces a manifest's media types by Docker's.
 func asDocker(text string) string {
 	return strings.NewReplacer(
 		v1.MediaTypeImageManifest, ocijson.DockerManifest, v1.MediaTypeImageConfig, ocijson.DockerConfig,
@@ -84,7 +84,7 @@ func TestManifestKept(t *testing.T) {
 	}
 }
 
-// checkDocuments holds the descriptors to what they describe.
+// checkDocuments compares the descriptors with what they describe.
 func checkDocuments(t *testing.T, what string, img *Stored, layers []v1.Descriptor, config, manifest Document, kept bool) {
 	t.Helper()
 	for _, doc := range []Document{config, manifest} {
@@ -114,7 +114,7 @@ func checkDocuments(t *testing.T, what string, img *Stored, layers []v1.Descript
 	}
 }
 
-// TestManifestDigests: what is kept keeps the digest by which it is known, if that is its own.
+// TestManifestDigests: a document that is kept keeps its known digest, if that digest is right.
 func TestManifestDigests(t *testing.T) {
 	config512 := digest.SHA512.FromBytes(stored(t, plainConfig, "layer").ConfigJSON)
 	img, layers := withManifest(t, plainConfig, func(text string) string {

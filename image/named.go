@@ -12,17 +12,17 @@ import (
 	"github.com/distribution/reference"
 )
 
-// Names are what an image is called in a place, which may be nothing.
+// Names are the names of an image in a place; there may be none.
 type Names struct {
-	// RepoTags are NAME:TAG each; NAME may hold a registry. NAME alone stands for a tag
-	// that is made of the image id.
+	// RepoTags are NAME:TAG each; NAME may include a registry. NAME alone gets a tag made of the
+	// image id.
 	RepoTags []string
-	// RefNames are names that are not NAME:TAG, such as a tag alone: only layouts have
-	// a place for them. The only one stands for the tag of the only NAME:TAG.
+	// RefNames are names that are not NAME:TAG, such as a tag alone: only layouts can hold them.
+	// A single one replaces the tag of a single NAME:TAG.
 	RefNames []string
 }
 
-// Named is an image by the names that it is written by.
+// Named is an image with the names that it is written under.
 type Named struct {
 	Image
 	Names
@@ -34,7 +34,7 @@ func (n Named) Tagged(ctx context.Context) (Names, error) {
 	return n.tagged(func() ([]byte, error) { return n.RawConfig(ctx) })
 }
 
-// tagged completes RepoTags. content is what a tag is made of.
+// tagged completes RepoTags. content returns the bytes that a missing tag is made of.
 func (n Names) tagged(content func() ([]byte, error)) (Names, error) {
 	n.RepoTags = slices.Clone(n.RepoTags)
 	for i, name := range n.RepoTags {
@@ -62,7 +62,7 @@ func (n Names) Renamed(repoTag string) Names {
 	return n
 }
 
-// Repository returns the first of RepoTags without its tag; empty where there is none.
+// Repository returns the first of RepoTags without its tag, or "" if there are none.
 func (n Names) Repository() string {
 	if len(n.RepoTags) == 0 {
 		return ""
@@ -74,7 +74,7 @@ func (n Names) Repository() string {
 	return name[:strings.LastIndexByte(name, ':')]
 }
 
-// Tag returns the tag of a name; empty for none, and of what is not a name.
+// Tag returns the tag of a name, or "" if it has none or is not a name.
 func Tag(name string) string {
 	named, err := reference.ParseNormalizedNamed(name)
 	if err != nil {
@@ -116,8 +116,8 @@ func parseRepoTag(repoTag string) (reference.NamedTagged, error) {
 // tagEncoding is base32 in Nix's alphabet.
 var tagEncoding = base32.NewEncoding("0123456789abcdfghijklmnpqrsvwxyz").WithPadding(base32.NoPadding)
 
-// SplitRepoTag takes NAME:TAG apart. NAME may hold a registry and its port. It
-// is one that engines take: in lower case, of the grammar of references.
+// SplitRepoTag splits NAME:TAG. NAME may include a registry and its port. It has to be a name
+// that engines accept: in lower case, in the grammar of references.
 func SplitRepoTag(ref string) (name, tag string, err error) {
 	named, err := reference.ParseNormalizedNamed(ref)
 	if err != nil {
@@ -131,8 +131,8 @@ func SplitRepoTag(ref string) (name, tag string, err error) {
 }
 
 // NamesFor returns the names that a copy keeps of an image that was asked for by a name, each
-// once. They are all that there are; asked for by a NAME:TAG it is that one, and by one of
-// RefNames that one beside all RepoTags.
+// once. A copy keeps all names, unless the image was asked for by a NAME:TAG, which is then the
+// only one, or by one of RefNames, which is then kept beside all RepoTags.
 func NamesFor(names []string, asked string) (kept Names) {
 	seen, seenRef := map[string]bool{}, map[string]bool{}
 	for _, n := range names {
@@ -158,15 +158,15 @@ func NamesFor(names []string, asked string) (kept Names) {
 	return kept
 }
 
-// refNames is what a reference's name in a layout is made of (image-spec, annotations.md,
-// and what a tag may be beyond that).
+// refNames matches the name of a reference in a layout (image-spec, annotations.md, and what
+// else a tag may be).
 var refNames = regexp.MustCompile(`^[A-Za-z0-9._:@+/-]{1,255}$`)
 
-// IsRefName tells whether an image can be called so in a layout.
+// IsRefName reports whether text can be the name of an image in a layout.
 func IsRefName(text string) bool { return refNames.MatchString(text) }
 
-// InPlaceOfTag returns the one name that an image has in a layout instead of the tag of its
-// one NAME:TAG; empty where there is no such, or more.
+// InPlaceOfTag returns the one name that an image has in a layout instead of the tag of its one
+// NAME:TAG, or "" where there is no such name or more than one.
 func (n Names) InPlaceOfTag() string {
 	if len(n.RepoTags) == 1 && len(n.RefNames) == 1 {
 		return n.RefNames[0]

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestTagged: a name without a tag gets one that is made of the image id, and any other stays.
+// TestTagged: a name without a tag gets one made of the image id, and any other stays.
 func TestTagged(t *testing.T) {
 	d, layers := fakeImage(1)
 	tagged := func(names ...string) []string {
@@ -120,7 +120,7 @@ func TestReferences(t *testing.T) {
 	}
 }
 
-// TestInPlaceOfTag: only one name within a layout stands for the tag of only one NAME:TAG.
+// TestInPlaceOfTag: only a single name within a layout replaces the tag of a single NAME:TAG.
 func TestInPlaceOfTag(t *testing.T) {
 	for want, all := range map[string][]Names{
 		"v1": {{RepoTags: []string{"a:1"}, RefNames: []string{"v1"}}},
@@ -150,7 +150,7 @@ func TestSplitRepoTag(t *testing.T) {
 	}
 }
 
-// TestNamesFor: a copy has the name that it was asked for by, or all.
+// TestNamesFor: a copy keeps the name that it was asked for by, or all.
 func TestNamesFor(t *testing.T) {
 	names := []string{"docker.io/library/app:1", "1", "app:1", "app:latest", "reg.example:5000/a/b:x", "h.example/a@sha256:" + strings.Repeat("0", 64)}
 	names = append(names, "v5", "App:2", "no/tag", "v5", "two words", "@0")

@@ -12,20 +12,19 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// Blobs is a place that has images in parts, each by its digest.
+// Blobs is a place that stores the parts of images by their digests.
 type Blobs interface {
 	// Document reads an index, a manifest or a config and compares it with d. A
-	// size below 0 is one that is not known.
+	// size below 0 means unknown.
 	Document(ctx context.Context, d v1.Descriptor) ([]byte, error)
-	// Fetch opens a layer as it is stored. It is compared with d by those who
-	// read it.
+	// Fetch opens a layer as it is stored. Those who read it compare it with d.
 	Fetch(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error)
 }
 
-// Open opens the image of a manifest and checks that manifest and config
-// belong together. Its layers are fetched when they are read. repository is the
-// registry's that has them, HOST/NAME, for pushes that mount them from there;
-// empty where no registry has them.
+// Open opens the image of a manifest and checks that manifest and config belong
+// together. Its layers are fetched when they are read. repository is the
+// registry's repository that has them, HOST/NAME, for pushes that mount them
+// from there; empty where no registry has them.
 func Open(ctx context.Context, manifest v1.Descriptor, from Blobs, repository string) (*Stored, error) {
 	data, err := from.Document(ctx, manifest)
 	if err != nil {

@@ -22,20 +22,20 @@ import (
 type PackOptions struct {
 	// Compressor compresses the layers that are not passed on as they are stored; nil is gzip.
 	Compressor Compressor
-	// Recompress has stored layers compressed anew too, but for those that are kept
-	// elsewhere, at their urls.
+	// Recompress compresses stored layers anew too, except those that are kept elsewhere, at
+	// their urls.
 	Recompress bool
-	// Parallel is how many blobs are on their way at once; 0 is 1.
+	// Parallel limits how many blobs are written at once; it defaults to 1.
 	Parallel int
-	// Observe, where it is set, is told of each layer, from one goroutine at a time.
+	// Observe, where it is set, is called for each layer, by one goroutine at a time.
 	Observe func(Event)
 }
 
-// Compressor is a way to compress layers. What it writes depends on what it is given alone.
+// Compressor compresses layers. Its output depends on its input alone.
 type Compressor interface {
-	// NewWriter returns a writer that compresses to w. What it holds back comes with Close.
+	// NewWriter returns a writer that compresses to w. Close writes what it has held back.
 	NewWriter(w io.Writer) (io.WriteCloser, error)
-	// MediaType returns the media type of a layer that is compressed so.
+	// MediaType returns the media type of a layer compressed this way.
 	MediaType() string
 }
 
@@ -44,15 +44,15 @@ type Blob struct {
 	Layer Layer
 	// Number counts the different blobs, from 0.
 	Number int
-	// Stored describes a layer that is passed on byte for byte. Its digest is empty where
-	// the layer is to be compressed: then only Write's result tells.
+	// Stored describes a layer that is passed on byte for byte. Its digest is empty where the
+	// layer is yet to be compressed: it is known only after Write.
 	Stored v1.Descriptor
 
 	compressor Compressor
 	info       layer.Info // of a layer that is compressed
 }
 
-// MediaType returns the media type of what Write writes, as far as it is known ahead: a
+// MediaType returns the media type of what Write writes, as far as it is known in advance: a
 // stored layer may be compressed in another way than its descriptor says.
 func (b *Blob) MediaType() string {
 	if b.Stored.Digest != "" {
@@ -61,9 +61,9 @@ func (b *Blob) MediaType() string {
 	return b.compressor.MediaType()
 }
 
-// Write writes the blob to w. It may be called again, and writes the same bytes then. What
-// is read of the layer is checked: against the descriptor of a stored one, and otherwise
-// against the digest that the config has of the layer's tar.
+// Write writes the blob to w. It may be called again, and writes the same bytes then. The layer
+// is checked while it is read: a stored one against its descriptor, and any other against its
+// diffID in the config.
 func (b *Blob) Write(ctx context.Context, w io.Writer) error {
 	if b.Stored.Digest != "" {
 		return copyStored(ctx, w, b.Layer.(StoredLayer))
@@ -120,9 +120,9 @@ func (h *hashingWriter) Write(p []byte) (int, error) {
 }
 
 // Pack calls put for each different blob of the layers, several at once and in their order, and
-// returns the descriptors that put returned, one for each layer. Layers that are stored are
-// known by their blobs' digests, all others by their tars', which are computed ahead. A layer
-// that is there twice is put once.
+// returns the descriptors that put returned, one for each layer. Stored layers are identified by
+// their blobs' digests, all others by their diffIDs, which are computed ahead. A layer that is
+// there twice is put once.
 func Pack(ctx context.Context, layers []Layer, opts PackOptions, put func(context.Context, *Blob) (v1.Descriptor, error)) ([]v1.Descriptor, error) {
 	if opts.Compressor == nil {
 		opts.Compressor = compress.Compression{}
@@ -149,7 +149,7 @@ type packer struct {
 	layers    []*job // one for each of the image's layers
 }
 
-// job is a blob on its way.
+// job is a blob being written.
 type job struct {
 	blob *Blob
 	desc v1.Descriptor
@@ -190,9 +190,9 @@ func (p *packer) start(ctx context.Context, tasks *errgroup.Group) error {
 	return nil
 }
 
-// blob describes the blob of a layer; id is the same for layers that are the same. What the
-// config claims of a stored layer's tar is not known to be true, so that it is no such id.
-// The size is that of the blob of a layer that is passed on, and otherwise the tar's.
+// blob describes the blob of a layer; id is the same for layers that are the same. The diffID
+// that a config claims for a stored layer is not known to be true, so it cannot be that id. The
+// size is the blob's for a layer that is passed on, and otherwise the tar's.
 func (p *packer) blob(ctx context.Context, l Layer) (b *Blob, id digest.Digest, size int64, err error) {
 	b = &Blob{Layer: l, compressor: p.opts.Compressor}
 	if e, ok := l.(StoredLayer); ok && e.Stored().Digest != "" && (!p.opts.Recompress || len(e.Stored().URLs) > 0) {

@@ -20,7 +20,7 @@ import (
 
 var errBroken = errors.New("broken")
 
-// storedText is a layer that a place has, of a text that is not compressed.
+// storedText is a stored layer of an uncompressed text.
 func storedText(text string, urls ...string) *layer.Blob {
 	d := v1.Descriptor{MediaType: v1.MediaTypeImageLayer, Digest: digest.FromString(text), Size: int64(len(text)), URLs: urls}
 	return &layer.Blob{Name: text, Descriptor: d, DiffID: d.Digest, Fetch: func(context.Context) (io.ReadCloser, error) {
@@ -28,12 +28,13 @@ func storedText(text string, urls ...string) *layer.Blob {
 	}}
 }
 
-// described says that a blob is where it should be.
+// described returns a descriptor as if the blob were stored.
 func described(_ context.Context, b *Blob) (v1.Descriptor, error) {
 	return v1.Descriptor{Digest: digest.FromString(b.Layer.Title())}, nil
 }
 
-// titles are what the layers say that described returns for them.
+// titles returns an error unless each descriptor is the one that described returns for its
+// layer.
 func titles(descs []v1.Descriptor, layers []Layer) error {
 	if len(descs) != len(layers) {
 		return fmt.Errorf("%d descriptors of %d layers", len(descs), len(layers))
@@ -70,7 +71,7 @@ func TestPack(t *testing.T) {
 		for text := range order {
 			got = append(got, text)
 		}
-		if parallel > 1 { // which of several is the first to say so is chance
+		if parallel > 1 { // which of several fails first is chance
 			slices.Sort(got)
 		}
 		if want := []string{"0 a", "1 b", "2 c", "3 d"}; !slices.Equal(got, want) {
@@ -85,8 +86,8 @@ func TestPack(t *testing.T) {
 	}
 }
 
-// TestPackBlobs: what is stored is passed on, and all else compressed; Recompress has stored
-// layers compressed too, but for those that are kept elsewhere.
+// TestPackBlobs: stored layers are passed on, and all others compressed; Recompress compresses
+// stored layers too, except those that are kept elsewhere.
 func TestPackBlobs(t *testing.T) {
 	gzip := compress.Compression{}
 	for _, c := range []struct {
@@ -122,7 +123,7 @@ func TestPackBlobs(t *testing.T) {
 	}
 }
 
-// TestPackChecks: a layer that is another when it is read again is a digest error.
+// TestPackChecks: a layer that differs when it is read again is a digest error.
 func TestPackChecks(t *testing.T) {
 	l := &fakeLayer{text: "x"}
 	_, err := Pack(t.Context(), []Layer{l}, PackOptions{}, func(ctx context.Context, b *Blob) (v1.Descriptor, error) {
@@ -135,7 +136,7 @@ func TestPackChecks(t *testing.T) {
 	}
 }
 
-// TestPackStops: an error of a layer, or of who puts it, ends all, and says which layer it was.
+// TestPackStops: an error of a layer, or of put, ends everything, and says which layer it was.
 func TestPackStops(t *testing.T) {
 	d, layers := fakeImage(50)
 	layers[20].err = errBroken
@@ -154,7 +155,7 @@ func TestPackStops(t *testing.T) {
 		if b.Number == 3 {
 			return v1.Descriptor{}, errBroken
 		}
-		if b.Number > 3 { // it goes on until it is told
+		if b.Number > 3 { // it goes on until it is cancelled
 			<-ctx.Done()
 			ended.Add(1)
 			return v1.Descriptor{}, context.Cause(ctx)
@@ -196,8 +197,8 @@ func TestPackCancelled(t *testing.T) {
 	}
 }
 
-// TestPackObserves: each layer is told of before and after, the repeated too, from one
-// goroutine at a time.
+// TestPackObserves: each layer is reported before and after, repeated ones too, by one goroutine
+// at a time.
 func TestPackObserves(t *testing.T) {
 	a := &fakeLayer{text: "aaaa"}
 	layers := []Layer{a, storedText("stored"), a, &fakeLayer{text: "bb"}}

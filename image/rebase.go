@@ -14,15 +14,14 @@ import (
 	"github.com/varve-image/varve/internal/ocijson"
 )
 
-// Rebase describes an image that was built on one base as if it were built on
-// another: the layers that it adds go on the new base's, as they are. In its
-// config what it has from the old base, unchanged, is replaced by what the new
-// one has, and what it set itself stays; Env is taken apart by variable, Labels,
-// Volumes and ExposedPorts by key. History follows the layers. Annotations of
-// its manifest are kept but for those about the base.
+// Rebase describes an image that was built on one base as if it were built on another: the
+// layers that it adds go on the new base's, as they are. In its config, what it took from the
+// old base unchanged is replaced by what the new base has, and what it set itself stays; Env is
+// taken apart by variable, Labels, Volumes and ExposedPorts by key. History follows the layers.
+// Annotations of its manifest are kept, except those about the base.
 //
-// It is an error if the image does not begin with the old base's layers, or if
-// the bases are for other platforms.
+// It is an error if the image does not begin with the old base's layers, or if the bases are for
+// different platforms.
 func Rebase(img, oldBase, newBase *Stored) (*Stored, error) {
 	if err := checkBases(img, oldBase, newBase); err != nil {
 		return nil, err
@@ -48,9 +47,9 @@ func Rebase(img, oldBase, newBase *Stored) (*Stored, error) {
 	return out, nil
 }
 
-// BaseAnnotations returns annotations with what the image is built on: the name of a
-// registry's image, in full and with its digest only if it has no tag, and the
-// base's digest. Either may be empty. What annotations say already stays.
+// BaseAnnotations returns annotations with the name and the digest of the image's base. The name
+// is a registry image's, in full, with its digest only if it has no tag. Either may be empty.
+// What annotations say already stays.
 func BaseAnnotations(annotations map[string]string, name string, base *Stored) map[string]string {
 	all := map[string]string{}
 	if named, err := reference.ParseNormalizedNamed(name); err == nil {
@@ -82,7 +81,7 @@ func checkBases(img, oldBase, newBase *Stored) error {
 	return nil
 }
 
-// rebasedConfig is the whole config.
+// rebasedConfig returns the whole config.
 func rebasedConfig(img, oldBase, newBase *Stored) (*ordjson.Object, error) {
 	var run [3]*ordjson.Object
 	for i, e := range []*Stored{oldBase, img, newBase} {
@@ -113,7 +112,7 @@ func rebasedConfig(img, oldBase, newBase *Stored) (*ordjson.Object, error) {
 	return config, nil
 }
 
-// ownHistory are the entries that the image adds to its base's.
+// ownHistory returns the history entries that the image adds to its base's.
 func ownHistory(img, oldBase *Stored) []any {
 	all, below := img.history(), oldBase.history()
 	if len(all) >= len(below) && reflect.DeepEqual(all[:len(below)], below) {
@@ -131,7 +130,7 @@ func ownHistory(img, oldBase *Stored) []any {
 	return nil
 }
 
-// rebaseRun is the config of how a container runs.
+// rebaseRun returns the config for running a container.
 func rebaseRun(below, own, above *ordjson.Object) (*ordjson.Object, error) {
 	merged := threeWay(below, own, above)
 	for _, key := range []string{"Labels", "Volumes", "ExposedPorts"} {
@@ -176,8 +175,8 @@ func setOrDelete(o *ordjson.Object, key string, value *ordjson.Object) {
 	o.Set(key, value)
 }
 
-// threeWay merges by key: what own has as below has it becomes what above has,
-// and anything else stays as own has it.
+// threeWay merges by key: a value that own and below have in common becomes above's, and any
+// other stays as own has it.
 func threeWay(below, own, above *ordjson.Object) *ordjson.Object {
 	out := &ordjson.Object{}
 	add := func(key string) {

@@ -12,7 +12,7 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// stored is an image of a config and layers with the given texts.
+// stored returns an image of a config and layers with the given texts.
 func stored(t *testing.T, config string, layers ...string) *Stored {
 	t.Helper()
 	ids := make([]string, len(layers))
@@ -81,8 +81,8 @@ func TestRebaseConfig(t *testing.T) {
 	}
 }
 
-// TestRebaseRest: history follows the layers, and of what else the config says
-// the machine is the new base's.
+// TestRebaseRest: history follows the layers, and of the rest of the config the
+// machine is the new base's.
 func TestRebaseRest(t *testing.T) {
 	const head = `{"os": "linux", "architecture": "arm64", `
 	oldBase := stored(t, head+`"created": "1", "history": [{"created_by": "old"}, {"created_by": "CMD", "empty_layer": true}]}`, "base")
@@ -120,7 +120,7 @@ func TestRebaseRest(t *testing.T) {
 	if a := out.Annotations; len(a) != 3 || a["a"] != "1" || a[v1.AnnotationBaseImageName] != "docker.io/library/debian:12" || a[v1.AnnotationBaseImageDigest] != digest.FromString("new base").String() {
 		t.Errorf("annotations %q", a)
 	}
-	// A history that does not begin as the old base's goes by its layers.
+	// A history that does not begin like the old base's is split by layers.
 	other := stored(t, head+`"history": [{"created_by": "rewritten"}]}`, "base")
 	if out, err = Rebase(img, other, newBase); err != nil || !strings.Contains(string(out.ConfigJSON), `"app"`) || strings.Contains(string(out.ConfigJSON), `"old"`) {
 		t.Errorf("another history: %s, %v", out.ConfigJSON, err)

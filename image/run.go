@@ -16,13 +16,13 @@ var runFields = []string{
 	"Tty", "OpenStdin", "StdinOnce", "Image", "NetworkDisabled", "MacAddress",
 }
 
-// commandFields are lists for which Docker takes a text, too: a list of one.
+// commandFields are lists for which Docker also accepts a string, as a list of one.
 var commandFields = []string{"Entrypoint", "Cmd", "Shell"}
 
-// Run is how a container of the image runs: the config's field "config", as Docker
-// reads it. Its fields have their own names, whatever case they are stored in; of one that
-// is there twice the last counts, and of objects all members. A text for a command is a list of
-// one. It is nil where the config says nothing.
+// Run returns how a container of the image runs: the config's field "config", as Docker reads
+// it. Its fields have their usual names, whatever case they are stored in. Of a field that is
+// there twice the last counts, and of objects all members. A string for a command becomes a list
+// of one. Run returns nil where the config says nothing.
 func (img *Stored) Run() (*ordjson.Object, error) { return runOf(img.Config) }
 
 func runOf(config *ordjson.Object) (*ordjson.Object, error) {
@@ -43,7 +43,7 @@ func runOf(config *ordjson.Object) (*ordjson.Object, error) {
 	return run, nil
 }
 
-// both is what Docker makes of a field that is there twice.
+// both returns what Docker makes of a field that is there twice.
 func both(first, last any) any {
 	a, ok := first.(*ordjson.Object)
 	b, isObject := last.(*ordjson.Object)
@@ -57,7 +57,7 @@ func both(first, last any) any {
 	return merged
 }
 
-// listCommands makes lists of texts for commands, and tells whether there were any.
+// listCommands turns strings for commands into lists, and reports whether there were any.
 func listCommands(run *ordjson.Object) (changed bool) {
 	for i, m := range run.Members {
 		if text, ok := m.Value.(string); ok && slices.ContainsFunc(commandFields, func(f string) bool { return strings.EqualFold(f, m.Key) }) {
@@ -67,8 +67,8 @@ func listCommands(run *ordjson.Object) (changed bool) {
 	return changed
 }
 
-// OCIConfig is a config as an OCI manifest may have it: where it has texts for commands,
-// which only Docker takes, it gets lists. Any other config is returned as it is.
+// OCIConfig returns a config as an OCI manifest may have it: strings for commands, which only
+// Docker accepts, become lists. Any other config is returned as it is.
 func OCIConfig(data []byte) ([]byte, error) {
 	config, err := ordjson.ParseObject(data)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/varve-image/varve/image/ordjson"
 )
 
-// TestRun: fields are Docker's in any case, and a text for a command is a list.
+// TestRun: fields are Docker's in upper or lower case, and a string for a command is a list.
 func TestRun(t *testing.T) {
 	for stored, want := range map[string]string{
 		`{"env":["A=1"],"CMD":["x"]}`:                          `{"Env":["A=1"],"Cmd":["x"]}`,
@@ -42,8 +42,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// FuzzOCIConfig: a config stays as it is, or has lists for commands and is then as it
-// stays.
+// FuzzOCIConfig: a config stays as it is, or gets lists for commands and then stays as it is.
 func FuzzOCIConfig(f *testing.F) {
 	f.Add([]byte(`{"config":{"Cmd":"x","entrypoint":"y"},"rootfs":{}}`))
 	f.Add([]byte(`{"config":{"Cmd":["x"]}, "b": 1.50}`))

@@ -12,21 +12,20 @@ import (
 	"github.com/varve-image/varve/internal/ocijson"
 )
 
-// Which image is meant has one rule, whatever the place: those of the name, and of
-// several the first that is for the platform. Whoever chooses asks Select, SelectEach,
-// SelectFor, SelectAll or Choose.
+// One rule chooses an image, whatever the place: of the images with the name, the first that is
+// for the platform. All code that chooses calls Select, SelectEach, SelectFor, SelectAll or
+// Choose.
 
-// Select returns the index in src.List of the image that is called name, and of
-// several the first for platform.
+// Select returns the index in src.List of the image that is called name, or of several the first
+// for platform.
 //
-// Names are the same if they are in full: app:1 is docker.io/library/app:1. @N is the
-// image with the number N, from 0; @DIGEST is that of a manifest, of an index, or of a
-// config; NAME@DIGEST has to be both. Without a name all images are meant. An
-// image that stands alone is taken for any platform; where a list does not say what
-// an image is for, its config does.
+// Names are compared in full: app:1 is docker.io/library/app:1. @N is the image with the number
+// N, from 0; @DIGEST is the digest of a manifest, an index or a config; NAME@DIGEST has to match
+// both. An empty name means all images. A single image is taken for any platform; where the list
+// does not name an image's platform, its config does.
 //
-// A name that the place does not have is an fs.ErrNotExist that lists those it has.
-// What is called by a digest and is another is a *layer.DigestError.
+// A name that the place does not have is an fs.ErrNotExist that lists the names it has. An image
+// whose digest is not the one in its name is a *layer.DigestError.
 func Select(ctx context.Context, src Source, name string, platform v1.Platform) (int, error) {
 	i, err := selectOne(ctx, src, name, platform)
 	if err != nil {
@@ -47,7 +46,7 @@ func selectOne(ctx context.Context, src Source, name string, platform v1.Platfor
 	return ofSeveral(ctx, src, found, platform)
 }
 
-// ofSeveral chooses for the platform.
+// ofSeveral chooses the image for the platform.
 func ofSeveral(ctx context.Context, src Source, found []int, platform v1.Platform) (int, error) {
 	list := src.List()
 	manifests := make([]v1.Descriptor, len(found))
@@ -67,13 +66,13 @@ func ofSeveral(ctx context.Context, src Source, found []int, platform v1.Platfor
 	return found[n], nil
 }
 
-// maxOpened is how many images are looked into to find out what their place does not
-// say: each is two documents.
+// maxOpened limits how many images are opened to find out what their place does not say: each is
+// two documents.
 const maxOpened = 100
 
-// Choose returns the number of the first of several manifests that is for platform. Where
-// none is by what the list says, it is one of which that says nothing: own tells what
-// the config of the one with a number says.
+// Choose returns the number of the first of several manifests that is for platform. Where the
+// list names none for it, one without a platform in the list is chosen by its config: own
+// returns the platform in the config of the manifest with a number.
 func Choose(ctx context.Context, manifests []v1.Descriptor, platform v1.Platform, own func(ctx context.Context, n int) (v1.Platform, error)) (int, error) {
 	if n, err := ocijson.Choose(manifests, platform); err == nil || len(manifests) < 2 {
 		return n, err
@@ -88,7 +87,7 @@ func Choose(ctx context.Context, manifests []v1.Descriptor, platform v1.Platform
 		if opened++; opened > maxOpened {
 			return 0, fmt.Errorf("of more than %d images nothing says what platform they are for: choose by name, by digest, or by @ and a number from 0", maxOpened)
 		}
-		// What cannot be read is not chosen: it may be no image at all.
+		// What cannot be read is not chosen: it may not be an image at all.
 		p, err := own(ctx, n)
 		if err != nil {
 			unread = errors.Join(unread, fmt.Errorf("image %d: %w", n, err))
@@ -113,8 +112,8 @@ type Choice struct {
 	Names  []string
 }
 
-// SelectEach returns all images of a source, each once: of those that are one image for
-// several platforms the one for platform.
+// SelectEach returns all images of a source, each once. Of an image for several platforms it
+// returns the one for platform.
 func SelectEach(ctx context.Context, src Source, platform v1.Platform) ([]Choice, error) {
 	list := src.List()
 	if len(list) == 0 {
@@ -134,10 +133,10 @@ func SelectEach(ctx context.Context, src Source, platform v1.Platform) ([]Choice
 	return choices(list, groups(list), chosen), nil
 }
 
-// SelectFor returns the images of a source that are for platform, each once, and how
-// many it leaves out. What an image by itself is for its config says, where the list does
-// not. Where none is for the platform it is what Select returns, which may be an image
-// that stands alone.
+// SelectFor returns the images of a source that are for platform, each once, and how many it
+// leaves out. Where the list does not name the platform of an image by itself, its config does.
+// If no image is for the platform, SelectFor returns what Select returns, which may be a single
+// image.
 func SelectFor(ctx context.Context, src Source, platform v1.Platform) (chosen []Choice, others int, err error) {
 	list := src.List()
 	var kept [][]int
@@ -164,8 +163,8 @@ func SelectFor(ctx context.Context, src Source, platform v1.Platform) (chosen []
 	return []Choice{{i, list[i].Names}}, 0, nil
 }
 
-// firstFor is the first image of a group that is for the platform. What cannot be read
-// is for none.
+// firstFor returns the first image of a group that is for the platform. An image that cannot be
+// read counts as being for none.
 func firstFor(ctx context.Context, src Source, group []int, platform v1.Platform) (int, bool) {
 	if len(group) > 1 {
 		i, err := ofSeveral(ctx, src, group, platform)
@@ -178,8 +177,8 @@ func firstFor(ctx context.Context, src Source, group []int, platform v1.Platform
 	return group[0], err == nil && img.CheckFor(platform) == nil
 }
 
-// choices are the images that were chosen of groups, each once, with the names of all
-// that are in their groups.
+// choices returns the images that were chosen from groups, each once, with the names of all
+// images in their groups.
 func choices(list []Listed, groups [][]int, chosen []int) []Choice {
 	var all []Choice
 	at := map[string]int{} // in all, by ID
@@ -204,8 +203,8 @@ func choices(list []Listed, groups [][]int, chosen []int) []Choice {
 	return all
 }
 
-// Others is how many other images a list has besides that with the number i and those that
-// are one with it.
+// Others returns how many images a list has besides the one with the number i and those that are
+// the same image for other platforms.
 func Others(list []Listed, i int) int {
 	n := 0
 	seen := map[string]bool{}
@@ -220,8 +219,8 @@ func Others(list []Listed, i int) int {
 	return n
 }
 
-// groups are the numbers of images that are one image for several platforms: of one
-// index, or of one name and different platforms.
+// groups returns the numbers of images, grouped where they are one image for several platforms:
+// in one index, or with one name and different platforms.
 func groups(list []Listed) [][]int {
 	var all [][]int
 	at := map[string]int{}
@@ -244,7 +243,7 @@ func groups(list []Listed) [][]int {
 	return all
 }
 
-// groupKey is the same for images that may be one; empty for one by itself.
+// groupKey returns the same key for images that may be one image, and "" for an image by itself.
 func groupKey(l Listed) string {
 	switch {
 	case l.Index != "":
@@ -255,9 +254,9 @@ func groupKey(l Listed) string {
 	return ""
 }
 
-// SelectAll returns the indexes in src.List of the images that are called name, as
-// Select has it, for all platforms: those of the index, or of the name. Without a name it
-// returns all images, each once.
+// SelectAll returns the indexes in src.List of the images that are called name, by Select's
+// rules, for all platforms: those in the index, or with the name. For an empty name it returns
+// all images, each once.
 func SelectAll(ctx context.Context, src Source, name string) ([]int, error) {
 	list := src.List()
 	found, alone, err := find(ctx, src, name)

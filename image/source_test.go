@@ -16,8 +16,8 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// listSource has a list, and images that say only what they are for: their IDs are
-// OS/ARCH, or no images.
+// listSource has a list, and images that have only a platform: their IDs are OS/ARCH; with any
+// other ID there is no image.
 type listSource []Listed
 
 func (l listSource) String() string { return `archive "a.tar"` }
@@ -128,7 +128,7 @@ func TestSelect(t *testing.T) {
 	}
 }
 
-// TestSelectDigest: what is called by a digest is what has it.
+// TestSelectDigest: a digest selects what has that digest.
 func TestSelectDigest(t *testing.T) {
 	index, manifest, other := digest.FromString("index"), digest.FromString("manifest"), digest.FromString("other")
 	of := func(name string, d, index digest.Digest) Listed {
@@ -235,15 +235,15 @@ func TestSelectMany(t *testing.T) {
 	}
 }
 
-// topLevel is an image that a layout lists by itself, and for a platform.
+// topLevel returns an image that a layout lists by itself, and for a platform.
 func topLevel(id, architecture, name string) Listed {
 	l := forPlatform(id, architecture, "", name)
 	l.Index = ""
 	return l
 }
 
-// TestSelectByDigest: a digest alone is a manifest's, an index's or a config's; with a
-// name it has to be that one's.
+// TestSelectByDigest: a digest alone is a manifest's, an index's or a config's; with a name it
+// has to be that image's.
 func TestSelectByDigest(t *testing.T) {
 	index := digest.FromString("index")
 	src := listSource{
@@ -281,7 +281,7 @@ func TestSelectByDigest(t *testing.T) {
 	}
 }
 
-// TestSelectBounded: of a place that says nothing not all is read.
+// TestSelectBounded: not everything is read of a place that names no platforms.
 func TestSelectBounded(t *testing.T) {
 	src := make(listSource, maxOpened+1)
 	for i := range src {
@@ -310,7 +310,7 @@ func TestSelectFor(t *testing.T) {
 		{own, "amd64", "[{1 [app:1]} {2 [both:1]}]", 5, ""},
 		{own, "s390x", "[{4 [big:1]}]", 6, ""},
 		{own, "riscv64", "", 0, "0 images are for platform linux/riscv64"},
-		{own[:1], "amd64", "[{0 []}]", 0, ""}, // who asked is told that it is for another
+		{own[:1], "amd64", "[{0 []}]", 0, ""}, // the caller is told that it is for another
 		{listSource{named("x")}, "amd64", "[{0 []}]", 0, ""},
 		{listSource{}, "amd64", "", 0, "no image"},
 	} {

@@ -12,34 +12,34 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// Stored is an image that a place has: an archive, a layout, a registry or an engine.
+// Stored is an image in a place: an archive, a layout, a registry or an engine.
 type Stored struct {
-	// Manifest is its manifest as it is stored, and ManifestDescriptor what
-	// is said of that; both are empty where there is none.
+	// Manifest is its manifest as it is stored, and ManifestDescriptor the manifest's
+	// descriptor; both are empty where there is none.
 	Manifest           []byte
 	ManifestDescriptor v1.Descriptor
-	// Raw is what its name stands for where it comes from, as it is stored: the
-	// index that it was chosen from, the manifest, or a docker-archive's
-	// manifest.json.
+	// Raw is the document that its name stands for in its place, as it is stored: the index that
+	// it was chosen from, the manifest, or a docker-archive's manifest.json.
 	Raw []byte
 	// ConfigJSON is its config as it is stored, and Config the same, parsed.
 	ConfigJSON []byte
 	Config     *ordjson.Object
-	// DiffIDs are the digests of the layers' tars, as Config has them.
+	// DiffIDs are the layers' diffIDs, as Config lists them.
 	DiffIDs []digest.Digest
-	// Annotations are those of the manifest that the image gets where it has none.
+	// Annotations are written into a new manifest where the image has none.
 	Annotations map[string]string
 
 	layers []StoredLayer
 }
 
-// What an image's layers unpack to, and how many entries they have, at most if nobody says.
+// The default limits of what an image's layers unpack to, and of how many entries they have.
 const (
 	defaultUnpacked = 64 << 30
 	defaultEntries  = 2_000_000
 )
 
-// NewBudget is what one image's layers may come to: 0 is 64 GiB, and two million entries.
+// NewBudget returns the limits for one image's layers; they default to 64 GiB and two million
+// entries.
 func NewBudget(maxBytes int64, maxEntries int) *layer.Budget {
 	if maxBytes <= 0 {
 		maxBytes = defaultUnpacked
@@ -50,8 +50,8 @@ func NewBudget(maxBytes int64, maxEntries int) *layer.Budget {
 	return layer.NewBudget(maxBytes, int64(maxEntries))
 }
 
-// Bound has reading a layer fail when what was read of all layers together
-// comes to more than the budget. What is read twice counts once.
+// Bound makes reading a layer fail when more than the budget was read of all layers together.
+// What is read twice counts once.
 func (img *Stored) Bound(budget *layer.Budget) {
 	for _, l := range img.layers {
 		if b, ok := l.(BoundedLayer); ok {
@@ -89,7 +89,7 @@ func (img *Stored) StoredLayers() []StoredLayer { return img.layers }
 // RawConfig returns ConfigJSON.
 func (img *Stored) RawConfig(context.Context) ([]byte, error) { return img.ConfigJSON, nil }
 
-// Platform returns what the index says that the image is for or, without one, its config.
+// Platform returns the image's platform in the index or, without an index, in its config.
 func (img *Stored) Platform() v1.Platform {
 	if p := img.ManifestDescriptor.Platform; p != nil {
 		return ocijson.Normal(*p)
@@ -98,8 +98,7 @@ func (img *Stored) Platform() v1.Platform {
 	return ocijson.Normal(v1.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant})
 }
 
-// Index is the digest of the index that the image was chosen from; empty for
-// none.
+// Index returns the digest of the index that the image was chosen from, or "" for none.
 func (img *Stored) Index() digest.Digest {
 	mediaType, err := ocijson.MediaType(img.Raw)
 	if err != nil || !ocijson.IsIndex(mediaType) {
@@ -108,10 +107,10 @@ func (img *Stored) Index() digest.Digest {
 	return digest.FromBytes(img.Raw)
 }
 
-// ConfigPlatform returns what the config says that the image is for.
+// ConfigPlatform returns the image's platform in its config.
 func (img *Stored) ConfigPlatform() v1.Platform { return PlatformOf(img.Config) }
 
-// PlatformOf is what a config says that its image is for.
+// PlatformOf returns the platform that a config names.
 func PlatformOf(config *ordjson.Object) v1.Platform {
 	var p v1.Platform
 	for _, f := range []struct {
@@ -123,8 +122,8 @@ func PlatformOf(config *ordjson.Object) v1.Platform {
 	return p
 }
 
-// ListedFor is the platform that the index lists the image for, or the config's
-// where no index says one.
+// ListedFor returns the platform that the index lists the image for, or the config's where no
+// index names one.
 func (img *Stored) ListedFor() v1.Platform {
 	if p := img.ManifestDescriptor.Platform; p != nil {
 		return *p
@@ -145,7 +144,7 @@ func (img *Stored) CheckFor(want v1.Platform) error {
 	return fmt.Errorf("the image is for %s alone, not for %s", ocijson.PlatformText(&own), ocijson.PlatformText(&want))
 }
 
-// CheckPlatform compares what an index says that the image is for with its config.
+// CheckPlatform compares the image's platform in the index with the one in its config.
 func (img *Stored) CheckPlatform() error {
 	if err := ocijson.CheckAnnounced(img.ManifestDescriptor.Platform, img.ConfigPlatform()); err != nil {
 		return fmt.Errorf("manifest %s: %w", img.ManifestDescriptor.Digest, err)
@@ -153,8 +152,8 @@ func (img *Stored) CheckPlatform() error {
 	return nil
 }
 
-// history returns the config's history, or one with an entry for each layer
-// where that of the config says nothing of them all.
+// history returns the config's history, or one with an entry for each layer where the config's
+// does not cover them all.
 func (img *Stored) history() []any {
 	v, _ := img.Config.Get("history")
 	list, _ := v.([]any)
@@ -181,15 +180,14 @@ func (img *Stored) history() []any {
 	return list
 }
 
-// emptyLayer tells a history entry that has no layer.
+// emptyLayer reports whether a history entry has no layer.
 func emptyLayer(entry *ordjson.Object) bool {
 	empty, _ := entry.Get("empty_layer")
 	return empty == true
 }
 
-// ParseConfig reads an image config and the digests of its layers' tars (OCI
-// image-spec, config.md). Keys that a reader might take for rootfs or diff_ids
-// are an error.
+// ParseConfig reads an image config and its diffIDs (OCI image-spec, config.md). Keys that a
+// reader might take for rootfs or diff_ids are an error.
 func ParseConfig(data []byte) (*ordjson.Object, []digest.Digest, error) {
 	config, err := ordjson.ParseObject(data, "rootfs", "history", "config", "architecture", "os")
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"unicode"
 )
 
-// StorePathsComment is the history comment that nixpkgs gives a layer: its
+// StorePathsComment returns the history comment that nixpkgs gives a layer: its
 // paths as Python prints a list of strings.
 func StorePathsComment(paths []string) string {
 	quoted := make([]string, len(paths))
@@ -16,7 +16,7 @@ func StorePathsComment(paths []string) string {
 	return "store paths: [" + strings.Join(quoted, ", ") + "]"
 }
 
-// pythonQuote is Python's repr of a string.
+// pythonQuote returns Python's repr of a string.
 func pythonQuote(s string) string {
 	quote := '\''
 	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {

@@ -10,25 +10,25 @@ import (
 	"github.com/varve-image/varve/internal/ctxio"
 )
 
-// isTarType tells whether blobs of a media type are tars, compressed or not, and
-// what a config's diff_ids are about. Attestations and signatures are stored as layers
-// too, and encrypted layers are said to unpack to what only their readers see.
+// isTarType reports whether blobs of a media type are tars, compressed or not, whose diffIDs a
+// config lists. Attestations and signatures are stored as layers too, and the diffIDs of
+// encrypted layers are those of what only their readers see.
 func isTarType(mediaType string) bool {
 	return mediaType == "" || !strings.HasSuffix(mediaType, "+encrypted") &&
 		(strings.HasPrefix(mediaType, "application/vnd.oci.image.layer.") || strings.HasPrefix(mediaType, "application/vnd.docker.image.rootfs."))
 }
 
-// along is a stored blob that is unpacked beside its reading, so that it ends with
-// an error where its tar is not what the config says.
+// along is a stored blob that is unpacked while it is read, so that reading ends with an error
+// where its tar is not what the config says.
 type along struct {
 	io.ReadCloser
-	pieces chan []byte   // for who unpacks, closed at the end
-	done   chan struct{} // closed when that has ended
+	pieces chan []byte   // for the goroutine that unpacks, closed at the end
+	done   chan struct{} // closed when that goroutine has ended
 	err    error         // why, once it has
 	ended  bool          // pieces is closed
 }
 
-// piecesAhead is how far reading may be ahead of unpacking.
+// piecesAhead limits how far reading may be ahead of unpacking.
 const piecesAhead = 4
 
 // unpackAlong returns a reader of stored.
@@ -52,8 +52,8 @@ func (b *Blob) checkTar(blob io.Reader) error {
 	return err
 }
 
-// Read reads the blob. That it is damaged counts for more than what it unpacks to,
-// which is therefore told at its end.
+// Read reads the blob. A damaged blob is reported rather than what it unpacks to, which is why
+// the latter is an error only at the end.
 func (a *along) Read(p []byte) (int, error) {
 	n, err := a.ReadCloser.Read(p)
 	if n > 0 {
@@ -71,7 +71,7 @@ func (a *along) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// end waits for who unpacks.
+// end waits for the goroutine that unpacks.
 func (a *along) end() {
 	if !a.ended {
 		a.ended = true

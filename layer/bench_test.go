@@ -48,7 +48,7 @@ func dirLayer(root string, opts layer.Options) *layer.Layer {
 	return layer.New(func() tree.Seq { return tree.FromDir(root, tree.DirOptions{}) }, opts)
 }
 
-// trees are what the benchmarks read.
+// trees are the trees that the benchmarks read.
 var trees = []struct {
 	name  string
 	files int
@@ -75,7 +75,7 @@ func BenchmarkInfo(b *testing.B) {
 }
 
 // BenchmarkWrite writes a layer whose digest is known into a pipe that is
-// emptied as fast as it goes.
+// emptied as fast as possible.
 func BenchmarkWrite(b *testing.B) {
 	for _, tr := range trees {
 		for name, immutable := range map[string]bool{"store": true, "tree": false} {

@@ -17,16 +17,15 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// Blob is a layer that is at hand as it is: in a file, an archive, a layout or
-// a registry, compressed or not. Each time that it is read its bytes are
-// checked, over the whole stream, against what is said of them.
+// Blob is a layer that is stored already: in a file, an archive, a layout or a registry,
+// compressed or not. Each time that it is read, all of its bytes are checked against Descriptor
+// and DiffID.
 type Blob struct {
 	// Name names the layer in messages and titles.
 	Name string
-	// Descriptor is what a manifest says of the blob. An empty digest means
-	// that nobody said anything: only DiffID is checked.
+	// Descriptor is the blob's in a manifest. If its digest is empty, only DiffID is checked.
 	Descriptor v1.Descriptor
-	// DiffID is what the config says that the digest of its tar is.
+	// DiffID is the digest of its tar, as the config has it.
 	DiffID digest.Digest
 	// Repository is the registry's repository that has the blob, HOST/NAME;
 	// empty where no registry has it.
@@ -38,14 +37,14 @@ type Blob struct {
 	info *Info
 
 	budget *Budget
-	// the most bytes of the tar, and entries in it, that were read at a time
+	// the most bytes of the tar, and entries in it, that one pass has read
 	seen, seenEntries atomic.Int64
-	// checked says that the blob was found to unpack to DiffID.
+	// checked says that the blob has been verified to unpack to DiffID.
 	checked atomic.Bool
 }
 
-// Budget bounds what several layers may unpack to together, and how many entries they
-// may have. A layer that is read again costs nothing.
+// Budget limits what several layers may unpack to together, and how many entries they may have.
+// Reading a layer again costs nothing.
 type Budget struct {
 	bytes, entries         int64
 	bytesLeft, entriesLeft atomic.Int64
@@ -59,12 +58,12 @@ func NewBudget(bytes, entries int64) *Budget {
 	return b
 }
 
-// Bound has reading the layer fail when the budget is spent. It must not be
-// called while the layer is read.
+// Bound makes reading the layer fail when the budget is spent. It must not be called while the
+// layer is being read.
 func (b *Blob) Bound(budget *Budget) { b.budget = budget }
 
-// spend takes from the budget what n bytes of the tar, with so many entries, are more
-// than was read before.
+// spend takes from the budget what n bytes of the tar, with so many entries, exceed what was
+// read before.
 func (b *Blob) spend(n, entries int64) error {
 	if b.budget == nil {
 		return nil
@@ -78,8 +77,7 @@ func (b *Blob) spend(n, entries int64) error {
 	return nil
 }
 
-// take takes from left what n is more than the most that was seen, and tells whether it
-// was there.
+// take takes from left what n exceeds seen by, and reports whether that much was left.
 func take(left, seen *atomic.Int64, n int64) bool {
 	for {
 		most := seen.Load()
@@ -95,17 +93,17 @@ func take(left, seen *atomic.Int64, n int64) bool {
 // Title names the layer.
 func (b *Blob) Title() string { return b.Name }
 
-// Stored is what a manifest says of the blob.
+// Stored returns Descriptor.
 func (b *Blob) Stored() v1.Descriptor { return b.Descriptor }
 
 // Origin returns Repository.
 func (b *Blob) Origin() string { return b.Repository }
 
-// TarDigest is DiffID.
+// TarDigest returns DiffID.
 func (b *Blob) TarDigest() digest.Digest { return b.DiffID }
 
-// Info returns the tar's digest and size. The first call reads the whole
-// layer; a *DigestError says that it is not what Descriptor or DiffID say.
+// Info returns the tar's digest and size. The first call reads the whole layer; it returns a
+// *DigestError if the layer is not what Descriptor or DiffID say.
 func (b *Blob) Info(ctx context.Context) (Info, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -139,10 +137,10 @@ func (b *Blob) copy(ctx context.Context, w io.Writer) (Info, error) {
 	return Info{DiffID: b.DiffID, Size: n}, nil
 }
 
-// Open opens the layer's tar. The blob's first bytes tell how it is
-// compressed, not its media type. In the place of io.EOF there is an error if
-// the blob or the tar is not what is said of it, so that nothing that was read
-// is to be relied on before. How much is read is for Bound.
+// Open opens the layer's tar. The blob's first bytes say how it is compressed, not its media
+// type. Reading ends with an error instead of io.EOF if the blob or the tar is not what
+// Descriptor and DiffID say, so nothing that was read can be relied on before. Bound limits how
+// much is read.
 func (b *Blob) Open(ctx context.Context) (io.ReadCloser, error) {
 	stored, err := b.fetch(ctx)
 	if err != nil {
@@ -171,8 +169,8 @@ func (b *Blob) tarVerifier(plain io.Reader) *verifier {
 	}
 }
 
-// blame returns err, which came of unpacking stored, unless stored is not what is
-// said of it: a damaged blob is that, whatever it unpacks to.
+// blame returns err, which came from unpacking stored, unless stored does not match Descriptor:
+// then the damaged blob is the error, whatever it unpacks to.
 func (b *Blob) blame(ctx context.Context, stored io.Reader, err error) error {
 	var mismatch *DigestError
 	if _, readErr := io.Copy(io.Discard, ctxio.Reader(ctx, stored)); errors.As(readErr, &mismatch) {
@@ -181,10 +179,9 @@ func (b *Blob) blame(ctx context.Context, stored io.Reader, err error) error {
 	return err
 }
 
-// OpenStored opens the blob as it is stored. In the place of io.EOF there is
-// an error if it is not what Descriptor says, or is a tar by its media type and does not
-// unpack to DiffID, unless that was found out before. What it unpacks to is for
-// Bound.
+// OpenStored opens the blob as it is stored. Reading ends with an error instead of io.EOF if it
+// is not what Descriptor says, or is a tar by its media type and does not unpack to DiffID,
+// unless that was verified before. Bound limits what it unpacks to.
 func (b *Blob) OpenStored(ctx context.Context) (io.ReadCloser, error) {
 	r, err := b.fetch(ctx)
 	if err != nil || b.Descriptor.Digest == "" || b.DiffID == "" || !isTarType(b.Descriptor.MediaType) || b.checked.Load() {
@@ -202,8 +199,8 @@ func (b *Blob) fetch(ctx context.Context) (io.ReadCloser, error) {
 	return Verify(r, b.Descriptor), nil
 }
 
-// Verify returns a reader of r that fails in the place of io.EOF if what was
-// read is not what d says, and as soon as it is more than that.
+// Verify returns a reader of r that fails instead of returning io.EOF if what was read is not
+// what d says, and fails as soon as it is more than that.
 func Verify(r io.ReadCloser, d v1.Descriptor) io.ReadCloser {
 	return &verifier{
 		r: r, what: "blob " + d.Digest.String(), want: d.Digest, hash: d.Digest.Algorithm().Hash(), size: d.Size,
@@ -217,15 +214,15 @@ type verifier struct {
 	what string
 	want digest.Digest
 	hash hash.Hash
-	// size is what is expected, -1 for anything; n is what was read.
+	// size is the expected size, -1 for any; n is how much was read.
 	size, n int64
-	// spend, where it is set, is told how much was read.
+	// spend, where it is set, is called with how much was read.
 	spend func(n int64) error
 	// atEnd, where it is set, is called before the digest is compared.
 	atEnd func() error
-	// good, where it is set, is called when all is as it is said to be.
+	// good, where it is set, is called when everything matches.
 	good func()
-	// blame, where it is set, says what is behind an error of r.
+	// blame, where it is set, returns the cause of an error of r.
 	blame func(error) error
 	close func() error
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // TestBlobDamaged: a blob that was changed has another digest, wherever the
-// change is, and that is what the error says: not what unpacking makes of it.
+// change is, and the error says that, not what unpacking makes of it.
 func TestBlobDamaged(t *testing.T) {
 	plain := []byte(strings.Repeat("what the layer holds ", 10_000))
 	for _, algorithm := range []compress.Algorithm{compress.None, compress.Gzip, compress.Zstd} {

@@ -2,8 +2,9 @@ package layer
 
 import "sync"
 
-// buffers are those that no layer uses now: an image has many layers, and
-// memory that is made anew for each of them keeps the garbage collector busy.
+// buffers holds the buffers that no layer uses now: an image has many layers,
+// and memory that is made anew for each of them keeps the garbage collector
+// busy.
 var buffers sync.Pool
 
 // takeBuffer returns an empty buffer.

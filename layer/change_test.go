@@ -16,7 +16,7 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// changes are what may happen to a file meanwhile.
+// changes are the ways in which a file may change meanwhile.
 var changes = map[string]func(path string) error{
 	"grows": func(path string) error {
 		f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
@@ -75,13 +75,13 @@ func TestChangeBetween(t *testing.T) {
 				if _, err := l.Info(context.Background()); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(20 * time.Millisecond) // the clock of change times may be as coarse
+				time.Sleep(20 * time.Millisecond) // the clock of change times may be that coarse
 				path := filepath.Join(root, "m-large")
 				if err := change(path); err != nil {
 					t.Fatal(err)
 				}
 				if name == "vanishes" {
-					path = root // what can still be seen is the directory it is missing from
+					path = root // only the directory that it is missing from is still there
 				}
 				wantErrorNaming(t, l.Write(context.Background(), io.Discard), path)
 			})
@@ -131,7 +131,7 @@ func beforeEntry(entries tree.Seq, path string, f func()) tree.Seq {
 	}
 }
 
-// TestChangeWhileCopied changes a file when a part of it is written already.
+// TestChangeWhileCopied changes a file after a part of it was written.
 func TestChangeWhileCopied(t *testing.T) {
 	for _, name := range []string{"grows", "shrinks", "is emptied", "is rewritten"} {
 		for kind, opts := range kinds {

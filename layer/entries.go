@@ -6,15 +6,14 @@ import (
 	"strconv"
 )
 
-// entries counts the entries of a tar that passes by, without keeping it. What it does
-// not understand, whoever reads the tar complains of: it stops counting there.
+// entries counts the entries of a tar that is written to it, without keeping it. It stops
+// counting at what it does not understand: whoever reads the tar reports that.
 type entries struct {
 	n int64
-	// block is the header block that has begun, body what is left of content and padding.
+	// block is the header block so far, body what is left of content and padding.
 	block []byte
 	body  int64
-	// pax is the PAX record that passes by; sized the size that it says of the next
-	// entry, or -1.
+	// pax is the PAX header so far; sized is the size that it gives the next entry, or -1.
 	pax   []byte
 	inPax bool
 	sized int64
@@ -26,7 +25,7 @@ type entries struct {
 
 const (
 	tarBlock = 512
-	// maxPax is how much of a PAX header is looked at, as in archive/tar.
+	// maxPax limits how much of a PAX header is looked at, as in archive/tar.
 	maxPax = 1 << 20
 )
 
@@ -57,7 +56,7 @@ func (e *entries) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// header looks at a block that is no content.
+// header looks at a block that is not content.
 func (e *entries) header(b []byte) {
 	if e.sparse > 0 { // content follows the last of the list
 		if b[504] == 0 {
@@ -127,7 +126,7 @@ func tarNumber(b []byte) (int64, bool) {
 	return n, err == nil && n >= 0 && n < 1<<56
 }
 
-// paxSize is the size in a PAX header (POSIX pax, "LENGTH KEY=VALUE\n"); -1 for none.
+// paxSize returns the size in a PAX header (POSIX pax, "LENGTH KEY=VALUE\n"), or -1 for none.
 func paxSize(data []byte) int64 {
 	size := int64(-1)
 	for len(data) > 0 {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// tarOf writes a tar of headers; each has a content as long as it says.
+// tarOf returns a tar of headers, each with as much content as it states.
 func tarOf(t testing.TB, headers ...tar.Header) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -75,7 +75,8 @@ func paxSized(t testing.TB) []byte {
 	return data
 }
 
-// counted is how many entries archive/tar reads, and whether it reads to the end.
+// counted returns how many entries archive/tar reads, and whether it reads to
+// the end.
 func counted(data []byte) (n int64, ok bool) {
 	r := tar.NewReader(bytes.NewReader(data))
 	for {
@@ -89,8 +90,8 @@ func counted(data []byte) (n int64, ok bool) {
 	}
 }
 
-// checkEntries compares what is counted of a tar, in pieces of a size, with what
-// archive/tar reads: never fewer where it reads all.
+// checkEntries compares the count for a tar, in pieces of a size, with what
+// archive/tar reads: the count is never lower if that reads everything.
 func checkEntries(t *testing.T, data []byte, piece int) {
 	t.Helper()
 	want, ok := counted(data)
@@ -125,7 +126,8 @@ func TestEntries(t *testing.T) {
 	}
 }
 
-// FuzzEntries: of no tar that archive/tar reads fewer entries are counted.
+// FuzzEntries: for a tar that archive/tar reads, never fewer entries are
+// counted.
 func FuzzEntries(f *testing.F) {
 	for _, data := range entryTars(f) {
 		f.Add(data, 100)

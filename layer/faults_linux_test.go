@@ -124,7 +124,7 @@ func TestNothingLeaks(t *testing.T) {
 	if n := openFiles(t); n != files {
 		t.Errorf("%d descriptors are open, %d were before", n, files)
 	}
-	for range 100 { // the last goroutines may be on their way out
+	for range 100 { // the last goroutines may be ending
 		if runtime.NumGoroutine() <= routines {
 			return
 		}

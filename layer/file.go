@@ -34,7 +34,7 @@ func OpenFile(path string, id digest.Digest) (*File, error) {
 	return f, nil
 }
 
-// Member is the header that nixpkgs gives the file in an archive: its own
+// Member returns the header that nixpkgs gives the file in an archive: its own
 // mode, owned by root.
 func (f *File) Member() *tree.Entry {
 	return &tree.Entry{Mode: uint32(f.mode), Uname: "root", Gname: "root"}

@@ -32,7 +32,7 @@ const (
 	typeLongLink = 'K'
 )
 
-// field is the place of a header field: POSIX.1-1988 ustar, and the same in
+// field is the position of a header field: POSIX.1-1988 ustar, and the same in
 // GNU tar's format.
 type field struct{ offset, size int }
 
@@ -145,8 +145,8 @@ func checkType(e *tree.Entry) error {
 	return fmt.Errorf("entry %q: unknown type %q", e.Path, e.Type)
 }
 
-// appendHeader appends the blocks that stand before e's content, with name in
-// the place of e's path.
+// appendHeader appends the blocks that stand before e's content, with name
+// instead of e's path.
 func (d Dialect) appendHeader(dst []byte, name string, e *tree.Entry) ([]byte, error) {
 	if err := check(e); err != nil {
 		return dst, err
@@ -187,9 +187,8 @@ func appendGNU(dst []byte, name string, e *tree.Entry) []byte {
 	return append(dst, b[:]...)
 }
 
-// appendLong appends a record of GNU tar's that holds a long name, as GNU tar
-// with numeric owners writes it: owned by 0 without a name, with a NUL at the
-// end.
+// appendLong appends GNU tar's record for a long name, as GNU tar with numeric
+// owners writes it: owned by 0 without a name, with a NUL at the end.
 func appendLong(dst []byte, kind byte, text string) []byte {
 	var b block
 	b.text(fieldName, "././@LongLink")
@@ -262,7 +261,7 @@ func (b *block) common(e *tree.Entry, magic string) {
 // record is one keyword and value of a PAX extended header.
 type record struct{ key, value string }
 
-// xattrRecords gives e's extended attributes under the keyword that star, GNU
+// xattrRecords returns e's extended attributes under the keyword that star, GNU
 // tar and archive/tar know.
 func xattrRecords(e *tree.Entry) []record {
 	if len(e.Xattrs) == 0 {
@@ -319,8 +318,8 @@ func appendRecord(dst []byte, r record) []byte {
 	return append(dst, '\n')
 }
 
-// asciiOnly puts a question mark in the place of each character outside ASCII
-// and of each byte that is not UTF-8.
+// asciiOnly replaces each character outside ASCII, and each byte that is not
+// UTF-8, by a question mark.
 func asciiOnly(s string) string {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {

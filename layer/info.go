@@ -2,7 +2,7 @@ package layer
 
 import "github.com/opencontainers/go-digest"
 
-// Info is what a manifest or config says of an uncompressed layer.
+// Info describes an uncompressed layer, for a manifest or a config.
 type Info struct {
 	// DiffID is the SHA-256 of the tar.
 	DiffID digest.Digest

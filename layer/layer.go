@@ -10,7 +10,7 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// Options says how a layer is written and what is known of its entries.
+// Options says how to write a layer and what is known of its entries.
 type Options struct {
 	Dialect Dialect
 	// Prefix stands before every path: "/" in a store layer, "./" in a tree.
@@ -23,8 +23,8 @@ type Options struct {
 	Immutable bool
 }
 
-// Layer is a tar that is made anew, from the same entries, each time that it
-// is asked for.
+// Layer is a tar that is made anew, from the same entries, each time that it is
+// written.
 type Layer struct {
 	entries func() tree.Seq
 	opts    Options
@@ -44,8 +44,8 @@ func New(entries func() tree.Seq, opts Options) *Layer {
 // Title names the layer in messages.
 func (l *Layer) Title() string { return l.opts.Title }
 
-// trace remembers of one pass over the entries what tells whether another saw
-// the same: the headers, and when the files were last changed.
+// trace keeps, from one pass over the entries, what shows whether another pass
+// saw the same: the headers, and when the files were last changed.
 type trace struct {
 	sum    uint64
 	newest int64
@@ -164,9 +164,9 @@ func (l *Layer) writeTrusting(ctx context.Context, dst io.Writer, info Info) err
 	return nil
 }
 
-// changed is the error for a layer that is not what it was when it was
-// hashed. It names the first file that has a younger change time, or else the
-// last such directory: something may be missing from it.
+// changed returns the error for a layer that differs from when it was hashed. It
+// names the first file that has a younger change time, or else the last such
+// directory: something may be missing from it.
 func (l *Layer) changed() error {
 	var dir *tree.Entry
 	for e, err := range l.entries() {

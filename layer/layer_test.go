@@ -34,7 +34,7 @@ func smallTree(t testing.TB) string {
 	return root
 }
 
-// old sets a time long ago, so that a later write shows on any clock.
+// old sets a time long ago, so that a later write is visible on any clock.
 func old(t testing.TB, path string) {
 	t.Helper()
 	then := time.Unix(1e9, 0)
@@ -81,8 +81,8 @@ func TestInfoIsComputedOnce(t *testing.T) {
 	}
 }
 
-// TestDestinationsGetTheSame: by the kernel's copying into pipes and files, or
-// through buffers.
+// TestDestinationsGetTheSame: whether the kernel copies into pipes and files, or
+// buffers are used.
 func TestDestinationsGetTheSame(t *testing.T) {
 	root := smallTree(t)
 	for kind, opts := range kinds {
@@ -152,7 +152,7 @@ func writeOpened(t *testing.T, l *layer.Layer, flags int) []byte {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	// The layer goes where the file is, not to its start.
+	// The layer is written at the file's offset, not at its start.
 	if _, err := f.WriteString("before"); err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func TestBrokenPipe(t *testing.T) {
 				t.Fatal(err)
 			}
 			go func() {
-				// It takes a little, then goes away.
+				// It reads a little, then goes away.
 				_, _ = io.ReadFull(r, make([]byte, 100))
 				r.Close()
 			}()
@@ -198,8 +198,8 @@ func TestBrokenPipe(t *testing.T) {
 	}
 }
 
-// TestFailingEntries: an error in the middle of the entries comes back, and
-// the layer can be asked again.
+// TestFailingEntries: an error in the middle of the entries is returned, and the
+// layer can be read again.
 func TestFailingEntries(t *testing.T) {
 	root := smallTree(t)
 	broken, fail := errors.New("broken"), true

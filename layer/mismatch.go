@@ -6,14 +6,14 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// DigestError says that something is not what its digest promised.
+// DigestError says that something does not have the digest that was promised.
 type DigestError struct {
 	// What names the thing.
 	What string
 	// Want is the digest that was promised, Got the one that was found. Got is
 	// empty where the size says enough.
 	Want, Got digest.Digest
-	// WantSize and GotSize are bytes, for an empty Got.
+	// WantSize and GotSize are sizes in bytes, for an empty Got.
 	WantSize, GotSize int64
 }
 

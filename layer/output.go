@@ -10,14 +10,14 @@ import (
 
 // output takes a Writer's buffers.
 type output interface {
-	// flush takes a buffer over and gives an empty one back.
+	// flush takes over a buffer and returns an empty one.
 	flush(p []byte) ([]byte, error)
 }
 
-// kernelCopier is an output that has the kernel copy files.
+// kernelCopier is an output that lets the kernel copy files.
 type kernelCopier interface {
 	// copyFile copies up to size bytes and returns how many it did; the rest
-	// goes by the buffers.
+	// goes through the buffers.
 	copyFile(ctx context.Context, f *tree.File, size int64) (int64, error)
 }
 

@@ -12,8 +12,8 @@ import (
 // kernelChunk is how much the kernel copies between two looks at the context.
 const kernelChunk = 16 << 20
 
-// newFileOutput has the kernel copy into pipes (splice) and regular files
-// (copy_file_range).
+// newFileOutput returns an output that has the kernel copy into pipes (splice)
+// and regular files (copy_file_range).
 func newFileOutput(f *os.File) output {
 	var st unix.Stat_t
 	fd := int(f.Fd())
@@ -22,8 +22,8 @@ func newFileOutput(f *os.File) output {
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFIFO:
-		// A larger pipe means fewer switches between its two ends. It is only a
-		// wish: an ordinary user may be over the limit.
+		// A larger pipe means fewer switches between its two ends. Failure is
+		// ignored: an ordinary user may be over the limit.
 		_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, bufferSize)
 		return &fileOutput{writerOutput{f}, f, func(in, n int) (int64, error) {
 			return unix.Splice(in, nil, fd, nil, n, unix.SPLICE_F_MORE)
@@ -72,8 +72,9 @@ func (o *fileOutput) copyFile(ctx context.Context, f *tree.File, size int64) (in
 	return done, nil
 }
 
-// cannotCopy tells that these two files are not for the kernel to copy: across
-// file systems, on a file system that does not know how, or opened to append.
+// cannotCopy reports whether the kernel cannot copy between these two files:
+// across file systems, on a file system that does not know how, or opened to
+// append.
 func cannotCopy(err error) bool {
 	for _, e := range []error{unix.EINVAL, unix.EXDEV, unix.ENOSYS, unix.EOPNOTSUPP, unix.EPERM, unix.EBADF, unix.ETXTBSY} {
 		if errors.Is(err, e) {

@@ -46,8 +46,8 @@ func encode(d layer.Dialect, prefix string, entries ...*tree.Entry) ([]byte, err
 	return out.Bytes(), nil
 }
 
-// readsBack has archive/tar read a tar and compares what it finds with the
-// entries that it was made of.
+// readsBack reads a tar with archive/tar and compares the result with the
+// entries that it was made from.
 func readsBack(data []byte, prefix string, entries ...*tree.Entry) error {
 	r := tar.NewReader(bytes.NewReader(data))
 	for _, e := range entries {
@@ -174,8 +174,8 @@ func fits(d layer.Dialect, entries []*tree.Entry) []*tree.Entry {
 }
 
 // TestOtherTarsRead: GNU tar and libarchive list and extract both dialects
-// without a word of complaint, but that GNU tar does not know the hdrcharset
-// that Python, and so the PAX dialect, announces names with that are not UTF-8.
+// without complaint, except that GNU tar does not know hdrcharset, with which
+// Python, and so the PAX dialect, announces names that are not UTF-8.
 func TestOtherTarsRead(t *testing.T) {
 	for name, d := range dialects {
 		data, err := encode(d, "./", xattrEntries()...)
@@ -201,7 +201,7 @@ func TestOtherTarsRead(t *testing.T) {
 					t.Errorf("it lists no attributes:\n%s", list)
 				}
 				dir := t.TempDir()
-				if tool == "bsdtar" { // no file system takes a symlink's
+				if tool == "bsdtar" { // file systems accept none of a symlink's
 					opts = append(opts, "--no-xattrs")
 				}
 				runTar(t, data, path, append(opts, "-C", dir, "--no-same-owner", "-xf", "-")...)
@@ -213,7 +213,7 @@ func TestOtherTarsRead(t *testing.T) {
 	}
 }
 
-// runTar runs a tar that must be content with its input.
+// runTar runs a tar program, which must accept its input.
 func runTar(t *testing.T, input []byte, name string, args ...string) string {
 	t.Helper()
 	var stderr bytes.Buffer
@@ -266,7 +266,7 @@ func TestWriterRefuses(t *testing.T) {
 	}
 }
 
-// FuzzWriter: what the encoder takes, archive/tar reads back the same.
+// FuzzWriter: what the encoder accepts, archive/tar reads back unchanged.
 func FuzzWriter(f *testing.F) {
 	f.Add(false, byte('0'), "path", "", "root", "root", "user.a", "value", uint32(0o644), uint32(0), uint32(0), int64(1), uint32(0), []byte("content"))
 	f.Add(true, byte('2'), strings.Repeat("n", 101), strings.Repeat("t", 101), "", "", "", "", uint32(0o777), uint32(1<<21), uint32(1<<32-2), int64(1<<33), uint32(0), []byte(nil))
@@ -291,7 +291,7 @@ func FuzzWriter(f *testing.F) {
 		last := content(&tree.Entry{Path: "last", Type: tree.Regular, Mode: 0o600}, []byte("last"))
 		out, err := encode(d, "./", e, last)
 		if err != nil {
-			return // TestWriterRefuses knows what may be refused
+			return // TestWriterRefuses tests what may be refused
 		}
 		if err := readsBack(out, "./", e, last); err != nil {
 			t.Error(err)

@@ -9,21 +9,21 @@ import (
 
 // StoreOptions says how the files of a store layer look.
 type StoreOptions struct {
-	// UID, GID, Uname and Gname own every entry.
+	// UID, GID, Uname and Gname are every entry's owner.
 	UID, GID     uint32
 	Uname, Gname string
-	// ModTime is every entry's, in seconds since 1970.
+	// ModTime is every entry's time, in seconds since 1970.
 	ModTime int64
 	// Root is put before the store paths to find the files, as in Nix's
-	// local?root=; empty is the machine's own root.
+	// local?root=; empty means the machine's own root.
 	Root string
 }
 
-// Store describes the layer of store paths, in the order given, that nixpkgs'
-// streamLayeredImage makes of them: the directories /nix and /nix/store first
-// whatever the store is called, then each path and all below it by code point,
-// hard links as full copies, modes as on disk, no extended attributes. Names are
-// those of the store paths' archives: see tree.StoreName.
+// Store describes the layer that nixpkgs' streamLayeredImage makes of store
+// paths, in the order given: the directories /nix and /nix/store first whatever
+// the store is called, then each path and all below it by code point, hard links
+// as full copies, modes as on disk, no extended attributes. Names are those of
+// the store paths' archives: see tree.StoreName.
 func Store(paths []string, opts StoreOptions) *Layer {
 	return New(func() tree.Seq {
 		return func(yield func(*tree.Entry, error) bool) {
@@ -60,7 +60,7 @@ func storeTitle(paths []string) string {
 	return fmt.Sprintf("%s and %d more", paths[0], len(paths)-1)
 }
 
-// storePath yields the files of one store path and tells whether to go on.
+// storePath yields the files of one store path and reports whether to go on.
 func storePath(path, root string, yield func(*tree.Entry, error) bool) bool {
 	base := strings.TrimPrefix(path, "/")
 	for e, err := range tree.FromDir(root+path, tree.DirOptions{Compare: tree.CompareCodePoints, Store: true}) {

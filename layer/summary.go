@@ -13,14 +13,14 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// Summary tells what is in a layer's tar.
+// Summary describes what is in a layer's tar.
 type Summary struct {
-	// Entries counts all members, Files those that are regular files or hard
-	// links to one, Whiteouts those that delete something below.
+	// Entries counts all members, Files the regular files and hard links to
+	// them, Whiteouts the members that delete something in lower layers.
 	Entries, Files, Whiteouts int
 	// Bytes is the size of the files.
 	Bytes int64
-	// Places are where the entries are, in the order of the tar: a store path,
+	// Places say where the entries are, in the order of the tar: a store path,
 	// or the first directory of the name.
 	Places []Place
 }
@@ -33,8 +33,8 @@ type Place struct {
 	Bytes int64
 }
 
-// maxPlaces bounds Summary.Places. What does not fit any more is counted in
-// the last place, whose path is "…".
+// maxPlaces limits Summary.Places. What does not fit is counted in the last
+// place, whose path is "…".
 const maxPlaces = 10_000
 
 // Summarize reads an uncompressed tar to its end.
@@ -83,12 +83,12 @@ func (s *Summary) place(index map[string]int, name string) *Place {
 	return &s.Places[i]
 }
 
-// storeName is how the name of a store path begins: 32 digits of Nix's base 32
+// storeName matches the start of a store path's name: 32 digits of Nix's base 32
 // and a dash.
 var storeName = regexp.MustCompile(`/[0-9a-df-np-sv-z]{32}-[^/]+`)
 
-// placeOf is the store path that a file is in, or the first component of its
-// name.
+// placeOf returns the store path that a file is in, or the first component of
+// its name.
 func placeOf(name string) string {
 	if at := storeName.FindStringIndex(name); at != nil {
 		return name[:at[1]]

@@ -18,18 +18,18 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// maxTarSumEntries bounds the memory of TarSum: 32 bytes an entry.
+// maxTarSumEntries limits the memory of TarSum: 32 bytes an entry.
 const maxTarSumEntries = 4 << 20
 
-// TarSum reads an uncompressed tar and returns Docker's TarSum of it, version
-// 1, as "tarsum.v1+sha256:" and 64 hexadecimal digits (moby, pkg/tarsum): the
+// TarSum reads an uncompressed tar and returns Docker's TarSum of it, version 1,
+// as "tarsum.v1+sha256:" and 64 hexadecimal digits (moby, pkg/tarsum): the
 // SHA-256 of each entry's header fields, without its time, and content; these,
 // sorted and in hexadecimal, hashed again. The order of the entries does not
-// show in it.
+// matter.
 //
-// A tar of more than 4,194,304 entries is an error. So is one that ends
-// without its end marker, which the reference takes for whole. What follows
-// the end marker is read and ignored.
+// A tar of more than 4,194,304 entries is an error. So is one without its end
+// marker, which the reference implementation accepts. What follows the end
+// marker is read and ignored.
 func TarSum(ctx context.Context, r io.Reader) (string, error) {
 	src := &eofNoter{r: bufio.NewReaderSize(ctxio.Reader(ctx, r), 64<<10)}
 	sums, err := entrySums(tar.NewReader(src))
@@ -52,14 +52,14 @@ func TarSum(ctx context.Context, r io.Reader) (string, error) {
 	return "tarsum.v1+sha256:" + hex.EncodeToString(all.Sum(nil)), nil
 }
 
-// entrySums gives the sum of each entry, in the tar's order.
+// entrySums returns the sum of each entry, in the tar's order.
 func entrySums(tr *tar.Reader) ([][sha256.Size]byte, error) {
 	var sums [][sha256.Size]byte
 	h := sha256.New()
 	buf := make([]byte, 64<<10)
 	for {
-		// Names that lead elsewhere are only hashed: whether the environment asks
-		// archive/tar to refuse them must not matter.
+		// Names that lead out of the tree are only hashed: whether the
+		// environment asks archive/tar to refuse them must not matter.
 		hdr, err := tr.Next()
 		if err == io.EOF {
 			return sums, nil

@@ -31,8 +31,8 @@ func stamped(entries func() tree.Seq, path string, stamp int64) func() tree.Seq 
 	}
 }
 
-// rewriteInSecret changes bytes of a file; its size and time stay. The change
-// time alone tells.
+// rewriteInSecret changes bytes of a file; its size and time stay. Only the
+// change time shows it.
 func rewriteInSecret(path string) error {
 	st, err := os.Stat(path)
 	if err != nil {
@@ -41,9 +41,9 @@ func rewriteInSecret(path string) error {
 	return errors.Join(changes["is rewritten"](path), os.Chtimes(path, st.ModTime(), st.ModTime()))
 }
 
-// TestChangeInSecret: a file's own change time tells that it was rewritten,
-// even where another file of the layer has a younger one: a clock that was set
-// back must not hide it.
+// TestChangeInSecret: a file's own change time shows that it was rewritten, even
+// where another file of the layer has a younger one: a clock that was set back
+// must not hide it.
 func TestChangeInSecret(t *testing.T) {
 	for kind, opts := range kinds {
 		for name, young := range map[string]int64{"newest": 0, "not newest": math.MaxInt64} {
@@ -56,12 +56,12 @@ func TestChangeInSecret(t *testing.T) {
 				if err := l.Write(context.Background(), io.Discard); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(20 * time.Millisecond) // the clock of change times may be as coarse
+				time.Sleep(20 * time.Millisecond) // the clock of change times may be that coarse
 				if err := rewriteInSecret(filepath.Join(root, "m-large")); err != nil {
 					t.Fatal(err)
 				}
 				err := l.Write(context.Background(), io.Discard)
-				want := "m-large" // of files with younger change times it is the first
+				want := "m-large" // the first of the files with younger change times
 				if young > 0 {
 					want = "the title"
 				}

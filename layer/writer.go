@@ -8,11 +8,10 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// FormatVersion names the bytes that layers have: the tar dialects of this
-// package and what each compression makes of them. A change that gives other
-// bytes for the same input, an upgrade of the compressors included, is a change
-// of the format and takes a new version; internal/compress/testdata/compress.golden
-// is the witness.
+// FormatVersion is the version of the bytes of layers: the tar dialects of this package and the
+// output of each compression. A change that gives other bytes for the same input, an upgrade of
+// the compressors included, changes the format and needs a new version;
+// internal/compress/testdata/compress.golden shows such a change.
 const FormatVersion = "1"
 
 // bufferSize is how much is handed on at once.
@@ -27,7 +26,7 @@ type Writer struct {
 	out     output
 	buf     []byte
 	size    int64
-	// mark, where it is set, is told each entry and its header.
+	// mark, where it is set, is called with each entry and its header.
 	mark func(header []byte, e *tree.Entry)
 }
 
@@ -37,7 +36,7 @@ func NewWriter(w io.Writer, d Dialect, prefix string) *Writer {
 	return &Writer{dialect: d, prefix: prefix, dst: w, out: newOutput(w), buf: takeBuffer()}
 }
 
-// Size is how many bytes the tar has so far.
+// Size returns how many bytes the tar has so far.
 func (w *Writer) Size() int64 { return w.size }
 
 func (w *Writer) name(path string) string {
@@ -82,8 +81,8 @@ func (w *Writer) WriteHeader(e *tree.Entry) error {
 	return nil
 }
 
-// Content has fill write the content that the last header announced straight
-// to the Writer's own destination. fill answers for its being size bytes.
+// Content calls fill to write the content that the last header announced straight to the
+// Writer's destination. fill has to write exactly size bytes.
 func (w *Writer) Content(size int64, fill func(io.Writer) error) error {
 	if err := w.flush(); err != nil {
 		return err
@@ -182,8 +181,8 @@ func shortContent(e *tree.Entry, left int64, err error) error {
 	return err
 }
 
-// atEnd has the reader say that nothing follows; a file on disk looks here
-// whether it was changed.
+// atEnd checks that the reader has nothing more; a file on disk checks here whether it was
+// changed.
 func atEnd(e *tree.Entry, r io.Reader) error {
 	var one [1]byte
 	n, err := r.Read(one[:])

@@ -1,6 +1,6 @@
 package spec
 
-// Base says which image one builds on.
+// Base describes the image that a spec builds on.
 type Base struct {
 	// Reference is the spec's fromImage. Local says that its path was written
 	// relative to the spec, so that no other root applies to it.
@@ -8,14 +8,14 @@ type Base struct {
 	Local     bool
 	// Written is the reference as it stands in the spec.
 	Written string
-	// Name and Tag choose in an archive of several images; both are empty for
-	// the first.
+	// Name and Tag choose among the images of an archive; both are empty for the
+	// first.
 	Name, Tag string
-	// Architecture and Variant are what the spec asks for; either may be empty.
+	// Architecture and Variant are the spec's; either may be empty.
 	Architecture, Variant string
 }
 
-// Base returns the image that the spec builds on, and false for none.
+// Base returns the image that the spec builds on, or false if there is none.
 func (s *Spec) Base() (Base, bool) {
 	return Base{
 		Reference: s.FromImage, Local: s.LocalReference(s.FromImage), Written: s.Written(s.FromImage),

@@ -1,8 +1,8 @@
 package spec
 
-// Choices returns the words that a field of the spec can have, in the order in which
-// messages list them: for fields of a few fixed words, nil for all others. presets lists
-// the names that Preset.Name can have.
+// Choices returns the words that a field of the spec can have, in the order in which messages
+// list them, and nil for fields that are not limited to a few words. For presets it returns the
+// names that Preset.Name can have.
 func Choices(field string) []string {
 	switch field {
 	case "inherit":

@@ -45,8 +45,8 @@ func configKeys() map[string]configKind {
 	}
 }
 
-// canonicalKey returns a config key as OCI spells it: names that are known get
-// the case of their first letter.
+// canonicalKey returns a config key as OCI spells it: a known name that begins
+// in lower case gets its capital.
 func canonicalKey(key string) string {
 	if key == "" {
 		return key
@@ -93,7 +93,7 @@ func (d *decoder) config(v value) *ordjson.Object {
 	return out
 }
 
-// configValue checks the value of a known key. null is left to be null.
+// configValue checks the value of a known key. null stays null.
 func (d *decoder) configValue(v value, kind configKind) any {
 	if v.kind == null {
 		return nil
@@ -126,7 +126,7 @@ func (d *decoder) configValue(v value, kind configKind) any {
 		})
 	case configLabels:
 		d.each(v, "an object with strings", func(v value) {
-			if v.kind != null { // Docker takes it for an empty one
+			if v.kind != null { // Docker reads it as an empty one
 				d.string(v)
 			}
 		})
@@ -147,8 +147,8 @@ func (d *decoder) configValue(v value, kind configKind) any {
 	return d.json(v)
 }
 
-// isPort tells a key of ExposedPorts: a port or a range of them, and perhaps a
-// protocol (OCI image-spec, config.md).
+// isPort reports whether key can be in ExposedPorts: a port or a range of ports,
+// and perhaps a protocol (OCI image-spec, config.md).
 func isPort(key string) bool {
 	ports, protocol, named := strings.Cut(key, "/")
 	if named && protocol != "tcp" && protocol != "udp" && protocol != "sctp" {
@@ -163,8 +163,8 @@ func isPort(key string) bool {
 	return err == nil && low > 0 && low <= high
 }
 
-// health checks a Healthcheck (moby's HealthConfig) and returns it with its times
-// as numbers of nanoseconds, which Docker does not read from anything else.
+// health checks a Healthcheck (moby's HealthConfig) and returns it with its
+// times as numbers of nanoseconds, the only form that Docker reads.
 func (d *decoder) health(v value) value {
 	if v.kind != object {
 		d.want(v, "an object")
@@ -191,7 +191,7 @@ func (d *decoder) health(v value) value {
 }
 
 // duration returns a time with units, such as "1m30s", as the number of whole
-// units that engines read; anything else as it is.
+// units that engines read; it returns anything else as it is.
 func (d *decoder) duration(v value, unit time.Duration, units string) value {
 	if v.kind != text || strings.Trim(v.text, "-0123456789") == "" {
 		return v
@@ -217,7 +217,7 @@ func (d *decoder) each(v value, wanted string, item func(value)) {
 	}
 }
 
-// configList returns a list of strings that a program can be given.
+// configList returns a list of strings that can be passed to a program.
 func (d *decoder) configList(v value, kind configKind) any {
 	out := []any{}
 	if v.kind == text {

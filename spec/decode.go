@@ -16,7 +16,7 @@ type decoder struct {
 	dir, settingsDir string
 }
 
-// value is a node and the path of the field that it is the value of.
+// value is a node and the path of its field.
 type value struct {
 	*node
 	field string
@@ -48,8 +48,8 @@ func (d *decoder) want(v value, wanted string) {
 
 const wantString = "a string"
 
-// object hands v's members to known. Null members are as if they were not
-// there. It reports whether v is an object.
+// object hands v's members to known. Null members are treated as absent. It
+// reports whether v is an object.
 func (d *decoder) object(v value, wanted string, known fields) bool {
 	if v.kind != object {
 		d.want(v, wanted)
@@ -62,7 +62,7 @@ func (d *decoder) object(v value, wanted string, known fields) bool {
 		case !ok:
 			names := slices.Collect(maps.Keys(known))
 			what := "unknown field"
-			if m.value.flag != "" { // whose messages do not name the field
+			if m.value.flag != "" { // its messages do not name the field
 				what += " " + quote(m.key.text)
 			}
 			d.add(place(m), field.field, "%s%s", what, didYouMean(m.key.text, names))
@@ -109,7 +109,8 @@ func (d *decoder) oneOrMore(v value, wanted string, each func(value)) {
 	d.items(v, wanted, each)
 }
 
-// string returns v's text. ok is false if v is no string, which it reports.
+// string returns v's text. If v is not a string, it reports that and ok is
+// false.
 func (d *decoder) string(v value) (s string, ok bool) {
 	if v.kind != text {
 		d.want(v, wantString)
@@ -171,7 +172,7 @@ func (d *decoder) path(v value) string {
 	return d.absolute(v, d.expand(v, s))
 }
 
-// isURL tells a URL by its scheme (RFC 3986, 3.1).
+// isURL reports whether s has a URL's scheme (RFC 3986, 3.1).
 func isURL(s string) bool {
 	scheme, _, found := strings.Cut(s, "://")
 	return found && scheme != "" && strings.Trim(scheme, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-.") == ""
@@ -200,8 +201,8 @@ func (d *decoder) paths(v value) []string {
 	return list
 }
 
-// contents returns the paths in v. An absolute one may not climb: what looks
-// like a store path would be another place.
+// contents returns the paths in v. An absolute path may not contain "..": what
+// looks like a store path would be another place.
 func (d *decoder) contents(v value) []string {
 	for _, n := range append([]*node{v.node}, v.items...) {
 		if n.kind == text && filepath.IsAbs(n.text) && climbs(n.text) {

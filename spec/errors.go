@@ -10,21 +10,21 @@ import (
 	"github.com/varve-image/varve/internal/suggest"
 )
 
-// MaxErrors is how many errors of one input are reported.
+// MaxErrors limits how many errors of one input are reported.
 const MaxErrors = 100
 
 // Error is one thing that is wrong with a spec.
 type Error struct {
 	// File is the input's name, as Options has it; empty for a setting.
 	File string
-	// Line and Column count from 1; 0 where the error has no place.
+	// Line and Column count from 1; zero means that the error has no place.
 	Line, Column int
-	// Flag is the setting's name, empty for what is in a file.
+	// Flag is the setting's name; empty for an error in a file.
 	Flag string
 	// Field is the path of the field, such as layers[0].contents; empty where
 	// the error is not about a field.
 	Field string
-	// Message says what was got and what is wanted. It holds no line ends.
+	// Message says what was given and what is wanted. It has no line breaks.
 	Message string
 }
 
@@ -45,8 +45,8 @@ func (e *Error) Error() string {
 	return b.String() + e.Message
 }
 
-// Errors is all that is wrong with a spec: what is in the file in the order of
-// its lines, then what is in settings. It has at least one element.
+// Errors lists all that is wrong with a spec: the errors in the file in the order of its lines,
+// then those in settings. It has at least one element.
 type Errors []*Error
 
 // Error returns one line for each error.
@@ -107,7 +107,7 @@ func (p *problems) err() error {
 	return p.list
 }
 
-// maxQuoted is how many bytes of a foreign string a message repeats.
+// maxQuoted limits how many bytes of a foreign string a message repeats.
 const maxQuoted = 80
 
 // quote returns s for a message: quoted, and cut if it is long.
@@ -122,7 +122,7 @@ func quote(s string) string {
 	return fmt.Sprintf("%q…", s[:end])
 }
 
-// others are what people who know Dockerfiles, Compose or other builders call fields.
+// others maps names of fields from Dockerfiles, Compose or other builders to the spec's.
 var others = map[string]string{
 	"from": "fromImage", "base": "fromImage", "image": "fromImage", "baseImage": "fromImage",
 	"copy": "copyToRoot", "add": "copyToRoot", "files": "copyToRoot", "packages": "contents",

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// badSpecs are inputs and the errors that they give, one a line. Those whose
-// schema is true are valid by the schema, which cannot tell what is wrong.
+// badSpecs are inputs and their errors, one a line. Inputs whose schema is true
+// are valid by the schema, which cannot express what is wrong.
 var badSpecs = []struct {
 	in     string
 	want   string

@@ -36,8 +36,8 @@ func (d *decoder) copy(v value) Copy {
 	return c
 }
 
-// target returns a path in the image: absolute and clean, but for a slash at
-// the end, which is kept.
+// target returns a path in the image: absolute and clean, except that a slash at
+// the end is kept.
 func (d *decoder) target(v value) string {
 	s, ok := d.filled(v, "a path in the image")
 	if !ok {
@@ -196,7 +196,7 @@ func (d *decoder) nss(v value, p *Preset) {
 	})
 }
 
-// lines returns a list of lines with so many parts between colons.
+// lines returns a list of lines that have parts parts, separated by colons.
 func (d *decoder) lines(v value, parts int, form string) []string {
 	var list []string
 	d.items(v, "a list of lines such as "+form, func(v value) {

@@ -12,7 +12,7 @@ import (
 )
 
 // FuzzParse holds Parse to its contract on any input: it ends, an error is
-// Errors of single lines, and what it takes is valid by the schema and has a
+// Errors of single lines, and what it accepts is valid by the schema and has a
 // config that can be written and read again.
 func FuzzParse(f *testing.F) {
 	full, err := os.ReadFile("testdata/full.yaml")

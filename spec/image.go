@@ -82,7 +82,7 @@ func (d *decoder) together(v value) {
 // pathTransports are the transports of image references that name a path.
 func pathTransports() []string { return []string{"docker-archive", "oci", "oci-archive", "dir"} }
 
-// otherTransports are those that name something else.
+// otherTransports are the transports of image references that name something else.
 func otherTransports() []string {
 	return []string{"docker", "docker-daemon", "containerd", "containers-storage"}
 }
@@ -172,8 +172,8 @@ func (d *decoder) pairs(v value, nulls bool) []KeyValue {
 	return sortedPairs(m)
 }
 
-// mergeLabels makes labels part of config.Labels, behind what is there. One that is
-// null takes the base image's away.
+// mergeLabels adds labels to config.Labels, after what is there. A null label removes the base
+// image's.
 func (d *decoder) mergeLabels(v value) {
 	i := v.index("labels")
 	if i < 0 || len(v.members[i].value.members) == 0 {
@@ -208,7 +208,7 @@ func (d *decoder) mergeLabels(v value) {
 	d.spec.Config.Set("Labels", labels)
 }
 
-// labelText is a label's value for a message.
+// labelText returns a label's value for a message.
 func labelText(v any) string {
 	if v == nil {
 		return "null"
@@ -217,7 +217,7 @@ func labelText(v any) string {
 	return quote(s)
 }
 
-// shell is the program that runs scripts.
+// shell returns the program that runs scripts.
 func (d *decoder) shell(v value) string {
 	s, ok := d.filled(v, "a program such as /bin/bash")
 	if ok && !path.IsAbs(s) {

@@ -101,8 +101,8 @@ func (r *jsonReader) object(n *node, depth int) *node {
 	return n
 }
 
-// setString makes n a string. The decoder reads half of a surrogate pair as
-// U+FFFD without a word; such a string is refused.
+// setString makes n a string. The decoder silently reads half of a surrogate
+// pair as U+FFFD; such a string is refused.
 func (r *jsonReader) setString(n *node, s, raw string) {
 	n.kind, n.text = text, s
 	written := strings.Count(raw, "\ufffd") + strings.Count(strings.ToLower(raw), `\ufffd`)

@@ -20,8 +20,8 @@ func New(name string) *Spec {
 }
 
 // Check returns a copy of a spec that was made or changed by a program, checked and completed as
-// Parse does with one that is read. What is wrong comes back as Errors. Options.Settings
-// override fields, as there.
+// Parse does for a spec that it reads. What is wrong is returned as Errors. Options.Settings
+// override fields, as in Parse.
 func (s *Spec) Check(o Options) (*Spec, error) {
 	data, err := s.MarshalJSON()
 	if err != nil {
@@ -39,7 +39,8 @@ func (s *Spec) Check(o Options) (*Spec, error) {
 	return checked, nil
 }
 
-// withoutPlaces takes lines and columns out of errors: they are of a file that nobody has.
+// withoutPlaces removes lines and columns from errors: they belong to a file that does not
+// exist.
 func withoutPlaces(err error) error {
 	var all Errors
 	if !errors.As(err, &all) {
@@ -174,7 +175,7 @@ func octal(mode *uint32) any {
 	return fmt.Sprintf("%#o", *mode)
 }
 
-// at writes a time that seconds say.
+// at returns a time in seconds since 1970, as specs write it.
 func at(seconds int64) string { return "@" + strconv.FormatInt(seconds, 10) }
 
 func (t *Time) text() string {
@@ -258,7 +259,7 @@ func (r PermRule) object() any {
 	return o
 }
 
-// value is the preset's name, or an object of it and what it is given.
+// value returns the preset's name, or an object of its name and argument.
 func (p Preset) value() any {
 	argument := &ordjson.Object{}
 	set := setter(argument)
@@ -276,7 +277,7 @@ func (p Preset) value() any {
 	return o
 }
 
-// value is the pipeline's file, or its operations.
+// value returns the pipeline's file, or its operations.
 func (p *Pipeline) value() any {
 	switch {
 	case p == nil:

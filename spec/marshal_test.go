@@ -10,7 +10,7 @@ import (
 )
 
 // TestCheck: a spec that was read, written and read again is the same, and one that a program
-// makes is checked as one that is read.
+// makes is checked like one that is read.
 func TestCheck(t *testing.T) {
 	for _, text := range []string{
 		"name: a", "{name: a, includeStorePaths: false, contents: [/nix/store/00000000000000000000000000000000-x]}",
@@ -64,7 +64,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// same compares two specs, their configs by what is written of them.
+// same compares two specs; their configs as JSON.
 func same(t *testing.T, a, b *Spec) bool {
 	t.Helper()
 	var texts [2][]byte

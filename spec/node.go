@@ -7,22 +7,22 @@ import (
 	"unicode/utf8"
 )
 
-// MaxSize is how many bytes of input are read.
+// MaxSize limits how many bytes of input are read.
 const MaxSize = 8 << 20
 
-// MaxDepth is how many lists and objects may stand inside one another.
+// MaxDepth limits how deep lists and objects may be nested.
 const MaxDepth = 100
 
-// maxMarks is how many characters that end a line or begin a value are read. A
-// value costs some hundred bytes of memory, so MaxSize alone would allow for
+// maxMarks limits how many characters that end a line or begin a value are read.
+// A value costs some hundred bytes of memory, so MaxSize alone would allow
 // gigabytes.
 const maxMarks = 500_000
 
-// kind is what a node is.
+// kind is the kind of a node.
 type kind int
 
 const (
-	// invalid nodes have been reported already: nothing more is said of them.
+	// invalid nodes have been reported already: they cause no further errors.
 	invalid kind = iota
 	null
 	boolean
@@ -32,15 +32,15 @@ const (
 	object
 )
 
-// node is one value of an input, whatever it was written in.
+// node is one value of an input, in whatever format it was written.
 type node struct {
 	kind kind
 	// text is a string's value, and a number's or bool's text as written.
 	text    string
 	items   []*node
 	members []member
-	// flag names the setting that the node comes from; else line and column,
-	// from 1, tell where it is.
+	// flag names the setting that the node comes from; otherwise line and
+	// column, from 1, say where it is.
 	flag         string
 	line, column int
 }
@@ -50,7 +50,7 @@ type member struct {
 	key, value *node
 }
 
-// describe says what n is, for "got …".
+// describe returns what n is, for "got …".
 func (n *node) describe() string {
 	switch n.kind {
 	case null:
@@ -69,7 +69,7 @@ func (n *node) describe() string {
 	return "nothing usable"
 }
 
-// clip returns s, a number or a name that needs no quotes as a rule, for a
+// clip returns s, a number or a name that usually needs no quotes, for a
 // message.
 func clip(s string) string {
 	if len(s) <= maxQuoted && isWord(strings.ReplaceAll(s, ".", "")) {
@@ -88,8 +88,7 @@ func (n *node) index(name string) int {
 	return -1
 }
 
-// unique reports members of n and below whose key was there before, and takes
-// them out.
+// unique reports members of n and below whose key is repeated, and removes them.
 func (p *problems) unique(n *node, field string) {
 	for i, item := range n.items {
 		p.unique(item, field+"["+itoa(i)+"]")
@@ -135,8 +134,8 @@ func isWord(s string) bool {
 	return s != "" && len(s) <= maxQuoted
 }
 
-// readTree returns the object that data holds. Where data cannot be read to
-// its end, it says why in p and returns nil.
+// readTree returns the object that data holds. If data cannot be read to its
+// end, it reports why to p and returns nil.
 func readTree(data []byte, p *problems) *node {
 	if at, msg := badText(data); msg != "" {
 		place := newCursor(data).to(at)
@@ -164,7 +163,7 @@ func readTree(data []byte, p *problems) *node {
 	return root
 }
 
-// marks counts the characters of maxMarks.
+// marks counts the characters that maxMarks limits.
 func marks(data []byte) int {
 	n := bytes.Count(data, []byte("- ")) + bytes.Count(data, []byte("? "))
 	for _, b := range data {
@@ -176,7 +175,7 @@ func marks(data []byte) int {
 	return n
 }
 
-// badText returns where data holds something that is no text, and what.
+// badText returns where data holds something that is not text, and what.
 func badText(data []byte) (offset int, message string) {
 	for i := 0; i < len(data); {
 		r, size := utf8.DecodeRune(data[i:])
@@ -191,7 +190,7 @@ func badText(data []byte) (offset int, message string) {
 	return 0, ""
 }
 
-// cursor walks over data and knows its place as people count.
+// cursor walks over data and knows its line and column.
 type cursor struct {
 	data         []byte
 	offset       int

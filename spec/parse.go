@@ -8,30 +8,28 @@ import (
 	"path/filepath"
 )
 
-// Options says how an input is read. The zero value is useful.
+// Options says how to read an input. The zero value is useful.
 type Options struct {
-	// File is the input's name in messages; "spec" if empty.
+	// File is the input's name in messages; it defaults to "spec".
 	File string
-	// Dir is the folder that relative paths of the input start at; the working
-	// directory if empty.
+	// Dir is the folder that relative paths of the input start at; it defaults to the working
+	// directory.
 	Dir string
 	// Settings override what the input says, or stand alone.
 	Settings []Setting
-	// Platform, where it is set, takes the place of the input's os, architecture
-	// and variant. Messages call it PlatformFlag, such as "--platform", or platform if
-	// that is empty.
+	// Platform, where it is set, is used instead of the input's os, architecture and variant.
+	// Messages call it PlatformFlag, such as "--platform", or platform if that is empty.
 	Platform     Platform
 	PlatformFlag string
-	// Architecture is what ${arch} stands for where neither Platform nor the input
-	// names an architecture.
+	// Architecture replaces ${arch} where neither Platform nor the input names an architecture.
 	Architecture string
-	// SettingsDir is the folder that relative paths of Settings start at; the
-	// working directory if empty.
+	// SettingsDir is the folder that relative paths of Settings start at; it defaults to the
+	// working directory.
 	SettingsDir string
 }
 
-// ParseFile reads the spec in the named file. File and Dir of o are taken from
-// name where they are empty.
+// ParseFile reads the spec in the named file. Where File and Dir of o are empty, they are taken
+// from name.
 func ParseFile(name string, o Options) (*Spec, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -47,10 +45,9 @@ func ParseFile(name string, o Options) (*Spec, error) {
 	return Parse(f, o)
 }
 
-// Parse reads a spec, YAML or JSON, from r; a nil r stands for an empty one,
-// so that settings alone can make a spec. What is wrong with the spec comes
-// back as Errors; any other error is one of reading. Parse reads at most
-// MaxSize+1 bytes.
+// Parse reads a spec, YAML or JSON, from r; a nil r stands for an empty one, so that settings
+// alone can make a spec. What is wrong with the spec is returned as Errors; any other error
+// comes from reading. Parse reads at most MaxSize+1 bytes.
 //
 // In the result, Config is never nil and holds Labels too.
 func Parse(r io.Reader, o Options) (*Spec, error) {

@@ -14,7 +14,7 @@ import (
 
 func ptr[T any](v T) *T { return &v }
 
-// fullSpec is what testdata/full.yaml says, read with Dir /work.
+// fullSpec is the spec in testdata/full.yaml, read with Dir /work.
 func fullSpec() *Spec {
 	return &Spec{
 		Name:     "registry.example:5000/acme/hello",
@@ -149,7 +149,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// goodSpecs are accepted: with what they are to show as the name.
+// goodSpecs are accepted; what they show is their name.
 func goodSpecs() map[string]string {
 	return map[string]string{
 		"minimal":         "name: a",
@@ -272,7 +272,7 @@ func TestParseFile(t *testing.T) {
 	}
 }
 
-// endless gives pattern again and again and counts what is taken.
+// endless returns pattern again and again and counts what is read.
 type endless struct {
 	pattern string
 	read    int
@@ -337,7 +337,7 @@ type errReader struct{ err error }
 
 func (r errReader) Read([]byte) (int, error) { return 0, r.err }
 
-// TestDurations: times with units are what engines read of them.
+// TestDurations: times with units become the numbers that engines read.
 func TestDurations(t *testing.T) {
 	s, err := Parse(strings.NewReader(`{name: a, config: {StopTimeout: 1m30s, Healthcheck: {Test: [CMD, x], Interval: 30s, Timeout: 1.5s, StartPeriod: 7, StartInterval: null, Retries: 3}}}`), Options{})
 	if err != nil {

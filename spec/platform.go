@@ -8,8 +8,7 @@ import (
 	"github.com/varve-image/varve/internal/arch"
 )
 
-// Platform is what an image is for, as OCI image-spec names it. Variant may be
-// empty.
+// Platform is the platform of an image, as the OCI image-spec names it. Variant may be empty.
 type Platform struct {
 	OS, Architecture, Variant string
 }
@@ -22,7 +21,7 @@ func (p Platform) String() string {
 	return p.OS + "/" + p.Architecture + "/" + p.Variant
 }
 
-// setPlatform has an input be for a platform, whatever it says itself.
+// setPlatform sets the platform of an input, whatever it says itself.
 func setPlatform(root *node, p Platform, flag string) {
 	if root.kind != object {
 		return
@@ -37,8 +36,8 @@ func setPlatform(root *node, p Platform, flag string) {
 	put(root, s.text("variant"), variant)
 }
 
-// normalise has an input say the architecture as Go names it, with the variant that
-// another name implies, before anything uses it.
+// normalise replaces an input's architecture by Go's name of it, and sets the variant that
+// another name implies, before anything uses them.
 func normalise(root *node) {
 	i := root.index("architecture")
 	if root.kind != object || i < 0 || root.members[i].value.kind != text {
@@ -60,7 +59,7 @@ func normalise(root *node) {
 	put(root, &key, &value)
 }
 
-// platformOf is what an input is for, for the names in its paths.
+// platformOf returns the platform of an input, for the variables in its paths.
 func platformOf(root *node, architecture string) Platform {
 	p := Platform{OS: "linux", Architecture: architecture}
 	for name, to := range map[string]*string{"os": &p.OS, "architecture": &p.Architecture, "variant": &p.Variant} {
@@ -71,8 +70,8 @@ func platformOf(root *node, architecture string) Platform {
 	return p
 }
 
-// expand puts the platform in the place of ${os}, ${arch}, ${variant} and
-// ${platform} in s, which v holds. $${ stands for ${.
+// expand replaces ${os}, ${arch}, ${variant} and ${platform} in s, which v holds, by the
+// platform. $${ stands for ${.
 func (d *decoder) expand(v value, s string) string {
 	names := map[string]string{
 		"os": d.platform.OS, "arch": d.platform.Architecture, "variant": d.platform.Variant, "platform": d.platform.String(),

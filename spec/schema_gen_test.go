@@ -23,7 +23,7 @@ import (
 
 var update = flag.Bool("update", false, "write schema.json")
 
-// TestSchemaFile: schema.json is what the types and their comments say.
+// TestSchemaFile: schema.json matches the types and their comments.
 func TestSchemaFile(t *testing.T) {
 	want, err := generateSchema()
 	if err != nil {
@@ -78,8 +78,8 @@ func generateSchema() ([]byte, error) {
 	return append(out, '\n'), nil
 }
 
-// fill gives each property of an object of type name its form, and null to
-// those that may be left out.
+// fill gives each property of an object of type name its form, and allows null where a property
+// may be left out.
 func fill(name string, s *jsonschema.Schema) {
 	all := forms()
 	for pair := s.Properties.Oldest(); pair != nil; pair = pair.Next() {
@@ -98,7 +98,7 @@ func fill(name string, s *jsonschema.Schema) {
 	}
 }
 
-// either returns a schema that takes what one of list takes.
+// either returns a schema that accepts what any of list accepts.
 func either(list ...*jsonschema.Schema) *jsonschema.Schema {
 	s := &jsonschema.Schema{}
 	for _, form := range list {
@@ -141,8 +141,8 @@ func defined(name string) *jsonschema.Schema {
 	return &jsonschema.Schema{Ref: "#/$defs/" + name}
 }
 
-// forms returns what may be written for each field, wherever it stands, or for
-// that of one type: "Type.field".
+// forms returns what may be written for each field of that name, or for the field of one type:
+// "Type.field".
 func forms() map[string]*jsonschema.Schema {
 	const (
 		date  = `\d{4}-\d\d-\d\d`
@@ -249,7 +249,7 @@ func presetsForm() *jsonschema.Schema {
 	return either(name, listOf(either(name, withArgument)))
 }
 
-// configForm takes known keys in both cases of their first letter, and others.
+// configForm accepts known keys in both cases of their first letter, and others.
 func configForm() *jsonschema.Schema {
 	keys := configKeys()
 	s := &jsonschema.Schema{

@@ -33,8 +33,8 @@ func compileSchema(t testing.TB) *jsonschema.Schema {
 	return s
 }
 
-// asJSON returns n as a validator takes it. Numbers that YAML alone can write
-// become what an editor's YAML reader makes of them.
+// asJSON returns n in the form that a validator expects. Numbers that YAML alone
+// can write become what an editor's YAML reader makes of them.
 func asJSON(n *node) any {
 	switch n.kind {
 	case boolean:
@@ -95,7 +95,7 @@ func TestSchemaRefusesBad(t *testing.T) {
 	for _, tt := range badSpecs {
 		root := readTree([]byte(tt.in), &problems{})
 		if root == nil || strings.Contains(tt.want, "not supported; ") || strings.Contains(tt.want, " for a key") {
-			continue // not even YAML that an editor could judge
+			continue // not even YAML that an editor could check
 		}
 		if err := s.Validate(asJSON(root)); err == nil && !tt.schema {
 			t.Errorf("%.100q is valid by the schema, but not to Parse", tt.in)
@@ -105,7 +105,7 @@ func TestSchemaRefusesBad(t *testing.T) {
 	}
 }
 
-// TestSchemaIsComplete holds the schema against the decoder: the same fields,
+// TestSchemaIsComplete compares the schema with the decoder: the same fields,
 // each with a description.
 func TestSchemaIsComplete(t *testing.T) {
 	type properties map[string]struct{ Description string }
@@ -165,7 +165,7 @@ func TestSchemaIsTheSameEachTime(t *testing.T) {
 	}
 }
 
-// TestSchemaCompressor: the schema's pattern takes what the decoder takes.
+// TestSchemaCompressor: the schema's pattern accepts what the decoder accepts.
 func TestSchemaCompressor(t *testing.T) {
 	schema := compileSchema(t)
 	for _, name := range []string{"", "none", "gz", "zstd", "bzip2", "xz", "gzip", "lz4"} {

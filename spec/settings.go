@@ -5,28 +5,27 @@ import (
 	"unicode/utf8"
 )
 
-// Setting is a value from the command line. Settings are applied before an
-// input is checked, in order, so that they are judged like the input and may
-// mend it.
+// Setting is a value from the command line. Settings are applied in order before
+// an input is checked, so that they are checked like the input and may correct
+// it.
 //
-// What Values are and do depends on Field:
+// The meaning of Values depends on Field:
 //
 //   - contents, config.Cmd, config.Entrypoint, config.OnBuild, config.Shell:
 //     the items of a list, which replaces the input's.
-//   - copyToRoot: SRC or SRC:DST, divided at the last colon; the list replaces
-//     the input's.
+//   - copyToRoot: SRC or SRC:DST, split at the last colon; the list replaces the
+//     input's.
 //   - perms: GLOB:MODE or GLOB:MODE:UID:GID, where MODE, UID and GID may be
 //     empty; the list replaces the input's.
 //   - presets: NAME or NAME=ARGUMENT; the list replaces the input's.
-//   - config.Env: NAME=value; takes the place of the same variable, or follows
-//     the others.
-//   - labels, annotations: KEY=VALUE; takes the place of the same key, in
-//     config.Labels too.
-//   - config.ExposedPorts, config.Volumes: a key that is added.
+//   - config.Env: NAME=value; replaces the same variable, or follows the others.
+//   - labels, annotations: KEY=VALUE; replaces the same key, in config.Labels
+//     too.
+//   - config.ExposedPorts, config.Volumes: a key to add.
 //   - anything else: a scalar, of which the last value counts; it replaces the
 //     input's.
 //
-// A list without values empties the input's; another field without values is
+// A list without values empties the input's; any other field without values is
 // left as it is.
 type Setting struct {
 	// Field is a field of the spec, or config and a key with a dot between.
@@ -112,7 +111,7 @@ func (s Setting) child(parent *node, name string, k kind) *node {
 	return n
 }
 
-// canonicalIn returns the spelling that parent, perhaps a config, has of name.
+// canonicalIn returns name as parent, perhaps a config, spells it.
 func canonicalIn(parent *node, name string) string {
 	for _, m := range parent.members {
 		if m.key.text == name || canonicalKey(m.key.text) == name {
@@ -122,7 +121,7 @@ func canonicalIn(parent *node, name string) string {
 	return name
 }
 
-// put gives the object parent a member, in the place of one of that key.
+// put gives the object parent a member, replacing one with the same key.
 func put(parent, key, value *node) {
 	if i := parent.index(key.text); i >= 0 {
 		parent.members[i] = member{key, value}

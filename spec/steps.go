@@ -9,7 +9,7 @@ import (
 // DefaultPath is where run steps look for programs.
 func DefaultPath() []string { return []string{"/usr/sbin", "/usr/bin", "/sbin", "/bin"} }
 
-// Isolation is what shuts run steps away from the machine.
+// Isolation is the way run steps are isolated from the machine.
 type Isolation string
 
 // The values of Isolation.
@@ -27,10 +27,10 @@ const (
 	NetworkHost Network = "host"
 )
 
-// maxMebibytes bounds the sizes of a virtual machine: 16 TiB.
+// maxMebibytes limits the sizes of a virtual machine: 16 TiB.
 const maxMebibytes = 16 << 20
 
-// HasSteps tells whether something has to be run to build the image.
+// HasSteps reports whether something has to be run to build the image.
 func (s *Spec) HasSteps() bool {
 	return s.ExtraCommands != "" || s.FakeRootCommands != "" || s.RunAsRoot != ""
 }
@@ -48,8 +48,8 @@ func (d *decoder) script(v value) string {
 	return s
 }
 
-// searchPath returns directories: of a list, or of one string as $PATH is
-// written.
+// searchPath returns directories: from a list, or from one string written like
+// $PATH.
 func (d *decoder) searchPath(v value) []string {
 	var dirs []string
 	d.oneOrMore(v, "directories, as $PATH is written or as a list", func(v value) {

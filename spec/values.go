@@ -44,8 +44,8 @@ func (d *decoder) imageName(v value) string {
 	return name
 }
 
-// lowerASCII lower-cases A to Z only, so that no other letter becomes one that
-// a name may hold.
+// lowerASCII lower-cases A to Z only, so that no other letter becomes one that a
+// name may contain.
 func lowerASCII(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'A' && r <= 'Z' {
@@ -86,7 +86,7 @@ func alternatives(names []string) string {
 }
 
 // Architectures returns the values of Spec.Architecture: Go's names of the
-// machines that run Linux, which the OCI image specification takes over.
+// architectures that run Linux, which the OCI image specification uses.
 func Architectures() []string { return arch.All() }
 
 func (d *decoder) architecture(v value) string {
@@ -123,7 +123,7 @@ func (d *decoder) id(v value) uint32 {
 	return id
 }
 
-// parseID reads a decimal id. Where it cannot, why may add to what is wanted.
+// parseID reads a decimal id. If it cannot, why may add to what is wanted.
 func parseID(s string) (id uint32, why string, ok bool) {
 	switch n, err := strconv.ParseUint(s, 10, 64); {
 	case strings.Trim(s, "0123456789") != "" || s == "":
@@ -204,13 +204,13 @@ func (d *decoder) maxLayers(v value) int {
 
 // timePattern is RFC 3339, with a space for its T, without a zone or as Git
 // writes it, a date alone, and both as Nix has them in lastModifiedDate.
-// time.Parse by itself takes more than that.
+// time.Parse by itself accepts more than that.
 var timePattern = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^(\d{8}(\d{6})?|(\d{4}-\d\d-\d\d)([T ](\d\d:\d\d:\d\d)(\.\d+)?( ?(Z|[+-]([01]\d|2[0-3]):?[0-5]\d))?)?)$`)
 })
 
-// seconds returns a time as seconds since 1970. forms names more forms that
-// the caller takes.
+// seconds returns a time as seconds since 1970. forms names more forms that the
+// caller accepts.
 func (d *decoder) seconds(v value, forms string) int64 {
 	wanted := "RFC 3339 such as 2024-02-29T12:00:00Z, a date, " + forms + `"@seconds"`
 	switch {
@@ -231,7 +231,7 @@ func (d *decoder) seconds(v value, forms string) int64 {
 	return seconds
 }
 
-// parseTime reads a time. Where it cannot, why may say what is wrong with s.
+// parseTime reads a time. If it cannot, why may say what is wrong with s.
 func parseTime(s string) (seconds int64, why string, ok bool) {
 	if digits, ok := strings.CutPrefix(s, "@"); ok {
 		n, err := strconv.ParseInt(digits, 10, 64)
@@ -254,8 +254,8 @@ func parseTime(s string) (seconds int64, why string, ok bool) {
 	return checkTime(t.Unix())
 }
 
-// digitsOf writes a time of timePattern without what stands between its digits,
-// and with the time of day and the zone that it may lack.
+// digitsOf returns a time that matches timePattern without what stands between
+// its digits, and with the time of day and the zone that it may lack.
 func digitsOf(s string) string {
 	date, zone := s, "Z"
 	if i := strings.IndexAny(s, "Z+"); i >= 0 {

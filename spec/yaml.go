@@ -40,7 +40,7 @@ func readYAML(data []byte, p *problems) *node {
 	return r.value(doc.Content[0], 1)
 }
 
-// yamlError reports an error of the YAML library in our words.
+// yamlError reports an error of the YAML library in this package's words.
 func yamlError(p *problems, err error) {
 	n, msg := &node{}, err.Error()
 	if e, ok := errors.AsType[*yaml.LoadError](err); ok {
@@ -56,7 +56,7 @@ func yamlError(p *problems, err error) {
 	p.add(n, "", "bad YAML: %s", strings.ReplaceAll(msg, "\n", " "))
 }
 
-// yamlReader makes nodes of the YAML library's.
+// yamlReader converts the YAML library's nodes.
 type yamlReader struct {
 	p *problems
 }

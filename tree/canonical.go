@@ -65,13 +65,13 @@ func Chown(entries []*Entry, uid, gid uint32) {
 	}
 }
 
-// Place returns a copy of the tree, moved so that its root becomes target. The
-// directories above target are added as Implied ones, 0755 0:0. A leading slash of target
-// means nothing. A target that is empty or has a ".." is an error, and so is a
-// tree that would put something other than a directory at the image's root.
+// Place returns a copy of the tree, moved so that its root becomes target. The directories above
+// target are added as Implied ones, 0755 0:0. A leading slash of target is ignored. A target
+// that is empty or contains ".." is an error, and so is a tree that would put something other
+// than a directory at the image's root.
 func Place(entries []*Entry, target string) ([]*Entry, error) { return placed(entries, target, false) }
 
-// placed is Place, which may do so in the entries themselves.
+// placed is like Place, but can move the entries themselves.
 func placed(entries []*Entry, target string, inPlace bool) ([]*Entry, error) {
 	to, err := cleanTarget(target)
 	if err != nil {
@@ -120,7 +120,7 @@ func hasDotDot(name string) bool {
 	return false
 }
 
-// below tells whether name is a path strictly below dir.
+// below reports whether name is a path strictly below dir.
 func below(name, dir string) bool {
 	if dir == "." {
 		return name != "."
@@ -128,7 +128,7 @@ func below(name, dir string) bool {
 	return len(name) > len(dir) && name[len(dir)] == '/' && name[:len(dir)] == dir
 }
 
-// rebase moves name, which is from or below it, to the same place at to.
+// rebase returns the path of name, which is from or below it, after from has become to.
 func rebase(name, from, to string) string {
 	if name == from {
 		return to
@@ -154,8 +154,8 @@ func indexOf(entries []*Entry, name string) (int, bool) {
 	return slices.BinarySearchFunc(entries, name, func(e *Entry, name string) int { return Compare(e.Path, name) })
 }
 
-// Sub returns copies of what is at dir and below it, moved so that dir becomes the
-// root, as Place moves it back. Without anything at dir there are no entries.
+// Sub returns copies of the entries at dir and below it, moved so that dir becomes the root: the
+// reverse of Place. If there is nothing at dir, it returns no entries.
 func Sub(entries []*Entry, dir string) []*Entry {
 	var sub []*Entry
 	for _, e := range entries {
@@ -179,10 +179,9 @@ func Without(entries []*Entry, names ...string) []*Entry {
 	return kept
 }
 
-// Complete returns the entries in canonical order, with every missing parent
-// added as an Implied directory. Without entries there is a root alone. An entry
-// that lies below something other than a directory, or a path that stands there
-// twice, is an error; all of them are reported.
+// Complete returns the entries in canonical order, with every missing parent added as an Implied
+// directory. Without entries the tree is a root alone. An entry below something other than a
+// directory, or a path that is there twice, is an error; all of them are reported.
 func Complete(entries []*Entry) ([]*Entry, error) {
 	if len(entries) == 0 {
 		return []*Entry{NewImpliedDir(".")}, nil
@@ -196,8 +195,8 @@ func Complete(entries []*Entry) ([]*Entry, error) {
 // Complete does; without entries there are none.
 func complete(entries []*Entry) ([]*Entry, error) {
 	all := make([]*Entry, 0, len(entries)+1)
-	var open []string // the directories that lead to the last entry, outermost first
-	var last *Entry   // the last entry that was good
+	var open []string // the directories above the last entry, outermost first
+	var last *Entry   // the last entry without an error
 	var bad problems.List
 	for _, e := range entries {
 		if last != nil && e.Path == last.Path {
@@ -250,7 +249,7 @@ func belowError(e, above *Entry) error {
 	return fmt.Errorf("entry %q lies below %q, which is a %s", brief(e.Path), brief(above.Path), above.Type)
 }
 
-// from names an entry's origin.
+// from names an entry's origin for messages.
 func from(e *Entry) string {
 	if e.Source == "" {
 		return "from an unnamed source"

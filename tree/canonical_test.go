@@ -27,7 +27,7 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// FuzzCompare holds Compare against its definition: the lists of components.
+// FuzzCompare compares Compare with its definition: the lists of components.
 func FuzzCompare(f *testing.F) {
 	f.Add("a/b", "a-b")
 	f.Add(".", "a")
@@ -158,8 +158,7 @@ func TestExclude(t *testing.T) {
 	}
 }
 
-// TestExcludeIdle: a glob is idle if it matches nothing at all, what others exclude
-// included.
+// TestExcludeIdle: a glob is idle if it matches nothing at all, not even what others exclude.
 func TestExcludeIdle(t *testing.T) {
 	source := testTree(t, "s", "a/", "a/b/", "a/b/c.map", "d")
 	_, idle, err := Exclude(source, []string{"a", "*.map", "**/*.map", "a/b/*", "d/", "e"})
@@ -181,8 +180,8 @@ func TestGlobBounds(t *testing.T) {
 	}
 }
 
-// FuzzGlob: that a glob starts at the root may be written or not, and braces
-// change nothing else.
+// FuzzGlob: a leading slash is optional in a glob, and braces around a whole glob change
+// nothing.
 func FuzzGlob(f *testing.F) {
 	for _, glob := range []string{"a/*", "{/a,}/b", "{a,/{b,c}}/**", "{[,],\\},x}", "/", "./{/}", "{,}{,}x"} {
 		f.Add(glob, "a/b")
@@ -191,7 +190,7 @@ func FuzzGlob(f *testing.F) {
 		if strings.Count(text, "{")+strings.Count(text, "*") > 6 { // the matcher tries all ways
 			return
 		}
-		if !utf8.ValidString(text) || !utf8.ValidString(name) { // the matcher takes all that is wrong for the same
+		if !utf8.ValidString(text) || !utf8.ValidString(name) { // to the matcher all invalid bytes are the same
 			return
 		}
 		if name = path.Clean("/" + name)[1:]; name == "" {

@@ -30,12 +30,11 @@ const (
 
 type capabilitySets struct{ effective, inheritable, permitted uint64 }
 
-// EncodeCapabilities turns the text form of file capabilities (cap_from_text(3))
-// into the value of the attribute security.capability, revision 2. The text is
-// clauses separated by white space; a clause is a list of names ("cap_net_raw",
-// "all", nothing for all before "="), then one or more of "=" (only first), "+",
-// "-", each followed by flags out of e, i, p. Names are those of Linux 5.9 and later
-// (CAP_CHECKPOINT_RESTORE is the last), whatever kernel runs.
+// EncodeCapabilities turns the text form of file capabilities (cap_from_text(3)) into the value
+// of the attribute security.capability, revision 2. The text is clauses separated by white
+// space; a clause is a list of names ("cap_net_raw", "all", nothing for all before "="), then
+// one or more of "=" (only first), "+", "-", each followed by flags from e, i, p. Names are
+// those of Linux 5.9 and later (CAP_CHECKPOINT_RESTORE is the last), whatever kernel runs.
 func EncodeCapabilities(text string) (string, error) {
 	clauses := strings.Fields(text)
 	if len(clauses) == 0 {
@@ -151,7 +150,7 @@ func capabilityNumber(name string) (int, error) {
 	return 0, fmt.Errorf("unknown capability %q: did you mean %q?", name, "cap_"+best)
 }
 
-// editDistance is Levenshtein's. Long names count as far from everything.
+// editDistance returns the Levenshtein distance. Long names are far from everything.
 func editDistance(a, b string) int {
 	if len(a) > 64 {
 		return len(a)
@@ -174,7 +173,7 @@ func editDistance(a, b string) int {
 	return row[len(b)]
 }
 
-// checkCapability says what is wrong with a value of security.capability.
+// checkCapability returns what is wrong with a value of security.capability.
 func checkCapability(value string) error {
 	words := map[uint32]int{capRevision1: 3, capRevision2: 5, capRevision3: 6}
 	if len(value) < 4 {

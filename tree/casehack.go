@@ -7,23 +7,23 @@ import (
 	"strings"
 )
 
-// caseHack begins the suffix that Nix gives to all but one of the names that
-// differ in nothing but case, where it unpacks them on a file system that ignores
-// case, as macOS has it.
+// caseHack begins the suffix that Nix gives to all but one of several names that
+// differ only in case, when it unpacks them on a file system that ignores case,
+// as on macOS.
 //
 // Source: "use-case-hack" in Nix's configuration.
 const caseHack = "~nix~case~hack~"
 
-// StoreName returns the name that a file of a store path has in the store path's
-// archive, and everywhere else, when it is called name on disk.
+// StoreName returns the name that a file called name on disk has in its store
+// path's archive, and everywhere else.
 func StoreName(name string) string {
 	name, _, _ = strings.Cut(name, caseHack)
 	return name
 }
 
 // SortStoreNames sorts the names on disk of the files in a directory of a store
-// path by what StoreName makes of them, in the order of compare. Two that become
-// one are an error.
+// path by their StoreName, in the order of compare. Two names with the same
+// StoreName are an error.
 func SortStoreNames(names []string, compare func(a, b string) int) error {
 	slices.SortFunc(names, func(a, b string) int {
 		return cmp.Or(compare(StoreName(a), StoreName(b)), strings.Compare(a, b))

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Names of a store path lose the suffix that Nix gives them on macOS, and take
-// the place that they have without it. Others keep it.
+// Names in a store path lose the suffix that Nix gives them on macOS, and are
+// sorted without it. Other names keep it.
 func TestStoreNames(t *testing.T) {
 	dir := t.TempDir()
 	writeFiles(t, dir, map[string]string{"README~nix~case~hack~1": "1", "b": "2", "Dir~nix~case~hack~2/a~nix~case~hack~1": "3", "dir/x": "4"})

@@ -2,30 +2,29 @@ package tree
 
 import "fmt"
 
-// Copy says where the tree of one source goes and what changes on the way:
-// an element of the spec's copyToRoot. Mode and owners left nil stay what the
-// source says.
+// Copy says where the tree of one source goes and what changes on the way: an
+// element of the spec's copyToRoot. A nil Mode or owner leaves the source's.
 type Copy struct {
 	// Target is the path in the image that the source's root becomes.
 	Target string
-	// Mode, 0 to 07777, is set on the target alone: on the file if the
-	// source is one, on the directory and nothing in it otherwise. Rules reach
-	// what is in it.
+	// Mode, 0 to 07777, is set on the target alone: on the file if the source is
+	// one, on the directory and nothing in it otherwise. Rules change what is in
+	// it.
 	Mode *uint32
 	// UID and GID are set on the target and everything below it.
 	UID, GID *uint32
 	// Exclude lists globs of paths to leave out, below the source's root, as
 	// Exclude takes them.
 	Exclude []string
-	// Idle, if not nil, is called for each of these that matches nothing, before
-	// any entry is changed.
+	// Idle, if not nil, is called for each of these globs that matches nothing,
+	// before any entry is changed.
 	Idle func(glob string)
-	// InPlace has Apply change the entries that it is given, which costs no memory
-	// for others. They are not to be used besides any more.
+	// InPlace makes Apply change the entries that it is given, which saves the
+	// memory for copies. They must not be used for anything else afterwards.
 	InPlace bool
 }
 
-// Apply returns a copy of the canonical tree entries with all of that done.
+// Apply returns a copy of the canonical tree entries with all these changes.
 func (c Copy) Apply(entries []*Entry) ([]*Entry, error) {
 	if err := checkAttributes(c.Mode, c.UID, c.GID); err != nil {
 		return nil, err

@@ -16,25 +16,25 @@ type DirlinkOptions struct {
 	// Xattrs asks for the extended attributes that an Entry may carry.
 	Xattrs bool
 	// Root is the physical root directory below which absolute links to the
-	// store lead; "" is "/".
+	// store lead; it defaults to "/".
 	Root string
 	// StoreDir is the store's absolute path below Root, such as /nix/store. ""
-	// is no store. Names in it are as StoreName has them.
+	// means no store. StoreName applies to names in it.
 	StoreDir string
-	// MaxEntries bounds the result, which links can make exponentially
-	// larger than the source; 0 is ten million.
+	// MaxEntries limits the result, which links can make exponentially larger
+	// than the source; it defaults to ten million.
 	MaxEntries int
 }
 
-// CopyDirlinks reads the tree at root as FromDir does, but copies a directory in
-// place of a symlink that leads to one, and does the same in there: what
-// rsync -k does. Links to files, and links that lead nowhere, stay links.
+// CopyDirlinks reads the tree at root as FromDir does, but replaces a symlink
+// that leads to a directory by a copy of it, in which it does the same, like
+// rsync -k. Links to files, and links that lead nowhere, stay links.
 //
 // Unlike rsync it follows a link only inside root, and to paths in the store. A
-// link to anywhere else stays a link, so that nothing of the machine that
-// builds gets into the image unnamed. A link that leads to a directory it
-// lies in is an error, where rsync repeats it until the kernel stops it. The
-// source is looked at as a whole before the first entry is yielded.
+// link to anywhere else stays a link, so that nothing of the build machine gets
+// into the image unless it was named. A link that leads to a directory that
+// contains it is an error, where rsync repeats it until the kernel stops it. The
+// whole source is looked at before the first entry is yielded.
 func CopyDirlinks(ctx context.Context, root string, opts DirlinkOptions) Seq {
 	return func(yield func(*Entry, error) bool) {
 		if opts.MaxEntries <= 0 {
@@ -51,9 +51,9 @@ func CopyDirlinks(ctx context.Context, root string, opts DirlinkOptions) Seq {
 	}
 }
 
-// linkTree is a tree on disk that links are followed in.
+// linkTree is a tree on disk in which links are followed.
 type linkTree struct {
-	// store is its name in the store, or "" for a source from elsewhere.
+	// store is its name in the store, or "" for a source elsewhere.
 	store   string
 	entries []*Entry
 }
@@ -65,7 +65,7 @@ type place struct {
 	path string
 }
 
-// linkWalk is one CopyDirlinks.
+// linkWalk is the state of one CopyDirlinks.
 type linkWalk struct {
 	ctx    context.Context
 	opts   DirlinkOptions
@@ -79,10 +79,10 @@ type linkWalk struct {
 // which the next frame goes on.
 type linkFrame struct {
 	base place
-	dir  string // where the link stands
+	dir  string // where the link is
 }
 
-// start finds where the source is: in the store, or somewhere on its own.
+// start finds where the source is: in the store, or elsewhere.
 func (w *linkWalk) start(root string) (place, error) {
 	if w.opts.StoreDir != "" {
 		abs, err := filepath.Abs(root)
@@ -148,7 +148,8 @@ func (w *linkWalk) load(name string) (*linkTree, error) {
 	return t, nil
 }
 
-// copy yields what is at a place and below it, as out and below it.
+// copy yields the entries at a place and below it, with out as their root's
+// path.
 func (w *linkWalk) copy(at place, out string) error {
 	entries := at.tree.entries
 	i, _ := indexOf(entries, at.path)
@@ -202,7 +203,7 @@ func (w *linkWalk) enter(at place, link *Entry, to place, out string) error {
 	return w.copy(to, out)
 }
 
-// resolve follows target as the text of a link in the directory at. It tells
+// resolve follows target as the text of a link in the directory at. It reports
 // whether that leads to a directory in a tree that may be read.
 func (w *linkWalk) resolve(at place, target string) (place, bool, error) {
 	pending := strings.Split(target, "/")

@@ -53,8 +53,8 @@ func TestCopyDirlinksLikeRsync(t *testing.T) {
 	}
 }
 
-// TestKeepDirlinksLikeRsync copies sources one after the other. Where rsync replaces
-// without a word, ConflictLast does.
+// TestKeepDirlinksLikeRsync copies sources one after the other. ConflictLast replaces silently
+// where rsync does.
 func TestKeepDirlinksLikeRsync(t *testing.T) {
 	rsync := testtools.Need(t, "rsync")
 	for name, sources := range map[string][][]string{

@@ -10,19 +10,20 @@ import (
 )
 
 // Diff returns the entries of the layer that leads from the tree lower to the
-// tree upper, as OpenOverlay reads it: what is new or differs, and whiteouts
-// for what is gone, all with the directories that lead to them as upper has
-// them. If nothing differs there are no entries.
+// tree upper, as OpenOverlay reads it: what is new or differs, and whiteouts for
+// what is gone, all with their parent directories as upper has them. If nothing
+// differs there are no entries.
 //
 // Entries differ in type, mode, owner, time, extended attributes, link target,
 // device number or content. Contents are compared only where nothing else
-// differs and the two are not the same *Entry; those of an Overlay should be
-// spooled before. An Implied directory of upper is taken to be as lower has it.
+// differs and the two are not the same *Entry; the contents of an Overlay should
+// be spooled before. An Implied directory of upper counts as being as lower has
+// it.
 //
 // Whiteouts are regular files without content, named ".wh.NAME", mode 0 and
 // owned by 0:0: one for each path that is gone, but none below a path that is
-// itself gone or no directory any more. Names in upper that begin with ".wh."
-// cannot be said in a layer and are an error.
+// itself gone or not a directory any more. Names in upper that begin with ".wh."
+// cannot be expressed in a layer and are an error.
 //
 // Missing parents are implied in both. The result is canonical, and shares
 // entries with upper.
@@ -56,12 +57,11 @@ func Diff(ctx context.Context, lower, upper []*Entry) ([]*Entry, error) {
 	if err := d.bad.Err(); err != nil {
 		return nil, fmt.Errorf("compare trees: %w", err)
 	}
-	Sort(d.out) // a whiteout's name is another than that of what it hides
+	Sort(d.out) // a whiteout's name differs from the name that it hides
 	return d.out, nil
 }
 
-// compareFirst compares the first paths of two lists, of which an empty one
-// comes last.
+// compareFirst compares the first paths of two lists. An empty list comes last.
 func compareFirst(lower, upper []*Entry) int {
 	switch {
 	case len(lower) == 0:
@@ -72,20 +72,20 @@ func compareFirst(lower, upper []*Entry) int {
 	return compareEntries(lower[0], upper[0])
 }
 
-// differ is one Diff.
+// differ is the state of one Diff.
 type differ struct {
 	merger merger
 	out    []*Entry
-	// dirs are upper's directories that lead to the current path, of which the
-	// first done are in out.
+	// dirs are upper's directories above the current path; the first done of
+	// them are in out.
 	dirs []*Entry
 	done int
-	// gone is the last path of lower below which nothing counts.
+	// gone is the last path of lower below which everything is ignored.
 	gone string
 	bad  problems.List
 }
 
-// step looks at one path, which lower or upper may not have.
+// step handles one path, which lower or upper may lack.
 func (d *differ) step(lower, upper *Entry) error {
 	if upper == nil {
 		if d.gone != "" && below(lower.Path, d.gone) {
@@ -120,7 +120,7 @@ func (d *differ) step(lower, upper *Entry) error {
 	return nil
 }
 
-// leave goes back to the directories that lead to name.
+// leave goes back to the directories above name.
 func (d *differ) leave(name string) {
 	for len(d.dirs) > 0 && !below(name, d.dirs[len(d.dirs)-1].Path) {
 		d.dirs = d.dirs[:len(d.dirs)-1]
@@ -128,7 +128,7 @@ func (d *differ) leave(name string) {
 	d.done = min(d.done, len(d.dirs))
 }
 
-// emit adds e with what leads to it.
+// emit adds e with its parent directories.
 func (d *differ) emit(e *Entry) {
 	d.out = append(d.out, d.dirs[d.done:]...)
 	d.done = len(d.dirs)
@@ -150,7 +150,7 @@ func (d *differ) differs(lower, upper *Entry) (bool, error) {
 	return what != "", err
 }
 
-// whiteout is the entry that hides name.
+// whiteout returns the entry that hides name.
 func whiteout(name string) *Entry {
 	dir, base := path.Split(name)
 	e := NewFile(dir+WhiteoutPrefix+base, 0, "")
@@ -158,8 +158,8 @@ func whiteout(name string) *Entry {
 	return e
 }
 
-// Hidden returns the path that an entry of a layer hides, if it is a whiteout
-// as Diff makes them, else the entry's own.
+// Hidden returns the path that an entry of a layer hides, if it is a whiteout as
+// Diff makes them, and otherwise the entry's own path.
 func Hidden(e *Entry) (path string, ok bool) {
 	i := strings.LastIndexByte(e.Path, '/') + 1
 	name, ok := strings.CutPrefix(e.Path[i:], WhiteoutPrefix)
@@ -169,7 +169,7 @@ func Hidden(e *Entry) (path string, ok bool) {
 	return e.Path[:i] + name, true
 }
 
-// Whiteouts divides the entries of a layer into what it adds and its whiteouts.
+// Whiteouts splits the entries of a layer into what it adds and its whiteouts.
 func Whiteouts(entries []*Entry) (added, whiteouts []*Entry) {
 	for _, e := range entries {
 		if _, ok := Hidden(e); ok {

@@ -128,7 +128,7 @@ func layerTar(t testing.TB, entries []*Entry) []byte {
 }
 
 // randomTree makes a tree with few names, so that two of them have much in
-// common. next gives numbers below its argument.
+// common. next returns numbers below its argument.
 func randomTree(next func(n int) int) []*Entry {
 	root := testDir(".")
 	root.Mode = []uint32{0o755, 0o700}[next(2)]
@@ -164,8 +164,8 @@ func randomTree(next func(n int) int) []*Entry {
 	return entries
 }
 
-// checkDiff checks that the difference of two trees leads from one to the
-// other, and that nothing of it can be left out.
+// checkDiff checks that the difference of two trees leads from one to the other,
+// and that no entry of it can be left out.
 func checkDiff(t *testing.T, lower, upper []*Entry) {
 	diff, err := Diff(t.Context(), lower, upper)
 	if err != nil {
@@ -185,7 +185,7 @@ func checkDiff(t *testing.T, lower, upper []*Entry) {
 	}
 	for i, e := range diff {
 		if e.Type == Dir {
-			continue // it may stand there as a parent
+			continue // it may be there as a parent
 		}
 		if apply(append(diff[:i:i], diff[i+1:]...)) == want {
 			t.Errorf("lower:\n%s\nupper:\n%s\ndiff:\n%s\n%q is superfluous", dump(t, lower), want, dump(t, diff), e.Path)

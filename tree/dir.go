@@ -16,25 +16,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DirOptions says how FromDir reads a directory.
+// DirOptions are the options of FromDir.
 type DirOptions struct {
-	// Compare orders the names in one directory; nil is by their bytes, which
-	// is the canonical order.
+	// Compare orders the names in one directory; nil orders them by their bytes, which is the
+	// canonical order.
 	Compare func(a, b string) int
 	// Xattrs asks for the extended attributes that an Entry may carry.
 	Xattrs bool
-	// Store says that the tree is in a store path: see StoreName.
+	// Store says that the tree is in a store path, with names as StoreName describes.
 	Store bool
 }
 
-// FromDir reads the tree at root, whose first entry is "." with root's own
-// type: root may be a directory, a regular file or a symlink, which is not
-// followed. Owners are 0:0 whoever owns the files; modes, sizes and times are
-// those on disk.
+// FromDir reads the tree at root, whose first entry is "." with root's own type: root may be a
+// directory, a regular file or a symlink, which is not followed. Owners are 0:0, whoever owns
+// the files; modes, sizes and times are those on disk.
 //
-// Each directory is opened below the one that holds it and each file is
-// looked at once, so that a directory swapped for a symlink meanwhile leads
-// nowhere. FIFOs, sockets and devices are an error; they are never opened.
+// Each directory is opened inside its parent and each file is looked at once, so that a
+// directory swapped for a symlink meanwhile leads nowhere. FIFOs, sockets and devices are an
+// error; they are never opened.
 func FromDir(root string, opts DirOptions) Seq {
 	return func(yield func(*Entry, error) bool) {
 		w := &dirWalk{root: root, opts: opts, yield: yield}
@@ -47,7 +46,7 @@ func FromDir(root string, opts DirOptions) Seq {
 	}
 }
 
-// errStopped ends a walk whose receiver wants no more.
+// errStopped ends a walk whose receiver has stopped.
 var errStopped = errors.New("stopped")
 
 // openDir is a directory that a walk is in.
@@ -59,7 +58,7 @@ type openDir struct {
 	left bool
 }
 
-// errLeft says that the walk is not in the directory any more.
+// errLeft says that the walk has left the directory.
 var errLeft = errors.New("left")
 
 // open opens a file in the directory; errLeft says that it is closed.
@@ -172,9 +171,9 @@ func (w *dirWalk) entry(parent *openDir, name, source, rel string, st *unix.Stat
 	return e, nil
 }
 
-// ReadError is that of a source which cannot be read, whatever it was to be written to.
+// ReadError is the error of a source that cannot be read, as opposed to errors of writing.
 type ReadError struct {
-	// Path is the source's on disk.
+	// Path is the source's path on disk.
 	Path string
 	Err  error
 }
@@ -187,8 +186,8 @@ func fail(verb, source string, err error) error {
 	return fmt.Errorf("%s %q: %w", verb, source, err)
 }
 
-// opener opens the file at source, below the root through directories only. As
-// long as the walk is in the file's directory it is opened from there.
+// opener returns a function that opens the file at source, below the root through directories
+// only. While the walk is in the file's directory, the file is opened from there.
 func (w *dirWalk) opener(parent *openDir, name, source string, want fileState) func() (io.ReadCloser, error) {
 	root := w.root
 	rel := "."
@@ -212,7 +211,7 @@ func (w *dirWalk) opener(parent *openDir, name, source string, want fileState) f
 	}
 }
 
-// openFile is how files are opened: without waiting, should it be a FIFO now.
+// openFile opens files without waiting, should one be a FIFO by now.
 const openFile = unix.O_RDONLY | unix.O_NONBLOCK
 
 // openBelow opens the file at rel below the directory root without following
@@ -238,7 +237,7 @@ func openInside(root int, rel string, flags int) (int, error) {
 	return fd, err
 }
 
-// openStepwise is openInside one directory after the other.
+// openStepwise is openInside, one directory after the other.
 func openStepwise(root int, rel string, flags int) (int, error) {
 	for dir := root; ; {
 		first, rest, more := strings.Cut(rel, "/")
@@ -298,7 +297,7 @@ func typeName(mode uint32) string {
 	return fmt.Sprintf("file of unknown type %#o", mode&unix.S_IFMT)
 }
 
-// CheckName refuses a path whose last part no image can hold.
+// CheckName refuses a path whose last component an image cannot hold.
 func CheckName(name string) error {
 	if deletes, ok := strings.CutPrefix(path.Base(name), WhiteoutPrefix); ok {
 		return fmt.Errorf("%q is called like a whiteout: in an image it would delete %q instead of being there", name, deletes)
@@ -306,8 +305,8 @@ func CheckName(name string) error {
 	return nil
 }
 
-// Resolve follows the symlinks of a path that a user named, so that FromDir
-// gets the directory or file itself. A path that leads to nothing is an error.
+// Resolve follows the symlinks of a path that a user gave, so that FromDir gets the directory or
+// file itself. A path that leads nowhere is an error.
 func Resolve(name string) (string, error) {
 	resolved, err := filepath.EvalSymlinks(name)
 	var pathErr *fs.PathError

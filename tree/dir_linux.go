@@ -30,7 +30,7 @@ func openBeneath(dir int, rel string, flags int) (fd int, err error) {
 }
 
 // readXattrs reads the extended attributes of the file called name in dir that
-// an Entry may carry. The way through /proc keeps to the open directory.
+// an Entry may carry. The path through /proc stays in the open directory.
 func readXattrs(dir int, name string) (map[string]string, error) {
 	file := name
 	if dir != unix.AT_FDCWD {

@@ -104,8 +104,8 @@ func TestFromDirRefuses(t *testing.T) {
 	}
 }
 
-// TestOpenNotices: content is that of the file that was looked at, or an
-// error that names it.
+// TestOpenNotices: opening returns the content of the file that was looked at,
+// or an error that names it.
 func TestOpenNotices(t *testing.T) {
 	for name, change := range map[string]func(file string) error{
 		"grows":   func(f string) error { return os.WriteFile(f, []byte("longer than before"), 0o644) },

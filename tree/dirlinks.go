@@ -7,9 +7,9 @@ type redirect struct {
 }
 
 // throughDirlinks splits the complete canonical tree source into trees to merge into base, in
-// order: those of its entries that stay where they are, and for each of its
-// directories that base has as a symlink to a directory, what is below it, moved to
-// where the link leads. Trees apart from the first are copies.
+// order: the entries that stay where they are, and for each of its directories that base has as
+// a symlink to a directory, what is below it, moved to where the link leads. All trees but the
+// first are copies.
 func throughDirlinks(base, source []*Entry) ([][]*Entry, error) {
 	parts := [][]*Entry{nil}
 	redirects := []redirect{{from: ".", to: "."}}
@@ -36,7 +36,7 @@ func throughDirlinks(base, source []*Entry) ([][]*Entry, error) {
 		parts[top.part] = append(parts[top.part], e)
 	}
 	for i, part := range parts {
-		// A part that leads back to where a part began is out of order.
+		// A part that leads back to where another began is out of order.
 		Sort(part)
 		var err error
 		if parts[i], err = complete(part); err != nil {

@@ -7,15 +7,14 @@ import (
 	"strings"
 )
 
-// disagreement is a tar that says something in two ways, or in a way that
-// readers differ about.
+// disagreement is a tar that says something in two ways, or in a way on which readers differ.
 type disagreement struct {
 	name  string
 	parts [][]byte
-	// refused says that no reading is safe.
+	// refused says that no interpretation is safe.
 	refused bool
-	// unlike is the one of GNU tar and bsdtar that reads it in another way; a
-	// comment says why it is not followed.
+	// unlike is the program, GNU tar or bsdtar, that reads it differently; a comment says why
+	// varve does not follow it.
 	unlike string
 }
 
@@ -28,12 +27,12 @@ func tarFile(name, text string) []byte { return rawHeader('0', name, len(text), 
 // hiddenFile is a file called hidden, for a reader that takes content for headers.
 var hiddenFile = string(tarFile("hidden", ""))
 
-// longName is GNU tar's header of a long name ('L') or link target ('K').
+// longName returns GNU tar's header of a long name ('L') or link target ('K').
 func longName(kind byte, text string) []byte {
 	return rawHeader(kind, "././@LongLink", len(text), "", text)
 }
 
-// field is a header with other bytes at a place, and the right checksum.
+// field returns a header with other bytes at an offset, and the right checksum.
 func field(header []byte, at int, text string) []byte {
 	h := bytes.Clone(header)
 	copy(h[at:], text)
@@ -50,7 +49,7 @@ const (
 	gnuMagic, v7Magic                        = "ustar  \x00", "\x00\x00\x00\x00\x00\x00\x00\x00"
 )
 
-// base256 is a number as GNU tar writes those that do not fit.
+// base256 returns a number as GNU tar writes numbers that do not fit.
 func base256(n int64, width int) string {
 	b := make([]byte, width)
 	for i := range b {
@@ -297,7 +296,7 @@ func ustarNames() []disagreement {
 		{name: "link target with a NUL in it", parts: [][]byte{rawHeader('2', "s", 0, "f\x00g", "")}},
 		{name: "name with a backslash", parts: [][]byte{tarFile(`a\b`, "abc")}},
 		{name: "name of bytes", parts: [][]byte{tarFile("\xff\xfe", "abc")}},
-		// Only on Windows, where no layer is unpacked, is that a drive.
+		// That is a drive only on Windows, where no layer is unpacked.
 		{name: "name with a drive", parts: [][]byte{tarFile("c:/f", "abc")}, unlike: "bsdtar"},
 		{name: "absolute name", parts: [][]byte{tarFile("/f", "abc")}},
 		{name: "absolute name twice", parts: [][]byte{tarFile("//f", "abc")}},
@@ -315,8 +314,7 @@ func ustarNames() []disagreement {
 	}
 }
 
-// signedSum gives a header the checksum that old programs made, of bytes with
-// a sign.
+// signedSum gives a header the checksum that old programs made, of signed bytes.
 func signedSum(header []byte) []byte {
 	copy(header[148:], "        ")
 	sum := 0
@@ -369,8 +367,8 @@ func sparseMaps() []disagreement {
 	one := []string{"GNU.sparse.size=10", "GNU.sparse.numblocks=2", "GNU.sparse.map=5,3,10,0"}
 	return []disagreement{
 		{name: "old sparse file", parts: [][]byte{old(10, 5, 3, 10, 0)}},
-		// GNU tar forgets the hole at the end of a file if no region of no bytes
-		// stands behind it, which it always writes; the size that is stated counts.
+		// GNU tar forgets the hole at the end of a file unless an empty region follows it, which
+		// it always writes; the stated size counts.
 		{name: "old sparse file without an end", parts: [][]byte{old(10, 5, 3)}, unlike: "tar"},
 		{name: "old sparse file of a smaller size", parts: [][]byte{old(6, 5, 3)}, refused: true},
 		{name: "old sparse file that overlaps", parts: [][]byte{old(10, 5, 2, 6, 1)}, refused: true},
@@ -378,8 +376,8 @@ func sparseMaps() []disagreement {
 		{name: "old sparse file with more content than regions", parts: [][]byte{old(10, 5, 1)}, refused: true},
 		{name: "old sparse file with less content than regions", parts: [][]byte{old(10, 5, 4)}, refused: true},
 		{name: "old sparse file with a map that goes on", parts: goesOn},
-		// GNU tar takes each region from a block of its own. It writes none but
-		// the last that does not fill its blocks, so that it cannot be meant.
+		// GNU tar reads each region from a block of its own. It writes only the last one so that
+		// it does not fill its blocks, so this cannot be intended.
 		{name: "old sparse file with parts of blocks", parts: [][]byte{old(10, 0, 1, 2, 2, 10, 0)}, unlike: "tar"},
 		{name: "sparse 0.0", parts: pax("abc", zero...)},
 		{name: "sparse 0.0 with a name", parts: pax("abc", append(zero, "GNU.sparse.name=n")...)},

@@ -25,7 +25,7 @@ import (
 	"github.com/varve-image/varve/internal/owner"
 )
 
-// Type is what an entry is. The values are the tar type flags.
+// Type is the type of an entry. The values are the tar type flags.
 type Type byte
 
 // The types of entries.
@@ -47,11 +47,11 @@ type Entry struct {
 	// "." itself.
 	Path string
 	Type Type
-	// Implied says that the entry is a directory that stands here only to hold
-	// what is below it: its attributes yield to those of an explicit entry.
+	// Implied says that the entry is a directory that is there only to hold what
+	// is below it: an explicit entry's attributes override its own.
 	Implied bool
-	// Mode holds the permission bits with set-user-id, set-group-id and sticky
-	// as chmod(2) takes them: 0 to 07777.
+	// Mode holds the permission bits with set-user-id, set-group-id and sticky,
+	// as in chmod(2): 0 to 07777.
 	Mode uint32
 	// UID and GID are 0 to MaxID.
 	UID, GID uint32
@@ -59,7 +59,7 @@ type Entry struct {
 	Uname, Gname string
 	// ModTime is in seconds since 1970-01-01T00:00:00Z.
 	ModTime int64
-	// Linkname is a symlink's text.
+	// Linkname is a symlink's target, verbatim.
 	Linkname string
 	// Devmajor and Devminor are a device's numbers.
 	Devmajor, Devminor uint32
@@ -71,13 +71,13 @@ type Entry struct {
 	// Open opens a regular file's content: exactly Size bytes, then io.EOF. An
 	// error names the file. It may be called any number of times.
 	Open func() (io.ReadCloser, error)
-	// Stamp grows when the file on disk is changed in any way: its change time in
-	// nanoseconds, never written anywhere. 0 where there is no such thing.
+	// Stamp grows when the file on disk is changed in any way: its change time
+	// in nanoseconds, never written anywhere. Zero means unknown.
 	Stamp int64
-	// Source tells a person where the entry comes from, for messages.
+	// Source says where the entry comes from, for messages.
 	Source string
 }
 
-// Seq is a tree as a stream. After an error nothing follows. An entry may be
-// kept or changed by the one who receives it.
+// Seq is a tree as a stream. After an error nothing follows. The receiver may
+// keep or change an entry.
 type Seq = iter.Seq2[*Entry, error]

@@ -16,7 +16,7 @@ import (
 	"github.com/varve-image/varve/internal/ctxio"
 )
 
-// extent is the content of a regular file, as its place in a layer.
+// extent locates the content of a regular file in a layer.
 type extent struct {
 	layer int
 	// start is where in the layer's tar the content is, or the headers of a
@@ -24,12 +24,12 @@ type extent struct {
 	start  int64
 	sparse bool
 	size   int64
-	// sum is the content's hash, with the seed of its layer. It tells that a
+	// sum is the content's hash, with the seed of its layer. It shows that a
 	// later pass sees what was verified in the first.
 	sum uint64
 	// names are the files that have this content.
 	names []*Entry
-	// spooled tells that the content is in the spool, at offset.
+	// spooled says that the content is in the spool, at offset.
 	spooled bool
 	offset  int64
 }
@@ -51,10 +51,10 @@ func (o *Overlay) Each(ctx context.Context, visit func(files []*Entry, content i
 	return nil
 }
 
-// Spool copies the contents of all files whose layer cannot be read from any
-// place, in one pass over each layer, to a temporary file that has no name and
-// is gone with Close. From then on opening a file costs nothing. No file may be
-// opened meanwhile.
+// Spool copies the contents of all files whose layer cannot be read at any
+// offset, in one pass over each layer, to a temporary file that has no name and
+// is gone after Close. From then on opening a file costs nothing. No file may be
+// opened while Spool runs.
 func (o *Overlay) Spool(ctx context.Context) error {
 	if o.spool != nil {
 		return nil
@@ -116,7 +116,7 @@ func (o *Overlay) eachOf(ctx context.Context, layer int, visit func(*extent, io.
 		if err := visit(c, file); err != nil {
 			return err
 		}
-		// The rest of it belongs to what is checked.
+		// The rest of the layer is verified as well.
 		if _, err := io.Copy(io.Discard, file); err != nil {
 			return err
 		}
@@ -160,7 +160,7 @@ func expand(r io.Reader, c *extent) (io.Reader, error) {
 
 var errChanged = errors.New("the layer changed since it was first read")
 
-// noEnd turns an end where there should be none into an error.
+// noEnd turns an unexpected end into an error.
 func noEnd(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF
@@ -168,8 +168,8 @@ func noEnd(err error) error {
 	return err
 }
 
-// fileReader reads one file of a layer and compares it with what was there in
-// the first pass.
+// fileReader reads one file of a layer and compares it with what the first pass
+// saw.
 type fileReader struct {
 	layer  *layerIndex
 	name   string
@@ -203,7 +203,7 @@ func (f *fileReader) fail(err error) error {
 	return fmt.Errorf("read %q of layer %q: %w", f.name, f.layer.title, err)
 }
 
-// Close ends the use of the layer, if that is for this file alone.
+// Close closes the layer, if it was opened for this file alone.
 func (f *fileReader) Close() error {
 	if f.close == nil {
 		return nil
@@ -211,7 +211,7 @@ func (f *fileReader) Close() error {
 	return f.close.Close()
 }
 
-// opener opens the content c of e.
+// opener returns a function that opens the content c of e.
 func (o *Overlay) opener(e *Entry, c *extent) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) {
 		if c.size == 0 {

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// File is the content of a regular file on disk, as Entry.Open of FromDir
-// gives it. It reads as many bytes as the file had when it was looked at, and
+// File is the content of a regular file on disk, as Entry.Open returns it for
+// FromDir. It reads as many bytes as the file had when FromDir looked at it, and
 // fails if the file has been changed since.
 type File struct {
 	fd   int
@@ -18,7 +18,7 @@ type File struct {
 	want fileState
 }
 
-// fileState is what tells a file that was written to from one that was not.
+// fileState distinguishes a file that was written to from one that was not.
 type fileState struct {
 	size, sec, nsec int64
 }
@@ -27,8 +27,7 @@ func stateOf(st *unix.Stat_t) fileState {
 	return fileState{st.Size, int64(st.Mtim.Sec), int64(st.Mtim.Nsec)}
 }
 
-// Read reads from the file. At the end it looks whether the file is still what
-// it was.
+// Read reads from the file. At the end it checks that the file is unchanged.
 func (f *File) Read(p []byte) (int, error) {
 	if f.left == 0 {
 		if err := f.check(); err != nil {
@@ -50,11 +49,11 @@ func (f *File) Read(p []byte) (int, error) {
 	return n, f.Advance(int64(n))
 }
 
-// Fd is the open file's descriptor, for the kernel to copy from. Advance must
-// be told what was taken.
+// Fd returns the open file's descriptor, for the kernel to copy from. Advance
+// must be called with what was taken.
 func (f *File) Fd() int { return f.fd }
 
-// Advance says that n bytes were read past Read; 0 is the end of the file.
+// Advance says that n bytes were read without Read; 0 means the end of the file.
 func (f *File) Advance(n int64) error {
 	if n <= 0 {
 		return fmt.Errorf("%q changed while it was read: it ends %d bytes early", f.name, f.left)

@@ -17,16 +17,14 @@ import (
 // alone is "/".
 type glob []alternative
 
-// alternative is a glob that does not begin with braces that hold a slash of the
-// root's.
+// alternative is a glob that does not begin with braces around the root's slash.
 type alternative struct {
 	pattern string
 	// literal says that the pattern matches only itself.
 	literal bool
 }
 
-// These bound a glob: its length in bytes, and what braces at its beginning stand
-// for.
+// Limits of a glob: its length in bytes, and how many globs braces at its beginning expand to.
 const (
 	maxGlob         = 16 << 10
 	maxAlternatives = 1000
@@ -58,7 +56,7 @@ func parseGlob(text string) (glob, error) {
 	return g, nil
 }
 
-// fromRoot is a pattern without what says that it starts at the root.
+// fromRoot returns a pattern without the prefix that says that it starts at the root.
 func fromRoot(pattern string) string {
 	for trimmed := ""; pattern != trimmed; {
 		trimmed = pattern
@@ -77,9 +75,9 @@ func newAlternative(pattern string) alternative {
 	return alternative{pattern, !strings.ContainsAny(pattern, `*?[{\`)}
 }
 
-// withoutBraces are the patterns that one with braces at its beginning stands
-// for, if any of them starts at the root with a slash. The matcher does the
-// others: to it paths have none.
+// withoutBraces returns the patterns that one with braces at its beginning expands to, if any of
+// them starts with the root's slash. The matcher expands other braces: its paths have no such
+// slash.
 func withoutBraces(pattern string) []string {
 	alternatives, rest := leadingBraces(pattern)
 	found := false
@@ -93,7 +91,8 @@ func withoutBraces(pattern string) []string {
 	return alternatives
 }
 
-// leadingBraces takes the braces at the beginning of a pattern apart.
+// leadingBraces splits a pattern into the alternatives in the braces at its beginning, and the
+// rest.
 func leadingBraces(pattern string) (alternatives []string, rest string) {
 	if !strings.HasPrefix(pattern, "{") {
 		return nil, pattern
@@ -131,15 +130,15 @@ func (a alternative) match(name string) bool {
 		return a.pattern == name
 	}
 	if name == "." {
-		// To the matcher "." is a name of one character.
+		// The matcher takes "." for a name of one character.
 		return a.pattern == "**"
 	}
 	return doublestar.MatchUnvalidated(a.pattern, name)
 }
 
-// Exclude returns the entries of the canonical tree that no glob matches,
-// without what lies below an excluded directory. The root is never excluded:
-// "**" empties the tree. A glob that matches nothing is no error, and is in idle.
+// Exclude returns the entries of the canonical tree that no glob matches, without what lies
+// below an excluded directory. The root is never excluded: "**" empties the tree. A glob that
+// matches nothing is not an error; idle lists these.
 func Exclude(entries []*Entry, globs []string) (kept []*Entry, idle []string, err error) {
 	parsed := make([]glob, len(globs))
 	var bad problems.List
@@ -171,8 +170,8 @@ func Exclude(entries []*Entry, globs []string) (kept []*Entry, idle []string, er
 	return kept, idle, nil
 }
 
-// matchAny tells whether a glob matches name, and notes which do: of a name that
-// is excluded already only those count that have matched nothing yet.
+// matchAny reports whether a glob matches name, and notes which do. For a name that is excluded
+// already it tries only the globs that have matched nothing yet.
 func matchAny(globs []glob, name string, matched []bool, excluded bool) bool {
 	any := false
 	for i, g := range globs {

@@ -74,7 +74,7 @@ func wantError(t testing.TB, err error, parts ...string) bool {
 	return err != nil
 }
 
-// testFile is a regular file in memory.
+// testFile returns a regular file in memory.
 func testFile(name, text string) *Entry {
 	return &Entry{Path: name, Type: Regular, Mode: 0o644, Size: int64(len(text)), Source: "test:" + name,
 		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }}
@@ -88,7 +88,7 @@ func testLink(name, target string) *Entry {
 	return &Entry{Path: name, Type: Symlink, Mode: 0o777, Linkname: target, Source: "test:" + name}
 }
 
-// testTree makes a canonical tree out of lines: "d/" is a directory, "l -> t" a
+// testTree makes a canonical tree from lines: "d/" is a directory, "l -> t" a
 // symlink, "f" or "f=text" a file. Sources are named name:path.
 func testTree(t testing.TB, name string, lines ...string) []*Entry {
 	t.Helper()
@@ -160,8 +160,7 @@ func writeTree(t testing.TB, dir string, lines ...string) {
 	}
 }
 
-// makeTar writes headers, each with the content that its Size asks for out of
-// texts, as a whole tarball.
+// makeTar returns a whole tarball of headers.
 func makeTar(t testing.TB, headers ...tar.Header) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -169,7 +168,7 @@ func makeTar(t testing.TB, headers ...tar.Header) []byte {
 	for _, h := range headers {
 		text := ""
 		if h.Typeflag == tar.TypeReg || h.Typeflag == 0 {
-			// The content stands in Uname, which entries do not keep.
+			// The content is in Uname, which entries do not keep.
 			text, h.Uname = h.Uname, ""
 			h.Size = int64(len(text))
 		}
@@ -212,8 +211,8 @@ func hard(name, target string) tar.Header {
 	return tar.Header{Name: name, Typeflag: tar.TypeLink, Linkname: target, Mode: 0o600}
 }
 
-// rawHeader is a ustar header with the fields as they are given, and content
-// padded to blocks.
+// rawHeader returns a ustar header with the given fields, and content padded to
+// blocks.
 func rawHeader(kind byte, name string, size int, linkname, content string) []byte {
 	b := make([]byte, tarBlock)
 	copy(b, name)
@@ -236,7 +235,7 @@ func rawSum(b []byte) {
 	copy(b[148:], fmt.Sprintf("%06o\x00 ", sum))
 }
 
-// rawPAX is an extended header of type kind.
+// rawPAX returns an extended header of type kind.
 func rawPAX(kind byte, records ...string) []byte {
 	var text strings.Builder
 	for _, r := range records {

@@ -10,9 +10,9 @@ import (
 	"github.com/varve-image/varve/internal/problems"
 )
 
-// hides is a directory of lower layers in which a layer hides something. It
-// stands apart from what the layer has there itself, so that neither depends on
-// the other's order.
+// hides is a directory of lower layers in which a layer hides something. It is
+// kept apart from the layer's own entries there, so that their order does not
+// matter.
 type hides struct {
 	// names are hidden; opaque hides all.
 	names    map[string]bool
@@ -61,12 +61,12 @@ func (x *layerIndex) whiteout(dir, base string) error {
 	if at.names == nil {
 		at.names = map[string]bool{}
 	}
-	at.names[strings.Clone(hidden)] = true // and not the whole path
+	at.names[strings.Clone(hidden)] = true // a clone does not keep the whole path
 	return nil
 }
 
-// apply hides in lower what is to be hidden. own is what the layer itself has
-// at the same place, or nil.
+// apply hides in lower what h hides. own is the layer's own node at the same
+// path, or nil.
 func (h *hides) apply(lower, own *node, bad *problems.List) {
 	if h.opaque {
 		lower.children = nil
@@ -85,7 +85,7 @@ func (h *hides) apply(lower, own *node, bad *problems.List) {
 		case below.entry.Type == Dir:
 			h.children[name].apply(below, above, bad)
 		case above == nil && below.entry.Type == Symlink:
-			// Some go where it leads, some make a directory of it.
+			// Some follow it, some replace it by a directory.
 			bad.Addf("whiteouts below %q: a lower layer has a symlink there, on which engines do not agree", brief(below.entry.Path))
 		}
 	}

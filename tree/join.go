@@ -9,19 +9,17 @@ import (
 
 // JoinSource is a directory in a store path whose files are linked to.
 type JoinSource struct {
-	// Logical is the path that symlinks point to: where the directory is when
-	// the image runs.
+	// Logical is the path that symlinks point to: where the directory is while the image runs.
 	Logical string
-	// Physical is where it can be read now.
+	// Physical is the path where it can be read now.
 	Physical string
 }
 
-// SymlinkJoin returns one tree per source, for Merge, which links to the
-// source's files as lndir does and nixpkgs' contents with it: directories are
-// directories of the tree's own (Implied, 0755 0:0), regular files become
-// symlinks to their logical path, symlinks are copied with their text. A
-// source that cannot be read, or is not a directory (*NotDirError), is an error; those
-// of all sources are reported together.
+// SymlinkJoin returns one tree per source, for Merge, which links to the source's files as lndir
+// does, and with it nixpkgs' contents: directories are the tree's own (Implied, 0755 0:0),
+// regular files become symlinks to their logical path, symlinks are copied with their text. A
+// source that cannot be read, or is not a directory (*NotDirError), is an error; the errors of
+// all sources are reported together.
 func SymlinkJoin(ctx context.Context, sources []JoinSource) ([][]*Entry, error) {
 	trees := make([][]*Entry, len(sources))
 	var bad problems.List
@@ -41,7 +39,7 @@ func SymlinkJoin(ctx context.Context, sources []JoinSource) ([][]*Entry, error) 
 	return trees, nil
 }
 
-// NotDirError says that something else was found where a directory has to be.
+// NotDirError says that something other than a directory was found where one has to be.
 type NotDirError struct {
 	Path string
 	Type Type

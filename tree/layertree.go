@@ -15,7 +15,7 @@ import (
 
 const (
 	whiteoutOpaque = ".wh..wh..opq"
-	// whiteoutMeta begins the names that aufs keeps for itself.
+	// whiteoutMeta begins the names that aufs reserves for itself.
 	whiteoutMeta = ".wh..wh."
 )
 
@@ -25,7 +25,7 @@ type layerIndex struct {
 	number int
 	title  string
 	source LayerSource
-	// random tells that an open layer is an io.ReaderAt.
+	// random says that an open layer is an io.ReaderAt.
 	random bool
 	root   *node
 	hides  hides
@@ -57,7 +57,7 @@ func (x *layerIndex) read(ctx context.Context) error {
 	if err == nil || errors.As(err, &limit) {
 		return err
 	}
-	// If these are not the bytes that were promised, that is what is wrong.
+	// If these are not the promised bytes, that is the error to report.
 	rest := &tarSource{ctx: ctx, r: bufio.NewReaderSize(&limitReader{r, &x.limits.bytes}, 64<<10)}
 	if _, readErr := io.Copy(io.Discard, rest); readErr != nil {
 		return readErr
@@ -116,8 +116,8 @@ func (x *layerIndex) add(hdr *tar.Header, start, end int64) error {
 	return x.place(name, n)
 }
 
-// checkLayerXattrs refuses attributes with which overlay file systems mark what
-// they hide or redirect.
+// checkLayerXattrs refuses attributes that overlay file systems use to hide or
+// redirect files.
 func checkLayerXattrs(hdr *tar.Header) error {
 	for key := range hdr.PAXRecords {
 		name, ok := strings.CutPrefix(key, XattrRecord)
@@ -133,7 +133,7 @@ func checkLayerXattrs(hdr *tar.Header) error {
 	return nil
 }
 
-// place puts n at name, with all of its parents.
+// place puts n at name, and adds its parents.
 func (x *layerIndex) place(name string, n *node) error {
 	n.entry.Source = x.title
 	if name == "." {
@@ -145,7 +145,8 @@ func (x *layerIndex) place(name string, n *node) error {
 	if err != nil {
 		return err
 	}
-	// The name is held once: it is the path, if no symlink is on it, and the key.
+	// The name is held once, as the key and, if no symlink is on it, as the
+	// path.
 	n.entry.Path = name
 	if parent.entry.Path != path.Clean(dir) {
 		n.entry.Path = path.Join(parent.entry.Path, base)
@@ -162,8 +163,8 @@ func (x *layerIndex) place(name string, n *node) error {
 	return nil
 }
 
-// directory returns the directory called name, through the layer's own
-// symlinks, and makes it if it is missing, to hold because.
+// directory returns the directory called name, through the layer's own symlinks.
+// It makes it if it is missing; because is the entry that needs it.
 func (x *layerIndex) directory(name string, because *Entry) (*node, error) {
 	if n, err := x.descend(name, because.ModTime); err != errThroughLink {
 		return n, err
@@ -181,7 +182,7 @@ func (x *layerIndex) directory(name string, because *Entry) (*node, error) {
 	if _, err := archivePath(to.path); err != nil {
 		return nil, fmt.Errorf("it lies below a symlink, in %q: %w", brief(name), err)
 	}
-	// A short name has a long path so, and what is missing of that another.
+	// A short name can get a long path this way, and so can its missing parents.
 	if err := x.limits.takeText(2 * len(to.path)); err != nil {
 		return nil, err
 	}
@@ -190,7 +191,7 @@ func (x *layerIndex) directory(name string, because *Entry) (*node, error) {
 
 var errThroughLink = errors.New("there is a symlink on the way")
 
-// descend returns the directory called name and makes what is missing of it. It
+// descend returns the directory called name and makes missing directories. It
 // follows no symlinks.
 func (x *layerIndex) descend(name string, mtime int64) (*node, error) {
 	at := x.root
@@ -239,7 +240,8 @@ func (x *layerIndex) link(hdr *tar.Header, name string) error {
 		return fmt.Errorf("it is a hard link to %q, %w", brief(hdr.Linkname), err)
 	}
 	if at == nil || at.link != "" {
-		// What the lower layers have there is known when they are put together.
+		// What the lower layers have there is known only when the layers are
+		// merged.
 		if at != nil {
 			target = at.link
 		}
@@ -251,8 +253,8 @@ func (x *layerIndex) link(hdr *tar.Header, name string) error {
 	return x.place(name, &node{entry: &e, file: at.file})
 }
 
-// follow returns what stands at name, or nil if this tree does not have it. A
-// directory is an error, and so is something else on the way.
+// follow returns the node at name, or nil if this tree does not have it. A
+// directory there is an error, and so is a non-directory on the way.
 func (n *node) follow(name string) (*node, error) {
 	for c := range strings.SplitSeq(name, "/") {
 		if n.entry.Type != Dir {

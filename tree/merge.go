@@ -8,47 +8,45 @@ import (
 	"github.com/varve-image/varve/internal/problems"
 )
 
-// Conflicts says what becomes of different entries that two sources give for
-// one path.
+// Conflicts says what to do with different entries that two sources have for one path.
 type Conflicts int
 
 // The ways to treat conflicts.
 const (
 	// ConflictError reports all of them as one error.
 	ConflictError Conflicts = iota
-	// ConflictFirst keeps what the first source gives.
+	// ConflictFirst keeps the first source's entry.
 	ConflictFirst
-	// ConflictLast keeps what the last source gives.
+	// ConflictLast keeps the last source's entry.
 	ConflictLast
 )
 
-// MergeOptions says how Merge does its work.
+// MergeOptions are the options of Merge.
 type MergeOptions struct {
 	Conflicts Conflicts
-	// KeepDirlinks writes a source's directory through a symlink that earlier sources
-	// put at its path, if that leads to a directory of theirs: what rsync -K does.
-	// Without it a directory that meets a symlink is a conflict. Links are
-	// resolved inside the merged tree: an absolute target starts at its root,
-	// and ".." stops there. A source's own links are not written through by
-	// itself. Each source costs time in proportion to all before it.
+	// KeepDirlinks writes a source's directory through a symlink that earlier sources put at its
+	// path, if that leads to a directory of theirs, like rsync -K. Without it a directory that
+	// meets a symlink is a conflict. Links are resolved inside the merged tree: an absolute
+	// target starts at its root, and ".." stops there. A source is not written through its own
+	// links. Each source costs time in proportion to all before it.
 	KeepDirlinks bool
 }
 
-// Merge makes one canonical tree of several, with all parents present.
+// Merge merges several trees into one canonical tree, with all parents present.
 //
-// Directories merge. An Implied directory takes the attributes of an explicit
-// one. These are conflicts: two explicit directories that differ in mode, owner or
-// extended attributes; other entries unless they are the same in type, mode,
-// owner, extended attributes and target, device number or content; a directory and
-// something else, of which the one that wins replaces the other with everything
-// below it. Times are no difference. Content is compared only where all else
-// is equal and only under ConflictError, which needs to know; ctx ends that.
+// Directories merge. An Implied directory takes the attributes of an explicit one. These are
+// conflicts: two explicit directories that differ in mode, owner or extended attributes; other
+// entries unless they are the same in type, mode, owner, extended attributes and target, device
+// number or content; a directory and something else, of which the one that wins replaces the
+// other with everything below it. Different times are not a conflict. Content is compared only
+// where all else is equal and only under ConflictError, which needs to know; ctx ends the
+// comparison.
 //
 // Under ConflictError all conflicts are reported together, as a *DifferenceError.
 //
-// Without KeepDirlinks the result shares its entries with the sources. Sources in another order
-// than the canonical are sorted. One that has a path twice, or an entry
-// below a non-directory, is an error.
+// Without KeepDirlinks the result shares its entries with the sources. Sources that are not in
+// canonical order are sorted. A source that has a path twice, or an entry below a non-directory,
+// is an error.
 func Merge(ctx context.Context, opts MergeOptions, sources ...[]*Entry) ([]*Entry, error) {
 	var bad problems.List
 	trees := make([][]*Entry, len(sources))
@@ -77,8 +75,8 @@ func Merge(ctx context.Context, opts MergeOptions, sources ...[]*Entry) ([]*Entr
 	return merged, nil
 }
 
-// DifferenceError says at which paths sources give different entries, which another
-// policy than ConflictError would choose from.
+// DifferenceError says at which paths sources have different entries. Policies other than
+// ConflictError choose one of them.
 type DifferenceError struct{ Err error }
 
 func (e *DifferenceError) Error() string {
@@ -112,7 +110,7 @@ func (m *merger) all(trees [][]*Entry, keepDirlinks bool) ([]*Entry, error) {
 	return merged, nil
 }
 
-// candidate is an entry with the number of its source.
+// candidate is an entry and the number of its source.
 type candidate struct {
 	entry  *Entry
 	source int
@@ -143,13 +141,13 @@ func interleave(trees [][]*Entry, first int) []candidate {
 	return append(append(list, a...), b...)
 }
 
-// scope is what the entry chosen for a path means for what is below it.
+// scope says what the entry chosen for a path means for entries below it.
 type scope struct {
 	path string
-	// since is the first source whose entries below count: what earlier ones
-	// had there was replaced.
+	// since is the first source whose entries below count: those of earlier sources were
+	// replaced.
 	since int
-	// closed says that the entry is no directory: nothing below counts.
+	// closed says that the entry is not a directory: nothing below counts.
 	closed bool
 }
 
@@ -194,8 +192,8 @@ func (m *merger) merge(trees [][]*Entry) ([]*Entry, error) {
 	return merged, nil
 }
 
-// choose returns the entry that stays of those for one path, and the first
-// source whose entries below it count.
+// choose returns which of the entries for one path stays, and the first source whose entries
+// below it count.
 func (m *merger) choose(group []candidate) (winner *Entry, since int, err error) {
 	winner = group[0].entry
 	for _, c := range group[1:] {

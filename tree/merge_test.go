@@ -14,9 +14,9 @@ func TestMerge(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		sources [][]string
-		first   string   // what ConflictFirst gives
-		last    string   // what ConflictLast gives; "" is the same
-		errs    []string // what ConflictError says
+		first   string   // the result with ConflictFirst
+		last    string   // the result with ConflictLast; "" means the same
+		errs    []string // the errors with ConflictError
 	}{
 		{name: "nothing", sources: nil},
 		{name: "disjoint", sources: [][]string{{"a/x"}, {"a/y", "b"}, {"a.z"}}, first: "a/; a/x; a/y; a.z; b"},
@@ -176,7 +176,7 @@ func TestMergeKeepDirlinks(t *testing.T) {
 	}
 }
 
-// FuzzMerge holds Merge, with any policy, against applying one entry after the other.
+// FuzzMerge compares Merge, with any policy, with applying one entry after the other.
 func FuzzMerge(f *testing.F) {
 	f.Add([]byte("\x01\x02\x03\x04\x11\x22\x33\x44"), false)
 	f.Add([]byte("\x00\x41\x82\xc3\x04\x45\x86\xc7"), true)

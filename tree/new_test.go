@@ -29,8 +29,8 @@ func TestComplete(t *testing.T) {
 	}
 }
 
-// TestSub: what is at a directory becomes a tree of its own, which Place puts back,
-// and Without is the rest.
+// TestSub: what is at a directory becomes a tree of its own, which Place puts back, and Without
+// returns the rest.
 func TestSub(t *testing.T) {
 	all := testTree(t, "s", "d/", "d/e/", "d/e/f=x", "d-e/", "l -> d")
 	for _, c := range []struct{ dir, sub, rest string }{

@@ -9,17 +9,18 @@ import (
 	"github.com/varve-image/varve/internal/problems"
 )
 
-// node is a file of a tree that is being put together.
+// node is a file in a tree that is being assembled.
 type node struct {
 	entry *Entry
 	// file is a regular file's content.
 	file *extent
-	// children are what a directory holds, by name.
+	// children holds a directory's nodes by name.
 	children map[string]*node
 
-	// What follows is only in the tree of a single layer.
+	// The fields below are used only in the tree of a single layer.
 
-	// link is the path of a lower layer's file that this one is a hard link to.
+	// link is the path of the lower layer's file that this node is a hard link
+	// to.
 	link string
 }
 
@@ -30,14 +31,14 @@ func (n *node) set(name string, child *node) {
 	n.children[name] = child
 }
 
-// grow returns the nodes of a complete tree, of which no entry is changed.
+// grow returns the nodes of a complete tree. It changes no entry.
 func grow(entries []*Entry) (*node, error) {
 	sorted, err := Complete(entries)
 	if err != nil {
 		return nil, err
 	}
 	root := &node{entry: sorted[0]}
-	dirs := []*node{root} // that lead to the current entry
+	dirs := []*node{root} // the directories above the current entry
 	for _, e := range sorted[1:] {
 		for !below(e.Path, dirs[len(dirs)-1].entry.Path) {
 			dirs = dirs[:len(dirs)-1]
@@ -61,7 +62,7 @@ func (n *node) walk(visit func(*node)) {
 func (x *layerIndex) put(root *node) error {
 	var bad problems.List
 	for _, n := range x.links {
-		// A link means what is there before this layer changes anything.
+		// A link refers to what is there before this layer changes anything.
 		target, err := root.follow(n.link)
 		if err == nil && target == nil {
 			err = fmt.Errorf("which is neither in the layer before it nor in a lower layer")
@@ -83,8 +84,8 @@ func (x *layerIndex) put(root *node) error {
 	return bad.Err()
 }
 
-// cover lays the directory upper of a layer over the directory lower, in which
-// nothing is any more that the layer hides.
+// cover lays the directory upper of a layer over the directory lower, from which
+// what the layer hides has been removed.
 func cover(lower, upper *node) {
 	if !upper.entry.Implied {
 		lower.entry = upper.entry

@@ -5,10 +5,10 @@ import (
 	"unicode/utf8"
 )
 
-// CompareCodePoints orders names as Python orders strings, which is how
-// nixpkgs orders the files of a store layer: by code point, where a byte that
-// is not UTF-8 counts as U+DC00 plus itself (PEP 383). It differs from the
-// order of the bytes only where such a byte meets a character above U+DCFF.
+// CompareCodePoints orders names as Python orders strings, which is how nixpkgs
+// orders the files of a store layer: by code point, where a byte that is not
+// UTF-8 counts as U+DC00 plus itself (PEP 383). It differs from the order of the
+// bytes only where such a byte is compared with a character above U+DCFF.
 func CompareCodePoints(a, b string) int {
 	i := 0
 	for i < len(a) && i < len(b) && a[i] == b[i] && a[i] < utf8.RuneSelf {

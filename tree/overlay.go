@@ -17,98 +17,89 @@ import (
 type LayerSource interface {
 	// Title names the layer in messages.
 	Title() string
-	// Open opens the tar, without any compression; it may be called any number
-	// of times, by several goroutines. Where the bytes are not what they are
-	// said to be there is an error in the place of io.EOF. What it returns may
-	// be an io.ReaderAt too: single files are then read from where they are.
+	// Open opens the tar, without any compression; it may be called any number of times, by
+	// several goroutines. Where the bytes do not match their digest, reading ends with an error
+	// instead of io.EOF. The reader may be an io.ReaderAt too: single files are then read
+	// directly.
 	Open(ctx context.Context) (io.ReadCloser, error)
 }
 
-// OverlayOptions bounds how layers are read.
+// OverlayOptions are the options of OpenOverlay.
 type OverlayOptions struct {
-	// TempDir is where Spool puts contents, into a file without a name; "" is
-	// the system's directory for such files.
+	// TempDir is where Spool puts contents, into a file without a name; it defaults to the
+	// system's directory for such files.
 	TempDir string
-	// MaxBytes bounds what all layers decompress to, with sparse files
-	// expanded; 0 is 64 GiB.
+	// MaxBytes limits what all layers decompress to, with sparse files expanded; it defaults to
+	// 64 GiB.
 	MaxBytes int64
-	// MaxEntries bounds the entries of all layers, whiteouts and implied
-	// directories included; 0 is two million.
+	// MaxEntries limits the entries of all layers, whiteouts and implied directories included;
+	// it defaults to two million.
 	MaxEntries int
-	// Exact refuses layers that stored images may have and that are not written
-	// here: without an end, with times that are none.
+	// Exact refuses layers that stored images may have but that are never written here: layers
+	// without an end marker or with invalid times.
 	Exact bool
-	// Below is a tree that the layers go on, complete. What they leave as it is is in
-	// Entries as it is here.
+	// Below is a complete tree that the layers go on. Entries has what they do not change as it
+	// is here.
 	Below []*Entry
 }
 
 const (
 	defaultOverlayEntries = 2_000_000
-	// maxLayerReaders bounds the layers that are decompressed at once, and with
-	// them the memory for it.
+	// maxLayerReaders limits the layers that are decompressed at once, and so the memory for it.
 	maxLayerReaders = 4
 )
 
 // Overlay is the file system that a stack of layers shows.
 type Overlay struct {
-	// Entries is its tree in canonical order, with what the layers say and
-	// without owner names. Directories of which no layer says anything are
-	// Implied. Each regular file can be opened until Close, which reads its
-	// layer from the start up to there, unless the layer is an io.ReaderAt or
-	// Spool was called.
+	// Entries is its tree in canonical order, as the layers have it, without owner names.
+	// Directories that no layer describes are Implied. Each regular file can be opened until
+	// Close. Opening one reads its layer from the start up to the file, unless the layer is an
+	// io.ReaderAt or Spool was called.
 	Entries []*Entry
 
 	ctx    context.Context
 	temp   string
 	layers []*layerIndex
-	files  [][]*extent // by layer, as they follow each other there
+	files  [][]*extent // by layer, in the order there
 	spool  *os.File
 }
 
-// OpenOverlay reads the headers of layers, the lowest first, in one pass over
-// each; ctx counts for the contents that are opened later, too.
+// OpenOverlay reads the headers of layers, the lowest first, in one pass over each; ctx applies
+// to contents that are opened later, too.
 //
-// A layer is read by the rules of the OCI image-spec (layer.md), and where that
-// says nothing as overlay file systems show layers that were each unpacked on
-// their own:
+// A layer is read by the rules of the OCI image-spec (layer.md), and where those are silent, as
+// overlay file systems show layers that were each unpacked separately:
 //
-//   - ".wh.NAME" hides what lower layers have at NAME, ".wh..wh..opq" all that
-//     they have in its directory. Neither touches the layer's own entries,
-//     whatever the order. One that hides nothing is ignored, and makes no
-//     directory.
-//   - Names are normalised, and a later entry of a layer replaces an earlier
-//     one, as in OpenTar; here it may also be of another type. A directory
-//     merges with that of lower layers; anything else replaces what is below
-//     with all that is in it.
-//   - An entry whose parents the layer does not have leaves them as they are
-//     below, and makes those that are missing: Implied, 0755 0:0.
+//   - ".wh.NAME" hides what lower layers have at NAME, ".wh..wh..opq" all that they have in its
+//     directory. Neither touches the layer's own entries, whatever the order. A whiteout that
+//     hides nothing is ignored, and makes no directory.
+//   - Names are normalised, and a later entry of a layer replaces an earlier one, as in OpenTar;
+//     here it may also be of another type. A directory merges with the one of lower layers;
+//     anything else replaces what is in lower layers with all that is in it.
+//   - An entry whose parents the layer does not have leaves them as they are in lower layers,
+//     and makes missing ones: Implied, 0755 0:0.
 //   - An entry below a symlink of the same layer lands where that leads, inside
 //     the tree; nothing outside can be reached. A directory, implied or not,
 //     replaces a symlink of a lower layer.
-//   - A hard link is a file of its own with the content and attributes that its
-//     target has at that point, in its layer or else in the layers below.
-//   - A whiteout below a file of a lower layer, or below what the layer has there as
-//     something else later on, hides nothing.
-//   - The tar may end without the two blocks of zeros, be empty, and have anything
-//     behind its end, unless Exact: the source tells whether it is whole.
-//   - A time before 1970 or after 9999 is 1970-01-01T00:00:00Z, as Docker has it,
-//     unless Exact.
+//   - A hard link becomes a file of its own with the content and attributes that its target has
+//     at that point, in its layer or else in the layers below.
+//   - A whiteout below a file of a lower layer, or below something that the layer later makes a
+//     non-directory, hides nothing.
+//   - The tar may end without the two blocks of zeros, be empty, and have anything after its
+//     end, unless Exact: the source detects whether it is whole.
+//   - A time before 1970 or after 9999 becomes 1970-01-01T00:00:00Z, as in Docker, unless Exact.
 //   - Metadata of aufs (names at the root that begin with ".wh..wh.") is
 //     ignored.
 //
-// Refused, all of a layer together and with its entries' names: what OpenTar
-// refuses in names, owners, times, devices and capabilities; whiteouts of
-// nothing, "." and "..", or through a symlink or what the layer has as something other than a
-// directory before; other
-// names that begin with ".wh."; attributes that overlay file systems obey
-// (trusted.overlay.*, user.overlay.*, user.fuseoverlayfs.*); hard links with
-// content, through symlinks, or to what is not there; names that tar's
-// extensions give twice and differently.
+// Refused, with all errors of a layer together and its entries' names: what OpenTar refuses in
+// names, owners, times, devices and capabilities; whiteouts of an empty name, "." and "..", or
+// through a symlink or something that the layer had as a non-directory before; other names that
+// begin with ".wh."; attributes that overlay file systems obey (trusted.overlay.*,
+// user.overlay.*, user.fuseoverlayfs.*); hard links with content, through symlinks, or to what
+// is not there; names that tar's extensions give twice with different values.
 //
-// Memory is in proportion to the entries, of hidden ones too while it is at
-// work. A reader's own error (a digest that is wrong) comes before all others
-// of its layer.
+// Memory is in proportion to the entries, including hidden ones while it runs. A reader's own
+// error (a wrong digest) takes precedence over all others of its layer.
 func OpenOverlay(ctx context.Context, layers []LayerSource, opts OverlayOptions) (*Overlay, error) {
 	if opts.MaxBytes <= 0 {
 		opts.MaxBytes = defaultMaxBytes
@@ -137,7 +128,7 @@ func OpenOverlay(ctx context.Context, layers []LayerSource, opts OverlayOptions)
 	return o, nil
 }
 
-// index reads all layers, some at a time. The errors of all are reported.
+// index reads all layers, several at a time, and reports the errors of all.
 func (o *Overlay) index(ctx context.Context) error {
 	var group errgroup.Group
 	group.SetLimit(min(runtime.GOMAXPROCS(0), maxLayerReaders))
@@ -148,7 +139,7 @@ func (o *Overlay) index(ctx context.Context) error {
 			return nil
 		})
 	}
-	_ = group.Wait() // each has its place in errs
+	_ = group.Wait() // each goroutine has its place in errs
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -161,7 +152,7 @@ func (o *Overlay) index(ctx context.Context) error {
 	return bad.Err()
 }
 
-// flatten sets Entries and files to what root holds.
+// flatten sets Entries and files from the tree root.
 func (o *Overlay) flatten(root *node) {
 	o.files = make([][]*extent, len(o.layers))
 	root.walk(func(n *node) {
@@ -182,7 +173,7 @@ func (o *Overlay) flatten(root *node) {
 	}
 }
 
-// Close ends the use of the entries' contents.
+// Close makes the entries' contents unavailable.
 func (o *Overlay) Close() error {
 	if o.spool == nil {
 		return nil

@@ -13,7 +13,7 @@ import (
 )
 
 // TestOverlayDisagreements: where a tar says something twice, what is accepted
-// here is what GNU tar and bsdtar unpack, if they accept it.
+// here is read as GNU tar and bsdtar unpack it, if they accept it.
 func TestOverlayDisagreements(t *testing.T) {
 	tools := []string{"tar", "bsdtar"}
 	for _, tool := range tools {
@@ -47,7 +47,7 @@ func TestOverlayDisagreements(t *testing.T) {
 	}
 }
 
-// wantTarball wants a tarball to copy to be read as a layer is, or refused.
+// wantTarball checks that a tarball to copy is read like a layer, or refused.
 func wantTarball(t *testing.T, data []byte, want string, refused bool) {
 	t.Helper()
 	tarball, err := OpenTar(t.Context(), saveTar(t, data), TarOptions{})
@@ -60,7 +60,7 @@ func wantTarball(t *testing.T, data []byte, want string, refused bool) {
 	}
 }
 
-// unpackedBy is the tree that a program unpacks.
+// unpackedBy returns the tree that a program unpacks.
 func unpackedBy(t *testing.T, tool string, data []byte) (string, error) {
 	t.Helper()
 	root := t.TempDir()

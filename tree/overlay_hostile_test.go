@@ -8,8 +8,8 @@ import (
 	"github.com/varve-image/varve/internal/hostile"
 )
 
-// TestOverlayHostile: layers that are to be refused are, with the entry and the
-// reason; of others nothing lands outside the tree.
+// TestOverlayHostile: bad layers are refused, with the entry and the reason;
+// nothing of others lands outside the tree.
 func TestOverlayHostile(t *testing.T) {
 	for _, c := range hostile.LayerCases() {
 		t.Run(c.Name, func(t *testing.T) {

@@ -13,12 +13,12 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// lenient is a layer on lowerLayer that container engines take.
+// lenient is a layer on lowerLayer that container engines accept.
 type lenient struct {
 	name  string
 	layer []byte
 	want  string // the tree's paths, with link targets
-	// exact says what is wrong with it, to Exact; empty is nothing.
+	// exact is the error with Exact; empty means none.
 	exact string
 }
 
@@ -58,7 +58,7 @@ func lenients(t testing.TB) []lenient {
 	}
 }
 
-// paths are the paths of a tree.
+// paths returns the paths of a tree.
 func paths(entries []*Entry) string {
 	var all []string
 	for _, e := range entries[1:] {
@@ -71,8 +71,8 @@ func paths(entries []*Entry) string {
 	return strings.Join(all, " ")
 }
 
-// TestOverlayLenient: stored layers that are not as they are written here are read
-// as Docker and umoci do, and refused where they have to be exact.
+// TestOverlayLenient: stored layers that varve would not write like that are read as by Docker
+// and umoci, and refused where they have to be exact.
 func TestOverlayLenient(t *testing.T) {
 	for _, c := range lenients(t) {
 		t.Run(c.name, func(t *testing.T) {

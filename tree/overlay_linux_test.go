@@ -112,8 +112,8 @@ func full(t testing.TB, entries []*Entry) string {
 }
 
 // difficultLayers have all that layers may say of each other. The last of them
-// has what Docker does not take: an entry twice, hard links to lower layers; and
-// not the parents of its entries, which Docker shows otherwise.
+// has what Docker does not accept: an entry twice, hard links to lower layers.
+// It lacks the parents of its entries, which Docker shows differently.
 func difficultLayers(t testing.TB) [][]byte {
 	t.Helper()
 	layers, err := layertest.Difficult()

@@ -10,12 +10,14 @@ import (
 	"testing"
 )
 
-// deepDir is a directory whose path has so many bytes, of whole names.
+// deepDir returns a directory whose path has length bytes, rounded down to whole
+// names.
 func deepDir(length int) string {
 	return strings.Repeat(strings.Repeat("d", 199)+"/", length/200)
 }
 
-// numberedFiles is a tar of so many files or links below dir, made of like.
+// numberedFiles returns a tar of n files or links below dir, each with the
+// header like and a number in its name.
 func numberedFiles(t testing.TB, n int, dir string, like tar.Header) []byte {
 	headers := make([]tar.Header, n)
 	for i := range headers {
@@ -25,8 +27,8 @@ func numberedFiles(t testing.TB, n int, dir string, like tar.Header) []byte {
 	return makeTar(t, headers...)
 }
 
-// TestOverlayMemory: a path is held once, and of a PAX header nothing but what an
-// entry has of it.
+// TestOverlayMemory: a path is held once, and of a PAX header only what the
+// entry needs.
 func TestOverlayMemory(t *testing.T) {
 	const n = 2000
 	comment := strings.Repeat("c", 50_000)
@@ -67,7 +69,7 @@ func TestOverlayMemory(t *testing.T) {
 	})
 }
 
-// heapInUse is how many bytes of memory are in use.
+// heapInUse returns how many bytes of memory are in use.
 func heapInUse() int64 {
 	runtime.GC()
 	runtime.GC() // what had finalizers
@@ -79,10 +81,10 @@ func heapInUse() int64 {
 // TestTextLimit: how long names, link targets and attributes may be is in
 // proportion to how many entries there may be, whatever makes them long.
 func TestTextLimit(t *testing.T) {
-	const n, twice = 4600, 2400 // what is through a link counts twice
+	const n, twice = 4600, 2400 // a path through a link counts twice
 	deep := deepDir(4000)
 	link := tar.Header{Typeflag: tar.TypeSymlink, Name: "l", Linkname: strings.TrimSuffix(deep, "/")}
-	short := func(below string) []byte { // its names are through a link
+	short := func(below string) []byte { // its names lead through a link
 		headers := []tar.Header{reg(deep+"x", ""), link}
 		for i := range twice {
 			headers = append(headers, reg(fmt.Sprint("l/", i, below), ""))

@@ -20,14 +20,14 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// reference is what a stack of layers shows, as a directory: each layer is
-// unpacked on its own, in order and entry by entry, and laid over the directory
-// by the rules of OCI image-spec (layer.md).
+// reference makes the file system of a stack of layers, as a directory: each
+// layer is unpacked on its own, in order and entry by entry, and laid over the
+// directory by the rules of OCI image-spec (layer.md).
 type reference struct {
 	t      testing.TB
 	merged string
-	// What follows is of one layer: where it is unpacked, which directories of
-	// it no entry names, and its whiteouts.
+	// The fields below are about one layer: where it is unpacked, which
+	// directories of it no entry names, and its whiteouts.
 	layer     string
 	implied   map[string]bool
 	whiteouts []string
@@ -68,7 +68,8 @@ func (r *reference) apply(headers []tar.Header) error {
 	return nil
 }
 
-// isDir tells that name is a directory below what is merged, without symlinks.
+// isDir reports whether name is a directory below what is merged, without
+// symlinks.
 func (r *reference) isDir(name string) bool {
 	at := r.merged
 	for c := range strings.SplitSeq(name, "/") {
@@ -109,7 +110,7 @@ func (r *reference) unpack(h tar.Header) error {
 		return nil
 	}
 	keep := source
-	if keep != "" { // it may be below what is replaced
+	if keep != "" { // the target may be below what is replaced
 		keep = filepath.Join(r.t.TempDir(), "link")
 		r.copy(source, keep)
 	}
@@ -147,8 +148,8 @@ func (r *reference) attributes(at string, h tar.Header) {
 	r.must(unix.UtimesNanoAt(unix.AT_FDCWD, at, []unix.Timespec{when, when}, unix.AT_SYMLINK_NOFOLLOW))
 }
 
-// linkTarget is the file that a hard link is another name of: in the layer, or
-// else in those below.
+// linkTarget returns the file that a hard link leads to: in the layer, or else
+// in those below.
 func (r *reference) linkTarget(name string) (string, error) {
 	for _, root := range []string{r.layer, r.merged} {
 		at := root
@@ -174,7 +175,7 @@ func (r *reference) linkTarget(name string) (string, error) {
 }
 
 // parent returns the directory for an entry, through the layer's own symlinks,
-// and makes what is missing of it.
+// and makes missing directories.
 func (r *reference) parent(name string) (string, error) {
 	pending := strings.Split(name, "/")
 	var way []string
@@ -245,7 +246,7 @@ func (r *reference) lay(name string) {
 	}
 }
 
-// copy copies what is no directory.
+// copy copies what is not a directory.
 func (r *reference) copy(from, to string) {
 	st, err := os.Lstat(from)
 	r.must(err)
@@ -274,12 +275,13 @@ func (r *reference) copyAttributes(from, to string) {
 	r.must(unix.UtimesNanoAt(unix.AT_FDCWD, to, []unix.Timespec{st.Mtim, st.Mtim}, unix.AT_SYMLINK_NOFOLLOW))
 }
 
-// randomLayers makes layers that say much of few names. Tame ones have nothing
-// below symlinks, and no two entries of a name in a layer.
+// randomLayers makes layers with many entries for few names. Tame ones have
+// nothing below symlinks, and no two entries with the same name in a layer.
 func randomLayers(seed uint64, tame bool) [][]tar.Header {
 	r := rand.New(rand.NewPCG(seed, 1))
 	pick := func(list ...string) string { return list[r.IntN(len(list))] }
-	// Most names tell whether they are directories, so that most layers are taken.
+	// Most names show whether they are directories, so that most layers are
+	// accepted.
 	component := func(isDir bool) string {
 		if isDir != (r.IntN(12) == 0) {
 			return pick("a", "b", "c")
@@ -304,7 +306,7 @@ func randomLayers(seed uint64, tame bool) [][]tar.Header {
 				h.Typeflag, h.Uname = tar.TypeReg, fmt.Sprintf("%d-%d", i, r.IntN(1000))
 			case n < 10:
 				h.Typeflag, h.Name = tar.TypeDir, name(true)
-				h.Mode &^= 0o2000 // which the kernel hands on to what is made below
+				h.Mode &^= 0o2000 // new files below would inherit it from the kernel
 			case n < 12 && !tame:
 				h.Typeflag, h.Name, h.Linkname = tar.TypeSymlink, name(true), pick("a", "../b", "/c", "/a/./b/..", ".", "c/../../c", "missing", "../../..")
 			case n < 13:
@@ -354,7 +356,7 @@ func TestOverlayProperty(t *testing.T) {
 		layers := randomLayers(seed, false)
 		o, err := OpenOverlay(t.Context(), memLayers(tars(t, layers)...), OverlayOptions{})
 		if err != nil && strings.Contains(err.Error(), WhiteoutPrefix) || err != nil && strings.Contains(err.Error(), "whiteouts below") {
-			continue // refused, where unpacking could only ignore it
+			continue // refused, while unpacking could only ignore it
 		}
 		r := &reference{t: t, merged: t.TempDir()}
 		r.must(os.Chmod(r.merged, 0o755))

@@ -21,7 +21,7 @@ type memLayer struct {
 	title  string
 	data   []byte
 	random bool
-	// fail, where it is set, comes in the place of io.EOF.
+	// fail, where it is set, is returned instead of io.EOF.
 	fail  error
 	opens atomic.Int32
 	open  atomic.Int32 // not yet closed
@@ -78,7 +78,7 @@ func wantClosed(t testing.TB, layers []LayerSource) {
 	}
 }
 
-// wh is a whiteout.
+// wh returns a whiteout.
 func wh(name string) tar.Header { return tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o600} }
 
 func dirAs(name string, mode int64, uid int) tar.Header {
@@ -309,8 +309,8 @@ func TestOverlayRefuses(t *testing.T) {
 	}
 }
 
-// TestOverlayTwoNames: tar's extensions can say a name twice. Which of them
-// counts is not the same for archive/tar, GNU tar and bsdtar.
+// TestOverlayTwoNames: tar's extensions can give a name twice. archive/tar, GNU
+// tar and bsdtar differ in which one counts.
 func TestOverlayTwoNames(t *testing.T) {
 	var gnu bytes.Buffer
 	w := tar.NewWriter(&gnu)
@@ -348,7 +348,7 @@ func TestOverlayDamaged(t *testing.T) {
 			_, err := OpenOverlay(t.Context(), layers, OverlayOptions{MaxBytes: 100_000, MaxEntries: 30})
 			wantError(t, err, c.want, `read layer "layer-1": `)
 			wantClosed(t, layers)
-			// A digest that is wrong is what is wrong.
+			// A wrong digest is the error to report.
 			if c.name == "bomb" || c.name == "many entries" {
 				return
 			}

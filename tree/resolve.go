@@ -9,7 +9,7 @@ import (
 const (
 	// maxLinks is how many symlinks Linux follows for one path.
 	maxLinks = 40
-	// maxSteps bounds the components of one path and of the links on it.
+	// maxSteps limits the components of one path and of the links on it.
 	maxSteps = 2048
 )
 
@@ -17,15 +17,16 @@ const (
 type landing[D any] struct {
 	// path has no symlink in it.
 	path string
-	// entry stands at path; nil is nothing. dir is it as a directory.
+	// entry is the entry at path, or nil if there is none. dir is the same, as a
+	// directory.
 	entry *Entry
 	dir   D
 }
 
 // resolve follows name, and every symlink on it, the last one too, inside the
 // tree whose root directory is root: an absolute link starts at the root, where
-// ".." stops. child finds what a directory holds, nil for nothing. Below what
-// does not exist names are taken as they are. It is an error if the way leads
+// ".." stops. child finds what a directory holds, or nil. Names below something
+// that does not exist are taken as they are. It is an error if the path leads
 // through something other than a directory, or does not end.
 func resolve[D any](root D, name string, child func(dir D, path string) (D, *Entry)) (landing[D], error) {
 	start := landing[D]{path: ".", dir: root, entry: &Entry{Path: ".", Type: Dir}}
@@ -75,8 +76,8 @@ func resolveIn(tree []*Entry, name string) (landing[struct{}], error) {
 }
 
 // Lookup returns the entry that name leads to in a canonical tree: symlinks to
-// directories on the way are followed inside the tree, one that name itself names
-// is not. It is nil where there is nothing, or no way to it.
+// directories on the way are followed inside the tree, but not a symlink at name
+// itself. It returns nil if there is no such entry.
 func Lookup(entries []*Entry, name string) *Entry {
 	dir, err := resolveIn(entries, path.Dir(name))
 	if err != nil || dir.entry == nil {
@@ -85,8 +86,8 @@ func Lookup(entries []*Entry, name string) *Entry {
 	return Find(entries, path.Join(dir.path, path.Base(name)))
 }
 
-// Follow is Lookup that follows a symlink that name itself names too: the entry
-// at the end of the way, which is none.
+// Follow is like Lookup, but follows a symlink at name itself too. The entry it
+// returns is not a symlink.
 func Follow(entries []*Entry, name string) *Entry {
 	at, err := resolveIn(entries, name)
 	if err != nil {

@@ -5,8 +5,8 @@ import (
 	"maps"
 )
 
-// Rule sets attributes of the entries that a glob matches. What is nil or empty
-// stays as it is.
+// Rule sets attributes of the entries that a glob matches. A field that is nil or empty leaves
+// its attribute as it is.
 type Rule struct {
 	// Path is a glob, read from the tree's root with or without a leading
 	// slash: "*" and "?" within a component, "**" across components, [a-z],
@@ -21,15 +21,14 @@ type Rule struct {
 	Capabilities string
 }
 
-// Apply changes the entries as the rule says. Of several rules, the last that sets
-// an attribute wins. Owners change without touching the set-user-id bits or
-// capabilities. It works on what goes into headers, so that it needs no
-// privilege.
+// Apply changes the entries as the rule says. Of several rules, the last that sets an attribute
+// wins. Changing owners keeps the set-user-id bits and capabilities. It works on what goes into
+// headers, so it needs no privilege.
 //
-// A symlink has no mode: one that a glob finds among other entries keeps its
-// 0777, and a mode for symlinks alone is an error. So are capabilities for
-// anything but a regular file, and a rule that matches nothing or sets nothing.
-// After an error the entries are partly changed and of no use.
+// A symlink has no mode: one that a glob matches among other entries keeps its 0777, and a mode
+// for symlinks alone is an error. So are capabilities for anything but a regular file, and a
+// rule that matches nothing or sets nothing. After an error the entries are partly changed and
+// must not be used.
 func (r Rule) Apply(entries []*Entry) error {
 	g, err := parseGlob(r.Path)
 	if err != nil {

@@ -70,7 +70,7 @@ tmp 5 0755 0:0
 	}
 }
 
-// applyRules applies rules in their order, and says which of them are wrong.
+// applyRules applies rules in their order, and returns which of them are wrong.
 func applyRules(entries []*Entry, rules []Rule) error {
 	var errs []error
 	for i, r := range rules {

@@ -7,8 +7,8 @@ import (
 	"maps"
 )
 
-// difference says in what two entries for one path differ, or "" if in nothing
-// that reaches an image.
+// difference returns how two entries for one path differ, or "" if they differ
+// in nothing that reaches an image.
 func (m *merger) difference(a, b *Entry) (string, error) {
 	switch {
 	case a.Type != b.Type:

@@ -18,16 +18,15 @@ import (
 	"github.com/varve-image/varve/internal/regfile"
 )
 
-// TarOptions bounds how a tarball is read.
+// TarOptions are the options of OpenTar.
 type TarOptions struct {
-	// TempDir is where a compressed tarball is decompressed into a file
-	// without a name; "" is the system's directory for such files.
+	// TempDir is where a compressed tarball is decompressed into a file without a name; it
+	// defaults to the system's directory for such files.
 	TempDir string
-	// MaxBytes bounds the tarball, decompressed, and the expanded size of all
-	// sparse files together; 0 is 64 GiB.
+	// MaxBytes limits the tarball, decompressed, and the expanded size of all sparse files
+	// together; it defaults to 64 GiB.
 	MaxBytes int64
-	// MaxEntries bounds the entries, implied directories included; 0 is ten
-	// million.
+	// MaxEntries limits the entries, implied directories included; it defaults to ten million.
 	MaxEntries int
 }
 
@@ -36,43 +35,40 @@ const (
 	defaultMaxEntries = 10_000_000
 )
 
-// ErrNotTar is the error of OpenTar for a file whose beginning is no tar.
+// ErrNotTar is the error of OpenTar for a file that does not begin like a tar.
 var ErrNotTar = errors.New("not a tar archive")
 
 // Tar is an open tarball.
 type Tar struct {
-	// Entries is its tree in canonical order, with the owners, modes and times
-	// that the tarball says, and without owner names. Regular files can be
-	// opened until Close.
+	// Entries is its tree in canonical order, with the tarball's owners, modes and times, but
+	// without owner names. Regular files can be opened until Close.
 	Entries []*Entry
 
 	name  string
 	file  *os.File
 	stamp int64
-	// verify tells whether file is still what was indexed.
+	// verify returns an error if file is not what was indexed any more.
 	verify func() error
 }
 
-// OpenTar reads the tarball at path, plain or compressed with gzip, zstd,
-// bzip2 or xz (by its first bytes, not its name). The contents of a plain one are
-// read from it when they are asked for; a compressed one is decompressed once,
-// into a temporary file that has no name and is gone when Close is called or
-// the process ends.
+// OpenTar reads the tarball at path, plain or compressed with gzip, zstd, bzip2 or xz (by its
+// first bytes, not its name). The contents of a plain one are read from it on demand; a
+// compressed one is decompressed once, into a temporary file that has no name and is gone when
+// Close is called or the process ends.
 //
-// Names are normalised: "./x", "/x", "x/" and "a//b" are "x" and "a/b". A later
-// entry replaces an earlier one of the same name; a directory given again changes
-// its attributes. A hard link is a file of its own with the content and
-// attributes that its target has at that point. Sparse files are expanded.
-// Devices and FIFOs are entries like others. Extended attributes are those
-// that Entry may carry. A PAX global header that says nothing of files is ignored.
+// Names are normalised: "./x", "/x", "x/" and "a//b" are "x" and "a/b". A later entry replaces
+// an earlier one of the same name; a directory given again changes its attributes. A hard link
+// becomes a file of its own with the content and attributes that its target has at that point.
+// Sparse files are expanded. Devices and FIFOs are entries like others. Extended attributes are
+// those that Entry may carry. A PAX global header that does not describe files is ignored.
 //
-// Refused, with the entry's name: "..", names no file system takes, an entry
-// below a symlink or another non-directory, a directory that is something else
-// elsewhere in the tarball, what other readers of tars take for something else, hard links to what is not a file seen before,
-// whiteouts (".wh." names and 0:0 character devices: they delete, which only
-// makes sense in an image's layer), ids out of range, times out of the years
-// 1970 to 9999, malformed capabilities. The tarball itself must be whole:
-// two blocks of zeros at the end, and nothing but zeros after them.
+// Refused, with the entry's name: "..", names that no file system accepts, an entry below a
+// symlink or another non-directory, a directory that is something else elsewhere in the tarball,
+// what other readers of tars interpret differently, hard links to what is not a file seen
+// before, whiteouts (".wh." names and 0:0 character devices: they delete, which only makes sense
+// in an image's layer), ids out of range, times outside the years 1970 to 9999, malformed
+// capabilities. The tarball itself must be whole: two blocks of zeros at the end, and nothing
+// but zeros after them.
 func OpenTar(ctx context.Context, path string, opts TarOptions) (*Tar, error) {
 	if opts.MaxBytes <= 0 {
 		opts.MaxBytes = defaultMaxBytes
@@ -88,16 +84,16 @@ func OpenTar(ctx context.Context, path string, opts TarOptions) (*Tar, error) {
 		t.file.Close()
 		return nil, fmt.Errorf("read tarball %q: %w", path, err)
 	}
-	if len(t.Entries) == 0 { // a tree has a root, if nothing else
+	if len(t.Entries) == 0 { // a tree has at least a root
 		t.Entries = []*Entry{impliedDir(".", 0, path)}
 	}
 	return t, nil
 }
 
-// Close ends the use of the entries' contents.
+// Close makes the entries' contents unavailable.
 func (t *Tar) Close() error { return t.file.Close() }
 
-// open opens the file at path if it is a regular one, waiting for nothing.
+// open opens the file at path if it is a regular one, without blocking.
 func (t *Tar) open(path string) error {
 	f, err := regfile.Open(path)
 	if err != nil {
@@ -138,7 +134,7 @@ func fstat(f *os.File, st *unix.Stat_t) error {
 	return failed
 }
 
-// unwrapPath takes the verb and path off an error that gets its own.
+// unwrapPath removes the verb and path from an error that gets others.
 func unwrapPath(err error) error {
 	var pathErr *os.PathError
 	if errors.As(err, &pathErr) {
@@ -177,8 +173,8 @@ func (t *Tar) read(ctx context.Context, opts TarOptions) error {
 	return t.decompress(ctx, stream, opts)
 }
 
-// decompress indexes the decompressed tarball while it writes it to a
-// temporary file, which then takes the place of t.file.
+// decompress indexes the decompressed tarball while it writes it to a temporary file, which then
+// replaces t.file.
 func (t *Tar) decompress(ctx context.Context, stream io.Reader, opts TarOptions) error {
 	temp, err := atomicfile.Unnamed(opts.TempDir)
 	if err != nil {
@@ -202,8 +198,8 @@ func (t *Tar) decompress(ctx context.Context, stream io.Reader, opts TarOptions)
 	return check()
 }
 
-// decompressor returns a reader of what r decompresses to, or nil if it is not
-// compressed, by its first bytes.
+// decompressor returns a reader of what r decompresses to, or nil if its first bytes do not say
+// that it is compressed.
 func decompressor(start []byte, r io.Reader) (io.ReadCloser, error) {
 	if compress.Detect(start) != compress.None {
 		z, _, err := compress.NewReader(r)
@@ -221,14 +217,14 @@ func decompressor(start []byte, r io.Reader) (io.ReadCloser, error) {
 	return nil, nil
 }
 
-// looksLikeTar tells a tar whose first name begins as another format does.
+// looksLikeTar reports whether start is a tar's, even if its first name begins like another
+// format.
 func looksLikeTar(start []byte) bool {
 	_, err := tar.NewReader(bytes.NewReader(start)).Next()
 	return err == nil
 }
 
-// limitReader fails, where io.LimitReader would end, once more is read than
-// the budget has.
+// limitReader fails, where io.LimitReader would end, once more than the budget is read.
 type limitReader struct {
 	r     io.Reader
 	limit *budget
@@ -242,14 +238,14 @@ func (l *limitReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// tarSource is what archive/tar reads from. It knows its position and skips by
-// seeking where it can.
+// tarSource is the reader for archive/tar. It knows its position and skips by seeking where it
+// can.
 type tarSource struct {
 	ctx  context.Context
 	r    *bufio.Reader
 	seek io.Seeker // what r reads from, if that can seek
 	pos  int64
-	raw  *rawHeaders // is shown what is read; nil for nobody
+	raw  *rawHeaders // sees what is read; may be nil
 }
 
 func (s *tarSource) Read(p []byte) (int, error) {
@@ -264,8 +260,7 @@ func (s *tarSource) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Seek moves forward from the current position, which is all that archive/tar
-// asks for.
+// Seek moves forward from the current position, which is all that archive/tar needs.
 func (s *tarSource) Seek(offset int64, whence int) (int64, error) {
 	if s.seek == nil || whence != io.SeekCurrent || offset < 0 {
 		return 0, errors.ErrUnsupported
@@ -317,15 +312,15 @@ func (c *tarContent) fail(err error) error {
 // Close does nothing: the file is the Tar's.
 func (c *tarContent) Close() error { return nil }
 
-// opener opens the size bytes at offset of the tarball.
+// opener returns a function that opens the size bytes at offset of the tarball.
 func (t *Tar) opener(name string, offset, size int64) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) {
 		return &tarContent{t, name, io.NewSectionReader(t.file, offset, size), size}, nil
 	}
 }
 
-// sparseOpener opens the sparse file of size bytes whose headers start at
-// offset, by reading them again.
+// sparseOpener returns a function that opens the sparse file of size bytes whose headers start
+// at offset, by reading them again.
 func (t *Tar) sparseOpener(name string, offset, size int64) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) {
 		const toTheEnd = 1<<63 - 1

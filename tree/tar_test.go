@@ -316,8 +316,8 @@ func TestOpenTarChanged(t *testing.T) {
 	wantError(t, err, `read "a" in tarball`, "changed while it was read")
 }
 
-// sparseTars are what GNU tar writes of a sparse file in all of its formats,
-// with the file's content: "after", "sparse", "zlast" and "sparse" again, twice.
+// sparseTars are GNU tar's archives of a sparse file in all of its formats, with
+// the file's content: "after", "sparse", "zlast" and "sparse" again, twice.
 func sparseTars(t testing.TB) (map[string][]byte, string) {
 	t.Helper()
 	tool := testtools.Need(t, "tar")
@@ -405,7 +405,7 @@ func checkTree(t testing.TB, entries []*Entry) {
 	}
 }
 
-// plainTar is a tarball without its compression.
+// plainTar returns a tarball without its compression.
 func plainTar(t *testing.T, data []byte) []byte {
 	t.Helper()
 	r, err := decompressor(data[:min(512, len(data))], bytes.NewReader(data))
@@ -459,7 +459,8 @@ func FuzzOpenTar(f *testing.F) {
 		}
 		checkTree(t, tr.Entries)
 		want := dump(t, tr.Entries)
-		// A layer is read alike, but for what only layers are refused for.
+		// A layer is read the same way, except for what is refused only in
+		// layers.
 		o, err := OpenOverlay(t.Context(), memLayers(plainTar(t, data)), OverlayOptions{MaxBytes: 1 << 20, MaxEntries: 1000})
 		if err != nil {
 			if !strings.Contains(err.Error(), "overlay file systems obey") && !strings.Contains(err.Error(), "more than") {

@@ -9,13 +9,13 @@ import (
 )
 
 const (
-	// WhiteoutPrefix begins the names that delete, in an image's layer.
+	// WhiteoutPrefix begins the names of whiteouts in an image's layer.
 	WhiteoutPrefix = ".wh."
 	// XattrRecord begins the PAX records of extended attributes.
 	XattrRecord = "SCHILY.xattr."
 )
 
-// tarName returns the path that an entry's name means.
+// tarName returns the path that an entry's name stands for.
 func tarName(hdr *tar.Header) (string, error) {
 	name, err := archivePath(hdr.Name)
 	if err != nil {
@@ -29,8 +29,7 @@ func tarName(hdr *tar.Header) (string, error) {
 	return name, checkKind(hdr, name)
 }
 
-// checkKind says what is wrong with an entry's type where its name tells
-// another.
+// checkKind returns an error if an entry's name implies another type than its own.
 func checkKind(hdr *tar.Header, name string) error {
 	if name == "." && hdr.Typeflag != tar.TypeDir {
 		return errors.New("the root must be a directory")
@@ -41,7 +40,7 @@ func checkKind(hdr *tar.Header, name string) error {
 	return nil
 }
 
-// brief is a text for a message, which a text of any length would fill.
+// brief returns a text for a message, shortened if it is long.
 func brief(text string) string {
 	const most = 200
 	if len(text) <= most {
@@ -50,7 +49,7 @@ func brief(text string) string {
 	return text[:most] + "…"
 }
 
-// archivePath normalises a path that an archive gives.
+// archivePath normalises a path from an archive.
 func archivePath(name string) (string, error) {
 	switch {
 	case name == "":
@@ -74,8 +73,8 @@ func archivePath(name string) (string, error) {
 	return name, nil
 }
 
-// entry makes the Entry of a header, without the content of a regular file.
-// That of a hard link is its target's.
+// entry makes the Entry of a header, without the content of a regular file. A hard link gets its
+// target's.
 func (x *tarIndex) entry(hdr *tar.Header, name string) (*Entry, error) {
 	var e *Entry
 	if hdr.Typeflag == tar.TypeLink {
@@ -107,7 +106,7 @@ func headerEntry(hdr *tar.Header, name string) (*Entry, error) {
 		return nil, err
 	}
 	if e.Type != Regular && hdr.Size != 0 {
-		// Readers differ in whether content follows, so that no reading is safe.
+		// Readers differ on whether content follows, so no interpretation is safe.
 		return nil, fmt.Errorf("a %s cannot have a size, here of %d bytes", e.Type, hdr.Size)
 	}
 	if err := setTarAttributes(e, hdr); err != nil {
@@ -127,8 +126,8 @@ func entryType(flag byte) (Type, error) {
 	return 0, fmt.Errorf("its type %q is not one of files that can be copied", flag)
 }
 
-// setTarAttributes sets what archives may have out of range: owner, time,
-// link target and device numbers.
+// setTarAttributes sets the attributes that may be out of range in an archive: owner, time, link
+// target and device numbers.
 func setTarAttributes(e *Entry, hdr *tar.Header) error {
 	for _, id := range []int{hdr.Uid, hdr.Gid} {
 		if int64(id) < 0 || int64(id) > MaxID {
@@ -160,7 +159,7 @@ func setTarAttributes(e *Entry, hdr *tar.Header) error {
 	return nil
 }
 
-// inTime tells the times that entries may have, in seconds since 1970.
+// inTime reports whether an entry may have the time t, in seconds since 1970.
 func inTime(t int64) bool { return t >= 0 && t <= maxTime }
 
 func tarXattrs(hdr *tar.Header, t Type) (map[string]string, error) {
@@ -186,7 +185,7 @@ func tarXattrs(hdr *tar.Header, t Type) (map[string]string, error) {
 	return found, nil
 }
 
-// linkTarget returns the entry that a hard link called name is another name of.
+// linkTarget returns the entry that a hard link called name links to.
 func (x *tarIndex) linkTarget(hdr *tar.Header, name string) (*Entry, error) {
 	target, err := archivePath(hdr.Linkname)
 	switch {

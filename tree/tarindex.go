@@ -10,7 +10,7 @@ type tarIndex struct {
 	tarScan
 	tar     *Tar
 	entries []*Entry
-	at      map[string]int // where in entries a path stands
+	at      map[string]int // the index in entries of a path
 }
 
 // index reads a whole tarball from src and sets t.Entries.
@@ -61,7 +61,7 @@ func (x *tarIndex) content(e *Entry, hdr *tar.Header, start, end int64) {
 	e.Open = x.tar.opener(e.Path, end-roundUp(hdr.Size), e.Size)
 }
 
-// put adds e, or puts it in the place of an earlier entry of its name.
+// put adds e, or replaces an earlier entry of its name by it.
 func (x *tarIndex) put(e *Entry) error {
 	i, seen := x.at[e.Path]
 	if !seen {

@@ -12,22 +12,22 @@ import (
 )
 
 // rawHeaders looks at the header blocks of an entry while archive/tar reads
-// them, which does not tell what it made up for. Where other readers make
-// something else of them, the entry is refused.
+// them, which does not report what it corrected. Where other readers interpret
+// them differently, the entry is refused.
 type rawHeaders struct {
 	next  int64 // where the next header block starts
 	block [tarBlock]byte
-	got   int // bytes of it; all, and not whole, if what follows is not known
-	// text is where a long name starts that is looked at, or -1.
+	got   int // bytes of it; if what follows is unknown, the full block with whole unset
+	// text is where a long name to look at starts, or -1.
 	text int64
-	// extended says that the block follows others that belong to it.
+	// extended says that the block follows extension blocks that belong to it.
 	extended, emptyName, whole bool
 }
 
-// begin is called before the headers that start at a place are read.
+// begin is called before the headers that start at an offset are read.
 func (h *rawHeaders) begin(at int64) { *h = rawHeaders{next: at, text: -1} }
 
-// see is called with what is read at a place.
+// see is called with what is read at an offset.
 func (h *rawHeaders) see(at int64, p []byte) {
 	end := at + int64(len(p))
 	for !h.whole && h.got < tarBlock {
@@ -47,7 +47,7 @@ func (h *rawHeaders) see(at int64, p []byte) {
 	}
 }
 
-// header looks at a block that is complete.
+// header looks at a complete block.
 func (h *rawHeaders) header() {
 	kind := h.block[156]
 	if kind != tar.TypeXHeader && kind != tar.TypeGNULongName && kind != tar.TypeGNULongLink {
@@ -55,7 +55,7 @@ func (h *rawHeaders) header() {
 		return
 	}
 	size, ok := rawNumber(h.block[124:136])
-	if !ok { // to archive/tar neither
+	if !ok { // archive/tar takes it for neither
 		return
 	}
 	if content := h.next + tarBlock; kind != tar.TypeXHeader {
@@ -89,8 +89,8 @@ func rawNumber(field []byte) (int64, bool) {
 	return n, err == nil && n >= 0
 }
 
-// check says what other readers would not read as archive/tar has, which is at
-// the place pos.
+// check returns what other readers would read differently than archive/tar,
+// which is at offset pos.
 func (h *rawHeaders) check(hdr *tar.Header, pos int64) error {
 	global := hdr.Typeflag == tar.TypeXGlobalHeader
 	magic := string(h.block[257:265])
@@ -105,7 +105,7 @@ func (h *rawHeaders) check(hdr *tar.Header, pos int64) error {
 		return fmt.Errorf("its header is of an unknown format, %q", magic)
 	}
 	// Programs built with Go before 1.8 put the beginning of a name where GNU
-	// tar has times.
+	// tar puts times.
 	if prefix := rawText(h.block[345:500]); magic == "ustar  \x00" && prefix != "" && hdr.Name == prefix+"/"+rawText(h.block[:100]) {
 		return fmt.Errorf("the beginning %q of its name is where its format has times", brief(prefix))
 	}
@@ -120,14 +120,14 @@ func (h *rawHeaders) check(hdr *tar.Header, pos int64) error {
 	return nil
 }
 
-// rawText is a header's text, which ends at a NUL.
+// rawText returns a header's text up to a NUL.
 func rawText(field []byte) string {
 	text, _, _ := strings.Cut(string(field), "\x00")
 	return text
 }
 
-// CheckTarHeader refuses an entry of which its PAX header says what readers of
-// tars do not agree on: names, sizes or owners given twice or as nothing, or
+// CheckTarHeader refuses an entry whose PAX header says something that readers
+// of tars disagree on: names, sizes or owners that are given twice, empty, or
 // for all entries at once.
 func CheckTarHeader(hdr *tar.Header) error {
 	if hdr.Typeflag == tar.TypeXGlobalHeader {
@@ -142,7 +142,7 @@ func CheckTarHeader(hdr *tar.Header) error {
 			return fmt.Errorf("its PAX header has the %s %q, which readers of tars do not agree on", key, brief(value))
 		}
 	}
-	sparse := isSparse(hdr) // whose name is in a record of its own
+	sparse := isSparse(hdr) // its name is in a record of its own
 	for _, f := range []struct{ record, value string }{{"path", hdr.Name}, {"linkpath", hdr.Linkname}} {
 		record := hdr.PAXRecords[f.record]
 		if record != "" && !sparse && strings.TrimRight(record, "/") != strings.TrimRight(f.value, "/") {
@@ -152,8 +152,8 @@ func CheckTarHeader(hdr *tar.Header) error {
 	return checkSparse(hdr)
 }
 
-// checkSparse refuses sparse files of a version that is not known, without a
-// size or with two (GNU tar's manual, "Storing Sparse Files").
+// checkSparse refuses sparse files of an unknown version, without a size or with
+// two (GNU tar's manual, "Storing Sparse Files").
 func checkSparse(hdr *tar.Header) error {
 	record := func(name string) string { return hdr.PAXRecords["GNU.sparse."+name] }
 	size, real := record("size"), record("realsize")
@@ -169,9 +169,8 @@ func checkSparse(hdr *tar.Header) error {
 	return nil
 }
 
-// checkGlobal refuses global headers that say something of files: GNU tar and
-// bsdtar take their word, archive/tar and with it most container engines do
-// not.
+// checkGlobal refuses global headers that describe files: GNU tar and bsdtar
+// apply them, archive/tar and with it most container engines do not.
 func checkGlobal(hdr *tar.Header) error {
 	for _, key := range slices.Sorted(maps.Keys(hdr.PAXRecords)) {
 		if slices.Contains(fileRecords(), key) || strings.HasPrefix(key, XattrRecord) || strings.HasPrefix(key, "GNU.sparse.") {
@@ -181,9 +180,9 @@ func checkGlobal(hdr *tar.Header) error {
 	return nil
 }
 
-// fileRecords are the records of a PAX header that say what a file is
-// (POSIX.1-2001, "pax Extended Header"), less owner names, which entries do not
-// keep.
+// fileRecords returns the records of a PAX header that describe a file
+// (POSIX.1-2001, "pax Extended Header"), except owner names, which entries do
+// not keep.
 func fileRecords() []string {
 	return []string{"path", "linkpath", "size", "uid", "gid", "mtime", "hdrcharset"}
 }

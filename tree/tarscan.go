@@ -18,9 +18,8 @@ const (
 	// maxPath and maxName are PATH_MAX less its NUL, and NAME_MAX.
 	maxPath = 4095
 	maxName = 255
-	// textPerEntry is how long names, link targets and attributes may be together, in
-	// bytes and on the average of as many entries as there may be. lessText is for
-	// the case that these are few; there is never more than maxText.
+	// textPerEntry is how many bytes of names, link targets and attributes each allowed entry
+	// adds to the limit for all of them, which starts at lessText and never exceeds maxText.
 	textPerEntry = 256
 	lessText     = 16 << 20
 	maxText      = 1 << 30
@@ -28,8 +27,7 @@ const (
 	maxTime = 253402300799
 )
 
-// budget is how much of something may still come. Several goroutines may take
-// of it.
+// budget is how much of something may still come. Several goroutines may take from it.
 type budget struct {
 	max  int64
 	left atomic.Int64
@@ -40,15 +38,14 @@ func (b *budget) set(max int64) {
 	b.left.Store(max)
 }
 
-// take takes n and reports whether that was there.
+// take takes n and reports whether that much was left.
 func (b *budget) take(n int64) bool {
 	return n <= b.max && b.left.Add(-n) >= 0
 }
 
-// limits bounds what tars take, one tar or several together.
+// limits are the limits of one tar, or of several together.
 type limits struct {
-	// bytes is what sparse files expand to; entries and text are what is kept
-	// in memory.
+	// bytes limits what sparse files expand to; entries and text limit what is kept in memory.
 	bytes, entries, text budget
 }
 
@@ -63,7 +60,7 @@ func newLimits(maxBytes int64, maxEntries int) *limits {
 	return l
 }
 
-// LimitError says that input takes more than it may.
+// LimitError says that input exceeds a limit.
 type LimitError struct {
 	Reason string
 	Bound  Bound
@@ -71,16 +68,16 @@ type LimitError struct {
 
 func (e *LimitError) Error() string { return e.Reason }
 
-// Bound is one of the bounds of input.
+// Bound is one of the limits of input.
 type Bound int
 
 const (
-	// BoundBytes is of what is unpacked, as the options say.
+	// BoundBytes limits what is unpacked; options set it.
 	BoundBytes Bound = iota
-	// BoundEntries is of how many entries there are and how long their names and
-	// attributes are on the average, as the options say.
+	// BoundEntries limits how many entries there are, and how long their names and attributes
+	// are on average; options set it.
 	BoundEntries
-	// BoundText is of all names and attributes, and fixed.
+	// BoundText limits all names and attributes together; it is fixed.
 	BoundText
 )
 
@@ -88,7 +85,7 @@ func (l *limits) tooMany() error {
 	return &LimitError{fmt.Sprintf("there are more than %d entries", l.entries.max), BoundEntries}
 }
 
-// takeText takes what is kept of names, link targets and attributes, in bytes.
+// takeText takes n bytes for names, link targets and attributes.
 func (l *limits) takeText(n int) error {
 	switch {
 	case l.text.take(int64(n)):
@@ -108,18 +105,17 @@ type tarScan struct {
 	buf  []byte
 	bad  problems.List
 	raw  rawHeaders
-	// lenient takes any end of the archive for one, as container engines do.
+	// lenient accepts any end of the archive, as container engines do.
 	lenient bool
 }
 
-// scan calls add for each header, global ones too, with the place where its
-// headers start and where its content ends, padding included. What add says is
-// wrong with entries is reported together; other errors are those after which
-// the rest of the tar means nothing.
+// scan calls add for each header, global ones too, with the offsets where its headers start and
+// where its content ends, padding included. The errors that add returns for entries are reported
+// together; after any other error the rest of the tar means nothing.
 func (x *tarScan) scan(add func(hdr *tar.Header, start, end int64) error) error {
 	r := tar.NewReader(x.src)
 	x.src.raw = &x.raw
-	last := "" // the entry before, for messages
+	last := "" // the previous entry, for messages
 	end := int64(0)
 	for {
 		start := end
@@ -148,7 +144,7 @@ func (x *tarScan) scan(add func(hdr *tar.Header, start, end int64) error) error 
 	}
 }
 
-// count counts what is kept of a header.
+// count takes what is kept of a header from the limits.
 func (x *tarScan) count(hdr *tar.Header) error {
 	if !x.limits.entries.take(1) {
 		return x.limits.tooMany()
@@ -162,8 +158,7 @@ func (x *tarScan) count(hdr *tar.Header) error {
 	return x.limits.takeText(text)
 }
 
-// nextHeader is r.Next, whatever GODEBUG says of insecure paths: names are
-// checked here.
+// nextHeader is r.Next without the effect of GODEBUG on insecure paths: names are checked here.
 func nextHeader(r *tar.Reader) (*tar.Header, error) {
 	hdr, err := r.Next()
 	if errors.Is(err, tar.ErrInsecurePath) {
@@ -182,9 +177,9 @@ func scanError(err error, last string, start int64) error {
 	return err
 }
 
-// skip returns where the content of the entry that was just read ends, its
-// padding included. Content of a sparse file is read through: how much of it is
-// in the tarball does not stand in the header.
+// skip returns where the content of the entry that was just read ends, its padding included.
+// Content of a sparse file is read through: the header does not say how much of it is in the
+// tarball.
 func (x *tarScan) skip(r *tar.Reader, hdr *tar.Header) (int64, error) {
 	if !hasContent(hdr.Typeflag) {
 		return roundUp(x.src.pos), nil
@@ -206,7 +201,7 @@ func (x *tarScan) skip(r *tar.Reader, hdr *tar.Header) (int64, error) {
 	if x.buf == nil {
 		x.buf = make([]byte, 64<<10)
 	}
-	// The struct hides that io.Discard brings a buffer of its own.
+	// The struct hides that io.Discard has its own buffer.
 	n, err := io.CopyBuffer(struct{ io.Writer }{body}, r, x.buf)
 	if err == nil && n != hdr.Size {
 		err = io.ErrUnexpectedEOF
@@ -232,7 +227,8 @@ func isSparse(hdr *tar.Header) bool {
 	return false
 }
 
-// hasContent tells of what type flags archive/tar skips content.
+// hasContent reports whether entries of a type flag have content; archive/tar skips that of all
+// others.
 func hasContent(flag byte) bool {
 	switch flag {
 	case tar.TypeLink, tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeDir, tar.TypeFifo, tar.TypeXGlobalHeader:
@@ -243,9 +239,8 @@ func hasContent(flag byte) bool {
 
 func roundUp(n int64) int64 { return (n + tarBlock - 1) / tarBlock * tarBlock }
 
-// finish looks at what comes after the last entry, which ended at end:
-// archive/tar takes any end of the file at the end of a block for the end of
-// the archive.
+// finish checks what comes after the last entry, which ended at end: archive/tar takes any end
+// of the file at the end of a block for the end of the archive.
 func (x *tarScan) finish(end int64, last string) error {
 	if x.lenient {
 		_, err := io.Copy(io.Discard, x.src)

@@ -7,22 +7,19 @@ import (
 	"github.com/varve-image/varve/internal/problems"
 )
 
-// Through returns the tree added as it has to be to go on top of base without
-// breaking it: what lies below a directory that base has as a symlink is moved
-// to where that leads, so that "bin/x" becomes "usr/bin/x" on a base where
-// "bin" is a symlink to "usr/bin". Links are followed inside base: an absolute
-// one starts at its root, and ".." stops there.
+// Through returns the tree added, changed so that it can go on top of base without breaking it:
+// entries below a directory that base has as a symlink are moved to where that leads, so that
+// "bin/x" becomes "usr/bin/x" on a base where "bin" is a symlink to "usr/bin". Links are
+// followed inside base: an absolute one starts at its root, and ".." stops there.
 //
-// An Implied directory that base has, and one that is made to hold what was
-// moved, gets base's attributes and stays Implied. An explicit directory keeps
-// its own. Where added has a directory and base something else that leads to
-// none, or base a directory and added something else, policy decides:
-// ConflictError reports all of them, each a *MisfitError, ConflictFirst leaves added's entries away,
-// ConflictLast keeps them, to replace what base has. Other files of base are
-// replaced without a word. A symlink to a missing place, or links in a circle,
-// where added has a directory are an error under any policy but the last. Two
-// entries of added that end up at one path are merged as Merge does with
-// policy.
+// An Implied directory that base has, and one that is made for moved entries, gets base's
+// attributes and stays Implied. An explicit directory keeps its own. Where added has a directory
+// and base something that neither is nor leads to one, or base has a directory and added
+// something else, policy decides: ConflictError reports all of them, each a *MisfitError,
+// ConflictFirst drops added's entries, ConflictLast keeps them, to replace what base has. Other
+// files of base are replaced silently. Where added has a directory, a dangling symlink of base
+// or a circle of links is an error under any policy but ConflictLast. Entries of added that end
+// up at one path are merged as by Merge with policy.
 //
 // Both trees have to be canonical and complete. The result shares what it does
 // not change with added.
@@ -48,10 +45,10 @@ func Through(ctx context.Context, base, added []*Entry, policy Conflicts) ([]*En
 	return moved, nil
 }
 
-// fitting returns those of the entries that policy lets onto base.
+// fitting returns the entries that policy allows onto base.
 func fitting(base, entries []*Entry, policy Conflicts, bad *problems.List) []*Entry {
 	kept := make([]*Entry, 0, len(entries))
-	dropped := "" // what is below it is left away
+	dropped := "" // what is below it is dropped
 	for _, e := range entries {
 		if dropped != "" && below(e.Path, dropped) {
 			continue
@@ -71,9 +68,9 @@ func fitting(base, entries []*Entry, policy Conflicts, bad *problems.List) []*En
 	return kept
 }
 
-// fits tells whether e may take the place of b, which may be nil: a directory
-// that of a directory, and anything else that of what is neither a directory
-// nor leads to one. A symlink may replace a symlink.
+// fits reports whether e may replace b, which may be nil: a directory may replace a directory,
+// and anything else what is neither a directory nor leads to one. A symlink may replace a
+// symlink.
 func fits(base []*Entry, b, e *Entry) bool {
 	switch {
 	case b == nil, b.Type == Symlink && e.Type == Symlink:
@@ -95,8 +92,8 @@ func adopt(e, base *Entry) *Entry {
 	return &c
 }
 
-// deadLink says why a symlink of the base leads to no place, or "" if it is
-// none or leads to one.
+// deadLink returns why a symlink of the base leads nowhere, or "" if link is not a symlink or
+// leads somewhere.
 func deadLink(base []*Entry, link *Entry) string {
 	if link.Type != Symlink {
 		return ""
@@ -111,8 +108,8 @@ func deadLink(base []*Entry, link *Entry) string {
 	return ""
 }
 
-// MisfitError says that a base has something else at an entry's path, of which
-// another policy than ConflictError would choose one.
+// MisfitError says that a base has something else at an entry's path. Policies other than
+// ConflictError choose one of the two.
 type MisfitError struct {
 	Added, Base *Entry
 }

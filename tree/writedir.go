@@ -15,29 +15,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WriteOptions says how WriteDir does its work.
+// WriteOptions are the options of WriteDir.
 type WriteOptions struct {
-	// Contents calls visit with the content of every regular file, in any
-	// order; files are the entries that have it, and content is read to its end
-	// before visit returns. Overlay.Each is such a function, with which each layer
-	// is read once. nil opens every entry.
+	// Contents calls visit with the content of every regular file, in any order; files are the
+	// entries that have it, and content is read to its end before visit returns. With
+	// Overlay.Each, each layer is read once. If it is nil, every entry is opened.
 	Contents func(ctx context.Context, visit func(files []*Entry, content io.Reader) error) error
 }
 
-// Omitted is what the entries say and a directory could not be given.
+// Omitted describes an attribute of entries that could not be set in the directory.
 type Omitted struct {
 	What Attribute
-	// Count is of how many entries, Entry one of them: the first by its path.
+	// Count is how many entries lack it, and Entry the first of them by path.
 	Count int
 	Entry *Entry
 }
 
-// Attribute is what may be omitted of an entry.
+// Attribute is something that may be omitted of an entry.
 type Attribute string
 
 // What WriteDir may have to omit.
 const (
-	// OmittedOwner: the entry has the owner of the process.
+	// OmittedOwner: the entry has the process's owner instead.
 	OmittedOwner Attribute = "owner"
 	// OmittedSetID: a file lacks its set-user-id or set-group-id bit, which
 	// would give away the process's own rights instead of the stated owner's.
@@ -53,20 +52,19 @@ const (
 // times and extended attributes as the entries say, whatever the umask. dir
 // itself becomes the root.
 //
-// dir should be empty, and nobody else write to it meanwhile: anything in the
-// way is an error. Nothing outside dir is written, whatever the entries say:
-// names that could lead out are refused, directories are opened inside dir
-// without following a symlink, and files are made in them, never opened as they are.
-// Devices are never opened.
+// dir should be empty, and nobody else should write to it meanwhile: anything in the way is an
+// error. Nothing outside dir is written, whatever the entries say: names that could lead out are
+// refused, directories are opened inside dir without following a symlink, and files are made in
+// them, never opened as they are. Devices are never opened.
 //
 // What the kernel refuses to this process (owners and devices to an ordinary
 // user, attributes on file systems without them) is omitted and returned. All
 // other failures are errors, after which part of the tree is there.
 //
-// Entries that share a content and are the same in all else become hard links.
-// The files are written by several goroutines. Nothing is synced to disk.
-// Entries need not be in order or have their parents; a path given twice, or
-// one below something that is no directory, is an error.
+// Entries that share their content and are the same in everything else become hard links. The
+// files are written by several goroutines. Nothing is synced to disk. Entries need not be in
+// order or have their parents; a path given twice, or one below something other than a
+// directory, is an error.
 func WriteDir(ctx context.Context, dir *os.Root, entries []*Entry, opts WriteOptions) ([]Omitted, error) {
 	all, err := Complete(entries)
 	if err != nil {
@@ -90,7 +88,7 @@ func WriteDir(ctx context.Context, dir *os.Root, entries []*Entry, opts WriteOpt
 	return w.report(), nil
 }
 
-// dirFill is one WriteDir.
+// dirFill is the state of one WriteDir.
 type dirFill struct {
 	root    int
 	entries []*Entry
@@ -133,7 +131,7 @@ type cursor struct {
 
 func (w *dirFill) cursor() *cursor { return &cursor{root: w.root, dir: ".", fd: w.root} }
 
-// of opens the directory that e is in. It returns e's name there.
+// of opens the directory that e is in, and returns it and e's name there.
 func (c *cursor) of(e *Entry) (fd int, name string, err error) {
 	dir := path.Dir(e.Path)
 	if dir == c.dir {
@@ -209,7 +207,7 @@ func (w *dirFill) special(dir int, name string, e *Entry) error {
 		return err
 	}
 	if e.Type != Symlink {
-		// Nothing but what was just made can have the name.
+		// Only what was just made can have the name.
 		if err := unix.Fchmodat(dir, name, e.Mode, 0); err != nil {
 			return err
 		}
@@ -220,8 +218,8 @@ func (w *dirFill) special(dir int, name string, e *Entry) error {
 	return setTime(dir, name, e)
 }
 
-// finish gives directories their attributes, what is below one before itself:
-// its mode may be one that nothing can be opened below.
+// finish gives directories their attributes, those below a directory first: its mode may prevent
+// opening anything below it.
 func (w *dirFill) finish(ctx context.Context) error {
 	at := w.cursor()
 	defer at.close()
@@ -297,8 +295,8 @@ func (w *dirFill) attributes(fd int, e *Entry) error {
 	return nil
 }
 
-// owned looks at what came of giving e its owner. Where that was refused, the
-// owner may be right all the same.
+// owned handles the result of setting e's owner. If that was refused, the owner may be right all
+// the same.
 func (w *dirFill) owned(err error, e *Entry, stat func(*unix.Stat_t) error) error {
 	if !refused(err) {
 		return err
@@ -313,14 +311,14 @@ func (w *dirFill) owned(err error, e *Entry, stat func(*unix.Stat_t) error) erro
 	return nil
 }
 
-// refused tells that the process or the file system cannot do something, which
-// does not depend on what is there already.
+// refused reports whether err means that the process or the file system cannot do something at
+// all, whatever is there already.
 func refused(err error) bool {
 	// EINVAL is for owners that a user namespace does not have.
 	return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) || errors.Is(err, errors.ErrUnsupported)
 }
 
-// setTime sets the time of change, and that of access to the same.
+// setTime sets the modification time, and the access time to the same.
 func setTime(dir int, name string, e *Entry) error {
 	t, err := unix.TimeToTimespec(time.Unix(e.ModTime, 0))
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// TestWriteDir: what is written is what the entries say, to the last
-// attribute, whatever the umask and the way contents come in.
+// TestWriteDir: what is written matches the entries, to the last attribute,
+// whatever the umask and the order of contents.
 func TestWriteDir(t *testing.T) {
 	testtools.NeedRoot(t)
 	layers := append(difficultLayers(t), makeTar(t, tar.Header{Name: "closed/a/", Typeflag: tar.TypeDir, Mode: 0o2070, Uid: 7},

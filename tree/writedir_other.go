@@ -6,5 +6,5 @@ import "errors"
 
 func makeNode(int, string, *Entry) error { return errors.ErrUnsupported }
 
-// setXattr sets none: the attributes that an image can carry are Linux's.
+// setXattr is not supported: the attributes that an image can carry are Linux's.
 func setXattr(int, string, string) error { return errors.ErrUnsupported }

@@ -70,8 +70,8 @@ func sized(e *Entry, size int64) *Entry {
 	return e
 }
 
-// TestWriteDirContents: contents that come in any order, of more entries than
-// are asked for, or that do not come.
+// TestWriteDirContents: contents that come in any order, for more entries than
+// were asked for, or not at all.
 func TestWriteDirContents(t *testing.T) {
 	big := strings.Repeat("0123456789", smallFile/5)
 	entries := testTree(t, "", "a/one=1", "a/two=1", "b/big="+big, "b/copy="+big, "c=", "other=o")
@@ -141,7 +141,7 @@ func TestWriteDirCancelled(t *testing.T) {
 	}
 }
 
-// TestWriteDirOmits: what an ordinary user cannot set is told.
+// TestWriteDirOmits: what an ordinary user cannot set is returned.
 func TestWriteDirOmits(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Skip("root can set it all: see TestExportOmits of the command for ordinary users")

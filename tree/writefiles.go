@@ -14,14 +14,13 @@ import (
 	"github.com/varve-image/varve/internal/ctxio"
 )
 
-// smallFile is up to which size a content goes to another goroutine to be
-// written.
+// smallFile is the largest content that another goroutine writes.
 const smallFile = 128 << 10
 
-// fileJob is a content to be written.
+// fileJob is content to be written.
 type fileJob struct {
 	files []*Entry
-	// content is what is in them; nil says to open the first.
+	// content is what they hold; nil means that the first has to be opened.
 	content []byte
 }
 
@@ -138,7 +137,7 @@ func (w *dirFill) write(at *cursor, files []*Entry, fill func(fd int) error) err
 		if sameFile(first, e) && w.link(at, first, e) == nil {
 			continue
 		}
-		// Links are refused past some number, and by some file systems.
+		// Links are refused beyond some number, and by some file systems.
 		if err := w.writeFile(at, e, func(fd int) error { return w.copyOf(fd, first) }); err != nil {
 			return fail("write", e.Path, err)
 		}
@@ -164,7 +163,7 @@ func (w *dirFill) writeFile(at *cursor, e *Entry, fill func(fd int) error) error
 	return errors.Join(err, unix.Close(fd))
 }
 
-// createAt makes a file that was not there.
+// createAt creates a file, which must not exist.
 func createAt(dir int, name string) (fd int, err error) {
 	err = retryEINTR(func() error {
 		fd, err = unix.Openat(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
@@ -173,7 +172,7 @@ func createAt(dir int, name string) (fd int, err error) {
 	return fd, err
 }
 
-// sameFile tells that two entries with one content can be one file.
+// sameFile reports whether two entries with the same content can be one file.
 func sameFile(a, b *Entry) bool {
 	return a.Mode == b.Mode && a.UID == b.UID && a.GID == b.GID && a.ModTime == b.ModTime && maps.Equal(a.Xattrs, b.Xattrs)
 }
@@ -192,7 +191,7 @@ func (w *dirFill) link(at *cursor, first, e *Entry) error {
 	return unix.Linkat(from, old, dir, name, 0)
 }
 
-// copyOf copies what was written as first.
+// copyOf copies the file that was written as first.
 func (w *dirFill) copyOf(fd int, first *Entry) error {
 	from, err := openInside(w.root, first.Path, openFile)
 	if err != nil {
@@ -218,7 +217,7 @@ func copyEntry(ctx context.Context, fd int, e *Entry) error {
 	return copyTo(ctx, fd, r, e.Size)
 }
 
-// copyTo writes size bytes of r, which has no more.
+// copyTo writes the size bytes of r, which must have no more.
 func copyTo(ctx context.Context, fd int, r io.Reader, size int64) error {
 	n, err := io.CopyBuffer(writer(fd), struct{ io.Reader }{ctxio.Reader(ctx, r)}, make([]byte, min(max(size+1, 512), 256<<10)))
 	if err == nil && n != size {
@@ -227,7 +226,7 @@ func copyTo(ctx context.Context, fd int, r io.Reader, size int64) error {
 	return err
 }
 
-// writer and reader are descriptors of files that never make one wait.
+// writer and reader are descriptors of files that never block.
 type (
 	writer int
 	reader int

@@ -5,7 +5,7 @@ import "strings"
 // CapabilityXattr holds a file's capabilities.
 const CapabilityXattr = "security.capability"
 
-// KeepXattr tells whether an extended attribute belongs into an image:
+// KeepXattr reports whether an extended attribute belongs in an image:
 // capabilities and what users set. Labels of the build host's security module
 // and what overlayfs reads (user.overlay.*) do not.
 func KeepXattr(name string) bool {

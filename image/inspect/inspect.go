@@ -1,5 +1,5 @@
-// Package inspect finds out what is in an image: what it is called and for, its
-// config, and for each layer what files it has and where.
+// Package inspect finds out what is in an image: its names and platform, its config, and for
+// each layer what files it has and where.
 //
 // Guarantees:
 //
@@ -22,21 +22,21 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// Image says what is in an image. It is marshalled as JSON in the order that varve inspect
-// --json has.
+// Image describes what is in an image. It is marshalled as JSON in the order of varve inspect
+// --json.
 type Image struct {
-	// Names are what the image is called in its place.
+	// Names are the image's names in its place.
 	Names []string
 	// ID is the digest of the config.
 	ID digest.Digest
 	// Manifest is the digest of its manifest, and Index of the index that it was chosen from;
 	// empty for none.
 	Manifest, Index digest.Digest
-	// Platform is what the config says that it is for.
+	// Platform is the platform that the config names.
 	Platform v1.Platform
-	// Created is the time in the config, as it stands there; empty for none.
+	// Created is the time in the config, as written there; empty for none.
 	Created string
-	// Size is what the layers' tars have together, in bytes.
+	// Size is the size of all layers' tars together, in bytes.
 	Size int64
 	// Layers are in their order, the lowest first.
 	Layers []Layer
@@ -44,24 +44,24 @@ type Image struct {
 	Config *ordjson.Object
 }
 
-// Layer says what is in a layer.
+// Layer describes what is in a layer.
 type Layer struct {
 	// Stored describes the layer as its place has it; its digest is empty where the place does
-	// not say one.
+	// not give one.
 	Stored v1.Descriptor
 	// Info describes its tar.
 	layer.Info
 	// Summary says what is in the tar.
 	layer.Summary
-	// History is what the config says of the layer's making; its fields are empty where it
-	// says nothing.
+	// History says how the layer was made, by the config; its fields are empty where that says
+	// nothing.
 	History History
 }
 
 // History is an entry of a config's history.
 type History struct{ Created, CreatedBy, Comment string }
 
-// Read reads an image's layers to their ends. names are what it is called in its place.
+// Read reads an image's layers to their ends. names are its names in its place.
 func Read(ctx context.Context, img *image.Stored, names []string) (*Image, error) {
 	all := &Image{
 		Names: names, ID: digest.FromBytes(img.ConfigJSON),
@@ -101,8 +101,8 @@ func readLayer(ctx context.Context, l image.StoredLayer) (*Layer, error) {
 	return &Layer{Stored: l.Stored(), Info: info, Summary: *summary}, nil
 }
 
-// layerHistory returns the history of the layers: of the entries those that do not say that
-// they have none.
+// layerHistory returns the history entries of the layers: all but those marked as having no
+// layer.
 func layerHistory(config *ordjson.Object) []History {
 	v, _ := config.Get("history")
 	list, _ := v.([]any)
@@ -116,7 +116,7 @@ func layerHistory(config *ordjson.Object) []History {
 	return layers
 }
 
-// text returns a member that is a text, or "".
+// text returns a member that is a string, or "".
 func text(o *ordjson.Object, key string) string {
 	v, _ := o.Get(key)
 	s, _ := v.(string)

@@ -40,7 +40,8 @@ func read(t *testing.T, d image.Description, names ...string) *inspect.Image {
 	return img
 }
 
-// two is an image of two layers, whose config would move a terminal's cursor.
+// two returns an image of two layers, whose config would move a terminal's
+// cursor.
 func two(t *testing.T) *inspect.Image {
 	return read(t, image.Description{
 		Layers: []image.Layer{

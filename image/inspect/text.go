@@ -9,7 +9,7 @@ import (
 	"github.com/varve-image/varve/internal/ocijson"
 )
 
-// shownPlaces is how many parts of a layer people are shown.
+// shownPlaces is how many places of a layer Text lists.
 const shownPlaces = 8
 
 // Text describes the image for people, on several lines.
@@ -88,7 +88,8 @@ func entries(n int) string {
 	return fmt.Sprintf("%d entries", n)
 }
 
-// oneLine returns a value as JSON on one line, with spaces as people write them.
+// oneLine returns a value as JSON on one line, with spaces after commas and
+// colons.
 func oneLine(v any) string {
 	data, err := ordjson.Marshal(v)
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// String returns the string that o has under key. null, and no such key, are
-// the empty string.
+// String returns the string that o has under key: the empty string for null and
+// for a missing key.
 func (o *Object) String(key string) (string, error) {
 	v, _ := o.Get(key)
 	s, ok := v.(string)
@@ -17,8 +17,8 @@ func (o *Object) String(key string) (string, error) {
 	return s, nil
 }
 
-// Strings returns the list of strings that o has under key. null, and no such
-// key, are nil.
+// Strings returns the list of strings that o has under key: nil for null and for
+// a missing key.
 func (o *Object) Strings(key string) ([]string, error) {
 	v, _ := o.Get(key)
 	if v == nil {
@@ -27,7 +27,7 @@ func (o *Object) Strings(key string) ([]string, error) {
 	return StringList(key, v)
 }
 
-// StringList returns v as a list of strings; name is what messages call it.
+// StringList returns v as a list of strings; name is used in messages.
 func StringList(name string, v any) ([]string, error) {
 	list, ok := v.([]any)
 	if !ok {
@@ -42,8 +42,8 @@ func StringList(name string, v any) ([]string, error) {
 	return out, nil
 }
 
-// Object returns the object that o has under key. null, and no such key, are
-// nil.
+// Object returns the object that o has under key: nil for null and for a missing
+// key.
 func (o *Object) Object(key string) (*Object, error) {
 	v, _ := o.Get(key)
 	child, ok := v.(*Object)

@@ -1,5 +1,5 @@
-// Package ordjson reads and writes JSON whose objects keep the order of their
-// keys, as an image config needs that is to be passed through as written.
+// Package ordjson reads and writes JSON whose objects keep the order of their keys, for image
+// configs that have to be passed through as written.
 //
 // A value is nil, bool, string, json.Number, []any or *Object; int, int64 and []string can be
 // written, too. Reading is
@@ -118,7 +118,7 @@ func (p *parser) value(depth int) (any, error) {
 	return p.object(depth + 1)
 }
 
-// scalar returns tok, or the same from before.
+// scalar returns tok, or an equal value that was read before.
 func (p *parser) scalar(tok any) any {
 	switch v := tok.(type) {
 	case string:
@@ -179,13 +179,13 @@ func (p *parser) object(depth int) (any, error) {
 	return o, err
 }
 
-// keySet are the keys of an object, once there are many: most have few.
+// keySet holds the keys of an object, once there are many: most have few.
 type keySet map[string]struct{}
 
 // fewKeys is how many keys are looked at one after the other.
 const fewKeys = 16
 
-// add tells whether o has no such key yet.
+// add notes key and reports whether it is new to o.
 func (k *keySet) add(o *Object, key string) bool {
 	if len(o.Members) < fewKeys {
 		_, ok := o.Get(key)

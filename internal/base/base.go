@@ -1,16 +1,15 @@
-// Package base opens the images that others build on: by digest, by what
-// varve.lock says of a tag, from the cache or from a registry; or in any other
-// place.
+// Package base opens the images that others build on: registries' images by digest, or by tag as
+// varve.lock pins it, from the cache or the registry; and images in any other place.
 //
 // Guarantees:
 //
-//   - An image of a registry that is not pinned is an error, unless
-//     Options.Unlocked takes what its tag names now.
-//   - What is pinned is found by its digest alone. All else that varve.lock says
-//     is compared with what was found, and decides nothing.
+//   - A registry's image that is not pinned is an error, unless Options.Unlocked takes what its
+//     tag names now.
+//   - A pinned image is found by its digest alone. Everything else in varve.lock is compared
+//     with what was found, and decides nothing.
 //   - With Options.Locked nothing is fetched.
 //
-// UpdateLock finds out what is to be pinned.
+// UpdateLock finds out what to pin.
 //
 // Non-goals: writing varve.lock (package lockfile has its format).
 package base
@@ -34,23 +33,23 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// Options says how base images are found.
+// Options says how to find base images.
 type Options struct {
-	// Places says what places need, and what limits images have.
+	// Places holds what places need, and the limits of images.
 	Places place.Options
 	// Root is put before the paths of images that were not written relative to the spec.
 	Root string
-	// Architecture is the one of images whose spec asks for none, as Go names it.
+	// Architecture is the architecture, as Go names it, for specs that name none.
 	Architecture string
-	// Unlocked lets an image be named by a tag. Locked has it pinned and taken from the cache
-	// alone.
+	// Unlocked allows images that are named by a tag alone. Locked requires them to be pinned
+	// and in the cache.
 	Unlocked, Locked bool
-	// Cache opens the cache, or returns nil to do without; nil does without, too.
+	// Cache opens the cache, or returns nil for none; a nil function means none, too.
 	Cache func(ctx context.Context) (*cache.Store, error)
 	// Now is the clock, for the time when a cached image was used; nil keeps that as it is.
 	Now func() time.Time
-	// Progress, where it is set, is told that so many layers are about to be fetched. observe is
-	// told of each, and done when all of them are.
+	// Progress, where it is set, is called before layers are fetched, with their number. observe
+	// is then called for each, and done at the end.
 	Progress func(ctx context.Context, layers int, title string) (observe func(image.Event), done func())
 }
 
@@ -79,8 +78,8 @@ func (r *Resolver) debugf(format string, args ...any) {
 	}
 }
 
-// PlatformError says that an image's config and the index that lists it contradict each
-// other: nobody can tell which is right.
+// PlatformError says that an image's config and the index that lists it contradict each other:
+// it is unknown which is right.
 type PlatformError struct {
 	Reference string
 	Err       error
@@ -130,7 +129,8 @@ func (r *Resolver) find(ctx context.Context, ref spec.Base, lock string) (*place
 	return place.Select(ctx, src, name, r.platform(ref), r.opts.Places)
 }
 
-// asWritten says of a path where nothing is what the text in the spec may stand for.
+// asWritten adds to the error of a path where nothing is what the text in the spec may stand
+// for.
 func asWritten(ref spec.Base, at place.Ref, err error) error {
 	var wrong *place.RefError
 	if !errors.As(err, &wrong) || at.Path == "" || at.Path == "-" {
@@ -142,7 +142,7 @@ func asWritten(ref spec.Base, at place.Ref, err error) error {
 	return err
 }
 
-// platform is the platform that a spec asks for.
+// platform returns the platform that a spec asks for.
 func (r *Resolver) platform(ref spec.Base) v1.Platform {
 	p := v1.Platform{OS: "linux", Architecture: ref.Architecture, Variant: ref.Variant}
 	if p.Architecture == "" {
@@ -167,8 +167,8 @@ func ReadLock(path string) (*lockfile.File, error) {
 	return f, nil
 }
 
-// unreadable explains the error of reading a file that somebody has put there: what is not a
-// regular file of a reasonable size is for the user to mend.
+// unreadable explains the error of reading a file that somebody has put there: only the user can
+// fix what is not a regular file of a reasonable size.
 func unreadable(path string, err error) error {
 	var pathError *fs.PathError
 	if errors.As(err, &pathError) {

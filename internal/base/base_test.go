@@ -96,8 +96,8 @@ func locked(o *base.Options)   { o.Locked = true }
 func unlocked(o *base.Options) { o.Unlocked = true }
 func uncached(o *base.Options) { o.Cache = nil }
 
-// TestPinned: what is pinned, by digest or by varve.lock, is found, the first time in the registry and
-// then in the cache; a tag alone is refused, unless that is asked for.
+// TestPinned: an image that is pinned, by digest or by varve.lock, is found, the first time in
+// the registry and then in the cache; a tag alone is refused, unless the options allow it.
 func TestPinned(t *testing.T) {
 	s := newSite(t)
 	var unpinned *base.UnpinnedError
@@ -171,8 +171,8 @@ func (s *site) writeLock(t *testing.T, d v1.Descriptor) {
 	}
 }
 
-// TestDamaged: a blob in the cache that is not what its digest says is fetched again, or where
-// nothing may be fetched an error that says so.
+// TestDamaged: a blob in the cache that does not match its digest is fetched again, or, where
+// nothing may be fetched, is an error that says so.
 func TestDamaged(t *testing.T) {
 	s := newSite(t)
 	img, err := s.open(t, s.digested(), nil)
@@ -233,7 +233,7 @@ func TestElsewhere(t *testing.T) {
 			_, err := s.open(t, c.ref, c.change)
 			if c.want == "" {
 				if err != nil {
-					t.Fatal(err) // an image that stands alone is taken for any platform
+					t.Fatal(err) // a single image is taken for any platform
 				}
 				return
 			}

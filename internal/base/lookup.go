@@ -15,16 +15,16 @@ import (
 	"github.com/varve-image/varve/internal/place/registry"
 )
 
-// LockUpdate is what becomes of a varve.lock when references are looked up.
+// LockUpdate is the result of looking up references for a varve.lock.
 type LockUpdate struct {
-	// File has what they stand for now, and all else that the file had.
+	// File has what the references stand for now, and everything else that the file had.
 	File *lockfile.File
-	// Changes are those of the references, in their order; the text of one is empty where it
-	// stands for what it stood for before.
+	// Changes are the references' changes, in their order; the text of one is empty if it stands
+	// for the same as before.
 	Changes []lockfile.Change
 }
 
-// Changed returns how many images are others than before.
+// Changed returns how many images are different than before.
 func (u *LockUpdate) Changed() int {
 	n := 0
 	for _, c := range u.Changes {
@@ -36,7 +36,7 @@ func (u *LockUpdate) Changed() int {
 }
 
 // UpdateLock looks up references, which are in the form of lockfile.Key, for the varve.lock at
-// path, and writes nothing. Options.Warn is told of images that are left out.
+// path, and writes nothing. Options.Warn is called for images that are left out.
 func UpdateLock(ctx context.Context, path string, refs []string, opts place.Options) (*LockUpdate, error) {
 	old, err := ReadLock(path)
 	if err != nil {
@@ -55,7 +55,7 @@ func UpdateLock(ctx context.Context, path string, refs []string, opts place.Opti
 }
 
 // LookUp asks a registry what a reference stands for, for Linux on each architecture. Images
-// that no build could take are left out, of which Options.Warn is told.
+// that no build could use are left out, and Options.Warn is called for them.
 func LookUp(ctx context.Context, ref string, opts place.Options) (lockfile.Image, error) {
 	registryOpts, err := opts.RegistryOptions(ref)
 	if err != nil {
@@ -91,7 +91,7 @@ func LookUp(ctx context.Context, ref string, opts place.Options) (lockfile.Image
 	return img, nil
 }
 
-// buildable opens the image of a manifest, or says why no build could take it. taken has the
+// buildable opens the image of a manifest, or returns why no build could use it. taken holds the
 // platforms of the images before it.
 func buildable(ctx context.Context, r *registry.Resolved, d v1.Descriptor, taken map[string]bool) (existing *image.Stored, why, err error) {
 	if d.Platform == nil && slices.ContainsFunc(r.Manifests, func(d v1.Descriptor) bool { return d.Platform != nil }) {

@@ -20,7 +20,7 @@ import (
 	"github.com/varve-image/varve/internal/place/registry"
 )
 
-// newRegistry runs a registry in the test, and returns its host and how it is spoken to.
+// newRegistry runs a registry in the test, and returns its host and how to talk to it.
 func newRegistry(t *testing.T) (host string, opts place.Options) {
 	t.Helper()
 	server := httptest.NewServer(ggcr.New(ggcr.Logger(slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo))))
@@ -31,7 +31,7 @@ func newRegistry(t *testing.T) (host string, opts place.Options) {
 	}}
 }
 
-// newImage is an image without layers.
+// newImage returns an image without layers.
 func newImage(os, arch, created string) image.Image {
 	return image.New(image.Description{OS: os, Architecture: arch, Created: created})
 }
@@ -82,7 +82,7 @@ func TestLookUp(t *testing.T) {
 	}
 }
 
-// TestUpdateLock: what was not looked up stays, and what was is compared with what it was.
+// TestUpdateLock: what was not looked up stays, and what was is compared with its old entry.
 func TestUpdateLock(t *testing.T) {
 	host, opts := newRegistry(t)
 	ref := host + "/app:1"
@@ -112,7 +112,7 @@ func TestUpdateLock(t *testing.T) {
 	}
 }
 
-// TestLookUpWarns: an image whose platform the index says wrong is left out.
+// TestLookUpWarns: an image whose platform is wrong in the index is left out.
 func TestLookUpWarns(t *testing.T) {
 	host, opts := newRegistry(t)
 	ref := host + "/app:1"

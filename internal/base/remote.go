@@ -14,8 +14,8 @@ import (
 	"github.com/varve-image/varve/internal/place/registry"
 )
 
-// cachedBlobs are an image's parts in the cache, where remote brings those that
-// are not there.
+// cachedBlobs holds an image's parts in the cache; remote fetches the missing
+// ones.
 type cachedBlobs struct {
 	store *cache.Store
 	// remote is nil where nothing may be fetched.
@@ -45,11 +45,11 @@ func (b *cachedBlobs) Fetch(ctx context.Context, d v1.Descriptor) (io.ReadCloser
 }
 
 // remote reads the parts of images from a repository of a registry, which is
-// asked only when there is something to read.
+// contacted only when there is something to read.
 type remote struct {
 	opts       place.Options
 	repository string
-	// observe, where it is set, is told of each layer that is fetched.
+	// observe, where it is set, is called for each layer that is fetched.
 	observe func(image.Event)
 
 	mu      sync.Mutex
@@ -57,7 +57,7 @@ type remote struct {
 	fetched int // layers
 }
 
-// open speaks to the registry, once.
+// open connects to the registry, once.
 func (r *remote) open(ctx context.Context) (*registry.Blobs, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -93,7 +93,7 @@ func (r *remote) layer(ctx context.Context, d v1.Descriptor) (io.ReadCloser, err
 	return r.observed(stored, d), nil
 }
 
-// observed tells of a layer that is fetched.
+// observed reports a layer that is fetched.
 func (r *remote) observed(stored io.ReadCloser, d v1.Descriptor) io.ReadCloser {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -20,43 +20,42 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// UnpinnedError says that an image of a registry is named by a tag, and nothing says which
-// image that is.
+// UnpinnedError says that a registry's image is named by a tag, and nothing pins it.
 type UnpinnedError struct{ Reference string }
 
 func (e *UnpinnedError) Error() string {
 	return fmt.Sprintf("base image %q is not pinned: its tag may name another image tomorrow", e.Reference)
 }
 
-// DamagedError says that a blob in the cache is not what its digest says, and that nothing may
-// be fetched instead.
+// DamagedError says that a blob in the cache does not match its digest, and that nothing may be
+// fetched instead.
 type DamagedError struct{ Err error }
 
 func (e *DamagedError) Error() string { return e.Err.Error() }
 
 func (e *DamagedError) Unwrap() error { return e.Err }
 
-// LockedPlatform returns what varve.lock calls the platform of an image.
+// LockedPlatform returns the name of an image's platform in varve.lock.
 func LockedPlatform(img *image.Stored) string {
 	p := img.ListedFor()
 	p.OSVersion = ""
 	return ocijson.PlatformText(&p)
 }
 
-// pin is an image of a registry that will be the same tomorrow.
+// pin is a registry's image that will be the same tomorrow.
 type pin struct {
 	// name is the reference in the form of lockfile.Key, and repository its
 	// part without tag and digest.
 	name, repository string
-	// root is what is pinned, an index or a manifest; its size may be unknown.
+	// root is the pinned index or manifest; its size may be unknown.
 	root     v1.Descriptor
 	platform v1.Platform
-	// locked is what varve.lock says of the image, if it does.
+	// locked is the image's entry in varve.lock, if there is one.
 	locked *lockfile.Image
 }
 
-// Registry opens an image of a registry for a platform: ref is what follows docker://, lock the
-// path of a varve.lock.
+// Registry opens a registry's image for a platform: ref is the reference without docker://, lock
+// the path of a varve.lock.
 func (r *Resolver) Registry(ctx context.Context, ref string, platform v1.Platform, lock string) (*place.Image, error) {
 	p, err := r.pin(ctx, ref, platform, lock)
 	if err != nil {
@@ -65,8 +64,8 @@ func (r *Resolver) Registry(ctx context.Context, ref string, platform v1.Platfor
 	return r.pinned(ctx, p)
 }
 
-// Chosen opens the image of a manifest that was chosen in a repository of a registry, and
-// brings it into the cache where there is one. name is what messages call it.
+// Chosen opens the image of a manifest that was chosen in a repository of a registry, and brings
+// it into the cache if there is one. name is used in messages.
 func (r *Resolver) Chosen(ctx context.Context, name, repository string, manifest v1.Descriptor, platform v1.Platform) (*place.Image, error) {
 	return r.pinned(ctx, &pin{name: name, repository: repository, root: manifest, platform: platform})
 }
@@ -97,8 +96,8 @@ func (r *Resolver) pinned(ctx context.Context, p *pin) (*place.Image, error) {
 	return &place.Image{Stored: img, Names: []string{p.name}}, nil
 }
 
-// pin finds out what a reference stands for: by its digest, by varve.lock, or
-// by asking the registry where the options have it so.
+// pin finds out what a reference stands for: by its digest, by varve.lock, or by asking the
+// registry where the options allow that.
 func (r *Resolver) pin(ctx context.Context, ref string, platform v1.Platform, lock string) (*pin, error) {
 	key, err := lockfile.Key(ref)
 	if err != nil {
@@ -149,7 +148,7 @@ func (r *Resolver) openUncached(ctx context.Context, p *pin) (*image.Stored, err
 	return img, err
 }
 
-// resolve looks up what a registry has by a reference.
+// resolve looks up a reference in its registry.
 func (r *Resolver) resolve(ctx context.Context, ref string) (*registry.Resolved, error) {
 	opts, err := r.opts.Places.RegistryOptions(ref)
 	if err != nil {
@@ -158,9 +157,9 @@ func (r *Resolver) resolve(ctx context.Context, ref string) (*registry.Resolved,
 	return registry.Resolve(ctx, ref, opts)
 }
 
-// openPinned opens the image that is pinned, whose parts are in from. root is
-// what is pinned, of which everything is known then. What varve.lock says decides
-// nothing: it has to be what is found without it.
+// openPinned opens the pinned image, whose parts are in from. It returns as root the pinned
+// descriptor, now complete. What varve.lock says decides nothing: it has to match what is found
+// without it.
 func openPinned(ctx context.Context, from image.Blobs, p *pin) (img *image.Stored, root v1.Descriptor, err error) {
 	data, err := from.Document(ctx, p.root)
 	if err != nil {
@@ -187,7 +186,7 @@ func openPinned(ctx context.Context, from image.Blobs, p *pin) (img *image.Store
 	return img, root, err
 }
 
-// choose chooses the image for the platform of those in the index.
+// choose chooses the image for the platform from those in the index.
 func (p *pin) choose(ctx context.Context, list []v1.Descriptor, from image.Blobs) (v1.Descriptor, error) {
 	n, err := image.Choose(ctx, list, p.platform, func(ctx context.Context, n int) (v1.Platform, error) {
 		img, err := image.Open(ctx, list[n], from, p.repository)
@@ -205,7 +204,7 @@ func (p *pin) choose(ctx context.Context, list []v1.Descriptor, from image.Blobs
 	return v1.Descriptor{}, &place.RefError{Err: err}
 }
 
-// check compares the image with what varve.lock says of it.
+// check compares the image with its entry in varve.lock.
 func (p *pin) check(root v1.Descriptor, img *image.Stored) error {
 	if p.locked == nil {
 		return nil
@@ -217,7 +216,7 @@ func (p *pin) check(root v1.Descriptor, img *image.Stored) error {
 	return p.locked.Check(found)
 }
 
-// openCached opens an image whose parts are in the cache, or get there first.
+// openCached opens an image whose parts are in the cache, or are brought there first.
 func (r *Resolver) openCached(ctx context.Context, store *cache.Store, p *pin) (*image.Stored, error) {
 	b := &cachedBlobs{store: store, debugf: r.debugf}
 	if !r.opts.Locked {
@@ -245,7 +244,7 @@ func (r *Resolver) openCached(ctx context.Context, store *cache.Store, p *pin) (
 	return img, store.Use(ctx, root, p.repository+"@"+root.Digest.String(), full, now)
 }
 
-// fetches is how many layers are fetched at once.
+// fetches limits how many layers are fetched at once.
 const fetches = 4
 
 // fill brings an image's layers into the cache.

@@ -15,10 +15,10 @@ import (
 	"github.com/varve-image/varve/image"
 )
 
-// SelectCalled opens the image that fromImageName and fromImageTag choose, called name. Where no
-// image is called so, one is taken, with a warning, that is called so but for its registry, or
-// that is the only one: dockerTools never compared the names, and archives of other tools have
-// others than those that they were made of.
+// SelectCalled opens the image called name, which fromImageName and fromImageTag choose. If
+// there is none, it takes, with a warning, an image whose name differs only in its registry, or
+// the only image: dockerTools never compared the names, and archives of other tools have other
+// names than the images they were made from.
 func SelectCalled(ctx context.Context, src image.Source, name string, platform v1.Platform, opts Options) (*Image, error) {
 	_, err := image.Select(ctx, src, name, platform)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -34,14 +34,14 @@ func SelectCalled(ctx context.Context, src image.Source, name string, platform v
 	} else {
 		opts.warn("fromImageName and fromImageTag are %q, and %s has no image of this name: its only one is taken", name, src)
 	}
-	if list[number].Index != "" && own != "" { // whose platform counts
+	if list[number].Index != "" && own != "" { // the index's platform counts
 		return Select(ctx, src, own, platform, opts)
 	}
 	return Select(ctx, src, fmt.Sprintf("@%d", number), platform, opts)
 }
 
-// spelledOtherwise finds the one image that is called name but for its registry,
-// or that is the only one, and the name that it has there, if any.
+// spelledOtherwise finds the one image whose name differs from name only in its registry, or
+// else the only image, and its name there, if any.
 func spelledOtherwise(list []image.Listed, name string) (number int, own string, ok bool) {
 	var found []int
 	want := withoutRegistry(name)
@@ -72,8 +72,8 @@ func spelledOtherwise(list []image.Listed, name string) (number int, own string,
 	return found[0], own, true
 }
 
-// withoutRegistry is an image's name without its registry, and without what the
-// names of Docker's own images begin with.
+// withoutRegistry returns an image's name without its registry, and without the prefix of
+// Docker's own images.
 func withoutRegistry(name string) string {
 	named, err := reference.ParseNormalizedNamed(name)
 	if err != nil {

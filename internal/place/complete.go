@@ -10,9 +10,9 @@ import (
 	"github.com/varve-image/varve/internal/compress"
 )
 
-// Complete returns what the start of a reference to an image can go on to: the
-// transports, the directories and archives that there are, the images in a place,
-// and for a registry those of known. What cannot be read or asked has none.
+// Complete returns completions of the start of a reference to an image: transports, existing
+// directories and archives, the images in a place, and for a registry those in known. A place
+// that cannot be read has none.
 func Complete(ctx context.Context, text string, known []string, opts Options) []string {
 	found := imagesAt(ctx, text, known, opts)
 	if !strings.ContainsAny(text, ":/") {
@@ -26,10 +26,10 @@ func imageStarts() []string {
 	return slices.DeleteFunc(Names(), func(start string) bool { return transportOf(start) == LayerDir })
 }
 
-// transportOf returns the transport that a reference begins with so.
+// transportOf returns the transport whose references begin with start.
 func transportOf(start string) Transport { return Transport(strings.TrimRight(start, ":/")) }
 
-// imagesAt returns what text, which may begin with a transport, can go on to.
+// imagesAt returns completions of text, which may begin with a transport.
 func imagesAt(ctx context.Context, text string, known []string, opts Options) []string {
 	all := imageStarts()
 	i := slices.IndexFunc(all, func(start string) bool { return strings.HasPrefix(text, start) })
@@ -53,7 +53,7 @@ func imagesAt(ctx context.Context, text string, known []string, opts Options) []
 // namesAt returns the names of the images of a place.
 func namesAt(ctx context.Context, ref Ref, opts Options) []string {
 	names, err := List(ctx, ref, opts)
-	if err != nil { // there is nobody to tell
+	if err != nil { // completion cannot report it
 		return nil
 	}
 	return names
@@ -68,8 +68,8 @@ func after(start string, names []string) []string {
 	return all
 }
 
-// paths returns the directories, and the archives if they are wanted, whose path begins
-// with text, each after start.
+// paths returns the directories, and archives if archives is set, whose path begins with text,
+// each after start.
 func paths(start, text string, archives bool) []string {
 	dir, begun := filepath.Split(text)
 	entries, err := os.ReadDir(filepath.Clean(dir))

@@ -11,9 +11,9 @@ import (
 	"github.com/varve-image/varve/internal/compress"
 )
 
-// Hints say what a text would be written as that is not a file, but the name of an image:
-// none where it looks like a file's. People mean an image of a registry or an engine by a bare
-// name, too.
+// Hints returns how to write a reference for a text that does not name a file but may name an
+// image; none if it looks like a file name. A bare name may mean an image of a registry or an
+// engine.
 func Hints(text string) []string {
 	name, from := text, ""
 	for _, prefix := range []string{"https://", "http://", "docker:", "registry:", "podman:", "image:"} {
@@ -39,7 +39,7 @@ func Hints(text string) []string {
 	return []string{inRegistry, inDocker}
 }
 
-// isFileName tells the name of an archive or a spec by its ending.
+// isFileName reports whether name has the ending of an archive or a spec.
 func isFileName(name string) bool {
 	return compress.FileName(name) || slices.Contains([]string{".json", ".yaml", ".yml", ".nix", ".drv"}, path.Ext(name))
 }

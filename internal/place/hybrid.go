@@ -13,14 +13,14 @@ import (
 	"github.com/varve-image/varve/internal/tarindex"
 )
 
-// hybrid is a docker-archive that is an OCI layout as well, as Docker since version 25
-// and containerd write them. The half for docker load has one image of a name; of an
-// image for several platforms the layout has the others, as far as they were there.
+// hybrid is a docker-archive that is an OCI layout as well, as Docker since version 25 and
+// containerd write them. The half for docker load has one image for each name; the layout has
+// those for other platforms, as far as the writer had them.
 type hybrid struct {
 	docker *dockerarchive.Archive
 	oci    *ocilayout.Layout
 	list   []image.Listed
-	// from says for each of list where it is: its number in oci, or in docker.
+	// from says where each image of list is: its number in oci, or in docker.
 	from []half
 }
 
@@ -29,7 +29,7 @@ type half struct {
 	number int
 }
 
-// openDockerArchive opens a docker-archive, with what a layout in it tells besides.
+// openDockerArchive opens a docker-archive, together with a layout in it.
 func openDockerArchive(ctx context.Context, name string, t *tarindex.Archive) (image.Source, error) {
 	docker, err := dockerarchive.FromTar(name, t)
 	if err != nil || !t.Has("oci-layout") {
@@ -40,16 +40,16 @@ func openDockerArchive(ctx context.Context, name string, t *tarindex.Archive) (i
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return docker, nil // docker load takes it for what it is, too
+		return docker, nil // docker load reads it the same way
 	}
 	return newHybrid(ctx, docker, oci), nil
 }
 
-// maxHybrid is how many images the halves may have for them to be compared.
+// maxHybrid limits how many images the halves may have to be compared.
 const maxHybrid = 100
 
-// newHybrid lists what both halves have: an image by itself as manifest.json has it, and
-// those of indexes as the layout does.
+// newHybrid lists what both halves have: an image by itself as in manifest.json, and the images
+// of indexes as in the layout.
 func newHybrid(ctx context.Context, docker *dockerarchive.Archive, oci *ocilayout.Layout) *hybrid {
 	h := &hybrid{docker: docker, oci: oci}
 	configs := map[digest.Digest]int{} // of docker
@@ -100,7 +100,7 @@ func (h *hybrid) add(l image.Listed, src image.Source, number int) {
 	h.from = append(h.from, half{src, number})
 }
 
-// configOf is the config that a manifest names; empty where the manifest is not there.
+// configOf returns the digest of a manifest's config, or "" if the manifest is not there.
 func configOf(ctx context.Context, oci *ocilayout.Layout, manifest v1.Descriptor) digest.Digest {
 	data, err := oci.Document(ctx, manifest)
 	if err != nil {

@@ -17,16 +17,16 @@ import (
 	"github.com/varve-image/varve/internal/problems"
 )
 
-// Wanted says which of several images is meant.
+// Wanted says which of several images to choose.
 type Wanted struct {
-	// Platform is the one that is chosen.
+	// Platform is the platform to choose.
 	Platform v1.Platform
-	// Only refuses, or leaves out, what is for other platforms. Without it an image that
-	// stands alone is taken, whatever it is for.
+	// Only refuses, or leaves out, images for other platforms. Without it a single image is
+	// taken, whatever its platform.
 	Only bool
 }
 
-// Images are images of a place, which can be read until Close.
+// Images holds images of a place, which can be read until Close.
 type Images struct {
 	List []*Image
 	// Asked is the name in the reference; empty where there is none.
@@ -38,7 +38,7 @@ type Images struct {
 // Close closes the place.
 func (x *Images) Close() error { return x.source.Close() }
 
-// Named returns the images by the names that a copy keeps.
+// Named returns the images with the names that a copy keeps.
 func (x *Images) Named() []image.Named {
 	var all []image.Named
 	for _, img := range x.List {
@@ -47,8 +47,8 @@ func (x *Images) Named() []image.Named {
 	return all
 }
 
-// OpenImages opens the images that a reference names: all of a place, or the one of a name. Of
-// one for several platforms it is that for the wanted one.
+// OpenImages opens the images that a reference names: all of a place, or the one with a name. Of
+// an image for several platforms it opens the one for the wanted platform.
 func OpenImages(ctx context.Context, text string, want Wanted, opts Options) (*Images, error) {
 	return openRef(ctx, text, opts, func(src image.Source, name string) ([]*Image, error) {
 		if name == "" {
@@ -58,15 +58,15 @@ func OpenImages(ctx context.Context, text string, want Wanted, opts Options) (*I
 	})
 }
 
-// OpenImage opens the one image that a reference names. Where there are others, and it says no
-// name, it warns.
+// OpenImage opens the one image that a reference names. If the reference has no name and there
+// are other images, it warns.
 func OpenImage(ctx context.Context, text string, want Wanted, opts Options) (*Images, error) {
 	return openRef(ctx, text, opts, func(src image.Source, name string) ([]*Image, error) {
 		return openWanted(ctx, src, name, want, opts)
 	})
 }
 
-// OpenPlatforms opens the images that a reference names, of an index those for all platforms.
+// OpenPlatforms opens the images that a reference names; of an index, those for all platforms.
 func OpenPlatforms(ctx context.Context, text string, opts Options) (*Images, error) {
 	return openRef(ctx, text, opts, func(src image.Source, name string) ([]*Image, error) {
 		all, err := image.SelectAll(ctx, src, name)
@@ -77,7 +77,7 @@ func OpenPlatforms(ctx context.Context, text string, opts Options) (*Images, err
 	})
 }
 
-// openRef opens the place that a reference names, and the images there that choose does.
+// openRef opens the place that a reference names, and the images there that choose chooses.
 func openRef(ctx context.Context, text string, opts Options, choose func(src image.Source, name string) ([]*Image, error)) (*Images, error) {
 	ref, err := ParseSource(text)
 	if err != nil {
@@ -95,7 +95,7 @@ func openRef(ctx context.Context, text string, opts Options, choose func(src ima
 	return &Images{list, name, src}, nil
 }
 
-// openWanted opens the image of a name.
+// openWanted opens the image with a name.
 func openWanted(ctx context.Context, src image.Source, name string, want Wanted, opts Options) ([]*Image, error) {
 	img, err := Select(ctx, src, name, want.Platform, opts)
 	if err != nil {
@@ -104,7 +104,7 @@ func openWanted(ctx context.Context, src image.Source, name string, want Wanted,
 	return []*Image{img}, want.Check(src, img.Stored)
 }
 
-// Check refuses an image that stands alone and is not for the platform.
+// Check refuses a single image that is not for the platform.
 func (w Wanted) Check(src image.Source, img *image.Stored) error {
 	if !w.Only {
 		return nil
@@ -115,7 +115,7 @@ func (w Wanted) Check(src image.Source, img *image.Stored) error {
 	return nil
 }
 
-// openEach opens all images of a place, each by all names that it has there.
+// openEach opens all images of a place, each with all of its names there.
 func openEach(ctx context.Context, src image.Source, want Wanted, opts Options) ([]*Image, error) {
 	each, err := selectEach(ctx, src, want, opts)
 	if err != nil {
@@ -149,11 +149,11 @@ func selectEach(ctx context.Context, src image.Source, want Wanted, opts Options
 	return each, err
 }
 
-// maxDocuments bounds the manifests and configs of all images that are opened at once, in bytes.
+// maxDocuments limits the manifests and configs of all images that are opened at once, in bytes.
 const maxDocuments = 32 << 20
 
-// openNumbers opens images by their numbers in their place. What of them is not there is
-// reported at once.
+// openNumbers opens images by their numbers in their place. It reports all that are not there at
+// once.
 func openNumbers(ctx context.Context, src image.Source, numbers []int, opts Options) ([]*Image, error) {
 	var images []*Image
 	var missing problems.List
@@ -178,9 +178,9 @@ func openNumbers(ctx context.Context, src image.Source, numbers []int, opts Opti
 	return images, missing.Err()
 }
 
-// Document returns what the reference names, as it is stored: the index, the manifest, or a
-// docker-archive's manifest.json; nil for nothing. It is an error if the images were not chosen
-// from one. text is the reference as it was written.
+// Document returns the document that the reference names, as it is stored: the index, the
+// manifest, or a docker-archive's manifest.json; nil for none. It is an error if the images were
+// not chosen from a single document. text is the reference as it was written.
 func (x *Images) Document(text string) ([]byte, error) {
 	raw := x.List[0].Raw
 	if slices.ContainsFunc(x.List, func(img *Image) bool { return !bytes.Equal(img.Raw, raw) }) {
@@ -189,8 +189,8 @@ func (x *Images) Document(text string) ([]byte, error) {
 	return raw, nil
 }
 
-// Several returns the error that the reference names several images. text is the reference as
-// it was written.
+// Several returns an error saying that the reference names several images. text is the reference
+// as it was written.
 func (x *Images) Several(text string) error {
 	var names []string
 	for i, img := range x.List {
@@ -206,15 +206,15 @@ func (x *Images) Several(text string) error {
 	return err
 }
 
-// WarnOdd warns of an image that is for another platform than where it comes from says: it may
-// run all the same, and a copy makes nothing of either. text is the reference as it was written.
+// WarnOdd warns of an image whose platform is not the one that its place says: it may run all
+// the same, and a copy changes neither. text is the reference as it was written.
 func (o Options) WarnOdd(text string, img *image.Stored) {
 	if err := img.CheckPlatform(); err != nil {
 		o.warn("%s: %v", Quote(text), err)
 	}
 }
 
-// Quote returns what messages call a reference to images.
+// Quote returns a reference to images as messages write it.
 func Quote(text string) string {
 	if text == "-" {
 		return StdinName

@@ -37,7 +37,7 @@ func layoutOf(t *testing.T) string {
 	return path
 }
 
-// TestOpenImages: which images are opened, and what is said of those that are not.
+// TestOpenImages: which images are opened, and the errors for the others.
 func TestOpenImages(t *testing.T) {
 	layout := layoutOf(t)
 	amd64, arm64 := v1.Platform{OS: "linux", Architecture: "amd64"}, v1.Platform{OS: "linux", Architecture: "arm64"}
@@ -84,7 +84,7 @@ func TestOpenImages(t *testing.T) {
 	}
 }
 
-// TestDocument: what a reference names is one document, or it is an error that names the images.
+// TestDocument: a reference names one document, or there is an error that names the images.
 func TestDocument(t *testing.T) {
 	layout := layoutOf(t)
 	both, err := place.OpenPlatforms(t.Context(), "oci:"+layout+":both:1", place.Options{})

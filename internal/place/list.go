@@ -6,8 +6,8 @@ import (
 	"github.com/varve-image/varve/internal/place/engine"
 )
 
-// List returns what the images of a place are called there. That is nothing for a registry,
-// which may have millions, and for an engine that cannot be asked.
+// List returns the names of the images in a place. It returns none for a registry, which may
+// have millions, and for an engine that cannot list them.
 func List(ctx context.Context, r Ref, opts Options) ([]string, error) {
 	switch {
 	case r.Transport == Registry:

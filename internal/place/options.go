@@ -15,27 +15,28 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// Options says what places need besides a reference. The zero value has no standard input and
-// output, speaks to registries without a login, and looks for engines at their usual places.
+// Options holds what places need besides a reference. The zero value has no standard input and
+// output, uses registries without a login, and looks for engines at their usual places.
 type Options struct {
 	// Stdin returns standard input, for a reference to "-"; Stdout is standard output.
 	Stdin  func() (io.Reader, error)
 	Stdout io.Writer
-	// TempDir is where archives are unpacked; empty is the system's place for that.
+	// TempDir is where archives are unpacked; it defaults to the system's directory for that.
 	TempDir string
-	// MaxUnpacked bounds what an archive, or the layers of an image, unpack to, in bytes; 0 is
-	// 64 GiB. MaxEntries bounds the entries of the layers; 0 is two million.
+	// MaxUnpacked limits what an archive, or the layers of an image, unpack to, in bytes; it
+	// defaults to 64 GiB. MaxEntries limits the entries of the layers; it defaults to two
+	// million.
 	MaxUnpacked int64
 	MaxEntries  int
-	// Registry returns how the registry of a reference, HOST/NAME…, is spoken to. It is called
-	// when that is needed.
+	// Registry returns how to talk to the registry of a reference, HOST/NAME…. It is called when
+	// that is needed.
 	Registry func(ref string) (registry.Options, error)
-	// Env returns a variable of the environment, or "": engines are where theirs say.
+	// Env returns a variable of the environment, or "": some say where engines are.
 	Env func(name string) string
-	// Program opens the image that a program would write which streamLayeredImage made; nil
-	// refuses programs.
+	// Program opens the image that a program made by streamLayeredImage would write; nil refuses
+	// programs.
 	Program func(ctx context.Context, path string) (image.Source, error)
-	// Warn and Debug, where they are set, are told what is odd, and what was found.
+	// Warn and Debug, where they are set, are called with what is odd, and with what was found.
 	Warn, Debug func(text string)
 }
 
@@ -51,7 +52,7 @@ func (o Options) debug(format string, args ...any) {
 	}
 }
 
-// RegistryOptions returns how the registry of a reference is spoken to.
+// RegistryOptions returns how to talk to the registry of a reference.
 func (o Options) RegistryOptions(ref string) (registry.Options, error) {
 	if o.Registry == nil {
 		return registry.Options{}, nil
@@ -70,17 +71,18 @@ func (o Options) archive() tarindex.Options {
 	return tarindex.Options{TempDir: o.TempDir, MaxBytes: o.MaxUnpacked}
 }
 
-// OverlayOptions limits the file system of an image as these options do.
+// OverlayOptions returns these options' limits for the file system of an image.
 func (o Options) OverlayOptions() tree.OverlayOptions {
 	return tree.OverlayOptions{TempDir: o.TempDir, MaxBytes: o.MaxUnpacked, MaxEntries: o.MaxEntries}
 }
 
-// TarOptions limits a tarball as these options do.
+// TarOptions returns these options' limits for a tarball.
 func (o Options) TarOptions() tree.TarOptions {
 	return tree.TarOptions{TempDir: o.TempDir, MaxBytes: o.MaxUnpacked, MaxEntries: o.MaxEntries}
 }
 
-// Output fills the file at path, which appears whole or not at all, or standard output for -.
+// Output returns an output to the file at path, which appears whole or not at all, or to
+// standard output for -.
 func (o Options) Output(path string) image.Output {
 	if path != "-" {
 		return atomicfile.Output(path)
@@ -93,7 +95,7 @@ func (o Options) Output(path string) image.Output {
 	}
 }
 
-// engine returns the engine of a transport, where the environment says that it is.
+// engine returns the engine of a transport, at the place that the environment names.
 func (o Options) engine(ctx context.Context, t Transport) (engine.Engine, error) {
 	e, err := o.findEngine(ctx, t)
 	if err != nil {
@@ -123,7 +125,8 @@ func (o Options) findEngine(ctx context.Context, t Transport) (engine.Engine, er
 	})
 }
 
-// dockerConfigDir returns where Docker keeps what its client is told; empty if that is nowhere.
+// dockerConfigDir returns the directory of the Docker client's configuration, or "" if there is
+// none.
 func (o Options) dockerConfigDir() string {
 	if dir := o.env("DOCKER_CONFIG"); dir != "" {
 		return dir
@@ -134,7 +137,7 @@ func (o Options) dockerConfigDir() string {
 	return ""
 }
 
-// EngineError says that what the environment, or a context, says of an engine cannot be.
+// EngineError says that what the environment, or a context, says of an engine is invalid.
 type EngineError struct{ Err error }
 
 func (e *EngineError) Error() string { return e.Err.Error() }

@@ -11,10 +11,10 @@ import (
 	"github.com/varve-image/varve/internal/place/registry"
 )
 
-// Transport is the kind of a place, as skopeo and podman call it.
+// Transport is the kind of a place, with skopeo's and podman's names.
 type Transport string
 
-// The transports. Unknown is that of a path, where what is there tells.
+// The transports. Unknown is the transport of a bare path; what is at the path decides.
 const (
 	Unknown           Transport = ""
 	DockerArchive     Transport = "docker-archive"
@@ -38,14 +38,14 @@ const (
 	host                     // //HOST/NAME
 )
 
-// transports has everything that is known of the kinds of places without opening one.
+// transports holds everything that is known of the kinds of places without opening one.
 var transports = map[Transport]struct {
 	shape shape
-	// ownName says that what an image is called there is NAME:TAG, and nothing else.
+	// ownName says that images there are named NAME:TAG, and nothing else.
 	ownName bool
-	// index says that there is a place for an image for several platforms.
+	// index says that it can hold an image for several platforms.
 	index bool
-	// article is what messages call one.
+	// article is the kind with its article, for messages.
 	article string
 }{
 	Unknown:           {},
@@ -79,24 +79,24 @@ func Names() []string {
 // IsEngine reports whether the place is a container engine.
 func (t Transport) IsEngine() bool { return transports[t].shape == nameAlone }
 
-// TakesIndex reports whether the place can have an image for several platforms.
+// TakesIndex reports whether the place can hold an image for several platforms.
 func (t Transport) TakesIndex() bool { return transports[t].index }
 
-// HasRepoTags reports whether an image is called NAME:TAG there, and nothing else. Such a
-// place keeps no manifest of its own, and no annotations.
+// HasRepoTags reports whether images there are named NAME:TAG, and nothing else. Such a place
+// keeps no manifest of its own, and no annotations.
 func (t Transport) HasRepoTags() bool { return transports[t].ownName }
 
-// Kind says in messages what kind of place it is.
+// Kind returns the kind of place for messages.
 func (t Transport) Kind() string { return transports[t].article }
 
 // Ref is a reference to a place, and to an image there.
 type Ref struct {
 	Transport Transport
-	// Path is a file's or a directory's; "-" is standard input or output. Engines and
-	// registries have none.
+	// Path is a file or a directory; "-" is standard input or output. Engines and registries
+	// have none.
 	Path string
-	// Name is what the image is called there: NAME:TAG, another name in a layout, @NUMBER or
-	// @DIGEST; of a registry HOST/NAME with a tag or digest. It may be empty.
+	// Name is the image's name there: NAME:TAG, another name in a layout, @NUMBER or @DIGEST; in
+	// a registry HOST/NAME with a tag or digest. It may be empty.
 	Name string
 }
 
@@ -115,7 +115,7 @@ func refError(format string, args ...any) *RefError {
 	return &RefError{Err: fmt.Errorf(format, args...)}
 }
 
-// ParseSource reads a reference to images that there are.
+// ParseSource reads a reference to existing images.
 func ParseSource(text string) (Ref, error) {
 	r, found := cut(text)
 	switch {
@@ -154,7 +154,8 @@ func ParseTarget(text string) (Ref, error) {
 	return r, r.checkTarget(text)
 }
 
-// checkTarget refuses what nothing can be written to. text is the reference as it is written.
+// checkTarget refuses references that cannot be written to. text is the reference as it is
+// written.
 func (r Ref) checkTarget(text string) error {
 	kind := transports[r.Transport]
 	switch {
@@ -181,7 +182,7 @@ func (r Ref) checkTarget(text string) error {
 	return nil
 }
 
-// checkEnding refuses an archive whose name would say that it is compressed as it is not.
+// checkEnding refuses an archive whose name claims a compression that it would not have.
 func (r Ref) checkEnding(text string) error {
 	algorithm, ok := compress.TarName(r.Path)
 	if !ok {
@@ -196,7 +197,7 @@ func (r Ref) checkEnding(text string) error {
 	return nil
 }
 
-// cut takes a reference apart at its transport, and reports whether it has one.
+// cut splits a reference at its transport, and reports whether it has one.
 func cut(text string) (Ref, bool) {
 	name, rest, found := strings.Cut(text, ":")
 	t := Transport(name)
@@ -218,7 +219,7 @@ func cut(text string) (Ref, bool) {
 	return Ref{t, path, image}, true
 }
 
-// cutName takes PATH[:NAME] or PATH@DIGEST apart.
+// cutName splits PATH[:NAME] or PATH@DIGEST.
 func cutName(text string) (path, name string) {
 	path, name, _ = strings.Cut(text, ":")
 	if at := strings.LastIndexByte(path, '@'); at >= 0 {
@@ -240,8 +241,8 @@ func (r Ref) String() string {
 	return r.Path
 }
 
-// Archived says how a docker-archive at the reference is compressed, by its name. ok is false
-// where the name does not tell, and of all other places.
+// Archived returns how a docker-archive at the reference is compressed, by its name. ok is false
+// if the name does not say, and for all other places.
 func (r Ref) Archived() (algorithm compress.Algorithm, ok bool) {
 	if r.Transport != DockerArchive {
 		return "", false
@@ -249,13 +250,13 @@ func (r Ref) Archived() (algorithm compress.Algorithm, ok bool) {
 	return ArchiveCompression(r.Path)
 }
 
-// ArchiveCompression says by its name how an archive that is to be written is compressed.
+// ArchiveCompression returns how an archive to be written is compressed, by its name.
 func ArchiveCompression(name string) (algorithm compress.Algorithm, ok bool) {
 	algorithm, ok = compress.TarName(name)
 	return algorithm, ok && algorithm.Writable()
 }
 
-// IsNamed reports whether the reference is to one image, whose name it says.
+// IsNamed reports whether the reference names a single image.
 func (r Ref) IsNamed() bool {
 	if r.Transport == Registry {
 		return image.Tag(r.Name) != ""

@@ -12,7 +12,7 @@ import (
 
 var someDigest = "sha256:" + strings.Repeat("a", 64)
 
-// refCase is a reference as it is written, and what it is or the text of its error.
+// refCase is a reference as it is written, and its meaning or the text of its error.
 type refCase struct {
 	text string
 	want Ref
@@ -38,7 +38,7 @@ func checkParse(t *testing.T, parse func(string) (Ref, error), cases []refCase) 
 
 func TestParseSource(t *testing.T) {
 	checkParse(t, ParseSource, []refCase{
-		// What has no transport is a path, whatever it looks like.
+		// A reference without a transport is a path, whatever it looks like.
 		{"a.tar", Ref{Path: "a.tar"}, ""},
 		{"dir/", Ref{Path: "dir/"}, ""},
 		{"-", Ref{Path: "-"}, ""},
@@ -85,7 +85,7 @@ func TestParseSource(t *testing.T) {
 
 func TestParseTarget(t *testing.T) {
 	checkParse(t, ParseTarget, []refCase{
-		// What has no transport says by its ending what it is to be.
+		// The ending of a reference without a transport says what to write.
 		{"a.tar", Ref{DockerArchive, "a.tar", ""}, ""},
 		{"a.tar.gz", Ref{DockerArchive, "a.tar.gz", ""}, ""},
 		{"a.tgz", Ref{DockerArchive, "a.tgz", ""}, ""},
@@ -172,7 +172,7 @@ func TestHints(t *testing.T) {
 	}
 }
 
-// TestArchiveCompression: how an archive is compressed its name says, or nothing does.
+// TestArchiveCompression: an archive's name says how it is compressed, or nothing does.
 func TestArchiveCompression(t *testing.T) {
 	for name, want := range map[string]compress.Algorithm{
 		"a.tar": compress.None, "a.tar.gz": compress.Gzip, "a.tgz": compress.Gzip, "d.x/a.tar.zst": compress.Zstd,
@@ -246,7 +246,7 @@ func TestRefString(t *testing.T) {
 	}
 }
 
-// TestCheckIndex: a place for one platform says where one for several would be.
+// TestCheckIndex: the error of a place for one platform names places for several.
 func TestCheckIndex(t *testing.T) {
 	for text, want := range map[string]string{
 		"a.tar": `"a.tar": a docker-archive has no place for`, "docker-daemon:app:1": "an engine has no place for", "layer:x": "a layer has no place for",

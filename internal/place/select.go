@@ -15,14 +15,14 @@ import (
 	"github.com/varve-image/varve/internal/ocijson"
 )
 
-// Image is an image that a place has, by the names that it has there.
+// Image is an image in a place, with its names there.
 type Image struct {
 	*image.Stored
 	Names []string
 }
 
-// Named returns the image by the names that a copy keeps, short as people write them, of one
-// that was asked for by a name or, empty, without.
+// Named returns the image with the names that a copy keeps, short as people write them. asked is
+// the name that it was asked for by, or empty.
 func (i *Image) Named(asked string) image.Named {
 	names := image.NamesFor(i.Names, asked)
 	for n, name := range names.RepoTags {
@@ -31,11 +31,11 @@ func (i *Image) Named(asked string) image.Named {
 	return image.Named{Image: i.Stored, Names: names}
 }
 
-// ShortName is a name as people write it: without what Docker adds to it.
+// ShortName returns a name as people write it: without what Docker adds to it.
 func ShortName(name string) string { return strings.TrimPrefix(name, "docker.io/library/") }
 
-// Select opens the image of a place that is called name, and of several the one for platform,
-// as image.Select has it. Without a name, where there are others, it warns.
+// Select opens the image of a place that is called name, or of several the one for platform, by
+// the rules of image.Select. If name is empty and there are other images, it warns.
 func Select(ctx context.Context, src image.Source, name string, platform v1.Platform, opts Options) (*Image, error) {
 	i, err := image.Select(ctx, src, name, platform)
 	if err != nil {
@@ -47,7 +47,7 @@ func Select(ctx context.Context, src image.Source, name string, platform v1.Plat
 	return OpenNumber(ctx, src, i, opts)
 }
 
-// listedName is what an image is called in messages.
+// listedName returns an image's name for messages.
 func listedName(l image.Listed, i int) string {
 	if len(l.Names) == 0 {
 		return fmt.Sprintf("@%d", i)
@@ -55,7 +55,7 @@ func listedName(l image.Listed, i int) string {
 	return strconv.Quote(l.Names[0])
 }
 
-// LackingError is that of an image that its place lists and does not have.
+// LackingError is the error of an image that its place lists but does not have.
 type LackingError struct{ Err error }
 
 func (e *LackingError) Error() string { return e.Err.Error() }
@@ -63,7 +63,7 @@ func (e *LackingError) Error() string { return e.Err.Error() }
 func (e *LackingError) Unwrap() error { return e.Err }
 
 // OpenNumber opens the image at an index of the source's list. Reading its layers fails when
-// they come to more than the options' limits.
+// they exceed the options' limits.
 func OpenNumber(ctx context.Context, src image.Source, i int, opts Options) (*Image, error) {
 	img, err := src.Open(ctx, i)
 	listed := src.List()[i]

@@ -17,8 +17,8 @@ import (
 	"github.com/varve-image/varve/internal/tarindex"
 )
 
-// Open opens the place that a reference names, and returns the name of the image there that
-// is meant; empty where the place tells, or where all of its images are meant.
+// Open opens the place that a reference names, and returns the name of the image to choose
+// there; empty if the place has only that one, or if all of its images are meant.
 func Open(ctx context.Context, r Ref, opts Options) (image.Source, string, error) {
 	switch {
 	case r.Transport == Registry:
@@ -39,7 +39,7 @@ func openRegistry(ctx context.Context, ref string, opts Options) (image.Source, 
 	return asSource(registry.Resolve(ctx, ref, registryOpts))
 }
 
-// openEngine opens the archive of an image that an engine has.
+// openEngine opens the archive of an engine's image.
 func openEngine(ctx context.Context, r Ref, opts Options) (image.Source, string, error) {
 	e, err := opts.engine(ctx, r.Transport)
 	if err != nil {
@@ -55,17 +55,17 @@ func openEngine(ctx context.Context, r Ref, opts Options) (image.Source, string,
 	if err != nil {
 		return nil, "", err
 	}
-	if !image.Has(src, r.Name) { // an id, or spelt in another way
+	if !image.Has(src, r.Name) { // an id, or another spelling
 		return src, "", nil
 	}
 	return src, r.Name, nil
 }
 
-// StdinName is what messages call standard input.
+// StdinName is the name of standard input in messages.
 const StdinName = "standard input"
 
-// OpenPath opens what is at path, or in standard input for -, finding out what it is where
-// the transport does not say.
+// OpenPath opens what is at path, or standard input for -. Where the transport does not say what
+// it is, OpenPath finds out.
 func OpenPath(ctx context.Context, t Transport, path string, opts Options) (image.Source, error) {
 	if path == "-" && t != ImageDir {
 		return openStdin(ctx, t, opts)
@@ -89,7 +89,7 @@ func OpenPath(ctx context.Context, t Transport, path string, opts Options) (imag
 func missing(t Transport, path string, err error) error {
 	err = fmt.Errorf("read image %q: %w", path, regfile.Cause(err))
 	switch {
-	case t == Unknown && errors.Is(err, fs.ErrNotExist): // or it was said that it is a file
+	case t == Unknown && errors.Is(err, fs.ErrNotExist): // otherwise the reference said that it is a file
 		return &RefError{err, Hints(path)}
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return &RefError{Err: err}
@@ -109,8 +109,8 @@ func openStdin(ctx context.Context, t Transport, opts Options) (image.Source, er
 	return openTar(ctx, t, StdinName, archive, err)
 }
 
-// openTar opens the images of an archive, whatever it is where the transport does not say,
-// unless there was an error before.
+// openTar opens the images of an archive, unless err is set. Where the transport does not say
+// what kind it is, openTar finds out.
 func openTar(ctx context.Context, kind Transport, name string, t *tarindex.Archive, err error) (image.Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read image %q: %w", name, err)
@@ -131,7 +131,7 @@ func openTar(ctx context.Context, kind Transport, name string, t *tarindex.Archi
 	return src, err
 }
 
-// asSource returns nil for a source that there is not.
+// asSource returns a nil source if there was an error.
 func asSource[S image.Source](s S, err error) (image.Source, error) {
 	if err != nil {
 		return nil, err

@@ -15,8 +15,8 @@ import (
 	"github.com/varve-image/varve/internal/place"
 )
 
-// TestSuite: what To writes is what Open reads, by references alone and with options that say
-// nothing. The packages of the places try the rest.
+// TestSuite: Open reads what To writes, by references alone and with empty options. The packages
+// of the places test the rest.
 func TestSuite(t *testing.T) {
 	for _, text := range []string{
 		"docker-archive:DIR/a", "DIR/a.tar", "DIR/out/", "oci:DIR/out:v1", "oci-archive:DIR/a", "oci-archive:DIR/a.tar:v1", "dir:DIR/out",
@@ -27,7 +27,7 @@ func TestSuite(t *testing.T) {
 	}
 }
 
-// referred is the place of a reference, in a directory of its own.
+// referred is the place that a reference names, in a directory of its own.
 func referred(t *testing.T, text string) imagetest.Place {
 	dir := t.TempDir()
 	text = strings.ReplaceAll(text, "DIR", dir)
@@ -55,13 +55,13 @@ func referred(t *testing.T, text string) imagetest.Place {
 		Name:  ref.Name,
 		Bytes: func(t testing.TB) string { return contents(t, dir) },
 	}
-	if ref.Transport == place.ImageDir { // which says of no image what it is called
+	if ref.Transport == place.ImageDir { // which has no names of images
 		p.Name = "@0"
 	}
 	return p
 }
 
-// contents are the files below a directory.
+// contents returns the files below a directory.
 func contents(t testing.TB, dir string) string {
 	t.Helper()
 	var all strings.Builder
@@ -113,7 +113,7 @@ func streamed(t *testing.T, text string) imagetest.Place {
 	}
 }
 
-// TestNoStreams: options that say nothing have neither standard input nor output.
+// TestNoStreams: empty options have neither standard input nor output.
 func TestNoStreams(t *testing.T) {
 	for _, text := range []string{"-", "oci-archive:-"} {
 		ref, err := place.ParseTarget(text)
@@ -133,7 +133,8 @@ func TestNoStreams(t *testing.T) {
 	}
 }
 
-// TestToIndex: To makes an image.IndexTarget of each place that takes an index, and of no other.
+// TestToIndex: To returns an image.IndexTarget for each place that can hold an index, and for no
+// other.
 func TestToIndex(t *testing.T) {
 	for _, name := range place.Names() {
 		text, _, _ := strings.Cut(name, ":")

@@ -14,17 +14,16 @@ import (
 	"github.com/varve-image/varve/internal/place/registry"
 )
 
-// TargetOptions says how images are written to a place.
+// TargetOptions says how to write images to a place.
 type TargetOptions struct {
 	Options
-	// Compression is a docker-archive's own, and the layers' elsewhere; engines get layers that
-	// are not compressed.
+	// Compression is that of a docker-archive as a whole, and of the layers elsewhere; engines
+	// get uncompressed layers.
 	Compression compress.Compression
 }
 
-// To returns the place that a reference names as a target. What an image is called there is
-// its own name, or the reference's. A target whose Transport has TakesIndex is an
-// image.IndexTarget.
+// To returns the place that a reference names as a target. An image's name there is its own, or
+// the reference's. A target whose Transport has TakesIndex is an image.IndexTarget.
 func To(ctx context.Context, r Ref, opts TargetOptions) (image.Target, error) {
 	layout := ocilayout.Options{Compression: opts.Compression, RefName: r.Name, TempDir: filepath.Dir(r.Path)}
 	if r.Path == "-" {
@@ -66,7 +65,8 @@ func toEngine(ctx context.Context, r Ref, opts TargetOptions) (image.Target, err
 	}, nil
 }
 
-// ToIndex is To for an image for several platforms. text is the reference as it was written.
+// ToIndex is like To, for an image for several platforms. text is the reference as it was
+// written.
 func ToIndex(ctx context.Context, r Ref, text string, opts TargetOptions) (image.IndexTarget, error) {
 	if err := r.CheckIndex(text); err != nil {
 		return nil, err
@@ -82,8 +82,8 @@ func ToIndex(ctx context.Context, r Ref, text string, opts TargetOptions) (image
 	return x, nil
 }
 
-// CheckIndex refuses a place that has one platform's images only. text is the reference as it
-// was written.
+// CheckIndex refuses a place that can hold images for one platform only. text is the reference
+// as it was written.
 func (r Ref) CheckIndex(text string) error {
 	if r.Transport.TakesIndex() {
 		return nil

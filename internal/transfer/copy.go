@@ -17,8 +17,9 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// Copy writes the images that a reference names to a destination, by the names that they had:
-// the one of a name, or all of a place; of one for several platforms the one that is wanted.
+// Copy writes the images that a reference names to a destination, under the names that they had:
+// the one with a name, or all of a place. Of an image for several platforms it copies the wanted
+// one.
 func Copy(ctx context.Context, ref string, d Destination, opts Options) ([]Sent, error) {
 	found, err := place.OpenImages(ctx, ref, opts.Wanted, opts.Places)
 	if err != nil {
@@ -47,8 +48,8 @@ func copyImages(ctx context.Context, found *place.Images, ref string, d Destinat
 }
 
 // CopyAll copies what a reference names with the images for all platforms: between registries
-// byte for byte and with what else an index lists; elsewhere it warns of that. One image by
-// itself is copied as by Copy.
+// byte for byte, with whatever else an index lists; elsewhere it warns of the rest. It copies an
+// image by itself as Copy does.
 func CopyAll(ctx context.Context, ref string, d Destination, opts Options) ([]Sent, error) {
 	if from, ok := strings.CutPrefix(ref, "docker://"); ok && d.Transport == place.Registry {
 		return copyBetween(ctx, from, d.Name, opts)
@@ -92,7 +93,7 @@ func CopyAll(ctx context.Context, ref string, d Destination, opts Options) ([]Se
 func countOthers(raw []byte) int {
 	_, listed, err := ocijson.ParseIndex(raw)
 	if err != nil {
-		return 0 // whoever writes it says so
+		return 0 // writing it reports that
 	}
 	return len(slices.DeleteFunc(listed, func(d v1.Descriptor) bool {
 		return ocijson.IsIndex(d.MediaType) || !ocijson.IsAttestation(d) && ocijson.IsManifest(d.MediaType)

@@ -13,17 +13,17 @@ import (
 	"github.com/varve-image/varve/internal/place"
 )
 
-// IndexOptions says what an index is to be.
+// IndexOptions describes the index to make.
 type IndexOptions struct {
-	// Name is its NAME:TAG; empty is one that all its images have, if there is one.
+	// Name is its NAME:TAG; it defaults to one that all its images have, if there is one.
 	Name        string
 	Annotations map[string]string
-	// Platforms are those whose images it gets; empty is all that there are.
+	// Platforms are the platforms whose images it gets; empty means all.
 	Platforms []v1.Platform
 }
 
-// Index makes an index of the images that references name, of an index all that it lists, and
-// writes it with them.
+// Index makes an index of the images that references name, including all images of an index that
+// they name, and writes it with them.
 func Index(ctx context.Context, refs []string, d Destination, x IndexOptions, opts Options) (Sent, error) {
 	if err := d.CheckIndex(); err != nil {
 		return Sent{}, err
@@ -47,7 +47,7 @@ func Index(ctx context.Context, refs []string, d Destination, x IndexOptions, op
 	return WriteIndex(ctx, d, index, opts)
 }
 
-// parts are the images that are to be in an index.
+// parts are the images to put in an index.
 type parts struct {
 	images []*place.Image
 	opened []*place.Images
@@ -85,7 +85,7 @@ func (p *parts) open(ctx context.Context, refs []string, platforms []v1.Platform
 	return p.check(platforms)
 }
 
-// check refuses a lack of images.
+// check returns an error if images are missing.
 func (p *parts) check(platforms []v1.Platform) error {
 	var descs []v1.Descriptor
 	for _, img := range p.images {

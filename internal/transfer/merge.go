@@ -8,8 +8,8 @@ import (
 	"github.com/varve-image/varve/internal/place"
 )
 
-// Merge writes the images of several references into one place, by their names, of which no two
-// may have the same.
+// Merge writes the images of several references into one place, under their names. No two images
+// may have the same name.
 func Merge(ctx context.Context, refs []string, d Destination, opts Options) ([]Sent, error) {
 	var images []image.Named
 	taken := map[string]string{} // references, by the names of their images
@@ -34,7 +34,7 @@ func Merge(ctx context.Context, refs []string, d Destination, opts Options) ([]S
 	return sent, nil
 }
 
-// mergedNames returns the names that an image brings, none of which another one may have.
+// mergedNames returns an image's names, none of which another image may have.
 func mergedNames(names []string, ref string, taken map[string]string) ([]string, error) {
 	var kept []string
 	for _, name := range names {

@@ -14,14 +14,14 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-// Bases are references to what an image is built on, and what it is to be built on. An empty
-// one is what the annotations of the image's manifest say: Old the base by its digest, New what
-// its name stands for now.
+// Bases are references to the image's base and to its new base. An empty one is taken from the
+// annotations of the image's manifest: Old is the base by its digest, New what its name stands
+// for now.
 type Bases struct{ Old, New string }
 
-// UnknownBaseError says that a base was not named, and that the image does not say it.
+// UnknownBaseError says that a base was not named, and that the image does not name it.
 type UnknownBaseError struct {
-	// New says that it is the new one.
+	// New says that it is the new base.
 	New bool
 }
 
@@ -37,7 +37,7 @@ func (e *UnknownBaseError) Error() string {
 type Rebased struct {
 	Sent
 	// Old, New and Kept count the layers of the old base, of the new one, and those that the
-	// image adds to it.
+	// image adds.
 	Old, New, Kept int
 }
 
@@ -90,7 +90,7 @@ func rebase(existing, oldBase, newBase *image.Stored, newRef string) (*image.Sto
 		return nil, fmt.Errorf("the image would have %d layers, more than %d", n, spec.MaxLayers)
 	}
 	name, ok := strings.CutPrefix(newRef, "docker://")
-	if !ok { // it is no registry's
+	if !ok { // it is not a registry's
 		name = ""
 	}
 	img.Annotations = image.BaseAnnotations(img.Annotations, name, newBase)

@@ -1,14 +1,14 @@
-// Package transfer brings images from place to place: it copies them, alone or with all
-// platforms, makes one index or one archive of several, and puts them on another base.
+// Package transfer moves images between places: it copies them, alone or for all platforms,
+// makes one index or one archive of several, and puts them on another base.
 //
 // Guarantees:
 //
-//   - Layers are passed on as they are stored, where the destination can have them so.
+//   - Layers are passed on as they are stored, where the destination can hold them like that.
 //   - What cannot be kept is reported to Options.Advise, and what is odd about a
 //     source to Options.Places.Warn; either is written all the same.
 //   - Sources are closed when a function returns.
 //
-// Non-goals: what a reference means, and which of several images (package place).
+// Non-goals: what a reference means, and which of several images it chooses (package place).
 package transfer
 
 import (
@@ -23,17 +23,17 @@ import (
 	"github.com/varve-image/varve/internal/place"
 )
 
-// Options says how images are read and written. The zero value works for references without a
+// Options says how to read and write images. The zero value works for references without a
 // choice of platforms.
 type Options struct {
-	// Places says what places need.
+	// Places holds what places need.
 	Places place.Options
-	// Wanted says which of several images is meant.
+	// Wanted says which of several images to choose.
 	Wanted place.Wanted
-	// Advise, where it is set, is told what gets lost: a *NamelessError.
+	// Advise, where it is set, is called with what gets lost: a *NamelessError.
 	Advise func(error)
-	// Progress, where it is set, is told that so many layers are about to be written; 0 is that
-	// the events say how many. observe is told of each, and done when all of them are.
+	// Progress, where it is set, is called before layers are written, with their number; with 0,
+	// the events say how many. observe is then called for each, and done at the end.
 	Progress func(ctx context.Context, layers int, title string) (observe func(image.Event), done func())
 }
 
@@ -59,8 +59,8 @@ type Destination struct {
 	Compression compress.Compression
 }
 
-// To reads a reference to where images go that there are already: archives are compressed as
-// their name says.
+// To reads a reference to a destination of existing images: archives are compressed as their
+// name says.
 func To(text string) (Destination, error) {
 	ref, err := place.ParseTarget(text)
 	if err != nil {
@@ -78,28 +78,28 @@ func To(text string) (Destination, error) {
 	return d, nil
 }
 
-// CheckIndex refuses a destination that has one platform's images only.
+// CheckIndex refuses a destination that can hold images for one platform only.
 func (d Destination) CheckIndex() error { return d.Ref.CheckIndex(cmp.Or(d.Text, d.String())) }
 
 func (d Destination) options(opts Options) place.TargetOptions {
 	return place.TargetOptions{Options: opts.Places, Compression: d.Compression}
 }
 
-// Sent is an image, or an index, that a destination has now.
+// Sent describes an image or an index that a destination has now.
 type Sent struct {
 	image.Written
 	// Target names the destination in messages.
 	Target string
-	// Layers is how many the image has. It is 0 of an index.
+	// Layers is how many layers the image has; 0 for an index.
 	Layers int
-	// Platforms are those of an index; empty for one image, and where an index was passed on
-	// without a look at what it lists.
+	// Platforms are an index's platforms; empty for an image, and where an index was passed on
+	// without looking at what it lists.
 	Platforms []v1.Platform
 }
 
 // NamelessError says that an image loses its names where each has to be NAME:TAG.
 type NamelessError struct {
-	// Names are those that it loses.
+	// Names are the names that it loses.
 	Names []string
 	Destination
 }
@@ -108,8 +108,8 @@ func (e *NamelessError) Error() string {
 	return fmt.Sprintf("%q is no NAME:TAG, which %q needs: the image is written without a name", e.Names[0], e.Destination.String())
 }
 
-// Write writes images to a destination; one that has a name is for one image. With an error it
-// returns those that a registry or an engine has by then.
+// Write writes images to a destination; a destination with a name takes one image. With an error
+// it returns the images that a registry or an engine has by then.
 func Write(ctx context.Context, d Destination, images []image.Named, opts Options) ([]Sent, error) {
 	target, err := place.To(ctx, d.Ref, d.options(opts))
 	if err != nil {

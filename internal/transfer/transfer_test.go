@@ -19,7 +19,7 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// fileLayer is a layer of one file, which is called so.
+// fileLayer returns a layer of one file with that name.
 func fileLayer(name string) image.Layer {
 	return layer.New(func() tree.Seq {
 		return func(yield func(*tree.Entry, error) bool) {
@@ -28,7 +28,7 @@ func fileLayer(name string) image.Layer {
 	}, layer.Options{})
 }
 
-// newImage is an image for an architecture, of a layer for each name.
+// newImage returns an image for an architecture, with a layer for each name.
 func newImage(arch string, layers ...string) image.Image {
 	d := image.Description{OS: "linux", Architecture: arch, Created: "1970-01-01T00:00:01Z"}
 	for _, name := range layers {
@@ -66,7 +66,7 @@ func open(t *testing.T, ref string) []*place.Image {
 	return found.List
 }
 
-// wrong reports whether an error is one in a reference, with a text in it.
+// wrong reports whether err is an error in a reference that contains a text.
 func wrong(err error, text string) bool {
 	var ref *place.RefError
 	return errors.As(err, &ref) && strings.Contains(err.Error(), text)
@@ -111,7 +111,7 @@ func TestCopy(t *testing.T) {
 	store(t, two+":b:1", newImage("amd64", "b"))
 	tests := []struct {
 		name, from, to string
-		want           []string // names at the destination, an image each
+		want           []string // names at the destination, one for each image
 		err            string
 	}{
 		{"one image", one, "oci:DIR/out", []string{"a:1"}, ""},
@@ -152,7 +152,8 @@ func TestCopy(t *testing.T) {
 	}
 }
 
-// TestCopyAdvises: what gets lost, and what is odd, is reported, and copied all the same.
+// TestCopyAdvises: what gets lost, and what is odd, is reported, and the images are copied all
+// the same.
 func TestCopyAdvises(t *testing.T) {
 	dir := t.TempDir()
 	ref := store(t, "oci:"+dir+"/a:v1", newImage("amd64", "a"))

@@ -20,21 +20,20 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// FetchFunc opens a blob where it comes from. What it reads is compared with
-// the blob's digest.
+// FetchFunc opens a blob at its source. What is read from it is compared with the blob's digest.
 type FetchFunc func(ctx context.Context) (io.ReadCloser, error)
 
-// attempts is how often a blob is looked for that other processes fetch and remove.
+// attempts limits how often to look for a blob that other processes fetch and remove.
 const attempts = 100
 
-// Blob opens a blob. One that is not in the cache, or is damaged there, is
-// fetched first and kept; where fetch is nil it is a *MissingError or a
-// *layer.DigestError. A size below 0 is one that is not known.
+// Blob opens a blob. One that is not in the cache, or is damaged there, is fetched first and
+// kept; where fetch is nil the error is a *MissingError or a *layer.DigestError. A size below 0
+// means unknown.
 func (s *Store) Blob(ctx context.Context, d v1.Descriptor, fetch FetchFunc) (*os.File, error) {
 	return s.blob(ctx, d, math.MaxInt64, fetch)
 }
 
-// blob is Blob, and for a blob of more bytes than most there is none.
+// blob is like Blob, but treats a blob of more bytes than most as not there.
 func (s *Store) blob(ctx context.Context, d v1.Descriptor, most int64, fetch FetchFunc) (*os.File, error) {
 	for range attempts {
 		f, err := s.find(ctx, d, most)
@@ -55,7 +54,7 @@ func (s *Store) blob(ctx context.Context, d v1.Descriptor, most int64, fetch Fet
 	return nil, &DirError{s.dir, fmt.Errorf("blob %s goes away as soon as it is there", d.Digest)}
 }
 
-// Has tells whether there is a blob by this name, which may be damaged.
+// Has reports whether there is a blob with this digest, which may be damaged.
 func (s *Store) Has(d digest.Digest) bool {
 	_, err := s.root.Lstat(ocilayout.BlobPath(d))
 	return err == nil
@@ -74,8 +73,8 @@ func (s *Store) Document(ctx context.Context, d v1.Descriptor, fetch FetchFunc) 
 	return io.ReadAll(layer.Verify(f, d))
 }
 
-// find opens a blob that is what its digest says. It returns nil where there is
-// none, with an error where something else has its name, or it has more bytes than most.
+// find opens a blob that matches its digest. It returns nil if there is none, with an error if
+// something else has its name or it has more bytes than most.
 func (s *Store) find(ctx context.Context, d v1.Descriptor, most int64) (*os.File, error) {
 	f, err := ocilayout.OpenBlob(s.root, d.Digest)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -95,8 +94,8 @@ func (s *Store) find(ctx context.Context, d v1.Descriptor, most int64) (*os.File
 	return f, nil
 }
 
-// verify compares an open blob with its size, and with its digest once in this
-// process. It is then at its start again.
+// verify compares an open blob with its size, and with its digest once in this process. It
+// leaves the file at its start.
 func (s *Store) verify(ctx context.Context, f *os.File, want v1.Descriptor) error {
 	st, err := f.Stat()
 	if err != nil {
@@ -129,15 +128,15 @@ func (s *Store) verify(ctx context.Context, f *os.File, want v1.Descriptor) erro
 // errAgain says that another process was at work on a blob: look again.
 var errAgain = errors.New("another process fetches it")
 
-// lockPrefix begins the names of the locks of those who fetch a blob.
+// lockPrefix begins the names of the locks for fetching a blob.
 const lockPrefix = ".fetch-"
 
-// lockName is the lock of who fetches a blob.
+// lockName returns the name of the lock for fetching a blob.
 func lockName(d digest.Digest) string {
 	return lockPrefix + d.Algorithm().String() + "-" + d.Encoded() + ".lock"
 }
 
-// download fetches a blob, unless another process did meanwhile.
+// download fetches a blob, unless another process has done so meanwhile.
 func (s *Store) download(ctx context.Context, d v1.Descriptor, most int64, fetch FetchFunc) error {
 	if err := s.writable(); err != nil {
 		return err
@@ -147,7 +146,7 @@ func (s *Store) download(ctx context.Context, d v1.Descriptor, most int64, fetch
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if err == nil { // else nobody is waited for: at worst a blob is fetched twice
+	if err == nil { // otherwise it waits for nobody: at worst a blob is fetched twice
 		defer lock.Release()
 		if done, _ := s.find(ctx, d, most); done != nil {
 			done.Close()
@@ -185,12 +184,12 @@ func (s *Store) fill(ctx context.Context, f *atomicfile.File, d v1.Descriptor, f
 		return &DirError{s.dir, err}
 	}
 	s.mu.Lock()
-	s.good[d.Digest] = st // it was verified on its way
+	s.good[d.Digest] = st // it was verified while it was fetched
 	s.mu.Unlock()
 	return nil
 }
 
-// diskWriter tells errors of the cache's disk from those of the source.
+// diskWriter distinguishes errors of the cache's disk from those of the source.
 type diskWriter struct {
 	s *Store
 	f *os.File

@@ -1,31 +1,26 @@
-// Package cache keeps blobs of registries by their digests, so that a build
-// fetches each of them once and, when everything is there, none.
+// Package cache keeps blobs of registries by their digests, so that a build fetches each of them
+// once, and nothing when everything is there.
 //
 // Guarantees:
 //
-//   - A blob that is given out was compared with its digest before, in this
-//     process. One that is not what it should be is fetched again or, where
-//     nothing may be fetched, an error; it is never given out.
-//   - Blobs appear whole: a download is verified and brought to disk before it
-//     gets its name.
-//   - Many processes may use a cache at once. Each blob is fetched by one of
-//     them while the others wait. Nothing that one uses is taken away by
-//     another's Prune. All locks are flock(2)'s and end with their process; what
-//     a killed one leaves is used or removed by the next. No wait is longer than
-//     flock.Patience.
-//   - A cache that cannot be written serves what is in it, without a lock: who
-//     may not write to it cannot stop those who do.
-//   - Other users do no harm. A new cache is this user's alone. There are no links
-//     in one, and it is written to only if its directories are this user's or root's; one
-//     of another user's is read. Of files of others than the cache's owner only blobs
-//     count.
+//   - A blob is compared with its digest, in this process, before it is returned. A damaged one
+//     is fetched again or, where nothing may be fetched, an error; it is never returned.
+//   - Blobs appear whole: a download is verified and synced to disk before it gets its name.
+//   - Many processes may use a cache at once. Each blob is fetched by one of them while the
+//     others wait. One process's Prune never removes what another uses. All locks are flock(2)'s
+//     and end with their process; what a killed one leaves is used or removed by the next. No
+//     wait is longer than flock.Patience.
+//   - A cache that cannot be written serves what is in it, without a lock: a process that may
+//     not write to it cannot stop those that may.
+//   - Other users do no harm. A new cache is this user's alone. A cache contains no links, and
+//     is written to only if its directories are this user's or root's; another user's is only
+//     read. Files of users other than the cache's owner are ignored, except blobs.
 //
-// The blobs are an OCI image layout (image-spec, image-layout.md) in the
-// directory blobs of the cache's, whose index.json lists what was asked for; a
-// directory that is a layout itself is taken as it is. So other tools can look
-// into it and fill it.
+// The blobs are an OCI image layout (image-spec, image-layout.md) in the cache's directory
+// blobs, whose index.json lists what was asked for; a directory that is a layout itself is used
+// as it is. So other tools can read it and fill it.
 //
-// Non-goals: knowing a registry; keeping a size by itself.
+// Non-goals: knowing registries; limiting its own size.
 package cache
 
 import (
@@ -49,18 +44,18 @@ import (
 type Store struct {
 	dir  string   // the cache's
 	root *os.Root // the layout
-	// owner is the user that the cache belongs to, foreign tells that this is neither this user
+	// owner is the user that the cache belongs to; foreign says that this is neither this user
 	// nor root.
 	owner   int
 	foreign bool
-	users   *flock.Lock // shared by all who use the cache; nil where it cannot be written
+	users   *flock.Lock // shared by all users of the cache; nil where it cannot be written
 
 	mu sync.Mutex
-	// good are the files that were compared with their digests.
+	// good holds the files that were compared with their digests.
 	good map[digest.Digest]os.FileInfo
 }
 
-// DirError says that a cache's directory cannot be used as it would have to.
+// DirError says that a cache's directory cannot be used.
 type DirError struct {
 	Dir string
 	Err error
@@ -80,12 +75,11 @@ func (e *MissingError) Error() string {
 	return fmt.Sprintf("blob %s is not in the cache %q", e.Digest, e.Dir)
 }
 
-// Open opens the cache in a directory, which is made where it does not exist,
-// and waits while another process prunes it. It has to be closed.
+// Open opens the cache in a directory, which it makes if it does not exist, and waits while
+// another process prunes it. It has to be closed.
 func Open(ctx context.Context, dir string) (*Store, error) { return open(ctx, dir, flock.Shared) }
 
-// OpenExclusive is Open, but waits until nobody else uses the cache, and has
-// others wait.
+// OpenExclusive is like Open, but waits until nobody else uses the cache, and makes others wait.
 func OpenExclusive(ctx context.Context, dir string) (*Store, error) {
 	return open(ctx, dir, flock.Exclusive)
 }
@@ -106,10 +100,10 @@ func open(ctx context.Context, dir string, mode flock.Mode) (*Store, error) {
 	return s, nil
 }
 
-// usersName is the file that all have locked who use a cache.
+// usersName is the file that every user of a cache has locked.
 const usersName = ".users.lock"
 
-// join takes the lock of those who use the cache.
+// join takes the lock for using the cache.
 func (s *Store) join(ctx context.Context, mode flock.Mode) (err error) {
 	if s.foreign {
 		return nil
@@ -126,12 +120,12 @@ func (s *Store) join(ctx context.Context, mode flock.Mode) (err error) {
 	return err
 }
 
-// unwritable tells that an error is that of a place that this user may not write to.
+// unwritable reports whether an error means that this user may not write to a place.
 func unwritable(err error) bool {
 	return errors.Is(err, unix.EROFS) || errors.Is(err, fs.ErrPermission)
 }
 
-// Close ends the use of the cache.
+// Close closes the cache.
 func (s *Store) Close() error {
 	if s.users != nil {
 		s.users.Release()
@@ -142,10 +136,10 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Dir is the cache's directory.
+// Dir returns the cache's directory.
 func (s *Store) Dir() string { return s.dir }
 
-// cause is what went wrong with a file, without its name.
+// cause returns what went wrong with a file, without its name.
 func cause(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -154,9 +148,8 @@ func cause(err error) error {
 	return err
 }
 
-// Use has the cache list what d describes, an index or a manifest, by a name,
-// and remember that it was used at the time now. full is the name that people
-// know, with a tag; it may be empty.
+// Use lists the index or manifest that d describes under a name, and notes that it was used at
+// the time now. full is the name that people know, with a tag; it may be empty.
 func (s *Store) Use(ctx context.Context, d v1.Descriptor, name, full string, now time.Time) error {
 	if s.foreign || s.checkIndex() != nil {
 		return nil // others keep it
@@ -176,11 +169,11 @@ func (s *Store) Use(ctx context.Context, d v1.Descriptor, name, full string, now
 	return nil
 }
 
-// fullName is the full name of what is listed by a name, or empty.
+// fullName returns the full name of what is listed under a name, or "".
 func (s *Store) fullName(name string) string {
 	list, err := s.index()
 	if err != nil {
-		return "" // whoever writes to it says so
+		return "" // writing reports it
 	}
 	for _, d := range list {
 		if d.Annotations[v1.AnnotationRefName] == name {

@@ -66,7 +66,7 @@ func read(t testing.TB, s *Store, d v1.Descriptor, fetch FetchFunc) (string, err
 	return string(data), err
 }
 
-// left lists the files of a cache but for the layout's own.
+// left lists the files of a cache, except the layout's own.
 func left(t testing.TB, dir string) []string {
 	t.Helper()
 	var names []string
@@ -114,7 +114,8 @@ func TestOneFetch(t *testing.T) {
 	}
 }
 
-// TestDamaged: what is not what its digest says is fetched again, or an error.
+// TestDamaged: a blob that does not match its digest is fetched again, or an
+// error.
 func TestDamaged(t *testing.T) {
 	src, descs := newSource("hello")
 	d := descs[0]
@@ -166,7 +167,7 @@ func TestDamagedMeanwhile(t *testing.T) {
 	}
 }
 
-// TestBadSource: what a source gives wrongly is kept nowhere.
+// TestBadSource: wrong content from a source is not kept.
 func TestBadSource(t *testing.T) {
 	broken := errors.New("broken")
 	good, descs := newSource("hello")
@@ -223,7 +224,7 @@ func TestLeftovers(t *testing.T) {
 	}
 }
 
-// TestCancel: who waits for another's download gives up when the context ends.
+// TestCancel: waiting for another's download ends with the context.
 func TestCancel(t *testing.T) {
 	src, descs := newSource("hello")
 	d, dir := descs[0], t.TempDir()
@@ -303,7 +304,7 @@ func TestNoLinks(t *testing.T) {
 	if got := left(t, other.dir); !slices.Equal(got, before) {
 		t.Errorf("of the other cache there is %q, it was %q", got, before)
 	}
-	// The directory itself is what its user names, by a link if he likes.
+	// The user names the directory itself, perhaps by a link.
 	link := filepath.Join(t.TempDir(), "link")
 	if err := os.Symlink(other.dir, link); err != nil {
 		t.Fatal(err)

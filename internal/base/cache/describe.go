@@ -12,7 +12,7 @@ import (
 	"github.com/varve-image/varve/internal/ocijson"
 )
 
-// Title is what people are told that an image is called.
+// Title returns an image's name for people.
 func (img *Image) Title() string {
 	name := img.Name
 	if img.FullName != "" {

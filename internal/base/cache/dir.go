@@ -15,8 +15,7 @@ import (
 	"github.com/varve-image/varve/internal/place/ocilayout"
 )
 
-// openLayout opens the cache's layout, which it makes if there is none, and checks whose it
-// is.
+// openLayout opens the cache's layout, which it makes if there is none, and checks who owns it.
 func (s *Store) openLayout(ctx context.Context) error {
 	dir, err := openDir(s.dir)
 	if err != nil {
@@ -55,7 +54,7 @@ func openDir(dir string) (*os.Root, error) {
 	}
 	if to, err := os.Stat(dir); err != nil {
 		return nil, err
-	} else if !to.IsDir() { // opening a FIFO would wait
+	} else if !to.IsDir() { // opening a FIFO would block
 		return nil, unix.ENOTDIR
 	}
 	root, err := os.OpenRoot(dir)
@@ -70,7 +69,7 @@ func openDir(dir string) (*os.Root, error) {
 }
 
 // openBlobs opens the layout of the cache in dir: the directory itself, or blobs in it. dir is
-// closed unless it is what is returned.
+// closed unless it is returned itself.
 func (s *Store) openBlobs(dir *os.Root) (*os.Root, error) {
 	info, err := dir.Stat(".")
 	if err != nil {
@@ -93,7 +92,7 @@ func (s *Store) openBlobs(dir *os.Root) (*os.Root, error) {
 	return dir.OpenRoot("blobs")
 }
 
-// belongs tells that a file is this user's, root's or the cache's owner's.
+// belongs reports whether a file is this user's, root's or the cache owner's.
 func (s *Store) belongs(info fs.FileInfo) bool {
 	return owner.Trusted(info) || owner.Of(info) == s.owner
 }

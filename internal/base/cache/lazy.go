@@ -5,16 +5,16 @@ import (
 	"sync"
 )
 
-// Lazy is the cache in a directory, opened when it is first asked for.
+// Lazy is the cache in a directory, opened when it is first used.
 type Lazy struct {
-	// Dir is the directory; empty is no cache.
+	// Dir is the directory; empty means no cache.
 	Dir string
 
 	mu     sync.Mutex
 	opened *Store
 }
 
-// Open returns the cache, or nil for none.
+// Open returns the cache, or nil if there is none.
 func (l *Lazy) Open(ctx context.Context) (*Store, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

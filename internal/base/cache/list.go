@@ -22,21 +22,20 @@ import (
 	"github.com/varve-image/varve/internal/place/ocilayout"
 )
 
-// Image is what a cache has of an image.
+// Image describes what a cache has of an image.
 type Image struct {
-	// Name is what it is listed by, and FullName the one with a tag, or empty.
+	// Name is the name that it is listed under, and FullName the one with a tag, or empty.
 	Name, FullName string
 	Descriptor     v1.Descriptor
 	// Used is when it was used last.
 	Used time.Time
-	// Size is what its blobs take, in bytes, those included that other images
-	// have too.
+	// Size is the size of its blobs in bytes, including those shared with other images.
 	Size int64
-	// Missing are blobs that belong to it and are not there. An index may lack
-	// images for other platforms.
+	// Missing lists blobs that belong to it and are not there. An index may lack images for
+	// other platforms.
 	Missing []digest.Digest
 
-	// blobs are those that are there, with the sizes that descriptors say.
+	// blobs are the blobs that are there, with the sizes in their descriptors.
 	blobs map[digest.Digest]int64
 }
 
@@ -82,8 +81,8 @@ func (s *Store) List(ctx context.Context) ([]Image, []Blob, error) {
 	return images, blobs, nil
 }
 
-// gather adds a blob and what it refers to to an image. Documents that cannot
-// be read are blobs like others: Verify tells of them.
+// gather adds a blob and what it refers to to an image. Documents that cannot be read count as
+// blobs like others: Verify reports them.
 func (s *Store) gather(ctx context.Context, img *Image, d v1.Descriptor, sizes map[digest.Digest]int64, depth int) error {
 	if _, seen := img.blobs[d.Digest]; seen || depth > ocijson.MaxNesting+1 {
 		return nil
@@ -122,7 +121,7 @@ func (s *Store) gather(ctx context.Context, img *Image, d v1.Descriptor, sizes m
 	return ctx.Err()
 }
 
-// blobs lists the files that are called after digests.
+// blobs lists the files that are named after digests.
 func (s *Store) blobs() ([]Blob, error) {
 	var list []Blob
 	for _, algorithm := range []digest.Algorithm{digest.SHA256, digest.SHA512} {
@@ -181,8 +180,8 @@ func (s *Store) Verify(ctx context.Context, report func(error)) error {
 	return tasks.Wait()
 }
 
-// check compares a blob with its digest, and with its size where an image has said one. Of another
-// user's blob without an image it is not known how much work that would be.
+// check compares a blob with its digest, and with its size where an image states one. For
+// another user's blob without an image it is not known how much work that would be.
 func (s *Store) check(ctx context.Context, d digest.Digest, size int64, known bool) error {
 	if !known {
 		size = -1
@@ -198,8 +197,8 @@ func (s *Store) check(ctx context.Context, d digest.Digest, size int64, known bo
 	return err
 }
 
-// stated are the sizes that images say their blobs have. Where they contradict each
-// other, one is not known.
+// stated returns the sizes that images state for their blobs. Where they contradict each other,
+// the size is unknown.
 func stated(images []Image) map[digest.Digest]int64 {
 	sizes := map[digest.Digest]int64{}
 	for _, img := range images {
@@ -213,10 +212,10 @@ func stated(images []Image) map[digest.Digest]int64 {
 	return sizes
 }
 
-// PruneOptions says what Prune removes besides blobs of no image. The zero
-// value removes nothing else.
+// PruneOptions says what Prune removes besides blobs that belong to no image. The zero value
+// removes nothing else.
 type PruneOptions struct {
-	// Before is the time since when an image has to have been used to stay.
+	// Before removes images that were not used since then.
 	Before time.Time
 	// All removes all images.
 	All bool
@@ -224,17 +223,16 @@ type PruneOptions struct {
 	DryRun bool
 }
 
-// Pruned tells what Prune removed.
+// Pruned says what Prune removed.
 type Pruned struct {
 	Images []Image
 	Blobs  int
-	// Bytes is what the blobs took.
+	// Bytes is the size of the removed blobs.
 	Bytes int64
 }
 
-// Prune removes images that were not used for long, blobs that belong to no
-// image, and what broken off downloads have left. The cache has to be open
-// exclusively.
+// Prune removes images that have not been used for long, blobs that belong to no image, and what
+// interrupted downloads have left. The cache has to be open exclusively.
 func (s *Store) Prune(ctx context.Context, opts PruneOptions) (*Pruned, error) {
 	if err := s.writable(); err != nil && !opts.DryRun {
 		return nil, err
@@ -269,8 +267,8 @@ func (s *Store) Prune(ctx context.Context, opts PruneOptions) (*Pruned, error) {
 	return p, s.removeBlobs(p, blobs, opts.DryRun)
 }
 
-// removeBlobs removes blobs and counts them. One that cannot be removed keeps none
-// of the others.
+// removeBlobs removes blobs and counts them. One that cannot be removed does not keep the
+// others.
 func (s *Store) removeBlobs(p *Pruned, blobs []Blob, dryRun bool) error {
 	var errs []error
 	for _, b := range blobs {
@@ -286,7 +284,7 @@ func (s *Store) removeBlobs(p *Pruned, blobs []Blob, dryRun bool) error {
 	return errors.Join(errs...)
 }
 
-// removeLeftovers removes what broken off downloads have left. Nobody downloads while the cache
+// removeLeftovers removes what interrupted downloads have left. Nobody downloads while the cache
 // is open exclusively. What cannot be removed does no harm.
 func (s *Store) removeLeftovers() {
 	for _, dir := range []string{".", "blobs/sha256", "blobs/sha512"} {

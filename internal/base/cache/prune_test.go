@@ -66,7 +66,7 @@ func TestPrune(t *testing.T) {
 	if err := os.Chtimes(filepath.Join(s.root.Name(), "blobs", "sha256", old.Digest.Encoded()), long, long); err != nil {
 		t.Fatal(err)
 	}
-	// A document that is damaged is no obstacle.
+	// A damaged document is not an obstacle.
 	broken := put(t, s, v1.MediaTypeImageIndex, "no index")
 	if err := s.Use(t.Context(), broken, "broken", "", time.Now()); err != nil {
 		t.Fatal(err)

@@ -39,7 +39,7 @@ func TestReadOnly(t *testing.T) {
 	if names := left(t, dir); len(names) != 1 {
 		t.Errorf("left are %q", names)
 	}
-	writable.Close() // or the file system could not be made read-only
+	writable.Close() // otherwise the file system could not be made read-only
 	if err := unix.Mount("", disk, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}

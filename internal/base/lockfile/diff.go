@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// Change tells what became of an image between two versions of a file.
+// Change describes the change of an image between two versions of a file.
 type Change struct {
 	Reference string
-	// Text says it to people; it is empty where nothing changed.
+	// Text describes it for people; it is empty if nothing changed.
 	Text string
 }
 

@@ -1,19 +1,17 @@
-// Package lockfile reads and writes varve.lock, which says for each image that
-// specs build on what its reference stands for.
+// Package lockfile reads and writes varve.lock, which says what the reference of each base image
+// stands for.
 //
 // Guarantees:
 //
-//   - Of each image it has the digest that the reference had in its registry,
-//     that of an index or a manifest, and for each platform the digests, sizes
-//     and media types of the manifest, of the config and of the layers.
-//   - What is written depends on the contents alone: keys are sorted, one value
-//     stands on a line.
-//   - Reading is strict: no unknown, missing or repeated field, a reference and
-//     a platform in the one form that is written, digests of legal form, and for a
-//     reference with a digest that one. Everything that is wrong is reported at
-//     once, with its field.
-//   - Nothing in it is believed: what it says of an image can be compared, down
-//     to sizes, with what was found by the digest that is pinned.
+//   - Of each image it has the digest of the index or manifest that the reference named in its
+//     registry, and for each platform the digests, sizes and media types of the manifest, the
+//     config and the layers.
+//   - What is written depends on the contents alone: keys are sorted, with one value per line.
+//   - Reading is strict: no unknown, missing or repeated field, references and platforms only in
+//     the form that is written, valid digests, and for a reference with a digest that digest.
+//     Everything that is wrong is reported at once, with its field.
+//   - Nothing in it is trusted: what it says of an image can be compared, down to sizes, with
+//     what was found by the pinned digest.
 //
 // Non-goals: asking registries; files of other versions than Version.
 package lockfile
@@ -33,7 +31,7 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// Name is what the file is called, beside the specs that it is for.
+// Name is the name of the file, beside the specs that it is for.
 const Name = "varve.lock"
 
 // Version is the version of the format.
@@ -45,23 +43,23 @@ type File struct {
 	Images map[string]Image
 }
 
-// Image is what a reference stood for when it was looked up.
+// Image describes what a reference stood for when it was looked up.
 type Image struct {
-	// Descriptor is that of the index, or of the manifest where there is none.
-	// It has a media type, a digest and a size, as all descriptors here.
+	// Descriptor describes the index, or the manifest where there is no index. It has a media
+	// type, a digest and a size, as all descriptors here.
 	Descriptor v1.Descriptor
 	// Platforms are the images in it, by OS/ARCH[/VARIANT].
 	Platforms map[string]Manifest
 }
 
-// Manifest is an image for one platform.
+// Manifest describes an image for one platform.
 type Manifest struct {
 	Descriptor, Config v1.Descriptor
 	Layers             []v1.Descriptor
 }
 
-// Key returns the form in which a reference stands in the file: with its
-// registry, and with the tag latest where it has neither tag nor digest.
+// Key returns a reference as the file writes it: with its registry, and with the tag latest
+// where it has neither tag nor digest.
 func Key(ref string) (string, error) {
 	named, err := reference.ParseNormalizedNamed(ref)
 	if err != nil {
@@ -70,7 +68,7 @@ func Key(ref string) (string, error) {
 	return reference.TagNameOnly(named).String(), nil
 }
 
-// Chosen is what the file says of the image that a build takes.
+// Chosen is what the file says of the image that a build uses.
 type Chosen struct {
 	// Root is the descriptor of the Image, Platform the name of the platform.
 	Root     v1.Descriptor
@@ -129,12 +127,12 @@ func (i Image) object() *ordjson.Object {
 	return o
 }
 
-// descriptor is a descriptor's three fields.
+// descriptor returns an object of a descriptor's three fields.
 func descriptor(d v1.Descriptor) *ordjson.Object {
 	return ocijson.Descriptor(v1.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size})
 }
 
-// trimmed is a descriptor with the fields that the file has.
+// trimmed returns a descriptor with only the fields that the file has.
 func trimmed(d v1.Descriptor) v1.Descriptor {
 	return v1.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
 }
@@ -145,7 +143,7 @@ func NewImage(d v1.Descriptor) Image {
 	return Image{Descriptor: trimmed(d), Platforms: map[string]Manifest{}}
 }
 
-// NewManifest describes an image by its manifest, which d is about.
+// NewManifest describes an image by its manifest, which d describes.
 func NewManifest(d v1.Descriptor, data []byte) (Manifest, error) {
 	config, layers, err := ocijson.ParseManifest(data)
 	if err != nil {
@@ -158,16 +156,15 @@ func NewManifest(d v1.Descriptor, data []byte) (Manifest, error) {
 	return m, nil
 }
 
-// NewChosen describes an image that was found: root is what was pinned, an index
-// or the manifest itself, platform the name of what it is for.
+// NewChosen describes an image that was found: root is what was pinned, an index or the manifest
+// itself, platform the name of its platform.
 func NewChosen(root v1.Descriptor, platform string, manifest v1.Descriptor, data []byte) (*Chosen, error) {
 	m, err := NewManifest(manifest, data)
 	return &Chosen{trimmed(root), platform, m}, err
 }
 
-// MismatchError says that the file contradicts an image which was found by the
-// digest that is pinned: somebody has changed the file. It may hold a
-// *layer.DigestError.
+// MismatchError says that the file contradicts an image which was found by the pinned digest:
+// somebody has changed the file. It may wrap a *layer.DigestError.
 type MismatchError struct{ Err error }
 
 func (e *MismatchError) Error() string { return e.Err.Error() }

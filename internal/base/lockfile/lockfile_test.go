@@ -122,7 +122,7 @@ func TestParseRefuses(t *testing.T) {
 			t.Errorf("Parse(%.40q): error %v, want one with %q", in, err, want)
 		}
 	}
-	// All that is wrong is said at once.
+	// Everything that is wrong is reported at once.
 	both := strings.NewReplacer(`"size": 5`, `"size": -5`, `"linux/amd64"`, `"x"`).Replace(string(data))
 	if _, err := Parse([]byte(both)); err == nil || !strings.Contains(err.Error(), `platform "x"`) || !strings.Contains(err.Error(), "size is -5") {
 		t.Errorf("two errors: %v", err)
@@ -141,8 +141,8 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-// TestCheck: whatever the file says of an image that it is not is found, sizes and
-// media types included.
+// TestCheck: everything wrong that the file says of an image is found, including sizes and media
+// types.
 func TestCheck(t *testing.T) {
 	f, manifests := example(t)
 	index := f.Images["docker.io/library/debian:12"]
@@ -201,7 +201,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestPinned: the entry of a reference with a digest is about that digest.
+// TestPinned: the entry of a reference with a digest has that digest.
 func TestPinned(t *testing.T) {
 	f, _ := example(t)
 	image := f.Images["docker.io/library/debian:12"]

@@ -16,7 +16,7 @@ import (
 	"github.com/varve-image/varve/internal/problems"
 )
 
-// MaxSize bounds the file, in bytes.
+// MaxSize limits the file, in bytes.
 const MaxSize = 8 << 20
 
 // Parse reads the content of a varve.lock.
@@ -39,7 +39,8 @@ func Parse(data []byte) (*File, error) {
 // decoder collects what is wrong.
 type decoder struct{ problems.List }
 
-// object returns v with exactly the given fields; without any of them nil.
+// object returns v, which must have exactly the given fields; nil if it lacks
+// any of them.
 func (d *decoder) object(field string, v any, want ...string) *ordjson.Object {
 	o, ok := v.(*ordjson.Object)
 	if !ok {
@@ -97,7 +98,7 @@ func (d *decoder) file(v any) *File {
 	return f
 }
 
-// pinned checks that the entry of a reference with a digest is about that.
+// pinned checks that the entry of a reference with a digest has that digest.
 func (d *decoder) pinned(field, ref string, got digest.Digest) {
 	named, _ := reference.ParseNormalizedNamed(ref) // it was read before
 	digested, ok := named.(reference.Digested)
@@ -175,7 +176,7 @@ func (d *decoder) manifest(field string, v any) (m Manifest) {
 	return m
 }
 
-// descriptor reads the fields of a descriptor; what is wrong leaves it empty.
+// descriptor reads the fields of a descriptor; it leaves wrong ones empty.
 func (d *decoder) descriptor(field string, o *ordjson.Object) v1.Descriptor {
 	three := &ordjson.Object{}
 	for _, key := range []string{"mediaType", "digest", "size"} {

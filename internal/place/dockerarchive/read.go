@@ -19,10 +19,10 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// maxJSON bounds a manifest and a config, in bytes.
+// maxJSON limits a manifest and a config, in bytes.
 const maxJSON = 8 << 20
 
-// ErrNoManifest is the error of Open for a tar that is no docker-archive.
+// ErrNoManifest is the error of Open for a tar that is not a docker-archive.
 var ErrNoManifest = errors.New("it has no manifest.json")
 
 // Archive is an open archive with its index.
@@ -40,23 +40,23 @@ type manifest struct {
 	layers   []string
 }
 
-// Open opens the archive in a file, plain or compressed,
-// and reads its index. A compressed one is unpacked to a temporary file in
-// tempDir that has no name (empty: the system's place for such files).
+// Open opens the archive in a file, plain or compressed, and reads its index. A
+// compressed one is unpacked to a temporary file without a name in tempDir,
+// which defaults to the system's directory for such files.
 func Open(ctx context.Context, name, tempDir string) (*Archive, error) {
 	t, err := tarindex.Open(ctx, name, tarindex.Options{TempDir: tempDir})
 	return opened(name, t, err)
 }
 
-// Read reads an archive from a stream, such as standard input or what an
-// engine answers, to the stream's end, and keeps it unpacked in a temporary
-// file in tempDir that has no name. The archive is called name in messages.
+// Read reads an archive from a stream, such as standard input or an engine's
+// answer, to its end, and keeps it unpacked in a temporary file without a name
+// in tempDir. The archive is called name in messages.
 func Read(ctx context.Context, name string, r io.Reader, tempDir string) (*Archive, error) {
 	t, err := tarindex.Read(ctx, r, tarindex.Options{TempDir: tempDir})
 	return opened(name, t, err)
 }
 
-// opened reads the index of an archive, unless there was an error before.
+// opened reads the index of an archive, unless err is set.
 func opened(name string, t *tarindex.Archive, err error) (*Archive, error) {
 	if err != nil {
 		return nil, wrap(name, err)
@@ -68,7 +68,7 @@ func opened(name string, t *tarindex.Archive, err error) (*Archive, error) {
 	return a, err
 }
 
-// FromTar reads the index of an archive that is open, and closes it with Close.
+// FromTar reads the index of an open archive, which Close closes.
 func FromTar(name string, t *tarindex.Archive) (*Archive, error) {
 	a := &Archive{name: name, tar: t}
 	var err error
@@ -142,7 +142,8 @@ func (a *Archive) image(m manifest) (*image.Stored, error) {
 	return img, nil
 }
 
-// config reads a config. One that is a blob is what its name says.
+// config reads a config. If it is a blob, its digest has to be the one in its
+// name.
 func (a *Archive) config(name string) ([]byte, error) {
 	data, err := a.tar.Read(name, maxJSON)
 	if err != nil {
@@ -159,8 +160,8 @@ func (a *Archive) config(name string) ([]byte, error) {
 // archives are OCI layouts too (OCI image-spec, image-layout.md).
 const blobDir = "blobs/sha256/"
 
-// blobDigest is the digest that a member has by its name, if it is a blob of
-// an OCI layout.
+// blobDigest returns the digest in a member's name, if it is a blob of an OCI
+// layout.
 func blobDigest(name string) (digest.Digest, bool) {
 	text, ok := strings.CutPrefix(path.Clean(name), blobDir)
 	if !ok {
@@ -190,8 +191,9 @@ func (a *Archive) layer(name string, id digest.Digest) (*Layer, error) {
 	return l, err
 }
 
-// describe is the descriptor of a layer that is a blob. Its first bytes tell
-// how it is compressed. One that manifests have no type for has none.
+// describe returns the descriptor of a layer that is a blob. Its first bytes say
+// how it is compressed. A layer for which manifests have no media type gets no
+// descriptor.
 func describe(m *tarindex.Member, d digest.Digest) (v1.Descriptor, error) {
 	r, algorithm, err := compress.NewReader(m.Open())
 	if err != nil {
@@ -204,8 +206,9 @@ func describe(m *tarindex.Member, d digest.Digest) (v1.Descriptor, error) {
 	return v1.Descriptor{MediaType: compress.Compression{Algorithm: algorithm}.MediaType(), Digest: d, Size: m.Header.Size}, nil
 }
 
-// Member is the header that the layer has in its archive and keeps in another.
-// A blob that is compressed, which it is not in the other, loses its name.
+// Member returns the header that the layer has in its archive and keeps in
+// another. A compressed blob loses its name, because it is not compressed in the
+// other.
 func (l *Layer) Member() *tree.Entry {
 	h := l.header
 	if l.Descriptor.Digest != "" && l.Descriptor.Digest != l.DiffID {

@@ -185,8 +185,8 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
-// TestReadStream: what comes in a stream is read to the stream's end, and only
-// its end says that it is sound.
+// TestReadStream: a stream is read to its end, and only its end shows that it is
+// sound.
 func TestReadStream(t *testing.T) {
 	plain := makeTar(sound("one", "two")...)
 	padded := append(bytes.Clone(plain), make([]byte, 20000)...)
@@ -305,8 +305,8 @@ func TestOpenDoesNotWait(t *testing.T) {
 	}
 }
 
-// TestWriteAndRead: what is written is read again, and written once more it is
-// the same.
+// TestWriteAndRead: what is written can be read again, and writing it once more
+// gives the same.
 func TestWriteAndRead(t *testing.T) {
 	tiny := func(name string) *layer.Layer {
 		return layer.New(func() tree.Seq {
@@ -341,8 +341,8 @@ func TestWriteAndRead(t *testing.T) {
 	}
 }
 
-// TestSameNames: layers of several archives that call them alike, or as another
-// member is called, are all in the archive that is written of them.
+// TestSameNames: layers from several archives with the same names, or with
+// another member's name, are all in the archive that is written from them.
 func TestSameNames(t *testing.T) {
 	own := digest.FromString("third").Encoded() + "/layer.tar"
 	archives := [][]part{
@@ -387,9 +387,9 @@ func TestSameNames(t *testing.T) {
 	}
 }
 
-// FuzzOpen: whatever the bytes, an archive that is read has the layers that its
-// config says; it is the same from a stream, and what is written of it is read
-// as the same image.
+// FuzzOpen: whatever the bytes, an archive that can be read has the layers that
+// its config lists; it reads the same from a stream, and after it is written
+// again.
 func FuzzOpen(f *testing.F) {
 	for _, c := range hostile.ArchiveCases() {
 		if len(c.Data) <= 16<<10 {

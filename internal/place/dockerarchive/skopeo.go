@@ -16,16 +16,16 @@ import (
 )
 
 // WriteSkopeo writes the image to w byte for byte as skopeo 1.9.3 does with
-// `skopeo copy SOURCE docker-archive:FILE:NAME:TAG`, where the image is called
+// `skopeo copy SOURCE docker-archive:FILE:NAME:TAG`, for an image named
 // NAME:TAG. nixpkgs' pullImage pins the hash of such files.
 //
 // The members are <digest>.tar for each different layer, the lowest first;
 // <digest of the config>.json; for each layer the legacy <id>/layer.tar (a
 // link), <id>/VERSION and <id>/json; manifest.json and repositories. All have
 // mode 0444, owner 0:0 and time 0. Of the image only the layers' tars, the
-// config's bytes and the name matter: neither compression nor the manifest,
-// so that one pulled in another compression has the same archive (skopeo
-// 1.9.3 itself cannot make one of zstd layers).
+// config's bytes and the name matter: neither compression nor the manifest, so
+// an image pulled with another compression has the same archive (skopeo 1.9.3
+// itself cannot make one of zstd layers).
 //
 // Options.RepeatLayers has no effect.
 func WriteSkopeo(ctx context.Context, w io.Writer, img image.Named, opts Options) error {
@@ -92,11 +92,12 @@ func (s *skopeoWriter) layer(ctx context.Context, i int, l image.Layer, info lay
 	return nil
 }
 
-// topFields are what the top layer's legacy config has of the image's.
+// topFields are the fields of the image's config that the top layer's legacy
+// config has.
 var topFields = []string{"architecture", "config", "container", "container_config", "created", "docker_version", "os"}
 
-// legacy writes what Docker before version 1.10 reads of each layer, and
-// returns the id of the top one, empty without layers.
+// legacy writes what Docker before version 1.10 reads for each layer, and
+// returns the id of the top layer, or "" without layers.
 func (s *skopeoWriter) legacy(config []byte) (string, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(config, &fields); err != nil {
@@ -119,8 +120,8 @@ func (s *skopeoWriter) legacy(config []byte) (string, error) {
 		} else {
 			chain = digest.FromString(chain.String() + " " + diffID.String())
 		}
-		// The chain only makes ids differ; the object as it is written has
-		// the id in its place.
+		// The chain only makes ids differ; the object that is written has the id
+		// instead.
 		object["layer_id"] = quoted(chain.String())
 		id := digest.FromBytes(joinObject(object, layerKeys)).Encoded()
 		delete(object, "layer_id")
@@ -134,7 +135,7 @@ func (s *skopeoWriter) legacy(config []byte) (string, error) {
 }
 
 func (s *skopeoWriter) legacyLayer(id string, diffID digest.Digest, object []byte) error {
-	// skopeo gives a link no mode but its type, which a header says elsewhere.
+	// skopeo's mode of a link is its type alone, which a header has elsewhere.
 	if err := s.tar.header(id+"/layer.tar", '2', "../"+diffID.Encoded()+".tar", 0, 0); err != nil {
 		return err
 	}
@@ -170,7 +171,8 @@ var layerKeys = []string{
 	"architecture", "config", "container", "container_config", "created", "docker_version", "id", "layer_id", "os", "parent",
 }
 
-// joinObject is the JSON object of those of keys that m has.
+// joinObject returns the JSON object of the keys that m has, in the order of
+// keys.
 func joinObject(m map[string][]byte, keys []string) []byte {
 	b := []byte("{")
 	for _, key := range keys {
@@ -184,19 +186,19 @@ func joinObject(m map[string][]byte, keys []string) []byte {
 	return append(b, '}')
 }
 
-// compact is JSON as Go writes it that is embedded in other JSON: without
-// space, and with some characters escaped. Nothing at all is null.
+// compact returns JSON as Go writes it inside other JSON: without space, and
+// with some characters escaped. Empty input becomes null.
 func compact(raw json.RawMessage) []byte {
 	if raw == nil {
 		return []byte("null")
 	}
 	var tight, safe bytes.Buffer
 	if err := json.Compact(&tight, raw); err != nil {
-		return []byte("null") // not to be: raw is a part of what was parsed
+		return []byte("null") // cannot happen: raw is a part of what was parsed
 	}
 	json.HTMLEscape(&safe, tight.Bytes())
 	return safe.Bytes()
 }
 
-// quoted is a string as JSON, in what names and digests are made of.
+// quoted returns as JSON a string with only the characters of names and digests.
 func quoted(s string) []byte { return []byte(`"` + s + `"`) }

@@ -37,7 +37,7 @@ func fileLayer(name, content string) *layer.Layer {
 	}, layer.Options{Title: name})
 }
 
-// rawConfig is a config whose layout and fields are not those of varve's own.
+// rawConfig is a config whose layout and fields are not varve's.
 func rawConfig(t *testing.T, layers []image.Layer) []byte {
 	t.Helper()
 	var ids []string
@@ -63,7 +63,7 @@ type withConfig struct {
 func (w withConfig) RawConfig(context.Context) ([]byte, error) { return w.config, nil }
 
 // skopeoCases are images with the digests of the archives that skopeo 1.9.3
-// makes of them, called example/app:1 unless it says otherwise.
+// makes of them, with the name example/app:1 by default.
 func skopeoCases(t *testing.T) map[string]struct {
 	img  image.Named
 	want digest.Digest
@@ -126,7 +126,7 @@ func TestSkopeoWritesTheSame(t *testing.T) {
 			if got := writeSkopeo(t, tt.img); !bytes.Equal(got, want) {
 				t.Errorf("%s, %s: %s, skopeo writes %s", name, algorithm, digest.FromBytes(got), digest.FromBytes(want))
 			}
-			// What is stored elsewhere, compressed, gives the same.
+			// A layer that is stored elsewhere, compressed, gives the same.
 			if got := writeSkopeo(t, readLayout(t, layout, tt.img)); !bytes.Equal(got, want) {
 				t.Errorf("%s, %s, read from a layout: %s, skopeo writes %s", name, algorithm, digest.FromBytes(got), digest.FromBytes(want))
 			}
@@ -178,8 +178,8 @@ func skopeoArchive(t *testing.T, source string, img image.Named) []byte {
 	return data
 }
 
-// TestSkopeoZstd: from zstd layers, of which skopeo 1.9.3 makes no archive,
-// comes the archive that it makes of the same image with gzip.
+// TestSkopeoZstd: zstd layers, of which skopeo 1.9.3 cannot make an archive,
+// give the archive that it makes of the same image with gzip.
 func TestSkopeoZstd(t *testing.T) {
 	tt := skopeoCases(t)["three layers"]
 	layout := filepath.Join(t.TempDir(), "layout")
@@ -189,7 +189,7 @@ func TestSkopeoZstd(t *testing.T) {
 	}
 }
 
-// TestSkopeoUmoci: an image of umoci's making, in gzip of Go's own.
+// TestSkopeoUmoci: an image made by umoci, with Go's own gzip.
 func TestSkopeoUmoci(t *testing.T) {
 	testtools.Need(t, "skopeo")
 	umoci := testtools.Need(t, "umoci")
@@ -252,8 +252,8 @@ func TestUstar(t *testing.T) {
 	}
 }
 
-// TestSpoolLeavesNothing: a layer that turns out to be another is an error,
-// and no temporary file stays.
+// TestSpoolLeavesNothing: a layer with another digest is an error, and no
+// temporary file stays.
 func TestSpoolLeavesNothing(t *testing.T) {
 	tt := skopeoCases(t)["three layers"]
 	layout := filepath.Join(t.TempDir(), "layout")

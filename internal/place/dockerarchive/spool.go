@@ -15,17 +15,17 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// eachLayer calls visit for each layer in order, with its digest and size,
-// which a tar states ahead of its content.
+// eachLayer calls visit for each layer in order, with its digest and size, which
+// a tar states before its content.
 //
-// A layer that is stored compressed, maybe far away, is read once: it is
-// unpacked to a temporary file, a few layers at a time, and read from there
-// again. Others are read twice, as image.Image.Each does. With RepeatLayers
+// A layer that is stored compressed, maybe on a remote place, is read once: it
+// is unpacked to a temporary file, a few layers at a time, and then read from
+// there. Others are read twice, as image.Image.Each does. With RepeatLayers
 // nothing is spooled.
 func eachLayer(ctx context.Context, img image.Image, opts Options, visit func(ctx context.Context, i int, l image.Layer, info layer.Info) error) error {
 	known := image.KnownDiffIDs(img)
-	// By the blob as well: that several have the digest that the config claims
-	// of them is not known before each is unpacked.
+	// By the blob as well: whether layers have the diffID that the config claims
+	// for them is not known before each is unpacked.
 	type key struct{ blob, tar digest.Digest }
 	seen := map[key]*spooled{}
 	defer func() {
@@ -54,8 +54,8 @@ func eachLayer(ctx context.Context, img image.Image, opts Options, visit func(ct
 	})
 }
 
-// spooled is a layer that is unpacked to a file without a name when its size
-// is first asked for, and written from there.
+// spooled is a layer that is unpacked to a file without a name when its size is
+// first needed, and written from there.
 type spooled struct {
 	image.StoredLayer
 	diffID  digest.Digest
@@ -66,7 +66,7 @@ type spooled struct {
 	file *os.File // nil before, and after free
 }
 
-// Info unpacks the layer the first time.
+// Info unpacks the layer on the first call.
 func (s *spooled) Info(ctx context.Context) (layer.Info, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,7 +119,7 @@ func (s *spooled) Write(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// free gives back the file's space.
+// free releases the file's space.
 func (s *spooled) free() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -17,7 +17,7 @@ import (
 	"github.com/varve-image/varve/internal/place/dockerarchive"
 )
 
-// skopeoTarget is the archive at path as skopeo writes it.
+// skopeoTarget is an archive at path, as skopeo writes it.
 type skopeoTarget struct{ path, temp string }
 
 func (s skopeoTarget) String() string { return s.path }
@@ -96,8 +96,8 @@ func TestSuite(t *testing.T) {
 	})
 }
 
-// TestTargetRenames: the one image is called in the archive as the target says, by its other
-// names besides; several cannot be.
+// TestTargetRenames: the target's name replaces the first name of its one image, which keeps the
+// others; several images are an error.
 func TestTargetRenames(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.tar")
 	target := &dockerarchive.Target{
@@ -128,8 +128,7 @@ func TestTargetRenames(t *testing.T) {
 	}
 }
 
-// TestTargetObserves: layers of several images are counted through, those of one without layers
-// too.
+// TestTargetObserves: layers are counted across several images, one without layers included.
 func TestTargetObserves(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.tar")
 	target := &dockerarchive.Target{Name: path, Output: atomicfile.Output(path), Compression: compress.Compression{Algorithm: compress.None}}

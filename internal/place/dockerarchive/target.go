@@ -12,15 +12,15 @@ import (
 
 // Target is a docker-archive that images are written to.
 type Target struct {
-	// Name is the archive's in messages.
+	// Name is the archive's name in messages.
 	Name string
 	// Output writes the archive.
 	Output image.Output
-	// RepoTag is what the one image is called in the archive; empty is as it is called.
+	// RepoTag is the name of the one image in the archive; it defaults to the image's own names.
 	RepoTag string
 	// Compression is the archive's.
 	Compression compress.Compression
-	// Options says how the archive is written.
+	// Options says how to write the archive.
 	Options Options
 }
 
@@ -47,7 +47,7 @@ func (t *Target) Write(ctx context.Context, images []image.Named, observe func(i
 	return Written(ctx, images)
 }
 
-// Written is what a docker-archive of the images has.
+// Written returns what a docker-archive of the images holds.
 func Written(ctx context.Context, images []image.Named) ([]image.Written, error) {
 	written := make([]image.Written, len(images))
 	for i, img := range images {
@@ -63,15 +63,15 @@ func Written(ctx context.Context, images []image.Named) ([]image.Written, error)
 	return written, nil
 }
 
-// eachOf observes the layers of images that are written one after the other as layers of
-// them all.
+// eachOf returns an observer for images that are written one after the other. It reports their
+// layers as layers of all of them.
 func eachOf(images []image.Named, observe func(image.Event)) func(image.Event) {
 	if observe == nil {
 		return nil
 	}
 	i := 0
 	return func(e image.Event) {
-		for i < len(images)-1 && len(images[i].Layers()) == 0 { // of which nothing is told
+		for i < len(images)-1 && len(images[i].Layers()) == 0 { // no events come for these
 			i++
 		}
 		image.Observe(images, i, observe)(e)

@@ -13,10 +13,10 @@ const (
 	maxOctal = 1 << 33
 )
 
-// ustar writes a tar as Go's archive/tar does, which skopeo uses: ustar
-// headers, a PAX header for what they cannot state, and no record padding at
-// the end. Package layer's dialects are those of other programs, and
-// archive/tar's own bytes have changed with Go's versions.
+// ustar writes a tar as Go's archive/tar does, which skopeo uses: ustar headers,
+// a PAX header for what they cannot state, and no record padding at the end.
+// Package layer's dialects are other programs', and archive/tar's own bytes have
+// changed between versions of Go.
 type ustar struct{ w io.Writer }
 
 // header writes a member's header. Its content has to follow, and pad.
@@ -56,7 +56,7 @@ func (t ustar) pax(name, key, value string) error {
 
 type block [blockSize]byte
 
-// newBlock is a header of owner 0:0 and time 0.
+// newBlock returns a header with owner 0:0 and time 0.
 func newBlock(name string, kind byte, mode, size int64) *block {
 	b := &block{}
 	copy(b[:100], name)

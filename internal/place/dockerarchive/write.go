@@ -3,19 +3,16 @@
 //
 // Guarantees:
 //
-//   - The archive is a tar whose members are, as nixpkgs' streamLayeredImage
-//     writes them: <digest>/layer.tar for each layer, the lowest first;
-//     <digest of the config>.json; manifest.json. Its headers hold no owner
-//     but 0:0 and no time but the image's.
-//   - The layers in it are not compressed. Whether the whole is, is up to the
-//     writer that it goes to.
+//   - The archive is a tar whose members are, as nixpkgs' streamLayeredImage writes them:
+//     <digest>/layer.tar for each layer, the lowest first; <digest of the config>.json;
+//     manifest.json. Its headers have only the owner 0:0 and the image's time.
+//   - The layers in it are not compressed. The writer that it goes to may compress the whole.
 //   - A layer that is there twice is written once.
 //   - WriteSkopeo writes an archive of another shape, byte for byte skopeo's.
-//   - What is read is checked: sizes are bounded, an archive has an end and
-//     nothing after it, and a layer's bytes have the digest that the config
-//     gives them. Members may stand in any order, layers may be links, repeated
-//     or compressed, as in the archives of Docker 25 and later, which are OCI
-//     layouts as well.
+//   - What is read is checked: sizes are limited, an archive has an end and nothing after it,
+//     and a layer's bytes have their diffID in the config. Members may be in any order, layers
+//     may be links, repeated or compressed, as in the archives of Docker 25 and later, which are
+//     OCI layouts as well.
 //
 // Non-goals: reading the repositories file and the layers' own json files of
 // Docker before 1.10, which nothing needs any more.
@@ -36,15 +33,15 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// Options says how Write and WriteSkopeo write.
+// Options are the options of Write and WriteSkopeo.
 type Options struct {
 	// RepeatLayers writes a layer that occurs twice both times, as nixpkgs'
 	// streamer does.
 	RepeatLayers bool
-	// TempDir is where layers are unpacked, a few at a time and without a name,
-	// that are stored compressed; empty is the system's place for such files.
+	// TempDir is where layers that are stored compressed are unpacked, a few at a time and
+	// without a name; it defaults to the system's directory for such files.
 	TempDir string
-	// Observe, where it is set, is told of each layer.
+	// Observe, where it is set, is called for each layer.
 	Observe func(image.Event)
 }
 
@@ -53,8 +50,8 @@ func Write(ctx context.Context, w io.Writer, img image.Named, opts Options) erro
 	return WriteAll(ctx, w, []image.Named{img}, opts)
 }
 
-// WriteAll writes several images to w as one archive. What they have in common
-// is there once. No image at all is an error.
+// WriteAll writes several images to w as one archive. What they have in common is written once.
+// An empty list is an error.
 func WriteAll(ctx context.Context, w io.Writer, images []image.Named, opts Options) error {
 	if len(images) == 0 {
 		return errors.New("there is no image to write")
@@ -79,11 +76,11 @@ type writer struct {
 	ctx  context.Context
 	tar  *layer.Writer
 	opts Options
-	// img is the image that is being written, and layers what it has so far.
+	// img is the image that is being written, and layers its layers so far.
 	img    image.Named
 	layers []any
-	// manifest has an element for each image, written the members that the
-	// archive has, and the digest of each.
+	// manifest has an element for each image; written holds the archive's members and the digest
+	// of each.
 	manifest []any
 	written  map[string]digest.Digest
 }
@@ -149,8 +146,8 @@ func (a *writer) layer(ctx context.Context, i int, l image.Layer, info layer.Inf
 	return nil
 }
 
-// writeSized writes a layer, and fails if it has another size than the header says. Layers
-// check their digests themselves.
+// writeSized writes a layer, and fails if its size is not the header's. Layers check their
+// digests themselves.
 func writeSized(ctx context.Context, w io.Writer, l image.Layer, size int64) error {
 	c := &counter{w: w}
 	if err := l.Write(ctx, c); err != nil {
@@ -174,9 +171,8 @@ func (c *counter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// free is the name that a layer gets: the wanted one, where there is one, if
-// that does not stand for something else. Another archive may have called
-// another layer so, or it as the config is called.
+// free returns the name for a layer: the wanted one, if there is one and it is not taken.
+// Another archive may have given that name to another layer, or the config's name to this one.
 func (a *writer) free(wanted string, id digest.Digest) string {
 	taken := func(name string) bool {
 		had, ok := a.written[name]

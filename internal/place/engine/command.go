@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// past is a deadline that ends a read or write which waits: a command's own
-// children may hold its pipes open.
+// past is a deadline that ends a blocked read or write: a command's own children
+// may hold its pipes open.
 var past = time.Unix(1, 0)
 
-// grace is how long a command may take to end that was asked to.
+// grace is how long a command may take to end after it was asked to.
 const grace = 500 * time.Millisecond
 
-// bounded holds the end of what is written to it, maxText bytes.
+// bounded keeps the last maxText bytes that are written to it.
 type bounded struct{ bytes.Buffer }
 
 func (b *bounded) Write(p []byte) (int, error) {
@@ -35,8 +35,8 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// process is a command of an engine. It is asked to end when its context is
-// done, and killed soon after.
+// process is a running command of an engine. It is asked to end when its context
+// is done, and killed soon after.
 type process struct {
 	*exec.Cmd
 	stderr bounded
@@ -61,7 +61,7 @@ func (e *exitError) Error() string {
 	return fmt.Sprintf("%s ends with code %d: %s", e.program, e.code, shown(e.stderr))
 }
 
-// failed makes an error of what Wait returned.
+// failed makes an error from what Wait returned.
 func (p *process) failed(err error) error {
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
@@ -70,7 +70,7 @@ func (p *process) failed(err error) error {
 	return err
 }
 
-// output asks a command, which writes at most limit bytes, and returns them.
+// output runs a command and returns its output, of at most limit bytes.
 func output(ctx context.Context, limit int64, program string, args ...string) ([]byte, error) {
 	ctx, cancel := question(ctx)
 	defer cancel()
@@ -86,8 +86,8 @@ func output(ctx context.Context, limit int64, program string, args ...string) ([
 	return data, err
 }
 
-// feed runs a command that reads what write writes, and returns its output, of
-// which the end counts.
+// feed runs a command that reads what write writes, and returns the end of its
+// output.
 func feed(ctx context.Context, write WriteFunc, program string, args ...string) (string, error) {
 	watch := newWatch(ctx)
 	defer watch.stop()
@@ -109,7 +109,7 @@ func feed(ctx context.Context, write WriteFunc, program string, args ...string) 
 	go func() {
 		err := watch.writer(write)(writing, w)
 		if err != nil {
-			// Before the archive seems to end.
+			// Kill it before the archive seems to end.
 			_ = p.Process.Kill()
 		}
 		w.Close()
@@ -127,17 +127,17 @@ func feed(ctx context.Context, write WriteFunc, program string, args ...string) 
 	return stdout.String(), err
 }
 
-// abandoned tells the error of a writer whose reader is gone.
+// abandoned reports whether err is that of a writer whose reader is gone.
 func abandoned(err error) bool {
 	return errors.Is(err, syscall.EPIPE) || errors.Is(err, context.Canceled) || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// stream starts a command and returns its output. In the place of io.EOF there
-// is an error if it fails.
+// stream starts a command and returns its output. If it fails, there is an error
+// instead of io.EOF.
 func stream(ctx context.Context, program string, args ...string) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	p := newProcess(ctx, program, args...)
-	// Not Cmd's own pipe, which Wait closes under a reader.
+	// Not Cmd's own pipe, which Wait closes while it is read.
 	r, w, err := os.Pipe()
 	if err != nil {
 		cancel()
@@ -179,11 +179,11 @@ func (c *commandReader) Read(b []byte) (int, error) {
 func (c *commandReader) Close() error {
 	c.cancel()
 	err := c.pipe.Close()
-	_ = c.wait() // it was told to end
+	_ = c.wait() // it was asked to end
 	return err
 }
 
-// saved is stream for a command that saves an image.
+// saved is like stream, for a command that saves an image.
 func saved(ctx context.Context, program string, args ...string) (io.ReadCloser, error) {
 	watch := newWatch(ctx)
 	r, err := stream(watch.ctx, program, args...)

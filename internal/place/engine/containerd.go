@@ -14,7 +14,7 @@ import (
 	"github.com/varve-image/varve/image/ordjson"
 )
 
-// Where containerd listens and keeps its images unless it is told otherwise.
+// Where containerd listens and keeps its images by default.
 const (
 	DefaultContainerdSocket    = "/run/containerd/containerd.sock"
 	DefaultContainerdNamespace = "default"
@@ -22,16 +22,16 @@ const (
 
 // ContainerdOptions says where containerd is.
 type ContainerdOptions struct {
-	// Socket is the path of its socket (CONTAINERD_ADDRESS), which may begin
-	// with unix://; empty is DefaultContainerdSocket.
+	// Socket is the path of its socket (CONTAINERD_ADDRESS), which may begin with unix://; it
+	// defaults to DefaultContainerdSocket.
 	Socket string
-	// Namespace is where in it the images are (CONTAINERD_NAMESPACE); empty is
-	// DefaultContainerdNamespace. Kubernetes has k8s.io, Docker moby.
+	// Namespace is containerd's namespace for the images (CONTAINERD_NAMESPACE); it defaults to
+	// DefaultContainerdNamespace. Kubernetes uses k8s.io, Docker moby.
 	Namespace string
 }
 
-// Containerd returns a containerd, which ctr has to reach. ctr takes the
-// snapshotter from its configuration or CONTAINERD_SNAPSHOTTER.
+// Containerd returns a containerd, which is used through ctr. ctr takes the snapshotter from its
+// configuration or CONTAINERD_SNAPSHOTTER.
 func Containerd(opts ContainerdOptions) (Engine, error) {
 	c := containerd{opts}
 	if c.Namespace == "" {
@@ -52,8 +52,8 @@ func Containerd(opts ContainerdOptions) (Engine, error) {
 	return c, nil
 }
 
-// isIdentifier tells what containerd takes as a name of its own
-// (containerd, identifiers.Validate).
+// isIdentifier reports whether containerd accepts s as an identifier (containerd,
+// identifiers.Validate).
 func isIdentifier(s string) bool {
 	alphanumeric := false
 	for i := range len(s) {
@@ -70,7 +70,7 @@ func isIdentifier(s string) bool {
 	return alphanumeric && len(s) <= 76
 }
 
-// nameless is what an image without a name is called, before its digest.
+// nameless is the name of an image without a name, before its digest.
 const nameless = "import"
 
 type containerd struct{ ContainerdOptions }
@@ -83,7 +83,7 @@ func (c containerd) args(args ...string) []string {
 	return append([]string{"--address", c.Socket, "--namespace", c.Namespace}, args...)
 }
 
-// reach finds out whether somebody listens: ctr itself waits for that.
+// reach checks that containerd is listening: ctr itself would wait for it.
 func (c containerd) reach(ctx context.Context) error {
 	h := host{text: c.Socket, network: "unix", address: c.Socket}
 	conn, err := h.dial(ctx)
@@ -93,8 +93,8 @@ func (c containerd) reach(ctx context.Context) error {
 	return conn.Close()
 }
 
-// ID is the digest of the config of the image's one manifest. containerd
-// itself knows images by their manifests.
+// ID returns the digest of the config of the image's one manifest. containerd itself identifies
+// images by their manifests.
 func (c containerd) ID(ctx context.Context, name string) (digest.Digest, error) {
 	if err := c.reach(ctx); err != nil {
 		return "", err
@@ -127,7 +127,7 @@ func targetOf(table, name string) (string, bool) {
 	return "", false
 }
 
-// nextField divides a line after its first word: a line may have any number.
+// nextField splits a line after its first word: a line may have any number of words.
 func nextField(line string) (field, rest string) {
 	line = strings.TrimLeftFunc(line, unicode.IsSpace)
 	end := strings.IndexFunc(line, unicode.IsSpace)
@@ -137,8 +137,8 @@ func nextField(line string) (field, rest string) {
 	return line[:end], line[end:]
 }
 
-// configOf goes from an image's target to its config. An index of several
-// manifests has no one config.
+// configOf returns the digest of the config of an image's target. An index of several manifests
+// has no single config.
 func (c containerd) configOf(ctx context.Context, target string) (digest.Digest, error) {
 	for range 2 {
 		o, err := c.document(ctx, target)
@@ -193,8 +193,8 @@ func (c containerd) document(ctx context.Context, target string) (*ordjson.Objec
 	return o, nil
 }
 
-// Load has ctr import the archive, and unpack the image. containerd keeps nothing that
-// has no name: an image without one is called after its digest, as ctr does.
+// Load makes ctr import the archive and unpack the image. containerd keeps nothing without a
+// name: an image without one is named after its digest, as ctr does.
 func (c containerd) Load(ctx context.Context, names []string, write WriteFunc) ([]string, error) {
 	args := []string{"images", "import"}
 	if len(names) == 0 {
@@ -207,7 +207,7 @@ func (c containerd) Load(ctx context.Context, names []string, write WriteFunc) (
 	return importedNames(text), nil
 }
 
-// importedNames are the names in the lines of ctr: "unpacking NAME (DIGEST)...".
+// importedNames returns the names in the lines of ctr: "unpacking NAME (DIGEST)...".
 func importedNames(text string) []string {
 	var names []string
 	for line := range strings.Lines(text) {
@@ -219,7 +219,7 @@ func importedNames(text string) []string {
 	return names
 }
 
-// Save has ctr export the image: an OCI archive that is a docker-archive too.
+// Save makes ctr export the image: an OCI archive that is a docker-archive too.
 func (c containerd) Save(ctx context.Context, name string) (io.ReadCloser, error) {
 	full, err := fullName(name)
 	if err != nil {

@@ -14,23 +14,22 @@ import (
 	"github.com/varve-image/varve/internal/regfile"
 )
 
-// maxConfig bounds a file of Docker's configuration, in bytes.
+// maxConfig limits a file of Docker's configuration, in bytes.
 const maxConfig = 1 << 20
 
-// endpoint is where an engine is and how it is spoken to.
+// endpoint says where an engine is and how to talk to it.
 type endpoint struct {
 	host string
-	// tls is whether a tcp:// host is spoken to in TLS, and verify whether its
-	// certificate has to be one that the machine, or ca.pem, vouches for.
+	// tls says whether to use TLS for a tcp:// host, and verify whether the machine's
+	// authorities, or ca.pem, have to vouch for its certificate.
 	tls, verify bool
-	// certs is the directory of ca.pem, cert.pem and key.pem; empty is none.
+	// certs is the directory of ca.pem, cert.pem and key.pem; empty means none.
 	certs string
-	// context is the name of the context that says so.
+	// context is the name of the context that this comes from.
 	context string
 }
 
-// endpoint finds the engine as docker does: Host, then the context, then the usual
-// place.
+// endpoint finds the engine as docker does: by Host, then the context, then at the usual place.
 func (o DockerOptions) endpoint() (endpoint, error) {
 	name := o.Context
 	if o.Host == "" && name == "" && o.ConfigDir != "" {
@@ -52,7 +51,7 @@ func (o DockerOptions) endpoint() (endpoint, error) {
 	return e, nil
 }
 
-// currentContext is the context that "docker context use" chose, if there is one.
+// currentContext returns the context that "docker context use" chose, if there is one.
 func currentContext(dir string) (string, error) {
 	name := filepath.Join(dir, "config.json")
 	data, err := regfile.Read(name, maxConfig)
@@ -78,8 +77,8 @@ func fileError(name string, err error) error {
 	return fmt.Errorf("%q: %w", name, err)
 }
 
-// fromContext reads a context of Docker's, which "docker context create" writes
-// (docker/cli, context/store).
+// fromContext reads a Docker context, which "docker context create" writes (docker/cli,
+// context/store).
 func (o DockerOptions) fromContext(name string) (endpoint, error) {
 	if o.ConfigDir == "" {
 		return endpoint{}, fmt.Errorf("Docker's context %q: nobody knows where contexts are: set DOCKER_CONFIG or HOME", name)
@@ -119,7 +118,7 @@ func (o DockerOptions) fromContext(name string) (endpoint, error) {
 	return e, nil
 }
 
-// The files of a directory of certificates, as Docker calls them.
+// The files of a directory of certificates, by Docker's names.
 const caFile, certFile, keyFile = "ca.pem", "cert.pem", "key.pem"
 
 // tlsConfig reads the certificates for a host.
@@ -133,7 +132,7 @@ func (e endpoint) tlsConfig(serverName string) (*tls.Config, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	if err == nil { // else the machine's authorities count
+	if err == nil { // otherwise the machine's authorities count
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(ca) {
 			return nil, fmt.Errorf("certificates for the engine at %q: %q has none in PEM's form", e.host, filepath.Join(e.certs, caFile))

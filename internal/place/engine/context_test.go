@@ -33,7 +33,7 @@ func writeFile(t *testing.T, name, text string) {
 	}
 }
 
-// contextID is what a context's directories are called.
+// contextID returns the name of a context's directories.
 func contextID(name string) string {
 	sum := sha256.Sum256([]byte(name))
 	return hex.EncodeToString(sum[:])
@@ -102,7 +102,7 @@ func TestDockerContexts(t *testing.T) {
 	}
 }
 
-// authority signs certificates, and writes them as Docker's clients have them.
+// authority signs certificates, and writes them as Docker's clients expect them.
 type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -140,7 +140,7 @@ func (a *authority) sign(t *testing.T, c *x509.Certificate) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }
 
-// server is a certificate for the loopback address, with what it asks of clients.
+// server returns a certificate for the loopback address, with what it asks of clients.
 func (a *authority) server(t *testing.T) *tls.Config {
 	t.Helper()
 	pair := a.sign(t, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}})
@@ -165,8 +165,8 @@ func (a *authority) write(t *testing.T, files ...string) string {
 	return dir
 }
 
-// TestTLS: an engine that wants certificates is reached with them, from wherever they
-// are, and one that cannot show its own is not.
+// TestTLS: an engine that wants certificates is reached with them, wherever they are stored, and
+// an engine without a valid one is not.
 func TestTLS(t *testing.T) {
 	ours, theirs := newAuthority(t), newAuthority(t)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -23,7 +23,7 @@ import (
 // fake is a daemon that answers as a test wants.
 func fake(t *testing.T, handler http.Handler) Engine {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "d") // short: a socket's path is bounded
+	dir, err := os.MkdirTemp("", "d") // short: a socket's path has a limit
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// TestSaveCut: an answer that breaks off is no end.
+// TestSaveCut: an answer that breaks off is not an end.
 func TestSaveCut(t *testing.T) {
 	e := fake(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "begun")
@@ -194,13 +194,13 @@ func TestEarlyAnswer(t *testing.T) {
 			}
 		}
 	})
-	// Which of the two is seen first is for the network to say.
+	// Which of the two is seen first depends on the network.
 	if err == nil || !strings.Contains(err.Error(), "not you") && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
 		t.Error(err)
 	}
 }
 
-// TestCancel: a context ends every call in time, and nothing stays behind.
+// TestCancel: a context ends every call in time, and nothing is left behind.
 func TestCancel(t *testing.T) {
 	stuck := make(chan struct{})
 	e := fake(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -360,7 +360,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestList: what an engine calls its images, without those that have no name.
+// TestList: the engine's names of its images, without images that have no name.
 func TestList(t *testing.T) {
 	for answer, want := range map[string][]string{
 		`[{"RepoTags": ["a:1", "b.example/c:2"]}, {"RepoTags": ["<none>:<none>"]}, {"RepoTags": null}, {}]`: {"a:1", "b.example/c:2"},

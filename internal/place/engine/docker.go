@@ -16,37 +16,38 @@ import (
 	"github.com/varve-image/varve/image/ordjson"
 )
 
-// DefaultDockerHost is where Docker listens unless it is told otherwise.
+// DefaultDockerHost is where Docker listens by default.
 const DefaultDockerHost = "unix:///var/run/docker.sock"
 
 const (
-	// maxInspect bounds what an engine says of an image, and maxReport what it
+	// maxInspect limits what an engine says of an image, and maxReport what it
 	// says of a load, in bytes.
 	maxInspect = 8 << 20
 	maxReport  = 1 << 20
 )
 
 // DockerOptions says where a Docker daemon, or what answers like one, is. It is
-// found as docker finds it.
+// found in docker's way.
 type DockerOptions struct {
-	// Host is as in DOCKER_HOST: unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST.
-	// Where it is empty a context counts, and then DefaultDockerHost.
+	// Host is as in DOCKER_HOST: unix:///PATH, tcp://HOST:PORT or
+	// ssh://USER@HOST. If it is empty, a context is used, and then
+	// DefaultDockerHost.
 	Host string
-	// Context is the name of one of Docker's (DOCKER_CONTEXT). Where it is empty,
-	// as Host is, the one that "docker context use" chose counts.
+	// Context is the name of a Docker context (DOCKER_CONTEXT). If it and Host
+	// are empty, the one that "docker context use" chose is used.
 	Context string
-	// ConfigDir has Docker's contexts and config.json (DOCKER_CONFIG, or ~/.docker);
-	// empty is none.
+	// ConfigDir has Docker's contexts and config.json (DOCKER_CONFIG, or
+	// ~/.docker); empty means none.
 	ConfigDir string
-	// TLS and TLSVerify have a tcp:// Host spoken to in TLS (DOCKER_TLS,
-	// DOCKER_TLS_VERIFY), the second with its certificate verified. CertDir has
-	// ca.pem, cert.pem and key.pem (DOCKER_CERT_PATH); empty is ConfigDir.
+	// TLS and TLSVerify use TLS for a tcp:// Host (DOCKER_TLS,
+	// DOCKER_TLS_VERIFY); the second verifies its certificate. CertDir has
+	// ca.pem, cert.pem and key.pem (DOCKER_CERT_PATH); it defaults to ConfigDir.
 	TLS, TLSVerify bool
 	CertDir        string
 }
 
-// Docker returns the engine behind Docker's API. The error is about the
-// options; that nobody answers shows later.
+// Docker returns the engine behind Docker's API. Its error is about the options;
+// an engine that does not answer is an error later.
 func Docker(opts DockerOptions) (Engine, error) {
 	e, err := opts.endpoint()
 	if err != nil {
@@ -75,7 +76,7 @@ func (a *api) String() string { return fmt.Sprintf("%s at %v", a.product, a.host
 // do sends a request. A status other than 200 is an *apiError.
 func (a *api) do(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
 	// The host name is never looked up. Without a version in the path engines
-	// answer in their current one.
+	// use their current one.
 	req, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, body)
 	if err != nil {
 		return nil, err
@@ -95,7 +96,7 @@ func (a *api) do(ctx context.Context, method, path string, body io.Reader) (*htt
 	return resp, nil
 }
 
-// apiError is an answer that says why not.
+// apiError is an answer that says why a request failed.
 type apiError struct {
 	status  int
 	message string
@@ -225,10 +226,10 @@ func readReport(r io.Reader) ([]string, error) {
 	return names, nil
 }
 
-// errAbandoned is what a writer gets whose reader wants no more.
+// errAbandoned is the error of a writer whose reader has stopped.
 var errAbandoned = errors.New("the engine reads no further")
 
-// feeder is a request's body that a WriteFunc writes.
+// feeder is a request body that a WriteFunc writes.
 type feeder struct {
 	*io.PipeReader
 	cancel context.CancelFunc
@@ -241,8 +242,8 @@ func startFeeder(ctx context.Context, write WriteFunc) *feeder {
 	f := &feeder{r, cancel, make(chan error, 1)}
 	go func() {
 		err := write(ctx, w)
-		// In the place of the end an error: the request is broken off, and the
-		// engine sees that the archive is not whole.
+		// An error instead of the end breaks off the request, so the engine sees
+		// that the archive is not whole.
 		w.CloseWithError(err)
 		f.done <- err
 	}()
@@ -252,8 +253,8 @@ func startFeeder(ctx context.Context, write WriteFunc) *feeder {
 // Close is called by the HTTP client.
 func (f *feeder) Close() error { return f.CloseWithError(errAbandoned) }
 
-// stop ends the writer and returns its error, unless that is for want of a
-// reader: then somebody else knows why.
+// stop ends the writer and returns its error, unless that comes from the lack of
+// a reader: then the cause is reported elsewhere.
 func (f *feeder) stop() error {
 	f.Close()
 	f.cancel()

@@ -1,29 +1,28 @@
-// Package engine takes images to container engines, and gets them from there:
-// Docker, Podman, containerd, and the storage that Podman, Buildah and CRI-O
-// share.
+// Package engine loads images into container engines, and saves them from there: Docker, Podman,
+// containerd, and the storage that Podman, Buildah and CRI-O share.
 //
 // Guarantees:
 //
 //   - An image goes to an engine, and comes from it, as a stream: a
 //     docker-archive, which this package neither makes nor reads.
-//   - What an engine has is not sent again: an image is known by its id, which
-//     is the digest of its config.
-//   - An engine is not believed: what it says is bounded, messages quote it,
-//     and after a load it is asked for the image once more.
-//   - A question has an answer in five minutes or fails. A load or a save ends if
-//     nothing is seen of it for half an hour, or next to nothing (4 KiB a second);
-//     an engine that has a whole archive has a second more for each MiB of it.
-//   - A context that is done ends every call within a second. A load that
-//     fails ends before the archive does, so that no engine takes it for a
-//     whole one. Neither processes nor connections are left.
+//   - What an engine has is not sent again: an image is identified by its id, which is the
+//     digest of its config.
+//   - An engine is not trusted: what it says is limited, messages quote it, and after a load it
+//     is asked for the image once more.
+//   - A question has an answer in five minutes or fails. A load or a save fails if it makes no
+//     progress for half an hour, or next to none (4 KiB a second); an engine that has a whole
+//     archive has a second more for each MiB of it.
+//   - A context that is done ends every call within a second. A load that fails ends before the
+//     archive does, so that no engine takes it for a whole one. No processes or connections are
+//     left.
 //   - An engine that cannot be reached is a *MissingError that says what to do.
 //
-// Docker and Podman's service are spoken to over HTTP (Docker Engine API 1.24 and
-// later: /images/load, /images/NAME/get, /images/NAME/json), at a socket, in TCP with
-// or without TLS, or through ssh, which runs the engine's own client on the other
-// machine. Docker's contexts are read as docker reads them. containerd is reached by
-// its own ctr, and Podman's storage and connections by podman, or the storage by
-// skopeo, because there is nothing to speak to.
+// Docker and Podman's service are reached over HTTP (Docker Engine API 1.24 and later:
+// /images/load, /images/NAME/get, /images/NAME/json), at a socket, over TCP with or without TLS,
+// or through ssh, which runs the engine's own client on the other machine. Docker's contexts are
+// read as docker reads them. containerd is reached through its own ctr, and Podman's storage and
+// connections through podman, or the storage through skopeo, because there is no service to talk
+// to.
 //
 // Non-goals: containers; removing images; reading the environment, which the caller
 // does.
@@ -43,34 +42,31 @@ import (
 	"github.com/varve-image/varve/image"
 )
 
-// Engine is a container engine's store of images. A name in it is as the
-// engine's own commands take it, NAME:TAG mostly.
+// Engine is a container engine's store of images. A name in it is one that the engine's own
+// commands accept, mostly NAME:TAG.
 type Engine interface {
 	// String names the engine and where it is.
 	String() string
-	// ID returns the id of the image that the engine calls name; empty if the
-	// engine has the image but does not tell, ErrNotFound if it has none.
+	// ID returns the id of the image that the engine calls name: "" if the engine has the image
+	// but does not say, ErrNotFound if it does not have it.
 	ID(ctx context.Context, name string) (digest.Digest, error)
-	// Load has the engine read the archive that write writes, of an image with
-	// these names, which may be none. It returns the names, or ids, that the engine
-	// says it loaded.
+	// Load makes the engine read the archive that write writes, of an image with names, which
+	// may be empty. It returns the names, or ids, that the engine says it loaded.
 	Load(ctx context.Context, names []string, write WriteFunc) ([]string, error)
-	// Save returns an image as an archive; ErrNotFound if there is none.
-	// In the place of io.EOF there is an error if the engine failed. Close ends
-	// it at any time.
+	// Save returns an image as an archive; ErrNotFound if there is none. If the engine fails,
+	// there is an error instead of io.EOF. Close ends it at any time.
 	Save(ctx context.Context, name string) (io.ReadCloser, error)
 }
 
-// WriteFunc writes a docker-archive of an image to w, such as
-// dockerarchive.Write does, uncompressed: not every engine reads others. It
-// has to end soon after ctx is done.
+// WriteFunc writes a docker-archive of an image to w, as dockerarchive.Write does, uncompressed:
+// not every engine reads others. It has to end soon after ctx is done.
 type WriteFunc func(ctx context.Context, w io.Writer) error
 
-// ErrNotFound is the error for an image that an engine does not have.
+// ErrNotFound says that an engine does not have an image.
 var ErrNotFound = errors.New("the engine has no such image")
 
-// MissingError says that an engine, or the program to reach it with, is not
-// there or does not let this user in.
+// MissingError says that an engine, or the program to reach it, is not there or does not let
+// this user in.
 type MissingError struct {
 	Err error
 	// Hint says what to do.
@@ -81,19 +77,18 @@ func (e *MissingError) Error() string { return e.Err.Error() }
 
 func (e *MissingError) Unwrap() error { return e.Err }
 
-// Loaded says what became of an image.
+// Loaded describes an image as an engine has it.
 type Loaded struct {
-	// ID is the image's id, and Names what it is called: its own names or, where it
-	// has none, what the engine calls it.
+	// ID is the image's id, and Names its names: its own or, where it has none, the engine's.
 	ID    digest.Digest
 	Names []string
-	// Present says that the engine had the image by all its names already, and
-	// nothing was sent.
+	// Present says that the engine had the image under all its names already, and nothing was
+	// sent.
 	Present bool
 }
 
-// Load brings the image to the engine: write writes it, with its own names. If
-// the engine then has another image of one of them, that is an error.
+// Load loads the image into the engine: write writes it, with its own names. It is an error if
+// the engine then has another image under one of them.
 func Load(ctx context.Context, e Engine, img image.Named, write WriteFunc) (Loaded, error) {
 	loaded, err := load(ctx, e, img, write)
 	if err != nil {
@@ -146,8 +141,8 @@ func load(ctx context.Context, e Engine, img image.Named, write WriteFunc) (l Lo
 	return l, nil
 }
 
-// present tells whether the engine has the image by all its names, or where it has
-// none by its id.
+// present reports whether the engine has the image under all its names, or, if it has none,
+// under its id.
 func present(ctx context.Context, e Engine, l Loaded) (bool, error) {
 	names := l.Names
 	if len(names) == 0 {
@@ -165,13 +160,13 @@ func present(ctx context.Context, e Engine, l Loaded) (bool, error) {
 	return true, nil
 }
 
-// Open returns an image of an engine as an archive: a docker-archive for
-// dockerarchive.Read. name is NAME:TAG, NAME@DIGEST or an id.
+// Open returns an engine's image as a docker-archive, for dockerarchive.Read. name is NAME:TAG,
+// NAME@DIGEST or an id.
 func Open(ctx context.Context, e Engine, name string) (io.ReadCloser, error) {
 	err := checkName(name)
 	if err == nil {
-		// Engines say that an image is not there in words of their own, some
-		// of them only when the archive has begun.
+		// Engines have their own words for a missing image, and some say it only after the
+		// archive has begun.
 		_, err = e.ID(ctx, name)
 	}
 	var r io.ReadCloser
@@ -187,11 +182,11 @@ func Open(ctx context.Context, e Engine, name string) (io.ReadCloser, error) {
 	return r, nil
 }
 
-// maxName bounds a name, in bytes.
+// maxName limits a name, in bytes.
 const maxName = 512
 
-// checkName refuses what is no image's name, before it becomes part of a URL
-// or an argument of a command.
+// checkName refuses what is not an image's name, before it becomes part of a URL or an argument
+// of a command.
 func checkName(name string) error {
 	if len(name) > maxName {
 		return fmt.Errorf("a name of %d bytes: more than %d", len(name), maxName)
@@ -204,7 +199,7 @@ func checkName(name string) error {
 	return err
 }
 
-// fullName is a name with its registry and a tag.
+// fullName returns a name with its registry and a tag.
 func fullName(name string) (string, error) {
 	named, err := reference.ParseNormalizedNamed(name)
 	if err != nil {
@@ -213,20 +208,19 @@ func fullName(name string) (string, error) {
 	return reference.TagNameOnly(named).String(), nil
 }
 
-// notThere is the error of an image that an engine does not have.
+// notThere returns the error for an image that an engine does not have.
 func notThere(name string) error {
 	return fmt.Errorf("%q: %w", name, ErrNotFound)
 }
 
-// maxText bounds what of an engine's words, which may be a whole page, is
-// held and shown, in bytes.
+// maxText limits how much of an engine's output, which may be a whole page, is kept and shown,
+// in bytes.
 const (
 	maxText  = 64 << 10
 	maxShown = 1000
 )
 
-// shown is an engine's words as a message has them: their end, where
-// programs say why they stopped.
+// shown returns an engine's output for a message: its end, where programs say why they stopped.
 func shown(text string) string {
 	text = strings.TrimSpace(text)
 	if len(text) > maxShown {
@@ -235,11 +229,11 @@ func shown(text string) string {
 	return fmt.Sprintf("%q", text)
 }
 
-// maxNames is how many names of loaded images are held: they are for messages.
+// maxNames limits how many names of loaded images are kept: they are for messages.
 const maxNames = 10
 
-// loadedNames are the first names in the lines by which Docker and Podman say what
-// they have loaded.
+// loadedNames returns the first names in the lines in which Docker and Podman say what they have
+// loaded.
 func loadedNames(text string) []string {
 	var names []string
 	for line := range strings.Lines(text) {
@@ -252,7 +246,7 @@ func loadedNames(text string) []string {
 	return names
 }
 
-// addNames appends what is a name, as long as there are few.
+// addNames appends what is a name, up to maxNames.
 func addNames(names []string, more iter.Seq[string]) []string {
 	for name := range more {
 		if len(names) == maxNames {

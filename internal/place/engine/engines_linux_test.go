@@ -70,7 +70,7 @@ func startDocker(t *testing.T) Engine {
 func startPodmanCommand(t *testing.T) Engine {
 	cmd := engines.Podman(t).Command(t.Context())
 	argv := slices.Clone(cmd.Args)
-	argv[slices.Index(argv, "podman")] = testtools.Need(t, "podman") // or it would run itself
+	argv[slices.Index(argv, "podman")] = testtools.Need(t, "podman") // otherwise it would run itself
 	onPath(t, "podman", argv, cmd.Env)
 	e, err := Podman(t.Context(), PodmanOptions{Sockets: []string{filepath.Join(t.TempDir(), "none")}})
 	if err != nil {
@@ -80,7 +80,7 @@ func startPodmanCommand(t *testing.T) Engine {
 }
 
 func startPodmanService(t *testing.T) Engine {
-	dir, err := os.MkdirTemp("", "podman") // short: a socket's path is bounded
+	dir, err := os.MkdirTemp("", "podman") // short: a socket's path has a limit
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,8 +136,8 @@ func startPodmanSSH(t *testing.T) Engine {
 	return e
 }
 
-// startPodmanConnection is podman with a storage of its own, which is not to be used:
-// its connection is.
+// startPodmanConnection starts podman with a storage of its own, which must not be used instead
+// of its connection.
 func startPodmanConnection(t *testing.T) Engine {
 	service := startPodmanService(t).(*api)
 	dir := t.TempDir()
@@ -161,7 +161,7 @@ func startPodmanConnection(t *testing.T) Engine {
 	return e
 }
 
-// startDockerTLS is Docker behind what wants certificates, as a context says.
+// startDockerTLS starts Docker behind a server that wants certificates, as a context says.
 func startDockerTLS(t *testing.T) Engine {
 	socket := strings.TrimPrefix(engines.Docker(t).Address(), "unix://")
 	a := newAuthority(t)
@@ -204,7 +204,7 @@ func tunnel(here net.Conn, socket string) {
 	<-done
 }
 
-// startDockerContext is a context that docker itself has made and chosen.
+// startDockerContext starts Docker with a context that docker itself has made and chosen.
 func startDockerContext(t *testing.T) Engine {
 	dir := t.TempDir()
 	for _, args := range [][]string{{"create", "there", "--docker", "host=" + engines.Docker(t).Address()}, {"use", "there"}} {
@@ -224,7 +224,7 @@ func startDockerContext(t *testing.T) Engine {
 	return e
 }
 
-// TestReached: engines are used by all the ways that lead to them.
+// TestReached: engines can be reached in every way that there is.
 func TestReached(t *testing.T) {
 	testtools.NeedRoot(t)
 	for name, start := range map[string]func(*testing.T) Engine{
@@ -246,8 +246,8 @@ func TestReached(t *testing.T) {
 
 func startSkopeo(t *testing.T) Engine {
 	cmd := engines.Podman(t).Command(t.Context())
-	// The same storage, which the environment tells, in the same namespaces: it
-	// leaves it mounted as Podman does.
+	// The same storage, which the environment names, in the same namespaces: it is left mounted,
+	// as Podman does.
 	argv := cmd.Args[:slices.Index(cmd.Args, "podman")]
 	argv = append(slices.Clone(argv), testtools.Need(t, "skopeo"), "--insecure-policy")
 	onPath(t, "skopeo", argv, cmd.Env)
@@ -292,8 +292,8 @@ func TestEngines(t *testing.T) {
 	}
 }
 
-// TestLoadNames: an image gets all its names, also where the engine has it by the first
-// already, and may have none.
+// TestLoadNames: an image gets all its names, also where the engine has it under the first
+// already; it may have none.
 func TestLoadNames(t *testing.T) {
 	testtools.NeedRoot(t)
 	for name, start := range realEngines {
@@ -328,7 +328,7 @@ func TestLoadNames(t *testing.T) {
 			}
 			loaded := mustLoad(t, e, bare, false)
 			t.Logf("without a name it is %q", loaded.Names)
-			if name != "containerd" { // which knows images by their manifests
+			if name != "containerd" { // which identifies images by their manifests
 				mustLoad(t, e, bare, true)
 			}
 		})

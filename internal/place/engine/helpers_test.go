@@ -12,10 +12,10 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// repository is what the images of tests are called, but for their tags.
+// repository is the name of the images of tests, without their tags.
 const repository = "example.org/varve-daemon"
 
-// testImage is an image of one file with that content.
+// testImage returns an image of one file with that content.
 func testImage(content string) image.Named {
 	l := layer.New(func() tree.Seq {
 		return func(yield func(*tree.Entry, error) bool) {

@@ -15,22 +15,22 @@ import (
 	"time"
 )
 
-// dialTimeout bounds how long a connection may take.
+// dialTimeout limits how long connecting may take.
 const dialTimeout = 10 * time.Second
 
 // host is where a daemon listens.
 type host struct {
 	text             string // as it was given
-	context          string // of Docker's, that it is from
-	network, address string // as net.Dial takes it
-	// tls, where it is set, is how a tcp host is spoken to, and ssh the way to
-	// one on another machine.
+	context          string // the Docker context that it is from
+	network, address string // for net.Dial
+	// tls, where it is set, is the TLS configuration of a tcp host, and ssh the way to an engine
+	// on another machine.
 	tls *tls.Config
 	ssh *sshTarget
 }
 
-// parseHost reads what DOCKER_HOST, CONTAINER_HOST and contexts have. Whether it is
-// spoken to in TLS is the endpoint's to say, unless it is an https:// one.
+// parseHost reads the hosts of DOCKER_HOST, CONTAINER_HOST and contexts. The endpoint says
+// whether to use TLS, unless it is an https:// host.
 func parseHost(e endpoint) (host, error) {
 	text := e.host
 	h := host{text: text, context: e.context}
@@ -95,13 +95,13 @@ func (h host) dial(ctx context.Context) (net.Conn, error) {
 	return secure, nil
 }
 
-// tlsError is a handshake that failed.
+// tlsError is the error of a failed handshake.
 type tlsError struct{ error }
 
 func (e *tlsError) Unwrap() error { return e.error }
 
-// client speaks HTTP to the host and to nothing else: no proxy, no redirect,
-// no connection that outlives its request.
+// client returns an HTTP client for the host and nothing else: no proxy, no redirects, no
+// connection that outlives its request.
 func (h host) client() *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
@@ -116,8 +116,8 @@ func (h host) client() *http.Client {
 	}
 }
 
-// explain turns an error of dialing a daemon called product into one that
-// says what to do; others stay as they are, without the made-up URL.
+// explain turns an error of dialing a daemon called product into one that says what to do. It
+// leaves other errors, but removes the made-up URL.
 func (h host) explain(product string, err error) error {
 	var asURL *url.Error
 	if errors.As(err, &asURL) {

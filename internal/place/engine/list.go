@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// lister is an Engine that says what images it has.
+// lister is an Engine that can list its images.
 type lister interface {
 	names(ctx context.Context) ([]string, error)
 }
 
-// List returns the names of an engine's images, as its own commands show them. One that
-// cannot be asked has none.
+// List returns the names of an engine's images, as its own commands show them. It returns none
+// if the engine cannot be asked.
 func List(ctx context.Context, e Engine) ([]string, error) {
 	l, ok := e.(lister)
 	if !ok {
@@ -28,7 +28,7 @@ func List(ctx context.Context, e Engine) ([]string, error) {
 	return names, nil
 }
 
-// names asks for all images (API: ImageList).
+// names lists all images (API: ImageList).
 func (a *api) names(ctx context.Context) ([]string, error) {
 	ctx, cancel := question(ctx)
 	defer cancel()
@@ -61,8 +61,8 @@ func (c containerd) names(ctx context.Context) ([]string, error) {
 	return named(strings.Fields(string(text))), err
 }
 
-// named returns the names of those that an image can be asked for by: engines list
-// images that have none.
+// named returns the names that an image can be asked for by: engines also list images that have
+// none.
 func named(all []string) []string {
 	var names []string
 	for _, name := range all {

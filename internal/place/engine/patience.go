@@ -9,29 +9,30 @@ import (
 	"github.com/varve-image/varve/internal/pace"
 )
 
-// limits are how long an engine may take. They are variables so that tests need
+// limits say how long an engine may take. They are variables so that tests need
 // not wait as long.
 var limits = struct {
-	// answer is for a question, in whole: another of the engine's clients may have
-	// its storage locked.
+	// answer limits a whole question: another of the engine's clients may have
+	// locked its storage.
 	answer time.Duration
-	// silence is how long nothing may be seen of a load or a save: engines write
-	// images of many GB to disk before they say a word, or take one more.
+	// silence limits how long a load or a save may make no progress: engines
+	// write images of many GB to disk before they send or read another byte.
 	silence time.Duration
-	// rate is how many bytes a second a load or a save has at least, of the time
-	// that the engine takes and on average over a silence.
+	// rate is the least that a load or a save has to transfer, in bytes a second
+	// of the time that the engine takes, on average over a silence.
 	rate int64
-	// work is how many bytes a second an engine unpacks at least once it has all
-	// of an archive, which it does in silence.
+	// work is the least that an engine unpacks, in bytes a second, once it has a
+	// whole archive. It does so silently.
 	work int64
 }{5 * time.Minute, 30 * time.Minute, 4 << 10, 1 << 20}
 
-// question bounds a context by the time for an answer.
+// question limits a context to the time for an answer.
 func question(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, limits.answer, fmt.Errorf("it has not answered for %v: see whether it is stuck", limits.answer))
 }
 
-// ended is why a context was ended, which counts for more than what came of it.
+// ended returns the reason why a context was ended, rather than the error that
+// this led to.
 func ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -39,9 +40,9 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-// watch ends the context of a load or a save of which nothing, or next to
-// nothing, is seen for too long. It counts the time that the engine takes: what
-// varve itself does in between may take any.
+// watch ends the context of a load or a save that makes no progress, or next to
+// none, for too long. It counts only the time that the engine takes: what varve
+// does in between may take any time.
 type watch struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -50,7 +51,7 @@ type watch struct {
 	total  int64 // bytes
 }
 
-// newWatch begins with an engine that is waited for.
+// newWatch returns a watch that is waiting for the engine.
 func newWatch(ctx context.Context) *watch {
 	w := &watch{pace: pace.New(limits.rate, limits.silence)}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
@@ -66,10 +67,10 @@ func (w *watch) stop() {
 	w.cancel(context.Canceled)
 }
 
-// rest has nobody wait for the engine until the next step.
+// rest stops waiting for the engine until the next step.
 func (w *watch) rest() { w.timer.Stop() }
 
-// sent begins the wait for what the engine makes of what it has got.
+// sent begins to wait for the engine to process what it was sent.
 func (w *watch) sent() {
 	work := time.Duration(float64(w.total) / float64(limits.work) * float64(time.Second))
 	w.timer.Reset(limits.silence + work)
@@ -96,7 +97,8 @@ type watchedWriter struct {
 
 func (w watchedWriter) Write(b []byte) (int, error) { return w.step(w.to.Write, b) }
 
-// writer has write write to an engine, and tells when that has everything.
+// writer returns a WriteFunc that watches write, and notes when the engine has
+// everything.
 func (w *watch) writer(write WriteFunc) WriteFunc {
 	return func(ctx context.Context, to io.Writer) error {
 		w.rest()
@@ -108,7 +110,7 @@ func (w *watch) writer(write WriteFunc) WriteFunc {
 	}
 }
 
-// watchedReader is what an engine sends.
+// watchedReader reads what an engine sends.
 type watchedReader struct {
 	*watch
 	io.ReadCloser

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// impatient has engines answer sooner than elsewhere.
+// impatient shortens the time that engines have.
 func impatient(t *testing.T) {
 	t.Helper()
 	was := limits
@@ -34,7 +34,7 @@ func programs(t *testing.T, scripts map[string]string) {
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 }
 
-// dripping answers a byte now and then, for ever.
+// dripping answers a byte now and then, forever.
 func dripping(w http.ResponseWriter, r *http.Request) {
 	for {
 		if _, err := io.WriteString(w, " "); err != nil {
@@ -85,8 +85,8 @@ func mustEnd(t *testing.T, calls map[string]func(context.Context) error) {
 	all.Wait()
 }
 
-// TestSilentEngine: an engine that takes connections and says nothing, or next
-// to nothing, does not keep us.
+// TestSilentEngine: an engine that accepts connections and says nothing, or next to nothing,
+// does not hold varve up.
 func TestSilentEngine(t *testing.T) {
 	impatient(t)
 	over := make(chan struct{})
@@ -126,7 +126,7 @@ func TestSilentEngine(t *testing.T) {
 	close(over)
 }
 
-// TestSilentCommand: the same of the programs by which engines are reached.
+// TestSilentCommand: the same for the programs through which engines are reached.
 func TestSilentCommand(t *testing.T) {
 	impatient(t)
 	const drip = "while printf ' '; do sleep 0.05; done"
@@ -152,14 +152,14 @@ func TestSilentCommand(t *testing.T) {
 	}
 }
 
-// listening is a socket that takes connections.
+// listening returns a socket that accepts connections.
 func listening(t *testing.T) string {
 	t.Helper()
 	return fake(t, http.NotFoundHandler()).(*api).host.address
 }
 
-// TestSlowEngine: an engine may take long as long as it gets on, and long for
-// what it does when it has everything; nor does varve's own time count.
+// TestSlowEngine: an engine may take long if it makes progress, and for its work once it has
+// everything; varve's own time does not count.
 func TestSlowEngine(t *testing.T) {
 	impatient(t)
 	limits.silence, limits.work = 2*time.Second, 2<<20 // half a second for each MiB
@@ -210,7 +210,7 @@ save) for i in 1 2 3 4 5 6; do head -c 1048576 /dev/zero; sleep 0.5; done;; esac
 	all.Wait()
 }
 
-// TestMemory: nothing that an engine says is held many times over.
+// TestMemory: nothing that an engine says is kept several times.
 func TestMemory(t *testing.T) {
 	line := func(text string) string { return fmt.Sprintf(`{"stream":%q}`, text) + "\n" }
 	const size = 16 << 20
@@ -234,7 +234,7 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// TestManyNames: names that an engine says it loaded are for a message.
+// TestManyNames: names that an engine says it loaded are only for a message.
 func TestManyNames(t *testing.T) {
 	img := testImage("x")
 	report := strings.Repeat(`{"stream":"Loaded image: `+strings.Repeat("name,", 10_000)+`\n"}`+"\n", 10)

@@ -15,26 +15,25 @@ import (
 
 // PodmanOptions says where Podman is.
 type PodmanOptions struct {
-	// Host is Podman's service as in CONTAINER_HOST: unix:///PATH,
-	// tcp://HOST:PORT or ssh://USER@HOST/PATH. Empty is the first of Sockets that
-	// answers, and if none does, the commands that Storage takes.
+	// Host is Podman's service as in CONTAINER_HOST: unix:///PATH, tcp://HOST:PORT or
+	// ssh://USER@HOST/PATH. It defaults to the first of Sockets that answers, and if none does,
+	// to the commands of Storage.
 	Host string
-	// Identity is a file with a key for an ssh:// Host (CONTAINER_SSHKEY).
+	// Identity is a key file for an ssh:// Host (CONTAINER_SSHKEY).
 	Identity string
-	// Connection says that the environment of podman has the name of one of its
-	// connections (CONTAINER_CONNECTION): its commands go there, and it goes
-	// before Host.
+	// Connection says that the environment of podman names one of its connections
+	// (CONTAINER_CONNECTION): its commands go there, and it takes precedence over Host.
 	Connection bool
 	// Sockets are paths where the service may listen:
 	// $XDG_RUNTIME_DIR/podman/podman.sock, and for root
 	// /run/podman/podman.sock.
 	Sockets []string
-	// TempDir is where skopeo, if it has to be used, gets an archive in a file
-	// without a name; empty is the system's place for such files.
+	// TempDir is where an archive for skopeo, if it has to be used, is kept in a file without a
+	// name; it defaults to the system's directory for such files.
 	TempDir string
 }
 
-// Podman returns Podman: its service where that is, else its storage.
+// Podman returns Podman: its service if there is one, and otherwise its storage.
 func Podman(ctx context.Context, opts PodmanOptions) (Engine, error) {
 	const product = "Podman"
 	if opts.Connection {
@@ -77,7 +76,7 @@ func Storage(tempDir string) (Engine, error) {
 	return nil, &MissingError{Err: errors.New("podman's storage: neither podman nor skopeo is installed"), Hint: hint}
 }
 
-// podman is Podman's storage by way of its commands.
+// podman is Podman's storage, through podman's commands.
 type podman struct{}
 
 func (podman) String() string { return "Podman" }
@@ -114,7 +113,7 @@ func (podman) Save(ctx context.Context, name string) (io.ReadCloser, error) {
 	return saved(ctx, "podman", "save", "--quiet", "--format", "docker-archive", name)
 }
 
-// skopeo is the same storage by way of skopeo.
+// skopeo is the same storage, through skopeo.
 type skopeo struct{ tempDir string }
 
 func (skopeo) String() string { return "containers-storage" }
@@ -131,8 +130,8 @@ func (skopeo) ID(ctx context.Context, name string) (digest.Digest, error) {
 	return digest.FromBytes(config), nil
 }
 
-// Load gives skopeo a file: it reads an archive more than once, and gives an image one
-// name at a time.
+// Load gives skopeo a file: skopeo reads an archive more than once, and gives an image one name
+// at a time.
 func (s skopeo) Load(ctx context.Context, names []string, write WriteFunc) ([]string, error) {
 	if len(names) == 0 {
 		return nil, errors.New("skopeo gives no image to the storage that has no name: put one behind it, containers-storage:NAME:TAG, or install podman")

@@ -15,18 +15,18 @@ import (
 	"time"
 )
 
-// sshTarget is an engine on another machine, which its own client there connects to
-// standard input and output.
+// sshTarget is an engine on another machine, where its own client connects it to standard input
+// and output.
 type sshTarget struct {
 	user, host, port string
-	// socket is the engine's on that machine; empty is where its client looks.
+	// socket is the engine's socket on that machine; empty means where its client looks.
 	socket string
-	// client is docker or podman, and identity a file with a key; empty is ssh's.
+	// client is docker or podman, and identity a key file; empty means ssh's own.
 	client, identity string
 }
 
-// What becomes an argument of ssh, and by its configuration perhaps of a shell.
-// None begins with "-".
+// What may become an argument of ssh, and by its configuration perhaps of a shell. None of it
+// begins with "-".
 var (
 	sshUsers = regexp.MustCompile(`^[A-Za-z0-9_.][A-Za-z0-9_.@+-]*$`)
 	sshHosts = regexp.MustCompile(`^[A-Za-z0-9_.:][A-Za-z0-9_.:%-]*$`)
@@ -51,7 +51,7 @@ func parseSSH(text string, u *url.URL) (*sshTarget, error) {
 	return t, nil
 }
 
-// args are ssh's arguments. What follows the host is for a shell there.
+// args returns ssh's arguments. What follows the host is for a shell there.
 func (t *sshTarget) args() []string {
 	args := []string{"-T", "-o", "ConnectTimeout=30"}
 	if t.identity != "" {
@@ -71,7 +71,7 @@ func (t *sshTarget) args() []string {
 	return append(args, "system", "dial-stdio")
 }
 
-// plain is what no shell makes anything else of.
+// plain matches text that no shell interprets.
 var plain = regexp.MustCompile(`^[A-Za-z0-9_./:@%+=,-]+$`)
 
 func quoteShell(s string) string {
@@ -81,8 +81,7 @@ func quoteShell(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// dial starts ssh. It lives as long as the connection, whatever becomes of the
-// context by which that was asked for.
+// dial starts ssh, which lives as long as the connection, even after ctx is done.
 func (t *sshTarget) dial(ctx context.Context) (net.Conn, error) {
 	if err := look("ssh", "install OpenSSH's client"); err != nil {
 		return nil, err
@@ -112,7 +111,7 @@ func (t *sshTarget) dial(ctx context.Context) (net.Conn, error) {
 	return c, nil
 }
 
-// sshConn is ssh's standard input and output.
+// sshConn is a connection over ssh's standard input and output.
 type sshConn struct {
 	in, out *os.File
 	cancel  context.CancelFunc
@@ -129,14 +128,14 @@ func (c *sshConn) Read(b []byte) (int, error) {
 
 func (c *sshConn) Write(b []byte) (int, error) {
 	n, err := c.in.Write(b)
-	// Who has read that it has ended closes the connection.
+	// Whoever reads its end closes the connection.
 	if err != nil && (abandoned(err) || errors.Is(err, os.ErrClosed)) {
 		err = c.why(err)
 	}
 	return n, err
 }
 
-// why is ssh's own error, if it has ended with one.
+// why returns ssh's own error, if it has ended with one.
 func (c *sshConn) why(err error) error {
 	ended := make(chan error, 1)
 	go func() { ended <- c.wait() }()
@@ -155,7 +154,7 @@ func (c *sshConn) why(err error) error {
 func (c *sshConn) Close() error {
 	err := errors.Join(c.in.Close(), c.out.Close())
 	c.cancel()
-	_ = c.wait() // it was told to end
+	_ = c.wait() // it was asked to end
 	return err
 }
 
@@ -173,7 +172,7 @@ type sshAddr struct{}
 func (sshAddr) Network() string { return "ssh" }
 func (sshAddr) String() string  { return "ssh" }
 
-// sshFailed is the error of an ssh that could not connect, or the client there.
+// sshFailed returns the error of an ssh, or of the client there, that could not connect.
 func sshFailed(err error) (*exitError, bool) {
 	var exit *exitError
 	return exit, errors.As(err, &exit) && exit.program == "ssh"

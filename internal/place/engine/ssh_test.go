@@ -53,7 +53,7 @@ func TestSSHArguments(t *testing.T) {
 	}
 }
 
-// TestSSHReads: ssh itself takes the arguments as they are meant.
+// TestSSHReads: ssh itself reads the arguments as intended.
 func TestSSHReads(t *testing.T) {
 	program := testtools.Need(t, "ssh")
 	h, err := parseHost(endpoint{host: "ssh://me@there.example:2222"})

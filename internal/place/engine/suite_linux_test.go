@@ -15,7 +15,7 @@ import (
 )
 
 // TestSuite: engines keep images as archives do. Not all images are tried, as
-// each takes seconds; one without layers is not Docker's to save.
+// each takes seconds; Docker cannot save one without layers.
 func TestSuite(t *testing.T) {
 	testtools.NeedRoot(t)
 	for name, start := range realEngines {
@@ -30,7 +30,7 @@ func TestSuite(t *testing.T) {
 	}
 }
 
-// place is what an engine has by a name.
+// place is what an engine has under a name.
 func place(e Engine, temp, name string) imagetest.Place {
 	open := func(ctx context.Context) (*dockerarchive.Archive, error) {
 		r, err := Open(ctx, e, name)

@@ -10,10 +10,9 @@ import (
 // Target is an engine that images are loaded into.
 type Target struct {
 	Engine Engine
-	// RepoTag is what the one image is called in the engine; empty is as it is called.
+	// RepoTag is the name of the one image in the engine; it defaults to the image's own names.
 	RepoTag string
-	// Archive writes an image as a docker-archive, such as dockerarchive.Write does,
-	// uncompressed.
+	// Archive writes an image as an uncompressed docker-archive, as dockerarchive.Write does.
 	Archive func(ctx context.Context, w io.Writer, img image.Named, observe func(image.Event)) error
 }
 

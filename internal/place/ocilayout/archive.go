@@ -18,20 +18,18 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// WriteArchive writes the image to w as the tar of a layout and returns the
-// digest of its manifest. The members are oci-layout, the directories, the
-// layers in their order, config, manifest and index.json. A layer is compressed
-// into a temporary file first, because a tar states sizes ahead; a few such
-// files, without names, are there at a time.
+// WriteArchive writes the image to w as the tar of a layout and returns the digest of its
+// manifest. The members are oci-layout, the directories, the layers in their order, config,
+// manifest and index.json. A layer is compressed into a temporary file first, because a tar
+// states sizes before contents; a few such files, without names, exist at a time.
 //
-// After an error, what w has got is of no use.
+// After an error, what was written to w is of no use.
 func WriteArchive(ctx context.Context, w io.Writer, img image.Named, opts Options) (digest.Digest, error) {
 	return writeArchive(ctx, w, content{images: []image.Named{img}}, opts)
 }
 
-// WriteIndexArchive is WriteArchive for an index, whose digest it returns. The
-// images' members follow each other, those that several have once, and the index
-// is the last blob.
+// WriteIndexArchive is WriteArchive for an index, whose digest it returns. The images' members
+// follow each other, shared ones once, and the index is the last blob.
 func WriteIndexArchive(ctx context.Context, w io.Writer, index *image.Index, opts Options) (digest.Digest, error) {
 	return writeArchive(ctx, w, indexed(index), opts)
 }
@@ -101,8 +99,7 @@ func (a *archiver) write(ctx context.Context, c content, opts Options) (digest.D
 	return tops[0].Digest, a.tar.Close()
 }
 
-// parent writes the directory of a blob, which is missing for another algorithm than
-// SHA-256.
+// parent writes the directory of a blob, which is missing for algorithms other than SHA-256.
 func (a *archiver) parent(name string) error {
 	dir := path.Dir(name)
 	if dir == "." || a.written[dir] {
@@ -128,7 +125,7 @@ func (a *archiver) documents(ctx context.Context, docs ...image.Document) error 
 	return nil
 }
 
-// again tells whether a member was written already.
+// again reports whether a member was written already.
 func (a *archiver) again(name string) bool {
 	was := a.written[name]
 	a.written[name] = true

@@ -16,18 +16,17 @@ import (
 	"github.com/varve-image/varve/internal/owner"
 )
 
-// attempts is how often WriteDir looks again when the directory appears or
-// goes away under its eyes.
+// attempts limits how often WriteDir looks again when the directory appears or disappears
+// meanwhile.
 const attempts = 10
 
 // WriteDir writes the image into the layout in the directory dir and returns
 // the digest of its manifest.
 //
-// A dir that does not exist is made, in a directory that does: everything is
-// written under a temporary name beside it first. One that exists has to be
-// empty or a layout, which the image is added to; an image of the same name
-// in it is replaced in index.json, its blobs stay. A blob that is there
-// already is replaced by the same bytes, which mends a damaged one.
+// A dir that does not exist is made, in a directory that does: everything is written under a
+// temporary name beside it first. A dir that exists has to be empty or a layout, to which the
+// image is added. An image with the same name is replaced in index.json, but its blobs stay. A
+// blob that is there already is replaced by the same bytes, which repairs a damaged one.
 //
 // If another process writes the same layout WriteDir waits for it.
 func WriteDir(ctx context.Context, img image.Named, dir string, opts Options) (digest.Digest, error) {
@@ -56,7 +55,7 @@ func writeDir(ctx context.Context, c content, dir string, opts Options) (digest.
 	return d, nil
 }
 
-// errAgain says that the world has changed: look at it anew.
+// errAgain says that the directory has changed and has to be looked at again.
 var errAgain = errors.New("it keeps changing: other processes are at work on it")
 
 func tryWriteDir(ctx context.Context, c content, dir string, opts Options) (d digest.Digest, err error) {
@@ -81,7 +80,7 @@ func isLink(path string) bool {
 	return err == nil && st.Mode().Type() == fs.ModeSymlink
 }
 
-// writeExisting adds the image to a directory that is there.
+// writeExisting adds the image to an existing directory.
 func writeExisting(ctx context.Context, c content, dir string, opts Options) (digest.Digest, error) {
 	root, err := openDir(dir)
 	if err != nil {
@@ -100,8 +99,8 @@ func writeExisting(ctx context.Context, c content, dir string, opts Options) (di
 	return w.write(ctx, c, opts)
 }
 
-// openDir opens a directory that a user has named. A link that leads to one has to be
-// this user's or root's: in a directory that others can write to it may be anybody's.
+// openDir opens a directory that a user has named. A link to one has to be this user's or
+// root's: in a directory that others can write to, it may be anybody's.
 func openDir(dir string) (*os.Root, error) {
 	info, err := os.Lstat(dir)
 	if err != nil {
@@ -155,13 +154,13 @@ func writeNew(ctx context.Context, c content, dir string, opts Options) (digest.
 		return "", err
 	}
 	err = temp.CommitSynced()
-	if err != nil && !temp.Named() { // or it is this one that is there
+	if err != nil && !temp.Named() { // otherwise this one may be there already
 		err = againIfThere(dir, err)
 	}
 	return d, err
 }
 
-// againIfThere is errAgain if somebody else has made dir meanwhile.
+// againIfThere returns errAgain if somebody else has made dir meanwhile, and otherwise err.
 func againIfThere(dir string, err error) error {
 	if _, statErr := os.Stat(dir); statErr == nil {
 		return errAgain

@@ -20,21 +20,21 @@ import (
 	"github.com/varve-image/varve/internal/ocijson"
 )
 
-// tempName begins the names of files in a layout that are not finished.
+// tempName begins the names of unfinished files in a layout.
 const tempName = ".varve-"
 
-// dirWriter writes into a directory that nobody else writes to: one that is locked, or new. It is
-// empty or a layout. All paths are resolved inside it.
+// dirWriter writes into a directory that nobody else writes to, because it is locked or new. The
+// directory is empty or a layout. All paths are resolved inside it.
 type dirWriter struct {
 	root *os.Root
 	made []string // what undo removes
-	// path is where a blob goes; nil is BlobPath. docker has a manifest of Docker's kept.
+	// path returns where a blob goes; nil means BlobPath. docker keeps Docker manifests.
 	path   func(v1.Descriptor) string
 	docker bool
 }
 
-// write adds what is to be written and returns the digest of its manifest or
-// index. After an error the directory is as it was.
+// write adds the content and returns the digest of its manifest or index. After an error the
+// directory is as it was.
 func (w *dirWriter) write(ctx context.Context, c content, opts Options) (d digest.Digest, err error) {
 	index, err := w.readIndex()
 	if err != nil {
@@ -131,7 +131,7 @@ func (w *dirWriter) readIndex() (*ordjson.Object, error) {
 	return index, nil
 }
 
-// mustBeEmpty allows for nothing but what a killed writer may have left.
+// mustBeEmpty allows only what a killed writer may have left.
 func (w *dirWriter) mustBeEmpty() error {
 	names, err := w.names()
 	if err != nil {
@@ -154,7 +154,7 @@ func (w *dirWriter) names() ([]string, error) {
 	return dir.Readdirnames(-1)
 }
 
-// removeTemps removes what killed processes have left: no other has the lock.
+// removeTemps removes what killed processes have left: no other process has the lock.
 func (w *dirWriter) removeTemps() {
 	names, _ := w.names()
 	for _, name := range names {
@@ -177,7 +177,7 @@ func (w *dirWriter) makeDirs(isNew bool) error {
 	return w.put(context.Background(), layoutName, layoutFile())
 }
 
-// makeDir makes a directory that is not there.
+// makeDir makes a directory that does not exist.
 func (w *dirWriter) makeDir(dir string) error {
 	err := w.root.Mkdir(dir, 0o777)
 	if errors.Is(err, fs.ErrExist) {
@@ -189,7 +189,7 @@ func (w *dirWriter) makeDir(dir string) error {
 	return err
 }
 
-// temp makes a file with a temporary name that nobody can have guessed.
+// temp makes a file with a temporary name that cannot be guessed.
 func (w *dirWriter) temp() (f *os.File, err error) {
 	for range attempts {
 		f, err = w.root.OpenFile(tempName+rand.Text()[:10], os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
@@ -221,7 +221,7 @@ func (w *dirWriter) put(ctx context.Context, name string, data []byte) error {
 	return w.keep(file, name)
 }
 
-// keep brings a temporary file to disk and renames it.
+// keep syncs a temporary file to disk and renames it.
 func (w *dirWriter) keep(file *os.File, name string) error {
 	if err := file.Sync(); err != nil {
 		return err
@@ -237,7 +237,7 @@ func (w *dirWriter) keep(file *os.File, name string) error {
 	return w.root.Rename(path.Base(file.Name()), name)
 }
 
-// commit makes the image part of the layout.
+// commit adds the image to the layout's index.json.
 func (w *dirWriter) commit(ctx context.Context, index []byte) error {
 	for _, dir := range []string{blobDir512, blobDir, path.Dir(blobDir), "."} {
 		if err := w.sync(dir); err != nil && !(dir == blobDir512 && errors.Is(err, fs.ErrNotExist)) {
@@ -247,7 +247,7 @@ func (w *dirWriter) commit(ctx context.Context, index []byte) error {
 	if err := w.put(ctx, indexName, index); err != nil {
 		return err
 	}
-	w.made = nil // index.json says that it is all there
+	w.made = nil // index.json lists it now
 	return w.sync(".")
 }
 
@@ -260,8 +260,8 @@ func (w *dirWriter) sync(dir string) error {
 	return syncOpen(f)
 }
 
-// undo removes what was made, in the reverse order. Directories that
-// somebody else has put something into stay.
+// undo removes what was made, in reverse order. Directories that somebody else has put something
+// into stay.
 func (w *dirWriter) undo() {
 	w.removeTemps()
 	for _, name := range slices.Backward(w.made) {
@@ -269,7 +269,7 @@ func (w *dirWriter) undo() {
 	}
 }
 
-// addToIndex writes index.json with more images; nil stands for a new one.
+// addToIndex returns index.json with more images; a nil index stands for a new one.
 func addToIndex(index *ordjson.Object, manifests []v1.Descriptor) ([]byte, error) {
 	if index == nil {
 		return ocijson.Index(manifests, nil)
@@ -286,8 +286,7 @@ func addToIndex(index *ordjson.Object, manifests []v1.Descriptor) ([]byte, error
 	return data, err
 }
 
-// syncOpen brings a directory's names to disk, where the file system has such
-// an operation.
+// syncOpen syncs a directory's names to disk, where the file system supports it.
 func syncOpen(dir *os.File) error {
 	err := dir.Sync()
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, errors.ErrUnsupported) {

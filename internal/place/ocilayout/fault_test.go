@@ -96,7 +96,7 @@ func TestFailureLeavesNothing(t *testing.T) {
 	}
 }
 
-// prepare brings a directory into a state.
+// prepare puts a directory into a state.
 func prepare(t *testing.T, out, state string) {
 	t.Helper()
 	switch state {
@@ -122,7 +122,7 @@ func TestDigestErrorIsTyped(t *testing.T) {
 	}
 }
 
-// limitedWriter fails after some bytes, as a disk that is full.
+// limitedWriter fails after some bytes, like a full disk.
 type limitedWriter struct{ left int }
 
 func (w *limitedWriter) Write(p []byte) (int, error) {
@@ -248,7 +248,7 @@ func locked(t *testing.T, dir string) *os.File {
 	return f
 }
 
-// TestKilledWritersAreSweptUp: what a killed process leaves goes, what a
+// TestKilledWritersAreSweptUp: what a killed process left is removed, what a
 // living one has stays.
 func TestKilledWritersAreSweptUp(t *testing.T) {
 	parent := t.TempDir()
@@ -315,7 +315,7 @@ func TestWriterWaitsForLock(t *testing.T) {
 	}
 }
 
-// TestManyWriters: all images get into one layout that none of them finds.
+// TestManyWriters: all images get into one layout that does not exist at first.
 func TestManyWriters(t *testing.T) {
 	steady(t)
 	parent := t.TempDir()

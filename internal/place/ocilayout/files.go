@@ -16,14 +16,13 @@ import (
 // files are a layout's regular files, in a directory or an archive. Names are
 // relative to the layout.
 type files interface {
-	// open opens a file and returns its size. A missing one is
-	// fs.ErrNotExist; a symlink or a special file is an error, without being
-	// opened.
+	// open opens a file and returns its size. A missing one is fs.ErrNotExist; a
+	// symlink or a special file is an error, and is not opened.
 	open(name string) (io.ReadCloser, int64, error)
 	close() error
 }
 
-// dirFiles are the files of a directory. Nothing outside it is reached.
+// dirFiles are the files of a directory. Nothing outside it can be reached.
 type dirFiles struct{ root *os.Root }
 
 func (d dirFiles) open(name string) (io.ReadCloser, int64, error) {

@@ -54,7 +54,7 @@ func bigLayer(name string, n int) image.Layer {
 	return newLayer(file(name, string(content)))
 }
 
-// newImage is an image of a few layers, one of them twice.
+// newImage returns an image of a few layers, one of them twice.
 func newImage(tag string, layers ...image.Layer) image.Named {
 	return image.Named{Image: image.New(describe(tag, layers...)), Names: image.Names{RepoTags: []string{"test:" + tag}}}
 }
@@ -100,7 +100,7 @@ func (l wrapped) Info(ctx context.Context) (layer.Info, error) {
 	return info, err
 }
 
-// snapshot is what a directory tree holds, one line for each file.
+// snapshot returns what a directory tree holds, one line for each file.
 func snapshot(t testing.TB, root string) string {
 	t.Helper()
 	var out strings.Builder
@@ -154,7 +154,8 @@ func steady(t *testing.T) {
 	})
 }
 
-// openFiles is how many files the process has open, 0 where that is not seen.
+// openFiles returns how many files the process has open, or 0 if that is
+// unknown.
 func openFiles() int {
 	entries, _ := os.ReadDir("/proc/self/fd")
 	return len(entries)

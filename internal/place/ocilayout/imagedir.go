@@ -16,16 +16,16 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// The directories of containers-image, which skopeo and podman call dir:, hold one image
-// or one index with its images: manifest.json, HEX.manifest.json for those of an
-// index, and each blob as HEX. (containers-image, directory/directory_transport.go.)
+// The directories of containers-image, which skopeo and podman call dir:, hold one image or one
+// index with its images: manifest.json, HEX.manifest.json for the manifests of an index, and
+// each blob as HEX. (containers-image, directory/directory_transport.go.)
 const (
 	imageDirManifest = "manifest.json"
 	imageDirVersion  = "version"
 	imageDirContent  = "Directory Transport Version: 1.1\n"
 )
 
-// ImageDir is such a directory that is read.
+// ImageDir is such a directory, open for reading.
 type ImageDir struct {
 	name  string
 	files dirFiles
@@ -34,7 +34,7 @@ type ImageDir struct {
 	list  []image.Listed
 }
 
-// IsImageDir tells a directory of containers-image from a layout.
+// IsImageDir distinguishes a directory of containers-image from a layout.
 func IsImageDir(name string) bool {
 	has := func(file string) bool {
 		_, err := os.Lstat(name + "/" + file)
@@ -82,7 +82,7 @@ func (d *ImageDir) String() string { return fmt.Sprintf("image directory %q", d.
 
 func (d *ImageDir) wrap(err error) error { return fmt.Errorf("read %s: %w", d, err) }
 
-// List returns the image, or those of the index. They have no names.
+// List returns the image, or the images of the index. They have no names.
 func (d *ImageDir) List() []image.Listed { return d.list }
 
 // Close closes the directory.
@@ -119,8 +119,8 @@ func (d *ImageDir) Fetch(_ context.Context, desc v1.Descriptor) (io.ReadCloser, 
 	return openSized(d.files, imageDirPath(desc), desc)
 }
 
-// imageDirPath is where a directory has what a descriptor says. SHA-512 is told apart by
-// its length alone.
+// imageDirPath returns where a directory has what a descriptor describes. SHA-512 differs by its
+// length alone.
 func imageDirPath(d v1.Descriptor) string {
 	if ocijson.IsManifest(d.MediaType) || ocijson.IsIndex(d.MediaType) {
 		return d.Digest.Encoded() + "." + imageDirManifest
@@ -128,9 +128,9 @@ func imageDirPath(d v1.Descriptor) string {
 	return d.Digest.Encoded()
 }
 
-// WriteImageDir writes the one image as a directory of containers-image, which is new or
-// empty, and returns the digest of its manifest. A manifest that the image has already is
-// kept where it is of the same layers, Docker's too. Several images are an error.
+// WriteImageDir writes the one image as a directory of containers-image, which is new or empty,
+// and returns the digest of its manifest. A manifest that the image has already, even a Docker
+// one, is kept if its layers are the same. Several images are an error.
 func WriteImageDir(ctx context.Context, images []image.Named, dir string, opts Options) (digest.Digest, error) {
 	return writeImageDir(ctx, content{images: images}, dir, opts)
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// readImageDir reads all that is in a directory.
+// readImageDir reads everything in a directory.
 func readImageDir(t *testing.T, dir string) error {
 	t.Helper()
 	d, err := ocilayout.OpenImageDir(t.Context(), dir)
@@ -38,8 +38,7 @@ func readImageDir(t *testing.T, dir string) error {
 	return nil
 }
 
-// TestImageDirSkopeo: what is written of a layout is what skopeo writes of it, and each
-// reads the other's.
+// TestImageDirSkopeo: varve writes the same from a layout as skopeo, and each reads the other's.
 func TestImageDirSkopeo(t *testing.T) {
 	temp := t.TempDir()
 	layout, theirs, ours := filepath.Join(temp, "layout"), filepath.Join(temp, "theirs"), filepath.Join(temp, "ours")
@@ -87,7 +86,7 @@ func TestImageDirSkopeo(t *testing.T) {
 	}
 }
 
-// TestImageDirRefused: nothing is written over, and nothing that lies is read.
+// TestImageDirRefused: nothing is overwritten, and nothing with wrong digests is read.
 func TestImageDirRefused(t *testing.T) {
 	testtools.Need(t, "diff")
 	write := func(dir string, opts ocilayout.Options, images ...image.Named) error {

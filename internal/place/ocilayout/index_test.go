@@ -17,7 +17,7 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// newIndex is an image for two architectures, which have a layer in common.
+// newIndex returns an image for two architectures, which have a layer in common.
 func newIndex(architectures ...string) *image.Index {
 	shared := newLayer(dir("."), dir("etc"), file("etc/motd", "hello\n"))
 	x := &image.Index{Names: image.Names{RepoTags: []string{"test:multi"}}, Annotations: map[string]string{"a": "1"}}
@@ -84,7 +84,7 @@ func TestWriteIndex(t *testing.T) {
 	}
 }
 
-// TestRawIndex: an index that is passed on stays as it is if it still says what
+// TestRawIndex: an index that is passed on stays as it is if it still lists what
 // is there.
 func TestRawIndex(t *testing.T) {
 	x := newIndex("amd64", "arm64")

@@ -9,9 +9,9 @@ import (
 	"github.com/varve-image/varve/internal/ocijson"
 )
 
-// replaceManifest puts a descriptor into an index.json: in the place of the
-// first one with the same name, whose other bearers go, or at the end. What has no
-// name takes the place of itself alone.
+// replaceManifest puts a descriptor into an index.json: it replaces the first one with the same
+// name and removes the others, or goes to the end. A descriptor without a name replaces only
+// itself.
 func replaceManifest(index *ordjson.Object, manifest v1.Descriptor) error {
 	v, _ := index.Get("manifests")
 	list, ok := v.([]any)

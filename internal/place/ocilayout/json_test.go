@@ -35,8 +35,8 @@ func wantSound(t *testing.T, d v1.Descriptor) {
 	}
 }
 
-// FuzzIndex: an index that is read has sound descriptors, is read alike when
-// it is written again, and takes another image.
+// FuzzIndex: an index that can be read has sound descriptors, reads the same
+// after it is written again, and accepts another image.
 func FuzzIndex(f *testing.F) {
 	for _, seed := range parserSeeds {
 		f.Add([]byte(seed))

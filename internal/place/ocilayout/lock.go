@@ -8,8 +8,8 @@ import (
 	"github.com/varve-image/varve/internal/flock"
 )
 
-// lockName is the file that who writes to a layout has locked. Who may only read the
-// layout cannot open it.
+// lockName is the file that a writer of a layout locks. Users who may only read the layout
+// cannot open it.
 const lockName = ".varve.lock"
 
 // takeLock takes the lock of the layout at root as soon as nobody else has it.

@@ -3,27 +3,23 @@
 //
 // Guarantees:
 //
-//   - Bytes: blobs, manifest, index and archive depend on the image and the
-//     Options alone. In an archive the members stand in a fixed order, owned
-//     by 0:0, with the image's time.
-//   - Whole or not at all: a new directory gets its name when everything is
-//     in it and on disk. In a layout that exists blobs come first and
-//     index.json last, each by a rename; a failure takes away what was added.
-//   - One writer at a time: a layout is locked with flock(2) while it is
-//     written. Locks end with their process, and what a killed one has left
-//     is removed by the next.
-//   - A layout that exists keeps what it has: other images, fields that this
-//     package does not know, their order.
-//   - What is read is checked: JSON is strict and bounded, a blob's path is
-//     only formed from a valid digest, symlinks and special files are
-//     refused without opening them, and no blob ends without an error if its
-//     size or digest is not what its descriptor says.
-//   - What is passed on keeps its digests, SHA-512 included; what is made here has
-//     SHA-256.
+//   - Bytes: blobs, manifest, index and archive depend on the image and the Options alone. In an
+//     archive the members are in a fixed order, owned by 0:0, with the image's time.
+//   - Whole or not at all: a new directory gets its name when everything is in it and on disk.
+//     In an existing layout blobs come first and index.json last, each by a rename; a failure
+//     removes what was added.
+//   - One writer at a time: a layout is locked with flock(2) while it is written. Locks end with
+//     their process, and what a killed process has left is removed by the next.
+//   - An existing layout keeps what it has: other images, fields that this package does not
+//     know, their order.
+//   - What is read is checked: JSON is strict and limited in size, a blob's path is only formed
+//     from a valid digest, symlinks and special files are refused without opening them, and no
+//     blob ends without an error if its size or digest is not what its descriptor says.
+//   - What is passed on keeps its digests, SHA-512 included; what is made here uses SHA-256.
 //   - Nothing is held in memory or on disk beyond a few compressed layers.
 //
-// The directories of containers-image (dir:) hold the same in other files. They are read,
-// and written where nothing is.
+// The directories of containers-image (dir:) hold the same in other files. They are read, and
+// written only if new or empty.
 //
 // Non-goals: deleting images or blobs from a layout; network or engines.
 //
@@ -45,9 +41,8 @@ import (
 )
 
 const (
-	// AnnotationName is where containerd, Docker and Podman find an image's
-	// full name; org.opencontainers.image.ref.name, which skopeo and umoci
-	// look for, is its tag.
+	// AnnotationName is the annotation in which containerd, Docker and Podman find an image's
+	// full name; org.opencontainers.image.ref.name, which skopeo and umoci look for, is its tag.
 	AnnotationName = "io.containerd.image.name"
 
 	blobDir       = "blobs/sha256"
@@ -58,43 +53,42 @@ const (
 	layoutContent = `{"imageLayoutVersion": "` + layoutVersion + `"}`
 )
 
-// Options says how an image is written. The zero value compresses with gzip
-// and names the image as it is called.
+// Options says how to write an image. The zero value compresses with gzip and keeps the image's
+// names.
 type Options struct {
-	// Compression is how layers are compressed.
+	// Compression says how to compress layers.
 	Compression compress.Compression
-	// RefName is what the one image is called within the layout, what follows the
-	// path in oci:PATH:REFNAME; empty is the tag of each of its names, and the name in
-	// full where two would be the same. A layout has one image of a name: the last
-	// one written. One without a name takes no other's place. The image's RefNames are
-	// kept besides.
+	// RefName is the name of the one image within the layout, REFNAME in oci:PATH:REFNAME; it
+	// defaults to the tag of each of its names, and to the full name where two would be the
+	// same. A layout has one image for each name: the last one written. An image without a name
+	// replaces no other. The image's RefNames are kept as well.
 	RefName string
-	// TempDir is where WriteArchive keeps compressed layers, a few at a time
-	// and without a name; empty is the system's place for such files.
-	// WriteDir needs no place but the layout's.
+	// TempDir is where WriteArchive keeps compressed layers, a few at a time and without a name;
+	// it defaults to the system's directory for such files. WriteDir uses only the layout's
+	// directory.
 	TempDir string
-	// Observe, where it is set, is told of each layer, from one goroutine at
-	// a time.
+	// Observe, where it is set, is called for each layer, by one goroutine at a time.
 	Observe func(image.Event)
-	// described, where it is set, is told of each image, by its number, how it was written.
+	// described, where it is set, is called for each image, with its number and how it was
+	// written.
 	described func(i int, config, manifest v1.Descriptor)
 }
 
-// BlobPath is where a layout has a blob (image-layout.md). d is valid.
+// BlobPath returns where a layout has a blob (image-layout.md). d must be valid.
 func BlobPath(d digest.Digest) string {
 	return path.Join("blobs", d.Algorithm().String(), d.Encoded())
 }
 
-// indexNumber is the number by which an index is described.
+// indexNumber is the number that stands for an index in described.
 const indexNumber = -1
 
-// content is what is written: images, or an index of several.
+// content is what to write: images, or an index of several.
 type content struct {
 	images []image.Named
 	index  *image.Index // nil for images by themselves
 }
 
-// indexed is an index with its images, whose own names do not matter.
+// indexed returns the content of an index with its images, whose own names do not matter.
 func indexed(x *image.Index) content {
 	c := content{index: x}
 	for _, img := range x.Images {
@@ -103,13 +97,13 @@ func indexed(x *image.Index) content {
 	return c
 }
 
-// observe is the observer of the layers of one of the images.
+// observe returns the observer of the layers of one of the images.
 func (c content) observe(i int, opts Options) func(image.Event) {
 	return image.Observe(c.images, i, opts.Observe)
 }
 
-// describe returns the config and the manifest of an image whose layers are at
-// hand. docker has a manifest of Docker's kept.
+// describe returns the config and the manifest of an image whose layers have been written.
+// docker keeps a Docker manifest.
 func (o Options) describe(ctx context.Context, i int, img image.Image, layers []v1.Descriptor, docker bool) (config, manifest image.Document, err error) {
 	config, manifest, err = image.Manifest(ctx, img, layers, docker)
 	if err == nil && o.described != nil {
@@ -118,8 +112,8 @@ func (o Options) describe(ctx context.Context, i int, img image.Image, layers []
 	return config, manifest, err
 }
 
-// tops are what index.json lists: the images' manifests, or the index of those of
-// one for several platforms, which is to be written then; by each of their names.
+// tops returns what index.json lists, with each of their names: the images' manifests or, for an
+// image for several platforms, the index of these, which then has to be written.
 func (c content) tops(ctx context.Context, manifests []v1.Descriptor, opts Options) (tops []v1.Descriptor, index *image.Document, err error) {
 	if c.index == nil {
 		used := newRefTable(namesOfEach(c.images)...)
@@ -152,8 +146,8 @@ func (c content) tops(ctx context.Context, manifests []v1.Descriptor, opts Optio
 	return used.named(doc.Descriptor, 0, refs, opts.RefName), &doc, err
 }
 
-// names are the annotations by which tools find an image in a layout. One that
-// is passed on and never had a name has nil.
+// names returns the annotations by which tools find an image in a layout; nil for an image that
+// is passed on and never had a name.
 func names(name reference.NamedTagged, refName string) map[string]string {
 	switch {
 	case name == nil && refName == "":
@@ -164,7 +158,7 @@ func names(name reference.NamedTagged, refName string) map[string]string {
 	return map[string]string{AnnotationName: name.String(), v1.AnnotationRefName: refName}
 }
 
-// check refuses what can be refused before any work is done.
+// check reports errors that can be found before any work is done.
 func (o Options) check() error {
 	if o.RefName != "" && !image.IsRefName(o.RefName) {
 		return fmt.Errorf("name %q of an image in a layout: want letters, digits and any of %q, 255 at most", o.RefName, "._:@+/-")
@@ -172,5 +166,5 @@ func (o Options) check() error {
 	return o.Compression.Check()
 }
 
-// layoutFile is the content of oci-layout.
+// layoutFile returns the content of oci-layout.
 func layoutFile() []byte { return []byte(layoutContent) }

@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	// packers is how many layers are compressed at once: each uses several
-	// processors, but its first and last blocks leave some of them idle.
+	// packers limits how many layers are compressed at once: each uses several processors, but
+	// its first and last blocks leave some of them idle.
 	packers = 2
-	// waiting is how many more may be compressed and wait for their turn.
+	// waiting limits how many more may be compressed and wait for their turn.
 	waiting = 2
 )
 
@@ -68,7 +68,7 @@ func (p *packer) put(ctx context.Context, b *image.Blob) (v1.Descriptor, error) 
 }
 
 // write writes a blob to a file and describes it: a stored one with the media type that its
-// first bytes tell.
+// first bytes show.
 func (p *packer) write(ctx context.Context, file *os.File, b *image.Blob) (v1.Descriptor, error) {
 	select {
 	case p.busy <- struct{}{}:

@@ -18,25 +18,24 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// Layout is an OCI layout that is read.
+// Layout is an OCI layout, open for reading.
 type Layout struct {
 	name  string
 	files files
 	list  []image.Listed
-	// tops are what index.json lists for each image of list: its manifest, or the
-	// index that it is in.
+	// tops holds what index.json lists for each image of list: its manifest, or the index that
+	// it is in.
 	tops []v1.Descriptor
-	// artifacts are manifests that are of no image.
+	// artifacts are manifests that are not an image's.
 	artifacts []image.Artifact
 	// whole is index.json where that is itself the index of one image for several
 	// platforms; otherwise it is nil.
 	whole []byte
 }
 
-// Open opens the layout in a directory, or in an archive of one, plain or
-// compressed. A compressed archive is unpacked to a
-// temporary file in tempDir that has no name; empty is the system's place for
-// such files.
+// Open opens the layout in a directory, or in an archive of one, plain or compressed. A
+// compressed archive is unpacked to a temporary file without a name in tempDir, which defaults
+// to the system's directory for such files.
 func Open(ctx context.Context, name, tempDir string) (*Layout, error) {
 	f, err := openFiles(ctx, name, tempDir)
 	if err != nil {
@@ -49,8 +48,7 @@ func Open(ctx context.Context, name, tempDir string) (*Layout, error) {
 	return l, err
 }
 
-// FromTar opens the layout in an archive that is open, and closes it with
-// Close.
+// FromTar opens the layout in an open archive, which Close closes.
 func FromTar(ctx context.Context, name string, t *tarindex.Archive) (*Layout, error) {
 	return newLayout(ctx, name, tarFiles{t})
 }
@@ -123,7 +121,7 @@ func (l *Layout) readIndex(ctx context.Context) error {
 	return err
 }
 
-// namesOf are the names that index.json gives what it lists.
+// namesOf returns the names that index.json gives to what it lists.
 func namesOf(d v1.Descriptor) (names []string) {
 	for _, key := range []string{AnnotationName, v1.AnnotationRefName} {
 		if name := d.Annotations[key]; name != "" {
@@ -133,11 +131,11 @@ func namesOf(d v1.Descriptor) (names []string) {
 	return names
 }
 
-// maxLooked bounds the manifests that are read to tell what is no image, in bytes.
+// maxLooked limits the manifests that are read to find out what is not an image, in bytes.
 const maxLooked = 32 << 20
 
-// withoutArtifacts takes out what is of no image, such as signatures beside images. What
-// cannot be read stays, so that it is an error when it is asked for.
+// withoutArtifacts removes what is not an image, such as signatures beside images. What cannot
+// be read stays, so that it is an error when it is asked for.
 func (l *Layout) withoutArtifacts(ctx context.Context, listed []ocijson.Listed) []ocijson.Listed {
 	looked := int64(0)
 	return slices.DeleteFunc(listed, func(i ocijson.Listed) bool {
@@ -157,11 +155,11 @@ func (l *Layout) withoutArtifacts(ctx context.Context, listed []ocijson.Listed) 
 	})
 }
 
-// Artifacts returns what the layout lists that is no image.
+// Artifacts returns what the layout lists that is not an image.
 func (l *Layout) Artifacts() []image.Artifact { return l.artifacts }
 
-// isWhole tells an index.json that is itself the index of one image: what it lists has no
-// names, and each has a platform that no other one has.
+// isWhole reports whether an index.json is itself the index of one image: what it lists has no
+// names, and each has a platform of its own.
 func isWhole(images []ocijson.Listed) bool {
 	seen := map[string]bool{}
 	for _, i := range images {
@@ -220,13 +218,12 @@ func (l *Layout) Document(_ context.Context, d v1.Descriptor) ([]byte, error) {
 	return io.ReadAll(layer.Verify(blob, d))
 }
 
-// Fetch opens a blob, which has the size that d says; its digest is for the
-// reader to check.
+// Fetch opens a blob, which has the size that d says; the reader has to check its digest.
 func (l *Layout) Fetch(_ context.Context, d v1.Descriptor) (io.ReadCloser, error) {
 	return fetch(l.files, d)
 }
 
-// cause is what went wrong with a file, without its path.
+// cause returns what went wrong with a file, without its path.
 func cause(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -235,7 +232,7 @@ func cause(err error) error {
 	return err
 }
 
-// fetch opens a blob that has the size that its descriptor says.
+// fetch opens a blob that has its descriptor's size.
 func fetch(f files, d v1.Descriptor) (io.ReadCloser, error) {
 	return openSized(f, BlobPath(d.Digest), d)
 }

@@ -25,7 +25,7 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// TestReadBack reads what was written, in each form that it may have.
+// TestReadBack reads what was written, in each possible form.
 func TestReadBack(t *testing.T) {
 	for _, c := range compressions {
 		for _, form := range []string{"directory", "archive", "archive.gz", "archive.zst"} {
@@ -133,7 +133,7 @@ func readAll(ctx context.Context, path string) error {
 	return nil
 }
 
-// layout is one that a test may spoil.
+// layout is a layout that a test may damage.
 type layout struct {
 	dir      string
 	manifest v1.Manifest
@@ -164,7 +164,7 @@ func (l layout) setManifest(t *testing.T, old, new string) {
 	l.setBlob(t, desc, []byte(strings.ReplaceAll(data, old, new)))
 }
 
-// setBlob puts a manifest or an index into the place of the first manifest.
+// setBlob replaces the first manifest by a manifest or an index.
 func (l layout) setBlob(t *testing.T, desc v1.Descriptor, data []byte) {
 	t.Helper()
 	d := digest.FromBytes(data)
@@ -270,7 +270,7 @@ func flipManifest(t *testing.T, l layout, flip func(*testing.T, string)) {
 	flip(t, l.blob(index.Manifests[0].Digest))
 }
 
-// swap has the manifest list a layer that is whole, but not the config's.
+// swap makes the manifest list a layer that is sound, but not the config's.
 func swap(t *testing.T, l layout) {
 	a, b := l.manifest.Layers[0], l.manifest.Layers[1]
 	l.setManifest(t, fmt.Sprintf("%q,\n            \"size\": %d", b.Digest, b.Size), fmt.Sprintf("%q,\n            \"size\": %d", a.Digest, a.Size))
@@ -284,7 +284,7 @@ func moveBlobs(t *testing.T, l layout) {
 	symlink(t, "../elsewhere", l.dir+"/blobs")
 }
 
-// TestTypedDigestErrors: a caller tells damage from other failures.
+// TestTypedDigestErrors: a caller can distinguish damage from other failures.
 func TestTypedDigestErrors(t *testing.T) {
 	for _, c := range compressions {
 		out := filepath.Join(t.TempDir(), "out")

@@ -9,12 +9,12 @@ import (
 	"github.com/varve-image/varve/image"
 )
 
-// refTable gives images names within a layout, each to one of them.
+// refTable assigns names within a layout to images, each to one of them.
 type refTable struct {
 	names []image.Names // of each image
 	given map[string]bool
-	// owner is the number of the image that has a name of its own within a layout: no
-	// other one gets it for its tag.
+	// owner maps a name that an image has of its own within a layout to the image's number: no
+	// other image gets it for its tag.
 	owner map[string]int
 }
 
@@ -30,7 +30,7 @@ func newRefTable(names ...image.Names) *refTable {
 	return t
 }
 
-// take tells whether image i can be called so, and gives it the name.
+// take reports whether image i can have the name, and gives it the name.
 func (t *refTable) take(i int, name string) bool {
 	if owner, ok := t.owner[name]; t.given[name] || ok && owner != i {
 		return false
@@ -39,8 +39,8 @@ func (t *refTable) take(i int, name string) bool {
 	return true
 }
 
-// named is the descriptor of image i by each of its names. What would be called within the
-// layout as another gets its name in full. refName is in the place of all.
+// named returns the descriptor of image i under each of its names. A name that another image has
+// within the layout is used in full. refName replaces them all.
 func (t *refTable) named(d v1.Descriptor, i int, refs []reference.NamedTagged, refName string) []v1.Descriptor {
 	var all []v1.Descriptor
 	add := func(full reference.NamedTagged, within string) {

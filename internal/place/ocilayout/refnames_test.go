@@ -10,8 +10,8 @@ import (
 	"github.com/varve-image/varve/image"
 )
 
-// TestRefNames: within a layout a name is one image's; what an image is called nowhere else
-// is not lost for the sake of another's tag.
+// TestRefNames: within a layout a name belongs to one image; an image's only name is not lost to
+// another's tag.
 func TestRefNames(t *testing.T) {
 	names := func(repoTags, refNames string) image.Names {
 		return image.Names{RepoTags: strings.Fields(repoTags), RefNames: strings.Fields(refNames)}

@@ -13,10 +13,10 @@ import (
 	"github.com/varve-image/varve/internal/ocijson"
 )
 
-// The functions below serve those who keep a layout's blobs themselves.
+// The functions below are for packages that keep a layout's blobs themselves.
 
-// Init makes the directory dir, which is empty, a layout without images. One
-// that is a layout already stays as it is.
+// Init makes an empty directory dir a layout without images. A dir that is a
+// layout already stays as it is.
 func Init(ctx context.Context, dir *os.Root) error {
 	return updateIndex(ctx, dir, func(*ordjson.Object) error { return nil })
 }
@@ -28,14 +28,14 @@ func ReadIndex(root *os.Root) ([]v1.Descriptor, error) {
 	return list, err
 }
 
-// AddManifest has the layout in dir list an index or a manifest, in the place of
-// one of the same name (org.opencontainers.image.ref.name).
+// AddManifest lists an index or a manifest in the layout in dir, replacing one
+// with the same name (org.opencontainers.image.ref.name).
 func AddManifest(ctx context.Context, dir *os.Root, manifest v1.Descriptor) error {
 	return updateIndex(ctx, dir, func(index *ordjson.Object) error { return replaceManifest(index, manifest) })
 }
 
-// RemoveManifests has the layout in dir no longer list what gone says. Blobs
-// stay.
+// RemoveManifests removes those for which gone returns true from the list of the
+// layout in dir. Blobs stay.
 func RemoveManifests(ctx context.Context, dir *os.Root, gone func(v1.Descriptor) bool) error {
 	return updateIndex(ctx, dir, func(index *ordjson.Object) error {
 		v, _ := index.Get("manifests")
@@ -56,8 +56,8 @@ func RemoveManifests(ctx context.Context, dir *os.Root, gone func(v1.Descriptor)
 }
 
 // OpenBlob opens a blob of the layout at root. A missing one is fs.ErrNotExist;
-// what is no regular file is an error and is not opened. The digest is for the
-// reader to check.
+// what is not a regular file is an error and is not opened. The reader has to
+// check the digest.
 func OpenBlob(root *os.Root, d digest.Digest) (*os.File, error) {
 	return openRegular(root, BlobPath(d))
 }

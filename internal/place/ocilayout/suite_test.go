@@ -40,7 +40,7 @@ func dirPlace(t *testing.T, opts ocilayout.Options) imagetest.Place {
 	}
 }
 
-// imageDirPlace is a directory of containers-image, which says of no image what it is called.
+// imageDirPlace is a directory of containers-image, which has no names of images.
 func imageDirPlace(t *testing.T, opts ocilayout.Options) imagetest.Place {
 	path := filepath.Join(t.TempDir(), "dir")
 	return imagetest.Place{

@@ -89,8 +89,8 @@ func (t *target) WriteIndex(ctx context.Context, x *image.Index, observe func(im
 	return written, err
 }
 
-// names are what an image is called in the layout: its names in full, and those that only a
-// layout has but for the tags of these.
+// names returns an image's names in the layout: its full names, and those that only a layout
+// has, except their tags.
 func (t *target) names(n image.Names) []string {
 	if t.opts.RefName != "" {
 		n.RefNames = []string{t.opts.RefName}

@@ -151,7 +151,7 @@ func ls(t testing.TB, dir string) []string {
 	return names
 }
 
-// TestManifestDigests holds digests that registries would know an image by.
+// TestManifestDigests fixes the digests by which registries would know an image.
 func TestManifestDigests(t *testing.T) {
 	for c, want := range map[string]string{
 		"none": "sha256:720c5e7e0fa6f29637b685da9d0d0a90ada1cd277fa7771baa7383ddd3560208",
@@ -191,7 +191,7 @@ func TestArchiveIsALayoutInOrder(t *testing.T) {
 }
 
 // checkArchive reads an archive with archive/tar and compares it with the
-// directory that it stands for.
+// directory that it represents.
 func checkArchive(t *testing.T, data []byte, d digest.Digest) {
 	t.Helper()
 	var names []string

@@ -6,9 +6,9 @@ import (
 	"net/netip"
 )
 
-// checkAddress refuses an address that only this machine and its link reach,
-// also as an IPv6 address that stands for such an IPv4 address: the network may
-// translate it, or take it through a tunnel.
+// checkAddress refuses an address that only this machine and its link reach, and
+// an IPv6 address that stands for such an IPv4 address: the network may
+// translate or tunnel it.
 func checkAddress(addr netip.Addr) error {
 	for _, a := range append(embedded(addr), addr) {
 		if !isNear(a) {
@@ -29,10 +29,10 @@ var (
 	broadcast   = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 )
 
-// isNear tells whether addr, as it is written, is of this machine or its link, or
-// of many machines at once.
+// isNear reports whether addr itself is of this machine or its link, or of many
+// machines at once.
 func isNear(addr netip.Addr) bool {
-	addr = addr.WithZone("") // with one it would be in no prefix
+	addr = addr.WithZone("") // no prefix contains addresses with a zone
 	return addr.IsLoopback() || addr.IsLinkLocalUnicast() || addr.IsUnspecified() || addr.IsMulticast() ||
 		addr == broadcast || thisNetwork.Contains(addr) || siteLocal.Contains(addr)
 }
@@ -43,8 +43,8 @@ var (
 	tail       = [4]int{12, 13, 14, 15}
 )
 
-// embeddings are the IPv6 addresses that hold an IPv4 address: what they begin
-// with, and which of their bytes it is.
+// embeddings are the IPv6 addresses that contain an IPv4 address: their
+// prefixes, and which of their bytes it is.
 var embeddings = []struct {
 	prefix netip.Prefix
 	at     [4]int
@@ -55,7 +55,7 @@ var embeddings = []struct {
 	{netip.MustParsePrefix("2002::/16"), [4]int{2, 3, 4, 5}}, // 6to4: RFC 3056, 2
 	{teredo, [4]int{4, 5, 6, 7}},                             // its server: RFC 4380, 4
 	// A network's own NAT64 (RFC 8215) has a prefix of any length that fits in
-	// here, and the places depend on that: RFC 6052, 2.2.
+	// this one, on which the positions depend: RFC 6052, 2.2.
 	{localNAT64, [4]int{6, 7, 9, 10}},
 	{localNAT64, [4]int{7, 9, 10, 11}},
 	{localNAT64, [4]int{9, 10, 11, 12}},
@@ -75,7 +75,7 @@ func embedded(addr netip.Addr) []netip.Addr {
 	b := addr.As16()
 	for _, e := range embeddings {
 		v4 := netip.AddrFrom4([4]byte{b[e.at[0]], b[e.at[1]], b[e.at[2]], b[e.at[3]]})
-		// Of the places where there is nothing, most have zeros.
+		// Most positions that hold no address are zeros.
 		if e.prefix.Contains(addr) && (e.prefix != localNAT64 || !thisNetwork.Contains(v4)) {
 			all = append(all, v4)
 		}

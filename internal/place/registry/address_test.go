@@ -31,7 +31,7 @@ func TestAddresses(t *testing.T) {
 		"2001:0:a9fe:a9fe::": false, "2001:0:c000:201:8000:63bf:5601:5601": false, "2001:0:c000:201:0:63bf:80ff:fffe": false, "2001:0:c000:201:0:63bf:3fff:fdfe": true,
 		// ISATAP
 		"2001:db8::5efe:169.254.169.254": false, "2001:db8::200:5efe:127.0.0.1": false, "2001:db8::5efe:192.0.2.1": true,
-		// one in another
+		// one inside another
 		"2002:7f00:1:0:0:5efe:192.0.2.1": false,
 	} {
 		addr := netip.MustParseAddr(text)

@@ -18,7 +18,7 @@ type challenge struct {
 	parameters map[string]string
 }
 
-// pickChallenge returns the first of the ways that is known here.
+// pickChallenge returns the first of the challenges that this package supports.
 func pickChallenge(headers []string) (challenge, bool) {
 	for _, h := range headers {
 		for _, ch := range parseChallenges(h) {
@@ -30,8 +30,8 @@ func pickChallenge(headers []string) (challenge, bool) {
 	return challenge{}, false
 }
 
-// parseChallenges reads a WWW-Authenticate header: schemes, each with
-// parameters or a token, all separated by commas. What cannot be read ends it.
+// parseChallenges reads a WWW-Authenticate header: schemes, each with parameters
+// or a token, all separated by commas. It stops at what it cannot read.
 func parseChallenges(s string) []challenge {
 	var all []challenge
 	for s = skipSeparators(s); s != ""; s = skipSeparators(s) {
@@ -59,7 +59,7 @@ func parseChallenges(s string) []challenge {
 
 func skipSeparators(s string) string { return strings.TrimLeft(s, " \t,") }
 
-// cutToken cuts off a token (RFC 9110, 5.6.2), or token68 for what it is worth.
+// cutToken cuts off a token (RFC 9110, 5.6.2), or a token68 as if it were one.
 func cutToken(s string) (token, rest string) {
 	i := strings.IndexFunc(s, func(r rune) bool {
 		return r <= ' ' || r > '~' || strings.ContainsRune(`"(),:;<=>?@[\]{}`, r)
@@ -95,8 +95,8 @@ func cutValue(s string) (value, rest string, ok bool) {
 }
 
 // login answers a challenge that came in spite of the authorization old. Of
-// several goroutines one does so, and the others take what it got. Without
-// credentials for a registry that wants them there is no authorization.
+// several goroutines one does so, and the others use its result. Without
+// credentials for a registry that wants them it returns no authorization.
 func (c *client) login(ctx context.Context, ch challenge, old *authorization) (*authorization, error) {
 	c.auth.Lock()
 	defer c.auth.Unlock()
@@ -127,8 +127,8 @@ func (c *client) login(ctx context.Context, ch challenge, old *authorization) (*
 	return a, nil
 }
 
-// guard refuses to send credentials, or what was got for them, where others can
-// read them on their way.
+// guard refuses to send credentials, or a token for them, where others can read
+// them on the way.
 func (c *client) guard(cred *found, to *url.URL) error {
 	if cred.credentials == (credentials{}) || !c.policy.inClear(to) {
 		return nil
@@ -141,7 +141,7 @@ func (c *client) answer(ctx context.Context, ch challenge, cred *found) (*author
 	a := &authorization{host: hostOf(c.base)}
 	if ch.scheme == "basic" {
 		if cred.username == "" {
-			return nil, nil // some let anybody read all the same
+			return nil, nil // some registries let anybody read all the same
 		}
 		a.value = cred.basic()
 		return a, nil
@@ -153,7 +153,7 @@ func (c *client) answer(ctx context.Context, ch challenge, cred *found) (*author
 	token, err := c.token(ctx, ch, cred, c.scopes)
 	var status *statusError
 	if len(c.scopes) > 1 && errors.As(err, &status) {
-		// Somebody else's repository to mount from: it can be done without.
+		// It is somebody else's repository to mount from, which is optional.
 		token, err = c.token(ctx, ch, cred, c.scopes[:1])
 	}
 	if errors.As(err, &status) && (status.status == http.StatusUnauthorized || status.status == http.StatusForbidden) {
@@ -176,9 +176,9 @@ func (c credentials) basic() string {
 }
 
 // token gets a token (distribution, "Token Authentication Specification", and
-// "OAuth2 Token Authentication" where there is an identity token). The realm
-// is the registry's choice: it has to be https unless the user allowed that
-// host to be insecure, and the policy looks at where it is.
+// "OAuth2 Token Authentication" where there is an identity token). The registry
+// chooses the realm: it has to be https unless the user allowed that host to be
+// insecure, and the policy checks where it is.
 func (c *client) token(ctx context.Context, ch challenge, cred *found, scopes []string) (string, error) {
 	realm, err := url.Parse(ch.parameters["realm"])
 	if err != nil || realm.Host == "" || realm.User != nil || realm.Opaque != "" {
@@ -214,7 +214,7 @@ func (c *client) token(ctx context.Context, ch challenge, cred *found, scopes []
 	return c.fetchToken(ctx, r, a)
 }
 
-// fetchToken sends the request for a token until it is answered.
+// fetchToken sends the request for a token, with retries.
 func (c *client) fetchToken(ctx context.Context, r request, a *authorization) (string, error) {
 	for try := 0; ; try++ {
 		token, err := c.tryToken(ctx, r, a)

@@ -22,8 +22,8 @@ import (
 
 const secret = "s3cr3t-pass"
 
-// withTokens has a registry demand a token, which its own /token gives for the
-// password, or to anybody where that is empty.
+// withTokens makes a registry demand a token, which its own /token returns for
+// the password, or to anybody if that is empty.
 func withTokens(password string) func(w http.ResponseWriter, r *http.Request) bool {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path == "/token" {
@@ -135,8 +135,8 @@ func TestHostileTokens(t *testing.T) {
 	}
 }
 
-// TestAuthorizationStays: what a registry redirects to gets no credentials, and
-// no answer of it is taken for the registry's wish for a login.
+// TestAuthorizationStays: a redirect's target gets no credentials, and none of
+// its answers counts as the registry's demand for a login.
 func TestAuthorizationStays(t *testing.T) {
 	noLeaks(t)
 	var status int
@@ -148,7 +148,7 @@ func TestAuthorizationStays(t *testing.T) {
 	img := newImage(textLayer{"a", "a layer"})
 	opts := reg.options()
 	opts.Username, opts.Password = "user", secret
-	opts.InsecureHosts = []string{other.host} // else it would not be spoken to at all
+	opts.InsecureHosts = []string{other.host} // otherwise it would not be contacted at all
 	mustPush(t, reg.host+"/app:1", img, PushOptions{Options: opts})
 	tokens := withTokens(secret)
 	reg.setHook(func(w http.ResponseWriter, r *http.Request) bool {
@@ -222,7 +222,7 @@ func FuzzChallenge(f *testing.F) {
 	})
 }
 
-// printChallenges is the header of the challenges.
+// printChallenges returns the header of the challenges.
 func printChallenges(all []challenge) string {
 	var texts []string
 	for _, ch := range all {
@@ -272,7 +272,7 @@ func TestCredentials(t *testing.T) {
 		}
 		return path
 	}
-	// Found by the helpers' first word alone: PATH is the test's.
+	// The helpers are found by name, in the test's PATH.
 	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
 	write("docker-credential-test", "#!/bin/sh\nread host\ncase $host in\nquay.io) echo '{\"Username\":\"helped\",\"Secret\":\"by '$1'\"}';;\n"+
 		"id.io) echo '{\"Username\":\"<token>\",\"Secret\":\"refresh\"}';;\nbad.io) echo secret; exit 1;;\n"+
@@ -372,8 +372,7 @@ func TestIdentityToken(t *testing.T) {
 	}
 }
 
-// TestBasic: a registry that wants a password lets read who has none, if it
-// will.
+// TestBasic: a registry that wants a password may let anybody read.
 func TestBasic(t *testing.T) {
 	noLeaks(t)
 	reg := newFake(t, inProcess["go-containerregistry"](), true)

@@ -2,8 +2,8 @@ package registry
 
 import "path/filepath"
 
-// AuthFiles returns the places of Docker's and Podman's credentials that the
-// environment names, in the order of Options.AuthFiles.
+// AuthFiles returns the paths of Docker's and Podman's files of credentials that
+// the environment names, in the order of Options.AuthFiles.
 func AuthFiles(env func(name string) string) []string {
 	var files []string
 	add := func(variable string, rest ...string) {

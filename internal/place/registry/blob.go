@@ -14,16 +14,16 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// blob is what can be uploaded.
+// blob is a blob to upload.
 type blob struct {
-	// desc has the digest and the size, unless they are known at the end only.
+	// desc has the digest and the size, unless they are known only at the end.
 	desc v1.Descriptor
 	// write writes the blob, the same bytes each time. It fails if they are not
 	// what desc says.
 	write func(ctx context.Context, w io.Writer) error
 }
 
-// size is the blob's, or -1.
+// size returns the blob's size, or -1 if it is unknown.
 func (b *blob) size() int64 {
 	if b.desc.Digest == "" {
 		return -1
@@ -34,11 +34,11 @@ func (b *blob) size() int64 {
 // feed begins to write the blob.
 func (b *blob) feed(ctx context.Context) *feed { return newFeed(ctx, b.write) }
 
-// errLong says that a blob is not a small one.
+// errLong says that a blob is not small.
 var errLong = errors.New("there is more than is to be kept")
 
-// keep has a blob whose digest is not known, and that is no larger than two chunks,
-// kept in memory, so that the registry can be asked whether it is there.
+// keep keeps a blob in memory if its digest is unknown and it is no larger than two chunks, so
+// that the registry can be asked whether it has it.
 func (b *blob) keep(ctx context.Context) error {
 	var kept bytes.Buffer
 	err := b.write(ctx, writerFunc(func(p []byte) (int, error) {
@@ -75,8 +75,7 @@ func (b *blob) measure(ctx context.Context) error {
 
 func (b *blob) set(d digest.Digest, size int64) { b.desc.Digest, b.desc.Size = d, size }
 
-// has tells whether the repository has a blob already. If the registry does
-// not say so, it has not.
+// has reports whether the repository has a blob already: false unless the registry says so.
 func (c *client) has(ctx context.Context, d v1.Descriptor) (bool, error) {
 	r := request{method: http.MethodHead, url: c.repositoryURL("blobs/" + d.Digest.String())}
 	resp, err := c.do(ctx, r, http.StatusOK)
@@ -126,8 +125,8 @@ func (c *client) put(ctx context.Context, b blob, mountFrom []string) (v1.Descri
 	return u.blob.desc, err
 }
 
-// mount asks the registry to take a blob from another of its repositories. A
-// registry that does not may have begun an upload in its place.
+// mount asks the registry to take a blob from another of its repositories. A registry that does
+// not may have begun an upload instead.
 func (c *client) mount(ctx context.Context, d digest.Digest, from []string) (*url.URL, bool, error) {
 	for _, repository := range from {
 		if repository == c.ref.repository {
@@ -138,7 +137,7 @@ func (c *client) mount(ctx context.Context, d digest.Digest, from []string) (*ur
 		resp, err := c.do(ctx, r, http.StatusCreated, http.StatusAccepted)
 		var status *statusError
 		if errors.As(err, &status) {
-			continue // it has no such repository, or we may not read it
+			continue // it has no such repository, or does not let us read it
 		}
 		if err != nil {
 			return nil, false, err
@@ -153,8 +152,8 @@ func (c *client) mount(ctx context.Context, d digest.Digest, from []string) (*ur
 	return nil, false, nil
 }
 
-// location is where an upload goes on. It may be on another host, which then
-// has to be reached by https and gets no Authorization (see policy).
+// location returns where an upload continues. It may be on another host, which then has to be
+// reached by https and gets no Authorization (see policy).
 func (c *client) location(r request, resp *http.Response) (*url.URL, error) {
 	text := resp.Header.Get("Location")
 	u, err := r.url.Parse(text)

@@ -11,12 +11,12 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// Blobs is a repository's manifests and blobs by their digests. It is an
+// Blobs reads a repository's manifests and blobs by their digests. It is an
 // image.Blobs.
 type Blobs struct{ client *client }
 
-// OpenBlobs finds out how the registry of a repository is spoken to and logs in.
-// A tag or a digest of ref does not count.
+// OpenBlobs finds out how to talk to the registry of a repository and logs in.
+// It ignores a tag or a digest of ref.
 func OpenBlobs(ctx context.Context, ref string, opts Options) (*Blobs, error) {
 	parsed, err := parseReference(ref)
 	if err != nil {
@@ -29,8 +29,8 @@ func OpenBlobs(ctx context.Context, ref string, opts Options) (*Blobs, error) {
 	return &Blobs{c}, nil
 }
 
-// Document reads an index or a manifest, which may be of no known type, or a
-// config, and compares it with d. A size below 0 is one that is not known.
+// Document reads an index or a manifest, which may be of unknown type, or a
+// config, and compares it with d. A size below 0 means unknown.
 func (b *Blobs) Document(ctx context.Context, d v1.Descriptor) ([]byte, error) {
 	if d.MediaType == "" || ocijson.IsIndex(d.MediaType) || ocijson.IsManifest(d.MediaType) {
 		data, _, err := b.client.manifest(ctx, d.Digest.String(), d)
@@ -47,7 +47,7 @@ func (b *Blobs) Document(ctx context.Context, d v1.Descriptor) ([]byte, error) {
 	return io.ReadAll(layer.Verify(blob, d))
 }
 
-// Fetch opens a blob. It is compared with d by who reads it.
+// Fetch opens a blob. The reader has to compare it with d.
 func (b *Blobs) Fetch(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
 	return b.client.fetch(ctx, d)
 }

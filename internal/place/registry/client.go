@@ -14,24 +14,22 @@ import (
 	"time"
 )
 
-// client speaks to one repository of a registry. Its methods may be called by
-// several goroutines.
+// client talks to one repository of a registry. Its methods may be called by several goroutines.
 type client struct {
 	ref    reference
 	opts   Options
 	policy *policy
 	http   *http.Client
-	// scopes is what a token has to allow.
+	// scopes lists what a token has to allow.
 	scopes []string
 	// base is the registry's scheme and host.
 	base *url.URL
-	// reached says that the registry has answered: from then on a refused
-	// connection is a fault that may pass.
+	// reached says that the registry has answered: from then on a refused connection is a
+	// transient fault.
 	reached atomic.Bool
-	// unasked says that the registry does not care to be asked before it gets a
-	// large body.
+	// unasked says that the registry does not support being asked before it gets a large body.
 	unasked atomic.Bool
-	// uploads is what the registry has refused of them so far.
+	// uploads records which uploads the registry has refused so far.
 	uploads manners
 
 	auth struct {
@@ -41,8 +39,8 @@ type client struct {
 	}
 }
 
-// newClient finds out how the registry is spoken to and logs in. Actions are
-// those of the repository, mounts other repositories to be read.
+// newClient finds out how to talk to the registry and logs in. actions are the actions on the
+// repository, mounts other repositories to read.
 func newClient(ctx context.Context, ref reference, opts Options, actions string, mounts []string) (*client, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
@@ -89,36 +87,34 @@ func (c *client) pingAs(ctx context.Context, scheme string) error {
 	return nil
 }
 
-// speaksHTTP tells whether an attempt in https failed in the way that it does
-// where only http is spoken.
+// speaksHTTP reports whether an attempt in https failed as it does where there is only http.
 func speaksHTTP(err error) bool {
 	var record tls.RecordHeaderError
 	return errors.Is(err, http.ErrSchemeMismatch) || errors.As(err, &record) || errors.Is(err, syscall.ECONNREFUSED)
 }
 
-// url is an address below the registry's /v2/.
+// url returns an address below the registry's /v2/.
 func (c *client) url(path string) *url.URL {
 	u := *c.base
 	u.Path = "/v2/" + path
 	return &u
 }
 
-// repositoryURL is an address below the repository's.
+// repositoryURL returns an address below the repository's.
 func (c *client) repositoryURL(path string) *url.URL { return c.url(c.ref.repository + "/" + path) }
 
-// request is what can be sent any number of times.
+// request is a request that can be sent any number of times.
 type request struct {
 	method string
 	url    *url.URL
 	header http.Header
 	body   *payload
-	// patience, where it is set, is how long the answer may take in the place
-	// of the stall time-out.
+	// patience, where it is set, is how long the answer may take, instead of the stall time-out.
 	patience time.Duration
 }
 
-// do sends a request until the answer has one of the statuses, which the
-// caller has to close. Faults that may pass are tried again.
+// do sends a request until the answer has one of the statuses, which the caller has to close. It
+// tries again after transient faults.
 func (c *client) do(ctx context.Context, r request, statuses ...int) (*http.Response, error) {
 	for try := 0; ; try++ {
 		resp, err := c.expect(ctx, r, statuses...)
@@ -134,7 +130,7 @@ func (c *client) do(ctx context.Context, r request, statuses ...int) (*http.Resp
 	}
 }
 
-// expect sends a request once and takes any status but these as an error.
+// expect sends a request once and returns an error for any other status than these.
 func (c *client) expect(ctx context.Context, r request, statuses ...int) (*http.Response, error) {
 	resp, err := c.send(ctx, r)
 	if err != nil {
@@ -171,12 +167,12 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 	return c.sendAs(ctx, r, a)
 }
 
-// own tells whether an address is the registry's.
+// own reports whether an address is the registry's.
 func (c *client) own(u *url.URL) bool {
 	return hostOf(u) == hostOf(c.base) && u.Scheme == c.base.Scheme
 }
 
-// asksFirst tells whether the registry is asked before it gets a request's body.
+// asksFirst reports whether the registry is asked before it gets a request's body.
 func (c *client) asksFirst(r request) bool {
 	return r.body != nil && (r.body.size < 0 || r.body.size > expectSize) && !c.unasked.Load()
 }
@@ -210,7 +206,7 @@ func (c *client) sendAs(ctx context.Context, r request, a *authorization) (*http
 	}
 	out.end()
 	if asked && (resp.StatusCode == http.StatusExpectationFailed || resp.StatusCode < 300 && !out.continued.Load()) {
-		c.unasked.Store(true) // it does not know the question, or has no answer to it
+		c.unasked.Store(true) // it does not understand the question, or does not answer it
 	}
 	c.reached.Store(true)
 	dog.rest()
@@ -218,8 +214,8 @@ func (c *client) sendAs(ctx context.Context, r request, a *authorization) (*http
 	return resp, nil
 }
 
-// discard ends an answer whose body says nothing more. It is read so that its
-// connection may serve again; if that fails another one will.
+// discard ends an answer whose body is not needed. It reads the body so that the connection can
+// be used again; if that fails, another one will be.
 func discard(resp *http.Response) {
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxErrorBody))
 	resp.Body.Close()

@@ -16,8 +16,8 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// lying pushes an image whose config says of its layer that it unpacks to another
-// one, and returns its manifest. The layer's media type is another where one is given.
+// lying pushes an image whose config has another diffID than its layer, and returns its
+// manifest. If a media type is given, it replaces the layer's.
 func lying(t *testing.T, reg *fakeRegistry, layerType string) v1.Descriptor {
 	t.Helper()
 	ctx, ref := t.Context(), reg.host+"/app:true"
@@ -42,8 +42,8 @@ func lying(t *testing.T, reg *fakeRegistry, layerType string) v1.Descriptor {
 	return doc.Descriptor
 }
 
-// TestCopyLie: what contradicts its config does not get to another registry, as
-// one image or below an index, and what is there of it has no name.
+// TestCopyLie: an image that contradicts its config is not copied to another registry, by itself
+// or in an index, and what is there of it has no name.
 func TestCopyLie(t *testing.T) {
 	noLeaks(t)
 	reg, other := newFake(t, inProcess["cuelabs"](), true), newFake(t, inProcess["cuelabs"](), true)
@@ -74,8 +74,8 @@ func TestCopyLie(t *testing.T) {
 	}
 }
 
-// TestCopyOthers: what is stored as layers and is no tar, such as a signature, is no
-// lie, nor is a layer that only its readers can decrypt.
+// TestCopyOthers: a layer that is not a tar, such as a signature, is not an error, and neither
+// is a layer that only its readers can decrypt.
 func TestCopyOthers(t *testing.T) {
 	for _, layerType := range []string{"application/vnd.dev.cosign.simplesigning.v1+json", "application/vnd.in-toto+json", v1.MediaTypeImageLayerGzip + "+encrypted"} {
 		reg, other := newFake(t, inProcess["cuelabs"](), true), newFake(t, inProcess["cuelabs"](), true)
@@ -90,8 +90,8 @@ func TestCopyOthers(t *testing.T) {
 	}
 }
 
-// TestCopyBounded: what the layers of an image come to is bounded, for each image by
-// itself, where they are read.
+// TestCopyBounded: what the layers of an image unpack to is limited, for each image by itself,
+// where they are read.
 func TestCopyBounded(t *testing.T) {
 	noLeaks(t)
 	reg := newFake(t, inProcess["cuelabs"](), true)
@@ -114,8 +114,8 @@ func TestCopyBounded(t *testing.T) {
 	}
 }
 
-// TestCopyAnnounced: an image that is for another platform than its index says is
-// copied, with a warning.
+// TestCopyAnnounced: an image whose platform is not the one in its index is copied, with a
+// warning.
 func TestCopyAnnounced(t *testing.T) {
 	reg, other := newFake(t, inProcess["cuelabs"](), true), newFake(t, inProcess["cuelabs"](), true)
 	d, err := Push(t.Context(), reg.host+"/app:1", newImage(), PushOptions{Options: reg.options()})
@@ -140,7 +140,7 @@ func TestCopyAnnounced(t *testing.T) {
 	}
 }
 
-// TestOpenStoredTwice: a layer that was unpacked is not unpacked again to be passed
+// TestOpenStoredTwice: a layer that was unpacked before is not unpacked again when it is passed
 // on.
 func TestOpenStoredTwice(t *testing.T) {
 	reg := newFake(t, inProcess["cuelabs"](), true)
@@ -160,7 +160,7 @@ func TestOpenStoredTwice(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	// Whoever stops early leaves nobody behind.
+	// Stopping early leaves no goroutine behind.
 	noLeaks(t)
 	img, err = Open(t.Context(), reg.host+"/app:true", reg.options())
 	if err != nil {

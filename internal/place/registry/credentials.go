@@ -19,24 +19,24 @@ import (
 )
 
 const (
-	// maxAuthFile bounds a file of credentials and what a helper says, in bytes.
+	// maxAuthFile limits a file of credentials and a helper's output, in bytes.
 	maxAuthFile = 1 << 20
-	// helperTimeout is how long a credential helper may take.
+	// helperTimeout limits how long a credential helper may take.
 	helperTimeout = time.Minute
 	// hubKey is Docker Hub's name in Docker's config.json.
 	hubKey = "https://index.docker.io/v1/"
-	// tokenUser is the user name that a helper gives an identity token with.
+	// tokenUser is the user name with which a helper returns an identity token.
 	tokenUser = "<token>"
 )
 
-// credentials are who logs in; all are empty for nobody.
+// credentials say who logs in; all fields are empty for nobody.
 type credentials struct {
 	username, password string
-	// identityToken is exchanged for tokens, registryToken is one.
+	// identityToken is exchanged for tokens; registryToken is such a token.
 	identityToken, registryToken string
 }
 
-// authFile is what config.json and auth.json have of credentials
+// authFile is the part of config.json and auth.json about credentials
 // (containers-auth.json(5), docker's "config.json properties").
 type authFile struct {
 	Auths       map[string]authEntry `json:"auths"`
@@ -52,8 +52,8 @@ type authEntry struct {
 	RegistryToken string `json:"registrytoken"`
 }
 
-// found is credentials and where they are from: Options, or a file. Without any
-// it is empty.
+// found holds credentials and where they are from: Options, or a file. It is
+// empty if there are none.
 type found struct {
 	credentials
 	from string
@@ -97,7 +97,7 @@ func readAuthFile(path string) (*authFile, error) {
 	}
 	file := &authFile{}
 	if err := json.Unmarshal(data, file); err != nil {
-		return nil, fmt.Errorf("%q is not a JSON file of credentials", path) // without a piece of it
+		return nil, fmt.Errorf("%q is not a JSON file of credentials", path) // does not repeat any of it
 	}
 	return file, nil
 }
@@ -113,8 +113,8 @@ func readFile(path string, maxBytes int64) ([]byte, error) {
 }
 
 // find asks the file, and the helpers that it names, as Docker does: the
-// registry's own helper, the helper for all, then what the file holds itself.
-// A namespace of the registry goes before the whole registry.
+// registry's own helper, the helper for all, then what the file holds itself. A
+// namespace of the registry takes precedence over the whole registry.
 func (f *authFile) find(ctx context.Context, ref reference) (credentials, error) {
 	names := keys(ref)
 	for _, name := range names {
@@ -146,7 +146,8 @@ func (f *authFile) find(ctx context.Context, ref reference) (credentials, error)
 	return credentials{}, nil
 }
 
-// keys are the names by which a file may know a repository, the closest first.
+// keys returns the names by which a file may know a repository, the closest
+// first.
 func keys(ref reference) []string {
 	var all []string
 	for path := ref.name(); path != ref.domain; {
@@ -160,7 +161,7 @@ func keys(ref reference) []string {
 	return all
 }
 
-// normalKey is a key without the scheme and the path that old files have.
+// normalKey returns a key without the scheme and the path that old files have.
 func normalKey(key string) string {
 	key = strings.TrimPrefix(strings.TrimPrefix(key, "https://"), "http://")
 	for _, suffix := range []string{"/", "/v1", "/v2"} {
@@ -182,11 +183,11 @@ func (e authEntry) credentials() (credentials, error) {
 	return c, nil
 }
 
-// helperNames is what a helper's name is made of: it becomes a program's.
+// helperNames matches a helper's name, which becomes a program's.
 var helperNames = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
 // runHelper asks a credential helper (docker-credential-helpers, "Development").
-// Nothing that it says is repeated: it deals in secrets.
+// Its output is never repeated: it contains secrets.
 func runHelper(ctx context.Context, name, server string) (credentials, error) {
 	if !helperNames.MatchString(name) {
 		return credentials{}, fmt.Errorf("%q is not the name of a credential helper", name)
@@ -217,8 +218,8 @@ func runHelper(ctx context.Context, name, server string) (credentials, error) {
 	return credentials{username: doc.Username, password: doc.Secret}, nil
 }
 
-// limited keeps what is written to it, up to a bound. It has no ReadFrom that
-// would go past that.
+// limited keeps what is written to it, up to a limit. It has no ReadFrom, which
+// would exceed that.
 type limited struct{ kept bytes.Buffer }
 
 func (l *limited) Write(p []byte) (int, error) {

@@ -12,12 +12,12 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// progress is how many bytes a transfer has to get on with before its faults
-// are forgotten: a peer that gives a byte at a time must not keep us for ever.
+// progress is how many bytes a transfer has to advance before its faults are
+// forgotten: a peer that sends a byte at a time must not keep us forever.
 const progress = 1 << 20
 
-// download reads a blob. When the connection breaks it asks for the rest; who
-// reads it has to check the digest over the whole.
+// download reads a blob. When the connection breaks it asks for the rest; the
+// reader has to check the digest of the whole.
 type download struct {
 	ctx    context.Context
 	client *client
@@ -27,12 +27,12 @@ type download struct {
 	body   io.ReadCloser // nil between connections
 	etag   string
 	offset int64
-	// faults counts those since offset was at mark.
+	// faults counts the faults since offset was at mark.
 	faults int
 	mark   int64
-	// fromStart says that the registry has refused to give the rest alone.
+	// fromStart says that the registry has refused to send only the rest.
 	fromStart bool
-	err       error // for good
+	err       error // permanent
 }
 
 // fetch opens a blob.
@@ -77,7 +77,7 @@ func (d *download) Read(p []byte) (int, error) {
 	return 0, d.err
 }
 
-// open asks for what is missing until it comes.
+// open asks for the missing part until it comes.
 func (d *download) open() error {
 	for {
 		err := d.tryOpen()
@@ -90,7 +90,7 @@ func (d *download) open() error {
 	}
 }
 
-// again waits before another try, or says why there is none.
+// again waits before another try, or returns why there is none.
 func (d *download) again(err error) error {
 	if d.offset-d.mark >= progress {
 		d.faults, d.mark = 0, d.offset
@@ -129,7 +129,7 @@ func (d *download) tryOpen() error {
 	return nil
 }
 
-// accept brings an answer's body to where reading goes on.
+// accept advances an answer's body to where reading continues.
 func (d *download) accept(resp *http.Response) error {
 	what := d.client.describe(d.url)
 	rest := d.want.Size - d.offset
@@ -152,7 +152,7 @@ func (d *download) accept(resp *http.Response) error {
 	if resp.StatusCode == http.StatusPartialContent || d.offset == 0 {
 		return nil
 	}
-	// It starts over: the digest tells whether it was the same.
+	// It starts over: the digest shows whether it was the same.
 	_, err := io.CopyN(io.Discard, resp.Body, d.offset)
 	if errors.Is(err, io.EOF) {
 		err = &connectionError{what + ": it ended early", io.ErrUnexpectedEOF}
@@ -160,7 +160,7 @@ func (d *download) accept(resp *http.Response) error {
 	return err
 }
 
-// isRange tells whether a Content-Range is that of all from offset on.
+// isRange reports whether a Content-Range covers everything from offset on.
 func isRange(s string, offset, size int64) bool {
 	s, ok := strings.CutPrefix(s, "bytes ")
 	span, total, ok2 := strings.Cut(s, "/")
@@ -169,7 +169,7 @@ func isRange(s string, offset, size int64) bool {
 
 func (d *download) closeBody() {
 	if d.body != nil {
-		d.body.Close() // of a reader: there is nothing to lose
+		d.body.Close() // it was only read: closing loses nothing
 		d.body = nil
 	}
 }

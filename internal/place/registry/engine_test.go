@@ -23,7 +23,7 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// imageOf is an image of one file, larger than an upload's chunk.
+// imageOf returns an image of one file, larger than an upload's chunk.
 func imageOf(architecture string) image.Named {
 	content := make([]byte, 10<<20)
 	state := uint64(len(architecture))
@@ -169,7 +169,7 @@ func TestDockerRegistryIndex(t *testing.T) {
 	}
 }
 
-// TestLayoutToRegistry: an image of a layout goes to a registry as it is.
+// TestLayoutToRegistry: an image in a layout is copied to a registry as it is.
 func TestLayoutToRegistry(t *testing.T) {
 	host := enginetest.Registry(t)
 	path := filepath.Join(t.TempDir(), "layout")

@@ -18,23 +18,23 @@ import (
 	"unicode/utf8"
 )
 
-// maxMessage is how much of a registry's words an error repeats, in bytes.
+// maxMessage limits how much of a registry's message an error repeats, in bytes.
 const maxMessage = 300
 
-// uploadsPath is in the address of each upload that the registry itself takes.
+// uploadsPath is part of the address of each upload to the registry itself.
 const uploadsPath = "/blobs/uploads/"
 
-// statusError is an answer that is not what was asked for.
+// statusError is an answer with an unexpected status.
 type statusError struct {
 	text   string
 	status int
-	// wait is how long the registry asked to be left alone; 0 where it did not.
+	// wait is how long the registry asked us to wait; 0 if it did not.
 	wait time.Duration
 }
 
 func (e *statusError) Error() string { return e.text }
 
-// NotFoundError is that of a manifest, or a repository, that a registry says it does not
+// NotFoundError is the error of a manifest, or a repository, that a registry says it does not
 // have.
 type NotFoundError struct{ Err error }
 
@@ -42,10 +42,10 @@ func (e *NotFoundError) Error() string { return e.Err.Error() }
 
 func (e *NotFoundError) Unwrap() error { return e.Err }
 
-// LoginError is that of a request that a registry refuses to who has not logged in
-// to it, where Options has no login for it.
+// LoginError is the error of a request that a registry refuses without a login, where Options
+// has no login for it.
 type LoginError struct {
-	// Registry is what the login would be for.
+	// Registry is the registry to log in to.
 	Registry string
 	Err      error
 }
@@ -54,9 +54,9 @@ func (e *LoginError) Error() string { return e.Err.Error() }
 
 func (e *LoginError) Unwrap() error { return e.Err }
 
-// DistrustError is that of a host that was not spoken to, since what would be said
-// could not be kept from others. Options.InsecureHosts with Host in it does
-// without what Reason says, but for DistrustPlainLogin.
+// DistrustError is the error of a host that was not contacted, because others could have read
+// the exchange. Listing Host in Options.InsecureHosts overrides every Reason but
+// DistrustPlainLogin.
 type DistrustError struct {
 	Host   string
 	Reason Distrust
@@ -67,29 +67,27 @@ func (e *DistrustError) Error() string { return e.Err.Error() }
 
 func (e *DistrustError) Unwrap() error { return e.Err }
 
-// Distrust is why a host is not trusted.
+// Distrust is the reason why a host is not trusted.
 type Distrust int
 
 // The reasons.
 const (
-	// DistrustHTTP is that of an address without https, and DistrustAnswer that of
-	// a host whose answer is none of TLS.
+	// DistrustHTTP: the address is without https. DistrustAnswer: the host's answer is not TLS.
 	DistrustHTTP Distrust = iota + 1
 	DistrustAnswer
-	// DistrustCertificate is that of a certificate that no known authority signed,
-	// or that is another host's. Options.CAFile can name the authority.
+	// DistrustCertificate: no known authority signed the certificate, or it is another host's.
+	// Options.CAFile can name the authority.
 	DistrustCertificate
-	// DistrustAddress is that of a host to which the registry led, in a network
-	// that is not everybody's.
+	// DistrustAddress: the registry led to a host in a network that is not public.
 	DistrustAddress
-	// DistrustPlainLogin is that of a login that would be sent without https.
+	// DistrustPlainLogin: a login would be sent without https.
 	DistrustPlainLogin
 )
 
-// statusError reads what an answer says of the failure, and closes it.
+// statusError returns the error that an answer describes, and closes it.
 func (c *client) statusError(r request, resp *http.Response) error {
 	defer resp.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // what came says enough
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // what was read is enough
 	text := fmt.Sprintf("%s: status %d %s", c.describe(r), resp.StatusCode, http.StatusText(resp.StatusCode))
 	if !c.own(resp.Request.URL) && resp.Request.URL.Host != r.url.Host {
 		text += fmt.Sprintf(" of host %q, to which the registry redirected", resp.Request.URL.Host)
@@ -114,12 +112,12 @@ func (c *client) describe(r request) string {
 		path = "/v2/"
 	}
 	if before, _, ok := strings.Cut(path, uploadsPath); ok {
-		path = before + uploadsPath // what follows is the upload's own, and long
+		path = before + uploadsPath // the rest identifies the upload, and is long
 	}
 	return fmt.Sprintf("%s %q at registry %s", r.method, path, c.ref.host)
 }
 
-// loginHint says what to do about a login that was refused, or is missing.
+// loginHint returns what to do about a login that was refused, or is missing.
 func (c *client) loginHint() string {
 	cred := c.auth.found.Load()
 	switch {
@@ -138,7 +136,7 @@ func (c *client) lacksLogin(status int) bool {
 		status == http.StatusForbidden && (cred == nil || cred.from == "")
 }
 
-// hint says what to do about a status.
+// hint returns what to do about a status.
 func (c *client) hint(resp *http.Response) string {
 	if !c.own(resp.Request.URL) {
 		return ""
@@ -155,7 +153,7 @@ func (c *client) hint(resp *http.Response) string {
 		return fmt.Sprintf(": without a login this is not allowed in repository %q", c.ref.repository)
 	case http.StatusNotFound:
 		if strings.Contains(resp.Request.URL.Path, uploadsPath) {
-			return "" // it was found when the upload began
+			return "" // the repository was found when the upload began
 		}
 		return fmt.Sprintf(": check the name %q; a private repository may need a login", c.ref)
 	}
@@ -196,8 +194,8 @@ func isHTML(contentType string) bool {
 	return strings.HasPrefix(strings.ToLower(contentType), "text/html")
 }
 
-// retryAfter reads the header of that name: seconds, or a time, which is
-// compared with the registry's own.
+// retryAfter reads the header Retry-After: seconds, or a time, which is compared with the
+// registry's clock.
 func retryAfter(h http.Header) time.Duration {
 	text := h.Get("Retry-After")
 	if seconds, err := strconv.Atoi(text); err == nil {
@@ -214,7 +212,7 @@ func retryAfter(h http.Header) time.Duration {
 	return min(max(at.Sub(now), 0), maxWait)
 }
 
-// backoff is how long to wait before try number try+2.
+// backoff returns how long to wait before try number try+2.
 func backoff(try int, err error) time.Duration {
 	d := 250 * time.Millisecond << min(try, 6)
 	d = d/2 + rand.N(d)
@@ -225,7 +223,7 @@ func backoff(try int, err error) time.Duration {
 	return min(d, maxWait)
 }
 
-// connectionError is a request that got no answer, or not all of one.
+// connectionError is the error of a request that got no answer, or not all of one.
 type connectionError struct {
 	text  string
 	cause error
@@ -234,8 +232,8 @@ type connectionError struct {
 func (e *connectionError) Error() string { return e.text }
 func (e *connectionError) Unwrap() error { return e.cause }
 
-// requestError says what a request that failed was for. The address that
-// net/http puts into its errors may be signed, and is left out.
+// requestError adds to an error what the failed request was for. The address that net/http puts
+// into its errors may be signed, and is left out.
 func (c *client) requestError(r request, err, cause error) error {
 	var inURL *url.Error
 	for errors.As(err, &inURL) {
@@ -251,7 +249,7 @@ func (c *client) requestError(r request, err, cause error) error {
 	return c.distrust(&connectionError{fmt.Sprintf("%s: %v", c.describe(r), err), err})
 }
 
-// distrust marks the error of a connection that was not trusted.
+// distrust makes a DistrustError of the error of a connection that was not trusted.
 func (c *client) distrust(err *connectionError) error {
 	var certificate *tls.CertificateVerificationError
 	insecure := c.policy.isInsecure(hostOf(c.base))
@@ -264,7 +262,7 @@ func (c *client) distrust(err *connectionError) error {
 	return err
 }
 
-// transient tells whether a fault may be gone the next time.
+// transient reports whether a fault may be gone the next time.
 func (c *client) transient(ctx context.Context, err error) bool {
 	if ctx.Err() != nil || isPolicy(err) {
 		return false

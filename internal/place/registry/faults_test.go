@@ -18,12 +18,12 @@ import (
 	"github.com/varve-image/varve/internal/enginetest"
 )
 
-// soon is how long an end may take that is promised within a second: machines
-// may be busy.
+// soon limits how long something promised within a second may take: machines may
+// be busy.
 const soon = 10 * time.Second
 
-// TestUploadsAtOnce: as many layers are sent at the same time as there are to
-// be, and no more.
+// TestUploadsAtOnce: as many layers are sent at the same time as intended, and
+// no more.
 func TestUploadsAtOnce(t *testing.T) {
 	var layers []image.Layer
 	for i := range 3 * uploads {
@@ -113,8 +113,8 @@ func TestHang(t *testing.T) {
 	}
 }
 
-// TestSilentHost: a host that takes connections and says nothing, which may as
-// well be the proxy.
+// TestSilentHost: a host that accepts connections and says nothing, and may also
+// be the proxy.
 func TestSilentHost(t *testing.T) {
 	noLeaks(t)
 	silent, err := net.Listen("tcp", "127.0.0.1:0")

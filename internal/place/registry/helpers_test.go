@@ -28,7 +28,7 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// The tests send some chunks often: small ones do.
+// The tests send chunks often, so small ones are enough.
 func init() { chunkSize = 1 << 20 }
 
 // textLayer is a layer of some bytes.
@@ -71,7 +71,7 @@ func describe(layers ...image.Layer) image.Description {
 	}
 }
 
-// inProcess are registries that run in the test.
+// inProcess holds registries that run in the test.
 var inProcess = map[string]func() http.Handler{
 	"go-containerregistry": func() http.Handler {
 		return ggcr.New(ggcr.Logger(slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)))
@@ -79,8 +79,8 @@ var inProcess = map[string]func() http.Handler{
 	"cuelabs": func() http.Handler { return ociserver.New(ocimem.New(), nil) },
 }
 
-// recorder is a registry's handler that tells what it was asked, and lets a
-// test answer in its place.
+// recorder is a registry's handler that records what it was asked, and lets a
+// test answer instead of it.
 type recorder struct {
 	http.Handler
 	mu       sync.Mutex
@@ -108,7 +108,7 @@ func (h *recorder) setHook(hook func(w http.ResponseWriter, r *http.Request) boo
 	h.hook = hook
 }
 
-// count tells how many requests there were of a method, or of any where it is
+// count returns how many requests there were of a method, or of any where it is
 // empty, for paths that hold a text.
 func (h *recorder) count(method, path string) int {
 	h.mu.Lock()
@@ -158,7 +158,7 @@ func newFake(t testing.TB, handler http.Handler, useTLS bool) *fakeRegistry {
 	return f
 }
 
-// options speak to the registry without waiting between tries.
+// options talk to the registry without waiting between tries.
 func (h *fakeRegistry) options() Options {
 	o := Options{CAFile: h.caFile, Sleep: noSleep, StallTimeout: 5 * time.Second, Retries: 3}
 	if h.caFile == "" {

@@ -87,7 +87,7 @@ func TestHostilePull(t *testing.T) {
 		}, mismatch: true},
 		{name: "layer cut short for ever", hook: func(*fakeRegistry) func(http.ResponseWriter, *http.Request) bool {
 			return answer(layerPath, func(w http.ResponseWriter, _ *http.Request) {
-				w.WriteHeader(http.StatusOK) // no length: it ends well as far as HTTP goes
+				w.WriteHeader(http.StatusOK) // no length: for HTTP it ends well
 				_, _ = io.WriteString(w, layerText[:1000])
 				w.(http.Flusher).Flush()
 			})
@@ -214,8 +214,8 @@ func TestHugeIndex(t *testing.T) {
 	wantError(t, pull(t.Context(), reg.host+"/app:1", reg.options()), "nested deeper")
 }
 
-// breakingBlob answers requests for a layer as servers do that lose
-// connections: each gives a part and then resets.
+// breakingBlob answers requests for a layer like a server that loses
+// connections: each answer sends a part and then resets.
 func breakingBlob(text string, part int, ranges bool) func(http.ResponseWriter, *http.Request) {
 	return func(w http.ResponseWriter, r *http.Request) {
 		from := 0
@@ -298,8 +298,8 @@ func TestResumeDownload(t *testing.T) {
 	}
 }
 
-// TestTrickle: a registry that gives a little with each connection does not
-// keep us for ever.
+// TestTrickle: a registry that sends a little with each connection does not hold
+// varve up forever.
 func TestTrickle(t *testing.T) {
 	text := bigLayer("big", pulledSize).text
 	reg := newFake(t, inProcess["go-containerregistry"](), true)
@@ -388,14 +388,15 @@ func TestStallAndCancel(t *testing.T) {
 	})
 }
 
-// TestRetry: what may pass is tried again as the registry asks, within bounds.
+// TestRetry: after transient faults there is another try as the registry asks,
+// within limits.
 func TestRetry(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		status  int
 		header  http.Header
 		fails   int32
-		waits   []time.Duration // the least of each; nil is no retry
+		waits   []time.Duration // the least of each; nil means no retry
 		wantErr string
 	}{
 		{"busy", http.StatusTooManyRequests, http.Header{"Retry-After": {"7"}}, 2, []time.Duration{7 * time.Second, 7 * time.Second}, ""},
@@ -440,7 +441,7 @@ func TestRetry(t *testing.T) {
 	}
 }
 
-// TestNoFallback: http is for hosts that were named alone.
+// TestNoFallback: http is only for hosts that were named.
 func TestNoFallback(t *testing.T) {
 	reg := newFake(t, inProcess["go-containerregistry"](), false)
 	opts := reg.options()

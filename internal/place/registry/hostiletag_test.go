@@ -26,7 +26,7 @@ func twoVersions(t *testing.T, reg *fakeRegistry) (before, after []image.Layer) 
 }
 
 // TestTagMoves: a tag that names another image with each request is asked for
-// once. All that is read belongs to what it named then.
+// once. Everything that is read belongs to what it named then.
 func TestTagMoves(t *testing.T) {
 	noLeaks(t)
 	reg := newFake(t, inProcess["cuelabs"](), true)
@@ -54,8 +54,8 @@ func TestTagMoves(t *testing.T) {
 	}
 }
 
-// TestTagMovesBelow: what a registry gives for a digest that an index names is
-// what has that digest, whatever the tags name meanwhile.
+// TestTagMovesBelow: what a registry returns for a digest in an index has that
+// digest, whatever the tags name meanwhile.
 func TestTagMovesBelow(t *testing.T) {
 	noLeaks(t)
 	reg := newFake(t, inProcess["cuelabs"](), true)

@@ -58,8 +58,8 @@ func pushIndex(ctx context.Context, refs []string, x *image.Index, opts PushOpti
 	return doc.Descriptor, nil
 }
 
-// Copy brings what a reference stands for to ref, byte for byte: an index with
-// all its images, attestations and nested indexes, or one image.
+// Copy copies what a reference stands for to ref, byte for byte: an index with all its images,
+// attestations and nested indexes, or one image.
 func Copy(ctx context.Context, from *Resolved, ref string, opts PushOptions) (v1.Descriptor, error) {
 	if err := copyAll(ctx, from, ref, opts); err != nil {
 		return v1.Descriptor{}, fmt.Errorf("copy image %q to %q: %w", from.client.ref, ref, err)
@@ -103,17 +103,17 @@ func copyAll(ctx context.Context, from *Resolved, ref string, opts PushOptions) 
 	return nil
 }
 
-// copier knows what is to be copied: layers, configs, and the documents with each
-// after what it refers to.
+// copier collects what to copy: layers, configs, and the documents, each after what it refers
+// to.
 type copier struct {
 	from      *Resolved
 	warn      func(error)
 	layers    []v1.Descriptor
 	configs   []v1.Descriptor
 	documents []image.Document
-	// diffIDs are what configs say that blobs unpack to.
+	// diffIDs are the blobs' diffIDs in configs.
 	diffIDs map[digest.Digest]digest.Digest
-	// budgets are those of the first image that has a layer.
+	// budgets holds, for each layer, the budget of the first image that has it.
 	newBudget func() *layer.Budget
 	budgets   map[digest.Digest]*layer.Budget
 }
@@ -157,8 +157,8 @@ func (c *copier) gather(ctx context.Context, d v1.Descriptor, depth int) error {
 	return nil
 }
 
-// readConfig finds out what an image's config says of its layers, and whether it is
-// for the platform that an index has it for. Other things have manifests too.
+// readConfig reads the diffIDs in an image's config, and warns if its platform is not the one in
+// the index. It skips manifests of other things.
 func (c *copier) readConfig(ctx context.Context, manifest, config v1.Descriptor, layers []v1.Descriptor) error {
 	if config.MediaType != v1.MediaTypeImageConfig && config.MediaType != ocijson.DockerConfig || ocijson.IsAttestation(manifest) {
 		return nil
@@ -169,7 +169,7 @@ func (c *copier) readConfig(ctx context.Context, manifest, config v1.Descriptor,
 	}
 	parsed, ids, err := image.ParseConfig(data)
 	if err != nil || len(ids) != len(layers) {
-		return nil // no engine takes it for an image either
+		return nil // engines do not accept it as an image either
 	}
 	var budget *layer.Budget
 	if c.newBudget != nil {
@@ -191,8 +191,8 @@ func (c *copier) readConfig(ctx context.Context, manifest, config v1.Descriptor,
 	return nil
 }
 
-// sendBlobs brings all blobs to the repository, but for those kept elsewhere, and reports
-// the layers.
+// sendBlobs sends all blobs to the repository, except those kept elsewhere, and reports the
+// layers.
 func (c *copier) sendBlobs(ctx context.Context, p *pusher) error {
 	layers := make([]image.Layer, len(c.layers))
 	for i, d := range c.layers {

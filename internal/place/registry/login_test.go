@@ -14,8 +14,8 @@ import (
 	"github.com/varve-image/varve/internal/enginetest"
 )
 
-// TestInClear: what logs in does not go over a network in http, whatever it is and
-// whoever asks for it, though InsecureHosts names the host; within this machine it does.
+// TestInClear: credentials of any kind are not sent over a network in http, whoever asks for
+// them, even if InsecureHosts names the host; within this machine they are.
 func TestInClear(t *testing.T) {
 	for _, tt := range []struct{ name, login, realm string }{
 		{"password", `{"username":"u","password":"` + secret + `"}`, ""},
@@ -50,7 +50,7 @@ func TestInClear(t *testing.T) {
 				mustPush(t, reg.host+"/app:1", newImage(), PushOptions{Options: opts})
 			}
 			reg.reset()
-			// By way of a proxy it leaves the machine.
+			// Through a proxy it leaves the machine.
 			opts.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse(proxyTo(t, reg)) }
 			_, err := Push(t.Context(), reg.host+"/app:1", newImage(), PushOptions{Options: opts})
 			wantError(t, err, "refused to send the login", "in clear")
@@ -73,7 +73,7 @@ func TestInClear(t *testing.T) {
 	}
 }
 
-// proxyTo is a proxy that leads to a registry alone.
+// proxyTo returns a proxy that leads only to a registry.
 func proxyTo(t *testing.T, reg *fakeRegistry) string {
 	t.Helper()
 	pass := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", reg.host }}
@@ -103,8 +103,8 @@ func TestWhatIsInClear(t *testing.T) {
 	}
 }
 
-// TestRefusedLogin: a wrong password is told apart from none, and from one that does
-// not suffice, wherever it is from and whoever refuses it.
+// TestRefusedLogin: errors distinguish a wrong password from none, and from one that does not
+// suffice, wherever it comes from and whoever refuses it.
 func TestRefusedLogin(t *testing.T) {
 	basic := func(w http.ResponseWriter, r *http.Request) bool {
 		user, password, _ := r.BasicAuth()

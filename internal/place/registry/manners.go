@@ -9,13 +9,12 @@ import (
 	"sync"
 )
 
-// form is a way to send a blob. Registries, and proxies before them, each refuse
-// some of them.
+// form is a way to send a blob. Registries, and proxies in front of them, each refuse some.
 type form int
 
 // The forms in the order in which they are tried.
 const (
-	// streamed is Docker's: one PATCH that says nothing of ranges.
+	// streamed is Docker's way: one PATCH without ranges.
 	streamed form = iota
 	// chunked is PATCHes with a Content-Range each.
 	chunked
@@ -35,21 +34,21 @@ func (f form) String() string {
 	}[f]
 }
 
-// patches tells whether a form needs PATCH, and pieces whether it sends a piece
-// at a time, which may be of any size.
+// patches reports whether a form needs PATCH, and pieces whether it sends a piece at a time, of
+// any size.
 func (f form) patches() bool { return f == streamed || f.pieces() }
 func (f form) pieces() bool  { return f == chunked || f == appended }
 
 // minPiece is the smallest piece that is tried, in bytes.
 const minPiece = 16 << 10
 
-// refusal is an answer that says that a form will not do.
+// refusal is an answer that refuses a form.
 type refusal struct{ error }
 
 func (r *refusal) Unwrap() error { return r.error }
 
-// refused makes a refusal of an answer to a blob, or a part of one, if another
-// form may get another answer: the registry has understood that we may write.
+// refused turns the answer to a blob, or a part of one, into a refusal if another form may get a
+// different answer: the registry has accepted that we may write.
 func refused(err error) error {
 	switch s := statusOf(err); {
 	case s == http.StatusUnauthorized, s == http.StatusForbidden, s == http.StatusProxyAuthRequired,
@@ -61,7 +60,7 @@ func refused(err error) error {
 	return err
 }
 
-// statusOf is the status of the answer that an error is about, or 0.
+// statusOf returns the status of the answer that an error is about, or 0.
 func statusOf(err error) int {
 	var status *statusError
 	if errors.As(err, &status) {
@@ -70,21 +69,21 @@ func statusOf(err error) int {
 	return 0
 }
 
-// manners is what a registry has refused, so that no blob is sent as another one
-// was in vain.
+// manners records what a registry has refused, so that no blob is sent in a way that failed for
+// another.
 type manners struct {
 	mu      sync.Mutex
 	refused [forms]error
-	patch   error // says that there is no PATCH
-	// large is the size of the smallest body that was too large, in bytes; 0 is
-	// none. tooLarge is what the registry said.
+	patch   error // set if PATCH is not supported
+	// large is the size of the smallest body that was too large, in bytes; 0 means none.
+	// tooLarge is the registry's error.
 	large    int64
 	tooLarge error
-	// ranged is as large, of a piece with a Content-Range that got a 416.
+	// ranged is like large, for a piece with a Content-Range that got a 416.
 	ranged int64
 }
 
-// note keeps what was said of a form, or of a body of so many bytes; -1 is any.
+// note records the refusal of a form, or of a body of size bytes; -1 means any size.
 func (m *manners) note(f form, err error, size int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -107,7 +106,7 @@ func (m *manners) shrink(err error, size int64) {
 	}
 }
 
-// smaller keeps that a piece of so many bytes was too large.
+// smaller records that a piece of size bytes was too large.
 func (m *manners) smaller(err error, size int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -118,8 +117,8 @@ func (m *manners) smaller(err error, size int64) {
 	}
 }
 
-// piece is how many bytes to send at once: half of what was too large. A
-// registry may demand least.
+// piece returns how many bytes to send at once: half of what was too large. A registry may
+// demand at least least.
 func (m *manners) piece(least int) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -136,8 +135,8 @@ func (m *manners) most(least int) int64 {
 	return n
 }
 
-// choose returns the first form, from one on, in which a blob of so many bytes,
-// -1 if that is not known, may be taken. The error has all that the registry said.
+// choose returns the first form, starting at from, in which a blob of size bytes (-1 if unknown)
+// may be accepted. The error has everything that the registry said.
 func (m *manners) choose(from form, size int64) (form, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -155,18 +154,18 @@ func (m *manners) choose(from form, size int64) (form, error) {
 	return 0, &final{fmt.Errorf("the registry takes it in no form%s%w", strings.Join(said, ""), silent{last})}
 }
 
-// why is what keeps a blob from being sent in a form, and how that was tried.
+// why returns what prevents sending a blob in a form, and how that was tried.
 func (m *manners) why(f form, size int64) (how string, err error) {
 	switch {
 	case f.patches() && m.patch != nil:
 		return "by PATCH", m.patch
-	case !f.pieces() && m.large > 0 && (size < 0 && f == streamed || size >= m.large): // else its size is found out first
+	case !f.pieces() && m.large > 0 && (size < 0 && f == streamed || size >= m.large): // otherwise its size is found out first
 		return "at once", m.tooLarge
 	}
 	return f.String(), m.refused[f]
 }
 
-// silent is an error that is unwrapped, and was said already.
+// silent is an error that can be unwrapped, but whose text was given already.
 type silent struct{ error }
 
 func (silent) Error() string   { return "" }

@@ -19,14 +19,14 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// expectSize is from how many bytes on a registry is asked first whether it
-// takes a body: it may refuse one and end the connection while that is still
-// being sent, and the answer would be lost.
+// expectSize is the size of a body, in bytes, from which a registry is first
+// asked whether it accepts it: it may refuse a body and end the connection while
+// that is still being sent, and the answer would be lost.
 const expectSize = 256 << 10
 
 // payload is a request's body, which can be opened any number of times.
 type payload struct {
-	size int64 // in bytes; -1 where that is not known
+	size int64 // in bytes; -1 if unknown
 	open func(context.Context) io.ReadCloser
 }
 
@@ -34,8 +34,8 @@ func bytesPayload(data []byte) *payload {
 	return &payload{int64(len(data)), func(context.Context) io.ReadCloser { return &memory{data: bytes.NewReader(data)} }}
 }
 
-// memory is bytes that may become others once it is closed: net/http may go on
-// reading after there is an answer.
+// memory is a reader of bytes that may change once it is closed: net/http may go
+// on reading after there is an answer.
 type memory struct {
 	mu     sync.Mutex
 	data   *bytes.Reader
@@ -58,11 +58,11 @@ func (m *memory) Close() error {
 	return nil
 }
 
-// errAbandoned is what a writer gets whose reader wants no more.
+// errAbandoned is the error of a writer whose reader has stopped.
 var errAbandoned = errors.New("nobody reads any further")
 
-// feed is what a function writes, as it is read. Its fields may be looked at
-// once it is closed.
+// feed is a reader of what a function writes. Its fields may be used once it is
+// closed.
 type feed struct {
 	*io.PipeReader
 	cancel context.CancelFunc
@@ -90,7 +90,7 @@ func newFeed(ctx context.Context, write func(context.Context, io.Writer) error) 
 	return f
 }
 
-// Close ends the function, and returns when it has.
+// Close ends the function, and returns when it has ended.
 func (f *feed) Close() error {
 	f.CloseWithError(errAbandoned)
 	f.cancel()
@@ -98,8 +98,8 @@ func (f *feed) Close() error {
 	return nil
 }
 
-// result is the descriptor of what was written. The error is nil, and complete
-// false, if it was not all wanted.
+// result returns the descriptor of what was written. If not all of it was read,
+// the error is nil and complete is false.
 func (f *feed) result(want v1.Descriptor) (got v1.Descriptor, complete bool, err error) {
 	f.Close()
 	switch {
@@ -115,8 +115,8 @@ func (f *feed) result(want v1.Descriptor) (got v1.Descriptor, complete bool, err
 	return want, false, f.err
 }
 
-// checked returns want, or what it has to be where it is not known yet, and an
-// error if what was written is something else.
+// checked returns want, completed where it was unknown, and an error if what was
+// written is something else.
 func checked(want v1.Descriptor, h hash.Hash, size int64) (v1.Descriptor, error) {
 	got := digest.NewDigest(digest.SHA256, h)
 	if want.Digest == "" {
@@ -132,7 +132,8 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// outgoing is the body of a request on its way. Nothing of it is read after end.
+// outgoing is the body of a request that is being sent. It is not read after
+// end.
 type outgoing struct {
 	dog   *watchdog
 	body  *payload
@@ -168,7 +169,7 @@ func (o *outgoing) reader() io.ReadCloser {
 	return &outgoingReader{ReadCloser: source, out: o, pace: newPace(o.dog.opts), left: o.body.size}
 }
 
-// end ends the reading, and the writing of what is read.
+// end ends the reading, and the function that writes what is read.
 func (o *outgoing) end() {
 	o.mu.Lock()
 	o.ended = true
@@ -179,7 +180,7 @@ func (o *outgoing) end() {
 	}
 }
 
-// while does something unless the reading has ended.
+// while calls do unless the reading has ended.
 func (o *outgoing) while(do func() error) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -193,12 +194,12 @@ type outgoingReader struct {
 	io.ReadCloser
 	out  *outgoing
 	pace *pace.Pace
-	last int   // is how much was read before
-	left int64 // below 0 where that is not known
+	last int   // how much was read last
+	left int64 // below 0 if unknown
 }
 
-// Read feeds the watchdog with what is read. Between two reads the network takes
-// what the first one gave; the time of the read itself is ours.
+// Read feeds the watchdog with what is read. Between two reads the network sends
+// what the first one returned; the time of the read itself is ours.
 func (r *outgoingReader) Read(p []byte) (int, error) {
 	err := r.out.while(func() error {
 		r.out.dog.rest()

@@ -8,8 +8,8 @@ import (
 	"net/http"
 )
 
-// pieces sends the blob, or what the session has not of it, in chunks
-// (distribution-spec, "Pushing a blob in chunks").
+// pieces sends the blob, or the part that the session lacks, in chunks (distribution-spec,
+// "Pushing a blob in chunks").
 func (u *upload) pieces(f form) error {
 	if err := u.begin(); err != nil {
 		return err
@@ -17,7 +17,7 @@ func (u *upload) pieces(f form) error {
 	c := &chunker{upload: u, ranges: f == chunked, hash: sha256.New(), skip: u.held, offset: u.held, reached: u.held}
 	err := u.blob.write(u.ctx, c)
 	switch {
-	case c.err != nil: // not the blob's fault
+	case c.err != nil: // the blob is not the cause
 		err = c.err
 	case err != nil:
 		return &final{err}
@@ -34,22 +34,22 @@ func (u *upload) pieces(f form) error {
 // so that it, or a part of it, can be sent again.
 type chunker struct {
 	*upload
-	ranges bool // are stated
+	ranges bool // send Content-Range
 
-	hash   hash.Hash // of all that was written
+	hash   hash.Hash // of everything that was written
 	size   int64     // of it
-	skip   int64     // is how much of what comes the session has
+	skip   int64     // how much of what comes the session has already
 	offset int64     // of chunk in the blob
 	chunk  []byte
 	sent   int // bytes of chunk
-	// reached is how much of the blob the registry has taken, as it said: to send
-	// that again is no progress.
+	// reached is how much of the blob the registry says it has taken: sending that again is not
+	// progress.
 	reached int64
 	again   bool  // the next piece may be there already
 	err     error // the first one
 }
 
-// Write takes a piece of the blob, and sends a chunk when there is one.
+// Write takes a piece of the blob, and sends each chunk that is full.
 func (c *chunker) Write(p []byte) (int, error) {
 	taken := len(p)
 	c.hash.Write(p)
@@ -71,7 +71,7 @@ func (c *chunker) Write(p []byte) (int, error) {
 	return taken - len(p), c.err
 }
 
-// room is how many more bytes the chunk takes.
+// room returns how many more bytes fit in the chunk.
 func (c *chunker) room() int {
 	most := max(chunkSize, c.least)
 	if size := c.blob.size(); size >= 0 {
@@ -127,7 +127,7 @@ func (c *chunker) send() error {
 	return nil
 }
 
-// at is where the next piece begins in the blob.
+// at returns where the next piece begins in the blob.
 func (c *chunker) at() int64 { return c.offset + int64(c.sent) }
 
 // patch sends a piece and returns how many bytes of it the registry has taken.
@@ -145,15 +145,15 @@ func (c *chunker) patch(piece []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	// Some say where the first chunk ended, or count from this one's beginning:
-	// only what is within it says that a part was taken.
+	// Some registries say where the first chunk ended, or count from the beginning of this one:
+	// only an end within this piece says that a part of it was taken.
 	if end, stated := parseRange(resp.Header.Get("Range")); stated && end > from && end < to {
 		return int(end - from), nil
 	}
 	return len(piece), nil
 }
 
-// resume finds out where to go on after a piece broke off.
+// resume finds out where to continue after a piece broke off.
 func (c *chunker) resume(cause error) error {
 	found, _, err := c.find()
 	switch {
@@ -178,9 +178,9 @@ func (c *chunker) adapt(cause error, size int) error {
 			return err
 		case moved:
 			return c.ahead(cause)
-		case c.again: // it had taken the piece, and does not say so
+		case c.again: // it has taken the piece, but does not say so
 			return fmt.Errorf("%w: %w", errLost, cause)
-		case found: // it is where we are: what else could be wrong
+		case found: // it is where we are: something else is wrong
 			return c.smaller(cause, size)
 		case c.at() == 0:
 			if err := c.smaller(cause, size); err != nil {
@@ -198,8 +198,8 @@ func (c *chunker) adapt(cause error, size int) error {
 	return refused(cause)
 }
 
-// ahead lets the upload go on where the registry says, unless it does not have what
-// it took: it would lose that again.
+// ahead continues the upload where the registry says, unless it lacks what it has taken before:
+// it would lose that again.
 func (c *chunker) ahead(cause error) error {
 	if c.at() < c.reached {
 		return refused(cause)
@@ -207,7 +207,7 @@ func (c *chunker) ahead(cause error) error {
 	return nil
 }
 
-// smaller has the next pieces be smaller than size, if that is possible.
+// smaller makes the next pieces smaller than size, if possible.
 func (c *chunker) smaller(cause error, size int) error {
 	if size <= minPiece {
 		return refused(cause)
@@ -216,14 +216,14 @@ func (c *chunker) smaller(cause error, size int) error {
 	return nil
 }
 
-// anew begins a session in the place of one that has nothing.
+// anew begins a session instead of one that has nothing.
 func (c *chunker) anew() error {
 	c.restart()
 	return c.begin()
 }
 
-// find asks the registry where the session is, and tells whether that is known
-// and within what can be sent again, and whether it is somewhere else than here.
+// find asks the registry where the session is. found reports whether that is known and within
+// what can be sent again, moved whether it is not where we are.
 func (c *chunker) find() (found, moved bool, err error) {
 	end, known, err := c.status()
 	if err != nil || !known || end < c.offset || end > c.offset+int64(len(c.chunk)) {

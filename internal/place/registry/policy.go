@@ -14,14 +14,14 @@ import (
 	"time"
 )
 
-// maxRedirects is how many redirects are followed one after the other.
+// maxRedirects limits how many redirects are followed one after the other.
 const maxRedirects = 10
 
-// maxCAFile bounds a file of certificates, in bytes.
+// maxCAFile limits a file of certificates, in bytes.
 const maxCAFile = 16 << 20
 
-// policyError says that a request was not sent because it should not be. It is
-// never tried again.
+// policyError says that a request was not sent because it should not be. The request is never
+// tried again.
 type policyError struct{ text string }
 
 func (e *policyError) Error() string { return e.text }
@@ -30,9 +30,9 @@ func refuse(format string, args ...any) error {
 	return &policyError{fmt.Sprintf(format, args...)}
 }
 
-// policy is the one way out to the network. It decides about every request,
-// redirected or not: whether it is sent, whether it carries the Authorization
-// that its context has, and how careful the connection is made.
+// policy is the only way to the network. It decides for every request, redirected or not,
+// whether to send it, whether it carries the Authorization of its context, and how carefully to
+// connect.
 type policy struct {
 	registry      host // as the reference names it, perhaps without a port
 	insecure      []host
@@ -87,10 +87,10 @@ func newTransport(opts Options, config *tls.Config) *http.Transport {
 		DialContext:           dial,
 		TLSClientConfig:       config,
 		ForceAttemptHTTP2:     true,
-		DisableCompression:    true, // digests are of what is stored
+		DisableCompression:    true, // digests are those of stored bytes
 		TLSHandshakeTimeout:   opts.stall(),
 		MaxIdleConnsPerHost:   uploads,
-		IdleConnTimeout:       10 * time.Second, // an image that was opened has no Close
+		IdleConnTimeout:       10 * time.Second, // an opened image has no Close
 		ExpectContinueTimeout: time.Second,
 		WriteBufferSize:       64 << 10,
 		ReadBufferSize:        64 << 10,
@@ -101,16 +101,16 @@ type contextKey int
 
 const (
 	authorizationKey contextKey = iota // *authorization
-	guardedKey                         // bool: the host is not of the user's choice
+	guardedKey                         // bool: the user did not choose the host
 )
 
-// authorization is the header's value, and the only host that may see it.
+// authorization is the header's value and the only host that may see it.
 type authorization struct {
 	host  host
 	value string
 }
 
-// withAuthorization has requests of the context to the host carry the value.
+// withAuthorization makes requests of the context to the host carry the value.
 func withAuthorization(ctx context.Context, a *authorization) context.Context {
 	return context.WithValue(ctx, authorizationKey, a)
 }
@@ -124,7 +124,7 @@ func (p *policy) isInsecure(h host) bool {
 	return false
 }
 
-// isRegistry tells whether h is the registry, at the port that its name means.
+// isRegistry reports whether h is the registry, at the port that its name implies.
 func (p *policy) isRegistry(h host, scheme string) bool {
 	own := p.registry
 	if own.port == "" {
@@ -144,7 +144,7 @@ func (p *policy) RoundTrip(req *http.Request) (*http.Response, error) {
 	h := hostOf(req.URL)
 	out := req.Clone(req.Context())
 	out.Header.Del("Authorization")
-	out.Header.Del("Referer") // redirects' addresses may be secrets
+	out.Header.Del("Referer") // addresses of redirects may be secret
 	out.Header.Set("User-Agent", p.userAgent)
 	if a, _ := req.Context().Value(authorizationKey).(*authorization); a != nil && a.host == h && !leftHost(req) {
 		out.Header.Set("Authorization", a.value)
@@ -189,7 +189,7 @@ func (p *policy) proxied(req *http.Request) bool {
 	return err == nil && u != nil
 }
 
-// inClear tells whether others than this machine may read what goes to an address.
+// inClear reports whether machines other than this one may read what goes to an address.
 func (p *policy) inClear(u *url.URL) bool {
 	if u.Scheme == "https" {
 		return false
@@ -200,8 +200,7 @@ func (p *policy) inClear(u *url.URL) bool {
 	return !here || p.proxied(&http.Request{Method: http.MethodGet, URL: u})
 }
 
-// leftHost tells whether one of the redirects that led to req was on another
-// host than req's.
+// leftHost reports whether one of the redirects that led to req was on another host than req's.
 func leftHost(req *http.Request) bool {
 	for r := req.Response; r != nil && r.Request != nil; r = r.Request.Response {
 		if hostOf(r.Request.URL) != hostOf(req.URL) {
@@ -222,8 +221,7 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// dial connects. Addresses are looked at once names are resolved, where the
-// host is one that the registry chose.
+// dial connects. If the registry chose the host, addresses are checked once names are resolved.
 func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	d := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
 	if guarded, _ := ctx.Value(guardedKey).(bool); guarded {
@@ -246,7 +244,7 @@ func (p *policy) closeIdle() {
 	p.loose.CloseIdleConnections()
 }
 
-// isPolicy tells whether err comes of a refusal.
+// isPolicy reports whether err comes from a policyError.
 func isPolicy(err error) bool {
 	var refused *policyError
 	return errors.As(err, &refused)

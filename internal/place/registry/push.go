@@ -16,14 +16,13 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// Push writes an image to the repository of ref and gives it ref's tag; with a
-// digest in place of a tag the manifest has to have that. It returns the
-// manifest's descriptor, with the platform.
+// Push writes an image to the repository of ref and gives it ref's tag; with a digest instead of
+// a tag, the manifest has to have that digest. It returns the manifest's descriptor, with the
+// platform.
 //
-// Layers that are stored somewhere go there byte for byte, if they are not
-// there already; the registry takes those that another of its repositories
-// has from there. All others are compressed on their way. The manifest is kept
-// where nothing changed; otherwise it is an OCI one. It is sent last.
+// Stored layers are sent byte for byte, if the repository lacks them; the registry takes those
+// that another of its repositories has from there. All others are compressed while they are
+// sent. The manifest is kept if nothing changed; otherwise it is a new OCI one. It is sent last.
 func Push(ctx context.Context, ref string, img image.Image, opts PushOptions) (v1.Descriptor, error) {
 	opts.MountFrom = origins(ref, img, opts.MountFrom)
 	p, err := newPusher(ctx, ref, opts)
@@ -38,12 +37,12 @@ func Push(ctx context.Context, ref string, img image.Image, opts PushOptions) (v
 	return desc, nil
 }
 
-// origins adds to the repositories to mount from those that the image's layers
-// come from, of the registry that ref is in.
+// origins adds, to the repositories to mount from, those in ref's registry that the image's
+// layers come from.
 func origins(ref string, img image.Image, from []string) []string {
 	to, err := parseReference(ref)
 	if err != nil {
-		return from // whoever connects will say so
+		return from // connecting will report it
 	}
 	from = slices.Clone(from)
 	for _, l := range img.Layers() {
@@ -55,8 +54,7 @@ func origins(ref string, img image.Image, from []string) []string {
 	return from
 }
 
-// origin is the repository that a layer comes from, if it is one of the registry
-// that to is in.
+// origin returns the repository that a layer comes from, if it is in the same registry as to.
 func origin(l image.Layer, to reference) (string, bool) {
 	r, ok := l.(image.RepositoryLayer)
 	if !ok {
@@ -107,9 +105,9 @@ func (p *pusher) image(ctx context.Context, img image.Image) (v1.Descriptor, err
 	return manifest.Descriptor, p.manifest(ctx, target, manifest)
 }
 
-// layer brings a layer into the repository. One that is kept elsewhere, at its urls, is only
-// mentioned. The digest of what is compressed on its way is known at the end only, so
-// that a layer of more than a chunk is sent without asking whether it is there.
+// layer sends a layer to the repository. One that is kept elsewhere, at its urls, is only
+// listed. The digest of a layer that is compressed while it is sent is known only at the end, so
+// a layer of more than a chunk is sent without asking whether it is there.
 func (p *pusher) layer(ctx context.Context, b *image.Blob) (v1.Descriptor, error) {
 	if len(b.Stored.URLs) > 0 {
 		return b.Stored, nil
@@ -118,7 +116,7 @@ func (p *pusher) layer(ctx context.Context, b *image.Blob) (v1.Descriptor, error
 	if b.Stored.Digest != "" {
 		from = p.opts.MountFrom
 		if own, ok := origin(b.Layer, p.client.ref); ok {
-			from = []string{own} // a registry begins an upload where another is asked for
+			from = []string{own} // a registry begins an upload if another is asked for
 		}
 	}
 	d, err := p.client.put(ctx, blob{b.Stored, b.Write}, from)
@@ -129,7 +127,7 @@ func (p *pusher) layer(ctx context.Context, b *image.Blob) (v1.Descriptor, error
 	return d, err
 }
 
-// bytes brings a small blob into the repository.
+// bytes sends a small blob to the repository.
 func (p *pusher) bytes(ctx context.Context, doc image.Document) error {
 	_, err := p.client.put(ctx, blob{doc.Descriptor, func(_ context.Context, w io.Writer) error {
 		_, err := io.Copy(w, bytes.NewReader(doc.Data))
@@ -138,8 +136,8 @@ func (p *pusher) bytes(ctx context.Context, doc image.Document) error {
 	return err
 }
 
-// manifest sends a manifest or an index to where ref says: its tag, or its
-// digest, which then has to be the document's.
+// manifest sends a manifest or an index to ref's tag, or to its digest, which then has to be the
+// document's.
 func (p *pusher) manifest(ctx context.Context, ref reference, doc image.Document) error {
 	if len(doc.Data) > ocijson.MaxSize {
 		return fmt.Errorf("the manifest has %d bytes: at most %d can be read again", len(doc.Data), ocijson.MaxSize)

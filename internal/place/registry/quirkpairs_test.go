@@ -11,9 +11,8 @@ import (
 	"github.com/varve-image/varve/internal/compress"
 )
 
-// losing keeps the first piece of an upload. It says yes to what follows, and in a
-// Range what it has or, if it lies, what it would have; but it refuses what does not
-// follow on what it has.
+// losing keeps the first piece of an upload. It accepts what follows, and states in a Range what
+// it has or, if it lies, what it should have; but it refuses what does not follow what it has.
 func losing(lies bool) func(http.Handler) http.Handler {
 	return sessions(func(s *session, next http.Handler, w http.ResponseWriter, r *http.Request) {
 		from, _ := rangeOf(r)
@@ -68,7 +67,7 @@ func disturbed(next http.Handler) http.Handler {
 	})(next)
 }
 
-// rareQuirks lead nowhere together with others, if anything does.
+// rareQuirks are the quirks that are most likely to fail together with others.
 var rareQuirks = []quirk{
 	{"later pieces are lost", losing(false), false},
 	{"later pieces are lost with a lie", losing(true), false},
@@ -77,9 +76,9 @@ var rareQuirks = []quirk{
 	{"400 to a POST with a body", refuseWith(http.StatusBadRequest, "UNSUPPORTED", func(r *http.Request) bool { return is(http.MethodPost)(r) && withBody(r) }), false},
 }
 
-// TestQuirksTogether: whatever two or three ways a registry has, a push ends soon: it
-// succeeds where the registry takes the layers in one request, and else tells what
-// the registry said to each form.
+// TestQuirksTogether: whatever two or three ways a registry has, a push ends soon: it succeeds
+// where the registry takes the layers in one request, and otherwise says what the registry said
+// to each form.
 func TestQuirksTogether(t *testing.T) {
 	smallChunks(t)
 	all := slices.Concat(quirks, rareQuirks)
@@ -105,9 +104,9 @@ func TestQuirksDisturbed(t *testing.T) {
 	}
 }
 
-// smallChunks has chunks be small, but large enough for pieces of them to be refused;
-// layers of two are then below what servers are asked about first and cut connections
-// for, which takes time.
+// smallChunks makes chunks small, but large enough for pieces of them to be refused; layers of
+// two are then below what servers are asked about first and cut connections for, which takes
+// time.
 func smallChunks(t *testing.T) {
 	was := chunkSize
 	chunkSize = 4 * minPiece
@@ -132,7 +131,7 @@ func testTogether(t *testing.T, all ...quirk) {
 		case err == nil:
 		case inOne:
 			t.Error(err)
-		case strings.Contains(name, "503") && statusOf(err) == http.StatusServiceUnavailable: // until patience was at its end
+		case strings.Contains(name, "503") && statusOf(err) == http.StatusServiceUnavailable: // until the retries were used up
 		default:
 			wantError(t, err, "in no form; ")
 		}

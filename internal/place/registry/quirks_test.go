@@ -17,8 +17,8 @@ import (
 	"github.com/varve-image/varve/internal/enginetest"
 )
 
-// quirk is a way in which a registry, or a proxy before it, answers otherwise than
-// the registry in the test does.
+// quirk is a way in which a registry, or a proxy in front of it, answers differently than the
+// registry in the test.
 type quirk struct {
 	name string
 	wrap func(next http.Handler) http.Handler
@@ -49,7 +49,7 @@ func withBody(r *http.Request) bool   { return r.ContentLength != 0 }
 func withRange(r *http.Request) bool  { return r.Header.Get("Content-Range") != "" }
 func withLength(r *http.Request) bool { return r.ContentLength >= 0 }
 
-// rangeOf is a request's Content-Range.
+// rangeOf returns a request's Content-Range.
 func rangeOf(r *http.Request) (from, to int64) {
 	if n, err := fmt.Sscanf(r.Header.Get("Content-Range"), "%d-%d", &from, &to); n != 2 || err != nil {
 		return 0, -1
@@ -57,8 +57,8 @@ func rangeOf(r *http.Request) (from, to int64) {
 	return from, to
 }
 
-// limiting is a proxy that refuses bodies of more than a quarter of a chunk, at once
-// where they say so, else when it has seen so much.
+// limiting is a proxy that refuses bodies of more than a quarter of a chunk, at once if they
+// state their length, and otherwise when it has seen that much.
 func limiting(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var kept bytes.Buffer
@@ -83,14 +83,14 @@ func smallRanges(part int64) func(http.Handler) http.Handler {
 	})
 }
 
-// session is what a registry with a quirk knows of an upload.
+// session is the state of an upload to a registry with a quirk.
 type session struct {
 	first, end int64
 	patches    int
 }
 
-// sessions gives a handler of PATCH and GET what was seen of the upload so far. The
-// registries in the tests keep an upload's address, but for its query.
+// sessions passes the upload's state so far to a handler of PATCH and GET. The registries in the
+// tests keep an upload's address, except its query.
 func sessions(handle func(s *session, next http.Handler, w http.ResponseWriter, r *http.Request)) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		var mu sync.Mutex
@@ -148,7 +148,7 @@ func relay(w http.ResponseWriter, rec *httptest.ResponseRecorder) {
 	_, _ = w.Write(rec.Body.Bytes())
 }
 
-// dropping says yes to what matches, and keeps nothing of it.
+// dropping accepts what matches, and keeps nothing of it.
 func dropping(matches func(*session, *http.Request) bool) func(http.Handler) http.Handler {
 	return sessions(func(s *session, next http.Handler, w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet || !matches(s, r) {
@@ -162,7 +162,7 @@ func dropping(matches func(*session, *http.Request) bool) func(http.Handler) htt
 	})
 }
 
-// quirks are those that users met; what follows the first six are their siblings.
+// The first six quirks are those that users met; the others are similar.
 var quirks = []quirk{
 	{"416 to a range of more than 4 MiB", smallRanges(1), false},
 	{"201 and the first range", sessions(stuckRange), false},
@@ -179,17 +179,17 @@ var quirks = []quirk{
 	}, true},
 }
 
-// maxRequests is how many any push of two layers, one of them large, needs at most.
+// maxRequests limits the requests of any push of two layers, one of them large.
 const maxRequests = 120
 
-// quirkCounter is at the door of a registry.
+// quirkCounter counts the requests to a registry.
 type quirkCounter struct {
 	next http.Handler
 	mu   sync.Mutex
 	quirkCounts
 }
 
-// totals is what has come so far.
+// totals is how much has come so far.
 func (c *quirkCounter) totals() quirkCounts {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -278,7 +278,7 @@ func quirkyImage() *image.Built {
 // pushQuirky pushes the image and reads it again.
 func pushQuirky(t *testing.T, handler http.Handler, img image.Image, c compress.Compression, all ...quirk) (quirkCounts, error) {
 	t.Helper()
-	if _, here := img.Layers()[0].(textLayer); here { // else its source has connections of its own
+	if _, here := img.Layers()[0].(textLayer); here { // otherwise its source has connections of its own
 		noLeaks(t)
 	}
 	for _, q := range all {
@@ -309,9 +309,8 @@ func pushQuirky(t *testing.T, handler http.Handler, img image.Image, c compress.
 	return count, nil
 }
 
-// TestQuirks: layers arrive at registries that answer in any of the ways that are
-// known of registries, and in two at once. No refused request is sent again, and where
-// nothing has to be refused nothing is sent twice.
+// TestQuirks: layers arrive at registries with any of the known quirks, and with two at once. No
+// refused request is sent again, and where nothing has to be refused nothing is sent twice.
 func TestQuirks(t *testing.T) {
 	fullChunks(t)
 	img := quirkyImage()
@@ -339,7 +338,7 @@ func TestQuirksStored(t *testing.T) {
 	}
 }
 
-// fullChunks has chunks be as large as they are outside tests.
+// fullChunks makes chunks as large as they are outside tests.
 func fullChunks(t *testing.T) {
 	was := chunkSize
 	chunkSize = 4 << 20
@@ -369,14 +368,14 @@ func testQuirks(t *testing.T, img image.Image, algorithm compress.Algorithm, all
 	})
 }
 
-// impossible tells whether there is no way at all: no request may have the whole
-// layer, and none a part of it, or none that the registry in the test knows.
+// impossible reports whether there is no way at all: no request may have the whole layer, and
+// none a part of it, or none that the registry in the test knows.
 func impossible(name string) bool {
 	return strings.Contains(name, "413") && (strings.Contains(name, "to PATCH") || strings.Contains(name, "later ranges") || strings.Contains(name, "with a range"))
 }
 
-// TestQuirksAppended: Docker's registry takes parts of a layer without a range, where
-// others are in the way.
+// TestQuirksAppended: Docker's registry accepts parts of a layer without a range, where quirks
+// prevent other forms.
 func TestQuirksAppended(t *testing.T) {
 	fullChunks(t)
 	host := enginetest.Registry(t)

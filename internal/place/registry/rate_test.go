@@ -34,8 +34,8 @@ func drip(contentType string, size int) func(http.ResponseWriter, *http.Request)
 	}
 }
 
-// TestDrip: a registry that is never silent, but gives a byte at a time, does not
-// keep us, whatever it answers.
+// TestDrip: a registry that is never silent, but sends a byte at a time, does
+// not hold varve up, whatever it answers.
 func TestDrip(t *testing.T) {
 	layerPath := "/blobs/" + digest.FromString(bigLayer("big", pulledSize).text).String()
 	for name, hook := range map[string]func(http.ResponseWriter, *http.Request) bool{
@@ -89,8 +89,8 @@ func TestDrip(t *testing.T) {
 	}
 }
 
-// TestSlowUpload: a registry may take time, but not take a little at a time, and
-// the time that it has to check what it got is not for sending.
+// TestSlowUpload: a registry may take time, but not read a little at a time, and
+// the time that it has for checking does not count for sending.
 func TestSlowUpload(t *testing.T) {
 	const minute = time.Minute
 	for _, tt := range []struct {
@@ -133,7 +133,7 @@ func TestSlowUpload(t *testing.T) {
 	}
 }
 
-// TestSlowEnough: what is slow and not too slow arrives.
+// TestSlowEnough: a transfer that is slow, but not too slow, succeeds.
 func TestSlowEnough(t *testing.T) {
 	text := bigLayer("big", pulledSize).text
 	reg := newFake(t, inProcess["go-containerregistry"](), true)

@@ -17,10 +17,10 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// maxIndexes is how many indexes may be nested in one: each is a request.
+// maxIndexes limits how many indexes may be nested in one: each is a request.
 const maxIndexes = 100
 
-// Open opens the image that ref names, or of an index the one for
+// Open opens the image that ref names; of an index, the one for
 // Options.Platform. Its layers are fetched when they are read.
 func Open(ctx context.Context, ref string, opts Options) (*image.Stored, error) {
 	r, err := Resolve(ctx, ref, opts)
@@ -34,17 +34,17 @@ func Open(ctx context.Context, ref string, opts Options) (*image.Stored, error) 
 	return r.Image(ctx, d)
 }
 
-// Resolved is what a reference stands for.
+// Resolved describes what a reference stands for.
 type Resolved struct {
-	// Name is the repository with its registry, Tag the reference's tag; both
-	// are as Docker writes them.
+	// Name is the repository with its registry, Tag the reference's tag; both in
+	// Docker's form.
 	Name, Tag string
 	// Raw is the index or the manifest that was found, byte for byte, and
-	// Descriptor tells which of them it is, and its digest.
+	// Descriptor its descriptor.
 	Raw        []byte
 	Descriptor v1.Descriptor
-	// Manifests are the images in an index, those of nested ones included and
-	// attestations left out; otherwise the one image.
+	// Manifests are the images in an index, including those of nested indexes
+	// but not attestations; otherwise the one image.
 	Manifests []v1.Descriptor
 
 	*Blobs
@@ -115,8 +115,9 @@ func (r *Resolved) Document(ctx context.Context, d v1.Descriptor) ([]byte, error
 	return data, err
 }
 
-// Choose returns the image for a platform, as image.Select does. Of a reference
-// that is no index, and for no platform, it returns the only image.
+// Choose returns the image for a platform, as image.Select does. If the
+// reference is not an index, or the platform is empty, it returns the only
+// image.
 func (r *Resolved) Choose(ctx context.Context, p v1.Platform) (v1.Descriptor, error) {
 	i, err := image.Select(ctx, r, "", p)
 	if err != nil {
@@ -138,13 +139,13 @@ func (r *Resolved) image(ctx context.Context, d v1.Descriptor) (*image.Stored, e
 	return image.Open(ctx, d, r, r.Name)
 }
 
-// manifestTypes is what manifests are asked for as.
+// manifestTypes are the media types that manifests are requested with.
 var manifestTypes = []string{
 	v1.MediaTypeImageIndex, v1.MediaTypeImageManifest, ocijson.DockerList, ocijson.DockerManifest,
 }
 
-// manifest fetches an index or a manifest. What is said of it in want is
-// checked: its digest unless that is empty, its size unless it is negative.
+// manifest fetches an index or a manifest. It is checked against want: its
+// digest unless that is empty, its size unless that is negative.
 func (c *client) manifest(ctx context.Context, target string, want v1.Descriptor) ([]byte, v1.Descriptor, error) {
 	if want.Size > ocijson.MaxSize {
 		return nil, want, fmt.Errorf("manifest %s is said to have %d bytes, more than %d", want.Digest, want.Size, ocijson.MaxSize)
@@ -188,8 +189,8 @@ func (c *client) tryManifest(ctx context.Context, r request, want v1.Descriptor)
 	return data, got, err
 }
 
-// checkManifest compares a manifest with what was asked for and with what its
-// header says, and describes it.
+// checkManifest compares a manifest with what was asked for and with the
+// answer's header, and describes it.
 func checkManifest(data []byte, header http.Header, want v1.Descriptor) (v1.Descriptor, error) {
 	got := want
 	got.Size = int64(len(data))
@@ -205,7 +206,7 @@ func checkManifest(data []byte, header http.Header, want v1.Descriptor) (v1.Desc
 	if err := checkStated(data, header.Get("Docker-Content-Digest")); err != nil {
 		return got, err
 	}
-	contentType, _, _ := mime.ParseMediaType(header.Get("Content-Type")) // garbage is no known type
+	contentType, _, _ := mime.ParseMediaType(header.Get("Content-Type")) // garbage is not a known type
 	if contentType == ocijson.DockerSchema1 || contentType == ocijson.DockerSchema1Signed {
 		return got, ocijson.ErrSchema1
 	}
@@ -225,7 +226,7 @@ func checkManifest(data []byte, header http.Header, want v1.Descriptor) (v1.Desc
 }
 
 // checkStated compares a manifest with the digest that a registry states, if
-// it does.
+// any.
 func checkStated(data []byte, text string) error {
 	if text == "" {
 		return nil
@@ -240,5 +241,5 @@ func checkStated(data []byte, text string) error {
 	return nil
 }
 
-// errForeign is what comes of reading a layer that is somewhere else.
+// errForeign is the error of reading a layer that is kept elsewhere.
 var errForeign = errors.New("the layer is kept outside of the registry (it has urls), from where it is not fetched")

@@ -17,19 +17,19 @@ const (
 	hubHost   = "registry-1.docker.io"
 )
 
-// reference is a repository of a registry, and what is meant in it.
+// reference is a repository of a registry, and a tag or a digest in it.
 type reference struct {
-	// domain is the registry's name, and host where it answers: for Docker Hub
-	// they differ.
+	// domain is the registry's name, and host the host that answers: for Docker
+	// Hub they differ.
 	domain, host string
 	repository   string
 	tag          string
-	// digest, where it is set, is what is meant, whatever the tag.
+	// digest, where it is set, is used instead of the tag.
 	digest digest.Digest
 }
 
-// parseReference reads [HOST/]NAME[:TAG][@DIGEST] as Docker does: without a
-// host Docker Hub is meant, without tag and digest the tag latest.
+// parseReference reads [HOST/]NAME[:TAG][@DIGEST] as Docker does: the host
+// defaults to Docker Hub, and without tag and digest the tag is latest.
 func parseReference(s string) (reference, error) {
 	named, err := distribution.ParseNormalizedNamed(s)
 	if err != nil {
@@ -58,25 +58,25 @@ func parseReference(s string) (reference, error) {
 	return ref, nil
 }
 
-// hostAlone tells whether a reference, which Docker would take as the name of an
-// image of Docker Hub, is a registry's host whose image was forgotten: no image
-// there that goes without a slash is called so.
+// hostAlone reports whether a reference, which Docker would take for an image of
+// Docker Hub, is a registry's host without an image: images there whose names
+// have no slash are not named like that.
 func hostAlone(s string, named distribution.Named) bool {
 	name := distribution.FamiliarName(named)
 	return !strings.Contains(s, "/") && (name == "localhost" || strings.Contains(name, "."))
 }
 
-// CheckReference tells what is wrong with a reference that the other functions
-// would not take, without asking a registry.
+// CheckReference returns what is wrong with a reference that the other functions
+// would refuse, without asking a registry.
 func CheckReference(s string) error {
 	_, err := parseReference(s)
 	return err
 }
 
-// name is the repository's full name.
+// name returns the repository's full name.
 func (r reference) name() string { return r.domain + "/" + r.repository }
 
-// target is what a manifest is asked for by.
+// target returns the tag or digest to request a manifest by.
 func (r reference) target() string {
 	if r.digest != "" {
 		return r.digest.String()
@@ -96,7 +96,7 @@ func (r reference) String() string {
 }
 
 // parseHost reads HOST or HOST:PORT. The result has no path, no user and no
-// characters that a URL would take for something else.
+// characters with another meaning in a URL.
 func parseHost(s string) (host, error) {
 	u, err := url.Parse("https://" + s)
 	if err != nil || u.Host != s || u.Hostname() == "" {
@@ -108,7 +108,7 @@ func parseHost(s string) (host, error) {
 // host is a host name, lower case, and a port, which may be empty.
 type host struct{ name, port string }
 
-// hostOf is where a URL leads, with its port.
+// hostOf returns a URL's host, with its port.
 func hostOf(u *url.URL) host {
 	h := host{strings.ToLower(u.Hostname()), u.Port()}
 	if h.port == "" {
@@ -124,7 +124,7 @@ func defaultPort(scheme string) string {
 	return "443"
 }
 
-// covers tells whether h, perhaps without a port, names other.
+// covers reports whether h, perhaps without a port, names other.
 func (h host) covers(other host) bool {
 	return h.name == other.name && (h.port == "" || h.port == other.port)
 }

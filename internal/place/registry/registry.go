@@ -7,27 +7,25 @@
 //     of at most 8 MiB, compared with the digest that was asked for and with
 //     the one that the registry states; no layer ends without an error if its
 //     size or digest is not what its descriptor says.
-//   - A host is spoken to in clear text, or without its certificate being
-//     verified, only if Options.InsecureHosts names it. There is no way from
-//     https back to http.
-//   - Credentials go to the registry that they are for, and to the token server
-//     that it names, over https. They are not sent to where either redirects
-//     to, nor to another host that is to take an upload, and are in no error. In
-//     http they go to a loopback address alone, whatever Options.InsecureHosts says.
-//   - A host that the registry chose and the user did not name (a token server,
-//     a redirect, an upload's location) is never one that the machine reaches by
-//     a loopback or link-local address.
-//   - An upload takes the form that the registry takes, Docker's first, and sends
-//     nothing again that was refused. Transfers go on where they broke off. Retries, waits and answers are
-//     bounded; a transfer without progress, or with next to none, is broken off; when the context is
+//   - A host is reached in clear text, or without verifying its certificate, only if
+//     Options.InsecureHosts names it. https is never downgraded to http.
+//   - Credentials go to the registry that they are for, and to the token server that it names,
+//     over https. They are not sent to where either redirects, nor to another host that takes an
+//     upload, and appear in no error. Over http they go only to a loopback address, whatever
+//     Options.InsecureHosts says.
+//   - A host that the registry chose and the user did not name (a token server, a redirect, an
+//     upload's location) is never reached at a loopback or link-local address.
+//   - An upload uses a form that the registry accepts, trying Docker's first, and never repeats
+//     what was refused. Transfers continue where they broke off. Retries, waits and answers are
+//     limited; a transfer with no progress, or next to none, is broken off; when the context is
 //     done everything ends at once.
-//   - Memory is bounded by a few chunks of uploads; nothing is written to disk.
+//   - Memory is limited to a few chunks of uploads; nothing is written to disk.
 //   - urls of a descriptor are never fetched.
 //
 // Non-goals: Docker's schema 1, client certificates, deleting, search.
 //
-// It is written on net/http: docs/design.md says which libraries were tried
-// under it, and what each would have taken away.
+// It is written on net/http: docs/design.md says which libraries were tried under it, and what
+// each would have cost.
 package registry
 
 import (
@@ -45,48 +43,45 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// Options says how a registry is spoken to. The zero value is anonymous,
-// https, verified by the machine's authorities, without a proxy.
+// Options says how to talk to a registry. The zero value is anonymous, over https, verified by
+// the machine's authorities, without a proxy.
 type Options struct {
-	// Platform is what Open chooses from an index. Where it is empty an index
-	// has to have one image only. An empty Variant accepts any, if only one
-	// image has the rest.
+	// Platform is the platform that Open chooses from an index. If it is empty, an index has to
+	// have only one image. An empty Variant accepts any, if only one image matches the rest.
 	Platform v1.Platform
-	// Username and Password log in. AuthFiles are asked where Username is
-	// empty: paths of Docker's config.json or Podman's auth.json, of which the
-	// first that knows the registry wins. One that does not exist is skipped.
-	// LoginFrom says in errors where Username is from, such as a flag's name.
+	// Username and Password log in. If Username is empty, AuthFiles are read: paths of Docker's
+	// config.json or Podman's auth.json, of which the first that knows the registry wins. One
+	// that does not exist is skipped. LoginFrom says in errors where Username comes from, such
+	// as a flag's name.
 	Username, Password string
 	LoginFrom          string
 	AuthFiles          []string
-	// InsecureHosts, each HOST or HOST:PORT, may be spoken to in http, and in
-	// https with any certificate. Without a port every port is meant. What logs in
-	// is not sent in http over a network all the same.
+	// InsecureHosts, each HOST or HOST:PORT, may be reached over http, and over https with any
+	// certificate. Without a port it means every port. Credentials are still not sent over http
+	// on a network.
 	InsecureHosts []string
-	// CAFile holds certificates, as PEM, of authorities that are trusted beside
-	// the machine's.
+	// CAFile holds certificates, as PEM, of authorities to trust besides the machine's.
 	CAFile string
 	// Proxy returns the proxy for a request, as in http.Transport.
 	Proxy func(*http.Request) (*url.URL, error)
-	// UserAgent is how the program introduces itself; empty is "varve".
+	// UserAgent is the program's name in requests; it defaults to "varve".
 	UserAgent string
-	// Retries is how often a request or transfer is tried again without having
-	// made progress; 0 is 5, negative is never.
+	// Retries limits how often a request or transfer is tried again without progress; it
+	// defaults to 5, and negative means never.
 	Retries int
-	// StallTimeout is how long the network may be silent; 0 is 30 seconds.
+	// StallTimeout limits how long the network may be silent; it defaults to 30 seconds.
 	StallTimeout time.Duration
-	// MinRate is how many bytes a second a transfer has to have, of the time that
-	// the network takes and on average over twice the StallTimeout; 0 is 4096.
+	// MinRate is the least rate of a transfer, in bytes a second of the time that the network
+	// takes, on average over twice the StallTimeout; it defaults to 4096.
 	MinRate int
-	// Sleep waits between tries, or returns the context's error; nil is a
-	// timer. Tests replace it.
+	// Sleep waits between tries, or returns the context's error; it defaults to a timer. Tests
+	// replace it.
 	Sleep func(context.Context, time.Duration) error
-	// Observe, where it is set, is told of each layer that is pushed, from one
-	// goroutine at a time. Of a layer that is passed on as it is stored the size
-	// is the stored one.
+	// Observe, where it is set, is called for each layer that is pushed, by one goroutine at a
+	// time. The size of a layer that is passed on as it is stored is its stored size.
 	Observe func(image.Event)
-	// Debug, where it is set, is told how registries are reached and who logs in, never
-	// with what, and which blobs are sent. Several goroutines may call it.
+	// Debug, where it is set, is called with how registries are reached, who logs in (never with
+	// what), and which blobs are sent. Several goroutines may call it.
 	Debug func(text string)
 }
 
@@ -96,24 +91,23 @@ func (o Options) debugf(format string, args ...any) {
 	}
 }
 
-// PushOptions says how an image is written to a registry.
+// PushOptions says how to write an image to a registry.
 type PushOptions struct {
 	Options
-	// Compression is how layers are compressed that are not passed on as they
-	// are stored.
+	// Compression says how to compress layers that are not passed on as they are stored.
 	Compression compress.Compression
-	// Recompress has stored layers compressed anew too.
+	// Recompress compresses stored layers anew too.
 	Recompress bool
-	// Untagged has the manifest get no tag, for an index to list: the tag of the
-	// reference is then for the index.
+	// Untagged gives the manifest no tag, for an index to list: the reference's tag is then for
+	// the index.
 	Untagged bool
 	// MountFrom are repositories of the same registry, without its name, that
 	// may have layers of the image already, besides those that the image's
 	// layers were opened from: the registry then takes them from there.
 	MountFrom []string
-	// Budget, where it is set, makes what the layers of each image may come to, for Copy.
+	// Budget, where it is set, makes the limits for the layers of each image, for Copy.
 	Budget func() *layer.Budget
-	// Warn, where it is set, is told by Copy of what is odd, and copied all the same.
+	// Warn, where it is set, is called by Copy with what is odd but copied all the same.
 	Warn func(error)
 }
 
@@ -124,10 +118,10 @@ const (
 	// commitFactor times the stall time-out is how long a registry may take to
 	// check an upload.
 	commitFactor = 10
-	// maxWait bounds one wait between tries, whatever the registry asks for.
+	// maxWait limits one wait between tries, whatever the registry asks for.
 	maxWait = time.Minute
-	// maxErrorBody bounds what is read of an answer that is an error, and
-	// maxTokenBody of a token server's, in bytes.
+	// maxErrorBody limits what is read of an answer that is an error, and maxTokenBody of a
+	// token server's answer, in bytes.
 	maxErrorBody = 64 << 10
 	maxTokenBody = 1 << 20
 )

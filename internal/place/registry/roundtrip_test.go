@@ -117,7 +117,7 @@ func TestMount(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// What is not found there, or not given, is sent as ever.
+			// What is not found there, or not mounted, is sent as usual.
 			for i, from := range [][]string{{"base/one"}, {"no/such", "base/one"}, {"no/such"}} {
 				ref := reg.host + "/app/" + string(rune('a'+i)) + ":1"
 				reg.reset()
@@ -156,8 +156,8 @@ func TestMountAnswered202(t *testing.T) {
 	}
 }
 
-// TestMountFromSeveral: each layer is asked for where it comes from, as a registry
-// that does not find it there begins an upload.
+// TestMountFromSeveral: each layer is mounted from where it comes from, because a registry that
+// does not find it there begins an upload.
 func TestMountFromSeveral(t *testing.T) {
 	reg := newFake(t, inProcess["cuelabs"](), false)
 	var layers, want []image.Layer
@@ -257,8 +257,8 @@ func TestIndex(t *testing.T) {
 	wantError(t, err, "entry 4", "has the platform linux/arm/v6 too", "entry 5", "no platform")
 }
 
-// TestNestedIndex: nested indexes are looked through, attestations are not
-// taken for images, and a copy has everything byte for byte.
+// TestNestedIndex: nested indexes are searched, attestations do not count as images, and a copy
+// has everything byte for byte.
 func TestNestedIndex(t *testing.T) {
 	noLeaks(t)
 	reg, other := newFake(t, inProcess["cuelabs"](), false), newFake(t, inProcess["go-containerregistry"](), true)
@@ -296,8 +296,8 @@ func TestNestedIndex(t *testing.T) {
 	}
 }
 
-// TestDockerManifest: a manifest of Docker's is kept where nothing changes and
-// becomes OCI's in whole where a layer does.
+// TestDockerManifest: a Docker manifest is kept if nothing changes, and becomes a whole OCI
+// manifest if a layer does.
 func TestDockerManifest(t *testing.T) {
 	reg := newFake(t, inProcess["cuelabs"](), false)
 	img := newImage(textLayer{"a", "a layer"})
@@ -339,7 +339,7 @@ func TestDockerManifest(t *testing.T) {
 	}
 }
 
-// TestForeignLayer: a layer with urls is mentioned, never fetched or sent.
+// TestForeignLayer: a layer with urls is listed, but never fetched or sent.
 func TestForeignLayer(t *testing.T) {
 	elsewhere := newFake(t, http.NotFoundHandler(), false)
 	reg := newFake(t, inProcess["cuelabs"](), false)

@@ -23,7 +23,7 @@ func (r *Resolved) List() []image.Listed {
 	return list
 }
 
-// names are the reference, and without its digest what it may be called
+// names returns the reference and, without its digest, the name that it may have
 // elsewhere.
 func (r *Resolved) names() []string {
 	ref := r.client.ref

@@ -54,7 +54,7 @@ func place(t *testing.T, handler http.Handler, algorithm compress.Algorithm) ima
 	}
 }
 
-// asSource makes nothing of a source that is none.
+// asSource returns a nil source on an error.
 func asSource(r *Resolved, err error) (image.Source, error) {
 	if err != nil {
 		return nil, err

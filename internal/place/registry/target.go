@@ -9,16 +9,16 @@ import (
 
 // Target is a repository of a registry that images are pushed to.
 type Target struct {
-	// Ref is HOST/NAME, with the tag if all that is written there gets that one.
+	// Ref is HOST/NAME, with a tag if everything that is written there gets that tag.
 	Ref string
-	// Options returns how the registry is spoken to, when that is first needed.
+	// Options returns how to talk to the registry, when that is first needed.
 	Options func() (PushOptions, error)
 }
 
 // String names the repository as a reference.
 func (t *Target) String() string { return "docker://" + t.Ref }
 
-// Write pushes images one after the other, each by the tags that Refs has of it.
+// Write pushes images one after the other, each with the tags that Refs returns for it.
 func (t *Target) Write(ctx context.Context, images []image.Named, observe func(image.Event)) ([]image.Written, error) {
 	refs, err := t.refs(ctx, images)
 	if err != nil {
@@ -52,8 +52,8 @@ func (t *Target) Write(ctx context.Context, images []image.Named, observe func(i
 	return written, nil
 }
 
-// refs returns what each image is called in the registry. Two that are called the same would
-// take each other's place.
+// refs returns the references of each image in the registry. Two images with the same reference
+// are an error, since one would replace the other.
 func (t *Target) refs(ctx context.Context, images []image.Named) ([][]string, error) {
 	all := make([][]string, len(images))
 	taken := map[string]bool{}
@@ -92,9 +92,9 @@ func (t *Target) WriteIndex(ctx context.Context, x *image.Index, observe func(im
 	return image.Written{Names: refs, Manifest: desc}, err
 }
 
-// Refs returns what an image of these names, which have tags, is called in the repository of
-// ref: ref where that has a tag; otherwise it is called by each of its names' tags, and by
-// latest without any.
+// Refs returns the references, in the repository of ref, of an image with names, which have
+// tags: ref itself if that has a tag, and otherwise one for each of the names' tags, or latest
+// without any.
 func Refs(ref string, names image.Names) []string {
 	if image.Tag(ref) != "" {
 		return []string{ref}

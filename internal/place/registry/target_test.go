@@ -41,13 +41,13 @@ func TestRefs(t *testing.T) {
 	}
 }
 
-// target is the repository of a reference below a registry's host.
+// target returns the repository of a reference at a registry's host.
 func (h *fakeRegistry) target(ref string) *Target {
 	return &Target{Ref: h.host + ref, Options: func() (PushOptions, error) { return PushOptions{Options: h.options()}, nil }}
 }
 
-// TestTarget: images are pushed by their tags one after the other, and those that were are said
-// with an error.
+// TestTarget: images are pushed by their tags one after the other, and an error comes with those
+// that were.
 func TestTarget(t *testing.T) {
 	reg := newFake(t, inProcess["cuelabs"](), false)
 	called := func(content string, names ...string) image.Named {
@@ -77,7 +77,7 @@ func TestTarget(t *testing.T) {
 		}
 	}
 
-	// A tag that is missing is made of the id.
+	// A missing tag is made of the id.
 	written, err = reg.target("/made").Write(t.Context(), []image.Named{called("a", "app")}, nil)
 	if err != nil || len(written) != 1 || len(written[0].Names) != 1 || len(image.Tag(written[0].Names[0])) != 32 {
 		t.Errorf("%+v, %v", written, err)

@@ -13,35 +13,35 @@ import (
 )
 
 const (
-	// uploads is how many blobs are sent at once.
+	// uploads limits how many blobs are sent at once.
 	uploads = 4
-	// maxChunk is what a registry may demand in the place of chunkSize, in bytes.
+	// maxChunk limits what a registry may demand instead of chunkSize, in bytes.
 	maxChunk = 64 << 20
 )
 
-// chunkSize is how much of a blob is kept until the registry has it, in bytes,
-// where it is sent in chunks; there are registries that take no more. It is a
-// variable so that tests need not send as much.
+// chunkSize is how much of a blob is kept until the registry has it, in bytes, where it is sent
+// in chunks; some registries accept no more. It is a variable so that tests need not send as
+// much.
 var chunkSize = 4 << 20
 
-// errLost says that a registry does not know any more, or not surely, what of
-// an upload it has.
+// errLost says that a registry does not know any more, or not for certain, what it has of an
+// upload.
 var errLost = errors.New("the registry has lost the upload")
 
-// upload brings one blob into the repository: in Docker's way first, and in
-// others as the registry's answers demand, in each once. What breaks off is tried
-// again, and goes on where the registry says that it stopped.
+// upload sends one blob to the repository: in Docker's way first, and in others as the
+// registry's answers demand, each once. What breaks off is tried again, and continues where the
+// registry says that it stopped.
 type upload struct {
 	ctx    context.Context
 	client *client
 	blob   blob
 	there  bool // the registry turned out to have the blob
 
-	location *url.URL // of the session; nil where none is begun
+	location *url.URL // of the session; nil if none has begun
 	held     int64    // bytes of the blob that the session has
-	least    int      // is how many the registry wants of each chunk
-	first    form     // to be tried
-	breaks   int      // of a streamed blob, of which nothing was held then
+	least    int      // how many bytes the registry wants in each chunk
+	first    form     // to try
+	breaks   int      // of a streamed blob, after which nothing was held
 }
 
 func (u *upload) run() error {
@@ -74,8 +74,8 @@ func (u *upload) run() error {
 	}
 }
 
-// form is in which the blob is sent now. What a session holds is gone on with in
-// chunks. A request that ends with the blob has to say its digest.
+// form returns the form in which to send the blob now. A session that holds something continues
+// in chunks. A request that ends with the blob has to state its digest.
 func (u *upload) form() (form, error) {
 	if u.held > 0 {
 		return chunked, nil
@@ -112,12 +112,12 @@ func (u *upload) know() (err error) {
 	return nil
 }
 
-// instead settles what comes after a form was refused.
+// instead decides what to do after a form was refused.
 func (u *upload) instead(f form, no *refusal) error {
 	resumed := u.held > 0
 	u.restart()
 	switch {
-	case resumed: // the registry did not have what it said: from the start, and not so again
+	case resumed: // the registry did not have what it said: start over, without resuming
 		u.first = chunked
 	case statusOf(no) == http.StatusLengthRequired && u.blob.desc.Digest == "":
 		return u.know()
@@ -149,7 +149,7 @@ func (u *upload) begin() error {
 	return nil
 }
 
-// moved takes over where the session goes on, if an answer says so.
+// moved updates the session's location, if an answer has one.
 func (u *upload) moved(r request, resp *http.Response) (err error) {
 	discard(resp)
 	if resp.Header.Get("Location") != "" {
@@ -184,7 +184,7 @@ func (u *upload) stream() error {
 	return u.commit()
 }
 
-// payload is the blob as a body, and what gives the last feed that was made of it.
+// payload returns the blob as a body, and a function that returns its last feed.
 func (u *upload) payload() (*payload, func() *feed) {
 	var last *feed
 	open := func(ctx context.Context) io.ReadCloser {
@@ -196,15 +196,15 @@ func (u *upload) payload() (*payload, func() *feed) {
 		case last != nil:
 		case u.blob.size() == 0: // there is no body to be read
 			last = u.blob.feed(u.ctx)
-			_, _ = io.Copy(io.Discard, last) // its error is the feed's
-		default: // nobody wanted it
+			_, _ = io.Copy(io.Discard, last) // the feed has its error
+		default: // nobody has read it
 			last = newFeed(u.ctx, func(context.Context, io.Writer) error { return errAbandoned })
 		}
 		return last
 	}
 }
 
-// broken asks what the registry has of a stream that broke off after so many bytes.
+// broken asks what the registry has of a stream that broke off after sent bytes.
 func (u *upload) broken(err error, sent int64) error {
 	held, known, statusErr := u.status()
 	if statusErr != nil {
@@ -219,7 +219,7 @@ func (u *upload) broken(err error, sent int64) error {
 		u.breaks++
 	}
 	if u.breaks > 1 {
-		u.first = chunked // less is lost with each
+		u.first = chunked // less is lost with each chunk
 	}
 	return err
 }
@@ -237,7 +237,7 @@ func (u *upload) status() (end int64, known bool, err error) {
 	if err != nil {
 		return 0, false, &final{err}
 	}
-	// 0-0 is said of nothing and of one byte.
+	// 0-0 may mean nothing or one byte.
 	end, known = parseRange(resp.Header.Get("Range"))
 	return end, known && end > 1, nil
 }
@@ -291,7 +291,7 @@ func (u *upload) commit() error {
 // atOnce sends the blob in one request, which also ends the session.
 func (u *upload) atOnce(f form) error {
 	to, method := u.client.repositoryURL("blobs/uploads/"), http.MethodPost
-	statuses := []int{http.StatusCreated} // 202 would be of a session that was begun in its place
+	statuses := []int{http.StatusCreated} // 202 would mean that a session was begun instead
 	if f == whole {
 		if err := u.begin(); err != nil {
 			return err
@@ -323,11 +323,11 @@ func (u *upload) atOnce(f form) error {
 	return refused(err)
 }
 
-// request is one that has the registry check the blob and keep it.
+// request returns a request that makes the registry check the blob and keep it.
 func (u *upload) request(method string, location *url.URL, body *payload) request {
 	to := *location
 	if to.RawQuery != "" {
-		to.RawQuery += "&" // what is there may be signed, and stays as it is
+		to.RawQuery += "&" // the query may be signed, and stays as it is
 	}
 	to.RawQuery += "digest=" + url.QueryEscape(u.blob.desc.Digest.String())
 	return request{method: method, url: &to, body: body, header: octets(), patience: u.patience()}
@@ -335,11 +335,11 @@ func (u *upload) request(method string, location *url.URL, body *payload) reques
 
 func octets() http.Header { return http.Header{"Content-Type": {"application/octet-stream"}} }
 
-// patience is how long the registry may take over what it has got.
+// patience returns how long the registry may take to process what it has received.
 func (u *upload) patience() time.Duration { return commitFactor * u.client.opts.stall() }
 
-// abandon tells the registry that the upload ends, if there is still time. It
-// clears up after itself otherwise.
+// abandon tells the registry that the upload ends, if there is still time. Otherwise the
+// registry cleans up by itself.
 func (u *upload) abandon() {
 	if u.location == nil || u.ctx.Err() != nil {
 		return

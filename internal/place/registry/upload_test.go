@@ -30,8 +30,8 @@ func TestResumeUpload(t *testing.T) {
 	img := newImage(bigLayer("big", uploadedSize()))
 	for _, tt := range []struct {
 		name, registry string
-		// fault answers a request of the upload of the layer, the nth of a
-		// method; it returns false for what the registry is to answer.
+		// fault answers a request of the upload of the layer, the nth of a method; it returns
+		// false to let the registry answer.
 		fault          fault
 		patches, posts int // with those of the config
 		err            string
@@ -99,10 +99,10 @@ func TestResumeUpload(t *testing.T) {
 	}
 }
 
-// fault is one of TestResumeUpload.
+// fault is a case of TestResumeUpload.
 type fault = func(h http.Handler, w http.ResponseWriter, r *http.Request, n int32) bool
 
-// halfOf has the registry get half a chunk of the nth PATCH, and nothing back.
+// halfOf passes half a chunk of the nth PATCH to the registry, and returns no answer.
 func halfOf(nth int32) fault {
 	return func(h http.Handler, _ http.ResponseWriter, r *http.Request, n int32) bool {
 		if r.Method != http.MethodPatch || n != nth {
@@ -115,8 +115,7 @@ func halfOf(nth int32) fault {
 	}
 }
 
-// breaking breaks off the first PATCHes, of a registry that does not tell where an
-// upload is.
+// breaking breaks off the first PATCHes, of a registry that does not say where an upload is.
 func breaking(last int32) fault {
 	return func(_ http.Handler, w http.ResponseWriter, r *http.Request, n int32) bool {
 		if r.Method == http.MethodGet {
@@ -276,8 +275,8 @@ func TestCancelPush(t *testing.T) {
 	}
 }
 
-// TestSourceFails: what is wrong with a layer is not blamed on the registry,
-// not tried again, and leaves no manifest.
+// TestSourceFails: an error of a layer is not blamed on the registry, not tried again, and
+// leaves no manifest.
 func TestSourceFails(t *testing.T) {
 	reg := newFake(t, inProcess["cuelabs"](), true)
 	img := newImage(changed{bigLayer("big", uploadedSize())})
@@ -312,7 +311,7 @@ func TestProxy(t *testing.T) {
 	opts.Proxy = func(*http.Request) (*url.URL, error) {
 		return url.Parse(fmt.Sprintf("http://user:%s@%s", secret, proxy.host))
 	}
-	// https through the proxy is refused by it, which is no reason for http.
+	// The proxy refuses https, which is not a reason for http.
 	_, err := Push(t.Context(), "registry.example/app:1", newImage(), PushOptions{Options: opts})
 	if err == nil || strings.Contains(err.Error(), secret) {
 		t.Errorf("error %v", err)
@@ -330,7 +329,7 @@ func TestParseRange(t *testing.T) {
 	}
 }
 
-// deaf is a listener whose connections do not know the question before a body.
+// deaf is a listener whose connections do not understand the question before a body.
 type deaf struct{ net.Listener }
 
 func (d deaf) Accept() (net.Conn, error) {

@@ -9,7 +9,8 @@ import (
 	"github.com/varve-image/varve/internal/pace"
 )
 
-// errStalled is the cause of a request's end whose network was silent.
+// errStalled is the cause when a request was ended because the network was
+// silent.
 var errStalled = errors.New("nothing was sent or received for too long")
 
 // watchdog ends a context unless it is fed.
@@ -18,7 +19,7 @@ type watchdog struct {
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
 	opts   Options
-	// patience is the limit, where that is longer, once all is sent.
+	// patience is the limit, if it is longer, once everything is sent.
 	patience time.Duration
 }
 
@@ -34,7 +35,7 @@ func (w *watchdog) feed() { w.timer.Reset(w.opts.stall()) }
 // sent feeds the watchdog when there is nothing more to be sent.
 func (w *watchdog) sent() { w.timer.Reset(max(w.opts.stall(), w.patience)) }
 
-// rest lets the watchdog sleep until it is fed: whoever reads may take time.
+// rest stops the watchdog until it is fed: the reader may take its time.
 func (w *watchdog) rest() { w.timer.Stop() }
 
 func (w *watchdog) stop() {
@@ -42,13 +43,13 @@ func (w *watchdog) stop() {
 	w.cancel(context.Canceled)
 }
 
-// paceSpan times the stall time-out is how long a transfer is looked at before it
-// is too slow: in one of them the network may be silent.
+// paceSpan times the stall time-out is the time over which a transfer's rate is
+// measured: during one stall time-out of it the network may be silent.
 const paceSpan = 2
 
 func newPace(opts Options) *pace.Pace { return pace.New(opts.minRate(), paceSpan*opts.stall()) }
 
-// watchedBody is an answer's body: its errors say what was asked for.
+// watchedBody is an answer's body; its errors say what was requested.
 type watchedBody struct {
 	io.ReadCloser
 	dog  *watchdog
@@ -63,7 +64,7 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.dog.rest()
 	if slow := b.pace.Got(n); slow != nil && err == nil {
-		b.dog.cancel(slow) // and the next read fails
+		b.dog.cancel(slow) // so the next read fails
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = b.c.requestError(b.r, err, context.Cause(b.dog.ctx))
