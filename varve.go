@@ -52,8 +52,8 @@ func Init() {
 // scripts.
 var ErrNotInitialized = errors.New("the spec has scripts, which start this program again: call varve.Init at the beginning of main")
 
-// Image is an image that was built or opened. Its layers are read when it is written, and it has
-// to be closed.
+// Image is an image that was built or opened. It is read when it is written, and has to be
+// closed.
 type Image struct {
 	image.Named
 	// Warnings list what a spec says that is allowed but most likely a mistake.
@@ -91,9 +91,8 @@ func (img *Image) Files(ctx context.Context, opts *Options) (*tree.Overlay, erro
 	return stored.Files(ctx, tree.OverlayOptions{TempDir: o.TempDir, MaxBytes: o.MaxUnpacked, MaxEntries: o.MaxEntries})
 }
 
-// ParseFile reads the spec in a file, for Options.Platform or, if that is empty, for the
-// platform that the spec names or this machine's. Relative paths in it start at the file's
-// folder.
+// ParseFile reads the spec in a file, for Options.Platform or, if that is empty, for the spec's
+// own platform or this machine's. Relative paths in it start at the file's folder.
 func ParseFile(name string, opts *Options) (*spec.Spec, error) {
 	specOpts, err := opts.spec()
 	if err != nil {
@@ -256,7 +255,7 @@ func Copy(ctx context.Context, from, to string, opts *Options) ([]image.Written,
 }
 
 // CopyAll is like Copy, but copies the images for all platforms: between registries byte for
-// byte, with whatever else an index lists.
+// byte, with what else an index lists.
 func CopyAll(ctx context.Context, from, to string, opts *Options) ([]image.Written, error) {
 	o := opts.orDefault()
 	return o.copy(ctx, from, to, place.Wanted{}, transfer.CopyAll)

@@ -1,5 +1,5 @@
 // Package layer writes the layers of container images, which are deterministic
-// tars, and reads those that others have stored.
+// tars, and reads layers that others have stored.
 //
 // Guarantees:
 //
@@ -16,12 +16,12 @@
 //     names the entry.
 //   - A layer is a description. It is read when its [Info] is asked for, and
 //     again each time that it is written; nothing is unpacked, spooled to disk
-//     or held in memory, where a layer takes a few buffers of 1 MiB whatever
+//     or held in memory, where a layer needs a few buffers of 1 MiB, whatever
 //     its size.
 //   - What Write has written is what Info says, or Write fails and names the
-//     file that changed. Of files in a store, which nobody writes to, it
-//     compares sizes and times of change, not the content, and reads the
-//     content again only where those differ.
+//     file that changed. For files in a store, which nobody writes to, it
+//     compares sizes and change times, not the content, and reads the content
+//     again only if those differ.
 //
 // Non-goals: hard links and sparse entries (each name is a file of its own,
 // written in full), access and change times, fractions of a second, times
@@ -32,9 +32,9 @@
 // # How
 //
 // [New] and [Store] make a [Layer] of entries; [Blob] and [File] are layers
-// whose tar is at hand. A [Writer] encodes entries into a buffer and hands it
-// on: to a hash that runs beside the reading, to any io.Writer, or to a file or
-// pipe, into which the kernel copies large files itself. Headers come in two
+// whose tar exists already. A [Writer] encodes entries into a buffer and hands
+// it on: to a hash that runs beside the reading, to any io.Writer, or to a file
+// or pipe, into which the kernel copies large files itself. Headers come in two
 // dialects:
 //
 //   - [PAX], as Python's tarfile writes it: a ustar header whose fields hold

@@ -12,7 +12,7 @@ import (
 	"github.com/varve-image/varve/image/ordjson"
 )
 
-// configKind is what the value of a config key must be.
+// configKind is the kind of value that a config key must have.
 type configKind int
 
 const (

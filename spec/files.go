@@ -196,7 +196,8 @@ func (d *decoder) nss(v value, p *Preset) {
 	})
 }
 
-// lines returns a list of lines that have parts parts, separated by colons.
+// lines returns a list of lines, each with as many fields between colons as
+// parts says.
 func (d *decoder) lines(v value, parts int, form string) []string {
 	var list []string
 	d.items(v, "a list of lines such as "+form, func(v value) {

@@ -18,7 +18,7 @@ const (
 	VM     Isolation = "vm"
 )
 
-// Network is what run steps can reach.
+// Network says which network run steps can reach.
 type Network string
 
 // The values of Network.

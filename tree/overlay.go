@@ -38,8 +38,7 @@ type OverlayOptions struct {
 	// Exact refuses layers that stored images may have but that are never written here: layers
 	// without an end marker or with invalid times.
 	Exact bool
-	// Below is a complete tree that the layers go on. Entries has what they do not change as it
-	// is here.
+	// Below is a complete tree that the layers go on. Entries keeps what they do not change.
 	Below []*Entry
 }
 

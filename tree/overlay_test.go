@@ -531,7 +531,7 @@ func TestOverlayRandomAccess(t *testing.T) {
 	wantClosed(t, []LayerSource{layer})
 }
 
-// TestOverlayChanged: what is read later is what was verified first.
+// TestOverlayChanged: what is read later has to be what was verified first.
 func TestOverlayChanged(t *testing.T) {
 	for _, random := range []bool{false, true} {
 		layer := &memLayer{title: "l", data: makeTar(t, reg("a", "text"), reg("b", "more")), random: random}

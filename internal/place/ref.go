@@ -29,7 +29,7 @@ const (
 	LayerDir Transport = "layer"
 )
 
-// shape is what follows a transport.
+// shape is the form of what follows a transport.
 type shape int
 
 const (

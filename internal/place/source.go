@@ -140,7 +140,7 @@ func asSource[S image.Source](s S, err error) (image.Source, error) {
 }
 
 // isProgram reports whether path is a program, as streamLayeredImage of the Nix expressions
-// makes them. Nothing else that holds an image begins so.
+// makes them. Nothing else that holds an image begins like that.
 func isProgram(path string, st os.FileInfo) bool {
 	if !st.Mode().IsRegular() {
 		return false

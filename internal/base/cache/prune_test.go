@@ -46,7 +46,7 @@ func TestPrune(t *testing.T) {
 	dir := t.TempDir()
 	s := openStore(t, dir)
 	old, current := putImage(t, s, "old"), putImage(t, s, "current")
-	// An index of which one image is there and another one is not.
+	// An index with one image that is there and one that is not.
 	missing := v1.Descriptor{MediaType: v1.MediaTypeImageManifest, Digest: digest.FromString("elsewhere"), Size: 9}
 	data, err := ocijson.Index([]v1.Descriptor{current, missing}, nil)
 	if err != nil {

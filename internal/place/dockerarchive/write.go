@@ -14,8 +14,8 @@
 //     may be links, repeated or compressed, as in the archives of Docker 25 and later, which are
 //     OCI layouts as well.
 //
-// Non-goals: reading the repositories file and the layers' own json files of
-// Docker before 1.10, which nothing needs any more.
+// Non-goals: reading the repositories file and the layers' json files of Docker before 1.10,
+// which nothing needs any more.
 package dockerarchive
 
 import (

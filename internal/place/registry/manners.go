@@ -118,7 +118,7 @@ func (m *manners) smaller(err error, size int64) {
 }
 
 // piece returns how many bytes to send at once: half of what was too large. A registry may
-// demand at least least.
+// demand least, a minimum.
 func (m *manners) piece(least int) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
