@@ -33,6 +33,9 @@ func (g *global) steps() assemble.Steps {
 		Output: func(name string) io.WriteCloser {
 			return &sandbox.Lines{Show: func(line string) { g.ui.Info("%s: %s", name, line) }}
 		},
+		Reused: func(name string) {
+			g.ui.Info("%s: not run: nothing that it sees has changed since it last ran (--no-cache runs it)", name)
+		},
 	}
 }
 
