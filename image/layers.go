@@ -64,3 +64,11 @@ type BoundedLayer interface {
 	// the layer is being read.
 	Bound(*layer.Budget)
 }
+
+// KeyedLayer is a layer with a key that is the same wherever it is made of the same files. It is
+// written into manifests, for builds elsewhere.
+type KeyedLayer interface {
+	Layer
+	// PortableKey returns the key, or "" for none.
+	PortableKey(ctx context.Context) (digest.Digest, error)
+}

@@ -38,8 +38,8 @@ type PackOptions struct {
 // anything at any time; what it returns is believed. Its methods may be called by several
 // goroutines.
 type Memo interface {
-	// Blob returns the digest and size of what a compressor, by its text, makes of the tar with a
-	// diffID, and KeepBlob remembers them.
+	// Blob returns the digest and size of what a compressor, by its CompressorText, makes of the
+	// tar with a diffID, and KeepBlob remembers them.
 	Blob(diffID digest.Digest, compressor string) (v1.Descriptor, bool)
 	KeepBlob(diffID digest.Digest, compressor string, d v1.Descriptor)
 	// Open opens a blob that was kept, after it has compared its digest and size.
@@ -48,8 +48,8 @@ type Memo interface {
 	Keep(ctx context.Context, fill func(io.Writer) error) (v1.Descriptor, error)
 }
 
-// Compressor compresses layers. Its output depends on its input alone. One that is a fmt.Stringer
-// is known to a Memo by that text.
+// Compressor compresses layers. Its output depends on its input alone, and on its text if it is
+// a fmt.Stringer: what it makes can then be remembered.
 type Compressor interface {
 	// NewWriter returns a writer that compresses to w. Close writes what it has held back.
 	NewWriter(w io.Writer) (io.WriteCloser, error)
@@ -98,7 +98,7 @@ func (b *Blob) Write(ctx context.Context, w io.Writer) error {
 	}
 	d, err := b.memo.Keep(ctx, func(kept io.Writer) error { return b.compress(ctx, io.MultiWriter(w, kept)) })
 	if err == nil {
-		b.memo.KeepBlob(b.info.DiffID, b.compressor.(fmt.Stringer).String(), d)
+		b.memo.KeepBlob(b.info.DiffID, CompressorText(b.compressor), d)
 	}
 	return err
 }
@@ -229,7 +229,10 @@ func (p *packer) start(ctx context.Context, tasks *errgroup.Group) error {
 		}
 		tasks.Go(func() (err error) {
 			p.observe(i, l, size, false)
-			if j.desc, err = p.put(ctx, b); err != nil {
+			if j.desc, err = p.put(ctx, b); err == nil {
+				err = b.annotate(ctx, &j.desc)
+			}
+			if err != nil {
 				return fmt.Errorf("write layer %d: %w", i+1, err)
 			}
 			p.observe(i, l, size, true)
@@ -251,9 +254,9 @@ func (p *packer) blob(ctx context.Context, l Layer) (b *Blob, id digest.Digest, 
 	if b.info, err = l.Info(ctx); err != nil {
 		return nil, "", 0, err
 	}
-	if name, ok := b.compressor.(fmt.Stringer); ok && p.opts.Memo != nil {
+	if text := CompressorText(b.compressor); text != "" && p.opts.Memo != nil {
 		b.memo = p.opts.Memo
-		b.Known, _ = b.memo.Blob(b.info.DiffID, name.String())
+		b.Known, _ = b.memo.Blob(b.info.DiffID, text)
 	}
 	return b, b.info.DiffID, b.info.Size, nil
 }

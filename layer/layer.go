@@ -6,6 +6,8 @@ import (
 	"io"
 	"sync"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/varve-image/varve/tree"
 )
 
@@ -23,6 +25,13 @@ type Options struct {
 	// Memo, where it is set, remembers the digests of layers, so that a layer
 	// whose files are as they were is not read to know its digest.
 	Memo Memo
+	// Contents, where it is set, returns a text that stands for the content of all files, and is
+	// the same on every machine that has them, such as the hashes of store paths' archives. It
+	// gives the layer a portable key.
+	Contents func(ctx context.Context) (string, error)
+	// Pushed, where it is set, returns the diffID of the layer with a portable key, if an image
+	// has it whose maker is trusted. Contents then has to be known to be true.
+	Pushed func(portable digest.Digest) (digest.Digest, bool)
 }
 
 // Layer is a tar that is made anew, from the same entries, each time that it is
@@ -36,6 +45,8 @@ type Layer struct {
 	seen trace
 	// reused says that info was remembered.
 	reused bool
+	// portable is the portable key, once it was asked for.
+	portable digest.Digest
 }
 
 // New describes the layer of the entries, which have to be in the order that

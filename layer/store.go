@@ -1,8 +1,11 @@
 package layer
 
 import (
+	"context"
 	"fmt"
 	"strings"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/varve-image/varve/tree"
 )
@@ -17,8 +20,30 @@ type StoreOptions struct {
 	// Root is put before the store paths to find the files, as in Nix's
 	// local?root=; empty means the machine's own root.
 	Root string
-	// Memo is as in Options.
-	Memo Memo
+	// Memo and Pushed are as in Options.
+	Memo   Memo
+	Pushed func(portable digest.Digest) (digest.Digest, bool)
+	// NarHashes, where it is set, returns the SHA-256 of the Nix archives of store paths, in their
+	// order, for a portable key.
+	NarHashes func(ctx context.Context, paths []string) ([]digest.Digest, error)
+}
+
+// contents returns what stands for the content of store paths.
+func (o StoreOptions) contents(paths []string) func(context.Context) (string, error) {
+	if o.NarHashes == nil {
+		return nil
+	}
+	return func(ctx context.Context) (string, error) {
+		hashes, err := o.NarHashes(ctx, paths)
+		if err != nil {
+			return "", err
+		}
+		var text strings.Builder
+		for i, p := range paths {
+			fmt.Fprintf(&text, "%s %s\n", p, hashes[i])
+		}
+		return text.String(), nil
+	}
 }
 
 // Store describes the layer that nixpkgs' streamLayeredImage makes of store
@@ -48,7 +73,7 @@ func Store(paths []string, opts StoreOptions) *Layer {
 				}
 			}
 		}
-	}, Options{Dialect: PAX, Prefix: "/", Title: storeTitle(paths), Immutable: true, Memo: opts.Memo})
+	}, Options{Dialect: PAX, Prefix: "/", Title: storeTitle(paths), Immutable: true, Memo: opts.Memo, Contents: opts.contents(paths), Pushed: opts.Pushed})
 }
 
 // storeTitle names a layer by the first of its paths.

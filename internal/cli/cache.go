@@ -16,6 +16,7 @@ import (
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/memo"
+	"github.com/varve-image/varve/internal/place"
 )
 
 // cacheFlags say where blobs of registries are kept.
@@ -27,6 +28,9 @@ type cacheFlags struct {
 	// memo is what was computed earlier; remembers says that it was asked for.
 	memo      *memo.Memo
 	remembers bool
+	// from are images that tell of layers, and pushed what they tell, once they were read.
+	from   []string
+	pushed *place.Pushed
 }
 
 func (c *cacheFlags) register(cmd *cobra.Command) {
@@ -99,6 +103,14 @@ func (g *global) memo(ctx context.Context) *memo.Memo {
 		g.closers = append(g.closers, m)
 	}
 	return m
+}
+
+// readPushed reads what the images of --cache-from tell, if there are any.
+func (g *global) readPushed(ctx context.Context) (err error) {
+	if len(g.cache.from) > 0 && g.cache.pushed == nil {
+		g.cache.pushed, err = place.OpenPushed(ctx, g.cache.from, g.places())
+	}
+	return err
 }
 
 func newCache(g *global) *cobra.Command {

@@ -126,6 +126,8 @@ on amd64.`,
 			switch {
 			case g.locked && g.unlocked:
 				return cmdline.Usage(errors.New("--locked and --unlocked contradict each other"))
+			case len(g.cache.from) > 0 && g.cache.off:
+				return cmdline.Usage(errors.New("--cache-from and --no-cache contradict each other"))
 			case g.locked && g.cache.off:
 				return cmdline.Usage(errors.New("--locked takes the base image from the cache, which --no-cache leaves out"))
 			}
@@ -203,6 +205,7 @@ func (g *global) registerBuild(cmd *cobra.Command) {
 	g.registry.register(cmd)
 	g.cache.register(cmd)
 	registryGroup.Add(cmd, func(f *pflag.FlagSet) {
+		f.StringArrayVar(&g.cache.from, "cache-from", nil, "take what `IMAGE`, pushed before by someone who is trusted, tells of its layers: those need not be read, compressed or sent again")
 		f.BoolVar(&g.unlocked, "unlocked", false, "take what the base image's tag names now, whatever varve.lock says")
 		f.BoolVar(&g.locked, "locked", false, "take the base image from the cache alone; it has to be pinned")
 	})

@@ -82,6 +82,9 @@ func buildSpec(ctx context.Context, g *global, flags *specflags.Flags, in *specf
 // buildParsed describes the image of a spec, whose varve.lock is at the path lock.
 // more, if not nil, adds further options.
 func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string, more func(*assemble.Options)) (*assemble.Result, error) {
+	if err := g.readPushed(ctx); err != nil {
+		return nil, err
+	}
 	opts := assemble.Options{
 		Root: g.root, StoreRoot: g.storeRoot, VerifyStore: g.verifyStore,
 		Architecture: hostArchitecture, Now: g.streams.Now(), TempDir: g.tempDir(),
@@ -92,6 +95,9 @@ func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string, more
 		},
 		Steps: g.steps(), Memo: g.memo(ctx).ForLayers(),
 		Debug: func(text string) { g.ui.Debug("%s", text) },
+	}
+	if g.cache.pushed != nil {
+		opts.Pushed = g.cache.pushed.Layer
 	}
 	var err error
 	if opts.SourceDateEpoch, err = g.sourceDateEpoch(); err != nil {
