@@ -14,7 +14,7 @@ func TestEmptyTarball(t *testing.T) {
 	dir := makeFiles(t, map[string]string{"root/": ""})
 	empty := make([]byte, 10240) // as GNU tar writes it
 	var packed bytes.Buffer
-	w, err := compress.Compression{Algorithm: compress.Gzip}.NewWriter(&packed)
+	w, err := compress.Compression{Algorithm: compress.Gzip}.NewWriter(t.Context(), &packed)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -104,7 +104,7 @@ func writeStream(ctx context.Context, g *global, img image.Named, c compress.Com
 	task := g.ui.Progress(ctx, len(img.Layers()), "streaming")
 	defer task.Finish()
 	opts.Observe = observe(task)
-	err := c.Fill(g.streams.Out, func(w io.Writer) error { return dockerarchive.Write(ctx, w, img, opts) })
+	err := c.Fill(ctx, g.streams.Out, func(w io.Writer) error { return dockerarchive.Write(ctx, w, img, opts) })
 	return cmdline.OutputError(err)
 }
 
