@@ -36,10 +36,12 @@ func TestEmptyTarball(t *testing.T) {
 			"{source: " + name + ", target: /opt, mode: 0700, owner: '5:6'}": {"0755 0:0 ./", "0700 5:6 ./opt/"},
 			"{source: " + name + ", target: /opt, exclude: ['*']}":           {"0755 0:0 ./", "0755 0:0 ./opt/"},
 		} {
-			wantLayer(t, mustBuild(t, dir, "name: a\ncopyToRoot: ["+source+"]\n"), 0, want...)
-			r := mustBuild(t, dir, "name: a\nlayers: [{copyToRoot: ["+source+"]}]\n")
-			wantLayer(t, r, 0, want...)
-			wantLayer(t, r, 1, "0755 0:0 ./")
+			t.Run(source, func(t *testing.T) {
+				wantLayer(t, mustBuild(t, dir, "name: a\ncopyToRoot: ["+source+"]\n"), 0, want...)
+				r := mustBuild(t, dir, "name: a\nlayers: [{copyToRoot: ["+source+"]}]\n")
+				wantLayer(t, r, 0, want...)
+				wantLayer(t, r, 1, "0755 0:0 ./")
+			})
 		}
 	}
 }
