@@ -17,6 +17,8 @@ type StoreOptions struct {
 	// Root is put before the store paths to find the files, as in Nix's
 	// local?root=; empty means the machine's own root.
 	Root string
+	// Memo is as in Options.
+	Memo Memo
 }
 
 // Store describes the layer that nixpkgs' streamLayeredImage makes of store
@@ -46,7 +48,7 @@ func Store(paths []string, opts StoreOptions) *Layer {
 				}
 			}
 		}
-	}, Options{Dialect: PAX, Prefix: "/", Title: storeTitle(paths), Immutable: true})
+	}, Options{Dialect: PAX, Prefix: "/", Title: storeTitle(paths), Immutable: true, Memo: opts.Memo})
 }
 
 // storeTitle names a layer by the first of its paths.

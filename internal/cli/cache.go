@@ -15,6 +15,7 @@ import (
 	"github.com/varve-image/varve/internal/base/cache"
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/human"
+	"github.com/varve-image/varve/internal/memo"
 )
 
 // cacheFlags say where blobs of registries are kept.
@@ -23,6 +24,9 @@ type cacheFlags struct {
 	off bool
 	// opened is the cache, once it was asked for.
 	opened *cache.Store
+	// memo is what was computed earlier; remembers says that it was asked for.
+	memo      *memo.Memo
+	remembers bool
 }
 
 func (f *cacheFlags) register(cmd *cobra.Command) {
@@ -68,6 +72,29 @@ func (c *command) store(ctx context.Context) (*cache.Store, error) {
 	c.cache.opened = s
 	c.closers = append(c.closers, s)
 	return s, nil
+}
+
+// memo opens what was computed earlier, which stays open until the command ends; nil means that
+// nothing is remembered. Without it a command takes longer and does the same.
+func (c *command) memo(ctx context.Context) *memo.Memo {
+	if c.cache.off || c.cache.remembers {
+		return c.cache.memo
+	}
+	c.cache.remembers = true
+	dir, err := c.cacheDir()
+	if err != nil {
+		return nil
+	}
+	tell := c.ui.Warn
+	if _, err := os.Stat(filepath.Dir(dir)); err != nil && c.cache.dir == "" {
+		tell = c.ui.Debug // there is no home, and nobody has asked for a cache
+	}
+	m := memo.Open(ctx, dir, func(err error) { tell("%v", err) })
+	if m != nil {
+		c.cache.memo = m
+		c.closers = append(c.closers, m)
+	}
+	return m
 }
 
 func newCache(e *environment) *cobra.Command {

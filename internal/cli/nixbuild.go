@@ -16,6 +16,7 @@ import (
 func newNixBuild(e *environment) *cobra.Command {
 	c := newCommand(e)
 	c.stepLimits.time = 0 // Nix has its own time limit
+	c.cache.off = true    // it would be gone with the sandbox
 	cmd := &cobra.Command{
 		Use:    "nix-build",
 		Short:  "Build a derivation of varve's Nix expressions, from .attrs.json",

@@ -15,7 +15,7 @@ func (c *command) places() place.Options {
 	return place.Options{
 		Stdin: func() (io.Reader, error) { return c.stdin.Take("an image") }, Stdout: cmdline.Stdout{W: c.streams.Out},
 		TempDir: c.tempDir(), MaxUnpacked: int64(c.limits.unpacked), MaxEntries: c.limits.entries,
-		Registry: c.registryOptions, Env: c.streams.Getenv,
+		Registry: c.registryOptions, Env: c.streams.Getenv, Memo: c.memo,
 		Program: func(ctx context.Context, path string) (image.Source, error) {
 			return c.dockerTools().Program(ctx, path)
 		},

@@ -90,7 +90,7 @@ func buildParsed(ctx context.Context, c *command, s *spec.Spec, lock string, mor
 		OpenBase: func(ctx context.Context, ref spec.Base) (*image.Stored, error) {
 			return c.bases().Open(ctx, ref, lock)
 		},
-		Steps: c.steps(),
+		Steps: c.steps(), Memo: c.memo(ctx).ForLayers(),
 		Debug: func(text string) { c.ui.Debug("%s", text) },
 	}
 	var err error
