@@ -51,8 +51,9 @@ type Memo interface {
 // Compressor compresses layers. Its output depends on its input alone, and on its text if it is
 // a fmt.Stringer: what it makes can then be remembered.
 type Compressor interface {
-	// NewWriter returns a writer that compresses to w. Close writes what it has held back.
-	NewWriter(w io.Writer) (io.WriteCloser, error)
+	// NewWriter returns a writer that compresses to w. Close writes what it has held back;
+	// when ctx is done, as it is after an error, Close returns at once and writes nothing.
+	NewWriter(ctx context.Context, w io.Writer) (io.WriteCloser, error)
 	// MediaType returns the media type of a layer compressed this way.
 	MediaType() string
 }
@@ -133,23 +134,17 @@ func copyTo(ctx context.Context, w io.Writer, r io.Reader) error {
 
 // compress writes the layer's tar through the compressor and hashes it on its way.
 func (b *Blob) compress(ctx context.Context, w io.Writer) error {
-	z, err := b.compressor.NewWriter(w)
-	if err != nil {
-		return err
-	}
-	tar := &hashingWriter{ctx: ctx, w: z, hash: sha256.New()}
-	err = b.Layer.Write(ctx, tar)
-	if closeErr := z.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return err
-	}
-	if got := digest.NewDigest(digest.SHA256, tar.hash); got != b.info.DiffID {
-		what := fmt.Sprintf("layer of %s, when it was read again", b.Layer.Title())
-		return &layer.DigestError{What: what, Want: b.info.DiffID, Got: got}
-	}
-	return nil
+	return compress.Fill(ctx, w, b.compressor.NewWriter, func(z io.Writer) error {
+		tar := &hashingWriter{ctx: ctx, w: z, hash: sha256.New()}
+		if err := b.Layer.Write(ctx, tar); err != nil {
+			return err
+		}
+		if got := digest.NewDigest(digest.SHA256, tar.hash); got != b.info.DiffID {
+			what := fmt.Sprintf("layer of %s, when it was read again", b.Layer.Title())
+			return &layer.DigestError{What: what, Want: b.info.DiffID, Got: got}
+		}
+		return nil
+	})
 }
 
 // hashingWriter hashes what it passes on. It fails when ctx is done.

@@ -130,22 +130,24 @@ func TestScan(t *testing.T) {
 		{[]string{"$by-name"}, []string{"by-name: openssl-3.0.14", "libc-2.39:", "openssl-3.0.14: libc-2.39"}},
 		{[]string{"$self", "$app-1.0"}, []string{"app-1.0:", "config.json:", "self: config.json self"}},
 	} {
-		nodes, err := s.scan(test.roots...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := s.names(nodes); !slices.Equal(got, test.want) {
-			t.Errorf("closure of %v: %q, want %q", test.roots, got, test.want)
-		}
-		checkWhole(t, nodes)
-		if !slices.IsSortedFunc(nodes, func(a, b PathInfo) int { return strings.Compare(a.Path, b.Path) }) {
-			t.Errorf("closure of %v is not in order", test.roots)
-		}
-		for _, n := range nodes {
-			if !slices.IsSorted(n.References) {
-				t.Errorf("references %v are not in order", n.References)
+		t.Run(strings.Join(test.roots, " "), func(t *testing.T) {
+			nodes, err := s.scan(test.roots...)
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
+			if got := s.names(nodes); !slices.Equal(got, test.want) {
+				t.Errorf("closure of %v: %q, want %q", test.roots, got, test.want)
+			}
+			checkWhole(t, nodes)
+			if !slices.IsSortedFunc(nodes, func(a, b PathInfo) int { return strings.Compare(a.Path, b.Path) }) {
+				t.Errorf("closure of %v is not in order", test.roots)
+			}
+			for _, n := range nodes {
+				if !slices.IsSorted(n.References) {
+					t.Errorf("references %v are not in order", n.References)
+				}
+			}
+		})
 	}
 }
 

@@ -214,14 +214,16 @@ func TestPinned(t *testing.T) {
 		// The same content has other digests too, which are not compared.
 		"docker.io/library/debian@" + digest.SHA512.FromString("index").String(): "and the reference is for sha512:",
 	} {
-		data, err := (&File{Images: map[string]Image{ref: image}}).Marshal()
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = Parse(data)
-		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
-			t.Errorf("%s: error %v, want one with %q", ref, err, want)
-		}
+		t.Run(ref, func(t *testing.T) {
+			data, err := (&File{Images: map[string]Image{ref: image}}).Marshal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = Parse(data)
+			if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+				t.Errorf("%s: error %v, want one with %q", ref, err, want)
+			}
+		})
 	}
 }
 

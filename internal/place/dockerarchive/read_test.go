@@ -109,7 +109,7 @@ func readAll(t *testing.T, data []byte) ([]string, error) {
 func packed(t *testing.T, algorithm compress.Algorithm, data []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	w, err := compress.Compression{Algorithm: algorithm}.NewWriter(&b)
+	w, err := compress.Compression{Algorithm: algorithm}.NewWriter(t.Context(), &b)
 	if err != nil {
 		t.Fatal(err)
 	}

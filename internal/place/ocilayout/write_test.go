@@ -344,17 +344,19 @@ func TestFullNames(t *testing.T) {
 		"localhost:5000/test":   "localhost:5000/test:v1",
 		"ghcr.example/a/b/test": "ghcr.example/a/b/test:v1",
 	} {
-		out := filepath.Join(t.TempDir(), "out")
-		img := newImage("v1")
-		img.RepoTags = []string{repository + ":v1"}
-		if _, err := ocilayout.WriteDir(t.Context(), img, out, ocilayout.Options{}); err != nil {
-			t.Fatal(err)
-		}
-		var index v1.Index
-		unmarshal(t, mustRead(t, out+"/index.json"), &index)
-		if got := index.Manifests[0].Annotations["io.containerd.image.name"]; got != want {
-			t.Errorf("%s: %q, want %q", repository, got, want)
-		}
+		t.Run(repository, func(t *testing.T) {
+			out := filepath.Join(t.TempDir(), "out")
+			img := newImage("v1")
+			img.RepoTags = []string{repository + ":v1"}
+			if _, err := ocilayout.WriteDir(t.Context(), img, out, ocilayout.Options{}); err != nil {
+				t.Fatal(err)
+			}
+			var index v1.Index
+			unmarshal(t, mustRead(t, out+"/index.json"), &index)
+			if got := index.Manifests[0].Annotations["io.containerd.image.name"]; got != want {
+				t.Errorf("%s: %q, want %q", repository, got, want)
+			}
+		})
 	}
 }
 
