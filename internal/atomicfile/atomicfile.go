@@ -25,6 +25,7 @@ import (
 
 	"github.com/varve-image/varve/internal/flock"
 	"github.com/varve-image/varve/internal/owner"
+	"github.com/varve-image/varve/internal/regfile"
 )
 
 // File is a file that is being written.
@@ -53,7 +54,7 @@ func Create(target string) (*File, error) {
 	}
 	dir, err := os.OpenRoot(dirOf(target))
 	if err != nil {
-		return nil, fmt.Errorf("create %q: %w", target, cause(err))
+		return nil, fmt.Errorf("create %q: %w", target, regfile.Cause(err))
 	}
 	return create(dir, target)
 }
@@ -63,7 +64,7 @@ func CreateIn(root *os.Root, name string) (*File, error) {
 	target := filepath.Join(root.Name(), name)
 	dir, err := root.OpenRoot(dirOf(name))
 	if err != nil {
-		return nil, fmt.Errorf("create %q: %w", target, cause(err))
+		return nil, fmt.Errorf("create %q: %w", target, regfile.Cause(err))
 	}
 	return create(dir, target)
 }
@@ -79,7 +80,7 @@ func create(dir *os.Root, target string) (*File, error) {
 	}
 	if err != nil {
 		dir.Close()
-		return nil, fmt.Errorf("create %q: %w", target, cause(err))
+		return nil, fmt.Errorf("create %q: %w", target, regfile.Cause(err))
 	}
 	// The lock tells reclaim that the file is still in use. A file system without
 	// locks only loses that.
@@ -161,11 +162,11 @@ func (f *File) Commit() error {
 	}
 	if f.temp == "" {
 		if err := tryNames(f.base, f.nameIt); err != nil {
-			return fmt.Errorf("create %q: %w", f.target, cause(err))
+			return fmt.Errorf("create %q: %w", f.target, regfile.Cause(err))
 		}
 	}
 	if err := f.dir.Rename(f.temp, f.base); err != nil {
-		return fmt.Errorf("create %q: %w", f.target, cause(err))
+		return fmt.Errorf("create %q: %w", f.target, regfile.Cause(err))
 	}
 	f.temp = ""
 	return syncNames(f.dir, f.target)
@@ -183,19 +184,6 @@ func (f *File) nameIt(name string) error {
 	}
 	f.temp = name
 	return nil
-}
-
-// cause returns what went wrong with a file, without its temporary name.
-func cause(err error) error {
-	var path *fs.PathError
-	var link *os.LinkError
-	switch {
-	case errors.As(err, &path):
-		return path.Err
-	case errors.As(err, &link):
-		return link.Err
-	}
-	return err
 }
 
 // Abort closes the file and removes it, unless it was committed.

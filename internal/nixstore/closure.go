@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -24,11 +23,7 @@ func ReadClosureFile(storeDir, file string) ([]PathInfo, error) {
 	}
 	f, err := regfile.Open(file)
 	if err != nil {
-		var named *fs.PathError
-		if errors.As(err, &named) {
-			err = named.Err
-		}
-		return nil, fmt.Errorf("read closure %q: %w", file, err)
+		return nil, fmt.Errorf("read closure %q: %w", file, regfile.Cause(err))
 	}
 	defer f.Close()
 	nodes, err := readClosure(storeDir, f)

@@ -14,7 +14,6 @@ package tarindex
 import (
 	"archive/tar"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -75,11 +74,7 @@ func (m *Member) Open() *io.SectionReader { return m.section() }
 func Open(ctx context.Context, name string, opts Options) (*Archive, error) {
 	f, err := regfile.Open(name)
 	if err != nil {
-		var path *fs.PathError
-		if errors.As(err, &path) { // the caller says which file it is
-			err = path.Err
-		}
-		return nil, err
+		return nil, regfile.Cause(err) // the caller says which file it is
 	}
 	a := &Archive{file: f, members: map[string]*Member{}}
 	if err = a.decompress(ctx, opts); err == nil {

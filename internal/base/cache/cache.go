@@ -139,15 +139,6 @@ func (s *Store) Close() error {
 // Dir returns the cache's directory.
 func (s *Store) Dir() string { return s.dir }
 
-// cause returns what went wrong with a file, without its name.
-func cause(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
-}
-
 // Use lists the index or manifest that d describes under a name, and notes that it was used at
 // the time now. full is the name that people know, with a tag; it may be empty.
 func (s *Store) Use(ctx context.Context, d v1.Descriptor, name, full string, now time.Time) error {
