@@ -33,16 +33,11 @@ func (b *builder) preset(i int, below stack, own []*tree.Entry) (rootfs.Files, e
 	return files, nil
 }
 
-// presetError blames what is at fault instead of the spec: the layers below, or this
-// machine.
+// presetError blames an error in the layers below on their data instead of the spec.
 func presetError(err error) error {
 	var lower *rootfs.LowerError
-	var bundle *rootfs.NoBundleError
-	switch {
-	case errors.As(err, &lower):
+	if errors.As(err, &lower) {
 		return &dataError{err}
-	case errors.As(err, &bundle):
-		return &MissingError{err}
 	}
 	return err
 }

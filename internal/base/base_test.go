@@ -104,7 +104,7 @@ func TestPinned(t *testing.T) {
 	if _, err := s.open(t, s.tagged(), nil); !errors.As(err, &unpinned) || s.requests.Load() > 0 {
 		t.Errorf("a tag: %v, and %d requests", err, s.requests.Load())
 	}
-	var missing *cache.MissingError
+	var missing *cache.AbsentError
 	if _, err := s.open(t, s.digested(), locked); !errors.As(err, &missing) || s.requests.Load() > 0 {
 		t.Errorf("locked, with an empty cache: %v, and %d requests", err, s.requests.Load())
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/varve-image/varve/internal/base/lockfile"
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/dockertools"
+	"github.com/varve-image/varve/internal/lack"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/engine"
 	"github.com/varve-image/varve/internal/place/registry"
@@ -39,15 +40,13 @@ func exitCode(err error) int {
 		asUsage    *cmdline.UsageError
 		asSpec     spec.Errors
 		asBuild    *assemble.SpecError
-		asMissing  *assemble.MissingError
-		asEngine   *engine.MissingError
-		asSandbox  *sandbox.MissingError
+		asLack     *lack.Error
 		asRequest  *sandbox.RequestError
 		asMismatch *layer.DigestError
 		asLock     *lockfile.MismatchError
 		asStore    *assemble.StoreError
 		asCache    *cache.DirError
-		asBlob     *cache.MissingError
+		asBlob     *cache.AbsentError
 		asAbsent   *registry.NotFoundError
 		asRef      *place.RefError
 		asEnv      *place.EngineError
@@ -61,7 +60,7 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.As(err, &asMismatch), errors.As(err, &asLock), errors.As(err, &asStore):
 		return exitMismatch
-	case errors.As(err, &asMissing), errors.As(err, &asEngine), errors.As(err, &asBlob), errors.As(err, &asSandbox):
+	case errors.As(err, &asLack), errors.As(err, &asBlob):
 		return exitMissing
 	case errors.As(err, &asCache):
 		return exitFailed
@@ -80,7 +79,7 @@ func explain(err error) (hints []string, explained error) {
 	var (
 		failed  *sandbox.StepError
 		limit   *sandbox.LimitError
-		missing *sandbox.MissingError
+		missing *lack.Error
 		bound   *tree.LimitError
 		read    *tree.ReadError
 		kernel  *vm.KernelError
@@ -118,14 +117,13 @@ func explain(err error) (hints []string, explained error) {
 func placeHints(err error) []string {
 	var (
 		ref      *place.RefError
-		gone     *engine.MissingError
 		unpinned *base.UnpinnedError
 		platform *base.PlatformError
 		unknown  *transfer.UnknownBaseError
 		damaged  *base.DamagedError
 		lies     *lockfile.MismatchError
 		dir      *cache.DirError
-		missing  *cache.MissingError
+		missing  *cache.AbsentError
 	)
 	switch {
 	case errors.As(err, &dir):
@@ -144,8 +142,6 @@ func placeHints(err error) []string {
 		return []string{"name one with --new-base"}
 	case errors.As(err, &unknown):
 		return []string{"name the image with --old-base"}
-	case errors.As(err, &gone):
-		return []string{gone.Hint}
 	case errors.As(err, &ref):
 		return ref.Hints
 	}

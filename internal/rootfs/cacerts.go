@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/varve-image/varve/internal/lack"
 	"github.com/varve-image/varve/tree"
 )
 
@@ -69,15 +70,8 @@ func firstBundle(paths []string) (string, error) {
 			return p, nil
 		}
 	}
-	return "", &NoBundleError{paths}
-}
-
-// NoBundleError says that the host has no bundle of CA certificates at the usual
-// paths.
-type NoBundleError struct{ Paths []string }
-
-func (e *NoBundleError) Error() string {
-	return fmt.Sprintf("this machine has no bundle of CA certificates at %s: install its package ca-certificates or give a bundle's path", strings.Join(e.Paths, ", "))
+	return "", &lack.Error{Err: fmt.Errorf("this machine has no bundle of CA certificates at %s: install its package ca-certificates or give a bundle's path",
+		strings.Join(paths, ", "))}
 }
 
 // readBundle returns the bundle's entry after checking its content, and its

@@ -65,7 +65,7 @@ var presets = map[string]func(Request) (Files, error){
 func Names() []string { return slices.Sorted(maps.Keys(presets)) }
 
 // Make makes the files of the preset with a name. A *LowerError blames the layers
-// below, and a *NoBundleError this machine.
+// below, and a *lack.Error this machine.
 func Make(name string, r Request) (Files, error) {
 	files, ok := presets[name]
 	if !ok {

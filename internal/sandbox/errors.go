@@ -113,16 +113,3 @@ type RequestError struct{ Err error }
 func (e *RequestError) Error() string { return e.Err.Error() }
 
 func (e *RequestError) Unwrap() error { return e.Err }
-
-// MissingError says that the machine lacks something that the runner needs:
-// exit code 3.
-type MissingError struct {
-	// Err says what is missing and how that was found.
-	Err error
-	// Hints say what to change, one way each.
-	Hints []string
-}
-
-func (e *MissingError) Error() string { return e.Err.Error() }
-
-func (e *MissingError) Unwrap() error { return e.Err }

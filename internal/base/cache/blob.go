@@ -28,7 +28,7 @@ type FetchFunc func(ctx context.Context) (io.ReadCloser, error)
 const attempts = 100
 
 // Blob opens a blob. One that is not in the cache, or is damaged there, is fetched first and
-// kept; where fetch is nil the error is a *MissingError or a *layer.DigestError. A size below 0
+// kept; where fetch is nil the error is a *AbsentError or a *layer.DigestError. A size below 0
 // means unknown.
 func (s *Store) Blob(ctx context.Context, d v1.Descriptor, fetch FetchFunc) (*os.File, error) {
 	return s.blob(ctx, d, math.MaxInt64, fetch)
@@ -44,7 +44,7 @@ func (s *Store) blob(ctx context.Context, d v1.Descriptor, most int64, fetch Fet
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
 		case fetch == nil && err == nil:
-			return nil, &MissingError{s.dir, d.Digest}
+			return nil, &AbsentError{s.dir, d.Digest}
 		case fetch == nil:
 			return nil, err
 		}

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/varve-image/varve/internal/lack"
 )
 
 // past is a deadline that ends a blocked read or write: a command's own children
@@ -198,7 +200,7 @@ func saved(ctx context.Context, program string, args ...string) (io.ReadCloser, 
 // look finds a program.
 func look(program, hint string) error {
 	if _, err := exec.LookPath(program); err != nil {
-		return &MissingError{Err: fmt.Errorf("%s is not installed", program), Hint: hint}
+		return &lack.Error{Err: fmt.Errorf("%s is not installed", program), Hints: []string{hint}}
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/lack"
 )
 
 // fake is a daemon that answers as a test wants.
@@ -302,12 +303,12 @@ func TestMissing(t *testing.T) {
 		"no containerd": engine(Containerd(ContainerdOptions{Socket: "unix://" + filepath.Join(dir, "none")})),
 	} {
 		_, err := Load(t.Context(), e, testImage("x"), nil)
-		var missing *MissingError
-		if !errors.As(err, &missing) || missing.Hint == "" {
-			t.Errorf("%s: %v is no *MissingError with a hint", name, err)
+		var missing *lack.Error
+		if !errors.As(err, &missing) || len(missing.Hints) == 0 {
+			t.Errorf("%s: %v is no *lack.Error with a hint", name, err)
 		}
 		if _, err := Open(t.Context(), e, "a:b"); !errors.As(err, &missing) || errors.Is(err, context.Canceled) {
-			t.Errorf("%s: %v is no *MissingError", name, err)
+			t.Errorf("%s: %v is no *lack.Error", name, err)
 		}
 	}
 	t.Setenv("PATH", t.TempDir())
@@ -316,9 +317,9 @@ func TestMissing(t *testing.T) {
 		"storage":    func() (Engine, error) { return Storage("") },
 		"containerd": func() (Engine, error) { return Containerd(ContainerdOptions{}) },
 	} {
-		var missing *MissingError
-		if _, err := find(); !errors.As(err, &missing) || missing.Hint == "" {
-			t.Errorf("%s: %v is no *MissingError with a hint", name, err)
+		var missing *lack.Error
+		if _, err := find(); !errors.As(err, &missing) || len(missing.Hints) == 0 {
+			t.Errorf("%s: %v is no *lack.Error with a hint", name, err)
 		}
 	}
 }
@@ -340,7 +341,7 @@ func TestHosts(t *testing.T) {
 		}
 	}
 	for _, opts := range []ContainerdOptions{{Socket: "run/c.sock"}, {Socket: "tcp://h"}, {Namespace: "--x"}, {Namespace: "a b"}, {Namespace: "a..b"}} {
-		if _, err := Containerd(opts); err == nil || errors.As(err, new(*MissingError)) {
+		if _, err := Containerd(opts); err == nil || errors.As(err, new(*lack.Error)) {
 			t.Errorf("%+v: %v", opts, err)
 		}
 	}

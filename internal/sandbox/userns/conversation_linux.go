@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/varve-image/varve/internal/lack"
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/sandbox/userns/kernel"
 	"github.com/varve-image/varve/internal/sandbox/userns/protocol"
@@ -108,7 +109,7 @@ func (c *conversation) failed(rep protocol.Report) error {
 	lines := c.output.tail.Lines()
 	switch {
 	case rep.Missing:
-		return &sandbox.MissingError{Err: fmt.Errorf("step %s: %s", c.step.Name, rep.Error), Hints: rep.Hints}
+		return &lack.Error{Err: fmt.Errorf("step %s: %s", c.step.Name, rep.Error), Hints: rep.Hints}
 	case rep.Error != "":
 		return fmt.Errorf("step %s: %s", c.step.Name, rep.Error)
 	case rep.Signal == int(syscall.SIGXFSZ) || rep.ExitCode == 128+int(syscall.SIGXFSZ): // a file reached the limit

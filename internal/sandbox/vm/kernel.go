@@ -21,7 +21,7 @@ type kernel struct {
 }
 
 // KernelError says that there is no usable kernel for a virtual machine: Options.Kernel can
-// name one. It is wrapped in a *sandbox.MissingError.
+// name one. It is wrapped in a *lack.Error.
 type KernelError struct {
 	Err   error
 	Fault KernelFault

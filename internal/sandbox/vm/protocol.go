@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/varve-image/varve/internal/lack"
 	"github.com/varve-image/varve/internal/sandbox"
 )
 
@@ -91,7 +92,7 @@ func reportOf(err error) report {
 	var (
 		failed  *sandbox.StepError
 		limit   *sandbox.LimitError
-		lacking *sandbox.MissingError
+		lacking *lack.Error
 	)
 	switch {
 	case errors.As(err, &failed):

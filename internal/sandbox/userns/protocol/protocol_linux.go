@@ -5,6 +5,7 @@ package protocol
 import (
 	"errors"
 
+	"github.com/varve-image/varve/internal/lack"
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/sandbox/userns/seccomp"
 )
@@ -104,7 +105,7 @@ func (r *Report) Failed() bool {
 // Failure returns the report for an error.
 func Failure(err error) Report {
 	rep := Report{Error: err.Error()}
-	var missing *sandbox.MissingError
+	var missing *lack.Error
 	if errors.As(err, &missing) {
 		rep.Missing, rep.Hints = true, missing.Hints
 	}
