@@ -281,8 +281,8 @@ func TestSelectByDigest(t *testing.T) {
 	}
 }
 
-// TestSelectBounded: not everything is read of a place that names no platforms.
-func TestSelectBounded(t *testing.T) {
+// TestSelectLimited: not everything is read of a place that names no platforms.
+func TestSelectLimited(t *testing.T) {
 	src := make(listSource, maxOpened+1)
 	for i := range src {
 		src[i] = named(fmt.Sprintf("os%d/amd64", i))

@@ -171,9 +171,9 @@ func manyNames(t *testing.T, n int) string {
 	return root
 }
 
-// TestMemoryIsBounded: it grows neither with a file's size nor with the number
+// TestMemoryIsLimited: it grows neither with a file's size nor with the number
 // of files.
-func TestMemoryIsBounded(t *testing.T) {
+func TestMemoryIsLimited(t *testing.T) {
 	large := t.TempDir()
 	if err := os.WriteFile(large+"/sparse", nil, 0o644); err != nil {
 		t.Fatal(err)

@@ -284,7 +284,7 @@ func (e *endless) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func TestParseIsBounded(t *testing.T) {
+func TestParseIsLimited(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		in   io.Reader

@@ -149,7 +149,7 @@ func (t *Tar) read(ctx context.Context, opts TarOptions) error {
 	}
 	if stream == nil {
 		if end, err := t.file.Seek(0, io.SeekEnd); err != nil || end > opts.MaxBytes {
-			return cmp.Or(err, error(&LimitError{fmt.Sprintf("it has more than %d bytes", opts.MaxBytes), BoundBytes}))
+			return cmp.Or(err, error(&LimitError{fmt.Sprintf("it has more than %d bytes", opts.MaxBytes), LimitBytes}))
 		}
 		if _, err := t.file.Seek(0, io.SeekStart); err != nil {
 			return regfile.Cause(err)
@@ -224,7 +224,7 @@ type limitReader struct {
 func (l *limitReader) Read(p []byte) (int, error) {
 	n, err := l.r.Read(p)
 	if !l.limit.take(int64(n)) {
-		return 0, &LimitError{fmt.Sprintf("it decompresses to more than %d bytes", l.limit.max), BoundBytes}
+		return 0, &LimitError{fmt.Sprintf("it decompresses to more than %d bytes", l.limit.max), LimitBytes}
 	}
 	return n, err
 }

@@ -80,7 +80,7 @@ func explain(err error) (hints []string, explained error) {
 		failed  *sandbox.StepError
 		limit   *sandbox.LimitError
 		missing *lack.Error
-		bound   *tree.LimitError
+		reached *tree.LimitError
 		read    *tree.ReadError
 		kernel  *vm.KernelError
 		hash    *dockertools.HashError
@@ -98,17 +98,17 @@ func explain(err error) (hints []string, explained error) {
 		}
 		return hints, withLastLines(err, failed.LastLines)
 	case errors.As(err, &limit):
-		return limitHints(limit.Bound), withLastLines(err, limit.LastLines)
+		return limitHints(limit.Limit), withLastLines(err, limit.LastLines)
 	case errors.As(err, &kernel):
 		return kernelHints(kernel), err
 	case errors.As(err, &missing):
 		return missing.Hints, err
 	case errors.As(err, &hash):
 		return []string{"its hash is " + dockertools.SRI(hash.Got)}, err
-	case errors.As(err, &bound) && bound.Bound == tree.BoundBytes:
-		return []string{"if the input is as it should be, raise the bound: --max-unpacked"}, err
-	case errors.As(err, &bound) && bound.Bound == tree.BoundEntries:
-		return []string{"if the input is as it should be, raise the bound: --max-entries"}, err
+	case errors.As(err, &reached) && reached.Limit == tree.LimitBytes:
+		return []string{"if the input is as it should be, raise the limit: --max-unpacked"}, err
+	case errors.As(err, &reached) && reached.Limit == tree.LimitEntries:
+		return []string{"if the input is as it should be, raise the limit: --max-entries"}, err
 	}
 	return nil, err
 }
@@ -158,9 +158,9 @@ func offlineHints(failed *sandbox.StepError) []string {
 }
 
 // limitHints say how to raise a limit of a step.
-func limitHints(b sandbox.Bound) []string {
+func limitHints(b sandbox.Limit) []string {
 	raise := fmt.Sprintf("if the script is as it should be, raise the limit: --max-step-%s", b)
-	if b == sandbox.BoundDisk {
+	if b == sandbox.LimitDisk {
 		raise += ", and diskSize for a virtual machine"
 	}
 	return []string{raise}

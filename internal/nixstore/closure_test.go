@@ -229,18 +229,18 @@ func (e endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestInputIsBounded(t *testing.T) {
+func TestInputIsLimited(t *testing.T) {
 	_, err := ReadGraph("", endless(' '))
 	wantError(t, err, "longer than 64 MiB")
 	_, err = ReadRegistration("", endless('x'))
 	wantError(t, err, "longer than 8192 bytes")
-	r := newBoundedReader(endless('x'), 1<<20)
+	r := newLimitedReader(endless('x'), 1<<20)
 	if n, err := io.Copy(io.Discard, r); n > 1<<20 || err == nil {
 		t.Errorf("read %d bytes of at most %d, %v", n, 1<<20, err)
 	}
-	r = newBoundedReader(strings.NewReader("1234"), 4)
+	r = newLimitedReader(strings.NewReader("1234"), 4)
 	if b, err := io.ReadAll(r); string(b) != "1234" || err != nil {
-		t.Errorf("read %q, %v of what is as long as the bound", b, err)
+		t.Errorf("read %q, %v of what is as long as the limit", b, err)
 	}
 }
 

@@ -145,7 +145,7 @@ func spool(ctx context.Context, r io.Reader, opts Options) (*os.File, error) {
 	}
 	n, err := io.Copy(temp, io.LimitReader(ctxio.Reader(ctx, r), most+1))
 	if err == nil && n > most {
-		err = &tree.LimitError{Reason: fmt.Sprintf("it unpacks to more than %d bytes", most), Bound: tree.BoundBytes}
+		err = &tree.LimitError{Reason: fmt.Sprintf("it unpacks to more than %d bytes", most), Limit: tree.LimitBytes}
 	}
 	if err == nil {
 		_, err = temp.Seek(0, io.SeekStart)

@@ -300,7 +300,7 @@ func TestOpen(t *testing.T) {
 }
 
 // A small archive does not become gigabytes of paths.
-func TestOpenBoundsPaths(t *testing.T) {
+func TestOpenLimitsPaths(t *testing.T) {
 	const depth, most = 15, 2 << 20
 	in := text("magic " + strings.Repeat("( type directory entry ( name "+strings.Repeat("d", 255)+" node ", depth) + "( type directory")
 	for i := range most/(depth*256) + 1 {

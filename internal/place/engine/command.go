@@ -22,10 +22,10 @@ var past = time.Unix(1, 0)
 // grace is how long a command may take to end after it was asked to.
 const grace = 500 * time.Millisecond
 
-// bounded keeps the last maxText bytes that are written to it.
-type bounded struct{ bytes.Buffer }
+// limited keeps the last maxText bytes that are written to it.
+type limited struct{ bytes.Buffer }
 
-func (b *bounded) Write(p []byte) (int, error) {
+func (b *limited) Write(p []byte) (int, error) {
 	n := len(p)
 	if n > maxText {
 		p = p[n-maxText:]
@@ -41,7 +41,7 @@ func (b *bounded) Write(p []byte) (int, error) {
 // is done, and killed soon after.
 type process struct {
 	*exec.Cmd
-	stderr bounded
+	stderr limited
 }
 
 func newProcess(ctx context.Context, program string, args ...string) *process {
@@ -94,7 +94,7 @@ func feed(ctx context.Context, write WriteFunc, program string, args ...string) 
 	watch := newWatch(ctx)
 	defer watch.stop()
 	p := newProcess(watch.ctx, program, args...)
-	var stdout bounded
+	var stdout limited
 	p.Stdout = &stdout
 	r, w, err := os.Pipe()
 	if err != nil {

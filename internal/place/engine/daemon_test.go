@@ -399,8 +399,8 @@ func TestTables(t *testing.T) {
 	}
 }
 
-func TestBounded(t *testing.T) {
-	var b bounded
+func TestLimited(t *testing.T) {
+	var b limited
 	for i := range 100 {
 		fmt.Fprint(&b, strings.Repeat(string(rune('a'+i%26)), 5000))
 	}

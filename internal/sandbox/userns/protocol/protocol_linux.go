@@ -84,7 +84,7 @@ type Report struct {
 	ExitCode, Signal int
 	// Limit says which limit was reached, with a File that was too large for it and its
 	// Size, or with why the usage was Unseen.
-	Limit  sandbox.Bound
+	Limit  sandbox.Limit
 	File   string
 	Size   int64
 	Unseen string
@@ -111,7 +111,7 @@ func Failure(err error) Report {
 	}
 	var limit *sandbox.LimitError
 	if errors.As(err, &limit) {
-		rep = Report{Limit: limit.Bound, File: limit.File, Size: limit.Size, Unseen: limit.Unseen}
+		rep = Report{Limit: limit.Limit, File: limit.File, Size: limit.Size, Unseen: limit.Unseen}
 	}
 	return rep
 }
