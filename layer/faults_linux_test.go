@@ -109,7 +109,7 @@ func TestNothingLeaks(t *testing.T) {
 			}
 			_ = l.Write(canceled, io.Discard)
 			if _, err := layer.New(vanished, opts).Info(context.Background()); err == nil {
-				t.Error("a vanished file is no error")
+				t.Error("a vanished file is not an error")
 			}
 			if err := os.Rename(root+"/gone", root+"/m-large"); err != nil {
 				t.Error(err)

@@ -110,7 +110,7 @@ func check(e *tree.Entry) error {
 	case e.Size < 0:
 		return fmt.Errorf("entry %q: negative size", e.Path)
 	case e.Size > 0 && e.Type != tree.Regular:
-		return fmt.Errorf("entry %q: it has content but is no regular file", e.Path)
+		return fmt.Errorf("entry %q: it has content but is not a regular file", e.Path)
 	case e.Path == "" || strings.HasSuffix(e.Path, "/"):
 		return fmt.Errorf("entry %q: not a clean path", e.Path)
 	case hasNUL(e.Path) || hasNUL(e.Linkname) || hasNUL(e.Uname) || hasNUL(e.Gname):

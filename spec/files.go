@@ -66,7 +66,7 @@ func (d *decoder) glob(v value) string {
 	case climbs(s):
 		d.fail(v, "%s leads out: remove the .. parts", quote(s))
 	case !doublestar.ValidatePattern(s):
-		d.fail(v, "%s is no glob: want * ? ** [a-z] {a,b}, and \\ before such a character that stands for itself", quote(s))
+		d.fail(v, "%s is not a valid glob: want * ? ** [a-z] {a,b}, and \\ before such a character that stands for itself", quote(s))
 	}
 	return s
 }

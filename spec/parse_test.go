@@ -290,7 +290,7 @@ func TestParseIsLimited(t *testing.T) {
 		in   io.Reader
 		want string
 	}{
-		{"endless", &endless{pattern: strings.Repeat("#\n", 1000)}, "spec: larger than 8 MiB: that is no spec"},
+		{"endless", &endless{pattern: strings.Repeat("#\n", 1000)}, "spec: larger than 8 MiB: that is not a spec"},
 		{"many values", strings.NewReader("{a: [" + strings.Repeat("[],", 1<<20) + "]}"), "spec: more than 500000 lines and values"},
 		{"deep flow", strings.NewReader("name: " + strings.Repeat("[", 10000) + strings.Repeat("]", 10000)), "deep"},
 		{"deep block", strings.NewReader(strings.Repeat("- ", 10000) + "a"), "nested deeper than 100 levels"},

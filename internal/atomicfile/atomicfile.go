@@ -122,7 +122,7 @@ func openSpecial(target string) (*os.File, error) {
 	}
 	if info.Mode().Type() == fs.ModeSymlink {
 		if dir, err := os.Stat(dirOf(target)); err != nil || !owner.Trusted(info) || !owner.Keeps(dir) {
-			return nil, fmt.Errorf("%q is a link to what is no regular file, and another user may have made it: name what it leads to", target)
+			return nil, fmt.Errorf("%q is a link to what is not a regular file, and another user may have made it: name what it leads to", target)
 		}
 		return os.OpenFile(target, os.O_WRONLY, 0)
 	}

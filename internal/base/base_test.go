@@ -242,7 +242,7 @@ func TestElsewhere(t *testing.T) {
 			}
 			var wrong *place.RefError
 			if !errors.As(err, &wrong) {
-				t.Errorf("%v is no *place.RefError", err)
+				t.Errorf("%v is not a *place.RefError", err)
 			}
 		})
 	}

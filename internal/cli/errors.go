@@ -137,7 +137,7 @@ func placeHints(err error) []string {
 	case errors.As(err, &unpinned):
 		return []string{"varve lock SPEC pins it in varve.lock beside the spec", "or name it by digest: docker://…@sha256:…", "or give --unlocked to take what the tag names now"}
 	case errors.As(err, &platform):
-		return []string{"the image is wrong: if you know which of both is right, name the manifest by its digest, which is no index's"}
+		return []string{"the image is wrong: if you know which of both is right, name the manifest by its digest, which is not an index's"}
 	case errors.As(err, &unknown) && unknown.New:
 		return []string{"name one with --new-base"}
 	case errors.As(err, &unknown):

@@ -75,7 +75,7 @@ func TestCACertificatesCovered(t *testing.T) {
 // TestCACertificatesNeedX509: what is not a certificate has no hash.
 func TestCACertificatesNeedX509(t *testing.T) {
 	_, err := caCertificates(write(t, "bundle.pem", certificate), lowerOf(map[string]string{"etc/ssl/certs/00000000.0": ""}))
-	checkError(t, err, "preset caCertificates: certificate 1 of the bundle: it is no X.509 certificate")
+	checkError(t, err, "preset caCertificates: certificate 1 of the bundle: it is not an X.509 certificate")
 }
 
 // FuzzAuthorities: whatever a bundle of a lower layer contains, its text stays at

@@ -129,7 +129,7 @@ func TestLowerErrors(t *testing.T) {
 		_, err := nss(nil, nil, Lower{Entries: base(e)})
 		var lower *LowerError
 		if checkError(t, err, "preset nss: add to /etc/passwd of a lower layer: ", want); !errors.As(err, &lower) {
-			t.Errorf("%v is no LowerError", err)
+			t.Errorf("%v is not a LowerError", err)
 		}
 	}
 }

@@ -93,7 +93,7 @@ func look(name string) (a appearance, err error) {
 	if n, err := io.ReadFull(f, head); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		return a, regfile.Cause(err)
 	} else if n < len(head) || !bytes.HasPrefix(head, []byte(sqliteMagic)) {
-		return a, errors.New("it is no SQLite database")
+		return a, errors.New("it is not an SQLite database")
 	}
 	a.logged = head[18] == 2 // the version for writing
 	if a.log, err = sizeOf(name + "-wal"); err != nil {
@@ -116,7 +116,7 @@ func sizeOf(name string) (int64, error) {
 	case err != nil:
 		return 0, regfile.Cause(err)
 	case !info.Mode().IsRegular():
-		return 0, fmt.Errorf("%q is no regular file", name)
+		return 0, fmt.Errorf("%q is not a regular file", name)
 	}
 	return info.Size(), nil
 }

@@ -85,7 +85,7 @@ func TestLoadAnswers(t *testing.T) {
 		"in containerd":     {ok, "", `{"Id": "sha256:` + strings.Repeat("0", 64) + `", "Descriptor": {}}`, ""},
 		"error in stream":   {`{"status":"Loading"}` + "\n" + `{"errorDetail":{"message":"no space"},"error":"no space \u001b[2J"}` + "\n", "", "", `"no space \x1b[2J"`},
 		"nothing said":      {"", "", right, "does not say that it loaded"},
-		"page":              {"<html>hello</html>", "", right, `no message: "<html>hello</html>"`},
+		"page":              {"<html>hello</html>", "", right, `not a message: "<html>hello</html>"`},
 		"endless line":      {strings.Repeat("x", 1<<20), "", right, "token too long"},
 		"other after":       {ok, "", other, "not " + id.String()},
 		"gone after":        {ok, "", "", "no image of the name now"},
@@ -305,10 +305,10 @@ func TestMissing(t *testing.T) {
 		_, err := Load(t.Context(), e, testImage("x"), nil)
 		var missing *lack.Error
 		if !errors.As(err, &missing) || len(missing.Hints) == 0 {
-			t.Errorf("%s: %v is no *lack.Error with a hint", name, err)
+			t.Errorf("%s: %v is not a *lack.Error with a hint", name, err)
 		}
 		if _, err := Open(t.Context(), e, "a:b"); !errors.As(err, &missing) || errors.Is(err, context.Canceled) {
-			t.Errorf("%s: %v is no *lack.Error", name, err)
+			t.Errorf("%s: %v is not a *lack.Error", name, err)
 		}
 	}
 	t.Setenv("PATH", t.TempDir())
@@ -319,7 +319,7 @@ func TestMissing(t *testing.T) {
 	} {
 		var missing *lack.Error
 		if _, err := find(); !errors.As(err, &missing) || len(missing.Hints) == 0 {
-			t.Errorf("%s: %v is no *lack.Error with a hint", name, err)
+			t.Errorf("%s: %v is not a *lack.Error with a hint", name, err)
 		}
 	}
 }
