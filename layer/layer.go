@@ -29,6 +29,9 @@ type Layer struct {
 	entries func() tree.Seq
 	opts    Options
 	seed    maphash.Seed
+	// distinct checks that no two entries have one path, where their order does not
+	// show it.
+	distinct func(context.Context) error
 
 	mu   sync.Mutex // held while the digest is computed
 	info *Info
@@ -36,9 +39,12 @@ type Layer struct {
 }
 
 // New describes the layer of the entries, which have to be in the order that
-// they are to be written in, and the same ones on every call.
+// they are to be written in, and the same ones on every call. A path that is not
+// clean, or that two entries have, is an error when the layer is read.
 func New(entries func() tree.Seq, opts Options) *Layer {
-	return &Layer{entries: entries, opts: opts, seed: maphash.MakeSeed()}
+	l := &Layer{entries: entries, opts: opts, seed: maphash.MakeSeed()}
+	l.distinct = l.distinctEntries
+	return l
 }
 
 // Title names the layer in messages.
@@ -49,6 +55,8 @@ func (l *Layer) Title() string { return l.opts.Title }
 type trace struct {
 	sum    uint64
 	newest int64
+	// sorted says that the entries were in canonical order, and thus no two of one path.
+	sorted bool
 }
 
 // Info returns the tar's digest and size. The first call reads the whole layer.
@@ -57,6 +65,9 @@ func (l *Layer) Info(ctx context.Context) (Info, error) {
 	defer l.mu.Unlock()
 	if l.info == nil {
 		info, seen, err := l.hash(ctx, io.Discard)
+		if err == nil && !seen.sorted {
+			err = l.distinct(ctx)
+		}
 		if err != nil {
 			return Info{}, err
 		}
@@ -98,13 +109,15 @@ func (l *Layer) hash(ctx context.Context, dst io.Writer) (Info, trace, error) {
 
 // encode writes all entries to w.
 func (l *Layer) encode(ctx context.Context, w *Writer) (trace, error) {
-	var seen trace
+	seen, last := trace{sorted: true}, ""
 	var sum maphash.Hash
 	sum.SetSeed(l.seed)
 	w.mark = func(header []byte, e *tree.Entry) {
 		sum.Write(header)
 		maphash.WriteComparable(&sum, e.Stamp)
 		seen.newest = max(seen.newest, e.Stamp)
+		seen.sorted = seen.sorted && (last == "" || tree.Compare(last, e.Path) < 0)
+		last = e.Path
 	}
 	for e, err := range l.entries() {
 		if err == nil {
@@ -119,6 +132,25 @@ func (l *Layer) encode(ctx context.Context, w *Writer) (trace, error) {
 	}
 	seen.sum = sum.Sum64()
 	return seen, w.Close()
+}
+
+// distinctEntries makes another pass over the entries, which remembers all paths and
+// reads no content.
+func (l *Layer) distinctEntries(ctx context.Context) error {
+	seen := map[string]bool{}
+	for e, err := range l.entries() {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil && seen[e.Path] {
+			err = fmt.Errorf("entry %s is there twice", describe(e))
+		}
+		if err != nil {
+			return err
+		}
+		seen[e.Path] = true
+	}
+	return nil
 }
 
 // Write writes the tar to dst. Where dst is a pipe or a regular file the
