@@ -26,6 +26,7 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/image/ordjson"
@@ -172,11 +173,12 @@ func (c *counter) Write(p []byte) (int, error) {
 }
 
 // free returns the name for a layer: the wanted one, if there is one and it is not taken.
-// Another archive may have given that name to another layer, or the config's name to this one.
+// Another archive may have given that name to another layer, or to this one the name of a
+// config or of a file that says what an archive is.
 func (a *writer) free(wanted string, id digest.Digest) string {
 	taken := func(name string) bool {
 		had, ok := a.written[name]
-		return strings.HasSuffix(name, ".json") || ok && had != id
+		return strings.HasSuffix(name, ".json") || name == v1.ImageLayoutFile || name == "repositories" || ok && had != id
 	}
 	if wanted != "" && !taken(wanted) {
 		return wanted
