@@ -138,7 +138,7 @@ func (a *writer) layer(ctx context.Context, i int, l image.Layer, info layer.Inf
 			return err
 		}
 		if err := a.tar.Content(info.Size, func(w io.Writer) error { return writeSized(ctx, w, l, info.Size) }); err != nil {
-			return fmt.Errorf("write layer %d: %w", i+1, err)
+			return fmt.Errorf("layer %d (%q): %w", i+1, l.Title(), err)
 		}
 		a.tar.Pad(info.Size)
 	}
