@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"os"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -27,11 +28,28 @@ type PackOptions struct {
 	Recompress bool
 	// Parallel limits how many blobs are written at once; it defaults to 1.
 	Parallel int
+	// Memo, where it is set, remembers what layers are compressed to.
+	Memo Memo
 	// Observe, where it is set, is called for each layer, by one goroutine at a time.
 	Observe func(Event)
 }
 
-// Compressor compresses layers. Its output depends on its input alone.
+// Memo remembers what layers are compressed to, from one program to the next. It may forget
+// anything at any time; what it returns is believed. Its methods may be called by several
+// goroutines.
+type Memo interface {
+	// Blob returns the digest and size of what a compressor, by its text, makes of the tar with a
+	// diffID, and KeepBlob remembers them.
+	Blob(diffID digest.Digest, compressor string) (v1.Descriptor, bool)
+	KeepBlob(diffID digest.Digest, compressor string, d v1.Descriptor)
+	// Open opens a blob that was kept, after it has compared its digest and size.
+	Open(ctx context.Context, d v1.Descriptor) (*os.File, error)
+	// Keep keeps the blob that fill writes, and returns its digest and size.
+	Keep(ctx context.Context, fill func(io.Writer) error) (v1.Descriptor, error)
+}
+
+// Compressor compresses layers. Its output depends on its input alone. One that is a fmt.Stringer
+// is known to a Memo by that text.
 type Compressor interface {
 	// NewWriter returns a writer that compresses to w. Close writes what it has held back.
 	NewWriter(w io.Writer) (io.WriteCloser, error)
@@ -47,8 +65,12 @@ type Blob struct {
 	// Stored describes a layer that is passed on byte for byte. Its digest is empty where the
 	// layer is yet to be compressed: it is known only after Write.
 	Stored v1.Descriptor
+	// Known has the digest and size of what Write writes of a layer that is yet to be compressed,
+	// where the memo knows them; otherwise its digest is empty.
+	Known v1.Descriptor
 
 	compressor Compressor
+	memo       Memo
 	info       layer.Info // of a layer that is compressed
 }
 
@@ -68,7 +90,30 @@ func (b *Blob) Write(ctx context.Context, w io.Writer) error {
 	if b.Stored.Digest != "" {
 		return copyStored(ctx, w, b.Layer.(StoredLayer))
 	}
-	return b.compress(ctx, w)
+	if b.memo == nil {
+		return b.compress(ctx, w)
+	}
+	if known, err := b.copyKnown(ctx, w); known || err != nil {
+		return err
+	}
+	d, err := b.memo.Keep(ctx, func(kept io.Writer) error { return b.compress(ctx, io.MultiWriter(w, kept)) })
+	if err == nil {
+		b.memo.KeepBlob(b.info.DiffID, b.compressor.(fmt.Stringer).String(), d)
+	}
+	return err
+}
+
+// copyKnown writes the blob as the memo has it, if it does.
+func (b *Blob) copyKnown(ctx context.Context, w io.Writer) (bool, error) {
+	if b.Known.Digest == "" {
+		return false, nil
+	}
+	f, err := b.memo.Open(ctx, b.Known)
+	if err != nil {
+		return false, ctx.Err()
+	}
+	defer f.Close()
+	return true, copyTo(ctx, w, f)
 }
 
 func copyStored(ctx context.Context, w io.Writer, l StoredLayer) error {
@@ -77,8 +122,12 @@ func copyStored(ctx context.Context, w io.Writer, l StoredLayer) error {
 		return err
 	}
 	defer r.Close()
+	return copyTo(ctx, w, r)
+}
+
+func copyTo(ctx context.Context, w io.Writer, r io.Reader) error {
 	// The struct hides methods that would take the copy away from the context.
-	_, err = io.CopyBuffer(struct{ io.Writer }{w}, ctxio.Reader(ctx, r), make([]byte, 1<<20))
+	_, err := io.CopyBuffer(struct{ io.Writer }{w}, ctxio.Reader(ctx, r), make([]byte, 1<<20))
 	return err
 }
 
@@ -204,8 +253,14 @@ func (p *packer) blob(ctx context.Context, l Layer) (b *Blob, id digest.Digest, 
 		b.Stored = e.Stored()
 		return b, b.Stored.Digest, b.Stored.Size, nil
 	}
-	b.info, err = l.Info(ctx)
-	return b, b.info.DiffID, b.info.Size, err
+	if b.info, err = l.Info(ctx); err != nil {
+		return nil, "", 0, err
+	}
+	if name, ok := b.compressor.(fmt.Stringer); ok && p.opts.Memo != nil {
+		b.memo = p.opts.Memo
+		b.Known, _ = b.memo.Blob(b.info.DiffID, name.String())
+	}
+	return b, b.info.DiffID, b.info.Size, nil
 }
 
 func (p *packer) observe(i int, l Layer, size int64, done bool) {

@@ -3,7 +3,6 @@ package layer
 import (
 	"context"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"sync"
 
@@ -21,6 +20,9 @@ type Options struct {
 	// content is then handed on by the kernel without being hashed again; a
 	// layer whose files look changed all the same is hashed once more.
 	Immutable bool
+	// Memo, where it is set, remembers the digests of layers, so that a layer
+	// whose files are as they were is not read to know its digest.
+	Memo Memo
 }
 
 // Layer is a tar that is made anew, from the same entries, each time that it is
@@ -28,7 +30,6 @@ type Options struct {
 type Layer struct {
 	entries func() tree.Seq
 	opts    Options
-	seed    maphash.Seed
 	// distinct checks that no two entries have one path, where their order does not
 	// show it.
 	distinct func(context.Context) error
@@ -36,13 +37,15 @@ type Layer struct {
 	mu   sync.Mutex // held while the digest is computed
 	info *Info
 	seen trace
+	// reused says that info was remembered.
+	reused bool
 }
 
 // New describes the layer of the entries, which have to be in the order that
 // they are to be written in, and the same ones on every call. A path that is not
 // clean, or that two entries have, is an error when the layer is read.
 func New(entries func() tree.Seq, opts Options) *Layer {
-	l := &Layer{entries: entries, opts: opts, seed: maphash.MakeSeed()}
+	l := &Layer{entries: entries, opts: opts}
 	l.distinct = l.distinctEntries
 	return l
 }
@@ -50,35 +53,47 @@ func New(entries func() tree.Seq, opts Options) *Layer {
 // Title names the layer in messages.
 func (l *Layer) Title() string { return l.opts.Title }
 
-// trace keeps, from one pass over the entries, what shows whether another pass
-// saw the same: the headers, and when the files were last changed.
-type trace struct {
-	sum    uint64
-	newest int64
-	// sorted says that the entries were in canonical order, and thus no two of one path.
-	sorted bool
-}
-
-// Info returns the tar's digest and size. The first call reads the whole layer.
+// Info returns the tar's digest and size. The first call reads the whole layer, unless
+// Options.Memo knows it.
 func (l *Layer) Info(ctx context.Context) (Info, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.info == nil {
-		info, seen, err := l.hash(ctx, io.Discard)
-		if err == nil && !seen.sorted {
-			err = l.distinct(ctx)
-		}
-		if err != nil {
+		if err := l.learn(ctx); err != nil {
 			return Info{}, err
 		}
-		l.info, l.seen = &info, seen
 	}
 	return *l.info, nil
+}
+
+// learn finds out the tar's digest and size.
+func (l *Layer) learn(ctx context.Context) error {
+	if known, err := l.recall(ctx); known || err != nil {
+		return err
+	}
+	info, seen, err := l.hash(ctx, io.Discard)
+	if err == nil && !seen.sorted {
+		err = l.distinct(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	l.info, l.seen = &info, seen
+	l.remember()
+	return nil
 }
 
 // Size returns the tar's size in bytes. It reads no content.
 func (l *Layer) Size(ctx context.Context) (int64, error) {
 	w := NewWriter(io.Discard, l.opts.Dialect, l.opts.Prefix)
+	err := l.walk(ctx, w, nil)
+	return w.Size(), err
+}
+
+// walk writes all entries to w with nothing in place of their content. look, if it is not nil,
+// is called with each header.
+func (l *Layer) walk(ctx context.Context, w *Writer, look func(header []byte, e *tree.Entry)) error {
+	w.mark = look
 	for e, err := range l.entries() {
 		if err == nil {
 			err = ctx.Err()
@@ -87,15 +102,14 @@ func (l *Layer) Size(ctx context.Context) (int64, error) {
 			err = w.WriteHeader(e)
 		}
 		if err != nil {
-			return 0, err
+			return err
 		}
 		if e.Type == tree.Regular {
-			_ = w.Content(e.Size, func(io.Writer) error { return nil }) // io.Discard takes all
+			_ = w.Content(e.Size, func(io.Writer) error { return nil }) // there is nobody to write it to
 			w.Pad(e.Size)
 		}
 	}
-	err := w.Close()
-	return w.Size(), err
+	return w.Close()
 }
 
 // hash writes the layer to dst and hashes it.
@@ -109,16 +123,8 @@ func (l *Layer) hash(ctx context.Context, dst io.Writer) (Info, trace, error) {
 
 // encode writes all entries to w.
 func (l *Layer) encode(ctx context.Context, w *Writer) (trace, error) {
-	seen, last := trace{sorted: true}, ""
-	var sum maphash.Hash
-	sum.SetSeed(l.seed)
-	w.mark = func(header []byte, e *tree.Entry) {
-		sum.Write(header)
-		maphash.WriteComparable(&sum, e.Stamp)
-		seen.newest = max(seen.newest, e.Stamp)
-		seen.sorted = seen.sorted && (last == "" || tree.Compare(last, e.Path) < 0)
-		last = e.Path
-	}
+	t := l.newTracer()
+	w.mark = t.look
 	for e, err := range l.entries() {
 		if err == nil {
 			err = ctx.Err()
@@ -127,11 +133,13 @@ func (l *Layer) encode(ctx context.Context, w *Writer) (trace, error) {
 			err = w.Write(ctx, e)
 		}
 		if err != nil {
-			return seen, err
+			return trace{}, err
 		}
 	}
-	seen.sum = sum.Sum64()
-	return seen, w.Close()
+	if err := w.Close(); err != nil {
+		return trace{}, err
+	}
+	return t.trace()
 }
 
 // distinctEntries makes another pass over the entries, which remembers all paths and
@@ -205,7 +213,7 @@ func (l *Layer) changed() error {
 		switch {
 		case err != nil:
 			return err
-		case e.Stamp <= l.seen.newest:
+		case e.Stamp.Change <= l.seen.newest:
 		case e.Type == tree.Dir:
 			dir = e
 		default:

@@ -19,6 +19,8 @@ type StoreOptions struct {
 	// Root is put before the store paths to find the files, as in Nix's
 	// local?root=; empty means the machine's own root.
 	Root string
+	// Memo is as in Options.
+	Memo Memo
 }
 
 // Store describes the layer that nixpkgs' streamLayeredImage makes of store
@@ -48,7 +50,7 @@ func Store(paths []string, opts StoreOptions) *Layer {
 				}
 			}
 		}
-	}, Options{Dialect: PAX, Prefix: "/", Title: storeTitle(paths), Immutable: true})
+	}, Options{Dialect: PAX, Prefix: "/", Title: storeTitle(paths), Immutable: true, Memo: opts.Memo})
 	l.distinct = func(context.Context) error { return distinctPaths(paths) }
 	return l
 }

@@ -21,7 +21,7 @@ func stamped(entries func() tree.Seq, path string, stamp int64) func() tree.Seq 
 		return func(yield func(*tree.Entry, error) bool) {
 			for e, err := range entries() {
 				if err == nil && e.Path == path {
-					e.Stamp = stamp
+					e.Stamp.Change = stamp
 				}
 				if !yield(e, err) {
 					return

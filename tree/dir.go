@@ -142,7 +142,7 @@ func (w *dirWalk) entry(parent *openDir, name, source, rel string, st *unix.Stat
 		Path:    rel,
 		Mode:    uint32(st.Mode) & 0o7777,
 		ModTime: int64(st.Mtim.Sec),
-		Stamp:   changeTime(st),
+		Stamp:   stampOf(st),
 		Source:  source,
 	}
 	switch st.Mode & unix.S_IFMT {

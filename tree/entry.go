@@ -4,7 +4,8 @@
 // Guarantees:
 //
 //   - An entry carries nothing of the machine it was read on: no owner names,
-//     no inode numbers, no access or change times.
+//     no inode numbers, no access or change times, except in its Stamp, which
+//     goes into no image.
 //   - A tree is in canonical order: depth first, parents before children, the
 //     children of a directory by the bytes of their names.
 //   - Names and link targets are bytes. They are never transcoded and link
@@ -71,11 +72,22 @@ type Entry struct {
 	// Open opens a regular file's content: exactly Size bytes, then io.EOF. An
 	// error names the file. It may be called any number of times.
 	Open func() (io.ReadCloser, error)
-	// Stamp grows when the file on disk is changed in any way: its change time
-	// in nanoseconds, never written anywhere. Zero means unknown.
-	Stamp int64
+	// Stamp tells the file on disk from any other and from itself after a change.
+	// It is never written to an image. The zero Stamp says nothing.
+	Stamp Stamp
 	// Source says where the entry comes from, for messages.
 	Source string
+}
+
+// Stamp is what a file system says of a file besides its attributes: as long as it stays the
+// same, so does the content. Times are in nanoseconds since 1970.
+type Stamp struct {
+	// Device and Inode say which file it is.
+	Device, Inode uint64
+	// Change is when the file was last changed in any way, ModTime when its content was.
+	Change, ModTime int64
+	// Offset is where the content begins in an archive that has it.
+	Offset int64
 }
 
 // Seq is a tree as a stream. After an error nothing follows. The receiver may

@@ -23,6 +23,11 @@ type fileState struct {
 	size, sec, nsec int64
 }
 
+// stampOf returns the stamp of a file on disk.
+func stampOf(st *unix.Stat_t) Stamp {
+	return Stamp{Device: uint64(st.Dev), Inode: st.Ino, Change: changeTime(st), ModTime: st.Mtim.Nano()}
+}
+
 func stateOf(st *unix.Stat_t) fileState {
 	return fileState{st.Size, int64(st.Mtim.Sec), int64(st.Mtim.Nsec)}
 }

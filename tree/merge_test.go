@@ -83,7 +83,7 @@ func TestMergeAttributes(t *testing.T) {
 		`directory with owners 0:0 and 0:0 ("u":"")`:   func(e *Entry) { e.Uname = "u" },
 		"directory with different extended attributes": func(e *Entry) { e.Xattrs = map[string]string{"user.a": ""} },
 		"a directory and a FIFO":                       func(e *Entry) { e.Type = FIFO },
-		"":                                             func(e *Entry) { e.ModTime, e.Stamp = 7, 8 },
+		"":                                             func(e *Entry) { e.ModTime, e.Stamp.Change = 7, 8 },
 	} {
 		other := base
 		change(&other)

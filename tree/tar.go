@@ -46,7 +46,7 @@ type Tar struct {
 
 	name  string
 	file  *os.File
-	stamp int64
+	stamp Stamp
 	// verify returns an error if file is not what was indexed any more.
 	verify func() error
 }
@@ -105,7 +105,7 @@ func (t *Tar) open(path string) error {
 		return err
 	}
 	want := stateOf(&st)
-	t.file, t.stamp = f, changeTime(&st)
+	t.file, t.stamp = f, stampOf(&st)
 	t.verify = func() error {
 		var now unix.Stat_t
 		if err := fstat(f, &now); err != nil {

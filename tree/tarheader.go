@@ -90,8 +90,9 @@ func (x *tarIndex) entry(hdr *tar.Header, name string) (*Entry, error) {
 		if e, err = headerEntry(hdr, name); err != nil {
 			return nil, err
 		}
+		e.Stamp = x.tar.stamp
 	}
-	e.Source, e.Stamp = x.tar.name+":"+name, x.tar.stamp
+	e.Source = x.tar.name + ":" + name
 	e.Path = e.Source[len(x.tar.name)+1:] // held once
 	return e, nil
 }

@@ -53,7 +53,7 @@ func (x *tarIndex) add(hdr *tar.Header, start, end int64) error {
 }
 
 func (x *tarIndex) content(e *Entry, hdr *tar.Header, start, end int64) {
-	e.Size = hdr.Size
+	e.Size, e.Stamp.Offset = hdr.Size, start
 	if isSparse(hdr) {
 		e.Open = x.tar.sparseOpener(e.Path, start, e.Size)
 		return

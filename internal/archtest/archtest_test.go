@@ -35,6 +35,8 @@ var arrows = map[string][]string{
 	"internal/base/lockfile": {"layer", "internal/ocijson"},
 	"internal/base/cache":    {"internal/place/ocilayout"},
 	"internal/sandbox":       {"tree"},
+	// What was computed once, for those who make layers and write images.
+	"internal/memo": {"image"},
 
 	"internal/nixstore/nar":      {"tree"},
 	"internal/nixstore/drv":      {"internal/nixstore"},
@@ -60,7 +62,7 @@ var arrows = map[string][]string{
 	"internal/place/ocilayout":     {"image", "internal/tarindex", "internal/ocijson"},
 	"internal/place/registry":      {"image", "internal/ocijson", "internal/pace"},
 	"internal/place/engine":        {"image", "internal/pace"},
-	"internal/place":               {"internal/place/dockerarchive", "internal/place/ocilayout", "internal/place/registry", "internal/place/engine"},
+	"internal/place":               {"internal/memo", "internal/place/dockerarchive", "internal/place/ocilayout", "internal/place/registry", "internal/place/engine"},
 
 	"internal/base": {"spec", "internal/place", "internal/base/cache", "internal/base/lockfile"},
 

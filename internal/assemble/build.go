@@ -22,6 +22,7 @@ import (
 
 	"github.com/varve-image/varve/internal/nixstore/nixstate"
 	"github.com/varve-image/varve/internal/problems"
+	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
@@ -62,6 +63,8 @@ type Options struct {
 	Steps Steps
 	// Files are added to the top layer, as a source that follows copyToRoot.
 	Files []*tree.Entry
+	// Memo, where it is set, remembers the digests of layers.
+	Memo layer.Memo
 	// Debug, if not nil, receives messages about what is done and what was found.
 	Debug func(text string)
 	// NoWarnings leaves warnings about the config out of Result.Warnings, for a

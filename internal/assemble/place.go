@@ -175,6 +175,7 @@ func (p placer) storeLayer(paths []string) placed {
 	s := p.spec
 	l := layer.Store(paths, layer.StoreOptions{
 		UID: s.UID, GID: s.GID, Uname: s.Uname, Gname: s.Gname, ModTime: s.MTime, Root: p.opts.storeRoot(),
+		Memo: p.opts.Memo,
 	})
 	return placed{l, image.StorePathsComment(paths), PlannedLayer{Kind: KindStore, Paths: paths, Size: p.needed.size(paths)}}
 }
@@ -245,5 +246,5 @@ func (b *builder) pack(title string, entries []*tree.Entry) *layer.Layer {
 				}
 			}
 		}
-	}, layer.Options{Dialect: layer.GNU, Prefix: "./", Title: title})
+	}, layer.Options{Dialect: layer.GNU, Prefix: "./", Title: title, Memo: b.opts.Memo})
 }

@@ -160,6 +160,23 @@ func (f *File) Commit() error {
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("write %q: %w", f.target, err)
 	}
+	if err := f.rename(); err != nil {
+		return err
+	}
+	return syncNames(f.dir, f.target)
+}
+
+// CommitUnsynced is Commit for a file, made by CreateIn, that proves itself when it is read:
+// after a loss of power it may be there with something else in it. base is the name that it
+// gets in the directory that it was created in; that may be known only now.
+func (f *File) CommitUnsynced(base string) error {
+	defer f.Abort()
+	f.base = base
+	return f.rename()
+}
+
+// rename gives the file its name.
+func (f *File) rename() error {
 	if f.temp == "" {
 		if err := tryNames(f.base, f.nameIt); err != nil {
 			return fmt.Errorf("create %q: %w", f.target, regfile.Cause(err))
@@ -169,7 +186,7 @@ func (f *File) Commit() error {
 		return fmt.Errorf("create %q: %w", f.target, regfile.Cause(err))
 	}
 	f.temp = ""
-	return syncNames(f.dir, f.target)
+	return nil
 }
 
 // nameIt gives the file, which has no name, a temporary one.

@@ -15,6 +15,7 @@ import (
 	"github.com/varve-image/varve/internal/base/cache"
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/human"
+	"github.com/varve-image/varve/internal/memo"
 )
 
 // cacheFlags say where blobs of registries are kept.
@@ -23,6 +24,9 @@ type cacheFlags struct {
 	off bool
 	// opened is the cache, once it was asked for.
 	opened *cache.Store
+	// memo is what was computed earlier; remembers says that it was asked for.
+	memo      *memo.Memo
+	remembers bool
 }
 
 func (c *cacheFlags) register(cmd *cobra.Command) {
@@ -72,6 +76,29 @@ func (g *global) store(ctx context.Context) (*cache.Store, error) {
 	g.cache.opened = s
 	g.closers = append(g.closers, s)
 	return s, nil
+}
+
+// memo opens what was computed earlier, which stays open until the command ends; nil means that
+// nothing is remembered. Without it a command takes longer and does the same.
+func (g *global) memo(ctx context.Context) *memo.Memo {
+	if g.cache.off || g.cache.remembers {
+		return g.cache.memo
+	}
+	g.cache.remembers = true
+	dir, err := g.cacheDir()
+	if err != nil {
+		return nil
+	}
+	tell := g.ui.Warn
+	if _, err := os.Stat(filepath.Dir(dir)); err != nil && g.cache.dir == "" {
+		tell = g.ui.Debug // there is no home, and nobody has asked for a cache
+	}
+	m := memo.Open(ctx, dir, func(err error) { tell("%v", err) })
+	if m != nil {
+		g.cache.memo = m
+		g.closers = append(g.closers, m)
+	}
+	return m
 }
 
 func newCache(g *global) *cobra.Command {

@@ -20,6 +20,7 @@ func newNixBuild(g *global) *cobra.Command {
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			g.stepLimits.time = 0 // Nix has its own time limit
+			g.cache.off = true    // it would be gone with the sandbox
 			return g.dockerTools().BuildDerivation(cmd.Context(), attrsFile(g))
 		},
 	}

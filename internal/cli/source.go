@@ -15,7 +15,7 @@ func (g *global) places() place.Options {
 	return place.Options{
 		Stdin: func() (io.Reader, error) { return g.streams.In, g.stdin.Take("an image") }, Stdout: cmdline.Stdout{W: g.streams.Out},
 		TempDir: g.tempDir(), MaxUnpacked: int64(g.limits.unpacked), MaxEntries: g.limits.entries,
-		Registry: g.registryOptions, Env: g.env,
+		Registry: g.registryOptions, Env: g.env, Memo: g.memo,
 		Program: func(ctx context.Context, path string) (image.Source, error) {
 			return g.dockerTools().Program(ctx, path)
 		},

@@ -90,7 +90,7 @@ func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string, more
 		OpenBase: func(ctx context.Context, ref spec.Base) (*image.Stored, error) {
 			return g.bases().Open(ctx, ref, lock)
 		},
-		Steps: g.steps(),
+		Steps: g.steps(), Memo: g.memo(ctx).ForLayers(),
 		Debug: func(text string) { g.ui.Debug("%s", text) },
 	}
 	var err error

@@ -1,0 +1,149 @@
+package layer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"hash"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/varve-image/varve/tree"
+)
+
+// Memo remembers the digests of layers from one program to the next. It may forget anything at
+// any time, but must never return an Info for another key than the one that it was kept under:
+// what it returns is believed.
+//
+// A key is the SHA-256 of all that a tar is made of: the format's version, how headers are
+// written, and for each entry its header and its Stamp, or the content itself where there is no
+// stamp. It is known without reading files.
+type Memo interface {
+	// Layer returns the digest and size of the layer with a key.
+	Layer(key digest.Digest) (Info, bool)
+	// KeepLayer remembers them. The last change of one of its files was at changed, in nanoseconds
+	// since 1970; 0 stands for no files. If that is not some seconds ago the layer must not be
+	// kept: clocks of file systems are coarse, and a file that is changed twice within one tick
+	// has the same stamp as after the first change.
+	KeepLayer(key digest.Digest, info Info, changed int64)
+	// Known reports whether a layer of this name was ever kept, and KeepName notes that one was:
+	// for a layer that is seen for the first time no key has to be computed. Both may err.
+	Known(name digest.Digest) bool
+	KeepName(name digest.Digest)
+}
+
+// trace keeps, from one pass over the entries, what shows whether another pass saw the same.
+type trace struct {
+	// key is the Memo's key.
+	key digest.Digest
+	// newest is the latest change time of any entry, and content that of a regular file.
+	newest, content int64
+	// sorted says that the entries were in canonical order, and thus no two of one path.
+	sorted bool
+}
+
+// tracer makes a trace.
+type tracer struct {
+	sum  hash.Hash
+	seen trace
+	buf  []byte
+	// deep says to read what has no stamp.
+	deep bool
+	last string // the path of the entry before
+	err  error
+}
+
+func (l *Layer) newTracer() *tracer {
+	t := &tracer{sum: sha256.New(), deep: l.opts.Memo != nil, seen: trace{sorted: true}}
+	fmt.Fprintf(t.sum, "varve layer %s %d %q\n", FormatVersion, l.opts.Dialect, l.opts.Prefix)
+	return t
+}
+
+// look takes in an entry and its header.
+func (t *tracer) look(header []byte, e *tree.Entry) {
+	t.sum.Write(header)
+	t.seen.sorted = t.seen.sorted && (t.last == "" || tree.Compare(t.last, e.Path) < 0)
+	t.last = e.Path
+	t.seen.newest = max(t.seen.newest, e.Stamp.Change)
+	if e.Type != tree.Regular || e.Size == 0 {
+		return
+	}
+	t.seen.content = max(t.seen.content, e.Stamp.Change)
+	if e.Stamp == (tree.Stamp{}) && t.deep && t.err == nil {
+		t.err = t.read(e)
+		return
+	}
+	s := e.Stamp
+	t.buf = binary.BigEndian.AppendUint64(t.buf[:0], s.Device)
+	for _, n := range []uint64{s.Inode, uint64(s.Change), uint64(s.ModTime), uint64(s.Offset)} {
+		t.buf = binary.BigEndian.AppendUint64(t.buf, n)
+	}
+	t.sum.Write(t.buf)
+}
+
+// read takes in content that no stamp stands for: a text that was made, or a file of the base.
+func (t *tracer) read(e *tree.Entry) error {
+	r, err := e.Open()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	n, err := io.Copy(t.sum, io.LimitReader(r, e.Size))
+	if err == nil && n < e.Size {
+		err = shortContent(e, e.Size-n, io.EOF)
+	}
+	return err
+}
+
+func (t *tracer) trace() (trace, error) {
+	t.seen.key = digest.NewDigest(digest.SHA256, t.sum)
+	return t.seen, t.err
+}
+
+// name identifies the layer by what it is called and made for.
+func (l *Layer) name() digest.Digest {
+	return digest.FromString(fmt.Sprintf("varve layer %d %q %q", l.opts.Dialect, l.opts.Prefix, l.opts.Title))
+}
+
+// recall takes the layer's digest and size from the memo, if it has them.
+func (l *Layer) recall(ctx context.Context) (bool, error) {
+	memo := l.opts.Memo
+	if memo == nil || !memo.Known(l.name()) {
+		return false, nil
+	}
+	t := l.newTracer()
+	w := NewWriter(io.Discard, l.opts.Dialect, l.opts.Prefix)
+	if err := l.walk(ctx, w, t.look); err != nil {
+		return false, err
+	}
+	seen, err := t.trace()
+	if err != nil {
+		return false, err
+	}
+	info, ok := memo.Layer(seen.key)
+	if !ok || info.Size != w.Size() {
+		return false, nil
+	}
+	l.info, l.seen, l.reused = &info, seen, true
+	return true, nil
+}
+
+// remember gives the memo what a pass over the content has shown.
+func (l *Layer) remember() {
+	memo := l.opts.Memo
+	if memo == nil {
+		return
+	}
+	memo.KeepLayer(l.seen.key, *l.info, l.seen.content)
+	memo.KeepName(l.name())
+}
+
+// Reused reports whether the digest that Info returned was remembered, so that no content was
+// read for it.
+func (l *Layer) Reused() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.reused
+}
