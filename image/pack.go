@@ -206,7 +206,7 @@ func (p *packer) start(ctx context.Context, tasks *errgroup.Group) error {
 	for i, l := range p.from {
 		b, id, size, err := p.blob(ctx, l)
 		if err != nil {
-			return fmt.Errorf("read layer %d: %w", i+1, err)
+			return layerError(i, l, err)
 		}
 		j := seen[id]
 		if j != nil {
@@ -228,13 +228,18 @@ func (p *packer) start(ctx context.Context, tasks *errgroup.Group) error {
 				err = b.annotate(ctx, &j.desc)
 			}
 			if err != nil {
-				return fmt.Errorf("write layer %d: %w", i+1, err)
+				return layerError(i, l, err)
 			}
 			p.observe(i, l, size, true)
 			return nil
 		})
 	}
 	return nil
+}
+
+// layerError says which layer an error is about, as people count and know them.
+func layerError(i int, l Layer, err error) error {
+	return fmt.Errorf("layer %d (%q): %w", i+1, l.Title(), err)
 }
 
 // blob describes the blob of a layer; id is the same for layers that are the same. The diffID

@@ -39,6 +39,9 @@ type Options struct {
 type Layer struct {
 	entries func() tree.Seq
 	opts    Options
+	// distinct checks that no two entries have one path, where their order does not
+	// show it.
+	distinct func(context.Context) error
 
 	mu   sync.Mutex // held while the digest is computed
 	info *Info
@@ -50,9 +53,12 @@ type Layer struct {
 }
 
 // New describes the layer of the entries, which have to be in the order that
-// they are to be written in, and the same ones on every call.
+// they are to be written in, and the same ones on every call. A path that is not
+// clean, or that two entries have, is an error when the layer is read.
 func New(entries func() tree.Seq, opts Options) *Layer {
-	return &Layer{entries: entries, opts: opts}
+	l := &Layer{entries: entries, opts: opts}
+	l.distinct = l.distinctEntries
+	return l
 }
 
 // Title names the layer in messages.
@@ -77,6 +83,9 @@ func (l *Layer) learn(ctx context.Context) error {
 		return err
 	}
 	info, seen, err := l.hash(ctx, io.Discard)
+	if err == nil && !seen.sorted {
+		err = l.distinct(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -142,6 +151,25 @@ func (l *Layer) encode(ctx context.Context, w *Writer) (trace, error) {
 		return trace{}, err
 	}
 	return t.trace()
+}
+
+// distinctEntries makes another pass over the entries, which remembers all paths and
+// reads no content.
+func (l *Layer) distinctEntries(ctx context.Context) error {
+	seen := map[string]bool{}
+	for e, err := range l.entries() {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil && seen[e.Path] {
+			err = fmt.Errorf("entry %s is there twice", describe(e))
+		}
+		if err != nil {
+			return err
+		}
+		seen[e.Path] = true
+	}
+	return nil
 }
 
 // Write writes the tar to dst. Where dst is a pipe or a regular file the

@@ -42,6 +42,8 @@ type trace struct {
 	newest, content int64
 	// headers is the SHA-256 of the headers, of a layer with a portable key.
 	headers digest.Digest
+	// sorted says that the entries were in canonical order, and thus no two of one path.
+	sorted bool
 }
 
 // tracer makes a trace.
@@ -51,13 +53,14 @@ type tracer struct {
 	buf  []byte
 	// deep says to read what has no stamp.
 	deep bool
+	last string // the path of the entry before
 	err  error
 	// headers is nil where there is no portable key.
 	headers hash.Hash
 }
 
 func (l *Layer) newTracer() *tracer {
-	t := &tracer{sum: sha256.New(), deep: l.opts.Memo != nil}
+	t := &tracer{sum: sha256.New(), deep: l.opts.Memo != nil, seen: trace{sorted: true}}
 	fmt.Fprintf(t.sum, "varve layer %s %d %q\n", FormatVersion, l.opts.Dialect, l.opts.Prefix)
 	if l.opts.Contents != nil {
 		t.headers = sha256.New()
@@ -71,6 +74,8 @@ func (t *tracer) look(header []byte, e *tree.Entry) {
 	if t.headers != nil {
 		t.headers.Write(header)
 	}
+	t.seen.sorted = t.seen.sorted && (t.last == "" || tree.Compare(t.last, e.Path) < 0)
+	t.last = e.Path
 	t.seen.newest = max(t.seen.newest, e.Stamp.Change)
 	if e.Type != tree.Regular || e.Size == 0 {
 		return

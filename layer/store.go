@@ -3,6 +3,7 @@ package layer
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -52,7 +53,7 @@ func (o StoreOptions) contents(paths []string) func(context.Context) (string, er
 // as full copies, modes as on disk, no extended attributes. Names are those of
 // the store paths' archives: see tree.StoreName.
 func Store(paths []string, opts StoreOptions) *Layer {
-	return New(func() tree.Seq {
+	l := New(func() tree.Seq {
 		return func(yield func(*tree.Entry, error) bool) {
 			own := func(e *tree.Entry, err error) bool {
 				if err != nil {
@@ -74,6 +75,20 @@ func Store(paths []string, opts StoreOptions) *Layer {
 			}
 		}
 	}, Options{Dialect: PAX, Prefix: "/", Title: storeTitle(paths), Immutable: true, Memo: opts.Memo, Contents: opts.contents(paths), Pushed: opts.Pushed})
+	l.distinct = func(context.Context) error { return distinctPaths(paths) }
+	return l
+}
+
+// distinctPaths checks that no path is another or lies in it: what lies in one has a
+// name of its own each.
+func distinctPaths(paths []string) error {
+	sorted := slices.SortedFunc(slices.Values(paths), tree.Compare)
+	for i := 1; i < len(sorted); i++ {
+		if a, b := sorted[i-1], sorted[i]; a == b || strings.HasPrefix(b, a+"/") {
+			return fmt.Errorf("store path %q is there twice", b)
+		}
+	}
+	return nil
 }
 
 // storeTitle names a layer by the first of its paths.

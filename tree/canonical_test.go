@@ -172,8 +172,8 @@ func TestExcludeIdle(t *testing.T) {
 	}
 }
 
-// TestGlobBounds: braces stand for few globs.
-func TestGlobBounds(t *testing.T) {
+// TestGlobLimits: braces stand for few globs.
+func TestGlobLimits(t *testing.T) {
 	for glob, want := range map[string]string{
 		strings.Repeat("{,}", 20) + "{/a,b}":     "stands for more than 1000",
 		"{/a" + strings.Repeat(",b", 1000) + "}": "stands for more than 1000",

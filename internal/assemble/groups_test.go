@@ -142,7 +142,7 @@ func TestConflictsOfLayers(t *testing.T) {
 			text := "name: a\n" + tt.spec + "\n"
 			_, err := tryBuild(t, dir, text, Options{})
 			if err == nil {
-				t.Fatal("it is no error")
+				t.Fatal("it is not an error")
 			}
 			for _, want := range append(tt.sources, `"`+tt.path+`"`, "conflicts: first") {
 				if !strings.Contains(err.Error(), want) {

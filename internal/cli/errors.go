@@ -12,6 +12,7 @@ import (
 	"github.com/varve-image/varve/internal/base/lockfile"
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/dockertools"
+	"github.com/varve-image/varve/internal/lack"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/engine"
 	"github.com/varve-image/varve/internal/place/registry"
@@ -40,7 +41,7 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case is[*layer.DigestError](err), is[*lockfile.MismatchError](err), is[*assemble.StoreError](err):
 		return exitMismatch
-	case is[*assemble.MissingError](err), is[*engine.MissingError](err), is[*cache.MissingError](err), is[*sandbox.MissingError](err):
+	case is[*lack.Error](err), is[*cache.AbsentError](err):
 		return exitMissing
 	case is[*cache.DirError](err):
 		return exitFailed
@@ -65,8 +66,8 @@ func explain(err error) (hints []string, explained error) {
 	var (
 		failed  *sandbox.StepError
 		limit   *sandbox.LimitError
-		missing *sandbox.MissingError
-		bound   *tree.LimitError
+		missing *lack.Error
+		reached *tree.LimitError
 		read    *tree.ReadError
 		kernel  *vm.KernelError
 		hash    *dockertools.HashError
@@ -84,17 +85,17 @@ func explain(err error) (hints []string, explained error) {
 		}
 		return hints, withLastLines(err, failed.LastLines)
 	case errors.As(err, &limit):
-		return limitHints(limit.Bound), withLastLines(err, limit.LastLines)
+		return limitHints(limit.Limit), withLastLines(err, limit.LastLines)
 	case errors.As(err, &kernel):
 		return kernelHints(kernel), err
 	case errors.As(err, &missing):
 		return missing.Hints, err
 	case errors.As(err, &hash):
 		return []string{"its hash is " + dockertools.SRI(hash.Got)}, err
-	case errors.As(err, &bound) && bound.Bound == tree.BoundBytes:
-		return []string{"if the input is as it should be, raise the bound: --max-unpacked"}, err
-	case errors.As(err, &bound) && bound.Bound == tree.BoundEntries:
-		return []string{"if the input is as it should be, raise the bound: --max-entries"}, err
+	case errors.As(err, &reached) && reached.Limit == tree.LimitBytes:
+		return []string{"if the input is as it should be, raise the limit: --max-unpacked"}, err
+	case errors.As(err, &reached) && reached.Limit == tree.LimitEntries:
+		return []string{"if the input is as it should be, raise the limit: --max-entries"}, err
 	}
 	return nil, err
 }
@@ -103,13 +104,12 @@ func explain(err error) (hints []string, explained error) {
 func placeHints(err error) []string {
 	var (
 		ref     *place.RefError
-		gone    *engine.MissingError
 		unknown *transfer.UnknownBaseError
 	)
 	switch {
 	case is[*cache.DirError](err):
 		return []string{"name another place with --cache DIR, or let a build do without: --no-cache"}
-	case is[*cache.MissingError](err):
+	case is[*cache.AbsentError](err):
 		return []string{"--locked fetches nothing: build once without it, which fills the cache, or name the cache with --cache DIR"}
 	case is[*lockfile.MismatchError](err):
 		return []string{"see what changed " + lockfile.Name + "; varve lock SPEC writes what the image is"}
@@ -118,13 +118,11 @@ func placeHints(err error) []string {
 	case is[*base.UnpinnedError](err):
 		return []string{"varve lock SPEC pins it in varve.lock beside the spec", "or name it by digest: docker://…@sha256:…", "or give --unlocked to take what the tag names now"}
 	case is[*base.PlatformError](err):
-		return []string{"the image is wrong: if you know which of both is right, name the manifest by its digest, which is no index's"}
+		return []string{"the image is wrong: if you know which of both is right, name the manifest by its digest, which is not an index's"}
 	case errors.As(err, &unknown) && unknown.New:
 		return []string{"name one with --new-base"}
 	case errors.As(err, &unknown):
 		return []string{"name the image with --old-base"}
-	case errors.As(err, &gone):
-		return []string{gone.Hint}
 	case errors.As(err, &ref):
 		return ref.Hints
 	}
@@ -141,9 +139,9 @@ func offlineHints(failed *sandbox.StepError) []string {
 }
 
 // limitHints say how to raise a limit of a step.
-func limitHints(b sandbox.Bound) []string {
+func limitHints(b sandbox.Limit) []string {
 	raise := fmt.Sprintf("if the script is as it should be, raise the limit: --max-step-%s", b)
-	if b == sandbox.BoundDisk {
+	if b == sandbox.LimitDisk {
 		raise += ", and diskSize for a virtual machine"
 	}
 	return []string{raise}

@@ -98,7 +98,7 @@ IMAGE is what inspect takes.`,
 				return pushByName(ctx, c, args[0])
 			}
 			if !strings.HasPrefix(args[1], "docker://") {
-				return cmdline.Usage(fmt.Errorf("%q is no registry's: expected docker://HOST/NAME[:TAG]", args[1]))
+				return cmdline.Usage(fmt.Errorf("%q is not in a registry: expected docker://HOST/NAME[:TAG]", args[1]))
 			}
 			return runCopy(ctx, c, args[0], args[1])
 		}),

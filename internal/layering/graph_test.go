@@ -115,7 +115,7 @@ func TestCycleNames(t *testing.T) {
 	next := map[string]string{`"a"`: `"b"`, `"b"`: `"c"`, `"c"`: `"a"`}
 	for i, name := range got[:3] {
 		if next[name] != got[i+1] {
-			t.Errorf("%s -> %s in the message is no reference", name, got[i+1])
+			t.Errorf("%s -> %s in the message is not a reference", name, got[i+1])
 		}
 	}
 }

@@ -277,7 +277,7 @@ func TestScanErrors(t *testing.T) {
 		roots   []string
 		want    []string
 	}{
-		{"roots", nil, []string{"$app", "/etc/passwd", "$app/bin", "$gone", "/nix/store/.."}, []string{`"/etc/passwd" is not in the store`, "/bin\" is no store path", "-gone\": there is no such", "/nix/store/.."}},
+		{"roots", nil, []string{"$app", "/etc/passwd", "$app/bin", "$gone", "/nix/store/.."}, []string{`"/etc/passwd" is not in the store`, "/bin\" is not a store path", "-gone\": there is no such", "/nix/store/.."}},
 		{"FIFO", fifo, []string{"$app"}, []string{"/nix/store/", "-app/fifo", "a FIFO cannot"}},
 		{"store path is a FIFO", func(s *tinyStore) { s.must(unix.Mkfifo(s.file("gone"), 0o644)) }, []string{"$gone"}, []string{"-gone", "a FIFO cannot"}},
 		{"two at once", func(s *tinyStore) {

@@ -119,7 +119,7 @@ type NamelessError struct {
 }
 
 func (e *NamelessError) Error() string {
-	return fmt.Sprintf("%q is no NAME:TAG, which %q needs: the image is written without a name", e.Names[0], e.Destination.String())
+	return fmt.Sprintf("%q is not NAME:TAG, which %q needs: the image is written without a name", e.Names[0], e.Destination.String())
 }
 
 // Write writes images to a destination; a destination with a name takes one image. With an error

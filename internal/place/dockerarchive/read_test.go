@@ -291,7 +291,7 @@ func TestDigestErrorIsTyped(t *testing.T) {
 	_, err := readAll(t, makeTar(with(sound("one"), "l0/layer.tar", setContent("two"))...))
 	var mismatch *layer.DigestError
 	if !errors.As(err, &mismatch) || mismatch.Got != digest.FromString("two") {
-		t.Errorf("%v is no *layer.DigestError", err)
+		t.Errorf("%v is not a *layer.DigestError", err)
 	}
 }
 

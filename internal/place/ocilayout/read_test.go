@@ -302,7 +302,7 @@ func TestTypedDigestErrors(t *testing.T) {
 		mustWrite(t, path, data)
 		err = readAll(t.Context(), out)
 		if digestErr := (*layer.DigestError)(nil); c != "zstd" && !errors.As(err, &digestErr) || err == nil {
-			t.Errorf("%s: %v is no DigestError", c, err)
+			t.Errorf("%s: %v is not a DigestError", c, err)
 		}
 	}
 }
