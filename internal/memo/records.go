@@ -97,5 +97,5 @@ func (m *Memo) KeepStep(key digest.Digest, d v1.Descriptor) {
 }
 
 func blobKey(diffID digest.Digest, compressor string) digest.Digest {
-	return digest.FromString(fmt.Sprintf("varve blob %s %s %q", layer.FormatVersion, diffID, compressor))
+	return digest.FromString(fmt.Sprintf("varve blob %s %q", diffID, compressor))
 }

@@ -72,7 +72,7 @@ func readChanges(ctx context.Context, step *Step, layer io.Reader, f *os.File) (
 		return nil, err
 	}
 	if n > limit {
-		return nil, &LimitError{Name: step.Name, Bound: BoundDisk, Limits: step.Limits.WithDefaults()}
+		return nil, &LimitError{Name: step.Name, Limit: LimitDisk, Limits: step.Limits.WithDefaults()}
 	}
 	after, err := layOver(ctx, step, f, n, limit)
 	if err != nil {
@@ -95,9 +95,9 @@ func layOver(ctx context.Context, step *Step, f *os.File, n, limit int64) ([]*tr
 	if !stop() {
 		return nil, context.Cause(ctx)
 	}
-	var bound *tree.LimitError
-	if errors.As(err, &bound) {
-		return nil, errors.New(bound.Reason) // not the input that users set limits for
+	var reached *tree.LimitError
+	if errors.As(err, &reached) {
+		return nil, errors.New(reached.Reason) // not the input that users set limits for
 	}
 	if err != nil {
 		return nil, err
