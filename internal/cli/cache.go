@@ -42,7 +42,7 @@ func (f *cacheFlags) register(cmd *cobra.Command) {
 
 func (f *cacheFlags) registerDir(cmd *cobra.Command) {
 	registryGroup.Add(cmd, func(flags *pflag.FlagSet) {
-		flags.StringVar(&f.dir, "cache", "", "keep what is fetched from registries in `DIR`")
+		flags.StringVar(&f.dir, "cache", "", "keep what is fetched from registries, and what scripts made, in `DIR`")
 		cmdline.ShowDefault(flags, "cache", "$XDG_CACHE_HOME/varve")
 	})
 }

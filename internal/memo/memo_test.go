@@ -117,6 +117,9 @@ func TestRacy(t *testing.T) {
 		if _, ok := m.Get(Layers, key); ok != want {
 			t.Errorf("changed %v ago: kept is %v", ago, ok)
 		}
+		if ok := m.Settled(time.Now().Add(-ago).UnixNano()); ok != want {
+			t.Errorf("changed %v ago: settled is %v", ago, ok)
+		}
 	}
 }
 
@@ -172,6 +175,24 @@ func TestOthers(t *testing.T) {
 				t.Error("nobody was told that nothing is remembered")
 			}
 		})
+	}
+}
+
+// TestUnwritable: nothing is settled where nothing can be kept.
+func TestUnwritable(t *testing.T) {
+	dir := t.TempDir()
+	var warned []error
+	m := opened(t, dir, &warned)
+	if !m.Settled(0) {
+		t.Error("no files are not settled")
+	}
+	m = opened(t, dir, &warned)
+	name := filepath.Join(dir, subdir, string(Steps))
+	if err := errors.Join(os.Remove(name), os.WriteFile(name, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if m.Settled(0) || len(warned) != 1 {
+		t.Errorf("settled, or warnings %v", warned)
 	}
 }
 
