@@ -53,8 +53,10 @@ type tracer struct {
 	buf  []byte
 	// deep says to read what has no stamp.
 	deep bool
-	last string // the path of the entry before
-	err  error
+	// known, where it is set, says of which entries the content is not taken in.
+	known func(*tree.Entry) bool
+	last  string // the path of the entry before
+	err   error
 	// headers is nil where there is no portable key.
 	headers hash.Hash
 }
@@ -77,7 +79,7 @@ func (t *tracer) look(header []byte, e *tree.Entry) {
 	t.seen.sorted = t.seen.sorted && (t.last == "" || tree.Compare(t.last, e.Path) < 0)
 	t.last = e.Path
 	t.seen.newest = max(t.seen.newest, e.Stamp.Change)
-	if e.Type != tree.Regular || e.Size == 0 {
+	if e.Type != tree.Regular || e.Size == 0 || t.known != nil && t.known(e) {
 		return
 	}
 	t.seen.content = max(t.seen.content, e.Stamp.Change)
@@ -95,11 +97,12 @@ func (t *tracer) look(header []byte, e *tree.Entry) {
 
 // Key returns a digest of entries as the key of a layer has them, for keys of what is made of these
 // entries: their headers, and their Stamps or their content. It also returns when the last of the
-// files was changed whose Stamp it stands for, as for KeepLayer.
-func Key(ctx context.Context, entries tree.Seq) (key digest.Digest, changed int64, err error) {
+// files was changed whose Stamp it stands for, as for KeepLayer. Of entries that known returns true
+// for, only the header counts: the caller states their content.
+func Key(ctx context.Context, entries tree.Seq, known func(*tree.Entry) bool) (key digest.Digest, changed int64, err error) {
 	l := New(func() tree.Seq { return entries }, Options{Dialect: GNU})
 	t := l.newTracer()
-	t.deep = true
+	t.deep, t.known = true, known
 	if err := l.walk(ctx, NewWriter(io.Discard, GNU, ""), t.look); err != nil {
 		return "", 0, err
 	}
