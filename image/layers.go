@@ -64,3 +64,15 @@ type BoundedLayer interface {
 	// the layer is being read.
 	Bound(*layer.Budget)
 }
+
+// RememberedLayer is a stored layer that need not be read to know whether its tar is what the
+// config says, if that was verified once.
+type RememberedLayer interface {
+	StoredLayer
+	// Remember makes the layer ask a memo, and tell it. It must not be called while the layer is
+	// being read.
+	Remember(layer.BlobMemo)
+	// Verified reports whether the layer is known to be what the config says, and to be within
+	// its budget.
+	Verified() bool
+}
