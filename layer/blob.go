@@ -77,12 +77,13 @@ func (b *Blob) spend(n, entries int64) error {
 	return nil
 }
 
-// take takes from left what n exceeds seen by, and reports whether that much was left.
+// take takes from left what n exceeds seen by, and reports whether that much was left: once it
+// was not, nothing more is.
 func take(left, seen *atomic.Int64, n int64) bool {
 	for {
 		most := seen.Load()
 		if n <= most {
-			return true
+			return left.Load() >= 0
 		}
 		if seen.CompareAndSwap(most, n) {
 			return left.Add(most-n) >= 0
