@@ -111,7 +111,7 @@ func TestBlobRemembered(t *testing.T) {
 			var limit *tree.LimitError
 			for what, budget := range map[string]*layer.Budget{"bytes": layer.NewBudget(want.Size-1, 10), "entries": layer.NewBudget(1<<20, 1)} {
 				b := s.blob(memo, s.gz)
-				b.Bound(budget)
+				b.Limit(budget)
 				if _, err := b.Info(t.Context()); !errors.As(err, &limit) || b.Verified() {
 					t.Errorf("%s: Info: %v", what, err)
 				}

@@ -37,7 +37,7 @@ func (l *limits) cost() cost {
 func (c cost) within(l *limits) error {
 	switch {
 	case !l.bytes.take(c.bytes):
-		return &LimitError{fmt.Sprintf("it decompresses to more than %d bytes", l.bytes.max), BoundBytes}
+		return &LimitError{fmt.Sprintf("it decompresses to more than %d bytes", l.bytes.max), LimitBytes}
 	case !l.entries.take(c.entries):
 		return l.tooMany()
 	}

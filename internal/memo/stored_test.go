@@ -53,7 +53,7 @@ func (b *base) open(t *testing.T, m *Memo, budget *layer.Budget) *image.Stored {
 	if err != nil {
 		t.Fatal(err)
 	}
-	img.Bound(budget)
+	img.Limit(budget)
 	img.Remember(m.ForStored())
 	return img
 }
