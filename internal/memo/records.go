@@ -105,7 +105,7 @@ func (m *Memo) Step(key digest.Digest) (v1.Descriptor, bool) {
 // KeepStep remembers them. That the files whose stamps the key stands for had not just been
 // changed was asked by Settled, before the script ran.
 func (m *Memo) KeepStep(key digest.Digest, d v1.Descriptor) {
-	m.keep(Steps, key, record{d.Digest, d.Size}, 0)
+	m.keep(Steps, key, record{Digest: d.Digest, Size: d.Size}, 0)
 }
 
 func blobKey(diffID digest.Digest, compressor string) digest.Digest {
