@@ -95,6 +95,19 @@ func (m *Memo) KeepBlob(diffID digest.Digest, compressor string, d v1.Descriptor
 	m.keep(Blobs, blobKey(diffID, compressor), record{Digest: d.Digest, Size: d.Size}, 0)
 }
 
+// Step returns the digest and size of what a script made, by what it could see: content that Open
+// opens.
+func (m *Memo) Step(key digest.Digest) (v1.Descriptor, bool) {
+	r, ok := m.record(Steps, key)
+	return v1.Descriptor{Digest: r.Digest, Size: r.Size}, ok
+}
+
+// KeepStep remembers them. That the files whose stamps the key stands for had not just been
+// changed was asked by Settled, before the script ran.
+func (m *Memo) KeepStep(key digest.Digest, d v1.Descriptor) {
+	m.keep(Steps, key, record{Digest: d.Digest, Size: d.Size}, 0)
+}
+
 func blobKey(diffID digest.Digest, compressor string) digest.Digest {
 	return digest.FromString(fmt.Sprintf("varve blob %s %q", diffID, compressor))
 }
