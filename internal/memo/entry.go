@@ -27,8 +27,9 @@ const magic = "varve memo 1 "
 // headSize is the size of an entry's first line.
 const headSize = len(magic) + 2*sha256.Size + 1
 
-// racy is how long ago a file has to have been changed for its stamp to tell it from what it
-// becomes if it is changed again.
+// racy is how long ago a file has to have been changed, when it is read, for its stamp to tell it
+// from what it becomes if it is changed again: clocks of file systems are coarse, that of FAT by two
+// seconds.
 const racy = 2 * time.Second
 
 // head returns the first line of an entry.
@@ -110,13 +111,14 @@ func read(f io.Reader, kind Kind, key digest.Digest) ([]byte, error) {
 
 // touch notes that a file was used: what was not used for long goes first.
 func touch(f *os.File) {
-	now := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Nsec: unix.UTIME_NOW}}
-	_ = unix.UtimesNanoAt(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), now, 0) // then it goes earlier
+	_ = unix.Futimes(int(f.Fd()), nil) // then it goes earlier
 }
 
 // Put keeps data under a key, a SHA-256. changed is when the last of the files was changed whose
-// stamps the key stands for, in nanoseconds since 1970, or 0 for none: if that is less than two
-// seconds ago by the file system's clock, nothing is kept.
+// stamps the key stands for, in nanoseconds since 1970, or 0 for none. If that was less than two
+// seconds before the memo was opened, by the file system's clock, nothing is kept: the file may have
+// been changed again after it was read and have the same stamp, however long ago that is by now. The
+// memo has to be opened before such files are read.
 func (m *Memo) Put(kind Kind, key digest.Digest, data []byte, changed int64) {
 	if m == nil || len(data) > maxEntry-headSize {
 		return
@@ -142,9 +144,8 @@ func (m *Memo) put(kind Kind, key digest.Digest, data []byte, changed int64) err
 	if _, err := f.Write(append([]byte(head(kind, key, data)), data...)); err != nil {
 		return err
 	}
-	info, err := f.Stat()
-	if err != nil || changed > 0 && info.ModTime().Sub(time.Unix(0, changed)) < racy {
-		return err
+	if changed != 0 && m.began.Sub(time.Unix(0, changed)) < racy {
+		return nil
 	}
 	m.noteKept()
 	return f.CommitUnsynced(key.Encoded())
