@@ -28,7 +28,10 @@ func Main(args []string, s cmdline.Streams) int {
 	g := &global{streams: s}
 	err := g.streams.Run(func(ctx context.Context) error {
 		ctx = flock.WithNotice(ctx, func(what string) { g.ui.Warn("waiting: %s", what) })
-		defer func() { g.closers.Close() }()
+		defer func() {
+			g.closers.Close()
+			g.limitCache(ctx)
+		}()
 		return cmdline.Execute(ctx, newRoot(g), args, s.Out)
 	})
 	if err == nil {
@@ -215,4 +218,11 @@ func (g *global) registerRead(cmd *cobra.Command) {
 	g.registry.registerPlatform(cmd, "choose the image for `OS/ARCH[/VARIANT]` where there are several", "linux and this machine's architecture")
 	g.registry.register(cmd)
 	g.limits.register(cmd)
+}
+
+// registerCopy adds the flags of the commands that read images and write others, whose layers
+// they may compress.
+func (g *global) registerCopy(cmd *cobra.Command) {
+	g.registerRead(cmd)
+	g.cache.register(cmd)
 }

@@ -46,7 +46,7 @@ with all of its images: between registries byte for byte, with everything else i
 	imageGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.BoolVar(&all, "all", false, "copy an index with the images for all platforms")
 	})
-	g.registerRead(cmd)
+	g.registerCopy(cmd)
 	return cmd
 }
 

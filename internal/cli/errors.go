@@ -12,6 +12,7 @@ import (
 	"github.com/varve-image/varve/internal/base/lockfile"
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/dockertools"
+	"github.com/varve-image/varve/internal/memo"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/engine"
 	"github.com/varve-image/varve/internal/place/registry"
@@ -44,6 +45,7 @@ func exitCode(err error) int {
 		asSandbox  *sandbox.MissingError
 		asRequest  *sandbox.RequestError
 		asMismatch *layer.DigestError
+		asDamaged  *memo.DamagedError
 		asLock     *lockfile.MismatchError
 		asStore    *assemble.StoreError
 		asCache    *cache.DirError
@@ -59,7 +61,7 @@ func exitCode(err error) int {
 	switch {
 	case errors.Is(err, cmdline.ErrInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &asMismatch), errors.As(err, &asLock), errors.As(err, &asStore):
+	case errors.As(err, &asMismatch), errors.As(err, &asDamaged), errors.As(err, &asLock), errors.As(err, &asStore):
 		return exitMismatch
 	case errors.As(err, &asMissing), errors.As(err, &asEngine), errors.As(err, &asBlob), errors.As(err, &asSandbox):
 		return exitMissing

@@ -50,6 +50,7 @@ the same platform. DEST is an OCI layout (DIR/ or oci:DIR[:NAME]), its archive
 		f.StringVarP(&o.output, "output", "o", "", "write the index to `DEST`, as above")
 	})
 	g.registry.register(cmd)
+	g.cache.register(cmd)
 	g.limits.register(cmd)
 	return cmd
 }

@@ -45,7 +45,7 @@ the image for --platform is taken.`,
 		cmdline.ShowDefault(f, "output", "docker-image-NAME-TAG.tar")
 		f.StringVar(&o.hash, "hash", "", "fail unless the hash of the archive is `HASH`: sha256- and base64")
 	})
-	g.registerRead(cmd)
+	g.registerCopy(cmd)
 	return cmd
 }
 
@@ -101,7 +101,7 @@ IMAGE is what inspect takes.`,
 			return runCopy(cmd.Context(), g, args[0], args[1])
 		},
 	}
-	g.registerRead(cmd)
+	g.registerCopy(cmd)
 	return cmd
 }
 

@@ -50,7 +50,7 @@ its symlinks, does the same to the new one.`,
 	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVarP(&o.output, "output", "o", "", "write the image to `DEST`, as for copy")
 	})
-	g.registerRead(cmd)
+	g.registerCopy(cmd)
 	return cmd
 }
 

@@ -18,6 +18,20 @@ func TryExclusive(ctx context.Context, dir string) (*Memo, error) {
 	return open(ctx, dir, flock.Exclusive, false)
 }
 
+// OpenShared opens a memo that exists to read what is in it while no process removes anything. It
+// returns fs.ErrNotExist, wrapped, if there is none.
+func OpenShared(ctx context.Context, dir string) (*Memo, error) {
+	m, err := Look(dir)
+	if err == nil {
+		err = m.join(ctx, flock.Shared, true)
+	}
+	if err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
 // Look opens a memo that exists to list what is in it, without keeping others from removing it. It
 // returns fs.ErrNotExist, wrapped, if there is none.
 func Look(dir string) (*Memo, error) {
