@@ -273,7 +273,7 @@ func TestMemoErrors(t *testing.T) {
 	c := newMemoCase(t)
 	k := killing{dir: c.dir}
 	makeDirs(t, filepath.Join(c.dir, "tmp"))
-	most := 12
+	most := 6
 	if sweep {
 		most = 1000
 	}
@@ -311,7 +311,7 @@ func TestMemoErrors(t *testing.T) {
 // TestMemoProperty: whatever happens to files and to the cache, a build makes what it makes without
 // a cache.
 func TestMemoProperty(t *testing.T) {
-	seeds, rounds := 6, 3
+	seeds, rounds := 4, 2
 	if sweep {
 		seeds, rounds = 40, 20
 	}

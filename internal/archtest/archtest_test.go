@@ -48,7 +48,7 @@ var arrows = map[string][]string{
 	"internal/sandbox/userns":          {"internal/sandbox/userns/first", "internal/sandbox/userns/program"},
 	"internal/sandbox/userns/fakeroot": {"internal/execfile", "internal/sandbox/userns/openat", "internal/sandbox/userns/procfs", "internal/sandbox/userns/seccomp"},
 	"internal/sandbox/userns/first":    {"internal/sandbox/userns/limits", "internal/sandbox/userns/kernel", "internal/sandbox/userns/protocol"},
-	"internal/sandbox/userns/kernel":   {"internal/sandbox"},
+	"internal/sandbox/userns/kernel":   nil,
 	"internal/sandbox/userns/protocol": {"internal/sandbox", "internal/sandbox/userns/seccomp"},
 	"internal/sandbox/userns/limits":   {"internal/sandbox/userns/worktree"},
 	"internal/sandbox/userns/openat":   {"internal/sandbox"},
@@ -84,6 +84,7 @@ var arrows = map[string][]string{
 	"internal/compress":   nil,
 	"internal/flock":      nil,
 	"internal/human":      nil,
+	"internal/lack":       nil,
 	"internal/owner":      nil,
 	"internal/rmtree":     nil,
 	// It serves the packages that read archives.
@@ -116,7 +117,7 @@ var arrows = map[string][]string{
 
 // anyone holds the leaves that every package may import.
 var anyone = []string{
-	"internal/arch", "internal/atomicfile", "internal/ctxio", "internal/flock", "internal/human", "image/ordjson", "internal/owner", "internal/problems",
+	"internal/arch", "internal/atomicfile", "internal/ctxio", "internal/flock", "internal/human", "internal/lack", "image/ordjson", "internal/owner", "internal/problems",
 	"internal/regfile", "internal/rmtree", "internal/suggest",
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/memo"
+	"github.com/varve-image/varve/internal/place"
 )
 
 // cacheFlags say where what was fetched and computed is kept.
@@ -28,63 +29,62 @@ type cacheFlags struct {
 	// memo is what was computed earlier; remembers says that it was asked for.
 	memo      *memo.Memo
 	remembers bool
+	// from are images that tell of layers, and pushed what they tell, once they were read.
+	from   []string
+	pushed *place.Pushed
 }
 
-func (c *cacheFlags) register(cmd *cobra.Command) {
-	c.registerDir(cmd)
-	c.registerMax(cmd)
-	registryGroup.Add(cmd, func(f *pflag.FlagSet) {
-		f.BoolVar(&c.off, "no-cache", false, "neither use nor fill the cache")
+func (f *cacheFlags) register(cmd *cobra.Command) {
+	f.registerDir(cmd)
+	f.registerMax(cmd)
+	registryGroup.Add(cmd, func(flags *pflag.FlagSet) {
+		flags.BoolVar(&f.off, "no-cache", false, "neither use nor fill the cache")
 	})
 }
 
-func (c *cacheFlags) registerMax(cmd *cobra.Command) {
-	registryGroup.Add(cmd, func(f *pflag.FlagSet) {
-		f.Var(&c.max, "cache-max", "`SIZE`: most that the cache may take, such as 20GiB, or none; what was not used for longest is removed")
-		cmdline.ShowDefault(f, "cache-max", "10GiB")
+func (f *cacheFlags) registerMax(cmd *cobra.Command) {
+	registryGroup.Add(cmd, func(flags *pflag.FlagSet) {
+		flags.Var(&f.max, "cache-max", "`SIZE`: most that the cache may take, such as 20GiB, or none; what was not used for longest is removed")
+		cmdline.ShowDefault(flags, "cache-max", "10GiB")
 	})
 }
 
 // limit returns the limit of the cache in bytes, 0 for none.
-func (c *cacheFlags) limit() int64 {
-	switch c.max {
+func (f *cacheFlags) limit() int64 {
+	switch f.max {
 	case 0:
 		return cachedir.DefaultMax
 	case cmdline.NoMax:
 		return 0
 	}
-	return int64(c.max)
+	return int64(f.max)
 }
 
-func (c *cacheFlags) registerDir(cmd *cobra.Command) {
-	registryGroup.Add(cmd, func(f *pflag.FlagSet) {
-		f.StringVar(&c.dir, "cache", "", "keep what is fetched and computed for the next time in `DIR`")
-		cmdline.ShowDefault(f, "cache", "$XDG_CACHE_HOME/varve")
+func (f *cacheFlags) registerDir(cmd *cobra.Command) {
+	registryGroup.Add(cmd, func(flags *pflag.FlagSet) {
+		flags.StringVar(&f.dir, "cache", "", "keep what is fetched and computed for the next time in `DIR`")
+		cmdline.ShowDefault(flags, "cache", "$XDG_CACHE_HOME/varve")
 	})
 }
 
 // cacheDir returns the cache's directory by the flags and the environment.
-func (g *global) cacheDir() (string, error) {
-	if g.cache.dir != "" {
-		return filepath.Abs(g.cache.dir)
+func (c *command) cacheDir() (string, error) {
+	if c.cache.dir != "" {
+		return filepath.Abs(c.cache.dir)
 	}
-	// The XDG base directory specification says to ignore relative paths.
-	if dir, ok := g.streams.LookupEnv("XDG_CACHE_HOME"); ok && filepath.IsAbs(dir) {
-		return filepath.Join(dir, "varve"), nil
-	}
-	if home, ok := g.streams.LookupEnv("HOME"); ok && filepath.IsAbs(home) {
-		return filepath.Join(home, ".cache", "varve"), nil
+	if dir := cache.DefaultDir(c.streams.LookupEnv); dir != "" {
+		return dir, nil
 	}
 	return "", cmdline.Usage(cmdline.Hint(errors.New("there is no place for the cache: neither XDG_CACHE_HOME nor HOME is set"),
 		"name one with --cache DIR, or let a build do without: --no-cache"))
 }
 
 // store opens the cache, which stays open until the command ends; nil means no cache.
-func (g *global) store(ctx context.Context) (*cache.Store, error) {
-	if g.cache.off || g.cache.opened != nil {
-		return g.cache.opened, nil
+func (c *command) store(ctx context.Context) (*cache.Store, error) {
+	if c.cache.off || c.cache.opened != nil {
+		return c.cache.opened, nil
 	}
-	dir, err := g.cacheDir()
+	dir, err := c.cacheDir()
 	if err != nil {
 		return nil, err
 	}
@@ -92,55 +92,64 @@ func (g *global) store(ctx context.Context) (*cache.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.ui.Debug("the cache is %q", dir)
-	g.cache.opened = s
-	g.closers = append(g.closers, s)
+	c.ui.Debug("the cache is %q", dir)
+	c.cache.opened = s
+	c.closers = append(c.closers, s)
 	return s, nil
 }
 
 // memo opens what was computed earlier, which stays open until the command ends; nil means that
 // nothing is remembered. Without it a command takes longer and does the same.
-func (g *global) memo(ctx context.Context) *memo.Memo {
-	if g.cache.off || g.cache.remembers {
-		return g.cache.memo
+func (c *command) memo(ctx context.Context) *memo.Memo {
+	if c.cache.off || c.cache.remembers {
+		return c.cache.memo
 	}
-	g.cache.remembers = true
-	dir, err := g.cacheDir()
+	c.cache.remembers = true
+	dir, err := c.cacheDir()
 	if err != nil {
 		return nil
 	}
-	tell := g.ui.Warn
-	if _, err := os.Stat(filepath.Dir(dir)); err != nil && g.cache.dir == "" {
-		tell = g.ui.Debug // there is no home, and nobody has asked for a cache
+	tell := c.ui.Warn
+	if _, err := os.Stat(filepath.Dir(dir)); err != nil && c.cache.dir == "" {
+		tell = c.ui.Debug // there is no home, and nobody has asked for a cache
 	}
 	m := memo.Open(ctx, dir, func(err error) { tell("%v", err) })
 	if m != nil {
-		g.cache.memo = m
-		g.closers = append(g.closers, m)
+		c.cache.memo = m
+		c.closers = append(c.closers, m)
 	}
 	return m
 }
 
+// readPushed reads what the images of --cache-from tell, if there are any.
+func (c *command) readPushed(ctx context.Context) (err error) {
+	if len(c.cache.from) > 0 && c.cache.pushed == nil {
+		c.cache.pushed, err = place.OpenPushed(ctx, c.cache.from, c.places())
+	}
+	return err
+}
+
 // limitCache keeps the cache below its limit, once the command has closed it.
-func (g *global) limitCache(ctx context.Context) {
-	if ctx.Err() != nil || g.cache.limit() == 0 {
+func (c *command) limitCache(ctx context.Context) {
+	if ctx.Err() != nil || c.cache.limit() == 0 {
 		return
 	}
 	dir := ""
 	switch {
-	case g.cache.memo.Kept():
-		dir = g.cache.memo.Dir()
-	case g.cache.opened != nil && g.cache.opened.Added():
-		dir = g.cache.opened.Dir()
+	case c.cache.memo.Kept():
+		dir = c.cache.memo.Dir()
+	case c.cache.opened != nil && c.cache.opened.Added():
+		dir = c.cache.opened.Dir()
 	default:
 		return
 	}
-	if err := cachedir.Limit(ctx, dir, g.cache.limit()); err != nil && ctx.Err() == nil {
-		g.ui.Warn("the cache stays larger than --cache-max: %v", err)
+	if err := cachedir.Limit(ctx, dir, c.cache.limit()); err != nil && ctx.Err() == nil {
+		c.ui.Warn("the cache stays larger than --cache-max: %v", err)
 	}
 }
 
-func newCache(g *global) *cobra.Command {
+func newCache(e *environment) *cobra.Command {
+	c := newCommand(e)
 	cmd := &cobra.Command{
 		Use:   "cache",
 		Short: "List, check and remove what was fetched and what was computed",
@@ -156,7 +165,7 @@ is in memo beside it. No image depends on that: without it a build only takes lo
 		Use:   "ls",
 		Short: "List the images in the cache, and how much was computed",
 		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return runCacheList(cmd.Context(), g, asJSON) },
+		RunE:  c.run(func(ctx context.Context, _ []string) error { return runCacheList(ctx, c, asJSON) }),
 	}
 	outputGroup.Add(ls, func(f *pflag.FlagSet) {
 		f.BoolVar(&asJSON, "json", false, "print a JSON list with an object for each image, and for each kind of what was computed")
@@ -167,29 +176,29 @@ is in memo beside it. No image depends on that: without it a build only takes lo
 		Long: `Everything in the cache is read and compared with its digest. What is damaged of a base
 image stays until a build fetches it again; what is damaged of what was computed is removed.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runCacheVerify(cmd.Context(), g) },
+		RunE: c.run(func(ctx context.Context, _ []string) error { return runCacheVerify(ctx, c) }),
 	}
-	for _, c := range []*cobra.Command{ls, newCachePrune(g), verify} {
-		g.cache.registerDir(c)
-		cmd.AddCommand(c)
+	for _, sub := range []*cobra.Command{ls, newCachePrune(c), verify} {
+		c.cache.registerDir(sub)
+		cmd.AddCommand(sub)
 	}
 	return cmd
 }
 
-func newCachePrune(g *global) *cobra.Command {
+func newCachePrune(c *command) *cobra.Command {
 	var opts cachedir.PruneOptions
 	age := cmdline.Age(30 * 24 * time.Hour)
 	cmd := &cobra.Command{
 		Use:   "prune",
 		Short: "Remove what has not been used for long, and what belongs to nothing",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			opts.Before = g.streams.Now().Add(-time.Duration(age))
-			opts.Max = g.cache.limit()
-			return runCachePrune(cmd.Context(), g, opts)
-		},
+		RunE: c.run(func(ctx context.Context, _ []string) error {
+			opts.Before = c.streams.Now().Add(-time.Duration(age))
+			opts.Max = c.cache.limit()
+			return runCachePrune(ctx, c, opts)
+		}),
 	}
-	g.cache.registerMax(cmd)
+	c.cache.registerMax(cmd)
 	registryGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.Var(&age, "older-than", "remove what has not been used for `TIME`, such as 30d or 12h")
 		f.BoolVar(&opts.All, "all", false, "remove everything")
@@ -200,70 +209,66 @@ func newCachePrune(g *global) *cobra.Command {
 
 // existingCache returns the cache's directory if there is one; otherwise it reports that there is
 // none, and returns "".
-func (g *global) existingCache() (string, error) {
-	dir, err := g.cacheDir()
+func (c *command) existingCache() (string, error) {
+	dir, err := c.cacheDir()
 	if err != nil {
 		return "", err
 	}
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		g.ui.Info("there is no cache at %q", dir)
+		c.ui.Info("there is no cache at %q", dir)
 		return "", nil
 	}
 	return dir, nil
 }
 
 // warn tells the user of an error that changes nothing.
-func (g *global) warn(err error) { g.ui.Warn("%v", err) }
+func (c *command) warn(err error) { c.ui.Warn("%v", err) }
 
-func runCacheList(ctx context.Context, g *global, asJSON bool) error {
-	dir, err := g.existingCache()
+func runCacheList(ctx context.Context, c *command, asJSON bool) error {
+	dir, err := c.existingCache()
 	if err != nil {
 		return err
 	}
 	l := &cachedir.Listing{}
 	if dir != "" {
-		if l, err = cachedir.List(ctx, dir, g.warn); err != nil {
+		if l, err = cachedir.List(ctx, dir, c.warn); err != nil {
 			return err
 		}
 	}
 	if asJSON {
-		data, err := l.JSON()
-		if err != nil {
-			return err
-		}
-		return g.print(string(data) + "\n")
+		return c.streams.PrintJSON(l.JSON())
 	}
 	if dir != "" {
-		g.ui.Info("%s, %s, %s of what was computed: %s in %q", human.Count(len(l.Images), "image"), human.Count(l.Blobs, "blob"),
+		c.ui.Info("%s, %s, %s of what was computed: %s in %q", human.Count(len(l.Images), "image"), human.Count(l.Blobs, "blob"),
 			human.Count(l.Computed(), "file"), human.Size(l.Size), dir)
 	}
-	return g.print(l.Text())
+	return c.streams.Print(l.Text())
 }
 
-func runCacheVerify(ctx context.Context, g *global) error {
-	dir, err := g.existingCache()
+func runCacheVerify(ctx context.Context, c *command) error {
+	dir, err := c.existingCache()
 	if err != nil || dir == "" {
 		return err
 	}
 	var found []error
-	v, err := cachedir.Verify(ctx, dir, func(err error) { found = append(found, err) }, g.warn)
+	v, err := cachedir.Verify(ctx, dir, func(err error) { found = append(found, err) }, c.warn)
 	if err != nil {
 		return err
 	}
 	if len(found) > 0 {
 		return cmdline.Hint(errors.Join(found...), "a build that may use the network fetches and computes again what is missing; varve cache prune --all removes everything")
 	}
-	g.ui.Info("%s of %s, and %s of what was computed, are what their digests say",
+	c.ui.Info("%s of %s, and %s of what was computed, are what their digests say",
 		human.Count(v.Blobs, "blob"), human.Count(v.Images, "image"), human.Count(v.Items, "file"))
 	return nil
 }
 
-func runCachePrune(ctx context.Context, g *global, opts cachedir.PruneOptions) error {
-	dir, err := g.existingCache()
+func runCachePrune(ctx context.Context, c *command, opts cachedir.PruneOptions) error {
+	dir, err := c.existingCache()
 	if err != nil || dir == "" {
 		return err
 	}
-	p, err := cachedir.Prune(ctx, dir, opts, g.warn)
+	p, err := cachedir.Prune(ctx, dir, opts, c.warn)
 	if err != nil {
 		return err
 	}
@@ -272,9 +277,9 @@ func runCachePrune(ctx context.Context, g *global, opts cachedir.PruneOptions) e
 		done = "would remove"
 	}
 	for _, img := range p.Images {
-		g.ui.Info("%s %s", done, human.Plain(img.Title()))
+		c.ui.Info("%s %s", done, human.Plain(img.Title()))
 	}
-	g.ui.Info("%s %s, %s, %s of what was computed: %s", done, human.Count(len(p.Images), "image"), human.Count(p.Blobs, "blob"),
+	c.ui.Info("%s %s, %s, %s of what was computed: %s", done, human.Count(len(p.Images), "image"), human.Count(p.Blobs, "blob"),
 		human.Count(len(p.Items), "file"), human.Size(p.Bytes))
 	return nil
 }

@@ -84,5 +84,5 @@ func (m *Memo) KeepBlob(diffID digest.Digest, compressor string, d v1.Descriptor
 }
 
 func blobKey(diffID digest.Digest, compressor string) digest.Digest {
-	return digest.FromString(fmt.Sprintf("varve blob %s %s %q", layer.FormatVersion, diffID, compressor))
+	return digest.FromString(fmt.Sprintf("varve blob %s %q", diffID, compressor))
 }

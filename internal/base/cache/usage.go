@@ -13,6 +13,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/internal/flock"
+	"github.com/varve-image/varve/internal/regfile"
 )
 
 // Use says what a blob takes, and when it was used last.
@@ -33,7 +34,7 @@ func Exists(dir string) (bool, error) {
 			return true, nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
-			return false, &DirError{dir, cause(err)}
+			return false, &DirError{dir, regfile.Cause(err)}
 		}
 	}
 	return false, nil
