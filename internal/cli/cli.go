@@ -113,7 +113,10 @@ func (c *command) run(what func(context.Context, []string) error) func(*cobra.Co
 		if err := errors.Join(c.limits.check(), c.stepLimits.check()); err != nil {
 			return err
 		}
-		defer func() { c.closers.Close() }()
+		defer func() {
+			c.closers.Close()
+			c.limitCache(cmd.Context())
+		}()
 		return what(cmd.Context(), args)
 	}
 }
@@ -220,4 +223,11 @@ func (c *command) registerRead(cmd *cobra.Command) {
 	c.registry.registerPlatform(cmd, "choose the image for `OS/ARCH[/VARIANT]` where there are several", "linux and this machine's architecture")
 	c.registry.register(cmd)
 	c.limits.register(cmd)
+}
+
+// registerCopy adds the flags of the commands that read images and write others, whose layers
+// they may compress.
+func (c *command) registerCopy(cmd *cobra.Command) {
+	c.registerRead(cmd)
+	c.cache.register(cmd)
 }

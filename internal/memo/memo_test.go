@@ -123,6 +123,17 @@ func TestRacy(t *testing.T) {
 	}
 }
 
+// TestRacyLong: however long it takes to make what is kept, it is when files were read that counts.
+func TestRacyLong(t *testing.T) {
+	m := opened(t, t.TempDir(), nil)
+	changed := time.Now().UnixNano()
+	m.began = m.began.Add(-time.Minute) // a minute goes by between reading and keeping
+	m.Put(Layers, key, nil, changed-int64(time.Minute))
+	if _, ok := m.Get(Layers, key); ok {
+		t.Error("kept what was changed just before it was read")
+	}
+}
+
 // TestOthers: what another user could have made is not believed.
 func TestOthers(t *testing.T) {
 	if os.Geteuid() != 0 {
@@ -147,6 +158,10 @@ func TestOthers(t *testing.T) {
 		"symlink to the directory": func(dir string) error {
 			return errors.Join(os.Rename(kind(dir), dir+"/elsewhere"), os.Symlink(dir+"/elsewhere", kind(dir)))
 		},
+		"cache through a link of another user": func(dir string) error {
+			return errors.Join(os.Rename(dir, dir+"-elsewhere"), os.Symlink(dir+"-elsewhere", dir), os.Lchown(dir, other, 0))
+		},
+		"FIFO for a cache": func(dir string) error { return errors.Join(os.RemoveAll(dir), syscall.Mkfifo(dir, 0o600)) },
 		"FIFO": func(dir string) error {
 			return errors.Join(os.Remove(entry(dir)), syscall.Mkfifo(entry(dir), 0o600))
 		},
