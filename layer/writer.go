@@ -51,7 +51,7 @@ func (w *Writer) Write(ctx context.Context, e *tree.Entry) error {
 	if err := w.WriteHeader(e); err != nil {
 		return err
 	}
-	if e.Type != tree.Regular || e.Size == 0 && e.Open == nil {
+	if e.Type != tree.Regular || e.Size == 0 && e.Content == nil {
 		return nil
 	}
 	if err := w.content(ctx, e); err != nil {

@@ -90,7 +90,7 @@ func TestDiffAttributes(t *testing.T) {
 	bad := errors.New("unreadable")
 	upper := change("g", func(e *Entry) {
 		e.Size = 1
-		e.Open = func() (io.ReadCloser, error) { return nil, bad }
+		e.Content = OpenFunc(func() (io.ReadCloser, error) { return nil, bad })
 	})
 	lower = change("g", func(e *Entry) { e.Size = 1 })
 	if _, err := Diff(t.Context(), lower, upper); !errors.Is(err, bad) {

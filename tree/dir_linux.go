@@ -71,3 +71,8 @@ func growing(call func([]byte) (int, error)) ([]byte, error) {
 		buf = make([]byte, 4*len(buf))
 	}
 }
+
+// closeRange closes the descriptors first to last.
+func closeRange(first, last int) error {
+	return unix.CloseRange(uint(first), uint(last), 0)
+}

@@ -20,6 +20,7 @@
 package tree
 
 import (
+	"fmt"
 	"io"
 	"iter"
 
@@ -69,9 +70,8 @@ type Entry struct {
 	Xattrs map[string]string
 	// Size is a regular file's length in bytes, 0 for anything else.
 	Size int64
-	// Open opens a regular file's content: exactly Size bytes, then io.EOF. An
-	// error names the file. It may be called any number of times.
-	Open func() (io.ReadCloser, error)
+	// Content is a regular file's content, nil for none.
+	Content Content
 	// Stamp tells the file on disk from any other and from itself after a change.
 	// It is never written to an image. The zero Stamp says nothing.
 	Stamp Stamp
@@ -88,6 +88,27 @@ type Stamp struct {
 	Change, ModTime int64
 	// Offset is where the content begins in an archive that has it.
 	Offset int64
+}
+
+// Content is the content of a regular file.
+type Content interface {
+	// Open opens it: exactly as many bytes as the entry's Size, then io.EOF. An error names the
+	// file. Open may be called any number of times, also by several goroutines at once.
+	Open() (io.ReadCloser, error)
+}
+
+// OpenFunc is Content that a function opens.
+type OpenFunc func() (io.ReadCloser, error)
+
+// Open calls f.
+func (f OpenFunc) Open() (io.ReadCloser, error) { return f() }
+
+// Open opens a regular file's Content.
+func (e *Entry) Open() (io.ReadCloser, error) {
+	if e.Content == nil {
+		return nil, fmt.Errorf("%q has no content", e.Path)
+	}
+	return e.Content.Open()
 }
 
 // Seq is a tree as a stream. After an error nothing follows. The receiver may
