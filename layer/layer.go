@@ -65,7 +65,8 @@ func (l *Layer) learn(ctx context.Context) error {
 	if known, err := l.recall(ctx); known || err != nil {
 		return err
 	}
-	info, seen, err := l.hash(ctx, io.Discard)
+	// What changes in a store meanwhile shows when the layer is written.
+	info, seen, err := l.hash(ctx, io.Discard, tree.ReadOptions{Unchecked: l.opts.Immutable})
 	if err != nil {
 		return err
 	}
@@ -104,28 +105,38 @@ func (l *Layer) walk(ctx context.Context, w *Writer, look func(header []byte, e 
 }
 
 // hash writes the layer to dst and hashes it.
-func (l *Layer) hash(ctx context.Context, dst io.Writer) (Info, trace, error) {
+func (l *Layer) hash(ctx context.Context, dst io.Writer, opts tree.ReadOptions) (Info, trace, error) {
 	d := newDigester(dst)
 	w := &Writer{dialect: l.opts.Dialect, prefix: l.opts.Prefix, out: d, buf: takeBuffer()}
-	seen, err := l.encode(ctx, w)
+	seen, err := l.encode(ctx, w, opts)
 	sum := d.sum()
 	return Info{DiffID: sum, Size: w.Size()}, seen, err
 }
 
 // encode writes all entries to w.
-func (l *Layer) encode(ctx context.Context, w *Writer) (trace, error) {
+func (l *Layer) encode(ctx context.Context, w *Writer, opts tree.ReadOptions) (trace, error) {
 	t := l.newTracer()
 	w.mark = t.look
+	if !l.opts.Immutable && l.opts.Memo == nil {
+		// The digest says whether anything changed. Hashing headers twice would cost as much as
+		// hashing a small file.
+		w.mark = func(_ []byte, e *tree.Entry) { t.seen.newest = max(t.seen.newest, e.Stamp.Change) }
+	}
+	a := newAhead(w, opts)
+	defer a.stop()
 	for e, err := range l.entries() {
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err == nil {
-			err = w.Write(ctx, e)
+			err = a.write(ctx, e)
 		}
 		if err != nil {
 			return trace{}, err
 		}
+	}
+	if err := a.finish(ctx); err != nil {
+		return trace{}, err
 	}
 	if err := w.Close(); err != nil {
 		return trace{}, err
@@ -143,7 +154,7 @@ func (l *Layer) Write(ctx context.Context, dst io.Writer) error {
 	if l.opts.Immutable {
 		return l.writeTrusting(ctx, dst, info)
 	}
-	got, _, err := l.hash(ctx, dst)
+	got, _, err := l.hash(ctx, dst, tree.ReadOptions{Unchecked: true}) // the digest is compared
 	if err != nil {
 		return err
 	}
@@ -159,14 +170,14 @@ func (l *Layer) Write(ctx context.Context, dst io.Writer) error {
 // and with it the change time, but no content.
 func (l *Layer) writeTrusting(ctx context.Context, dst io.Writer, info Info) error {
 	w := NewWriter(dst, l.opts.Dialect, l.opts.Prefix)
-	seen, err := l.encode(ctx, w)
+	seen, err := l.encode(ctx, w, tree.ReadOptions{})
 	if err != nil {
 		return err
 	}
 	if seen == l.seen {
 		return nil
 	}
-	again, _, err := l.hash(ctx, io.Discard)
+	again, _, err := l.hash(ctx, io.Discard, tree.ReadOptions{})
 	if err != nil {
 		return err
 	}
