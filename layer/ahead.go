@@ -30,8 +30,8 @@ type batch struct {
 // ahead writes a layer's entries, and has the contents of small files read before it is their
 // turn, by other goroutines.
 type ahead struct {
-	w    *Writer
-	opts tree.ReadOptions
+	w     *Writer
+	files *tree.FileReader
 
 	now     *batch   // is being filled
 	waiting []*batch // are being read, the oldest first
@@ -40,8 +40,8 @@ type ahead struct {
 	readers sync.WaitGroup
 }
 
-func newAhead(w *Writer, opts tree.ReadOptions) *ahead {
-	return &ahead{w: w, opts: opts}
+func newAhead(w *Writer, unchecked bool) *ahead {
+	return &ahead{w: w, files: &tree.FileReader{Unchecked: unchecked}}
 }
 
 // isSmall reports whether a file is read together with others.
@@ -84,7 +84,7 @@ func (a *ahead) dispatch(ctx context.Context, b *batch) error {
 		for range readers {
 			a.readers.Go(func() {
 				for b := range a.jobs {
-					b.fill(a.opts)
+					b.fill(a.files)
 				}
 			})
 		}
@@ -98,8 +98,8 @@ func (a *ahead) dispatch(ctx context.Context, b *batch) error {
 }
 
 // fill reads the contents of the small files.
-func (b *batch) fill(opts tree.ReadOptions) {
-	b.data, b.err = tree.ReadFiles(b.small, b.data[:0], opts)
+func (b *batch) fill(files *tree.FileReader) {
+	b.data, b.err = files.Append(b.data[:0], b.small)
 	b.read <- struct{}{}
 }
 
@@ -148,7 +148,7 @@ func (a *ahead) finish(ctx context.Context) error {
 	if a.now == nil {
 		return nil
 	}
-	a.now.fill(a.opts)
+	a.now.fill(a.files)
 	return a.writeBatch(ctx, a.now)
 }
 

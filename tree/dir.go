@@ -51,6 +51,7 @@ type dirWalk struct {
 	root  string
 	opts  DirOptions
 	yield func(*Entry, error) bool
+	attrs [256]byte // for the names of extended attributes
 }
 
 // visit yields the entry called name in the directory parent, and what is
@@ -144,7 +145,7 @@ func (w *dirWalk) entry(parent *directory, name, source, rel string, st *unix.St
 	}
 	if w.opts.Xattrs && e.Type != Symlink {
 		var err error
-		if e.Xattrs, err = readXattrs(parent.fd, name); err != nil {
+		if e.Xattrs, err = readXattrs(parent.fd, name, w.attrs[:]); err != nil {
 			return nil, fail("read extended attributes of", source, err)
 		}
 	}

@@ -94,7 +94,7 @@ type File struct {
 // Read reads from the file. At the end it checks that the file is unchanged.
 func (f *File) Read(p []byte) (int, error) {
 	if f.left == 0 {
-		if err := f.file.check(f.fd); err != nil {
+		if err := f.Check(); err != nil {
 			return 0, err
 		}
 		return 0, io.EOF
@@ -119,6 +119,9 @@ func (f *File) Advance(n int64) error {
 	f.left -= n
 	return nil
 }
+
+// Check returns an error if the file has been changed since FromDir looked at it.
+func (f *File) Check() error { return f.file.check(f.fd) }
 
 // Close closes the file.
 func (f *File) Close() error {

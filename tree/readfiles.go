@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,24 +12,28 @@ import (
 // SmallFile is the largest size of a file that is worth reading together with others.
 const SmallFile = 64 << 10
 
-// openAtOnce is how many files ReadFiles opens before it closes them.
+// openAtOnce is how many files a FileReader opens before it closes them.
 const openAtOnce = 64
 
-// ReadOptions are the options of ReadFiles.
-type ReadOptions struct {
+// FileReader reads the contents of files, for one or several goroutines at once. It takes fewer
+// system calls than opening and reading small files on disk one after the other: several are
+// opened, read, and then closed together.
+type FileReader struct {
 	// Unchecked says that the caller notices by itself, by a digest for example, if a file was
 	// changed since FromDir looked at it. Only one that has become shorter is an error then.
 	Unchecked bool
+
+	// opening is held while files are opened: descriptors in a row are closed with one call.
+	opening sync.Mutex
 }
 
-// ReadFiles appends the contents of regular files to buf, in their order. It is the same as
-// opening and reading one after the other, to the end that checks them, but takes fewer system
-// calls for small files on disk: several are opened, read, and then closed together.
-func ReadFiles(files []*Entry, buf []byte, opts ReadOptions) ([]byte, error) {
+// Append appends the contents of regular files to buf, in their order. Like opening and reading
+// each to its end, it fails if one is not as long as its entry says.
+func (r *FileReader) Append(buf []byte, files []*Entry) ([]byte, error) {
 	for len(files) > 0 {
 		n, err := 0, error(nil)
 		if onDisk(files[0]) != nil {
-			n, buf, err = readDiskFiles(files[:min(len(files), openAtOnce)], buf, opts)
+			n, buf, err = r.appendOnDisk(buf, files[:min(len(files), openAtOnce)])
 		} else {
 			n = 1
 			buf, err = appendContent(buf, files[0])
@@ -73,11 +78,13 @@ func appendContent(buf []byte, e *Entry) ([]byte, error) {
 	return buf[:len(buf)+len(content)], nil
 }
 
-// readDiskFiles appends the contents of some of the files, at least of one, and returns of how
+// appendOnDisk appends the contents of some of the files, at least of one, and returns of how
 // many. It stops before one that is not on disk.
-func readDiskFiles(files []*Entry, buf []byte, opts ReadOptions) (int, []byte, error) {
+func (r *FileReader) appendOnDisk(buf []byte, files []*Entry) (int, []byte, error) {
 	var all [openAtOnce]int
+	r.opening.Lock()
 	fds, err := openFiles(files, all[:0])
+	r.opening.Unlock()
 	if len(fds) == 0 {
 		return 0, nil, err
 	}
@@ -93,7 +100,7 @@ func readDiskFiles(files []*Entry, buf []byte, opts ReadOptions) (int, []byte, e
 			}
 			buf, left = buf[:len(buf)+n], left-int64(n)
 		}
-		if !opts.Unchecked {
+		if !r.Unchecked {
 			if err := d.check(fd); err != nil {
 				return 0, nil, err
 			}
