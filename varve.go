@@ -21,7 +21,6 @@ import (
 	"github.com/varve-image/varve/internal/base"
 	"github.com/varve-image/varve/internal/base/cache"
 	"github.com/varve-image/varve/internal/base/lockfile"
-	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/nixstore/nixstate"
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/place"
@@ -189,12 +188,7 @@ func BuildIndex(ctx context.Context, specs []*spec.Spec, opts *Options) (*Index,
 	if len(specs) == 0 {
 		return nil, errors.New("an index needs an image")
 	}
-	for _, a := range specs[0].Annotations {
-		if x.Annotations == nil {
-			x.Annotations = map[string]string{}
-		}
-		x.Annotations[a.Key] = a.Value
-	}
+	x.Annotations = assemble.Annotations(specs[0])
 	return x, nil
 }
 
@@ -339,11 +333,7 @@ func (o *Options) destination(ref string) (transfer.Destination, error) {
 	if err != nil || o.Compressor == "" {
 		return dest, err
 	}
-	named, known := dest.Archived()
-	if dest.Compression, err = compress.Parse(o.Compressor); err == nil && known && named != dest.Compression.Algorithm {
-		err = fmt.Errorf("the name %q says compression %q and Options.Compressor %q: change one of them", ref, named, o.Compressor)
-	}
-	return dest, err
+	return dest, dest.Compress(o.Compressor, "Options.Compressor")
 }
 
 func (o *Options) transfers(wanted place.Wanted) transfer.Options {

@@ -57,10 +57,18 @@ type MemberLayer interface {
 	Member() *tree.Entry
 }
 
-// BoundedLayer is a layer that can be read only as far as a budget allows.
-type BoundedLayer interface {
+// LimitedLayer is a layer that can be read only as far as a budget allows.
+type LimitedLayer interface {
 	Layer
-	// Bound makes reading the layer fail when the budget is spent. It must not be called while
+	// Limit makes reading the layer fail when the budget is spent. It must not be called while
 	// the layer is being read.
-	Bound(*layer.Budget)
+	Limit(*layer.Budget)
+}
+
+// KeyedLayer is a layer with a key that is the same wherever it is made of the same files. It is
+// written into manifests, for builds elsewhere.
+type KeyedLayer interface {
+	Layer
+	// PortableKey returns the key, or "" for none.
+	PortableKey(ctx context.Context) (digest.Digest, error)
 }

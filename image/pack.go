@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"os"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -27,14 +28,32 @@ type PackOptions struct {
 	Recompress bool
 	// Parallel limits how many blobs are written at once; it defaults to 1.
 	Parallel int
+	// Memo, where it is set, remembers what layers are compressed to.
+	Memo Memo
 	// Observe, where it is set, is called for each layer, by one goroutine at a time.
 	Observe func(Event)
 }
 
-// Compressor compresses layers. Its output depends on its input alone.
+// Memo remembers what layers are compressed to, from one program to the next. It may forget
+// anything at any time; what it returns is believed. Its methods may be called by several
+// goroutines.
+type Memo interface {
+	// Blob returns the digest and size of what a compressor, by its CompressorText, makes of the
+	// tar with a diffID, and KeepBlob remembers them.
+	Blob(diffID digest.Digest, compressor string) (v1.Descriptor, bool)
+	KeepBlob(diffID digest.Digest, compressor string, d v1.Descriptor)
+	// Open opens a blob that was kept, after it has compared its digest and size.
+	Open(ctx context.Context, d v1.Descriptor) (*os.File, error)
+	// Keep keeps the blob that fill writes, and returns its digest and size.
+	Keep(ctx context.Context, fill func(io.Writer) error) (v1.Descriptor, error)
+}
+
+// Compressor compresses layers. Its output depends on its input alone, and on its text if it is
+// a fmt.Stringer: what it makes can then be remembered.
 type Compressor interface {
-	// NewWriter returns a writer that compresses to w. Close writes what it has held back.
-	NewWriter(w io.Writer) (io.WriteCloser, error)
+	// NewWriter returns a writer that compresses to w. Close writes what it has held back;
+	// when ctx is done, as it is after an error, Close returns at once and writes nothing.
+	NewWriter(ctx context.Context, w io.Writer) (io.WriteCloser, error)
 	// MediaType returns the media type of a layer compressed this way.
 	MediaType() string
 }
@@ -47,8 +66,12 @@ type Blob struct {
 	// Stored describes a layer that is passed on byte for byte. Its digest is empty where the
 	// layer is yet to be compressed: it is known only after Write.
 	Stored v1.Descriptor
+	// Known has the digest and size of what Write writes of a layer that is yet to be compressed,
+	// where the memo knows them; otherwise its digest is empty.
+	Known v1.Descriptor
 
 	compressor Compressor
+	memo       Memo
 	info       layer.Info // of a layer that is compressed
 }
 
@@ -68,7 +91,30 @@ func (b *Blob) Write(ctx context.Context, w io.Writer) error {
 	if b.Stored.Digest != "" {
 		return copyStored(ctx, w, b.Layer.(StoredLayer))
 	}
-	return b.compress(ctx, w)
+	if b.memo == nil {
+		return b.compress(ctx, w)
+	}
+	if known, err := b.copyKnown(ctx, w); known || err != nil {
+		return err
+	}
+	d, err := b.memo.Keep(ctx, func(kept io.Writer) error { return b.compress(ctx, io.MultiWriter(w, kept)) })
+	if err == nil {
+		b.memo.KeepBlob(b.info.DiffID, CompressorText(b.compressor), d)
+	}
+	return err
+}
+
+// copyKnown writes the blob as the memo has it, if it does.
+func (b *Blob) copyKnown(ctx context.Context, w io.Writer) (bool, error) {
+	if b.Known.Digest == "" {
+		return false, nil
+	}
+	f, err := b.memo.Open(ctx, b.Known)
+	if err != nil {
+		return false, ctx.Err()
+	}
+	defer f.Close()
+	return true, copyTo(ctx, w, f)
 }
 
 func copyStored(ctx context.Context, w io.Writer, l StoredLayer) error {
@@ -77,30 +123,28 @@ func copyStored(ctx context.Context, w io.Writer, l StoredLayer) error {
 		return err
 	}
 	defer r.Close()
+	return copyTo(ctx, w, r)
+}
+
+func copyTo(ctx context.Context, w io.Writer, r io.Reader) error {
 	// The struct hides methods that would take the copy away from the context.
-	_, err = io.CopyBuffer(struct{ io.Writer }{w}, ctxio.Reader(ctx, r), make([]byte, 1<<20))
+	_, err := io.CopyBuffer(struct{ io.Writer }{w}, ctxio.Reader(ctx, r), make([]byte, 1<<20))
 	return err
 }
 
 // compress writes the layer's tar through the compressor and hashes it on its way.
 func (b *Blob) compress(ctx context.Context, w io.Writer) error {
-	z, err := b.compressor.NewWriter(w)
-	if err != nil {
-		return err
-	}
-	tar := &hashingWriter{ctx: ctx, w: z, hash: sha256.New()}
-	err = b.Layer.Write(ctx, tar)
-	if closeErr := z.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return err
-	}
-	if got := digest.NewDigest(digest.SHA256, tar.hash); got != b.info.DiffID {
-		what := fmt.Sprintf("layer of %s, when it was read again", b.Layer.Title())
-		return &layer.DigestError{What: what, Want: b.info.DiffID, Got: got}
-	}
-	return nil
+	return compress.Fill(ctx, w, b.compressor.NewWriter, func(z io.Writer) error {
+		tar := &hashingWriter{ctx: ctx, w: z, hash: sha256.New()}
+		if err := b.Layer.Write(ctx, tar); err != nil {
+			return err
+		}
+		if got := digest.NewDigest(digest.SHA256, tar.hash); got != b.info.DiffID {
+			what := fmt.Sprintf("layer of %s, when it was read again", b.Layer.Title())
+			return &layer.DigestError{What: what, Want: b.info.DiffID, Got: got}
+		}
+		return nil
+	})
 }
 
 // hashingWriter hashes what it passes on. It fails when ctx is done.
@@ -162,7 +206,7 @@ func (p *packer) start(ctx context.Context, tasks *errgroup.Group) error {
 	for i, l := range p.from {
 		b, id, size, err := p.blob(ctx, l)
 		if err != nil {
-			return fmt.Errorf("read layer %d: %w", i+1, err)
+			return layerError(i, l, err)
 		}
 		j := seen[id]
 		if j != nil {
@@ -180,14 +224,22 @@ func (p *packer) start(ctx context.Context, tasks *errgroup.Group) error {
 		}
 		tasks.Go(func() (err error) {
 			p.observe(i, l, size, false)
-			if j.desc, err = p.put(ctx, b); err != nil {
-				return fmt.Errorf("write layer %d: %w", i+1, err)
+			if j.desc, err = p.put(ctx, b); err == nil {
+				err = b.annotate(ctx, &j.desc)
+			}
+			if err != nil {
+				return layerError(i, l, err)
 			}
 			p.observe(i, l, size, true)
 			return nil
 		})
 	}
 	return nil
+}
+
+// layerError says which layer an error is about, as people count and know them.
+func layerError(i int, l Layer, err error) error {
+	return fmt.Errorf("layer %d (%q): %w", i+1, l.Title(), err)
 }
 
 // blob describes the blob of a layer; id is the same for layers that are the same. The diffID
@@ -199,8 +251,14 @@ func (p *packer) blob(ctx context.Context, l Layer) (b *Blob, id digest.Digest, 
 		b.Stored = e.Stored()
 		return b, b.Stored.Digest, b.Stored.Size, nil
 	}
-	b.info, err = l.Info(ctx)
-	return b, b.info.DiffID, b.info.Size, err
+	if b.info, err = l.Info(ctx); err != nil {
+		return nil, "", 0, err
+	}
+	if text := CompressorText(b.compressor); text != "" && p.opts.Memo != nil {
+		b.memo = p.opts.Memo
+		b.Known, _ = b.memo.Blob(b.info.DiffID, text)
+	}
+	return b, b.info.DiffID, b.info.Size, nil
 }
 
 func (p *packer) observe(i int, l Layer, size int64, done bool) {

@@ -58,9 +58,9 @@ func NewBudget(bytes, entries int64) *Budget {
 	return b
 }
 
-// Bound makes reading the layer fail when the budget is spent. It must not be called while the
+// Limit makes reading the layer fail when the budget is spent. It must not be called while the
 // layer is being read.
-func (b *Blob) Bound(budget *Budget) { b.budget = budget }
+func (b *Blob) Limit(budget *Budget) { b.budget = budget }
 
 // spend takes from the budget what n bytes of the tar, with so many entries, exceed what was
 // read before.
@@ -69,10 +69,10 @@ func (b *Blob) spend(n, entries int64) error {
 		return nil
 	}
 	if !take(&b.budget.bytesLeft, &b.seen, n) {
-		return &tree.LimitError{Reason: fmt.Sprintf("layer %q: the image's layers unpack to more than %d bytes", b.Name, b.budget.bytes), Bound: tree.BoundBytes}
+		return &tree.LimitError{Reason: fmt.Sprintf("layer %q: the image's layers unpack to more than %d bytes", b.Name, b.budget.bytes), Limit: tree.LimitBytes}
 	}
 	if !take(&b.budget.entriesLeft, &b.seenEntries, entries) {
-		return &tree.LimitError{Reason: fmt.Sprintf("layer %q: the image's layers have more than %d entries", b.Name, b.budget.entries), Bound: tree.BoundEntries}
+		return &tree.LimitError{Reason: fmt.Sprintf("layer %q: the image's layers have more than %d entries", b.Name, b.budget.entries), Limit: tree.LimitEntries}
 	}
 	return nil
 }
@@ -139,7 +139,7 @@ func (b *Blob) copy(ctx context.Context, w io.Writer) (Info, error) {
 
 // Open opens the layer's tar. The blob's first bytes say how it is compressed, not its media
 // type. Reading ends with an error instead of io.EOF if the blob or the tar is not what
-// Descriptor and DiffID say, so nothing that was read can be relied on before. Bound limits how
+// Descriptor and DiffID say, so nothing that was read can be relied on before. Limit limits how
 // much is read.
 func (b *Blob) Open(ctx context.Context) (io.ReadCloser, error) {
 	stored, err := b.fetch(ctx)
@@ -181,7 +181,7 @@ func (b *Blob) blame(ctx context.Context, stored io.Reader, err error) error {
 
 // OpenStored opens the blob as it is stored. Reading ends with an error instead of io.EOF if it
 // is not what Descriptor says, or is a tar by its media type and does not unpack to DiffID,
-// unless that was verified before. Bound limits what it unpacks to.
+// unless that was verified before. Limit limits what it unpacks to.
 func (b *Blob) OpenStored(ctx context.Context) (io.ReadCloser, error) {
 	r, err := b.fetch(ctx)
 	if err != nil || b.Descriptor.Digest == "" || b.DiffID == "" || !isTarType(b.Descriptor.MediaType) || b.checked.Load() {

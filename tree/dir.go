@@ -3,7 +3,6 @@ package tree
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -12,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/regfile"
 )
 
 // DirOptions are the options of FromDir.
@@ -225,12 +226,8 @@ func CheckName(name string) error {
 // file itself. A path that leads nowhere is an error.
 func Resolve(name string) (string, error) {
 	resolved, err := filepath.EvalSymlinks(name)
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		return "", fmt.Errorf("%q: %w", name, pathErr.Err)
-	}
 	if err != nil {
-		return "", fmt.Errorf("%q: %w", name, err)
+		return "", fmt.Errorf("%q: %w", name, regfile.Cause(err))
 	}
 	return path.Clean(resolved), nil
 }

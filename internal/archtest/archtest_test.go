@@ -35,6 +35,8 @@ var arrows = map[string][]string{
 	"internal/base/lockfile": {"layer", "internal/ocijson"},
 	"internal/base/cache":    {"internal/place/ocilayout"},
 	"internal/sandbox":       {"tree"},
+	// What was computed once, for those who make layers and write images.
+	"internal/memo": {"image"},
 
 	"internal/nixstore/nar":      {"tree"},
 	"internal/nixstore/drv":      {"internal/nixstore"},
@@ -44,7 +46,7 @@ var arrows = map[string][]string{
 	"internal/sandbox/userns":          {"internal/sandbox/userns/first", "internal/sandbox/userns/program"},
 	"internal/sandbox/userns/fakeroot": {"internal/execfile", "internal/sandbox/userns/openat", "internal/sandbox/userns/procfs", "internal/sandbox/userns/seccomp"},
 	"internal/sandbox/userns/first":    {"internal/sandbox/userns/limits", "internal/sandbox/userns/kernel", "internal/sandbox/userns/protocol"},
-	"internal/sandbox/userns/kernel":   {"internal/sandbox"},
+	"internal/sandbox/userns/kernel":   nil,
 	"internal/sandbox/userns/protocol": {"internal/sandbox", "internal/sandbox/userns/seccomp"},
 	"internal/sandbox/userns/limits":   {"internal/sandbox/userns/worktree"},
 	"internal/sandbox/userns/openat":   {"internal/sandbox"},
@@ -60,7 +62,7 @@ var arrows = map[string][]string{
 	"internal/place/ocilayout":     {"image", "internal/tarindex", "internal/ocijson"},
 	"internal/place/registry":      {"image", "internal/ocijson", "internal/pace"},
 	"internal/place/engine":        {"image", "internal/pace"},
-	"internal/place":               {"internal/place/dockerarchive", "internal/place/ocilayout", "internal/place/registry", "internal/place/engine"},
+	"internal/place":               {"internal/memo", "internal/place/dockerarchive", "internal/place/ocilayout", "internal/place/registry", "internal/place/engine"},
 
 	"internal/base": {"spec", "internal/place", "internal/base/cache", "internal/base/lockfile"},
 
@@ -80,6 +82,7 @@ var arrows = map[string][]string{
 	"internal/compress":   nil,
 	"internal/flock":      nil,
 	"internal/human":      nil,
+	"internal/lack":       nil,
 	"internal/owner":      nil,
 	"internal/rmtree":     nil,
 	// It serves the packages that read archives.
@@ -112,7 +115,7 @@ var arrows = map[string][]string{
 
 // anyone holds the leaves that every package may import.
 var anyone = []string{
-	"internal/arch", "internal/atomicfile", "internal/ctxio", "internal/flock", "internal/human", "image/ordjson", "internal/owner", "internal/problems",
+	"internal/arch", "internal/atomicfile", "internal/ctxio", "internal/flock", "internal/human", "internal/lack", "image/ordjson", "internal/owner", "internal/problems",
 	"internal/regfile", "internal/rmtree", "internal/suggest",
 }
 

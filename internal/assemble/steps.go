@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/varve-image/varve/internal/lack"
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
@@ -147,7 +148,7 @@ func (b *builder) adopt(step *sandbox.Step, entries []*tree.Entry) {
 // run runs a step with what the spec sets for all steps.
 func (b *builder) run(ctx context.Context, base *base, step *sandbox.Step) (*sandbox.Result, error) {
 	if architecture := b.architecture(base); step.Root == sandbox.ImageRoot && architecture != runtime.GOARCH {
-		return nil, &MissingError{fmt.Errorf("%s: the image is for %q, whose programs this machine (%s) does not run: build it on one that does",
+		return nil, &lack.Error{Err: fmt.Errorf("%s: the image is for %q, whose programs this machine (%s) does not run: build it on one that does",
 			step.Name, architecture, runtime.GOARCH)}
 	}
 	runner, err := b.opts.Steps.Runner(b.spec.Isolation)

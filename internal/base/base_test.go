@@ -104,7 +104,7 @@ func TestPinned(t *testing.T) {
 	if _, err := s.open(t, s.tagged(), nil); !errors.As(err, &unpinned) || s.requests.Load() > 0 {
 		t.Errorf("a tag: %v, and %d requests", err, s.requests.Load())
 	}
-	var missing *cache.MissingError
+	var missing *cache.AbsentError
 	if _, err := s.open(t, s.digested(), locked); !errors.As(err, &missing) || s.requests.Load() > 0 {
 		t.Errorf("locked, with an empty cache: %v, and %d requests", err, s.requests.Load())
 	}
@@ -242,7 +242,7 @@ func TestElsewhere(t *testing.T) {
 			}
 			var wrong *place.RefError
 			if !errors.As(err, &wrong) {
-				t.Errorf("%v is no *place.RefError", err)
+				t.Errorf("%v is not a *place.RefError", err)
 			}
 		})
 	}

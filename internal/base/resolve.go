@@ -92,7 +92,7 @@ func (r *Resolver) pinned(ctx context.Context, p *pin) (*place.Image, error) {
 		}
 		return nil, err
 	}
-	img.Bound(image.NewBudget(r.opts.Places.MaxUnpacked, r.opts.Places.MaxEntries))
+	img.Limit(image.NewBudget(r.opts.Places.MaxUnpacked, r.opts.Places.MaxEntries))
 	return &place.Image{Stored: img, Names: []string{p.name}}, nil
 }
 

@@ -25,6 +25,8 @@ type ConfOptions struct {
 	RepoTag string
 	// Now is the time that "now" stands for.
 	Now time.Time
+	// Memo, where it is set, remembers the digests of layers.
+	Memo layer.Memo
 	// OpenBase opens the docker-archive that the conf builds on; without it no
 	// image can build on another.
 	OpenBase func(ctx context.Context, name string) (*image.Stored, error)
@@ -62,7 +64,9 @@ func (c *Conf) describe(ctx context.Context, opts ConfOptions) (*image.Descripti
 	if err := c.addBase(ctx, d, opts); err != nil {
 		return nil, err
 	}
-	c.addStoreLayers(d, mtime, cmp.Or(opts.StoreRoot, opts.Root))
+	c.addStoreLayers(d, layer.StoreOptions{
+		UID: c.uid, GID: c.gid, Uname: c.uname, Gname: c.gname, ModTime: mtime.Unix(), Root: cmp.Or(opts.StoreRoot, opts.Root), Memo: opts.Memo,
+	})
 	return d, c.addDirs(d, opts)
 }
 
@@ -124,11 +128,9 @@ func (c *Conf) inheritEnv(base *image.Stored) error {
 	return err
 }
 
-func (c *Conf) addStoreLayers(img *image.Description, mtime time.Time, root string) {
+func (c *Conf) addStoreLayers(img *image.Description, opts layer.StoreOptions) {
 	for _, paths := range c.storeLayers {
-		c.addLayer(img, layer.Store(paths, layer.StoreOptions{
-			UID: c.uid, GID: c.gid, Uname: c.uname, Gname: c.gname, ModTime: mtime.Unix(), Root: root,
-		}), paths...)
+		c.addLayer(img, layer.Store(paths, opts), paths...)
 	}
 }
 

@@ -85,7 +85,7 @@ func (t *Tools) Conf(ctx context.Context, name string, data []byte, repoTag stri
 		return image.Named{}, inputErrorf("%s: %w", name, err)
 	}
 	img, err := conf.Image(ctx, ConfOptions{
-		Root: t.opts.Root, StoreRoot: t.opts.StoreRoot, RepoTag: repoTag, Now: t.opts.Now(),
+		Root: t.opts.Root, StoreRoot: t.opts.StoreRoot, RepoTag: repoTag, Now: t.opts.Now(), Memo: t.places().LayerMemo(ctx),
 		OpenBase: func(ctx context.Context, file string) (*image.Stored, error) {
 			src, err := place.OpenPath(ctx, place.Unknown, file, t.places())
 			if err != nil {

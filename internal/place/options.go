@@ -9,9 +9,11 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/atomicfile"
+	"github.com/varve-image/varve/internal/memo"
 	"github.com/varve-image/varve/internal/place/engine"
 	"github.com/varve-image/varve/internal/place/registry"
 	"github.com/varve-image/varve/internal/tarindex"
+	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/tree"
 )
 
@@ -36,6 +38,11 @@ type Options struct {
 	// Program opens the image that a program made by streamLayeredImage would write; nil refuses
 	// programs.
 	Program func(ctx context.Context, path string) (image.Source, error)
+	// Memo, where it is set, opens what remembers the digests of layers, and what they are
+	// compressed to; nil is none.
+	Memo func(ctx context.Context) *memo.Memo
+	// Pushed, where it is set, is what images that were pushed before tell of layers.
+	Pushed *Pushed
 	// Warn and Debug, where they are set, are called with what is odd, and with what was found.
 	Warn, Debug func(text string)
 }
@@ -50,6 +57,26 @@ func (o Options) debug(format string, args ...any) {
 	if o.Debug != nil {
 		o.Debug(fmt.Sprintf(format, args...))
 	}
+}
+
+// LayerMemo returns what remembers the digests of layers, or nil.
+func (o Options) LayerMemo(ctx context.Context) layer.Memo {
+	if o.Memo == nil {
+		return nil
+	}
+	return o.Memo(ctx).ForLayers()
+}
+
+// memo returns what is known of layers that are to be compressed, or nil.
+func (o Options) memo(ctx context.Context) image.Memo {
+	r := remembered{pushed: o.Pushed}
+	if o.Memo != nil {
+		r.Memo = o.Memo(ctx)
+	}
+	if r.pushed == nil {
+		return r.Memo.ForBlobs()
+	}
+	return r
 }
 
 // RegistryOptions returns how to talk to the registry of a reference.

@@ -25,7 +25,7 @@ type TargetOptions struct {
 // To returns the place that a reference names as a target. An image's name there is its own, or
 // the reference's. A target whose Transport has TakesIndex is an image.IndexTarget.
 func To(ctx context.Context, r Ref, opts TargetOptions) (image.Target, error) {
-	layout := ocilayout.Options{Compression: opts.Compression, RefName: r.Name, TempDir: filepath.Dir(r.Path)}
+	layout := ocilayout.Options{Compression: opts.Compression, RefName: r.Name, TempDir: filepath.Dir(r.Path), Memo: opts.memo(ctx)}
 	if r.Path == "-" {
 		layout.TempDir = opts.TempDir
 	}
@@ -44,7 +44,7 @@ func To(ctx context.Context, r Ref, opts TargetOptions) (image.Target, error) {
 	case Registry:
 		return &registry.Target{Ref: r.Name, Options: func() (registry.PushOptions, error) {
 			o, err := opts.RegistryOptions(r.Name)
-			return registry.PushOptions{Options: o, Compression: opts.Compression}, err
+			return registry.PushOptions{Options: o, Compression: opts.Compression, Memo: opts.memo(ctx), MountFrom: opts.Pushed.in(r.Name)}, err
 		}}, nil
 	case DockerDaemon, ContainersStorage, Containerd:
 		return toEngine(ctx, r, opts)

@@ -55,7 +55,7 @@ func readChanges(ctx context.Context, step *Step, layer io.Reader, f *os.File) (
 		return nil, err
 	}
 	if n > limit {
-		return nil, &LimitError{Name: step.Name, Bound: BoundDisk, Limits: step.Limits.WithDefaults()}
+		return nil, &LimitError{Name: step.Name, Limit: LimitDisk, Limits: step.Limits.WithDefaults()}
 	}
 	source := &changesFile{title: "changes of " + step.Name, file: f, size: n}
 	// The result may be read for longer than the step's context lasts.
@@ -64,9 +64,9 @@ func readChanges(ctx context.Context, step *Step, layer io.Reader, f *os.File) (
 	if !stop() {
 		return nil, context.Cause(ctx)
 	}
-	var bound *tree.LimitError
-	if errors.As(err, &bound) {
-		return nil, errors.New(bound.Reason) // not the input that users set limits for
+	var reached *tree.LimitError
+	if errors.As(err, &reached) {
+		return nil, errors.New(reached.Reason) // not the input that users set limits for
 	}
 	if err != nil {
 		return nil, err

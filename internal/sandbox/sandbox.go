@@ -34,7 +34,7 @@ import (
 // Runner runs steps. Several may run at once.
 type Runner interface {
 	// Run runs a step to its end. The result has to be closed. Errors that a caller may
-	// want to distinguish: *StepError, *LimitError, *MissingError, and the error of ctx.
+	// want to distinguish: *StepError, *LimitError, *lack.Error, and the error of ctx.
 	Run(ctx context.Context, step *Step) (*Result, error)
 }
 

@@ -81,7 +81,7 @@ func (s *skopeoWriter) layer(ctx context.Context, i int, l image.Layer, info lay
 			return err
 		}
 		if err := l.Write(ctx, s.tar.w); err != nil {
-			return fmt.Errorf("write layer %d: %w", i+1, err)
+			return fmt.Errorf("layer %d (%q): %w", i+1, l.Title(), err)
 		}
 		if err := s.tar.pad(info.Size); err != nil {
 			return err

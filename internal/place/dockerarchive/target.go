@@ -39,7 +39,7 @@ func (t *Target) Write(ctx context.Context, images []image.Named, observe func(i
 	opts := t.Options
 	opts.Observe = eachOf(images, observe)
 	err := t.Output(func(w io.Writer) error {
-		return t.Compression.Fill(w, func(w io.Writer) error { return WriteAll(ctx, w, images, opts) })
+		return t.Compression.Fill(ctx, w, func(w io.Writer) error { return WriteAll(ctx, w, images, opts) })
 	})
 	if err != nil {
 		return nil, err

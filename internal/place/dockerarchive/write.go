@@ -26,6 +26,7 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/image/ordjson"
@@ -137,7 +138,7 @@ func (a *writer) layer(ctx context.Context, i int, l image.Layer, info layer.Inf
 			return err
 		}
 		if err := a.tar.Content(info.Size, func(w io.Writer) error { return writeSized(ctx, w, l, info.Size) }); err != nil {
-			return fmt.Errorf("write layer %d: %w", i+1, err)
+			return fmt.Errorf("layer %d (%q): %w", i+1, l.Title(), err)
 		}
 		a.tar.Pad(info.Size)
 	}
@@ -172,11 +173,12 @@ func (c *counter) Write(p []byte) (int, error) {
 }
 
 // free returns the name for a layer: the wanted one, if there is one and it is not taken.
-// Another archive may have given that name to another layer, or the config's name to this one.
+// Another archive may have given that name to another layer, or to this one the name of a
+// config or of a file that says what an archive is.
 func (a *writer) free(wanted string, id digest.Digest) string {
 	taken := func(name string) bool {
 		had, ok := a.written[name]
-		return strings.HasSuffix(name, ".json") || ok && had != id
+		return strings.HasSuffix(name, ".json") || name == v1.ImageLayoutFile || name == "repositories" || ok && had != id
 	}
 	if wanted != "" && !taken(wanted) {
 		return wanted

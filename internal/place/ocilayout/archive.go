@@ -67,7 +67,7 @@ func (a *archiver) write(ctx context.Context, c content, opts Options) (digest.D
 	var manifests []v1.Descriptor
 	for i, img := range c.images {
 		p := packer{take: a.blob, temp: func() (*os.File, error) { return atomicfile.Unnamed(opts.TempDir) }}
-		layers, err := p.run(ctx, img, opts.Compression, c.observe(i, opts))
+		layers, err := p.run(ctx, img, opts, c.observe(i, opts))
 		if err != nil {
 			return "", err
 		}

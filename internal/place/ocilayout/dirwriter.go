@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -17,7 +18,10 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/image/ordjson"
+	"github.com/varve-image/varve/internal/ctxio"
 	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/regfile"
+	"github.com/varve-image/varve/layer"
 )
 
 // tempName begins the names of unfinished files in a layout.
@@ -83,8 +87,8 @@ func (w *dirWriter) content(ctx context.Context, c content, opts Options) ([]v1.
 // images writes the layers and configs and returns the manifests.
 func (w *dirWriter) images(ctx context.Context, c content, opts Options) (manifests []image.Document, err error) {
 	for i, img := range c.images {
-		p := packer{temp: w.temp, take: w.blob}
-		layers, err := p.run(ctx, img, opts.Compression, c.observe(i, opts))
+		p := packer{temp: w.temp, take: w.blob, has: w.has}
+		layers, err := p.run(ctx, img, opts, c.observe(i, opts))
 		if err != nil {
 			return nil, err
 		}
@@ -198,6 +202,17 @@ func (w *dirWriter) temp() (f *os.File, err error) {
 		}
 	}
 	return f, err
+}
+
+// has reports whether the directory has a blob, and whether that is what its digest says.
+func (w *dirWriter) has(ctx context.Context, d v1.Descriptor) bool {
+	f, err := regfile.OpenAt(w.root, w.blobPath(d))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	_, err = io.Copy(io.Discard, layer.Verify(io.NopCloser(ctxio.Reader(ctx, f)), d))
+	return err == nil
 }
 
 // blob gives a layer's file its name.

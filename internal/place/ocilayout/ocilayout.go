@@ -67,6 +67,8 @@ type Options struct {
 	// it defaults to the system's directory for such files. WriteDir uses only the layout's
 	// directory.
 	TempDir string
+	// Memo, where it is set, remembers what layers are compressed to.
+	Memo image.Memo
 	// Observe, where it is set, is called for each layer, by one goroutine at a time.
 	Observe func(image.Event)
 	// described, where it is set, is called for each image, with its number and how it was

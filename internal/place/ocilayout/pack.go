@@ -28,24 +28,33 @@ type packer struct {
 	temp func() (*os.File, error)
 	// take is given each blob once, in order. It does not close the file.
 	take func(ctx context.Context, file *os.File, desc v1.Descriptor) error
+	// has, where it is set, reports whether the place has a blob already, whole and undamaged.
+	has func(ctx context.Context, desc v1.Descriptor) bool
 
 	busy  chan struct{}   // has an element for each blob that is being written
 	turns []chan struct{} // one for each blob, closed when it is its turn to be taken
 }
 
 // run returns the descriptors of the image's layers. It leaves no file open.
-func (p *packer) run(ctx context.Context, img image.Image, c compress.Compression, observe func(image.Event)) ([]v1.Descriptor, error) {
+func (p *packer) run(ctx context.Context, img image.Image, opts Options, observe func(image.Event)) ([]v1.Descriptor, error) {
 	p.busy = make(chan struct{}, packers)
 	p.turns = make([]chan struct{}, len(img.Layers())+1)
 	for i := range p.turns {
 		p.turns[i] = make(chan struct{})
 	}
 	close(p.turns[0])
-	return image.Pack(ctx, img.Layers(), image.PackOptions{Compressor: c, Parallel: packers + waiting, Observe: observe}, p.put)
+	return image.Pack(ctx, img.Layers(), image.PackOptions{
+		Compressor: opts.Compression, Parallel: packers + waiting, Memo: opts.Memo, Observe: observe,
+	}, p.put)
 }
 
 // put writes a blob to a file and hands it on when those before it have been.
 func (p *packer) put(ctx context.Context, b *image.Blob) (v1.Descriptor, error) {
+	if b.Known.Digest != "" && p.has != nil && p.has(ctx, b.Known) {
+		desc := b.Known
+		desc.MediaType = b.MediaType()
+		return desc, p.inTurn(ctx, b, func() error { return nil })
+	}
 	file, err := p.temp()
 	if err != nil {
 		return v1.Descriptor{}, err
@@ -55,16 +64,24 @@ func (p *packer) put(ctx context.Context, b *image.Blob) (v1.Descriptor, error) 
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
+	if err := p.inTurn(ctx, b, func() error { return p.take(ctx, file, desc) }); err != nil {
+		return v1.Descriptor{}, err
+	}
+	return desc, file.Close()
+}
+
+// inTurn calls do when the blobs before b have been handed on.
+func (p *packer) inTurn(ctx context.Context, b *image.Blob, do func() error) error {
 	select {
 	case <-p.turns[b.Number]:
 	case <-ctx.Done():
-		return v1.Descriptor{}, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
-	if err := p.take(ctx, file, desc); err != nil {
-		return v1.Descriptor{}, err
+	if err := do(); err != nil {
+		return err
 	}
 	close(p.turns[b.Number+1])
-	return desc, file.Close()
+	return nil
 }
 
 // write writes a blob to a file and describes it: a stored one with the media type that its

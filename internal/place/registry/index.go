@@ -222,6 +222,6 @@ func (c *copier) blob(d v1.Descriptor) *layer.Blob {
 		Name: d.Digest.String(), Descriptor: d, DiffID: c.diffIDs[d.Digest],
 		Fetch: func(ctx context.Context) (io.ReadCloser, error) { return c.from.client.fetch(ctx, d) },
 	}
-	stored.Bound(c.budgets[d.Digest])
+	stored.Limit(c.budgets[d.Digest])
 	return stored
 }

@@ -3,6 +3,7 @@ package registry
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -86,7 +87,7 @@ func newPusher(ctx context.Context, ref string, opts PushOptions) (*pusher, erro
 
 func (p *pusher) image(ctx context.Context, img image.Image) (v1.Descriptor, error) {
 	layers, err := image.Pack(ctx, img.Layers(), image.PackOptions{
-		Compressor: p.opts.Compression, Recompress: p.opts.Recompress, Parallel: uploads, Observe: p.opts.Observe,
+		Compressor: p.opts.Compression, Recompress: p.opts.Recompress, Parallel: uploads, Memo: p.opts.Memo, Observe: p.opts.Observe,
 	}, p.layer)
 	if err != nil {
 		return v1.Descriptor{}, err
@@ -119,9 +120,16 @@ func (p *pusher) layer(ctx context.Context, b *image.Blob) (v1.Descriptor, error
 			from = []string{own} // a registry begins an upload if another is asked for
 		}
 	}
-	d, err := p.client.put(ctx, blob{b.Stored, b.Write}, from)
 	if b.Stored.Digest != "" {
+		_, err := p.client.put(ctx, blob{b.Stored, b.Write}, from)
 		return b.Stored, err
+	}
+	if b.Known.Digest != "" {
+		from = p.opts.MountFrom
+	}
+	d, err := p.client.put(ctx, blob{b.Known, b.Write}, from)
+	if b.Known.Digest != "" && errors.As(err, new(*layer.DigestError)) { // it was remembered wrongly
+		d, err = p.client.put(ctx, blob{v1.Descriptor{}, b.Write}, from)
 	}
 	d.MediaType = b.MediaType()
 	return d, err

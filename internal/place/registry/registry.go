@@ -101,6 +101,8 @@ type PushOptions struct {
 	// Untagged gives the manifest no tag, for an index to list: the reference's tag is then for
 	// the index.
 	Untagged bool
+	// Memo, where it is set, remembers what layers are compressed to.
+	Memo image.Memo
 	// MountFrom are repositories of the same registry, without its name, that
 	// may have layers of the image already, besides those that the image's
 	// layers were opened from: the registry then takes them from there.

@@ -28,6 +28,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/varve-image/varve/internal/lack"
 	"github.com/varve-image/varve/internal/sandbox"
 )
 
@@ -111,7 +112,7 @@ func complete(step *sandbox.Step) (*sandbox.Step, error) {
 
 // missing returns the error for something that the machine lacks.
 func missing(err error, hints ...string) error {
-	return &sandbox.MissingError{Err: err, Hints: hints}
+	return &lack.Error{Err: err, Hints: hints}
 }
 
 var errNoAnswer = errors.New("the virtual machine ended without an answer")
