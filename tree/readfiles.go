@@ -20,7 +20,7 @@ const openAtOnce = 64
 // opened, read, and then closed together.
 type FileReader struct {
 	// Unchecked says that the caller notices by itself, by a digest for example, if a file was
-	// changed since FromDir looked at it. Only one that has become shorter is an error then.
+	// changed since FromDir looked at it. Only one that has another length is an error then.
 	Unchecked bool
 
 	// opening is held while files are opened: descriptors in a row are closed with one call.
@@ -92,15 +92,19 @@ func (r *FileReader) appendOnDisk(buf []byte, files []*Entry) (int, []byte, erro
 	defer closeFiles(fds)
 	for i, fd := range fds {
 		d := onDisk(files[i])
-		buf = slices.Grow(buf, int(d.size))
+		buf = slices.Grow(buf, int(d.size)+1)
+		grown := false
 		for left := d.size; left > 0; {
-			n, err := d.read(fd, buf[len(buf):len(buf)+int(left)], left)
+			// Another byte shows that the file has grown.
+			n, err := d.read(fd, buf[len(buf):len(buf)+int(left)+1], left)
 			if err != nil {
 				return 0, nil, err
 			}
+			grown = int64(n) > left
+			n = int(min(int64(n), left))
 			buf, left = buf[:len(buf)+n], left-int64(n)
 		}
-		if !r.Unchecked {
+		if grown || !r.Unchecked {
 			if err := d.check(fd); err != nil {
 				return 0, nil, err
 			}
