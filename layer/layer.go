@@ -137,9 +137,9 @@ func (l *Layer) hash(ctx context.Context, dst io.Writer, unchecked bool) (Info, 
 func (l *Layer) encode(ctx context.Context, w *Writer, unchecked bool) (trace, error) {
 	t := l.newTracer()
 	w.mark = t.look
-	if !l.opts.Immutable && l.opts.Memo == nil && l.opts.Contents == nil {
-		// The digest says whether anything changed. Hashing headers twice would cost as much as
-		// hashing a small file.
+	if keyed := l.opts.Memo != nil || l.opts.Contents != nil; !l.opts.Immutable && (l.info != nil || !keyed) {
+		// The digest says whether anything changed, and the key is known or not needed. Hashing
+		// headers would cost as much as hashing a small file.
 		w.mark = func(_ []byte, e *tree.Entry) { t.pass(e) }
 	}
 	a := newAhead(w, unchecked)

@@ -13,7 +13,7 @@
 //   - Reading a directory never follows a symlink inside it, and never opens a
 //     FIFO, a socket or a device.
 //   - Content is opened on demand, any number of times; it is checked against
-//     the size that the entry states.
+//     the size that the entry states. A FileReader reads many small files.
 //
 // Non-goals: hard links (each name is a file of its own; OpenTar and OpenOverlay
 // resolve them) and sparse files (read expanded).
