@@ -76,9 +76,7 @@ func (t *tracer) look(header []byte, e *tree.Entry) {
 	if t.headers != nil {
 		t.headers.Write(header)
 	}
-	t.seen.sorted = t.seen.sorted && (t.last == "" || tree.Compare(t.last, e.Path) < 0)
-	t.last = e.Path
-	t.seen.newest = max(t.seen.newest, e.Stamp.Change)
+	t.pass(e)
 	if e.Type != tree.Regular || e.Size == 0 || t.known != nil && t.known(e) {
 		return
 	}
@@ -108,6 +106,13 @@ func Key(ctx context.Context, entries tree.Seq, known func(*tree.Entry) bool) (k
 	}
 	seen, err := t.trace()
 	return seen.key, seen.content, err
+}
+
+// pass takes in what is not hashed.
+func (t *tracer) pass(e *tree.Entry) {
+	t.seen.sorted = t.seen.sorted && (t.last == "" || tree.Compare(t.last, e.Path) < 0)
+	t.last = e.Path
+	t.seen.newest = max(t.seen.newest, e.Stamp.Change)
 }
 
 // read takes in content that no stamp stands for: a text that was made, or a file of the base.

@@ -51,12 +51,32 @@ func (w *Writer) Write(ctx context.Context, e *tree.Entry) error {
 	if err := w.WriteHeader(e); err != nil {
 		return err
 	}
-	if e.Type != tree.Regular || e.Size == 0 && e.Open == nil {
+	if e.Type != tree.Regular || e.Size == 0 && e.Content == nil {
 		return nil
 	}
 	if err := w.content(ctx, e); err != nil {
 		return err
 	}
+	w.Pad(e.Size)
+	return nil
+}
+
+// writeWith writes an entry whose content is known.
+func (w *Writer) writeWith(ctx context.Context, e *tree.Entry, content []byte) error {
+	if err := w.WriteHeader(e); err != nil {
+		return err
+	}
+	limit := cap(w.buf) - blockSize // the padding has to fit as well
+	for left := content; len(left) > 0; {
+		if len(w.buf) >= limit {
+			if err := w.next(ctx); err != nil {
+				return err
+			}
+		}
+		n := min(len(left), limit-len(w.buf))
+		w.buf, left = append(w.buf, left[:n]...), left[n:]
+	}
+	w.size += e.Size
 	w.Pad(e.Size)
 	return nil
 }

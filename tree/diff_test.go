@@ -54,7 +54,7 @@ func TestDiffEntries(t *testing.T) {
 	for _, name := range []string{"a/b", "d"} {
 		i := slices.Index(upper, Find(upper, name))
 		c := *upper[i]
-		c.Open, c.Implied = nil, false
+		c.Content, c.Implied = nil, false
 		upper[i] = &c
 	}
 	upper = Without(upper, "f")
@@ -114,7 +114,7 @@ func TestDiffAttributes(t *testing.T) {
 	bad := errors.New("unreadable")
 	upper := change("g", func(e *Entry) {
 		e.Size = 1
-		e.Open = func() (io.ReadCloser, error) { return nil, bad }
+		e.Content = OpenFunc(func() (io.ReadCloser, error) { return nil, bad })
 	})
 	lower = change("g", func(e *Entry) { e.Size = 1 })
 	if _, err := Diff(t.Context(), lower, upper); !errors.Is(err, bad) {
