@@ -82,8 +82,9 @@ func (l *Layer) learn(ctx context.Context) error {
 	if known, err := l.recall(ctx); known || err != nil {
 		return err
 	}
-	// What changes in a store meanwhile shows when the layer is written.
-	info, seen, err := l.hash(ctx, io.Discard, l.opts.Immutable)
+	// What changes in a store meanwhile shows when the layer is written; but one that is known the
+	// next time may never be.
+	info, seen, err := l.hash(ctx, io.Discard, l.opts.Immutable && l.opts.Memo == nil)
 	if err == nil && !seen.sorted {
 		err = l.distinct(ctx)
 	}
@@ -161,6 +162,7 @@ func (l *Layer) encode(ctx context.Context, w *Writer, unchecked bool) (trace, e
 	if err := w.Close(); err != nil {
 		return trace{}, err
 	}
+	t.seen.other = w.other || a.files.Other.Load()
 	return t.trace()
 }
 
@@ -213,6 +215,7 @@ func (l *Layer) writeTrusting(ctx context.Context, dst io.Writer, info Info) err
 	if err != nil {
 		return err
 	}
+	seen.other = l.seen.other // the next pass would say the same
 	if seen == l.seen {
 		return nil
 	}

@@ -44,6 +44,8 @@ type trace struct {
 	headers digest.Digest
 	// sorted says that the entries were in canonical order, and thus no two of one path.
 	sorted bool
+	// other says that other files were read than those that the key's stamps speak for.
+	other bool
 }
 
 // tracer makes a trace.
@@ -209,7 +211,7 @@ func (l *Layer) portableKey(ctx context.Context, seen trace) (digest.Digest, err
 // remember gives the memo what a pass over the content has shown.
 func (l *Layer) remember() {
 	memo := l.opts.Memo
-	if memo == nil {
+	if memo == nil || l.seen.other {
 		return
 	}
 	memo.KeepLayer(l.seen.key, *l.info, l.seen.content)

@@ -28,6 +28,8 @@ type Writer struct {
 	size    int64
 	// mark, where it is set, is called with each entry and its header.
 	mark func(header []byte, e *tree.Entry)
+	// other says that another file was read than an entry's stamp speaks for.
+	other bool
 }
 
 // NewWriter returns a Writer to w that puts prefix before each entry's path.
@@ -172,7 +174,11 @@ func (w *Writer) content(ctx context.Context, e *tree.Entry) error {
 		}
 	}
 	w.size += e.Size
-	return atEnd(e, r)
+	err = atEnd(e, r)
+	if f, ok := r.(*tree.File); ok && f.Other() {
+		w.other = true
+	}
+	return err
 }
 
 // next hands on the buffer in the middle of a file.

@@ -131,7 +131,7 @@ func (w *dirWalk) entry(parent *directory, name, source, rel string, st *unix.St
 	case unix.S_IFREG:
 		e.Type = Regular
 		e.Size = st.Size
-		*content = diskFile{parent, name, st.Size, st.Mtim.Nano()}
+		*content = diskFile{parent, name, st.Size, st.Mtim.Nano(), st.Ino}
 		e.Content = content
 	case unix.S_IFLNK:
 		e.Type = Symlink

@@ -15,7 +15,8 @@ type diskFile struct {
 	name string
 	size int64
 	// time is when its content was last changed, in nanoseconds since 1970.
-	time int64
+	time  int64
+	inode uint64
 }
 
 // Open opens the file. A large one is compared with what it was at once, a small one when it has
@@ -26,7 +27,7 @@ func (d *diskFile) Open() (io.ReadCloser, error) {
 		return nil, &ReadError{d.source(), err}
 	}
 	if d.size > SmallFile {
-		if err := d.check(fd); err != nil {
+		if _, err := d.check(fd); err != nil {
 			unix.Close(fd)
 			return nil, err
 		}
@@ -36,21 +37,22 @@ func (d *diskFile) Open() (io.ReadCloser, error) {
 
 func (d *diskFile) source() string { return d.dir.source(d.name) }
 
-// check compares the open file with what it was.
-func (d *diskFile) check(fd int) error {
+// check compares the open file with what it was. same is false for another file that looks like
+// it: what a store that is being optimised puts in its place, or what was there for a moment.
+func (d *diskFile) check(fd int) (same bool, err error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return fmt.Errorf("stat %q: %w", d.source(), err)
+		return false, fmt.Errorf("stat %q: %w", d.source(), err)
 	}
 	switch {
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return fmt.Errorf("%q changed while it was read: it is a %s now", d.source(), typeName(uint32(st.Mode)))
+		return false, fmt.Errorf("%q changed while it was read: it is a %s now", d.source(), typeName(uint32(st.Mode)))
 	case st.Size != d.size:
-		return fmt.Errorf("%q changed while it was read: it had %d bytes and has %d now", d.source(), d.size, st.Size)
+		return false, fmt.Errorf("%q changed while it was read: it had %d bytes and has %d now", d.source(), d.size, st.Size)
 	case st.Mtim.Nano() != d.time:
-		return fmt.Errorf("%q changed while it was read: it was written to", d.source())
+		return false, fmt.Errorf("%q changed while it was read: it was written to", d.source())
 	}
-	return nil
+	return st.Ino == d.inode, nil
 }
 
 // read reads from the open file, of which left bytes are left, into p, which is not empty. It is an
@@ -64,7 +66,7 @@ func (d *diskFile) read(fd int, p []byte, left int64) (n int, err error) {
 		return n, nil
 	}
 	// What has become of the file says more.
-	if err := d.check(fd); err != nil {
+	if _, err := d.check(fd); err != nil {
 		return 0, err
 	}
 	if err != nil {
@@ -89,6 +91,8 @@ type File struct {
 	fd   int
 	file *diskFile
 	left int64
+	// other says that Check found another file that looks the same.
+	other bool
 }
 
 // Read reads from the file. At the end it checks that the file is unchanged.
@@ -121,7 +125,15 @@ func (f *File) Advance(n int64) error {
 }
 
 // Check returns an error if the file has been changed since FromDir looked at it.
-func (f *File) Check() error { return f.file.check(f.fd) }
+func (f *File) Check() error {
+	same, err := f.file.check(f.fd)
+	f.other = f.other || err == nil && !same
+	return err
+}
+
+// Other reports whether Check found another file than FromDir, one with the same size and time:
+// then an entry's Stamp does not speak for what was read.
+func (f *File) Other() bool { return f.other }
 
 // Close closes the file.
 func (f *File) Close() error {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,6 +23,9 @@ type FileReader struct {
 	// Unchecked says that the caller notices by itself, by a digest for example, if a file was
 	// changed since FromDir looked at it. Only one that has another length is an error then.
 	Unchecked bool
+	// Other is set if another file was read than FromDir had looked at: see File.Other. Without a
+	// check nobody knows.
+	Other atomic.Bool
 
 	// opening is held while files are opened: descriptors in a row are closed with one call.
 	opening sync.Mutex
@@ -105,8 +109,12 @@ func (r *FileReader) appendOnDisk(buf []byte, files []*Entry) (int, []byte, erro
 			buf, left = buf[:len(buf)+n], left-int64(n)
 		}
 		if grown || !r.Unchecked {
-			if err := d.check(fd); err != nil {
+			same, err := d.check(fd)
+			if err != nil {
 				return 0, nil, err
+			}
+			if !same {
+				r.Other.Store(true)
 			}
 		}
 	}

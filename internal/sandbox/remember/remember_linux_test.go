@@ -157,9 +157,9 @@ func shown(t *testing.T, step *sandbox.Step, entries []*tree.Entry) string {
 	var b strings.Builder
 	for _, e := range entries {
 		c := *e
-		c.Open, c.Stamp = nil, tree.Stamp{}
+		c.Content, c.Stamp = nil, tree.Stamp{}
 		fmt.Fprintf(&b, "%v %+v", slices.Contains(step.Tree, e), c)
-		if e.Open != nil {
+		if e.Content != nil {
 			r, err := e.Open()
 			if err != nil {
 				t.Fatal(err)
