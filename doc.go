@@ -31,17 +31,49 @@
 //     programs that are run, and nothing is written to standard output or error.
 //   - A context that is done ends every call; nothing is left behind.
 //
+// Errors say in words what was done to what, and those words may change. A program that does
+// something about an error asks with errors.Is for [ErrNotPinned], [ErrNotFound], [ErrLogin],
+// [ErrLacking], [ErrMismatch], [ErrNotInitialized] or an error of the context, and with errors.As
+// for spec.Errors. All other errors are for people.
+//
 // Package spec describes the image to build, package image an image as it is, package layer the
 // bytes of its layers, and package tree the files in them. All other packages are internal.
 package varve
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
 	"time"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/base"
+	"github.com/varve-image/varve/internal/lack"
+	"github.com/varve-image/varve/internal/place/registry"
+	"github.com/varve-image/varve/layer"
+)
+
+// Errors that a program may do something about, for errors.Is.
+var (
+	// ErrNotPinned: the spec builds on an image that may be another one tomorrow: of a registry,
+	// named by a tag that no varve.lock pins, or of an engine, with Options.Locked. What helps is
+	// a digest, a varve.lock or Options.Unlocked.
+	ErrNotPinned = base.ErrNotPinned
+	// ErrNotFound: a place does not have an image of the name, or a blob of one, or there is no
+	// such place. With Options.Locked, the cache does not have it.
+	ErrNotFound = image.ErrNotFound
+	// ErrLogin: a registry, or its token server, refused a request without a login, or with the
+	// login that Options.Registry has for it.
+	ErrLogin = registry.ErrLogin
+	// ErrLacking: this machine lacks something that is needed, such as a program, an engine that
+	// answers or a permission. No other input helps.
+	ErrLacking = lack.ErrLacking
+	// ErrMismatch: something does not have the digest or size that a name, a manifest, a config,
+	// a varve.lock or a store's database promises.
+	ErrMismatch = layer.ErrMismatch
+	// ErrNotInitialized: a program that has not called Init builds a spec with scripts.
+	ErrNotInitialized = errors.New("the spec has scripts, which start this program again: call varve.Init at the beginning of main")
 )
 
 // Options says how images are read, built and written. The zero value, and nil, are the

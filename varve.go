@@ -45,10 +45,6 @@ func Init() {
 	initialized.Store(true)
 }
 
-// ErrNotInitialized is returned when a program that has not called Init builds a spec with
-// scripts.
-var ErrNotInitialized = errors.New("the spec has scripts, which start this program again: call varve.Init at the beginning of main")
-
 // Image is an image that was built or opened. It is read when it is written, and has to be
 // closed.
 type Image struct {

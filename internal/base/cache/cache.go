@@ -36,6 +36,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
+	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/flock"
 	"github.com/varve-image/varve/internal/place/ocilayout"
 )
@@ -77,6 +78,9 @@ type AbsentError struct {
 func (e *AbsentError) Error() string {
 	return fmt.Sprintf("blob %s is not in the cache %q", e.Digest, e.Dir)
 }
+
+// Is reports whether target is image.ErrNotFound.
+func (e *AbsentError) Is(target error) bool { return target == image.ErrNotFound }
 
 // Open opens the cache in a directory, which it makes if it does not exist, and waits while
 // another process prunes it. It has to be closed.
