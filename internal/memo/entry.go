@@ -111,7 +111,7 @@ func read(f io.Reader, kind Kind, key digest.Digest) ([]byte, error) {
 
 // touch notes that a file was used: what was not used for long goes first.
 func touch(f *os.File) {
-	_ = unix.Futimes(int(f.Fd()), nil) // then it goes earlier
+	_ = unix.Futimes(int(f.Fd()), nil) // otherwise it goes earlier
 }
 
 // Put keeps data under a key, a SHA-256. changed is when the last of the files was changed whose
@@ -144,9 +144,50 @@ func (m *Memo) put(kind Kind, key digest.Digest, data []byte, changed int64) err
 	if _, err := f.Write(append([]byte(head(kind, key, data)), data...)); err != nil {
 		return err
 	}
-	if changed != 0 && m.began.Sub(time.Unix(0, changed)) < racy {
+	if !settled(m.began, changed) {
 		return nil
 	}
 	m.noteKept()
 	return f.CommitUnsynced(key.Encoded())
+}
+
+// settled reports whether a file that was last changed at changed, in nanoseconds since 1970 or 0
+// for never, gets another stamp by a change that is later than now.
+func settled(now time.Time, changed int64) bool {
+	return changed == 0 || now.Sub(time.Unix(0, changed)) >= racy
+}
+
+// Settled reports whether a file that was last changed at changed, in nanoseconds since 1970, will
+// have another stamp if it is changed from now on. Without that, what takes long to make of it
+// must not be kept, not even if the file is old enough when it is made. What cannot be kept at all
+// is not settled.
+func (m *Memo) Settled(changed int64) bool {
+	if m == nil {
+		return false
+	}
+	ok, err := m.ageOf(changed)
+	if err != nil {
+		m.fail(err)
+	}
+	return ok
+}
+
+// ageOf compares a time with the file system's clock.
+func (m *Memo) ageOf(changed int64) (bool, error) {
+	if err := m.makeDir(string(Steps)); err != nil {
+		return false, err
+	}
+	f, err := atomicfile.CreateIn(m.root, path.Join(string(Steps), "clock"))
+	if err != nil {
+		return false, err
+	}
+	defer f.Abort()
+	if _, err := f.Write([]byte{0}); err != nil { // its time is that of the last write
+		return false, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	return settled(info.ModTime(), changed), nil
 }
