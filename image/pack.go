@@ -94,27 +94,16 @@ func (b *Blob) Write(ctx context.Context, w io.Writer) error {
 	if b.memo == nil {
 		return b.compress(ctx, w)
 	}
-	if known, err := b.copyKnown(ctx, w); known || err != nil {
+	written, err := b.copyKnown(ctx, w)
+	if err != nil || b.Known.Digest != "" && written == b.Known.Size {
 		return err
 	}
-	d, err := b.memo.Keep(ctx, func(kept io.Writer) error { return b.compress(ctx, io.MultiWriter(w, kept)) })
+	rest := &skipper{w, written} // which has the same bytes again
+	d, err := b.memo.Keep(ctx, func(kept io.Writer) error { return b.compress(ctx, io.MultiWriter(rest, kept)) })
 	if err == nil {
 		b.memo.KeepBlob(b.info.DiffID, CompressorText(b.compressor), d)
 	}
 	return err
-}
-
-// copyKnown writes the blob as the memo has it, if it does.
-func (b *Blob) copyKnown(ctx context.Context, w io.Writer) (bool, error) {
-	if b.Known.Digest == "" {
-		return false, nil
-	}
-	f, err := b.memo.Open(ctx, b.Known)
-	if err != nil {
-		return false, ctx.Err()
-	}
-	defer f.Close()
-	return true, copyTo(ctx, w, f)
 }
 
 func copyStored(ctx context.Context, w io.Writer, l StoredLayer) error {
