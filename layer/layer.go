@@ -134,7 +134,9 @@ func (l *Layer) encode(ctx context.Context, w *Writer) (trace, error) {
 }
 
 // Write writes the tar to dst. Where dst is a pipe or a regular file the
-// kernel copies what it can.
+// kernel copies what it can. So it does where dst has methods File() *os.File,
+// which returns the one that it writes to, and Copied(n int64), which is told
+// how much has gone there past it.
 func (l *Layer) Write(ctx context.Context, dst io.Writer) error {
 	info, err := l.Info(ctx)
 	if err != nil {

@@ -146,31 +146,6 @@ func (a *writer) layer(ctx context.Context, i int, l image.Layer, info layer.Inf
 	return nil
 }
 
-// writeSized writes a layer, and fails if its size is not the header's. Layers check their
-// digests themselves.
-func writeSized(ctx context.Context, w io.Writer, l image.Layer, size int64) error {
-	c := &counter{w: w}
-	if err := l.Write(ctx, c); err != nil {
-		return err
-	}
-	if c.n != size {
-		return fmt.Errorf("%s: it wrote %d bytes, and said that it has %d", l.Title(), c.n, size)
-	}
-	return nil
-}
-
-// counter counts what it passes on.
-type counter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
-}
-
 // free returns the name for a layer: the wanted one, if there is one and it is not taken.
 // Another archive may have given that name to another layer, or the config's name to this one.
 func (a *writer) free(wanted string, id digest.Digest) string {
