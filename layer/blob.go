@@ -123,6 +123,25 @@ func (b *Blob) Write(ctx context.Context, w io.Writer) error {
 	return err
 }
 
+// Unread reports whether the layer was not read yet.
+func (b *Blob) Unread() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.info == nil
+}
+
+// WriteOnce writes what Write writes, and returns what Info returns from then on.
+func (b *Blob) WriteOnce(ctx context.Context, w io.Writer) (Info, error) {
+	info, err := b.copy(ctx, w)
+	if err != nil {
+		return Info{}, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.info = &info
+	return info, nil
+}
+
 func (b *Blob) copy(ctx context.Context, w io.Writer) (Info, error) {
 	r, err := b.Open(ctx)
 	if err != nil {

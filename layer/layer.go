@@ -65,13 +65,52 @@ func (l *Layer) learn(ctx context.Context) error {
 	if known, err := l.recall(ctx); known || err != nil {
 		return err
 	}
-	info, seen, err := l.hash(ctx, io.Discard)
+	return l.read(ctx, io.Discard)
+}
+
+// read writes the tar to dst, and finds out its digest and size.
+func (l *Layer) read(ctx context.Context, dst io.Writer) error {
+	info, seen, err := l.hash(ctx, dst)
 	if err != nil {
 		return err
 	}
 	l.info, l.seen = &info, seen
 	l.remember()
 	return nil
+}
+
+// Unread reports whether nothing is known of the tar: Info was not called, and Options.Memo has
+// not seen a layer of this name.
+func (l *Layer) Unread() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.info == nil && (l.opts.Memo == nil || !l.opts.Memo.Known(l.name()))
+}
+
+// WriteOnce writes the tar to dst, and returns what Info returns from then on. Content is read
+// once if nothing is known of the layer.
+func (l *Layer) WriteOnce(ctx context.Context, dst io.Writer) (Info, error) {
+	written, err := l.writeUnread(ctx, dst)
+	if err == nil && !written {
+		err = l.Write(ctx, dst)
+	}
+	if err != nil {
+		return Info{}, err
+	}
+	return l.Info(ctx)
+}
+
+// writeUnread writes the tar, unless its digest is known.
+func (l *Layer) writeUnread(ctx context.Context, dst io.Writer) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.info != nil {
+		return false, nil
+	}
+	if known, err := l.recall(ctx); known || err != nil {
+		return false, err
+	}
+	return true, l.read(ctx, dst)
 }
 
 // Size returns the tar's size in bytes. It reads no content.

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -103,9 +102,11 @@ func streamConf(ctx context.Context, g *global, o *streamOptions, in *specflags.
 func writeStream(ctx context.Context, g *global, img image.Named, c compress.Compression, opts dockerarchive.Options) error {
 	task := g.ui.Progress(ctx, len(img.Layers()), "streaming")
 	defer task.Finish()
-	opts.Observe = observe(task)
-	err := c.Fill(g.streams.Out, func(w io.Writer) error { return dockerarchive.Write(ctx, w, img, opts) })
-	return cmdline.OutputError(err)
+	opts.Observe, opts.TempDir = observe(task), g.tempDir()
+	if c.Algorithm != compress.None {
+		opts.Compressor, opts.Memo = c, g.memo(ctx).ForBlobs()
+	}
+	return cmdline.OutputError(dockerarchive.Write(ctx, g.streams.Out, img, opts))
 }
 
 // observe shows the layers of an image that is being written.

@@ -42,3 +42,10 @@ func (c *counter) File() *os.File {
 
 // Copied counts what the kernel has copied to File.
 func (c *counter) Copied(n int64) { c.n += n }
+
+// ReadFrom copies r, within the kernel where that can be.
+func (c *counter) ReadFrom(r io.Reader) (int64, error) {
+	n, err := io.Copy(c.w, r)
+	c.n += n
+	return n, err
+}

@@ -27,7 +27,7 @@ import (
 // an image pulled with another compression has the same archive (skopeo 1.9.3
 // itself cannot make one of zstd layers).
 //
-// Options.RepeatLayers has no effect.
+// Options.RepeatLayers, Compressor and Memo have no effect.
 func WriteSkopeo(ctx context.Context, w io.Writer, img image.Named, opts Options) error {
 	config, err := img.RawConfig(ctx)
 	if err != nil {
@@ -46,7 +46,7 @@ func WriteSkopeo(ctx context.Context, w io.Writer, img image.Named, opts Options
 	}
 	opts.RepeatLayers = false
 	s := &skopeoWriter{tar: ustar{w}, img: img, opts: opts, written: map[digest.Digest]bool{}}
-	if err := eachLayer(ctx, img, opts, s.layer); err != nil {
+	if err := eachLayer(ctx, img, opts, nil, s.layer); err != nil {
 		return err
 	}
 	configName := digest.FromBytes(config).Encoded() + ".json"

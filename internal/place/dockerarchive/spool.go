@@ -22,36 +22,57 @@ import (
 // is unpacked to a temporary file, a few layers at a time, and then read from
 // there. Others are read twice, as image.Image.Each does. With RepeatLayers
 // nothing is spooled.
-func eachLayer(ctx context.Context, img image.Image, opts Options, visit func(ctx context.Context, i int, l image.Layer, info layer.Info) error) error {
-	known := image.KnownDiffIDs(img)
-	// By the blob as well: whether layers have the diffID that the config claims
-	// for them is not known before each is unpacked.
-	type key struct{ blob, tar digest.Digest }
-	seen := map[key]*spooled{}
+//
+// With a packer, each layer is a *compressedLayer.
+func eachLayer(ctx context.Context, img image.Image, opts Options, pack *packer, visit func(ctx context.Context, i int, l image.Layer, info layer.Info) error) error {
+	layers := img.Layers()
+	files := map[spoolKey]filed{}
 	defer func() {
-		for _, s := range seen {
-			s.free()
+		for _, f := range files {
+			f.free()
 		}
 	}()
-	layers := img.Layers()
+	known := image.KnownDiffIDs(img)
 	for i, l := range layers {
+		k := spoolKey{layer: i}
 		stored, ok := l.(image.StoredLayer)
-		if !ok || i >= len(known) || stored.Stored().Digest == "" || opts.RepeatLayers {
+		ok = ok && i < len(known) && stored.Stored().Digest != "" && !opts.RepeatLayers
+		switch {
+		case ok:
+			k = spoolKey{stored.Stored().Digest, known[i], 0}
+		case pack == nil:
 			continue
 		}
-		k := key{stored.Stored().Digest, known[i]}
-		if seen[k] == nil {
-			seen[k] = &spooled{StoredLayer: stored, diffID: known[i], tempDir: opts.TempDir}
+		switch {
+		case files[k] != nil:
+		case pack != nil:
+			files[k] = &compressedLayer{Layer: l, by: pack}
+		default:
+			files[k] = &spooled{StoredLayer: stored, diffID: known[i], tempDir: opts.TempDir}
 		}
-		layers[i] = seen[k]
+		layers[i] = files[k]
 	}
 	return image.Each(ctx, layers, func(ctx context.Context, i int, info layer.Info) error {
 		err := visit(ctx, i, layers[i], info)
-		if s, ok := layers[i].(*spooled); ok {
-			s.free()
+		if f, ok := layers[i].(filed); ok {
+			f.free()
 		}
 		return err
 	})
+}
+
+// filed is a layer with a file of its own.
+type filed interface {
+	image.Layer
+	free()
+}
+
+// spoolKey is the same for layers that are stored as the same blob. Its tar counts as well:
+// whether layers have the diffID that the config claims for them is not known before each is
+// unpacked. Layers that are not stored have a number.
+type spoolKey struct {
+	blob, tar digest.Digest
+	layer     int
 }
 
 // spooled is a layer that is unpacked to a file without a name when its size is
@@ -96,8 +117,7 @@ const chunk = 16 << 20
 
 // Write writes the tar.
 func (s *spooled) Write(ctx context.Context, w io.Writer) error {
-	info, err := s.Info(ctx)
-	if err != nil {
+	if _, err := s.Info(ctx); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -105,18 +125,7 @@ func (s *spooled) Write(ctx context.Context, w io.Writer) error {
 	if s.file == nil { // it was written and freed
 		return s.StoredLayer.Write(ctx, w)
 	}
-	if _, err := s.file.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	for left := info.Size; left > 0; left -= chunk {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if _, err := io.CopyN(w, s.file, min(left, chunk)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return copyFile(ctx, w, s.file)
 }
 
 // free releases the file's space.

@@ -6,7 +6,9 @@
 //   - The archive is a tar whose members are, as nixpkgs' streamLayeredImage writes them:
 //     <digest>/layer.tar for each layer, the lowest first; <digest of the config>.json;
 //     manifest.json. Its headers have only the owner 0:0 and the image's time.
-//   - The layers in it are not compressed. The writer that it goes to may compress the whole.
+//   - The layers in it are not compressed. The archive may be: as a series of streams, one for
+//     each layer's tar and one for what is before, between and behind them, which together are
+//     one file. Where they are cut does not depend on what a memo has.
 //   - A layer that is there twice is written once.
 //   - WriteSkopeo writes an archive of another shape, byte for byte skopeo's.
 //   - What is read is checked: sizes are limited, an archive has an end and nothing after it,
@@ -41,6 +43,11 @@ type Options struct {
 	// TempDir is where layers that are stored compressed are unpacked, a few at a time and
 	// without a name; it defaults to the system's directory for such files.
 	TempDir string
+	// Compressor, where it is set, compresses the archive. Layers are compressed a few at a time,
+	// to files without a name in TempDir.
+	Compressor image.Compressor
+	// Memo, where it is set, remembers what layers are compressed to.
+	Memo image.Memo
 	// Observe, where it is set, is called for each layer.
 	Observe func(image.Event)
 }
@@ -56,7 +63,22 @@ func WriteAll(ctx context.Context, w io.Writer, images []image.Named, opts Optio
 	if len(images) == 0 {
 		return errors.New("there is no image to write")
 	}
-	a := &writer{ctx: ctx, tar: layer.NewWriter(w, layer.PAX, ""), opts: opts, written: map[string]digest.Digest{}}
+	a := &writer{ctx: ctx, opts: opts, written: map[string]digest.Digest{}}
+	if opts.Compressor == nil {
+		a.tar = layer.NewWriter(w, layer.PAX, "")
+		return a.images(images)
+	}
+	a.packer, a.sections = newPacker(opts), &sections{w: w, compressor: opts.Compressor}
+	a.tar = layer.NewWriter(a.sections, layer.PAX, "")
+	err := a.images(images)
+	if cutErr := a.sections.cut(); err == nil {
+		err = cutErr
+	}
+	return err
+}
+
+// images writes everything.
+func (a *writer) images(images []image.Named) error {
 	for _, img := range images {
 		if err := a.image(img); err != nil {
 			return err
@@ -76,6 +98,9 @@ type writer struct {
 	ctx  context.Context
 	tar  *layer.Writer
 	opts Options
+	// packer and sections are set if the archive is compressed.
+	packer   *packer
+	sections *sections
 	// img is the image that is being written, and layers its layers so far.
 	img    image.Named
 	layers []any
@@ -87,7 +112,7 @@ type writer struct {
 
 func (a *writer) image(img image.Named) error {
 	a.img, a.layers = img, []any{}
-	if err := eachLayer(a.ctx, img, a.opts, a.layer); err != nil {
+	if err := eachLayer(a.ctx, img, a.opts, a.packer, a.layer); err != nil {
 		return err
 	}
 	config, err := img.RawConfig(a.ctx)
@@ -136,13 +161,25 @@ func (a *writer) layer(ctx context.Context, i int, l image.Layer, info layer.Inf
 		if err := a.tar.WriteHeader(e); err != nil {
 			return err
 		}
-		if err := a.tar.Content(info.Size, func(w io.Writer) error { return writeSized(ctx, w, l, info.Size) }); err != nil {
+		if err := a.tar.Content(info.Size, func(w io.Writer) error { return a.content(ctx, w, l, info) }); err != nil {
 			return fmt.Errorf("write layer %d: %w", i+1, err)
 		}
 		a.tar.Pad(info.Size)
 	}
 	event.Done = true
 	a.opts.observe(event)
+	return nil
+}
+
+// content writes a layer's tar.
+func (a *writer) content(ctx context.Context, w io.Writer, l image.Layer, info layer.Info) error {
+	if a.sections == nil {
+		return writeSized(ctx, w, l, info.Size)
+	}
+	if err := a.sections.layer(ctx, l); err != nil {
+		return err
+	}
+	a.packer.written(info)
 	return nil
 }
 
