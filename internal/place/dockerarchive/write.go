@@ -21,6 +21,7 @@
 package dockerarchive
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -66,6 +67,9 @@ func WriteAll(ctx context.Context, w io.Writer, images []image.Named, opts Optio
 	a := &writer{ctx: ctx, opts: opts, written: map[string]digest.Digest{}}
 	if opts.Compressor == nil {
 		a.tar = layer.NewWriter(w, layer.PAX, "")
+		if !opts.RepeatLayers {
+			a.room = roomIn(w)
+		}
 		return a.images(images)
 	}
 	a.packer, a.sections = newPacker(opts), &sections{w: w, compressor: opts.Compressor}
@@ -91,13 +95,18 @@ func (a *writer) images(images []image.Named) error {
 	if err := a.file("manifest.json", manifest); err != nil {
 		return err
 	}
-	return a.tar.Close()
+	if err := a.tar.Close(); err != nil {
+		return err
+	}
+	return a.room.end()
 }
 
 type writer struct {
 	ctx  context.Context
 	tar  *layer.Writer
 	opts Options
+	// room is set if the archive is a file in which layers can be written before their headers.
+	room *room
 	// packer and sections are set if the archive is compressed.
 	packer   *packer
 	sections *sections
@@ -112,7 +121,7 @@ type writer struct {
 
 func (a *writer) image(img image.Named) error {
 	a.img, a.layers = img, []any{}
-	if err := eachLayer(a.ctx, img, a.opts, a.packer, a.layer); err != nil {
+	if err := eachLayer(a.ctx, img, a.opts, by{a.room, a.packer}, a.layer); err != nil {
 		return err
 	}
 	config, err := img.RawConfig(a.ctx)
@@ -141,7 +150,27 @@ func (a *writer) image(img image.Named) error {
 	return a.file(configName, config)
 }
 
-func (a *writer) layer(ctx context.Context, i int, l image.Layer, info layer.Info) error {
+// layer writes a layer. Without a digest in info, digest and size are found out meanwhile.
+func (a *writer) layer(ctx context.Context, i int, l image.Layer, info layer.Info) (err error) {
+	event := image.Event{Layer: i + 1, Layers: len(a.img.Layers()), Title: l.Title(), Size: info.Size}
+	a.opts.observe(event)
+	written := false
+	if info.DiffID == "" {
+		info, written, err = a.layerOnce(ctx, i, l.(image.OnceLayer))
+	}
+	if err == nil && !written {
+		err = a.layerOf(ctx, a.entry(i, info), l, info)
+	}
+	if err != nil {
+		return fmt.Errorf("write layer %d: %w", i+1, err)
+	}
+	event.Size, event.Done = info.Size, true
+	a.opts.observe(event)
+	return nil
+}
+
+// entry describes a layer's member.
+func (a *writer) entry(i int, info layer.Info) *tree.Entry {
 	e := &tree.Entry{}
 	if m, ok := a.img.Layers()[i].(image.MemberLayer); ok {
 		e = m.Member()
@@ -153,22 +182,68 @@ func (a *writer) layer(ctx context.Context, i int, l image.Layer, info layer.Inf
 	}
 	e.Path = a.free(e.Path, info.DiffID)
 	e.Type, e.Size = tree.Regular, info.Size
+	return e
+}
+
+// layerOf writes a layer, unless it is there.
+func (a *writer) layerOf(ctx context.Context, e *tree.Entry, l image.Layer, info layer.Info) error {
 	a.layers = append(a.layers, e.Path)
-	event := image.Event{Layer: i + 1, Layers: len(a.img.Layers()), Title: l.Title(), Size: info.Size}
-	a.opts.observe(event)
-	if _, ok := a.written[e.Path]; !ok || a.opts.RepeatLayers {
-		a.written[e.Path] = info.DiffID
-		if err := a.tar.WriteHeader(e); err != nil {
-			return err
-		}
-		if err := a.tar.Content(info.Size, func(w io.Writer) error { return a.content(ctx, w, l, info) }); err != nil {
-			return fmt.Errorf("write layer %d: %w", i+1, err)
-		}
-		a.tar.Pad(info.Size)
+	if _, ok := a.written[e.Path]; ok && !a.opts.RepeatLayers {
+		return nil
 	}
-	event.Done = true
-	a.opts.observe(event)
+	a.written[e.Path] = info.DiffID
+	if err := a.tar.WriteHeader(e); err != nil {
+		return err
+	}
+	if err := a.tar.Content(info.Size, func(w io.Writer) error { return a.content(ctx, w, l, info) }); err != nil {
+		return err
+	}
+	a.tar.Pad(info.Size)
 	return nil
+}
+
+// noDigest has the length of a digest.
+var noDigest = digest.NewDigestFromEncoded(digest.SHA256, strings.Repeat("0", 64))
+
+// layerOnce writes a layer whose digest is not known. It returns false if there is no room for
+// its header, or the archive has the layer.
+func (a *writer) layerOnce(ctx context.Context, i int, l image.OnceLayer) (info layer.Info, written bool, err error) {
+	likely, err := headerOf(a.entry(i, layer.Info{DiffID: noDigest}))
+	if err != nil {
+		return info, false, err
+	}
+	// Content hands on what is before the layer.
+	err = a.tar.Content(0, func(io.Writer) error {
+		info, written, err = a.room.layer(ctx, l, len(likely), func(info layer.Info) ([]byte, error) {
+			e := a.entry(i, info)
+			if _, ok := a.written[e.Path]; ok {
+				return nil, nil
+			}
+			return headerOf(e)
+		})
+		return err
+	})
+	if err != nil || !written {
+		return info, false, err
+	}
+	name := a.entry(i, info).Path
+	a.layers = append(a.layers, name)
+	a.written[name] = info.DiffID
+	// It is there already: the tar has to know how long it is.
+	err = a.tar.Content(int64(len(likely))+info.Size, func(io.Writer) error { return nil })
+	a.tar.Pad(info.Size)
+	return info, true, err
+}
+
+// headerOf returns a member's header.
+func headerOf(e *tree.Entry) ([]byte, error) {
+	var b bytes.Buffer
+	w := layer.NewWriter(&b, layer.PAX, "")
+	if err := w.WriteHeader(e); err != nil {
+		return nil, err
+	}
+	err := w.Content(0, func(io.Writer) error { return nil })
+	return b.Bytes(), err
 }
 
 // content writes a layer's tar.
