@@ -16,9 +16,9 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// packing is how many layers are compressed at once: each of their compressors uses several
-// processors, and memory for each.
-const packing = 2
+// packing is how many layers are compressed at once: a compressor uses several processors, and
+// memory for each.
+const packing = 1
 
 // asTar is the compressor, in the memo, that leaves a tar as it is: for the sizes of stored
 // layers, which nobody has to unpack then.
