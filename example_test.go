@@ -89,7 +89,7 @@ func ExampleBuild() {
 	fmt.Println(written.Manifest.Digest)
 	fmt.Println(written.Manifest.Platform.Architecture)
 	// Output:
-	// sha256:c818d7ff10b9c4dccecc0c0e47aee087162bc41b044a76f68b156d509a04607d
+	// sha256:857e66de1aabc62d0de0452d3e1d99d153fed33f29068e34a41f1d0df991c370
 	// arm64
 }
 

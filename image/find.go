@@ -55,7 +55,7 @@ func orArtifact(src Source, name string, err error) error {
 	full := fullName(name)
 	for _, a := range place.Artifacts() {
 		if name != "" && (called(Listed{Names: a.Names}, name, full) || "@"+a.Digest.String() == name) {
-			return fmt.Errorf("image %q: it is no image, but an artifact of type %q", name, a.Type)
+			return fmt.Errorf("image %q: it is not an image, but an artifact of type %q", name, a.Type)
 		}
 	}
 	return err

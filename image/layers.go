@@ -67,10 +67,30 @@ type OnceLayer interface {
 	WriteOnce(ctx context.Context, w io.Writer) (layer.Info, error)
 }
 
-// BoundedLayer is a layer that can be read only as far as a budget allows.
-type BoundedLayer interface {
+// LimitedLayer is a layer that can be read only as far as a budget allows.
+type LimitedLayer interface {
 	Layer
-	// Bound makes reading the layer fail when the budget is spent. It must not be called while
+	// Limit makes reading the layer fail when the budget is spent. It must not be called while
 	// the layer is being read.
-	Bound(*layer.Budget)
+	Limit(*layer.Budget)
+}
+
+// KeyedLayer is a layer with a key that is the same wherever it is made of the same files. It is
+// written into manifests, for builds elsewhere.
+type KeyedLayer interface {
+	Layer
+	// PortableKey returns the key, or "" for none.
+	PortableKey(ctx context.Context) (digest.Digest, error)
+}
+
+// RememberedLayer is a stored layer that need not be read to know whether its tar is what the
+// config says, if that was verified once.
+type RememberedLayer interface {
+	StoredLayer
+	// Remember makes the layer ask a memo, and tell it. It must not be called while the layer is
+	// being read.
+	Remember(layer.BlobMemo)
+	// Verified reports whether the layer is known to be what the config says, and to be within
+	// its budget.
+	Verified() bool
 }

@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
@@ -98,7 +99,7 @@ func keptManifest(img Image, config v1.Descriptor, layers []v1.Descriptor, docke
 	}
 	had, list, err := ocijson.ParseManifest(stored.Manifest)
 	same := err == nil && had.Digest == config.Digest && slices.EqualFunc(list, layers, func(a, b v1.Descriptor) bool {
-		return a.Digest == b.Digest && a.Size == b.Size && (docker || a.MediaType == b.MediaType)
+		return a.Digest == b.Digest && a.Size == b.Size && (docker || a.MediaType == b.MediaType) && maps.Equal(a.Annotations, b.Annotations)
 	})
 	kept := NewDocument(mediaType, stored.Manifest)
 	if d := stored.ManifestDescriptor.Digest; d.Validate() == nil && d.Algorithm().FromBytes(stored.Manifest) == d {

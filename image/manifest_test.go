@@ -163,7 +163,7 @@ func TestManifestMade(t *testing.T) {
 	broken, fakes := fakeImage(1)
 	fakes[0].err = errBroken
 	if _, _, err := Manifest(t.Context(), New(broken), layers, false); err == nil {
-		t.Error("a layer that cannot be read is no error")
+		t.Error("a layer that cannot be read is not an error")
 	}
 	d.Annotations = map[string]string{"a": strings.Repeat("x", ocijson.MaxSize)}
 	if _, _, err := Manifest(t.Context(), New(d), layers, false); err == nil || !strings.Contains(err.Error(), "can be read again") {

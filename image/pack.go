@@ -38,8 +38,8 @@ type PackOptions struct {
 // anything at any time; what it returns is believed. Its methods may be called by several
 // goroutines.
 type Memo interface {
-	// Blob returns the digest and size of what a compressor, by its text, makes of the tar with a
-	// diffID, and KeepBlob remembers them.
+	// Blob returns the digest and size of what a compressor, by its CompressorText, makes of the
+	// tar with a diffID, and KeepBlob remembers them.
 	Blob(diffID digest.Digest, compressor string) (v1.Descriptor, bool)
 	KeepBlob(diffID digest.Digest, compressor string, d v1.Descriptor)
 	// Open opens a blob that was kept, after it has compared its digest and size.
@@ -48,11 +48,12 @@ type Memo interface {
 	Keep(ctx context.Context, fill func(io.Writer) error) (v1.Descriptor, error)
 }
 
-// Compressor compresses layers. Its output depends on its input alone. One that is a fmt.Stringer
-// is known to a Memo by that text.
+// Compressor compresses layers. Its output depends on its input alone, and on its text if it is
+// a fmt.Stringer: what it makes can then be remembered.
 type Compressor interface {
-	// NewWriter returns a writer that compresses to w. Close writes what it has held back.
-	NewWriter(w io.Writer) (io.WriteCloser, error)
+	// NewWriter returns a writer that compresses to w. Close writes what it has held back;
+	// when ctx is done, as it is after an error, Close returns at once and writes nothing.
+	NewWriter(ctx context.Context, w io.Writer) (io.WriteCloser, error)
 	// MediaType returns the media type of a layer compressed this way.
 	MediaType() string
 }
@@ -98,7 +99,7 @@ func (b *Blob) Write(ctx context.Context, w io.Writer) error {
 	}
 	d, err := b.memo.Keep(ctx, func(kept io.Writer) error { return b.compress(ctx, io.MultiWriter(w, kept)) })
 	if err == nil {
-		b.memo.KeepBlob(b.info.DiffID, b.compressor.(fmt.Stringer).String(), d)
+		b.memo.KeepBlob(b.info.DiffID, CompressorText(b.compressor), d)
 	}
 	return err
 }
@@ -133,23 +134,17 @@ func copyTo(ctx context.Context, w io.Writer, r io.Reader) error {
 
 // compress writes the layer's tar through the compressor and hashes it on its way.
 func (b *Blob) compress(ctx context.Context, w io.Writer) error {
-	z, err := b.compressor.NewWriter(w)
-	if err != nil {
-		return err
-	}
-	tar := &hashingWriter{ctx: ctx, w: z, hash: sha256.New()}
-	err = b.Layer.Write(ctx, tar)
-	if closeErr := z.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return err
-	}
-	if got := digest.NewDigest(digest.SHA256, tar.hash); got != b.info.DiffID {
-		what := fmt.Sprintf("layer of %s, when it was read again", b.Layer.Title())
-		return &layer.DigestError{What: what, Want: b.info.DiffID, Got: got}
-	}
-	return nil
+	return compress.Fill(ctx, w, b.compressor.NewWriter, func(z io.Writer) error {
+		tar := &hashingWriter{ctx: ctx, w: z, hash: sha256.New()}
+		if err := b.Layer.Write(ctx, tar); err != nil {
+			return err
+		}
+		if got := digest.NewDigest(digest.SHA256, tar.hash); got != b.info.DiffID {
+			what := fmt.Sprintf("layer of %s, when it was read again", b.Layer.Title())
+			return &layer.DigestError{What: what, Want: b.info.DiffID, Got: got}
+		}
+		return nil
+	})
 }
 
 // hashingWriter hashes what it passes on. It fails when ctx is done.
@@ -211,7 +206,7 @@ func (p *packer) start(ctx context.Context, tasks *errgroup.Group) error {
 	for i, l := range p.from {
 		b, id, size, err := p.blob(ctx, l)
 		if err != nil {
-			return fmt.Errorf("read layer %d: %w", i+1, err)
+			return layerError(i, l, err)
 		}
 		j := seen[id]
 		if j != nil {
@@ -229,14 +224,22 @@ func (p *packer) start(ctx context.Context, tasks *errgroup.Group) error {
 		}
 		tasks.Go(func() (err error) {
 			p.observe(i, l, size, false)
-			if j.desc, err = p.put(ctx, b); err != nil {
-				return fmt.Errorf("write layer %d: %w", i+1, err)
+			if j.desc, err = p.put(ctx, b); err == nil {
+				err = b.annotate(ctx, &j.desc)
+			}
+			if err != nil {
+				return layerError(i, l, err)
 			}
 			p.observe(i, l, size, true)
 			return nil
 		})
 	}
 	return nil
+}
+
+// layerError says which layer an error is about, as people count and know them.
+func layerError(i int, l Layer, err error) error {
+	return fmt.Errorf("layer %d (%q): %w", i+1, l.Title(), err)
 }
 
 // blob describes the blob of a layer; id is the same for layers that are the same. The diffID
@@ -251,9 +254,9 @@ func (p *packer) blob(ctx context.Context, l Layer) (b *Blob, id digest.Digest, 
 	if b.info, err = l.Info(ctx); err != nil {
 		return nil, "", 0, err
 	}
-	if name, ok := b.compressor.(fmt.Stringer); ok && p.opts.Memo != nil {
+	if text := CompressorText(b.compressor); text != "" && p.opts.Memo != nil {
 		b.memo = p.opts.Memo
-		b.Known, _ = b.memo.Blob(b.info.DiffID, name.String())
+		b.Known, _ = b.memo.Blob(b.info.DiffID, text)
 	}
 	return b, b.info.DiffID, b.info.Size, nil
 }

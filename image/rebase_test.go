@@ -57,27 +57,29 @@ func TestRebaseConfig(t *testing.T) {
 		},
 		{"volumes gone", `{"Volumes": {"/a": {}}}`, `{"Volumes": {"/a": {}}}`, `{"User": "1"}`, `{"User": "1"}`},
 	} {
-		wrap := func(config string) string {
-			return `{"os": "linux", "architecture": "amd64", "config": ` + config + `}`
-		}
-		img, err := Rebase(stored(t, wrap(c.own), "base", "app"), stored(t, wrap(c.oldBase), "base"), stored(t, wrap(c.newBase), "new", "new too"))
-		if err != nil {
-			t.Errorf("%s: %v", c.what, err)
-			continue
-		}
-		config, ids, err := ParseConfig(img.ConfigJSON)
-		if err != nil || len(ids) != 3 || ids[2] != digest.FromString("app") || len(img.Layers()) != 3 || img.Layers()[1].Title() != "new too" {
-			t.Errorf("%s: layers %v, %v", c.what, ids, err)
-		}
-		run, _ := config.Get("config")
-		want, err := ordjson.Parse([]byte(c.want))
-		if err != nil {
-			t.Fatal(err)
-		}
-		a, _ := ordjson.Marshal(run)
-		if b, _ := ordjson.Marshal(want); string(a) != string(b) {
-			t.Errorf("%s: config is\n%s\nwant\n%s", c.what, a, b)
-		}
+		t.Run(c.what, func(t *testing.T) {
+			wrap := func(config string) string {
+				return `{"os": "linux", "architecture": "amd64", "config": ` + config + `}`
+			}
+			img, err := Rebase(stored(t, wrap(c.own), "base", "app"), stored(t, wrap(c.oldBase), "base"), stored(t, wrap(c.newBase), "new", "new too"))
+			if err != nil {
+				t.Errorf("%s: %v", c.what, err)
+				return
+			}
+			config, ids, err := ParseConfig(img.ConfigJSON)
+			if err != nil || len(ids) != 3 || ids[2] != digest.FromString("app") || len(img.Layers()) != 3 || img.Layers()[1].Title() != "new too" {
+				t.Errorf("%s: layers %v, %v", c.what, ids, err)
+			}
+			run, _ := config.Get("config")
+			want, err := ordjson.Parse([]byte(c.want))
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, _ := ordjson.Marshal(run)
+			if b, _ := ordjson.Marshal(want); string(a) != string(b) {
+				t.Errorf("%s: config is\n%s\nwant\n%s", c.what, a, b)
+			}
+		})
 	}
 }
 

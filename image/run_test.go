@@ -18,18 +18,20 @@ func TestRun(t *testing.T) {
 		`{"healthcheck":{"test":["x"]},"x":"text","User":"u"}`: `{"Healthcheck":{"test":["x"]},"x":"text","User":"u"}`,
 		`{"Cmd":null}`: `{"Cmd":null}`,
 	} {
-		config, err := ordjson.ParseObject([]byte(`{"config":` + stored + `}`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		run, err := runOf(config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := ordjson.Marshal(run)
-		if text := strings.Join(strings.Fields(string(got)), ""); err != nil || text != want {
-			t.Errorf("%s is %s, %v; want %s", stored, text, err, want)
-		}
+		t.Run(stored, func(t *testing.T) {
+			config, err := ordjson.ParseObject([]byte(`{"config":` + stored + `}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			run, err := runOf(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := ordjson.Marshal(run)
+			if text := strings.Join(strings.Fields(string(got)), ""); err != nil || text != want {
+				t.Errorf("%s is %s, %v; want %s", stored, text, err, want)
+			}
+		})
 	}
 	for _, bad := range []string{`{"config":[]}`, `{"config":"x"}`} {
 		config, err := ordjson.ParseObject([]byte(bad))

@@ -25,7 +25,7 @@ func (l listSource) List() []Listed { return l }
 func (l listSource) Open(_ context.Context, i int) (*Stored, error) {
 	os, architecture, ok := strings.Cut(l[i].ID, "/")
 	if !ok {
-		return nil, errors.New("it is no image")
+		return nil, errors.New("it is not an image")
 	}
 	config := &ordjson.Object{}
 	config.Set("os", os)
@@ -80,7 +80,7 @@ func TestSelect(t *testing.T) {
 		{archive, "@x", "", 0, "number"},
 		{archive, "twice:1", "", 0, "one platform has to be chosen"},
 		{archive, "twice:1", "amd64", 0, "0 images are for platform linux/amd64"},
-		{archive, "", "amd64", 0, "image 0: it is no image"},
+		{archive, "", "amd64", 0, "image 0: it is not an image"},
 		{own, "", "amd64", 1, ""},
 		{own, "", "arm64", 0, ""},
 		{own, "", "s390x", 4, ""},
@@ -124,7 +124,7 @@ func TestSelect(t *testing.T) {
 		}
 	}
 	if _, err := Select(t.Context(), archive, "none", v1.Platform{}); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("%v is no fs.ErrNotExist", err)
+		t.Errorf("%v is not fs.ErrNotExist", err)
 	}
 }
 
@@ -281,8 +281,8 @@ func TestSelectByDigest(t *testing.T) {
 	}
 }
 
-// TestSelectBounded: not everything is read of a place that names no platforms.
-func TestSelectBounded(t *testing.T) {
+// TestSelectLimited: not everything is read of a place that names no platforms.
+func TestSelectLimited(t *testing.T) {
 	src := make(listSource, maxOpened+1)
 	for i := range src {
 		src[i] = named(fmt.Sprintf("os%d/amd64", i))

@@ -30,6 +30,7 @@ type Stored struct {
 	Annotations map[string]string
 
 	layers []StoredLayer
+	memo   StoredMemo
 }
 
 // The default limits of what an image's layers unpack to, and of how many entries they have.
@@ -50,12 +51,12 @@ func NewBudget(maxBytes int64, maxEntries int) *layer.Budget {
 	return layer.NewBudget(maxBytes, int64(maxEntries))
 }
 
-// Bound makes reading a layer fail when more than the budget was read of all layers together.
+// Limit makes reading a layer fail when more than the budget was read of all layers together.
 // What is read twice counts once.
-func (img *Stored) Bound(budget *layer.Budget) {
+func (img *Stored) Limit(budget *layer.Budget) {
 	for _, l := range img.layers {
-		if b, ok := l.(BoundedLayer); ok {
-			b.Bound(budget)
+		if b, ok := l.(LimitedLayer); ok {
+			b.Limit(budget)
 		}
 	}
 }

@@ -74,6 +74,30 @@ func BenchmarkInfo(b *testing.B) {
 	}
 }
 
+// BenchmarkHeaders hashes a layer of empty files that are not on disk.
+func BenchmarkHeaders(b *testing.B) {
+	entries := make([]*tree.Entry, 100_000)
+	for i := range entries {
+		entries[i] = &tree.Entry{Path: fmt.Sprintf("usr/share/part-%03d/directory/file-%06d.txt", i/1000, i), Type: tree.Regular, Mode: 0o644}
+	}
+	all := func() tree.Seq {
+		return func(yield func(*tree.Entry, error) bool) {
+			for _, e := range entries {
+				if !yield(e, nil) {
+					return
+				}
+			}
+		}
+	}
+	benchmark(b, len(entries), func() int64 {
+		info, err := layer.New(all, layer.Options{Prefix: "./", Dialect: layer.GNU}).Info(context.Background())
+		if err != nil {
+			b.Fatal(err)
+		}
+		return info.Size
+	})
+}
+
 // BenchmarkWrite writes a layer whose digest is known into a pipe that is
 // emptied as fast as possible.
 func BenchmarkWrite(b *testing.B) {

@@ -33,14 +33,14 @@ type Blob struct {
 	// Fetch opens the blob.
 	Fetch func(ctx context.Context) (io.ReadCloser, error)
 
-	mu   sync.Mutex // held while the tar is read for the first time
-	info *Info
+	mu sync.Mutex // held while the tar is read for the first time
 
+	memo   BlobMemo
 	budget *Budget
 	// the most bytes of the tar, and entries in it, that one pass has read
 	seen, seenEntries atomic.Int64
-	// checked says that the blob has been verified to unpack to DiffID.
-	checked atomic.Bool
+	// unpacked is set when the blob has been verified to unpack to DiffID.
+	unpacked atomic.Pointer[Unpacked]
 }
 
 // Budget limits what several layers may unpack to together, and how many entries they may have.
@@ -58,9 +58,9 @@ func NewBudget(bytes, entries int64) *Budget {
 	return b
 }
 
-// Bound makes reading the layer fail when the budget is spent. It must not be called while the
+// Limit makes reading the layer fail when the budget is spent. It must not be called while the
 // layer is being read.
-func (b *Blob) Bound(budget *Budget) { b.budget = budget }
+func (b *Blob) Limit(budget *Budget) { b.budget = budget }
 
 // spend takes from the budget what n bytes of the tar, with so many entries, exceed what was
 // read before.
@@ -69,20 +69,21 @@ func (b *Blob) spend(n, entries int64) error {
 		return nil
 	}
 	if !take(&b.budget.bytesLeft, &b.seen, n) {
-		return &tree.LimitError{Reason: fmt.Sprintf("layer %q: the image's layers unpack to more than %d bytes", b.Name, b.budget.bytes), Bound: tree.BoundBytes}
+		return &tree.LimitError{Reason: fmt.Sprintf("layer %q: the image's layers unpack to more than %d bytes", b.Name, b.budget.bytes), Limit: tree.LimitBytes}
 	}
 	if !take(&b.budget.entriesLeft, &b.seenEntries, entries) {
-		return &tree.LimitError{Reason: fmt.Sprintf("layer %q: the image's layers have more than %d entries", b.Name, b.budget.entries), Bound: tree.BoundEntries}
+		return &tree.LimitError{Reason: fmt.Sprintf("layer %q: the image's layers have more than %d entries", b.Name, b.budget.entries), Limit: tree.LimitEntries}
 	}
 	return nil
 }
 
-// take takes from left what n exceeds seen by, and reports whether that much was left.
+// take takes from left what n exceeds seen by, and reports whether that much was left: once it
+// was not, nothing more is.
 func take(left, seen *atomic.Int64, n int64) bool {
 	for {
 		most := seen.Load()
 		if n <= most {
-			return true
+			return left.Load() >= 0
 		}
 		if seen.CompareAndSwap(most, n) {
 			return left.Add(most-n) >= 0
@@ -102,19 +103,19 @@ func (b *Blob) Origin() string { return b.Repository }
 // TarDigest returns DiffID.
 func (b *Blob) TarDigest() digest.Digest { return b.DiffID }
 
-// Info returns the tar's digest and size. The first call reads the whole layer; it returns a
-// *DigestError if the layer is not what Descriptor or DiffID say.
+// Info returns the tar's digest and size. It reads the whole layer, unless it is Verified, and
+// returns a *DigestError if the layer is not what Descriptor or DiffID say.
 func (b *Blob) Info(ctx context.Context) (Info, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.info == nil {
-		info, err := b.copy(ctx, io.Discard)
-		if err != nil {
-			return Info{}, err
-		}
-		b.info = &info
+	u, err := b.recall()
+	switch {
+	case err != nil:
+		return Info{}, err
+	case u == nil:
+		return b.copy(ctx, io.Discard)
 	}
-	return *b.info, nil
+	return Info{DiffID: b.DiffID, Size: u.Size}, nil
 }
 
 // Write writes the layer's tar, without the blob's compression.
@@ -123,24 +124,16 @@ func (b *Blob) Write(ctx context.Context, w io.Writer) error {
 	return err
 }
 
-// Unread reports whether the layer was not read yet.
+// Unread reports whether Info would read the layer.
 func (b *Blob) Unread() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.info == nil
+	u, err := b.recall()
+	return err == nil && u == nil
 }
 
 // WriteOnce writes what Write writes, and returns what Info returns from then on.
-func (b *Blob) WriteOnce(ctx context.Context, w io.Writer) (Info, error) {
-	info, err := b.copy(ctx, w)
-	if err != nil {
-		return Info{}, err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.info = &info
-	return info, nil
-}
+func (b *Blob) WriteOnce(ctx context.Context, w io.Writer) (Info, error) { return b.copy(ctx, w) }
 
 func (b *Blob) copy(ctx context.Context, w io.Writer) (Info, error) {
 	r, err := b.Open(ctx)
@@ -158,7 +151,7 @@ func (b *Blob) copy(ctx context.Context, w io.Writer) (Info, error) {
 
 // Open opens the layer's tar. The blob's first bytes say how it is compressed, not its media
 // type. Reading ends with an error instead of io.EOF if the blob or the tar is not what
-// Descriptor and DiffID say, so nothing that was read can be relied on before. Bound limits how
+// Descriptor and DiffID say, so nothing that was read can be relied on before. Limit limits how
 // much is read.
 func (b *Blob) Open(ctx context.Context) (io.ReadCloser, error) {
 	stored, err := b.fetch(ctx)
@@ -171,20 +164,20 @@ func (b *Blob) Open(ctx context.Context) (io.ReadCloser, error) {
 		stored.Close()
 		return nil, err
 	}
-	v := b.tarVerifier(plain)
+	v := b.tarVerifier(plain, b.verified)
 	v.atEnd = func() error { _, err := io.Copy(io.Discard, stored); return err }
 	v.blame = func(err error) error { return b.blame(ctx, stored, err) }
 	v.close = func() error { return errors.Join(plain.Close(), stored.Close()) }
 	return v, nil
 }
 
-// tarVerifier compares the layer's tar with DiffID.
-func (b *Blob) tarVerifier(plain io.Reader) *verifier {
+// tarVerifier compares the layer's tar with DiffID, and calls good if it matches.
+func (b *Blob) tarVerifier(plain io.Reader, good func(Unpacked)) *verifier {
 	count := newEntries()
 	return &verifier{
 		r: io.TeeReader(plain, count), what: fmt.Sprintf("tar of layer %q", b.Name), want: b.DiffID, hash: b.DiffID.Algorithm().Hash(), size: -1,
 		spend: func(n int64) error { return b.spend(n, count.n) },
-		good:  func() { b.checked.Store(true) },
+		good:  func(n int64) { good(Unpacked{Size: n, Entries: count.n}) },
 	}
 }
 
@@ -200,10 +193,18 @@ func (b *Blob) blame(ctx context.Context, stored io.Reader, err error) error {
 
 // OpenStored opens the blob as it is stored. Reading ends with an error instead of io.EOF if it
 // is not what Descriptor says, or is a tar by its media type and does not unpack to DiffID,
-// unless that was verified before. Bound limits what it unpacks to.
+// unless it is Verified. Limit limits what it unpacks to.
 func (b *Blob) OpenStored(ctx context.Context) (io.ReadCloser, error) {
+	isTar := b.Descriptor.Digest != "" && b.DiffID != "" && isTarType(b.Descriptor.MediaType)
+	if isTar {
+		u, err := b.recall()
+		if err != nil {
+			return nil, err
+		}
+		isTar = u == nil
+	}
 	r, err := b.fetch(ctx)
-	if err != nil || b.Descriptor.Digest == "" || b.DiffID == "" || !isTarType(b.Descriptor.MediaType) || b.checked.Load() {
+	if err != nil || !isTar {
 		return r, err
 	}
 	return b.unpackAlong(ctx, r), nil
@@ -239,8 +240,8 @@ type verifier struct {
 	spend func(n int64) error
 	// atEnd, where it is set, is called before the digest is compared.
 	atEnd func() error
-	// good, where it is set, is called when everything matches.
-	good func()
+	// good, where it is set, is called with the size when everything matches.
+	good func(n int64)
 	// blame, where it is set, returns the cause of an error of r.
 	blame func(error) error
 	close func() error
@@ -285,7 +286,7 @@ func (v *verifier) check() error {
 		return &DigestError{What: v.what, Want: v.want, Got: got}
 	}
 	if v.good != nil {
-		v.good()
+		v.good(v.n)
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ func TestBlobDamaged(t *testing.T) {
 	plain := []byte(strings.Repeat("what the layer holds ", 10_000))
 	for _, algorithm := range []compress.Algorithm{compress.None, compress.Gzip, compress.Zstd} {
 		var packed bytes.Buffer
-		z, err := compress.Compression{Algorithm: algorithm}.NewWriter(&packed)
+		z, err := compress.Compression{Algorithm: algorithm}.NewWriter(t.Context(), &packed)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -109,7 +109,7 @@ func TestNothingLeaks(t *testing.T) {
 			}
 			_ = l.Write(canceled, io.Discard)
 			if _, err := layer.New(vanished, opts).Info(context.Background()); err == nil {
-				t.Error("a vanished file is no error")
+				t.Error("a vanished file is not an error")
 			}
 			if err := os.Rename(root+"/gone", root+"/m-large"); err != nil {
 				t.Error(err)
@@ -171,9 +171,9 @@ func manyNames(t *testing.T, n int) string {
 	return root
 }
 
-// TestMemoryIsBounded: it grows neither with a file's size nor with the number
+// TestMemoryIsLimited: it grows neither with a file's size nor with the number
 // of files.
-func TestMemoryIsBounded(t *testing.T) {
+func TestMemoryIsLimited(t *testing.T) {
 	large := t.TempDir()
 	if err := os.WriteFile(large+"/sparse", nil, 0o644); err != nil {
 		t.Fatal(err)

@@ -110,9 +110,9 @@ func check(e *tree.Entry) error {
 	case e.Size < 0:
 		return fmt.Errorf("entry %q: negative size", e.Path)
 	case e.Size > 0 && e.Type != tree.Regular:
-		return fmt.Errorf("entry %q: it has content but is no regular file", e.Path)
-	case e.Path == "" || strings.HasSuffix(e.Path, "/"):
-		return fmt.Errorf("entry %q: not a clean path", e.Path)
+		return fmt.Errorf("entry %q: it has content but is not a regular file", e.Path)
+	case !isClean(e.Path):
+		return fmt.Errorf("entry %q: not a clean path below the root", e.Path)
 	case hasNUL(e.Path) || hasNUL(e.Linkname) || hasNUL(e.Uname) || hasNUL(e.Gname):
 		return fmt.Errorf("entry %q: NUL byte in a name", e.Path)
 	}
@@ -120,6 +120,26 @@ func check(e *tree.Entry) error {
 		return err
 	}
 	return checkType(e)
+}
+
+// isClean reports whether a path is one that tree.Entry allows: "." or names with slashes
+// between them, none of which is empty, "." or "..".
+func isClean(path string) bool {
+	if path == "." {
+		return true
+	}
+	start := 0
+	for i := 0; i <= len(path); i++ {
+		if i < len(path) && path[i] != '/' {
+			continue
+		}
+		switch path[start:i] {
+		case "", ".", "..":
+			return false
+		}
+		start = i + 1
+	}
+	return true
 }
 
 // checkXattrs refuses names that would end a record's keyword early.

@@ -6,6 +6,8 @@ import (
 	"io"
 	"sync"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/varve-image/varve/tree"
 )
 
@@ -23,6 +25,13 @@ type Options struct {
 	// Memo, where it is set, remembers the digests of layers, so that a layer
 	// whose files are as they were is not read to know its digest.
 	Memo Memo
+	// Contents, where it is set, returns a text that stands for the content of all files, and is
+	// the same on every machine that has them, such as the hashes of store paths' archives. It
+	// gives the layer a portable key.
+	Contents func(ctx context.Context) (string, error)
+	// Pushed, where it is set, returns the diffID of the layer with a portable key, if an image
+	// has it whose maker is trusted. Contents then has to be known to be true.
+	Pushed func(portable digest.Digest) (digest.Digest, bool)
 }
 
 // Layer is a tar that is made anew, from the same entries, each time that it is
@@ -30,18 +39,26 @@ type Options struct {
 type Layer struct {
 	entries func() tree.Seq
 	opts    Options
+	// distinct checks that no two entries have one path, where their order does not
+	// show it.
+	distinct func(context.Context) error
 
 	mu   sync.Mutex // held while the digest is computed
 	info *Info
 	seen trace
 	// reused says that info was remembered.
 	reused bool
+	// portable is the portable key, once it was asked for.
+	portable digest.Digest
 }
 
 // New describes the layer of the entries, which have to be in the order that
-// they are to be written in, and the same ones on every call.
+// they are to be written in, and the same ones on every call. A path that is not
+// clean, or that two entries have, is an error when the layer is read.
 func New(entries func() tree.Seq, opts Options) *Layer {
-	return &Layer{entries: entries, opts: opts}
+	l := &Layer{entries: entries, opts: opts}
+	l.distinct = l.distinctEntries
+	return l
 }
 
 // Title names the layer in messages.
@@ -71,6 +88,9 @@ func (l *Layer) learn(ctx context.Context) error {
 // read writes the tar to dst, and finds out its digest and size.
 func (l *Layer) read(ctx context.Context, dst io.Writer) error {
 	info, seen, err := l.hash(ctx, dst)
+	if err == nil && !seen.sorted {
+		err = l.distinct(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -170,6 +190,25 @@ func (l *Layer) encode(ctx context.Context, w *Writer) (trace, error) {
 		return trace{}, err
 	}
 	return t.trace()
+}
+
+// distinctEntries makes another pass over the entries, which remembers all paths and
+// reads no content.
+func (l *Layer) distinctEntries(ctx context.Context) error {
+	seen := map[string]bool{}
+	for e, err := range l.entries() {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil && seen[e.Path] {
+			err = fmt.Errorf("entry %s is there twice", describe(e))
+		}
+		if err != nil {
+			return err
+		}
+		seen[e.Path] = true
+	}
+	return nil
 }
 
 // Write writes the tar to dst. Where dst is a pipe or a regular file the

@@ -40,6 +40,10 @@ type trace struct {
 	key digest.Digest
 	// newest is the latest change time of any entry, and content that of a regular file.
 	newest, content int64
+	// headers is the SHA-256 of the headers, of a layer with a portable key.
+	headers digest.Digest
+	// sorted says that the entries were in canonical order, and thus no two of one path.
+	sorted bool
 }
 
 // tracer makes a trace.
@@ -49,18 +53,29 @@ type tracer struct {
 	buf  []byte
 	// deep says to read what has no stamp.
 	deep bool
+	last string // the path of the entry before
 	err  error
+	// headers is nil where there is no portable key.
+	headers hash.Hash
 }
 
 func (l *Layer) newTracer() *tracer {
-	t := &tracer{sum: sha256.New(), deep: l.opts.Memo != nil}
+	t := &tracer{sum: sha256.New(), deep: l.opts.Memo != nil, seen: trace{sorted: true}}
 	fmt.Fprintf(t.sum, "varve layer %s %d %q\n", FormatVersion, l.opts.Dialect, l.opts.Prefix)
+	if l.opts.Contents != nil {
+		t.headers = sha256.New()
+	}
 	return t
 }
 
 // look takes in an entry and its header.
 func (t *tracer) look(header []byte, e *tree.Entry) {
 	t.sum.Write(header)
+	if t.headers != nil {
+		t.headers.Write(header)
+	}
+	t.seen.sorted = t.seen.sorted && (t.last == "" || tree.Compare(t.last, e.Path) < 0)
+	t.last = e.Path
 	t.seen.newest = max(t.seen.newest, e.Stamp.Change)
 	if e.Type != tree.Regular || e.Size == 0 {
 		return
@@ -76,6 +91,20 @@ func (t *tracer) look(header []byte, e *tree.Entry) {
 		t.buf = binary.BigEndian.AppendUint64(t.buf, n)
 	}
 	t.sum.Write(t.buf)
+}
+
+// Key returns a digest of entries as the key of a layer has them, for keys of what is made of these
+// entries: their headers, and their Stamps or their content. It also returns when the last of the
+// files was changed whose Stamp it stands for, as for KeepLayer.
+func Key(ctx context.Context, entries tree.Seq) (key digest.Digest, changed int64, err error) {
+	l := New(func() tree.Seq { return entries }, Options{Dialect: GNU})
+	t := l.newTracer()
+	t.deep = true
+	if err := l.walk(ctx, NewWriter(io.Discard, GNU, ""), t.look); err != nil {
+		return "", 0, err
+	}
+	seen, err := t.trace()
+	return seen.key, seen.content, err
 }
 
 // read takes in content that no stamp stands for: a text that was made, or a file of the base.
@@ -94,6 +123,9 @@ func (t *tracer) read(e *tree.Entry) error {
 
 func (t *tracer) trace() (trace, error) {
 	t.seen.key = digest.NewDigest(digest.SHA256, t.sum)
+	if t.headers != nil {
+		t.seen.headers = digest.NewDigest(digest.SHA256, t.headers)
+	}
 	return t.seen, t.err
 }
 
@@ -102,10 +134,11 @@ func (l *Layer) name() digest.Digest {
 	return digest.FromString(fmt.Sprintf("varve layer %d %q %q", l.opts.Dialect, l.opts.Prefix, l.opts.Title))
 }
 
-// recall takes the layer's digest and size from the memo, if it has them.
+// recall takes the layer's digest and size from the memo, or from an image that was pushed, if
+// they have them. No content is read for it, except what has no stamp.
 func (l *Layer) recall(ctx context.Context) (bool, error) {
 	memo := l.opts.Memo
-	if memo == nil || !memo.Known(l.name()) {
+	if (memo == nil || !memo.Known(l.name())) && l.opts.Pushed == nil {
 		return false, nil
 	}
 	t := l.newTracer()
@@ -117,12 +150,52 @@ func (l *Layer) recall(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	info, ok := memo.Layer(seen.key)
-	if !ok || info.Size != w.Size() {
+	info := Info{Size: w.Size()}
+	if memo != nil {
+		if known, ok := memo.Layer(seen.key); ok && known.Size == info.Size {
+			info = known
+		}
+	}
+	if info.DiffID == "" && l.opts.Pushed != nil {
+		portable, err := l.portableKey(ctx, seen)
+		if err != nil {
+			return false, err
+		}
+		info.DiffID, _ = l.opts.Pushed(portable)
+	}
+	if info.DiffID == "" {
 		return false, nil
 	}
 	l.info, l.seen, l.reused = &info, seen, true
 	return true, nil
+}
+
+// PortableKey returns a key that is the same on every machine with the same files, or "" for a
+// layer without Options.Contents: the SHA-256 of all that its tar is made of, with the text in
+// place of content. It calls Info.
+func (l *Layer) PortableKey(ctx context.Context) (digest.Digest, error) {
+	if l.opts.Contents == nil {
+		return "", nil
+	}
+	if _, err := l.Info(ctx); err != nil {
+		return "", err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.portableKey(ctx, l.seen)
+}
+
+func (l *Layer) portableKey(ctx context.Context, seen trace) (digest.Digest, error) {
+	if l.portable != "" {
+		return l.portable, nil
+	}
+	contents, err := l.opts.Contents(ctx)
+	if err != nil {
+		return "", err
+	}
+	l.portable = digest.FromString(fmt.Sprintf("varve portable layer %s %d %q\n%s\n%s",
+		FormatVersion, l.opts.Dialect, l.opts.Prefix, seen.headers, contents))
+	return l.portable, nil
 }
 
 // remember gives the memo what a pass over the content has shown.

@@ -1,8 +1,12 @@
 package layer
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/varve-image/varve/tree"
 )
@@ -17,8 +21,30 @@ type StoreOptions struct {
 	// Root is put before the store paths to find the files, as in Nix's
 	// local?root=; empty means the machine's own root.
 	Root string
-	// Memo is as in Options.
-	Memo Memo
+	// Memo and Pushed are as in Options.
+	Memo   Memo
+	Pushed func(portable digest.Digest) (digest.Digest, bool)
+	// NarHashes, where it is set, returns the SHA-256 of the Nix archives of store paths, in their
+	// order, for a portable key.
+	NarHashes func(ctx context.Context, paths []string) ([]digest.Digest, error)
+}
+
+// contents returns what stands for the content of store paths.
+func (o StoreOptions) contents(paths []string) func(context.Context) (string, error) {
+	if o.NarHashes == nil {
+		return nil
+	}
+	return func(ctx context.Context) (string, error) {
+		hashes, err := o.NarHashes(ctx, paths)
+		if err != nil {
+			return "", err
+		}
+		var text strings.Builder
+		for i, p := range paths {
+			fmt.Fprintf(&text, "%s %s\n", p, hashes[i])
+		}
+		return text.String(), nil
+	}
 }
 
 // Store describes the layer that nixpkgs' streamLayeredImage makes of store
@@ -27,7 +53,7 @@ type StoreOptions struct {
 // as full copies, modes as on disk, no extended attributes. Names are those of
 // the store paths' archives: see tree.StoreName.
 func Store(paths []string, opts StoreOptions) *Layer {
-	return New(func() tree.Seq {
+	l := New(func() tree.Seq {
 		return func(yield func(*tree.Entry, error) bool) {
 			own := func(e *tree.Entry, err error) bool {
 				if err != nil {
@@ -48,7 +74,21 @@ func Store(paths []string, opts StoreOptions) *Layer {
 				}
 			}
 		}
-	}, Options{Dialect: PAX, Prefix: "/", Title: storeTitle(paths), Immutable: true, Memo: opts.Memo})
+	}, Options{Dialect: PAX, Prefix: "/", Title: storeTitle(paths), Immutable: true, Memo: opts.Memo, Contents: opts.contents(paths), Pushed: opts.Pushed})
+	l.distinct = func(context.Context) error { return distinctPaths(paths) }
+	return l
+}
+
+// distinctPaths checks that no path is another or lies in it: what lies in one has a
+// name of its own each.
+func distinctPaths(paths []string) error {
+	sorted := slices.SortedFunc(slices.Values(paths), tree.Compare)
+	for i := 1; i < len(sorted); i++ {
+		if a, b := sorted[i-1], sorted[i]; a == b || strings.HasPrefix(b, a+"/") {
+			return fmt.Errorf("store path %q is there twice", b)
+		}
+	}
+	return nil
 }
 
 // storeTitle names a layer by the first of its paths.

@@ -224,7 +224,7 @@ func FuzzTarSum(f *testing.F) {
 			t.Errorf("with bytes after the end: %q, %v; want %q", again, err, sum)
 		}
 		if !strings.HasPrefix(sum, "tarsum.v1+sha256:") || len(sum) != len("tarsum.v1+sha256:")+64 {
-			t.Errorf("%q is no sum", sum)
+			t.Errorf("%q is not a sum", sum)
 		}
 	})
 }

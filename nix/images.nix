@@ -52,7 +52,7 @@ let
       one =
         key: value:
         if builtins.elem key lists && isText value then
-          lib.warn "in image ${name}: config.${key} is no list, and becomes one of a single word: write [ … ]" [ value ]
+          lib.warn "in image ${name}: config.${key} is not a list, and becomes one of a single word: write [ … ]" [ value ]
         else
           value;
     in
@@ -137,7 +137,7 @@ let
   # while nix-build --check builds it.
   tagOf = tag: spec: if tag == null then lib.hashPart spec else toString tag;
 
-  # To dockerTools an empty text is no image.
+  # To dockerTools an empty text is not an image.
   orNull = image: if image == "" then null else image;
 
   # More layers than Docker can have are as many as it can.

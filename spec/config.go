@@ -138,7 +138,7 @@ func (d *decoder) configValue(v value, kind configKind) any {
 		})
 		for _, m := range v.members {
 			if !isPort(m.key.text) {
-				d.add(m.key, v.field, "%s is no port: want 8080, 8080/udp or 8000-8010/tcp", quote(m.key.text))
+				d.add(m.key, v.field, "%s is not a valid port: want 8080, 8080/udp or 8000-8010/tcp", quote(m.key.text))
 			}
 		}
 	case configHealth:

@@ -13,7 +13,7 @@
 //     as octal; ids are decimal; nothing passes through a float.
 //   - One decoder serves YAML, JSON and command line settings, so that each
 //     value is checked alike whichever way it comes.
-//   - Hostile input costs bounded time and memory: at most MaxSize bytes are
+//   - Hostile input costs limited time and memory: at most MaxSize bytes are
 //     read, MaxDepth levels followed and MaxErrors errors kept.
 //   - The result is a function of the input and Options alone; only where Dir
 //     or SettingsDir is not absolute does the working directory count.

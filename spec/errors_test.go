@@ -54,8 +54,8 @@ var badSpecs = []struct {
 	{in: "name: a\ncontents: [b, /nix/store/../../etc]\n", want: `spec:2:15: contents: "/nix/store/../../etc": write the path without .. parts`, schema: true},
 	{in: "name: a\nconfig: {WorkingDir: rel}\n", want: `spec:2:22: config.WorkingDir: got "rel", want an absolute path`, schema: true},
 	{in: "name: a\nconfig: {ExposedPorts: {99999/tcp: {}, 8000-8010/udp: {}, 80/foo: {}}}\n",
-		want: "spec:2:25: config.ExposedPorts: \"99999/tcp\" is no port: want 8080, 8080/udp or 8000-8010/tcp\n" +
-			`spec:2:59: config.ExposedPorts: "80/foo" is no port: want 8080, 8080/udp or 8000-8010/tcp`, schema: true},
+		want: "spec:2:25: config.ExposedPorts: \"99999/tcp\" is not a valid port: want 8080, 8080/udp or 8000-8010/tcp\n" +
+			`spec:2:59: config.ExposedPorts: "80/foo" is not a valid port: want 8080, 8080/udp or 8000-8010/tcp`, schema: true},
 	{in: "name: a\nfromImage: 'oci:'\n", want: `spec:2:12: fromImage: "oci:" names no path`, schema: true},
 	{in: "name: a\nfromImage: base.tar\nfromImageName: b\n", want: `spec:1:1: fromImageName and fromImageTag go together: give both or neither`, schema: true},
 	{in: "name: a\ninherit: some\n", want: `spec:2:10: inherit: got "some", want all or env`},
@@ -95,21 +95,21 @@ var badSpecs = []struct {
 	{in: "name: ''", want: "spec:1:7: name: got an empty string, want a name"},
 	{in: "name: a:b", want: `spec:1:7: name: "a:b" holds a tag: move it to the field tag`, schema: true},
 	{in: "name: a@sha256:" + strings.Repeat("0", 64), want: `spec:1:7: name: "a@sha256:` + strings.Repeat("0", 64) + `" holds a digest: a name has none`},
-	{in: "name: a b", want: `spec:1:7: name: "a b" is no image name: want lower-case letters, digits and single . _ - between them, parts divided by slashes, such as ghcr.io/acme/hello`},
-	{in: "name: ../a", want: `spec:1:7: name: "../a" is no image name: want lower-case letters, digits and single . _ - between them, parts divided by slashes, such as ghcr.io/acme/hello`},
-	{in: "name: \u212aelvin", want: "spec:1:7: name: \"\u212aelvin\" is no image name: want lower-case letters, digits and single . _ - between them, parts divided by slashes, such as ghcr.io/acme/hello"},
+	{in: "name: a b", want: `spec:1:7: name: "a b" is not a valid image name: want lower-case letters, digits and single . _ - between them, parts divided by slashes, such as ghcr.io/acme/hello`},
+	{in: "name: ../a", want: `spec:1:7: name: "../a" is not a valid image name: want lower-case letters, digits and single . _ - between them, parts divided by slashes, such as ghcr.io/acme/hello`},
+	{in: "name: \u212aelvin", want: "spec:1:7: name: \"\u212aelvin\" is not a valid image name: want lower-case letters, digits and single . _ - between them, parts divided by slashes, such as ghcr.io/acme/hello"},
 	{in: "name: a/" + strings.Repeat("b", 300), want: `spec:1:7: name: "a/` + strings.Repeat("b", 78) + `"… is longer than 255 characters`, schema: true},
 	{in: `name: "a\0"`, want: `spec:1:7: name: "a\x00" holds the control character '\x00'`},
 	{in: `{name: a, tag: "b\n"}`, want: `spec:1:16: tag: "b\n" holds the control character '\n'`},
-	{in: "{name: a, tag: -b}", want: `spec:1:16: tag: "-b" is no tag: want 1 to 128 letters, digits and _ . -, the first one no . or -`},
-	{in: "{name: a, tag: b/../c}", want: `spec:1:16: tag: "b/../c" is no tag: want 1 to 128 letters, digits and _ . -, the first one no . or -`},
+	{in: "{name: a, tag: -b}", want: `spec:1:16: tag: "-b" is not a valid tag: want 1 to 128 letters, digits and _ . -, the first one not . or -`},
+	{in: "{name: a, tag: b/../c}", want: `spec:1:16: tag: "b/../c" is not a valid tag: want 1 to 128 letters, digits and _ . -, the first one not . or -`},
 
 	// Paths.
 	{in: `{name: a, contents: ["b\nc"]}`, want: `spec:1:22: contents[0]: "b\nc" holds the control character '\n'`},
 	{in: `{name: a, contents: ''}`, want: "spec:1:21: contents: got an empty string, want a path"},
 	{in: "{name: a, copyToRoot: [{source: b, target: c/../../d}]}", want: `spec:1:44: copyToRoot[0].target: "c/../../d" leads out of the image: remove the .. parts`, schema: true},
 	{in: `{name: a, copyToRoot: [{source: b, target: "c\0"}]}`, want: `spec:1:44: copyToRoot[0].target: "c\x00" holds the control character '\x00'`},
-	{in: "{name: a, copyToRoot: [{source: b, exclude: ['[']}]}", want: `spec:1:46: copyToRoot[0].exclude[0]: "[" is no glob: want * ? ** [a-z] {a,b}, and \ before such a character that stands for itself`, schema: true},
+	{in: "{name: a, copyToRoot: [{source: b, exclude: ['[']}]}", want: `spec:1:46: copyToRoot[0].exclude[0]: "[" is not a valid glob: want * ? ** [a-z] {a,b}, and \ before such a character that stands for itself`, schema: true},
 	{in: "{name: a, copyToRoot: [{source: b, exclude: ['../c']}]}", want: `spec:1:46: copyToRoot[0].exclude[0]: "../c" leads out: remove the .. parts`, schema: true},
 	{in: "{name: a, storeDir: nix/store}", want: `spec:1:21: storeDir: got "nix/store", want an absolute path without . .. or empty parts, such as /nix/store`},
 	{in: "{name: a, storeDir: /nix/../store}", want: `spec:1:21: storeDir: got "/nix/../store", want an absolute path without . .. or empty parts, such as /nix/store`, schema: true},
@@ -146,11 +146,11 @@ var badSpecs = []struct {
 	{in: "{name: a, mtime: now}", want: `spec:1:18: mtime: got "now": the files' time must be fixed, or each build would change every layer`},
 	{in: "{name: a, mtime: 5}", want: `spec:1:18: mtime: got the number 5, want RFC 3339 such as 2024-02-29T12:00:00Z, a date, or "@seconds": seconds since 1970 are written "@5"`},
 	{in: "{name: a, created: 20230101}", want: `spec:1:20: created: got the number 20230101: a date in digits needs quotes, "20230101"; seconds since 1970 are written "@20230101"`},
-	{in: "{name: a, created: 2023-02-29}", want: `spec:1:20: created: got "2023-02-29", which is no date of the calendar; want RFC 3339 such as 2024-02-29T12:00:00Z, a date, "now" or "@seconds"`, schema: true},
+	{in: "{name: a, created: 2023-02-29}", want: `spec:1:20: created: got "2023-02-29", which is not a date of the calendar; want RFC 3339 such as 2024-02-29T12:00:00Z, a date, "now" or "@seconds"`, schema: true},
 	{in: "{name: a, created: 2024-02-29T12:00:00.5Z}", want: `spec:1:20: created: got "2024-02-29T12:00:00.5Z", which has a fraction: times are whole seconds; want RFC 3339 such as 2024-02-29T12:00:00Z, a date, "now" or "@seconds"`},
 	{in: "{name: a, created: '2024-02-29  12:00:00'}", want: `spec:1:20: created: got "2024-02-29  12:00:00"; want RFC 3339 such as 2024-02-29T12:00:00Z, a date, "now" or "@seconds"`},
 	{in: "{name: a, created: '2024022912'}", want: `spec:1:20: created: got "2024022912"; want RFC 3339 such as 2024-02-29T12:00:00Z, a date, "now" or "@seconds"`},
-	{in: "{name: a, created: '20230229'}", want: `spec:1:20: created: got "20230229", which is no date of the calendar; want RFC 3339 such as 2024-02-29T12:00:00Z, a date, "now" or "@seconds"`, schema: true},
+	{in: "{name: a, created: '20230229'}", want: `spec:1:20: created: got "20230229", which is not a date of the calendar; want RFC 3339 such as 2024-02-29T12:00:00Z, a date, "now" or "@seconds"`, schema: true},
 	{in: "{name: a, created: 2024-02-29T1:00:00Z}", want: `spec:1:20: created: got "2024-02-29T1:00:00Z"; want RFC 3339 such as 2024-02-29T12:00:00Z, a date, "now" or "@seconds"`},
 	{in: "{name: a, mtime: 1969-12-31}", want: `spec:1:18: mtime: got "1969-12-31", which is before 1970: tar readers differ on such times; want RFC 3339 such as 2024-02-29T12:00:00Z, a date, or "@seconds"`, schema: true},
 	{in: "{name: a, mtime: '@-1'}", want: `spec:1:18: mtime: got "@-1", which is before 1970: tar readers differ on such times; want RFC 3339 such as 2024-02-29T12:00:00Z, a date, or "@seconds"`},
@@ -223,7 +223,7 @@ var badSpecs = []struct {
 	{in: "config: {Cmd: x}\nuid: -1\nxyz: 1\nname: A B\n", want: `spec:1:15: config.Cmd: got "x", want a list of strings: write ["x"]` + "\n" +
 		"spec:2:6: uid: got the number -1, want a number from 0 to 4294967294 in decimal digits\n" +
 		"spec:3:1: xyz: unknown field\n" +
-		`spec:4:7: name: "A B" is no image name: want lower-case letters, digits and single . _ - between them, parts divided by slashes, such as ghcr.io/acme/hello`},
+		`spec:4:7: name: "A B" is not a valid image name: want lower-case letters, digits and single . _ - between them, parts divided by slashes, such as ghcr.io/acme/hello`},
 }
 
 func TestErrors(t *testing.T) {

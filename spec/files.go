@@ -66,7 +66,7 @@ func (d *decoder) glob(v value) string {
 	case climbs(s):
 		d.fail(v, "%s leads out: remove the .. parts", quote(s))
 	case !doublestar.ValidatePattern(s):
-		d.fail(v, "%s is no glob: want * ? ** [a-z] {a,b}, and \\ before such a character that stands for itself", quote(s))
+		d.fail(v, "%s is not a valid glob: want * ? ** [a-z] {a,b}, and \\ before such a character that stands for itself", quote(s))
 	}
 	return s
 }
@@ -145,67 +145,4 @@ func (d *decoder) holds(v value, name string) bool {
 	}
 	n := v.members[i].value
 	return n.kind != null && (n.kind != list || len(n.items) > 0)
-}
-
-func (d *decoder) presets(v value) []Preset {
-	var presets []Preset
-	d.oneOrMore(v, "a list of presets", func(v value) {
-		p := d.preset(v)
-		if p.Name == "" {
-			return
-		}
-		if slices.ContainsFunc(presets, func(q Preset) bool { return q.Name == p.Name }) {
-			d.fail(v, "preset %q given twice", p.Name)
-		}
-		presets = append(presets, p)
-	})
-	return presets
-}
-
-// preset returns a preset: its name, or an object of its name and argument.
-func (d *decoder) preset(v value) Preset {
-	if v.kind == text {
-		return Preset{Name: d.oneOf(v, PresetNames()...)}
-	}
-	if v.kind != object || len(v.members) != 1 {
-		d.want(v, "a preset's name or an object with one name and its argument")
-		return Preset{}
-	}
-	p := Preset{Name: d.oneOf(value{v.members[0].key, v.field}, PresetNames()...)}
-	if !slices.Contains(PresetNames(), p.Name) {
-		return Preset{}
-	}
-	symlink := func(v value) { p.Path, _ = d.filled(v, "the path that the symlink leads to") }
-	none := func(v value) { d.fail(v, "preset %s takes no argument", p.Name) }
-	d.object(v, "", fields{
-		"nss":            func(v value) { d.nss(v, &p) },
-		"shadow":         none,
-		"tmp":            none,
-		"binSh":          symlink,
-		"usrBinEnv":      symlink,
-		"caCertificates": func(v value) { p.Path = d.path(v) },
-	})
-	return p
-}
-
-// nss decodes nss's argument.
-func (d *decoder) nss(v value, p *Preset) {
-	d.object(v, "an object with extraPasswdLines or extraGroupLines", fields{
-		"extraPasswdLines": func(v value) { p.ExtraPasswdLines = d.lines(v, 7, "name:x:uid:gid:comment:home:shell") },
-		"extraGroupLines":  func(v value) { p.ExtraGroupLines = d.lines(v, 4, "name:x:gid:members") },
-	})
-}
-
-// lines returns a list of lines, each with as many fields between colons as
-// parts says.
-func (d *decoder) lines(v value, parts int, form string) []string {
-	var list []string
-	d.items(v, "a list of lines such as "+form, func(v value) {
-		s, ok := d.filled(v, form)
-		if ok && strings.Count(s, ":") != parts-1 {
-			d.fail(v, "got %s, want %d parts: %s", quote(s), parts, form)
-		}
-		list = append(list, s)
-	})
-	return list
 }

@@ -259,24 +259,6 @@ func (r PermRule) object() any {
 	return o
 }
 
-// value returns the preset's name, or an object of its name and argument.
-func (p Preset) value() any {
-	argument := &ordjson.Object{}
-	set := setter(argument)
-	set("extraPasswdLines", jsonTexts(p.ExtraPasswdLines))
-	set("extraGroupLines", jsonTexts(p.ExtraGroupLines))
-	o := &ordjson.Object{}
-	switch {
-	case p.Path != "":
-		o.Set(p.Name, p.Path)
-	case len(argument.Members) > 0:
-		o.Set(p.Name, argument)
-	default:
-		return p.Name
-	}
-	return o
-}
-
 // value returns the pipeline's file, or its operations.
 func (p *Pipeline) value() any {
 	switch {

@@ -143,7 +143,7 @@ func readTree(data []byte, p *problems) *node {
 		return nil
 	}
 	if marks(data) > maxMarks {
-		p.add(&node{}, "", "more than %d lines and values: that is no spec", maxMarks)
+		p.add(&node{}, "", "more than %d lines and values: that is not a spec", maxMarks)
 		return nil
 	}
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))

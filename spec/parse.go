@@ -71,7 +71,7 @@ func Parse(r io.Reader, o Options) (*Spec, error) {
 			return nil, fmt.Errorf("read spec %s: %w", o.File, err)
 		}
 		if len(data) > MaxSize {
-			d.add(&node{}, "", "larger than %d MiB: that is no spec", MaxSize>>20)
+			d.add(&node{}, "", "larger than %d MiB: that is not a spec", MaxSize>>20)
 			return nil, d.err()
 		}
 		if root = readTree(data, &d.problems); root == nil || root.kind == invalid {

@@ -284,13 +284,13 @@ func (e *endless) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func TestParseIsBounded(t *testing.T) {
+func TestParseIsLimited(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		in   io.Reader
 		want string
 	}{
-		{"endless", &endless{pattern: strings.Repeat("#\n", 1000)}, "spec: larger than 8 MiB: that is no spec"},
+		{"endless", &endless{pattern: strings.Repeat("#\n", 1000)}, "spec: larger than 8 MiB: that is not a spec"},
 		{"many values", strings.NewReader("{a: [" + strings.Repeat("[],", 1<<20) + "]}"), "spec: more than 500000 lines and values"},
 		{"deep flow", strings.NewReader("name: " + strings.Repeat("[", 10000) + strings.Repeat("]", 10000)), "deep"},
 		{"deep block", strings.NewReader(strings.Repeat("- ", 10000) + "a"), "nested deeper than 100 levels"},

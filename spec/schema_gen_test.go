@@ -233,14 +233,13 @@ func presetsForm() *jsonschema.Schema {
 	nss.Set("extraPasswdLines", lines(7))
 	nss.Set("extraGroupLines", lines(4))
 	properties := jsonschema.NewProperties()
-	properties.Set("nss", either(&jsonschema.Schema{
-		Type: "object", Properties: nss, AdditionalProperties: jsonschema.FalseSchema,
-	}, null))
-	properties.Set("shadow", null)
-	properties.Set("binSh", argument)
-	properties.Set("usrBinEnv", argument)
-	properties.Set("caCertificates", argument)
-	properties.Set("tmp", null)
+	forms := map[presetArgument]*jsonschema.Schema{
+		noArgument: null, linkArgument: argument, fileArgument: argument,
+		linesArgument: either(&jsonschema.Schema{Type: "object", Properties: nss, AdditionalProperties: jsonschema.FalseSchema}, null),
+	}
+	for _, p := range presetTable {
+		properties.Set(p.name, forms[p.argument])
+	}
 	one := uint64(1)
 	withArgument := &jsonschema.Schema{
 		Type: "object", Properties: properties, AdditionalProperties: jsonschema.FalseSchema,

@@ -128,7 +128,7 @@ func TestSettingsErrors(t *testing.T) {
 		want string
 	}{
 		{"", Setting{}, "spec has no name"},
-		{"", Setting{"name", "--name", []string{"a b"}}, `--name: "a b" is no image name: want lower-case letters, digits and single . _ - between them, parts divided by slashes, such as ghcr.io/acme/hello`},
+		{"", Setting{"name", "--name", []string{"a b"}}, `--name: "a b" is not a valid image name: want lower-case letters, digits and single . _ - between them, parts divided by slashes, such as ghcr.io/acme/hello`},
 		{"", Setting{"name", "--name", []string{"a\xff"}}, `--name: "a\xff" is not UTF-8`},
 		{"name: a", Setting{"maxLayers", "--max-layers", []string{"x"}}, `--max-layers: got "x", want a number from 1 to 127: engines stop between 125 and 127 layers`},
 		{"name: a", Setting{"config.Env", "--env", []string{"X"}}, `--env: got "X", want NAME=value`},

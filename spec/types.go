@@ -207,22 +207,6 @@ type PermRule struct {
 	Capabilities string `json:"capabilities,omitempty"`
 }
 
-// Preset is a set of files that varve knows how to make.
-type Preset struct {
-	// Name is one of PresetNames.
-	Name string
-	// Path is caCertificates' bundle, as an absolute path; or the text of the
-	// symlink that binSh or usrBinEnv makes. Empty: the preset's default.
-	Path string
-	// ExtraPasswdLines and ExtraGroupLines are nss's, without line ends.
-	ExtraPasswdLines, ExtraGroupLines []string
-}
-
-// PresetNames returns the names that Preset.Name can have.
-func PresetNames() []string {
-	return []string{"nss", "shadow", "binSh", "usrBinEnv", "caCertificates", "tmp"}
-}
-
 // Layering is how store paths are spread over layers.
 type Layering string
 

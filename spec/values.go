@@ -32,7 +32,7 @@ func (d *decoder) imageName(v value) string {
 	case errors.Is(err, reference.ErrNameTooLong):
 		d.fail(v, "%s is longer than %d characters", quote(s), reference.RepositoryNameTotalLengthMax)
 	case err != nil:
-		d.fail(v, "%s is no image name: want lower-case letters, digits and single . _ - between them, "+
+		d.fail(v, "%s is not a valid image name: want lower-case letters, digits and single . _ - between them, "+
 			"parts divided by slashes, such as ghcr.io/acme/hello", quote(s))
 	default:
 		if _, ok := ref.(reference.Digested); ok {
@@ -62,7 +62,7 @@ var tagPattern = sync.OnceValue(func() *regexp.Regexp {
 func (d *decoder) tag(v value) string {
 	s, ok := d.filled(v, "a tag")
 	if ok && !tagPattern().MatchString(s) {
-		d.fail(v, "%s is no tag: want 1 to 128 letters, digits and _ . -, the first one no . or -", quote(s))
+		d.fail(v, "%s is not a valid tag: want 1 to 128 letters, digits and _ . -, the first one not . or -", quote(s))
 	}
 	return s
 }
@@ -249,7 +249,7 @@ func parseTime(s string) (seconds int64, why string, ok bool) {
 	}
 	t, err := time.Parse("20060102150405Z0700", digitsOf(s))
 	if err != nil {
-		return 0, ", which is no date of the calendar", false
+		return 0, ", which is not a date of the calendar", false
 	}
 	return checkTime(t.Unix())
 }

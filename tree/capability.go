@@ -182,7 +182,7 @@ func checkCapability(value string) error {
 	magic := binary.LittleEndian.Uint32([]byte(value))
 	n := words[magic&capRevisionMask]
 	if n == 0 || magic&^(capRevisionMask|capEffective) != 0 {
-		return fmt.Errorf("%s starts with %#08x, which is no known revision", CapabilityXattr, magic)
+		return fmt.Errorf("%s starts with %#08x, which is not a known revision", CapabilityXattr, magic)
 	}
 	if len(value) != 4*n {
 		return fmt.Errorf("%s has %d bytes, its revision has %d", CapabilityXattr, len(value), 4*n)

@@ -194,7 +194,7 @@ func TestCopyDirlinksStore(t *testing.T) {
 	}
 }
 
-func TestCopyDirlinksBounds(t *testing.T) {
+func TestCopyDirlinksLimits(t *testing.T) {
 	src := t.TempDir()
 	for i := range 30 {
 		writeTree(t, src, fmt.Sprintf("d%d/l -> ../d%d", i, i+1), fmt.Sprintf("d%d/m -> ../d%d", i, i+1))

@@ -71,16 +71,18 @@ func TestDiffAttributes(t *testing.T) {
 		{"the root", ".", func(e *Entry) { e.Mode = 0o700; e.Implied = false }, ""},
 		{"an implied directory", "a/b", func(e *Entry) { e.Mode = 0o700; e.Implied = true }, ""},
 	} {
-		diff, err := Diff(t.Context(), lower, change(c.path, c.change))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := short(t, diff); got != c.want {
-			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
-		}
-		if c.path == "." && (len(diff) != 1 || diff[0].Mode != 0o700) {
-			t.Errorf("%s: %s", c.name, dump(t, diff))
-		}
+		t.Run(c.name, func(t *testing.T) {
+			diff, err := Diff(t.Context(), lower, change(c.path, c.change))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := short(t, diff); got != c.want {
+				t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+			}
+			if c.path == "." && (len(diff) != 1 || diff[0].Mode != 0o700) {
+				t.Errorf("%s: %s", c.name, dump(t, diff))
+			}
+		})
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -14,6 +13,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/regfile"
 )
 
 // DirOptions are the options of FromDir.
@@ -309,12 +310,8 @@ func CheckName(name string) error {
 // file itself. A path that leads nowhere is an error.
 func Resolve(name string) (string, error) {
 	resolved, err := filepath.EvalSymlinks(name)
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		return "", fmt.Errorf("%q: %w", name, pathErr.Err)
-	}
 	if err != nil {
-		return "", fmt.Errorf("%q: %w", name, err)
+		return "", fmt.Errorf("%q: %w", name, regfile.Cause(err))
 	}
 	return path.Clean(resolved), nil
 }

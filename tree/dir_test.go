@@ -90,14 +90,16 @@ func TestFromDirRefuses(t *testing.T) {
 		"a socket":     func(p string) error { return unix.Mknod(p, unix.S_IFSOCK|0o644, 0) },
 		"/.wh.deleted": func(p string) error { return os.WriteFile(filepath.Dir(p)+"/.wh.deleted", nil, 0o644) },
 	} {
-		dir := t.TempDir()
-		if err := make(filepath.Join(dir, "odd")); err != nil {
-			t.Fatal(err)
-		}
-		_, err := Collect(FromDir(dir, DirOptions{}))
-		if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), dir) {
-			t.Errorf("%s: %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := make(filepath.Join(dir, "odd")); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Collect(FromDir(dir, DirOptions{}))
+			if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), dir) {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
 	}
 	if _, err := Collect(FromDir(filepath.Join(t.TempDir(), "missing"), DirOptions{})); err == nil {
 		t.Error("a missing directory is read")
@@ -118,23 +120,25 @@ func TestOpenNotices(t *testing.T) {
 		"is a link":  func(f string) error { os.Remove(f); return os.Symlink("/etc/passwd", f) },
 		"dir a link": func(f string) error { d := filepath.Dir(f); os.Rename(d, d+"2"); return os.Symlink(d+"2", d) },
 	} {
-		dir := t.TempDir()
-		writeFiles(t, dir, map[string]string{"d/file": "content"})
-		entries, err := Collect(FromDir(dir, DirOptions{}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := change(filepath.Join(dir, "d/file")); err != nil {
-			t.Fatal(err)
-		}
-		f, err := entries[2].Open()
-		if err == nil {
-			_, err = io.ReadAll(f)
-			f.Close()
-		}
-		if err == nil || !strings.Contains(err.Error(), "d/file") {
-			t.Errorf("a file that %s: %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			writeFiles(t, dir, map[string]string{"d/file": "content"})
+			entries, err := Collect(FromDir(dir, DirOptions{}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := change(filepath.Join(dir, "d/file")); err != nil {
+				t.Fatal(err)
+			}
+			f, err := entries[2].Open()
+			if err == nil {
+				_, err = io.ReadAll(f)
+				f.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), "d/file") {
+				t.Errorf("a file that %s: %v", name, err)
+			}
+		})
 	}
 }
 

@@ -26,7 +26,7 @@ func (x *layerIndex) whiteout(dir, base string) error {
 	switch {
 	case base == whiteoutOpaque:
 	case hidden == "" || hidden == "." || hidden == "..":
-		return fmt.Errorf("%q is a whiteout of %q, which is no name", base, hidden)
+		return fmt.Errorf("%q is a whiteout of %q, which is not a name", base, hidden)
 	case strings.HasPrefix(hidden, WhiteoutPrefix):
 		return fmt.Errorf("%q is a whiteout of %q, which is one itself", base, hidden)
 	}

@@ -85,10 +85,12 @@ func TestMergeAttributes(t *testing.T) {
 		"a directory and a FIFO":                       func(e *Entry) { e.Type = FIFO },
 		"":                                             func(e *Entry) { e.ModTime, e.Stamp.Change = 7, 8 },
 	} {
-		other := base
-		change(&other)
-		_, err := Merge(ctx, MergeOptions{}, []*Entry{&base}, []*Entry{&other})
-		wantError(t, err, parts(want)...)
+		t.Run(want, func(t *testing.T) {
+			other := base
+			change(&other)
+			_, err := Merge(ctx, MergeOptions{}, []*Entry{&base}, []*Entry{&other})
+			wantError(t, err, parts(want)...)
+		})
 	}
 }
 

@@ -12,20 +12,22 @@ func TestComplete(t *testing.T) {
 		{[]*Entry{NewDir("a", 0o755), NewDir("a", 0o755)}, "", `"a" is there twice`},
 		{[]*Entry{NewSymlink("a", "to"), NewFile("a/b", 0o644, "")}, "", `"a/b" lies below the symlink "a"`},
 	} {
-		given := names(t, c.entries)
-		got, err := Complete(c.entries)
-		if wantError(t, err, parts(c.err)...) {
-			continue
-		}
-		if text := short(t, got); text != c.want {
-			t.Errorf("got %s, want %s", text, c.want)
-		}
-		if got[0].Path != "." || !got[0].Implied {
-			t.Errorf("it starts with %+v, want an implied root", got[0])
-		}
-		if names(t, c.entries) != given {
-			t.Error("the list that was given is another now")
-		}
+		t.Run(c.want+c.err, func(t *testing.T) {
+			given := names(t, c.entries)
+			got, err := Complete(c.entries)
+			if wantError(t, err, parts(c.err)...) {
+				return
+			}
+			if text := short(t, got); text != c.want {
+				t.Errorf("got %s, want %s", text, c.want)
+			}
+			if got[0].Path != "." || !got[0].Implied {
+				t.Errorf("it starts with %+v, want an implied root", got[0])
+			}
+			if names(t, c.entries) != given {
+				t.Error("the list that was given is another now")
+			}
+		})
 	}
 }
 

@@ -129,7 +129,7 @@ func TestTextLimit(t *testing.T) {
 func wantTextLimit(t *testing.T, err error, entries int) {
 	t.Helper()
 	var limit *LimitError
-	if !errors.As(err, &limit) || limit.Bound != BoundEntries {
+	if !errors.As(err, &limit) || limit.Limit != LimitEntries {
 		t.Fatalf("%v, want that the names are too long for %d entries", err, entries)
 	}
 	wantError(t, err, "names, link targets and attributes are larger than", fmt.Sprintf("for %d entries", entries))

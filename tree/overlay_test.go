@@ -425,8 +425,8 @@ func TestOverlayHostileHeaders(t *testing.T) {
 	sparse := append(rawPAX('x', "GNU.sparse.major=1", "GNU.sparse.minor=0", "GNU.sparse.name=f", "GNU.sparse.realsize=1000000"),
 		rawHeader('0', "f", int(roundUp(int64(regions.Len()))), "", regions.String())...)
 	for name, data := range map[string][]byte{
-		"uid is no number":         broken(108, "12x4567\x00"),
-		"size is no number":        broken(124, "99999999999\x00"),
+		"uid is not a number":         broken(108, "12x4567\x00"),
+		"size is not a number":        broken(124, "99999999999\x00"),
 		"size is negative":         broken(124, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xf0"),
 		"size is above 2^63":       broken(124, "\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xf0"),
 		"size is 2^63-1":           broken(124, "\x80\x00\x00\x00\x7f\xff\xff\xff\xff\xff\xff\xff"),
@@ -436,11 +436,13 @@ func TestOverlayHostileHeaders(t *testing.T) {
 		"PAX time is 1e300":        append(rawPAX('x', "mtime=1"+strings.Repeat("0", 300)), broken(0, "")...),
 		"a million sparse regions": append(sparse, make([]byte, 2*tarBlock)...),
 	} {
-		layers := memLayers(data)
-		if o, err := OpenOverlay(t.Context(), layers, OverlayOptions{MaxBytes: 1 << 30}); err == nil {
-			t.Errorf("%s: accepted: %s", name, names(t, o.Entries))
-		}
-		wantClosed(t, layers)
+		t.Run(name, func(t *testing.T) {
+			layers := memLayers(data)
+			if o, err := OpenOverlay(t.Context(), layers, OverlayOptions{MaxBytes: 1 << 30}); err == nil {
+				t.Errorf("%s: accepted: %s", name, names(t, o.Entries))
+			}
+			wantClosed(t, layers)
+		})
 	}
 }
 
@@ -641,6 +643,6 @@ z 0 0600 0:0 ""
 		}
 	}
 	if _, err := OpenOverlay(t.Context(), nil, OverlayOptions{Below: []*Entry{testFile("a", ""), testFile("a/b", "")}}); err == nil {
-		t.Error("a file below a file is no error")
+		t.Error("a file below a file is not an error")
 	}
 }

@@ -152,8 +152,10 @@ func TestEncodeCapabilitiesErrors(t *testing.T) {
 		"cap_chown=ep cap_kill=p":   "effective flag counts for all",
 		"cap_chown=ep\x00cap_kill=": "flags are e, i and p",
 	} {
-		_, err := EncodeCapabilities(text)
-		wantError(t, err, want)
+		t.Run(text, func(t *testing.T) {
+			_, err := EncodeCapabilities(text)
+			wantError(t, err, want)
+		})
 	}
 }
 

@@ -97,7 +97,7 @@ func (t *Tar) Close() error { return t.file.Close() }
 func (t *Tar) open(path string) error {
 	f, err := regfile.Open(path)
 	if err != nil {
-		return unwrapPath(err)
+		return regfile.Cause(err)
 	}
 	var st unix.Stat_t
 	if err := fstat(f, &st); err != nil {
@@ -122,35 +122,26 @@ func (t *Tar) open(path string) error {
 func fstat(f *os.File, st *unix.Stat_t) error {
 	raw, err := f.SyscallConn()
 	if err != nil {
-		return unwrapPath(err)
+		return regfile.Cause(err)
 	}
 	var failed error
 	err = raw.Control(func(fd uintptr) {
 		failed = retryEINTR(func() error { return unix.Fstat(int(fd), st) })
 	})
 	if err != nil {
-		return unwrapPath(err)
+		return regfile.Cause(err)
 	}
 	return failed
-}
-
-// unwrapPath removes the verb and path from an error that gets others.
-func unwrapPath(err error) error {
-	var pathErr *os.PathError
-	if errors.As(err, &pathErr) {
-		return pathErr.Err
-	}
-	return err
 }
 
 func (t *Tar) read(ctx context.Context, opts TarOptions) error {
 	start := make([]byte, 512)
 	n, err := io.ReadFull(t.file, start)
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-		return unwrapPath(err)
+		return regfile.Cause(err)
 	}
 	if _, err := t.file.Seek(0, io.SeekStart); err != nil {
-		return unwrapPath(err)
+		return regfile.Cause(err)
 	}
 	stream, err := decompressor(start[:n], t.file)
 	if err != nil {
@@ -158,10 +149,10 @@ func (t *Tar) read(ctx context.Context, opts TarOptions) error {
 	}
 	if stream == nil {
 		if end, err := t.file.Seek(0, io.SeekEnd); err != nil || end > opts.MaxBytes {
-			return cmp.Or(err, error(&LimitError{fmt.Sprintf("it has more than %d bytes", opts.MaxBytes), BoundBytes}))
+			return cmp.Or(err, error(&LimitError{fmt.Sprintf("it has more than %d bytes", opts.MaxBytes), LimitBytes}))
 		}
 		if _, err := t.file.Seek(0, io.SeekStart); err != nil {
-			return unwrapPath(err)
+			return regfile.Cause(err)
 		}
 		src := &tarSource{ctx: ctx, r: bufio.NewReaderSize(t.file, 64<<10), seek: t.file}
 		if err := t.index(src, opts); err != nil {
@@ -233,7 +224,7 @@ type limitReader struct {
 func (l *limitReader) Read(p []byte) (int, error) {
 	n, err := l.r.Read(p)
 	if !l.limit.take(int64(n)) {
-		return 0, &LimitError{fmt.Sprintf("it decompresses to more than %d bytes", l.limit.max), BoundBytes}
+		return 0, &LimitError{fmt.Sprintf("it decompresses to more than %d bytes", l.limit.max), LimitBytes}
 	}
 	return n, err
 }
@@ -300,7 +291,7 @@ func (c *tarContent) Read(p []byte) (int, error) {
 	case err == io.EOF && c.left > 0:
 		return n, c.fail(io.ErrUnexpectedEOF)
 	case err != nil && err != io.EOF:
-		return n, c.fail(unwrapPath(err))
+		return n, c.fail(regfile.Cause(err))
 	}
 	return n, nil
 }
@@ -328,7 +319,7 @@ func (t *Tar) sparseOpener(name string, offset, size int64) func() (io.ReadClose
 		c := &tarContent{t, name, r, size}
 		hdr, err := nextHeader(r)
 		if err != nil {
-			return nil, c.fail(unwrapPath(err))
+			return nil, c.fail(regfile.Cause(err))
 		}
 		if hdr.Size != size {
 			return nil, c.fail(errors.New("it changed while it was read"))

@@ -154,7 +154,7 @@ func setTarAttributes(e *Entry, hdr *tar.Header) error {
 		}
 		e.Devmajor, e.Devminor = uint32(hdr.Devmajor), uint32(hdr.Devminor)
 		if e.Type == Char && e.Devmajor == 0 && e.Devminor == 0 {
-			return errors.New("the character device 0:0 is overlayfs's whiteout, which deletes: it is no file")
+			return errors.New("the character device 0:0 is overlayfs's whiteout, which deletes: it is not a file")
 		}
 	}
 	return nil

@@ -43,6 +43,9 @@ func (b *budget) take(n int64) bool {
 	return n <= b.max && b.left.Add(-n) >= 0
 }
 
+// used returns how much was taken.
+func (b *budget) used() int64 { return b.max - b.left.Load() }
+
 // limits are the limits of one tar, or of several together.
 type limits struct {
 	// bytes limits what sparse files expand to; entries and text limit what is kept in memory.
@@ -63,26 +66,26 @@ func newLimits(maxBytes int64, maxEntries int) *limits {
 // LimitError says that input exceeds a limit.
 type LimitError struct {
 	Reason string
-	Bound  Bound
+	Limit  Limit
 }
 
 func (e *LimitError) Error() string { return e.Reason }
 
-// Bound is one of the limits of input.
-type Bound int
+// Limit is one of the limits of input.
+type Limit int
 
 const (
-	// BoundBytes limits what is unpacked; options set it.
-	BoundBytes Bound = iota
-	// BoundEntries limits how many entries there are, and how long their names and attributes
+	// LimitBytes limits what is unpacked; options set it.
+	LimitBytes Limit = iota
+	// LimitEntries limits how many entries there are, and how long their names and attributes
 	// are on average; options set it.
-	BoundEntries
-	// BoundText limits all names and attributes together; it is fixed.
-	BoundText
+	LimitEntries
+	// LimitText limits all names and attributes together; it is fixed.
+	LimitText
 )
 
 func (l *limits) tooMany() error {
-	return &LimitError{fmt.Sprintf("there are more than %d entries", l.entries.max), BoundEntries}
+	return &LimitError{fmt.Sprintf("there are more than %d entries", l.entries.max), LimitEntries}
 }
 
 // takeText takes n bytes for names, link targets and attributes.
@@ -91,9 +94,9 @@ func (l *limits) takeText(n int) error {
 	case l.text.take(int64(n)):
 		return nil
 	case l.text.max == maxText:
-		return &LimitError{fmt.Sprintf("names, link targets and attributes are larger than %d bytes", maxText), BoundText}
+		return &LimitError{fmt.Sprintf("names, link targets and attributes are larger than %d bytes", maxText), LimitText}
 	}
-	return &LimitError{fmt.Sprintf("names, link targets and attributes are larger than %d bytes, which is for %d entries", l.text.max, l.entries.max), BoundEntries}
+	return &LimitError{fmt.Sprintf("names, link targets and attributes are larger than %d bytes, which is for %d entries", l.text.max, l.entries.max), LimitEntries}
 }
 
 // tarScan reads the headers of a tar.
@@ -187,7 +190,7 @@ func (x *tarScan) skip(r *tar.Reader, hdr *tar.Header) (int64, error) {
 	switch {
 	case isSparse(hdr):
 		if !x.limits.bytes.take(hdr.Size) {
-			return 0, &LimitError{fmt.Sprintf("entry %q: sparse files expand to more than %d bytes", brief(hdr.Name), x.limits.bytes.max), BoundBytes}
+			return 0, &LimitError{fmt.Sprintf("entry %q: sparse files expand to more than %d bytes", brief(hdr.Name), x.limits.bytes.max), LimitBytes}
 		}
 	case hdr.Size > math.MaxInt64-x.src.pos-tarBlock:
 		return 0, fmt.Errorf("entry %q: its size of %d bytes is not possible", brief(hdr.Name), hdr.Size)

@@ -38,12 +38,12 @@ var (
 // TestBombs: an input that unpacks to far more than is allowed is refused when it
 // reaches the limit, and not when everything is unpacked.
 func TestBombs(t *testing.T) {
-	bound := []string{"--max-unpacked", "100MiB"}
+	limited := []string{"--max-unpacked", "100MiB"}
 	const tenGiB = 10 << 10
 	for _, b := range []bomb{
-		{name: "10 MB that unpack to 10 GB", data: hostile.GzipZeros(tenGiB), commands: [][]string{asInspect, asBase, asTree, asCopy}, args: bound, message: []string{"more than 104857600 bytes"}},
-		{name: "layer of 10 MB that unpacks to 10 GB", layer: true, data: hostile.GzipZeros(tenGiB), commands: [][]string{asExport, asBase, asTar, asArchive}, args: bound, message: []string{"more than 104857600 bytes"}},
-		{name: "layer of zstd that unpacks to 10 GB", layer: true, data: hostile.ZstdZeros(tenGiB), commands: [][]string{asExport, asBase, asArchive}, args: bound, message: []string{"more than 104857600 bytes"}},
+		{name: "10 MB that unpack to 10 GB", data: hostile.GzipZeros(tenGiB), commands: [][]string{asInspect, asBase, asTree, asCopy}, args: limited, message: []string{"more than 104857600 bytes"}},
+		{name: "layer of 10 MB that unpacks to 10 GB", layer: true, data: hostile.GzipZeros(tenGiB), commands: [][]string{asExport, asBase, asTar, asArchive}, args: limited, message: []string{"more than 104857600 bytes"}},
+		{name: "layer of zstd that unpacks to 10 GB", layer: true, data: hostile.ZstdZeros(tenGiB), commands: [][]string{asExport, asBase, asArchive}, args: limited, message: []string{"more than 104857600 bytes"}},
 		{name: "layer of zstd with a window of 2 GiB", layer: true, data: hostile.Window2GiB(), commands: [][]string{asExport, asBase, asArchive}, message: []string{"zstd", "window"}},
 		{name: "10 million entries, and few are allowed", layer: true, data: hostile.GzipEntries(10_000_000, false), commands: [][]string{asTar, asBase}, args: []string{"--max-entries", "1000"}, message: []string{"more than 1000 entries"}},
 		{name: "sparse file of 1 PiB", layer: true, data: hostile.SparseFiles(1, 1<<30), commands: [][]string{asExport, asBase}, message: []string{"sparse files expand to more than"}},

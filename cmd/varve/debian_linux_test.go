@@ -113,11 +113,13 @@ func TestDebianRefuses(t *testing.T) {
 		"/bin":            {`"bin"`},
 		"/opt/chain/../x": {`"/opt/chain/../x" leads out of the image`},
 	} {
-		o := run(t, varve(t, dir, "build", "--name", "bad", "--from", "links.tar", "--copy", "file:"+target, "-o", "bad.tar"))
-		if o.code != 2 {
-			t.Errorf("%s: exit code %d, want 2: %s", target, o.code, o.stderr)
-		}
-		mustFind(t, o.stderr, says...)
+		t.Run(target, func(t *testing.T) {
+			o := run(t, varve(t, dir, "build", "--name", "bad", "--from", "links.tar", "--copy", "file:"+target, "-o", "bad.tar"))
+			if o.code != 2 {
+				t.Errorf("%s: exit code %d, want 2: %s", target, o.code, o.stderr)
+			}
+			mustFind(t, o.stderr, says...)
+		})
 	}
 	if _, err := os.Stat(filepath.Join(dir, "bad.tar")); err == nil {
 		t.Error("there is an output")

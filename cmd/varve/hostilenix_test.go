@@ -74,7 +74,7 @@ func hostileNix() []badInput {
 		}, args: app, code: 1, message: []string{nixLib, "FIFO"}},
 		{name: "archive that is none", prepare: func(t *testing.T, dir string) {
 			put(t, filepath.Join(dir, "x.nar"), "\x1b[2J", 0o644)
-		}, args: []string{"--name", "hello", "--copy", "x.nar"}, code: 1, message: []string{"x.nar", "it is no Nix archive"}},
+		}, args: []string{"--name", "hello", "--copy", "x.nar"}, code: 1, message: []string{"x.nar", "it is not a Nix archive"}},
 		{name: "archive that is cut", prepare: func(t *testing.T, dir string) {
 			put(t, filepath.Join(dir, "x.nar"), "\x0d\x00\x00\x00\x00\x00\x00\x00nix-archive-1\x00\x00\x00\x01", 0o644)
 		}, args: []string{"--name", "hello", "--copy", "x.nar"}, code: 1, message: []string{"x.nar", "byte 25", "unexpected EOF"}},

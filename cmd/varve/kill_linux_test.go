@@ -90,6 +90,35 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
+// TestInterruptCompressing: so does a signal while a compressor holds many seconds' work,
+// which is for nobody then.
+func TestInterruptCompressing(t *testing.T) {
+	dir := faultTree(t, 96<<20)
+	noise, err := os.ReadFile(filepath.Join(dir, "noise"))
+	must(t, err)
+	for i := range noise {
+		noise[i] &= 0x1f // short matches everywhere, for which the compressor searches long
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "noise"), noise, 0o644))
+	for _, after := range []time.Duration{0, 300 * time.Millisecond, 600 * time.Millisecond, 900 * time.Millisecond} {
+		t.Run(after.String(), func(t *testing.T) {
+			cmd := varve(t, dir, "build", "image.yaml", "-q", "--compressor", "zstd:19", "-o", "oci:out/layout")
+			must(t, cmd.Start())
+			for end := time.Now().Add(deadline); len(names(filepath.Join(dir, "out"))) == 0 && time.Now().Before(end); {
+				time.Sleep(10 * time.Millisecond) // it hashes first
+			}
+			time.Sleep(after)
+			start := time.Now()
+			must(t, cmd.Process.Signal(syscall.SIGINT))
+			_ = cmd.Wait()
+			if code, took := cmd.ProcessState.ExitCode(), time.Since(start); code != 130 || took > interruptTime {
+				t.Errorf("exit code %d after %v, want 130", code, took)
+			}
+			checkEmpty(t, dir)
+		})
+	}
+}
+
 // TestInterruptWaiting: so does a signal while varve waits for somebody else: a
 // reader that does not read, or a writer that does not write.
 func TestInterruptWaiting(t *testing.T) {

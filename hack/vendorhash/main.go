@@ -92,7 +92,7 @@ func dumpFile(w *nar.Writer, name string) error {
 		return err
 	}
 	if !st.Mode().IsRegular() {
-		return fmt.Errorf("%q is no regular file", name)
+		return fmt.Errorf("%q is not a regular file", name)
 	}
 	size := uint64(st.Size())
 	w.Regular(size, st.Mode()&0o100 != 0)

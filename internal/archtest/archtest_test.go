@@ -46,7 +46,7 @@ var arrows = map[string][]string{
 	"internal/sandbox/userns":          {"internal/sandbox/userns/first", "internal/sandbox/userns/program"},
 	"internal/sandbox/userns/fakeroot": {"internal/execfile", "internal/sandbox/userns/openat", "internal/sandbox/userns/procfs", "internal/sandbox/userns/seccomp"},
 	"internal/sandbox/userns/first":    {"internal/sandbox/userns/limits", "internal/sandbox/userns/kernel", "internal/sandbox/userns/protocol"},
-	"internal/sandbox/userns/kernel":   {"internal/sandbox"},
+	"internal/sandbox/userns/kernel":   nil,
 	"internal/sandbox/userns/protocol": {"internal/sandbox", "internal/sandbox/userns/seccomp"},
 	"internal/sandbox/userns/limits":   {"internal/sandbox/userns/worktree"},
 	"internal/sandbox/userns/openat":   {"internal/sandbox"},
@@ -55,6 +55,7 @@ var arrows = map[string][]string{
 	"internal/sandbox/userns/seccomp":  nil,
 	"internal/sandbox/userns/worktree": {"layer", "internal/sandbox", "internal/sandbox/userns/fakeroot"},
 	"internal/sandbox/vm":              {"internal/sandbox/userns"},
+	"internal/sandbox/remember":        {"internal/sandbox", "internal/memo", "layer"},
 	"internal/sandbox/sandboxtest":     {"layer", "internal/sandbox"},
 	"internal/imagetest":               {"image"},
 
@@ -70,7 +71,7 @@ var arrows = map[string][]string{
 
 	"image/inspect": {"image", "internal/ocijson"},
 
-	"internal/assemble": {"spec", "internal/rootfs", "image", "layer", "internal/layering", "internal/nixstore", "internal/nixstore/drv", "internal/nixstore/nixstate", "internal/sandbox", "internal/execfile"},
+	"internal/assemble": {"spec", "internal/rootfs", "image", "layer", "internal/layering", "internal/nixstore", "internal/nixstore/drv", "internal/nixstore/nixstate", "internal/memo", "internal/sandbox", "internal/sandbox/remember", "internal/execfile"},
 
 	"internal/treefile":    {"layer", "internal/compress"},
 	"internal/dockertools": {"internal/assemble", "internal/base", "internal/transfer", "internal/treefile", "internal/nixstore/drv", "internal/sandbox"},
@@ -82,6 +83,7 @@ var arrows = map[string][]string{
 	"internal/compress":   nil,
 	"internal/flock":      nil,
 	"internal/human":      nil,
+	"internal/lack":       nil,
 	"internal/owner":      nil,
 	"internal/rmtree":     nil,
 	// It serves the packages that read archives.
@@ -114,7 +116,7 @@ var arrows = map[string][]string{
 
 // anyone holds the leaves that every package may import.
 var anyone = []string{
-	"internal/arch", "internal/atomicfile", "internal/ctxio", "internal/flock", "internal/human", "image/ordjson", "internal/owner", "internal/problems",
+	"internal/arch", "internal/atomicfile", "internal/ctxio", "internal/flock", "internal/human", "internal/lack", "image/ordjson", "internal/owner", "internal/problems",
 	"internal/regfile", "internal/rmtree", "internal/suggest",
 }
 

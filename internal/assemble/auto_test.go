@@ -54,16 +54,18 @@ func TestClosureRoots(t *testing.T) {
 		"layers: [{contents: [" + environmentPath + "]}]\n":                        {libcPath + " " + bashPath + " " + appPath},
 		"layers: [{contents: [" + environmentPath + "], copyToRoot: conf}]\n":      {libcPath + " " + bashPath + " " + appPath},
 	} {
-		r := mustBuild(t, dir, image+text)
-		var got []string
-		for _, l := range r.Layers {
-			if len(l.Paths) > 0 {
-				got = append(got, strings.Join(l.Paths, " "))
+		t.Run(text, func(t *testing.T) {
+			r := mustBuild(t, dir, image+text)
+			var got []string
+			for _, l := range r.Layers {
+				if len(l.Paths) > 0 {
+					got = append(got, strings.Join(l.Paths, " "))
+				}
 			}
-		}
-		if strings.Join(got, "|") != strings.Join(want, "|") {
-			t.Errorf("%s has the layers %q, want %q", text, got, want)
-		}
+			if strings.Join(got, "|") != strings.Join(want, "|") {
+				t.Errorf("%s has the layers %q, want %q", text, got, want)
+			}
+		})
 	}
 }
 

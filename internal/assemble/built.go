@@ -153,7 +153,7 @@ func openBuilt(storeDir, dir, physical string) (*BuiltLayer, error) {
 func OpenLayerDir(dir string) (*layer.File, error) {
 	sum, err := regfile.Read(path.Join(dir, LayerChecksum), maxChecksum)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%q is no layer's directory, which has a %s: %w", dir, LayerChecksum, fs.ErrNotExist)
+		return nil, fmt.Errorf("%q is not a layer's directory, which has a %s: %w", dir, LayerChecksum, fs.ErrNotExist)
 	}
 	if err != nil {
 		return nil, quotePath(err)

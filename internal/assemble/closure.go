@@ -23,6 +23,8 @@ type closure struct {
 	infos           map[string]nixstore.PathInfo
 	// sizes holds the archive sizes of the paths, as far as they are known.
 	sizes map[string]uint64
+	// vouched says that the hashes in infos are Nix's own, or were compared with the files.
+	vouched bool
 }
 
 // paths returns all store paths of the closure.
@@ -123,10 +125,11 @@ func (b *builder) groupRoots(ctx context.Context, below stack, g *group, refs *r
 // the spec names no file with the facts about the store paths, it looks them up.
 func (b *builder) fillGraph(ctx context.Context, c *closure, infos []nixstore.PathInfo) (err error) {
 	if infos == nil {
-		if infos, err = b.lookUp(ctx, c.roots); err != nil {
+		if infos, c.vouched, err = b.lookUp(ctx, c.roots); err != nil {
 			return err
 		}
 	}
+	c.vouched = c.vouched || b.opts.VerifyStore
 	graph, err := layering.NewGraph(nixstore.Nodes(infos))
 	if err != nil {
 		return specError("closure", err)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/varve-image/varve/internal/lack"
 	"github.com/varve-image/varve/internal/nixstore"
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/spec"
@@ -94,7 +95,7 @@ func findShell(step *sandbox.Step, s *spec.Spec) (string, error) {
 	if step.Root == sandbox.ImageRoot {
 		return "", &SpecError{step.Name, errors.New("the image has no /bin/bash or /bin/sh to run it: add one, or name the image's shell with the field shell")}
 	}
-	return "", &MissingError{fmt.Errorf("%s: there is no bash or sh in %q: name directories that have one with the field path, or the shell with the field shell",
+	return "", &lack.Error{Err: fmt.Errorf("%s: there is no bash or sh in %q: name directories that have one with the field path, or the shell with the field shell",
 		step.Name, strings.Join(s.Path, ":"))}
 }
 

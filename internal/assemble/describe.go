@@ -17,22 +17,28 @@ func (b *builder) describe(base *base, layers []placed) (*image.Description, err
 	s := b.spec
 	d := &image.Description{
 		Created: b.created(), Architecture: cmp.Or(s.Architecture, b.opts.Architecture), OS: s.OS, Config: s.Config,
-		Variant: s.Variant, ModTime: s.MTime,
+		Variant: s.Variant, ModTime: s.MTime, Annotations: Annotations(s),
 	}
 	for _, l := range layers {
 		d.Layers = append(d.Layers, l.layer)
 		d.History = append(d.History, image.History{Created: d.Created, CreatedBy: "varve", Comment: l.comment})
 	}
-	if len(s.Annotations) > 0 {
-		d.Annotations = map[string]string{}
-		for _, a := range s.Annotations {
-			d.Annotations[a.Key] = a.Value
-		}
-	}
 	if base == nil {
 		return d, nil
 	}
 	return d, b.onBase(base, d)
+}
+
+// Annotations returns the annotations of a spec's image, or nil if it has none.
+func Annotations(s *spec.Spec) map[string]string {
+	var all map[string]string
+	for _, a := range s.Annotations {
+		if all == nil {
+			all = map[string]string{}
+		}
+		all[a.Key] = a.Value
+	}
+	return all
 }
 
 // onBase puts the base below an image that has layers of its own.

@@ -14,7 +14,7 @@ func TestEmptyTarball(t *testing.T) {
 	dir := makeFiles(t, map[string]string{"root/": ""})
 	empty := make([]byte, 10240) // as GNU tar writes it
 	var packed bytes.Buffer
-	w, err := compress.Compression{Algorithm: compress.Gzip}.NewWriter(&packed)
+	w, err := compress.Compression{Algorithm: compress.Gzip}.NewWriter(t.Context(), &packed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,10 +36,12 @@ func TestEmptyTarball(t *testing.T) {
 			"{source: " + name + ", target: /opt, mode: 0700, owner: '5:6'}": {"0755 0:0 ./", "0700 5:6 ./opt/"},
 			"{source: " + name + ", target: /opt, exclude: ['*']}":           {"0755 0:0 ./", "0755 0:0 ./opt/"},
 		} {
-			wantLayer(t, mustBuild(t, dir, "name: a\ncopyToRoot: ["+source+"]\n"), 0, want...)
-			r := mustBuild(t, dir, "name: a\nlayers: [{copyToRoot: ["+source+"]}]\n")
-			wantLayer(t, r, 0, want...)
-			wantLayer(t, r, 1, "0755 0:0 ./")
+			t.Run(source, func(t *testing.T) {
+				wantLayer(t, mustBuild(t, dir, "name: a\ncopyToRoot: ["+source+"]\n"), 0, want...)
+				r := mustBuild(t, dir, "name: a\nlayers: [{copyToRoot: ["+source+"]}]\n")
+				wantLayer(t, r, 0, want...)
+				wantLayer(t, r, 1, "0755 0:0 ./")
+			})
 		}
 	}
 }

@@ -27,15 +27,6 @@ func (e *SpecError) Error() string {
 
 func (e *SpecError) Unwrap() error { return e.Err }
 
-// MissingError is an error that something on the machine would fix.
-type MissingError struct {
-	Err error
-}
-
-func (e *MissingError) Error() string { return e.Err.Error() }
-
-func (e *MissingError) Unwrap() error { return e.Err }
-
 // dataError is an error in an archive's content, which no change of the spec fixes.
 type dataError struct{ error }
 

@@ -53,16 +53,18 @@ func TestGroupOfFiles(t *testing.T) {
 			"0755 0:0 ./lib/", "0777 0:0 ./lib/libc.so -> " + libcPath + "/lib/libc.so",
 		},
 	} {
-		r := mustBuild(t, dir, "name: a\nlayers: [{"+text+"}]\n")
-		wantPlan(t, r, "tree "+libcPath+" "+bashPath, "tree")
-		wantLayer(t, r, 0, "0755 0:0 ./",
-			"0755 0:0 ./etc/", `0644 0:0 ./etc/shell = "`+bashPath+`/bin/bash"`,
-			"0755 0:0 ./nix/", "0755 0:0 ./nix/store/",
-			"0755 0:0 ."+bashPath+"/", "0755 0:0 ."+bashPath+"/bin/",
-			`0644 0:0 .`+bashPath+`/bin/bash = "needs `+libcPath+`\n"`,
-			"0755 0:0 ."+libcPath+"/", "0755 0:0 ."+libcPath+"/lib/",
-			`0644 0:0 .`+libcPath+`/lib/libc.so = "libc"`)
-		wantLayer(t, r, -1, append([]string{"0755 0:0 ./"}, links...)...)
+		t.Run(text, func(t *testing.T) {
+			r := mustBuild(t, dir, "name: a\nlayers: [{"+text+"}]\n")
+			wantPlan(t, r, "tree "+libcPath+" "+bashPath, "tree")
+			wantLayer(t, r, 0, "0755 0:0 ./",
+				"0755 0:0 ./etc/", `0644 0:0 ./etc/shell = "`+bashPath+`/bin/bash"`,
+				"0755 0:0 ./nix/", "0755 0:0 ./nix/store/",
+				"0755 0:0 ."+bashPath+"/", "0755 0:0 ."+bashPath+"/bin/",
+				`0644 0:0 .`+bashPath+`/bin/bash = "needs `+libcPath+`\n"`,
+				"0755 0:0 ."+libcPath+"/", "0755 0:0 ."+libcPath+"/lib/",
+				`0644 0:0 .`+libcPath+`/lib/libc.so = "libc"`)
+			wantLayer(t, r, -1, append([]string{"0755 0:0 ./"}, links...)...)
+		})
 	}
 }
 
@@ -81,7 +83,9 @@ func TestPathOfTwoGroups(t *testing.T) {
 			"store " + bashPath, "store " + appPath, "store " + libcPath, "tree",
 		},
 	} {
-		wantPlan(t, mustBuild(t, dir, "name: a\n"+text), want...)
+		t.Run(text, func(t *testing.T) {
+			wantPlan(t, mustBuild(t, dir, "name: a\n"+text), want...)
+		})
 	}
 }
 
@@ -138,7 +142,7 @@ func TestConflictsOfLayers(t *testing.T) {
 			text := "name: a\n" + tt.spec + "\n"
 			_, err := tryBuild(t, dir, text, Options{})
 			if err == nil {
-				t.Fatal("it is no error")
+				t.Fatal("it is not an error")
 			}
 			for _, want := range append(tt.sources, `"`+tt.path+`"`, "conflicts: first") {
 				if !strings.Contains(err.Error(), want) {
@@ -226,11 +230,13 @@ func TestMaxLayersOfLayers(t *testing.T) {
 		{base + contents, "4", "3", []string{"maxLayers is 3", "base image has 2", "are 1", "at least 4"}},
 		{base + groups + contents, "6", "5", []string{"maxLayers is 5", "base image has 2", "are 3", "at least 6"}},
 	} {
-		_, err := tryBuild(t, dir, "name: a\n"+tt.spec+"maxLayers: "+tt.below, Options{})
-		wantSpecError(t, err, "maxLayers", tt.says...)
-		if _, err := tryBuild(t, dir, "name: a\n"+tt.spec+"maxLayers: "+tt.least, Options{}); err != nil {
-			t.Errorf("%s, maxLayers %s: %v", tt.spec, tt.least, err)
-		}
+		t.Run(tt.spec, func(t *testing.T) {
+			_, err := tryBuild(t, dir, "name: a\n"+tt.spec+"maxLayers: "+tt.below, Options{})
+			wantSpecError(t, err, "maxLayers", tt.says...)
+			if _, err := tryBuild(t, dir, "name: a\n"+tt.spec+"maxLayers: "+tt.least, Options{}); err != nil {
+				t.Errorf("%s, maxLayers %s: %v", tt.spec, tt.least, err)
+			}
+		})
 	}
 	// What is left is what the store paths are spread over.
 	r := mustBuild(t, dir, "name: a\n"+base+"contents: ["+appPath+"]\nmaxLayers: 5\n")

@@ -106,7 +106,7 @@ func TestInheritEveryField(t *testing.T) {
 func TestInheritConfigRefuses(t *testing.T) {
 	_, err := InheritConfig(parse(t, `{"Env":"A=1"}`), parse(t, `{}`), spec.InheritAll)
 	if err == nil || !strings.Contains(err.Error(), "Env") {
-		t.Errorf("an Env that is no list: %v", err)
+		t.Errorf("an Env that is not a list: %v", err)
 	}
 }
 

@@ -13,25 +13,26 @@ import (
 
 // lookUp finds the closure of the roots if the spec names no file that has it: in
 // the store's database, if that has all roots; with Nix's own programs, if the
-// database cannot be read; else by searching the store paths.
-func (b *builder) lookUp(ctx context.Context, roots []string) ([]nixstore.PathInfo, error) {
-	infos, err := b.storeClosure(ctx, roots)
+// database cannot be read; else by searching the store paths. vouched says that it was Nix that
+// gave the hashes.
+func (b *builder) lookUp(ctx context.Context, roots []string) (infos []nixstore.PathInfo, vouched bool, err error) {
+	infos, err = b.storeClosure(ctx, roots)
 	var invalid *nixstate.InvalidError
 	switch {
 	case err == nil:
 		b.debugf("closure: asked the store's database")
-		return infos, nil
+		return infos, true, nil
 	case ctx.Err() != nil:
-		return nil, ctx.Err()
+		return nil, false, ctx.Err()
 	case errors.Is(err, fs.ErrNotExist), errors.As(err, &invalid):
 	default:
 		infos, askErr := b.askNix(ctx, roots)
 		if askErr == nil {
 			b.debugf("closure: asked Nix, since the store's database cannot be read: %v", err)
-			return infos, nil
+			return infos, true, nil
 		}
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return nil, false, ctx.Err()
 		}
 		b.notes = append(b.notes, fmt.Sprintf("the store paths are searched for references, since Nix cannot be asked for them: %v; %v", err, askErr))
 	}
@@ -39,7 +40,7 @@ func (b *builder) lookUp(ctx context.Context, roots []string) ([]nixstore.PathIn
 	opts := b.scanOptions(roots)
 	opts.Hashes = b.spec.IncludeNixDB
 	infos, err = nixstore.Scan(ctx, opts)
-	return infos, specError("contents", err)
+	return infos, false, specError("contents", err)
 }
 
 // errNoDatabases is the error of a program that reads no Nix databases.

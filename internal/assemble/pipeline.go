@@ -33,7 +33,7 @@ func (b *builder) readPipeline() (*layering.Pipeline, error) {
 func readJSON(name string) (any, error) {
 	data, err := regfile.Read(name, spec.MaxSize)
 	if regfile.IsTooLarge(err) {
-		return nil, fmt.Errorf("%q: larger than %d MiB: that is no pipeline", name, spec.MaxSize>>20)
+		return nil, fmt.Errorf("%q: larger than %d MiB: that is not a pipeline", name, spec.MaxSize>>20)
 	}
 	if err != nil {
 		return nil, quotePath(err)

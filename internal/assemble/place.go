@@ -6,8 +6,11 @@ import (
 	"path"
 	"slices"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/layering"
+	"github.com/varve-image/varve/internal/nixstore"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
@@ -173,11 +176,41 @@ func (p placer) groupLayer(ctx context.Context, g *group, paths []string) (place
 // storeLayer returns the layer of store paths that nixpkgs would make.
 func (p placer) storeLayer(paths []string) placed {
 	s := p.spec
-	l := layer.Store(paths, layer.StoreOptions{
+	opts := layer.StoreOptions{
 		UID: s.UID, GID: s.GID, Uname: s.Uname, Gname: s.Gname, ModTime: s.MTime, Root: p.opts.storeRoot(),
-		Memo: p.opts.Memo,
-	})
+		Memo: p.opts.Memo.ForLayers(), NarHashes: p.narHashes,
+	}
+	if p.needed.vouched {
+		opts.Pushed = p.opts.Pushed
+	}
+	l := layer.Store(paths, opts)
 	return placed{l, image.StorePathsComment(paths), PlannedLayer{Kind: KindStore, Paths: paths, Size: p.needed.size(paths)}}
+}
+
+// narHashes returns the hashes of store paths' archives, in their order. Those that nobody has
+// recorded are computed.
+func (p placer) narHashes(ctx context.Context, paths []string) ([]digest.Digest, error) {
+	known := map[string]digest.Digest{}
+	var unknown []string
+	for _, path := range paths {
+		if known[path] = p.needed.infos[path].NarHash; known[path] == "" {
+			unknown = append(unknown, path)
+		}
+	}
+	if len(unknown) > 0 {
+		hashed, err := nixstore.HashPaths(ctx, p.scanOptions(unknown))
+		if err != nil {
+			return nil, err
+		}
+		for _, info := range hashed {
+			known[info.Path] = info.NarHash
+		}
+	}
+	hashes := make([]digest.Digest, len(paths))
+	for i, path := range paths {
+		hashes[i] = known[path]
+	}
+	return hashes, nil
 }
 
 // builtLayer returns a layer that was built by itself.
@@ -246,5 +279,5 @@ func (b *builder) pack(title string, entries []*tree.Entry) *layer.Layer {
 				}
 			}
 		}
-	}, layer.Options{Dialect: layer.GNU, Prefix: "./", Title: title, Memo: b.opts.Memo})
+	}, layer.Options{Dialect: layer.GNU, Prefix: "./", Title: title, Memo: b.opts.Memo.ForLayers()})
 }

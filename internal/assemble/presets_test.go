@@ -5,7 +5,19 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/varve-image/varve/internal/rootfs"
+	"github.com/varve-image/varve/spec"
 )
+
+// TestPresetTables: a spec can ask for each preset that there is, and for no other.
+func TestPresetTables(t *testing.T) {
+	got := spec.PresetNames()
+	slices.Sort(got)
+	if want := rootfs.Names(); !slices.Equal(got, want) {
+		t.Errorf("package spec has the presets %q, and package rootfs %q", got, want)
+	}
+}
 
 // TestPresetsYield: the image's own files take precedence over those of a preset,
 // whichever of two sources wins otherwise.

@@ -72,7 +72,9 @@ func TestReferencesOfImage(t *testing.T) {
 		"split": {"tree"},
 		"both":  {"store " + libcPath, "store " + bashPath, "store " + appPath, "store " + twin, "tree"},
 	} {
-		wantPlan(t, mustBuild(t, dir, "name: a\ncopyToRoot: ["+copied+"]\n"), want...)
+		t.Run(copied, func(t *testing.T) {
+			wantPlan(t, mustBuild(t, dir, "name: a\ncopyToRoot: ["+copied+"]\n"), want...)
+		})
 	}
 	wantPlan(t, mustBuild(t, dir, "name: a\nlayers: [{copyToRoot: [top]}]\n"), "tree "+libcPath+" "+bashPath, "tree")
 	wantPlan(t, mustBuild(t, dir, "name: a\ncopyToRoot: [top]\nincludeStorePaths: false\n"), "tree")

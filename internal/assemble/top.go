@@ -78,16 +78,16 @@ func (b *builder) withPresets(ctx context.Context, below stack, sources [][]*tre
 		return nil, below, specError("conflicts", err)
 	}
 	var presets [][]*tree.Entry
-	for i, p := range s.Presets {
-		entries, err := b.preset(below, p, own)
+	for i := range s.Presets {
+		files, err := b.preset(i, below, own)
 		if err != nil {
-			return nil, below, specError(fmt.Sprintf("presets[%d]: %s", i, p.Name), presetError(err))
+			return nil, below, err
 		}
-		if extendsBelow(p) {
-			b.tellExtended(below, entries)
-			below = below.extended(entries)
+		if files.Extends {
+			b.tellExtended(below, files.Entries)
+			below = below.extended(files.Entries)
 		}
-		presets = append(presets, entries)
+		presets = append(presets, files.Entries)
 	}
 	// own comes first under any policy, so that presets go through its symlinks; no
 	// two presets have a file in common.

@@ -25,6 +25,7 @@ import (
 
 	"github.com/varve-image/varve/internal/flock"
 	"github.com/varve-image/varve/internal/owner"
+	"github.com/varve-image/varve/internal/regfile"
 )
 
 // File is a file that is being written.
@@ -53,7 +54,7 @@ func Create(target string) (*File, error) {
 	}
 	dir, err := os.OpenRoot(dirOf(target))
 	if err != nil {
-		return nil, fmt.Errorf("create %q: %w", target, cause(err))
+		return nil, fmt.Errorf("create %q: %w", target, regfile.Cause(err))
 	}
 	return create(dir, target)
 }
@@ -63,7 +64,7 @@ func CreateIn(root *os.Root, name string) (*File, error) {
 	target := filepath.Join(root.Name(), name)
 	dir, err := root.OpenRoot(dirOf(name))
 	if err != nil {
-		return nil, fmt.Errorf("create %q: %w", target, cause(err))
+		return nil, fmt.Errorf("create %q: %w", target, regfile.Cause(err))
 	}
 	return create(dir, target)
 }
@@ -79,7 +80,7 @@ func create(dir *os.Root, target string) (*File, error) {
 	}
 	if err != nil {
 		dir.Close()
-		return nil, fmt.Errorf("create %q: %w", target, cause(err))
+		return nil, fmt.Errorf("create %q: %w", target, regfile.Cause(err))
 	}
 	// The lock tells reclaim that the file is still in use. A file system without
 	// locks only loses that.
@@ -121,7 +122,7 @@ func openSpecial(target string) (*os.File, error) {
 	}
 	if info.Mode().Type() == fs.ModeSymlink {
 		if dir, err := os.Stat(dirOf(target)); err != nil || !owner.Trusted(info) || !owner.Keeps(dir) {
-			return nil, fmt.Errorf("%q is a link to what is no regular file, and another user may have made it: name what it leads to", target)
+			return nil, fmt.Errorf("%q is a link to what is not a regular file, and another user may have made it: name what it leads to", target)
 		}
 		return os.OpenFile(target, os.O_WRONLY, 0)
 	}
@@ -178,11 +179,11 @@ func (f *File) CommitUnsynced(base string) error {
 func (f *File) rename() error {
 	if f.temp == "" {
 		if err := tryNames(f.base, f.nameIt); err != nil {
-			return fmt.Errorf("create %q: %w", f.target, cause(err))
+			return fmt.Errorf("create %q: %w", f.target, regfile.Cause(err))
 		}
 	}
 	if err := f.dir.Rename(f.temp, f.base); err != nil {
-		return fmt.Errorf("create %q: %w", f.target, cause(err))
+		return fmt.Errorf("create %q: %w", f.target, regfile.Cause(err))
 	}
 	f.temp = ""
 	return nil
@@ -200,19 +201,6 @@ func (f *File) nameIt(name string) error {
 	}
 	f.temp = name
 	return nil
-}
-
-// cause returns what went wrong with a file, without its temporary name.
-func cause(err error) error {
-	var path *fs.PathError
-	var link *os.LinkError
-	switch {
-	case errors.As(err, &path):
-		return path.Err
-	case errors.As(err, &link):
-		return link.Err
-	}
-	return err
 }
 
 // Abort closes the file and removes it, unless it was committed.

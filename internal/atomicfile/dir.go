@@ -13,6 +13,7 @@ import (
 
 	"github.com/varve-image/varve/internal/flock"
 	"github.com/varve-image/varve/internal/owner"
+	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/rmtree"
 )
 
@@ -52,14 +53,14 @@ func TempDir(parent string) (*Dir, error) {
 func createDir(target string) (*Dir, error) {
 	parent, err := os.OpenRoot(dirOf(target))
 	if err != nil {
-		return nil, fmt.Errorf("create %q: %w", target, cause(err))
+		return nil, fmt.Errorf("create %q: %w", target, regfile.Cause(err))
 	}
 	_, base := filepath.Split(target)
 	d := &Dir{parent: parent, target: target, base: base}
 	reclaim(parent, base)
 	if err := tryNames(base, d.begin); err != nil {
 		parent.Close()
-		return nil, fmt.Errorf("create %q: %w", target, cause(err))
+		return nil, fmt.Errorf("create %q: %w", target, regfile.Cause(err))
 	}
 	return d, nil
 }
@@ -178,7 +179,7 @@ func (d *Dir) CommitSynced() error {
 		return fmt.Errorf("create %q: somebody has taken away %q, under which it was made", d.target, d.Path())
 	}
 	if err := d.rename(); err != nil {
-		return fmt.Errorf("create %q: %w", d.target, cause(err))
+		return fmt.Errorf("create %q: %w", d.target, regfile.Cause(err))
 	}
 	d.name, d.named = "", true
 	return syncNames(d.parent, d.target)

@@ -99,6 +99,7 @@ func (r *Resolver) Open(ctx context.Context, ref spec.Base, lock string) (*image
 	if err := img.CheckPlatform(); err != nil {
 		return nil, &PlatformError{ref.Reference, err}
 	}
+	img.Remember(r.opts.Places.StoredMemo(ctx))
 	return img.Stored, nil
 }
 
@@ -170,13 +171,9 @@ func ReadLock(path string) (*lockfile.File, error) {
 // unreadable explains the error of reading a file that somebody has put there: only the user can
 // fix what is not a regular file of a reasonable size.
 func unreadable(path string, err error) error {
-	var pathError *fs.PathError
-	if errors.As(err, &pathError) {
-		err = pathError.Err
-	}
 	var unfit *regfile.UnfitError
 	isUnfit := errors.As(err, &unfit)
-	if err = fmt.Errorf("read %q: %w", path, err); isUnfit {
+	if err = fmt.Errorf("read %q: %w", path, regfile.Cause(err)); isUnfit {
 		return &place.RefError{Err: err}
 	}
 	return err

@@ -27,7 +27,8 @@ type buildOptions struct {
 	output string
 }
 
-func newBuild(g *global) *cobra.Command {
+func newBuild(e *environment) *cobra.Command {
+	c := newCommand(e)
 	o := &buildOptions{}
 	cmd := &cobra.Command{
 		Use:   "build [SPEC | -] [-o DEST]",
@@ -62,52 +63,50 @@ Flags replace a spec, or override its fields: scalars and lists are replaced, wh
   varve build image.yaml --tag 1.2 --env DEBUG=1 -o oci:images:hello`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: cmdline.CompleteArgs(false, completeSpec),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return runBuild(cmd.Context(), g, o, args)
-		},
+		RunE:              c.run(func(ctx context.Context, args []string) error { return runBuild(ctx, c, o, args) }),
 	}
 	o.spec.Register(cmd, specGroups)
-	g.registry.registerPlatform(cmd, "build for `OS/ARCH[/VARIANT]`, or for several, separated by commas", buildPlatform)
+	c.registry.registerPlatform(cmd, "build for `OS/ARCH[/VARIANT]`, or for several, separated by commas", buildPlatform)
 	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVarP(&o.output, "output", "o", "", "write the image to `DEST`, as above")
 		cmdline.ShowDefault(f, "output", "NAME.tar.gz")
 	})
-	g.registerBuild(cmd)
+	c.registerBuild(cmd)
 	return cmd
 }
 
 // buildPlatform says what is built without --platform.
 const buildPlatform = "the spec's, or linux and this machine's architecture"
 
-func runBuild(ctx context.Context, g *global, o *buildOptions, args []string) error {
-	in, err := g.readSpec(&o.spec, args)
+func runBuild(ctx context.Context, c *command, o *buildOptions, args []string) error {
+	in, err := c.readSpec(&o.spec, args)
 	if err != nil {
 		return err
 	}
-	platforms, err := g.registry.list()
+	platforms, err := c.registry.list()
 	if err != nil {
 		return err
 	}
 	if len(platforms) > 1 {
-		return buildIndex(ctx, g, o, in, platforms)
+		return buildIndex(ctx, c, o, in, platforms)
 	}
-	return buildTo(ctx, g, o, in, append(platforms, v1.Platform{})[0])
+	return buildTo(ctx, c, o, in, append(platforms, v1.Platform{})[0])
 }
 
 // buildTo builds the image of a spec for a platform, which may be empty, and writes
 // it where o says.
-func buildTo(ctx context.Context, g *global, o *buildOptions, in *specflags.Input, p v1.Platform) error {
-	s, dest, err := parseBuild(g, o, in, p)
+func buildTo(ctx context.Context, c *command, o *buildOptions, in *specflags.Input, p v1.Platform) error {
+	s, dest, err := parseBuild(c, o, in, p)
 	if err != nil {
 		return err
 	}
-	return g.build(ctx, s, in.Lock(), dest, nil)
+	return c.build(ctx, s, in.Lock(), dest, nil)
 }
 
 // build builds the image of a spec and writes it, or its layer, to its destination. lock and
 // more are as for buildParsed.
-func (g *global) build(ctx context.Context, s *spec.Spec, lock string, dest transfer.Destination, more func(*assemble.Options)) error {
-	result, err := buildParsed(ctx, g, s, lock, more)
+func (c *command) build(ctx context.Context, s *spec.Spec, lock string, dest transfer.Destination, more func(*assemble.Options)) error {
+	result, err := buildParsed(ctx, c, s, lock, more)
 	if err != nil {
 		return err
 	}
@@ -115,30 +114,30 @@ func (g *global) build(ctx context.Context, s *spec.Spec, lock string, dest tran
 	if dest.Transport == place.LayerDir {
 		info, err := dockertools.WriteLayer(ctx, result, dest.Path)
 		if err == nil {
-			g.ui.Info("%s: layer %s, %s", strings.TrimSuffix(dest.Path, "/"), info.DiffID, human.Size(info.Size))
+			c.ui.Info("%s: layer %s, %s", strings.TrimSuffix(dest.Path, "/"), info.DiffID, human.Size(info.Size))
 		}
 		return err
 	}
-	written, err := g.write(ctx, dest, result.Image)
+	written, err := c.write(ctx, dest, result.Image)
 	if err != nil {
 		return fmt.Errorf("write image to %q: %w", dest.String(), err)
 	}
-	return g.summary(ctx, result.Image, dest, written[0])
+	return c.summary(ctx, result.Image, dest, written[0])
 }
 
 // parseBuild reads a spec for a platform, which may be empty, and says where its
 // image goes.
-func parseBuild(g *global, o *buildOptions, in *specflags.Input, p v1.Platform) (s *spec.Spec, dest transfer.Destination, err error) {
+func parseBuild(c *command, o *buildOptions, in *specflags.Input, p v1.Platform) (s *spec.Spec, dest transfer.Destination, err error) {
 	s, err = o.spec.Parse(in, hostArchitecture, p)
 	if err != nil {
 		return nil, dest, err
 	}
-	dest, err = g.destinationOf(s, o.output)
+	dest, err = c.destinationOf(s, o.output)
 	return s, dest, err
 }
 
 // destinationOf says where the image of a spec goes if -o is output.
-func (g *global) destinationOf(s *spec.Spec, output string) (transfer.Destination, error) {
+func (c *command) destinationOf(s *spec.Spec, output string) (transfer.Destination, error) {
 	dest, err := buildDestination(output, s)
 	if err != nil {
 		return dest, err
@@ -146,41 +145,41 @@ func (g *global) destinationOf(s *spec.Spec, output string) (transfer.Destinatio
 	if err := outside(dest, s); err != nil {
 		return dest, err
 	}
-	if err := g.checkDestination(dest); err != nil {
+	if err := c.checkDestination(dest); err != nil {
 		return dest, err
 	}
-	g.warnLeftOut(s, dest)
-	if dest.Path == "-" && ui.IsTerminal(g.streams.Out) {
+	c.warnLeftOut(s, dest)
+	if dest.Path == "-" && ui.IsTerminal(c.streams.Out) {
 		err = cmdline.Usage(cmdline.Hint(fmt.Errorf("an archive is not written to a terminal"), "name a file with -o, or send it to a program"))
 	}
 	return dest, err
 }
 
 // warnLeftOut warns of parts of a spec that the destination cannot hold.
-func (g *global) warnLeftOut(s *spec.Spec, dest transfer.Destination) {
+func (c *command) warnLeftOut(s *spec.Spec, dest transfer.Destination) {
 	if len(s.Annotations) > 0 && dest.Transport.HasRepoTags() {
-		g.ui.Warn("annotations are left out: a docker-archive has no place for them, and engines take one; an OCI layout (-o DIR/) has")
+		c.ui.Warn("annotations are left out: a docker-archive has no place for them, and engines take one; an OCI layout (-o DIR/) has")
 	}
 	if s.Compressor != "" && s.Compressor != string(compress.None) && (dest.Transport.IsEngine() || dest.Transport == place.LayerDir) {
-		g.advise("compressor has no effect here: what goes to %s is not compressed", dest)
+		c.ui.Advise("compressor has no effect here: what goes to %s is not compressed", dest)
 	}
 }
 
 // summary reports what was written.
-func (g *global) summary(ctx context.Context, img image.Named, d transfer.Destination, written transfer.Sent) error {
+func (c *command) summary(ctx context.Context, img image.Named, d transfer.Destination, written transfer.Sent) error {
 	var size int64
 	for i, l := range img.Layers() {
 		info, err := l.Info(ctx)
 		if err != nil {
 			return err
 		}
-		g.ui.Debug("layer %d: %s, %s: %s", i+1, info.DiffID, human.Size(info.Size), l.Title())
+		c.ui.Debug("layer %d: %s, %s: %s", i+1, info.DiffID, human.Size(info.Size), l.Title())
 		size += info.Size
 	}
 	names, err := namesAt(ctx, d, img)
 	if err != nil {
 		return err
 	}
-	g.ui.Info("%s: image %s, id %s, %s in %s", where(d), names.RepoTags[0], written.ID, human.Size(size), human.Count(len(img.Layers()), "layer"))
+	c.ui.Info("%s: image %s, id %s, %s in %s", where(d), names.RepoTags[0], written.ID, human.Size(size), human.Count(len(img.Layers()), "layer"))
 	return nil
 }

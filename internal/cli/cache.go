@@ -16,6 +16,7 @@ import (
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/memo"
+	"github.com/varve-image/varve/internal/place"
 )
 
 // cacheFlags say where blobs of registries are kept.
@@ -27,44 +28,43 @@ type cacheFlags struct {
 	// memo is what was computed earlier; remembers says that it was asked for.
 	memo      *memo.Memo
 	remembers bool
+	// from are images that tell of layers, and pushed what they tell, once they were read.
+	from   []string
+	pushed *place.Pushed
 }
 
-func (c *cacheFlags) register(cmd *cobra.Command) {
-	c.registerDir(cmd)
-	registryGroup.Add(cmd, func(f *pflag.FlagSet) {
-		f.BoolVar(&c.off, "no-cache", false, "neither use nor fill the cache")
+func (f *cacheFlags) register(cmd *cobra.Command) {
+	f.registerDir(cmd)
+	registryGroup.Add(cmd, func(flags *pflag.FlagSet) {
+		flags.BoolVar(&f.off, "no-cache", false, "neither use nor fill the cache")
 	})
 }
 
-func (c *cacheFlags) registerDir(cmd *cobra.Command) {
-	registryGroup.Add(cmd, func(f *pflag.FlagSet) {
-		f.StringVar(&c.dir, "cache", "", "keep what is fetched from registries in `DIR`")
-		cmdline.ShowDefault(f, "cache", "$XDG_CACHE_HOME/varve")
+func (f *cacheFlags) registerDir(cmd *cobra.Command) {
+	registryGroup.Add(cmd, func(flags *pflag.FlagSet) {
+		flags.StringVar(&f.dir, "cache", "", "keep what is fetched from registries in `DIR`")
+		cmdline.ShowDefault(flags, "cache", "$XDG_CACHE_HOME/varve")
 	})
 }
 
 // cacheDir returns the cache's directory by the flags and the environment.
-func (g *global) cacheDir() (string, error) {
-	if g.cache.dir != "" {
-		return filepath.Abs(g.cache.dir)
+func (c *command) cacheDir() (string, error) {
+	if c.cache.dir != "" {
+		return filepath.Abs(c.cache.dir)
 	}
-	// The XDG base directory specification says to ignore relative paths.
-	if dir, ok := g.streams.LookupEnv("XDG_CACHE_HOME"); ok && filepath.IsAbs(dir) {
-		return filepath.Join(dir, "varve"), nil
-	}
-	if home, ok := g.streams.LookupEnv("HOME"); ok && filepath.IsAbs(home) {
-		return filepath.Join(home, ".cache", "varve"), nil
+	if dir := cache.DefaultDir(c.streams.LookupEnv); dir != "" {
+		return dir, nil
 	}
 	return "", cmdline.Usage(cmdline.Hint(errors.New("there is no place for the cache: neither XDG_CACHE_HOME nor HOME is set"),
 		"name one with --cache DIR, or let a build do without: --no-cache"))
 }
 
 // store opens the cache, which stays open until the command ends; nil means no cache.
-func (g *global) store(ctx context.Context) (*cache.Store, error) {
-	if g.cache.off || g.cache.opened != nil {
-		return g.cache.opened, nil
+func (c *command) store(ctx context.Context) (*cache.Store, error) {
+	if c.cache.off || c.cache.opened != nil {
+		return c.cache.opened, nil
 	}
-	dir, err := g.cacheDir()
+	dir, err := c.cacheDir()
 	if err != nil {
 		return nil, err
 	}
@@ -72,36 +72,45 @@ func (g *global) store(ctx context.Context) (*cache.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.ui.Debug("the cache is %q", dir)
-	g.cache.opened = s
-	g.closers = append(g.closers, s)
+	c.ui.Debug("the cache is %q", dir)
+	c.cache.opened = s
+	c.closers = append(c.closers, s)
 	return s, nil
 }
 
 // memo opens what was computed earlier, which stays open until the command ends; nil means that
 // nothing is remembered. Without it a command takes longer and does the same.
-func (g *global) memo(ctx context.Context) *memo.Memo {
-	if g.cache.off || g.cache.remembers {
-		return g.cache.memo
+func (c *command) memo(ctx context.Context) *memo.Memo {
+	if c.cache.off || c.cache.remembers {
+		return c.cache.memo
 	}
-	g.cache.remembers = true
-	dir, err := g.cacheDir()
+	c.cache.remembers = true
+	dir, err := c.cacheDir()
 	if err != nil {
 		return nil
 	}
-	tell := g.ui.Warn
-	if _, err := os.Stat(filepath.Dir(dir)); err != nil && g.cache.dir == "" {
-		tell = g.ui.Debug // there is no home, and nobody has asked for a cache
+	tell := c.ui.Warn
+	if _, err := os.Stat(filepath.Dir(dir)); err != nil && c.cache.dir == "" {
+		tell = c.ui.Debug // there is no home, and nobody has asked for a cache
 	}
 	m := memo.Open(ctx, dir, func(err error) { tell("%v", err) })
 	if m != nil {
-		g.cache.memo = m
-		g.closers = append(g.closers, m)
+		c.cache.memo = m
+		c.closers = append(c.closers, m)
 	}
 	return m
 }
 
-func newCache(g *global) *cobra.Command {
+// readPushed reads what the images of --cache-from tell, if there are any.
+func (c *command) readPushed(ctx context.Context) (err error) {
+	if len(c.cache.from) > 0 && c.cache.pushed == nil {
+		c.cache.pushed, err = place.OpenPushed(ctx, c.cache.from, c.places())
+	}
+	return err
+}
+
+func newCache(e *environment) *cobra.Command {
+	c := newCommand(e)
 	cmd := &cobra.Command{
 		Use:   "cache",
 		Short: "List, check and remove what was fetched from registries",
@@ -116,7 +125,7 @@ no network.`,
 		Use:   "ls",
 		Short: "List the images in the cache",
 		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return runCacheList(cmd.Context(), g, asJSON) },
+		RunE:  c.run(func(ctx context.Context, _ []string) error { return runCacheList(ctx, c, asJSON) }),
 	}
 	outputGroup.Add(ls, func(f *pflag.FlagSet) {
 		f.BoolVar(&asJSON, "json", false, "print a JSON list with an object for each image")
@@ -125,7 +134,7 @@ no network.`,
 		Use:   "verify",
 		Short: "Check everything in the cache against its digest",
 		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return runCacheVerify(cmd.Context(), g) },
+		RunE:  c.run(func(ctx context.Context, _ []string) error { return runCacheVerify(ctx, c) }),
 	}
 	var opts cache.PruneOptions
 	age := cmdline.Age(30 * 24 * time.Hour)
@@ -133,39 +142,39 @@ no network.`,
 		Use:   "prune",
 		Short: "Remove images that have not been used for long, and blobs that belong to no image",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			opts.Before = g.streams.Now().Add(-time.Duration(age))
-			return runCachePrune(cmd.Context(), g, opts)
-		},
+		RunE: c.run(func(ctx context.Context, _ []string) error {
+			opts.Before = c.streams.Now().Add(-time.Duration(age))
+			return runCachePrune(ctx, c, opts)
+		}),
 	}
 	registryGroup.Add(prune, func(f *pflag.FlagSet) {
 		f.Var(&age, "older-than", "remove images that have not been used for `TIME`, such as 30d or 12h")
 		f.BoolVar(&opts.All, "all", false, "remove everything")
 		f.BoolVar(&opts.DryRun, "dry-run", false, "only report what would be removed")
 	})
-	for _, c := range []*cobra.Command{ls, prune, verify} {
-		g.cache.registerDir(c)
-		cmd.AddCommand(c)
+	for _, sub := range []*cobra.Command{ls, prune, verify} {
+		c.cache.registerDir(sub)
+		cmd.AddCommand(sub)
 	}
 	return cmd
 }
 
 // existingCache opens the cache if there is one; otherwise it reports that there is
 // none and returns nil.
-func (g *global) existingCache(ctx context.Context, open func(context.Context, string) (*cache.Store, error)) (*cache.Store, error) {
-	dir, err := g.cacheDir()
+func (c *command) existingCache(ctx context.Context, open func(context.Context, string) (*cache.Store, error)) (*cache.Store, error) {
+	dir, err := c.cacheDir()
 	if err != nil {
 		return nil, err
 	}
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		g.ui.Info("there is no cache at %q", dir)
+		c.ui.Info("there is no cache at %q", dir)
 		return nil, nil
 	}
 	return open(ctx, dir)
 }
 
-func runCacheList(ctx context.Context, g *global, asJSON bool) error {
-	s, err := g.existingCache(ctx, cache.Open)
+func runCacheList(ctx context.Context, c *command, asJSON bool) error {
+	s, err := c.existingCache(ctx, cache.Open)
 	if err != nil {
 		return err
 	}
@@ -178,24 +187,20 @@ func runCacheList(ctx context.Context, g *global, asJSON bool) error {
 		}
 	}
 	if asJSON {
-		data, err := cache.JSON(images)
-		if err != nil {
-			return err
-		}
-		return g.print(string(data) + "\n")
+		return c.streams.PrintJSON(cache.JSON(images))
 	}
 	if s != nil {
 		var total int64
 		for _, b := range blobs {
 			total += b.Size
 		}
-		g.ui.Info("%s, %s of %s in %q", human.Count(len(images), "image"), human.Count(len(blobs), "blob"), human.Size(total), s.Dir())
+		c.ui.Info("%s, %s of %s in %q", human.Count(len(images), "image"), human.Count(len(blobs), "blob"), human.Size(total), s.Dir())
 	}
-	return g.print(cache.Text(images))
+	return c.streams.Print(cache.Text(images))
 }
 
-func runCacheVerify(ctx context.Context, g *global) error {
-	s, err := g.existingCache(ctx, cache.Open)
+func runCacheVerify(ctx context.Context, c *command) error {
+	s, err := c.existingCache(ctx, cache.Open)
 	if err != nil || s == nil {
 		return err
 	}
@@ -216,12 +221,12 @@ func runCacheVerify(ctx context.Context, g *global) error {
 	if len(found) > 0 {
 		return cmdline.Hint(errors.Join(found...), "a build that may use the network fetches them again; varve cache prune --all removes everything")
 	}
-	g.ui.Info("%s of %s are what their digests say", human.Count(len(blobs), "blob"), human.Count(len(images), "image"))
+	c.ui.Info("%s of %s are what their digests say", human.Count(len(blobs), "blob"), human.Count(len(images), "image"))
 	return nil
 }
 
-func runCachePrune(ctx context.Context, g *global, opts cache.PruneOptions) error {
-	s, err := g.existingCache(ctx, cache.OpenExclusive)
+func runCachePrune(ctx context.Context, c *command, opts cache.PruneOptions) error {
+	s, err := c.existingCache(ctx, cache.OpenExclusive)
 	if err != nil || s == nil {
 		return err
 	}
@@ -235,8 +240,8 @@ func runCachePrune(ctx context.Context, g *global, opts cache.PruneOptions) erro
 		done = "would remove"
 	}
 	for _, img := range p.Images {
-		g.ui.Info("%s %s", done, human.Plain(img.Title()))
+		c.ui.Info("%s %s", done, human.Plain(img.Title()))
 	}
-	g.ui.Info("%s %s, %s of %s", done, human.Count(len(p.Images), "image"), human.Count(p.Blobs, "blob"), human.Size(p.Bytes))
+	c.ui.Info("%s %s, %s of %s", done, human.Count(len(p.Images), "image"), human.Count(p.Blobs, "blob"), human.Size(p.Bytes))
 	return nil
 }

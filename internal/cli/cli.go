@@ -1,6 +1,9 @@
 // Package cli is varve's command line: one file for each command, with newX
 // that declares it and runX that runs it.
 //
+// All commands have the same environment, which does not change. The values of flags,
+// and what is open while a command runs, belong to one command.
+//
 // Standard output carries only what was asked for; everything else goes to
 // standard error. Only this package reads the environment and the clock, and
 // no part of it ends the process. How flags, help and completion work is up to
@@ -20,30 +23,26 @@ import (
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/flock"
 	"github.com/varve-image/varve/internal/problems"
+	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/ui"
 )
 
 // Main runs the command that args name and returns the exit code.
 func Main(args []string, s cmdline.Streams) int {
-	g := &global{streams: s}
-	err := g.streams.Run(func(ctx context.Context) error {
-		ctx = flock.WithNotice(ctx, func(what string) { g.ui.Warn("waiting: %s", what) })
-		defer func() { g.closers.Close() }()
-		return cmdline.Execute(ctx, newRoot(g), args, s.Out)
+	u := newUI(s)
+	err := s.Run(func(ctx context.Context) error {
+		ctx = flock.WithNotice(ctx, func(what string) { u.Warn("waiting: %s", what) })
+		return cmdline.Execute(ctx, newRoot(newEnvironment(s, u)), args, s.Out)
 	})
 	if err == nil {
 		return exitDone
 	}
-	g.report(err)
+	report(u, err)
 	return exitCode(err)
 }
 
 // report tells the user what went wrong.
-func (g *global) report(err error) {
-	u := g.ui
-	if u == nil {
-		u, _ = ui.New(g.uiStreams(), ui.Options{})
-	}
+func report(u *ui.UI, err error) {
 	err = problems.Annotate(err, flagsFor)
 	var h *cmdline.HintedError
 	if errors.As(err, &h) {
@@ -54,18 +53,32 @@ func (g *global) report(err error) {
 	u.Error(err, hints...)
 }
 
-// global holds the flags that every command has.
-type global struct {
-	streams   cmdline.Streams
-	ui        *ui.UI
+// environment is what every command runs in. It does not change.
+type environment struct {
+	streams cmdline.Streams
+	stdin   *cmdline.Stdin
+	ui      *ui.UI
+}
+
+func newEnvironment(s cmdline.Streams, u *ui.UI) *environment {
+	return &environment{streams: s, stdin: &cmdline.Stdin{In: s.In}, ui: u}
+}
+
+func (e *environment) tempDir() string { return e.streams.Getenv("TMPDIR") }
+
+// newUI returns a UI with its defaults; the flags of all commands may change them.
+func newUI(s cmdline.Streams) *ui.UI {
+	return ui.New(ui.Streams{Err: s.Err, Getenv: s.Getenv})
+}
+
+// command is one of the commands: what it runs in, the flags that several commands have,
+// with defaults for those that it does not have, and what it keeps while it runs.
+type command struct {
+	*environment
 	root      string
 	storeRoot string
 	// verifyStore compares store paths with their hashes.
 	verifyStore bool
-	progress    string
-	logFormat   string
-	quiet       bool
-	verbose     int
 	registry    registryFlags
 	cache       cacheFlags
 	limits      limits
@@ -78,33 +91,35 @@ type global struct {
 	// vmKernel is the kernel for virtual machines.
 	vmKernel string
 
-	// The fields below change while the command runs.
-	stdin   cmdline.Claim
 	login   login
-	advised said
 	closers cmdline.Closers
 }
 
-// said records the texts that were written already.
-type said map[string]bool
-
-// first reports whether a text is new.
-func (s *said) first(text string) bool {
-	if (*s)[text] {
-		return false
-	}
-	if *s == nil {
-		*s = said{}
-	}
-	(*s)[text] = true
-	return true
+func newCommand(e *environment) *command {
+	return &command{environment: e, stepLimits: stepLimits{time: sandbox.DefaultTime, processes: sandbox.DefaultProcesses}}
 }
 
-func (g *global) uiStreams() ui.Streams {
-	return ui.Streams{In: g.streams.In, Out: g.streams.Out, Err: g.streams.Err, Getenv: g.env}
+// run returns what runs the command, with its arguments, once its flags have been read.
+func (c *command) run(what func(context.Context, []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case c.locked && c.unlocked:
+			return cmdline.Usage(errors.New("--locked and --unlocked contradict each other"))
+		case len(c.cache.from) > 0 && c.cache.off:
+			return cmdline.Usage(errors.New("--cache-from and --no-cache contradict each other"))
+		case c.locked && c.cache.off:
+			return cmdline.Usage(errors.New("--locked takes the base image from the cache, which --no-cache leaves out"))
+		}
+		if err := errors.Join(c.limits.check(), c.stepLimits.check()); err != nil {
+			return err
+		}
+		defer func() { c.closers.Close() }()
+		return what(cmd.Context(), args)
+	}
 }
 
-func newRoot(g *global) *cobra.Command {
+func newRoot(e *environment) *cobra.Command {
+	opts := ui.Options{Now: e.streams.Now}
 	cmd := &cobra.Command{
 		Use:   "varve",
 		Short: "Build container images from files and store closures: same input, same bytes",
@@ -122,37 +137,25 @@ on amd64.`,
 		Version:       versionText(),
 		SilenceErrors: true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		PersistentPreRunE: func(*cobra.Command, []string) (err error) {
-			switch {
-			case g.locked && g.unlocked:
-				return cmdline.Usage(errors.New("--locked and --unlocked contradict each other"))
-			case g.locked && g.cache.off:
-				return cmdline.Usage(errors.New("--locked takes the base image from the cache, which --no-cache leaves out"))
-			}
-			if err := errors.Join(g.limits.check(), g.stepLimits.check()); err != nil {
-				return err
-			}
-			g.ui, err = ui.New(g.uiStreams(), ui.Options{
-				Progress: g.progress, LogFormat: g.logFormat, Quiet: g.quiet, Verbose: g.verbose, Now: g.streams.Now,
-			})
-			return cmdline.Usage(err)
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			return cmdline.Usage(e.ui.Use(opts))
 		},
 	}
 	cmd.PersistentFlags().AddFlagSet(generalGroup.Declared(func(f *pflag.FlagSet) {
-		f.StringVar(&g.progress, "progress", "auto", "`HOW`: how progress is shown")
+		f.StringVar(&opts.Progress, "progress", "auto", "`HOW`: how progress is shown")
 		cmdline.Choose(f, "progress", ui.ProgressModes())
-		f.StringVar(&g.logFormat, "log-format", "text", "`HOW`: how messages are written")
+		f.StringVar(&opts.LogFormat, "log-format", "text", "`HOW`: how messages are written")
 		cmdline.Choose(f, "log-format", ui.LogFormats())
-		f.BoolVarP(&g.quiet, "quiet", "q", false, "write only errors, and what is left out or refused")
-		f.CountVarP(&g.verbose, "verbose", "v", "write what is found and done on the way as well")
+		f.BoolVarP(&opts.Quiet, "quiet", "q", false, "write only errors, and what is left out or refused")
+		f.CountVarP(&opts.Verbose, "verbose", "v", "write what is found and done on the way as well")
 	}))
-	cmd.SetIn(g.streams.In)
-	cmd.SetErr(g.streams.Err)
-	g.addCommands(cmd)
-	g.program().Prepare(cmd)
+	cmd.SetIn(e.streams.In)
+	cmd.SetErr(e.streams.Err)
+	e.addCommands(cmd)
+	e.program().Prepare(cmd)
 	// Flags are not known before the command's name, and one of them without a value
 	// would take the command for its value.
-	cmd.Flags().BoolVar(&g.cache.off, "no-cache", false, "")
+	cmd.Flags().Bool("no-cache", false, "")
 	cmd.Flags().Lookup("no-cache").Hidden = true
 	return cmd
 }
@@ -160,7 +163,8 @@ on amd64.`,
 // Command returns the command line, for callers that document it and run nothing.
 func Command() *cobra.Command {
 	none := func(string) (string, bool) { return "", false }
-	return newRoot(&global{streams: cmdline.Streams{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard, LookupEnv: none, Now: time.Now}})
+	s := cmdline.Streams{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard, LookupEnv: none, Now: time.Now}
+	return newRoot(newEnvironment(s, newUI(s)))
 }
 
 // The groups of commands.
@@ -173,7 +177,7 @@ const (
 )
 
 // addCommands gives the program its commands, in their groups.
-func (g *global) addCommands(root *cobra.Command) {
+func (e *environment) addCommands(root *cobra.Command) {
 	root.AddGroup(
 		&cobra.Group{ID: buildCommands, Title: "Build images"},
 		&cobra.Group{ID: moveCommands, Title: "Move and change images"},
@@ -182,37 +186,38 @@ func (g *global) addCommands(root *cobra.Command) {
 		&cobra.Group{ID: nixCommands, Title: "Nix"},
 	)
 	add := func(group string, commands ...*cobra.Command) {
-		for _, c := range commands {
-			c.GroupID = group
-			root.AddCommand(c)
+		for _, cmd := range commands {
+			cmd.GroupID = group
+			root.AddCommand(cmd)
 		}
 	}
-	add(buildCommands, newBuild(g), newStream(g), newRunStep(g), newSchema(g))
-	add(moveCommands, newCopy(g), newPush(g), newPull(g), newLoad(g), newIndex(g), newMerge(g), newRebase(g), newExport(g), newTree(g))
-	add(lookCommands, newInspect(g), newLayers(g), newTarsum(g))
-	add(baseCommands, newLock(g), newCache(g))
-	add(nixCommands, newShell(g), newPrefetch(g))
-	root.AddCommand(newVersion(g), newNixBuild(g), newNixRun())
+	add(buildCommands, newBuild(e), newStream(e), newRunStep(e), newSchema(e))
+	add(moveCommands, newCopy(e), newPush(e), newPull(e), newLoad(e), newIndex(e), newMerge(e), newRebase(e), newExport(e), newTree(e))
+	add(lookCommands, newInspect(e), newLayers(e), newTarsum(e))
+	add(baseCommands, newLock(e), newCache(e))
+	add(nixCommands, newShell(e), newPrefetch(e))
+	root.AddCommand(newVersion(e), newNixBuild(e), newNixRun())
 }
 
 // registerBuild adds the flags of the commands that build.
-func (g *global) registerBuild(cmd *cobra.Command) {
-	g.registerStore(cmd)
-	g.registerVerify(cmd)
-	g.registerSteps(cmd)
-	g.registry.register(cmd)
-	g.cache.register(cmd)
+func (c *command) registerBuild(cmd *cobra.Command) {
+	c.registerStore(cmd)
+	c.registerVerify(cmd)
+	c.registerSteps(cmd)
+	c.registry.register(cmd)
+	c.cache.register(cmd)
 	registryGroup.Add(cmd, func(f *pflag.FlagSet) {
-		f.BoolVar(&g.unlocked, "unlocked", false, "take what the base image's tag names now, whatever varve.lock says")
-		f.BoolVar(&g.locked, "locked", false, "take the base image from the cache alone; it has to be pinned")
+		f.StringArrayVar(&c.cache.from, "cache-from", nil, "take what `IMAGE`, pushed before by someone who is trusted, tells of its layers: those need not be read, compressed or sent again")
+		f.BoolVar(&c.unlocked, "unlocked", false, "take what the base image's tag names now, whatever varve.lock says")
+		f.BoolVar(&c.locked, "locked", false, "take the base image from the cache alone; it has to be pinned")
 	})
-	g.limits.register(cmd)
+	c.limits.register(cmd)
 }
 
 // registerRead adds the flags of the commands that read images: from a registry, too, and
 // of several the one for a platform.
-func (g *global) registerRead(cmd *cobra.Command) {
-	g.registry.registerPlatform(cmd, "choose the image for `OS/ARCH[/VARIANT]` where there are several", "linux and this machine's architecture")
-	g.registry.register(cmd)
-	g.limits.register(cmd)
+func (c *command) registerRead(cmd *cobra.Command) {
+	c.registry.registerPlatform(cmd, "choose the image for `OS/ARCH[/VARIANT]` where there are several", "linux and this machine's architecture")
+	c.registry.register(cmd)
+	c.limits.register(cmd)
 }

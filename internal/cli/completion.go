@@ -30,12 +30,12 @@ func completeSpec(*cobra.Command, []string, string) ([]cobra.Completion, cobra.S
 }
 
 // completeImage offers places of images, and the images in the place that text begins with.
-func (g *global) completeImage(cmd *cobra.Command, _ []string, text string) ([]cobra.Completion, cobra.ShellCompDirective) {
+func (e *environment) completeImage(cmd *cobra.Command, _ []string, text string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if strings.HasPrefix(text, "~") { // the shell expands it
 		return nil, cobra.ShellCompDirectiveDefault
 	}
 	return cmdline.InTime(cmd.Context(), func(ctx context.Context) []string {
-		return place.Complete(ctx, text, lockedNames(), place.Options{Env: g.env, TempDir: g.tempDir()})
+		return place.Complete(ctx, text, lockedNames(), place.Options{Env: e.streams.Getenv, TempDir: e.tempDir()})
 	})
 }
 

@@ -29,7 +29,8 @@ func completed(t *testing.T, handle http.HandlerFunc, args ...string) (lines []s
 	t.Cleanup(func() { server.Close() })
 	var out, messages strings.Builder
 	env := func(name string) (string, bool) { return "unix://" + socket, name == "DOCKER_HOST" }
-	root := newRoot(&global{streams: cmdline.Streams{In: strings.NewReader(""), Out: &out, Err: &messages, LookupEnv: env, Now: time.Now}})
+	s := cmdline.Streams{In: strings.NewReader(""), Out: &out, Err: &messages, LookupEnv: env, Now: time.Now}
+	root := newRoot(newEnvironment(s, newUI(s)))
 	root.SetOut(&out)
 	root.SetArgs(append([]string{cobra.ShellCompRequestCmd}, args...))
 	if err := root.ExecuteContext(t.Context()); err != nil {

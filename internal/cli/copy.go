@@ -13,7 +13,8 @@ import (
 	"github.com/varve-image/varve/internal/transfer"
 )
 
-func newCopy(g *global) *cobra.Command {
+func newCopy(e *environment) *cobra.Command {
+	c := newCommand(e)
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "copy SRC DEST",
@@ -35,54 +36,54 @@ with all of its images: between registries byte for byte, with everything else i
   varve copy saved.tar docker-daemon:
   varve copy --all docker://debian:12 docker://registry.example/debian:12`,
 		Args:              cobra.ExactArgs(2),
-		ValidArgsFunction: cmdline.CompleteArgs(false, g.completeImage, g.completeImage),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		ValidArgsFunction: cmdline.CompleteArgs(false, c.completeImage, c.completeImage),
+		RunE: c.run(func(ctx context.Context, args []string) error {
 			if all {
-				return runCopyAll(cmd.Context(), g, args[0], args[1])
+				return runCopyAll(ctx, c, args[0], args[1])
 			}
-			return runCopy(cmd.Context(), g, args[0], args[1])
-		},
+			return runCopy(ctx, c, args[0], args[1])
+		}),
 	}
 	imageGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.BoolVar(&all, "all", false, "copy an index with the images for all platforms")
 	})
-	g.registerRead(cmd)
+	c.registerRead(cmd)
 	return cmd
 }
 
-func runCopy(ctx context.Context, g *global, src, dst string) error {
-	return g.copyImages(ctx, src, dst, transfer.Copy)
+func runCopy(ctx context.Context, c *command, src, dst string) error {
+	return c.copyImages(ctx, src, dst, transfer.Copy)
 }
 
 // runCopyAll copies an index with all its images.
-func runCopyAll(ctx context.Context, g *global, src, dst string) error {
-	if g.registry.platform != "" {
+func runCopyAll(ctx context.Context, c *command, src, dst string) error {
+	if c.registry.platform != "" {
 		return cmdline.Usage(errors.New("--all copies the images for all platforms, --platform chooses one"))
 	}
-	return g.copyImages(ctx, src, dst, transfer.CopyAll)
+	return c.copyImages(ctx, src, dst, transfer.CopyAll)
 }
 
 // copier is transfer.Copy or transfer.CopyAll.
 type copier func(ctx context.Context, ref string, d transfer.Destination, opts transfer.Options) ([]transfer.Sent, error)
 
 // copyImages copies images, and reports what the destination has then.
-func (g *global) copyImages(ctx context.Context, src, dst string, how copier) error {
-	dest, err := g.copyDestination(dst)
+func (c *command) copyImages(ctx context.Context, src, dst string, how copier) error {
+	dest, err := c.copyDestination(dst)
 	if err != nil {
 		return err
 	}
-	want, err := g.registry.wanted()
+	want, err := c.registry.wanted()
 	if err != nil {
 		return err
 	}
-	sent, err := how(ctx, src, dest, g.transfers(want))
-	g.tell(dest, sent)
+	sent, err := how(ctx, src, dest, c.transfers(want))
+	c.tell(dest, sent)
 	if err != nil || dest.Transport == place.Registry || dest.Transport.IsEngine() { // it was reported already
 		return err
 	}
 	for _, s := range sent {
 		if len(s.Platforms) == 0 {
-			g.ui.Info("%s: image %s, id %s, %s", where(dest), calledOr(s.Names, "without a name"), s.ID, human.Count(s.Layers, "layer"))
+			c.ui.Info("%s: image %s, id %s, %s", where(dest), calledOr(s.Names, "without a name"), s.ID, human.Count(s.Layers, "layer"))
 		}
 	}
 	return nil

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path"
 	"slices"
@@ -22,55 +21,45 @@ import (
 // buildDestination reads the value of -o. Empty means a file in the current
 // directory that is named after the image.
 func buildDestination(text string, s *spec.Spec) (d transfer.Destination, err error) {
-	compression, err := compress.Parse(s.Compressor)
-	explicit := s.Compressor != ""
-	if !explicit {
-		compression, err = compress.Compression{}, nil
-	}
-	if err != nil {
-		return d, cmdline.Usage(err)
-	}
 	if text == "" {
+		compression, _ := compress.Parse(s.Compressor) // the zero value if there is none
 		text = path.Base(s.Name) + ".tar" + compression.Ext()
 	}
-	ref, err := place.ParseTarget(text)
-	if err != nil {
+	if d.Ref, err = place.ParseTarget(text); err != nil {
 		return d, err
 	}
-	d = transfer.Destination{Ref: ref, Compression: compression}
-	algorithm, ok := ref.Archived()
-	switch {
-	case !ok && ref.Transport == place.DockerArchive && ref.Path == "-" && !explicit:
-		d.Compression = compress.Compression{Algorithm: compress.None}
-	case ok && explicit && algorithm != compression.Algorithm:
-		return d, cmdline.Usage(fmt.Errorf("the name %q says compression %q and the compressor %q: change one of them", d.Path, algorithm, compression.Algorithm))
-	case ok && !explicit:
-		d.Compression = compress.Compression{Algorithm: algorithm}
+	if s.Compressor != "" {
+		return d, cmdline.Usage(d.Compress(s.Compressor, "the compressor"))
+	}
+	if algorithm, ok := d.Archived(); ok {
+		d.Compression.Algorithm = algorithm
+	} else if d.Transport == place.DockerArchive && d.Path == "-" {
+		d.Compression.Algorithm = compress.None
 	}
 	return d, nil
 }
 
 // copyDestination returns the destination of an image that exists already.
-func (g *global) copyDestination(text string) (transfer.Destination, error) {
+func (c *command) copyDestination(text string) (transfer.Destination, error) {
 	d, err := transfer.To(text)
 	if err != nil {
 		return d, err
 	}
-	return d, g.checkDestination(d)
+	return d, c.checkDestination(d)
 }
 
 // transfers says how images are copied, and which of several are.
-func (g *global) transfers(want place.Wanted) transfer.Options {
+func (c *command) transfers(want place.Wanted) transfer.Options {
 	return transfer.Options{
-		Places: g.places(), Wanted: want, Progress: g.showProgress,
-		Advise: func(err error) { g.advise("%s", problems.Annotate(err, flagsFor)) },
+		Places: c.places(), Wanted: want, Progress: c.showProgress,
+		Advise: func(err error) { c.ui.Advise("%s", problems.Annotate(err, flagsFor)) },
 	}
 }
 
 // showProgress shows the layers of images that are being copied; layers 0 means that the
 // events say how many there are.
-func (g *global) showProgress(ctx context.Context, layers int, title string) (func(image.Event), func()) {
-	task := g.ui.Progress(ctx, layers, title)
+func (c *command) showProgress(ctx context.Context, layers int, title string) (func(image.Event), func()) {
+	task := c.ui.Progress(ctx, layers, title)
 	show := observe(task)
 	if layers > 0 {
 		return show, task.Finish
@@ -83,15 +72,15 @@ func (g *global) showProgress(ctx context.Context, layers int, title string) (fu
 
 // write writes images to their destination, and reports what a registry or an engine has
 // then. A destination with a name is for one image.
-func (g *global) write(ctx context.Context, d transfer.Destination, images ...image.Named) ([]transfer.Sent, error) {
-	g.ui.Debug("writing to %s: %q, compressor: %s", d.Transport.Kind(), d.String(), d.Compression)
-	sent, err := transfer.Write(ctx, d, images, g.transfers(place.Wanted{}))
-	g.tell(d, sent)
+func (c *command) write(ctx context.Context, d transfer.Destination, images ...image.Named) ([]transfer.Sent, error) {
+	c.ui.Debug("writing to %s: %q, compressor: %s", d.Transport.Kind(), d.String(), d.Compression)
+	sent, err := transfer.Write(ctx, d, images, c.transfers(place.Wanted{}))
+	c.tell(d, sent)
 	return sent, err
 }
 
 // tell reports what a registry or an engine has now, and for an index what it lists.
-func (g *global) tell(d transfer.Destination, sent []transfer.Sent) {
+func (c *command) tell(d transfer.Destination, sent []transfer.Sent) {
 	for _, s := range sent {
 		switch {
 		case len(s.Platforms) > 0:
@@ -99,15 +88,15 @@ func (g *global) tell(d transfer.Destination, sent []transfer.Sent) {
 			for _, p := range s.Platforms {
 				platforms = append(platforms, ocijson.PlatformText(&p))
 			}
-			g.ui.Info("%s: index %s of %s", d, s.Manifest.Digest, strings.Join(platforms, ", "))
+			c.ui.Info("%s: index %s of %s", d, s.Manifest.Digest, strings.Join(platforms, ", "))
 		case d.Transport == place.Registry:
 			for _, name := range s.Names {
-				g.ui.Info("docker://%s is %s", name, s.Manifest.Digest)
+				c.ui.Info("docker://%s is %s", name, s.Manifest.Digest)
 			}
 		case d.Transport.IsEngine() && s.Present:
-			g.ui.Info("%s has %s already", s.Target, calledOr(s.Names, s.ID.String()))
+			c.ui.Info("%s has %s already", s.Target, calledOr(s.Names, s.ID.String()))
 		case d.Transport.IsEngine():
-			g.ui.Info("%s: image %s, id %s, %s", s.Target, calledOr(s.Names, "without a name"), s.ID, human.Count(s.Layers, "layer"))
+			c.ui.Info("%s: image %s, id %s, %s", s.Target, calledOr(s.Names, "without a name"), s.ID, human.Count(s.Layers, "layer"))
 		}
 	}
 }
@@ -140,12 +129,12 @@ func where(d transfer.Destination) string {
 // next image would contain this one.
 func outside(d transfer.Destination, s *spec.Spec) error {
 	copies := slices.Clone(s.CopyToRoot)
-	for _, g := range s.Layers {
-		copies = append(copies, g.CopyToRoot...)
+	for _, l := range s.Layers {
+		copies = append(copies, l.CopyToRoot...)
 	}
 	var sources []string
-	for _, c := range copies {
-		sources = append(sources, c.Source)
+	for _, source := range copies {
+		sources = append(sources, source.Source)
 	}
 	return cmdline.OutsideOf(d.Path, sources, "is copied into the image")
 }

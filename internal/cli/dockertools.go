@@ -11,23 +11,23 @@ import (
 
 // dockerTools returns the functions of nixpkgs' dockerTools. What they open stays open
 // until the command ends.
-func (g *global) dockerTools() *dockertools.Tools {
+func (c *command) dockerTools() *dockertools.Tools {
 	t := dockertools.New(dockertools.Options{
-		Transfer: g.transfers(place.Wanted{Platform: hostPlatform()}), Root: g.root, StoreRoot: g.storeRoot,
-		SourceDateEpoch: g.sourceDateEpoch, Steps: g.steps(), Now: g.streams.Now,
+		Transfer: c.transfers(place.Wanted{Platform: hostPlatform()}), Root: c.root, StoreRoot: c.storeRoot,
+		SourceDateEpoch: c.sourceDateEpoch, Steps: c.steps(), Now: c.streams.Now,
 		Describe: func(ctx context.Context, s *spec.Spec, lock string) (*assemble.Result, error) {
-			return buildParsed(ctx, g, s, lock, nil)
+			return buildParsed(ctx, c, s, lock, nil)
 		},
 		Build: func(ctx context.Context, s *spec.Spec, lock, ref string) error {
-			dest, err := g.destinationOf(s, ref)
+			dest, err := c.destinationOf(s, ref)
 			if err != nil {
 				return err
 			}
-			return g.build(ctx, s, lock, dest, nil)
+			return c.build(ctx, s, lock, dest, nil)
 		},
-		Omitted: g.warnOmitted,
-		Info:    func(text string) { g.ui.Info("%s", text) },
+		Omitted: c.warnOmitted,
+		Info:    func(text string) { c.ui.Info("%s", text) },
 	})
-	g.closers = append(g.closers, t)
+	c.closers = append(c.closers, t)
 	return t
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -17,7 +18,8 @@ var (
 	engines     = []place.Transport{place.DockerDaemon, place.ContainersStorage, place.Containerd}
 )
 
-func newLoad(g *global) *cobra.Command {
+func newLoad(e *environment) *cobra.Command {
+	c := newCommand(e)
 	var into string
 	cmd := &cobra.Command{
 		Use:   "load IMAGE",
@@ -32,19 +34,19 @@ CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE. Without these, the usual sockets ar
 		Example: `  varve load hello.tar
   varve load oci:images:hello --into podman`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: cmdline.CompleteArgs(false, g.completeImage),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		ValidArgsFunction: cmdline.CompleteArgs(false, c.completeImage),
+		RunE: c.run(func(ctx context.Context, args []string) error {
 			i := slices.Index(engineNames, into)
 			if i < 0 {
 				return cmdline.Usage(fmt.Errorf("--into %q: expected %s", into, cmdline.Alternatives(engineNames)))
 			}
-			return runCopy(cmd.Context(), g, args[0], string(engines[i])+":")
-		},
+			return runCopy(ctx, c, args[0], string(engines[i])+":")
+		}),
 	}
 	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVar(&into, "into", engineNames[0], "`ENGINE`: the engine to load the image into")
 		cmdline.Choose(f, "into", engineNames)
 	})
-	g.registerRead(cmd)
+	c.registerRead(cmd)
 	return cmd
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/varve-image/varve/internal/base/lockfile"
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/dockertools"
+	"github.com/varve-image/varve/internal/lack"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/engine"
 	"github.com/varve-image/varve/internal/place/registry"
@@ -35,43 +36,28 @@ const (
 )
 
 func exitCode(err error) int {
-	var (
-		asUsage    *cmdline.UsageError
-		asSpec     spec.Errors
-		asBuild    *assemble.SpecError
-		asMissing  *assemble.MissingError
-		asEngine   *engine.MissingError
-		asSandbox  *sandbox.MissingError
-		asRequest  *sandbox.RequestError
-		asMismatch *layer.DigestError
-		asLock     *lockfile.MismatchError
-		asStore    *assemble.StoreError
-		asCache    *cache.DirError
-		asBlob     *cache.MissingError
-		asAbsent   *registry.NotFoundError
-		asRef      *place.RefError
-		asEnv      *place.EngineError
-		asUnpinned *base.UnpinnedError
-		asUnknown  *transfer.UnknownBaseError
-		asInput    *dockertools.InputError
-		asTree     *treefile.SourceError
-	)
 	switch {
 	case errors.Is(err, cmdline.ErrInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &asMismatch), errors.As(err, &asLock), errors.As(err, &asStore):
+	case is[*layer.DigestError](err), is[*lockfile.MismatchError](err), is[*assemble.StoreError](err):
 		return exitMismatch
-	case errors.As(err, &asMissing), errors.As(err, &asEngine), errors.As(err, &asBlob), errors.As(err, &asSandbox):
+	case is[*lack.Error](err), is[*cache.AbsentError](err):
 		return exitMissing
-	case errors.As(err, &asCache):
+	case is[*cache.DirError](err):
 		return exitFailed
-	case errors.As(err, &asUsage), errors.As(err, &asSpec), errors.As(err, &asBuild), errors.As(err, &asRequest),
-		errors.As(err, &asAbsent), errors.As(err, &asRef), errors.As(err, &asEnv), errors.As(err, &asUnpinned), errors.As(err, &asUnknown),
-		errors.As(err, &asInput), errors.As(err, &asTree),
+	case is[*cmdline.UsageError](err), is[spec.Errors](err), is[*assemble.SpecError](err), is[*sandbox.RequestError](err),
+		is[*registry.NotFoundError](err), is[*place.RefError](err), is[*place.EngineError](err), is[*base.UnpinnedError](err),
+		is[*transfer.UnknownBaseError](err), is[*dockertools.InputError](err), is[*treefile.SourceError](err),
 		errors.Is(err, engine.ErrNotFound):
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// is reports whether err is, or wraps, an error of type E.
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
 }
 
 // explain adds to an error what to do next, and to a step's error the end of its
@@ -80,8 +66,8 @@ func explain(err error) (hints []string, explained error) {
 	var (
 		failed  *sandbox.StepError
 		limit   *sandbox.LimitError
-		missing *sandbox.MissingError
-		bound   *tree.LimitError
+		missing *lack.Error
+		reached *tree.LimitError
 		read    *tree.ReadError
 		kernel  *vm.KernelError
 		hash    *dockertools.HashError
@@ -99,17 +85,17 @@ func explain(err error) (hints []string, explained error) {
 		}
 		return hints, withLastLines(err, failed.LastLines)
 	case errors.As(err, &limit):
-		return limitHints(limit.Bound), withLastLines(err, limit.LastLines)
+		return limitHints(limit.Limit), withLastLines(err, limit.LastLines)
 	case errors.As(err, &kernel):
 		return kernelHints(kernel), err
 	case errors.As(err, &missing):
 		return missing.Hints, err
 	case errors.As(err, &hash):
 		return []string{"its hash is " + dockertools.SRI(hash.Got)}, err
-	case errors.As(err, &bound) && bound.Bound == tree.BoundBytes:
-		return []string{"if the input is as it should be, raise the bound: --max-unpacked"}, err
-	case errors.As(err, &bound) && bound.Bound == tree.BoundEntries:
-		return []string{"if the input is as it should be, raise the bound: --max-entries"}, err
+	case errors.As(err, &reached) && reached.Limit == tree.LimitBytes:
+		return []string{"if the input is as it should be, raise the limit: --max-unpacked"}, err
+	case errors.As(err, &reached) && reached.Limit == tree.LimitEntries:
+		return []string{"if the input is as it should be, raise the limit: --max-entries"}, err
 	}
 	return nil, err
 }
@@ -117,35 +103,26 @@ func explain(err error) (hints []string, explained error) {
 // placeHints say what to do about a place of images, or a base image.
 func placeHints(err error) []string {
 	var (
-		ref      *place.RefError
-		gone     *engine.MissingError
-		unpinned *base.UnpinnedError
-		platform *base.PlatformError
-		unknown  *transfer.UnknownBaseError
-		damaged  *base.DamagedError
-		lies     *lockfile.MismatchError
-		dir      *cache.DirError
-		missing  *cache.MissingError
+		ref     *place.RefError
+		unknown *transfer.UnknownBaseError
 	)
 	switch {
-	case errors.As(err, &dir):
+	case is[*cache.DirError](err):
 		return []string{"name another place with --cache DIR, or let a build do without: --no-cache"}
-	case errors.As(err, &missing):
+	case is[*cache.AbsentError](err):
 		return []string{"--locked fetches nothing: build once without it, which fills the cache, or name the cache with --cache DIR"}
-	case errors.As(err, &lies):
+	case is[*lockfile.MismatchError](err):
 		return []string{"see what changed " + lockfile.Name + "; varve lock SPEC writes what the image is"}
-	case errors.As(err, &damaged):
+	case is[*base.DamagedError](err):
 		return []string{"--locked fetches nothing: build once without it, which mends the cache"}
-	case errors.As(err, &unpinned):
+	case is[*base.UnpinnedError](err):
 		return []string{"varve lock SPEC pins it in varve.lock beside the spec", "or name it by digest: docker://…@sha256:…", "or give --unlocked to take what the tag names now"}
-	case errors.As(err, &platform):
-		return []string{"the image is wrong: if you know which of both is right, name the manifest by its digest, which is no index's"}
+	case is[*base.PlatformError](err):
+		return []string{"the image is wrong: if you know which of both is right, name the manifest by its digest, which is not an index's"}
 	case errors.As(err, &unknown) && unknown.New:
 		return []string{"name one with --new-base"}
 	case errors.As(err, &unknown):
 		return []string{"name the image with --old-base"}
-	case errors.As(err, &gone):
-		return []string{gone.Hint}
 	case errors.As(err, &ref):
 		return ref.Hints
 	}
@@ -162,9 +139,9 @@ func offlineHints(failed *sandbox.StepError) []string {
 }
 
 // limitHints say how to raise a limit of a step.
-func limitHints(b sandbox.Bound) []string {
+func limitHints(b sandbox.Limit) []string {
 	raise := fmt.Sprintf("if the script is as it should be, raise the limit: --max-step-%s", b)
-	if b == sandbox.BoundDisk {
+	if b == sandbox.LimitDisk {
 		raise += ", and diskSize for a virtual machine"
 	}
 	return []string{raise}

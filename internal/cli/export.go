@@ -11,7 +11,8 @@ import (
 	"github.com/varve-image/varve/internal/treefile"
 )
 
-func newExport(g *global) *cobra.Command {
+func newExport(e *environment) *cobra.Command {
+	c := newCommand(e)
 	var output string
 	cmd := &cobra.Command{
 		Use:   "export IMAGE -o FILE.tar|DIR/",
@@ -30,39 +31,39 @@ set-user-id bits, which mean nothing without the owner. varve reports what it le
   varve export hello.tar -o rootfs/
   varve export docker-daemon:debian:12 -o - | tar tv`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: cmdline.CompleteArgs(false, g.completeImage),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			dest, err := g.treeOutput(output)
+		ValidArgsFunction: cmdline.CompleteArgs(false, c.completeImage),
+		RunE: c.run(func(ctx context.Context, args []string) error {
+			dest, err := c.treeOutput(output)
 			if err != nil {
 				return err
 			}
-			epoch, err := g.sourceDateEpoch()
+			epoch, err := c.sourceDateEpoch()
 			if err != nil {
 				return err
 			}
-			return runExport(cmd.Context(), g, args[0], dest, epoch)
-		},
+			return runExport(ctx, c, args[0], dest, epoch)
+		}),
 	}
 	registerTreeOutput(cmd, &output)
-	g.registerRead(cmd)
+	c.registerRead(cmd)
 	return cmd
 }
 
 // runExport writes an image's file system. An epoch, if given, is the time of all files.
-func runExport(ctx context.Context, g *global, ref string, dest *treefile.Output, epoch *int64) error {
-	found, err := g.openOne(ctx, ref)
+func runExport(ctx context.Context, c *command, ref string, dest *treefile.Output, epoch *int64) error {
+	found, err := c.openOne(ctx, ref)
 	if err != nil {
 		return err
 	}
-	if err := g.dockerTools().Export(ctx, found.Stored, dest, epoch); err != nil {
+	if err := c.dockerTools().Export(ctx, found.Stored, dest, epoch); err != nil {
 		return fmt.Errorf("export %q to %q: %w", ref, dest.Path, err)
 	}
 	return nil
 }
 
 // sourceDateEpoch returns the environment's SOURCE_DATE_EPOCH, or nil.
-func (g *global) sourceDateEpoch() (*int64, error) {
-	text, ok := g.streams.LookupEnv("SOURCE_DATE_EPOCH")
+func (c *command) sourceDateEpoch() (*int64, error) {
+	text, ok := c.streams.LookupEnv("SOURCE_DATE_EPOCH")
 	if !ok || text == "" {
 		return nil, nil
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/cli/specflags"
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/ocijson"
@@ -22,7 +23,8 @@ type indexOptions struct {
 	annotations  []string
 }
 
-func newIndex(g *global) *cobra.Command {
+func newIndex(e *environment) *cobra.Command {
+	c := newCommand(e)
 	o := &indexOptions{}
 	cmd := &cobra.Command{
 		Use:   "index IMAGE... -o DEST",
@@ -35,30 +37,28 @@ the same platform. DEST is an OCI layout (DIR/ or oci:DIR[:NAME]), its archive
 		Example: `  varve index hello-amd64.tar hello-arm64.tar -o docker://registry.example/hello:1
   varve index docker://debian:12 -o oci:debian:12 --platform linux/amd64,linux/arm64`,
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: cmdline.CompleteArgs(true, g.completeImage),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return runIndex(cmd.Context(), g, o, args)
-		},
+		ValidArgsFunction: cmdline.CompleteArgs(true, c.completeImage),
+		RunE:              c.run(func(ctx context.Context, args []string) error { return runIndex(ctx, c, o, args) }),
 	}
 	imageGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVar(&o.name, "name", "", "call the index `NAME:TAG` in an OCI layout")
 		cmdline.ShowDefault(f, "name", "what all of the images are called")
 		f.StringArrayVar(&o.annotations, "annotation", nil, "`KEY=VALUE`: annotation of the index")
 	})
-	g.registry.registerPlatform(cmd, "take only the images for `OS/ARCH[/VARIANT]`, or for several, separated by commas", "")
+	c.registry.registerPlatform(cmd, "take only the images for `OS/ARCH[/VARIANT]`, or for several, separated by commas", "")
 	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVarP(&o.output, "output", "o", "", "write the index to `DEST`, as above")
 	})
-	g.registry.register(cmd)
-	g.limits.register(cmd)
+	c.registry.register(cmd)
+	c.limits.register(cmd)
 	return cmd
 }
 
-func runIndex(ctx context.Context, g *global, o *indexOptions, refs []string) error {
+func runIndex(ctx context.Context, c *command, o *indexOptions, refs []string) error {
 	if o.output == "" {
 		return cmdline.Usage(cmdline.Hint(errors.New("no output"), "name an OCI layout, its archive or a registry with -o"))
 	}
-	dest, err := g.copyDestination(o.output)
+	dest, err := c.copyDestination(o.output)
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func runIndex(ctx context.Context, g *global, o *indexOptions, refs []string) er
 	if x.Annotations, err = cmdline.ParsePairs("--annotation", o.annotations); err != nil {
 		return err
 	}
-	if x.Platforms, err = g.registry.list(); err != nil {
+	if x.Platforms, err = c.registry.list(); err != nil {
 		return err
 	}
 	if o.name != "" {
@@ -77,21 +77,21 @@ func runIndex(ctx context.Context, g *global, o *indexOptions, refs []string) er
 			return cmdline.Usage(fmt.Errorf("--name: %w", err))
 		}
 	}
-	sent, err := transfer.Index(ctx, refs, dest, x, g.transfers(place.Wanted{}))
+	sent, err := transfer.Index(ctx, refs, dest, x, c.transfers(place.Wanted{}))
 	if err != nil {
 		return err
 	}
-	g.tell(dest, []transfer.Sent{sent})
+	c.tell(dest, []transfer.Sent{sent})
 	return nil
 }
 
 // buildIndex makes the images of a spec for several platforms and an index of
 // them.
-func buildIndex(ctx context.Context, g *global, o *buildOptions, in *specflags.Input, platforms []v1.Platform) error {
+func buildIndex(ctx context.Context, c *command, o *buildOptions, in *specflags.Input, platforms []v1.Platform) error {
 	x := &image.Index{}
 	var dest transfer.Destination
 	for i, p := range platforms {
-		s, d, err := parseBuild(g, o, in, p)
+		s, d, err := parseBuild(c, o, in, p)
 		if err != nil {
 			return err
 		}
@@ -101,23 +101,20 @@ func buildIndex(ctx context.Context, g *global, o *buildOptions, in *specflags.I
 			}
 			dest = d
 		}
-		result, err := buildParsed(ctx, g, s, in.Lock(), nil)
+		result, err := buildParsed(ctx, c, s, in.Lock(), nil)
 		if err != nil {
 			return fmt.Errorf("platform %s: %w", ocijson.PlatformText(&p), err)
 		}
-		g.closers = append(g.closers, result)
+		c.closers = append(c.closers, result)
 		x.Images, x.Names = append(x.Images, result.Image.Image), result.Image.Names
-		if x.Annotations == nil && len(s.Annotations) > 0 {
-			x.Annotations = map[string]string{}
-			for _, a := range s.Annotations {
-				x.Annotations[a.Key] = a.Value
-			}
+		if x.Annotations == nil {
+			x.Annotations = assemble.Annotations(s)
 		}
 	}
-	sent, err := transfer.WriteIndex(ctx, dest, x, g.transfers(place.Wanted{}))
+	sent, err := transfer.WriteIndex(ctx, dest, x, c.transfers(place.Wanted{}))
 	if err != nil {
 		return err
 	}
-	g.tell(dest, []transfer.Sent{sent})
+	c.tell(dest, []transfer.Sent{sent})
 	return nil
 }

@@ -14,7 +14,8 @@ import (
 	"github.com/varve-image/varve/internal/place"
 )
 
-func newInspect(g *global) *cobra.Command {
+func newInspect(e *environment) *cobra.Command {
+	c := newCommand(e)
 	var asJSON, raw bool
 	cmd := &cobra.Command{
 		Use:   "inspect IMAGE",
@@ -39,27 +40,27 @@ docker-archive's manifest.json. If --platform is given, it is that platform's ma
 		Example: `  varve inspect hello.tar
   varve inspect --json oci:images:hello | jq '.[0].layers[].size'`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: cmdline.CompleteArgs(false, g.completeImage),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		ValidArgsFunction: cmdline.CompleteArgs(false, c.completeImage),
+		RunE: c.run(func(ctx context.Context, args []string) error {
 			switch {
 			case asJSON && raw:
 				return cmdline.Usage(errors.New("--json and --raw exclude each other"))
 			case raw:
-				return runInspectRaw(cmd.Context(), g, args[0])
+				return runInspectRaw(ctx, c, args[0])
 			}
-			return runInspect(cmd.Context(), g, args[0], asJSON)
-		},
+			return runInspect(ctx, c, args[0], asJSON)
+		}),
 	}
 	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.BoolVar(&asJSON, "json", false, "print a JSON list with an object for each image")
 		f.BoolVar(&raw, "raw", false, "print the index or manifest as it is stored")
 	})
-	g.registerRead(cmd)
+	c.registerRead(cmd)
 	return cmd
 }
 
-func runInspect(ctx context.Context, g *global, ref string, asJSON bool) error {
-	found, err := g.open(ctx, ref)
+func runInspect(ctx context.Context, c *command, ref string, asJSON bool) error {
+	found, err := c.open(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -70,32 +71,28 @@ func runInspect(ctx context.Context, g *global, ref string, asJSON bool) error {
 		}
 	}
 	if asJSON {
-		data, err := inspect.JSON(images)
-		if err != nil {
-			return err
-		}
-		return g.print(string(data) + "\n")
+		return c.streams.PrintJSON(inspect.JSON(images))
 	}
 	texts := make([]string, len(images))
 	for i, img := range images {
 		texts[i] = img.Text()
 	}
-	return g.print(strings.Join(texts, "\n"))
+	return c.streams.Print(strings.Join(texts, "\n"))
 }
 
 // runInspectRaw prints the document that a reference names, as it is stored.
-func runInspectRaw(ctx context.Context, g *global, ref string) error {
-	if g.registry.platform != "" {
-		img, err := g.openOne(ctx, ref)
+func runInspectRaw(ctx context.Context, c *command, ref string) error {
+	if c.registry.platform != "" {
+		img, err := c.openOne(ctx, ref)
 		if err != nil {
 			return err
 		}
 		if len(img.Manifest) > 0 {
-			return g.print(string(img.Manifest))
+			return c.streams.Print(string(img.Manifest))
 		}
-		return g.print(string(img.Raw))
+		return c.streams.Print(string(img.Raw))
 	}
-	found, err := g.keep(place.OpenPlatforms(ctx, ref, g.places()))
+	found, err := c.keep(place.OpenPlatforms(ctx, ref, c.places()))
 	if err != nil {
 		return err
 	}
@@ -106,5 +103,5 @@ func runInspectRaw(ctx context.Context, g *global, ref string) error {
 	if len(raw) == 0 {
 		return fmt.Errorf("%s has no manifest", place.Quote(ref))
 	}
-	return g.print(string(raw))
+	return c.streams.Print(string(raw))
 }

@@ -17,7 +17,8 @@ type layersOptions struct {
 	json bool
 }
 
-func newLayers(g *global) *cobra.Command {
+func newLayers(e *environment) *cobra.Command {
+	c := newCommand(e)
 	o := &layersOptions{}
 	cmd := &cobra.Command{
 		Use:   "layers [SPEC | -]",
@@ -29,35 +30,29 @@ fetches a base that is not in the cache, and runs scripts, as build does. It wri
 layer.`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: cmdline.CompleteArgs(false, completeSpec),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return runLayers(cmd.Context(), g, o, args)
-		},
+		RunE:              c.run(func(ctx context.Context, args []string) error { return runLayers(ctx, c, o, args) }),
 	}
 	o.spec.Register(cmd, specGroups)
-	g.registry.registerPlatform(cmd, "show the layers for `OS/ARCH[/VARIANT]`", buildPlatform)
+	c.registry.registerPlatform(cmd, "show the layers for `OS/ARCH[/VARIANT]`", buildPlatform)
 	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.BoolVar(&o.json, "json", false, "print a JSON list with an object for each layer")
 	})
-	g.registerBuild(cmd)
+	c.registerBuild(cmd)
 	return cmd
 }
 
-func runLayers(ctx context.Context, g *global, o *layersOptions, args []string) error {
-	in, err := g.readSpec(&o.spec, args)
+func runLayers(ctx context.Context, c *command, o *layersOptions, args []string) error {
+	in, err := c.readSpec(&o.spec, args)
 	if err != nil {
 		return err
 	}
-	result, err := buildSpec(ctx, g, &o.spec, in)
+	result, err := buildSpec(ctx, c, &o.spec, in)
 	if err != nil {
 		return err
 	}
 	defer result.Close()
 	if o.json {
-		text, err := json.MarshalIndent(result.Layers, "", "  ")
-		if err != nil {
-			return err
-		}
-		return g.print(string(text) + "\n")
+		return c.streams.PrintJSON(json.MarshalIndent(result.Layers, "", "  "))
 	}
-	return g.print(assemble.PlanText(result.Layers))
+	return c.streams.Print(assemble.PlanText(result.Layers))
 }

@@ -26,7 +26,8 @@ import (
 	"github.com/varve-image/varve/spec"
 )
 
-func newLock(g *global) *cobra.Command {
+func newLock(e *environment) *cobra.Command {
+	c := newCommand(e)
 	var check bool
 	cmd := &cobra.Command{
 		Use:   "lock [SPEC...]",
@@ -41,45 +42,43 @@ has ${arch} in its name.`,
   varve lock --check    exit code 1 if that would change it`,
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: cmdline.CompleteArgs(true, completeSpec),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return runLock(cmd.Context(), g, args, check)
-		},
+		RunE:              c.run(func(ctx context.Context, args []string) error { return runLock(ctx, c, args, check) }),
 	}
-	g.registry.registerPlatform(cmd, "look up the base images for `OS/ARCH[/VARIANT]`, or for several, separated by commas", "")
+	c.registry.registerPlatform(cmd, "look up the base images for `OS/ARCH[/VARIANT]`, or for several, separated by commas", "")
 	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.BoolVar(&check, "check", false, "write nothing, and fail if something would change")
 	})
-	g.registry.register(cmd)
+	c.registry.register(cmd)
 	return cmd
 }
 
-func runLock(ctx context.Context, g *global, specs []string, check bool) error {
+func runLock(ctx context.Context, c *command, specs []string, check bool) error {
 	if len(specs) == 0 {
-		return refreshLock(ctx, g, check)
+		return refreshLock(ctx, c, check)
 	}
 	wanted := map[string][]string{} // lock files, and the references in each
 	for _, name := range specs {
-		path, refs, err := lockedReferences(g, name)
+		path, refs, err := lockedReferences(c, name)
 		if err != nil {
 			return err
 		}
 		if len(refs) == 0 {
-			g.ui.Info("%s: nothing to lock: it builds on no image of a registry", human.Plain(name))
+			c.ui.Info("%s: nothing to lock: it builds on no image of a registry", human.Plain(name))
 			continue
 		}
 		wanted[path] = append(wanted[path], refs...)
 	}
-	return g.updateLocks(ctx, wanted, check)
+	return c.updateLocks(ctx, wanted, check)
 }
 
 // lockedReferences returns the base images of a spec that are in a registry, for
 // each platform that was asked for, and the path of the lock file for them.
-func lockedReferences(g *global, name string) (path string, refs []string, err error) {
-	in, err := readInput(g, []string{name})
+func lockedReferences(c *command, name string) (path string, refs []string, err error) {
+	in, err := readInput(c, []string{name})
 	if err != nil {
 		return "", nil, err
 	}
-	platforms, err := g.registry.list()
+	platforms, err := c.registry.list()
 	if err != nil {
 		return "", nil, err
 	}
@@ -93,7 +92,7 @@ func lockedReferences(g *global, name string) (path string, refs []string, err e
 		}
 		ref, ok := strings.CutPrefix(s.FromImage, "docker://")
 		if !ok {
-			g.advisePath(in.Name, s)
+			c.advisePath(in.Name, s)
 			continue
 		}
 		if ref, err = lockfile.Key(ref); err != nil {
@@ -105,16 +104,16 @@ func lockedReferences(g *global, name string) (path string, refs []string, err e
 }
 
 // advisePath warns of a base that is the path of nothing and looks like an image's name.
-func (g *global) advisePath(file string, s *spec.Spec) {
+func (c *command) advisePath(file string, s *spec.Spec) {
 	written := s.Written(s.FromImage)
 	hints := place.Hints(written)
 	if _, err := os.Stat(s.FromImage); len(hints) > 0 && errors.Is(err, fs.ErrNotExist) {
-		g.advise("%s: fromImage: %q is a path, and nothing is there: %s", file, written, hints[0])
+		c.ui.Advise("%s: fromImage: %q is a path, and nothing is there: %s", file, written, hints[0])
 	}
 }
 
 // refreshLock looks up all entries of the lock file in the working directory.
-func refreshLock(ctx context.Context, g *global, check bool) error {
+func refreshLock(ctx context.Context, c *command, check bool) error {
 	f, err := base.ReadLock(lockfile.Name)
 	if err != nil {
 		return err
@@ -122,21 +121,21 @@ func refreshLock(ctx context.Context, g *global, check bool) error {
 	if len(f.Images) == 0 {
 		return cmdline.Usage(cmdline.Hint(fmt.Errorf("no spec was named, and %q holds no images", lockfile.Name), "varve lock SPEC pins the base image of a spec"))
 	}
-	return g.updateLocks(ctx, map[string][]string{lockfile.Name: slices.Collect(maps.Keys(f.Images))}, check)
+	return c.updateLocks(ctx, map[string][]string{lockfile.Name: slices.Collect(maps.Keys(f.Images))}, check)
 }
 
 // updateLocks looks up the references for each lock file. If all of them were
 // found, it writes the files that change, or with check says which those are.
-func (g *global) updateLocks(ctx context.Context, wanted map[string][]string, check bool) error {
+func (c *command) updateLocks(ctx context.Context, wanted map[string][]string, check bool) error {
 	updated := map[string]*lockfile.File{}
 	var outdated problems.List
 	paths := slices.Sorted(maps.Keys(wanted))
 	for _, path := range paths {
-		u, err := base.UpdateLock(ctx, path, wanted[path], g.places())
+		u, err := base.UpdateLock(ctx, path, wanted[path], c.places())
 		if err != nil {
 			return err
 		}
-		g.tellChanges(u)
+		c.tellChanges(u)
 		if n := u.Changed(); n > 0 {
 			updated[path] = u.File
 			outdated.Addf("%q is out of date: %s changed", path, human.Count(n, "image"))
@@ -147,7 +146,7 @@ func (g *global) updateLocks(ctx context.Context, wanted map[string][]string, ch
 	}
 	for _, path := range paths {
 		if file := updated[path]; file != nil && !check {
-			if err := g.writeLock(path, file); err != nil {
+			if err := c.writeLock(path, file); err != nil {
 				return err
 			}
 		}
@@ -156,22 +155,22 @@ func (g *global) updateLocks(ctx context.Context, wanted map[string][]string, ch
 }
 
 // tellChanges reports what became of each reference.
-func (g *global) tellChanges(u *base.LockUpdate) {
-	for _, c := range u.Changes {
-		text := c.Text
+func (c *command) tellChanges(u *base.LockUpdate) {
+	for _, change := range u.Changes {
+		text := change.Text
 		if text == "" {
-			text = fmt.Sprintf("unchanged, %s", u.File.Images[c.Reference].Descriptor.Digest)
+			text = fmt.Sprintf("unchanged, %s", u.File.Images[change.Reference].Descriptor.Digest)
 		}
-		g.ui.Info("%s: %s", c.Reference, text)
+		c.ui.Info("%s: %s", change.Reference, text)
 	}
 }
 
-func (g *global) writeLock(path string, file *lockfile.File) error {
+func (c *command) writeLock(path string, file *lockfile.File) error {
 	data, err := file.Marshal()
 	if err != nil {
 		return err
 	}
-	return g.places().Output(filepath.Clean(path))(func(w io.Writer) error {
+	return c.places().Output(filepath.Clean(path))(func(w io.Writer) error {
 		_, err := w.Write(data)
 		return err
 	})

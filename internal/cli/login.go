@@ -16,11 +16,12 @@ import (
 type login struct{ password, domain string }
 
 // readPassword reads the line with the password, unless it was read already.
-func (l *login) readPassword(in io.Reader, stdin *cmdline.Claim) error {
+func (l *login) readPassword(stdin *cmdline.Stdin) error {
 	if l.password != "" {
 		return nil
 	}
-	if err := stdin.Take("a password"); err != nil {
+	in, err := stdin.Take("a password")
+	if err != nil {
 		return err
 	}
 	line, err := bufio.NewReader(io.LimitReader(in, 4096)).ReadString('\n')

@@ -21,18 +21,18 @@ func TestPassword(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var l login
-			err := l.readPassword(strings.NewReader(tt.input), &cmdline.Claim{})
+			err := l.readPassword(&cmdline.Stdin{In: strings.NewReader(tt.input)})
 			if l.password != tt.want || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 				t.Errorf("got %q, %v", l.password, err)
 			}
 		})
 	}
-	var taken cmdline.Claim
-	if err := taken.Take("a spec"); err != nil {
+	taken := &cmdline.Stdin{In: strings.NewReader("other")}
+	if _, err := taken.Take("a spec"); err != nil {
 		t.Fatal(err)
 	}
 	l := login{password: "known"}
-	if err := l.readPassword(strings.NewReader("other"), &taken); err != nil || l.password != "known" {
+	if err := l.readPassword(taken); err != nil || l.password != "known" {
 		t.Errorf("read twice: got %q, %v", l.password, err)
 	}
 }

@@ -12,7 +12,8 @@ import (
 	"github.com/varve-image/varve/internal/treefile"
 )
 
-func newMerge(g *global) *cobra.Command {
+func newMerge(e *environment) *cobra.Command {
+	c := newCommand(e)
 	var output string
 	cmd := &cobra.Command{
 		Use:   "merge IMAGE... -o FILE",
@@ -22,28 +23,28 @@ Shared layers are stored once, and every image keeps its names. IMAGE is what in
 takes. If an archive holds several images, all are taken.`,
 		Example:           `  varve merge app.tar database.tar.gz -o both.tar`,
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: cmdline.CompleteArgs(true, g.completeImage),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			out, err := g.archiveOutput(output)
+		ValidArgsFunction: cmdline.CompleteArgs(true, c.completeImage),
+		RunE: c.run(func(ctx context.Context, args []string) error {
+			out, err := c.archiveOutput(output)
 			if err != nil {
 				return err
 			}
-			return runMerge(cmd.Context(), g, args, out)
-		},
+			return runMerge(ctx, c, args, out)
+		}),
 	}
 	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVarP(&output, "output", "o", "", "write the archive to `FILE`, compressed as its name says; - is standard output")
 	})
-	g.registerRead(cmd)
+	c.registerRead(cmd)
 	return cmd
 }
 
-func runMerge(ctx context.Context, g *global, refs []string, out *treefile.Output) error {
-	want, err := g.registry.wanted()
+func runMerge(ctx context.Context, c *command, refs []string, out *treefile.Output) error {
+	want, err := c.registry.wanted()
 	if err != nil {
 		return err
 	}
 	dest := transfer.Destination{Ref: place.Ref{Transport: place.DockerArchive, Path: out.Path}, Compression: out.Compression}
-	_, err = transfer.Merge(ctx, refs, dest, g.transfers(want))
+	_, err = transfer.Merge(ctx, refs, dest, c.transfers(want))
 	return err
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"os"
 
@@ -12,28 +13,29 @@ import (
 
 // newNixBuild makes the command that builds the Nix expressions' derivations.
 // Nobody else calls it.
-func newNixBuild(g *global) *cobra.Command {
+func newNixBuild(e *environment) *cobra.Command {
+	c := newCommand(e)
+	c.stepLimits.time = 0 // Nix has its own time limit
+	c.cache.off = true    // it would be gone with the sandbox
 	cmd := &cobra.Command{
 		Use:    "nix-build",
 		Short:  "Build a derivation of varve's Nix expressions, from .attrs.json",
 		Args:   cobra.NoArgs,
 		Hidden: true,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			g.stepLimits.time = 0 // Nix has its own time limit
-			g.cache.off = true    // it would be gone with the sandbox
-			return g.dockerTools().BuildDerivation(cmd.Context(), attrsFile(g))
-		},
+		RunE: c.run(func(ctx context.Context, _ []string) error {
+			return c.dockerTools().BuildDerivation(ctx, attrsFile(c))
+		}),
 	}
-	g.registerStore(cmd)
-	g.limits.register(cmd)
+	c.registerStore(cmd)
+	c.limits.register(cmd)
 	return cmd
 }
 
 // attrsFile returns the file in which Nix puts the attributes of a derivation with
 // __structuredAttrs, and the graphs that exportReferencesGraph asks for. In a
 // sandbox, some versions of Nix name the file by its path outside.
-func attrsFile(g *global) string {
-	if file, ok := g.streams.LookupEnv("NIX_ATTRS_JSON_FILE"); ok {
+func attrsFile(c *command) string {
+	if file, ok := c.streams.LookupEnv("NIX_ATTRS_JSON_FILE"); ok {
 		if _, err := os.Stat(file); err == nil {
 			return file
 		}

@@ -29,7 +29,8 @@ type prefetchOptions struct {
 // hashFormats are the forms of a hash: hash = "sha256-…" and sha256 = "…".
 var hashFormats = []string{"sri", "base32"}
 
-func newPrefetch(g *global) *cobra.Command {
+func newPrefetch(e *environment) *cobra.Command {
+	c := newCommand(e)
 	o := &prefetchOptions{}
 	cmd := &cobra.Command{
 		Use:   "prefetch HOST/NAME[:TAG][@DIGEST]",
@@ -43,9 +44,9 @@ image is kept in the cache.`,
   varve prefetch debian:12 --lock        an entry for varve.lock`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: cmdline.CompleteArgs(false, completeLocked),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return runPrefetch(cmd.Context(), g, o, strings.TrimPrefix(args[0], "docker://"))
-		},
+		RunE: c.run(func(ctx context.Context, args []string) error {
+			return runPrefetch(ctx, c, o, strings.TrimPrefix(args[0], "docker://"))
+		}),
 	}
 	imageGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVar(&o.os, "os", "", "`OS`: operating system of the image")
@@ -58,20 +59,20 @@ image is kept in the cache.`,
 		f.StringVar(&o.finalTag, "final-image-tag", "", "`TAG`: tag of the image in the archive")
 		cmdline.ShowDefault(f, "final-image-tag", "its own, or latest")
 	})
-	g.registry.registerPlatform(cmd, "`OS/ARCH[/VARIANT]`: platform of the image, instead of --os and --arch", "linux and this machine's architecture")
+	c.registry.registerPlatform(cmd, "`OS/ARCH[/VARIANT]`: platform of the image, instead of --os and --arch", "linux and this machine's architecture")
 	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVar(&o.hashFormat, "hash-format", hashFormats[0], "`HOW`: whether the hash is written as hash or as sha256")
 		cmdline.Choose(f, "hash-format", hashFormats)
 		f.BoolVar(&o.json, "json", false, "print JSON instead of Nix")
 		f.BoolVar(&o.lock, "lock", false, "print what varve.lock says of the image, for all platforms")
 	})
-	g.registry.register(cmd)
-	g.cache.register(cmd)
-	g.limits.register(cmd)
+	c.registry.register(cmd)
+	c.cache.register(cmd)
+	c.limits.register(cmd)
 	return cmd
 }
 
-func runPrefetch(ctx context.Context, g *global, o *prefetchOptions, ref string) error {
+func runPrefetch(ctx context.Context, c *command, o *prefetchOptions, ref string) error {
 	switch {
 	case o.json && o.lock:
 		return cmdline.Usage(errors.New("--json and --lock exclude each other: a lock entry is JSON"))
@@ -83,9 +84,9 @@ func runPrefetch(ctx context.Context, g *global, o *prefetchOptions, ref string)
 		return cmdline.Usage(err)
 	}
 	if o.lock {
-		return g.printLock(ctx, key)
+		return c.printLock(ctx, key)
 	}
-	want, err := o.wanted(g)
+	want, err := o.wanted(c)
 	if err != nil {
 		return err
 	}
@@ -93,8 +94,8 @@ func runPrefetch(ctx context.Context, g *global, o *prefetchOptions, ref string)
 	if err != nil {
 		return err
 	}
-	t := g.dockerTools()
-	existing, err := t.Prefetch(ctx, g.bases(), key, want)
+	t := c.dockerTools()
+	existing, err := t.Prefetch(ctx, c.bases(), key, want)
 	if err != nil {
 		return err
 	}
@@ -108,20 +109,16 @@ func runPrefetch(ctx context.Context, g *global, o *prefetchOptions, ref string)
 		p.Hash, p.SHA256 = "", base32
 	}
 	own := existing.ConfigPlatform()
-	g.ui.Info("%s for %s is %s, hash %s, in base 32 %s", key, ocijson.PlatformText(&own), p.ImageDigest, sri, base32)
+	c.ui.Info("%s for %s is %s, hash %s, in base 32 %s", key, ocijson.PlatformText(&own), p.ImageDigest, sri, base32)
 	if !o.json {
-		return g.print(p.Nix())
+		return c.streams.Print(p.Nix())
 	}
-	data, err := json.MarshalIndent(p, "", "  ")
-	if err != nil {
-		return err
-	}
-	return g.print(string(data) + "\n")
+	return c.streams.PrintJSON(json.MarshalIndent(p, "", "  "))
 }
 
 // wanted combines --os, --arch and --platform.
-func (o *prefetchOptions) wanted(g *global) (place.Wanted, error) {
-	want, err := g.registry.wanted()
+func (o *prefetchOptions) wanted(c *command) (place.Wanted, error) {
+	want, err := c.registry.wanted()
 	if err != nil || o.os == "" && o.arch == "" {
 		return want, err
 	}
@@ -133,8 +130,8 @@ func (o *prefetchOptions) wanted(g *global) (place.Wanted, error) {
 }
 
 // printLock prints a lock file with one image.
-func (g *global) printLock(ctx context.Context, key string) error {
-	img, err := base.LookUp(ctx, key, g.places())
+func (c *command) printLock(ctx context.Context, key string) error {
+	img, err := base.LookUp(ctx, key, c.places())
 	if err != nil {
 		return err
 	}
@@ -142,5 +139,5 @@ func (g *global) printLock(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	return g.print(string(data))
+	return c.streams.Print(string(data))
 }

@@ -33,11 +33,11 @@ var otherFlags = map[string]string{
 }
 
 // program tells package cmdline what it has to know about varve.
-func (g *global) program() cmdline.Program {
+func (e *environment) program() cmdline.Program {
 	return cmdline.Program{
 		General: generalGroup, OtherFlags: otherFlags,
 		Values: map[string]cobra.CompletionFunc{
-			"IMAGE": g.completeImage, "DEST": g.completeImage, "OS/ARCH[/VARIANT]": cmdline.Words(platformNames()...),
+			"IMAGE": e.completeImage, "DEST": e.completeImage, "OS/ARCH[/VARIANT]": cmdline.Words(platformNames()...),
 		},
 	}
 }

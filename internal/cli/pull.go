@@ -21,7 +21,8 @@ type pullOptions struct {
 	output, hash, name string
 }
 
-func newPull(g *global) *cobra.Command {
+func newPull(e *environment) *cobra.Command {
+	c := newCommand(e)
 	o := &pullOptions{}
 	cmd := &cobra.Command{
 		Use:   "pull HOST/NAME[:TAG]@DIGEST",
@@ -32,9 +33,9 @@ the image for --platform is taken.`,
 		Example:           `  varve pull docker.io/library/debian@sha256:… --name debian:12 --hash sha256-…`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return runPull(cmd.Context(), g, o, strings.TrimPrefix(args[0], "docker://"))
-		},
+		RunE: c.run(func(ctx context.Context, args []string) error {
+			return runPull(ctx, c, o, strings.TrimPrefix(args[0], "docker://"))
+		}),
 	}
 	imageGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVar(&o.name, "name", "", "call the image `NAME:TAG` in the archive")
@@ -45,11 +46,11 @@ the image for --platform is taken.`,
 		cmdline.ShowDefault(f, "output", "docker-image-NAME-TAG.tar")
 		f.StringVar(&o.hash, "hash", "", "fail unless the hash of the archive is `HASH`: sha256- and base64")
 	})
-	g.registerRead(cmd)
+	c.registerRead(cmd)
 	return cmd
 }
 
-func runPull(ctx context.Context, g *global, o *pullOptions, ref string) error {
+func runPull(ctx context.Context, c *command, o *pullOptions, ref string) error {
 	if format, ok := compress.TarName(o.output); ok && format != compress.None {
 		return cmdline.Usage(cmdline.Hint(fmt.Errorf("output %q: pull writes archives that are not compressed", o.output), "end it in .tar, or copy the image"))
 	}
@@ -73,14 +74,15 @@ func runPull(ctx context.Context, g *global, o *pullOptions, ref string) error {
 	if o.output == "" {
 		o.output = "docker-image-" + strings.NewReplacer("/", "-", ":", "-").Replace(o.name) + ".tar"
 	}
-	existing, err := g.openOne(ctx, "docker://"+ref)
+	existing, err := c.openOne(ctx, "docker://"+ref)
 	if err != nil {
 		return err
 	}
-	return g.dockerTools().Pull(ctx, existing.Stored, dockertools.PullOptions{Ref: ref, Name: o.name, Output: o.output, Hash: want})
+	return c.dockerTools().Pull(ctx, existing.Stored, dockertools.PullOptions{Ref: ref, Name: o.name, Output: o.output, Hash: want})
 }
 
-func newPush(g *global) *cobra.Command {
+func newPush(e *environment) *cobra.Command {
+	c := newCommand(e)
 	cmd := &cobra.Command{
 		Use:   "push IMAGE [docker://HOST/NAME[:TAG]]",
 		Short: "Write an image to a registry, sending only what the registry lacks",
@@ -90,36 +92,36 @@ IMAGE is what inspect takes.`,
 		Example: `  varve push hello.tar docker://registry.example/team/hello:1.2
   varve push oci:images:hello`,
 		Args:              cobra.RangeArgs(1, 2),
-		ValidArgsFunction: cmdline.CompleteArgs(false, g.completeImage, completeRegistry),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		ValidArgsFunction: cmdline.CompleteArgs(false, c.completeImage, completeRegistry),
+		RunE: c.run(func(ctx context.Context, args []string) error {
 			if len(args) == 1 {
-				return pushByName(cmd.Context(), g, args[0])
+				return pushByName(ctx, c, args[0])
 			}
 			if !strings.HasPrefix(args[1], "docker://") {
-				return cmdline.Usage(fmt.Errorf("%q is no registry's: expected docker://HOST/NAME[:TAG]", args[1]))
+				return cmdline.Usage(fmt.Errorf("%q is not in a registry: expected docker://HOST/NAME[:TAG]", args[1]))
 			}
-			return runCopy(cmd.Context(), g, args[0], args[1])
-		},
+			return runCopy(ctx, c, args[0], args[1])
+		}),
 	}
-	g.registerRead(cmd)
+	c.registerRead(cmd)
 	return cmd
 }
 
 // pushByName pushes images to where their names say.
-func pushByName(ctx context.Context, g *global, ref string) error {
-	found, err := g.open(ctx, ref)
+func pushByName(ctx context.Context, c *command, ref string) error {
+	found, err := c.open(ctx, ref)
 	if err != nil {
 		return err
 	}
 	var dests []transfer.Destination
 	var images []image.Named
 	for _, img := range found.List {
-		g.places().WarnOdd(ref, img.Stored)
+		c.places().WarnOdd(ref, img.Stored)
 		for _, name := range image.NamesFor(img.Names, found.Asked).RepoTags {
 			if host, _, ok := strings.Cut(name, "/"); !ok || !strings.ContainsAny(host, ".:") {
 				continue
 			}
-			dest, err := g.copyDestination("docker://" + name)
+			dest, err := c.copyDestination("docker://" + name)
 			if err != nil {
 				return err
 			}
@@ -130,7 +132,7 @@ func pushByName(ctx context.Context, g *global, ref string) error {
 		return cmdline.Usage(cmdline.Hint(errors.New("the image's name holds no registry"), "say where it is to go: varve push "+ref+" docker://HOST/NAME:TAG"))
 	}
 	for i, dest := range dests {
-		if _, err := g.write(ctx, dest, images[i]); err != nil {
+		if _, err := c.write(ctx, dest, images[i]); err != nil {
 			return fmt.Errorf("push %s to %q: %w", place.Quote(ref), dest.String(), err)
 		}
 	}

@@ -17,7 +17,8 @@ type rebaseOptions struct {
 	output string
 }
 
-func newRebase(g *global) *cobra.Command {
+func newRebase(e *environment) *cobra.Command {
+	c := newCommand(e)
 	o := &rebaseOptions{}
 	cmd := &cobra.Command{
 		Use:   "rebase IMAGE --new-base IMAGE -o DEST",
@@ -36,10 +37,8 @@ its symlinks, does the same to the new one.`,
 		Example: `  varve rebase docker://registry.example/app:1 -o docker://registry.example/app:1.1
   varve rebase app.tar --old-base debian-12.1.tar --new-base debian-12.2.tar -o new.tar`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: cmdline.CompleteArgs(false, g.completeImage),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return runRebase(cmd.Context(), g, o, args[0])
-		},
+		ValidArgsFunction: cmdline.CompleteArgs(false, c.completeImage),
+		RunE:              c.run(func(ctx context.Context, args []string) error { return runRebase(ctx, c, o, args[0]) }),
 	}
 	imageGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVar(&o.bases.Old, "old-base", "", "`IMAGE`: the base that the image is built on")
@@ -50,28 +49,28 @@ its symlinks, does the same to the new one.`,
 	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVarP(&o.output, "output", "o", "", "write the image to `DEST`, as for copy")
 	})
-	g.registerRead(cmd)
+	c.registerRead(cmd)
 	return cmd
 }
 
-func runRebase(ctx context.Context, g *global, o *rebaseOptions, ref string) error {
+func runRebase(ctx context.Context, c *command, o *rebaseOptions, ref string) error {
 	if o.output == "" {
 		return cmdline.Usage(cmdline.Hint(errors.New("no output"), "say with -o where the image is to go"))
 	}
-	dest, err := g.copyDestination(o.output)
+	dest, err := c.copyDestination(o.output)
 	if err != nil {
 		return err
 	}
-	want, err := g.registry.wanted()
+	want, err := c.registry.wanted()
 	if err != nil {
 		return err
 	}
-	done, err := transfer.Rebase(ctx, ref, o.bases, dest, g.transfers(want))
+	done, err := transfer.Rebase(ctx, ref, o.bases, dest, c.transfers(want))
 	if err != nil {
 		return err
 	}
-	g.tell(dest, []transfer.Sent{done.Sent})
-	g.ui.Info("%s: %s of the old base replaced by %s of the new one, %s kept", dest,
+	c.tell(dest, []transfer.Sent{done.Sent})
+	c.ui.Info("%s: %s of the old base replaced by %s of the new one, %s kept", dest,
 		human.Count(done.Old, "layer"), human.Count(done.New, "layer"), human.Count(done.Kept, "layer"))
 	return nil
 }

@@ -46,45 +46,45 @@ func (r *registryFlags) registerPlatform(cmd *cobra.Command, text, unset string)
 }
 
 // registryOptions combines the flags and the environment, for the registry of an image.
-func (g *global) registryOptions(ref string) (registry.Options, error) {
-	r := &g.registry
+func (c *command) registryOptions(ref string) (registry.Options, error) {
+	r := &c.registry
 	opts := registry.Options{
-		Username: r.username, LoginFrom: "--username", InsecureHosts: r.insecure, CAFile: r.caFile, AuthFiles: registry.AuthFiles(g.env),
+		Username: r.username, LoginFrom: "--username", InsecureHosts: r.insecure, CAFile: r.caFile, AuthFiles: registry.AuthFiles(c.streams.Getenv),
 		Proxy: http.ProxyFromEnvironment, UserAgent: "varve/" + versionText(),
-		Debug: func(text string) { g.ui.Debug("%s", text) },
+		Debug: func(text string) { c.ui.Debug("%s", text) },
 	}
 	if r.passwordStdin != (r.username != "") {
 		return opts, cmdline.Usage(errors.New("--username and --password-stdin go together"))
 	}
 	if r.passwordStdin {
-		if err := g.login.readPassword(g.streams.In, &g.stdin); err != nil {
+		if err := c.login.readPassword(c.stdin); err != nil {
 			return opts, err
 		}
 	}
-	opts.Password = g.login.password
+	opts.Password = c.login.password
 	if r.caFile != "" {
 		if _, err := os.Stat(r.caFile); err != nil {
 			return opts, cmdline.FileUsage(fmt.Errorf("--ca-file %q: %w", r.caFile, regfile.Cause(err)))
 		}
 	}
-	return opts, g.checkLogin(ref)
+	return opts, c.checkLogin(ref)
 }
 
 // checkLogin refuses to send one registry's password to another. Commands with a
 // source and a destination check the destination first.
-func (g *global) checkLogin(ref string) error {
-	if g.registry.username == "" {
+func (c *command) checkLogin(ref string) error {
+	if c.registry.username == "" {
 		return nil
 	}
-	return g.login.check(ref)
+	return c.login.check(ref)
 }
 
 // checkDestination checks the login for a destination in a registry.
-func (g *global) checkDestination(d transfer.Destination) error {
+func (c *command) checkDestination(d transfer.Destination) error {
 	if d.Transport != place.Registry {
 		return nil
 	}
-	return g.checkLogin(d.Name)
+	return c.checkLogin(d.Name)
 }
 
 // list returns the platforms that were asked for.

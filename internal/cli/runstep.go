@@ -38,7 +38,8 @@ type runStepOptions struct {
 // stepFields are the fields of a spec that a step can be run as.
 var stepFields = []string{"runAsRoot", "extraCommands", "fakeRootCommands"}
 
-func newRunStep(g *global) *cobra.Command {
+func newRunStep(e *environment) *cobra.Command {
+	c := newCommand(e)
 	o := &runStepOptions{}
 	cmd := &cobra.Command{
 		Use:   "run-step IMAGE|DIR [-- PROGRAM ARG...]",
@@ -63,17 +64,17 @@ terminal.`,
   varve run-step ./rootfs --as fakeRootCommands --script 'chown -R 33:33 srv'
   varve run-step -i docker-daemon:debian:12`,
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: cmdline.CompleteArgs(false, g.completeImage),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if at := cmd.ArgsLenAtDash(); len(args) > 1 && at != 1 {
-				return cmdline.Usage(errors.New("expected one image or directory, then -- and the program"))
-			}
-			if o.interactive && !cmd.Flags().Changed("max-step-time") {
-				g.stepLimits.time = 0
-			}
-			return runRunStep(cmd.Context(), g, o, args[0], args[1:])
-		},
+		ValidArgsFunction: cmdline.CompleteArgs(false, c.completeImage),
 	}
+	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
+		if at := cmd.ArgsLenAtDash(); len(args) > 1 && at != 1 {
+			return cmdline.Usage(errors.New("expected one image or directory, then -- and the program"))
+		}
+		if o.interactive && !cmd.Flags().Changed("max-step-time") {
+			c.stepLimits.time = 0
+		}
+		return runRunStep(ctx, c, o, args[0], args[1:])
+	})
 	scriptGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVar(&o.script, "script", "", "`SCRIPT`: shell text to run")
 		f.StringVar(&o.as, "as", stepFields[0], "`FIELD`: field of a spec that the step is run as")
@@ -87,39 +88,39 @@ terminal.`,
 		f.StringVarP(&o.output, "output", "o", "", "write the changes to `FILE` as the tar of a layer, compressed as its name says; - is standard output")
 	})
 	o.spec.Register(cmd, specGroups, "shell", "path", "enable-fakechroot", "isolation", "network", "disk-size", "build-vm-memory-size", "store-dir", "mtime", "tree-mtime")
-	g.registerStore(cmd)
-	g.registerSteps(cmd)
-	g.registerRead(cmd)
+	c.registerStore(cmd)
+	c.registerSteps(cmd)
+	c.registerRead(cmd)
 	return cmd
 }
 
-func runRunStep(ctx context.Context, g *global, o *runStepOptions, ref string, argv []string) error {
-	s, err := o.parse(g, argv)
+func runRunStep(ctx context.Context, c *command, o *runStepOptions, ref string, argv []string) error {
+	s, err := o.parse(c, argv)
 	if err != nil {
 		return err
 	}
 	var dest *treefile.Output
 	if o.output != "" {
-		if dest, err = g.archiveOutput(o.output); err != nil {
+		if dest, err = c.archiveOutput(o.output); err != nil {
 			return err
 		}
 	}
-	entries, closer, err := g.openTree(ctx, ref)
+	entries, closer, err := c.openTree(ctx, ref)
 	if err != nil {
 		return err
 	}
 	defer closer.Close()
-	step, err := o.describe(g, s, entries, argv)
+	step, err := o.describe(c, s, entries, argv)
 	if err != nil {
 		return err
 	}
-	res, err := o.run(ctx, g, s, step)
+	res, err := o.run(ctx, c, s, step)
 	if err != nil {
 		return err
 	}
 	defer res.Close()
 	if o.output == "" {
-		if err := sandbox.WriteChanges(g.streams.Out, step.Tree, res.Changes); err != nil {
+		if err := sandbox.WriteChanges(c.streams.Out, step.Tree, res.Changes); err != nil {
 			return fmt.Errorf("write to standard output: %w", cmdline.OutputError(err))
 		}
 		return nil
@@ -132,12 +133,12 @@ func runRunStep(ctx context.Context, g *global, o *runStepOptions, ref string, a
 }
 
 // parse reads the flags that stand for fields of a spec.
-func (o *runStepOptions) parse(g *global, argv []string) (*spec.Spec, error) {
+func (o *runStepOptions) parse(c *command, argv []string) (*spec.Spec, error) {
 	if len(argv) > 0 && o.script != "" {
 		return nil, cmdline.Usage(errors.New("a program and --script exclude each other: give one of them"))
 	}
 	o.spec.Settings = append(o.spec.Settings, spec.Setting{Field: "name", Values: []string{"run-step"}})
-	p, err := g.onePlatform()
+	p, err := c.onePlatform()
 	if err != nil {
 		return nil, err
 	}
@@ -145,8 +146,8 @@ func (o *runStepOptions) parse(g *global, argv []string) (*spec.Spec, error) {
 }
 
 // describe makes a step from the flags.
-func (o *runStepOptions) describe(g *global, s *spec.Spec, entries []*tree.Entry, argv []string) (*sandbox.Step, error) {
-	step := &sandbox.Step{Name: o.as, Tree: entries, Dir: o.workdir, Argv: argv, Script: o.script, Env: o.env, Stdin: g.streams.In}
+func (o *runStepOptions) describe(c *command, s *spec.Spec, entries []*tree.Entry, argv []string) (*sandbox.Step, error) {
+	step := &sandbox.Step{Name: o.as, Tree: entries, Dir: o.workdir, Argv: argv, Script: o.script, Env: o.env, Stdin: c.stdin.In}
 	switch o.as {
 	case "runAsRoot":
 		step.Root, step.FakeRoot = sandbox.ImageRoot, true
@@ -171,22 +172,22 @@ func (o *runStepOptions) describe(g *global, s *spec.Spec, entries []*tree.Entry
 		}
 		step.Binds = append(step.Binds, sandbox.Bind{Source: absolute, Target: target})
 	}
-	return step, assemble.CompleteStep(step, s, assemble.Options{Root: g.root, StoreRoot: g.storeRoot, Steps: g.steps()})
+	return step, assemble.CompleteStep(step, s, assemble.Options{Root: c.root, StoreRoot: c.storeRoot, Steps: c.steps()})
 }
 
 // run runs the step on the terminal, or with its output as lines on standard error.
-func (o *runStepOptions) run(ctx context.Context, g *global, s *spec.Spec, step *sandbox.Step) (*sandbox.Result, error) {
-	runner, err := g.runner(s.Isolation)
+func (o *runStepOptions) run(ctx context.Context, c *command, s *spec.Spec, step *sandbox.Step) (*sandbox.Result, error) {
+	runner, err := c.runner(s.Isolation)
 	if err != nil {
 		return nil, err
 	}
 	if !o.interactive {
-		out := g.steps().Output(step.Name)
+		out := c.steps().Output(step.Name)
 		defer out.Close()
 		step.Stdout, step.Stderr = out, out
 		return sandbox.Run(ctx, runner, step)
 	}
-	terminal, err := ui.NewRawTerminal(ctx, g.streams.Err)
+	terminal, err := ui.NewRawTerminal(ctx, c.streams.Err)
 	if err != nil {
 		return nil, cmdline.Usage(fmt.Errorf("--interactive: %w", err))
 	}
@@ -201,22 +202,22 @@ func (o *runStepOptions) run(ctx context.Context, g *global, s *spec.Spec, step 
 		}
 	}()
 	step.Terminal = &sandbox.Terminal{Size: sandbox.TerminalSize(terminal.Size()), Resize: resize}
-	step.Stdout = g.streams.Err // standard output is for the list of changes
+	step.Stdout = c.streams.Err // standard output is for the list of changes
 	return sandbox.Run(ctx, runner, step)
 }
 
 // openTree opens the file system of an image, or a directory that is not a layout.
-func (g *global) openTree(ctx context.Context, ref string) ([]*tree.Entry, io.Closer, error) {
+func (c *command) openTree(ctx context.Context, ref string) ([]*tree.Entry, io.Closer, error) {
 	if st, err := os.Stat(ref); err == nil && st.IsDir() {
 		if _, err := os.Lstat(filepath.Join(ref, "oci-layout")); errors.Is(err, os.ErrNotExist) {
-			return treefile.Read(ctx, ref, g.places().TarOptions())
+			return treefile.Read(ctx, ref, c.places().TarOptions())
 		}
 	}
-	found, err := g.openOne(ctx, ref)
+	found, err := c.openOne(ctx, ref)
 	if err != nil {
 		return nil, nil, err
 	}
-	overlay, err := found.Files(ctx, g.places().OverlayOptions())
+	overlay, err := found.Files(ctx, c.places().OverlayOptions())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -19,7 +19,8 @@ type shellOptions struct {
 	shell dockertools.ShellOptions
 }
 
-func newShell(g *global) *cobra.Command {
+func newShell(e *environment) *cobra.Command {
+	c := newCommand(e)
 	o := &shellOptions{}
 	cmd := &cobra.Command{
 		Use:   "shell DRV [-o DEST]",
@@ -35,7 +36,7 @@ derivation's builder, if that is one. DEST is as for build.`,
   varve shell hello.drv --run 'buildDerivation && $out/bin/hello' -o hello-env.tar`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: cmdline.CompleteArgs(false, cmdline.CompleteFiles),
-		RunE:              func(cmd *cobra.Command, args []string) error { return runShell(cmd.Context(), g, o, args[0]) },
+		RunE:              c.run(func(ctx context.Context, args []string) error { return runShell(ctx, c, o, args[0]) }),
 	}
 	o.spec.Register(cmd, specGroups, "name", "tag", "closure", "store-dir", "include-nix-db", "max-layers", "copy", "conflicts", "env", "label",
 		"annotation", "architecture", "created", "mtime", "tree-mtime", "compressor")
@@ -57,27 +58,27 @@ derivation's builder, if that is one. DEST is as for build.`,
 		f.StringVarP(&o.output, "output", "o", "", "write the image to `DEST`, as for build")
 		cmdline.ShowDefault(f, "output", "NAME.tar.gz")
 	})
-	g.registerStore(cmd)
-	g.registry.register(cmd)
-	g.limits.register(cmd)
+	c.registerStore(cmd)
+	c.registry.register(cmd)
+	c.limits.register(cmd)
 	return cmd
 }
 
-func runShell(ctx context.Context, g *global, o *shellOptions, name string) error {
+func runShell(ctx context.Context, c *command, o *shellOptions, name string) error {
 	if o.shell.Command != "" && o.shell.Run != "" {
 		return cmdline.Usage(errors.New("--command is for an interactive shell, --run for one that is not: give one of them"))
 	}
-	o.shell.Root, o.shell.StoreRoot = g.root, g.storeRoot
+	o.shell.Root, o.shell.StoreRoot = c.root, c.storeRoot
 	o.shell.Spec = spec.Options{Settings: o.spec.Settings, Architecture: hostArchitecture}
 	made, err := dockertools.NixShell(ctx, name, o.shell)
 	if err != nil {
 		return err
 	}
-	dest, err := g.destinationOf(made.Spec, o.output)
+	dest, err := c.destinationOf(made.Spec, o.output)
 	if err != nil {
 		return err
 	}
-	return g.build(ctx, made.Spec, lockfile.Name, dest, func(opts *assemble.Options) {
+	return c.build(ctx, made.Spec, lockfile.Name, dest, func(opts *assemble.Options) {
 		opts.Files, opts.Absent, opts.NoWarnings = made.Files, made.Absent, true
 	})
 }

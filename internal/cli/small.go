@@ -1,33 +1,35 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
-	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/spec"
 )
 
-func newTarsum(g *global) *cobra.Command {
+func newTarsum(e *environment) *cobra.Command {
+	c := newCommand(e)
 	return &cobra.Command{
 		Use:   "tarsum < FILE.tar",
 		Short: "Print Docker's TarSum (v1, sha256) of the tar on standard input",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			sum, err := layer.TarSum(cmd.Context(), g.streams.In)
+		RunE: c.run(func(ctx context.Context, _ []string) error {
+			sum, err := layer.TarSum(ctx, c.stdin.In)
 			if err != nil {
 				return fmt.Errorf("standard input: %w", err)
 			}
-			return g.print(sum + "\n")
-		},
+			return c.streams.Print(sum + "\n")
+		}),
 	}
 }
 
-func newSchema(g *global) *cobra.Command {
+func newSchema(e *environment) *cobra.Command {
+	c := newCommand(e)
 	return &cobra.Command{
 		Use:   "schema",
 		Short: "Print the JSON Schema of the image spec",
@@ -35,22 +37,21 @@ func newSchema(g *global) *cobra.Command {
 begins with a line such as
   # yaml-language-server: $schema=varve.schema.json`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return g.print(string(spec.Schema()))
-		},
+		RunE: c.run(func(context.Context, []string) error { return c.streams.Print(string(spec.Schema())) }),
 	}
 }
 
 // version is the release; the linker sets it.
 var version string
 
-func newVersion(g *global) *cobra.Command {
+func newVersion(e *environment) *cobra.Command {
+	c := newCommand(e)
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version of varve and of the layer format",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return g.print(fmt.Sprintf("varve %s\nlayer format %s\n%s %s/%s\n",
+			return c.streams.Print(fmt.Sprintf("varve %s\nlayer format %s\n%s %s/%s\n",
 				versionText(), layer.FormatVersion, runtime.Version(), runtime.GOOS, runtime.GOARCH))
 		},
 	}
@@ -64,13 +65,4 @@ func versionText() string {
 		return info.Main.Version
 	}
 	return "(devel)"
-}
-
-// print writes what was asked for to standard output.
-func (g *global) print(text string) error {
-	_, err := fmt.Fprint(g.streams.Out, text)
-	if err != nil {
-		return fmt.Errorf("write to standard output: %w", cmdline.OutputError(err))
-	}
-	return nil
 }

@@ -11,44 +11,38 @@ import (
 )
 
 // places returns what places of images need from flags and the environment.
-func (g *global) places() place.Options {
+func (c *command) places() place.Options {
 	return place.Options{
-		Stdin: func() (io.Reader, error) { return g.streams.In, g.stdin.Take("an image") }, Stdout: cmdline.Stdout{W: g.streams.Out},
-		TempDir: g.tempDir(), MaxUnpacked: int64(g.limits.unpacked), MaxEntries: g.limits.entries,
-		Registry: g.registryOptions, Env: g.env, Memo: g.memo,
+		Stdin: func() (io.Reader, error) { return c.stdin.Take("an image") }, Stdout: cmdline.Stdout{W: c.streams.Out},
+		TempDir: c.tempDir(), MaxUnpacked: int64(c.limits.unpacked), MaxEntries: c.limits.entries,
+		Registry: c.registryOptions, Env: c.streams.Getenv, Memo: c.memo, Pushed: c.cache.pushed,
 		Program: func(ctx context.Context, path string) (image.Source, error) {
-			return g.dockerTools().Program(ctx, path)
+			return c.dockerTools().Program(ctx, path)
 		},
-		Warn:  func(text string) { g.ui.Warn("%s", text) },
-		Debug: func(text string) { g.ui.Debug("%s", text) },
+		Warn:  func(text string) { c.ui.Warn("%s", text) },
+		Debug: func(text string) { c.ui.Debug("%s", text) },
 	}
-}
-
-// env returns a variable of the environment, or "".
-func (g *global) env(name string) string {
-	value, _ := g.streams.LookupEnv(name)
-	return value
 }
 
 // open opens the images that a reference names: all images of a place, or the one
 // with a name. If that is for several platforms, the image for --platform is taken.
 // They stay open until the command ends.
-func (g *global) open(ctx context.Context, ref string) (*place.Images, error) {
-	want, err := g.registry.wanted()
+func (c *command) open(ctx context.Context, ref string) (*place.Images, error) {
+	want, err := c.registry.wanted()
 	if err != nil {
 		return nil, err
 	}
-	return g.keep(place.OpenImages(ctx, ref, want, g.places()))
+	return c.keep(place.OpenImages(ctx, ref, want, c.places()))
 }
 
 // openOne opens the one image that a reference names. It stays open until the
 // command ends.
-func (g *global) openOne(ctx context.Context, ref string) (*place.Image, error) {
-	want, err := g.registry.wanted()
+func (c *command) openOne(ctx context.Context, ref string) (*place.Image, error) {
+	want, err := c.registry.wanted()
 	if err != nil {
 		return nil, err
 	}
-	found, err := g.keep(place.OpenImage(ctx, ref, want, g.places()))
+	found, err := c.keep(place.OpenImage(ctx, ref, want, c.places()))
 	if err != nil {
 		return nil, err
 	}
@@ -56,20 +50,20 @@ func (g *global) openOne(ctx context.Context, ref string) (*place.Image, error) 
 }
 
 // keep keeps images open until the command ends.
-func (g *global) keep(found *place.Images, err error) (*place.Images, error) {
+func (c *command) keep(found *place.Images, err error) (*place.Images, error) {
 	if err == nil {
-		g.closers = append(g.closers, found)
+		c.closers = append(c.closers, found)
 	}
 	return found, err
 }
 
 // bases opens the images that others build on. They stay open until the command ends.
-func (g *global) bases() *base.Resolver {
+func (c *command) bases() *base.Resolver {
 	r := base.New(base.Options{
-		Places: g.places(), Root: g.root, Architecture: hostArchitecture,
-		Unlocked: g.unlocked, Locked: g.locked, Cache: g.store, Now: g.streams.Now,
-		Progress: g.showProgress,
+		Places: c.places(), Root: c.root, Architecture: hostArchitecture,
+		Unlocked: c.unlocked, Locked: c.locked, Cache: c.store, Now: c.streams.Now,
+		Progress: c.showProgress,
 	})
-	g.closers = append(g.closers, r)
+	c.closers = append(c.closers, r)
 	return r
 }

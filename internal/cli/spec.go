@@ -25,33 +25,33 @@ const hostArchitecture = runtime.GOARCH
 
 // registerStore adds the flags of the commands that read store paths, or files by absolute
 // paths.
-func (g *global) registerStore(cmd *cobra.Command) {
+func (c *command) registerStore(cmd *cobra.Command) {
 	fileGroup.Add(cmd, func(f *pflag.FlagSet) {
-		f.StringVar(&g.root, "root", "", "look for the store, and for input files with absolute paths, below `DIR`")
+		f.StringVar(&c.root, "root", "", "look for the store, and for input files with absolute paths, below `DIR`")
 	})
 	storeGroup.Add(cmd, func(f *pflag.FlagSet) {
-		f.StringVar(&g.storeRoot, "store-root", "", "look for the store, and Nix's database of it, below `DIR` instead of --root")
+		f.StringVar(&c.storeRoot, "store-root", "", "look for the store, and Nix's database of it, below `DIR` instead of --root")
 	})
 }
 
 // registerVerify adds the flag of the commands that read store paths for an image.
-func (g *global) registerVerify(cmd *cobra.Command) {
+func (c *command) registerVerify(cmd *cobra.Command) {
 	storeGroup.Add(cmd, func(f *pflag.FlagSet) {
-		f.BoolVar(&g.verifyStore, "verify-store", false, "compare the files of store paths with the hashes and sizes that Nix recorded; exit code 4 if they differ")
+		f.BoolVar(&c.verifyStore, "verify-store", false, "compare the files of store paths with the hashes and sizes that Nix recorded; exit code 4 if they differ")
 	})
 }
 
 // readSpec reads the spec that args name. Without one, flags have to say something.
-func (g *global) readSpec(flags *specflags.Flags, args []string) (*specflags.Input, error) {
+func (c *command) readSpec(flags *specflags.Flags, args []string) (*specflags.Input, error) {
 	if len(args) == 0 && len(flags.Settings) == 0 {
 		return nil, cmdline.Usage(cmdline.Hint(errors.New("no spec"), "name a file such as image.yaml, - for standard input, or describe the image with flags (--name, --copy …)"))
 	}
-	return readInput(g, args)
+	return readInput(c, args)
 }
 
 // onePlatform returns the value of --platform; empty if it is not given.
-func (g *global) onePlatform() (v1.Platform, error) {
-	list, err := g.registry.list()
+func (c *command) onePlatform() (v1.Platform, error) {
+	list, err := c.registry.list()
 	if err != nil || len(list) == 0 {
 		return v1.Platform{}, err
 	}
@@ -62,8 +62,8 @@ func (g *global) onePlatform() (v1.Platform, error) {
 }
 
 // parseOne reads a spec for the platform of --platform.
-func (g *global) parseOne(flags *specflags.Flags, in *specflags.Input) (*spec.Spec, error) {
-	p, err := g.onePlatform()
+func (c *command) parseOne(flags *specflags.Flags, in *specflags.Input) (*spec.Spec, error) {
+	p, err := c.onePlatform()
 	if err != nil {
 		return nil, err
 	}
@@ -71,30 +71,36 @@ func (g *global) parseOne(flags *specflags.Flags, in *specflags.Input) (*spec.Sp
 }
 
 // buildSpec describes the image of a spec.
-func buildSpec(ctx context.Context, g *global, flags *specflags.Flags, in *specflags.Input) (*assemble.Result, error) {
-	s, err := g.parseOne(flags, in)
+func buildSpec(ctx context.Context, c *command, flags *specflags.Flags, in *specflags.Input) (*assemble.Result, error) {
+	s, err := c.parseOne(flags, in)
 	if err != nil {
 		return nil, err
 	}
-	return buildParsed(ctx, g, s, in.Lock(), nil)
+	return buildParsed(ctx, c, s, in.Lock(), nil)
 }
 
 // buildParsed describes the image of a spec, whose varve.lock is at the path lock.
 // more, if not nil, adds further options.
-func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string, more func(*assemble.Options)) (*assemble.Result, error) {
+func buildParsed(ctx context.Context, c *command, s *spec.Spec, lock string, more func(*assemble.Options)) (*assemble.Result, error) {
+	if err := c.readPushed(ctx); err != nil {
+		return nil, err
+	}
 	opts := assemble.Options{
-		Root: g.root, StoreRoot: g.storeRoot, VerifyStore: g.verifyStore,
-		Architecture: hostArchitecture, Now: g.streams.Now(), TempDir: g.tempDir(),
-		MaxUnpacked: int64(g.limits.unpacked), MaxEntries: g.limits.entries,
+		Root: c.root, StoreRoot: c.storeRoot, VerifyStore: c.verifyStore,
+		Architecture: hostArchitecture, Now: c.streams.Now(), TempDir: c.tempDir(),
+		MaxUnpacked: int64(c.limits.unpacked), MaxEntries: c.limits.entries,
 		Databases: nixdb.SQLite{},
 		OpenBase: func(ctx context.Context, ref spec.Base) (*image.Stored, error) {
-			return g.bases().Open(ctx, ref, lock)
+			return c.bases().Open(ctx, ref, lock)
 		},
-		Steps: g.steps(), Memo: g.memo(ctx).ForLayers(),
-		Debug: func(text string) { g.ui.Debug("%s", text) },
+		Steps: c.steps(), Memo: c.memo(ctx),
+		Debug: func(text string) { c.ui.Debug("%s", text) },
+	}
+	if c.cache.pushed != nil {
+		opts.Pushed = c.cache.pushed.Layer
 	}
 	var err error
-	if opts.SourceDateEpoch, err = g.sourceDateEpoch(); err != nil {
+	if opts.SourceDateEpoch, err = c.sourceDateEpoch(); err != nil {
 		return nil, err
 	}
 	if more != nil {
@@ -105,35 +111,27 @@ func buildParsed(ctx context.Context, g *global, s *spec.Spec, lock string, more
 		return nil, fmt.Errorf("build image %s: %w", s.Name, err)
 	}
 	for _, note := range result.Notes {
-		g.ui.Info("%s", note)
+		c.ui.Info("%s", note)
 	}
 	for _, w := range result.Warnings {
-		g.advise("%s", problems.Annotate(w, flagsFor))
+		c.ui.Advise("%s", problems.Annotate(w, flagsFor))
 	}
 	return result, nil
 }
 
-// advise writes a warning, once: builds for several platforms repeat it.
-func (g *global) advise(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	if g.advised.first(text) {
-		g.ui.Advise("%s", text)
-	}
-}
-
 // readInput reads the file that args name: "-" means standard input, no name means no file.
-func readInput(g *global, args []string) (*specflags.Input, error) {
+func readInput(c *command, args []string) (*specflags.Input, error) {
 	if len(args) == 0 {
 		return &specflags.Input{}, nil
 	}
 	if args[0] == "-" {
-		return specflags.ReadStdin(g.streams.In, &g.stdin)
+		return specflags.ReadStdin(c.stdin)
 	}
 	in, err := specflags.ReadFile(args[0])
 	if err != nil {
 		return nil, err
 	}
-	g.ui.Debug("read spec %q: %d bytes", args[0], len(in.Data))
+	c.ui.Debug("read spec %q: %d bytes", args[0], len(in.Data))
 	in.Data = dockertools.WithoutInterpreter(in.Data)
 	return in, nil
 }

@@ -22,7 +22,8 @@ type streamOptions struct {
 	repoTag string
 }
 
-func newStream(g *global) *cobra.Command {
+func newStream(e *environment) *cobra.Command {
+	c := newCommand(e)
 	o := &streamOptions{}
 	cmd := &cobra.Command{
 		Use:   "stream [SPEC | CONF.json | -]",
@@ -36,37 +37,35 @@ streamer, and then writes the same bytes as that. "-" is standard input.`,
   varve stream conf.json --repo_tag registry.example/app:2 | podman load`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: cmdline.CompleteArgs(false, completeSpec),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return runStream(cmd.Context(), g, o, args)
-		},
+		RunE:              c.run(func(ctx context.Context, args []string) error { return runStream(ctx, c, o, args) }),
 	}
 	o.spec.Register(cmd, specGroups)
 	imageGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVarP(&o.repoTag, "repo_tag", "t", "", "call the image `NAME:TAG`, instead of what conf.json or the spec says")
 	})
-	g.registry.registerPlatform(cmd, "build for `OS/ARCH[/VARIANT]`", buildPlatform)
-	g.registerBuild(cmd)
+	c.registry.registerPlatform(cmd, "build for `OS/ARCH[/VARIANT]`", buildPlatform)
+	c.registerBuild(cmd)
 	return cmd
 }
 
-func runStream(ctx context.Context, g *global, o *streamOptions, args []string) error {
-	if f, ok := g.streams.Out.(*os.File); ok && ui.IsTerminal(f) {
+func runStream(ctx context.Context, c *command, o *streamOptions, args []string) error {
+	if f, ok := c.streams.Out.(*os.File); ok && ui.IsTerminal(f) {
 		return cmdline.Usage(cmdline.Hint(fmt.Errorf("an archive is not written to a terminal"),
 			"send it to a program (varve stream … | docker load) or a file (varve build … -o FILE.tar)"))
 	}
-	in, err := g.readSpec(&o.spec, args)
+	in, err := c.readSpec(&o.spec, args)
 	if err != nil {
 		return err
 	}
 	if dockertools.IsConf(in.Data) {
-		return streamConf(ctx, g, o, in)
+		return streamConf(ctx, c, o, in)
 	}
 	if o.repoTag != "" {
 		if err := o.spec.SetRepoTag(o.repoTag); err != nil {
 			return err
 		}
 	}
-	s, err := g.parseOne(&o.spec, in)
+	s, err := c.parseOne(&o.spec, in)
 	if err != nil {
 		return err
 	}
@@ -74,39 +73,39 @@ func runStream(ctx context.Context, g *global, o *streamOptions, args []string) 
 	if err != nil {
 		return err
 	}
-	g.warnLeftOut(s, dest)
-	result, err := buildParsed(ctx, g, s, in.Lock(), nil)
+	c.warnLeftOut(s, dest)
+	result, err := buildParsed(ctx, c, s, in.Lock(), nil)
 	if err != nil {
 		return err
 	}
 	defer result.Close()
-	return writeStream(ctx, g, result.Image, dest.Compression, dockerarchive.Options{})
+	return writeStream(ctx, c, result.Image, dest.Compression, dockerarchive.Options{})
 }
 
 // streamConf does what nixpkgs' streamer does.
-func streamConf(ctx context.Context, g *global, o *streamOptions, in *specflags.Input) error {
+func streamConf(ctx context.Context, c *command, o *streamOptions, in *specflags.Input) error {
 	if len(o.spec.Settings) > 0 {
 		return cmdline.Usage(cmdline.Hint(fmt.Errorf("%s is a conf.json, which %s cannot change", in.Name, o.spec.Settings[0].Flag),
 			"only --repo_tag goes with a conf.json; make the change where nixpkgs makes it"))
 	}
-	if g.verifyStore {
+	if c.verifyStore {
 		return cmdline.Usage(fmt.Errorf("%s is a conf.json, which has no hashes of store paths that --verify-store could compare with", in.Name))
 	}
-	img, err := g.dockerTools().Conf(ctx, in.Name, in.Data, o.repoTag)
+	img, err := c.dockerTools().Conf(ctx, in.Name, in.Data, o.repoTag)
 	if err != nil {
 		return err
 	}
-	return writeStream(ctx, g, img, compress.Compression{Algorithm: compress.None}, dockerarchive.Options{RepeatLayers: true})
+	return writeStream(ctx, c, img, compress.Compression{Algorithm: compress.None}, dockerarchive.Options{RepeatLayers: true})
 }
 
-func writeStream(ctx context.Context, g *global, img image.Named, c compress.Compression, opts dockerarchive.Options) error {
-	task := g.ui.Progress(ctx, len(img.Layers()), "streaming")
+func writeStream(ctx context.Context, c *command, img image.Named, how compress.Compression, opts dockerarchive.Options) error {
+	task := c.ui.Progress(ctx, len(img.Layers()), "streaming")
 	defer task.Finish()
-	opts.Observe, opts.TempDir = observe(task), g.tempDir()
-	if c.Algorithm != compress.None {
-		opts.Compressor, opts.Memo = c, g.memo(ctx).ForBlobs()
+	opts.Observe, opts.TempDir = observe(task), c.tempDir()
+	if how.Algorithm != compress.None {
+		opts.Compressor, opts.Memo = how, c.memo(ctx).ForBlobs()
 	}
-	return cmdline.OutputError(dockerarchive.Write(ctx, g.streams.Out, img, opts))
+	return cmdline.OutputError(dockerarchive.Write(ctx, c.streams.Out, img, opts))
 }
 
 // observe shows the layers of an image that is being written.
@@ -119,5 +118,3 @@ func observe(task *ui.Task) func(image.Event) {
 		}
 	}
 }
-
-func (g *global) tempDir() string { return g.env("TMPDIR") }

@@ -8,17 +8,18 @@ import (
 	"github.com/varve-image/varve/internal/cmdline"
 )
 
-func newTree(g *global) *cobra.Command {
+func newTree(e *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tree",
 		Short: "Work with trees of files that are not in an image",
 		Args:  cobra.NoArgs,
 	}
-	cmd.AddCommand(newTreeMerge(g))
+	cmd.AddCommand(newTreeMerge(e))
 	return cmd
 }
 
-func newTreeMerge(g *global) *cobra.Command {
+func newTreeMerge(e *environment) *cobra.Command {
+	c := newCommand(e)
 	var output string
 	cmd := &cobra.Command{
 		Use:   "merge SRC... -o FILE.tar|DIR/",
@@ -35,26 +36,24 @@ export.`,
   varve tree merge one/ two.tar.gz -o both/`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: cmdline.CompleteArgs(true, cmdline.CompleteFiles),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return runTreeMerge(cmd.Context(), g, args, output)
-		},
+		RunE:              c.run(func(ctx context.Context, args []string) error { return runTreeMerge(ctx, c, args, output) }),
 	}
 	registerTreeOutput(cmd, &output)
-	g.limits.register(cmd)
+	c.limits.register(cmd)
 	return cmd
 }
 
-func runTreeMerge(ctx context.Context, g *global, sources []string, output string) error {
-	dest, err := g.treeOutput(output)
+func runTreeMerge(ctx context.Context, c *command, sources []string, output string) error {
+	dest, err := c.treeOutput(output)
 	if err != nil {
 		return err
 	}
 	if err := cmdline.OutsideOf(dest.Path, sources, "is merged"); err != nil {
 		return err
 	}
-	epoch, err := g.sourceDateEpoch()
+	epoch, err := c.sourceDateEpoch()
 	if err != nil {
 		return err
 	}
-	return g.dockerTools().MergeTrees(ctx, sources, dest, epoch)
+	return c.dockerTools().MergeTrees(ctx, sources, dest, epoch)
 }

@@ -23,7 +23,7 @@ func registerTreeOutput(cmd *cobra.Command, output *string) {
 }
 
 // archiveOutput returns the output for an archive, compressed as its name says.
-func (g *global) archiveOutput(path string) (*treefile.Output, error) {
+func (c *command) archiveOutput(path string) (*treefile.Output, error) {
 	if path == "" {
 		return nil, cmdline.Usage(cmdline.Hint(errors.New("no output"), "name a file with -o, or - for standard output"))
 	}
@@ -33,17 +33,17 @@ func (g *global) archiveOutput(path string) (*treefile.Output, error) {
 	}
 	out := &treefile.Output{Path: path, Compression: compress.Compression{Algorithm: algorithm}}
 	if path == "-" {
-		out.Compression.Algorithm, out.Stdout = compress.None, cmdline.Stdout{W: g.streams.Out}
+		out.Compression.Algorithm, out.Stdout = compress.None, cmdline.Stdout{W: c.streams.Out}
 	}
 	return out, nil
 }
 
 // treeOutput returns the output for a tar, or a directory.
-func (g *global) treeOutput(path string) (*treefile.Output, error) {
+func (c *command) treeOutput(path string) (*treefile.Output, error) {
 	if strings.HasSuffix(path, "/") {
 		return &treefile.Output{Path: path}, nil
 	}
-	out, err := g.archiveOutput(path)
+	out, err := c.archiveOutput(path)
 	if err != nil && path != "" {
 		return nil, cmdline.Usage(fmt.Errorf("output %q: expected a name that ends in .tar, .tar.gz or .tar.zst, a directory, which ends in /, or -", path))
 	}
@@ -51,6 +51,6 @@ func (g *global) treeOutput(path string) (*treefile.Output, error) {
 }
 
 // warnOmitted warns of what a directory lacks.
-func (g *global) warnOmitted(dir string, what []tree.Omitted) {
-	g.ui.Warn("%s lacks what this user or the file system cannot have: %s; a tar (-o FILE.tar) has it all", dir, treefile.Lacks(what))
+func (c *command) warnOmitted(dir string, what []tree.Omitted) {
+	c.ui.Warn("%s lacks what this user or the file system cannot have: %s; a tar (-o FILE.tar) has it all", dir, treefile.Lacks(what))
 }

@@ -130,7 +130,7 @@ func (p Program) flagError(cmd *cobra.Command, err error) error {
 	case errors.As(err, &invalid):
 		err = invalidValue(invalid)
 	case errors.As(err, &syntax):
-		err = Hint(fmt.Errorf("%q is no flag", syntax.GetSpecifiedFlag()), "an argument that begins with a dash comes after --")
+		err = Hint(fmt.Errorf("%q is not a flag", syntax.GetSpecifiedFlag()), "an argument that begins with a dash comes after --")
 	}
 	return Usage(err)
 }

@@ -37,6 +37,28 @@ func Process() Streams {
 	}
 }
 
+// Getenv returns a variable of the environment, or "".
+func (s Streams) Getenv(name string) string {
+	value, _ := s.LookupEnv(name)
+	return value
+}
+
+// Print writes what was asked for to standard output.
+func (s Streams) Print(text string) error {
+	if _, err := io.WriteString(s.Out, text); err != nil {
+		return fmt.Errorf("write to standard output: %w", OutputError(err))
+	}
+	return nil
+}
+
+// PrintJSON writes a JSON document to standard output, unless making it failed.
+func (s Streams) PrintJSON(data []byte, err error) error {
+	if err != nil {
+		return err
+	}
+	return s.Print(string(data) + "\n")
+}
+
 // ErrInterrupted says that a signal ended the command.
 var ErrInterrupted = errors.New("interrupted")
 
@@ -49,7 +71,7 @@ func (s *Streams) Run(command func(context.Context) error) error {
 	s.beFrugal()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	s.In = &stdin{ctx, s.In}
+	s.In = &interruptible{ctx, s.In}
 	done := make(chan error, 1)
 	go func() { done <- command(ctx) }()
 	select {

@@ -6,28 +6,31 @@ import (
 	"io"
 )
 
-// Claim records the purpose that standard input is read for: it can be read once.
-type Claim struct{ what string }
-
-// Take claims standard input for one purpose. A second claim is an error.
-func (c *Claim) Take(what string) error {
-	if c.what != "" {
-		return Usage(fmt.Errorf("standard input is %s already and cannot be %s too: name a file", c.what, what))
-	}
-	c.what = what
-	return nil
+// Stdin is standard input, which can be read once.
+type Stdin struct {
+	In   io.Reader
+	what string // it is read as
 }
 
-// stdin is standard input; once ctx is done, a reader no longer waits for input
+// Take claims standard input for one purpose. A second claim is an error.
+func (s *Stdin) Take(what string) (io.Reader, error) {
+	if s.what != "" {
+		return nil, Usage(fmt.Errorf("standard input is %s already and cannot be %s too: name a file", s.what, what))
+	}
+	s.what = what
+	return s.In, nil
+}
+
+// interruptible is standard input; once ctx is done, a reader no longer waits for input
 // that does not come.
-type stdin struct {
+type interruptible struct {
 	ctx context.Context
 	r   io.Reader
 }
 
 // Read reads in the background. After an interruption the read goes on until input
 // comes or the process ends, and that input is lost.
-func (s *stdin) Read(p []byte) (int, error) {
+func (s *interruptible) Read(p []byte) (int, error) {
 	type result struct {
 		data []byte
 		err  error

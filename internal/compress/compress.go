@@ -62,7 +62,7 @@ type format struct {
 	read func(in *bufio.Reader) (io.ReadCloser, error)
 	// write starts a compressor, whose Close leaves no goroutine behind. It is nil
 	// if this package only reads the format.
-	write func(w io.Writer, level int) (io.WriteCloser, error)
+	write func(w io.Writer, level int) (encoder, error)
 }
 
 // formats is the table of all algorithms.
@@ -76,7 +76,7 @@ var formats = []format{
 		algorithm: None, name: "none", others: []string{"", "no", "off", "uncompressed", "store"},
 		is:    func([]byte) bool { return false },
 		read:  func(in *bufio.Reader) (io.ReadCloser, error) { return io.NopCloser(in), nil },
-		write: func(w io.Writer, _ int) (io.WriteCloser, error) { return nopCloser{w}, nil },
+		write: func(w io.Writer, _ int) (encoder, error) { return plain{w}, nil },
 	},
 	{
 		algorithm: Gzip, name: "gzip", others: []string{"gz", "pigz", "tgz"},

@@ -26,7 +26,7 @@ const (
 // 255 (RFC 1952).
 type gzipWriter struct{ *pgzip.Writer }
 
-func writeGzip(w io.Writer, level int) (io.WriteCloser, error) {
+func writeGzip(w io.Writer, level int) (encoder, error) {
 	z, err := pgzip.NewWriterLevel(w, level)
 	if err != nil {
 		return nil, err
@@ -35,13 +35,16 @@ func writeGzip(w io.Writer, level int) (io.WriteCloser, error) {
 	return gzipWriter{z}, z.SetConcurrency(gzipBlock, min(runtime.GOMAXPROCS(0), maxGzipWorkers))
 }
 
-// Close ends the member. Reset waits for the goroutines and ends the one that
-// collects blocks, which the module's Close leaves waiting after an error.
+// Close ends the member. The module's Close leaves a goroutine waiting after an error.
 func (z gzipWriter) Close() error {
 	err := z.Writer.Close()
-	z.Reset(io.Discard)
+	z.drop()
 	return err
 }
+
+// drop waits for the blocks that are being compressed, and ends the goroutine that
+// collects them. The block that is being filled is not one of them.
+func (z gzipWriter) drop() { z.Reset(io.Discard) }
 
 // gzipReader reads one member after the other.
 type gzipReader struct {

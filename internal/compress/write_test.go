@@ -68,7 +68,7 @@ func TestNewWriterRefusesBadCompression(t *testing.T) {
 		{Algorithm: "xz"}, {Algorithm: compress.Gzip, Level: 10}, {Algorithm: compress.Gzip, Level: -2},
 		{Algorithm: compress.Zstd, Level: 23}, {Algorithm: compress.None, Level: 1},
 	} {
-		if _, err := c.NewWriter(io.Discard); err == nil {
+		if _, err := c.NewWriter(t.Context(), io.Discard); err == nil {
 			t.Errorf("%+v: no error", c)
 		}
 	}
@@ -117,7 +117,7 @@ func compressed(t testing.TB, c compress.Compression, data []byte) []byte {
 func compressChunks(t testing.TB, c compress.Compression, data []byte, chunk int) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	w, err := c.NewWriter(&out)
+	w, err := c.NewWriter(t.Context(), &out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +218,7 @@ func TestCompressedBytesDependOnInputAlone(t *testing.T) {
 // a ReadFrom of its own would notice.
 func compressCopy(t *testing.T, c compress.Compression, data []byte) []byte {
 	var out bytes.Buffer
-	w, err := c.NewWriter(&out)
+	w, err := c.NewWriter(t.Context(), &out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +272,7 @@ func TestWriterStopsWhereOutputFails(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for _, level := range []string{"none", "gz:1", "zstd", "zstd:19"} {
 		for _, room := range []int{0, 5, 100, 20_000, 1 << 20} {
-			w, err := parse(t, level).NewWriter(&failingWriter{left: room, err: full})
+			w, err := parse(t, level).NewWriter(t.Context(), &failingWriter{left: room, err: full})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -294,7 +294,7 @@ func TestWriterStopsWhereOutputFails(t *testing.T) {
 
 func TestWriterReportsShortWrites(t *testing.T) {
 	for _, level := range []string{"none", "gz", "zstd"} {
-		w, err := parse(t, level).NewWriter(shortWriter{})
+		w, err := parse(t, level).NewWriter(t.Context(), shortWriter{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -313,7 +313,7 @@ func TestWriterClosedEarly(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for _, level := range []string{"none", "gz", "zstd"} {
 		for _, n := range []int{0, 1, 6 << 20} {
-			w, err := parse(t, level).NewWriter(io.Discard)
+			w, err := parse(t, level).NewWriter(t.Context(), io.Discard)
 			if err != nil {
 				t.Fatal(err)
 			}

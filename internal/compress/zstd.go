@@ -49,13 +49,15 @@ func readZstd(in *bufio.Reader) (io.ReadCloser, error) {
 	return z.IOReadCloser(), nil
 }
 
-// writeZstd writes one frame with a checksum (RFC 8878).
-func writeZstd(w io.Writer, level int) (io.WriteCloser, error) {
+// zstdWriter writes one frame with a checksum (RFC 8878).
+type zstdWriter struct{ *zstd.Encoder }
+
+func writeZstd(w io.Writer, level int) (encoder, error) {
 	window := zstdWindow
 	if level >= zstdBestLevel {
 		window = zstdBestWindow
 	}
-	return zstd.NewWriter(w,
+	z, err := zstd.NewWriter(w,
 		zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)),
 		zstd.WithWindowSize(window),
 		zstd.WithConcurrentBlocks(true),
@@ -64,4 +66,9 @@ func writeZstd(w io.Writer, level int) (io.WriteCloser, error) {
 		zstd.WithZeroFrames(true),
 		zstd.WithSingleSegment(false),
 		zstd.WithLowerEncoderMem(true))
+	return zstdWriter{z}, err
 }
+
+// drop waits for the blocks that workers have or that are queued for them. The one that
+// is being filled is not one of them.
+func (z zstdWriter) drop() { z.Reset(io.Discard) }

@@ -123,7 +123,7 @@ func (t *Tools) buildArchive(ctx context.Context, a *attributes) error {
 		return err
 	}
 	return t.places().Output(a.out())(func(w io.Writer) error {
-		return c.Fill(w, func(w io.Writer) error {
+		return c.Fill(ctx, w, func(w io.Writer) error {
 			return dockerarchive.Write(ctx, w, img, dockerarchive.Options{RepeatLayers: true})
 		})
 	})

@@ -76,13 +76,15 @@ func TestConfTimes(t *testing.T) {
 		"no time":             {"yesterday", "1970-01-01T00:00:01+00:00", `created: "yesterday" is not a time`},
 		"no zone":             {"1970-01-01T00:00:01+00:00", "1970-01-01T00:00:01", `mtime: "1970-01-01T00:00:01" is not a time`},
 	} {
-		conf, err := ParseConf(confJSON(t, map[string]any{"created": tt.created, "mtime": tt.mtime}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := conf.Image(t.Context(), ConfOptions{Now: time.Unix(1e9, 0)}); err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%s: %v, want an error with %q", name, err, tt.want)
-		}
+		t.Run(name, func(t *testing.T) {
+			conf, err := ParseConf(confJSON(t, map[string]any{"created": tt.created, "mtime": tt.mtime}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := conf.Image(t.Context(), ConfOptions{Now: time.Unix(1e9, 0)}); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%s: %v, want an error with %q", name, err, tt.want)
+			}
+		})
 	}
 	// The first moment of 1970 is accepted.
 	conf, err := ParseConf(confJSON(t, map[string]any{"created": "1970-01-01T00:00:00+00:00", "mtime": "1970-01-01T00:00:00Z"}))

@@ -145,11 +145,11 @@ func (s *shell) check() error {
 		s.Shell = d.Builder
 	}
 	if s.Shell == "" {
-		return fmt.Errorf("its builder %q is no bash: say which one the image is to have", d.Builder)
+		return fmt.Errorf("its builder %q is not bash: say which one the image is to have", d.Builder)
 	}
 	for _, p := range []string{s.Shell, s.Home} {
 		if p != "" && !path.IsAbs(p) || strings.ContainsAny(p, ":\n\x00") {
-			return fmt.Errorf("%q is no absolute path that a list of users can hold", p)
+			return fmt.Errorf("%q is not an absolute path that a list of users can hold", p)
 		}
 	}
 	if s.Home == "" {

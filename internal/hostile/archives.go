@@ -205,7 +205,7 @@ func archiveJSON() []Archive {
 		{Name: "layer leads out", Data: edited("manifest.json", `l1/layer.tar`, `l1/../../canary/file`), Refused: []string{`"l1/../../canary/file"`, "leads out"}},
 		{Name: "layer is absolute", Data: edited("manifest.json", `l1/layer.tar`, `/etc/passwd`), Refused: []string{`"/etc/passwd"`, "leads out"}},
 		{Name: "layer with escapes", Data: edited("manifest.json", `l1/layer.tar`, `\u001b[2J`), Refused: []string{`"\x1b[2J"`, "does not exist"}},
-		{Name: "config is no JSON", Data: replaced("c.json", "<html>"), Refused: []string{`"c.json"`}},
+		{Name: "config is not JSON", Data: replaced("c.json", "<html>"), Refused: []string{`"c.json"`}},
 		{Name: "config without rootfs", Data: replaced("c.json", "{}"), Refused: []string{`"c.json"`, "rootfs"}},
 		{Name: "rootfs and Rootfs", Data: edited("c.json", `"rootfs"`, `"Rootfs":{},"rootfs"`), Refused: []string{`"c.json"`, `"Rootfs"`}},
 		{Name: "diff_ids twice", Data: edited("c.json", `"diff_ids"`, `"diff_ids":[],"diff_ids"`), Refused: []string{`"c.json"`, `"diff_ids"`, "twice"}},

@@ -155,7 +155,7 @@ func layoutMarkers() []Layout {
 		marker("another version", `{"imageLayoutVersion":"9.0.0"}`, "imageLayoutVersion", `"9.0.0"`),
 		marker("version by another case", `{"ImageLayoutVersion":"1.0.0"}`, `"ImageLayoutVersion"`),
 		marker("no version", `{}`, "imageLayoutVersion"),
-		marker("oci-layout is no JSON", `1.0.0`, "oci-layout"),
+		marker("oci-layout is not JSON", `1.0.0`, "oci-layout"),
 		marker("oci-layout of 9 MiB", strings.Repeat(" ", 9<<20), "oci-layout", "more than 8388608"),
 		spoiled("index.json of 9 MiB", func(p *parts) { p.index = strings.Repeat(" ", 9<<20) }, "index.json", "more than 8388608"),
 		spoiled("index.json is deep", func(p *parts) { p.index = strings.Repeat("[", 100_000) }, "index.json", "nested deeper"),
@@ -208,7 +208,7 @@ func layoutFields() []Layout {
 		inIndex("mediaType is Docker's in the index", `"mediaType":"`+ociManifest, `"mediaType":"application/vnd.docker.distribution.manifest.v2+json`, "docker.distribution.manifest.v2"),
 		inIndex("an index called a manifest", `"mediaType":"`+ociManifest, `"mediaType":"`+ociIndex, "mediaType"),
 		inIndex("data is another", refName, refName+`,"data":"eA=="`, "data"),
-		inIndex("data is no base64", refName, refName+`,"data":"?"`, "data"),
+		inIndex("data is not base64", refName, refName+`,"data":"?"`, "data"),
 		inManifest("no layers", `"layers":[`, `"layers":[],"x":[`, "3 diff_ids", "0 layers"),
 	}
 }

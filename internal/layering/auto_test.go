@@ -140,13 +140,15 @@ func TestAuto(t *testing.T) {
 		{what: "sizes past 64 bits", in: "s/1-a>s/2-b s/2-b s/3-c", sizes: []uint64{math.MaxUint64, math.MaxUint64, 7}, n: 9, want: "s/3-c|s/2-b|s/1-a"},
 		{what: "names after the first dash", in: "s/2-b-1 s/1-b-1 s/3-a", sizes: []uint64{1, 1, 1}, n: 1, want: "s/3-a s/1-b-1 s/2-b-1"},
 	} {
-		var got []string
-		for _, paths := range mustAuto(t, mustGraph(t, sized(parse(tt.in), tt.sizes...)), tt.n, tt.ignored...) {
-			got = append(got, strings.Join(paths, " "))
-		}
-		if text := strings.Join(got, "|"); text != tt.want {
-			t.Errorf("%s: got %s, want %s", tt.what, text, tt.want)
-		}
+		t.Run(tt.what, func(t *testing.T) {
+			var got []string
+			for _, paths := range mustAuto(t, mustGraph(t, sized(parse(tt.in), tt.sizes...)), tt.n, tt.ignored...) {
+				got = append(got, strings.Join(paths, " "))
+			}
+			if text := strings.Join(got, "|"); text != tt.want {
+				t.Errorf("%s: got %s, want %s", tt.what, text, tt.want)
+			}
+		})
 	}
 }
 

@@ -53,20 +53,22 @@ func TestNewGraph(t *testing.T) {
 		{"a>b,a,b b>b", "a>b b"},
 		{"c b>c a>c,b", "c b>c a>c,b"},
 	} {
-		g := mustGraph(t, parse(tt.in))
-		if got := format(g.Nodes()); got != tt.want {
-			t.Errorf("NewGraph(%q) = %q, want %q", tt.in, got, tt.want)
-		}
-		var paths []string
-		for i, n := range g.Nodes() {
-			paths = append(paths, n.Path)
-			if n.NarSize != uint64(i+1) {
-				t.Errorf("NewGraph(%q): %s has size %d, want %d", tt.in, n.Path, n.NarSize, i+1)
+		t.Run(tt.in, func(t *testing.T) {
+			g := mustGraph(t, parse(tt.in))
+			if got := format(g.Nodes()); got != tt.want {
+				t.Errorf("NewGraph(%q) = %q, want %q", tt.in, got, tt.want)
 			}
-		}
-		if !slices.Equal(g.Paths(), paths) {
-			t.Errorf("NewGraph(%q).Paths() = %q, want %q", tt.in, g.Paths(), paths)
-		}
+			var paths []string
+			for i, n := range g.Nodes() {
+				paths = append(paths, n.Path)
+				if n.NarSize != uint64(i+1) {
+					t.Errorf("NewGraph(%q): %s has size %d, want %d", tt.in, n.Path, n.NarSize, i+1)
+				}
+			}
+			if !slices.Equal(g.Paths(), paths) {
+				t.Errorf("NewGraph(%q).Paths() = %q, want %q", tt.in, g.Paths(), paths)
+			}
+		})
 	}
 }
 
@@ -113,7 +115,7 @@ func TestCycleNames(t *testing.T) {
 	next := map[string]string{`"a"`: `"b"`, `"b"`: `"c"`, `"c"`: `"a"`}
 	for i, name := range got[:3] {
 		if next[name] != got[i+1] {
-			t.Errorf("%s -> %s in the message is no reference", name, got[i+1])
+			t.Errorf("%s -> %s in the message is not a reference", name, got[i+1])
 		}
 	}
 }

@@ -95,22 +95,24 @@ func TestPipeline(t *testing.T) {
 		{small, `[["split_every", 2], ["map", ["pipe", [["popularity_contest"], ["limit_layers", 1]]]]]`, "A B|C D"},
 		{small, `[["split_every", 2], ["map", ["split_every", 1]], ["limit_layers", 2]]`, "A|B|C|D"},
 	} {
-		g := mustGraph(t, parse(tt.graph))
-		before := format(g.Nodes())
-		layers, removed, err := mustPipeline(t, tt.pipeline).Apply(t.Context(), g)
-		if err != nil || formatLayers(layers) != tt.want {
-			t.Errorf("%s of %q: %s, %v; want %s", tt.pipeline, tt.graph, formatLayers(layers), err, tt.want)
-		}
-		kept := slices.DeleteFunc(g.Paths(), func(p string) bool { return slices.Contains(removed, p) })
-		if err := CheckPartition(kept, layers); err != nil {
-			t.Errorf("%s of %q: %v", tt.pipeline, tt.graph, err)
-		}
-		if !strings.Contains(tt.pipeline, "remove_paths") && len(removed) > 0 {
-			t.Errorf("%s of %q removes %q", tt.pipeline, tt.graph, removed)
-		}
-		if after := format(g.Nodes()); after != before {
-			t.Errorf("%s changes the graph from %q to %q", tt.pipeline, before, after)
-		}
+		t.Run(tt.pipeline, func(t *testing.T) {
+			g := mustGraph(t, parse(tt.graph))
+			before := format(g.Nodes())
+			layers, removed, err := mustPipeline(t, tt.pipeline).Apply(t.Context(), g)
+			if err != nil || formatLayers(layers) != tt.want {
+				t.Errorf("%s of %q: %s, %v; want %s", tt.pipeline, tt.graph, formatLayers(layers), err, tt.want)
+			}
+			kept := slices.DeleteFunc(g.Paths(), func(p string) bool { return slices.Contains(removed, p) })
+			if err := CheckPartition(kept, layers); err != nil {
+				t.Errorf("%s of %q: %v", tt.pipeline, tt.graph, err)
+			}
+			if !strings.Contains(tt.pipeline, "remove_paths") && len(removed) > 0 {
+				t.Errorf("%s of %q removes %q", tt.pipeline, tt.graph, removed)
+			}
+			if after := format(g.Nodes()); after != before {
+				t.Errorf("%s changes the graph from %q to %q", tt.pipeline, before, after)
+			}
+		})
 	}
 }
 
@@ -153,10 +155,12 @@ func TestPipelineOrder(t *testing.T) {
 		`[["remove_paths", ["z"]]]`:         "d b a c",
 		`[["split_every", 2], ["reverse"]]`: "c|a z|d b",
 	} {
-		layers, _, err := mustPipeline(t, pipeline).Apply(t.Context(), g)
-		if err != nil || formatLayers(layers) != want {
-			t.Errorf("%s: %s, %v; want %s", pipeline, formatLayers(layers), err, want)
-		}
+		t.Run(pipeline, func(t *testing.T) {
+			layers, _, err := mustPipeline(t, pipeline).Apply(t.Context(), g)
+			if err != nil || formatLayers(layers) != want {
+				t.Errorf("%s: %s, %v; want %s", pipeline, formatLayers(layers), err, want)
+			}
+		})
 	}
 }
 
@@ -216,17 +220,19 @@ func TestPipelineMismatch(t *testing.T) {
 		{`[["split_paths", ["B"]], ["over", "main", ["pipe", [["split_every", 1], ["map", ["reverse"]]]]]]`, `p[1][2][1][1][1]: reverse: got a graph, want a list`},
 		{`[["split_every", 1], ["map", ["split_every", 1]], ["limit_layers", 1]]`, `p[2]: limit_layers: got a list that holds a list, want a list of graphs: make one with ["flatten"]`},
 	} {
-		v, err := ordjson.Parse([]byte(tt.in))
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := ParsePipeline("p", v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, _, err = p.Apply(t.Context(), mustGraph(t, parse(small))); err == nil || !strings.HasPrefix(err.Error(), tt.want) {
-			t.Errorf("%s: %v, want %s", tt.in, err, tt.want)
-		}
+		t.Run(tt.in, func(t *testing.T) {
+			v, err := ordjson.Parse([]byte(tt.in))
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := ParsePipeline("p", v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err = p.Apply(t.Context(), mustGraph(t, parse(small))); err == nil || !strings.HasPrefix(err.Error(), tt.want) {
+				t.Errorf("%s: %v, want %s", tt.in, err, tt.want)
+			}
+		})
 	}
 }
 

@@ -68,9 +68,11 @@ func TestPopularityTies(t *testing.T) {
 		{"1-b>3-d 2-a>3-d 3-d", "3-d 2-a 1-b"},
 		{"1-\xff 2-é 3-z", "3-z 2-é 1-\xff"},
 	} {
-		if got := mustOrder(t, mustGraph(t, parse(tt.in))); got != tt.want {
-			t.Errorf("order of %q is %q, want %q", tt.in, got, tt.want)
-		}
+		t.Run(tt.in, func(t *testing.T) {
+			if got := mustOrder(t, mustGraph(t, parse(tt.in))); got != tt.want {
+				t.Errorf("order of %q is %q, want %q", tt.in, got, tt.want)
+			}
+		})
 	}
 }
 

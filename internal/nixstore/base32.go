@@ -51,7 +51,7 @@ func ParseBase32(s string) ([]byte, error) {
 		at := len(s) - 1 - n
 		digit := digitValue[s[at]]
 		if digit == notDigit {
-			return nil, fmt.Errorf("read base 32 %.300q: %q is no digit", s, s[at:at+1])
+			return nil, fmt.Errorf("read base 32 %.300q: %q is not a digit", s, s[at:at+1])
 		}
 		i, shift := n*5/8, n*5%8
 		out[i] |= digit << shift

@@ -18,7 +18,7 @@ func (p *PathInfo) CheckClaims() error {
 		}
 	}
 	if p.CA != "" && !isCA(p.CA) {
-		bad.Addf("path %.300q: %.300q is no content address, such as fixed:r:sha256:…", p.Path, p.CA)
+		bad.Addf("path %.300q: %.300q is not a content address, such as fixed:r:sha256:…", p.Path, p.CA)
 	}
 	return bad.Err()
 }

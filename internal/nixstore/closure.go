@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -24,11 +23,7 @@ func ReadClosureFile(storeDir, file string) ([]PathInfo, error) {
 	}
 	f, err := regfile.Open(file)
 	if err != nil {
-		var named *fs.PathError
-		if errors.As(err, &named) {
-			err = named.Err
-		}
-		return nil, fmt.Errorf("read closure %q: %w", file, err)
+		return nil, fmt.Errorf("read closure %q: %w", file, regfile.Cause(err))
 	}
 	defer f.Close()
 	nodes, err := readClosure(storeDir, f)
@@ -126,18 +121,18 @@ func (c *closure) finish() ([]PathInfo, error) {
 	return c.nodes, nil
 }
 
-// boundedReader fails once more than left bytes have been read, where an
+// limitedReader fails once more than left bytes have been read, where an
 // io.LimitedReader would report the end of the input.
-type boundedReader struct {
+type limitedReader struct {
 	r           io.Reader
 	left, limit int64
 }
 
-func newBoundedReader(r io.Reader, limit int64) *boundedReader {
-	return &boundedReader{r: r, left: limit, limit: limit}
+func newLimitedReader(r io.Reader, limit int64) *limitedReader {
+	return &limitedReader{r: r, left: limit, limit: limit}
 }
 
-func (b *boundedReader) Read(p []byte) (int, error) {
+func (b *limitedReader) Read(p []byte) (int, error) {
 	// One byte past the limit distinguishes an input that ends there from a longer one.
 	if int64(len(p)) > b.left+1 {
 		p = p[:b.left+1]

@@ -81,7 +81,7 @@ func TestReadGraph(t *testing.T) {
 		{"twice in one list", `[{"path":"$A","references":[]},{"path":"$A","references":[]}]`, nil, []string{"entry 1", pathA, "already"}},
 		{"twice in the second list", `{"g":[],"h":[{"path":"$A","references":[]},{"path":"$A","references":[]}]}`, nil, []string{`"h", entry 1`, pathA, "already"}},
 		{"all together", `[{"path":"/etc/x","references":["$C","/nix/store/../x"]},{"path":"$A","references":["$B"]},3]`, nil,
-			[]string{"entry 2", `"/etc/x" is not in the store`, pathC + `" is not in the closure`, `"/nix/store/../x" is no store path`, pathA, pathB + `" is not in the closure`}},
+			[]string{"entry 2", `"/etc/x" is not in the store`, pathC + `" is not in the closure`, `"/nix/store/../x" is not a store path`, pathA, pathB + `" is not in the closure`}},
 		{"illegal digit", `[{"path":"/nix/store/epyppwda5h0yhy7qz8k21bs8nyvldcq1-a","references":[]}]`, nil, []string{"entry 0", `"e"`}},
 		{"path is a number", `[{"path":3,"references":[]}]`, nil, []string{"entry 0", "path: want a string"}},
 		{"references is a string", `[{"path":"$A","references":"$A"}]`, nil, []string{pathA, "references: want a list"}},
@@ -94,7 +94,7 @@ func TestReadGraph(t *testing.T) {
 		{"everything", `[{"path":"$A","references":[],"narHash":"$H","narSize":1,"deriver":"$B","registrationTime":5,"ultimate":true,"signatures":["k:AA==","l:BB=="],"ca":"fixed:r:sha256:$H","valid":true,"closureSize":1}]`,
 			[]PathInfo{{Path: pathA, NarHash: hash, NarSize: 1, Deriver: pathB, RegistrationTime: 5, Ultimate: true, Sigs: []string{"k:AA==", "l:BB=="}, CA: "fixed:r:sha256:" + hash32}}, nil},
 		{"nulls", `[{"path":"$A","references":[],"deriver":null,"registrationTime":null,"ultimate":null,"signatures":null,"ca":null}]`, []PathInfo{{Path: pathA}}, nil},
-		{"bad hash", `[{"path":"$A","references":[],"narHash":"sha256:$B"}]`, nil, []string{pathA, "narHash", "is no SHA-256"}},
+		{"bad hash", `[{"path":"$A","references":[],"narHash":"sha256:$B"}]`, nil, []string{pathA, "narHash", "is not a SHA-256"}},
 		{"hash is a number", `[{"path":"$A","references":[],"narHash":3}]`, nil, []string{pathA, "narHash: expected a string"}},
 		{"bad deriver", `[{"path":"$A","references":[],"deriver":"/etc/x"}]`, nil, []string{"entry 0", "deriver", `"/etc/x" is not in the store`}},
 		{"bad time", `[{"path":"$A","references":[],"registrationTime":-1}]`, nil, []string{pathA, "registrationTime", `"-1"`}},
@@ -126,15 +126,15 @@ func TestReadRegistration(t *testing.T) {
 		{"empty", "", nil, nil},
 		{"plain", "$B\n\n2\n$A\n$B\n$A\n$C\n0\n", []PathInfo{{Path: pathB, References: []string{pathA, pathB}}, {Path: pathA, Deriver: pathC}}, nil},
 		{"plain with a deriver first", "$A\n$C\n0\n", []PathInfo{{Path: pathA, Deriver: pathC}}, nil},
-		{"bad deriver", "$A\n/nix/store/x.drv\n0\n", nil, []string{"line 1", `deriver "/nix/store/x.drv" is no store path`}},
-		{"bad hash", "$A\n" + strings.Repeat("0g", 32) + "\n120\n\n0\n", nil, []string{"line 1", "line 2: hash", "is no SHA-256"}},
+		{"bad deriver", "$A\n/nix/store/x.drv\n0\n", nil, []string{"line 1", `deriver "/nix/store/x.drv" is not a store path`}},
+		{"bad hash", "$A\n" + strings.Repeat("0g", 32) + "\n120\n\n0\n", nil, []string{"line 1", "line 2: hash", "is not a SHA-256"}},
 		{"cut after the path", "$A\n", nil, []string{"line 1", pathA, "ends too early"}},
 		{"cut in the references", "$A\n\n2\n$A\n", nil, []string{"line 1", pathA, "line 4", "ends too early"}},
 		{"huge count", "$A\n\n2147483647\n$A\n", nil, []string{"ends too early"}},
 		{"count too large", "$A\n\n99999999999\n", nil, []string{"line 3", "number of references", `"99999999999"`}},
 		{"count negative", "$A\n\n-1\n", nil, []string{"line 3", `"-1"`}},
 		{"count empty", "$A\n\n\n", nil, []string{"line 3", `""`}},
-		{"size is no number", "$A\n$H\n1k\n\n0\n", nil, []string{"line 3", "size", `"1k"`}},
+		{"size is not a number", "$A\n$H\n1k\n\n0\n", nil, []string{"line 3", "size", `"1k"`}},
 		{"twice", "$A\n\n0\n$A\n\n0\n", nil, []string{"line 4", pathA, "already"}},
 		{"blank line between", "$A\n\n0\n\n$B\n\n0\n", nil, []string{`path ""`}},
 		{"missing and outside", "$A\n\n3\n$B\n/etc/x\n$C\n/x/y\n\n0\n", nil, []string{pathB + `" is not in the closure`, `"/etc/x" is not in the store`, pathC, `line 7: "/x/y"`}},
@@ -229,18 +229,18 @@ func (e endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestInputIsBounded(t *testing.T) {
+func TestInputIsLimited(t *testing.T) {
 	_, err := ReadGraph("", endless(' '))
 	wantError(t, err, "longer than 64 MiB")
 	_, err = ReadRegistration("", endless('x'))
 	wantError(t, err, "longer than 8192 bytes")
-	r := newBoundedReader(endless('x'), 1<<20)
+	r := newLimitedReader(endless('x'), 1<<20)
 	if n, err := io.Copy(io.Discard, r); n > 1<<20 || err == nil {
 		t.Errorf("read %d bytes of at most %d, %v", n, 1<<20, err)
 	}
-	r = newBoundedReader(strings.NewReader("1234"), 4)
+	r = newLimitedReader(strings.NewReader("1234"), 4)
 	if b, err := io.ReadAll(r); string(b) != "1234" || err != nil {
-		t.Errorf("read %q, %v of what is as long as the bound", b, err)
+		t.Errorf("read %q, %v of what is as long as the limit", b, err)
 	}
 }
 
@@ -292,12 +292,14 @@ func TestReadClosureFile(t *testing.T) {
 		{write("space", strings.Repeat(" ", 10_000)), "longer than"},
 		{write("bad.json", "[3]"), "entry 0"},
 	} {
-		before := time.Now()
-		_, err := ReadClosureFile("", test.path)
-		wantError(t, err, test.want, filepath.Base(test.path))
-		if d := time.Since(before); d > 5*time.Second {
-			t.Errorf("%s: refused after %v", test.path, d)
-		}
+		t.Run(filepath.Base(test.path), func(t *testing.T) {
+			before := time.Now()
+			_, err := ReadClosureFile("", test.path)
+			wantError(t, err, test.want, filepath.Base(test.path))
+			if d := time.Since(before); d > 5*time.Second {
+				t.Errorf("%s: refused after %v", test.path, d)
+			}
+		})
 	}
 }
 

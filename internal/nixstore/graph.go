@@ -39,7 +39,7 @@ func ReadGraph(storeDir string, r io.Reader) ([]PathInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(newBoundedReader(r, maxGraph))
+	data, err := io.ReadAll(newLimitedReader(r, maxGraph))
 	if err != nil {
 		return nil, fmt.Errorf("read reference graph: %w", err)
 	}

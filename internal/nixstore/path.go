@@ -101,7 +101,7 @@ func parsePath(dir, p string) (StorePath, error) {
 	}
 	sp, err := parseBase(base)
 	if err != nil {
-		return StorePath{}, fmt.Errorf("%.300q is no store path: %w", p, err)
+		return StorePath{}, fmt.Errorf("%.300q is not a store path: %w", p, err)
 	}
 	return sp, nil
 }
@@ -114,7 +114,7 @@ func parseBase(base string) (StorePath, error) {
 	hash, name := base[:hashLen], base[hashLen:]
 	for i := range len(hash) {
 		if digitValue[hash[i]] == notDigit {
-			return StorePath{}, fmt.Errorf("%q in its hash part is no digit of Nix's base 32", hash[i:i+1])
+			return StorePath{}, fmt.Errorf("%q in its hash part is not a digit of Nix's base 32", hash[i:i+1])
 		}
 	}
 	name, ok := strings.CutPrefix(name, "-")

@@ -137,8 +137,8 @@ func TestBase32(t *testing.T) {
 		{"000", "whole number"},
 		{"80", "too large"},
 		{"zz", "too large"},
-		{"0e", `"e" is no digit`},
-		{"0\xff", `"\xff" is no digit`},
+		{"0e", `"e" is not a digit`},
+		{"0\xff", `"\xff" is not a digit`},
 		{strings.Repeat("z", 52), "too large"},
 	} {
 		_, err := ParseBase32(test.in)

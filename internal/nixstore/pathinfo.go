@@ -55,7 +55,7 @@ const sha256Len = 32
 func ParseHash(s string) (digest.Digest, error) {
 	bytes, err := parseHash(s)
 	if err != nil {
-		return "", fmt.Errorf("%.100q is no SHA-256: %w", s, err)
+		return "", fmt.Errorf("%.100q is not a SHA-256: %w", s, err)
 	}
 	return digest.NewDigestFromBytes(digest.SHA256, bytes), nil
 }

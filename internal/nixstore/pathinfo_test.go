@@ -19,7 +19,7 @@ func TestParseHash(t *testing.T) {
 		hash16[2:], "g" + hash16[1:], "sha256-", "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFV=", "sha256-47DE",
 		"sha256-" + hash32, "sha512:" + hash16 + hash16, "sha256:" + hash16 + "\n", "sha256: " + hash32,
 	} {
-		if got, err := ParseHash(in); err == nil || !strings.Contains(err.Error(), "is no SHA-256") {
+		if got, err := ParseHash(in); err == nil || !strings.Contains(err.Error(), "is not a SHA-256") {
 			t.Errorf("ParseHash(%q) = %q, %v", in, got, err)
 		}
 	}

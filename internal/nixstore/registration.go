@@ -34,7 +34,7 @@ func ReadRegistration(storeDir string, r io.Reader) ([]PathInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	rd := &registrationReader{closure: c, lines: bufio.NewScanner(newBoundedReader(r, maxRegistration))}
+	rd := &registrationReader{closure: c, lines: bufio.NewScanner(newLimitedReader(r, maxRegistration))}
 	rd.lines.Buffer(nil, maxLine)
 	for more := true; more; {
 		if more, err = rd.entry(); err != nil {

@@ -130,22 +130,24 @@ func TestScan(t *testing.T) {
 		{[]string{"$by-name"}, []string{"by-name: openssl-3.0.14", "libc-2.39:", "openssl-3.0.14: libc-2.39"}},
 		{[]string{"$self", "$app-1.0"}, []string{"app-1.0:", "config.json:", "self: config.json self"}},
 	} {
-		nodes, err := s.scan(test.roots...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := s.names(nodes); !slices.Equal(got, test.want) {
-			t.Errorf("closure of %v: %q, want %q", test.roots, got, test.want)
-		}
-		checkWhole(t, nodes)
-		if !slices.IsSortedFunc(nodes, func(a, b PathInfo) int { return strings.Compare(a.Path, b.Path) }) {
-			t.Errorf("closure of %v is not in order", test.roots)
-		}
-		for _, n := range nodes {
-			if !slices.IsSorted(n.References) {
-				t.Errorf("references %v are not in order", n.References)
+		t.Run(strings.Join(test.roots, " "), func(t *testing.T) {
+			nodes, err := s.scan(test.roots...)
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
+			if got := s.names(nodes); !slices.Equal(got, test.want) {
+				t.Errorf("closure of %v: %q, want %q", test.roots, got, test.want)
+			}
+			checkWhole(t, nodes)
+			if !slices.IsSortedFunc(nodes, func(a, b PathInfo) int { return strings.Compare(a.Path, b.Path) }) {
+				t.Errorf("closure of %v is not in order", test.roots)
+			}
+			for _, n := range nodes {
+				if !slices.IsSorted(n.References) {
+					t.Errorf("references %v are not in order", n.References)
+				}
+			}
+		})
 	}
 }
 
@@ -275,7 +277,7 @@ func TestScanErrors(t *testing.T) {
 		roots   []string
 		want    []string
 	}{
-		{"roots", nil, []string{"$app", "/etc/passwd", "$app/bin", "$gone", "/nix/store/.."}, []string{`"/etc/passwd" is not in the store`, "/bin\" is no store path", "-gone\": there is no such", "/nix/store/.."}},
+		{"roots", nil, []string{"$app", "/etc/passwd", "$app/bin", "$gone", "/nix/store/.."}, []string{`"/etc/passwd" is not in the store`, "/bin\" is not a store path", "-gone\": there is no such", "/nix/store/.."}},
 		{"FIFO", fifo, []string{"$app"}, []string{"/nix/store/", "-app/fifo", "a FIFO cannot"}},
 		{"store path is a FIFO", func(s *tinyStore) { s.must(unix.Mkfifo(s.file("gone"), 0o644)) }, []string{"$gone"}, []string{"-gone", "a FIFO cannot"}},
 		{"two at once", func(s *tinyStore) {

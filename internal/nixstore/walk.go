@@ -204,7 +204,7 @@ func openDir(dir int, name, full string, flags int) (*os.File, error) {
 	fd, err := openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|flags)
 	if err != nil {
 		if flags&unix.O_NOFOLLOW != 0 && (errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR)) {
-			err = fmt.Errorf("it is no directory, or a symlink where none may be: %w", err)
+			err = fmt.Errorf("it is not a directory, or a symlink where none may be: %w", err)
 		}
 		return nil, fmt.Errorf("open directory %q: %w", full, err)
 	}

@@ -149,7 +149,7 @@ func CheckPlatforms(manifests []v1.Descriptor) error {
 	for i, d := range manifests {
 		switch {
 		case !IsManifest(d.MediaType) && !IsIndex(d.MediaType):
-			list.Addf("entry %d, %s: type %q is no image's", i+1, d.Digest, d.MediaType)
+			list.Addf("entry %d, %s: type %q is not an image's", i+1, d.Digest, d.MediaType)
 		case d.Platform == nil || d.Platform.OS == "" || d.Platform.Architecture == "":
 			list.Addf("entry %d, %s: it has no platform", i+1, d.Digest)
 		default:

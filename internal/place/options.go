@@ -41,6 +41,8 @@ type Options struct {
 	// Memo, where it is set, opens what remembers the digests of layers, and what they are
 	// compressed to; nil is none.
 	Memo func(ctx context.Context) *memo.Memo
+	// Pushed, where it is set, is what images that were pushed before tell of layers.
+	Pushed *Pushed
 	// Warn and Debug, where they are set, are called with what is odd, and with what was found.
 	Warn, Debug func(text string)
 }
@@ -65,12 +67,24 @@ func (o Options) LayerMemo(ctx context.Context) layer.Memo {
 	return o.Memo(ctx).ForLayers()
 }
 
-// memo returns what remembers what layers are compressed to, or nil.
-func (o Options) memo(ctx context.Context) image.Memo {
+// StoredMemo returns what remembers what is in stored images, or nil.
+func (o Options) StoredMemo(ctx context.Context) image.StoredMemo {
 	if o.Memo == nil {
 		return nil
 	}
-	return o.Memo(ctx).ForBlobs()
+	return o.Memo(ctx).ForStored()
+}
+
+// memo returns what is known of layers that are to be compressed, or nil.
+func (o Options) memo(ctx context.Context) image.Memo {
+	r := remembered{pushed: o.Pushed}
+	if o.Memo != nil {
+		r.Memo = o.Memo(ctx)
+	}
+	if r.pushed == nil {
+		return r.Memo.ForBlobs()
+	}
+	return r
 }
 
 // RegistryOptions returns how to talk to the registry of a reference.

@@ -122,7 +122,7 @@ func ParseSource(text string) (Ref, error) {
 	case !found:
 		return Ref{Path: text}, nil
 	case r.Transport == LayerDir:
-		return Ref{}, refError("image %q: a layer by itself is no image; name it in a spec's layers", text)
+		return Ref{}, refError("image %q: a layer by itself is not an image; name it in a spec's layers", text)
 	case r.Path == "" && r.Name == "" && transports[r.Transport].shape != pathAndName:
 		return Ref{}, refError("image %q: the name is missing", text)
 	case r.Transport == Registry:

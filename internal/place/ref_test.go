@@ -75,7 +75,7 @@ func TestParseSource(t *testing.T) {
 		{"oci::v1", Ref{}, "the path is missing"},
 		{"docker-archive:", Ref{}, "the path is missing"},
 		{"dir:", Ref{}, "the path is missing"},
-		{"layer:dir", Ref{}, "a layer by itself is no image"},
+		{"layer:dir", Ref{}, "a layer by itself is not an image"},
 		{"docker://registry.example/Hello:1", Ref{}, "must be lowercase"},
 		{"docker://registry.example/hello@sha256:abc", Ref{}, "write it as HOST/NAME:TAG or HOST/NAME@sha256:"},
 		{"docker://https://registry.example/hello", Ref{}, "image reference"},

@@ -77,7 +77,7 @@ func OpenNumber(ctx context.Context, src image.Source, i int, opts Options) (*Im
 	if err != nil {
 		return nil, err
 	}
-	img.Bound(image.NewBudget(opts.MaxUnpacked, opts.MaxEntries))
+	img.Limit(image.NewBudget(opts.MaxUnpacked, opts.MaxEntries))
 	what := "image " + listedName(listed, i)
 	if d := img.ManifestDescriptor.Digest; d != "" {
 		what = "manifest " + d.String()

@@ -117,7 +117,7 @@ func openTar(ctx context.Context, kind Transport, name string, t *tarindex.Archi
 	}
 	if kind == Unknown && !t.Has("manifest.json") && !t.Has("oci-layout") {
 		t.Close()
-		return nil, fmt.Errorf("read image %q: it is no docker-archive, which has a manifest.json, and not an OCI layout, which has an oci-layout", name)
+		return nil, fmt.Errorf("read image %q: it is not a docker-archive, which has a manifest.json, and not an OCI layout, which has an oci-layout", name)
 	}
 	var src image.Source
 	if kind == DockerArchive || kind == Unknown && t.Has("manifest.json") {

@@ -44,7 +44,7 @@ func To(ctx context.Context, r Ref, opts TargetOptions) (image.Target, error) {
 	case Registry:
 		return &registry.Target{Ref: r.Name, Options: func() (registry.PushOptions, error) {
 			o, err := opts.RegistryOptions(r.Name)
-			return registry.PushOptions{Options: o, Compression: opts.Compression, Memo: opts.memo(ctx)}, err
+			return registry.PushOptions{Options: o, Compression: opts.Compression, Memo: opts.memo(ctx), MountFrom: opts.Pushed.in(r.Name)}, err
 		}}, nil
 	case DockerDaemon, ContainersStorage, Containerd:
 		return toEngine(ctx, r, opts)

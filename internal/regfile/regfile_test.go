@@ -2,6 +2,7 @@ package regfile
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -53,6 +54,25 @@ func TestRead(t *testing.T) {
 	}
 	if _, err := Read("/proc/self/status", 100); runtime.GOOS == "linux" && (err == nil || !strings.Contains(err.Error(), "more than 100 bytes")) {
 		t.Errorf("100 bytes of /proc/self/status: %v", err)
+	}
+}
+
+// TestCause: errors of package os, also wrapped, lose the names that they have, and others stay.
+func TestCause(t *testing.T) {
+	other := errors.New("other")
+	for _, err := range []error{
+		&fs.PathError{Op: "open", Path: "x", Err: unix.EACCES}, &os.LinkError{Op: "rename", Old: "x", New: "y", Err: unix.EACCES},
+		fmt.Errorf("a: %w", &fs.PathError{Op: "open", Path: "x", Err: unix.EACCES}), unix.EACCES,
+	} {
+		if got := Cause(err); got != error(unix.EACCES) {
+			t.Errorf("the cause of %q is %q", err, got)
+		}
+	}
+	if got := Cause(other); got != other {
+		t.Errorf("the cause of %q is %q", other, got)
+	}
+	if got := Cause(nil); got != nil {
+		t.Errorf("the cause of nil is %q", got)
 	}
 }
 

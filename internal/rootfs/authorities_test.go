@@ -49,7 +49,7 @@ func TestCACertificatesAddToLower(t *testing.T) {
 			map[string]string{deb: below + o + n, ca: own + o + n, pki: own + o + n}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := CACertificates(bundle, lowerOf(c.files))
+			got, err := caCertificates(bundle, lowerOf(c.files))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -63,7 +63,7 @@ func TestCACertificatesAddToLower(t *testing.T) {
 func TestCACertificatesCovered(t *testing.T) {
 	lower := lowerOf(map[string]string{bundlePaths[0]: pemText(named(t, "Old"))})
 	lower.Covered = func(path string) bool { return path == bundlePaths[0] }
-	got, err := CACertificates(write(t, "bundle.pem", certificate), lower)
+	got, err := caCertificates(write(t, "bundle.pem", certificate), lower)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,8 +74,8 @@ func TestCACertificatesCovered(t *testing.T) {
 
 // TestCACertificatesNeedX509: what is not a certificate has no hash.
 func TestCACertificatesNeedX509(t *testing.T) {
-	_, err := CACertificates(write(t, "bundle.pem", certificate), lowerOf(map[string]string{"etc/ssl/certs/00000000.0": ""}))
-	checkError(t, err, "preset caCertificates: certificate 1 of the bundle: it is no X.509 certificate")
+	_, err := caCertificates(write(t, "bundle.pem", certificate), lowerOf(map[string]string{"etc/ssl/certs/00000000.0": ""}))
+	checkError(t, err, "preset caCertificates: certificate 1 of the bundle: it is not an X.509 certificate")
 }
 
 // FuzzAuthorities: whatever a bundle of a lower layer contains, its text stays at

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/varve-image/varve/internal/lack"
 	"github.com/varve-image/varve/tree"
 )
 
@@ -32,7 +33,7 @@ var hostPaths = [...]string{
 	"/etc/ssl/cert.pem",
 }
 
-// CACertificates returns a bundle of CA certificates in the three places where
+// caCertificates returns a bundle of CA certificates in the three places where
 // programs look, as regular files of mode 0644. The bundle is a regular file
 // of the host, or a symlink to one, of at most 16 MiB, that holds at least one
 // PEM certificate and no private key. It is read once here, to be checked, and
@@ -44,7 +45,7 @@ var hostPaths = [...]string{
 // have; a certificate that is there already, by its DER, is not added again. The
 // missing ones of the three places get all certificates together. A *LowerError
 // says that a file of lower layers cannot be read.
-func CACertificates(bundle string, lower Lower) ([]*tree.Entry, error) {
+func caCertificates(bundle string, lower Lower) ([]*tree.Entry, error) {
 	content, certificates, err := readBundle(bundle)
 	if err != nil {
 		return nil, fmt.Errorf("preset caCertificates: %w", err)
@@ -56,10 +57,10 @@ func CACertificates(bundle string, lower Lower) ([]*tree.Entry, error) {
 	return preset("preset caCertificates", a.entries...)
 }
 
-// HostBundle returns the path of the host's bundle of CA certificates: the first of
+// hostBundle returns the path of the host's bundle of CA certificates: the first of
 // the well-known places that has a file. Its certificates depend on the host, and
 // so will an image that includes it.
-func HostBundle() (string, error) {
+func hostBundle() (string, error) {
 	return firstBundle(hostPaths[:])
 }
 
@@ -69,8 +70,8 @@ func firstBundle(paths []string) (string, error) {
 			return p, nil
 		}
 	}
-	return "", fmt.Errorf("this machine has no bundle of CA certificates at %s: install its package ca-certificates or give a bundle's path",
-		strings.Join(paths, ", "))
+	return "", &lack.Error{Err: fmt.Errorf("this machine has no bundle of CA certificates at %s: install its package ca-certificates or give a bundle's path",
+		strings.Join(paths, ", "))}
 }
 
 // readBundle returns the bundle's entry after checking its content, and its

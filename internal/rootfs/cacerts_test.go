@@ -34,7 +34,7 @@ func TestCACertificates(t *testing.T) {
 	const text = `"# a comment\n-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n` +
 		`another\n-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"`
 	for _, path := range []string{bundle, link} {
-		got, err := CACertificates(path, Lower{})
+		got, err := caCertificates(path, Lower{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +72,7 @@ func TestCACertificatesRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := CACertificates(tt.path, Lower{})
+			_, err := caCertificates(tt.path, Lower{})
 			checkError(t, err, "preset caCertificates: ", tt.want)
 		})
 	}
@@ -87,7 +87,7 @@ func TestCACertificatesSeesChange(t *testing.T) {
 	for name, change := range changes {
 		t.Run(name, func(t *testing.T) {
 			bundle := write(t, "bundle", certificate)
-			got, err := CACertificates(bundle, Lower{})
+			got, err := caCertificates(bundle, Lower{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -115,11 +115,11 @@ func TestFirstBundle(t *testing.T) {
 }
 
 func TestHostBundle(t *testing.T) {
-	path, err := HostBundle()
+	path, err := hostBundle()
 	if err != nil {
 		t.Skip(err)
 	}
-	if _, err := CACertificates(path, Lower{}); err != nil {
+	if _, err := caCertificates(path, Lower{}); err != nil {
 		t.Errorf("the host's bundle: %v", err)
 	}
 }
@@ -140,7 +140,7 @@ func FuzzNSS(f *testing.F) {
 	f.Add("a:x:1:1:::", "a:x:1:")
 	f.Add("a:x:1:1:::\nroot:x:0:0:::", "root:x:0:")
 	f.Fuzz(func(t *testing.T, passwd, group string) {
-		got, err := NSS([]string{passwd}, []string{group}, Lower{})
+		got, err := nss([]string{passwd}, []string{group}, Lower{})
 		if err != nil {
 			return
 		}

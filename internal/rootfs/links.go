@@ -13,22 +13,59 @@ import (
 // NUL, symlink(2).
 const maxLink = 4095
 
-// BinSh returns /bin/sh as a symlink to target, such as /nix/store/…-bash-5.2/bin/bash.
-func BinSh(target string) ([]*tree.Entry, error) {
-	return symlink("preset binSh", "bin/sh", target)
+// programLink is a preset that makes a symlink to a program.
+type programLink struct {
+	preset, path string
+	// program is where an image has the program that the link leads to by default, and
+	// packageName the package that has it.
+	program, packageName string
 }
 
-// UsrBinEnv returns /usr/bin/env as a symlink to target, such as
-// /nix/store/…-coreutils-9.5/bin/env.
-func UsrBinEnv(target string) ([]*tree.Entry, error) {
-	return symlink("preset usrBinEnv", "usr/bin/env", target)
+// files makes a link to what the spec says, or to the program if the image has it. A
+// lower layer's link stays, unless the spec gives a target.
+func (l programLink) files(r Request) (Files, error) {
+	there := tree.Lookup(r.Lower.Entries, l.path)
+	var files Files
+	target := r.Path
+	switch {
+	case there == nil || r.Lower.Covered(l.path):
+		var err error
+		if target, err = l.target(r); err != nil {
+			return Files{}, err
+		}
+	case target == "" || there.Linkname == target:
+		return Files{}, nil
+	default:
+		files.Warnings = []string{fmt.Sprintf("preset %s: /%s of the layers below is replaced by a link to %q; without an argument the preset leaves it as it is", l.preset, l.path, target)}
+	}
+	var err error
+	files.Entries, err = l.link(target)
+	return files, err
 }
 
-func symlink(source, name, target string) ([]*tree.Entry, error) {
-	if err := checkTarget(name, target); err != nil {
+// target returns what the link leads to: what the spec says, or the program if the
+// image has it.
+func (l programLink) target(r Request) (string, error) {
+	if r.Path != "" {
+		return r.Path, nil
+	}
+	e := r.visible(l.program)
+	switch {
+	case e == nil:
+		return "", fmt.Errorf("the image has no /%s: put %s into contents, or say what the link is to point at", l.program, l.packageName)
+	case e.Type == tree.Symlink && strings.HasPrefix(e.Linkname, "/"):
+		return e.Linkname, nil
+	}
+	return "/" + l.program, nil
+}
+
+// link returns the symlink to target, such as /nix/store/…-bash-5.2/bin/bash.
+func (l programLink) link(target string) ([]*tree.Entry, error) {
+	source := "preset " + l.preset
+	if err := checkTarget(l.path, target); err != nil {
 		return nil, fmt.Errorf("%s: target %s: %w", source, shorten(target), err)
 	}
-	return preset(source, tree.NewSymlink(name, target))
+	return preset(source, tree.NewSymlink(l.path, target))
 }
 
 func checkTarget(name, target string) error {

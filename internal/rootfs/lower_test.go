@@ -69,7 +69,7 @@ func TestNSSAddsToLower(t *testing.T) {
 		root   = "root:x:0:0:root user:/var/empty:/bin/sh\n"
 		nobody = "nobody:x:65534:65534:nobody:/var/empty:/bin/sh\n"
 		group  = "root:x:0:\napp:x:5:\nnobody:x:65534:\n"
-		nss    = "hosts: files dns\n"
+		hosts  = "hosts: files dns\n"
 	)
 	app := []string{"app:x:5:5:::"}
 	for name, c := range map[string]struct {
@@ -77,29 +77,29 @@ func TestNSSAddsToLower(t *testing.T) {
 		want  map[string]string
 	}{
 		"nothing": {nil, map[string]string{
-			"etc/passwd": own + root + app[0] + "\n" + nobody, "etc/group": own + group, "etc/nsswitch.conf": own + nss}},
+			"etc/passwd": own + root + app[0] + "\n" + nobody, "etc/group": own + group, "etc/nsswitch.conf": own + hosts}},
 		"a distribution": {
 			map[string]string{"etc/passwd": "root:x:0:0:root:/root:/bin/bash\nwww:x:33:33:::\nnobody:x:65534:65534:::", "etc/group": "root:x:0:\nnogroup:x:65534:\n", "etc/nsswitch.conf": "its own"},
 			map[string]string{"etc/passwd": below + "root:x:0:0:root:/root:/bin/bash\nwww:x:33:33:::\nnobody:x:65534:65534:::\napp:x:5:5:::\n",
 				"etc/group": below + "root:x:0:\nnogroup:x:65534:\napp:x:5:\n"}},
 		"other ids": {
 			map[string]string{"etc/passwd": "toor:x:0:0:::\nnobody:x:99:99:::\n", "etc/group": ""},
-			map[string]string{"etc/passwd": below + "toor:x:0:0:::\nnobody:x:99:99:::\napp:x:5:5:::\n", "etc/group": below + group, "etc/nsswitch.conf": own + nss}},
+			map[string]string{"etc/passwd": below + "toor:x:0:0:::\nnobody:x:99:99:::\napp:x:5:5:::\n", "etc/group": below + group, "etc/nsswitch.conf": own + hosts}},
 		"the same lines": {
 			map[string]string{"etc/passwd": "root:x:0:0:::\napp:x:5:5:::\nnobody:x:1:1:::\n", "etc/group": group, "etc/nsswitch.conf": ""},
 			map[string]string{}},
 		"odd lines": {
 			map[string]string{"etc/passwd": "# comment\n\n+::::::\nroot\n", "etc/group": group},
-			map[string]string{"etc/passwd": below + "# comment\n\n+::::::\nroot\napp:x:5:5:::\n" + nobody, "etc/nsswitch.conf": own + nss}},
+			map[string]string{"etc/passwd": below + "# comment\n\n+::::::\nroot\napp:x:5:5:::\n" + nobody, "etc/nsswitch.conf": own + hosts}},
 		"a link": {
 			map[string]string{"etc/passwd": "-> ../usr/etc/passwd", "usr/etc/passwd": root, "etc/group": "-> gone"},
-			map[string]string{"usr/etc/passwd": below + root + "app:x:5:5:::\n" + nobody, "etc/group": own + group, "etc/nsswitch.conf": own + nss}},
+			map[string]string{"usr/etc/passwd": below + root + "app:x:5:5:::\n" + nobody, "etc/group": own + group, "etc/nsswitch.conf": own + hosts}},
 		"a link into the store": {
 			map[string]string{"etc/passwd": "-> /nix/store/x/etc/passwd", "nix/store/x/etc/passwd": root, "etc/group": group},
-			map[string]string{"etc/passwd": own + root + "app:x:5:5:::\n" + nobody, "etc/nsswitch.conf": own + nss}},
+			map[string]string{"etc/passwd": own + root + "app:x:5:5:::\n" + nobody, "etc/nsswitch.conf": own + hosts}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := NSS(app, []string{"app:x:5:"}, lowerOf(c.files))
+			got, err := nss(app, []string{"app:x:5:"}, lowerOf(c.files))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -112,7 +112,7 @@ func TestNSSAddsToLower(t *testing.T) {
 // another is an error, and all are reported.
 func TestNSSConflictsWithLower(t *testing.T) {
 	lower := lowerOf(map[string]string{"etc/passwd": "app:x:1:1:::\nwww:x:33:33:::\n", "etc/group": "video:x:44:\n"})
-	_, err := NSS([]string{"app:x:2:2:::", "mine:x:33:1:::"}, []string{"video:x:44:app"}, lower)
+	_, err := nss([]string{"app:x:2:2:::", "mine:x:33:1:::"}, []string{"video:x:44:app"}, lower)
 	checkError(t, err, "preset nss: ", `extra passwd line 1, "app:x:2:2:::": a lower layer has a "app" already: "app:x:1:1:::"`,
 		`extra passwd line 2, "mine:x:33:1:::": a lower layer has the id 33 already: "www:x:33:33:::"`,
 		`extra group line 1, "video:x:44:app": a lower layer has a "video" already`)
@@ -126,10 +126,10 @@ func TestLowerErrors(t *testing.T) {
 	large := tree.NewFile("etc/passwd", 0o644, "x")
 	large.Size = maxLower + 1
 	for want, e := range map[string]*tree.Entry{"it is a directory": tree.NewDir("etc/passwd", 0o755), "digest is wrong": broken, "at most 16777216": large} {
-		_, err := NSS(nil, nil, Lower{Entries: base(e)})
+		_, err := nss(nil, nil, Lower{Entries: base(e)})
 		var lower *LowerError
 		if checkError(t, err, "preset nss: add to /etc/passwd of a lower layer: ", want); !errors.As(err, &lower) {
-			t.Errorf("%v is no LowerError", err)
+			t.Errorf("%v is not a LowerError", err)
 		}
 	}
 }
@@ -140,7 +140,7 @@ func FuzzNSSLower(f *testing.F) {
 	f.Add("root:x:0:0:::\n", "a:x:1:1:::")
 	f.Add("\x00:::\n::::", "a:x:1:1:::")
 	f.Fuzz(func(t *testing.T, below, line string) {
-		got, err := NSS([]string{line}, nil, lowerOf(map[string]string{"etc/passwd": below}))
+		got, err := nss([]string{line}, nil, lowerOf(map[string]string{"etc/passwd": below}))
 		if err != nil || strings.HasPrefix(below, "-> ") {
 			return
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// NSS returns what the C library needs to know users and hosts: /etc/passwd
+// nss returns what the C library needs to know users and hosts: /etc/passwd
 // and /etc/group with root and nobody (65534), /etc/nsswitch.conf, and
 // /var/empty, the home of both users. /var/empty has mode 0555, like directories
 // of the Nix store: nobody but root can put anything there.
@@ -28,7 +28,7 @@ import (
 //
 // The error lists all lines that are wrong; a *LowerError says that a list cannot
 // be read.
-func NSS(extraPasswd, extraGroup []string, lower Lower) ([]*tree.Entry, error) {
+func nss(extraPasswd, extraGroup []string, lower Lower) ([]*tree.Entry, error) {
 	passwd := accounts{path: "etc/passwd", fields: 7, id: 2, ids: []int{2, 3},
 		first: "root:x:0:0:root user:/var/empty:/bin/sh", last: "nobody:x:65534:65534:nobody:/var/empty:/bin/sh"}
 	group := accounts{path: "etc/group", fields: 4, id: 2, ids: []int{2}, first: "root:x:0:", last: "nobody:x:65534:"}

@@ -6,7 +6,7 @@
 // Guarantees:
 //
 //   - A preset is a tree in canonical order that starts with ".". It depends on
-//     its arguments alone, except for CACertificates, which includes a file of
+//     its arguments alone, except for caCertificates, which includes a file of
 //     the host that the caller names.
 //   - Everything is owned by 0:0, with time 0 and modes that are stated here,
 //     whatever the umask.
@@ -16,8 +16,7 @@
 //     line with a newline in it, a second root, a bundle that holds a private
 //     key.
 //
-// Non-goals: looking for a shell or coreutils in an image, resolving a base
-// image's symlinks, setting passwords.
+// Non-goals: resolving a base image's symlinks, setting passwords.
 //
 // The contents are those of nixpkgs' dockerTools: fakeNss, shadowSetup, binSh,
 // usrBinEnv and caCertificates.
@@ -29,8 +28,8 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// Tmp returns /tmp, writable for all with the sticky bit: mode 1777.
-func Tmp() ([]*tree.Entry, error) {
+// tmp returns /tmp, writable for all with the sticky bit: mode 1777.
+func tmp() ([]*tree.Entry, error) {
 	return preset("preset tmp", tree.NewDir("tmp", 0o1777))
 }
 

@@ -85,7 +85,7 @@ func checkError(t *testing.T, err error, want ...string) {
 }
 
 func TestTmp(t *testing.T) {
-	got, err := Tmp()
+	got, err := tmp()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestPresetOrdersByComponent(t *testing.T) {
 }
 
 func TestNSS(t *testing.T) {
-	got, err := NSS(nil, nil, Lower{})
+	got, err := nss(nil, nil, Lower{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestNSS(t *testing.T) {
 }
 
 func TestNSSExtraLines(t *testing.T) {
-	got, err := NSS(
+	got, err := nss(
 		[]string{"nixbld:x:1000:1000:Build user:/build:/noshell", "a:x:4294967294:0:::"},
 		[]string{"nixbld:!:1000:"}, Lower{})
 	if err != nil {
@@ -158,7 +158,7 @@ func TestNSSRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := NSS(tt.passwd, tt.group, Lower{})
+			got, err := nss(tt.passwd, tt.group, Lower{})
 			checkError(t, err, append(tt.want, "preset nss: ")...)
 			if got != nil {
 				t.Errorf("entries beside the error: %v", got)
@@ -171,7 +171,7 @@ const pamText = `0644 etc/pam.d/other "account sufficient pam_unix.so\nauth suff
 	`password requisite pam_unix.so nullok sha512\nsession required pam_unix.so\n"`
 
 func TestShadow(t *testing.T) {
-	got, err := Shadow("", nil)
+	got, err := shadow("", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +208,7 @@ func TestShadowYields(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := Shadow(shell, func(p string) bool { return slices.Contains(tt.present, p) })
+			got, err := shadow(shell, func(p string) bool { return slices.Contains(tt.present, p) })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -223,20 +223,28 @@ func TestShadowRefuses(t *testing.T) {
 		"/bin/sh:x":       "colon",
 		"/bin/sh\n/bin/x": "control character",
 	} {
-		_, err := Shadow(shell, nil)
+		_, err := shadow(shell, nil)
 		checkError(t, err, "preset shadow: shell "+fmt.Sprintf("%q", shell), want)
 	}
 }
 
+func binShLink(target string) ([]*tree.Entry, error) {
+	return programLink{preset: "binSh", path: "bin/sh"}.link(target)
+}
+
+func usrBinEnvLink(target string) ([]*tree.Entry, error) {
+	return programLink{preset: "usrBinEnv", path: "usr/bin/env"}.link(target)
+}
+
 func TestLinks(t *testing.T) {
 	const bash = "/nix/store/00000000000000000000000000000000-bash-5.2/bin/bash"
-	got, err := BinSh(bash)
+	got, err := binShLink(bash)
 	if err != nil {
 		t.Fatal(err)
 	}
 	checkTree(t, got, "preset binSh", "0755 ./?", "0755 bin/?", "0777 bin/sh -> "+bash)
 
-	got, err = UsrBinEnv("../../bin/./env")
+	got, err = usrBinEnvLink("../../bin/./env")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,16 +262,16 @@ func TestLinksRefuse(t *testing.T) {
 		{"/" + strings.Repeat("a", 4095), "4096 bytes"},
 	}
 	for _, tt := range tests {
-		_, err := BinSh(tt.target)
+		_, err := binShLink(tt.target)
 		checkError(t, err, "preset binSh: target ", tt.want)
 		if len(err.Error()) > 400 {
 			t.Errorf("message of %d bytes", len(err.Error()))
 		}
 	}
-	if _, err := UsrBinEnv("env"); err == nil {
+	if _, err := usrBinEnvLink("env"); err == nil {
 		t.Error("usr/bin/env -> env accepted")
 	}
-	if _, err := BinSh("/" + strings.Repeat("a", 4094)); err != nil {
+	if _, err := binShLink("/" + strings.Repeat("a", 4094)); err != nil {
 		t.Errorf("a link text of 4095 bytes: %v", err)
 	}
 }

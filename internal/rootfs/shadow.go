@@ -17,7 +17,7 @@ password requisite pam_unix.so nullok sha512
 session required pam_unix.so
 `
 
-// Shadow returns the files that the programs of the shadow suite, such as useradd,
+// shadow returns the files that the programs of the shadow suite, such as useradd,
 // expect: /etc/passwd with root, whose shell is shell ("" means /bin/sh),
 // /etc/shadow with root locked, /etc/group, /etc/gshadow, /etc/pam.d/other and an
 // empty /etc/login.defs.
@@ -26,12 +26,12 @@ session required pam_unix.so
 // whether it has a file at a path such as "etc/passwd", from the base image or
 // any other source; nil means that it has none. A password file goes with its
 // list: an image with its own etc/passwd gets no etc/shadow, one with its own
-// etc/group no etc/gshadow. So Shadow is called last, and no conflict is left
+// etc/group no etc/gshadow. So shadow is called last, and no conflict is left
 // for the merge.
 //
 // The two files that hold passwords have mode 0600. nixpkgs' shadowSetup
 // leaves that to the umask, which makes them readable for all.
-func Shadow(shell string, present func(path string) bool) ([]*tree.Entry, error) {
+func shadow(shell string, present func(path string) bool) ([]*tree.Entry, error) {
 	if shell == "" {
 		shell = "/bin/sh"
 	}

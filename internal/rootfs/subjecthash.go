@@ -43,7 +43,7 @@ type (
 func subjectHash(der []byte) (string, error) {
 	var c rawCertificate
 	if _, err := asn1.Unmarshal(der, &c); err != nil {
-		return "", fmt.Errorf("it is no X.509 certificate: %w", err)
+		return "", fmt.Errorf("it is not an X.509 certificate: %w", err)
 	}
 	hash := sha1.New()
 	for _, set := range c.TBS.Subject {

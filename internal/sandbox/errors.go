@@ -34,10 +34,10 @@ func (e *StepError) Error() string {
 type LimitError struct {
 	// Name is the step's name.
 	Name string
-	// Bound says which limit was reached, and Limits the limits that were set.
-	Bound  Bound
+	// Limit says which limit was reached, and Limits the limits that were set.
+	Limit  Limit
 	Limits Limits
-	// File, unless empty, is a file that was too large for BoundDisk, and Size its size in
+	// File, unless empty, is a file that was too large for LimitDisk, and Size its size in
 	// bytes, including holes.
 	File string
 	Size int64
@@ -48,17 +48,17 @@ type LimitError struct {
 	LastLines []string
 }
 
-// Bound names one of a step's limits.
-type Bound string
+// Limit names one of a step's limits.
+type Limit string
 
-// The values of Bound.
+// The values of Limit.
 const (
-	BoundTime   Bound = "time"
-	BoundMemory Bound = "memory"
-	BoundOutput Bound = "output"
-	BoundDisk   Bound = "disk"
-	// BoundProcesses is the limit of the field Processes.
-	BoundProcesses Bound = "processes"
+	LimitTime   Limit = "time"
+	LimitMemory Limit = "memory"
+	LimitOutput Limit = "output"
+	LimitDisk   Limit = "disk"
+	// LimitProcesses is the limit of the field Processes.
+	LimitProcesses Limit = "processes"
 )
 
 func (e *LimitError) Error() string {
@@ -75,19 +75,19 @@ func (e *LimitError) Error() string {
 // limit describes the limit, such as "1 GiB of memory".
 func (e *LimitError) limit() string {
 	l := e.Limits
-	switch e.Bound {
-	case BoundTime:
+	switch e.Limit {
+	case LimitTime:
 		return fmt.Sprintf("%v of time", l.Time)
-	case BoundMemory:
+	case LimitMemory:
 		return describeBytes(l.Memory) + " of memory"
-	case BoundOutput:
+	case LimitOutput:
 		return describeBytes(l.Output) + " of output"
-	case BoundDisk:
+	case LimitDisk:
 		return describeBytes(l.Disk) + " of disk"
-	case BoundProcesses:
+	case LimitProcesses:
 		return fmt.Sprintf("%d processes", l.Processes)
 	}
-	return fmt.Sprintf("%q", e.Bound)
+	return fmt.Sprintf("%q", e.Limit)
 }
 
 // describeBytes writes a size in the largest unit that divides it.
@@ -113,16 +113,3 @@ type RequestError struct{ Err error }
 func (e *RequestError) Error() string { return e.Err.Error() }
 
 func (e *RequestError) Unwrap() error { return e.Err }
-
-// MissingError says that the machine lacks something that the runner needs:
-// exit code 3.
-type MissingError struct {
-	// Err says what is missing and how that was found.
-	Err error
-	// Hints say what to change, one way each.
-	Hints []string
-}
-
-func (e *MissingError) Error() string { return e.Err.Error() }
-
-func (e *MissingError) Unwrap() error { return e.Err }

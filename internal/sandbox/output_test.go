@@ -33,8 +33,8 @@ func TestTail(t *testing.T) {
 	}
 }
 
-// TestTailIsBounded: a line without an end does not fill the memory.
-func TestTailIsBounded(t *testing.T) {
+// TestTailIsLimited: a line without an end does not fill the memory.
+func TestTailIsLimited(t *testing.T) {
 	var tail Tail
 	for range 1000 {
 		tail.Write([]byte(strings.Repeat("x", 1000)))

@@ -34,9 +34,14 @@ import (
 // Runner runs steps. Several may run at once.
 type Runner interface {
 	// Run runs a step to its end. The result has to be closed. Errors that a caller may
-	// want to distinguish: *StepError, *LimitError, *MissingError, and the error of ctx.
+	// want to distinguish: *StepError, *LimitError, *lack.Error, and the error of ctx.
 	Run(ctx context.Context, step *Step) (*Result, error)
 }
+
+// RunnerVersion is part of what a result is remembered by: a change of the runners, of what steps
+// see besides what they name, or of how their results are read, that gives another result for the
+// same step needs a new one.
+const RunnerVersion = 1
 
 // Run has a runner run a step, and completes a *StepError with what the step lacked.
 func Run(ctx context.Context, r Runner, step *Step) (*Result, error) {

@@ -14,7 +14,6 @@ package tarindex
 import (
 	"archive/tar"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -75,11 +74,7 @@ func (m *Member) Open() *io.SectionReader { return m.section() }
 func Open(ctx context.Context, name string, opts Options) (*Archive, error) {
 	f, err := regfile.Open(name)
 	if err != nil {
-		var path *fs.PathError
-		if errors.As(err, &path) { // the caller says which file it is
-			err = path.Err
-		}
-		return nil, err
+		return nil, regfile.Cause(err) // the caller says which file it is
 	}
 	a := &Archive{file: f, members: map[string]*Member{}}
 	if err = a.decompress(ctx, opts); err == nil {
@@ -150,7 +145,7 @@ func spool(ctx context.Context, r io.Reader, opts Options) (*os.File, error) {
 	}
 	n, err := io.Copy(temp, io.LimitReader(ctxio.Reader(ctx, r), most+1))
 	if err == nil && n > most {
-		err = &tree.LimitError{Reason: fmt.Sprintf("it unpacks to more than %d bytes", most), Bound: tree.BoundBytes}
+		err = &tree.LimitError{Reason: fmt.Sprintf("it unpacks to more than %d bytes", most), Limit: tree.LimitBytes}
 	}
 	if err == nil {
 		_, err = temp.Seek(0, io.SeekStart)

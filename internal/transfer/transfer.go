@@ -78,6 +78,20 @@ func To(text string) (Destination, error) {
 	return d, nil
 }
 
+// Compress has images compressed as compressor says, which option of the caller's asks
+// for. A name that says something else is refused.
+func (d *Destination) Compress(compressor, option string) error {
+	c, err := compress.Parse(compressor)
+	if err != nil {
+		return err
+	}
+	if named, known := d.Archived(); known && named != c.Algorithm {
+		return fmt.Errorf("the name %q says compression %q and %s %q: change one of them", d.Path, named, option, compressor)
+	}
+	d.Compression = c
+	return nil
+}
+
 // CheckIndex refuses a destination that can hold images for one platform only.
 func (d Destination) CheckIndex() error { return d.Ref.CheckIndex(cmp.Or(d.Text, d.String())) }
 
@@ -105,7 +119,7 @@ type NamelessError struct {
 }
 
 func (e *NamelessError) Error() string {
-	return fmt.Sprintf("%q is no NAME:TAG, which %q needs: the image is written without a name", e.Names[0], e.Destination.String())
+	return fmt.Sprintf("%q is not NAME:TAG, which %q needs: the image is written without a name", e.Names[0], e.Destination.String())
 }
 
 // Write writes images to a destination; a destination with a name takes one image. With an error
@@ -114,6 +128,9 @@ func Write(ctx context.Context, d Destination, images []image.Named, opts Option
 	target, err := place.To(ctx, d.Ref, d.options(opts))
 	if err != nil {
 		return nil, err
+	}
+	for _, img := range images {
+		image.Remember(img, opts.Places.StoredMemo(ctx))
 	}
 	observe, done := opts.progress(ctx, image.CountLayers(images), "writing "+images[0].Repository())
 	defer done()

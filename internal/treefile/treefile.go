@@ -40,7 +40,7 @@ func (o *Output) Write(ctx context.Context, entries []*tree.Entry, opts tree.Wri
 		return o.writeDir(ctx, entries, opts)
 	}
 	return nil, o.file(func(w io.Writer) error {
-		return o.Compression.Fill(w, func(w io.Writer) error { return writeTar(ctx, w, entries) })
+		return o.Compression.Fill(ctx, w, func(w io.Writer) error { return writeTar(ctx, w, entries) })
 	})
 }
 

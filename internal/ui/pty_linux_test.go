@@ -126,11 +126,7 @@ func (term *terminal) await(t *testing.T, text string, want bool) {
 
 func newOn(t *testing.T, term *terminal, vars map[string]string) *UI {
 	t.Helper()
-	u, err := New(Streams{Err: term.tty, Getenv: env(vars)}, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u
+	return New(Streams{Err: term.tty, Getenv: env(vars)})
 }
 
 // noColour keeps escapes out of messages, so that the screen shows them.
@@ -282,10 +278,7 @@ func TestBarOnBrokenStream(t *testing.T) {
 	term := openTerminal(t, 80)
 	before := runtime.NumGoroutine()
 	stream := &hangUp{File: term.tty}
-	u, err := New(Streams{Err: stream, Getenv: env(noColour)}, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := New(Streams{Err: stream, Getenv: env(noColour)})
 	task := u.Progress(context.Background(), 3, "")
 	term.await(t, "0/3", true)
 	stream.gone.Store(true)

@@ -27,7 +27,7 @@ type RawTerminal struct {
 func NewRawTerminal(ctx context.Context, stream any) (*RawTerminal, error) {
 	f, ok := stream.(interface{ Fd() uintptr })
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return nil, errors.New("standard error is no terminal")
+		return nil, errors.New("standard error is not a terminal")
 	}
 	t := &RawTerminal{fd: int(f.Fd()), ctx: ctx, resized: make(chan os.Signal, 1)}
 	var err error

@@ -41,8 +41,6 @@ import (
 
 // Streams are what the program was started with.
 type Streams struct {
-	In  io.Reader
-	Out io.Writer
 	// Err gets the messages; nil discards them. A method Fd, if there is one, shows
 	// whether it is a terminal.
 	Err io.Writer
@@ -83,6 +81,8 @@ type Options struct {
 // UI writes messages and progress. Make one with New.
 type UI struct {
 	screen   *screen
+	capable  bool // of bars
+	colours  bool
 	handler  slog.Handler
 	json     bool   // messages are JSON
 	quiet    bool   // advice is left out
@@ -91,13 +91,12 @@ type UI struct {
 
 	mu     sync.Mutex
 	hasBar bool // a task has its bar on the screen
+	// advised has the texts that Advise wrote.
+	advised map[string]bool
 }
 
-// New returns a UI. The error lists every option that is wrong.
-func New(s Streams, opts Options) (*UI, error) {
-	if err := opts.check(); err != nil {
-		return nil, err
-	}
+// New returns a UI without options.
+func New(s Streams) *UI {
 	if s.Err == nil {
 		s.Err = io.Discard
 	}
@@ -106,14 +105,31 @@ func New(s Streams, opts Options) (*UI, error) {
 	}
 	capable := IsTerminal(s.Err) && s.Getenv("TERM") != "dumb"
 	u := &UI{
-		screen:   &screen{out: s.Err},
-		json:     opts.LogFormat == "json",
-		quiet:    opts.Quiet,
-		progress: opts.progressMode(capable),
-		now:      opts.Now,
+		screen:  &screen{out: s.Err},
+		capable: capable,
+		colours: capable && s.Getenv("NO_COLOR") == "",
+		advised: map[string]bool{},
 	}
-	u.handler = newHandler(u.screen, opts, capable && s.Getenv("NO_COLOR") == "")
-	return u, nil
+	u.set(Options{})
+	return u
+}
+
+// Use sets options, before anything is written. The error lists every option that is
+// wrong, and then none is set.
+func (u *UI) Use(opts Options) error {
+	err := opts.check()
+	if err == nil {
+		u.set(opts)
+	}
+	return err
+}
+
+func (u *UI) set(opts Options) {
+	u.json = opts.LogFormat == "json"
+	u.quiet = opts.Quiet
+	u.progress = opts.progressMode(u.capable)
+	u.now = opts.Now
+	u.handler = newHandler(u.screen, opts, u.colours)
 }
 
 func (o *Options) check() error {
@@ -167,10 +183,16 @@ func (u *UI) Warn(format string, args ...any) {
 }
 
 // Advise writes a warning that Options.Quiet leaves out: about something that is
-// allowed but probably not intended.
+// allowed but probably not intended. A text that was written already is left out: what
+// is done several times, as for several platforms, repeats it.
 func (u *UI) Advise(format string, args ...any) {
-	if !u.quiet {
-		u.Warn(format, args...)
+	text := fmt.Sprintf(format, args...)
+	u.mu.Lock()
+	written := u.quiet || u.advised[text]
+	u.advised[text] = true
+	u.mu.Unlock()
+	if !written {
+		u.Warn("%s", text)
 	}
 }
 

@@ -32,8 +32,8 @@ func (p *pieces) Write(b []byte) (int, error) {
 
 func mustNew(t *testing.T, w io.Writer, opts Options) *UI {
 	t.Helper()
-	u, err := New(Streams{Err: w}, opts)
-	if err != nil {
+	u := New(Streams{Err: w})
+	if err := u.Use(opts); err != nil {
 		t.Fatal(err)
 	}
 	return u
@@ -142,8 +142,8 @@ func b2i(b bool) int {
 	return 0
 }
 
-func TestNewRefuses(t *testing.T) {
-	_, err := New(Streams{}, Options{Progress: "bar\x1b", LogFormat: "xml", Quiet: true, Verbose: 1})
+func TestUseRefuses(t *testing.T) {
+	err := New(Streams{}).Use(Options{Progress: "bar\x1b", LogFormat: "xml", Quiet: true, Verbose: 1})
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -159,11 +159,7 @@ func TestNewRefuses(t *testing.T) {
 }
 
 func TestZeroStreams(t *testing.T) {
-	u, err := New(Streams{}, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	say(u)
+	say(New(Streams{}))
 }
 
 func TestProgressMode(t *testing.T) {
@@ -321,12 +317,13 @@ func FuzzClean(f *testing.F) {
 	})
 }
 
-// TestAdvise: advice is a warning that Quiet leaves out.
+// TestAdvise: advice is a warning that is written once, and that Quiet leaves out.
 func TestAdvise(t *testing.T) {
 	for _, quiet := range []bool{false, true} {
 		var out bytes.Buffer
 		u := mustNew(t, &out, Options{Quiet: quiet})
 		u.Advise("%q is odd", "x")
+		u.Advise("%s is odd", `"x"`)
 		want := "varve: warning: \"x\" is odd\n"
 		if quiet {
 			want = ""

@@ -122,7 +122,7 @@ func textsAsLists(t *testing.T, s *site) {
       name = "texts"; tag = "1"; config.Cmd = "${pkgs.hello}/bin/hello"; config.entrypoint = ./nix/tests/dummy/hello.txt; config.Shell = "/bin/sh";
     }`)
 		for _, key := range []string{"Cmd", "entrypoint", "Shell"} {
-			want(t, said, "in image texts: config."+key+" is no list")
+			want(t, said, "in image texts: config."+key+" is not a list")
 		}
 		config := strings.Join(strings.Fields(s.inspected(t, paths[0])), "")
 		for _, part := range []string{`"Cmd":["/nix/store/`, `-hello-1/bin/hello"]`, `"Entrypoint":["/nix/store/`, `-hello.txt"]`, `"Shell":["/bin/sh"]`} {
@@ -130,7 +130,7 @@ func textsAsLists(t *testing.T, s *site) {
 		}
 	}
 	_, said := s.warned(t, `buildLayeredImage { name = "lists"; config.Cmd = [ "x" ]; config.Entrypoint = null; }`)
-	if strings.Contains(said, "is no list") {
+	if strings.Contains(said, "is not a list") {
 		t.Errorf("a list and null are warned of: %s", said)
 	}
 }
@@ -277,7 +277,7 @@ func errorsOfSpecs(t *testing.T, s *site) {
 	for code, message := range map[string]string{
 		`buildImage { name = "wrong/One"; config.Env = "A=b"; }`:                      `image "wrong/One": attribute config.Env: got `,
 		`streamLayeredImage { name = "two"; uid = "root"; }`:                          `image "two": attribute uid: got "root"`,
-		`buildLayeredImage { name = "not..ok"; }`:                                     `image "not..ok": attribute name: "not..ok" is no image name`,
+		`buildLayeredImage { name = "not..ok"; }`:                                     `image "not..ok": attribute name: "not..ok" is not a valid image name`,
 		`buildLayeredImage { name = "three"; architecture = "amd46"; }`:               `image "three": attribute architecture: got "amd46"`,
 		`buildLayer { name = "four"; perms = [ { path = "/x"; } ]; contents = [ ]; }`: `image "four": attribute layers[0]`,
 	} {

@@ -290,7 +290,7 @@ func arguments(t *testing.T, s *site) {
 		`buildImage { name = "x"; contents = [ ]; copyToRoot = [ ]; }`:                "contents is the old name of copyToRoot: give one of them",
 		`buildImage { name = "x"; compressor = "xz"; }`:                               "compressor xz: expected none, gz or zstd",
 		`pullImage { imageName = "x"; imageDigest = ""; hash = "a"; sha256 = "b"; }`:  "hash, sha256 and outputHash say the same",
-		`streamLayeredImage { name = "x"; layers = pkgs.hello; }`:                     "is no layer's directory",
+		`streamLayeredImage { name = "x"; layers = pkgs.hello; }`:                     "is not a layer's directory",
 		`streamNixShellImage { drv = pkgs.mkShell { }; command = "a"; run = "b"; }`:   "command and run say the same",
 		`streamNixShellImage { drv = pkgs.mkShell { __structuredAttrs = true; }; }`:   "has __structuredAttrs",
 		`buildLayeredImage { name = "x"; contents = [ pkgs.hello ]; maxLayers = 1; }`: "maxLayers",

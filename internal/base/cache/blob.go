@@ -17,6 +17,7 @@ import (
 	"github.com/varve-image/varve/internal/flock"
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/place/ocilayout"
+	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -27,7 +28,7 @@ type FetchFunc func(ctx context.Context) (io.ReadCloser, error)
 const attempts = 100
 
 // Blob opens a blob. One that is not in the cache, or is damaged there, is fetched first and
-// kept; where fetch is nil the error is a *MissingError or a *layer.DigestError. A size below 0
+// kept; where fetch is nil the error is a *AbsentError or a *layer.DigestError. A size below 0
 // means unknown.
 func (s *Store) Blob(ctx context.Context, d v1.Descriptor, fetch FetchFunc) (*os.File, error) {
 	return s.blob(ctx, d, math.MaxInt64, fetch)
@@ -43,7 +44,7 @@ func (s *Store) blob(ctx context.Context, d v1.Descriptor, most int64, fetch Fet
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
 		case fetch == nil && err == nil:
-			return nil, &MissingError{s.dir, d.Digest}
+			return nil, &AbsentError{s.dir, d.Digest}
 		case fetch == nil:
 			return nil, err
 		}
@@ -54,10 +55,10 @@ func (s *Store) blob(ctx context.Context, d v1.Descriptor, most int64, fetch Fet
 	return nil, &DirError{s.dir, fmt.Errorf("blob %s goes away as soon as it is there", d.Digest)}
 }
 
-// Has reports whether there is a blob with this digest, which may be damaged.
-func (s *Store) Has(d digest.Digest) bool {
-	_, err := s.root.Lstat(ocilayout.BlobPath(d))
-	return err == nil
+// Has reports whether there is a blob of this name and size, which may be damaged.
+func (s *Store) Has(d v1.Descriptor) bool {
+	info, err := s.root.Lstat(ocilayout.BlobPath(d.Digest))
+	return err == nil && info.Mode().IsRegular() && info.Size() == d.Size
 }
 
 // Document returns the content of a blob that is JSON. See Blob.
@@ -81,7 +82,7 @@ func (s *Store) find(ctx context.Context, d v1.Descriptor, most int64) (*os.File
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cache %q: blob %s: %w", s.dir, d.Digest, cause(err))
+		return nil, fmt.Errorf("cache %q: blob %s: %w", s.dir, d.Digest, regfile.Cause(err))
 	}
 	if st, err := f.Stat(); err == nil && st.Size() > most {
 		f.Close()
@@ -113,7 +114,7 @@ func (s *Store) verify(ctx context.Context, f *os.File, want v1.Descriptor) erro
 	}
 	hash := d.Algorithm().Hash()
 	if _, err := io.CopyBuffer(struct{ io.Writer }{hash}, ctxio.Reader(ctx, f), make([]byte, 1<<20)); err != nil {
-		return fmt.Errorf("cache %q: blob %s: %w", s.dir, d, cause(err))
+		return fmt.Errorf("cache %q: blob %s: %w", s.dir, d, regfile.Cause(err))
 	}
 	if got := digest.NewDigest(d.Algorithm(), hash); got != d {
 		return &layer.DigestError{What: what, Want: d, Got: got}
@@ -178,7 +179,7 @@ func (s *Store) fill(ctx context.Context, f *atomicfile.File, d v1.Descriptor, f
 	}
 	st, err := f.Stat()
 	if err != nil {
-		return &DirError{s.dir, cause(err)}
+		return &DirError{s.dir, regfile.Cause(err)}
 	}
 	if err := f.Commit(); err != nil {
 		return &DirError{s.dir, err}
@@ -198,7 +199,7 @@ type diskWriter struct {
 func (w diskWriter) Write(p []byte) (int, error) {
 	n, err := w.f.Write(p)
 	if err != nil {
-		err = &DirError{w.s.dir, cause(err)}
+		err = &DirError{w.s.dir, regfile.Cause(err)}
 	}
 	return n, err
 }

@@ -65,13 +65,14 @@ func (e *DirError) Error() string { return fmt.Sprintf("cache %q: %v", e.Dir, e.
 
 func (e *DirError) Unwrap() error { return e.Err }
 
-// MissingError says that a blob is not in the cache and may not be fetched.
-type MissingError struct {
+// AbsentError says that a blob is not in the cache and may not be fetched. It is not a
+// lack.Error: what helps is another way to call, which the caller knows.
+type AbsentError struct {
 	Dir    string
 	Digest digest.Digest
 }
 
-func (e *MissingError) Error() string {
+func (e *AbsentError) Error() string {
 	return fmt.Sprintf("blob %s is not in the cache %q", e.Digest, e.Dir)
 }
 
@@ -138,15 +139,6 @@ func (s *Store) Close() error {
 
 // Dir returns the cache's directory.
 func (s *Store) Dir() string { return s.dir }
-
-// cause returns what went wrong with a file, without its name.
-func cause(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
-}
 
 // Use lists the index or manifest that d describes under a name, and notes that it was used at
 // the time now. full is the name that people know, with a tag; it may be empty.

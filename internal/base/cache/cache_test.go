@@ -190,7 +190,7 @@ func TestBadSource(t *testing.T) {
 			t.Errorf("%s: then %q, %v", name, got, err)
 		}
 	}
-	var missing *MissingError
+	var missing *AbsentError
 	if _, err := read(t, openStore(t, t.TempDir()), d, nil); !errors.As(err, &missing) || missing.Digest != d.Digest {
 		t.Errorf("not there: %v", err)
 	}

@@ -13,13 +13,14 @@ import (
 
 	"github.com/varve-image/varve/internal/owner"
 	"github.com/varve-image/varve/internal/place/ocilayout"
+	"github.com/varve-image/varve/internal/regfile"
 )
 
 // openLayout opens the cache's layout, which it makes if there is none, and checks who owns it.
 func (s *Store) openLayout(ctx context.Context) error {
 	dir, err := openDir(s.dir)
 	if err != nil {
-		return cause(err)
+		return regfile.Cause(err)
 	}
 	if s.root, err = s.openBlobs(dir); err != nil {
 		return err
@@ -83,7 +84,7 @@ func (s *Store) openBlobs(dir *os.Root) (*os.Root, error) {
 	defer dir.Close()
 	if !s.foreign {
 		if err := dir.Mkdir("blobs", 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, cause(err)
+			return nil, regfile.Cause(err)
 		}
 	}
 	if err := s.checkDir(dir, "blobs"); err != nil {
@@ -140,7 +141,7 @@ func (s *Store) writable() error {
 func (s *Store) makeParent(name string) error {
 	dir := path.Dir(name)
 	if err := s.root.Mkdir(dir, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
-		return cause(err)
+		return regfile.Cause(err)
 	}
 	return s.checkDir(s.root, dir)
 }

@@ -2,8 +2,22 @@ package cache
 
 import (
 	"context"
+	"path/filepath"
 	"sync"
 )
+
+// DefaultDir returns the directory of a user's cache by the variables of the environment
+// that lookup finds, or "" if they name none.
+func DefaultDir(lookup func(string) (string, bool)) string {
+	// The XDG base directory specification says to ignore relative paths.
+	if dir, ok := lookup("XDG_CACHE_HOME"); ok && filepath.IsAbs(dir) {
+		return filepath.Join(dir, "varve")
+	}
+	if home, ok := lookup("HOME"); ok && filepath.IsAbs(home) {
+		return filepath.Join(home, ".cache", "varve")
+	}
+	return ""
+}
 
 // Lazy is the cache in a directory, opened when it is first used.
 type Lazy struct {

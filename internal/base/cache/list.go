@@ -20,6 +20,7 @@ import (
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/owner"
 	"github.com/varve-image/varve/internal/place/ocilayout"
+	"github.com/varve-image/varve/internal/regfile"
 )
 
 // Image describes what a cache has of an image.
@@ -274,7 +275,7 @@ func (s *Store) removeBlobs(p *Pruned, blobs []Blob, dryRun bool) error {
 	for _, b := range blobs {
 		if !dryRun {
 			if err := s.root.Remove(ocilayout.BlobPath(b.Digest)); err != nil {
-				errs = append(errs, &DirError{s.dir, fmt.Errorf("remove blob %s: %w", b.Digest, cause(err))})
+				errs = append(errs, &DirError{s.dir, fmt.Errorf("remove blob %s: %w", b.Digest, regfile.Cause(err))})
 				continue
 			}
 		}

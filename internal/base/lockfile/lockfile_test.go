@@ -81,9 +81,9 @@ func TestParseRefuses(t *testing.T) {
 		{`"version": 1,`, `"version": 1, "more": 1,`, `unknown field "more"`},
 		{`"version": 1,`, `"version": 1, "version": 1,`, "given twice"},
 		{`"images"`, `"Images"`, `field "images" is missing`},
-		{`docker.io/library/debian:12`, `debian:12`, `images."debian:12": it is no full reference`},
-		{`docker.io/library/debian:12`, `docker.io/library/debian`, "no full reference"},
-		{`docker.io/library/debian:12`, `A:b:c`, "no full reference"},
+		{`docker.io/library/debian:12`, `debian:12`, `images."debian:12": it is not a full reference`},
+		{`docker.io/library/debian:12`, `docker.io/library/debian`, "not a full reference"},
+		{`docker.io/library/debian:12`, `A:b:c`, "not a full reference"},
 		{`"linux/amd64"`, `"linux"`, `platform "linux"`},
 		{`"linux/amd64"`, `"linux/amd64/v1/x"`, `platform "linux/amd64/v1/x"`},
 		{digest.FromString("layer").String(), "sha256:../../x", `platforms."linux/amd64".layers[0]: digest "sha256:../../x"`},
@@ -103,7 +103,7 @@ func TestParseRefuses(t *testing.T) {
                 "linux/s390x": {"x": 1,`, `unknown field "x"`},
 		{`"linux/s390x": {
                     "mediaType": "` + v1.MediaTypeImageManifest + `"`, `"linux/s390x": {
-                    "mediaType": "text/plain"`, `"text/plain" is no manifest's`},
+                    "mediaType": "text/plain"`, `"text/plain" is not a manifest's`},
 	} {
 		changed := strings.Replace(string(data), c.from, c.to, 1)
 		if changed == string(data) {
@@ -214,14 +214,16 @@ func TestPinned(t *testing.T) {
 		// The same content has other digests too, which are not compared.
 		"docker.io/library/debian@" + digest.SHA512.FromString("index").String(): "and the reference is for sha512:",
 	} {
-		data, err := (&File{Images: map[string]Image{ref: image}}).Marshal()
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = Parse(data)
-		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
-			t.Errorf("%s: error %v, want one with %q", ref, err, want)
-		}
+		t.Run(ref, func(t *testing.T) {
+			data, err := (&File{Images: map[string]Image{ref: image}}).Marshal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = Parse(data)
+			if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+				t.Errorf("%s: error %v, want one with %q", ref, err, want)
+			}
+		})
 	}
 }
 

@@ -88,7 +88,7 @@ func (d *decoder) file(v any) *File {
 	for _, m := range list.Members {
 		field := fmt.Sprintf("images.%q", m.Key)
 		if key, err := Key(m.Key); err != nil || key != m.Key {
-			d.Addf("%s: it is no full reference such as docker.io/library/debian:12", field)
+			d.Addf("%s: it is not a full reference such as docker.io/library/debian:12", field)
 			continue
 		}
 		img := d.image(field, m.Value)
@@ -155,7 +155,7 @@ func (d *decoder) manifest(field string, v any) (m Manifest) {
 	}
 	m.Descriptor = d.descriptor(field, o)
 	if m.Descriptor.Digest != "" && !ocijson.IsManifest(m.Descriptor.MediaType) {
-		d.Addf("%s.mediaType: %q is no manifest's", field, m.Descriptor.MediaType)
+		d.Addf("%s.mediaType: %q is not a manifest's", field, m.Descriptor.MediaType)
 	}
 	config, _ := o.Get("config")
 	if c := d.object(field+".config", config, "mediaType", "digest", "size"); c != nil {

@@ -32,11 +32,12 @@ func (in *Input) reader() io.Reader {
 }
 
 // ReadStdin reads standard input, and claims it.
-func ReadStdin(stdin io.Reader, claim *cmdline.Claim) (*Input, error) {
-	if err := claim.Take("a spec"); err != nil {
+func ReadStdin(stdin *cmdline.Stdin) (*Input, error) {
+	in, err := stdin.Take("a spec")
+	if err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(io.LimitReader(stdin, spec.MaxSize+1))
+	data, err := io.ReadAll(io.LimitReader(in, spec.MaxSize+1))
 	if err != nil {
 		return nil, fmt.Errorf("read standard input: %w", err)
 	}

@@ -18,9 +18,7 @@
 package drv
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/regfile"
@@ -120,12 +118,8 @@ func (d *Derivation) Structured() (*ordjson.Object, error) {
 func Read(storeDir, root, name string) (*Derivation, error) {
 	data, err := regfile.ReadIn(root, name, MaxSize)
 	name = root + name
-	var path *fs.PathError
-	switch {
-	case regfile.IsTooLarge(err):
+	if err = regfile.Cause(err); regfile.IsTooLarge(err) {
 		err = fmt.Errorf("it is longer than %d MiB", MaxSize>>20)
-	case errors.As(err, &path):
-		err = path.Err
 	}
 	var d *Derivation
 	if err == nil {

@@ -78,8 +78,8 @@ func TestParseRefuses(t *testing.T) {
 		{"garbage", "\x7fELF", `byte 0: got "\x7fELF", want "Derive("`},
 		{"trailing bytes", good + "\n", "bytes after the end"},
 		{"white space", strings.Replace(good, ",[", ", [", 1), `got " [`},
-		{"escape", strings.Replace(good, `\n`, `\x`, 1), `"\\x" is no escape`},
-		{"escape at the end", `Derive([("o\`, `"\\" is no escape`},
+		{"escape", strings.Replace(good, `\n`, `\x`, 1), `"\\x" is not a valid escape`},
+		{"escape at the end", `Derive([("o\`, `"\\" is not a valid escape`},
 		{"raw newline", strings.Replace(good, `\n`, "\n", 1), `a string holds '\n' as it is`},
 		{"NUL", strings.Replace(good, "echo", "ec\x00o", 1), `a string holds '\x00' as it is`},
 		{"no outputs", `Derive([],[],[],"s","b",[],[])`, "it has no output"},
@@ -88,13 +88,13 @@ func TestParseRefuses(t *testing.T) {
 		{"output without a name", minimal(`("","$out","","")`), `called ""`},
 		{"output is a path", minimal(`("../x","$out","","")`), `called "../x"`},
 		{"output outside", minimal(`("out","/etc/passwd","","")`), `"/etc/passwd" is not in the store`},
-		{"output climbs", minimal(`("out","/nix/store/../x","","")`), "is no store path"},
+		{"output climbs", minimal(`("out","/nix/store/../x","","")`), "is not a store path"},
 		{"hash alone", minimal(`("out","$out","","$sum")`), "a hash without an algorithm"},
 		{"unknown algorithm", minimal(`("out","$out","crc32","$sum")`), `unknown hash algorithm "crc32"`},
 		{"unknown method", minimal(`("out","$out","x:sha256","$sum")`), `unknown hash algorithm "x:sha256"`},
 		{"empty method", minimal(`("out","$out",":sha256","$sum")`), `unknown hash algorithm ":sha256"`},
-		{"short hash", minimal(`("out","$out","sha256","abcd")`), `"abcd" is no sha256`},
-		{"upper case", minimal(`("out","$out","sha256","` + strings.ToUpper(sum) + `")`), "is no sha256 in hexadecimal"},
+		{"short hash", minimal(`("out","$out","sha256","abcd")`), `"abcd" is not a valid sha256`},
+		{"upper case", minimal(`("out","$out","sha256","` + strings.ToUpper(sum) + `")`), "is not a valid sha256 in hexadecimal"},
 		{"fixed without a path", minimal(`("out","","sha256","$sum")`), "one of path and hash"},
 		{"floating with a path", minimal(`("out","$out","sha256","")`), "one of path and hash"},
 		{"input outside", fill(`Derive([("out","$out","","")],[("/x.drv",["out"])],[],"s","b",[],[])`), `"/x.drv" is not in the store`},
@@ -112,7 +112,7 @@ func TestParseRefuses(t *testing.T) {
 		}
 	}
 	for i := range good {
-		if _, err := parse("", []byte(good[:i])); err == nil || !strings.Contains(err.Error(), "ends ") && !strings.Contains(err.Error(), "no escape") {
+		if _, err := parse("", []byte(good[:i])); err == nil || !strings.Contains(err.Error(), "ends ") && !strings.Contains(err.Error(), "not a valid escape") {
 			t.Errorf("cut at byte %d: %v", i, err)
 		}
 	}

@@ -141,7 +141,7 @@ func (o *Output) classify(algorithm string) error {
 	default:
 		o.Kind = Fixed
 		if b, err := hex.DecodeString(o.Hash); err != nil || len(b) != nixstore.HashSize(name) || strings.ToLower(o.Hash) != o.Hash {
-			return fmt.Errorf("%.200q is no %s in hexadecimal digits", o.Hash, name)
+			return fmt.Errorf("%.200q is not a valid %s in hexadecimal digits", o.Hash, name)
 		}
 	}
 	return nil
@@ -260,7 +260,7 @@ func (p *parser) text() string {
 		}
 		c, ok := unescape(rest[i:])
 		if !ok {
-			p.fail("%q is no escape", rest[i:min(len(rest), i+2)])
+			p.fail("%q is not a valid escape", rest[i:min(len(rest), i+2)])
 			return ""
 		}
 		out = append(out, c)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -38,11 +37,7 @@ type File struct {
 func Open(ctx context.Context, name string) (*File, error) {
 	f, err := regfile.Open(name)
 	if err != nil {
-		var path *fs.PathError
-		if errors.As(err, &path) {
-			err = path.Err
-		}
-		return nil, fmt.Errorf("read %q: %w", name, err)
+		return nil, fmt.Errorf("read %q: %w", name, regfile.Cause(err))
 	}
 	a := &File{file: f}
 	if err = unix.Fstat(int(f.Fd()), &a.stat); err == nil {

@@ -103,8 +103,8 @@ func TestReaderRefuses(t *testing.T) {
 	entry := func(name, node string) string { return "entry ( name " + name + " node " + node + " )" }
 	deep := strings.Repeat("( type directory entry ( name d node ", MaxDepth+1)
 	for _, tt := range []struct{ name, in, want string }{
-		{"empty", "", "no Nix archive: unexpected EOF"},
-		{"other magic", "nix-archive-2 " + file, `no Nix archive: got "nix-archive-2"`},
+		{"empty", "", "not a Nix archive: unexpected EOF"},
+		{"other magic", "nix-archive-2 " + file, `not a Nix archive: got "nix-archive-2"`},
 		{"no node", "magic", "unexpected EOF"},
 		{"two nodes", "magic " + file + " " + file, "bytes after the end"},
 		{"unknown type", "magic ( type fifo )", `"." is of type "fifo"`},
@@ -300,7 +300,7 @@ func TestOpen(t *testing.T) {
 }
 
 // A small archive does not become gigabytes of paths.
-func TestOpenBoundsPaths(t *testing.T) {
+func TestOpenLimitsPaths(t *testing.T) {
 	const depth, most = 15, 2 << 20
 	in := text("magic " + strings.Repeat("( type directory entry ( name "+strings.Repeat("d", 255)+" node ", depth) + "( type directory")
 	for i := range most/(depth*256) + 1 {

@@ -93,7 +93,7 @@ func (r *Reader) next() (Header, error) {
 	if !r.begun {
 		r.begun = true
 		if err := r.want(magic); err != nil {
-			return Header{}, fmt.Errorf("it is no Nix archive: %w", unexpected(err))
+			return Header{}, fmt.Errorf("it is not a Nix archive: %w", unexpected(err))
 		}
 		return r.node(".")
 	}
@@ -289,7 +289,7 @@ func checkName(name string) error {
 	case name == "", name == ".", name == "..":
 		return fmt.Errorf("an entry is called %q", name)
 	case strings.ContainsAny(name, "/\x00"):
-		return fmt.Errorf("an entry is called %q, which is no file name", name)
+		return fmt.Errorf("an entry is called %q, which is not a file name", name)
 	}
 	return nil
 }

@@ -58,14 +58,14 @@ func withJournal(data, journal []byte) ([]byte, error) {
 // pageSizeOf reads the size of pages from a database's header.
 func pageSizeOf(data []byte) (int, error) {
 	if len(data) < 512 || !bytes.HasPrefix(data, []byte(sqliteMagic)) {
-		return 0, errors.New("it is no SQLite database")
+		return 0, errors.New("it is not an SQLite database")
 	}
 	size := int(binary.BigEndian.Uint16(data[16:]))
 	if size == 1 {
 		size = 1 << 16
 	}
 	if size < 512 || size&(size-1) != 0 {
-		return 0, fmt.Errorf("its pages have %d bytes, which is no size of pages", size)
+		return 0, fmt.Errorf("its pages have %d bytes, which is not a valid page size", size)
 	}
 	return size, nil
 }

@@ -81,19 +81,19 @@ type appearance struct {
 func look(name string) (a appearance, err error) {
 	f, err := regfile.Open(name)
 	if err != nil {
-		return a, unnamed(err)
+		return a, regfile.Cause(err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return a, unnamed(err)
+		return a, regfile.Cause(err)
 	}
 	a.size, a.modTime = info.Size(), info.ModTime().UnixNano()
 	head := make([]byte, 100) // the header
 	if n, err := io.ReadFull(f, head); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
-		return a, unnamed(err)
+		return a, regfile.Cause(err)
 	} else if n < len(head) || !bytes.HasPrefix(head, []byte(sqliteMagic)) {
-		return a, errors.New("it is no SQLite database")
+		return a, errors.New("it is not an SQLite database")
 	}
 	a.logged = head[18] == 2 // the version for writing
 	if a.log, err = sizeOf(name + "-wal"); err != nil {
@@ -114,20 +114,11 @@ func sizeOf(name string) (int64, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return 0, nil
 	case err != nil:
-		return 0, unnamed(err)
+		return 0, regfile.Cause(err)
 	case !info.Mode().IsRegular():
-		return 0, fmt.Errorf("%q is no regular file", name)
+		return 0, fmt.Errorf("%q is not a regular file", name)
 	}
 	return info.Size(), nil
-}
-
-// unnamed returns an error without the file's name, which a message has already.
-func unnamed(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
 }
 
 // readFile calls read on the database in a file.

@@ -100,8 +100,8 @@ func TestReadRefuses(t *testing.T) {
 		data []byte
 		want string
 	}{
-		{"nothing", nil, "no SQLite database"},
-		{"text", []byte(strings.Repeat("text", 200)), "no SQLite database"},
+		{"nothing", nil, "not an SQLite database"},
+		{"text", []byte(strings.Repeat("text", 200)), "not an SQLite database"},
 		{"cut", cut, "malformed"},
 		{"garbled", garbled, "malformed"},
 		{"no tables", change("drop table Refs", "drop table DerivationOutputs"), "no table Refs\nthere is no table DerivationOutputs"},
@@ -119,12 +119,12 @@ func TestReadRefuses(t *testing.T) {
 		{"id", change("create table v as select * from ValidPaths", "drop table ValidPaths", "alter table v rename to ValidPaths",
 			"update ValidPaths set id = 'x'"), `converting`},
 		{"deriver", change("update ValidPaths set deriver = 'x'"), "deriver"},
-		{"content address", change("update ValidPaths set ca = 'fixed:r:sha256:x' where id = 2"), `package-2": "fixed:r:sha256:x" is no content address`},
+		{"content address", change("update ValidPaths set ca = 'fixed:r:sha256:x' where id = 2"), `package-2": "fixed:r:sha256:x" is not a content address`},
 		{"signature", change("update ValidPaths set sigs = 'key' where id = 2"), `package-2": signature "key"`},
 		{"too long", change("update ValidPaths set sigs = hex(zeroblob(700000))"), "too big"},
 		{"dangling reference", change("insert into Refs values (1, 77)"), "package-1\": a reference to path number 77"},
 		{"dangling output", change("insert into DerivationOutputs values (77, 'out', '/nix/store/x')"), `output "out" of path number 77`},
-		{"output outside", change("insert into DerivationOutputs values (3, 'x', '/nix/store/x')"), `output "x": "/nix/store/x" is no store path`},
+		{"output outside", change("insert into DerivationOutputs values (3, 'x', '/nix/store/x')"), `output "x": "/nix/store/x" is not a store path`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			paths, err := decode(t.Context(), "/nix/store", tt.data, nil)

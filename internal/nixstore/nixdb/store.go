@@ -21,7 +21,7 @@ func storeClosure(ctx context.Context, s nixstate.Store, roots []string) ([]nixs
 	place := nixstate.DatabaseFile(s.StoreDir)
 	var infos []nixstore.PathInfo
 	name, err := regfile.Resolve(s.Root, place) // SQLite opens by name
-	if err = unnamed(err); err == nil {
+	if err = regfile.Cause(err); err == nil {
 		err = readLive(ctx, name, s.TempDir, func(m *memory) (err error) {
 			infos, err = closure(&reader{memory: m, storeDir: s.StoreDir, byID: map[int64]int{}}, roots)
 			return err

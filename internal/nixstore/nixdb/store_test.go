@@ -265,8 +265,8 @@ func TestClosureRefuses(t *testing.T) {
 	}{
 		{"no database", func(t *testing.T, name string) { os.Remove(name) }, []string{root}, "no such file"},
 		{"invalid roots", nil, []string{gone, root, "/etc/passwd"}, `2 of the store paths are not valid by the database, such as "` + gone + `"`},
-		{"garbage", func(t *testing.T, name string) { os.WriteFile(name, []byte(strings.Repeat("x", 4096)), 0o644) }, []string{root}, "it is no SQLite database"},
-		{"empty", func(t *testing.T, name string) { os.WriteFile(name, nil, 0o644) }, []string{root}, "it is no SQLite database"},
+		{"garbage", func(t *testing.T, name string) { os.WriteFile(name, []byte(strings.Repeat("x", 4096)), 0o644) }, []string{root}, "it is not an SQLite database"},
+		{"empty", func(t *testing.T, name string) { os.WriteFile(name, nil, 0o644) }, []string{root}, "it is not an SQLite database"},
 		{"FIFO", func(t *testing.T, name string) { os.Remove(name); syscall.Mkfifo(name, 0o644) }, []string{root}, "it is a FIFO"},
 		{"no tables", func(t *testing.T, name string) {
 			mustExec(t, openDB(t, name), "drop table Refs", "drop table ValidPaths")
@@ -277,12 +277,12 @@ func TestClosureRefuses(t *testing.T) {
 		{"dangling", func(t *testing.T, name string) {
 			mustExec(t, openDB(t, name), "pragma foreign_keys = off", "insert into Refs select id, 999 from ValidPaths where path = '"+root+"'")
 		}, []string{root}, `path "` + root + `": a reference to path number 999, which is not there`},
-		{"bad hash", func(t *testing.T, name string) { mustExec(t, openDB(t, name), "update ValidPaths set hash = 'x'") }, []string{root}, `its hash: "x" is no SHA-256`},
+		{"bad hash", func(t *testing.T, name string) { mustExec(t, openDB(t, name), "update ValidPaths set hash = 'x'") }, []string{root}, `its hash: "x" is not a SHA-256`},
 		{"reference outside", func(t *testing.T, name string) {
 			mustExec(t, openDB(t, name), "update ValidPaths set path = '/etc/passwd' where id = (select max(reference) from Refs join ValidPaths on referrer = id where path = '"+root+"' and reference <> referrer)")
 		}, []string{root}, `"/etc/passwd" is not in the store`},
 		{"unfinished", func(t *testing.T, name string) { unfinished(t, name) }, []string{root}, "a change of it was perhaps not finished"},
-		{"log is a directory", func(t *testing.T, name string) { os.Mkdir(name+"-wal", 0o755) }, []string{root}, "is no regular file"},
+		{"log is a directory", func(t *testing.T, name string) { os.Mkdir(name+"-wal", 0o755) }, []string{root}, "is not a regular file"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, name := storeWith(t, paths)

@@ -9,20 +9,16 @@ import (
 	"sync"
 
 	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/atomicfile"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/layer"
 )
 
 // packing is how many layers are compressed at once: a compressor uses several processors, and
 // memory for each.
 const packing = 1
-
-// asTar is the compressor, in the memo, that leaves a tar as it is: for the sizes of stored
-// layers, which nobody has to unpack then.
-const asTar = "none"
 
 // packer compresses the layers of an archive.
 type packer struct {
@@ -38,8 +34,8 @@ type packer struct {
 
 func newPacker(opts Options) *packer {
 	p := &packer{opts: opts, slots: make(chan struct{}, packing), tars: map[digest.Digest]layer.Info{}}
-	if name, ok := opts.Compressor.(fmt.Stringer); ok {
-		p.memo, p.name = opts.Memo, name.String()
+	if p.name = image.CompressorText(opts.Compressor); p.name != "" {
+		p.memo = opts.Memo
 	}
 	return p
 }
@@ -124,15 +120,10 @@ func (p *compressedLayer) pack(ctx context.Context) (layer.Info, error) {
 
 // recall opens the compressed tar that the memo has, if it has it.
 func (p *compressedLayer) recall(ctx context.Context) (info layer.Info, ok bool, err error) {
-	if stored, isStored := p.Layer.(image.StoredLayer); isStored {
-		var tar v1.Descriptor
-		if tar, ok = p.by.memo.Blob(stored.TarDigest(), asTar); !ok {
-			return info, false, nil
-		}
-		info = layer.Info{DiffID: stored.TarDigest(), Size: tar.Size}
-	} else if once, isOnce := p.Layer.(image.OnceLayer); isOnce && once.Unread() {
+	if once, isOnce := p.Layer.(image.OnceLayer); isOnce && once.Unread() {
 		return info, false, nil // finding out its digest costs what WriteOnce costs
-	} else if info, err = p.Layer.Info(ctx); err != nil {
+	}
+	if info, err = p.Layer.Info(ctx); err != nil {
 		return info, false, err
 	}
 	d, ok := p.by.memo.Blob(info.DiffID, p.by.name)
@@ -160,24 +151,19 @@ func (p *compressedLayer) compressInto(ctx context.Context, file io.Writer) (inf
 		return layer.Info{}, err
 	}
 	p.by.memo.KeepBlob(info.DiffID, p.by.name, d)
-	p.by.memo.KeepBlob(info.DiffID, asTar, v1.Descriptor{Digest: info.DiffID, Size: info.Size})
 	return info, nil
 }
 
 // compress compresses the layer to w.
 func (p *compressedLayer) compress(ctx context.Context, w io.Writer) (info layer.Info, err error) {
-	z, err := p.by.opts.Compressor.NewWriter(w)
-	if err != nil {
-		return layer.Info{}, err
-	}
-	if once, ok := p.Layer.(image.OnceLayer); ok && once.Unread() {
-		info, err = once.WriteOnce(ctx, z)
-	} else {
-		info, err = p.writeHashed(ctx, z)
-	}
-	if closeErr := z.Close(); err == nil {
-		err = closeErr
-	}
+	err = compress.Fill(ctx, w, p.by.opts.Compressor.NewWriter, func(z io.Writer) (err error) {
+		if once, ok := p.Layer.(image.OnceLayer); ok && once.Unread() {
+			info, err = once.WriteOnce(ctx, z)
+		} else {
+			info, err = p.writeHashed(ctx, z)
+		}
+		return err
+	})
 	return info, err
 }
 

@@ -1,12 +1,18 @@
 package dockerarchive
 
 import (
+	"archive/tar"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"path"
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
+
+	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/hostile"
 	"github.com/varve-image/varve/layer"
 )
@@ -64,4 +70,46 @@ func readStream(t *testing.T, data []byte) ([]string, error) {
 		contents = append(contents, b.String())
 	}
 	return contents, nil
+}
+
+// TestMemberNames: an archive that is written anew has names that lead nowhere else, and that
+// say nothing about the archive, whatever the layers were called.
+func TestMemberNames(t *testing.T) {
+	id := digest.FromString("one").Encoded()
+	for name, want := range map[string]string{
+		"l0/layer.tar": "l0/layer.tar", "one.tar": "one.tar", "./l0/layer.tar": "l0/layer.tar", "x/../l0//layer.tar": "l0/layer.tar",
+		"x/../../x/l0": "", "/l0/layer.tar": "", "oci-layout": id + "/layer.tar", "./repositories": id + "/layer.tar", "index.json": id + "/layer.tar",
+		"a\x1b[2Jb": "a\x1b[2Jb",
+	} {
+		data := sound("one")
+		data[0].name = name
+		data[2].content = fmt.Sprintf(`[{"Config": "c.json", "Layers": [%s]}]`, strings.ReplaceAll(fmt.Sprintf("%q", path.Clean(name)), `\x1b`, `\u001b`))
+		a, err := Read(t.Context(), "a", bytes.NewReader(makeTar(data...)), t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Close()
+		img, err := a.Open(t.Context(), 0)
+		if want == "" {
+			if err == nil {
+				t.Errorf("a layer %q is read", name)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if err := Write(t.Context(), &out, image.Named{Image: img}, Options{}); err != nil {
+			t.Errorf("%q: %v", name, err)
+			continue
+		}
+		first, err := tar.NewReader(bytes.NewReader(out.Bytes())).Next()
+		if err != nil || first.Name != want {
+			t.Errorf("a layer %q is written as %q, %v; want %q", name, first.Name, err, want)
+		}
+		if _, err := readAll(t, out.Bytes()); err != nil {
+			t.Errorf("%q: the copy: %v", name, err)
+		}
+	}
 }

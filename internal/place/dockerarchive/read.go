@@ -214,8 +214,9 @@ func (l *Layer) Member() *tree.Entry {
 	if l.Descriptor.Digest != "" && l.Descriptor.Digest != l.DiffID {
 		return &tree.Entry{Mode: uint32(h.Mode) & 0o7777}
 	}
+	// The name under which readers find it: whatever "./" or ".." the header has.
 	return &tree.Entry{
-		Path: h.Name, Mode: uint32(h.Mode) & 0o7777, UID: uint32(h.Uid), GID: uint32(h.Gid),
+		Path: path.Clean(h.Name), Mode: uint32(h.Mode) & 0o7777, UID: uint32(h.Uid), GID: uint32(h.Gid),
 		Uname: h.Uname, Gname: h.Gname, ModTime: h.ModTime.Unix(),
 	}
 }

@@ -109,7 +109,7 @@ func readAll(t *testing.T, data []byte) ([]string, error) {
 func packed(t *testing.T, algorithm compress.Algorithm, data []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	w, err := compress.Compression{Algorithm: algorithm}.NewWriter(&b)
+	w, err := compress.Compression{Algorithm: algorithm}.NewWriter(t.Context(), &b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,7 +291,7 @@ func TestDigestErrorIsTyped(t *testing.T) {
 	_, err := readAll(t, makeTar(with(sound("one"), "l0/layer.tar", setContent("two"))...))
 	var mismatch *layer.DigestError
 	if !errors.As(err, &mismatch) || mismatch.Got != digest.FromString("two") {
-		t.Errorf("%v is no *layer.DigestError", err)
+		t.Errorf("%v is not a *layer.DigestError", err)
 	}
 }
 

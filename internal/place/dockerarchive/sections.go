@@ -12,6 +12,7 @@ import (
 // or zstd's frames, which readers take for one. Each layer's tar is a stream of its own, which
 // the memo may have, and what is between two layers is one.
 type sections struct {
+	ctx        context.Context // done after an error
 	w          io.Writer
 	compressor image.Compressor
 	z          io.WriteCloser // nil between two streams
@@ -23,7 +24,7 @@ func (s *sections) Write(p []byte) (int, error) {
 	}
 	if s.z == nil {
 		var err error
-		if s.z, err = s.compressor.NewWriter(s.w); err != nil {
+		if s.z, err = s.compressor.NewWriter(s.ctx, s.w); err != nil {
 			return 0, err
 		}
 	}

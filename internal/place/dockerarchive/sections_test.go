@@ -97,7 +97,7 @@ func TestSections(t *testing.T) {
 				}
 				for i, l := range img.Image.Layers() {
 					var blob bytes.Buffer
-					if err := c.Fill(&blob, func(w io.Writer) error { return l.Write(t.Context(), w) }); err != nil {
+					if err := c.Fill(t.Context(), &blob, func(w io.Writer) error { return l.Write(t.Context(), w) }); err != nil {
 						t.Fatal(err)
 					}
 					if !bytes.Contains(got, blob.Bytes()) {
@@ -187,6 +187,11 @@ func TestReadOnce(t *testing.T) {
 	stored, err := a.Open(t.Context(), 0)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, l := range stored.Layers() {
+		if _, err := l.Info(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	copied := archive(t, opts, image.Named{Image: stored})
 	if memo.kept != 4 {

@@ -93,7 +93,7 @@ func (s *skopeoWriter) layer(ctx context.Context, i int, l image.Layer, info lay
 		err = s.tar.pad(info.Size)
 	}
 	if err != nil {
-		return fmt.Errorf("write layer %d: %w", i+1, err)
+		return fmt.Errorf("layer %d (%q): %w", i+1, l.Title(), err)
 	}
 	s.written[info.DiffID] = true
 	s.layers = append(s.layers, info.DiffID)

@@ -277,7 +277,7 @@ func TestSpoolLeavesNothing(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := write(ctx, io.Discard, img, Options{TempDir: temp}); err == nil {
-			t.Errorf("%s: a context that is done is no error", name)
+			t.Errorf("%s: a context that is done is not an error", name)
 		}
 	}
 	if left, _ := os.ReadDir(temp); len(left) > 0 {

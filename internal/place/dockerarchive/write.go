@@ -29,6 +29,7 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/image/ordjson"
@@ -72,9 +73,14 @@ func WriteAll(ctx context.Context, w io.Writer, images []image.Named, opts Optio
 		}
 		return a.images(images)
 	}
-	a.packer, a.sections = newPacker(opts), &sections{w: w, compressor: opts.Compressor}
+	sectionsCtx, abandon := context.WithCancel(ctx)
+	defer abandon()
+	a.packer, a.sections = newPacker(opts), &sections{ctx: sectionsCtx, w: w, compressor: opts.Compressor}
 	a.tar = layer.NewWriter(a.sections, layer.PAX, "")
 	err := a.images(images)
+	if err != nil {
+		abandon()
+	}
 	if cutErr := a.sections.cut(); err == nil {
 		err = cutErr
 	}
@@ -162,7 +168,7 @@ func (a *writer) layer(ctx context.Context, i int, l image.Layer, info layer.Inf
 		err = a.layerOf(ctx, a.entry(i, info), l, info)
 	}
 	if err != nil {
-		return fmt.Errorf("write layer %d: %w", i+1, err)
+		return fmt.Errorf("layer %d (%q): %w", i+1, l.Title(), err)
 	}
 	event.Size, event.Done = info.Size, true
 	a.opts.observe(event)
@@ -259,11 +265,12 @@ func (a *writer) content(ctx context.Context, w io.Writer, l image.Layer, info l
 }
 
 // free returns the name for a layer: the wanted one, if there is one and it is not taken.
-// Another archive may have given that name to another layer, or the config's name to this one.
+// Another archive may have given that name to another layer, or to this one the name of a
+// config or of a file that says what an archive is.
 func (a *writer) free(wanted string, id digest.Digest) string {
 	taken := func(name string) bool {
 		had, ok := a.written[name]
-		return strings.HasSuffix(name, ".json") || ok && had != id
+		return strings.HasSuffix(name, ".json") || name == v1.ImageLayoutFile || name == "repositories" || ok && had != id
 	}
 	if wanted != "" && !taken(wanted) {
 		return wanted

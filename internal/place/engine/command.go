@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/varve-image/varve/internal/lack"
 )
 
 // past is a deadline that ends a blocked read or write: a command's own children
@@ -20,10 +22,10 @@ var past = time.Unix(1, 0)
 // grace is how long a command may take to end after it was asked to.
 const grace = 500 * time.Millisecond
 
-// bounded keeps the last maxText bytes that are written to it.
-type bounded struct{ bytes.Buffer }
+// limited keeps the last maxText bytes that are written to it.
+type limited struct{ bytes.Buffer }
 
-func (b *bounded) Write(p []byte) (int, error) {
+func (b *limited) Write(p []byte) (int, error) {
 	n := len(p)
 	if n > maxText {
 		p = p[n-maxText:]
@@ -39,7 +41,7 @@ func (b *bounded) Write(p []byte) (int, error) {
 // is done, and killed soon after.
 type process struct {
 	*exec.Cmd
-	stderr bounded
+	stderr limited
 }
 
 func newProcess(ctx context.Context, program string, args ...string) *process {
@@ -92,7 +94,7 @@ func feed(ctx context.Context, write WriteFunc, program string, args ...string) 
 	watch := newWatch(ctx)
 	defer watch.stop()
 	p := newProcess(watch.ctx, program, args...)
-	var stdout bounded
+	var stdout limited
 	p.Stdout = &stdout
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -198,7 +200,7 @@ func saved(ctx context.Context, program string, args ...string) (io.ReadCloser, 
 // look finds a program.
 func look(program, hint string) error {
 	if _, err := exec.LookPath(program); err != nil {
-		return &MissingError{Err: fmt.Errorf("%s is not installed", program), Hint: hint}
+		return &lack.Error{Err: fmt.Errorf("%s is not installed", program), Hints: []string{hint}}
 	}
 	return nil
 }

@@ -177,7 +177,7 @@ func onlyManifest(index *ordjson.Object) (string, bool) {
 func (c containerd) document(ctx context.Context, target string) (*ordjson.Object, error) {
 	want, err := digest.Parse(target)
 	if err != nil {
-		return nil, fmt.Errorf("ctr says that the image is %q, which is no digest", target)
+		return nil, fmt.Errorf("ctr says that the image is %q, which is not a digest", target)
 	}
 	data, err := output(ctx, maxInspect, "ctr", c.args("content", "get", want.String())...)
 	if err != nil {

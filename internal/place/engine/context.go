@@ -70,11 +70,7 @@ func currentContext(dir string) (string, error) {
 
 // fileError names the file once, quoted.
 func fileError(name string, err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		err = path.Err
-	}
-	return fmt.Errorf("%q: %w", name, err)
+	return fmt.Errorf("%q: %w", name, regfile.Cause(err))
 }
 
 // fromContext reads a Docker context, which "docker context create" writes (docker/cli,

@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/lack"
 )
 
 // writeFile writes a file and the directories that it is in.
@@ -219,8 +221,8 @@ func TestTLS(t *testing.T) {
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
 		}
-		var missing *MissingError
-		if strings.Contains(tt.want, "in TLS") && (!errors.As(err, &missing) || !strings.Contains(missing.Hint, "ca.pem")) {
+		var missing *lack.Error
+		if strings.Contains(tt.want, "in TLS") && (!errors.As(err, &missing) || !strings.Contains(strings.Join(missing.Hints, " "), "ca.pem")) {
 			t.Errorf("%s: no hint: %v", tt.name, err)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/lack"
 )
 
 // fake is a daemon that answers as a test wants.
@@ -84,7 +85,7 @@ func TestLoadAnswers(t *testing.T) {
 		"in containerd":     {ok, "", `{"Id": "sha256:` + strings.Repeat("0", 64) + `", "Descriptor": {}}`, ""},
 		"error in stream":   {`{"status":"Loading"}` + "\n" + `{"errorDetail":{"message":"no space"},"error":"no space \u001b[2J"}` + "\n", "", "", `"no space \x1b[2J"`},
 		"nothing said":      {"", "", right, "does not say that it loaded"},
-		"page":              {"<html>hello</html>", "", right, `no message: "<html>hello</html>"`},
+		"page":              {"<html>hello</html>", "", right, `not a message: "<html>hello</html>"`},
 		"endless line":      {strings.Repeat("x", 1<<20), "", right, "token too long"},
 		"other after":       {ok, "", other, "not " + id.String()},
 		"gone after":        {ok, "", "", "no image of the name now"},
@@ -302,12 +303,12 @@ func TestMissing(t *testing.T) {
 		"no containerd": engine(Containerd(ContainerdOptions{Socket: "unix://" + filepath.Join(dir, "none")})),
 	} {
 		_, err := Load(t.Context(), e, testImage("x"), nil)
-		var missing *MissingError
-		if !errors.As(err, &missing) || missing.Hint == "" {
-			t.Errorf("%s: %v is no *MissingError with a hint", name, err)
+		var missing *lack.Error
+		if !errors.As(err, &missing) || len(missing.Hints) == 0 {
+			t.Errorf("%s: %v is not a *lack.Error with a hint", name, err)
 		}
 		if _, err := Open(t.Context(), e, "a:b"); !errors.As(err, &missing) || errors.Is(err, context.Canceled) {
-			t.Errorf("%s: %v is no *MissingError", name, err)
+			t.Errorf("%s: %v is not a *lack.Error", name, err)
 		}
 	}
 	t.Setenv("PATH", t.TempDir())
@@ -316,9 +317,9 @@ func TestMissing(t *testing.T) {
 		"storage":    func() (Engine, error) { return Storage("") },
 		"containerd": func() (Engine, error) { return Containerd(ContainerdOptions{}) },
 	} {
-		var missing *MissingError
-		if _, err := find(); !errors.As(err, &missing) || missing.Hint == "" {
-			t.Errorf("%s: %v is no *MissingError with a hint", name, err)
+		var missing *lack.Error
+		if _, err := find(); !errors.As(err, &missing) || len(missing.Hints) == 0 {
+			t.Errorf("%s: %v is not a *lack.Error with a hint", name, err)
 		}
 	}
 }
@@ -340,7 +341,7 @@ func TestHosts(t *testing.T) {
 		}
 	}
 	for _, opts := range []ContainerdOptions{{Socket: "run/c.sock"}, {Socket: "tcp://h"}, {Namespace: "--x"}, {Namespace: "a b"}, {Namespace: "a..b"}} {
-		if _, err := Containerd(opts); err == nil || errors.As(err, new(*MissingError)) {
+		if _, err := Containerd(opts); err == nil || errors.As(err, new(*lack.Error)) {
 			t.Errorf("%+v: %v", opts, err)
 		}
 	}
@@ -398,8 +399,8 @@ func TestTables(t *testing.T) {
 	}
 }
 
-func TestBounded(t *testing.T) {
-	var b bounded
+func TestLimited(t *testing.T) {
+	var b limited
 	for i := range 100 {
 		fmt.Fprint(&b, strings.Repeat(string(rune('a'+i%26)), 5000))
 	}

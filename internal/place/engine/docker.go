@@ -207,7 +207,7 @@ func readReport(r io.Reader) ([]string, error) {
 		}
 		var message struct{ Stream, Error string }
 		if err := json.Unmarshal(line, &message); err != nil {
-			return nil, fmt.Errorf("it answers what is no message: %s", shown(string(line)))
+			return nil, fmt.Errorf("it answers what is not a message: %s", shown(string(line)))
 		}
 		if message.Error != "" {
 			return nil, fmt.Errorf("it says %s", shown(message.Error))

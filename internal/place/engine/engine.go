@@ -15,7 +15,7 @@
 //   - A context that is done ends every call within a second. A load that fails ends before the
 //     archive does, so that no engine takes it for a whole one. No processes or connections are
 //     left.
-//   - An engine that cannot be reached is a *MissingError that says what to do.
+//   - An engine that cannot be reached is a *lack.Error that says what to do.
 //
 // Docker and Podman's service are reached over HTTP (Docker Engine API 1.24 and later:
 // /images/load, /images/NAME/get, /images/NAME/json), at a socket, over TCP with or without TLS,
@@ -64,18 +64,6 @@ type WriteFunc func(ctx context.Context, w io.Writer) error
 
 // ErrNotFound says that an engine does not have an image.
 var ErrNotFound = errors.New("the engine has no such image")
-
-// MissingError says that an engine, or the program to reach it, is not there or does not let
-// this user in.
-type MissingError struct {
-	Err error
-	// Hint says what to do.
-	Hint string
-}
-
-func (e *MissingError) Error() string { return e.Err.Error() }
-
-func (e *MissingError) Unwrap() error { return e.Err }
 
 // Loaded describes an image as an engine has it.
 type Loaded struct {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/varve-image/varve/internal/lack"
 )
 
 // dialTimeout limits how long connecting may take.
@@ -131,12 +133,12 @@ func (h host) explain(product string, err error) error {
 	}[product]
 	if exit, ok := sshFailed(err); ok {
 		hint := fmt.Sprintf("try %q, or say where %s is by %s", strings.Join(append([]string{"ssh"}, h.ssh.args()...), " "), product, elsewhere)
-		return &MissingError{Err: fmt.Errorf("reach it at %q: %w", h.text, exit), Hint: hint}
+		return &lack.Error{Err: fmt.Errorf("reach it at %q: %w", h.text, exit), Hints: []string{hint}}
 	}
 	var secure *tlsError
 	if errors.As(err, &secure) {
 		hint := "its certificate has to be one that ca.pem in DOCKER_CERT_PATH, or in Docker's context, vouches for, and yours are cert.pem and key.pem there"
-		return &MissingError{Err: fmt.Errorf("reach it at %q in TLS: %w", h.text, secure.error), Hint: hint}
+		return &lack.Error{Err: fmt.Errorf("reach it at %q in TLS: %w", h.text, secure.error), Hints: []string{hint}}
 	}
 	var op *net.OpError
 	if !errors.As(err, &op) || op.Op != "dial" {
@@ -151,5 +153,5 @@ func (h host) explain(product string, err error) error {
 	if errors.Is(cause, fs.ErrPermission) {
 		hint = fmt.Sprintf("become a member of the socket's group, or root, or use %s as this user, or another one by %s", product, elsewhere)
 	}
-	return &MissingError{Err: fmt.Errorf("reach it at %q: %w", h.text, cause), Hint: hint}
+	return &lack.Error{Err: fmt.Errorf("reach it at %q: %w", h.text, cause), Hints: []string{hint}}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/varve-image/varve/internal/atomicfile"
+	"github.com/varve-image/varve/internal/lack"
 )
 
 // PodmanOptions says where Podman is.
@@ -73,7 +74,7 @@ func Storage(tempDir string) (Engine, error) {
 	if look("skopeo", hint) == nil {
 		return skopeo{tempDir}, nil
 	}
-	return nil, &MissingError{Err: errors.New("podman's storage: neither podman nor skopeo is installed"), Hint: hint}
+	return nil, &lack.Error{Err: errors.New("podman's storage: neither podman nor skopeo is installed"), Hints: []string{hint}}
 }
 
 // podman is Podman's storage, through podman's commands.

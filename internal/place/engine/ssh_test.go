@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/varve-image/varve/internal/lack"
 	"github.com/varve-image/varve/internal/testtools"
 )
 
@@ -116,8 +117,8 @@ func TestSSHFails(t *testing.T) {
 			"load": func() error { _, err := e.Load(t.Context(), []string{"a:b"}, archiveOf(testImage("x"))); return err },
 		} {
 			err := call()
-			var missing *MissingError
-			if !errors.As(err, &missing) || !strings.Contains(err.Error(), tt.want) || !strings.Contains(missing.Hint, "DOCKER_HOST") {
+			var missing *lack.Error
+			if !errors.As(err, &missing) || !strings.Contains(err.Error(), tt.want) || !strings.Contains(strings.Join(missing.Hints, " "), "DOCKER_HOST") {
 				t.Errorf("%s, %s: %v", name, what, err)
 			}
 		}
@@ -127,7 +128,7 @@ func TestSSHFails(t *testing.T) {
 		t.Error("an ssh that says nothing is an engine")
 	}
 	t.Setenv("PATH", t.TempDir())
-	var missing *MissingError
+	var missing *lack.Error
 	if _, err := e.ID(t.Context(), "a:b"); !errors.As(err, &missing) || !strings.Contains(err.Error(), "ssh is not installed") {
 		t.Errorf("no ssh: %v", err)
 	}

@@ -118,7 +118,7 @@ func TestDigestErrorIsTyped(t *testing.T) {
 	}}
 	_, err := ocilayout.WriteArchive(t.Context(), io.Discard, newImage("x", l), ocilayout.Options{})
 	if digestErr := (*layer.DigestError)(nil); !errors.As(err, &digestErr) {
-		t.Errorf("%v is no DigestError", err)
+		t.Errorf("%v is not a DigestError", err)
 	}
 }
 

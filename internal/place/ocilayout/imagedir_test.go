@@ -152,15 +152,17 @@ func TestImageDirRefused(t *testing.T) {
 			return os.WriteFile(dir+"/manifest.json", []byte(`{"schemaVersion":2,"mediaType":"`+v1.MediaTypeImageIndex+`","manifests":[{"mediaType":"`+v1.MediaTypeImageManifest+`","digest":"sha256:`+blob+`","size":1}]}`), 0o644)
 		}},
 	} {
-		dir := filepath.Join(t.TempDir(), "dir")
-		if err := os.CopyFS(dir, os.DirFS(good)); err != nil {
-			t.Fatal(err)
-		}
-		if err := c.change(dir); err != nil {
-			t.Fatal(err)
-		}
-		if err := readImageDir(t, dir); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v, want %q", c.name, err, c.want)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "dir")
+			if err := os.CopyFS(dir, os.DirFS(good)); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.change(dir); err != nil {
+				t.Fatal(err)
+			}
+			if err := readImageDir(t, dir); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s: %v, want %q", c.name, err, c.want)
+			}
+		})
 	}
 }

@@ -2,10 +2,8 @@ package ocilayout
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
 
@@ -14,6 +12,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/tarindex"
 	"github.com/varve-image/varve/layer"
 )
@@ -223,15 +222,6 @@ func (l *Layout) Fetch(_ context.Context, d v1.Descriptor) (io.ReadCloser, error
 	return fetch(l.files, d)
 }
 
-// cause returns what went wrong with a file, without its path.
-func cause(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
-}
-
 // fetch opens a blob that has its descriptor's size.
 func fetch(f files, d v1.Descriptor) (io.ReadCloser, error) {
 	return openSized(f, BlobPath(d.Digest), d)
@@ -240,7 +230,7 @@ func fetch(f files, d v1.Descriptor) (io.ReadCloser, error) {
 func openSized(f files, name string, d v1.Descriptor) (io.ReadCloser, error) {
 	r, size, err := f.open(name)
 	if err != nil {
-		return nil, fmt.Errorf("read blob %s: %w", d.Digest, cause(err))
+		return nil, fmt.Errorf("read blob %s: %w", d.Digest, regfile.Cause(err))
 	}
 	if size != d.Size {
 		r.Close()

@@ -61,7 +61,7 @@ func writeForm(t *testing.T, path, form string, opts ocilayout.Options) digest.D
 	}
 	c := map[string]string{"archive": "none", "archive.gz": "gz", "archive.zst": "zstd"}[form]
 	var out bytes.Buffer
-	w, err := parse(t, c).NewWriter(&out)
+	w, err := parse(t, c).NewWriter(t.Context(), &out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +302,7 @@ func TestTypedDigestErrors(t *testing.T) {
 		mustWrite(t, path, data)
 		err = readAll(t.Context(), out)
 		if digestErr := (*layer.DigestError)(nil); c != "zstd" && !errors.As(err, &digestErr) || err == nil {
-			t.Errorf("%s: %v is no DigestError", c, err)
+			t.Errorf("%s: %v is not a DigestError", c, err)
 		}
 	}
 }
@@ -410,7 +410,7 @@ func TestArchiveRefuses(t *testing.T) {
 
 func gzipped(t *testing.T, data []byte) []byte {
 	var out bytes.Buffer
-	w, err := compress.Compression{}.NewWriter(&out)
+	w, err := compress.Compression{}.NewWriter(t.Context(), &out)
 	if err != nil {
 		t.Fatal(err)
 	}

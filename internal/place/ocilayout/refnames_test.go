@@ -29,22 +29,24 @@ func TestRefNames(t *testing.T) {
 		"=v1; =":                      {names("", "v1"), names("", "v1")},
 		"=v1; app:1=1; app:v1=app:v1": {names("", "v1"), names("app:1", ""), names("app:v1", "")},
 	} {
-		table := newRefTable(images...)
-		var got []string
-		for i, n := range images {
-			refs, err := n.References()
-			if err != nil {
-				t.Fatal(err)
+		t.Run(want, func(t *testing.T) {
+			table := newRefTable(images...)
+			var got []string
+			for i, n := range images {
+				refs, err := n.References()
+				if err != nil {
+					t.Fatal(err)
+				}
+				var all []string
+				for _, d := range table.named(v1.Descriptor{}, i, refs, "") {
+					full := strings.TrimPrefix(d.Annotations[AnnotationName], "docker.io/library/")
+					all = append(all, fmt.Sprintf("%s=%s", full, d.Annotations[v1.AnnotationRefName]))
+				}
+				got = append(got, strings.Join(all, " "))
 			}
-			var all []string
-			for _, d := range table.named(v1.Descriptor{}, i, refs, "") {
-				full := strings.TrimPrefix(d.Annotations[AnnotationName], "docker.io/library/")
-				all = append(all, fmt.Sprintf("%s=%s", full, d.Annotations[v1.AnnotationRefName]))
+			if text := strings.Join(got, "; "); text != want {
+				t.Errorf("%q, want %q", text, want)
 			}
-			got = append(got, strings.Join(all, " "))
-		}
-		if text := strings.Join(got, "; "); text != want {
-			t.Errorf("%q, want %q", text, want)
-		}
+		})
 	}
 }

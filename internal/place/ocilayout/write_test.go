@@ -155,8 +155,8 @@ func ls(t testing.TB, dir string) []string {
 func TestManifestDigests(t *testing.T) {
 	for c, want := range map[string]string{
 		"none": "sha256:720c5e7e0fa6f29637b685da9d0d0a90ada1cd277fa7771baa7383ddd3560208",
-		"gz":   "sha256:b5e8b91acf868fb816fa5d29459fb3403e75057d7cc01de88b4b2296b2253cb0",
-		"zstd": "sha256:4464a9efdfb15f29cee93fb181de628e9bff3bd040d13c6a55350d2e93767bee",
+		"gz":   "sha256:2b9a6c9ef34e6586dee037365ca4f8c1df96c6bfffe706b4e32fec9903cfa86f",
+		"zstd": "sha256:cfb85bbc9a0af4e9d0e668e3180ddcf5628ad9404112009f76d7294ceedf67c2",
 	} {
 		d, err := ocilayout.WriteArchive(t.Context(), io.Discard, newImage("v1"), ocilayout.Options{Compression: parse(t, c)})
 		if err != nil || d.String() != want {
@@ -344,17 +344,19 @@ func TestFullNames(t *testing.T) {
 		"localhost:5000/test":   "localhost:5000/test:v1",
 		"ghcr.example/a/b/test": "ghcr.example/a/b/test:v1",
 	} {
-		out := filepath.Join(t.TempDir(), "out")
-		img := newImage("v1")
-		img.RepoTags = []string{repository + ":v1"}
-		if _, err := ocilayout.WriteDir(t.Context(), img, out, ocilayout.Options{}); err != nil {
-			t.Fatal(err)
-		}
-		var index v1.Index
-		unmarshal(t, mustRead(t, out+"/index.json"), &index)
-		if got := index.Manifests[0].Annotations["io.containerd.image.name"]; got != want {
-			t.Errorf("%s: %q, want %q", repository, got, want)
-		}
+		t.Run(repository, func(t *testing.T) {
+			out := filepath.Join(t.TempDir(), "out")
+			img := newImage("v1")
+			img.RepoTags = []string{repository + ":v1"}
+			if _, err := ocilayout.WriteDir(t.Context(), img, out, ocilayout.Options{}); err != nil {
+				t.Fatal(err)
+			}
+			var index v1.Index
+			unmarshal(t, mustRead(t, out+"/index.json"), &index)
+			if got := index.Manifests[0].Annotations["io.containerd.image.name"]; got != want {
+				t.Errorf("%s: %q, want %q", repository, got, want)
+			}
+		})
 	}
 }
 

@@ -309,19 +309,21 @@ func TestCredentials(t *testing.T) {
 		{"device", []string{zero}, "quay.io/a", credentials{}, "it is a device"},
 		{"large", []string{write("large", strings.Repeat(" ", maxAuthFile+1), 0o600)}, "quay.io/a", credentials{}, "it has more than 1048576 bytes"},
 	} {
-		ref, err := parseReference(tt.ref)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := findCredentials(t.Context(), ref, Options{AuthFiles: tt.files})
-		if tt.err != "" {
-			wantError(t, err, tt.err)
-			if strings.Contains(err.Error(), secret) {
-				t.Errorf("%s: a secret is in %q", tt.name, err)
+		t.Run(tt.name, func(t *testing.T) {
+			ref, err := parseReference(tt.ref)
+			if err != nil {
+				t.Fatal(err)
 			}
-		} else if got == nil || err != nil || !reflect.DeepEqual(got.credentials, tt.want) {
-			t.Errorf("%s: %+v, %v; want %+v", tt.name, got, err, tt.want)
-		}
+			got, err := findCredentials(t.Context(), ref, Options{AuthFiles: tt.files})
+			if tt.err != "" {
+				wantError(t, err, tt.err)
+				if strings.Contains(err.Error(), secret) {
+					t.Errorf("%s: a secret is in %q", tt.name, err)
+				}
+			} else if got == nil || err != nil || !reflect.DeepEqual(got.credentials, tt.want) {
+				t.Errorf("%s: %+v, %v; want %+v", tt.name, got, err, tt.want)
+			}
+		})
 	}
 }
 

@@ -90,9 +90,9 @@ func TestCopyOthers(t *testing.T) {
 	}
 }
 
-// TestCopyBounded: what the layers of an image unpack to is limited, for each image by itself,
+// TestCopyLimited: what the layers of an image unpack to is limited, for each image by itself,
 // where they are read.
-func TestCopyBounded(t *testing.T) {
+func TestCopyLimited(t *testing.T) {
 	noLeaks(t)
 	reg := newFake(t, inProcess["cuelabs"](), true)
 	ref := reg.host + "/app:1"

@@ -105,11 +105,10 @@ func readAuthFile(path string) (*authFile, error) {
 // readFile reads a regular file of at most maxBytes.
 func readFile(path string, maxBytes int64) ([]byte, error) {
 	data, err := regfile.Read(path, maxBytes)
-	var named *fs.PathError
-	if errors.As(err, &named) {
-		err = fmt.Errorf("%q: %w", path, named.Err)
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w", path, regfile.Cause(err))
 	}
-	return data, err
+	return data, nil
 }
 
 // find asks the file, and the helpers that it names, as Docker does: the

@@ -124,6 +124,9 @@ func (p *pusher) layer(ctx context.Context, b *image.Blob) (v1.Descriptor, error
 		_, err := p.client.put(ctx, blob{b.Stored, b.Write}, from)
 		return b.Stored, err
 	}
+	if b.Known.Digest != "" {
+		from = p.opts.MountFrom
+	}
 	d, err := p.client.put(ctx, blob{b.Known, b.Write}, from)
 	if b.Known.Digest != "" && errors.As(err, new(*layer.DigestError)) { // it was remembered wrongly
 		d, err = p.client.put(ctx, blob{v1.Descriptor{}, b.Write}, from)

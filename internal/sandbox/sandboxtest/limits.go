@@ -63,7 +63,7 @@ func (s *suite) reaches(t *testing.T, step *sandbox.Step, word string) {
 	}
 	o := s.run(t.Context(), t, step)
 	var limit *sandbox.LimitError
-	if !errors.As(o.err, &limit) || word == "" && limit.Bound == sandbox.BoundTime || !strings.Contains(o.err.Error(), word) {
+	if !errors.As(o.err, &limit) || word == "" && limit.Limit == sandbox.LimitTime || !strings.Contains(o.err.Error(), word) {
 		t.Errorf("error %v\nstdout: %s\nstderr: %s", o.err, o.stdout, o.stderr)
 	}
 }
@@ -116,7 +116,7 @@ func testMemory(t *testing.T, s *suite) {
 			s.reaches(t, step, "64 MiB of memory")
 		})
 	}
-	t.Run("what the kernel bounds", func(t *testing.T) {
+	t.Run("what the kernel limits", func(t *testing.T) {
 		t.Parallel()
 		for what, most := range map[string]int{"pending": 8 << 10, "msgqueue": 800 << 10} {
 			o := s.run(t.Context(), t, Script(base, "grep "+what+" /proc/self/limits")).must(t)

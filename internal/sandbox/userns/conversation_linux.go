@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/varve-image/varve/internal/lack"
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/sandbox/userns/kernel"
 	"github.com/varve-image/varve/internal/sandbox/userns/protocol"
@@ -39,11 +40,11 @@ func (c *conversation) run(outer context.Context) (*sandbox.Result, error) {
 	limits := c.step.Limits
 	if limits.Time > 0 {
 		var stop context.CancelFunc
-		ctx, stop = context.WithTimeoutCause(ctx, limits.Time, c.limit(sandbox.BoundTime))
+		ctx, stop = context.WithTimeoutCause(ctx, limits.Time, c.limit(sandbox.LimitTime))
 		defer stop()
 	}
 	c.output = &output{limit: limits.Output, exceeded: func() {
-		cancel(c.limit(sandbox.BoundOutput))
+		cancel(c.limit(sandbox.LimitOutput))
 	}}
 	if err := c.start(); err != nil {
 		return nil, err
@@ -108,11 +109,11 @@ func (c *conversation) failed(rep protocol.Report) error {
 	lines := c.output.tail.Lines()
 	switch {
 	case rep.Missing:
-		return &sandbox.MissingError{Err: fmt.Errorf("step %s: %s", c.step.Name, rep.Error), Hints: rep.Hints}
+		return &lack.Error{Err: fmt.Errorf("step %s: %s", c.step.Name, rep.Error), Hints: rep.Hints}
 	case rep.Error != "":
 		return fmt.Errorf("step %s: %s", c.step.Name, rep.Error)
 	case rep.Signal == int(syscall.SIGXFSZ) || rep.ExitCode == 128+int(syscall.SIGXFSZ): // a file reached the limit
-		limit := c.limit(sandbox.BoundDisk)
+		limit := c.limit(sandbox.LimitDisk)
 		limit.LastLines = lines
 		return limit
 	case rep.Limit != "":
@@ -125,8 +126,8 @@ func (c *conversation) failed(rep protocol.Report) error {
 	return &sandbox.StepError{Name: c.step.Name, Root: c.step.Root, ExitCode: rep.ExitCode, LastLines: lines}
 }
 
-func (c *conversation) limit(bound sandbox.Bound) *sandbox.LimitError {
-	return &sandbox.LimitError{Name: c.step.Name, Bound: bound, Limits: c.cfg.Limits}
+func (c *conversation) limit(which sandbox.Limit) *sandbox.LimitError {
+	return &sandbox.LimitError{Name: c.step.Name, Limit: which, Limits: c.cfg.Limits}
 }
 
 // start makes the pipes and starts the process.

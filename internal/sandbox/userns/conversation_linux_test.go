@@ -16,7 +16,7 @@ import (
 func TestCause(t *testing.T) {
 	unread := protocol.Report{Error: "what the step changed is not read to its end", Unread: true}
 	full := errors.New("no space left on device")
-	limit := &sandbox.LimitError{Name: "x", Bound: sandbox.BoundDisk, Limits: sandbox.Limits{Disk: 1 << 20}}
+	limit := &sandbox.LimitError{Name: "x", Limit: sandbox.LimitDisk, Limits: sandbox.Limits{Disk: 1 << 20}}
 	cut := errors.New("unexpected EOF")
 	c := &conversation{step: &sandbox.Step{Name: "x"}, cfg: &protocol.Config{}, output: &output{}}
 	for name, q := range map[string]struct {

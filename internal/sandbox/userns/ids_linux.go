@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/varve-image/varve/internal/lack"
 	"github.com/varve-image/varve/internal/sandbox"
 )
 
@@ -40,7 +41,7 @@ func chooseIDs(fakeRoot bool) (*identities, error) {
 	}
 	kernelUID, kernelGID, err := kernelRoot()
 	if err != nil {
-		return nil, &sandbox.MissingError{Err: fmt.Errorf("find out who is the kernel's user 0: %w", err), Hints: []string{"mount /proc"}}
+		return nil, &lack.Error{Err: fmt.Errorf("find out who is the kernel's user 0: %w", err), Hints: []string{"mount /proc"}}
 	}
 	if m.uid != kernelUID {
 		return m, nil
@@ -92,7 +93,7 @@ func otherID(file string, kernel int) (int, error) {
 		}
 	}
 	if best < 0 {
-		return 0, &sandbox.MissingError{
+		return 0, &lack.Error{
 			Err: errors.New("a step would be the kernel's user 0, to whom the machine's settings belong: this user namespace has no other user"),
 			Hints: []string{"run varve outside of the user namespace, or as an ordinary user",
 				"give the user namespace more users (unshare --map-users, or a range of ids in its uid_map and gid_map)",

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/varve-image/varve/internal/lack"
 	"github.com/varve-image/varve/internal/sandbox"
 )
 
@@ -13,7 +14,7 @@ import (
 func Main() (code int, ok bool) { return 0, false }
 
 func (r *Runner) run(context.Context, *sandbox.Step) (*sandbox.Result, error) {
-	return nil, &sandbox.MissingError{
+	return nil, &lack.Error{
 		Err:   errors.New("run steps need Linux on amd64 or arm64"),
 		Hints: []string{"build the image in a Linux virtual machine or container"},
 	}

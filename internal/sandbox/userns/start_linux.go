@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/varve-image/varve/internal/lack"
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/sandbox/userns/kernel"
 	"github.com/varve-image/varve/internal/sandbox/userns/protocol"
@@ -150,7 +151,7 @@ func startError(err error) error {
 	default:
 		return fmt.Errorf("start the sandbox: %w", err)
 	}
-	return &sandbox.MissingError{Err: err, Hints: hints}
+	return &lack.Error{Err: err, Hints: hints}
 }
 
 // lastError returns the system's own error, without its context.

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/varve-image/varve/internal/lack"
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/sandbox/sandboxtest"
 	"github.com/varve-image/varve/internal/sandbox/userns"
@@ -150,7 +151,7 @@ func TestKernelRoot(t *testing.T) {
 		step := sandboxtest.Script(sandboxtest.Busybox(t), "true")
 		step.FakeRoot = fakeRoot
 		_, err := userns.New(sandbox.Options{TempDir: t.TempDir()}).Run(t.Context(), step)
-		var missing *sandbox.MissingError
+		var missing *lack.Error
 		if !errors.As(err, &missing) || len(missing.Hints) == 0 || !strings.Contains(err.Error(), "user 0") {
 			t.Errorf("fake root %v: error %v", fakeRoot, err)
 		}
@@ -186,7 +187,7 @@ func TestNoTracing(t *testing.T) {
 	}
 	temp := t.TempDir()
 	_, err := userns.New(sandbox.Options{TempDir: temp}).Run(t.Context(), sandboxtest.Script(sandboxtest.Busybox(t), "true"))
-	var missing *sandbox.MissingError
+	var missing *lack.Error
 	if !errors.As(err, &missing) || len(missing.Hints) == 0 || !strings.Contains(err.Error(), "ptrace") {
 		t.Errorf("error %v", err)
 	}
@@ -228,7 +229,7 @@ func TestNoNamespaces(t *testing.T) {
 		return
 	}
 	_, err := userns.New(sandbox.Options{TempDir: t.TempDir()}).Run(t.Context(), sandboxtest.Script(sandboxtest.Busybox(t), "true"))
-	var missing *sandbox.MissingError
+	var missing *lack.Error
 	if !errors.As(err, &missing) || len(missing.Hints) == 0 || strings.Contains(err.Error(), "space") && !strings.Contains(err.Error(), "namespace") {
 		t.Errorf("error %v", err)
 	}

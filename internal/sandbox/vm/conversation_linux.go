@@ -76,7 +76,7 @@ func (c *conversation) started(ctx context.Context, frames *frameWriter) func() 
 	ctx, done := context.WithCancel(ctx)
 	stop := done
 	if limit := c.step.Limits.Time; limit > 0 {
-		clock := time.AfterFunc(limit, func() { c.exceeded(sandbox.BoundTime) })
+		clock := time.AfterFunc(limit, func() { c.exceeded(sandbox.LimitTime) })
 		stop = func() { clock.Stop(); done() }
 	}
 	if c.step.Stdin != nil {
@@ -88,15 +88,15 @@ func (c *conversation) started(ctx context.Context, frames *frameWriter) func() 
 	return stop
 }
 
-func (c *conversation) exceeded(bound sandbox.Bound) {
-	c.cancel(&sandbox.LimitError{Name: c.step.Name, Bound: bound, Limits: c.step.Limits})
+func (c *conversation) exceeded(which sandbox.Limit) {
+	c.cancel(&sandbox.LimitError{Name: c.step.Name, Limit: which, Limits: c.step.Limits})
 }
 
 // output passes on what the step wrote.
 func (c *conversation) output(kind byte, data []byte) error {
 	c.written += int64(len(data))
 	if limit := c.step.Limits.Output; limit > 0 && c.written > limit {
-		c.exceeded(sandbox.BoundOutput)
+		c.exceeded(sandbox.LimitOutput)
 		return errNoAnswer
 	}
 	_, _ = c.tail.Write(data) // it never fails

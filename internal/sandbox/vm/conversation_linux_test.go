@@ -189,7 +189,7 @@ func FuzzConversation(f *testing.F) {
 			return
 		}
 		if !bytes.HasPrefix(guest, says(hello)) {
-			t.Errorf("%q is no hello, and there is the report %+v", guest, rep)
+			t.Errorf("%q is not a hello, and there is the report %+v", guest, rep)
 		}
 		if ok := rep.err(&sandbox.Step{Name: "test"}, nil) == nil; ok != (rep.Changes > 0) || rep.Changes > 1<<20 {
 			t.Errorf("report %+v", rep)

@@ -21,7 +21,7 @@ type kernel struct {
 }
 
 // KernelError says that there is no usable kernel for a virtual machine: Options.Kernel can
-// name one. It is wrapped in a *sandbox.MissingError.
+// name one. It is wrapped in a *lack.Error.
 type KernelError struct {
 	Err   error
 	Fault KernelFault
@@ -114,7 +114,7 @@ func kernelVersion(file string) (string, error) {
 	defer f.Close()
 	var head [0x210]byte
 	if _, err := io.ReadFull(f, head[:]); err != nil || string(head[0x202:0x206]) != "HdrS" {
-		return "", errors.New("it is no kernel for x86 (bzImage)")
+		return "", errors.New("it is not a kernel for x86 (bzImage)")
 	}
 	var text [256]byte
 	at := int64(binary.LittleEndian.Uint16(head[0x20e:])) + 0x200

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/varve-image/varve/internal/lack"
 	"github.com/varve-image/varve/internal/sandbox"
 )
 
@@ -74,7 +75,7 @@ type report struct {
 	ExitCode, Signal int
 	// Limit says which limit was reached, with a File that was too large for it and its
 	// Size, or with why the usage was Unseen.
-	Limit  sandbox.Bound
+	Limit  sandbox.Limit
 	File   string
 	Size   int64
 	Unseen string
@@ -91,13 +92,13 @@ func reportOf(err error) report {
 	var (
 		failed  *sandbox.StepError
 		limit   *sandbox.LimitError
-		lacking *sandbox.MissingError
+		lacking *lack.Error
 	)
 	switch {
 	case errors.As(err, &failed):
 		return report{ExitCode: failed.ExitCode, Signal: int(failed.Signal)}
 	case errors.As(err, &limit):
-		return report{Limit: limit.Bound, File: limit.File, Size: limit.Size, Unseen: limit.Unseen}
+		return report{Limit: limit.Limit, File: limit.File, Size: limit.Size, Unseen: limit.Unseen}
 	case errors.As(err, &lacking):
 		return report{Error: lacking.Error(), Missing: true}
 	}
@@ -119,8 +120,8 @@ func readReport(data []byte, most int64) (*report, error) {
 	}
 	exited := r.Signal == 0 && r.ExitCode >= 0 && r.ExitCode <= 255
 	signalled := r.Signal > 0 && r.Signal <= 64 && r.ExitCode == -1
-	limits := []sandbox.Bound{"", sandbox.BoundMemory, sandbox.BoundOutput, sandbox.BoundDisk, sandbox.BoundProcesses} // the host's clock counts
-	large := r.File == "" && r.Size == 0 || r.File != "" && r.Size > 0 && r.Limit == sandbox.BoundDisk
+	limits := []sandbox.Limit{"", sandbox.LimitMemory, sandbox.LimitOutput, sandbox.LimitDisk, sandbox.LimitProcesses} // the host's clock counts
+	large := r.File == "" && r.Size == 0 || r.File != "" && r.Size > 0 && r.Limit == sandbox.LimitDisk
 	switch {
 	case outcomes != 1, !exited && !signalled, !slices.Contains(limits, r.Limit), !large, r.Missing && r.Error == "":
 		return nil, errors.New("it contradicts itself")
@@ -153,7 +154,7 @@ func (r *report) err(step *sandbox.Step, lines []string) error {
 	name := step.Name
 	switch {
 	case r.Limit != "":
-		return &sandbox.LimitError{Name: name, Bound: r.Limit, Limits: step.Limits, File: r.File, Size: r.Size, Unseen: r.Unseen, LastLines: lines}
+		return &sandbox.LimitError{Name: name, Limit: r.Limit, Limits: step.Limits, File: r.File, Size: r.Size, Unseen: r.Unseen, LastLines: lines}
 	case r.ExitCode != 0 || r.Signal != 0:
 		return &sandbox.StepError{Name: name, Root: step.Root, ExitCode: r.ExitCode, Signal: syscall.Signal(r.Signal), LastLines: lines}
 	case r.Missing:

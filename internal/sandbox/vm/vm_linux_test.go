@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/varve-image/varve/internal/lack"
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/sandbox/sandboxtest"
 	"github.com/varve-image/varve/internal/sandbox/vm"
@@ -226,7 +227,7 @@ func TestMissing(t *testing.T) {
 		"no file":   {Kernel: "/nonexistent"},
 	} {
 		_, err := vm.New(opts).Run(t.Context(), sandboxtest.Script(sandboxtest.Busybox(t), "true"))
-		var missing *sandbox.MissingError
+		var missing *lack.Error
 		var kernel *vm.KernelError
 		if !errors.As(err, &missing) || !errors.As(err, &kernel) || kernel.Fault != vm.KernelNamed {
 			t.Errorf("%s: error %v, want that of a kernel that was named", name, err)

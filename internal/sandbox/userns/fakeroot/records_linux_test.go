@@ -64,9 +64,9 @@ func TestRecordsOfOthers(t *testing.T) {
 	t.Logf("%d of 200 files had a number that another had before", again)
 }
 
-// TestRecordsBounded: records of files that are gone make room for others, and where no
+// TestRecordsLimited: records of files that are gone make room for others, and where no
 // room is left a step is refused.
-func TestRecordsBounded(t *testing.T) {
+func TestRecordsLimited(t *testing.T) {
 	r := unwatched()
 	dir := t.TempDir()
 	top, err := openat.Dir(unix.AT_FDCWD, dir)
@@ -106,8 +106,8 @@ func TestRecordsBounded(t *testing.T) {
 	}
 }
 
-// TestIdentitiesBounded: credentials that processes no longer have make room for others.
-func TestIdentitiesBounded(t *testing.T) {
+// TestIdentitiesLimited: credentials that processes no longer have make room for others.
+func TestIdentitiesLimited(t *testing.T) {
 	sleep := testtools.Need(t, "sleep")
 	var table identityTable
 	start := func() *exec.Cmd {

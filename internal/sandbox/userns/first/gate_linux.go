@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/lack"
 	"github.com/varve-image/varve/internal/sandbox/userns/fakeroot"
 	"github.com/varve-image/varve/internal/sandbox/userns/protocol"
 )
@@ -62,7 +62,7 @@ func (g *gate) ready() error {
 // for it.
 func (g *gate) trace() error {
 	if err := fakeroot.Trace(g.tid); err != nil {
-		return &sandbox.MissingError{
+		return &lack.Error{
 			Err: fmt.Errorf("the kernel or another sandbox keeps this one from answering system calls, by seccomp and by ptrace: %w", err),
 			Hints: []string{"let programs be traced: sysctl kernel.yama.ptrace_scope=1",
 				"use Linux 5.19 or later, outside of other sandboxes", "choose `isolation: vm`"},

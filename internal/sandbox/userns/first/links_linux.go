@@ -40,7 +40,7 @@ func checkDir(dir string) error {
 	case err == nil:
 		return f.Close()
 	case errors.Is(err, unix.ENOTDIR):
-		return fmt.Errorf("its working directory %q is no directory of the tree", dir)
+		return fmt.Errorf("its working directory %q is not a directory of the tree", dir)
 	case leadsOut(dir, err):
 		return fmt.Errorf("its working directory %q leads through a link of /proc", dir)
 	}

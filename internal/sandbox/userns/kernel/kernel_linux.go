@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/lack"
 )
 
 // ByDefault resets a signal to its default action.
@@ -22,7 +22,7 @@ func ByDefault(s unix.Signal) error {
 
 // Lack returns the error for something that requires Linux 5.12.
 func Lack(what string, err error) error {
-	return &sandbox.MissingError{
+	return &lack.Error{
 		Err: fmt.Errorf("the kernel does not let the sandbox %s: %w", what, err),
 		Hints: []string{"use Linux 5.12 or later", "in a container, start it so that /proc is not masked (docker run --security-opt systempaths=unconfined)",
 			"choose `isolation: vm`"},

@@ -38,11 +38,11 @@ func (g *growth) of(now, known int64) int64 {
 }
 
 // inDoubt reports whether the last look may have missed something.
-func (u *usage) inDoubt(bound sandbox.Bound) bool {
-	switch bound {
-	case sandbox.BoundMemory:
+func (u *usage) inDoubt(which sandbox.Limit) bool {
+	switch which {
+	case sandbox.LimitMemory:
 		return u.privateGrowth.doubt
-	case sandbox.BoundDisk:
+	case sandbox.LimitDisk:
 		return u.diskGrowth.doubt
 	}
 	return false

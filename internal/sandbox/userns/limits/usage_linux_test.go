@@ -31,14 +31,16 @@ func TestStatus(t *testing.T) {
 		"no line of threads":  {"RssAnon:\t1 kB\n", status{}, false},
 		"nothing":             {"", status{}, false},
 	} {
-		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, "status"), []byte(c.text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		got, err := statusOf(dir)
-		if (err == nil) != c.ok || c.ok && got != c.want {
-			t.Errorf("%s: %+v, %v; want %+v", name, got, err, c.want)
-		}
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "status"), []byte(c.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got, err := statusOf(dir)
+			if (err == nil) != c.ok || c.ok && got != c.want {
+				t.Errorf("%s: %+v, %v; want %+v", name, got, err, c.want)
+			}
+		})
 	}
 	if _, err := statusOf(filepath.Join(t.TempDir(), "none")); !procfs.Gone(err) {
 		t.Errorf("no such process: %v", err)

@@ -63,10 +63,10 @@ func New(opts Options) (*Watch, error) {
 // own limits, because each look raises this process's.
 func (w *Watch) Start() {
 	if w.limits.Memory > 0 {
-		w.watch(sandbox.BoundMemory, w.limits.Memory, watchRate, w.usage.memory)
+		w.watch(sandbox.LimitMemory, w.limits.Memory, watchRate, w.usage.memory)
 	}
-	w.watch(sandbox.BoundDisk, w.limits.Disk, watchRate, w.usage.disk)
-	w.watch(sandbox.BoundProcesses, int64(w.limits.Processes), forkRate, w.usage.threads)
+	w.watch(sandbox.LimitDisk, w.limits.Disk, watchRate, w.usage.disk)
+	w.watch(sandbox.LimitProcesses, int64(w.limits.Processes), forkRate, w.usage.threads)
 }
 
 // Reached returns the limit that was reached, or might have been, or nil.
@@ -85,7 +85,7 @@ type looks func(limit int64) (used int64, err error)
 // watch looks again and again, but not much before the limit can be reached, and for no
 // more than a tenth of the time, unless that would be too rare. rate is how much more a
 // processor can come to use in a second.
-func (w *Watch) watch(bound sandbox.Bound, limit, rate int64, look looks) {
+func (w *Watch) watch(which sandbox.Limit, limit, rate int64, look looks) {
 	soonest := func(left int64) time.Duration {
 		seconds := float64(left) / float64(rate*int64(runtime.NumCPU()))
 		return time.Duration(min(seconds, longestPause.Seconds()) * float64(time.Second))
@@ -99,7 +99,7 @@ func (w *Watch) watch(bound sandbox.Bound, limit, rate int64, look looks) {
 			case <-time.After(max(wait, watchInterval)):
 			}
 			before := monotonic()
-			used := w.look(bound, limit, look)
+			used := w.look(which, limit, look)
 			wait = max(min(10*(monotonic()-before), longestPause), soonest(limit-used))
 		}
 	})
@@ -107,12 +107,12 @@ func (w *Watch) watch(bound sandbox.Bound, limit, rate int64, look looks) {
 
 // look looks once, and ends the step if its usage exceeds the limit or cannot be known.
 // Doubtful usage is looked at again while nothing moves.
-func (w *Watch) look(bound sandbox.Bound, limit int64, look looks) (used int64) {
+func (w *Watch) look(which sandbox.Limit, limit int64, look looks) (used int64) {
 	err := w.usage.see()
 	if err == nil {
 		used, err = look(limit)
 	}
-	if err == nil && used <= limit && w.usage.inDoubt(bound) {
+	if err == nil && used <= limit && w.usage.inDoubt(which) {
 		err = w.frozen.hold(func() (err error) {
 			used, err = look(limit)
 			return err
@@ -121,7 +121,7 @@ func (w *Watch) look(bound sandbox.Bound, limit int64, look looks) (used int64) 
 	if err == nil && used <= limit {
 		return used
 	}
-	reached := &sandbox.LimitError{Bound: bound}
+	reached := &sandbox.LimitError{Limit: which}
 	if err != nil {
 		reached.Unseen = err.Error()
 	}

@@ -39,7 +39,7 @@ func whyNotRun(program string, err error) string {
 	case statErr != nil:
 		return ""
 	case !st.Mode().IsRegular():
-		return "it is no regular file"
+		return "it is not a regular file"
 	case st.Mode()&0o111 == 0:
 		return fmt.Sprintf("nobody may execute it (mode %04o)", st.Mode().Perm())
 	}

@@ -5,6 +5,7 @@ package protocol
 import (
 	"errors"
 
+	"github.com/varve-image/varve/internal/lack"
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/sandbox/userns/seccomp"
 )
@@ -83,7 +84,7 @@ type Report struct {
 	ExitCode, Signal int
 	// Limit says which limit was reached, with a File that was too large for it and its
 	// Size, or with why the usage was Unseen.
-	Limit  sandbox.Bound
+	Limit  sandbox.Limit
 	File   string
 	Size   int64
 	Unseen string
@@ -104,13 +105,13 @@ func (r *Report) Failed() bool {
 // Failure returns the report for an error.
 func Failure(err error) Report {
 	rep := Report{Error: err.Error()}
-	var missing *sandbox.MissingError
+	var missing *lack.Error
 	if errors.As(err, &missing) {
 		rep.Missing, rep.Hints = true, missing.Hints
 	}
 	var limit *sandbox.LimitError
 	if errors.As(err, &limit) {
-		rep = Report{Limit: limit.Bound, File: limit.File, Size: limit.Size, Unseen: limit.Unseen}
+		rep = Report{Limit: limit.Limit, File: limit.File, Size: limit.Size, Unseen: limit.Unseen}
 	}
 	return rep
 }

@@ -200,7 +200,7 @@ func (c *collector) write(fd int, name string, was *Original) error {
 	}
 	size := sandbox.EntrySize(len(name), len(e.Linkname), xattrs)
 	if c.left -= max(e.Size, size); c.left < 0 {
-		limit := &sandbox.LimitError{Bound: sandbox.BoundDisk}
+		limit := &sandbox.LimitError{Limit: sandbox.LimitDisk}
 		if e.Size > size { // on its own
 			limit.File, limit.Size = name, e.Size
 		}

@@ -35,9 +35,9 @@ func collectFrom(t *testing.T, c *collector, w io.Writer, names ...string) error
 	return c.collect(Tree{Dir: fd}, w)
 }
 
-// TestCollectBounds: what varve holds of a tree in memory is limited, whatever the disk
+// TestCollectLimits: what varve holds of a tree in memory is limited, whatever the disk
 // limit is.
-func TestCollectBounds(t *testing.T) {
+func TestCollectLimits(t *testing.T) {
 	for want, c := range map[string]*collector{
 		"":                  {left: 1 << 40, text: sandbox.MaxText - 100, entries: sandbox.MaxEntries - 2},
 		"are larger than":   {left: 1 << 40, text: sandbox.MaxText - 3},

@@ -1,0 +1,54 @@
+package image
+
+import (
+	"context"
+	"fmt"
+	"maps"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/layer"
+)
+
+// The annotations of layers in manifests. They depend on the image and the compressor alone.
+const (
+	// AnnotationKey is the layer's portable key, a digest: see KeyedLayer.
+	AnnotationKey = "io.github.varve-image.key"
+	// AnnotationCompressor says what made the blob of the layer's tar, as CompressorText returns
+	// it: the same compressor makes the same bytes of the same tar. A blob that is the tar has none.
+	AnnotationCompressor = "io.github.varve-image.compressor"
+)
+
+// CompressorText names a compressor in AnnotationCompressor; it is empty for one without a name.
+func CompressorText(c Compressor) string {
+	if name, ok := c.(fmt.Stringer); ok {
+		return layer.FormatVersion + " " + name.String()
+	}
+	return ""
+}
+
+// annotate adds to the descriptor of a layer that was made here what helps others not to make it
+// again.
+func (b *Blob) annotate(ctx context.Context, d *v1.Descriptor) error {
+	if b.Stored.Digest != "" {
+		return nil
+	}
+	all := map[string]string{}
+	if text := CompressorText(b.compressor); text != "" && d.Digest != b.info.DiffID {
+		all[AnnotationCompressor] = text
+	}
+	if l, ok := b.Layer.(KeyedLayer); ok {
+		key, err := l.PortableKey(ctx)
+		if err != nil {
+			return err
+		}
+		if key != "" {
+			all[AnnotationKey] = key.String()
+		}
+	}
+	if len(all) > 0 {
+		maps.Copy(all, d.Annotations)
+		d.Annotations = all
+	}
+	return nil
+}
