@@ -124,6 +124,17 @@ func (b *Blob) Write(ctx context.Context, w io.Writer) error {
 	return err
 }
 
+// Unread reports whether Info would read the layer.
+func (b *Blob) Unread() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	u, err := b.recall()
+	return err == nil && u == nil
+}
+
+// WriteOnce writes what Write writes, and returns what Info returns from then on.
+func (b *Blob) WriteOnce(ctx context.Context, w io.Writer) (Info, error) { return b.copy(ctx, w) }
+
 func (b *Blob) copy(ctx context.Context, w io.Writer) (Info, error) {
 	r, err := b.Open(ctx)
 	if err != nil {

@@ -82,9 +82,14 @@ func (l *Layer) learn(ctx context.Context) error {
 	if known, err := l.recall(ctx); known || err != nil {
 		return err
 	}
+	return l.read(ctx, io.Discard)
+}
+
+// read writes the tar to dst, and finds out its digest and size.
+func (l *Layer) read(ctx context.Context, dst io.Writer) error {
 	// What changes in a store meanwhile shows when the layer is written; but one that is known the
-	// next time may never be.
-	info, seen, err := l.hash(ctx, io.Discard, l.opts.Immutable && l.opts.Memo == nil)
+	// next time, or is written here, may never be written again.
+	info, seen, err := l.hash(ctx, dst, l.opts.Immutable && l.opts.Memo == nil && dst == io.Discard)
 	if err == nil && !seen.sorted {
 		err = l.distinct(ctx)
 	}
@@ -94,6 +99,40 @@ func (l *Layer) learn(ctx context.Context) error {
 	l.info, l.seen = &info, seen
 	l.remember()
 	return nil
+}
+
+// Unread reports whether nothing is known of the tar: Info was not called, and Options.Memo has
+// not seen a layer of this name.
+func (l *Layer) Unread() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.info == nil && (l.opts.Memo == nil || !l.opts.Memo.Known(l.name()))
+}
+
+// WriteOnce writes the tar to dst, and returns what Info returns from then on. Content is read
+// once if nothing is known of the layer.
+func (l *Layer) WriteOnce(ctx context.Context, dst io.Writer) (Info, error) {
+	written, err := l.writeUnread(ctx, dst)
+	if err == nil && !written {
+		err = l.Write(ctx, dst)
+	}
+	if err != nil {
+		return Info{}, err
+	}
+	return l.Info(ctx)
+}
+
+// writeUnread writes the tar, unless its digest is known.
+func (l *Layer) writeUnread(ctx context.Context, dst io.Writer) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.info != nil {
+		return false, nil
+	}
+	if known, err := l.recall(ctx); known || err != nil {
+		return false, err
+	}
+	return true, l.read(ctx, dst)
 }
 
 // Size returns the tar's size in bytes. It reads no content.
@@ -186,7 +225,9 @@ func (l *Layer) distinctEntries(ctx context.Context) error {
 }
 
 // Write writes the tar to dst. Where dst is a pipe or a regular file the
-// kernel copies what it can.
+// kernel copies what it can. So it does where dst has methods File() *os.File,
+// which returns the one that it writes to, and Copied(n int64), which is told
+// how much has gone there past it.
 func (l *Layer) Write(ctx context.Context, dst io.Writer) error {
 	info, err := l.Info(ctx)
 	if err != nil {

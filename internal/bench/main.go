@@ -156,13 +156,22 @@ func (b *bench) compareAll(ctx context.Context, c *closure, compressed bool) err
 			os.Remove(out + ending)
 		}
 	}()
+	// The first run, which does not count, fills the cache of the warm ones.
+	cache := filepath.Join(b.work, "cache")
+	defer os.RemoveAll(cache)
 	type pair struct{ ours, theirs []string }
-	pairs := []pair{{[]string{"stream", c.spec}, []string{"openssl", "sha256"}}}
+	cold := func(theirs []string, ours ...string) pair { return pair{append(ours, "--no-cache"), theirs} }
+	warm := func(theirs []string, ours ...string) pair { return pair{append(ours, "--cache", cache), theirs} }
+	openssl, cat := []string{"openssl", "sha256"}, []string{"cat"}
+	pairs := []pair{cold(openssl, "stream", c.spec), warm(cat, "stream", c.spec)}
 	if compressed {
 		pairs = append(pairs,
-			pair{[]string{"build", c.spec, "-o", out + ".tar"}, []string{"openssl", "sha256"}},
-			pair{[]string{"build", c.spec, "-o", out + ".tar.gz"}, []string{"pigz", "-n"}},
-			pair{[]string{"build", c.spec, "-o", out + ".tar.zst"}, []string{"zstd", "-3", "-T2"}})
+			cold(openssl, "build", c.spec, "-o", out+".tar"),
+			warm(cat, "build", c.spec, "-o", out+".tar"),
+			cold([]string{"pigz", "-n"}, "build", c.spec, "-o", out+".tar.gz"),
+			warm(cat, "build", c.spec, "-o", out+".tar.gz"),
+			cold([]string{"zstd", "-3", "-T2"}, "build", c.spec, "-o", out+".tar.zst"),
+			warm(cat, "build", c.spec, "-o", out+".tar.zst"))
 	}
 	for _, p := range pairs {
 		if err := b.compare(ctx, c, p.ours, p.theirs); err != nil {
@@ -194,10 +203,13 @@ func (b *bench) compare(ctx context.Context, c *closure, args, reference []strin
 	}
 	what := "varve " + args[0]
 	if args[0] == "build" {
-		what += " " + strings.TrimPrefix(filepath.Base(args[len(args)-1]), "out")
+		what += " " + strings.TrimPrefix(filepath.Base(args[3]), "out")
+	}
+	if slices.Contains(args, "--cache") {
+		what += ", warm"
 	}
 	x, y := median(ours), median(theirs)
-	fmt.Printf("  %-22s %6.2f s   peak %5.1f MiB   %-22s %6.2f s   ratio %.2f\n",
+	fmt.Printf("  %-28s %6.2f s   peak %5.1f MiB   %-22s %6.2f s   ratio %.2f\n",
 		what, x.Seconds(), float64(peak)/(1<<20), "tar | "+strings.Join(reference, " "), y.Seconds(), x.Seconds()/y.Seconds())
 	return nil
 }
