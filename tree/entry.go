@@ -73,7 +73,8 @@ type Entry struct {
 	// Content is a regular file's content, nil for none.
 	Content Content
 	// Stamp tells the file on disk from any other and from itself after a change.
-	// It is never written to an image. The zero Stamp says nothing.
+	// It is never written to an image. The zero Stamp says nothing. Whoever sets Content to other
+	// content has to clear it: see SetContent.
 	Stamp Stamp
 	// Source says where the entry comes from, for messages.
 	Source string
@@ -109,6 +110,12 @@ func (e *Entry) Open() (io.ReadCloser, error) {
 		return nil, fmt.Errorf("%q has no content", e.Path)
 	}
 	return e.Content.Open()
+}
+
+// SetContent gives a regular file other content, which the stamp of the old one does not speak
+// for. Size and content are as in the fields of Entry.
+func (e *Entry) SetContent(size int64, content Content) {
+	e.Size, e.Content, e.Stamp = size, content, Stamp{}
 }
 
 // Seq is a tree as a stream. After an error nothing follows. The receiver may

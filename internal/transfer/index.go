@@ -133,6 +133,9 @@ func WriteIndex(ctx context.Context, d Destination, x *image.Index, opts Options
 	if err != nil {
 		return Sent{}, err
 	}
+	for _, img := range x.Images {
+		image.Remember(img, opts.Places.StoredMemo(ctx))
+	}
 	observe, done := opts.progress(ctx, image.CountLayers(x.Images), "writing "+x.Repository())
 	defer done()
 	written, err := target.WriteIndex(ctx, x, observe)

@@ -129,6 +129,9 @@ func Write(ctx context.Context, d Destination, images []image.Named, opts Option
 	if err != nil {
 		return nil, err
 	}
+	for _, img := range images {
+		image.Remember(img, opts.Places.StoredMemo(ctx))
+	}
 	observe, done := opts.progress(ctx, image.CountLayers(images), "writing "+images[0].Repository())
 	defer done()
 	for _, img := range images {
