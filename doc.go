@@ -41,16 +41,24 @@
 package varve
 
 import (
+	"cmp"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"time"
 
+	"github.com/distribution/reference"
+
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/base"
 	"github.com/varve-image/varve/internal/lack"
+	"github.com/varve-image/varve/internal/memo"
+	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/registry"
+	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -110,8 +118,10 @@ type Options struct {
 	Registry Registry
 	// Cache is the directory that keeps base images fetched from registries, the digests of layers,
 	// and what scripts made, which do not run again as long as nothing that they see has changed;
-	// empty means none.
-	Cache string
+	// empty means none. CacheFrom names images that were pushed before, by someone who is trusted:
+	// layers that they have need not be read, compressed or sent again.
+	Cache     string
+	CacheFrom []string
 	// Lock is the path of a varve.lock, which pins the images that specs build on.
 	Lock string
 	// Locked takes base images from the cache alone; Unlocked takes what a tag names now,
@@ -164,4 +174,63 @@ type Steps struct {
 	Kernel string
 	// Log receives what scripts write, line by line, and which of them do not run; nil discards it.
 	Log io.Writer
+}
+
+func (s Steps) limits() sandbox.Limits {
+	return sandbox.Limits{
+		Time: cmp.Or(s.Time, sandbox.DefaultTime), Memory: cmp.Or(s.Memory, sandbox.DefaultMemory()),
+		Disk: s.Disk, Output: cmp.Or(s.Output, sandbox.DefaultOutput), Processes: s.Processes,
+	}
+}
+
+// output returns a function that opens the writer for a script's output, or nil to discard it.
+func (s Steps) output() func(name string) io.WriteCloser {
+	if s.Log == nil {
+		return nil
+	}
+	return func(name string) io.WriteCloser {
+		return &sandbox.Lines{Show: func(line string) { fmt.Fprintf(s.Log, "%s: %s\n", name, line) }}
+	}
+}
+
+// reused returns a function that says of a script that it is not run, or nil to say nothing.
+func (s Steps) reused() func(name string) {
+	if s.Log == nil {
+		return nil
+	}
+	return func(name string) {
+		fmt.Fprintf(s.Log, "%s: not run: nothing that it sees has changed since it last ran\n", name)
+	}
+}
+
+// options returns how to talk to the registry of a reference.
+func (r Registry) options(ref string) (registry.Options, error) {
+	opts := registry.Options{AuthFiles: r.AuthFiles, InsecureHosts: r.InsecureHosts, CAFile: r.CAFile, Proxy: r.Proxy, UserAgent: r.UserAgent}
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err == nil && r.Login != nil {
+		opts.Username, opts.Password, err = r.Login(reference.Domain(named))
+	}
+	return opts, err
+}
+
+// known is what was found out of layers before.
+type known struct {
+	memo   *memo.Memo    // on this machine; nil remembers nothing
+	pushed *place.Pushed // nil for no images
+}
+
+func (o *Options) known(ctx context.Context) (k known, err error) {
+	if len(o.CacheFrom) > 0 {
+		if k.pushed, err = place.OpenPushed(ctx, o.CacheFrom, o.places()); err != nil {
+			return k, err
+		}
+	}
+	if o.Cache != "" {
+		k.memo = memo.Open(ctx, o.Cache, func(err error) {
+			if o.Warn != nil {
+				o.Warn(err.Error())
+			}
+		})
+	}
+	return k, nil
 }
