@@ -48,6 +48,8 @@ type Layer struct {
 	seen trace
 	// reused says that info was remembered.
 	reused bool
+	// unchecked says that info is yet to be remembered: see read.
+	unchecked bool
 	// portable is the portable key, once it was asked for.
 	portable digest.Digest
 }
@@ -87,17 +89,20 @@ func (l *Layer) learn(ctx context.Context) error {
 
 // read writes the tar to dst, and finds out its digest and size.
 func (l *Layer) read(ctx context.Context, dst io.Writer) error {
-	// What changes in a store meanwhile shows when the layer is written; but one that is known the
-	// next time, or is written here, may never be written again.
-	info, seen, err := l.hash(ctx, dst, l.opts.Immutable && l.opts.Memo == nil && dst == io.Discard)
+	// What changes in a store meanwhile shows when the layer is written, and it is remembered then.
+	// One that was remembered before may not be written at all: what it is compressed to is known.
+	unchecked := l.opts.Immutable && dst == io.Discard && (l.opts.Memo == nil || !l.opts.Memo.Known(l.name()))
+	info, seen, err := l.hash(ctx, dst, unchecked)
 	if err == nil && !seen.sorted {
 		err = l.distinct(ctx)
 	}
 	if err != nil {
 		return err
 	}
-	l.info, l.seen = &info, seen
-	l.remember()
+	l.info, l.seen, l.unchecked = &info, seen, unchecked
+	if !unchecked {
+		l.remember()
+	}
 	return nil
 }
 
@@ -256,8 +261,12 @@ func (l *Layer) writeTrusting(ctx context.Context, dst io.Writer, info Info) err
 	if err != nil {
 		return err
 	}
+	other := seen.other
 	seen.other = l.seen.other // the next pass would say the same
 	if seen == l.seen {
+		if !other {
+			l.checked()
+		}
 		return nil
 	}
 	again, _, err := l.hash(ctx, io.Discard, false)
@@ -268,6 +277,17 @@ func (l *Layer) writeTrusting(ctx context.Context, dst io.Writer, info Info) err
 		return l.changed(ctx)
 	}
 	return nil
+}
+
+// checked remembers what was hashed without checking that files stay as they are, now that they
+// did.
+func (l *Layer) checked() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.unchecked {
+		l.unchecked = false
+		l.remember()
+	}
 }
 
 // changed returns the error for a layer that differs from when it was hashed. It

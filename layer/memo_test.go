@@ -50,6 +50,9 @@ func TestMemo(t *testing.T) {
 			opts.Memo = newMapMemo()
 			first := layer.New(owned(root, 0, 1), opts)
 			info := mustInfo(t, first)
+			if err := first.Write(context.Background(), io.Discard); err != nil {
+				t.Fatal(err)
+			}
 			again := layer.New(owned(root, 0, 1), opts)
 			if got := mustInfo(t, again); got != info || first.Reused() || !again.Reused() {
 				t.Errorf("again: %v, want %v; reused %v, then %v", got, info, first.Reused(), again.Reused())
