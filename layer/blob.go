@@ -14,6 +14,7 @@ import (
 
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/ctxio"
+	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/tree"
 )
 
@@ -108,10 +109,13 @@ func (b *Blob) Info(ctx context.Context) (Info, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.info == nil {
-		info, err := b.copy(ctx, io.Discard)
+		step := tally.Begin(ctx, "hashing", b.Name, 0)
+		defer step.End()
+		info, err := b.copy(ctx, step)
 		if err != nil {
 			return Info{}, err
 		}
+		tally.From(ctx).Add(tally.Hashed, b, info.Size, 0)
 		b.info = &info
 	}
 	return *b.info, nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/tree"
 )
 
@@ -82,7 +83,9 @@ func (l *Layer) learn(ctx context.Context) error {
 	if known, err := l.recall(ctx); known || err != nil {
 		return err
 	}
-	info, seen, err := l.hash(ctx, io.Discard)
+	step := tally.Begin(ctx, "hashing", l.opts.Title, 0)
+	defer step.End()
+	info, seen, err := l.hash(ctx, step)
 	if err == nil && !seen.sorted {
 		err = l.distinct(ctx)
 	}
@@ -90,6 +93,7 @@ func (l *Layer) learn(ctx context.Context) error {
 		return err
 	}
 	l.info, l.seen = &info, seen
+	tally.From(ctx).Add(tally.Hashed, l, info.Size, seen.files)
 	l.remember()
 	return nil
 }

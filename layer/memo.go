@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/tree"
 )
 
@@ -40,6 +41,8 @@ type trace struct {
 	key digest.Digest
 	// newest is the latest change time of any entry, and content that of a regular file.
 	newest, content int64
+	// files counts the regular files.
+	files int64
 	// headers is the SHA-256 of the headers, of a layer with a portable key.
 	headers digest.Digest
 	// sorted says that the entries were in canonical order, and thus no two of one path.
@@ -77,7 +80,11 @@ func (t *tracer) look(header []byte, e *tree.Entry) {
 	t.seen.sorted = t.seen.sorted && (t.last == "" || tree.Compare(t.last, e.Path) < 0)
 	t.last = e.Path
 	t.seen.newest = max(t.seen.newest, e.Stamp.Change)
-	if e.Type != tree.Regular || e.Size == 0 {
+	if e.Type != tree.Regular {
+		return
+	}
+	t.seen.files++
+	if e.Size == 0 {
 		return
 	}
 	t.seen.content = max(t.seen.content, e.Stamp.Change)
@@ -153,6 +160,7 @@ func (l *Layer) recall(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	l.info, l.seen, l.reused = &info, seen, true
+	tally.From(ctx).Add(tally.Reused, l, info.Size, seen.files)
 	return true, nil
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/varve-image/varve/internal/lack"
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
@@ -162,6 +163,7 @@ func (b *builder) run(ctx context.Context, base *base, step *sandbox.Step) (*san
 	out := b.opts.Steps.OutputOf(step.Name)
 	defer out.Close()
 	step.Stdout, step.Stderr = out, out
+	defer tally.Begin(ctx, "running", step.Name, 0).End()
 	res, err := sandbox.Run(ctx, runner, step)
 	if err != nil {
 		return nil, err

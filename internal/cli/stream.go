@@ -15,6 +15,7 @@ import (
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/dockertools"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
+	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/internal/ui"
 )
 
@@ -102,7 +103,7 @@ func streamConf(ctx context.Context, c *command, o *streamOptions, in *specflags
 func writeStream(ctx context.Context, c *command, img image.Named, how compress.Compression, opts dockerarchive.Options) error {
 	task := c.ui.Progress(ctx, len(img.Layers()), "streaming")
 	defer task.Finish()
-	opts.Observe = observe(task)
+	opts.Observe, opts.Compressed = observe(task), how.Algorithm != compress.None
 	err := how.Fill(ctx, c.streams.Out, func(w io.Writer) error { return dockerarchive.Write(ctx, w, img, opts) })
 	return cmdline.OutputError(err)
 }
@@ -111,7 +112,7 @@ func writeStream(ctx context.Context, c *command, img image.Named, how compress.
 func observe(task *ui.Task) func(image.Event) {
 	return func(e image.Event) {
 		if e.Done {
-			task.Done(e.Layer, e.Size)
+			task.Done(e.Layer, e.Size, tally.Work(e.Work))
 		} else {
 			task.Start(e.Layer, e.Title)
 		}

@@ -74,7 +74,7 @@ type skopeoWriter struct {
 func (s *skopeoWriter) layer(ctx context.Context, i int, l image.Layer, info layer.Info) error {
 	s.layers = append(s.layers, info.DiffID)
 	event := image.Event{Layer: i + 1, Layers: len(s.img.Layers()), Title: l.Title(), Size: info.Size}
-	s.opts.observe(event)
+	s.opts.observe(ctx, event, l)
 	if !s.written[info.DiffID] {
 		s.written[info.DiffID] = true
 		if err := s.tar.header(info.DiffID.Encoded()+".tar", '0', "", 0o444, info.Size); err != nil {
@@ -86,9 +86,10 @@ func (s *skopeoWriter) layer(ctx context.Context, i int, l image.Layer, info lay
 		if err := s.tar.pad(info.Size); err != nil {
 			return err
 		}
+		s.opts.count(ctx, l, info.Size)
 	}
 	event.Done = true
-	s.opts.observe(event)
+	s.opts.observe(ctx, event, l)
 	return nil
 }
 

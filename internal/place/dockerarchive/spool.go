@@ -12,6 +12,7 @@ import (
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/ctxio"
+	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -82,12 +83,15 @@ func (s *spooled) Info(ctx context.Context) (layer.Info, error) {
 	if err != nil {
 		return layer.Info{}, err
 	}
-	n, err := io.Copy(file, ctxio.Reader(ctx, r))
+	step := tally.Begin(ctx, "unpacking", s.Title(), 0)
+	defer step.End()
+	n, err := io.Copy(file, ctxio.Reader(ctx, io.TeeReader(r, step)))
 	if err != nil {
 		file.Close()
 		return layer.Info{}, fmt.Errorf("unpack layer %q: %w", s.Title(), err)
 	}
 	s.file, s.info = file, &layer.Info{DiffID: s.diffID, Size: n}
+	tally.From(ctx).Add(tally.Hashed, s, n, 0)
 	return *s.info, nil
 }
 

@@ -38,6 +38,7 @@ func (t *Target) Write(ctx context.Context, images []image.Named, observe func(i
 	}
 	opts := t.Options
 	opts.Observe = eachOf(images, observe)
+	opts.Compressed = t.Compression.Algorithm != compress.None
 	err := t.Output(func(w io.Writer) error {
 		return t.Compression.Fill(ctx, w, func(w io.Writer) error { return WriteAll(ctx, w, images, opts) })
 	})

@@ -30,6 +30,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/image/ordjson"
+	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/tree"
 )
@@ -42,6 +43,8 @@ type Options struct {
 	// TempDir is where layers that are stored compressed are unpacked, a few at a time and
 	// without a name; it defaults to the system's directory for such files.
 	TempDir string
+	// Compressed says that the writer compresses the archive, which matters to Observe alone.
+	Compressed bool
 	// Observe, where it is set, is called for each layer.
 	Observe func(image.Event)
 }
@@ -56,6 +59,9 @@ func Write(ctx context.Context, w io.Writer, img image.Named, opts Options) erro
 func WriteAll(ctx context.Context, w io.Writer, images []image.Named, opts Options) error {
 	if len(images) == 0 {
 		return errors.New("there is no image to write")
+	}
+	if opts.Observe != nil {
+		ctx = tally.With(ctx)
 	}
 	a := &writer{ctx: ctx, tar: layer.NewWriter(w, layer.PAX, ""), opts: opts, written: map[string]digest.Digest{}}
 	for _, img := range images {
@@ -131,7 +137,7 @@ func (a *writer) layer(ctx context.Context, i int, l image.Layer, info layer.Inf
 	e.Type, e.Size = tree.Regular, info.Size
 	a.layers = append(a.layers, e.Path)
 	event := image.Event{Layer: i + 1, Layers: len(a.img.Layers()), Title: l.Title(), Size: info.Size}
-	a.opts.observe(event)
+	a.opts.observe(ctx, event, l)
 	if _, ok := a.written[e.Path]; !ok || a.opts.RepeatLayers {
 		a.written[e.Path] = info.DiffID
 		if err := a.tar.WriteHeader(e); err != nil {
@@ -141,16 +147,18 @@ func (a *writer) layer(ctx context.Context, i int, l image.Layer, info layer.Inf
 			return fmt.Errorf("layer %d (%q): %w", i+1, l.Title(), err)
 		}
 		a.tar.Pad(info.Size)
+		a.opts.count(ctx, l, info.Size)
 	}
 	event.Done = true
-	a.opts.observe(event)
+	a.opts.observe(ctx, event, l)
 	return nil
 }
 
 // writeSized writes a layer, and fails if its size is not the header's. Layers check their
 // digests themselves.
 func writeSized(ctx context.Context, w io.Writer, l image.Layer, size int64) error {
-	c := &counter{w: w}
+	c := &counter{w: w, step: tally.Begin(ctx, "writing", l.Title(), size)}
+	defer c.step.End()
 	if err := l.Write(ctx, c); err != nil {
 		return err
 	}
@@ -162,13 +170,15 @@ func writeSized(ctx context.Context, w io.Writer, l image.Layer, size int64) err
 
 // counter counts what it passes on.
 type counter struct {
-	w io.Writer
-	n int64
+	w    io.Writer
+	n    int64
+	step *tally.Step
 }
 
 func (c *counter) Write(p []byte) (int, error) {
 	n, err := c.w.Write(p)
 	c.n += int64(n)
+	c.step.Add(n)
 	return n, err
 }
 
@@ -190,9 +200,20 @@ func (a *writer) free(wanted string, id digest.Digest) string {
 	return name
 }
 
-func (o Options) observe(e image.Event) {
+// observe reports a layer with what was done to it so far.
+func (o Options) observe(ctx context.Context, e image.Event, l image.Layer) {
 	if o.Observe != nil {
+		e.Work = image.Work(tally.From(ctx).Work(l))
 		o.Observe(e)
+	}
+}
+
+// count counts a layer of size bytes that was written.
+func (o Options) count(ctx context.Context, l image.Layer, size int64) {
+	t := tally.From(ctx)
+	t.Add(tally.Sent, l, size, 0)
+	if o.Compressed {
+		t.Add(tally.Compressed, l, size, 0)
 	}
 }
 

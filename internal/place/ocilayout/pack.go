@@ -12,6 +12,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/tally"
 )
 
 const (
@@ -53,6 +54,7 @@ func (p *packer) put(ctx context.Context, b *image.Blob) (v1.Descriptor, error) 
 	if b.Known.Digest != "" && p.has != nil && p.has(ctx, b.Known) {
 		desc := b.Known
 		desc.MediaType = b.MediaType()
+		tally.From(ctx).Add(tally.Skipped, b.Layer, desc.Size, 0)
 		return desc, p.inTurn(ctx, b, func() error { return nil })
 	}
 	file, err := p.temp()
@@ -67,6 +69,7 @@ func (p *packer) put(ctx context.Context, b *image.Blob) (v1.Descriptor, error) 
 	if err := p.inTurn(ctx, b, func() error { return p.take(ctx, file, desc) }); err != nil {
 		return v1.Descriptor{}, err
 	}
+	tally.From(ctx).Add(tally.Sent, b.Layer, desc.Size, 0)
 	return desc, file.Close()
 }
 
