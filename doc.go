@@ -76,7 +76,9 @@ type Options struct {
 
 	// Registry says how to talk to registries.
 	Registry Registry
-	// Cache is the directory that keeps base images fetched from registries; empty means none.
+	// Cache is the directory that keeps base images fetched from registries, the digests of layers,
+	// and what scripts made, which do not run again as long as nothing that they see has changed;
+	// empty means none.
 	Cache string
 	// Lock is the path of a varve.lock, which pins the images that specs build on.
 	Lock string
@@ -128,6 +130,6 @@ type Steps struct {
 	Processes int
 	// Kernel is the kernel file of virtual machines; it defaults to the newest in /boot.
 	Kernel string
-	// Log receives what scripts write, line by line; nil discards it.
+	// Log receives what scripts write, line by line, and which of them do not run; nil discards it.
 	Log io.Writer
 }

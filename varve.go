@@ -21,11 +21,9 @@ import (
 	"github.com/varve-image/varve/internal/base"
 	"github.com/varve-image/varve/internal/base/cache"
 	"github.com/varve-image/varve/internal/base/lockfile"
-	"github.com/varve-image/varve/internal/nixstore/nixstate"
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/registry"
-	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/sandbox/userns"
 	"github.com/varve-image/varve/internal/sandbox/vm"
 	"github.com/varve-image/varve/internal/transfer"
@@ -151,8 +149,9 @@ func Build(ctx context.Context, s *spec.Spec, opts *Options) (*Image, error) {
 	}
 	store := &cache.Lazy{Dir: o.Cache}
 	bases := base.New(o.bases(store))
-	img := &Image{closers: closers{bases.Close, store.Close}}
-	result, err := assemble.Build(ctx, checked, o.assemble(bases))
+	remembered := o.memo(ctx)
+	img := &Image{closers: closers{bases.Close, store.Close, remembered.Close}}
+	result, err := assemble.Build(ctx, checked, o.assemble(bases, remembered))
 	if err != nil {
 		img.Close()
 		return nil, fmt.Errorf("build image %s: %w", s.Name, err)
@@ -350,41 +349,5 @@ func (o *Options) bases(c *cache.Lazy) base.Options {
 		Places: o.places(), Root: o.Root, Architecture: runtime.GOARCH,
 		Unlocked: o.Unlocked, Locked: o.Locked, Cache: c.Open,
 		Now: func() time.Time { return o.Now },
-	}
-}
-
-func (o *Options) assemble(bases *base.Resolver) assemble.Options {
-	return assemble.Options{
-		Root: o.Root, StoreRoot: o.StoreRoot, Architecture: runtime.GOARCH,
-		SourceDateEpoch: o.SourceDateEpoch, Now: o.Now, TempDir: o.TempDir,
-		MaxUnpacked: o.MaxUnpacked, MaxEntries: o.MaxEntries, Databases: nixstate.Registered(),
-		OpenBase: func(ctx context.Context, ref spec.Base) (*image.Stored, error) { return bases.Open(ctx, ref, o.Lock) },
-		Steps: assemble.Steps{
-			Runner: func(i spec.Isolation) (sandbox.Runner, error) {
-				opts := sandbox.Options{TempDir: o.TempDir}
-				if i == spec.VM {
-					return vm.New(vm.Options{Options: opts, Kernel: o.Steps.Kernel}), nil
-				}
-				return userns.New(opts), nil
-			},
-			AllowNetwork: o.Steps.AllowNetwork, Limits: o.Steps.limits(), Output: o.Steps.output(),
-		},
-	}
-}
-
-func (s Steps) limits() sandbox.Limits {
-	return sandbox.Limits{
-		Time: cmp.Or(s.Time, sandbox.DefaultTime), Memory: cmp.Or(s.Memory, sandbox.DefaultMemory()),
-		Disk: s.Disk, Output: cmp.Or(s.Output, sandbox.DefaultOutput), Processes: s.Processes,
-	}
-}
-
-// output returns a function that opens the writer for a script's output, or nil to discard it.
-func (s Steps) output() func(name string) io.WriteCloser {
-	if s.Log == nil {
-		return nil
-	}
-	return func(name string) io.WriteCloser {
-		return &sandbox.Lines{Show: func(line string) { fmt.Fprintf(s.Log, "%s: %s\n", name, line) }}
 	}
 }

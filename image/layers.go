@@ -72,3 +72,15 @@ type KeyedLayer interface {
 	// PortableKey returns the key, or "" for none.
 	PortableKey(ctx context.Context) (digest.Digest, error)
 }
+
+// RememberedLayer is a stored layer that need not be read to know whether its tar is what the
+// config says, if that was verified once.
+type RememberedLayer interface {
+	StoredLayer
+	// Remember makes the layer ask a memo, and tell it. It must not be called while the layer is
+	// being read.
+	Remember(layer.BlobMemo)
+	// Verified reports whether the layer is known to be what the config says, and to be within
+	// its budget.
+	Verified() bool
+}

@@ -30,6 +30,7 @@ type Stored struct {
 	Annotations map[string]string
 
 	layers []StoredLayer
+	memo   StoredMemo
 }
 
 // The default limits of what an image's layers unpack to, and of how many entries they have.

@@ -25,7 +25,10 @@ type along struct {
 	pieces chan []byte   // for the goroutine that unpacks, closed at the end
 	done   chan struct{} // closed when that goroutine has ended
 	err    error         // why, once it has
+	tar    Unpacked      // what it found, if err is nil
 	ended  bool          // pieces is closed
+	// good is called when both the blob and its tar match.
+	good func(Unpacked)
 }
 
 // piecesAhead limits how far reading may be ahead of unpacking.
@@ -33,23 +36,24 @@ const piecesAhead = 4
 
 // unpackAlong returns a reader of stored.
 func (b *Blob) unpackAlong(ctx context.Context, stored io.ReadCloser) io.ReadCloser {
-	a := &along{ReadCloser: stored, pieces: make(chan []byte, piecesAhead), done: make(chan struct{})}
+	a := &along{ReadCloser: stored, pieces: make(chan []byte, piecesAhead), done: make(chan struct{}), good: b.verified}
 	go func() {
 		defer close(a.done)
-		a.err = b.checkTar(ctxio.Reader(ctx, &pieceReader{pieces: a.pieces}))
+		a.tar, a.err = b.checkTar(ctxio.Reader(ctx, &pieceReader{pieces: a.pieces}))
 	}()
 	return a
 }
 
 // checkTar reads a blob to the end of its tar.
-func (b *Blob) checkTar(blob io.Reader) error {
+func (b *Blob) checkTar(blob io.Reader) (found Unpacked, err error) {
 	plain, _, err := compress.NewReader(blob)
 	if err != nil {
-		return err
+		return found, err
 	}
 	defer plain.Close()
-	_, err = io.CopyBuffer(struct{ io.Writer }{io.Discard}, b.tarVerifier(plain), make([]byte, 256<<10))
-	return err
+	v := b.tarVerifier(plain, func(u Unpacked) { found = u })
+	_, err = io.CopyBuffer(struct{ io.Writer }{io.Discard}, v, make([]byte, 256<<10))
+	return found, err
 }
 
 // Read reads the blob. A damaged blob is reported rather than what it unpacks to, which is why
@@ -63,9 +67,10 @@ func (a *along) Read(p []byte) (int, error) {
 		}
 	}
 	if err == io.EOF {
-		a.end()
-		if a.err != nil {
+		if a.end(); a.err != nil {
 			err = a.err
+		} else {
+			a.good(a.tar)
 		}
 	}
 	return n, err

@@ -34,14 +34,14 @@ type Blob struct {
 	// Fetch opens the blob.
 	Fetch func(ctx context.Context) (io.ReadCloser, error)
 
-	mu   sync.Mutex // held while the tar is read for the first time
-	info *Info
+	mu sync.Mutex // held while the tar is read for the first time
 
+	memo   BlobMemo
 	budget *Budget
 	// the most bytes of the tar, and entries in it, that one pass has read
 	seen, seenEntries atomic.Int64
-	// checked says that the blob has been verified to unpack to DiffID.
-	checked atomic.Bool
+	// unpacked is set when the blob has been verified to unpack to DiffID.
+	unpacked atomic.Pointer[Unpacked]
 }
 
 // Budget limits what several layers may unpack to together, and how many entries they may have.
@@ -78,12 +78,13 @@ func (b *Blob) spend(n, entries int64) error {
 	return nil
 }
 
-// take takes from left what n exceeds seen by, and reports whether that much was left.
+// take takes from left what n exceeds seen by, and reports whether that much was left: once it
+// was not, nothing more is.
 func take(left, seen *atomic.Int64, n int64) bool {
 	for {
 		most := seen.Load()
 		if n <= most {
-			return true
+			return left.Load() >= 0
 		}
 		if seen.CompareAndSwap(most, n) {
 			return left.Add(most-n) >= 0
@@ -103,22 +104,25 @@ func (b *Blob) Origin() string { return b.Repository }
 // TarDigest returns DiffID.
 func (b *Blob) TarDigest() digest.Digest { return b.DiffID }
 
-// Info returns the tar's digest and size. The first call reads the whole layer; it returns a
-// *DigestError if the layer is not what Descriptor or DiffID say.
+// Info returns the tar's digest and size. It reads the whole layer, unless it is Verified, and
+// returns a *DigestError if the layer is not what Descriptor or DiffID say.
 func (b *Blob) Info(ctx context.Context) (Info, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.info == nil {
+	u, err := b.recall()
+	switch {
+	case err != nil:
+		return Info{}, err
+	case u == nil:
 		step := tally.Begin(ctx, "hashing", b.Name, 0)
 		defer step.End()
 		info, err := b.copy(ctx, step)
-		if err != nil {
-			return Info{}, err
+		if err == nil {
+			tally.From(ctx).Add(tally.Hashed, b, info.Size, 0)
 		}
-		tally.From(ctx).Add(tally.Hashed, b, info.Size, 0)
-		b.info = &info
+		return info, err
 	}
-	return *b.info, nil
+	return Info{DiffID: b.DiffID, Size: u.Size}, nil
 }
 
 // Write writes the layer's tar, without the blob's compression.
@@ -156,20 +160,20 @@ func (b *Blob) Open(ctx context.Context) (io.ReadCloser, error) {
 		stored.Close()
 		return nil, err
 	}
-	v := b.tarVerifier(plain)
+	v := b.tarVerifier(plain, b.verified)
 	v.atEnd = func() error { _, err := io.Copy(io.Discard, stored); return err }
 	v.blame = func(err error) error { return b.blame(ctx, stored, err) }
 	v.close = func() error { return errors.Join(plain.Close(), stored.Close()) }
 	return v, nil
 }
 
-// tarVerifier compares the layer's tar with DiffID.
-func (b *Blob) tarVerifier(plain io.Reader) *verifier {
+// tarVerifier compares the layer's tar with DiffID, and calls good if it matches.
+func (b *Blob) tarVerifier(plain io.Reader, good func(Unpacked)) *verifier {
 	count := newEntries()
 	return &verifier{
 		r: io.TeeReader(plain, count), what: fmt.Sprintf("tar of layer %q", b.Name), want: b.DiffID, hash: b.DiffID.Algorithm().Hash(), size: -1,
 		spend: func(n int64) error { return b.spend(n, count.n) },
-		good:  func() { b.checked.Store(true) },
+		good:  func(n int64) { good(Unpacked{Size: n, Entries: count.n}) },
 	}
 }
 
@@ -185,10 +189,18 @@ func (b *Blob) blame(ctx context.Context, stored io.Reader, err error) error {
 
 // OpenStored opens the blob as it is stored. Reading ends with an error instead of io.EOF if it
 // is not what Descriptor says, or is a tar by its media type and does not unpack to DiffID,
-// unless that was verified before. Limit limits what it unpacks to.
+// unless it is Verified. Limit limits what it unpacks to.
 func (b *Blob) OpenStored(ctx context.Context) (io.ReadCloser, error) {
+	isTar := b.Descriptor.Digest != "" && b.DiffID != "" && isTarType(b.Descriptor.MediaType)
+	if isTar {
+		u, err := b.recall()
+		if err != nil {
+			return nil, err
+		}
+		isTar = u == nil
+	}
 	r, err := b.fetch(ctx)
-	if err != nil || b.Descriptor.Digest == "" || b.DiffID == "" || !isTarType(b.Descriptor.MediaType) || b.checked.Load() {
+	if err != nil || !isTar {
 		return r, err
 	}
 	return b.unpackAlong(ctx, r), nil
@@ -224,8 +236,8 @@ type verifier struct {
 	spend func(n int64) error
 	// atEnd, where it is set, is called before the digest is compared.
 	atEnd func() error
-	// good, where it is set, is called when everything matches.
-	good func()
+	// good, where it is set, is called with the size when everything matches.
+	good func(n int64)
 	// blame, where it is set, returns the cause of an error of r.
 	blame func(error) error
 	close func() error
@@ -270,7 +282,7 @@ func (v *verifier) check() error {
 		return &DigestError{What: v.what, Want: v.want, Got: got}
 	}
 	if v.good != nil {
-		v.good()
+		v.good(v.n)
 	}
 	return nil
 }

@@ -100,6 +100,20 @@ func (t *tracer) look(header []byte, e *tree.Entry) {
 	t.sum.Write(t.buf)
 }
 
+// Key returns a digest of entries as the key of a layer has them, for keys of what is made of these
+// entries: their headers, and their Stamps or their content. It also returns when the last of the
+// files was changed whose Stamp it stands for, as for KeepLayer.
+func Key(ctx context.Context, entries tree.Seq) (key digest.Digest, changed int64, err error) {
+	l := New(func() tree.Seq { return entries }, Options{Dialect: GNU})
+	t := l.newTracer()
+	t.deep = true
+	if err := l.walk(ctx, NewWriter(io.Discard, GNU, ""), t.look); err != nil {
+		return "", 0, err
+	}
+	seen, err := t.trace()
+	return seen.key, seen.content, err
+}
+
 // read takes in content that no stamp stands for: a text that was made, or a file of the base.
 func (t *tracer) read(e *tree.Entry) error {
 	r, err := e.Open()

@@ -28,6 +28,16 @@ import (
 // Missing parents are implied in both. The result is canonical, and shares
 // entries with upper.
 func Diff(ctx context.Context, lower, upper []*Entry) ([]*Entry, error) {
+	return diff(&differ{merger: merger{ctx: ctx}}, lower, upper)
+}
+
+// DiffEntries is like Diff but reads no content: what the two have for one path is the same if it
+// is the same *Entry.
+func DiffEntries(ctx context.Context, lower, upper []*Entry) ([]*Entry, error) {
+	return diff(&differ{merger: merger{ctx: ctx}, shallow: true}, lower, upper)
+}
+
+func diff(d *differ, lower, upper []*Entry) ([]*Entry, error) {
 	var err error
 	if lower, err = Complete(lower); err != nil {
 		return nil, fmt.Errorf("compare trees: the lower: %w", err)
@@ -35,9 +45,8 @@ func Diff(ctx context.Context, lower, upper []*Entry) ([]*Entry, error) {
 	if upper, err = Complete(upper); err != nil {
 		return nil, fmt.Errorf("compare trees: the upper: %w", err)
 	}
-	d := &differ{merger: merger{ctx: ctx}}
 	for len(lower) > 0 || len(upper) > 0 {
-		if err := ctx.Err(); err != nil {
+		if err := d.merger.ctx.Err(); err != nil {
 			return nil, err
 		}
 		var l, u *Entry
@@ -75,7 +84,9 @@ func compareFirst(lower, upper []*Entry) int {
 // differ is the state of one Diff.
 type differ struct {
 	merger merger
-	out    []*Entry
+	// shallow says that different entries differ.
+	shallow bool
+	out     []*Entry
 	// dirs are upper's directories above the current path; the first done of
 	// them are in out.
 	dirs []*Entry
@@ -143,7 +154,7 @@ func (d *differ) differs(lower, upper *Entry) (bool, error) {
 		return true, nil
 	case lower == upper, lower.Type == Dir && upper.Type == Dir && upper.Implied:
 		return false, nil
-	case lower.ModTime != upper.ModTime:
+	case d.shallow, lower.ModTime != upper.ModTime:
 		return true, nil
 	}
 	what, err := d.merger.difference(lower, upper)

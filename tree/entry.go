@@ -73,7 +73,8 @@ type Entry struct {
 	// error names the file. It may be called any number of times.
 	Open func() (io.ReadCloser, error)
 	// Stamp tells the file on disk from any other and from itself after a change.
-	// It is never written to an image. The zero Stamp says nothing.
+	// It is never written to an image. The zero Stamp says nothing. Whoever sets Open to other
+	// content has to clear it: see SetContent.
 	Stamp Stamp
 	// Source says where the entry comes from, for messages.
 	Source string
@@ -88,6 +89,12 @@ type Stamp struct {
 	Change, ModTime int64
 	// Offset is where the content begins in an archive that has it.
 	Offset int64
+}
+
+// SetContent gives a regular file other content, which the stamp of the old one does not speak
+// for. Size and open are as in the fields of Entry.
+func (e *Entry) SetContent(size int64, open func() (io.ReadCloser, error)) {
+	e.Size, e.Open, e.Stamp = size, open, Stamp{}
 }
 
 // Seq is a tree as a stream. After an error nothing follows. The receiver may

@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"hash/maphash"
 	"io"
 	"slices"
@@ -24,14 +26,32 @@ type extent struct {
 	start  int64
 	sparse bool
 	size   int64
-	// sum is the content's hash, with the seed of its layer. It shows that a
-	// later pass sees what was verified in the first.
-	sum uint64
+	// sum is the content's hash, as its layer hashes. It shows that a later pass
+	// sees what was verified in the first.
+	sum contentSum
 	// names are the files that have this content.
 	names []*Entry
 	// spooled says that the content is in the spool, at offset.
 	spooled bool
 	offset  int64
+}
+
+// contentSum is the hash of a file's content: a SHA-256, or eight bytes of a seeded hash.
+type contentSum [sha256.Size]byte
+
+func sumOf(h hash.Hash) (s contentSum) {
+	h.Sum(s[:0])
+	return s
+}
+
+// seededHash returns what makes hashes that are quick, and compare only with each other.
+func seededHash() func() hash.Hash {
+	seed := maphash.MakeSeed()
+	return func() hash.Hash {
+		h := &maphash.Hash{}
+		h.SetSeed(seed)
+		return h
+	}
 }
 
 func sortExtents(list []*extent) {
@@ -107,12 +127,11 @@ func (o *Overlay) eachOf(ctx context.Context, layer int, visit func(*extent, io.
 	defer r.Close()
 	s := newLayerReader(ctx, r)
 	for _, c := range o.files[layer] {
-		file := &fileReader{layer: l, name: c.names[0].Path, extent: c, left: c.size}
+		file := newFileReader(l, c.names[0].Path, c)
 		if err := s.seek(c); err != nil {
 			return file.fail(err)
 		}
 		file.r = s.file
-		file.hash.SetSeed(l.hash.Seed())
 		if err := visit(c, file); err != nil {
 			return err
 		}
@@ -176,13 +195,17 @@ type fileReader struct {
 	extent *extent
 	r      io.Reader
 	left   int64
-	hash   maphash.Hash
+	hash   hash.Hash
 	close  io.Closer
+}
+
+func newFileReader(l *layerIndex, name string, c *extent) *fileReader {
+	return &fileReader{layer: l, name: name, extent: c, left: c.size, hash: l.newHash()}
 }
 
 func (f *fileReader) Read(p []byte) (int, error) {
 	if f.left == 0 {
-		if f.hash.Sum64() != f.extent.sum {
+		if sumOf(f.hash) != f.extent.sum {
 			return 0, f.fail(errChanged)
 		}
 		return 0, io.EOF
@@ -218,8 +241,7 @@ func (o *Overlay) opener(e *Entry, c *extent) func() (io.ReadCloser, error) {
 			return io.NopCloser(bytes.NewReader(nil)), nil
 		}
 		l := o.layers[c.layer]
-		f := &fileReader{layer: l, name: e.Path, extent: c, left: c.size}
-		f.hash.SetSeed(l.hash.Seed())
+		f := newFileReader(l, e.Path, c)
 		if c.spooled {
 			if o.spool == nil {
 				return nil, f.fail(errors.New("it was closed"))

@@ -6,7 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
+	"hash"
 	"io"
 	"path"
 	"strings"
@@ -31,15 +31,23 @@ type layerIndex struct {
 	hides  hides
 	// links are the hard links to lower layers, in their order.
 	links []*node
-	hash  maphash.Hash
+	// newHash makes what hashes a file's content; hash is for the one that is being read.
+	newHash func() hash.Hash
+	hash    hash.Hash
 }
 
 func newLayerIndex(number int, source LayerSource, limits *limits, lenient bool) *layerIndex {
 	x := &layerIndex{number: number, title: source.Title(), source: source}
 	x.limits, x.lenient = limits, lenient
-	x.body = &x.hash
+	x.hashWith(seededHash())
 	x.root = &node{entry: impliedDir(".", 0, x.title)}
 	return x
+}
+
+// hashWith sets how contents are hashed.
+func (x *layerIndex) hashWith(newHash func() hash.Hash) {
+	x.newHash, x.hash = newHash, newHash()
+	x.body = x.hash
 }
 
 // read reads the layer to its end.
@@ -68,8 +76,7 @@ func (x *layerIndex) read(ctx context.Context) error {
 // add adds the entry whose headers start at start and whose content, with its
 // padding, ends at end.
 func (x *layerIndex) add(hdr *tar.Header, start, end int64) error {
-	sum := x.hash.Sum64()
-	x.hash.Reset()
+	defer x.hash.Reset()
 	if hdr.Typeflag == tar.TypeXGlobalHeader {
 		return nil
 	}
@@ -108,7 +115,7 @@ func (x *layerIndex) add(hdr *tar.Header, start, end int64) error {
 	n := &node{entry: e}
 	if e.Type == Regular {
 		e.Size = hdr.Size
-		n.file = &extent{layer: x.number, start: start, sparse: isSparse(hdr), size: hdr.Size, sum: sum}
+		n.file = &extent{layer: x.number, start: start, sparse: isSparse(hdr), size: hdr.Size, sum: sumOf(x.hash)}
 		if !n.file.sparse {
 			n.file.start = end - roundUp(hdr.Size)
 		}

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -38,8 +39,21 @@ type OverlayOptions struct {
 	// Exact refuses layers that stored images may have but that are never written here: layers
 	// without an end marker or with invalid times.
 	Exact bool
+	// Lasting has contents compared by their SHA-256, so that WriteListing can describe the file
+	// system to another process.
+	Lasting bool
 	// Below is a complete tree that the layers go on. Entries keeps what they do not change.
 	Below []*Entry
+}
+
+func (o OverlayOptions) withDefaults() OverlayOptions {
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = defaultMaxBytes
+	}
+	if o.MaxEntries <= 0 {
+		o.MaxEntries = defaultOverlayEntries
+	}
+	return o
 }
 
 const (
@@ -61,6 +75,11 @@ type Overlay struct {
 	layers []*layerIndex
 	files  [][]*extent // by layer, in the order there
 	spool  *os.File
+	// cost is what was taken from the limits, maxText the most for names and attributes.
+	cost    cost
+	maxText int64
+	// listable says that WriteListing can describe it.
+	listable bool
 }
 
 // OpenOverlay reads the headers of layers, the lowest first, in one pass over each; ctx applies
@@ -100,16 +119,15 @@ type Overlay struct {
 // Memory is in proportion to the entries, including hidden ones while it runs. A reader's own
 // error (a wrong digest) takes precedence over all others of its layer.
 func OpenOverlay(ctx context.Context, layers []LayerSource, opts OverlayOptions) (*Overlay, error) {
-	if opts.MaxBytes <= 0 {
-		opts.MaxBytes = defaultMaxBytes
-	}
-	if opts.MaxEntries <= 0 {
-		opts.MaxEntries = defaultOverlayEntries
-	}
-	o := &Overlay{ctx: ctx, temp: opts.TempDir}
+	opts = opts.withDefaults()
+	o := &Overlay{ctx: ctx, temp: opts.TempDir, listable: opts.Lasting && !opts.Exact && opts.Below == nil}
 	limits := newLimits(opts.MaxBytes, opts.MaxEntries)
 	for i, l := range layers {
-		o.layers = append(o.layers, newLayerIndex(i, l, limits, !opts.Exact))
+		x := newLayerIndex(i, l, limits, !opts.Exact)
+		if opts.Lasting {
+			x.hashWith(sha256.New)
+		}
+		o.layers = append(o.layers, x)
 	}
 	if err := o.index(ctx); err != nil {
 		return nil, err
@@ -124,6 +142,7 @@ func OpenOverlay(ctx context.Context, layers []LayerSource, opts OverlayOptions)
 		}
 	}
 	o.flatten(root)
+	o.cost, o.maxText = limits.cost(), limits.text.max
 	return o, nil
 }
 

@@ -43,6 +43,9 @@ func (b *budget) take(n int64) bool {
 	return n <= b.max && b.left.Add(-n) >= 0
 }
 
+// used returns how much was taken.
+func (b *budget) used() int64 { return b.max - b.left.Load() }
+
 // limits are the limits of one tar, or of several together.
 type limits struct {
 	// bytes limits what sparse files expand to; entries and text limit what is kept in memory.

@@ -55,6 +55,7 @@ var arrows = map[string][]string{
 	"internal/sandbox/userns/seccomp":  nil,
 	"internal/sandbox/userns/worktree": {"layer", "internal/sandbox", "internal/sandbox/userns/fakeroot"},
 	"internal/sandbox/vm":              {"internal/sandbox/userns"},
+	"internal/sandbox/remember":        {"internal/sandbox", "internal/memo", "layer"},
 	"internal/sandbox/sandboxtest":     {"layer", "internal/sandbox"},
 	"internal/imagetest":               {"image"},
 
@@ -70,7 +71,7 @@ var arrows = map[string][]string{
 
 	"image/inspect": {"image", "internal/ocijson"},
 
-	"internal/assemble": {"spec", "internal/rootfs", "image", "layer", "internal/layering", "internal/nixstore", "internal/nixstore/drv", "internal/nixstore/nixstate", "internal/sandbox", "internal/execfile"},
+	"internal/assemble": {"spec", "internal/rootfs", "image", "layer", "internal/layering", "internal/nixstore", "internal/nixstore/drv", "internal/nixstore/nixstate", "internal/memo", "internal/sandbox", "internal/sandbox/remember", "internal/execfile"},
 
 	"internal/treefile":    {"layer", "internal/compress"},
 	"internal/dockertools": {"internal/assemble", "internal/base", "internal/transfer", "internal/treefile", "internal/nixstore/drv", "internal/sandbox"},

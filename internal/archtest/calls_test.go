@@ -64,18 +64,24 @@ func forbidden(s source, function string) string {
 	case "time.Local", "time.LoadLocation":
 		return "times are UTC, whatever the machine's time zone"
 	}
-	if machine[function] && !environment[s.pkg] {
+	if machine[function] && !environment[s.pkg] && !(s.pkg == keys && function == uname) {
 		return "only the command line reads the environment"
 	}
 	return ""
 }
+
+// keys may ask which kernel steps see: what it is told goes into no output.
+const (
+	keys  = "internal/sandbox/remember"
+	uname = "golang.org/x/sys/unix.Uname"
+)
 
 // machine holds the functions that read or change the process's environment, or
 // reveal its owner or its machine.
 var machine = func() map[string]bool {
 	all := map[string]bool{
 		"os.UserHomeDir": true, "os.UserCacheDir": true, "os.UserConfigDir": true, "os.Hostname": true,
-		"os.LookupEnv": true, "os.ExpandEnv": true, "os/user.Current": true, "golang.org/x/sys/unix.Uname": true,
+		"os.LookupEnv": true, "os.ExpandEnv": true, "os/user.Current": true, uname: true,
 	}
 	for _, pkg := range []string{"os", "syscall", "golang.org/x/sys/unix"} {
 		for _, name := range []string{"Getenv", "Environ", "Setenv", "Unsetenv", "Clearenv"} {

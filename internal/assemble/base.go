@@ -58,16 +58,12 @@ func (b *builder) openBase(ctx context.Context) (*base, error) {
 	if err != nil { // OpenBase knows whose fault it is
 		return nil, fmt.Errorf("fromImage: %w", err)
 	}
-	layers := make([]tree.LayerSource, len(existing.StoredLayers()))
-	for i, l := range existing.StoredLayers() {
-		layers[i] = l
-	}
-	overlay, err := tree.OpenOverlay(ctx, layers, tree.OverlayOptions{TempDir: b.opts.TempDir, MaxBytes: b.opts.MaxUnpacked, MaxEntries: b.opts.MaxEntries})
+	overlay, err := existing.Files(ctx, tree.OverlayOptions{TempDir: b.opts.TempDir, MaxBytes: b.opts.MaxUnpacked, MaxEntries: b.opts.MaxEntries})
 	if err != nil {
 		return nil, fmt.Errorf("fromImage: %w", err)
 	}
 	b.closers = append(b.closers, overlay)
-	b.debugf("fromImage: %q: layers: %d, files: %d", s.FromImage, len(layers), len(overlay.Entries))
+	b.debugf("fromImage: %q: layers: %d, files: %d", s.FromImage, len(existing.DiffIDs), len(overlay.Entries))
 	platform, err := readPlatform(existing.Config)
 	if err != nil {
 		return nil, fmt.Errorf("fromImage: its config: %w", err)

@@ -22,10 +22,10 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/varve-image/varve/internal/memo"
 	"github.com/varve-image/varve/internal/nixstore/nixstate"
 	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/internal/tally"
-	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
@@ -66,8 +66,8 @@ type Options struct {
 	Steps Steps
 	// Files are added to the top layer, as a source that follows copyToRoot.
 	Files []*tree.Entry
-	// Memo, where it is set, remembers the digests of layers.
-	Memo layer.Memo
+	// Memo, where it is set, remembers the digests of layers, and what scripts made.
+	Memo *memo.Memo
 	// Pushed, where it is set, returns the diffID of the layer of store paths with a portable key.
 	// It is asked only where the hashes of store paths come from Nix or were verified.
 	Pushed func(portable digest.Digest) (digest.Digest, bool)

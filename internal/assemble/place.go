@@ -178,7 +178,7 @@ func (p placer) storeLayer(paths []string) placed {
 	s := p.spec
 	opts := layer.StoreOptions{
 		UID: s.UID, GID: s.GID, Uname: s.Uname, Gname: s.Gname, ModTime: s.MTime, Root: p.opts.storeRoot(),
-		Memo: p.opts.Memo, NarHashes: p.narHashes,
+		Memo: p.opts.Memo.ForLayers(), NarHashes: p.narHashes,
 	}
 	if p.needed.vouched {
 		opts.Pushed = p.opts.Pushed
@@ -279,5 +279,5 @@ func (b *builder) pack(title string, entries []*tree.Entry) *layer.Layer {
 				}
 			}
 		}
-	}, layer.Options{Dialect: layer.GNU, Prefix: "./", Title: title, Memo: b.opts.Memo})
+	}, layer.Options{Dialect: layer.GNU, Prefix: "./", Title: title, Memo: b.opts.Memo.ForLayers()})
 }

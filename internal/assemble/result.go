@@ -16,7 +16,8 @@ type Result struct {
 	// Notes is information for the user: what was taken from the machine.
 	Notes []string
 	// Warnings are about things that are allowed but probably not intended, each
-	// with what to write instead. One of them may be a *OwnerWarning.
+	// with what to write instead. One of them may be a *OwnerWarning, others
+	// are *UnsteadyWarning.
 	Warnings []error
 	// Spec is what the image was made from, and Description what was made.
 	Spec        *spec.Spec

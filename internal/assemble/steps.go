@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"path/filepath"
 	"runtime"
 	"strings"
 
 	"github.com/varve-image/varve/internal/lack"
+	"github.com/varve-image/varve/internal/nixstore"
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/sandbox/remember"
 	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
@@ -28,6 +31,8 @@ type Steps struct {
 	// Output returns the writer for the output of the step called name, as it
 	// comes. It is closed when the step has ended. Nil discards the output.
 	Output func(name string) io.WriteCloser
+	// Reused, if not nil, is told of a step that is not run, because what it leaves is known.
+	Reused func(name string)
 }
 
 // ErrNetwork is the error for a spec that asks for the machine's network when
@@ -54,6 +59,9 @@ func (b *builder) checkSteps() error {
 	return nil
 }
 
+// stepRunAsRoot is the only step that sees the base's files.
+const stepRunAsRoot = "runAsRoot"
+
 // runAsRoot runs the spec's script of that name in the image as it is so far, and
 // returns the top tree with what it changed: its deletions are whiteouts.
 func (b *builder) runAsRoot(ctx context.Context, below stack, top []*tree.Entry) ([]*tree.Entry, stack, error) {
@@ -64,17 +72,18 @@ func (b *builder) runAsRoot(ctx context.Context, below stack, top []*tree.Entry)
 	if err != nil {
 		return nil, below, specError("conflicts", err)
 	}
-	if below.base != nil {
-		if err := below.base.overlay.Spool(ctx); err != nil {
-			return nil, below, fmt.Errorf("fromImage: %w", err)
-		}
-	}
-	res, err := b.run(ctx, below.base, &sandbox.Step{Name: "runAsRoot", Script: b.spec.RunAsRoot, Root: sandbox.ImageRoot, FakeRoot: true, Tree: all.entries})
+	res, err := b.run(ctx, below.base, &sandbox.Step{Name: stepRunAsRoot, Script: b.spec.RunAsRoot, Root: sandbox.ImageRoot, FakeRoot: true, Tree: all.entries})
 	if err != nil {
 		return nil, below, err
 	}
 	for _, e := range res.Changes {
 		e.ModTime = b.spec.TreeMTime
+	}
+	if below.base != nil && compares(below.entries, res.Tree) {
+		err = below.base.spool(ctx)
+	}
+	if err != nil {
+		return nil, below, err
 	}
 	changed, err := tree.Diff(ctx, below.entries, res.Tree)
 	if err != nil {
@@ -159,17 +168,71 @@ func (b *builder) run(ctx context.Context, base *base, step *sandbox.Step) (*san
 	if err := CompleteStep(step, b.spec, b.opts); err != nil {
 		return nil, err
 	}
+	opts, err := b.remembering(base, step)
+	if err != nil {
+		return nil, err
+	}
+	done, err := remember.Run(ctx, runner, step, opts, func() (*sandbox.Result, error) { return b.runNow(ctx, base, runner, step) })
+	if err != nil {
+		return nil, err
+	}
+	b.closers = append(b.closers, done)
+	if done.Reused && b.opts.Steps.Reused != nil {
+		b.opts.Steps.Reused(step.Name)
+	}
+	if done.Unsteady {
+		b.warnings = append(b.warnings, &UnsteadyWarning{step.Name})
+	}
+	return done.Result, nil
+}
+
+// remembering says what a step depends on besides itself.
+func (b *builder) remembering(base *base, step *sandbox.Step) (remember.Options, error) {
+	store, err := filepath.Abs(b.opts.storeRoot() + b.spec.StoreDir)
+	opts := remember.Options{
+		Memo: b.opts.Memo, Isolation: string(b.spec.Isolation), Stores: []string{store, nixstore.DefaultStoreDir},
+		Debug: func(text string) { b.debugf("%s: %s", step.Name, text) },
+	}
+	if base != nil {
+		opts.Base = remember.Base{DiffIDs: base.image.DiffIDs, Entries: base.entries}
+	}
+	return opts, err
+}
+
+// runNow runs a step that has all that it needs.
+func (b *builder) runNow(ctx context.Context, base *base, runner sandbox.Runner, step *sandbox.Step) (*sandbox.Result, error) {
+	if base != nil && step.Name == stepRunAsRoot {
+		if err := base.spool(ctx); err != nil {
+			return nil, err
+		}
+	}
 	b.debugf("%s: running %q with PATH %q, isolation: %s, network: %s", step.Name, step.Argv[0], strings.Join(b.spec.Path, ":"), b.spec.Isolation, b.spec.Network)
 	out := b.opts.Steps.OutputOf(step.Name)
 	defer out.Close()
 	step.Stdout, step.Stderr = out, out
 	defer tally.Begin(ctx, "running", step.Name, 0).End()
-	res, err := sandbox.Run(ctx, runner, step)
-	if err != nil {
-		return nil, err
+	return sandbox.Run(ctx, runner, step)
+}
+
+// spool makes the contents of the base's files cheap to read.
+func (b *base) spool(ctx context.Context) error {
+	if err := b.overlay.Spool(ctx); err != nil {
+		return fmt.Errorf("fromImage: %w", err)
 	}
-	b.closers = append(b.closers, res)
-	return res, nil
+	return nil
+}
+
+// compares reports whether tree.Diff may have to read files, to know whether they differ.
+func compares(lower, upper []*tree.Entry) bool {
+	for _, e := range upper {
+		if e.Type != tree.Regular || e.Size == 0 {
+			continue
+		}
+		if old := tree.Find(lower, e.Path); old != nil && old != e && old.Size == e.Size && old.ModTime == e.ModTime {
+			return true
+		}
+	}
+	return false
 }
 
 // architecture returns the image's architecture.

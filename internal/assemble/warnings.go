@@ -27,6 +27,14 @@ func (w *OwnerWarning) Error() string {
 		"copyToRoot has owner (owner: \"%d:%d\"), and perms gives owners by path", w.UID, w.GID)
 }
 
+// UnsteadyWarning is about a script that left something else than when it ran before, although it
+// saw the same.
+type UnsteadyWarning struct{ Name string }
+
+func (w *UnsteadyWarning) Error() string {
+	return fmt.Sprintf("%s: the script ran before with the same files and left others: what it makes depends on the time or on chance, and images will differ", w.Name)
+}
+
 // warn adds warnings about a finished image: fields that have no effect, and a
 // config that does not fit the image's files.
 func (b *builder) warn(d *image.Description, below stack, needed *closure) {

@@ -99,6 +99,7 @@ func (r *Resolver) Open(ctx context.Context, ref spec.Base, lock string) (*image
 	if err := img.CheckPlatform(); err != nil {
 		return nil, &PlatformError{ref.Reference, err}
 	}
+	img.Remember(r.opts.Places.StoredMemo(ctx))
 	return img.Stored, nil
 }
 

@@ -201,12 +201,31 @@ func TestDamaged(t *testing.T) {
 	if err := errors.Join(os.Chmod(name, 0o644), os.WriteFile(name, data, 0o644)); err != nil {
 		t.Fatal(err)
 	}
+	read := func(change func(*base.Options)) error {
+		t.Helper()
+		img, err := s.open(t, s.digested(), change)
+		if err != nil || s.requests.Load() > 0 {
+			t.Fatalf("a layer that nobody reads: %v, and %d requests", err, s.requests.Load())
+		}
+		_, err = img.StoredLayers()[0].Info(t.Context())
+		return err
+	}
 	var damaged *base.DamagedError
-	if _, err := s.open(t, s.digested(), locked); !errors.As(err, &damaged) {
+	if err := read(locked); !errors.As(err, &damaged) {
 		t.Errorf("locked: %v", err)
 	}
-	if _, err := s.open(t, s.digested(), nil); err != nil || s.requests.Load() == 0 {
+	if err := read(nil); err != nil || s.requests.Load() == 0 {
 		t.Errorf("not locked: %v, and %d requests", err, s.requests.Load())
+	}
+	// One of another size is seen at once.
+	if err := os.WriteFile(name, data[1:], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.open(t, s.digested(), locked); !errors.As(err, &damaged) {
+		t.Errorf("locked, cut short: %v", err)
+	}
+	if _, err := s.open(t, s.digested(), nil); err != nil || s.requests.Load() == 0 {
+		t.Errorf("not locked, cut short: %v, and %d requests", err, s.requests.Load())
 	}
 }
 

@@ -3,6 +3,7 @@ package base
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"sync"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/varve-image/varve/internal/base/cache"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/registry"
+	"github.com/varve-image/varve/layer"
 )
 
 // cachedBlobs holds an image's parts in the cache; remote fetches the missing
@@ -36,12 +38,24 @@ func (b *cachedBlobs) Document(ctx context.Context, d v1.Descriptor) ([]byte, er
 
 func (b *cachedBlobs) Fetch(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
 	if b.remote == nil {
-		return b.store.Blob(ctx, d, nil)
+		return b.kept(ctx, d)
 	}
 	return b.store.Blob(ctx, d, func(ctx context.Context) (io.ReadCloser, error) {
 		b.debugf("fetching layer %s from %s", d.Digest, b.remote.repository)
 		return b.remote.layer(ctx, d)
 	})
+}
+
+// kept opens a blob that may not be fetched.
+func (b *cachedBlobs) kept(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
+	blob, err := b.store.Blob(ctx, d, nil)
+	if errors.As(err, new(*layer.DigestError)) {
+		err = &DamagedError{err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return blob, nil
 }
 
 // remote reads the parts of images from a repository of a registry, which is

@@ -247,29 +247,28 @@ func (r *Resolver) openCached(ctx context.Context, store *cache.Store, p *pin) (
 // fetches limits how many layers are fetched at once.
 const fetches = 4
 
-// fill brings an image's layers into the cache.
+// fill brings an image's layers into the cache. What is there is compared with its digest when it
+// is read: a layer that is only passed on may not be.
 func (r *Resolver) fill(ctx context.Context, b *cachedBlobs, img *image.Stored, title string) error {
-	lacking := 0
+	var missing []v1.Descriptor
 	for _, l := range img.StoredLayers() {
-		if b.store.Has(l.Stored().Digest) {
-			r.debugf("layer %s is in the cache", l.Stored().Digest)
-		} else {
-			lacking++
+		switch d := l.Stored(); {
+		case b.store.Has(d):
+			r.debugf("layer %s is in the cache", d.Digest)
+		case len(d.URLs) == 0: // otherwise it is kept elsewhere
+			missing = append(missing, d)
 		}
 	}
-	if lacking > 0 && b.remote != nil && r.opts.Progress != nil {
-		observe, done := r.opts.Progress(ctx, lacking, "fetching "+title)
+	if len(missing) > 0 && b.remote != nil && r.opts.Progress != nil {
+		observe, done := r.opts.Progress(ctx, len(missing), "fetching "+title)
 		defer done()
 		b.remote.observe = observe
 	}
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.SetLimit(fetches)
-	for _, l := range img.StoredLayers() {
-		if len(l.Stored().URLs) > 0 { // it is kept elsewhere
-			continue
-		}
+	for _, d := range missing {
 		tasks.Go(func() error {
-			blob, err := b.Fetch(ctx, l.Stored())
+			blob, err := b.Fetch(ctx, d)
 			if err != nil {
 				return err
 			}

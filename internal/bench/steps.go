@@ -11,7 +11,7 @@ import (
 
 // Targets for the cost of a step over a build without one, on a quiet machine.
 const (
-	stepTarget = 150 * time.Millisecond
+	stepTarget = 60 * time.Millisecond
 	vmTarget   = 10 * time.Second // if the processor is emulated
 )
 

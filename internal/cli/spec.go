@@ -93,7 +93,7 @@ func buildParsed(ctx context.Context, c *command, s *spec.Spec, lock string, mor
 		OpenBase: func(ctx context.Context, ref spec.Base) (*image.Stored, error) {
 			return c.bases().Open(ctx, ref, lock)
 		},
-		Steps: c.steps(), Memo: c.memo(ctx).ForLayers(),
+		Steps: c.steps(), Memo: c.memo(ctx),
 		Debug: func(text string) { c.ui.Debug("%s", text) },
 	}
 	if c.cache.pushed != nil {

@@ -33,6 +33,9 @@ func (c *command) steps() assemble.Steps {
 		Output: func(name string) io.WriteCloser {
 			return &sandbox.Lines{Show: func(line string) { c.ui.Info("%s: %s", name, line) }}
 		},
+		Reused: func(name string) {
+			c.ui.Info("%s: not run: nothing that it sees has changed since it last ran (--no-cache runs it)", name)
+		},
 	}
 }
 

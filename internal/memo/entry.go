@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"time"
@@ -110,8 +111,7 @@ func read(f io.Reader, kind Kind, key digest.Digest) ([]byte, error) {
 
 // touch notes that a file was used: what was not used for long goes first.
 func touch(f *os.File) {
-	now := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Nsec: unix.UTIME_NOW}}
-	_ = unix.UtimesNanoAt(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), now, 0) // then it goes earlier
+	_ = unix.Futimes(int(f.Fd()), nil) // otherwise it goes earlier
 }
 
 // Put keeps data under a key, a SHA-256. changed is when the last of the files was changed whose
@@ -143,9 +143,47 @@ func (m *Memo) put(kind Kind, key digest.Digest, data []byte, changed int64) err
 		return err
 	}
 	info, err := f.Stat()
-	if err != nil || changed > 0 && info.ModTime().Sub(time.Unix(0, changed)) < racy {
+	if err != nil || !settled(info, changed) {
 		return err
 	}
 	m.noteKept()
 	return f.CommitUnsynced(key.Encoded())
+}
+
+// settled reports whether a file that was last changed at changed, in nanoseconds since 1970 or 0
+// for never, gets another stamp by a change that is later than that of the file of info.
+func settled(info fs.FileInfo, changed int64) bool {
+	return changed == 0 || info.ModTime().Sub(time.Unix(0, changed)) >= racy
+}
+
+// Settled reports whether a file that was last changed at changed, in nanoseconds since 1970, will
+// have another stamp if it is changed from now on. Without that, what takes long to make of it
+// must not be kept, not even if the file is old enough when it is made. What cannot be kept at all
+// is not settled.
+func (m *Memo) Settled(changed int64) bool {
+	if m == nil {
+		return false
+	}
+	ok, err := m.ageOf(changed)
+	if err != nil {
+		m.fail(err)
+	}
+	return ok
+}
+
+// ageOf compares a time with the file system's clock.
+func (m *Memo) ageOf(changed int64) (bool, error) {
+	if err := m.makeDir(string(Steps)); err != nil {
+		return false, err
+	}
+	f, err := atomicfile.CreateIn(m.root, path.Join(string(Steps), "clock"))
+	if err != nil {
+		return false, err
+	}
+	defer f.Abort()
+	if _, err := f.Write([]byte{0}); err != nil { // its time is that of the last write
+		return false, err
+	}
+	info, err := f.Stat()
+	return err == nil && settled(info, changed), err
 }

@@ -67,6 +67,14 @@ func (o Options) LayerMemo(ctx context.Context) layer.Memo {
 	return o.Memo(ctx).ForLayers()
 }
 
+// StoredMemo returns what remembers what is in stored images, or nil.
+func (o Options) StoredMemo(ctx context.Context) image.StoredMemo {
+	if o.Memo == nil {
+		return nil
+	}
+	return o.Memo(ctx).ForStored()
+}
+
 // memo returns what is known of layers that are to be compressed, or nil.
 func (o Options) memo(ctx context.Context) image.Memo {
 	r := remembered{pushed: o.Pushed}

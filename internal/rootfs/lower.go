@@ -75,7 +75,8 @@ func (l Lower) read(path string) (e *tree.Entry, text string, err error) {
 // withText returns a file of lower layers with another text; its owner and mode stay.
 func withText(e *tree.Entry, text string) *tree.Entry {
 	c, made := *e, tree.NewFile(e.Path, e.Mode, text)
-	c.Size, c.Open, c.Stamp, c.ModTime = made.Size, made.Open, tree.Stamp{}, 0
+	c.SetContent(made.Size, made.Open)
+	c.ModTime = 0
 	return &c
 }
 

@@ -40,6 +40,23 @@ func ReadChanges(ctx context.Context, step *Step, layer io.Reader, opts Options)
 	return r, nil
 }
 
+// OpenChanges makes a step's Result from a file of size bytes that has the Changes of an earlier one
+// as a layer: the step is the same, and its Tree has the same content. Nothing of Step.Tree is
+// read. The file is closed with the Result, or on an error.
+func OpenChanges(ctx context.Context, step *Step, file *os.File, size int64) (*Result, error) {
+	after, err := layOver(ctx, step, file, size, size)
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("what the step %s left earlier: %w", step.Name, err)
+	}
+	changes, err := tree.DiffEntries(ctx, step.Tree, after)
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return &Result{Tree: after, Changes: changes, close: file.Close}, nil
+}
+
 // Close releases the file that the result's content is read from.
 func (r *Result) Close() error {
 	if err := r.close(); err != nil && !errors.Is(err, os.ErrClosed) {
@@ -57,6 +74,20 @@ func readChanges(ctx context.Context, step *Step, layer io.Reader, f *os.File) (
 	if n > limit {
 		return nil, &LimitError{Name: step.Name, Limit: LimitDisk, Limits: step.Limits.WithDefaults()}
 	}
+	after, err := layOver(ctx, step, f, n, limit)
+	if err != nil {
+		return nil, err
+	}
+	changes, err := tree.Diff(ctx, step.Tree, after)
+	if err != nil {
+		return nil, err
+	}
+	restoreUnchanged(step.Tree, after, changes)
+	return &Result{Tree: after, Changes: changes}, nil
+}
+
+// layOver lays the layer of n bytes in f over a step's tree. Its files are read from f.
+func layOver(ctx context.Context, step *Step, f *os.File, n, limit int64) ([]*tree.Entry, error) {
 	source := &changesFile{title: "changes of " + step.Name, file: f, size: n}
 	// The result may be read for longer than the step's context lasts.
 	stop := context.AfterFunc(ctx, func() { f.Close() })
@@ -71,13 +102,7 @@ func readChanges(ctx context.Context, step *Step, layer io.Reader, f *os.File) (
 	if err != nil {
 		return nil, err
 	}
-	after := keepWhatIs(step.Tree, o.Entries)
-	changes, err := tree.Diff(ctx, step.Tree, after)
-	if err != nil {
-		return nil, err
-	}
-	restoreUnchanged(step.Tree, after, changes)
-	return &Result{Tree: after, Changes: changes}, nil
+	return keepWhatIs(step.Tree, o.Entries), nil
 }
 
 // maxChanges returns the limit for the layer of a step's changes, in bytes.

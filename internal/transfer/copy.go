@@ -119,9 +119,10 @@ func copyBetween(ctx context.Context, from, to string, opts Options) ([]Sent, er
 	defer done()
 	registryOpts.Observe = observe
 	d, err := registry.Copy(ctx, r, to, registry.PushOptions{
-		Options: registryOpts,
-		Warn:    func(err error) { opts.warn("%s: %v", place.Quote(from), err) },
-		Budget:  func() *layer.Budget { return image.NewBudget(opts.Places.MaxUnpacked, opts.Places.MaxEntries) },
+		Options:  registryOpts,
+		Warn:     func(err error) { opts.warn("%s: %v", place.Quote(from), err) },
+		Verified: opts.Places.StoredMemo(ctx),
+		Budget:   func() *layer.Budget { return image.NewBudget(opts.Places.MaxUnpacked, opts.Places.MaxEntries) },
 	})
 	if err != nil {
 		return nil, err

@@ -135,6 +135,9 @@ func WriteIndex(ctx context.Context, d Destination, x *image.Index, opts Options
 		return Sent{}, err
 	}
 	ctx = tally.With(ctx)
+	for _, img := range x.Images {
+		image.Remember(img, opts.Places.StoredMemo(ctx))
+	}
 	observe, done := opts.progress(ctx, image.CountLayers(x.Images), "writing "+x.Repository())
 	defer done()
 	written, err := target.WriteIndex(ctx, x, observe)

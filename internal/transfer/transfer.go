@@ -131,6 +131,9 @@ func Write(ctx context.Context, d Destination, images []image.Named, opts Option
 		return nil, err
 	}
 	ctx = tally.With(ctx)
+	for _, img := range images {
+		image.Remember(img, opts.Places.StoredMemo(ctx))
+	}
 	observe, done := opts.progress(ctx, image.CountLayers(images), "writing "+images[0].Repository())
 	defer done()
 	for _, img := range images {

@@ -55,10 +55,10 @@ func (s *Store) blob(ctx context.Context, d v1.Descriptor, most int64, fetch Fet
 	return nil, &DirError{s.dir, fmt.Errorf("blob %s goes away as soon as it is there", d.Digest)}
 }
 
-// Has reports whether there is a blob with this digest, which may be damaged.
-func (s *Store) Has(d digest.Digest) bool {
-	_, err := s.root.Lstat(ocilayout.BlobPath(d))
-	return err == nil
+// Has reports whether there is a blob of this name and size, which may be damaged.
+func (s *Store) Has(d v1.Descriptor) bool {
+	info, err := s.root.Lstat(ocilayout.BlobPath(d.Digest))
+	return err == nil && info.Mode().IsRegular() && info.Size() == d.Size
 }
 
 // Document returns the content of a blob that is JSON. See Blob.

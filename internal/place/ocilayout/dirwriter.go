@@ -20,6 +20,7 @@ import (
 	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/ctxio"
 	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/owner"
 	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/layer"
 )
@@ -204,15 +205,24 @@ func (w *dirWriter) temp() (f *os.File, err error) {
 	return f, err
 }
 
-// has reports whether the directory has a blob, and whether that is what its digest says.
-func (w *dirWriter) has(ctx context.Context, d v1.Descriptor) bool {
+// has reports whether the directory has a blob that nobody else can change, and whether that is
+// what its digest says. It returns the blob's first bytes.
+func (w *dirWriter) has(ctx context.Context, d v1.Descriptor) (start []byte, ok bool) {
 	f, err := regfile.OpenAt(w.root, w.blobPath(d))
 	if err != nil {
-		return false
+		return nil, false
 	}
 	defer f.Close()
-	_, err = io.Copy(io.Discard, layer.Verify(io.NopCloser(ctxio.Reader(ctx, f)), d))
-	return err == nil
+	info, err := f.Stat()
+	if err != nil || !owner.Trusted(info) || info.Size() != d.Size {
+		return nil, false
+	}
+	h := &head{w: io.Discard}
+	verified := layer.Verify(io.NopCloser(ctxio.Reader(ctx, f)), d)
+	if _, err := io.CopyBuffer(struct{ io.Writer }{h}, verified, make([]byte, 1<<20)); err != nil {
+		return nil, false
+	}
+	return h.start, f.Sync() == nil // other programs may not have synced it
 }
 
 // blob gives a layer's file its name.

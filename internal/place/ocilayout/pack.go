@@ -29,8 +29,9 @@ type packer struct {
 	temp func() (*os.File, error)
 	// take is given each blob once, in order. It does not close the file.
 	take func(ctx context.Context, file *os.File, desc v1.Descriptor) error
-	// has, where it is set, reports whether the place has a blob already, whole and undamaged.
-	has func(ctx context.Context, desc v1.Descriptor) bool
+	// has, where it is set, reports whether the place has a blob already, whole and undamaged, and
+	// returns its first bytes.
+	has func(ctx context.Context, desc v1.Descriptor) (start []byte, ok bool)
 
 	busy  chan struct{}   // has an element for each blob that is being written
 	turns []chan struct{} // one for each blob, closed when it is its turn to be taken
@@ -51,9 +52,7 @@ func (p *packer) run(ctx context.Context, img image.Image, opts Options, observe
 
 // put writes a blob to a file and hands it on when those before it have been.
 func (p *packer) put(ctx context.Context, b *image.Blob) (v1.Descriptor, error) {
-	if b.Known.Digest != "" && p.has != nil && p.has(ctx, b.Known) {
-		desc := b.Known
-		desc.MediaType = b.MediaType()
+	if desc, ok := p.there(ctx, b); ok {
 		tally.From(ctx).Add(tally.Skipped, b.Layer, desc.Size, 0)
 		return desc, p.inTurn(ctx, b, func() error { return nil })
 	}
@@ -71,6 +70,26 @@ func (p *packer) put(ctx context.Context, b *image.Blob) (v1.Descriptor, error) 
 	}
 	tally.From(ctx).Add(tally.Sent, b.Layer, desc.Size, 0)
 	return desc, file.Close()
+}
+
+// there describes a blob that the place has, so that the layer need not be read. A stored layer
+// has to be known to unpack to what the config says: otherwise it is read to find out.
+func (p *packer) there(ctx context.Context, b *image.Blob) (v1.Descriptor, bool) {
+	desc := b.Known
+	if b.Stored.Digest != "" {
+		if l, ok := b.Layer.(image.RememberedLayer); ok && l.Verified() {
+			desc = b.Stored
+		}
+	}
+	if desc.Digest == "" || p.has == nil {
+		return desc, false
+	}
+	start, ok := p.has(ctx, desc)
+	if b.Stored.Digest != "" {
+		return passedOn(b.Stored, start), ok
+	}
+	desc.MediaType = b.MediaType()
+	return desc, ok
 }
 
 // inTurn calls do when the blobs before b have been handed on.
@@ -109,11 +128,15 @@ func passOn(ctx context.Context, w io.Writer, b *image.Blob) (v1.Descriptor, err
 	if err := b.Write(ctx, h); err != nil {
 		return v1.Descriptor{}, err
 	}
-	d := b.Stored
-	if a := compress.Detect(h.start); a.Writable() {
+	return passedOn(b.Stored, h.start), nil
+}
+
+// passedOn returns the descriptor of a stored blob with the media type that its first bytes show.
+func passedOn(d v1.Descriptor, start []byte) v1.Descriptor {
+	if a := compress.Detect(start); a.Writable() {
 		d.MediaType = compress.Compression{Algorithm: a}.MediaType()
 	}
-	return d, nil
+	return d
 }
 
 // meter hashes and counts what it passes on.

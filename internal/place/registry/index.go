@@ -69,7 +69,7 @@ func Copy(ctx context.Context, from *Resolved, ref string, opts PushOptions) (v1
 
 func copyAll(ctx context.Context, from *Resolved, ref string, opts PushOptions) error {
 	c := &copier{
-		from: from, warn: opts.Warn, newBudget: opts.Budget,
+		from: from, warn: opts.Warn, newBudget: opts.Budget, verified: opts.Verified,
 		diffIDs: map[digest.Digest]digest.Digest{}, budgets: map[digest.Digest]*layer.Budget{},
 	}
 	if err := c.gather(ctx, from.Descriptor, 0); err != nil {
@@ -116,6 +116,7 @@ type copier struct {
 	// budgets holds, for each layer, the budget of the first image that has it.
 	newBudget func() *layer.Budget
 	budgets   map[digest.Digest]*layer.Budget
+	verified  layer.BlobMemo
 }
 
 func (c *copier) gather(ctx context.Context, d v1.Descriptor, depth int) error {
@@ -223,5 +224,6 @@ func (c *copier) blob(d v1.Descriptor) *layer.Blob {
 		Fetch: func(ctx context.Context) (io.ReadCloser, error) { return c.from.client.fetch(ctx, d) },
 	}
 	stored.Limit(c.budgets[d.Digest])
+	stored.Remember(c.verified)
 	return stored
 }

@@ -107,6 +107,8 @@ type PushOptions struct {
 	// may have layers of the image already, besides those that the image's
 	// layers were opened from: the registry then takes them from there.
 	MountFrom []string
+	// Verified, where it is set, remembers which layers were unpacked, for Copy.
+	Verified layer.BlobMemo
 	// Budget, where it is set, makes the limits for the layers of each image, for Copy.
 	Budget func() *layer.Budget
 	// Warn, where it is set, is called by Copy with what is odd but copied all the same.

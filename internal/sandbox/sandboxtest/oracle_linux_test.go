@@ -56,8 +56,8 @@ func write(t *testing.T, name string, programs []*sandboxtest.OpsProgram) {
 	}
 	a := &txtar.Archive{Comment: txtar.Parse(data).Comment}
 	for _, p := range programs {
-		for _, f := range []struct{ kind, text string }{{"", p.Text}, {".why", p.Why}, {".out", p.Out}, {".layer", p.Layer}} {
-			if f.kind != ".why" || f.text != "" {
+		for _, f := range []struct{ kind, text string }{{"", p.Text}, {".why", p.Why}, {".out", p.Out}, {".layer", p.Layer}, {".older", p.Older}, {".olderwhy", p.OlderWhy}} {
+			if optional := f.kind == ".why" || strings.HasPrefix(f.kind, ".older"); !optional || f.text != "" {
 				a.Files = append(a.Files, txtar.File{Name: p.Name + f.kind, Data: []byte(f.text)})
 			}
 		}

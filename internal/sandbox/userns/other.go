@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/varve-image/varve/internal/lack"
 	"github.com/varve-image/varve/internal/sandbox"
 )
 

@@ -92,6 +92,16 @@ func (r *Runner) Run(ctx context.Context, step *sandbox.Step) (*sandbox.Result, 
 	return result, err
 }
 
+// Files returns the files of the machine that decide what a step finds in its virtual machine
+// besides what it names.
+func (r *Runner) Files() ([]string, error) {
+	k, err := findKernel(r.opts)
+	if err != nil {
+		return nil, err
+	}
+	return []string{k.path, k.modules}, nil
+}
+
 // complete returns the step with the sizes of its virtual machine, which are limits too.
 func complete(step *sandbox.Step) (*sandbox.Step, error) {
 	s := *step

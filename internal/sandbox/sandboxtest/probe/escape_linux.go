@@ -22,6 +22,7 @@ import (
 func escape(args []string) error {
 	e := &escaper{canary: args[0], address: args[1], socket: args[2]}
 	e.files()
+	e.hidden()
 	e.processes()
 	e.surroundings()
 	e.network()
@@ -59,7 +60,7 @@ func (e *escaper) files() {
 		}
 		return nil
 	})
-	for _, name := range []string{"/dev/mem", "/dev/kmsg", "/dev/sda", "/dev/vda", "/dev/kvm", "/dev/fuse", "/proc/kcore", "/proc/kmsg",
+	for _, name := range []string{"/dev/mem", "/dev/kmsg", "/dev/sda", "/dev/vda", "/dev/kvm", "/dev/fuse", "/proc/kmsg",
 		"/sys/firmware", "/sys/fs/cgroup/cgroup.procs", "/var/run/docker.sock"} {
 		if f, err := os.Open(name); err == nil {
 			f.Close()
@@ -67,6 +68,20 @@ func (e *escaper) files() {
 				e.way("opened %s", name)
 			}
 		}
+	}
+}
+
+// hidden looks for something in the files that are covered by an empty one.
+func (e *escaper) hidden() {
+	for _, name := range []string{"/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/sched_debug", "/proc/interrupts"} {
+		f, err := os.Open(name)
+		if err != nil {
+			continue
+		}
+		if n, _ := f.Read(make([]byte, 1)); n > 0 {
+			e.way("read %s", name)
+		}
+		f.Close()
 	}
 }
 

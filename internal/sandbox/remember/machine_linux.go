@@ -1,0 +1,239 @@
+package remember
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"path"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/sandbox"
+)
+
+// maxFiles limits the files of the machine that are looked at.
+const maxFiles = 4_000_000
+
+// machine takes in what steps see of the machine's files. It opens directories alone: a file is
+// what its stamp says.
+type machine struct {
+	ctx    context.Context
+	sum    hash.Hash
+	stores []string
+	// changed is the latest time of a change.
+	changed int64
+	files   int
+	// devices are the file systems whose stamps can be relied on.
+	devices map[uint64]bool
+	buf     []byte
+	dents   []byte
+}
+
+func newMachine(ctx context.Context, sum hash.Hash, stores []string) *machine {
+	return &machine{ctx: ctx, sum: sum, stores: stores, devices: map[uint64]bool{}, dents: make([]byte, 64<<10)}
+}
+
+// seer is a Runner that shows a step, or runs it with, more of the machine's files than the step
+// names.
+type seer interface {
+	// Files returns their paths.
+	Files() ([]string, error)
+}
+
+// visible takes in all that a step sees.
+func (m *machine) visible(r sandbox.Runner, step *sandbox.Step) error {
+	var names []string
+	if step.Root == sandbox.HostTools {
+		view, err := sandbox.HostView(step.Tools)
+		if err != nil {
+			return err
+		}
+		for _, f := range view {
+			fmt.Fprintf(m.sum, "shows %q %q\n", f.Path, f.Link)
+			if f.Link == "" {
+				names = append(names, f.Source)
+			}
+		}
+	}
+	for _, b := range step.Binds {
+		fmt.Fprintf(m.sum, "binds %q\n", b.Target)
+		names = append(names, b.Source)
+	}
+	if s, ok := r.(seer); ok {
+		files, err := s.Files()
+		if err != nil {
+			return err
+		}
+		names = append(names, files...)
+	}
+	for _, name := range names {
+		fmt.Fprintf(m.sum, "at %q\n", name)
+		if err := m.top(name); err != nil {
+			return fmt.Errorf("%q: %w", name, err)
+		}
+	}
+	m.flush()
+	return nil
+}
+
+// top takes in what a path leads to.
+func (m *machine) top(name string) error {
+	name, err := filepath.EvalSymlinks(name)
+	if err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(name, &st); err != nil {
+		return err
+	}
+	return m.entry(unix.AT_FDCWD, name, name, &st)
+}
+
+// entry takes in what is called name in the directory dir. full is its path.
+func (m *machine) entry(dir int, name, full string, st *unix.Stat_t) error {
+	if m.files++; m.files > maxFiles {
+		return fmt.Errorf("it sees more than %d files of this machine", maxFiles)
+	}
+	if err := m.reliable(dir, name, full, st); err != nil {
+		return err
+	}
+	m.stamp(path.Base(name), st)
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFLNK:
+		text := make([]byte, unix.PathMax)
+		n, err := unix.Readlinkat(dir, name, text)
+		if err != nil {
+			return fmt.Errorf("%q: %w", full, err)
+		}
+		m.text(string(text[:n]))
+	case unix.S_IFDIR:
+		if !m.stored(full, st) {
+			return m.directory(dir, name, full)
+		}
+	}
+	return nil
+}
+
+// stored reports whether a directory is one of a store that is not written to any more: whoever
+// puts something else in its place makes it anew. Nix takes the permission to write away when a
+// store path is complete. The files of .links are those of the store paths.
+func (m *machine) stored(full string, st *unix.Stat_t) bool {
+	return slices.Contains(m.stores, path.Dir(full)) && (st.Mode&0o222 == 0 || path.Base(full) == ".links")
+}
+
+// directory takes in the content of a directory.
+func (m *machine) directory(dir int, name, full string) error {
+	if err := m.ctx.Err(); err != nil {
+		return err
+	}
+	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.EACCES) && unix.Faccessat(dir, name, unix.X_OK, unix.AT_EACCESS) != nil {
+		m.text("closed") // nothing in it can be seen
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%q: %w", full, err)
+	}
+	defer unix.Close(fd)
+	names, err := m.names(fd)
+	if err != nil {
+		return fmt.Errorf("%q: %w", full, err)
+	}
+	m.number(uint64(len(names)))
+	for _, name := range names {
+		var st unix.Stat_t
+		if err := unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return fmt.Errorf("%q: %w", full+"/"+name, err)
+		}
+		if err := m.entry(fd, name, full+"/"+name, &st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// names returns the names in a directory, sorted.
+func (m *machine) names(fd int) ([]string, error) {
+	var names []string
+	for {
+		n, err := unix.ReadDirent(fd, m.dents)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil || n <= 0 {
+			slices.Sort(names)
+			return names, err
+		}
+		_, _, names = unix.ParseDirent(m.dents[:n], -1, names)
+	}
+}
+
+// reliable returns an error if a file's stamp does not say whether it was changed.
+func (m *machine) reliable(dir int, name, full string, st *unix.Stat_t) error {
+	if st.Ctim.Nano() == 0 {
+		return fmt.Errorf("%q has no time of its last change", full)
+	}
+	device := uint64(st.Dev)
+	if m.devices[device] {
+		return nil
+	}
+	fd, err := unix.Openat(dir, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0) // which does not open a device or a FIFO
+	if err != nil {
+		return fmt.Errorf("%q: %w", full, err)
+	}
+	defer unix.Close(fd)
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &fs); err != nil {
+		return fmt.Errorf("%q: %w", full, err)
+	}
+	if foreign(uint32(fs.Type)) {
+		return fmt.Errorf("%q is in a file system whose times others keep, or nobody", full)
+	}
+	m.devices[device] = true
+	return nil
+}
+
+// foreign reports whether a file system's change times are kept by another machine or program, or
+// say nothing of its files.
+func foreign(kind uint32) bool {
+	const ceph, virtualBox = 0x00c36400, 0x786f4256
+	return slices.Contains([]uint32{
+		unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC, unix.DEBUGFS_MAGIC, unix.TRACEFS_MAGIC, unix.SECURITYFS_MAGIC, unix.CGROUP_SUPER_MAGIC,
+		unix.CGROUP2_SUPER_MAGIC, unix.BPF_FS_MAGIC, unix.PSTOREFS_MAGIC, unix.EFIVARFS_MAGIC, unix.DEVPTS_SUPER_MAGIC,
+		unix.FUSE_SUPER_MAGIC, unix.NFS_SUPER_MAGIC, unix.SMB_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC,
+		unix.V9FS_MAGIC, unix.AFS_SUPER_MAGIC, unix.AFS_FS_MAGIC, unix.CODA_SUPER_MAGIC, ceph, virtualBox,
+	}, kind)
+}
+
+// stamp takes in a name and what the file system says of the file.
+func (m *machine) stamp(name string, st *unix.Stat_t) {
+	m.changed = max(m.changed, st.Ctim.Nano())
+	m.text(name)
+	for _, n := range []uint64{
+		uint64(st.Dev), st.Ino, uint64(st.Mode)<<32 | uint64(st.Uid), uint64(st.Gid), uint64(st.Rdev),
+		uint64(st.Size), uint64(st.Mtim.Nano()), uint64(st.Ctim.Nano()),
+	} {
+		m.number(n)
+	}
+}
+
+func (m *machine) text(s string) {
+	m.number(uint64(len(s)))
+	m.buf = append(m.buf, s...)
+}
+
+func (m *machine) number(n uint64) {
+	m.buf = binary.BigEndian.AppendUint64(m.buf, n)
+	if len(m.buf) >= 64<<10 {
+		m.flush()
+	}
+}
+
+func (m *machine) flush() {
+	m.sum.Write(m.buf)
+	m.buf = m.buf[:0]
+}
