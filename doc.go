@@ -31,17 +31,57 @@
 //     programs that are run, and nothing is written to standard output or error.
 //   - A context that is done ends every call; nothing is left behind.
 //
+// Errors say in words what was done to what, and those words may change. A program that does
+// something about an error asks with errors.Is for [ErrNotPinned], [ErrNotFound], [ErrLogin],
+// [ErrLacking], [ErrMismatch], [ErrNotInitialized] or an error of the context, and with errors.As
+// for spec.Errors. All other errors are for people.
+//
 // Package spec describes the image to build, package image an image as it is, package layer the
 // bytes of its layers, and package tree the files in them. All other packages are internal.
 package varve
 
 import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"time"
 
+	"github.com/distribution/reference"
+
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/base"
+	"github.com/varve-image/varve/internal/lack"
+	"github.com/varve-image/varve/internal/memo"
+	"github.com/varve-image/varve/internal/place"
+	"github.com/varve-image/varve/internal/place/registry"
+	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/layer"
+)
+
+// Errors that a program may do something about, for errors.Is.
+var (
+	// ErrNotPinned: the spec builds on an image that may be another one tomorrow: of a registry,
+	// named by a tag that no varve.lock pins, or of an engine, with Options.Locked. What helps is
+	// a digest, a varve.lock or Options.Unlocked.
+	ErrNotPinned = base.ErrNotPinned
+	// ErrNotFound: a place does not have an image of the name, or a blob of one, or there is no
+	// such place. With Options.Locked, the cache does not have it.
+	ErrNotFound = image.ErrNotFound
+	// ErrLogin: a registry, or its token server, refused a request without a login, or with the
+	// login that Options.Registry has for it.
+	ErrLogin = registry.ErrLogin
+	// ErrLacking: this machine lacks something that is needed, such as a program, an engine that
+	// answers or a permission. No other input helps.
+	ErrLacking = lack.ErrLacking
+	// ErrMismatch: something does not have the digest or size that a name, a manifest, a config,
+	// a varve.lock or a store's database promises.
+	ErrMismatch = layer.ErrMismatch
+	// ErrNotInitialized: a program that has not called Init builds a spec with scripts.
+	ErrNotInitialized = errors.New("the spec has scripts, which start this program again: call varve.Init at the beginning of main")
 )
 
 // Options says how images are read, built and written. The zero value, and nil, are the
@@ -78,8 +118,10 @@ type Options struct {
 	Registry Registry
 	// Cache is the directory that keeps base images fetched from registries, the digests of layers,
 	// and what scripts made, which do not run again as long as nothing that they see has changed;
-	// empty means none.
-	Cache string
+	// empty means none. CacheFrom names images that were pushed before, by someone who is trusted:
+	// layers that they have need not be read, compressed or sent again.
+	Cache     string
+	CacheFrom []string
 	// Lock is the path of a varve.lock, which pins the images that specs build on.
 	Lock string
 	// Locked takes base images from the cache alone; Unlocked takes what a tag names now,
@@ -132,4 +174,63 @@ type Steps struct {
 	Kernel string
 	// Log receives what scripts write, line by line, and which of them do not run; nil discards it.
 	Log io.Writer
+}
+
+func (s Steps) limits() sandbox.Limits {
+	return sandbox.Limits{
+		Time: cmp.Or(s.Time, sandbox.DefaultTime), Memory: cmp.Or(s.Memory, sandbox.DefaultMemory()),
+		Disk: s.Disk, Output: cmp.Or(s.Output, sandbox.DefaultOutput), Processes: s.Processes,
+	}
+}
+
+// output returns a function that opens the writer for a script's output, or nil to discard it.
+func (s Steps) output() func(name string) io.WriteCloser {
+	if s.Log == nil {
+		return nil
+	}
+	return func(name string) io.WriteCloser {
+		return &sandbox.Lines{Show: func(line string) { fmt.Fprintf(s.Log, "%s: %s\n", name, line) }}
+	}
+}
+
+// reused returns a function that says of a script that it is not run, or nil to say nothing.
+func (s Steps) reused() func(name string) {
+	if s.Log == nil {
+		return nil
+	}
+	return func(name string) {
+		fmt.Fprintf(s.Log, "%s: not run: nothing that it sees has changed since it last ran\n", name)
+	}
+}
+
+// options returns how to talk to the registry of a reference.
+func (r Registry) options(ref string) (registry.Options, error) {
+	opts := registry.Options{AuthFiles: r.AuthFiles, InsecureHosts: r.InsecureHosts, CAFile: r.CAFile, Proxy: r.Proxy, UserAgent: r.UserAgent}
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err == nil && r.Login != nil {
+		opts.Username, opts.Password, err = r.Login(reference.Domain(named))
+	}
+	return opts, err
+}
+
+// known is what was found out of layers before.
+type known struct {
+	memo   *memo.Memo    // on this machine; nil remembers nothing
+	pushed *place.Pushed // nil for no images
+}
+
+func (o *Options) known(ctx context.Context) (k known, err error) {
+	if len(o.CacheFrom) > 0 {
+		if k.pushed, err = place.OpenPushed(ctx, o.CacheFrom, o.places()); err != nil {
+			return k, err
+		}
+	}
+	if o.Cache != "" {
+		k.memo = memo.Open(ctx, o.Cache, func(err error) {
+			if o.Warn != nil {
+				o.Warn(err.Error())
+			}
+		})
+	}
+	return k, nil
 }

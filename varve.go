@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/distribution/reference"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
@@ -21,9 +20,11 @@ import (
 	"github.com/varve-image/varve/internal/base"
 	"github.com/varve-image/varve/internal/base/cache"
 	"github.com/varve-image/varve/internal/base/lockfile"
+	"github.com/varve-image/varve/internal/memo"
+	"github.com/varve-image/varve/internal/nixstore/nixstate"
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/place"
-	"github.com/varve-image/varve/internal/place/registry"
+	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/sandbox/userns"
 	"github.com/varve-image/varve/internal/sandbox/vm"
 	"github.com/varve-image/varve/internal/transfer"
@@ -44,10 +45,6 @@ func Init() {
 	}
 	initialized.Store(true)
 }
-
-// ErrNotInitialized is returned when a program that has not called Init builds a spec with
-// scripts.
-var ErrNotInitialized = errors.New("the spec has scripts, which start this program again: call varve.Init at the beginning of main")
 
 // Image is an image that was built or opened. It is read when it is written, and has to be
 // closed.
@@ -149,9 +146,12 @@ func Build(ctx context.Context, s *spec.Spec, opts *Options) (*Image, error) {
 	}
 	store := &cache.Lazy{Dir: o.Cache}
 	bases := base.New(o.bases(store))
-	remembered := o.memo(ctx)
-	img := &Image{closers: closers{bases.Close, store.Close, remembered.Close}}
-	result, err := assemble.Build(ctx, checked, o.assemble(bases, remembered))
+	known, err := o.known(ctx)
+	if err != nil {
+		return nil, err
+	}
+	img := &Image{closers: closers{bases.Close, store.Close, known.memo.Close}}
+	result, err := assemble.Build(ctx, checked, o.assemble(bases, known))
 	if err != nil {
 		img.Close()
 		return nil, fmt.Errorf("build image %s: %w", s.Name, err)
@@ -215,7 +215,11 @@ func Write(ctx context.Context, img *Image, ref string, opts *Options) (image.Wr
 	if err != nil {
 		return image.Written{}, err
 	}
-	sent, err := transfer.Write(ctx, dest, []image.Named{img.Named}, o.transfers(place.Wanted{}))
+	var sent []transfer.Sent
+	err = o.transfer(ctx, place.Wanted{}, func(opts transfer.Options) (err error) {
+		sent, err = transfer.Write(ctx, dest, []image.Named{img.Named}, opts)
+		return err
+	})
 	if err != nil {
 		return image.Written{}, fmt.Errorf("write image to %q: %w", ref, err)
 	}
@@ -230,7 +234,11 @@ func WriteIndex(ctx context.Context, x *Index, ref string, opts *Options) (image
 	if err != nil {
 		return image.Written{}, err
 	}
-	sent, err := transfer.WriteIndex(ctx, dest, &x.Index, o.transfers(place.Wanted{}))
+	var sent transfer.Sent
+	err = o.transfer(ctx, place.Wanted{}, func(opts transfer.Options) (err error) {
+		sent, err = transfer.WriteIndex(ctx, dest, &x.Index, opts)
+		return err
+	})
 	return sent.Written, err
 }
 
@@ -260,7 +268,11 @@ func (o *Options) copy(ctx context.Context, from, to string, wanted place.Wanted
 	if err != nil {
 		return nil, err
 	}
-	sent, err := do(ctx, from, dest, o.transfers(wanted))
+	var sent []transfer.Sent
+	err = o.transfer(ctx, wanted, func(opts transfer.Options) (err error) {
+		sent, err = do(ctx, from, dest, opts)
+		return err
+	})
 	var written []image.Written
 	for _, s := range sent {
 		written = append(written, s.Written)
@@ -316,16 +328,6 @@ func (o *Options) places() place.Options {
 	return opts
 }
 
-// options returns how to talk to the registry of a reference.
-func (r Registry) options(ref string) (registry.Options, error) {
-	opts := registry.Options{AuthFiles: r.AuthFiles, InsecureHosts: r.InsecureHosts, CAFile: r.CAFile, Proxy: r.Proxy, UserAgent: r.UserAgent}
-	named, err := reference.ParseNormalizedNamed(ref)
-	if err == nil && r.Login != nil {
-		opts.Username, opts.Password, err = r.Login(reference.Domain(named))
-	}
-	return opts, err
-}
-
 // destination returns where a reference says that images go, and how they are compressed there.
 func (o *Options) destination(ref string) (transfer.Destination, error) {
 	dest, err := transfer.To(ref)
@@ -335,13 +337,21 @@ func (o *Options) destination(ref string) (transfer.Destination, error) {
 	return dest, dest.Compress(o.Compressor, "Options.Compressor")
 }
 
-func (o *Options) transfers(wanted place.Wanted) transfer.Options {
+// transfer calls do with options to write images.
+func (o *Options) transfer(ctx context.Context, wanted place.Wanted, do func(transfer.Options) error) error {
+	known, err := o.known(ctx)
+	if err != nil {
+		return err
+	}
+	defer known.memo.Close()
 	opts := transfer.Options{Places: o.places(), Wanted: wanted}
+	opts.Places.Pushed = known.pushed
+	opts.Places.Memo = func(context.Context) *memo.Memo { return known.memo }
 	opts.Progress = func(context.Context, int, string) (func(image.Event), func()) { return o.Observe, func() {} }
 	if o.Warn != nil {
 		opts.Advise = func(err error) { o.Warn(err.Error()) }
 	}
-	return opts
+	return do(opts)
 }
 
 func (o *Options) bases(c *cache.Lazy) base.Options {
@@ -350,4 +360,28 @@ func (o *Options) bases(c *cache.Lazy) base.Options {
 		Unlocked: o.Unlocked, Locked: o.Locked, Cache: c.Open,
 		Now: func() time.Time { return o.Now },
 	}
+}
+
+func (o *Options) assemble(bases *base.Resolver, known known) assemble.Options {
+	opts := assemble.Options{
+		Root: o.Root, StoreRoot: o.StoreRoot, Architecture: runtime.GOARCH,
+		SourceDateEpoch: o.SourceDateEpoch, Now: o.Now, TempDir: o.TempDir,
+		MaxUnpacked: o.MaxUnpacked, MaxEntries: o.MaxEntries, Databases: nixstate.Registered(), Memo: known.memo,
+		OpenBase: func(ctx context.Context, ref spec.Base) (*image.Stored, error) { return bases.Open(ctx, ref, o.Lock) },
+		Steps: assemble.Steps{
+			Runner: func(i spec.Isolation) (sandbox.Runner, error) {
+				opts := sandbox.Options{TempDir: o.TempDir}
+				if i == spec.VM {
+					return vm.New(vm.Options{Options: opts, Kernel: o.Steps.Kernel}), nil
+				}
+				return userns.New(opts), nil
+			},
+			AllowNetwork: o.Steps.AllowNetwork, Limits: o.Steps.limits(), Output: o.Steps.output(),
+			Reused: o.Steps.reused(),
+		},
+	}
+	if known.pushed != nil {
+		opts.Pushed = known.pushed.Layer
+	}
+	return opts
 }

@@ -16,7 +16,18 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-var errEmpty = fmt.Errorf("%w: it holds no image", fs.ErrNotExist)
+// ErrNotFound says that a place does not have an image, or a blob of one. Where a
+// name was looked for in vain, the error is fs.ErrNotExist too.
+var ErrNotFound = errors.New("no such image")
+
+// notFound is ErrNotFound in the words of fs.ErrNotExist.
+type notFound struct{}
+
+func (notFound) Error() string { return fs.ErrNotExist.Error() }
+
+func (notFound) Is(target error) bool { return target == ErrNotFound || target == fs.ErrNotExist }
+
+var errEmpty = fmt.Errorf("%w: it holds no image", notFound{})
 
 // Has reports whether a source has an image called name.
 func Has(src Source, name string) bool { return len(calledSo(src.List(), name)) > 0 }
@@ -42,7 +53,7 @@ func find(ctx context.Context, src Source, name string) (found []int, alone bool
 			return byDigest(ctx, src, found, name, d)
 		}
 	}
-	return nil, false, fmt.Errorf("image %q: %w: %s", name, fs.ErrNotExist, names(list))
+	return nil, false, fmt.Errorf("image %q: %w: %s", name, notFound{}, names(list))
 }
 
 // orArtifact returns an error that describes the artifact if name is the name or digest of one
@@ -103,7 +114,7 @@ func byDigest(ctx context.Context, src Source, found []int, name string, want di
 	case ctx.Err() != nil:
 		return nil, false, context.Cause(ctx)
 	case strings.HasPrefix(name, "@"):
-		return nil, false, fmt.Errorf("image %q: %w: no manifest, index or config has this digest; %s", name, fs.ErrNotExist, names(list))
+		return nil, false, fmt.Errorf("image %q: %w: no manifest, index or config has this digest; %s", name, notFound{}, names(list))
 	}
 	return nil, false, mismatch(list[found[0]], name, want)
 }
@@ -153,7 +164,7 @@ func byNumber(list []Listed, name, number string) (int, error) {
 		return 0, fmt.Errorf("image %q: expected NAME:TAG, or @ and a number from 0 or a digest", name)
 	}
 	if i >= len(list) {
-		return 0, fmt.Errorf("image %q: %w: there are %d, which count from @0", name, fs.ErrNotExist, len(list))
+		return 0, fmt.Errorf("image %q: %w: there are %d, which count from @0", name, notFound{}, len(list))
 	}
 	return i, nil
 }

@@ -49,7 +49,7 @@ type Event struct {
 	Layer, Layers int
 	Title         string
 	// Size is the layer's size in bytes: the blob's if the layer is passed on as it is stored,
-	// and otherwise the tar's.
+	// and otherwise the tar's. It is 0 before the layer is written, if it is not known by then.
 	Size int64
 	Done bool
 	// Work is what was done to the layer so far.

@@ -57,6 +57,16 @@ type MemberLayer interface {
 	Member() *tree.Entry
 }
 
+// OnceLayer is a layer that can be written before its digest is known, so that its content is
+// read only once.
+type OnceLayer interface {
+	Layer
+	// Unread reports whether nothing is known of the tar, so that Info would read the layer.
+	Unread() bool
+	// WriteOnce writes the tar to w, and returns what Info returns from then on.
+	WriteOnce(ctx context.Context, w io.Writer) (layer.Info, error)
+}
+
 // LimitedLayer is a layer that can be read only as far as a budget allows.
 type LimitedLayer interface {
 	Layer

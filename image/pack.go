@@ -95,31 +95,16 @@ func (b *Blob) Write(ctx context.Context, w io.Writer) error {
 	if b.memo == nil {
 		return b.compress(ctx, w)
 	}
-	if known, err := b.copyKnown(ctx, w); known || err != nil {
+	written, err := b.copyKnown(ctx, w)
+	if err != nil || b.Known.Digest != "" && written == b.Known.Size {
 		return err
 	}
-	d, err := b.memo.Keep(ctx, func(kept io.Writer) error { return b.compress(ctx, io.MultiWriter(w, kept)) })
+	rest := &skipper{w, written} // which has the same bytes again
+	d, err := b.memo.Keep(ctx, func(kept io.Writer) error { return b.compress(ctx, io.MultiWriter(rest, kept)) })
 	if err == nil {
 		b.memo.KeepBlob(b.info.DiffID, CompressorText(b.compressor), d)
 	}
 	return err
-}
-
-// copyKnown writes the blob as the memo has it, if it does.
-func (b *Blob) copyKnown(ctx context.Context, w io.Writer) (bool, error) {
-	if b.Known.Digest == "" {
-		return false, nil
-	}
-	f, err := b.memo.Open(ctx, b.Known)
-	if err != nil {
-		return false, ctx.Err()
-	}
-	defer f.Close()
-	err = b.copyTo(ctx, w, f, b.Known.Size)
-	if err == nil {
-		tally.From(ctx).Add(tally.Reused, b.Layer, b.info.Size, 0)
-	}
-	return true, err
 }
 
 func (b *Blob) copyStored(ctx context.Context, w io.Writer, l StoredLayer) error {

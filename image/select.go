@@ -24,7 +24,7 @@ import (
 // both. An empty name means all images. A single image is taken for any platform; where the list
 // does not name an image's platform, its config does.
 //
-// A name that the place does not have is an fs.ErrNotExist that lists the names it has. An image
+// A name that the place does not have is ErrNotFound, and fs.ErrNotExist, and lists the names it has. An image
 // whose digest is not the one in its name is a *layer.DigestError.
 func Select(ctx context.Context, src Source, name string, platform v1.Platform) (int, error) {
 	i, err := selectOne(ctx, src, name, platform)

@@ -131,6 +131,24 @@ func (b *Blob) Write(ctx context.Context, w io.Writer) error {
 	return err
 }
 
+// Unread reports whether Info would read the layer.
+func (b *Blob) Unread() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	u, err := b.recall()
+	return err == nil && u == nil
+}
+
+// WriteOnce writes what Write writes, and returns what Info returns from then on.
+func (b *Blob) WriteOnce(ctx context.Context, w io.Writer) (Info, error) {
+	known := b.unpacked.Load() != nil
+	info, err := b.copy(ctx, w)
+	if err == nil && !known {
+		tally.From(ctx).Add(tally.Hashed, b, info.Size, 0)
+	}
+	return info, err
+}
+
 func (b *Blob) copy(ctx context.Context, w io.Writer) (Info, error) {
 	r, err := b.Open(ctx)
 	if err != nil {

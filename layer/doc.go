@@ -16,12 +16,13 @@
 //     names the entry.
 //   - A layer is a description. It is read when its [Info] is asked for, and
 //     again each time that it is written; nothing is unpacked, spooled to disk
-//     or held in memory, where a layer needs a few buffers of 1 MiB, whatever
-//     its size.
+//     or held in memory, where a layer needs a few buffers of 1 MiB and of what
+//     is read ahead of small files, whatever its size.
 //   - What Write has written is what Info says, or Write fails and names the
 //     file that changed. For files in a store, which nobody writes to, it
 //     compares sizes and change times, not the content, and reads the content
 //     again only if those differ.
+//   - Content is opened by several goroutines at once.
 //
 // Non-goals: hard links and sparse entries (each name is a file of its own,
 // written in full), access and change times, fractions of a second, times

@@ -83,9 +83,20 @@ func (l *Layer) learn(ctx context.Context) error {
 	if known, err := l.recall(ctx); known || err != nil {
 		return err
 	}
-	step := tally.Begin(ctx, "hashing", l.opts.Title, 0)
-	defer step.End()
-	info, seen, err := l.hash(ctx, step)
+	return l.read(ctx, io.Discard)
+}
+
+// read writes the tar to dst, and finds out its digest and size.
+func (l *Layer) read(ctx context.Context, dst io.Writer) error {
+	// What changes in a store meanwhile shows when the layer is written; but one that is known the
+	// next time, or is written here, may never be written again.
+	unchecked := l.opts.Immutable && l.opts.Memo == nil && dst == io.Discard
+	if dst == io.Discard {
+		step := tally.Begin(ctx, "hashing", l.opts.Title, 0)
+		defer step.End()
+		dst = step
+	}
+	info, seen, err := l.hash(ctx, dst, unchecked)
 	if err == nil && !seen.sorted {
 		err = l.distinct(ctx)
 	}
@@ -96,6 +107,40 @@ func (l *Layer) learn(ctx context.Context) error {
 	tally.From(ctx).Add(tally.Hashed, l, info.Size, seen.files)
 	l.remember()
 	return nil
+}
+
+// Unread reports whether nothing is known of the tar: Info was not called, and Options.Memo has
+// not seen a layer of this name.
+func (l *Layer) Unread() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.info == nil && (l.opts.Memo == nil || !l.opts.Memo.Known(l.name()))
+}
+
+// WriteOnce writes the tar to dst, and returns what Info returns from then on. Content is read
+// once if nothing is known of the layer.
+func (l *Layer) WriteOnce(ctx context.Context, dst io.Writer) (Info, error) {
+	written, err := l.writeUnread(ctx, dst)
+	if err == nil && !written {
+		err = l.Write(ctx, dst)
+	}
+	if err != nil {
+		return Info{}, err
+	}
+	return l.Info(ctx)
+}
+
+// writeUnread writes the tar, unless its digest is known.
+func (l *Layer) writeUnread(ctx context.Context, dst io.Writer) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.info != nil {
+		return false, nil
+	}
+	if known, err := l.recall(ctx); known || err != nil {
+		return false, err
+	}
+	return true, l.read(ctx, dst)
 }
 
 // Size returns the tar's size in bytes. It reads no content.
@@ -127,33 +172,44 @@ func (l *Layer) walk(ctx context.Context, w *Writer, look func(header []byte, e 
 	return w.Close()
 }
 
-// hash writes the layer to dst and hashes it.
-func (l *Layer) hash(ctx context.Context, dst io.Writer) (Info, trace, error) {
+// hash writes the layer to dst and hashes it. Unchecked is as for encode.
+func (l *Layer) hash(ctx context.Context, dst io.Writer, unchecked bool) (Info, trace, error) {
 	d := newDigester(dst)
 	w := &Writer{dialect: l.opts.Dialect, prefix: l.opts.Prefix, out: d, buf: takeBuffer()}
-	seen, err := l.encode(ctx, w)
+	seen, err := l.encode(ctx, w, unchecked)
 	sum := d.sum()
 	return Info{DiffID: sum, Size: w.Size()}, seen, err
 }
 
-// encode writes all entries to w.
-func (l *Layer) encode(ctx context.Context, w *Writer) (trace, error) {
+// encode writes all entries to w. Unchecked is for small files that the caller compares by itself.
+func (l *Layer) encode(ctx context.Context, w *Writer, unchecked bool) (trace, error) {
 	t := l.newTracer()
 	w.mark = t.look
+	if keyed := l.opts.Memo != nil || l.opts.Contents != nil; !l.opts.Immutable && (l.info != nil || !keyed) {
+		// The digest says whether anything changed, and the key is known or not needed. Hashing
+		// headers would cost as much as hashing a small file.
+		w.mark = func(_ []byte, e *tree.Entry) { t.pass(e) }
+	}
+	a := newAhead(w, unchecked)
+	defer a.stop()
 	for e, err := range l.entries() {
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err == nil {
-			err = w.Write(ctx, e)
+			err = a.write(ctx, e)
 		}
 		if err != nil {
 			return trace{}, err
 		}
 	}
+	if err := a.finish(ctx); err != nil {
+		return trace{}, err
+	}
 	if err := w.Close(); err != nil {
 		return trace{}, err
 	}
+	t.seen.other = w.other || a.files.Other.Load()
 	return t.trace()
 }
 
@@ -177,7 +233,9 @@ func (l *Layer) distinctEntries(ctx context.Context) error {
 }
 
 // Write writes the tar to dst. Where dst is a pipe or a regular file the
-// kernel copies what it can.
+// kernel copies what it can. So it does where dst has methods File() *os.File,
+// which returns the one that it writes to, and Copied(n int64), which is told
+// how much has gone there past it.
 func (l *Layer) Write(ctx context.Context, dst io.Writer) error {
 	info, err := l.Info(ctx)
 	if err != nil {
@@ -186,12 +244,12 @@ func (l *Layer) Write(ctx context.Context, dst io.Writer) error {
 	if l.opts.Immutable {
 		return l.writeTrusting(ctx, dst, info)
 	}
-	got, _, err := l.hash(ctx, dst)
+	got, _, err := l.hash(ctx, dst, true) // the digest is compared
 	if err != nil {
 		return err
 	}
 	if got != info {
-		return l.changed()
+		return l.changed(ctx)
 	}
 	return nil
 }
@@ -202,29 +260,36 @@ func (l *Layer) Write(ctx context.Context, dst io.Writer) error {
 // and with it the change time, but no content.
 func (l *Layer) writeTrusting(ctx context.Context, dst io.Writer, info Info) error {
 	w := NewWriter(dst, l.opts.Dialect, l.opts.Prefix)
-	seen, err := l.encode(ctx, w)
+	seen, err := l.encode(ctx, w, false)
 	if err != nil {
 		return err
 	}
+	seen.other = l.seen.other // the next pass would say the same
 	if seen == l.seen {
 		return nil
 	}
-	again, _, err := l.hash(ctx, io.Discard)
+	again, _, err := l.hash(ctx, io.Discard, false)
 	if err != nil {
 		return err
 	}
 	if again != info || w.Size() != info.Size {
-		return l.changed()
+		return l.changed(ctx)
 	}
 	return nil
 }
 
 // changed returns the error for a layer that differs from when it was hashed. It
-// names the first file that has a younger change time, or else the last such
-// directory: something may be missing from it.
-func (l *Layer) changed() error {
+// names the first file that has a younger change time or is not what its entry
+// says, or else the last such directory: something may be missing from it.
+func (l *Layer) changed(ctx context.Context) error {
 	var dir *tree.Entry
 	for e, err := range l.entries() {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil && e.Stamp.Change <= l.seen.newest {
+			err = checkFile(e)
+		}
 		switch {
 		case err != nil:
 			return err
@@ -239,4 +304,20 @@ func (l *Layer) changed() error {
 		return fmt.Errorf("%s changed while the image was written", describe(dir))
 	}
 	return fmt.Errorf("layer of %s: its files changed while the image was written", l.opts.Title)
+}
+
+// checkFile opens a file on disk to see whether it is what its entry says.
+func checkFile(e *tree.Entry) error {
+	if e.Type != tree.Regular || e.Content == nil || e.Stamp == (tree.Stamp{}) {
+		return nil
+	}
+	r, err := e.Open()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if f, ok := r.(*tree.File); ok {
+		return f.Check()
+	}
+	return nil
 }

@@ -229,9 +229,9 @@ func TestFailingEntries(t *testing.T) {
 
 // endless is content that never ends by itself; cancel is called once it is read.
 func endless(cancel func()) *tree.Entry {
-	return &tree.Entry{Path: "endless", Type: tree.Regular, Size: 1 << 50, Open: func() (io.ReadCloser, error) {
+	return &tree.Entry{Path: "endless", Type: tree.Regular, Size: 1 << 50, Content: tree.OpenFunc(func() (io.ReadCloser, error) {
 		return io.NopCloser(readerFunc(func(p []byte) (int, error) { cancel(); return len(p), nil })), nil
-	}}
+	})}
 }
 
 type readerFunc func([]byte) (int, error)
@@ -316,11 +316,11 @@ func TestCancelWrite(t *testing.T) {
 func TestErrorsNameTheEntry(t *testing.T) {
 	broken := errors.New("broken")
 	for name, e := range map[string]*tree.Entry{
-		"short": {Size: 3, Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("ab")), nil }},
-		"long":  {Size: 1, Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("ab")), nil }},
-		"broken": {Size: 1, Open: func() (io.ReadCloser, error) {
+		"short": {Size: 3, Content: tree.OpenFunc(func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("ab")), nil })},
+		"long":  {Size: 1, Content: tree.OpenFunc(func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("ab")), nil })},
+		"broken": {Size: 1, Content: tree.OpenFunc(func() (io.ReadCloser, error) {
 			return nil, fmt.Errorf("open %q: %w", "odd\nname", broken)
-		}},
+		})},
 	} {
 		e.Path, e.Type, e.Source = "odd\nname", tree.Regular, "/src/odd\nname"
 		l := layer.New(func() tree.Seq {

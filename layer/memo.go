@@ -47,6 +47,8 @@ type trace struct {
 	headers digest.Digest
 	// sorted says that the entries were in canonical order, and thus no two of one path.
 	sorted bool
+	// other says that other files were read than those that the key's stamps speak for.
+	other bool
 }
 
 // tracer makes a trace.
@@ -56,8 +58,10 @@ type tracer struct {
 	buf  []byte
 	// deep says to read what has no stamp.
 	deep bool
-	last string // the path of the entry before
-	err  error
+	// known, where it is set, says of which entries the content is not taken in.
+	known func(*tree.Entry) bool
+	last  string // the path of the entry before
+	err   error
 	// headers is nil where there is no portable key.
 	headers hash.Hash
 }
@@ -77,14 +81,8 @@ func (t *tracer) look(header []byte, e *tree.Entry) {
 	if t.headers != nil {
 		t.headers.Write(header)
 	}
-	t.seen.sorted = t.seen.sorted && (t.last == "" || tree.Compare(t.last, e.Path) < 0)
-	t.last = e.Path
-	t.seen.newest = max(t.seen.newest, e.Stamp.Change)
-	if e.Type != tree.Regular {
-		return
-	}
-	t.seen.files++
-	if e.Size == 0 {
+	t.pass(e)
+	if e.Type != tree.Regular || e.Size == 0 || t.known != nil && t.known(e) {
 		return
 	}
 	t.seen.content = max(t.seen.content, e.Stamp.Change)
@@ -102,16 +100,27 @@ func (t *tracer) look(header []byte, e *tree.Entry) {
 
 // Key returns a digest of entries as the key of a layer has them, for keys of what is made of these
 // entries: their headers, and their Stamps or their content. It also returns when the last of the
-// files was changed whose Stamp it stands for, as for KeepLayer.
-func Key(ctx context.Context, entries tree.Seq) (key digest.Digest, changed int64, err error) {
+// files was changed whose Stamp it stands for, as for KeepLayer. Of entries that known returns true
+// for, only the header counts: the caller states their content.
+func Key(ctx context.Context, entries tree.Seq, known func(*tree.Entry) bool) (key digest.Digest, changed int64, err error) {
 	l := New(func() tree.Seq { return entries }, Options{Dialect: GNU})
 	t := l.newTracer()
-	t.deep = true
+	t.deep, t.known = true, known
 	if err := l.walk(ctx, NewWriter(io.Discard, GNU, ""), t.look); err != nil {
 		return "", 0, err
 	}
 	seen, err := t.trace()
 	return seen.key, seen.content, err
+}
+
+// pass takes in what is not hashed.
+func (t *tracer) pass(e *tree.Entry) {
+	t.seen.sorted = t.seen.sorted && (t.last == "" || tree.Compare(t.last, e.Path) < 0)
+	t.last = e.Path
+	t.seen.newest = max(t.seen.newest, e.Stamp.Change)
+	if e.Type == tree.Regular {
+		t.seen.files++
+	}
 }
 
 // read takes in content that no stamp stands for: a text that was made, or a file of the base.
@@ -209,7 +218,7 @@ func (l *Layer) portableKey(ctx context.Context, seen trace) (digest.Digest, err
 // remember gives the memo what a pass over the content has shown.
 func (l *Layer) remember() {
 	memo := l.opts.Memo
-	if memo == nil {
+	if memo == nil || l.seen.other {
 		return
 	}
 	memo.KeepLayer(l.seen.key, *l.info, l.seen.content)

@@ -1,10 +1,14 @@
 package layer
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/opencontainers/go-digest"
 )
+
+// ErrMismatch is what every DigestError is.
+var ErrMismatch = errors.New("digest mismatch")
 
 // DigestError says that something does not have the digest that was promised.
 type DigestError struct {
@@ -16,6 +20,9 @@ type DigestError struct {
 	// WantSize and GotSize are sizes in bytes, for an empty Got.
 	WantSize, GotSize int64
 }
+
+// Is reports whether target is ErrMismatch.
+func (e *DigestError) Is(target error) bool { return target == ErrMismatch }
 
 func (e *DigestError) Error() string {
 	if e.Got == "" {

@@ -24,9 +24,22 @@ type kernelCopier interface {
 // kernelCopyMin is the file size from which the kernel's copying pays.
 const kernelCopyMin = 64 << 10
 
+// countingFile is a writer to a file that wants to know how much goes there past it.
+type countingFile interface {
+	// File returns the file, or nil if there is none.
+	File() *os.File
+	// Copied is told how many bytes the kernel has copied to the file.
+	Copied(n int64)
+}
+
 func newOutput(w io.Writer) output {
-	if f, ok := w.(*os.File); ok {
-		return newFileOutput(f)
+	switch w := w.(type) {
+	case *os.File:
+		return newFileOutput(w, w, func(int64) {})
+	case countingFile:
+		if f := w.File(); f != nil {
+			return newFileOutput(w.(io.Writer), f, w.Copied)
+		}
 	}
 	return writerOutput{w}
 }

@@ -3,6 +3,7 @@ package layer
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 
 	"github.com/varve-image/varve/tree"
@@ -12,36 +13,37 @@ import (
 // kernelChunk is how much the kernel copies between two looks at the context.
 const kernelChunk = 16 << 20
 
-// newFileOutput returns an output that has the kernel copy into pipes (splice)
-// and regular files (copy_file_range).
-func newFileOutput(f *os.File) output {
+// newFileOutput returns an output to w, which writes to f, that has the kernel copy
+// into pipes (splice) and regular files (copy_file_range) and reports how much.
+func newFileOutput(w io.Writer, f *os.File, copied func(int64)) output {
 	var st unix.Stat_t
 	fd := int(f.Fd())
 	if err := unix.Fstat(fd, &st); err != nil {
-		return writerOutput{f}
+		return writerOutput{w}
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFIFO:
 		// A larger pipe means fewer switches between its two ends. Failure is
 		// ignored: an ordinary user may be over the limit.
 		_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, bufferSize)
-		return &fileOutput{writerOutput{f}, f, func(in, n int) (int64, error) {
+		return &fileOutput{writerOutput{w}, f, copied, func(in, n int) (int64, error) {
 			return unix.Splice(in, nil, fd, nil, n, unix.SPLICE_F_MORE)
 		}}
 	case unix.S_IFREG:
-		return &fileOutput{writerOutput{f}, f, func(in, n int) (int64, error) {
+		return &fileOutput{writerOutput{w}, f, copied, func(in, n int) (int64, error) {
 			n, err := unix.CopyFileRange(in, nil, fd, nil, n, 0)
 			return int64(n), err
 		}}
 	}
-	return writerOutput{f}
+	return writerOutput{w}
 }
 
 // fileOutput writes to a file that the kernel can copy to.
 type fileOutput struct {
 	writerOutput
-	file *os.File
-	copy func(in, n int) (int64, error)
+	file   *os.File
+	copied func(n int64)
+	copy   func(in, n int) (int64, error)
 }
 
 func (o *fileOutput) copyFile(ctx context.Context, f *tree.File, size int64) (int64, error) {
@@ -67,6 +69,7 @@ func (o *fileOutput) copyFile(ctx context.Context, f *tree.File, size int64) (in
 		if err := f.Advance(n); err != nil {
 			return done, err
 		}
+		o.copied(n)
 		done += n
 	}
 	return done, nil

@@ -2,6 +2,9 @@
 
 package layer
 
-import "os"
+import (
+	"io"
+	"os"
+)
 
-func newFileOutput(f *os.File) output { return writerOutput{f} }
+func newFileOutput(w io.Writer, _ *os.File, _ func(int64)) output { return writerOutput{w} }

@@ -24,7 +24,7 @@ var dialects = map[string]layer.Dialect{"pax": layer.PAX, "gnu": layer.GNU}
 // content gives an entry its content.
 func content(e *tree.Entry, data []byte) *tree.Entry {
 	e.Size = int64(len(data))
-	e.Open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
+	e.Content = tree.OpenFunc(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil })
 	return e
 }
 
@@ -63,7 +63,7 @@ func readsBack(data []byte, prefix string, entries ...*tree.Entry) error {
 			return fmt.Errorf("content of %s: %w", short(e), err)
 		}
 		var want []byte
-		if e.Open != nil {
+		if e.Content != nil {
 			f, err := e.Open()
 			if err != nil {
 				return err

@@ -8,8 +8,8 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// TestCounted: the first Info of a layer counts what it reads, and later ones nothing.
-func TestCounted(t *testing.T) {
+// TestTally: the first Info of a layer counts what it reads, and later ones nothing.
+func TestTally(t *testing.T) {
 	for kind, opts := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			ctx := tally.With(context.Background())

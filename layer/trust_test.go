@@ -85,9 +85,9 @@ func TestChangeAndBack(t *testing.T) {
 				text = strings.Repeat("longer", 5000)
 			}
 			return func(yield func(*tree.Entry, error) bool) {
-				yield(&tree.Entry{Path: "file", Type: tree.Regular, Size: int64(len(text)), Open: func() (io.ReadCloser, error) {
+				yield(&tree.Entry{Path: "file", Type: tree.Regular, Size: int64(len(text)), Content: tree.OpenFunc(func() (io.ReadCloser, error) {
 					return io.NopCloser(strings.NewReader(text)), nil
-				}}, nil)
+				})}, nil)
 			}
 		}, opts)
 		err := l.Write(context.Background(), io.Discard)

@@ -28,6 +28,8 @@ type Writer struct {
 	size    int64
 	// mark, where it is set, is called with each entry and its header.
 	mark func(header []byte, e *tree.Entry)
+	// other says that another file was read than an entry's stamp speaks for.
+	other bool
 }
 
 // NewWriter returns a Writer to w that puts prefix before each entry's path.
@@ -51,12 +53,32 @@ func (w *Writer) Write(ctx context.Context, e *tree.Entry) error {
 	if err := w.WriteHeader(e); err != nil {
 		return err
 	}
-	if e.Type != tree.Regular || e.Size == 0 && e.Open == nil {
+	if e.Type != tree.Regular || e.Size == 0 && e.Content == nil {
 		return nil
 	}
 	if err := w.content(ctx, e); err != nil {
 		return err
 	}
+	w.Pad(e.Size)
+	return nil
+}
+
+// writeWith writes an entry whose content is known.
+func (w *Writer) writeWith(ctx context.Context, e *tree.Entry, content []byte) error {
+	if err := w.WriteHeader(e); err != nil {
+		return err
+	}
+	limit := cap(w.buf) - blockSize // the padding has to fit as well
+	for left := content; len(left) > 0; {
+		if len(w.buf) >= limit {
+			if err := w.next(ctx); err != nil {
+				return err
+			}
+		}
+		n := min(len(left), limit-len(w.buf))
+		w.buf, left = append(w.buf, left[:n]...), left[n:]
+	}
+	w.size += e.Size
 	w.Pad(e.Size)
 	return nil
 }
@@ -152,7 +174,11 @@ func (w *Writer) content(ctx context.Context, e *tree.Entry) error {
 		}
 	}
 	w.size += e.Size
-	return atEnd(e, r)
+	err = atEnd(e, r)
+	if f, ok := r.(*tree.File); ok && f.Other() {
+		w.other = true
+	}
+	return err
 }
 
 // next hands on the buffer in the middle of a file.

@@ -77,7 +77,10 @@ func placed(entries []*Entry, target string, inPlace bool) ([]*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := make([]*Entry, len(entries))
+	all := entries
+	if !inPlace {
+		all = make([]*Entry, len(entries))
+	}
 	for i, e := range entries {
 		if !inPlace {
 			e = new(*e)
@@ -192,13 +195,14 @@ func Complete(entries []*Entry) ([]*Entry, error) {
 }
 
 // complete returns the canonical entries with every missing parent added, as
-// Complete does; without entries there are none.
+// Complete does; without entries there are none. If nothing is missing, it
+// returns the same list.
 func complete(entries []*Entry) ([]*Entry, error) {
-	all := make([]*Entry, 0, len(entries)+1)
+	var all []*Entry  // once it has more than entries
 	var open []string // the directories above the last entry, outermost first
 	var last *Entry   // the last entry without an error
 	var bad problems.List
-	for _, e := range entries {
+	for i, e := range entries {
 		if last != nil && e.Path == last.Path {
 			bad.Addf("%q is there twice: %s and %s", brief(e.Path), from(last), from(e))
 			continue
@@ -210,20 +214,35 @@ func complete(entries []*Entry) ([]*Entry, error) {
 		for len(open) > 0 && !below(e.Path, open[len(open)-1]) {
 			open = open[:len(open)-1]
 		}
-		if e.Path != "." {
-			if len(open) == 0 {
-				all, open = append(all, impliedDir(".", e.ModTime, e.Source)), append(open, ".")
+		for _, dir := range missing(open, e.Path) {
+			if all == nil {
+				all = append(make([]*Entry, 0, len(entries)+1), entries[:i]...)
 			}
-			for _, dir := range between(open[len(open)-1], e.Path) {
-				all, open = append(all, impliedDir(dir, e.ModTime, e.Source)), append(open, dir)
-			}
+			all, open = append(all, impliedDir(dir, e.ModTime, e.Source)), append(open, dir)
 		}
-		if all = append(all, e); e.Type == Dir {
+		if all != nil {
+			all = append(all, e)
+		}
+		if e.Type == Dir {
 			open = append(open, e.Path)
 		}
 		last = e
 	}
+	if all == nil {
+		all = entries
+	}
 	return all, bad.Err()
+}
+
+// missing lists the directories above name that are not open, outermost first.
+func missing(open []string, name string) []string {
+	switch {
+	case name == ".":
+		return nil
+	case len(open) == 0:
+		return append([]string{"."}, between(".", name)...)
+	}
+	return between(open[len(open)-1], name)
 }
 
 // between lists the directories that are below dir and above name, outermost

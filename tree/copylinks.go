@@ -42,8 +42,16 @@ func CopyDirlinks(ctx context.Context, root string, opts DirlinkOptions) Seq {
 		}
 		w := &linkWalk{ctx: ctx, opts: opts, yield: yield, stored: map[string]*linkTree{}}
 		start, err := w.start(root)
+		follows := false
 		if err == nil {
+			follows, err = w.follows(start)
+		}
+		switch {
+		case err != nil:
+		case follows:
 			err = w.copy(start, ".")
+		default:
+			err = w.handOver(start)
 		}
 		if err != nil && !errors.Is(err, errStopped) {
 			yield(nil, err)
@@ -146,6 +154,41 @@ func (w *linkWalk) load(name string) (*linkTree, error) {
 	t := &linkTree{name, entries}
 	w.stored[name] = t
 	return t, nil
+}
+
+// follows reports whether a link of the source may lead to a directory. It does not look at parts
+// of a tree: their entries have to be copied anyway.
+func (w *linkWalk) follows(at place) (bool, error) {
+	if at.path != "." {
+		return true, nil
+	}
+	for _, e := range at.tree.entries {
+		if e.Type != Symlink || e.Path == "." {
+			continue
+		}
+		if err := w.ctx.Err(); err != nil {
+			return false, err
+		}
+		if _, isDir, err := w.resolve(place{at.tree, path.Dir(e.Path)}, e.Linkname); isDir || err != nil {
+			return isDir, err
+		}
+	}
+	return false, nil
+}
+
+// handOver yields a source's own entries, which nobody needs any more.
+func (w *linkWalk) handOver(at place) error {
+	for i, e := range at.tree.entries {
+		if len(e.Path) > maxPath || i >= w.opts.MaxEntries {
+			return w.copy(at, ".") // it has the error
+		}
+	}
+	for _, e := range at.tree.entries {
+		if !w.yield(e, nil) {
+			return errStopped
+		}
+	}
+	return nil
 }
 
 // copy yields the entries at a place and below it, with out as their root's

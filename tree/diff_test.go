@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +44,27 @@ func TestDiff(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
 		})
+	}
+}
+
+// TestDiffEntries: entries are the same if they are one, and nothing is read.
+func TestDiffEntries(t *testing.T) {
+	lower := testTree(t, "lower", "a/b=1", "a/c=1", "d/e=1", "f -> g")
+	upper := slices.Clone(lower)
+	for _, name := range []string{"a/b", "d"} {
+		i := slices.Index(upper, Find(upper, name))
+		c := *upper[i]
+		c.Content, c.Implied = nil, false
+		upper[i] = &c
+	}
+	upper = Without(upper, "f")
+	diff, err := DiffEntries(t.Context(), lower, upper)
+	var names []string
+	for _, e := range diff {
+		names = append(names, e.Path)
+	}
+	if got := strings.Join(names, " "); err != nil || got != ". .wh.f a a/b d" {
+		t.Errorf("got %s, %v", got, err)
 	}
 }
 
@@ -92,7 +114,7 @@ func TestDiffAttributes(t *testing.T) {
 	bad := errors.New("unreadable")
 	upper := change("g", func(e *Entry) {
 		e.Size = 1
-		e.Open = func() (io.ReadCloser, error) { return nil, bad }
+		e.Content = OpenFunc(func() (io.ReadCloser, error) { return nil, bad })
 	})
 	lower = change("g", func(e *Entry) { e.Size = 1 })
 	if _, err := Diff(t.Context(), lower, upper); !errors.Is(err, bad) {

@@ -3,13 +3,11 @@ package tree
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -41,7 +39,7 @@ func FromDir(root string, opts DirOptions) Seq {
 		if opts.Compare == nil {
 			w.opts.Compare = strings.Compare
 		}
-		if err := w.visit(&openDir{fd: unix.AT_FDCWD}, root, root, "."); err != nil && !errors.Is(err, errStopped) {
+		if err := w.visit(above(root), root, root, "."); err != nil && !errors.Is(err, errStopped) {
 			yield(nil, err)
 		}
 	}
@@ -50,45 +48,16 @@ func FromDir(root string, opts DirOptions) Seq {
 // errStopped ends a walk whose receiver has stopped.
 var errStopped = errors.New("stopped")
 
-// openDir is a directory that a walk is in.
-type openDir struct {
-	fd   int
-	file *os.File
-
-	mu   sync.RWMutex // held to open something in it, or to close it
-	left bool
-}
-
-// errLeft says that the walk has left the directory.
-var errLeft = errors.New("left")
-
-// open opens a file in the directory; errLeft says that it is closed.
-func (d *openDir) open(name string) (int, error) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if d.left {
-		return -1, errLeft
-	}
-	return openAt(d.fd, name, openFile)
-}
-
-func (d *openDir) close() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.left = true
-	// Nothing was written that closing could lose.
-	_ = d.file.Close()
-}
-
 type dirWalk struct {
 	root  string
 	opts  DirOptions
 	yield func(*Entry, error) bool
+	attrs [256]byte // for the names of extended attributes
 }
 
 // visit yields the entry called name in the directory parent, and what is
 // below it; source is its path on disk, rel its path in the tree.
-func (w *dirWalk) visit(parent *openDir, name, source, rel string) error {
+func (w *dirWalk) visit(parent *directory, name, source, rel string) error {
 	var st unix.Stat_t
 	if err := retryEINTR(func() error { return unix.Fstatat(parent.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) }); err != nil {
 		return fail("lstat", source, err)
@@ -106,13 +75,13 @@ func (w *dirWalk) visit(parent *openDir, name, source, rel string) error {
 	return w.children(parent, name, source, rel)
 }
 
-func (w *dirWalk) children(parent *openDir, name, source, rel string) error {
+func (w *dirWalk) children(parent *directory, name, source, rel string) error {
 	fd, err := openAt(parent.fd, name, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return &ReadError{source, err}
 	}
-	dir := &openDir{fd: fd, file: os.NewFile(uintptr(fd), name)}
-	defer dir.close()
+	dir := &directory{root: w.root, path: source, fd: fd, users: 1, file: os.NewFile(uintptr(fd), name)}
+	defer dir.release()
 	names, err := dir.file.Readdirnames(-1)
 	if err != nil {
 		return &ReadError{source, err}
@@ -123,35 +92,47 @@ func (w *dirWalk) children(parent *openDir, name, source, rel string) error {
 		return fmt.Errorf("%q: %w", source, err)
 	}
 	for _, name := range names {
-		below, shown := source+"/"+name, name
-		if w.opts.Store {
-			shown = StoreName(name)
-		}
+		below := source + "/" + name
 		if err := CheckName(below); err != nil {
 			return err
 		}
-		if err := w.visit(dir, name, below, path.Join(rel, shown)); err != nil {
+		// From here on, one text holds the name, the path on disk and the path in the tree.
+		name = below[len(source)+1:]
+		if err := w.visit(dir, name, below, w.pathBelow(source, rel, below)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *dirWalk) entry(parent *openDir, name, source, rel string, st *unix.Stat_t) (*Entry, error) {
-	e := &Entry{
-		Path:    rel,
-		Mode:    uint32(st.Mode) & 0o7777,
-		ModTime: int64(st.Mtim.Sec),
-		Stamp:   stampOf(st),
-		Source:  source,
+// pathBelow returns the path in the tree of the entry that is below on disk, in the directory
+// source, whose path in the tree is rel.
+func (w *dirWalk) pathBelow(source, rel, below string) string {
+	name := below[len(source)+1:]
+	shown := name
+	if w.opts.Store {
+		shown = StoreName(name)
 	}
+	if same := below[len(w.root)+1:]; shown == name && (source == w.root || rel == source[len(w.root)+1:]) {
+		return same
+	}
+	return path.Join(rel, shown)
+}
+
+func (w *dirWalk) entry(parent *directory, name, source, rel string, st *unix.Stat_t) (*Entry, error) {
+	e, content := newEntry(st)
+	e.Path, e.Source = rel, source
+	e.Mode = uint32(st.Mode) & 0o7777
+	e.ModTime = int64(st.Mtim.Sec)
+	e.Stamp = stampOf(st)
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
 		e.Type = Dir
 	case unix.S_IFREG:
 		e.Type = Regular
 		e.Size = st.Size
-		e.Open = w.opener(parent, name, source, stateOf(st))
+		*content = diskFile{parent, name, st.Size, st.Mtim.Nano(), st.Ino}
+		e.Content = content
 	case unix.S_IFLNK:
 		e.Type = Symlink
 		e.Mode = 0o777
@@ -165,11 +146,24 @@ func (w *dirWalk) entry(parent *openDir, name, source, rel string, st *unix.Stat
 	}
 	if w.opts.Xattrs && e.Type != Symlink {
 		var err error
-		if e.Xattrs, err = readXattrs(parent.fd, name); err != nil {
+		if e.Xattrs, err = readXattrs(parent.fd, name, w.attrs[:]); err != nil {
 			return nil, fail("read extended attributes of", source, err)
 		}
 	}
 	return e, nil
+}
+
+// newEntry returns an empty entry, and for a regular file room for its Content, in one piece of
+// memory: trees have millions of them.
+func newEntry(st *unix.Stat_t) (*Entry, *diskFile) {
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return new(Entry), nil
+	}
+	both := new(struct {
+		Entry
+		diskFile
+	})
+	return &both.Entry, &both.diskFile
 }
 
 // ReadError is the error of a source that cannot be read, as opposed to errors of writing.
@@ -185,84 +179,6 @@ func (e *ReadError) Unwrap() error { return e.Err }
 
 func fail(verb, source string, err error) error {
 	return fmt.Errorf("%s %q: %w", verb, source, err)
-}
-
-// opener returns a function that opens the file at source, below the root through directories
-// only. While the walk is in the file's directory, the file is opened from there.
-func (w *dirWalk) opener(parent *openDir, name, source string, want fileState) func() (io.ReadCloser, error) {
-	root := w.root
-	rel := "."
-	if source != root {
-		rel = source[len(root)+1:]
-	}
-	return func() (io.ReadCloser, error) {
-		fd, err := parent.open(name)
-		if err == errLeft {
-			fd, err = openBelow(root, rel)
-		}
-		if err != nil {
-			return nil, &ReadError{source, err}
-		}
-		f := &File{fd: fd, name: source, left: want.size, want: want}
-		if err := f.check(); err != nil {
-			unix.Close(fd)
-			return nil, err
-		}
-		return f, nil
-	}
-}
-
-// openFile opens files without waiting, should one be a FIFO by now.
-const openFile = unix.O_RDONLY | unix.O_NONBLOCK
-
-// openBelow opens the file at rel below the directory root without following
-// a symlink on the way and without waiting for anything.
-func openBelow(root, rel string) (int, error) {
-	if rel == "." {
-		return openAt(unix.AT_FDCWD, root, openFile)
-	}
-	dir, err := openAt(unix.AT_FDCWD, root, openPath|unix.O_DIRECTORY)
-	if err != nil {
-		return -1, err
-	}
-	defer unix.Close(dir)
-	return openInside(dir, rel, openFile)
-}
-
-// openInside is openBelow for an open directory.
-func openInside(root int, rel string, flags int) (int, error) {
-	fd, err := openBeneath(root, rel, flags)
-	if errors.Is(err, errors.ErrUnsupported) {
-		return openStepwise(root, rel, flags)
-	}
-	return fd, err
-}
-
-// openStepwise is openInside, one directory after the other.
-func openStepwise(root int, rel string, flags int) (int, error) {
-	for dir := root; ; {
-		first, rest, more := strings.Cut(rel, "/")
-		next := flags
-		if more {
-			next = openPath | unix.O_DIRECTORY
-		}
-		fd, err := openAt(dir, first, next)
-		if dir != root {
-			unix.Close(dir)
-		}
-		if err != nil || !more {
-			return fd, err
-		}
-		dir, rel = fd, rest
-	}
-}
-
-func openAt(dir int, name string, flags int) (fd int, err error) {
-	err = retryEINTR(func() error {
-		fd, err = unix.Openat(dir, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-		return err
-	})
-	return fd, err
 }
 
 func readlinkAt(dir int, name string) (string, error) {

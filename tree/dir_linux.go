@@ -1,9 +1,11 @@
 package tree
 
 import (
+	"bytes"
 	"errors"
 	"strconv"
-	"strings"
+	"sync/atomic"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,13 +32,9 @@ func openBeneath(dir int, rel string, flags int) (fd int, err error) {
 }
 
 // readXattrs reads the extended attributes of the file called name in dir that
-// an Entry may carry. The path through /proc stays in the open directory.
-func readXattrs(dir int, name string) (map[string]string, error) {
-	file := name
-	if dir != unix.AT_FDCWD {
-		file = "/proc/self/fd/" + strconv.Itoa(dir) + "/" + name
-	}
-	list, err := growing(func(buf []byte) (int, error) { return unix.Llistxattr(file, buf) })
+// an Entry may carry. It uses buf, whose content does not matter.
+func readXattrs(dir int, name string, buf []byte) (map[string]string, error) {
+	list, err := growing(buf, func(buf []byte) (int, error) { return listXattrs(dir, name, buf) })
 	if err == unix.ENOTSUP {
 		return nil, nil
 	}
@@ -44,11 +42,12 @@ func readXattrs(dir int, name string) (map[string]string, error) {
 		return nil, err
 	}
 	var found map[string]string
-	for _, attr := range strings.Split(string(list), "\x00") {
+	for attr := range bytes.SplitSeq(list, []byte{0}) {
+		attr := string(attr)
 		if !KeepXattr(attr) {
 			continue
 		}
-		value, err := growing(func(buf []byte) (int, error) { return unix.Lgetxattr(file, attr, buf) })
+		value, err := growing(nil, func(buf []byte) (int, error) { return unix.Lgetxattr(throughProc(dir, name), attr, buf) })
 		if err != nil {
 			return nil, err
 		}
@@ -60,9 +59,44 @@ func readXattrs(dir int, name string) (map[string]string, error) {
 	return found, nil
 }
 
-// growing calls a system call with ever larger buffers until the answer fits.
-func growing(call func([]byte) (int, error)) ([]byte, error) {
-	buf := make([]byte, 256)
+// throughProc returns a path to what is called name in dir. The path stays in the open directory.
+func throughProc(dir int, name string) string {
+	if dir == unix.AT_FDCWD {
+		return name
+	}
+	return "/proc/self/fd/" + strconv.Itoa(dir) + "/" + name
+}
+
+// oldKernel says that there is no listxattrat(2): it is of Linux 6.13, and filters of system
+// calls may not know it.
+var oldKernel atomic.Bool
+
+// listXattrs lists the names of a file's extended attributes, each with a NUL at its end.
+func listXattrs(dir int, name string, buf []byte) (int, error) {
+	if !oldKernel.Load() {
+		file, err := unix.BytePtrFromString(name)
+		if err != nil {
+			return 0, err
+		}
+		n, _, errno := unix.Syscall6(unix.SYS_LISTXATTRAT, uintptr(dir), uintptr(unsafe.Pointer(file)), unix.AT_SYMLINK_NOFOLLOW,
+			uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)), 0)
+		switch errno {
+		case 0:
+			return int(n), nil
+		case unix.ENOSYS, unix.EPERM:
+			oldKernel.Store(true)
+		default:
+			return 0, errno
+		}
+	}
+	return unix.Llistxattr(throughProc(dir, name), buf)
+}
+
+// growing calls a system call with buf and ever larger buffers until the answer fits.
+func growing(buf []byte, call func([]byte) (int, error)) ([]byte, error) {
+	if len(buf) == 0 {
+		buf = make([]byte, 256)
+	}
 	for {
 		n, err := call(buf)
 		if err != unix.ERANGE {
@@ -70,4 +104,9 @@ func growing(call func([]byte) (int, error)) ([]byte, error) {
 		}
 		buf = make([]byte, 4*len(buf))
 	}
+}
+
+// closeRange closes the descriptors first to last.
+func closeRange(first, last int) error {
+	return unix.CloseRange(uint(first), uint(last), 0)
 }

@@ -16,4 +16,6 @@ func openBeneath(int, string, int) (int, error) { return -1, errors.ErrUnsupport
 
 // readXattrs finds nothing: the attributes that an image can carry are
 // Linux's.
-func readXattrs(int, string) (map[string]string, error) { return nil, nil }
+func readXattrs(int, string, []byte) (map[string]string, error) { return nil, nil }
+
+func closeRange(int, int) error { return errors.ErrUnsupported }

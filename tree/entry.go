@@ -13,13 +13,14 @@
 //   - Reading a directory never follows a symlink inside it, and never opens a
 //     FIFO, a socket or a device.
 //   - Content is opened on demand, any number of times; it is checked against
-//     the size that the entry states.
+//     the size that the entry states. A FileReader reads many small files.
 //
 // Non-goals: hard links (each name is a file of its own; OpenTar and OpenOverlay
 // resolve them) and sparse files (read expanded).
 package tree
 
 import (
+	"fmt"
 	"io"
 	"iter"
 
@@ -69,12 +70,11 @@ type Entry struct {
 	Xattrs map[string]string
 	// Size is a regular file's length in bytes, 0 for anything else.
 	Size int64
-	// Open opens a regular file's content: exactly Size bytes, then io.EOF. An
-	// error names the file. It may be called any number of times.
-	Open func() (io.ReadCloser, error)
+	// Content is a regular file's content, nil for none.
+	Content Content
 	// Stamp tells the file on disk from any other and from itself after a change.
-	// It is never written to an image. The zero Stamp says nothing. Whoever sets Open to other
-	// content has to clear it: see SetContent.
+	// It is never written to an image. The zero Stamp says nothing. Whoever gives the entry
+	// other content has to clear it: see SetContent.
 	Stamp Stamp
 	// Source says where the entry comes from, for messages.
 	Source string
@@ -91,10 +91,31 @@ type Stamp struct {
 	Offset int64
 }
 
-// SetContent gives a regular file other content, which the stamp of the old one does not speak
-// for. Size and open are as in the fields of Entry.
-func (e *Entry) SetContent(size int64, open func() (io.ReadCloser, error)) {
-	e.Size, e.Open, e.Stamp = size, open, Stamp{}
+// SetContent gives a regular file other content, of so many bytes, which the stamp of the old one
+// does not speak for.
+func (e *Entry) SetContent(size int64, c Content) {
+	e.Size, e.Content, e.Stamp = size, c, Stamp{}
+}
+
+// Content is the content of a regular file.
+type Content interface {
+	// Open opens it: exactly as many bytes as the entry's Size, then io.EOF. An error names the
+	// file. Open may be called any number of times, also by several goroutines at once.
+	Open() (io.ReadCloser, error)
+}
+
+// OpenFunc is Content that a function opens.
+type OpenFunc func() (io.ReadCloser, error)
+
+// Open calls f.
+func (f OpenFunc) Open() (io.ReadCloser, error) { return f() }
+
+// Open opens a regular file's Content.
+func (e *Entry) Open() (io.ReadCloser, error) {
+	if e.Content == nil {
+		return nil, fmt.Errorf("%q has no content", e.Path)
+	}
+	return e.Content.Open()
 }
 
 // Seq is a tree as a stream. After an error nothing follows. The receiver may

@@ -235,7 +235,7 @@ func (f *fileReader) Close() error {
 }
 
 // opener returns a function that opens the content c of e.
-func (o *Overlay) opener(e *Entry, c *extent) func() (io.ReadCloser, error) {
+func (o *Overlay) opener(e *Entry, c *extent) OpenFunc {
 	return func() (io.ReadCloser, error) {
 		if c.size == 0 {
 			return io.NopCloser(bytes.NewReader(nil)), nil

@@ -8,19 +8,75 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// File is the content of a regular file on disk, as Entry.Open returns it for
-// FromDir. It reads as many bytes as the file had when FromDir looked at it, and
-// fails if the file has been changed since.
-type File struct {
-	fd   int
+// diskFile is the Content of a regular file that FromDir found: where it is, and what it was
+// then.
+type diskFile struct {
+	dir  *directory
 	name string
-	left int64
-	want fileState
+	size int64
+	// time is when its content was last changed, in nanoseconds since 1970.
+	time  int64
+	inode uint64
 }
 
-// fileState distinguishes a file that was written to from one that was not.
-type fileState struct {
-	size, sec, nsec int64
+// Open opens the file. A large one is compared with what it was at once, a small one when it has
+// been read.
+func (d *diskFile) Open() (io.ReadCloser, error) {
+	fd, err := d.dir.open(d.name)
+	if err != nil {
+		return nil, &ReadError{d.source(), err}
+	}
+	if d.size > SmallFile {
+		if _, err := d.check(fd); err != nil {
+			unix.Close(fd)
+			return nil, err
+		}
+	}
+	return &File{fd: fd, file: d, left: d.size}, nil
+}
+
+func (d *diskFile) source() string { return d.dir.source(d.name) }
+
+// check compares the open file with what it was. same is false for another file that looks like
+// it: what a store that is being optimised puts in its place, or what was there for a moment.
+func (d *diskFile) check(fd int) (same bool, err error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return false, fmt.Errorf("stat %q: %w", d.source(), err)
+	}
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return false, fmt.Errorf("%q changed while it was read: it is a %s now", d.source(), typeName(uint32(st.Mode)))
+	case st.Size != d.size:
+		return false, fmt.Errorf("%q changed while it was read: it had %d bytes and has %d now", d.source(), d.size, st.Size)
+	case st.Mtim.Nano() != d.time:
+		return false, fmt.Errorf("%q changed while it was read: it was written to", d.source())
+	}
+	return st.Ino == d.inode, nil
+}
+
+// read reads from the open file, of which left bytes are left, into p, which is not empty. It is an
+// error if there is nothing to read.
+func (d *diskFile) read(fd int, p []byte, left int64) (n int, err error) {
+	err = retryEINTR(func() (err error) {
+		n, err = unix.Read(fd, p)
+		return err
+	})
+	if err == nil && n > 0 {
+		return n, nil
+	}
+	// What has become of the file says more.
+	if _, err := d.check(fd); err != nil {
+		return 0, err
+	}
+	if err != nil {
+		return 0, &ReadError{d.source(), err}
+	}
+	return 0, d.ended(left)
+}
+
+func (d *diskFile) ended(left int64) error {
+	return fmt.Errorf("%q changed while it was read: it ends %d bytes early", d.source(), left)
 }
 
 // stampOf returns the stamp of a file on disk.
@@ -28,30 +84,31 @@ func stampOf(st *unix.Stat_t) Stamp {
 	return Stamp{Device: uint64(st.Dev), Inode: st.Ino, Change: changeTime(st), ModTime: st.Mtim.Nano()}
 }
 
-func stateOf(st *unix.Stat_t) fileState {
-	return fileState{st.Size, int64(st.Mtim.Sec), int64(st.Mtim.Nsec)}
+// File is the content of a regular file on disk, as Entry.Open returns it for
+// FromDir. It reads as many bytes as the file had when FromDir looked at it, and
+// fails if the file has been changed since.
+type File struct {
+	fd   int
+	file *diskFile
+	left int64
+	// other says that Check found another file that looks the same.
+	other bool
 }
 
 // Read reads from the file. At the end it checks that the file is unchanged.
 func (f *File) Read(p []byte) (int, error) {
 	if f.left == 0 {
-		if err := f.check(); err != nil {
+		if err := f.Check(); err != nil {
 			return 0, err
 		}
 		return 0, io.EOF
 	}
-	if int64(len(p)) > f.left {
-		p = p[:f.left]
+	if len(p) == 0 {
+		return 0, nil
 	}
-	var n int
-	err := retryEINTR(func() (err error) {
-		n, err = unix.Read(f.fd, p)
-		return err
-	})
-	if err != nil {
-		return 0, &ReadError{f.name, err}
-	}
-	return n, f.Advance(int64(n))
+	n, err := f.file.read(f.fd, p[:min(int64(len(p)), f.left)], f.left)
+	f.left -= int64(n)
+	return n, err
 }
 
 // Fd returns the open file's descriptor, for the kernel to copy from. Advance
@@ -61,27 +118,22 @@ func (f *File) Fd() int { return f.fd }
 // Advance says that n bytes were read without Read; 0 means the end of the file.
 func (f *File) Advance(n int64) error {
 	if n <= 0 {
-		return fmt.Errorf("%q changed while it was read: it ends %d bytes early", f.name, f.left)
+		return f.file.ended(f.left)
 	}
 	f.left -= n
 	return nil
 }
 
-func (f *File) check() error {
-	var st unix.Stat_t
-	if err := unix.Fstat(f.fd, &st); err != nil {
-		return fmt.Errorf("stat %q: %w", f.name, err)
-	}
-	switch got := stateOf(&st); {
-	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return fmt.Errorf("%q changed while it was read: it is a %s now", f.name, typeName(uint32(st.Mode)))
-	case got.size != f.want.size:
-		return fmt.Errorf("%q changed while it was read: it had %d bytes and has %d now", f.name, f.want.size, got.size)
-	case got != f.want:
-		return fmt.Errorf("%q changed while it was read: it was written to", f.name)
-	}
-	return nil
+// Check returns an error if the file has been changed since FromDir looked at it.
+func (f *File) Check() error {
+	same, err := f.file.check(f.fd)
+	f.other = f.other || err == nil && !same
+	return err
 }
+
+// Other reports whether Check found another file than FromDir, one with the same size and time:
+// then an entry's Stamp does not speak for what was read.
+func (f *File) Other() bool { return f.other }
 
 // Close closes the file.
 func (f *File) Close() error {

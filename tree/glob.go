@@ -138,7 +138,7 @@ func (a alternative) match(name string) bool {
 
 // Exclude returns the entries of the canonical tree that no glob matches, without what lies
 // below an excluded directory. The root is never excluded: "**" empties the tree. A glob that
-// matches nothing is not an error; idle lists these.
+// matches nothing is not an error; idle lists these. Without globs it returns the same list.
 func Exclude(entries []*Entry, globs []string) (kept []*Entry, idle []string, err error) {
 	parsed := make([]glob, len(globs))
 	var bad problems.List
@@ -149,6 +149,9 @@ func Exclude(entries []*Entry, globs []string) (kept []*Entry, idle []string, er
 	}
 	if err := bad.Err(); err != nil {
 		return nil, nil, err
+	}
+	if len(globs) == 0 {
+		return entries, nil, nil
 	}
 	matched := make([]bool, len(globs))
 	kept = make([]*Entry, 0, len(entries))

@@ -77,7 +77,7 @@ func wantError(t testing.TB, err error, parts ...string) bool {
 // testFile returns a regular file in memory.
 func testFile(name, text string) *Entry {
 	return &Entry{Path: name, Type: Regular, Mode: 0o644, Size: int64(len(text)), Source: "test:" + name,
-		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }}
+		Content: OpenFunc(func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil })}
 }
 
 func testDir(name string) *Entry {
@@ -252,7 +252,7 @@ func rawPAX(kind byte, records ...string) []byte {
 func names(t testing.TB, entries []*Entry) string {
 	var plain []*Entry
 	for _, e := range entries {
-		plain = append(plain, &Entry{Path: e.Path, Type: e.Type, Linkname: e.Linkname, Size: e.Size, Open: e.Open})
+		plain = append(plain, &Entry{Path: e.Path, Type: e.Type, Linkname: e.Linkname, Size: e.Size, Content: e.Content})
 	}
 	return dump(t, plain)
 }

@@ -55,8 +55,8 @@ func wantSame(t *testing.T, got, want *Overlay) {
 	for i, e := range got.Entries {
 		w := want.Entries[i]
 		a, b := *e, *w
-		a.Open, b.Open, a.Xattrs, b.Xattrs = nil, nil, nil, nil
-		if !equalEntries(a, b) || !maps.Equal(e.Xattrs, w.Xattrs) || (e.Open == nil) != (w.Open == nil) {
+		a.Content, b.Content, a.Xattrs, b.Xattrs = nil, nil, nil, nil
+		if !equalEntries(a, b) || !maps.Equal(e.Xattrs, w.Xattrs) || (e.Content == nil) != (w.Content == nil) {
 			t.Errorf("%+v, want %+v", e, w)
 		}
 	}
@@ -76,7 +76,7 @@ func contents(t *testing.T, o *Overlay) (all []string) {
 	t.Helper()
 	one := func() {
 		for _, e := range o.Entries {
-			if e.Open == nil {
+			if e.Content == nil {
 				continue
 			}
 			r, err := e.Open()

@@ -1,6 +1,8 @@
 package tree
 
 import (
+	"cmp"
+	"container/heap"
 	"context"
 	"fmt"
 	"slices"
@@ -44,7 +46,8 @@ type MergeOptions struct {
 //
 // Under ConflictError all conflicts are reported together, as a *DifferenceError.
 //
-// Without KeepDirlinks the result shares its entries with the sources. Sources that are not in
+// Without KeepDirlinks the result shares its entries with the sources, and the list with a source
+// that is the only one with entries. Sources that are not in
 // canonical order are sorted. A source that has a path twice, or an entry below a non-directory,
 // is an error.
 func Merge(ctx context.Context, opts MergeOptions, sources ...[]*Entry) ([]*Entry, error) {
@@ -64,6 +67,9 @@ func Merge(ctx context.Context, opts MergeOptions, sources ...[]*Entry) ([]*Entr
 		return nil, fmt.Errorf("merge: %w", err)
 	}
 	trees = slices.DeleteFunc(trees, func(t []*Entry) bool { return len(t) == 0 })
+	if len(trees) == 1 {
+		return slices.Clip(trees[0]), nil
+	}
 	m := &merger{ctx: ctx, policy: opts.Conflicts}
 	merged, err := m.all(trees, opts.KeepDirlinks)
 	if err != nil {
@@ -116,29 +122,55 @@ type candidate struct {
 	source int
 }
 
-// interleave lists the entries of all trees by path, then by source.
-func interleave(trees [][]*Entry, first int) []candidate {
-	if len(trees) == 0 {
-		return nil
-	}
-	if len(trees) == 1 {
-		list := make([]candidate, len(trees[0]))
-		for i, e := range trees[0] {
-			list[i] = candidate{e, first}
+// heads are the entries that several trees go on with, as a heap of the trees' numbers: by path,
+// then by number.
+type heads struct {
+	trees [][]*Entry
+	order []int
+}
+
+func newHeads(trees [][]*Entry) *heads {
+	h := &heads{trees: slices.Clone(trees)}
+	for i, t := range trees {
+		if len(t) > 0 {
+			h.order = append(h.order, i)
 		}
-		return list
 	}
-	half := len(trees) / 2
-	a, b := interleave(trees[:half], first), interleave(trees[half:], first+half)
-	list := make([]candidate, 0, len(a)+len(b))
-	for len(a) > 0 && len(b) > 0 {
-		if Compare(a[0].entry.Path, b[0].entry.Path) <= 0 {
-			list, a = append(list, a[0]), a[1:]
+	heap.Init(h)
+	return h
+}
+
+func (h *heads) Len() int      { return len(h.order) }
+func (h *heads) Swap(i, j int) { h.order[i], h.order[j] = h.order[j], h.order[i] }
+func (h *heads) Push(any)      {}
+
+func (h *heads) Less(i, j int) bool {
+	a, b := h.order[i], h.order[j]
+	return cmp.Or(Compare(h.trees[a][0].Path, h.trees[b][0].Path), cmp.Compare(a, b)) < 0
+}
+
+func (h *heads) Pop() any {
+	h.order = h.order[:len(h.order)-1]
+	return nil
+}
+
+// next returns the entries for the next path, in the order of their sources, in place of group.
+func (h *heads) next(group []candidate) []candidate {
+	group = group[:0]
+	for len(h.order) > 0 {
+		source := h.order[0]
+		e := h.trees[source][0]
+		if len(group) > 0 && e.Path != group[0].entry.Path {
+			break
+		}
+		group = append(group, candidate{e, source})
+		if h.trees[source] = h.trees[source][1:]; len(h.trees[source]) > 0 {
+			heap.Fix(h, 0)
 		} else {
-			list, b = append(list, b[0]), b[1:]
+			heap.Pop(h)
 		}
 	}
-	return append(append(list, a...), b...)
+	return group
 }
 
 // scope says what the entry chosen for a path means for entries below it.
@@ -153,17 +185,16 @@ type scope struct {
 
 // merge merges complete canonical trees.
 func (m *merger) merge(trees [][]*Entry) ([]*Entry, error) {
-	list := interleave(trees, 0)
-	merged := make([]*Entry, 0, len(list))
+	longest := 0
+	for _, t := range trees {
+		longest = max(longest, len(t))
+	}
+	merged := make([]*Entry, 0, longest+len(trees))
 	var scopes []scope
-	for len(list) > 0 {
-		name := list[0].entry.Path
-		n := 1
-		for n < len(list) && list[n].entry.Path == name {
-			n++
-		}
-		group := list[:n]
-		list = list[n:]
+	var group []candidate
+	for list := newHeads(trees); list.Len() > 0; {
+		group = list.next(group)
+		name := group[0].entry.Path
 		for len(scopes) > 0 && !below(name, scopes[len(scopes)-1].path) {
 			scopes = scopes[:len(scopes)-1]
 		}
@@ -175,13 +206,14 @@ func (m *merger) merge(trees [][]*Entry) ([]*Entry, error) {
 			}
 			here.since = outer.since
 		}
-		for len(group) > 0 && group[0].source < here.since {
-			group = group[1:]
+		counts := group
+		for len(counts) > 0 && counts[0].source < here.since {
+			counts = counts[1:]
 		}
-		if len(group) == 0 {
+		if len(counts) == 0 {
 			continue
 		}
-		winner, since, err := m.choose(group)
+		winner, since, err := m.choose(counts)
 		if err != nil {
 			return nil, err
 		}

@@ -110,7 +110,7 @@ func TestMergeReportsAll(t *testing.T) {
 func TestMergeOpensOnlyWhatItMust(t *testing.T) {
 	failing := func(name string) *Entry {
 		e := testFile(name, "x")
-		e.Open = func() (io.ReadCloser, error) { return nil, errors.New("cannot open") }
+		e.Content = OpenFunc(func() (io.ReadCloser, error) { return nil, errors.New("cannot open") })
 		return e
 	}
 	ctx := context.Background()

@@ -22,7 +22,7 @@ func impliedDir(path string, modTime int64, source string) *Entry {
 func NewFile(path string, mode uint32, text string) *Entry {
 	return &Entry{
 		Path: path, Type: Regular, Mode: mode, Size: int64(len(text)),
-		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil },
+		Content: OpenFunc(func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }),
 	}
 }
 

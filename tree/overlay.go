@@ -179,7 +179,7 @@ func (o *Overlay) flatten(root *node) {
 		if n.file == nil {
 			return
 		}
-		e.Open = o.opener(e, n.file)
+		e.Content = o.opener(e, n.file)
 		if len(n.file.names) == 0 {
 			o.files[n.file.layer] = append(o.files[n.file.layer], n.file)
 		}

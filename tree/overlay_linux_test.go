@@ -39,7 +39,7 @@ func unpacked(t testing.TB, root string) []*Entry {
 		switch st.Mode & unix.S_IFMT {
 		case unix.S_IFREG:
 			e.Type, e.Size = Regular, st.Size
-			e.Open = func() (io.ReadCloser, error) { return os.Open(name) }
+			e.Content = OpenFunc(func() (io.ReadCloser, error) { return os.Open(name) })
 		case unix.S_IFDIR:
 			e.Type = Dir
 		case unix.S_IFLNK:

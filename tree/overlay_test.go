@@ -425,8 +425,8 @@ func TestOverlayHostileHeaders(t *testing.T) {
 	sparse := append(rawPAX('x', "GNU.sparse.major=1", "GNU.sparse.minor=0", "GNU.sparse.name=f", "GNU.sparse.realsize=1000000"),
 		rawHeader('0', "f", int(roundUp(int64(regions.Len()))), "", regions.String())...)
 	for name, data := range map[string][]byte{
-		"uid is not a number":         broken(108, "12x4567\x00"),
-		"size is not a number":        broken(124, "99999999999\x00"),
+		"uid is not a number":      broken(108, "12x4567\x00"),
+		"size is not a number":     broken(124, "99999999999\x00"),
 		"size is negative":         broken(124, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xf0"),
 		"size is above 2^63":       broken(124, "\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xf0"),
 		"size is 2^63-1":           broken(124, "\x80\x00\x00\x00\x7f\xff\xff\xff\xff\xff\xff\xff"),

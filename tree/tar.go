@@ -104,14 +104,13 @@ func (t *Tar) open(path string) error {
 		f.Close()
 		return err
 	}
-	want := stateOf(&st)
 	t.file, t.stamp = f, stampOf(&st)
 	t.verify = func() error {
 		var now unix.Stat_t
 		if err := fstat(f, &now); err != nil {
 			return err
 		}
-		if stateOf(&now) != want {
+		if now.Size != st.Size || now.Mtim != st.Mtim {
 			return errors.New("it changed while it was read")
 		}
 		return nil
@@ -304,7 +303,7 @@ func (c *tarContent) fail(err error) error {
 func (c *tarContent) Close() error { return nil }
 
 // opener returns a function that opens the size bytes at offset of the tarball.
-func (t *Tar) opener(name string, offset, size int64) func() (io.ReadCloser, error) {
+func (t *Tar) opener(name string, offset, size int64) OpenFunc {
 	return func() (io.ReadCloser, error) {
 		return &tarContent{t, name, io.NewSectionReader(t.file, offset, size), size}, nil
 	}
@@ -312,7 +311,7 @@ func (t *Tar) opener(name string, offset, size int64) func() (io.ReadCloser, err
 
 // sparseOpener returns a function that opens the sparse file of size bytes whose headers start
 // at offset, by reading them again.
-func (t *Tar) sparseOpener(name string, offset, size int64) func() (io.ReadCloser, error) {
+func (t *Tar) sparseOpener(name string, offset, size int64) OpenFunc {
 	return func() (io.ReadCloser, error) {
 		const toTheEnd = 1<<63 - 1
 		r := tar.NewReader(bufio.NewReader(io.NewSectionReader(t.file, offset, toTheEnd-offset)))

@@ -399,7 +399,7 @@ func checkTree(t testing.TB, entries []*Entry) {
 		if e.Mode > 0o7777 || e.UID > MaxID || e.GID > MaxID {
 			t.Errorf("%q has mode %o, owner %d:%d", e.Path, e.Mode, e.UID, e.GID)
 		}
-		if (e.Type == Regular) != (e.Open != nil) {
+		if (e.Type == Regular) != (e.Content != nil) {
 			t.Errorf("%q: Open does not fit its type", e.Path)
 		}
 	}

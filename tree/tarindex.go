@@ -46,7 +46,7 @@ func (x *tarIndex) add(hdr *tar.Header, start, end int64) error {
 	if err != nil {
 		return err
 	}
-	if e.Type == Regular && e.Open == nil {
+	if e.Type == Regular && e.Content == nil {
 		x.content(e, hdr, start, end)
 	}
 	return x.put(e)
@@ -55,10 +55,10 @@ func (x *tarIndex) add(hdr *tar.Header, start, end int64) error {
 func (x *tarIndex) content(e *Entry, hdr *tar.Header, start, end int64) {
 	e.Size, e.Stamp.Offset = hdr.Size, start
 	if isSparse(hdr) {
-		e.Open = x.tar.sparseOpener(e.Path, start, e.Size)
+		e.Content = x.tar.sparseOpener(e.Path, start, e.Size)
 		return
 	}
-	e.Open = x.tar.opener(e.Path, end-roundUp(hdr.Size), e.Size)
+	e.Content = x.tar.opener(e.Path, end-roundUp(hdr.Size), e.Size)
 }
 
 // put adds e, or replaces an earlier entry of its name by it.

@@ -134,8 +134,8 @@ func linked(t testing.TB, root, a, b string) bool {
 func TestWriteDirCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	entries := testTree(t, "", "a=1", "b=2")
-	open := entries[1].Open
-	entries[1].Open = func() (io.ReadCloser, error) { cancel(); return open() }
+	content := entries[1].Content
+	entries[1].Content = OpenFunc(func() (io.ReadCloser, error) { cancel(); return content.Open() })
 	if _, err := WriteDir(ctx, openRoot(t, t.TempDir()), entries, WriteOptions{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
@@ -152,7 +152,7 @@ func TestWriteDirOmits(t *testing.T) {
 	}
 	Find(entries, "bin/su").Mode = 0o6755
 	null := Find(entries, "dev/null")
-	null.Type, null.Open, null.Devmajor, null.Devminor = Char, nil, 1, 3
+	null.Type, null.Content, null.Devmajor, null.Devminor = Char, nil, 1, 3
 	root := t.TempDir()
 	omitted, err := WriteDir(t.Context(), openRoot(t, root), entries, WriteOptions{})
 	wantError(t, err)

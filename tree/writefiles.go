@@ -203,7 +203,7 @@ func (w *dirFill) copyOf(fd int, first *Entry) error {
 
 // copyEntry writes the content of an entry.
 func copyEntry(ctx context.Context, fd int, e *Entry) error {
-	if e.Open == nil {
+	if e.Content == nil {
 		if e.Size != 0 {
 			return errors.New("it has no content")
 		}

@@ -135,7 +135,7 @@ func TestCacheSharing(t *testing.T) {
 		own(t, mallory, reader.home)
 		reader.mustBuild(t, "--locked", "--cache", shared)
 		reader.mustBuild(t, "--cache", shared)
-		reader.want(t, 0, "1 image, 3 blobs of", "cache", "ls", "--cache", shared)
+		reader.want(t, 0, "1 image, 3 blobs, ", "cache", "ls", "--cache", shared)
 		reader.want(t, 0, "3 blobs of 1 image", "cache", "verify", "--cache", shared)
 		reader.want(t, 1, shared, "cache", "prune", "--all", "--cache", shared)
 		if got := fingerprint(t, shared, true); got != before {
@@ -271,7 +271,7 @@ func TestCacheSizes(t *testing.T) {
 	mustFind(t, o.stderr, fmt.Sprintf("has %d bytes, %d are expected", int64(200<<30), size))
 	c.want(t, 4, "are expected", "cache", "verify")
 	c.mustBuild(t)
-	c.want(t, 0, "3 blobs of 1 image are what", "cache", "verify")
+	c.want(t, 0, "3 blobs of 1 image, and ", "cache", "verify")
 	// The size of documents may be unknown, but they are never so large.
 	for _, name := range names(filepath.Dir(blob)) {
 		must(t, os.Truncate(filepath.Join(filepath.Dir(blob), name), 200<<30))

@@ -37,6 +37,8 @@ var arrows = map[string][]string{
 	"internal/sandbox":       {"tree"},
 	// What was computed once, for those who make layers and write images.
 	"internal/memo": {"image"},
+	// Both as one cache, for those who look after it.
+	"internal/cachedir": {"internal/base/cache", "internal/memo"},
 
 	"internal/nixstore/nar":      {"tree"},
 	"internal/nixstore/drv":      {"internal/nixstore"},
@@ -104,7 +106,7 @@ var arrows = map[string][]string{
 	"internal/cmdline":       nil,
 	"internal/cli/specflags": {"spec", "internal/cmdline", "internal/compress", "internal/base/lockfile"},
 	"internal/cli": {
-		"internal/cmdline", "internal/cli/specflags", "internal/assemble", "internal/dockertools", "internal/base", "internal/base/cache", "internal/base/lockfile", "image/inspect", "internal/place", "internal/place/dockerarchive", "internal/place/registry", "internal/place/engine", "internal/transfer", "internal/ui",
+		"internal/cmdline", "internal/cli/specflags", "internal/assemble", "internal/dockertools", "internal/base", "internal/base/cache", "internal/base/lockfile", "internal/cachedir", "image/inspect", "internal/place", "internal/place/dockerarchive", "internal/place/registry", "internal/place/engine", "internal/transfer", "internal/ui",
 		"internal/nixstore/nixdb", "internal/sandbox/userns", "internal/sandbox/vm",
 	},
 	// The package of the module itself, for importers.

@@ -25,6 +25,7 @@ import (
 	"github.com/varve-image/varve/internal/memo"
 	"github.com/varve-image/varve/internal/nixstore/nixstate"
 	"github.com/varve-image/varve/internal/problems"
+	"github.com/varve-image/varve/internal/sandbox/remember"
 	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
@@ -102,6 +103,8 @@ type builder struct {
 	notes    []string
 	warnings []error
 	closers  closers
+	// looks is what steps see of the machine.
+	looks remember.Looks
 }
 
 // build runs a build's phases in order.

@@ -10,6 +10,7 @@ import (
 	"github.com/varve-image/varve/internal/nixstore/nixstate"
 	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/internal/tally"
+	"github.com/varve-image/varve/layer"
 )
 
 // lookUp finds the closure of the roots if the spec names no file that has it: in
@@ -74,6 +75,9 @@ type StoreError struct {
 func (e *StoreError) Error() string { return "verify store paths: " + e.Err.Error() }
 
 func (e *StoreError) Unwrap() error { return e.Err }
+
+// Is reports whether target is layer.ErrMismatch.
+func (e *StoreError) Is(target error) bool { return target == layer.ErrMismatch }
 
 // checkArchive compares the archive of a path's files with the recorded hash and
 // size, each if it is known.

@@ -80,7 +80,7 @@ func (b *builder) updateNixState(ctx context.Context, below stack, old *nixstate
 	if err != nil {
 		return nil, err
 	}
-	e.SetContent(database.Size(), database.Open)
+	e.SetContent(database.Size(), database)
 	return tree.Merge(ctx, tree.MergeOptions{Conflicts: tree.ConflictFirst}, top, state)
 }
 

@@ -63,7 +63,7 @@ func (r *references) inTree(ctx context.Context, entries []*tree.Entry) ([]strin
 			_, _ = io.WriteString(s, text) // a Scanner never fails
 			s.Next()
 		}
-		if e.Type != tree.Regular || e.Open == nil {
+		if e.Type != tree.Regular || e.Content == nil {
 			continue
 		}
 		if err := scanFile(ctx, s, e, buf, step); err != nil {

@@ -12,9 +12,9 @@ import (
 
 // textFile returns a file of a tree.
 func textFile(name, text string) *tree.Entry {
-	return &tree.Entry{Path: name, Type: tree.Regular, Size: int64(len(text)), Open: func() (io.ReadCloser, error) {
+	return &tree.Entry{Path: name, Type: tree.Regular, Size: int64(len(text)), Content: tree.OpenFunc(func() (io.ReadCloser, error) {
 		return io.NopCloser(strings.NewReader(text)), nil
-	}}
+	})}
 }
 
 func TestReferences(t *testing.T) {

@@ -190,7 +190,7 @@ func (b *builder) run(ctx context.Context, base *base, step *sandbox.Step) (*san
 func (b *builder) remembering(base *base, step *sandbox.Step) (remember.Options, error) {
 	store, err := filepath.Abs(b.opts.storeRoot() + b.spec.StoreDir)
 	opts := remember.Options{
-		Memo: b.opts.Memo, Isolation: string(b.spec.Isolation), Stores: []string{store, nixstore.DefaultStoreDir},
+		Memo: b.opts.Memo, Isolation: string(b.spec.Isolation), Stores: []string{store, nixstore.DefaultStoreDir}, Looks: &b.looks,
 		Debug: func(text string) { b.debugf("%s: %s", step.Name, text) },
 	}
 	if base != nil {

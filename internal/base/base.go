@@ -112,7 +112,7 @@ func (r *Resolver) find(ctx context.Context, ref spec.Base, lock string) (*place
 		return r.Registry(ctx, at.Name, r.platform(ref), lock)
 	case at.Transport.IsEngine() && r.opts.Locked:
 		return nil, &place.RefError{
-			Err:   fmt.Errorf("base image %q is not pinned: an engine may have another one by this name", ref.Reference),
+			Err:   unpinned{fmt.Errorf("base image %q is not pinned: an engine may have another one by this name", ref.Reference)},
 			Hints: []string{"only an image of a registry, by digest or varve.lock, or a file is"},
 		}
 	}

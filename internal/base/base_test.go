@@ -240,7 +240,7 @@ func TestElsewhere(t *testing.T) {
 		{"no file", "missing.tar", nil, "no such file"},
 		{"a name of an image", "debian:12", nil, "no such file"},
 		{"an engine, locked", "docker-daemon:a:1", locked, "not pinned"},
-		{"a layer", "layer:dir", nil, "is not an image"},
+		{"a layer", "layer:dir", nil, "not an image"},
 		{"another platform", s.digested(), func(o *base.Options) { o.Architecture = "arm64" }, ""},
 		{"an unreadable lock", s.tagged(), func(*base.Options) {
 			if err := os.WriteFile(s.lock, []byte("{"), 0o644); err != nil {

@@ -20,12 +20,23 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
+// ErrNotPinned says that an image to build on may be another one tomorrow.
+var ErrNotPinned = errors.New("the base image is not pinned")
+
 // UnpinnedError says that a registry's image is named by a tag, and nothing pins it.
 type UnpinnedError struct{ Reference string }
 
 func (e *UnpinnedError) Error() string {
 	return fmt.Sprintf("base image %q is not pinned: its tag may name another image tomorrow", e.Reference)
 }
+
+// Is reports whether target is ErrNotPinned.
+func (e *UnpinnedError) Is(target error) bool { return target == ErrNotPinned }
+
+// unpinned is the error of another image that nothing pins.
+type unpinned struct{ error }
+
+func (unpinned) Is(target error) bool { return target == ErrNotPinned }
 
 // DamagedError says that a blob in the cache does not match its digest, and that nothing may be
 // fetched instead.

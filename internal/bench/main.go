@@ -7,13 +7,15 @@
 // package debstore: the medium one of some, the large one of all. Times are
 // meaningful on a quiet machine only; ratios are more robust.
 //
+// It does the same for 100,000 files of 1 KB, as a tree and as a store path.
+//
 // It also prints what a script that does nothing costs over a build without it, in
 // namespaces and in a virtual machine, beside the target.
 //
 // And it copies an image of 1 GB to and from docker-registry on the loopback
 // device and between archive and layout, as "skopeo copy" does in the same run.
 //
-//	go run ./internal/bench -varve ./varve -work DIR [-runs 5] [-large=false] [-closures=false] [-steps=false] [-transfers=false] [PACKAGE...]
+//	go run ./internal/bench -varve ./varve -work DIR [-runs 5] [-large=false] [-closures=false] [-files=false] [-steps=false] [-transfers=false] [PACKAGE...]
 package main
 
 import (
@@ -45,6 +47,7 @@ func main() {
 	flag.IntVar(&b.runs, "runs", 5, "runs of each")
 	flag.BoolVar(&b.large, "large", true, "measure the closure of every installed package too")
 	flag.BoolVar(&b.closures, "closures", true, "measure closures")
+	flag.BoolVar(&b.files, "files", true, "measure 100,000 small files")
 	flag.BoolVar(&b.steps, "steps", true, "measure scripts")
 	flag.BoolVar(&b.transfers, "transfers", true, "measure copies of an image of 1 GB")
 	flag.Parse()
@@ -60,7 +63,7 @@ type bench struct {
 	varve, work string
 	runs        int
 	// What to measure.
-	closures, large, steps, transfers bool
+	closures, large, files, steps, transfers bool
 }
 
 func (b *bench) run(ctx context.Context, packages []string) (err error) {
@@ -80,6 +83,11 @@ func (b *bench) run(ctx context.Context, packages []string) (err error) {
 	}
 	if b.steps {
 		if err := b.compareSteps(ctx); err != nil {
+			return err
+		}
+	}
+	if b.files {
+		if err := b.compareFiles(ctx); err != nil {
 			return err
 		}
 	}
@@ -148,13 +156,22 @@ func (b *bench) compareAll(ctx context.Context, c *closure, compressed bool) err
 			os.Remove(out + ending)
 		}
 	}()
+	// The first run, which does not count, fills the cache of the warm ones.
+	cache := filepath.Join(b.work, "cache")
+	defer os.RemoveAll(cache)
 	type pair struct{ ours, theirs []string }
-	pairs := []pair{{[]string{"stream", c.spec}, []string{"openssl", "sha256"}}}
+	cold := func(theirs []string, ours ...string) pair { return pair{append(ours, "--no-cache"), theirs} }
+	warm := func(theirs []string, ours ...string) pair { return pair{append(ours, "--cache", cache), theirs} }
+	openssl, cat := []string{"openssl", "sha256"}, []string{"cat"}
+	pairs := []pair{cold(openssl, "stream", c.spec), warm(cat, "stream", c.spec)}
 	if compressed {
 		pairs = append(pairs,
-			pair{[]string{"build", c.spec, "-o", out + ".tar"}, []string{"openssl", "sha256"}},
-			pair{[]string{"build", c.spec, "-o", out + ".tar.gz"}, []string{"pigz", "-n"}},
-			pair{[]string{"build", c.spec, "-o", out + ".tar.zst"}, []string{"zstd", "-3", "-T2"}})
+			cold(openssl, "build", c.spec, "-o", out+".tar"),
+			warm(cat, "build", c.spec, "-o", out+".tar"),
+			cold([]string{"pigz", "-n"}, "build", c.spec, "-o", out+".tar.gz"),
+			warm(cat, "build", c.spec, "-o", out+".tar.gz"),
+			cold([]string{"zstd", "-3", "-T2"}, "build", c.spec, "-o", out+".tar.zst"),
+			warm(cat, "build", c.spec, "-o", out+".tar.zst"))
 	}
 	for _, p := range pairs {
 		if err := b.compare(ctx, c, p.ours, p.theirs); err != nil {
@@ -186,10 +203,13 @@ func (b *bench) compare(ctx context.Context, c *closure, args, reference []strin
 	}
 	what := "varve " + args[0]
 	if args[0] == "build" {
-		what += " " + strings.TrimPrefix(filepath.Base(args[len(args)-1]), "out")
+		what += " " + strings.TrimPrefix(filepath.Base(args[3]), "out")
+	}
+	if slices.Contains(args, "--cache") {
+		what += ", warm"
 	}
 	x, y := median(ours), median(theirs)
-	fmt.Printf("  %-22s %6.2f s   peak %5.1f MiB   %-22s %6.2f s   ratio %.2f\n",
+	fmt.Printf("  %-28s %6.2f s   peak %5.1f MiB   %-22s %6.2f s   ratio %.2f\n",
 		what, x.Seconds(), float64(peak)/(1<<20), "tar | "+strings.Join(reference, " "), y.Seconds(), x.Seconds()/y.Seconds())
 	return nil
 }

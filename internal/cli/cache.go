@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,16 +12,18 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/internal/base/cache"
+	"github.com/varve-image/varve/internal/cachedir"
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/memo"
 	"github.com/varve-image/varve/internal/place"
 )
 
-// cacheFlags say where blobs of registries are kept.
+// cacheFlags say where what was fetched and computed is kept.
 type cacheFlags struct {
 	dir string
 	off bool
+	max cmdline.MaxSize
 	// opened is the cache, once it was asked for.
 	opened *cache.Store
 	// memo is what was computed earlier; remembers says that it was asked for.
@@ -35,14 +36,33 @@ type cacheFlags struct {
 
 func (f *cacheFlags) register(cmd *cobra.Command) {
 	f.registerDir(cmd)
+	f.registerMax(cmd)
 	registryGroup.Add(cmd, func(flags *pflag.FlagSet) {
 		flags.BoolVar(&f.off, "no-cache", false, "neither use nor fill the cache")
 	})
 }
 
+func (f *cacheFlags) registerMax(cmd *cobra.Command) {
+	registryGroup.Add(cmd, func(flags *pflag.FlagSet) {
+		flags.Var(&f.max, "cache-max", "`SIZE`: most that the cache may take, such as 20GiB, or none; what was not used for longest is removed")
+		cmdline.ShowDefault(flags, "cache-max", "10GiB")
+	})
+}
+
+// limit returns the limit of the cache in bytes, 0 for none.
+func (f *cacheFlags) limit() int64 {
+	switch f.max {
+	case 0:
+		return cachedir.DefaultMax
+	case cmdline.NoMax:
+		return 0
+	}
+	return int64(f.max)
+}
+
 func (f *cacheFlags) registerDir(cmd *cobra.Command) {
 	registryGroup.Add(cmd, func(flags *pflag.FlagSet) {
-		flags.StringVar(&f.dir, "cache", "", "keep what is fetched from registries in `DIR`")
+		flags.StringVar(&f.dir, "cache", "", "keep what is fetched and computed for the next time in `DIR`")
 		cmdline.ShowDefault(flags, "cache", "$XDG_CACHE_HOME/varve")
 	})
 }
@@ -109,129 +129,146 @@ func (c *command) readPushed(ctx context.Context) (err error) {
 	return err
 }
 
+// limitCache keeps the cache below its limit, once the command has closed it.
+func (c *command) limitCache(ctx context.Context) {
+	if ctx.Err() != nil || c.cache.limit() == 0 {
+		return
+	}
+	dir := ""
+	switch {
+	case c.cache.memo.Kept():
+		dir = c.cache.memo.Dir()
+	case c.cache.opened != nil && c.cache.opened.Added():
+		dir = c.cache.opened.Dir()
+	default:
+		return
+	}
+	if err := cachedir.Limit(ctx, dir, c.cache.limit()); err != nil && ctx.Err() == nil {
+		c.ui.Warn("the cache stays larger than --cache-max: %v", err)
+	}
+}
+
 func newCache(e *environment) *cobra.Command {
 	c := newCommand(e)
 	cmd := &cobra.Command{
 		Use:   "cache",
-		Short: "List, check and remove what was fetched from registries",
+		Short: "List, check and remove what was fetched and what was computed",
 		Long: `Base images that a build fetches from a registry are kept as an OCI layout in
 $XDG_CACHE_HOME/varve/blobs (~/.cache/varve/blobs), or below --cache DIR. A DIR that is
 an OCI layout itself is used as it is. With a varve.lock, varve build --locked then needs
-no network.`,
+no network. What was computed, such as digests of layers and what they are compressed to,
+is in memo beside it. No image depends on that: without it a build only takes longer.`,
 		Args: cobra.NoArgs,
 	}
 	var asJSON bool
 	ls := &cobra.Command{
 		Use:   "ls",
-		Short: "List the images in the cache",
+		Short: "List the images in the cache, and how much was computed",
 		Args:  cobra.NoArgs,
 		RunE:  c.run(func(ctx context.Context, _ []string) error { return runCacheList(ctx, c, asJSON) }),
 	}
 	outputGroup.Add(ls, func(f *pflag.FlagSet) {
-		f.BoolVar(&asJSON, "json", false, "print a JSON list with an object for each image")
+		f.BoolVar(&asJSON, "json", false, "print a JSON list with an object for each image, and for each kind of what was computed")
 	})
 	verify := &cobra.Command{
 		Use:   "verify",
 		Short: "Check everything in the cache against its digest",
-		Args:  cobra.NoArgs,
-		RunE:  c.run(func(ctx context.Context, _ []string) error { return runCacheVerify(ctx, c) }),
+		Long: `Everything in the cache is read and compared with its digest. What is damaged of a base
+image stays until a build fetches it again; what is damaged of what was computed is removed.`,
+		Args: cobra.NoArgs,
+		RunE: c.run(func(ctx context.Context, _ []string) error { return runCacheVerify(ctx, c) }),
 	}
-	var opts cache.PruneOptions
-	age := cmdline.Age(30 * 24 * time.Hour)
-	prune := &cobra.Command{
-		Use:   "prune",
-		Short: "Remove images that have not been used for long, and blobs that belong to no image",
-		Args:  cobra.NoArgs,
-		RunE: c.run(func(ctx context.Context, _ []string) error {
-			opts.Before = c.streams.Now().Add(-time.Duration(age))
-			return runCachePrune(ctx, c, opts)
-		}),
-	}
-	registryGroup.Add(prune, func(f *pflag.FlagSet) {
-		f.Var(&age, "older-than", "remove images that have not been used for `TIME`, such as 30d or 12h")
-		f.BoolVar(&opts.All, "all", false, "remove everything")
-		f.BoolVar(&opts.DryRun, "dry-run", false, "only report what would be removed")
-	})
-	for _, sub := range []*cobra.Command{ls, prune, verify} {
+	for _, sub := range []*cobra.Command{ls, newCachePrune(c), verify} {
 		c.cache.registerDir(sub)
 		cmd.AddCommand(sub)
 	}
 	return cmd
 }
 
-// existingCache opens the cache if there is one; otherwise it reports that there is
-// none and returns nil.
-func (c *command) existingCache(ctx context.Context, open func(context.Context, string) (*cache.Store, error)) (*cache.Store, error) {
+func newCachePrune(c *command) *cobra.Command {
+	var opts cachedir.PruneOptions
+	age := cmdline.Age(30 * 24 * time.Hour)
+	cmd := &cobra.Command{
+		Use:   "prune",
+		Short: "Remove what has not been used for long, and what belongs to nothing",
+		Args:  cobra.NoArgs,
+		RunE: c.run(func(ctx context.Context, _ []string) error {
+			opts.Before = c.streams.Now().Add(-time.Duration(age))
+			opts.Max = c.cache.limit()
+			return runCachePrune(ctx, c, opts)
+		}),
+	}
+	c.cache.registerMax(cmd)
+	registryGroup.Add(cmd, func(f *pflag.FlagSet) {
+		f.Var(&age, "older-than", "remove what has not been used for `TIME`, such as 30d or 12h")
+		f.BoolVar(&opts.All, "all", false, "remove everything")
+		f.BoolVar(&opts.DryRun, "dry-run", false, "only report what would be removed")
+	})
+	return cmd
+}
+
+// existingCache returns the cache's directory if there is one; otherwise it reports that there is
+// none, and returns "".
+func (c *command) existingCache() (string, error) {
 	dir, err := c.cacheDir()
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		c.ui.Info("there is no cache at %q", dir)
-		return nil, nil
+		return "", nil
 	}
-	return open(ctx, dir)
+	return dir, nil
 }
 
+// warn tells the user of an error that changes nothing.
+func (c *command) warn(err error) { c.ui.Warn("%v", err) }
+
 func runCacheList(ctx context.Context, c *command, asJSON bool) error {
-	s, err := c.existingCache(ctx, cache.Open)
+	dir, err := c.existingCache()
 	if err != nil {
 		return err
 	}
-	var images []cache.Image
-	var blobs []cache.Blob
-	if s != nil {
-		defer s.Close()
-		if images, blobs, err = s.List(ctx); err != nil {
+	l := &cachedir.Listing{}
+	if dir != "" {
+		if l, err = cachedir.List(ctx, dir, c.warn); err != nil {
 			return err
 		}
 	}
 	if asJSON {
-		return c.streams.PrintJSON(cache.JSON(images))
+		return c.streams.PrintJSON(l.JSON())
 	}
-	if s != nil {
-		var total int64
-		for _, b := range blobs {
-			total += b.Size
-		}
-		c.ui.Info("%s, %s of %s in %q", human.Count(len(images), "image"), human.Count(len(blobs), "blob"), human.Size(total), s.Dir())
+	if dir != "" {
+		c.ui.Info("%s, %s, %s of what was computed: %s in %q", human.Count(len(l.Images), "image"), human.Count(l.Blobs, "blob"),
+			human.Count(l.Computed(), "file"), human.Size(l.Size), dir)
 	}
-	return c.streams.Print(cache.Text(images))
+	return c.streams.Print(l.Text())
 }
 
 func runCacheVerify(ctx context.Context, c *command) error {
-	s, err := c.existingCache(ctx, cache.Open)
-	if err != nil || s == nil {
+	dir, err := c.existingCache()
+	if err != nil || dir == "" {
 		return err
 	}
-	defer s.Close()
 	var found []error
-	if err := s.Verify(ctx, func(err error) { found = append(found, err) }); err != nil {
-		return err
-	}
-	images, blobs, err := s.List(ctx)
+	v, err := cachedir.Verify(ctx, dir, func(err error) { found = append(found, err) }, c.warn)
 	if err != nil {
 		return err
 	}
-	for _, img := range images {
-		if n := len(img.Missing); n > 0 {
-			found = append(found, fmt.Errorf("image %q: %s missing, the first is %s", img.Title(), human.Count(n, "blob"), img.Missing[0]))
-		}
-	}
 	if len(found) > 0 {
-		return cmdline.Hint(errors.Join(found...), "a build that may use the network fetches them again; varve cache prune --all removes everything")
+		return cmdline.Hint(errors.Join(found...), "a build that may use the network fetches and computes again what is missing; varve cache prune --all removes everything")
 	}
-	c.ui.Info("%s of %s are what their digests say", human.Count(len(blobs), "blob"), human.Count(len(images), "image"))
+	c.ui.Info("%s of %s, and %s of what was computed, are what their digests say",
+		human.Count(v.Blobs, "blob"), human.Count(v.Images, "image"), human.Count(v.Items, "file"))
 	return nil
 }
 
-func runCachePrune(ctx context.Context, c *command, opts cache.PruneOptions) error {
-	s, err := c.existingCache(ctx, cache.OpenExclusive)
-	if err != nil || s == nil {
+func runCachePrune(ctx context.Context, c *command, opts cachedir.PruneOptions) error {
+	dir, err := c.existingCache()
+	if err != nil || dir == "" {
 		return err
 	}
-	defer s.Close()
-	p, err := s.Prune(ctx, opts)
+	p, err := cachedir.Prune(ctx, dir, opts, c.warn)
 	if err != nil {
 		return err
 	}
@@ -242,6 +279,7 @@ func runCachePrune(ctx context.Context, c *command, opts cache.PruneOptions) err
 	for _, img := range p.Images {
 		c.ui.Info("%s %s", done, human.Plain(img.Title()))
 	}
-	c.ui.Info("%s %s, %s of %s", done, human.Count(len(p.Images), "image"), human.Count(p.Blobs, "blob"), human.Size(p.Bytes))
+	c.ui.Info("%s %s, %s, %s of what was computed: %s", done, human.Count(len(p.Images), "image"), human.Count(p.Blobs, "blob"),
+		human.Count(len(p.Items), "file"), human.Size(p.Bytes))
 	return nil
 }

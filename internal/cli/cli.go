@@ -116,7 +116,10 @@ func (c *command) run(what func(context.Context, []string) error) func(*cobra.Co
 		if err := errors.Join(c.limits.check(), c.stepLimits.check()); err != nil {
 			return err
 		}
-		defer func() { c.closers.Close() }()
+		defer func() {
+			c.closers.Close()
+			c.limitCache(cmd.Context())
+		}()
 		ctx := tally.With(cmd.Context())
 		err := what(ctx, args)
 		if err == nil {
@@ -228,4 +231,11 @@ func (c *command) registerRead(cmd *cobra.Command) {
 	c.registry.registerPlatform(cmd, "choose the image for `OS/ARCH[/VARIANT]` where there are several", "linux and this machine's architecture")
 	c.registry.register(cmd)
 	c.limits.register(cmd)
+}
+
+// registerCopy adds the flags of the commands that read images and write others, whose layers
+// they may compress.
+func (c *command) registerCopy(cmd *cobra.Command) {
+	c.registerRead(cmd)
+	c.cache.register(cmd)
 }

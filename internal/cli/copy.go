@@ -48,7 +48,7 @@ with all of its images: between registries byte for byte, with everything else i
 	imageGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.BoolVar(&all, "all", false, "copy an index with the images for all platforms")
 	})
-	c.registerRead(cmd)
+	c.registerCopy(cmd)
 	return cmd
 }
 

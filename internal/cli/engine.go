@@ -47,6 +47,6 @@ CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE. Without these, the usual sockets ar
 		f.StringVar(&into, "into", engineNames[0], "`ENGINE`: the engine to load the image into")
 		cmdline.Choose(f, "into", engineNames)
 	})
-	c.registerRead(cmd)
+	c.registerCopy(cmd)
 	return cmd
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/dockertools"
 	"github.com/varve-image/varve/internal/lack"
+	"github.com/varve-image/varve/internal/memo"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/engine"
 	"github.com/varve-image/varve/internal/place/registry"
@@ -39,7 +40,7 @@ func exitCode(err error) int {
 	switch {
 	case errors.Is(err, cmdline.ErrInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case is[*layer.DigestError](err), is[*lockfile.MismatchError](err), is[*assemble.StoreError](err):
+	case is[*layer.DigestError](err), is[*memo.DamagedError](err), is[*lockfile.MismatchError](err), is[*assemble.StoreError](err):
 		return exitMismatch
 	case is[*lack.Error](err), is[*cache.AbsentError](err):
 		return exitMissing

@@ -50,6 +50,7 @@ the same platform. DEST is an OCI layout (DIR/ or oci:DIR[:NAME]), its archive
 		f.StringVarP(&o.output, "output", "o", "", "write the index to `DEST`, as above")
 	})
 	c.registry.register(cmd)
+	c.cache.register(cmd)
 	c.limits.register(cmd)
 	return cmd
 }

@@ -35,7 +35,7 @@ takes. If an archive holds several images, all are taken.`,
 	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVarP(&output, "output", "o", "", "write the archive to `FILE`, compressed as its name says; - is standard output")
 	})
-	c.registerRead(cmd)
+	c.registerCopy(cmd)
 	return cmd
 }
 

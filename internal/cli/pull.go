@@ -46,7 +46,7 @@ the image for --platform is taken.`,
 		cmdline.ShowDefault(f, "output", "docker-image-NAME-TAG.tar")
 		f.StringVar(&o.hash, "hash", "", "fail unless the hash of the archive is `HASH`: sha256- and base64")
 	})
-	c.registerRead(cmd)
+	c.registerCopy(cmd)
 	return cmd
 }
 
@@ -103,7 +103,7 @@ IMAGE is what inspect takes.`,
 			return runCopy(ctx, c, args[0], args[1])
 		}),
 	}
-	c.registerRead(cmd)
+	c.registerCopy(cmd)
 	return cmd
 }
 

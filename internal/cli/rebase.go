@@ -49,7 +49,7 @@ its symlinks, does the same to the new one.`,
 	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVarP(&o.output, "output", "o", "", "write the image to `DEST`, as for copy")
 	})
-	c.registerRead(cmd)
+	c.registerCopy(cmd)
 	return cmd
 }
 

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -103,9 +102,11 @@ func streamConf(ctx context.Context, c *command, o *streamOptions, in *specflags
 func writeStream(ctx context.Context, c *command, img image.Named, how compress.Compression, opts dockerarchive.Options) error {
 	task := c.ui.Progress(ctx, len(img.Layers()), "streaming")
 	defer task.Finish()
-	opts.Observe, opts.Compressed = observe(task), how.Algorithm != compress.None
-	err := how.Fill(ctx, c.streams.Out, func(w io.Writer) error { return dockerarchive.Write(ctx, w, img, opts) })
-	return cmdline.OutputError(err)
+	opts.Observe, opts.TempDir = observe(task), c.tempDir()
+	if how.Algorithm != compress.None {
+		opts.Compressor, opts.Memo = how, c.memo(ctx).ForBlobs()
+	}
+	return cmdline.OutputError(dockerarchive.Write(ctx, c.streams.Out, img, opts))
 }
 
 // observe shows the layers of an image that is being written.

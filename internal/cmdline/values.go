@@ -30,6 +30,39 @@ func (b *Size) String() string {
 // Type names the kind of value.
 func (b *Size) Type() string { return "size" }
 
+// MaxSize is the value of a flag for a limit in bytes that can be lifted; zero means unset.
+type MaxSize int64
+
+// NoMax lifts the limit.
+const NoMax MaxSize = -1
+
+// Set reads a number with a unit, or none.
+func (m *MaxSize) Set(text string) error {
+	if text == "none" {
+		*m = NoMax
+		return nil
+	}
+	n, err := human.ParseSize(text)
+	if err != nil {
+		return fmt.Errorf("%w, or none", err)
+	}
+	*m = MaxSize(n)
+	return nil
+}
+
+func (m *MaxSize) String() string {
+	switch *m {
+	case 0:
+		return ""
+	case NoMax:
+		return "none"
+	}
+	return strconv.FormatInt(int64(*m), 10)
+}
+
+// Type names the kind of value.
+func (m *MaxSize) Type() string { return "size" }
+
 // Age is the value of a flag for a duration, which may be in days.
 type Age time.Duration
 

@@ -35,13 +35,20 @@ const (
 	Patience = 10 * time.Minute
 )
 
-// BusyError says that somebody else had a lock for longer than Patience.
+// BusyError says that somebody else had a lock for longer than Patience, or at all.
 type BusyError struct {
 	// What describes what the other process does, such as: another process writes to "x".
 	What string
+	// AtOnce says that nobody waited.
+	AtOnce bool
 }
 
-func (e *BusyError) Error() string { return fmt.Sprintf("%s: gave up after %v", e.What, Patience) }
+func (e *BusyError) Error() string {
+	if e.AtOnce {
+		return e.What
+	}
+	return fmt.Sprintf("%s: gave up after %v", e.What, Patience)
+}
 
 type noticeKey struct{}
 
@@ -89,7 +96,7 @@ func wait(ctx context.Context, f *os.File, mode Mode, what string) error {
 				notice(what)
 			}
 		case <-end.C:
-			return &BusyError{what}
+			return &BusyError{What: what}
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

@@ -76,6 +76,28 @@ func TestShared(t *testing.T) {
 	}
 }
 
+// TestTryTake: whoever does not wait gets the lock at once, or an error.
+func TestTryTake(t *testing.T) {
+	root := openRoot(t, 0o755)
+	shared, err := Take(t.Context(), root, name, Shared, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var busy *BusyError
+	if _, err := TryTake(root, name, Exclusive, "it is busy"); !errors.As(err, &busy) || err.Error() != "it is busy" {
+		t.Errorf("beside a shared one: %v", err)
+	}
+	shared.Release()
+	l, err := TryTake(root, name, Exclusive, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := TryTake(root, name, Shared, "x"); !errors.As(err, &busy) {
+		t.Errorf("beside an exclusive one: %v", err)
+	}
+	l.Release()
+}
+
 // TestWaits: a wait is reported after a second and ends.
 func TestWaits(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")

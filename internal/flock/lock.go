@@ -30,12 +30,28 @@ const attempts = 1000
 // A file that is not regular, or that belongs to another user in a directory where
 // names stay (owner.Keeps), is an error.
 func Take(ctx context.Context, dir *os.Root, name string, mode Mode, what string) (*Lock, error) {
+	return take(dir, name, mode, what, func(f *os.File) error { return wait(ctx, f, mode, what) })
+}
+
+// TryTake is Take without a wait: if somebody else has the lock, the error is a *BusyError.
+func TryTake(dir *os.Root, name string, mode Mode, what string) (*Lock, error) {
+	return take(dir, name, mode, what, func(f *os.File) error {
+		locked, _, err := Try(f, mode)
+		if err == nil && !locked {
+			err = &BusyError{What: what, AtOnce: true}
+		}
+		return err
+	})
+}
+
+// take takes a lock by a function that locks an open file.
+func take(dir *os.Root, name string, mode Mode, what string, lock func(*os.File) error) (*Lock, error) {
 	for range attempts {
 		f, err := open(dir, name)
 		if err != nil {
 			return nil, err
 		}
-		if err := wait(ctx, f, mode, what); err != nil {
+		if err := lock(f); err != nil {
 			f.Close()
 			return nil, err
 		}
@@ -44,7 +60,7 @@ func Take(ctx context.Context, dir *os.Root, name string, mode Mode, what string
 		}
 		f.Close() // its previous holder removed it
 	}
-	return nil, &BusyError{what}
+	return nil, &BusyError{What: what}
 }
 
 // Release ends a lock. The file of an exclusive one is removed.

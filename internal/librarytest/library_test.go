@@ -34,6 +34,7 @@ func TestSteps(t *testing.T) {
 	testtools.NeedRoot(t) // root has user namespaces everywhere
 	varve.Init()
 	var log strings.Builder
+	cache := t.TempDir()
 	s.ExtraCommands += "; echo said"
 	img, err := varve.Build(t.Context(), s, &varve.Options{TempDir: t.TempDir(), Steps: varve.Steps{Log: &log}})
 	if err != nil {
@@ -47,6 +48,17 @@ func TestSteps(t *testing.T) {
 	defer files.Close()
 	if len(files.Entries) != 2 || files.Entries[1].Path != "made" || log.String() != "extraCommands: said\n" {
 		t.Errorf("entries %v, log %q", files.Entries, log.String())
+	}
+	log.Reset()
+	for range 2 {
+		img, err := varve.Build(t.Context(), s, &varve.Options{TempDir: t.TempDir(), Cache: cache, Steps: varve.Steps{Log: &log}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		img.Close()
+	}
+	if got, want := log.String(), "extraCommands: said\nextraCommands: not run: nothing that it sees has changed since it last ran\n"; got != want {
+		t.Errorf("with a cache: %q", got)
 	}
 }
 

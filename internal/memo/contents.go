@@ -39,11 +39,8 @@ func (m *Memo) Open(ctx context.Context, d v1.Descriptor) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.New()
-	if _, err = io.CopyBuffer(struct{ io.Writer }{sum}, ctxio.Reader(ctx, f), make([]byte, 1<<20)); err == nil {
-		_, err = f.Seek(0, io.SeekStart)
-	}
-	if err == nil && digest.NewDigest(digest.SHA256, sum) != d.Digest {
+	sum, err := sumOf(ctx, f)
+	if err == nil && sum != d.Digest {
 		_ = m.root.Remove(contentName(d.Digest)) // otherwise it is compared again
 		err = fmt.Errorf("cache %q: content %s is damaged: %w", m.dir, d.Digest, fs.ErrNotExist)
 	}
@@ -53,6 +50,16 @@ func (m *Memo) Open(ctx context.Context, d v1.Descriptor) (*os.File, error) {
 	}
 	touch(f)
 	return f, nil
+}
+
+// sumOf returns the digest of an open file, which it leaves at its start.
+func sumOf(ctx context.Context, f *os.File) (digest.Digest, error) {
+	sum := sha256.New()
+	_, err := io.CopyBuffer(struct{ io.Writer }{sum}, ctxio.Reader(ctx, f), make([]byte, 1<<20))
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	return digest.NewDigest(digest.SHA256, sum), err
 }
 
 // Keep keeps what fill writes, and returns its digest and size. What cannot be kept is reported

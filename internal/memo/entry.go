@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"time"
@@ -28,8 +27,9 @@ const magic = "varve memo 1 "
 // headSize is the size of an entry's first line.
 const headSize = len(magic) + 2*sha256.Size + 1
 
-// racy is how long ago a file has to have been changed for its stamp to tell it from what it
-// becomes if it is changed again.
+// racy is how long ago a file has to have been changed, when it is read, for its stamp to tell it
+// from what it becomes if it is changed again: clocks of file systems are coarse, that of FAT by two
+// seconds.
 const racy = 2 * time.Second
 
 // head returns the first line of an entry.
@@ -115,8 +115,10 @@ func touch(f *os.File) {
 }
 
 // Put keeps data under a key, a SHA-256. changed is when the last of the files was changed whose
-// stamps the key stands for, in nanoseconds since 1970, or 0 for none: if that is less than two
-// seconds ago by the file system's clock, nothing is kept.
+// stamps the key stands for, in nanoseconds since 1970, or 0 for none. If that was less than two
+// seconds before the memo was opened, by the file system's clock, nothing is kept: the file may have
+// been changed again after it was read and have the same stamp, however long ago that is by now. The
+// memo has to be opened before such files are read.
 func (m *Memo) Put(kind Kind, key digest.Digest, data []byte, changed int64) {
 	if m == nil || len(data) > maxEntry-headSize {
 		return
@@ -142,48 +144,28 @@ func (m *Memo) put(kind Kind, key digest.Digest, data []byte, changed int64) err
 	if _, err := f.Write(append([]byte(head(kind, key, data)), data...)); err != nil {
 		return err
 	}
-	info, err := f.Stat()
-	if err != nil || !settled(info, changed) {
-		return err
+	if !m.settled(changed) {
+		return nil
 	}
 	m.noteKept()
 	return f.CommitUnsynced(key.Encoded())
 }
 
-// settled reports whether a file that was last changed at changed, in nanoseconds since 1970 or 0
-// for never, gets another stamp by a change that is later than that of the file of info.
-func settled(info fs.FileInfo, changed int64) bool {
-	return changed == 0 || info.ModTime().Sub(time.Unix(0, changed)) >= racy
+// settled reports whether files of which the last was changed at changed, in nanoseconds since
+// 1970 or 0 for none, had not just been changed when the memo was opened: they are read later.
+func (m *Memo) settled(changed int64) bool {
+	return changed == 0 || m.began.Sub(time.Unix(0, changed)) >= racy
 }
 
-// Settled reports whether a file that was last changed at changed, in nanoseconds since 1970, will
-// have another stamp if it is changed from now on. Without that, what takes long to make of it
-// must not be kept, not even if the file is old enough when it is made. What cannot be kept at all
-// is not settled.
+// Settled reports whether Put would keep something of files of which the last was changed at
+// changed, in nanoseconds since 1970 or 0 for none.
 func (m *Memo) Settled(changed int64) bool {
-	if m == nil {
+	if m == nil || m.began.IsZero() {
 		return false
 	}
-	ok, err := m.ageOf(changed)
-	if err != nil {
-		m.fail(err)
-	}
-	return ok
-}
-
-// ageOf compares a time with the file system's clock.
-func (m *Memo) ageOf(changed int64) (bool, error) {
 	if err := m.makeDir(string(Steps)); err != nil {
-		return false, err
+		m.fail(err)
+		return false
 	}
-	f, err := atomicfile.CreateIn(m.root, path.Join(string(Steps), "clock"))
-	if err != nil {
-		return false, err
-	}
-	defer f.Abort()
-	if _, err := f.Write([]byte{0}); err != nil { // its time is that of the last write
-		return false, err
-	}
-	info, err := f.Stat()
-	return err == nil && settled(info, changed), err
+	return m.settled(changed)
 }

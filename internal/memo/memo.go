@@ -22,7 +22,11 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/flock"
 	"github.com/varve-image/varve/internal/owner"
 	"github.com/varve-image/varve/internal/regfile"
@@ -60,6 +64,9 @@ type Memo struct {
 	dir   string
 	root  *os.Root
 	users *flock.Lock // shared by all processes that use the memo
+	// began is when the memo was opened, by the file system's clock; it is long ago where the memo
+	// cannot be written.
+	began time.Time
 	// warn is told once why the memo is not of use.
 	warn func(error)
 
@@ -85,7 +92,7 @@ func (e *DirError) Unwrap() error { return e.Err }
 // nil, after a call of warn, if that directory cannot be used; warn is also told, once, if
 // something cannot be kept later.
 func Open(ctx context.Context, dir string, warn func(error)) *Memo {
-	m, err := open(ctx, dir, flock.Shared)
+	m, err := open(ctx, dir, flock.Shared, true)
 	if err != nil {
 		if ctx.Err() == nil {
 			warn(err)
@@ -99,20 +106,37 @@ func Open(ctx context.Context, dir string, warn func(error)) *Memo {
 // OpenExclusive opens a memo that exists while no other process uses it, to remove things from
 // it. It returns fs.ErrNotExist, wrapped, if there is none.
 func OpenExclusive(ctx context.Context, dir string) (*Memo, error) {
-	return open(ctx, dir, flock.Exclusive)
+	return open(ctx, dir, flock.Exclusive, true)
 }
 
-func open(ctx context.Context, dir string, mode flock.Mode) (*Memo, error) {
+func open(ctx context.Context, dir string, mode flock.Mode, wait bool) (*Memo, error) {
 	m := &Memo{dir: dir, warn: func(error) {}, good: map[string]bool{}}
 	err := m.openRoot(mode == flock.Shared)
 	if err == nil {
-		err = m.join(ctx, mode)
+		err = m.join(ctx, mode, wait)
 	}
 	if err != nil {
 		m.Close()
 		return nil, &DirError{dir, regfile.Cause(err)}
 	}
+	if mode == flock.Shared {
+		m.began = m.now()
+	}
 	return m, nil
+}
+
+// now returns the time by the file system's clock.
+func (m *Memo) now() time.Time {
+	f, err := atomicfile.CreateIn(m.root, "now")
+	if err != nil {
+		return time.Time{}
+	}
+	defer f.Abort()
+	info, err := f.Stat()
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
 }
 
 // openRoot opens the memo's directory.
@@ -122,7 +146,7 @@ func (m *Memo) openRoot(make bool) error {
 			return err
 		}
 	}
-	cache, err := os.OpenRoot(m.dir)
+	cache, err := openDir(m.dir)
 	if err != nil {
 		return err
 	}
@@ -139,6 +163,23 @@ func (m *Memo) openRoot(make bool) error {
 		return err
 	}
 	return private(m.root)
+}
+
+// openDir opens the cache's directory. Where another user's link leads is not this user's choice.
+func openDir(dir string) (*os.Root, error) {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().Type() == fs.ModeSymlink && !owner.Trusted(info) {
+		return nil, fmt.Errorf("it is a symlink of another user's, %d: name what it leads to", owner.Of(info))
+	}
+	if to, err := os.Stat(dir); err != nil {
+		return nil, err
+	} else if !to.IsDir() { // opening a FIFO would block
+		return nil, unix.ENOTDIR
+	}
+	return os.OpenRoot(dir)
 }
 
 // private returns an error if another user can put something into a directory.
@@ -158,12 +199,16 @@ func private(dir *os.Root) error {
 // usersName is the name of the lock that every process has that uses the memo.
 const usersName = ".users.lock"
 
-func (m *Memo) join(ctx context.Context, mode flock.Mode) (err error) {
-	what := "another process clears the cache"
+func (m *Memo) join(ctx context.Context, mode flock.Mode, wait bool) (err error) {
+	what := fmt.Sprintf("another process clears the cache %q", m.dir)
 	if mode == flock.Exclusive {
-		what = "other processes use the cache"
+		what = fmt.Sprintf("other processes use the cache %q", m.dir)
 	}
-	m.users, err = flock.Take(ctx, m.root, usersName, mode, fmt.Sprintf("%s %q", what, m.dir))
+	if !wait {
+		m.users, err = flock.TryTake(m.root, usersName, mode, what)
+		return err
+	}
+	m.users, err = flock.Take(ctx, m.root, usersName, mode, what)
 	var busy *flock.BusyError
 	if mode == flock.Shared && ctx.Err() == nil && !errors.As(err, &busy) {
 		return nil // it cannot be written: what is in it is of use
@@ -229,6 +274,8 @@ func (m *Memo) ours(name string) bool {
 	return true
 }
 
+var errNotOurs = errors.New("it is not a directory of this user's alone")
+
 // makeDir makes a directory in the memo's, if it is not there.
 func (m *Memo) makeDir(name string) error {
 	if m.ours(name) {
@@ -238,7 +285,7 @@ func (m *Memo) makeDir(name string) error {
 		return err
 	}
 	if !m.ours(name) {
-		return fmt.Errorf("%q is not a directory of this user's alone: remove it", subdir+"/"+name)
+		return fmt.Errorf("%q: %w: remove it", subdir+"/"+name, errNotOurs)
 	}
 	return nil
 }

@@ -117,6 +117,20 @@ func TestRacy(t *testing.T) {
 		if _, ok := m.Get(Layers, key); ok != want {
 			t.Errorf("changed %v ago: kept is %v", ago, ok)
 		}
+		if ok := m.Settled(time.Now().Add(-ago).UnixNano()); ok != want {
+			t.Errorf("changed %v ago: settled is %v", ago, ok)
+		}
+	}
+}
+
+// TestRacyLong: however long it takes to make what is kept, it is when files were read that counts.
+func TestRacyLong(t *testing.T) {
+	m := opened(t, t.TempDir(), nil)
+	changed := time.Now().UnixNano()
+	m.began = m.began.Add(-time.Minute) // a minute goes by between reading and keeping
+	m.Put(Layers, key, nil, changed-int64(time.Minute))
+	if _, ok := m.Get(Layers, key); ok {
+		t.Error("kept what was changed just before it was read")
 	}
 }
 
@@ -144,6 +158,10 @@ func TestOthers(t *testing.T) {
 		"symlink to the directory": func(dir string) error {
 			return errors.Join(os.Rename(kind(dir), dir+"/elsewhere"), os.Symlink(dir+"/elsewhere", kind(dir)))
 		},
+		"cache through a link of another user": func(dir string) error {
+			return errors.Join(os.Rename(dir, dir+"-elsewhere"), os.Symlink(dir+"-elsewhere", dir), os.Lchown(dir, other, 0))
+		},
+		"FIFO for a cache": func(dir string) error { return errors.Join(os.RemoveAll(dir), syscall.Mkfifo(dir, 0o600)) },
 		"FIFO": func(dir string) error {
 			return errors.Join(os.Remove(entry(dir)), syscall.Mkfifo(entry(dir), 0o600))
 		},
@@ -172,6 +190,24 @@ func TestOthers(t *testing.T) {
 				t.Error("nobody was told that nothing is remembered")
 			}
 		})
+	}
+}
+
+// TestUnwritable: nothing is settled where nothing can be kept.
+func TestUnwritable(t *testing.T) {
+	dir := t.TempDir()
+	var warned []error
+	m := opened(t, dir, &warned)
+	if !m.Settled(0) {
+		t.Error("no files are not settled")
+	}
+	m = opened(t, dir, &warned)
+	name := filepath.Join(dir, subdir, string(Steps))
+	if err := errors.Join(os.Remove(name), os.WriteFile(name, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if m.Settled(0) || len(warned) != 1 {
+		t.Errorf("settled, or warnings %v", warned)
 	}
 }
 

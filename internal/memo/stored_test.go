@@ -71,9 +71,9 @@ func (b *base) files(t *testing.T, m *Memo, budget *layer.Budget, opts tree.Over
 	text := ""
 	for _, e := range o.Entries {
 		c := *e
-		c.Open = nil
+		c.Content = nil
 		text += fmt.Sprintf("%+v\n", c)
-		if e.Open == nil {
+		if e.Content == nil {
 			continue
 		}
 		r, err := e.Open()

@@ -85,9 +85,19 @@ func OpenPath(ctx context.Context, t Transport, path string, opts Options) (imag
 	return openTar(ctx, t, path, archive, err)
 }
 
+// notFound is the error of a path where nothing is.
+type notFound struct{ error }
+
+func (e notFound) Unwrap() error { return e.error }
+
+func (notFound) Is(target error) bool { return target == image.ErrNotFound }
+
 // missing explains the error of a path that cannot be opened.
 func missing(t Transport, path string, err error) error {
 	err = fmt.Errorf("read image %q: %w", path, regfile.Cause(err))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = notFound{err}
+	}
 	switch {
 	case t == Unknown && errors.Is(err, fs.ErrNotExist): // otherwise the reference said that it is a file
 		return &RefError{err, Hints(path)}

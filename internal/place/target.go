@@ -33,7 +33,7 @@ func To(ctx context.Context, r Ref, opts TargetOptions) (image.Target, error) {
 	case DockerArchive:
 		return &dockerarchive.Target{
 			Name: r.Path, Output: opts.Output(r.Path), RepoTag: r.Name, Compression: opts.Compression,
-			Options: dockerarchive.Options{TempDir: opts.TempDir},
+			Options: dockerarchive.Options{TempDir: opts.TempDir, Memo: opts.memo(ctx)},
 		}, nil
 	case OCIDir:
 		return ocilayout.NewDir(r.Path, layout), nil

@@ -64,7 +64,7 @@ func (a *authorities) add(content *tree.Entry) error {
 		switch {
 		case a.lower.visible(p) != nil: // it was added to
 		case below == "" || a.lower.Covered != nil && a.lower.Covered(p):
-			a.put(&tree.Entry{Path: p, Type: tree.Regular, Mode: 0o644, Size: content.Size, Open: content.Open, Stamp: content.Stamp})
+			a.put(&tree.Entry{Path: p, Type: tree.Regular, Mode: 0o644, Size: content.Size, Content: content.Content, Stamp: content.Stamp})
 		default:
 			a.put(tree.NewFile(p, 0o644, a.extended(below)))
 		}

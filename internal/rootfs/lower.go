@@ -75,7 +75,7 @@ func (l Lower) read(path string) (e *tree.Entry, text string, err error) {
 // withText returns a file of lower layers with another text; its owner and mode stay.
 func withText(e *tree.Entry, text string) *tree.Entry {
 	c, made := *e, tree.NewFile(e.Path, e.Mode, text)
-	c.SetContent(made.Size, made.Open)
+	c.SetContent(made.Size, made.Content)
 	c.ModTime = 0
 	return &c
 }

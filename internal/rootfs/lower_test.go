@@ -122,7 +122,7 @@ func TestNSSConflictsWithLower(t *testing.T) {
 // fault.
 func TestLowerErrors(t *testing.T) {
 	broken := tree.NewFile("etc/passwd", 0o644, "x")
-	broken.Open = func() (io.ReadCloser, error) { return nil, errors.New("digest is wrong") }
+	broken.Content = tree.OpenFunc(func() (io.ReadCloser, error) { return nil, errors.New("digest is wrong") })
 	large := tree.NewFile("etc/passwd", 0o644, "x")
 	large.Size = maxLower + 1
 	for want, e := range map[string]*tree.Entry{"it is a directory": tree.NewDir("etc/passwd", 0o755), "digest is wrong": broken, "at most 16777216": large} {

@@ -39,8 +39,8 @@ type Runner interface {
 }
 
 // RunnerVersion is part of what a result is remembered by: a change of the runners, of what steps
-// see besides what they name, or of how their results are read, that gives another result for the
-// same step needs a new one.
+// see besides what they name, or of how their results and base images are read, that gives another
+// result for the same step needs a new one.
 const RunnerVersion = 1
 
 // Run has a runner run a step, and completes a *StepError with what the step lacked.

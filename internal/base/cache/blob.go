@@ -186,6 +186,7 @@ func (s *Store) fill(ctx context.Context, f *atomicfile.File, d v1.Descriptor, f
 	}
 	s.mu.Lock()
 	s.good[d.Digest] = st // it was verified while it was fetched
+	s.added = true
 	s.mu.Unlock()
 	return nil
 }

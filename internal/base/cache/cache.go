@@ -20,7 +20,7 @@
 // blobs, whose index.json lists what was asked for; a directory that is a layout itself is used
 // as it is. So other tools can read it and fill it.
 //
-// Non-goals: knowing registries; limiting its own size.
+// Non-goals: knowing registries; limiting its own size, which package cachedir does.
 package cache
 
 import (
@@ -36,6 +36,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
+	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/flock"
 	"github.com/varve-image/varve/internal/place/ocilayout"
 )
@@ -53,6 +54,8 @@ type Store struct {
 	mu sync.Mutex
 	// good holds the files that were compared with their digests.
 	good map[digest.Digest]os.FileInfo
+	// added says that a blob was added.
+	added bool
 }
 
 // DirError says that a cache's directory cannot be used.
@@ -76,20 +79,26 @@ func (e *AbsentError) Error() string {
 	return fmt.Sprintf("blob %s is not in the cache %q", e.Digest, e.Dir)
 }
 
+// Is reports whether target is image.ErrNotFound.
+func (e *AbsentError) Is(target error) bool { return target == image.ErrNotFound }
+
 // Open opens the cache in a directory, which it makes if it does not exist, and waits while
 // another process prunes it. It has to be closed.
-func Open(ctx context.Context, dir string) (*Store, error) { return open(ctx, dir, flock.Shared) }
+func Open(ctx context.Context, dir string) (*Store, error) {
+	return open(ctx, dir, func(s *Store) error { return s.join(ctx, flock.Shared) })
+}
 
 // OpenExclusive is like Open, but waits until nobody else uses the cache, and makes others wait.
 func OpenExclusive(ctx context.Context, dir string) (*Store, error) {
-	return open(ctx, dir, flock.Exclusive)
+	return open(ctx, dir, func(s *Store) error { return s.join(ctx, flock.Exclusive) })
 }
 
-func open(ctx context.Context, dir string, mode flock.Mode) (*Store, error) {
+// open opens a cache and calls join to take a lock on it.
+func open(ctx context.Context, dir string, join func(*Store) error) (*Store, error) {
 	s := &Store{dir: dir, good: map[digest.Digest]os.FileInfo{}}
 	err := s.openLayout(ctx)
 	if err == nil {
-		err = s.join(ctx, mode)
+		err = join(s)
 	}
 	if err != nil {
 		s.Close()
@@ -109,11 +118,11 @@ func (s *Store) join(ctx context.Context, mode flock.Mode) (err error) {
 	if s.foreign {
 		return nil
 	}
-	what := "another process clears the cache"
+	what := fmt.Sprintf("another process clears the cache %q", s.dir)
 	if mode == flock.Exclusive {
-		what = "other processes use the cache"
+		what = s.usersText()
 	}
-	s.users, err = flock.Take(ctx, s.root, usersName, mode, fmt.Sprintf("%s %q", what, s.dir))
+	s.users, err = flock.Take(ctx, s.root, usersName, mode, what)
 	var busy *flock.BusyError
 	if mode == flock.Shared && ctx.Err() == nil && !errors.As(err, &busy) {
 		return nil // there can be no lock: the cache cannot be written, or the lock is another user's

@@ -40,8 +40,8 @@ func Text(images []Image) string {
 	return out.String()
 }
 
-// JSON lists images for programs: a list with an object for each.
-func JSON(images []Image) ([]byte, error) {
+// Objects describes images for programs: an object for each.
+func Objects(images []Image) []any {
 	list := make([]any, len(images))
 	for i, img := range images {
 		missing := make([]any, len(img.Missing))
@@ -49,6 +49,7 @@ func JSON(images []Image) ([]byte, error) {
 			missing[n] = d.String()
 		}
 		o := &ordjson.Object{Members: []ordjson.Member{
+			{Key: "kind", Value: "image"},
 			{Key: "name", Value: img.Name},
 			{Key: "fullName", Value: img.FullName},
 			{Key: "digest", Value: img.Descriptor.Digest.String()},
@@ -62,5 +63,5 @@ func JSON(images []Image) ([]byte, error) {
 		}
 		list[i] = o
 	}
-	return ordjson.Marshal(list)
+	return list
 }

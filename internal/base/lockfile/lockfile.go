@@ -171,6 +171,9 @@ func (e *MismatchError) Error() string { return e.Err.Error() }
 
 func (e *MismatchError) Unwrap() error { return e.Err }
 
+// Is reports whether target is layer.ErrMismatch.
+func (e *MismatchError) Is(target error) bool { return target == layer.ErrMismatch }
+
 // Check compares what the file says of the image for a platform with what was
 // found for it. A difference is a *MismatchError.
 func (i Image) Check(found *Chosen) error {

@@ -94,7 +94,7 @@ func (a *File) entry(h Header) *tree.Entry {
 			e.Mode = 0o755
 		}
 		offset, size := h.Offset, h.Size
-		e.Open = func() (io.ReadCloser, error) { return a.open(offset, size) }
+		e.Content = tree.OpenFunc(func() (io.ReadCloser, error) { return a.open(offset, size) })
 	}
 	return e
 }

@@ -71,7 +71,7 @@ func (s State) Tree(source string) ([]*tree.Entry, error) {
 		tree.NewImpliedDir(strings.TrimPrefix(s.StoreDir, "/") + "/.links"),
 		tree.NewImpliedDir(at(rootsDir)), tree.NewImpliedDir(at("profiles")), tree.NewImpliedDir(at("temproots")),
 		tree.NewSymlink(at("gcroots/profiles"), "/"+at("profiles")),
-		{Path: at(dbName), Type: tree.Regular, Mode: 0o644, Size: s.Database.Size(), Open: s.Database.Open},
+		{Path: at(dbName), Type: tree.Regular, Mode: 0o644, Size: s.Database.Size(), Content: s.Database},
 		tree.NewFile(at(schemaName), 0o644, SchemaVersion),
 	}
 	for _, name := range []string{journalName, sharedName} {

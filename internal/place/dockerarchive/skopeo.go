@@ -27,7 +27,7 @@ import (
 // an image pulled with another compression has the same archive (skopeo 1.9.3
 // itself cannot make one of zstd layers).
 //
-// Options.RepeatLayers has no effect.
+// Options.RepeatLayers, Compressor and Memo have no effect.
 func WriteSkopeo(ctx context.Context, w io.Writer, img image.Named, opts Options) error {
 	config, err := img.RawConfig(ctx)
 	if err != nil {
@@ -45,8 +45,8 @@ func WriteSkopeo(ctx context.Context, w io.Writer, img image.Named, opts Options
 		return errors.New("the image has no name")
 	}
 	opts.RepeatLayers = false
-	s := &skopeoWriter{tar: ustar{w}, img: img, opts: opts, written: map[digest.Digest]bool{}}
-	if err := eachLayer(ctx, img, opts, s.layer); err != nil {
+	s := &skopeoWriter{tar: ustar{w}, room: roomIn(w), img: img, opts: opts, written: map[digest.Digest]bool{}}
+	if err := eachLayer(ctx, img, opts, by{room: s.room}, s.layer); err != nil {
 		return err
 	}
 	configName := digest.FromBytes(config).Encoded() + ".json"
@@ -60,37 +60,64 @@ func WriteSkopeo(ctx context.Context, w io.Writer, img image.Named, opts Options
 	if err := s.index(configName, refs[0], top); err != nil {
 		return err
 	}
-	return s.tar.end()
+	if err := s.tar.end(); err != nil {
+		return err
+	}
+	return s.room.end()
 }
 
 type skopeoWriter struct {
 	tar     ustar
+	room    *room // nil if the archive is not such a file
 	img     image.Named
 	opts    Options
 	layers  []digest.Digest
 	written map[digest.Digest]bool
 }
 
-func (s *skopeoWriter) layer(ctx context.Context, i int, l image.Layer, info layer.Info) error {
-	s.layers = append(s.layers, info.DiffID)
+// layer writes a layer. Without a digest in info, digest and size are found out meanwhile.
+func (s *skopeoWriter) layer(ctx context.Context, i int, l image.Layer, info layer.Info) (err error) {
 	event := image.Event{Layer: i + 1, Layers: len(s.img.Layers()), Title: l.Title(), Size: info.Size}
 	s.opts.observe(ctx, event, l)
-	if !s.written[info.DiffID] {
-		s.written[info.DiffID] = true
-		if err := s.tar.header(info.DiffID.Encoded()+".tar", '0', "", 0o444, info.Size); err != nil {
-			return err
-		}
-		if err := l.Write(ctx, s.tar.w); err != nil {
-			return fmt.Errorf("layer %d (%q): %w", i+1, l.Title(), err)
-		}
-		if err := s.tar.pad(info.Size); err != nil {
-			return err
-		}
-		s.opts.count(ctx, l, info.Size)
+	written := false
+	if info.DiffID == "" {
+		info, written, err = s.room.layer(ctx, l.(image.OnceLayer), blockSize, s.roomHeader)
 	}
-	event.Done = true
+	if err == nil && !written && !s.written[info.DiffID] {
+		if err = s.tar.layerHeader(info); err == nil {
+			err = l.Write(ctx, s.tar.w)
+		}
+		written = true
+	}
+	if err == nil && written {
+		err = s.tar.pad(info.Size)
+	}
+	if err != nil {
+		return fmt.Errorf("layer %d (%q): %w", i+1, l.Title(), err)
+	}
+	if written {
+		count(ctx, l, info)
+	}
+	s.written[info.DiffID] = true
+	s.layers = append(s.layers, info.DiffID)
+	event.Size, event.Done = info.Size, true
 	s.opts.observe(ctx, event, l)
 	return nil
+}
+
+// roomHeader returns the header of a layer that the archive does not have.
+func (s *skopeoWriter) roomHeader(info layer.Info) ([]byte, error) {
+	if s.written[info.DiffID] {
+		return nil, nil
+	}
+	var b bytes.Buffer
+	err := ustar{&b}.layerHeader(info)
+	return b.Bytes(), err
+}
+
+// layerHeader writes a layer's header.
+func (t ustar) layerHeader(info layer.Info) error {
+	return t.header(info.DiffID.Encoded()+".tar", '0', "", 0o444, info.Size)
 }
 
 // topFields are the fields of the image's config that the top layer's legacy

@@ -31,7 +31,7 @@ func fileLayer(name, content string) *layer.Layer {
 		return func(yield func(*tree.Entry, error) bool) {
 			yield(&tree.Entry{
 				Path: name, Type: tree.Regular, Mode: 0o644, Size: int64(len(content)),
-				Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil },
+				Content: tree.OpenFunc(func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }),
 			}, nil)
 		}
 	}, layer.Options{Title: name})

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/atomicfile"
@@ -23,36 +25,126 @@ import (
 // is unpacked to a temporary file, a few layers at a time, and then read from
 // there. Others are read twice, as image.Image.Each does. With RepeatLayers
 // nothing is spooled.
-func eachLayer(ctx context.Context, img image.Image, opts Options, visit func(ctx context.Context, i int, l image.Layer, info layer.Info) error) error {
-	known := image.KnownDiffIDs(img)
-	// By the blob as well: whether layers have the diffID that the config claims
-	// for them is not known before each is unpacked.
-	type key struct{ blob, tar digest.Digest }
-	seen := map[key]*spooled{}
+//
+// With a packer, each layer is a *compressedLayer. With room, layers that were not read yet are
+// visited without their digest.
+func eachLayer(ctx context.Context, img image.Image, opts Options, how by, visit func(ctx context.Context, i int, l image.Layer, info layer.Info) error) error {
+	layers := img.Layers()
+	files := map[spoolKey]filed{}
 	defer func() {
-		for _, s := range seen {
-			s.free()
+		for _, f := range files {
+			f.free()
 		}
 	}()
-	layers := img.Layers()
+	known := image.KnownDiffIDs(img)
 	for i, l := range layers {
+		k := spoolKey{layer: i}
 		stored, ok := l.(image.StoredLayer)
-		if !ok || i >= len(known) || stored.Stored().Digest == "" || opts.RepeatLayers {
+		ok = ok && i < len(known) && stored.Stored().Digest != "" && !opts.RepeatLayers
+		switch {
+		case ok:
+			k = spoolKey{stored.Stored().Digest, known[i], 0}
+		case how.pack == nil:
 			continue
 		}
-		k := key{stored.Stored().Digest, known[i]}
-		if seen[k] == nil {
-			seen[k] = &spooled{StoredLayer: stored, diffID: known[i], tempDir: opts.TempDir}
+		switch {
+		case files[k] != nil:
+		case how.pack != nil:
+			files[k] = &compressedLayer{Layer: l, by: how.pack}
+		default:
+			files[k] = &spooled{StoredLayer: stored, diffID: known[i], tempDir: opts.TempDir}
 		}
-		layers[i] = seen[k]
+		layers[i] = files[k]
 	}
-	return image.Each(ctx, layers, func(ctx context.Context, i int, info layer.Info) error {
+	each := image.Each
+	if how.room != nil {
+		each = eachOnce
+	}
+	return each(ctx, layers, func(ctx context.Context, i int, info layer.Info) error {
 		err := visit(ctx, i, layers[i], info)
-		if s, ok := layers[i].(*spooled); ok {
-			s.free()
+		if f, ok := layers[i].(filed); ok {
+			f.free()
 		}
 		return err
 	})
+}
+
+// by says how layers are written: not at all special, if both are nil.
+type by struct {
+	room *room
+	pack *packer
+}
+
+// eachOnce is image.Each for layers that can be written before their digest is known: visit gets
+// an empty one then. What others of them need is read meanwhile.
+func eachOnce(ctx context.Context, layers []image.Layer, visit func(ctx context.Context, i int, info layer.Info) error) error {
+	workers := runtime.GOMAXPROCS(0)
+	ahead := make(chan struct{}, 2*workers)
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.Go(func() error {
+		reading, ctx := errgroup.WithContext(ctx)
+		reading.SetLimit(workers)
+		for _, l := range layers {
+			select {
+			case ahead <- struct{}{}:
+			case <-ctx.Done():
+				return reading.Wait()
+			}
+			reading.Go(func() error { return readAhead(ctx, l) })
+		}
+		return reading.Wait()
+	})
+	tasks.Go(func() error {
+		for i, l := range layers {
+			var info layer.Info
+			_, unread := onceOf(l)
+			err := ctx.Err()
+			if err == nil && !unread {
+				info, err = l.Info(ctx)
+			}
+			if err == nil {
+				err = visit(ctx, i, info)
+			}
+			if err != nil {
+				return err
+			}
+			select {
+			case <-ahead:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		return nil
+	})
+	return tasks.Wait()
+}
+
+// readAhead finds out a layer's digest, unless it is better written without it.
+func readAhead(ctx context.Context, l image.Layer) error {
+	if _, unread := l.(image.OnceLayer); unread {
+		if s, ok := l.(*spooled); ok {
+			return s.unpackAhead(ctx)
+		}
+		if _, unread = onceOf(l); unread {
+			return nil
+		}
+	}
+	_, err := l.Info(ctx)
+	return err
+}
+
+// filed is a layer with a file of its own.
+type filed interface {
+	image.Layer
+	free()
+}
+
+// spoolKey is the same for layers that are stored as the same blob. Its tar counts as well:
+// whether layers have the diffID that the config claims for them is not known before each is
+// unpacked. Layers that are not stored have a number.
+type spoolKey struct {
+	blob, tar digest.Digest
+	layer     int
 }
 
 // spooled is a layer that is unpacked to a file without a name when its size is
@@ -65,34 +157,79 @@ type spooled struct {
 	mu   sync.Mutex
 	info *layer.Info
 	file *os.File // nil before, and after free
+	// claimed says that the layer is being written, without such a file.
+	claimed bool
+}
+
+// Unread reports whether the layer was not unpacked yet. If so, it is not going to be: WriteOnce
+// has to be called. It waits for somebody who unpacks it.
+func (s *spooled) Unread() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.StoredLayer.(image.OnceLayer); !ok || s.info != nil {
+		return false
+	}
+	s.claimed = true
+	return true
+}
+
+// unpackAhead unpacks the layer, unless it is being written.
+func (s *spooled) unpackAhead(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.claimed {
+		return nil
+	}
+	return s.unpack(ctx)
+}
+
+// WriteOnce writes the tar as it is unpacked.
+func (s *spooled) WriteOnce(ctx context.Context, w io.Writer) (layer.Info, error) {
+	info, err := s.StoredLayer.(image.OnceLayer).WriteOnce(ctx, w)
+	if err != nil {
+		return layer.Info{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.info = &info
+	return info, nil
 }
 
 // Info unpacks the layer on the first call.
 func (s *spooled) Info(ctx context.Context) (layer.Info, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.unpack(ctx); err != nil {
+		return layer.Info{}, err
+	}
+	return *s.info, nil
+}
+
+// unpack unpacks the layer, unless that was done.
+func (s *spooled) unpack(ctx context.Context) error {
 	if s.info != nil {
-		return *s.info, nil
+		return nil
 	}
 	r, err := s.Open(ctx)
 	if err != nil {
-		return layer.Info{}, err
+		return err
 	}
 	defer r.Close()
 	file, err := atomicfile.Unnamed(s.tempDir)
 	if err != nil {
-		return layer.Info{}, err
+		return err
 	}
 	step := tally.Begin(ctx, "unpacking", s.Title(), 0)
 	defer step.End()
-	n, err := io.Copy(file, ctxio.Reader(ctx, io.TeeReader(r, step)))
+	// The struct hides methods that would choose the pieces.
+	n, err := io.CopyBuffer(struct{ io.Writer }{file}, ctxio.Reader(ctx, io.TeeReader(r, step)), make([]byte, 1<<20))
 	if err != nil {
 		file.Close()
-		return layer.Info{}, fmt.Errorf("unpack layer %q: %w", s.Title(), err)
+		return fmt.Errorf("unpack layer %q: %w", s.Title(), err)
 	}
 	s.file, s.info = file, &layer.Info{DiffID: s.diffID, Size: n}
-	tally.From(ctx).Add(tally.Hashed, s, n, 0)
-	return *s.info, nil
+	tally.From(ctx).Add(tally.Hashed, s.StoredLayer, n, 0)
+	return nil
 }
 
 // chunk is how much is copied between two looks at the context.
@@ -100,8 +237,7 @@ const chunk = 16 << 20
 
 // Write writes the tar.
 func (s *spooled) Write(ctx context.Context, w io.Writer) error {
-	info, err := s.Info(ctx)
-	if err != nil {
+	if _, err := s.Info(ctx); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -109,18 +245,7 @@ func (s *spooled) Write(ctx context.Context, w io.Writer) error {
 	if s.file == nil { // it was written and freed
 		return s.StoredLayer.Write(ctx, w)
 	}
-	if _, err := s.file.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	for left := info.Size; left > 0; left -= chunk {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if _, err := io.CopyN(w, s.file, min(left, chunk)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return copyFile(ctx, w, s.file)
 }
 
 // free releases the file's space.

@@ -38,10 +38,10 @@ func (t *Target) Write(ctx context.Context, images []image.Named, observe func(i
 	}
 	opts := t.Options
 	opts.Observe = eachOf(images, observe)
-	opts.Compressed = t.Compression.Algorithm != compress.None
-	err := t.Output(func(w io.Writer) error {
-		return t.Compression.Fill(ctx, w, func(w io.Writer) error { return WriteAll(ctx, w, images, opts) })
-	})
+	if t.Compression.Algorithm != compress.None {
+		opts.Compressor = t.Compression
+	}
+	err := t.Output(func(w io.Writer) error { return WriteAll(ctx, w, images, opts) })
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,9 @@
 //   - The archive is a tar whose members are, as nixpkgs' streamLayeredImage writes them:
 //     <digest>/layer.tar for each layer, the lowest first; <digest of the config>.json;
 //     manifest.json. Its headers have only the owner 0:0 and the image's time.
-//   - The layers in it are not compressed. The writer that it goes to may compress the whole.
+//   - The layers in it are not compressed. The archive may be: as a series of streams, one for
+//     each layer's tar and one for what is before, between and behind them, which together are
+//     one file. Where they are cut does not depend on what a memo has.
 //   - A layer that is there twice is written once.
 //   - WriteSkopeo writes an archive of another shape, byte for byte skopeo's.
 //   - What is read is checked: sizes are limited, an archive has an end and nothing after it,
@@ -19,6 +21,7 @@
 package dockerarchive
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -43,8 +46,11 @@ type Options struct {
 	// TempDir is where layers that are stored compressed are unpacked, a few at a time and
 	// without a name; it defaults to the system's directory for such files.
 	TempDir string
-	// Compressed says that the writer compresses the archive, which matters to Observe alone.
-	Compressed bool
+	// Compressor, where it is set, compresses the archive. Layers are compressed a few at a time,
+	// to files without a name in TempDir.
+	Compressor image.Compressor
+	// Memo, where it is set, remembers what layers are compressed to.
+	Memo image.Memo
 	// Observe, where it is set, is called for each layer.
 	Observe func(image.Event)
 }
@@ -63,7 +69,30 @@ func WriteAll(ctx context.Context, w io.Writer, images []image.Named, opts Optio
 	if opts.Observe != nil {
 		ctx = tally.With(ctx)
 	}
-	a := &writer{ctx: ctx, tar: layer.NewWriter(w, layer.PAX, ""), opts: opts, written: map[string]digest.Digest{}}
+	a := &writer{ctx: ctx, opts: opts, written: map[string]digest.Digest{}}
+	if opts.Compressor == nil {
+		a.tar = layer.NewWriter(w, layer.PAX, "")
+		if !opts.RepeatLayers {
+			a.room = roomIn(w)
+		}
+		return a.images(images)
+	}
+	sectionsCtx, abandon := context.WithCancel(ctx)
+	defer abandon()
+	a.packer, a.sections = newPacker(opts), &sections{ctx: sectionsCtx, w: w, compressor: opts.Compressor}
+	a.tar = layer.NewWriter(a.sections, layer.PAX, "")
+	err := a.images(images)
+	if err != nil {
+		abandon()
+	}
+	if cutErr := a.sections.cut(); err == nil {
+		err = cutErr
+	}
+	return err
+}
+
+// images writes everything.
+func (a *writer) images(images []image.Named) error {
 	for _, img := range images {
 		if err := a.image(img); err != nil {
 			return err
@@ -76,13 +105,21 @@ func WriteAll(ctx context.Context, w io.Writer, images []image.Named, opts Optio
 	if err := a.file("manifest.json", manifest); err != nil {
 		return err
 	}
-	return a.tar.Close()
+	if err := a.tar.Close(); err != nil {
+		return err
+	}
+	return a.room.end()
 }
 
 type writer struct {
 	ctx  context.Context
 	tar  *layer.Writer
 	opts Options
+	// room is set if the archive is a file in which layers can be written before their headers.
+	room *room
+	// packer and sections are set if the archive is compressed.
+	packer   *packer
+	sections *sections
 	// img is the image that is being written, and layers its layers so far.
 	img    image.Named
 	layers []any
@@ -94,7 +131,7 @@ type writer struct {
 
 func (a *writer) image(img image.Named) error {
 	a.img, a.layers = img, []any{}
-	if err := eachLayer(a.ctx, img, a.opts, a.layer); err != nil {
+	if err := eachLayer(a.ctx, img, a.opts, by{a.room, a.packer}, a.layer); err != nil {
 		return err
 	}
 	config, err := img.RawConfig(a.ctx)
@@ -123,7 +160,27 @@ func (a *writer) image(img image.Named) error {
 	return a.file(configName, config)
 }
 
-func (a *writer) layer(ctx context.Context, i int, l image.Layer, info layer.Info) error {
+// layer writes a layer. Without a digest in info, digest and size are found out meanwhile.
+func (a *writer) layer(ctx context.Context, i int, l image.Layer, info layer.Info) (err error) {
+	event := image.Event{Layer: i + 1, Layers: len(a.img.Layers()), Title: l.Title(), Size: info.Size}
+	a.opts.observe(ctx, event, l)
+	written := false
+	if info.DiffID == "" {
+		info, written, err = a.layerOnce(ctx, i, l.(image.OnceLayer))
+	}
+	if err == nil && !written {
+		err = a.layerOf(ctx, a.entry(i, info), l, info)
+	}
+	if err != nil {
+		return fmt.Errorf("layer %d (%q): %w", i+1, l.Title(), err)
+	}
+	event.Size, event.Done = info.Size, true
+	a.opts.observe(ctx, event, l)
+	return nil
+}
+
+// entry describes a layer's member.
+func (a *writer) entry(i int, info layer.Info) *tree.Entry {
 	e := &tree.Entry{}
 	if m, ok := a.img.Layers()[i].(image.MemberLayer); ok {
 		e = m.Member()
@@ -135,51 +192,82 @@ func (a *writer) layer(ctx context.Context, i int, l image.Layer, info layer.Inf
 	}
 	e.Path = a.free(e.Path, info.DiffID)
 	e.Type, e.Size = tree.Regular, info.Size
-	a.layers = append(a.layers, e.Path)
-	event := image.Event{Layer: i + 1, Layers: len(a.img.Layers()), Title: l.Title(), Size: info.Size}
-	a.opts.observe(ctx, event, l)
-	if _, ok := a.written[e.Path]; !ok || a.opts.RepeatLayers {
-		a.written[e.Path] = info.DiffID
-		if err := a.tar.WriteHeader(e); err != nil {
-			return err
-		}
-		if err := a.tar.Content(info.Size, func(w io.Writer) error { return writeSized(ctx, w, l, info.Size) }); err != nil {
-			return fmt.Errorf("layer %d (%q): %w", i+1, l.Title(), err)
-		}
-		a.tar.Pad(info.Size)
-		a.opts.count(ctx, l, info.Size)
-	}
-	event.Done = true
-	a.opts.observe(ctx, event, l)
-	return nil
+	return e
 }
 
-// writeSized writes a layer, and fails if its size is not the header's. Layers check their
-// digests themselves.
-func writeSized(ctx context.Context, w io.Writer, l image.Layer, size int64) error {
-	c := &counter{w: w, step: tally.Begin(ctx, "writing", l.Title(), size)}
-	defer c.step.End()
-	if err := l.Write(ctx, c); err != nil {
+// layerOf writes a layer, unless it is there.
+func (a *writer) layerOf(ctx context.Context, e *tree.Entry, l image.Layer, info layer.Info) error {
+	a.layers = append(a.layers, e.Path)
+	if _, ok := a.written[e.Path]; ok && !a.opts.RepeatLayers {
+		return nil
+	}
+	a.written[e.Path] = info.DiffID
+	if err := a.tar.WriteHeader(e); err != nil {
 		return err
 	}
-	if c.n != size {
-		return fmt.Errorf("%s: it wrote %d bytes, and said that it has %d", l.Title(), c.n, size)
+	if err := a.tar.Content(info.Size, func(w io.Writer) error { return a.content(ctx, w, l, info) }); err != nil {
+		return err
 	}
+	a.tar.Pad(info.Size)
+	count(ctx, l, info)
 	return nil
 }
 
-// counter counts what it passes on.
-type counter struct {
-	w    io.Writer
-	n    int64
-	step *tally.Step
+// noDigest has the length of a digest.
+var noDigest = digest.NewDigestFromEncoded(digest.SHA256, strings.Repeat("0", 64))
+
+// layerOnce writes a layer whose digest is not known. It returns false if there is no room for
+// its header, or the archive has the layer.
+func (a *writer) layerOnce(ctx context.Context, i int, l image.OnceLayer) (info layer.Info, written bool, err error) {
+	likely, err := headerOf(a.entry(i, layer.Info{DiffID: noDigest}))
+	if err != nil {
+		return info, false, err
+	}
+	// Content hands on what is before the layer.
+	err = a.tar.Content(0, func(io.Writer) error {
+		info, written, err = a.room.layer(ctx, l, len(likely), func(info layer.Info) ([]byte, error) {
+			e := a.entry(i, info)
+			if _, ok := a.written[e.Path]; ok {
+				return nil, nil
+			}
+			return headerOf(e)
+		})
+		return err
+	})
+	if err != nil || !written {
+		return info, false, err
+	}
+	name := a.entry(i, info).Path
+	a.layers = append(a.layers, name)
+	a.written[name] = info.DiffID
+	// It is there already: the tar has to know how long it is.
+	err = a.tar.Content(int64(len(likely))+info.Size, func(io.Writer) error { return nil })
+	a.tar.Pad(info.Size)
+	count(ctx, l, info)
+	return info, true, err
 }
 
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	c.step.Add(n)
-	return n, err
+// headerOf returns a member's header.
+func headerOf(e *tree.Entry) ([]byte, error) {
+	var b bytes.Buffer
+	w := layer.NewWriter(&b, layer.PAX, "")
+	if err := w.WriteHeader(e); err != nil {
+		return nil, err
+	}
+	err := w.Content(0, func(io.Writer) error { return nil })
+	return b.Bytes(), err
+}
+
+// content writes a layer's tar.
+func (a *writer) content(ctx context.Context, w io.Writer, l image.Layer, info layer.Info) error {
+	if a.sections == nil {
+		return writeSized(ctx, w, l, info.Size, "writing")
+	}
+	if err := a.sections.layer(ctx, l); err != nil {
+		return err
+	}
+	a.packer.written(info)
+	return nil
 }
 
 // free returns the name for a layer: the wanted one, if there is one and it is not taken.
@@ -203,18 +291,25 @@ func (a *writer) free(wanted string, id digest.Digest) string {
 // observe reports a layer with what was done to it so far.
 func (o Options) observe(ctx context.Context, e image.Event, l image.Layer) {
 	if o.Observe != nil {
-		e.Work = image.Work(tally.From(ctx).Work(l))
+		e.Work = image.Work(tally.From(ctx).Work(original(l)))
 		o.Observe(e)
 	}
 }
 
-// count counts a layer of size bytes that was written.
-func (o Options) count(ctx context.Context, l image.Layer, size int64) {
-	t := tally.From(ctx)
-	t.Add(tally.Sent, l, size, 0)
-	if o.Compressed {
-		t.Add(tally.Compressed, l, size, 0)
+// count counts a layer that was written.
+func count(ctx context.Context, l image.Layer, info layer.Info) {
+	tally.From(ctx).Add(tally.Sent, original(l), info.Size, 0)
+}
+
+// original returns the image's own layer.
+func original(l image.Layer) image.Layer {
+	switch l := l.(type) {
+	case *compressedLayer:
+		return l.Layer
+	case *spooled:
+		return l.StoredLayer
 	}
+	return l
 }
 
 func (a *writer) file(name string, data []byte) error {

@@ -63,7 +63,13 @@ type Engine interface {
 type WriteFunc func(ctx context.Context, w io.Writer) error
 
 // ErrNotFound says that an engine does not have an image.
-var ErrNotFound = errors.New("the engine has no such image")
+var ErrNotFound error = notFound{}
+
+type notFound struct{}
+
+func (notFound) Error() string { return "the engine has no such image" }
+
+func (notFound) Is(target error) bool { return target == image.ErrNotFound }
 
 // Loaded describes an image as an engine has it.
 type Loaded struct {

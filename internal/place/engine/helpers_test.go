@@ -21,7 +21,7 @@ func testImage(content string) image.Named {
 		return func(yield func(*tree.Entry, error) bool) {
 			yield(&tree.Entry{
 				Path: "file", Type: tree.Regular, Mode: 0o644, Size: int64(len(content)),
-				Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil },
+				Content: tree.OpenFunc(func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }),
 			}, nil)
 		}
 	}, layer.Options{Title: "file"})

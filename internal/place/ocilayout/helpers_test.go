@@ -24,7 +24,7 @@ import (
 func file(path, content string) *tree.Entry {
 	return &tree.Entry{
 		Path: path, Type: tree.Regular, Mode: 0o644, ModTime: 1, Size: int64(len(content)),
-		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil },
+		Content: tree.OpenFunc(func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }),
 	}
 }
 

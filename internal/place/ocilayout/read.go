@@ -2,8 +2,10 @@ package ocilayout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 
@@ -229,6 +231,9 @@ func fetch(f files, d v1.Descriptor) (io.ReadCloser, error) {
 
 func openSized(f files, name string, d v1.Descriptor) (io.ReadCloser, error) {
 	r, size, err := f.open(name)
+	if errors.Is(err, fs.ErrNotExist) && len(d.URLs) > 0 {
+		return nil, fmt.Errorf("blob %s: the layer is kept outside of the layout (it has urls), from where it is not fetched", d.Digest)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read blob %s: %w", d.Digest, regfile.Cause(err))
 	}

@@ -157,6 +157,7 @@ func (c *client) answer(ctx context.Context, ch challenge, cred *found) (*author
 		token, err = c.token(ctx, ch, cred, c.scopes[:1])
 	}
 	if errors.As(err, &status) && (status.status == http.StatusUnauthorized || status.status == http.StatusForbidden) {
+		status.is = ErrLogin
 		if hint := c.loginHint(); !strings.HasSuffix(err.Error(), hint) {
 			err = fmt.Errorf("%w: %s", err, hint)
 			if c.lacksLogin(http.StatusUnauthorized) {

@@ -34,7 +34,7 @@ func imageOf(architecture string) image.Named {
 	seq := func(yield func(*tree.Entry, error) bool) {
 		yield(&tree.Entry{
 			Path: "data", Type: tree.Regular, Mode: 0o644, ModTime: 1, Size: int64(len(content)),
-			Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil },
+			Content: tree.OpenFunc(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }),
 		}, nil)
 	}
 	l := layer.New(func() tree.Seq { return seq }, layer.Options{Dialect: layer.GNU, Prefix: "./", Title: "data"})

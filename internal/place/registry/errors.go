@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"time"
 	"unicode/utf8"
+
+	"github.com/varve-image/varve/image"
 )
 
 // maxMessage limits how much of a registry's message an error repeats, in bytes.
@@ -30,9 +32,18 @@ type statusError struct {
 	status int
 	// wait is how long the registry asked us to wait; 0 if it did not.
 	wait time.Duration
+	// is says what kind of error this is to others: ErrLogin, image.ErrNotFound or nil.
+	is error
 }
 
 func (e *statusError) Error() string { return e.text }
+
+// Is reports whether target is the kind of the error.
+func (e *statusError) Is(target error) bool { return e.is != nil && target == e.is }
+
+// ErrLogin says that a registry, or its token server, refused a request without a login, or with
+// the login that was given.
+var ErrLogin = errors.New("the registry refused the login, or wants one")
 
 // NotFoundError is the error of a manifest, or a repository, that a registry says it does not
 // have.
@@ -95,11 +106,27 @@ func (c *client) statusError(r request, resp *http.Response) error {
 	if words := messages(resp.Header.Get("Content-Type"), body); words != "" {
 		text += ": " + words
 	}
-	err := &statusError{text + c.hint(resp), resp.StatusCode, retryAfter(resp.Header)}
+	err := &statusError{text + c.hint(resp), resp.StatusCode, retryAfter(resp.Header), c.kind(r, resp)}
 	if c.own(resp.Request.URL) && c.lacksLogin(resp.StatusCode) {
 		return &LoginError{c.ref.domain, err}
 	}
 	return err
+}
+
+// kind returns what an answer's error is to others. What another host says, to which the registry
+// leads, is about the address there and not about the login.
+func (c *client) kind(r request, resp *http.Response) error {
+	switch resp.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		if c.own(resp.Request.URL) {
+			return ErrLogin
+		}
+	case http.StatusNotFound:
+		if c.own(r.url) && !strings.Contains(r.url.Path, uploadsPath) {
+			return image.ErrNotFound
+		}
+	}
+	return nil
 }
 
 // describe names a request without what may be secret in its address.

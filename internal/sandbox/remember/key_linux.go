@@ -51,11 +51,11 @@ func keyOf(ctx context.Context, r sandbox.Runner, step *sandbox.Step, opts Optio
 	if err != nil {
 		return key{}, err
 	}
-	m := newMachine(ctx, sum, opts.Stores)
-	if err := m.visible(r, step); err != nil {
+	last, err := writeVisible(ctx, sum, r, step, opts)
+	if err != nil {
 		return key{}, err
 	}
-	return key{digest.NewDigest(digest.SHA256, sum), max(changed, m.changed)}, nil
+	return key{digest.NewDigest(digest.SHA256, sum), max(changed, last)}, nil
 }
 
 // writeMachine writes what steps see of the kernel, and whose files they may read.
@@ -69,6 +69,13 @@ func writeMachine(w io.Writer) error {
 		return fmt.Errorf("ask for this user's groups: %w", err)
 	}
 	slices.Sort(groups)
+	for _, ids := range []string{"/proc/self/uid_map", "/proc/self/gid_map"} {
+		text, err := os.ReadFile(ids)
+		if err != nil {
+			return fmt.Errorf("ask for this user's namespace: %w", err)
+		}
+		fmt.Fprintf(w, "%q\n", text)
+	}
 	_, err = fmt.Fprintf(w, "%s %q %q %q user %d:%d %v\n", runtime.GOARCH, unix.ByteSliceToString(name.Release[:]),
 		unix.ByteSliceToString(name.Version[:]), unix.ByteSliceToString(name.Machine[:]), os.Geteuid(), os.Getegid(), groups)
 	return err
@@ -77,34 +84,32 @@ func writeMachine(w io.Writer) error {
 // writeTree writes what a tree holds. Files of the base need no reading: its layers say what they
 // are.
 func writeTree(ctx context.Context, w io.Writer, entries []*tree.Entry, base Base) (changed int64, err error) {
-	theirs := sha256.New()
-	var ours []*tree.Entry
-	n, rest := 0, base.Entries
+	names := sha256.New()
+	theirs := map[*tree.Entry]bool{}
+	rest := base.Entries
 	for _, e := range entries {
 		for len(rest) > 0 && tree.Compare(rest[0].Path, e.Path) < 0 {
 			rest = rest[1:]
 		}
 		if len(rest) > 0 && rest[0] == e {
-			fmt.Fprintf(theirs, "%s\x00", e.Path)
-			n++
-			continue
+			fmt.Fprintf(names, "%s\x00", e.Path)
+			theirs[e] = true
 		}
-		ours = append(ours, e)
 	}
-	own, changed, err := layer.Key(ctx, func(yield func(*tree.Entry, error) bool) {
-		for _, e := range ours {
+	all, changed, err := layer.Key(ctx, func(yield func(*tree.Entry, error) bool) {
+		for _, e := range entries {
 			if !yield(e, nil) {
 				return
 			}
 		}
-	})
+	}, func(e *tree.Entry) bool { return theirs[e] })
 	if err != nil {
 		return 0, err
 	}
 	layers := base.DiffIDs
-	if n == 0 {
+	if len(theirs) == 0 {
 		layers = nil
 	}
-	_, err = fmt.Fprintf(w, "tree %s base %q %d %x\n", own, layers, n, theirs.Sum(nil))
+	_, err = fmt.Fprintf(w, "tree %s base %q %d %x\n", all, layers, len(theirs), names.Sum(nil))
 	return changed, err
 }

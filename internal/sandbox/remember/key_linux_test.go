@@ -99,7 +99,7 @@ func TestBaseUnread(t *testing.T) {
 	s := step()
 	for _, e := range s.Tree {
 		if e.Type == tree.Regular {
-			e.Open = nil
+			e.Content = nil
 		}
 	}
 	mustKey(t, s, Options{Base: Base{Entries: s.Tree}})

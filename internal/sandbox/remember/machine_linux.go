@@ -2,10 +2,12 @@ package remember
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash"
+	"io"
 	"path"
 	"path/filepath"
 	"slices"
@@ -18,8 +20,65 @@ import (
 // maxFiles limits the files of the machine that are looked at.
 const maxFiles = 4_000_000
 
-// machine takes in what steps see of the machine's files. It opens directories alone: a file is
-// what its stamp says.
+// seer is a Runner that shows a step, or runs it with, more of the machine's files than the step
+// names.
+type seer interface {
+	// Files returns their paths.
+	Files() ([]string, error)
+}
+
+// writeVisible writes what a step sees of the machine's files, and returns when the last of them
+// was changed.
+func writeVisible(ctx context.Context, w io.Writer, r sandbox.Runner, step *sandbox.Step, opts Options) (changed int64, err error) {
+	var names []string
+	if step.Root == sandbox.HostTools {
+		view, err := sandbox.HostView(step.Tools)
+		if err != nil {
+			return 0, err
+		}
+		for _, f := range view {
+			fmt.Fprintf(w, "shows %q %q\n", f.Path, f.Link)
+			if f.Link == "" {
+				names = append(names, f.Source)
+			}
+		}
+	}
+	for _, b := range step.Binds {
+		fmt.Fprintf(w, "binds %q\n", b.Target)
+		names = append(names, b.Source)
+	}
+	if s, ok := r.(seer); ok {
+		files, err := s.Files()
+		if err != nil {
+			return 0, err
+		}
+		names = append(names, files...)
+	}
+	for _, name := range names {
+		found, err := opts.Looks.at(name, func() (look, error) { return lookAt(ctx, name, opts.Stores) })
+		if err != nil {
+			return 0, fmt.Errorf("%q: %w", name, err)
+		}
+		fmt.Fprintf(w, "at %q %x\n", name, found.sum)
+		changed = max(changed, found.changed)
+	}
+	return changed, nil
+}
+
+// lookAt looks at a file or directory of the machine and all that is in it.
+func lookAt(ctx context.Context, name string, stores []string) (look, error) {
+	m := &machine{ctx: ctx, sum: sha256.New(), stores: stores, devices: map[uint64]bool{}, dents: make([]byte, 64<<10)}
+	if err := m.top(name); err != nil {
+		return look{}, err
+	}
+	m.flush()
+	found := look{changed: m.changed}
+	m.sum.Sum(found.sum[:0])
+	return found, nil
+}
+
+// machine takes in what the file system says of files. It opens directories alone: a file is what
+// its stamp says.
 type machine struct {
 	ctx    context.Context
 	sum    hash.Hash
@@ -31,53 +90,6 @@ type machine struct {
 	devices map[uint64]bool
 	buf     []byte
 	dents   []byte
-}
-
-func newMachine(ctx context.Context, sum hash.Hash, stores []string) *machine {
-	return &machine{ctx: ctx, sum: sum, stores: stores, devices: map[uint64]bool{}, dents: make([]byte, 64<<10)}
-}
-
-// seer is a Runner that shows a step, or runs it with, more of the machine's files than the step
-// names.
-type seer interface {
-	// Files returns their paths.
-	Files() ([]string, error)
-}
-
-// visible takes in all that a step sees.
-func (m *machine) visible(r sandbox.Runner, step *sandbox.Step) error {
-	var names []string
-	if step.Root == sandbox.HostTools {
-		view, err := sandbox.HostView(step.Tools)
-		if err != nil {
-			return err
-		}
-		for _, f := range view {
-			fmt.Fprintf(m.sum, "shows %q %q\n", f.Path, f.Link)
-			if f.Link == "" {
-				names = append(names, f.Source)
-			}
-		}
-	}
-	for _, b := range step.Binds {
-		fmt.Fprintf(m.sum, "binds %q\n", b.Target)
-		names = append(names, b.Source)
-	}
-	if s, ok := r.(seer); ok {
-		files, err := s.Files()
-		if err != nil {
-			return err
-		}
-		names = append(names, files...)
-	}
-	for _, name := range names {
-		fmt.Fprintf(m.sum, "at %q\n", name)
-		if err := m.top(name); err != nil {
-			return fmt.Errorf("%q: %w", name, err)
-		}
-	}
-	m.flush()
-	return nil
 }
 
 // top takes in what a path leads to.
@@ -96,7 +108,7 @@ func (m *machine) top(name string) error {
 // entry takes in what is called name in the directory dir. full is its path.
 func (m *machine) entry(dir int, name, full string, st *unix.Stat_t) error {
 	if m.files++; m.files > maxFiles {
-		return fmt.Errorf("it sees more than %d files of this machine", maxFiles)
+		return fmt.Errorf("it has more than %d files", maxFiles)
 	}
 	if err := m.reliable(dir, name, full, st); err != nil {
 		return err

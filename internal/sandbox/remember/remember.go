@@ -38,6 +38,9 @@ type Options struct {
 	// Stores are the directories on this machine whose entries are never written to once they
 	// are there, such as /nix/store.
 	Stores []string
+	// Looks, if not nil, keeps what is seen of the machine from one step to the next, unless one
+	// runs.
+	Looks *Looks
 	// Debug, if not nil, receives why a step is not remembered.
 	Debug func(text string)
 }
@@ -71,6 +74,7 @@ func Run(ctx context.Context, r sandbox.Runner, step *sandbox.Step, opts Options
 	if why != nil {
 		opts.debug("it is not remembered: " + why.Error())
 		res, err := run()
+		opts.Looks.forget()
 		return Outcome{Result: res}, err
 	}
 	if res := recall(ctx, step, opts, k); res != nil {
@@ -78,6 +82,7 @@ func Run(ctx context.Context, r sandbox.Runner, step *sandbox.Step, opts Options
 	}
 	settled := opts.Memo.Settled(k.changed)
 	res, err := run()
+	opts.Looks.forget()
 	if err != nil {
 		return Outcome{}, err
 	}

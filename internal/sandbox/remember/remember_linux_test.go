@@ -157,9 +157,9 @@ func shown(t *testing.T, step *sandbox.Step, entries []*tree.Entry) string {
 	var b strings.Builder
 	for _, e := range entries {
 		c := *e
-		c.Open, c.Stamp = nil, tree.Stamp{}
+		c.Content, c.Stamp = nil, tree.Stamp{}
 		fmt.Fprintf(&b, "%v %+v", slices.Contains(step.Tree, e), c)
-		if e.Open != nil {
+		if e.Content != nil {
 			r, err := e.Open()
 			if err != nil {
 				t.Fatal(err)
@@ -307,5 +307,39 @@ func TestChangedMeanwhile(t *testing.T) {
 		if out := f.run(t, s, Options{Memo: m}); out.Reused != want {
 			t.Errorf("reused: %v", out.Reused)
 		}
+	}
+}
+
+// TestLooks: the machine is looked at once for all steps that are reused, and anew after each that
+// runs.
+func TestLooks(t *testing.T) {
+	bound := t.TempDir()
+	m := opened(t, t.TempDir())
+	for !m.Settled(changeOf(t, bound)) {
+	}
+	f := &fake{temp: t.TempDir(), make: leavings["special"]}
+	opts := Options{Memo: m, Looks: &Looks{}}
+	one, two := step(), step()
+	two.Name = "two"
+	for _, s := range []*sandbox.Step{one, two} {
+		s.Binds = []sandbox.Bind{{Source: bound, Target: "/in"}}
+		if out := f.run(t, s, opts); out.Reused {
+			t.Error("reused what never ran")
+		}
+	}
+	opts.Looks = &Looks{}
+	for _, s := range []*sandbox.Step{one, two} {
+		if out := f.run(t, s, opts); !out.Reused || len(opts.Looks.seen) != 1 {
+			t.Errorf("reused: %v, looks: %d", out.Reused, len(opts.Looks.seen))
+		}
+		if err := os.WriteFile(filepath.Join(bound, "new"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	three := step()
+	three.Name, three.Binds = "three", two.Binds
+	f.run(t, three, opts) // it sees something else than was seen before it
+	if out := f.run(t, two, opts); out.Reused {
+		t.Error("reused by a look from before another step ran")
 	}
 }

@@ -174,7 +174,7 @@ func readEntry(name string) (*tree.Entry, error) {
 		e.Type = tree.Dir
 	case unix.S_IFREG:
 		e.Type, e.Size = tree.Regular, st.Size
-		e.Open = func() (io.ReadCloser, error) { return os.Open(name) }
+		e.Content = tree.OpenFunc(func() (io.ReadCloser, error) { return os.Open(name) })
 	case unix.S_IFLNK:
 		e.Type, e.Mode = tree.Symlink, 0o777
 		e.Linkname, err = os.Readlink(name)

@@ -57,5 +57,5 @@ func Probe(t testing.TB) *tree.Entry {
 		t.Fatal(err)
 	}
 	return &tree.Entry{Path: "bin/probe", Type: tree.Regular, Mode: 0o755, Size: st.Size(), Source: probeFile,
-		Open: func() (io.ReadCloser, error) { return os.Open(probeFile) }}
+		Content: tree.OpenFunc(func() (io.ReadCloser, error) { return os.Open(probeFile) })}
 }

@@ -206,7 +206,7 @@ func Busybox(t testing.TB) []*tree.Entry {
 	entries := []*tree.Entry{
 		Dir(".", 0o755), Dir("bin", 0o755), Dir("etc", 0o755), Dir("tmp", 0o1777),
 		{Path: "bin/busybox", Type: tree.Regular, Mode: 0o755, Size: st.Size(),
-			Open: func() (io.ReadCloser, error) { return os.Open(program) }},
+			Content: tree.OpenFunc(func() (io.ReadCloser, error) { return os.Open(program) })},
 		File("etc/passwd", "root:x:0:0:root:/:/bin/sh\napp:x:1001:1002:app:/:/bin/sh\n", 0o644),
 		File("etc/group", "root:x:0:\napp:x:1002:\n", 0o644),
 	}

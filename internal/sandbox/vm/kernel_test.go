@@ -1,8 +1,10 @@
 package vm
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -31,5 +33,25 @@ func TestModuleFiles(t *testing.T) {
 	}
 	if _, err := k.moduleFiles(); err == nil {
 		t.Error("modules that are missing are no error")
+	}
+}
+
+// TestFiles: a step depends on the kernel that it runs with.
+func TestFiles(t *testing.T) {
+	if files, err := New(Options{Kernel: t.TempDir() + "/absent"}).Files(); err == nil {
+		t.Errorf("got %q of a kernel that does not exist", files)
+	}
+	kernel, modules := filepath.Join(t.TempDir(), "vmlinuz"), t.TempDir()
+	head := make([]byte, 0x300)
+	copy(head[0x202:], "HdrS")
+	copy(head[0x20e:], "\x20\x00")
+	copy(head[0x220:], "6.1 x")
+	err := errors.Join(os.WriteFile(kernel, head, 0o644), os.WriteFile(filepath.Join(modules, "modules.dep"), nil, 0o644))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := New(Options{Kernel: kernel, Modules: modules}).Files()
+	if err != nil || !slices.Equal(files, []string{kernel, modules}) {
+		t.Errorf("got %q, %v", files, err)
 	}
 }

@@ -218,7 +218,7 @@ func (c *collector) describe(fd int, name string, st unix.Stat_t) (*tree.Entry, 
 		e.Type = tree.Dir
 	case unix.S_IFREG:
 		e.Type, e.Size = tree.Regular, size
-		e.Open = func() (io.ReadCloser, error) { return os.Open(openat.Path(fd)) }
+		e.Content = tree.OpenFunc(func() (io.ReadCloser, error) { return os.Open(openat.Path(fd)) })
 	case unix.S_IFLNK:
 		e.Type, e.Mode = tree.Symlink, 0o777
 		var err error

@@ -1,0 +1,135 @@
+package layer_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/tree"
+)
+
+// mapMemo is a Memo in memory.
+type mapMemo struct {
+	layers map[digest.Digest]layer.Info
+	names  map[digest.Digest]bool
+}
+
+func newMapMemo() *mapMemo {
+	return &mapMemo{map[digest.Digest]layer.Info{}, map[digest.Digest]bool{}}
+}
+
+func (m *mapMemo) Layer(key digest.Digest) (layer.Info, bool) {
+	info, ok := m.layers[key]
+	return info, ok
+}
+func (m *mapMemo) KeepLayer(key digest.Digest, info layer.Info, _ int64) { m.layers[key] = info }
+func (m *mapMemo) Known(name digest.Digest) bool                         { return m.names[name] }
+func (m *mapMemo) KeepName(name digest.Digest)                           { m.names[name] = true }
+
+func mustInfo(t *testing.T, l *layer.Layer) layer.Info {
+	t.Helper()
+	info, err := l.Info(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
+// TestMemo: a layer that is remembered is not read, and one that changed is.
+func TestMemo(t *testing.T) {
+	for kind, opts := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			root := smallTree(t)
+			opts.Memo = newMapMemo()
+			first := layer.New(owned(root, 0, 1), opts)
+			info := mustInfo(t, first)
+			again := layer.New(owned(root, 0, 1), opts)
+			if got := mustInfo(t, again); got != info || first.Reused() || !again.Reused() {
+				t.Errorf("again: %v, want %v; reused %v, then %v", got, info, first.Reused(), again.Reused())
+			}
+			if err := again.Write(context.Background(), io.Discard); err != nil {
+				t.Error(err)
+			}
+			if other := layer.New(owned(root, 0, 2), opts); mustInfo(t, other) == info || other.Reused() {
+				t.Error("another owner makes the same layer")
+			}
+			if err := rewriteInSecret(filepath.Join(root, "m-large")); err != nil {
+				t.Fatal(err)
+			}
+			changed := layer.New(owned(root, 0, 1), opts)
+			if mustInfo(t, changed) == info || changed.Reused() {
+				t.Error("a rewritten file makes the same layer")
+			}
+		})
+	}
+}
+
+// TestMemoOfTexts: content that has no stamp counts itself.
+func TestMemoOfTexts(t *testing.T) {
+	opts := layer.Options{Memo: newMapMemo()}
+	of := func(text string) *layer.Layer {
+		return layer.New(func() tree.Seq {
+			return func(yield func(*tree.Entry, error) bool) { yield(tree.NewFile("f", 0o644, text), nil) }
+		}, opts)
+	}
+	one := mustInfo(t, of("one"))
+	if two := mustInfo(t, of("two")); two == one {
+		t.Error("two texts of one size make the same layer")
+	}
+	if l := of("one"); mustInfo(t, l) != one || !l.Reused() {
+		t.Error("the same text is not known")
+	}
+}
+
+// TestMemoOfOthers: a file that was read in place of another, with its size and time, is not
+// remembered as that one, though it has its place again.
+func TestMemoOfOthers(t *testing.T) {
+	for _, size := range []int{100, 200_000} {
+		dir := t.TempDir()
+		name, other := filepath.Join(dir, "f"), filepath.Join(t.TempDir(), "other")
+		if err := errors.Join(os.WriteFile(name, []byte(strings.Repeat("a", size)), 0o644), os.WriteFile(other, []byte(strings.Repeat("b", size)), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		st, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(other, st.ModTime(), st.ModTime()); err != nil {
+			t.Fatal(err)
+		}
+		exchange := func() {
+			if err := errors.Join(os.Rename(name, name+".x"), os.Rename(other, name), os.Rename(name+".x", other)); err != nil {
+				t.Error(err)
+			}
+		}
+		swap := true
+		memo := newMapMemo()
+		entries := func() tree.Seq {
+			return func(yield func(*tree.Entry, error) bool) {
+				for e, err := range tree.FromDir(dir, tree.DirOptions{}) {
+					if err == nil && e.Path == "f" && swap {
+						exchange()
+					}
+					if !yield(e, err) {
+						return
+					}
+				}
+			}
+		}
+		opts := layer.Options{Memo: memo, Title: "x"}
+		wrong := mustInfo(t, layer.New(entries, opts))
+		exchange()
+		swap = false
+		l := layer.New(entries, opts)
+		if got := mustInfo(t, l); got == wrong || l.Reused() || len(memo.layers) != 1 {
+			t.Errorf("%d bytes: %v, as while another file was there: %v; reused %v, %d layers kept", size, got, wrong, l.Reused(), len(memo.layers))
+		}
+	}
+}
