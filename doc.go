@@ -104,7 +104,7 @@ type Options struct {
 	// It defaults to gz, and to none for a docker-archive.
 	Compressor string
 	// Observe, where it is set, is called for each layer that is written, by one goroutine at a
-	// time. Warn is called with what is odd about what is read.
+	// time, with what was done to it. Warn is called with what is odd about what is read.
 	Observe func(image.Event)
 	Warn    func(text string)
 	// Stdin and Stdout are read and written for the reference "-".

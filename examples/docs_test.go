@@ -36,7 +36,7 @@ func TestDocumentation(t *testing.T) {
 		t.Run(filepath.Base(page), func(t *testing.T) {
 			dir := checkout(t, 0o022)
 			plain, docker := split(commands(t, page))
-			session{dir: dir, env: environment(os.Environ(), bin), umask: 0o022}.play(t, page, plain)
+			session{dir: dir, env: environment(append(os.Environ(), "XDG_CACHE_HOME="+t.TempDir()), bin), umask: 0o022}.play(t, page, plain)
 			if len(docker) == 0 {
 				return
 			}

@@ -43,7 +43,7 @@ func ID(ctx context.Context, img Image) (digest.Digest, error) {
 	return digest.FromBytes(config), err
 }
 
-// Event reports that a layer is about to be written, or was.
+// Event reports that a layer is about to be written, or was, and what that took.
 type Event struct {
 	// Layer counts from 1 to Layers.
 	Layer, Layers int
@@ -52,6 +52,18 @@ type Event struct {
 	// and otherwise the tar's. It is 0 before the layer is written, if it is not known by then.
 	Size int64
 	Done bool
+	// Work is what was done to the layer so far.
+	Work Work
+}
+
+// Work is what was done to a layer, in bytes, and what was spared.
+type Work struct {
+	// Hashed bytes of its tar were read to know its digest, and Compressed ones went through the
+	// compressor; Reused ones needed neither, or not both, since it was known what they give.
+	Hashed, Compressed, Reused int64
+	// Sent bytes went to the destination. Skipped ones it had already, and Mounted ones a
+	// registry took from another of its repositories.
+	Sent, Skipped, Mounted int64
 }
 
 // Each calls visit for each layer in order, as soon as its digest is known. The digests of the

@@ -3,6 +3,8 @@ package image
 import (
 	"context"
 	"io"
+
+	"github.com/varve-image/varve/internal/tally"
 )
 
 // copyKnown writes the blob as the memo has it, and returns how many bytes of it the memo gave:
@@ -17,7 +19,10 @@ func (b *Blob) copyKnown(ctx context.Context, w io.Writer) (int64, error) {
 	}
 	defer f.Close()
 	r := &lenient{r: io.LimitReader(f, b.Known.Size)}
-	err = copyTo(ctx, w, r)
+	err = b.copyTo(ctx, w, r, b.Known.Size)
+	if err == nil && r.n == b.Known.Size {
+		tally.From(ctx).Add(tally.Reused, b.Layer, b.info.Size, 0)
+	}
 	return r.n, err
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/ctxio"
+	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -89,7 +90,7 @@ func (b *Blob) MediaType() string {
 // diffID in the config.
 func (b *Blob) Write(ctx context.Context, w io.Writer) error {
 	if b.Stored.Digest != "" {
-		return copyStored(ctx, w, b.Layer.(StoredLayer))
+		return b.copyStored(ctx, w, b.Layer.(StoredLayer))
 	}
 	if b.memo == nil {
 		return b.compress(ctx, w)
@@ -106,31 +107,42 @@ func (b *Blob) Write(ctx context.Context, w io.Writer) error {
 	return err
 }
 
-func copyStored(ctx context.Context, w io.Writer, l StoredLayer) error {
+func (b *Blob) copyStored(ctx context.Context, w io.Writer, l StoredLayer) error {
 	r, err := l.OpenStored(ctx)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	return copyTo(ctx, w, r)
+	return b.copyTo(ctx, w, r, b.Stored.Size)
 }
 
-func copyTo(ctx context.Context, w io.Writer, r io.Reader) error {
+func (b *Blob) copyTo(ctx context.Context, w io.Writer, r io.Reader, size int64) error {
+	step := tally.Begin(ctx, "copying", b.Layer.Title(), size)
+	defer step.End()
 	// The struct hides methods that would take the copy away from the context.
-	_, err := io.CopyBuffer(struct{ io.Writer }{w}, ctxio.Reader(ctx, r), make([]byte, 1<<20))
+	_, err := io.CopyBuffer(struct{ io.Writer }{w}, ctxio.Reader(ctx, io.TeeReader(r, step)), make([]byte, 1<<20))
 	return err
 }
 
 // compress writes the layer's tar through the compressor and hashes it on its way.
 func (b *Blob) compress(ctx context.Context, w io.Writer) error {
+	what, isTar := "compressing", b.compressor.MediaType() == v1.MediaTypeImageLayer
+	if isTar {
+		what = "writing"
+	}
+	step := tally.Begin(ctx, what, b.Layer.Title(), b.info.Size)
+	defer step.End()
 	return compress.Fill(ctx, w, b.compressor.NewWriter, func(z io.Writer) error {
-		tar := &hashingWriter{ctx: ctx, w: z, hash: sha256.New()}
+		tar := &hashingWriter{ctx: ctx, w: z, hash: sha256.New(), step: step}
 		if err := b.Layer.Write(ctx, tar); err != nil {
 			return err
 		}
 		if got := digest.NewDigest(digest.SHA256, tar.hash); got != b.info.DiffID {
 			what := fmt.Sprintf("layer of %s, when it was read again", b.Layer.Title())
 			return &layer.DigestError{What: what, Want: b.info.DiffID, Got: got}
+		}
+		if !isTar {
+			tally.From(ctx).Add(tally.Compressed, b.Layer, b.info.Size, 0)
 		}
 		return nil
 	})
@@ -141,6 +153,7 @@ type hashingWriter struct {
 	ctx  context.Context
 	w    io.Writer
 	hash hash.Hash
+	step *tally.Step
 }
 
 func (h *hashingWriter) Write(p []byte) (int, error) {
@@ -149,6 +162,7 @@ func (h *hashingWriter) Write(p []byte) (int, error) {
 	}
 	n, err := h.w.Write(p)
 	h.hash.Write(p[:n])
+	h.step.Add(n)
 	return n, err
 }
 
@@ -160,7 +174,10 @@ func Pack(ctx context.Context, layers []Layer, opts PackOptions, put func(contex
 	if opts.Compressor == nil {
 		opts.Compressor = compress.Compression{}
 	}
-	p := &packer{from: layers, opts: opts, put: put}
+	if opts.Observe != nil {
+		ctx = tally.With(ctx)
+	}
+	p := &packer{from: layers, opts: opts, put: put, tally: tally.From(ctx)}
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.SetLimit(max(1, opts.Parallel) + 1)
 	tasks.Go(func() error { return p.start(ctx, tasks) })
@@ -178,6 +195,7 @@ type packer struct {
 	from      []Layer
 	opts      PackOptions
 	put       func(context.Context, *Blob) (v1.Descriptor, error)
+	tally     *tally.Tally
 	observing sync.Mutex
 	layers    []*job // one for each of the image's layers
 }
@@ -256,5 +274,5 @@ func (p *packer) observe(i int, l Layer, size int64, done bool) {
 	}
 	p.observing.Lock()
 	defer p.observing.Unlock()
-	p.opts.Observe(Event{Layer: i + 1, Layers: len(p.from), Title: l.Title(), Size: size, Done: done})
+	p.opts.Observe(Event{Layer: i + 1, Layers: len(p.from), Title: l.Title(), Size: size, Done: done, Work: Work(p.tally.Work(l))})
 }

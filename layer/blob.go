@@ -14,6 +14,7 @@ import (
 
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/ctxio"
+	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/tree"
 )
 
@@ -113,7 +114,13 @@ func (b *Blob) Info(ctx context.Context) (Info, error) {
 	case err != nil:
 		return Info{}, err
 	case u == nil:
-		return b.copy(ctx, io.Discard)
+		step := tally.Begin(ctx, "hashing", b.Name, 0)
+		defer step.End()
+		info, err := b.copy(ctx, step)
+		if err == nil {
+			tally.From(ctx).Add(tally.Hashed, b, info.Size, 0)
+		}
+		return info, err
 	}
 	return Info{DiffID: b.DiffID, Size: u.Size}, nil
 }
@@ -133,7 +140,14 @@ func (b *Blob) Unread() bool {
 }
 
 // WriteOnce writes what Write writes, and returns what Info returns from then on.
-func (b *Blob) WriteOnce(ctx context.Context, w io.Writer) (Info, error) { return b.copy(ctx, w) }
+func (b *Blob) WriteOnce(ctx context.Context, w io.Writer) (Info, error) {
+	known := b.unpacked.Load() != nil
+	info, err := b.copy(ctx, w)
+	if err == nil && !known {
+		tally.From(ctx).Add(tally.Hashed, b, info.Size, 0)
+	}
+	return info, err
+}
 
 func (b *Blob) copy(ctx context.Context, w io.Writer) (Info, error) {
 	r, err := b.Open(ctx)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/tree"
 )
 
@@ -92,6 +93,11 @@ func (l *Layer) read(ctx context.Context, dst io.Writer) error {
 	// What changes in a store meanwhile shows when the layer is written, and it is remembered then.
 	// One that was remembered before may not be written at all: what it is compressed to is known.
 	unchecked := l.opts.Immutable && dst == io.Discard && (l.opts.Memo == nil || !l.opts.Memo.Known(l.name()))
+	if dst == io.Discard {
+		step := tally.Begin(ctx, "hashing", l.opts.Title, 0)
+		defer step.End()
+		dst = step
+	}
 	info, seen, err := l.hash(ctx, dst, unchecked)
 	if err == nil && !seen.sorted {
 		err = l.distinct(ctx)
@@ -100,6 +106,7 @@ func (l *Layer) read(ctx context.Context, dst io.Writer) error {
 		return err
 	}
 	l.info, l.seen, l.unchecked = &info, seen, unchecked
+	tally.From(ctx).Add(tally.Hashed, l, info.Size, seen.files)
 	if !unchecked {
 		l.remember()
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/tree"
 )
 
@@ -40,6 +41,8 @@ type trace struct {
 	key digest.Digest
 	// newest is the latest change time of any entry, and content that of a regular file.
 	newest, content int64
+	// files counts the regular files.
+	files int64
 	// headers is the SHA-256 of the headers, of a layer with a portable key.
 	headers digest.Digest
 	// sorted says that the entries were in canonical order, and thus no two of one path.
@@ -115,6 +118,9 @@ func (t *tracer) pass(e *tree.Entry) {
 	t.seen.sorted = t.seen.sorted && (t.last == "" || tree.Compare(t.last, e.Path) < 0)
 	t.last = e.Path
 	t.seen.newest = max(t.seen.newest, e.Stamp.Change)
+	if e.Type == tree.Regular {
+		t.seen.files++
+	}
 }
 
 // read takes in content that no stamp stands for: a text that was made, or a file of the base.
@@ -177,6 +183,7 @@ func (l *Layer) recall(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	l.info, l.seen, l.reused = &info, seen, true
+	tally.From(ctx).Add(tally.Reused, l, info.Size, seen.files)
 	return true, nil
 }
 

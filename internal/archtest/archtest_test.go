@@ -95,6 +95,7 @@ var arrows = map[string][]string{
 	// It serves assemble and the fake root of run steps.
 	"internal/execfile": nil,
 	"internal/suggest":  nil,
+	"internal/tally":    nil,
 	"internal/regfile":  nil,
 	// It serves the packages that read and write manifests.
 	"internal/ocijson": nil,
@@ -119,7 +120,7 @@ var arrows = map[string][]string{
 // anyone holds the leaves that every package may import.
 var anyone = []string{
 	"internal/arch", "internal/atomicfile", "internal/ctxio", "internal/flock", "internal/human", "internal/lack", "image/ordjson", "internal/owner", "internal/problems",
-	"internal/regfile", "internal/rmtree", "internal/suggest",
+	"internal/regfile", "internal/rmtree", "internal/suggest", "internal/tally",
 }
 
 // testOnly packages are imported by tests, and by each other. A package that one of

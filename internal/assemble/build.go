@@ -26,6 +26,7 @@ import (
 	"github.com/varve-image/varve/internal/nixstore/nixstate"
 	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/internal/sandbox/remember"
+	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
@@ -108,6 +109,7 @@ type builder struct {
 
 // build runs a build's phases in order.
 func (b *builder) build(ctx context.Context) (*Result, error) {
+	defer tally.Begin(ctx, "looking at files", "", 0).End()
 	if err := b.checkSteps(); err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/varve-image/varve/internal/nixstore"
 	"github.com/varve-image/varve/internal/nixstore/nixstate"
 	"github.com/varve-image/varve/internal/problems"
+	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -62,6 +63,7 @@ func (b *builder) askNix(ctx context.Context, roots []string) ([]nixstore.PathIn
 	if b.opts.storeRoot() != "" {
 		return nil, errors.New("Nix's programs are not asked below another root")
 	}
+	defer tally.Begin(ctx, "asking Nix", "", 0).End()
 	return nixstore.Ask(ctx, b.spec.StoreDir, roots)
 }
 
@@ -104,6 +106,7 @@ func (b *builder) verifyStore(ctx context.Context, needed *closure) error {
 	if err := bad.Err(); err != nil {
 		return specError("closure", err)
 	}
+	defer tally.Begin(ctx, "verifying store paths", "", 0).End()
 	hashed, err := nixstore.HashPaths(ctx, b.scanOptions(needed.paths()))
 	if err != nil {
 		return err

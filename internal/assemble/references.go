@@ -6,6 +6,7 @@ import (
 
 	"github.com/varve-image/varve/internal/ctxio"
 	"github.com/varve-image/varve/internal/nixstore"
+	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/tree"
 )
 
@@ -53,6 +54,8 @@ func (r *references) inTree(ctx context.Context, entries []*tree.Entry) ([]strin
 	if len(r.hashes) == 0 {
 		return nil, nil
 	}
+	step := tally.Begin(ctx, "searching for store paths", "", 0)
+	defer step.End()
 	s := nixstore.NewScanner(r.hashes)
 	buf := make([]byte, 1<<20)
 	for _, e := range entries {
@@ -63,20 +66,20 @@ func (r *references) inTree(ctx context.Context, entries []*tree.Entry) ([]strin
 		if e.Type != tree.Regular || e.Content == nil {
 			continue
 		}
-		if err := scanFile(ctx, s, e, buf); err != nil {
+		if err := scanFile(ctx, s, e, buf, step); err != nil {
 			return nil, err
 		}
 	}
 	return r.paths(s), nil
 }
 
-func scanFile(ctx context.Context, s *nixstore.Scanner, e *tree.Entry, buf []byte) error {
+func scanFile(ctx context.Context, s *nixstore.Scanner, e *tree.Entry, buf []byte, step *tally.Step) error {
 	f, err := e.Open()
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	defer s.Next()
-	_, err = io.CopyBuffer(s, ctxio.Reader(ctx, f), buf)
+	_, err = io.CopyBuffer(s, ctxio.Reader(ctx, io.TeeReader(f, step)), buf)
 	return err
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/varve-image/varve/internal/nixstore"
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/sandbox/remember"
+	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
@@ -209,6 +210,7 @@ func (b *builder) runNow(ctx context.Context, base *base, runner sandbox.Runner,
 	out := b.opts.Steps.OutputOf(step.Name)
 	defer out.Close()
 	step.Stdout, step.Stderr = out, out
+	defer tally.Begin(ctx, "running", step.Name, 0).End()
 	return sandbox.Run(ctx, runner, step)
 }
 

@@ -119,6 +119,7 @@ func (c *command) build(ctx context.Context, s *spec.Spec, lock string, dest tra
 		return err
 	}
 	written, err := c.write(ctx, dest, result.Image)
+	c.tell(dest, written, "")
 	if err != nil {
 		return fmt.Errorf("write image to %q: %w", dest.String(), err)
 	}
@@ -180,6 +181,7 @@ func (c *command) summary(ctx context.Context, img image.Named, d transfer.Desti
 	if err != nil {
 		return err
 	}
-	c.ui.Info("%s: image %s, id %s, %s in %s", where(d), names.RepoTags[0], written.ID, human.Size(size), human.Count(len(img.Layers()), "layer"))
+	c.ui.Info("%s: image %s, id %s, %s in %s%s", where(d), names.RepoTags[0], written.ID,
+		human.Size(size), human.Count(len(img.Layers()), "layer"), spared(ctx, d))
 	return nil
 }

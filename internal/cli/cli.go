@@ -24,6 +24,7 @@ import (
 	"github.com/varve-image/varve/internal/flock"
 	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/internal/sandbox"
+	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/internal/ui"
 )
 
@@ -93,6 +94,8 @@ type command struct {
 
 	login   login
 	closers cmdline.Closers
+	// preparing is shown until layers are.
+	preparing *ui.Task
 }
 
 func newCommand(e *environment) *command {
@@ -117,7 +120,12 @@ func (c *command) run(what func(context.Context, []string) error) func(*cobra.Co
 			c.closers.Close()
 			c.limitCache(cmd.Context())
 		}()
-		return what(cmd.Context(), args)
+		ctx := tally.With(cmd.Context())
+		err := what(ctx, args)
+		if err == nil {
+			c.ui.Total(tally.From(ctx))
+		}
+		return err
 	}
 }
 

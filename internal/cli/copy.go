@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -77,14 +78,20 @@ func (c *command) copyImages(ctx context.Context, src, dst string, how copier) e
 		return err
 	}
 	sent, err := how(ctx, src, dest, c.transfers(want))
-	c.tell(dest, sent)
+	note := spared(ctx, dest)
+	c.tell(dest, sent, note)
 	if err != nil || dest.Transport == place.Registry || dest.Transport.IsEngine() { // it was reported already
 		return err
 	}
-	for _, s := range sent {
-		if len(s.Platforms) == 0 {
-			c.ui.Info("%s: image %s, id %s, %s", where(dest), calledOr(s.Names, "without a name"), s.ID, human.Count(s.Layers, "layer"))
+	for i, s := range sent {
+		if len(s.Platforms) > 0 {
+			continue
 		}
+		text := fmt.Sprintf("%s: image %s, id %s, %s", where(dest), calledOr(s.Names, "without a name"), s.ID, human.Count(s.Layers, "layer"))
+		if i == len(sent)-1 {
+			text += note
+		}
+		c.ui.Info("%s", text)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/problems"
+	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/internal/transfer"
 	"github.com/varve-image/varve/spec"
 )
@@ -59,6 +61,7 @@ func (c *command) transfers(want place.Wanted) transfer.Options {
 // showProgress shows the layers of images that are being copied; layers 0 means that the
 // events say how many there are.
 func (c *command) showProgress(ctx context.Context, layers int, title string) (func(image.Event), func()) {
+	c.prepared()
 	task := c.ui.Progress(ctx, layers, title)
 	show := observe(task)
 	if layers > 0 {
@@ -70,33 +73,67 @@ func (c *command) showProgress(ctx context.Context, layers int, title string) (f
 	}, task.Finish
 }
 
-// write writes images to their destination, and reports what a registry or an engine has
-// then. A destination with a name is for one image.
-func (c *command) write(ctx context.Context, d transfer.Destination, images ...image.Named) ([]transfer.Sent, error) {
-	c.ui.Debug("writing to %s: %q, compressor: %s", d.Transport.Kind(), d.String(), d.Compression)
-	sent, err := transfer.Write(ctx, d, images, c.transfers(place.Wanted{}))
-	c.tell(d, sent)
-	return sent, err
+// prepare shows what is done before the number of layers is known, until layers are shown or
+// done is called.
+func (c *command) prepare(ctx context.Context, title string) (done func()) {
+	c.prepared()
+	c.preparing = c.ui.Progress(ctx, 0, title)
+	return c.prepared
 }
 
-// tell reports what a registry or an engine has now, and for an index what it lists.
-func (c *command) tell(d transfer.Destination, sent []transfer.Sent) {
-	for _, s := range sent {
+func (c *command) prepared() {
+	if c.preparing != nil {
+		c.preparing.Finish()
+		c.preparing = nil
+	}
+}
+
+// write writes an image to its destination.
+func (c *command) write(ctx context.Context, d transfer.Destination, img image.Named) ([]transfer.Sent, error) {
+	c.ui.Debug("writing to %s: %q, compressor: %s", d.Transport.Kind(), d.String(), d.Compression)
+	return transfer.Write(ctx, d, []image.Named{img}, c.transfers(place.Wanted{}))
+}
+
+// spared returns " (2 reused, 10.2 kB sent)", or nothing if no layer was spared any work.
+func spared(ctx context.Context, d transfer.Destination) string {
+	t := tally.From(ctx)
+	n := t.Spared()
+	switch {
+	case n == 0:
+		return ""
+	case d.Transport == place.Registry || d.Transport == place.OCIDir || d.Transport == place.ImageDir:
+		return fmt.Sprintf(" (%d reused, %s sent)", n, human.Size(t.Total(tally.Sent).Bytes))
+	}
+	return fmt.Sprintf(" (%d reused)", n)
+}
+
+// tell reports what a registry or an engine has now, and for an index what it lists. The last
+// line ends in note.
+func (c *command) tell(d transfer.Destination, sent []transfer.Sent, note string) {
+	for i, s := range sent {
+		end := ""
+		if i == len(sent)-1 {
+			end = note
+		}
 		switch {
 		case len(s.Platforms) > 0:
 			var platforms []string
 			for _, p := range s.Platforms {
 				platforms = append(platforms, ocijson.PlatformText(&p))
 			}
-			c.ui.Info("%s: index %s of %s", d, s.Manifest.Digest, strings.Join(platforms, ", "))
+			c.ui.Info("%s: index %s of %s%s", d, s.Manifest.Digest, strings.Join(platforms, ", "), end)
 		case d.Transport == place.Registry:
-			for _, name := range s.Names {
-				c.ui.Info("docker://%s is %s", name, s.Manifest.Digest)
+			for j, name := range s.Names {
+				if j < len(s.Names)-1 {
+					c.ui.Info("docker://%s is %s", name, s.Manifest.Digest)
+				} else {
+					c.ui.Info("docker://%s is %s%s", name, s.Manifest.Digest, end)
+				}
 			}
 		case d.Transport.IsEngine() && s.Present:
 			c.ui.Info("%s has %s already", s.Target, calledOr(s.Names, s.ID.String()))
 		case d.Transport.IsEngine():
-			c.ui.Info("%s: image %s, id %s, %s", s.Target, calledOr(s.Names, "without a name"), s.ID, human.Count(s.Layers, "layer"))
+			c.ui.Info("%s: image %s, id %s, %s", s.Target, calledOr(s.Names, "without a name"), s.ID, human.Count(s.Layers, "layer")+end)
 		}
 	}
 }

@@ -82,7 +82,7 @@ func runIndex(ctx context.Context, c *command, o *indexOptions, refs []string) e
 	if err != nil {
 		return err
 	}
-	c.tell(dest, []transfer.Sent{sent})
+	c.tell(dest, []transfer.Sent{sent}, spared(ctx, dest))
 	return nil
 }
 
@@ -116,6 +116,6 @@ func buildIndex(ctx context.Context, c *command, o *buildOptions, in *specflags.
 	if err != nil {
 		return err
 	}
-	c.tell(dest, []transfer.Sent{sent})
+	c.tell(dest, []transfer.Sent{sent}, spared(ctx, dest))
 	return nil
 }

@@ -132,7 +132,13 @@ func pushByName(ctx context.Context, c *command, ref string) error {
 		return cmdline.Usage(cmdline.Hint(errors.New("the image's name holds no registry"), "say where it is to go: varve push "+ref+" docker://HOST/NAME:TAG"))
 	}
 	for i, dest := range dests {
-		if _, err := c.write(ctx, dest, images[i]); err != nil {
+		sent, err := c.write(ctx, dest, images[i])
+		note := ""
+		if i == len(dests)-1 {
+			note = spared(ctx, dest)
+		}
+		c.tell(dest, sent, note)
+		if err != nil {
 			return fmt.Errorf("push %s to %q: %w", place.Quote(ref), dest.String(), err)
 		}
 	}

@@ -69,8 +69,8 @@ func runRebase(ctx context.Context, c *command, o *rebaseOptions, ref string) er
 	if err != nil {
 		return err
 	}
-	c.tell(dest, []transfer.Sent{done.Sent})
-	c.ui.Info("%s: %s of the old base replaced by %s of the new one, %s kept", dest,
-		human.Count(done.Old, "layer"), human.Count(done.New, "layer"), human.Count(done.Kept, "layer"))
+	c.tell(dest, []transfer.Sent{done.Sent}, "")
+	c.ui.Info("%s: %s of the old base replaced by %s of the new one, %s kept%s", dest,
+		human.Count(done.Old, "layer"), human.Count(done.New, "layer"), human.Count(done.Kept, "layer"), spared(ctx, dest))
 	return nil
 }

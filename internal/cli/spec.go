@@ -106,7 +106,9 @@ func buildParsed(ctx context.Context, c *command, s *spec.Spec, lock string, mor
 	if more != nil {
 		more(&opts)
 	}
+	done := c.prepare(ctx, "building "+s.Name)
 	result, err := assemble.Build(ctx, s, opts)
+	done()
 	if err != nil {
 		return nil, fmt.Errorf("build image %s: %w", s.Name, err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/dockertools"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
+	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/internal/ui"
 )
 
@@ -112,7 +113,7 @@ func writeStream(ctx context.Context, c *command, img image.Named, how compress.
 func observe(task *ui.Task) func(image.Event) {
 	return func(e image.Event) {
 		if e.Done {
-			task.Done(e.Layer, e.Size)
+			task.Done(e.Layer, e.Size, tally.Work(e.Work))
 		} else {
 			task.Start(e.Layer, e.Title)
 		}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/varve-image/varve"
+	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/testtools"
 	"github.com/varve-image/varve/spec"
 )
@@ -310,5 +311,30 @@ func TestRefused(t *testing.T) {
 				t.Errorf("%v, want one with %q", err, c.want)
 			}
 		})
+	}
+}
+
+// TestObserve: events say what was done to each layer.
+func TestObserve(t *testing.T) {
+	s := spec.New("observed")
+	s.CopyToRoot = []spec.Copy{{Source: t.TempDir(), Target: "/empty"}}
+	for ref, compressed := range map[string]bool{"a.tar": false, "b.tar.gz": true, "layout/": true} {
+		img, err := varve.Build(t.Context(), s, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer img.Close()
+		var done []image.Event
+		_, err = varve.Write(t.Context(), img, t.TempDir()+"/"+ref, &varve.Options{Observe: func(e image.Event) {
+			if e.Done {
+				done = append(done, e)
+			}
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(done) != 1 || done[0].Work.Hashed != done[0].Size || done[0].Work.Sent == 0 || (done[0].Work.Compressed > 0) != compressed {
+			t.Errorf("%s: %+v", ref, done)
+		}
 	}
 }

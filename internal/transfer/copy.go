@@ -14,6 +14,7 @@ import (
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/registry"
+	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -113,6 +114,7 @@ func copyBetween(ctx context.Context, from, to string, opts Options) ([]Sent, er
 	if image.Tag(to) == "" && r.Tag != "" {
 		to += ":" + r.Tag
 	}
+	ctx = tally.With(ctx)
 	observe, done := opts.progress(ctx, 0, "copying "+r.Name)
 	defer done()
 	registryOpts.Observe = observe

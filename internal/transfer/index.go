@@ -11,6 +11,7 @@ import (
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/place"
+	"github.com/varve-image/varve/internal/tally"
 )
 
 // IndexOptions describes the index to make.
@@ -133,6 +134,7 @@ func WriteIndex(ctx context.Context, d Destination, x *image.Index, opts Options
 	if err != nil {
 		return Sent{}, err
 	}
+	ctx = tally.With(ctx)
 	for _, img := range x.Images {
 		image.Remember(img, opts.Places.StoredMemo(ctx))
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/place"
+	"github.com/varve-image/varve/internal/tally"
 )
 
 // Options says how to read and write images. The zero value works for references without a
@@ -129,6 +130,7 @@ func Write(ctx context.Context, d Destination, images []image.Named, opts Option
 	if err != nil {
 		return nil, err
 	}
+	ctx = tally.With(ctx)
 	for _, img := range images {
 		image.Remember(img, opts.Places.StoredMemo(ctx))
 	}

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/internal/testtools"
 )
 
@@ -157,14 +158,14 @@ func TestBar(t *testing.T) {
 	term.await(t, `0/3  0 B  evil\x1b[31m\n`, true)
 	u.Warn("something is odd")
 	term.await(t, "varve: warning: something is odd\nhello:latest [", true)
-	task.Done(2, 12_400_000)
+	task.Done(2, 12_400_000, tally.Work{})
 	term.await(t, "1/3  12.4 MB  /nix/store/abc-libc-2.39", true)
 	task.SetTotal(4)
 	term.await(t, "1/4", true)
 	u.Error(errors.New("no space"), "make some")
 	task.Finish()
 	u.Info("bye")
-	task.Done(1, 1)
+	task.Done(1, 1, tally.Work{})
 
 	want := "varve: warning: something is odd\nvarve: no space\n  hint: make some\nbye\n"
 	term.await(t, "bye", true)
@@ -185,7 +186,7 @@ func TestBarEndsWithContext(t *testing.T) {
 	cancel()
 	term.await(t, "0/3", false)
 	settle(t, before)
-	task.Done(1, 1)
+	task.Done(1, 1, tally.Work{})
 	task.SetTotal(7)
 	task.Finish()
 
@@ -193,7 +194,7 @@ func TestBarEndsWithContext(t *testing.T) {
 	task = u.Progress(context.Background(), 5, "")
 	second := u.Progress(context.Background(), 9, "")
 	term.await(t, "0/5", true)
-	second.Done(1, 1)
+	second.Done(1, 1, tally.Work{})
 	second.Finish()
 	task.Finish()
 	term.await(t, "0/5", false)
@@ -283,8 +284,34 @@ func TestBarOnBrokenStream(t *testing.T) {
 	term.await(t, "0/3", true)
 	stream.gone.Store(true)
 	time.Sleep(400 * time.Millisecond) // two draws fail
-	task.Done(1, 1)
+	task.Done(1, 1, tally.Work{})
 	u.Warn("nobody hears this")
 	task.Finish()
 	settle(t, before)
+}
+
+// TestBarWithinLayer: the bar shows what is done before there are layers, and goes on within one.
+func TestBarWithinLayer(t *testing.T) {
+	term := openTerminal(t, 120)
+	u := newOn(t, term, noColour)
+	ctx := tally.With(context.Background())
+	task := u.Progress(ctx, 0, "building hello")
+	looking := tally.Begin(ctx, "looking at files", "", 0)
+	term.await(t, "] looking at files\n", true)
+	task.SetTotal(3)
+	task.Start(1, "one")
+	hashing := tally.Begin(ctx, "hashing", "/nix/store/abc-libc-2.39", 0)
+	term.await(t, "0/3  hashing  /nix/store/abc-libc-2.39", true)
+	for _, want := range []string{"0/3  hashing 400.0 MB  /nix", "0/3  hashing 800.0 MB  /nix"} {
+		hashing.Add(400_000_000)
+		term.await(t, want, true)
+	}
+	hashing.End()
+	packing := tally.Begin(ctx, "compressing", "/nix/store/abc-libc-2.39", 1_200_000_000)
+	packing.Add(300_000_000)
+	term.await(t, "0/3  compressing 300.0 MB of 1.2 GB  /nix", true)
+	packing.End()
+	looking.End()
+	term.await(t, "0/3  0 B  one", true)
+	task.Finish()
 }

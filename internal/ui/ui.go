@@ -91,6 +91,7 @@ type UI struct {
 
 	mu     sync.Mutex
 	hasBar bool // a task has its bar on the screen
+	worked bool // there was a task
 	// advised has the texts that Advise wrote.
 	advised map[string]bool
 }

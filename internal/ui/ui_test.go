@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/varve-image/varve/internal/tally"
 )
 
 func env(pairs map[string]string) func(string) string {
@@ -114,7 +116,7 @@ func TestHostileStrings(t *testing.T) {
 		u.Error(errors.New(hostile), hostile+"\nvarve: forged")
 		task := u.Progress(context.Background(), 1, hostile)
 		task.Start(1, hostile+"\nvarve: forged")
-		task.Done(1, 1)
+		task.Done(1, 1, tally.Work{})
 		task.Finish()
 		want := harmless
 		if format == "json" {
@@ -190,15 +192,15 @@ func TestProgressMode(t *testing.T) {
 func layers(task *Task) {
 	task.Start(1, "/nix/store/abc-openssl-3.0.14 (+4 more)")
 	task.Start(2, "a <b> & c")
-	task.Done(2, 12_400_000)
+	task.Done(2, 12_400_000, tally.Work{})
 	task.SetTotal(3)
-	task.Done(1, 999)
-	task.Done(3, 0)
+	task.Done(1, 999, tally.Work{})
+	task.Done(3, 0, tally.Work{})
 	task.Finish()
 	task.Finish()
 	task.Start(4, "late")
 	task.SetTotal(4)
-	task.Done(4, 1)
+	task.Done(4, 1, tally.Work{})
 }
 
 func TestProgressLines(t *testing.T) {
@@ -227,7 +229,7 @@ func TestProgressStopsWithContext(t *testing.T) {
 	var out pieces
 	ctx, cancel := context.WithCancel(context.Background())
 	task := mustNew(t, &out, Options{}).Progress(ctx, 2, "")
-	task.Done(1, 1)
+	task.Done(1, 1, tally.Work{})
 	cancel()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		task.mu.Lock()
@@ -240,7 +242,7 @@ func TestProgressStopsWithContext(t *testing.T) {
 			t.Fatal("the task outlives its context")
 		}
 	}
-	task.Done(2, 1)
+	task.Done(2, 1, tally.Work{})
 	task.Finish()
 	if len(out.list) != 1 {
 		t.Errorf("got %q, want one line", out.list)
@@ -256,7 +258,7 @@ func TestProgressConcurrent(t *testing.T) {
 		wg.Go(func() {
 			task.Start(i+1, fmt.Sprint("label ", i))
 			u.Info("message %d", i)
-			task.Done(i+1, 1)
+			task.Done(i+1, 1, tally.Work{})
 		})
 	}
 	wg.Wait()
@@ -331,5 +333,41 @@ func TestAdvise(t *testing.T) {
 		if out.String() != want {
 			t.Errorf("quiet %v: got %q, want %q", quiet, out.String(), want)
 		}
+	}
+}
+
+// TestTotal: the lines of --progress json have what was done to each layer, and the last one the
+// sum.
+func TestTotal(t *testing.T) {
+	ctx := tally.With(context.Background())
+	for _, mode := range ProgressModes() {
+		var out bytes.Buffer
+		u := mustNew(t, &out, Options{Progress: mode})
+		u.Total(tally.From(ctx))
+		if out.Len() > 0 {
+			t.Errorf("%s: %q without a task", mode, out.String())
+		}
+	}
+	n := tally.From(ctx)
+	n.Add(tally.Hashed, 1, 100, 3)
+	n.Add(tally.Sent, 1, 10, 0)
+	n.Add(tally.Reused, 2, 200, 4)
+	n.Add(tally.Skipped, 2, 20, 0)
+	n.Add(tally.Mounted, 3, 30, 0)
+	var out bytes.Buffer
+	u := mustNew(t, &out, Options{Progress: "json"})
+	task := u.Progress(ctx, 2, "")
+	task.Done(1, 100, n.Work(1))
+	task.Done(2, 200, n.Work(2))
+	task.Finish()
+	u.Total(n)
+	want := `{"event":"layer","layer":1,"layers":2,"bytes":100,"hashed":100,"sent":10,"title":""}
+{"event":"layer","layer":2,"layers":2,"bytes":200,"reused":200,"skipped":20,"title":""}
+{"event":"total","hashed":{"layers":1,"files":3,"bytes":100},"compressed":{"layers":0,"bytes":0},` +
+		`"reused":{"layers":1,"files":4,"bytes":200},"sent":{"layers":1,"bytes":10},` +
+		`"skipped":{"layers":1,"bytes":20},"mounted":{"layers":1,"bytes":30}}
+`
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}
 }

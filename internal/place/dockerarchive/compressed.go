@@ -13,6 +13,7 @@ import (
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -135,6 +136,7 @@ func (p *compressedLayer) recall(ctx context.Context) (info layer.Info, ok bool,
 		return info, false, ctx.Err()
 	}
 	p.file = file
+	tally.From(ctx).Add(tally.Reused, p.Layer, info.Size, 0)
 	return info, true, nil
 }
 
@@ -158,12 +160,17 @@ func (p *compressedLayer) compressInto(ctx context.Context, file io.Writer) (inf
 func (p *compressedLayer) compress(ctx context.Context, w io.Writer) (info layer.Info, err error) {
 	err = compress.Fill(ctx, w, p.by.opts.Compressor.NewWriter, func(z io.Writer) (err error) {
 		if once, ok := p.Layer.(image.OnceLayer); ok && once.Unread() {
-			info, err = once.WriteOnce(ctx, z)
+			c := &counter{w: z, step: tally.Begin(ctx, "compressing", p.Title(), 0)}
+			defer c.step.End()
+			info, err = once.WriteOnce(ctx, c)
 		} else {
 			info, err = p.writeHashed(ctx, z)
 		}
 		return err
 	})
+	if err == nil {
+		tally.From(ctx).Add(tally.Compressed, p.Layer, info.Size, 0)
+	}
 	return info, err
 }
 
@@ -175,7 +182,7 @@ func (p *compressedLayer) writeHashed(ctx context.Context, w io.Writer) (layer.I
 		return layer.Info{}, err
 	}
 	sum := sha256.New()
-	if err := writeSized(ctx, io.MultiWriter(w, sum), p.Layer, info.Size); err != nil {
+	if err := writeSized(ctx, io.MultiWriter(w, sum), p.Layer, info.Size, "compressing"); err != nil {
 		return layer.Info{}, err
 	}
 	if got := digest.NewDigest(digest.SHA256, sum); got != info.DiffID {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -52,7 +53,8 @@ func (r *room) layer(ctx context.Context, l image.OnceLayer, size int, header fu
 	if err != nil {
 		return info, false, err
 	}
-	c := &counter{w: r.file}
+	c := &counter{w: r.file, step: tally.Begin(ctx, "writing", l.Title(), 0)}
+	defer c.step.End()
 	if info, err = l.WriteOnce(ctx, c); err != nil {
 		return info, false, err
 	}

@@ -78,7 +78,7 @@ type skopeoWriter struct {
 // layer writes a layer. Without a digest in info, digest and size are found out meanwhile.
 func (s *skopeoWriter) layer(ctx context.Context, i int, l image.Layer, info layer.Info) (err error) {
 	event := image.Event{Layer: i + 1, Layers: len(s.img.Layers()), Title: l.Title(), Size: info.Size}
-	s.opts.observe(event)
+	s.opts.observe(ctx, event, l)
 	written := false
 	if info.DiffID == "" {
 		info, written, err = s.room.layer(ctx, l.(image.OnceLayer), blockSize, s.roomHeader)
@@ -95,10 +95,13 @@ func (s *skopeoWriter) layer(ctx context.Context, i int, l image.Layer, info lay
 	if err != nil {
 		return fmt.Errorf("layer %d (%q): %w", i+1, l.Title(), err)
 	}
+	if written {
+		count(ctx, l, info)
+	}
 	s.written[info.DiffID] = true
 	s.layers = append(s.layers, info.DiffID)
 	event.Size, event.Done = info.Size, true
-	s.opts.observe(event)
+	s.opts.observe(ctx, event, l)
 	return nil
 }
 

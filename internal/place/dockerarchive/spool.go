@@ -14,6 +14,7 @@ import (
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/ctxio"
+	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -218,13 +219,16 @@ func (s *spooled) unpack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	step := tally.Begin(ctx, "unpacking", s.Title(), 0)
+	defer step.End()
 	// The struct hides methods that would choose the pieces.
-	n, err := io.CopyBuffer(struct{ io.Writer }{file}, ctxio.Reader(ctx, r), make([]byte, 1<<20))
+	n, err := io.CopyBuffer(struct{ io.Writer }{file}, ctxio.Reader(ctx, io.TeeReader(r, step)), make([]byte, 1<<20))
 	if err != nil {
 		file.Close()
 		return fmt.Errorf("unpack layer %q: %w", s.Title(), err)
 	}
 	s.file, s.info = file, &layer.Info{DiffID: s.diffID, Size: n}
+	tally.From(ctx).Add(tally.Hashed, s.StoredLayer, n, 0)
 	return nil
 }
 

@@ -33,6 +33,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/image/ordjson"
+	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/tree"
 )
@@ -64,6 +65,9 @@ func Write(ctx context.Context, w io.Writer, img image.Named, opts Options) erro
 func WriteAll(ctx context.Context, w io.Writer, images []image.Named, opts Options) error {
 	if len(images) == 0 {
 		return errors.New("there is no image to write")
+	}
+	if opts.Observe != nil {
+		ctx = tally.With(ctx)
 	}
 	a := &writer{ctx: ctx, opts: opts, written: map[string]digest.Digest{}}
 	if opts.Compressor == nil {
@@ -159,7 +163,7 @@ func (a *writer) image(img image.Named) error {
 // layer writes a layer. Without a digest in info, digest and size are found out meanwhile.
 func (a *writer) layer(ctx context.Context, i int, l image.Layer, info layer.Info) (err error) {
 	event := image.Event{Layer: i + 1, Layers: len(a.img.Layers()), Title: l.Title(), Size: info.Size}
-	a.opts.observe(event)
+	a.opts.observe(ctx, event, l)
 	written := false
 	if info.DiffID == "" {
 		info, written, err = a.layerOnce(ctx, i, l.(image.OnceLayer))
@@ -171,7 +175,7 @@ func (a *writer) layer(ctx context.Context, i int, l image.Layer, info layer.Inf
 		return fmt.Errorf("layer %d (%q): %w", i+1, l.Title(), err)
 	}
 	event.Size, event.Done = info.Size, true
-	a.opts.observe(event)
+	a.opts.observe(ctx, event, l)
 	return nil
 }
 
@@ -205,6 +209,7 @@ func (a *writer) layerOf(ctx context.Context, e *tree.Entry, l image.Layer, info
 		return err
 	}
 	a.tar.Pad(info.Size)
+	count(ctx, l, info)
 	return nil
 }
 
@@ -238,6 +243,7 @@ func (a *writer) layerOnce(ctx context.Context, i int, l image.OnceLayer) (info 
 	// It is there already: the tar has to know how long it is.
 	err = a.tar.Content(int64(len(likely))+info.Size, func(io.Writer) error { return nil })
 	a.tar.Pad(info.Size)
+	count(ctx, l, info)
 	return info, true, err
 }
 
@@ -255,7 +261,7 @@ func headerOf(e *tree.Entry) ([]byte, error) {
 // content writes a layer's tar.
 func (a *writer) content(ctx context.Context, w io.Writer, l image.Layer, info layer.Info) error {
 	if a.sections == nil {
-		return writeSized(ctx, w, l, info.Size)
+		return writeSized(ctx, w, l, info.Size, "writing")
 	}
 	if err := a.sections.layer(ctx, l); err != nil {
 		return err
@@ -282,10 +288,28 @@ func (a *writer) free(wanted string, id digest.Digest) string {
 	return name
 }
 
-func (o Options) observe(e image.Event) {
+// observe reports a layer with what was done to it so far.
+func (o Options) observe(ctx context.Context, e image.Event, l image.Layer) {
 	if o.Observe != nil {
+		e.Work = image.Work(tally.From(ctx).Work(original(l)))
 		o.Observe(e)
 	}
+}
+
+// count counts a layer that was written.
+func count(ctx context.Context, l image.Layer, info layer.Info) {
+	tally.From(ctx).Add(tally.Sent, original(l), info.Size, 0)
+}
+
+// original returns the image's own layer.
+func original(l image.Layer) image.Layer {
+	switch l := l.(type) {
+	case *compressedLayer:
+		return l.Layer
+	case *spooled:
+		return l.StoredLayer
+	}
+	return l
 }
 
 func (a *writer) file(name string, data []byte) error {

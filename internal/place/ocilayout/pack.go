@@ -12,6 +12,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/tally"
 )
 
 const (
@@ -52,6 +53,7 @@ func (p *packer) run(ctx context.Context, img image.Image, opts Options, observe
 // put writes a blob to a file and hands it on when those before it have been.
 func (p *packer) put(ctx context.Context, b *image.Blob) (v1.Descriptor, error) {
 	if desc, ok := p.there(ctx, b); ok {
+		tally.From(ctx).Add(tally.Skipped, b.Layer, desc.Size, 0)
 		return desc, p.inTurn(ctx, b, func() error { return nil })
 	}
 	file, err := p.temp()
@@ -66,6 +68,7 @@ func (p *packer) put(ctx context.Context, b *image.Blob) (v1.Descriptor, error) 
 	if err := p.inTurn(ctx, b, func() error { return p.take(ctx, file, desc) }); err != nil {
 		return v1.Descriptor{}, err
 	}
+	tally.From(ctx).Add(tally.Sent, b.Layer, desc.Size, 0)
 	return desc, file.Close()
 }
 

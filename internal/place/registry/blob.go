@@ -12,6 +12,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/internal/tally"
 )
 
 // blob is a blob to upload.
@@ -91,11 +93,11 @@ func (c *client) has(ctx context.Context, d v1.Descriptor) (bool, error) {
 }
 
 // put brings a blob into the repository, if it is not there, and returns its
-// descriptor with digest and size.
-func (c *client) put(ctx context.Context, b blob, mountFrom []string) (v1.Descriptor, error) {
+// descriptor with digest and size, and what that took: it was sent, skipped or mounted.
+func (c *client) put(ctx context.Context, b blob, mountFrom []string) (v1.Descriptor, tally.Kind, error) {
 	if b.desc.Digest == "" {
 		if err := b.keep(ctx); err != nil {
-			return b.desc, err
+			return b.desc, 0, err
 		}
 	}
 	u := &upload{ctx: ctx, client: c, blob: b}
@@ -104,7 +106,7 @@ func (c *client) put(ctx context.Context, b blob, mountFrom []string) (v1.Descri
 			if there {
 				c.opts.debugf("%s: blob %s is there already", c.ref.repository, b.desc.Digest)
 			}
-			return b.desc, err
+			return b.desc, tally.Skipped, err
 		}
 		var mounted bool
 		var err error
@@ -112,17 +114,20 @@ func (c *client) put(ctx context.Context, b blob, mountFrom []string) (v1.Descri
 			if mounted {
 				c.opts.debugf("%s: blob %s is taken from another repository", c.ref.repository, b.desc.Digest)
 			}
-			return b.desc, err
+			return b.desc, tally.Mounted, err
 		}
 	}
 	err := u.run()
 	if err != nil {
 		u.abandon()
 	}
-	if err == nil && !u.there {
+	if u.there {
+		return u.blob.desc, tally.Skipped, err
+	}
+	if err == nil {
 		c.opts.debugf("%s: sent blob %s", c.ref.repository, u.blob.desc.Digest)
 	}
-	return u.blob.desc, err
+	return u.blob.desc, tally.Sent, err
 }
 
 // mount asks the registry to take a blob from another of its repositories. A registry that does

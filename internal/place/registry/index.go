@@ -199,7 +199,7 @@ func (c *copier) sendBlobs(ctx context.Context, p *pusher) error {
 	for i, d := range c.layers {
 		layers[i] = c.blob(d)
 	}
-	if _, err := image.Pack(ctx, layers, image.PackOptions{Parallel: uploads, Observe: p.opts.Observe}, p.layer); err != nil {
+	if _, err := image.Pack(ctx, layers, image.PackOptions{Parallel: uploads, Observe: p.opts.Observe}, p.counted); err != nil {
 		return err
 	}
 	tasks, ctx := errgroup.WithContext(ctx)
@@ -211,7 +211,7 @@ func (c *copier) sendBlobs(ctx context.Context, p *pusher) error {
 		}
 		sent[d.Digest] = true
 		tasks.Go(func() error {
-			_, err := p.layer(ctx, &image.Blob{Layer: c.blob(d), Stored: d})
+			_, _, err := p.layer(ctx, &image.Blob{Layer: c.blob(d), Stored: d})
 			return err
 		})
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/ocijson"
+	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -88,7 +89,7 @@ func newPusher(ctx context.Context, ref string, opts PushOptions) (*pusher, erro
 func (p *pusher) image(ctx context.Context, img image.Image) (v1.Descriptor, error) {
 	layers, err := image.Pack(ctx, img.Layers(), image.PackOptions{
 		Compressor: p.opts.Compression, Recompress: p.opts.Recompress, Parallel: uploads, Memo: p.opts.Memo, Observe: p.opts.Observe,
-	}, p.layer)
+	}, p.counted)
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
@@ -106,12 +107,21 @@ func (p *pusher) image(ctx context.Context, img image.Image) (v1.Descriptor, err
 	return manifest.Descriptor, p.manifest(ctx, target, manifest)
 }
 
+// counted sends a layer to the repository, and counts it.
+func (p *pusher) counted(ctx context.Context, b *image.Blob) (v1.Descriptor, error) {
+	d, kind, err := p.layer(ctx, b)
+	if err == nil && len(d.URLs) == 0 {
+		tally.From(ctx).Add(kind, b.Layer, d.Size, 0)
+	}
+	return d, err
+}
+
 // layer sends a layer to the repository. One that is kept elsewhere, at its urls, is only
 // listed. The digest of a layer that is compressed while it is sent is known only at the end, so
 // a layer of more than a chunk is sent without asking whether it is there.
-func (p *pusher) layer(ctx context.Context, b *image.Blob) (v1.Descriptor, error) {
+func (p *pusher) layer(ctx context.Context, b *image.Blob) (v1.Descriptor, tally.Kind, error) {
 	if len(b.Stored.URLs) > 0 {
-		return b.Stored, nil
+		return b.Stored, 0, nil
 	}
 	var from []string
 	if b.Stored.Digest != "" {
@@ -121,23 +131,23 @@ func (p *pusher) layer(ctx context.Context, b *image.Blob) (v1.Descriptor, error
 		}
 	}
 	if b.Stored.Digest != "" {
-		_, err := p.client.put(ctx, blob{b.Stored, b.Write}, from)
-		return b.Stored, err
+		_, kind, err := p.client.put(ctx, blob{b.Stored, b.Write}, from)
+		return b.Stored, kind, err
 	}
 	if b.Known.Digest != "" {
 		from = p.opts.MountFrom
 	}
-	d, err := p.client.put(ctx, blob{b.Known, b.Write}, from)
+	d, kind, err := p.client.put(ctx, blob{b.Known, b.Write}, from)
 	if b.Known.Digest != "" && errors.As(err, new(*layer.DigestError)) { // it was remembered wrongly
-		d, err = p.client.put(ctx, blob{v1.Descriptor{}, b.Write}, from)
+		d, kind, err = p.client.put(ctx, blob{v1.Descriptor{}, b.Write}, from)
 	}
 	d.MediaType = b.MediaType()
-	return d, err
+	return d, kind, err
 }
 
 // bytes sends a small blob to the repository.
 func (p *pusher) bytes(ctx context.Context, doc image.Document) error {
-	_, err := p.client.put(ctx, blob{doc.Descriptor, func(_ context.Context, w io.Writer) error {
+	_, _, err := p.client.put(ctx, blob{doc.Descriptor, func(_ context.Context, w io.Writer) error {
 		_, err := io.Copy(w, bytes.NewReader(doc.Data))
 		return err
 	}}, p.opts.MountFrom)

@@ -279,7 +279,8 @@ func TestCancelPush(t *testing.T) {
 // leaves no manifest.
 func TestSourceFails(t *testing.T) {
 	reg := newFake(t, inProcess["cuelabs"](), true)
-	img := newImage(changed{bigLayer("big", uploadedSize())})
+	// The error comes while the encoder still holds some megabytes, which then are not sent.
+	img := newImage(changed{bigLayer("big", uploadedSize()+16<<20)})
 	_, err := Push(t.Context(), reg.host+"/app:1", img, PushOptions{Options: reg.options()})
 	var mismatch *layer.DigestError
 	if !errors.As(err, &mismatch) {
