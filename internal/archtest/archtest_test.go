@@ -103,10 +103,13 @@ var arrows = map[string][]string{
 	"internal/pace": nil,
 
 	// A command line, independent of images.
-	"internal/cmdline":       nil,
+	"internal/cmdline": nil,
+	"internal/cli/explain": {
+		"internal/cmdline", "internal/dockertools", "internal/base", "internal/sandbox/vm", "internal/memo", "internal/treefile", "internal/lack",
+	},
 	"internal/cli/specflags": {"spec", "internal/cmdline", "internal/compress", "internal/base/lockfile"},
 	"internal/cli": {
-		"internal/cmdline", "internal/cli/specflags", "internal/assemble", "internal/dockertools", "internal/base", "internal/base/cache", "internal/base/lockfile", "internal/cachedir", "image/inspect", "internal/place", "internal/place/dockerarchive", "internal/place/registry", "internal/place/engine", "internal/transfer", "internal/ui",
+		"internal/cmdline", "internal/cli/explain", "internal/cli/specflags", "internal/assemble", "internal/dockertools", "internal/base", "internal/base/cache", "internal/base/lockfile", "internal/cachedir", "image/inspect", "internal/place", "internal/place/dockerarchive", "internal/place/registry", "internal/transfer", "internal/ui",
 		"internal/nixstore/nixdb", "internal/sandbox/userns", "internal/sandbox/vm",
 	},
 	// The package of the module itself, for importers.
@@ -147,7 +150,7 @@ func isTool(pkg string) bool {
 }
 
 // frontends may use terminals, signals and the clock.
-var frontends = map[string]bool{"cmd/varve": true, "internal/cli": true, "internal/cli/specflags": true, "internal/cmdline": true, "internal/ui": true}
+var frontends = map[string]bool{"cmd/varve": true, "internal/cli": true, "internal/cli/explain": true, "internal/cli/specflags": true, "internal/cmdline": true, "internal/ui": true}
 
 // stopwatch may read the clock, too: it reports no time, only that somebody is slow.
 const stopwatch = "internal/pace"

@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/varve-image/varve/internal/cli/explain"
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/flock"
 	"github.com/varve-image/varve/internal/problems"
@@ -36,21 +37,21 @@ func Main(args []string, s cmdline.Streams) int {
 		return cmdline.Execute(ctx, newRoot(newEnvironment(s, u)), args, s.Out)
 	})
 	if err == nil {
-		return exitDone
+		return explain.Done
 	}
 	report(u, err)
-	return exitCode(err)
+	return explain.ExitCode(err)
 }
 
 // report tells the user what went wrong.
 func report(u *ui.UI, err error) {
-	err = problems.Annotate(err, flagsFor)
+	err = problems.Annotate(err, explain.Flags)
 	var h *cmdline.HintedError
 	if errors.As(err, &h) {
 		u.Error(err, h.Hints...)
 		return
 	}
-	hints, err := explain(err)
+	hints, err := explain.Hints(err)
 	u.Error(err, hints...)
 }
 

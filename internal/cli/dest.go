@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/cli/explain"
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/human"
@@ -54,7 +55,7 @@ func (c *command) copyDestination(text string) (transfer.Destination, error) {
 func (c *command) transfers(want place.Wanted) transfer.Options {
 	return transfer.Options{
 		Places: c.places(), Wanted: want, Progress: c.showProgress,
-		Advise: func(err error) { c.ui.Advise("%s", problems.Annotate(err, flagsFor)) },
+		Advise: func(err error) { c.ui.Advise("%s", problems.Annotate(err, explain.Flags)) },
 	}
 }
 

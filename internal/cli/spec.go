@@ -12,6 +12,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/cli/explain"
 	"github.com/varve-image/varve/internal/cli/specflags"
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/dockertools"
@@ -116,7 +117,7 @@ func buildParsed(ctx context.Context, c *command, s *spec.Spec, lock string, mor
 		c.ui.Info("%s", note)
 	}
 	for _, w := range result.Warnings {
-		c.ui.Advise("%s", problems.Annotate(w, flagsFor))
+		c.ui.Advise("%s", problems.Annotate(w, explain.Flags))
 	}
 	return result, nil
 }

@@ -1,4 +1,4 @@
-package cli
+package explain
 
 import (
 	"errors"
@@ -10,9 +10,9 @@ import (
 	"github.com/varve-image/varve/internal/problems"
 )
 
-// TestFlagsFor: a library's refusal is reported with the flag that allows it, right
+// TestFlags: a library's refusal is reported with the flag that allows it, right
 // after the library's own words.
-func TestFlagsFor(t *testing.T) {
+func TestFlags(t *testing.T) {
 	refused := func(reason registry.Distrust) error {
 		return fmt.Errorf("read image: %w", &registry.DistrustError{Host: "h:1", Reason: reason, Err: errors.New("refused")})
 	}
@@ -29,7 +29,7 @@ func TestFlagsFor(t *testing.T) {
 		{&assemble.SpecError{Field: "network", Err: assemble.ErrNetwork}, "network: scripts that use the machine's network make other images on other days: --allow-network lets them"},
 		{errors.New("another"), "another"},
 	} {
-		if got := problems.Annotate(tt.err, flagsFor).Error(); got != tt.want {
+		if got := problems.Annotate(tt.err, Flags).Error(); got != tt.want {
 			t.Errorf("got  %s\nwant %s", got, tt.want)
 		}
 	}

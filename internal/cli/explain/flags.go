@@ -1,4 +1,4 @@
-package cli
+package explain
 
 import (
 	"fmt"
@@ -11,9 +11,9 @@ import (
 	"github.com/varve-image/varve/internal/transfer"
 )
 
-// flagsFor names the flags for what a library refuses or warns of. Libraries have
+// Flags names the flags for what a library refuses or warns of. Libraries have
 // options, and do not know flags.
-func flagsFor(err error) string {
+func Flags(err error) string {
 	switch e := err.(type) { //nolint:errorlint // one error of a tree at a time
 	case *registry.LoginError:
 		return fmt.Sprintf(": log in with \"docker login %[1]s\" or \"podman login %[1]s\", or give --username and --password-stdin", e.Registry)

@@ -1,4 +1,6 @@
-package cli
+// Package explain says what an error means to who typed the command: the exit code, what to do
+// next, and the flags for options that libraries name.
+package explain
 
 import (
 	"context"
@@ -26,9 +28,11 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// The exit codes.
+// Done is the exit code of a command without an error.
+const Done = 0
+
+// The other exit codes.
 const (
-	exitDone        = 0
 	exitFailed      = 1
 	exitUsage       = 2
 	exitMissing     = 3
@@ -36,7 +40,8 @@ const (
 	exitInterrupted = 130
 )
 
-func exitCode(err error) int {
+// ExitCode returns the exit code for an error.
+func ExitCode(err error) int {
 	switch {
 	case errors.Is(err, cmdline.ErrInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
@@ -61,9 +66,9 @@ func is[E error](err error) bool {
 	return ok
 }
 
-// explain adds to an error what to do next, and to a step's error the end of its
+// Hints adds to an error what to do next, and to a step's error the end of its
 // output. It mentions that a step had no network only if nothing else is known.
-func explain(err error) (hints []string, explained error) {
+func Hints(err error) (hints []string, explained error) {
 	var (
 		failed  *sandbox.StepError
 		limit   *sandbox.LimitError
