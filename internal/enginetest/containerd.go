@@ -84,6 +84,14 @@ func (c *containerd) Load(ctx context.Context, path string) (string, error) {
 }
 
 func (c *containerd) Run(ctx context.Context, image string, args ...string) (Result, error) {
+	r, err := c.run(ctx, image, args...)
+	if err == nil && r.Stdout+r.Stderr == "" { // ctr may lose what a container writes that ends at once
+		return c.run(ctx, image, args...)
+	}
+	return r, err
+}
+
+func (c *containerd) run(ctx context.Context, image string, args ...string) (Result, error) {
 	id := fmt.Sprintf("varve-%d-%d", os.Getpid(), c.containers.Add(1))
 	fifos := filepath.Join(c.home.dir, "containerd", "fifos")
 	args = append([]string{"run", "--rm", "--snapshotter", c.snapshotter, "--fifo-dir", fifos, image, id}, args...)

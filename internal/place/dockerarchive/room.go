@@ -86,8 +86,8 @@ func (r *room) end() error {
 	return r.file.Truncate(at)
 }
 
-// onceOf returns a layer that is best written before its digest is known.
-func onceOf(l image.Layer) (image.OnceLayer, bool) {
+// isUnread reports whether a layer is best written before its digest is known.
+func isUnread(l image.Layer) bool {
 	once, ok := l.(image.OnceLayer)
-	return once, ok && once.Unread()
+	return ok && once.Unread()
 }

@@ -97,7 +97,7 @@ func eachOnce(ctx context.Context, layers []image.Layer, visit func(ctx context.
 	tasks.Go(func() error {
 		for i, l := range layers {
 			var info layer.Info
-			_, unread := onceOf(l)
+			unread := isUnread(l)
 			err := ctx.Err()
 			if err == nil && !unread {
 				info, err = l.Info(ctx)
@@ -121,13 +121,11 @@ func eachOnce(ctx context.Context, layers []image.Layer, visit func(ctx context.
 
 // readAhead finds out a layer's digest, unless it is better written without it.
 func readAhead(ctx context.Context, l image.Layer) error {
-	if _, unread := l.(image.OnceLayer); unread {
-		if s, ok := l.(*spooled); ok {
-			return s.unpackAhead(ctx)
-		}
-		if _, unread = onceOf(l); unread {
-			return nil
-		}
+	if s, ok := l.(*spooled); ok {
+		return s.unpackAhead(ctx)
+	}
+	if isUnread(l) {
+		return nil
 	}
 	_, err := l.Info(ctx)
 	return err
