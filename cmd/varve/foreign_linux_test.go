@@ -213,7 +213,7 @@ func TestForeignArtifacts(t *testing.T) {
 					if o.code == 0 {
 						t.Errorf("varve %q succeeds", args)
 					}
-					mustFind(t, o.stderr, "no image", c.what)
+					mustFind(t, o.stderr, "not an image", c.what)
 				}
 			}
 		})
