@@ -16,7 +16,7 @@ type Unpacked struct {
 // methods may be called by several goroutines.
 type BlobMemo interface {
 	// Unpacked returns what was kept for a blob, by its digest and size, and the digest of its
-	// tar. A blob of which nobody has stated a digest is known by its tar's alone.
+	// tar.
 	Unpacked(blob v1.Descriptor, diffID digest.Digest) (Unpacked, bool)
 	KeepUnpacked(blob v1.Descriptor, diffID digest.Digest, u Unpacked)
 }
@@ -36,7 +36,7 @@ func (b *Blob) Verified() bool {
 // says that it is more than the budget allows.
 func (b *Blob) recall() (*Unpacked, error) {
 	u := b.unpacked.Load()
-	if u == nil && b.memo != nil && b.DiffID != "" {
+	if u == nil && b.remembers() {
 		if known, ok := b.memo.Unpacked(b.Descriptor, b.DiffID); ok {
 			u = &known
 			b.unpacked.Store(u)
@@ -50,7 +50,13 @@ func (b *Blob) recall() (*Unpacked, error) {
 
 // verified notes that the blob matches its digest and unpacks to DiffID.
 func (b *Blob) verified(u Unpacked) {
-	if b.unpacked.Swap(&u) == nil && b.memo != nil {
+	if b.unpacked.Swap(&u) == nil && b.remembers() {
 		b.memo.KeepUnpacked(b.Descriptor, b.DiffID, u)
 	}
+}
+
+// remembers reports whether there is something to remember the blob by. Where nobody has stated a
+// digest of the blob, its content has to show that it is what the config says, each time.
+func (b *Blob) remembers() bool {
+	return b.memo != nil && b.DiffID != "" && b.Descriptor.Digest != ""
 }

@@ -232,7 +232,7 @@ func TestStepsBesideOthers(t *testing.T) {
 			makeDirs(t, filepath.Join(temp, ".varve-step-own-full", "full"))
 		}
 		malloryRuns(t, `mkdir -p "$1/.varve-step-1/full"; ln -s /etc "$1/.varve-step-2"`, temp)
-		cmd := varve(t, openDir(t, ""), "build", "--name", "x", "--tag", "1", "--extra-commands", "true", "-q", "-o", filepath.Join(temp, "out.tar"))
+		cmd := varve(t, openDir(t, ""), "build", "--name", "x", "--tag", "1", "--extra-commands", "true", "--no-cache", "-q", "-o", filepath.Join(temp, "out.tar"))
 		cmd.Env = append(cmd.Env, "TMPDIR="+temp)
 		if o := run(t, cmd); o.code != 0 {
 			t.Fatalf("exit code %d: %s", o.code, o.stderr)
