@@ -73,7 +73,7 @@ func TestInterrupt(t *testing.T) {
 				var o outcome
 				for after := c.after; ; after /= 2 {
 					o = interrupted(t, func() *exec.Cmd {
-						return varve(t, dir, "build", "--name", "hello", "--copy", c.source, "-o", fmt.Sprintf(d.dest, "out"))
+						return varve(t, dir, "build", "--name", "hello", "--copy", c.source, "--no-cache", "-o", fmt.Sprintf(d.dest, "out"))
 					}, after, c.sig)
 					if o.code != 0 || after < time.Millisecond {
 						break
@@ -191,7 +191,7 @@ func newKilling(t *testing.T) killing {
 }
 
 func (k killing) args(dest string) []string {
-	return []string{"build", "image.yaml", "-q", "--copy", "noise:/a", "--copy", "noise:/b", "-o", fmt.Sprintf(dest, "out")}
+	return []string{"build", "image.yaml", "-q", "--no-cache", "--copy", "noise:/a", "--copy", "noise:/b", "-o", fmt.Sprintf(dest, "out")}
 }
 
 // check checks what a killed build left: no part of the image under its final name.

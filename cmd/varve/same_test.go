@@ -194,7 +194,7 @@ func (c checkout) build(t *testing.T, dest, file string, wrap func(*exec.Cmd)) s
 	t.Helper()
 	out := openDir(t, "")
 	must(t, os.Chmod(out, 0o777))
-	cmd := varve(t, c.dir, "build", "image.yaml", "--root", filepath.Join(c.dir, "root"), "-q", "-o", fmt.Sprintf(dest, out))
+	cmd := varve(t, c.dir, "build", "image.yaml", "--no-cache", "--root", filepath.Join(c.dir, "root"), "-q", "-o", fmt.Sprintf(dest, out))
 	if wrap != nil {
 		wrap(cmd)
 	}

@@ -72,7 +72,7 @@ runAsRoot: |
 
 func (k killedSteps) command(t *testing.T, spec string, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd, _ := k.user.command(t, k.dir, append([]string{"build", spec, "-o", "out.tar"}, args...)...)
+	cmd, _ := k.user.command(t, k.dir, append([]string{"build", spec, "--no-cache", "-o", "out.tar"}, args...)...)
 	cmd.Env = append(cmd.Env, "TMPDIR="+k.temp, "PATH="+os.Getenv("PATH")+":/bin")
 	return cmd
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -22,7 +23,7 @@ import (
 // base is a stored image that counts how often a layer is opened.
 type base struct {
 	tars   [][]byte
-	opened int
+	opened atomic.Int32
 }
 
 func newBase(t *testing.T) *base {
@@ -45,7 +46,7 @@ func (b *base) open(t *testing.T, m *Memo, budget *layer.Budget) *image.Stored {
 		}
 		config += fmt.Sprintf("%q", d.Digest)
 		layers = append(layers, &layer.Blob{Name: fmt.Sprint("layer ", i), Descriptor: d, DiffID: d.Digest, Fetch: func(context.Context) (io.ReadCloser, error) {
-			b.opened++
+			b.opened.Add(1)
 			return io.NopCloser(bytes.NewReader(data)), nil
 		}})
 	}
@@ -61,13 +62,13 @@ func (b *base) open(t *testing.T, m *Memo, budget *layer.Budget) *image.Stored {
 // files returns the entries of an image, and how often its layers were opened for them.
 func (b *base) files(t *testing.T, m *Memo, budget *layer.Budget, opts tree.OverlayOptions) (string, int, error) {
 	t.Helper()
-	b.opened = 0
+	b.opened.Store(0)
 	o, err := b.open(t, m, budget).Files(t.Context(), opts)
 	if err != nil {
-		return "", b.opened, err
+		return "", int(b.opened.Load()), err
 	}
 	defer o.Close()
-	opened := b.opened
+	opened := int(b.opened.Load())
 	text := ""
 	for _, e := range o.Entries {
 		c := *e
