@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/varve-image/varve/internal/memo"
 	"github.com/varve-image/varve/internal/sandbox"
@@ -272,12 +273,23 @@ func TestUnsteady(t *testing.T) {
 	}
 }
 
+// settled opens the memo in dir once a file is old enough to be remembered.
+func settled(t *testing.T, dir, name string) *memo.Memo {
+	t.Helper()
+	for {
+		if m := opened(t, dir); m.Settled(changeOf(t, name)) {
+			return m
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
 // TestChangedMeanwhile: what is changed while a step runs, or was just before, is not what its
 // result is kept for.
 func TestChangedMeanwhile(t *testing.T) {
 	f := &fake{temp: t.TempDir(), make: leavings["special"]}
-	m := opened(t, t.TempDir())
-	bound := t.TempDir()
+	dir, bound := t.TempDir(), t.TempDir()
+	m := opened(t, dir)
 	s := step()
 	s.Binds = []sandbox.Bind{{Source: bound, Target: "/in"}}
 	for range 2 {
@@ -285,11 +297,7 @@ func TestChangedMeanwhile(t *testing.T) {
 			t.Error("reused what has just been made")
 		}
 	}
-	wait := func() {
-		for m := opened(t, t.TempDir()); !m.Settled(changeOf(t, bound)); {
-		}
-	}
-	wait()
+	m = settled(t, dir, bound)
 	change := f.make
 	f.make = func(run int, w *tar.Writer) {
 		if err := os.WriteFile(filepath.Join(bound, "new"), nil, 0o644); err != nil {
@@ -302,7 +310,7 @@ func TestChangedMeanwhile(t *testing.T) {
 	}
 	f.run(t, s, Options{Memo: m})
 	f.make = change
-	wait()
+	m = settled(t, dir, bound)
 	for _, want := range []bool{false, true} {
 		if out := f.run(t, s, Options{Memo: m}); out.Reused != want {
 			t.Errorf("reused: %v", out.Reused)
@@ -314,9 +322,7 @@ func TestChangedMeanwhile(t *testing.T) {
 // runs.
 func TestLooks(t *testing.T) {
 	bound := t.TempDir()
-	m := opened(t, t.TempDir())
-	for !m.Settled(changeOf(t, bound)) {
-	}
+	m := settled(t, t.TempDir(), bound)
 	f := &fake{temp: t.TempDir(), make: leavings["special"]}
 	opts := Options{Memo: m, Looks: &Looks{}}
 	one, two := step(), step()
