@@ -27,7 +27,7 @@ func TestUnfitKernels(t *testing.T) {
 			if name == "kernel" {
 				_, err = kernelVersion(file)
 				if want == "bytes" { // the first bytes show that it is not a kernel
-					want = "no kernel"
+					want = "not a kernel"
 				}
 			}
 			if err == nil || !strings.Contains(err.Error(), want) {
