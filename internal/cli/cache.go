@@ -111,7 +111,11 @@ func (c *command) memo(ctx context.Context) *memo.Memo {
 	}
 	tell := c.ui.Warn
 	if _, err := os.Stat(filepath.Dir(dir)); err != nil && c.cache.dir == "" {
-		tell = c.ui.Debug // there is no home, and nobody has asked for a cache
+		if _, err := os.Stat(filepath.Dir(filepath.Dir(dir))); err != nil {
+			c.ui.Debug("nothing is remembered: %v", err) // there is no home, and none is made
+			return nil
+		}
+		tell = c.ui.Debug // nobody has asked for a cache
 	}
 	m := memo.Open(ctx, dir, func(err error) { tell("%v", err) })
 	if m != nil {
