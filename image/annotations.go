@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -25,6 +26,23 @@ func CompressorText(c Compressor) string {
 		return layer.FormatVersion + " " + name.String()
 	}
 	return ""
+}
+
+// untold returns the descriptors of an image's layers without what the annotations above say of
+// those that are passed on: whoever made these layers need not be trusted by those who name the
+// new image as a cache.
+func untold(img Image, descs []v1.Descriptor) []v1.Descriptor {
+	descs = slices.Clone(descs)
+	for i, l := range img.Layers() {
+		stored, ok := l.(StoredLayer)
+		if !ok || stored.Stored().Digest == "" || stored.Stored().Digest != descs[i].Digest {
+			continue
+		}
+		descs[i].Annotations = maps.Clone(descs[i].Annotations)
+		delete(descs[i].Annotations, AnnotationKey)
+		delete(descs[i].Annotations, AnnotationCompressor)
+	}
+	return descs
 }
 
 // annotate adds to the descriptor of a layer that was made here what helps others not to make it

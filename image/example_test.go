@@ -17,15 +17,7 @@ func ExampleNew() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	sequence := func() tree.Seq {
-		return func(yield func(*tree.Entry, error) bool) {
-			for _, e := range entries {
-				if !yield(e, nil) {
-					return
-				}
-			}
-		}
-	}
+	sequence := func() tree.Seq { return tree.All(entries) }
 	config := &image.Config{}
 	config.Set("Cmd", []any{"/bin/hello"})
 	img := image.New(image.Description{

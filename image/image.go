@@ -15,13 +15,9 @@ package image
 
 import (
 	"context"
-	"runtime"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sync/errgroup"
-
-	"github.com/varve-image/varve/layer"
 )
 
 // Image is a container image: layers, and the config that describes them. A *Built is being
@@ -64,47 +60,4 @@ type Work struct {
 	// Sent bytes went to the destination. Skipped ones it had already, and Mounted ones a
 	// registry took from another of its repositories.
 	Sent, Skipped, Mounted int64
-}
-
-// Each calls visit for each layer in order, as soon as its digest is known. The digests of the
-// layers after it are computed meanwhile: as many at once as there are processors, and only so
-// far ahead that what was read is still in the page cache when visit reads it again.
-func Each(ctx context.Context, layers []Layer, visit func(ctx context.Context, i int, info layer.Info) error) error {
-	workers := runtime.GOMAXPROCS(0)
-	ahead := make(chan struct{}, 2*workers)
-	tasks, ctx := errgroup.WithContext(ctx)
-	tasks.Go(func() error {
-		hashing, ctx := errgroup.WithContext(ctx)
-		hashing.SetLimit(workers)
-		for _, l := range layers {
-			select {
-			case ahead <- struct{}{}:
-			case <-ctx.Done():
-				return hashing.Wait()
-			}
-			hashing.Go(func() error {
-				_, err := l.Info(ctx)
-				return err
-			})
-		}
-		return hashing.Wait()
-	})
-	tasks.Go(func() error {
-		for i, l := range layers {
-			info, err := l.Info(ctx)
-			if err == nil {
-				err = visit(ctx, i, info)
-			}
-			if err != nil {
-				return err
-			}
-			select {
-			case <-ahead:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
-		return nil
-	})
-	return tasks.Wait()
 }

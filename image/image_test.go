@@ -3,10 +3,8 @@ package image
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -104,48 +102,6 @@ func TestStorePathsComment(t *testing.T) {
 		if got := StorePathsComment(paths); got != want {
 			t.Errorf("StorePathsComment(%q) = %s, want %s", paths, got, want)
 		}
-	}
-}
-
-func TestEach(t *testing.T) {
-	img, layers := fakeImage(50)
-	var order []int
-	err := Each(context.Background(), img.Layers, func(_ context.Context, i int, info layer.Info) error {
-		order = append(order, i)
-		if info.DiffID != digest.FromString(layers[i].text) {
-			t.Errorf("layer %d has the digest of another", i)
-		}
-		return nil
-	})
-	if err != nil || len(order) != 50 || !slices.IsSorted(order) {
-		t.Errorf("visited %v, %v", order, err)
-	}
-}
-
-func TestEachStops(t *testing.T) {
-	broken := errors.New("broken")
-	img, layers := fakeImage(50)
-	layers[20].err = broken
-	visits := 0
-	err := Each(context.Background(), img.Layers, func(context.Context, int, layer.Info) error { visits++; return nil })
-	if !errors.Is(err, broken) || visits > 20 {
-		t.Errorf("a broken layer: %d visits, %v", visits, err)
-	}
-	img, layers = fakeImage(50)
-	err = Each(context.Background(), img.Layers, func(_ context.Context, i int, _ layer.Info) error {
-		if i == 3 {
-			return broken
-		}
-		return nil
-	})
-	if !errors.Is(err, broken) || layers[49].reads.Load() > 0 {
-		t.Errorf("a broken visit: %v, and the last layer was read %d times", err, layers[49].reads.Load())
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	img, _ = fakeImage(50)
-	err = Each(ctx, img.Layers, func(context.Context, int, layer.Info) error { cancel(); return nil })
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
 	}
 }
 

@@ -50,7 +50,7 @@ func Manifest(ctx context.Context, img Image, layers []v1.Descriptor, docker boo
 			return config, manifest, err
 		}
 		config = configDocument(img, data)
-		made, err := ocijson.Manifest(config.Descriptor, ociLayers(layers), annotationsOf(img))
+		made, err := ocijson.Manifest(config.Descriptor, ociLayers(untold(img, layers)), annotationsOf(img))
 		if err != nil {
 			return config, manifest, err
 		}

@@ -80,15 +80,7 @@ func BenchmarkHeaders(b *testing.B) {
 	for i := range entries {
 		entries[i] = &tree.Entry{Path: fmt.Sprintf("usr/share/part-%03d/directory/file-%06d.txt", i/1000, i), Type: tree.Regular, Mode: 0o644}
 	}
-	all := func() tree.Seq {
-		return func(yield func(*tree.Entry, error) bool) {
-			for _, e := range entries {
-				if !yield(e, nil) {
-					return
-				}
-			}
-		}
-	}
+	all := func() tree.Seq { return tree.All(entries) }
 	benchmark(b, len(entries), func() int64 {
 		info, err := layer.New(all, layer.Options{Prefix: "./", Dialect: layer.GNU}).Info(context.Background())
 		if err != nil {

@@ -23,15 +23,7 @@ func ExampleNew() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	sequence := func() tree.Seq {
-		return func(yield func(*tree.Entry, error) bool) {
-			for _, e := range entries {
-				if !yield(e, nil) {
-					return
-				}
-			}
-		}
-	}
+	sequence := func() tree.Seq { return tree.All(entries) }
 	l := layer.New(sequence, layer.Options{Prefix: "./", Title: "motd"})
 	info, err := l.Info(ctx)
 	if err != nil {

@@ -60,15 +60,7 @@ func fixed(t *testing.T, entries tree.Seq) func() tree.Seq {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return func() tree.Seq {
-		return func(yield func(*tree.Entry, error) bool) {
-			for _, e := range list {
-				if !yield(e, nil) {
-					return
-				}
-			}
-		}
-	}
+	return func() tree.Seq { return tree.All(list) }
 }
 
 // TestSmallChangeBetween changes a small file of a list of entries between Info and Write.

@@ -43,6 +43,17 @@ func Sort(entries []*Entry) {
 
 func compareEntries(a, b *Entry) int { return Compare(a.Path, b.Path) }
 
+// All returns entries as a stream.
+func All(entries []*Entry) Seq {
+	return func(yield func(*Entry, error) bool) {
+		for _, e := range entries {
+			if !yield(e, nil) {
+				return
+			}
+		}
+	}
+}
+
 // Collect reads a whole stream. On an error it returns no entries.
 func Collect(seq Seq) ([]*Entry, error) {
 	var entries []*Entry

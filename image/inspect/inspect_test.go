@@ -14,15 +14,7 @@ import (
 
 // newLayer returns a layer with entries.
 func newLayer(entries ...*tree.Entry) image.Layer {
-	return layer.New(func() tree.Seq {
-		return func(yield func(*tree.Entry, error) bool) {
-			for _, e := range append([]*tree.Entry{tree.NewDir(".", 0o755)}, entries...) {
-				if !yield(e, nil) {
-					return
-				}
-			}
-		}
-	}, layer.Options{})
+	return layer.New(func() tree.Seq { return tree.All(append([]*tree.Entry{tree.NewDir(".", 0o755)}, entries...)) }, layer.Options{})
 }
 
 // read builds an image and inspects it.

@@ -271,13 +271,5 @@ func (b *builder) pack(title string, entries []*tree.Entry) *layer.Layer {
 	for _, e := range entries {
 		e.ModTime = b.spec.TreeMTime
 	}
-	return layer.New(func() tree.Seq {
-		return func(yield func(*tree.Entry, error) bool) {
-			for _, e := range entries {
-				if !yield(e, nil) {
-					return
-				}
-			}
-		}
-	}, layer.Options{Dialect: layer.GNU, Prefix: "./", Title: title, Memo: b.opts.Memo.ForLayers()})
+	return layer.New(func() tree.Seq { return tree.All(entries) }, layer.Options{Dialect: layer.GNU, Prefix: "./", Title: title, Memo: b.opts.Memo.ForLayers()})
 }

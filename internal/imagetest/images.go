@@ -55,13 +55,7 @@ func newImage(layers ...image.Layer) image.Named {
 
 func newLayer(entries ...*tree.Entry) image.Layer {
 	entries = append([]*tree.Entry{dir(".")}, entries...)
-	seq := func(yield func(*tree.Entry, error) bool) {
-		for _, e := range entries {
-			if !yield(e, nil) {
-				return
-			}
-		}
-	}
+	seq := tree.All(entries)
 	return layer.New(func() tree.Seq { return seq }, layer.Options{Dialect: layer.GNU, Prefix: "./", Title: entries[len(entries)-1].Path})
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/varve-image/varve/internal/testtools"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -136,9 +137,7 @@ func TestRacyLong(t *testing.T) {
 
 // TestOthers: what another user could have made is not believed.
 func TestOthers(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to be another user")
-	}
+	testtools.NeedRoot(t)
 	const other = 54321
 	entry := func(dir string) string { return entryPath(dir, Layers, key) }
 	kind := func(dir string) string { return filepath.Dir(entry(dir)) }

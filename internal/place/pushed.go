@@ -2,7 +2,9 @@ package place
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -26,14 +28,21 @@ type Pushed struct {
 }
 
 // OpenPushed reads the images that references name; of an image for several platforms it reads
-// all. An image that cannot be read tells nothing: the options' Warn says so.
+// all. A reference that cannot be one is an error. An image that cannot be read, for it may not
+// have been pushed yet, tells nothing: the options' Warn says so.
 func OpenPushed(ctx context.Context, refs []string, opts Options) (*Pushed, error) {
 	p := &Pushed{diffIDs: map[digest.Digest]digest.Digest{}, blobs: map[string]v1.Descriptor{}}
 	for _, ref := range refs {
+		if ref == "" {
+			return nil, refError("the name of a cache image is missing")
+		}
+		if _, err := ParseSource(ref); err != nil {
+			return nil, err
+		}
 		if err := p.read(ctx, ref, opts); ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		} else if err != nil {
-			opts.warn("nothing is taken from the cache image %q: %v", ref, err)
+			opts.warn("nothing is taken from the cache image %q: %v", ref, hinted(ref, err))
 		}
 	}
 	return p, nil
@@ -57,6 +66,14 @@ func (p *Pushed) read(ctx context.Context, ref string, opts Options) error {
 	}
 	opts.debug("%s: %d layers with keys, %d compressed ones", ref, len(p.diffIDs), len(p.blobs))
 	return nil
+}
+
+// hinted adds to the error of an image that is not there how an image of a registry is written.
+func hinted(ref string, err error) error {
+	if hints := Hints(ref); errors.Is(err, fs.ErrNotExist) && len(hints) > 0 {
+		return fmt.Errorf("%w (%s)", err, hints[0])
+	}
+	return err
 }
 
 // add takes in what the manifest and the config of an image say.

@@ -19,7 +19,7 @@ func bytesRead(t *testing.T) (n int64) {
 	t.Helper()
 	data, err := os.ReadFile("/proc/self/io")
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err) // every Linux has it
 	}
 	if _, err := fmt.Sscanf(string(data), "rchar: %d", &n); err != nil {
 		t.Fatal(err)

@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/atomicfile"
@@ -56,12 +54,18 @@ func eachLayer(ctx context.Context, img image.Image, opts Options, how by, visit
 		}
 		layers[i] = files[k]
 	}
-	each := image.Each
+	ahead := hashAhead
 	if how.room != nil {
-		each = eachOnce
+		ahead = readAhead
 	}
-	return each(ctx, layers, func(ctx context.Context, i int, info layer.Info) error {
-		err := visit(ctx, i, layers[i], info)
+	return each(ctx, layers, ahead, func(ctx context.Context, i int) (err error) {
+		var info layer.Info
+		if how.room == nil || !isUnread(layers[i]) {
+			info, err = layers[i].Info(ctx)
+		}
+		if err == nil {
+			err = visit(ctx, i, layers[i], info)
+		}
 		if f, ok := layers[i].(filed); ok {
 			f.free()
 		}
@@ -75,48 +79,10 @@ type by struct {
 	pack *packer
 }
 
-// eachOnce is image.Each for layers that can be written before their digest is known: visit gets
-// an empty one then. What others of them need is read meanwhile.
-func eachOnce(ctx context.Context, layers []image.Layer, visit func(ctx context.Context, i int, info layer.Info) error) error {
-	workers := runtime.GOMAXPROCS(0)
-	ahead := make(chan struct{}, 2*workers)
-	tasks, ctx := errgroup.WithContext(ctx)
-	tasks.Go(func() error {
-		reading, ctx := errgroup.WithContext(ctx)
-		reading.SetLimit(workers)
-		for _, l := range layers {
-			select {
-			case ahead <- struct{}{}:
-			case <-ctx.Done():
-				return reading.Wait()
-			}
-			reading.Go(func() error { return readAhead(ctx, l) })
-		}
-		return reading.Wait()
-	})
-	tasks.Go(func() error {
-		for i, l := range layers {
-			var info layer.Info
-			unread := isUnread(l)
-			err := ctx.Err()
-			if err == nil && !unread {
-				info, err = l.Info(ctx)
-			}
-			if err == nil {
-				err = visit(ctx, i, info)
-			}
-			if err != nil {
-				return err
-			}
-			select {
-			case <-ahead:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
-		return nil
-	})
-	return tasks.Wait()
+// hashAhead finds out a layer's digest.
+func hashAhead(ctx context.Context, l image.Layer) error {
+	_, err := l.Info(ctx)
+	return err
 }
 
 // readAhead finds out a layer's digest, unless it is better written without it.
@@ -127,8 +93,7 @@ func readAhead(ctx context.Context, l image.Layer) error {
 	if isUnread(l) {
 		return nil
 	}
-	_, err := l.Info(ctx)
-	return err
+	return hashAhead(ctx, l)
 }
 
 // filed is a layer with a file of its own.

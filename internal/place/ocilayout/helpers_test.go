@@ -33,13 +33,7 @@ func dir(path string) *tree.Entry {
 }
 
 func newLayer(entries ...*tree.Entry) image.Layer {
-	seq := func(yield func(*tree.Entry, error) bool) {
-		for _, e := range entries {
-			if !yield(e, nil) {
-				return
-			}
-		}
-	}
+	seq := tree.All(entries)
 	return layer.New(func() tree.Seq { return seq }, layer.Options{Dialect: layer.GNU, Prefix: "./", Title: entries[len(entries)-1].Path})
 }
 

@@ -96,13 +96,7 @@ func writeTree(ctx context.Context, w io.Writer, entries []*tree.Entry, base Bas
 			theirs[e] = true
 		}
 	}
-	all, changed, err := layer.Key(ctx, func(yield func(*tree.Entry, error) bool) {
-		for _, e := range entries {
-			if !yield(e, nil) {
-				return
-			}
-		}
-	}, func(e *tree.Entry) bool { return theirs[e] })
+	all, changed, err := layer.Key(ctx, tree.All(entries), func(e *tree.Entry) bool { return theirs[e] })
 	if err != nil {
 		return 0, err
 	}

@@ -1,7 +1,8 @@
-package image
+package dockerarchive
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -44,8 +46,8 @@ func (l *gatedLayer) Info(ctx context.Context) (layer.Info, error) {
 
 func (l *gatedLayer) Write(context.Context, io.Writer) error { return nil }
 
-func gatedLayers(n int, g *gate) []Layer {
-	var layers []Layer
+func gatedLayers(n int, g *gate) []image.Layer {
+	var layers []image.Layer
 	for range n {
 		layers = append(layers, &gatedLayer{gate: g})
 	}
@@ -63,7 +65,11 @@ func TestEachLooksAhead(t *testing.T) {
 				layers := gatedLayers(100, g)
 				next, done := make(chan struct{}), make(chan error)
 				go func() {
-					done <- Each(t.Context(), layers, func(context.Context, int, layer.Info) error { <-next; return nil })
+					done <- each(t.Context(), layers, hashAhead, func(ctx context.Context, i int) error {
+						err := hashAhead(ctx, layers[i])
+						<-next
+						return err
+					})
 				}()
 				for i := range layers {
 					synctest.Wait() // until nothing moves without the next visit
@@ -95,7 +101,7 @@ func TestEachHashesAtOnce(t *testing.T) {
 				layers := gatedLayers(100, g)
 				done := make(chan error)
 				go func() {
-					done <- Each(t.Context(), layers, func(context.Context, int, layer.Info) error { return nil })
+					done <- each(t.Context(), layers, hashAhead, func(ctx context.Context, i int) error { return hashAhead(ctx, layers[i]) })
 				}()
 				synctest.Wait()
 				if n := int(g.inside.Load()); n < processors || n > processors+1 {
@@ -106,6 +112,45 @@ func TestEachHashesAtOnce(t *testing.T) {
 					t.Error(err)
 				}
 			})
+		})
+	}
+}
+
+// TestEachStops: an error, of a layer or of a visit, ends it all, and so does the context.
+func TestEachStops(t *testing.T) {
+	broken := errors.New("broken")
+	layers := gatedLayers(50, &gate{})
+	for name, at := range map[string]int{"ahead": 20, "visit": 3, "context": 3} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			visits := 0
+			err := each(ctx, layers, func(_ context.Context, l image.Layer) error {
+				if name == "ahead" && l == layers[at] {
+					return broken
+				}
+				return nil
+			}, func(ctx context.Context, i int) error {
+				if i != visits {
+					t.Errorf("visit %d is of layer %d", visits, i)
+				}
+				visits++
+				switch {
+				case i < at:
+				case name == "visit":
+					return broken
+				case name == "context":
+					cancel()
+				}
+				return nil
+			})
+			want := broken
+			if name == "context" {
+				want = context.Canceled
+			}
+			if !errors.Is(err, want) || name != "ahead" && visits != at+1 {
+				t.Errorf("%v after %d visits", err, visits)
+			}
 		})
 	}
 }

@@ -1,0 +1,50 @@
+package dockerarchive
+
+import (
+	"context"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/varve-image/varve/image"
+)
+
+// each calls visit for each layer in order. Meanwhile ahead is called for the layers after it: for
+// as many at once as there are processors, and only so far ahead that what it read is still in
+// the page cache when visit reads it again.
+func each(ctx context.Context, layers []image.Layer, ahead func(context.Context, image.Layer) error, visit func(ctx context.Context, i int) error) error {
+	workers := runtime.GOMAXPROCS(0)
+	begun := make(chan struct{}, 2*workers)
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.Go(func() error {
+		reading, ctx := errgroup.WithContext(ctx)
+		reading.SetLimit(workers)
+		for _, l := range layers {
+			select {
+			case begun <- struct{}{}:
+			case <-ctx.Done():
+				return reading.Wait()
+			}
+			reading.Go(func() error { return ahead(ctx, l) })
+		}
+		return reading.Wait()
+	})
+	tasks.Go(func() error {
+		for i := range layers {
+			err := ctx.Err()
+			if err == nil {
+				err = visit(ctx, i)
+			}
+			if err != nil {
+				return err
+			}
+			select {
+			case <-begun:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		return nil
+	})
+	return tasks.Wait()
+}
