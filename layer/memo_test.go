@@ -136,3 +136,31 @@ func TestMemoOfOthers(t *testing.T) {
 		}
 	}
 }
+
+// TestKey: each field of a stamp counts.
+func TestKey(t *testing.T) {
+	of := func(s tree.Stamp) digest.Digest {
+		e := tree.NewFile("f", 0o644, "text")
+		e.Stamp = s
+		key, _, err := layer.Key(t.Context(), tree.All([]*tree.Entry{e}), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key
+	}
+	stamp := tree.Stamp{Device: 1, Inode: 2, Change: 3, ModTime: 4, Offset: 5}
+	if of(stamp) != of(stamp) {
+		t.Error("one stamp has two keys")
+	}
+	for name, change := range map[string]func(*tree.Stamp){
+		"device": func(s *tree.Stamp) { s.Device++ }, "inode": func(s *tree.Stamp) { s.Inode++ },
+		"change time": func(s *tree.Stamp) { s.Change++ }, "modification time": func(s *tree.Stamp) { s.ModTime++ },
+		"offset": func(s *tree.Stamp) { s.Offset++ },
+	} {
+		other := stamp
+		change(&other)
+		if of(other) == of(stamp) {
+			t.Errorf("another %s has the same key", name)
+		}
+	}
+}
