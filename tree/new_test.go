@@ -1,6 +1,9 @@
 package tree
 
-import "testing"
+import (
+	"io"
+	"testing"
+)
 
 func TestComplete(t *testing.T) {
 	for _, c := range []struct {
@@ -71,5 +74,20 @@ func TestWhiteouts(t *testing.T) {
 	}
 	if len(whiteouts) != 2 {
 		t.Errorf("whiteouts are %s", names(t, whiteouts))
+	}
+}
+
+// TestSetContent: the stamp of the old content does not speak for the new one.
+func TestSetContent(t *testing.T) {
+	e, other := NewFile("f", 0o644, "old"), NewFile("g", 0o644, "other")
+	e.Stamp = Stamp{Device: 1, Inode: 2, Change: 3, ModTime: 4}
+	e.SetContent(other.Size, other.Content)
+	r, err := e.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if text, err := io.ReadAll(r); err != nil || string(text) != "other" || e.Size != other.Size || e.Stamp != (Stamp{}) {
+		t.Errorf("%q, %v, size %d, stamp %v", text, err, e.Size, e.Stamp)
 	}
 }
