@@ -49,6 +49,8 @@ type Layer struct {
 	seen trace
 	// reused says that info was remembered.
 	reused bool
+	// told says that info is an image's, which Options.Pushed knew, and was not compared yet.
+	told bool
 	// unchecked says that info is yet to be remembered: see read.
 	unchecked bool
 	// portable is the portable key, once it was asked for.
@@ -245,17 +247,35 @@ func (l *Layer) Write(ctx context.Context, dst io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if l.opts.Immutable {
+	l.mu.Lock()
+	told := l.told
+	l.mu.Unlock()
+	if l.opts.Immutable && !told {
 		return l.writeTrusting(ctx, dst, info)
 	}
-	got, _, err := l.hash(ctx, dst, true) // the digest is compared
-	if err != nil {
+	got, seen, err := l.hash(ctx, dst, !told) // the digest is compared
+	switch {
+	case err != nil:
 		return err
-	}
-	if got != info {
+	case got == info && told:
+		l.proved(seen)
+	case got != info && told:
+		what := fmt.Sprintf("layer of %s, of which an image that is used as a cache says otherwise", l.opts.Title)
+		return &DigestError{What: what, Want: info.DiffID, WantSize: info.Size, Got: got.DiffID, GotSize: got.Size}
+	case got != info:
 		return l.changed(ctx)
 	}
 	return nil
+}
+
+// proved remembers what an image told of the layer, now that it was compared with the content.
+func (l *Layer) proved(seen trace) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.told && seen == l.seen {
+		l.told = false
+		l.remember()
+	}
 }
 
 // writeTrusting writes without hashing. It compares what can be seen of the

@@ -177,7 +177,9 @@ func (l *Layer) recall(ctx context.Context) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		info.DiffID, _ = l.opts.Pushed(portable)
+		if id, ok := l.opts.Pushed(portable); ok {
+			info.DiffID, l.told = id, true
+		}
 	}
 	if info.DiffID == "" {
 		return false, nil

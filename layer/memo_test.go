@@ -164,3 +164,40 @@ func TestKey(t *testing.T) {
 		}
 	}
 }
+
+// TestPushed: what an image tells of a layer spares reading it, and is compared when it is read all
+// the same; then it is remembered.
+func TestPushed(t *testing.T) {
+	root := smallTree(t)
+	opts := layer.Options{Immutable: true, Title: "told", Contents: func(context.Context) (string, error) { return "hash", nil }}
+	plain := layer.New(owned(root, 0, 1), opts)
+	info := mustInfo(t, plain)
+	key, err := plain.PortableKey(t.Context())
+	if err != nil || key == "" {
+		t.Fatalf("%q, %v", key, err)
+	}
+	tell := func(id digest.Digest) *layer.Layer {
+		opts.Pushed = func(asked digest.Digest) (digest.Digest, bool) { return id, asked == key }
+		return layer.New(owned(root, 0, 1), opts)
+	}
+	memo := newMapMemo()
+	opts.Memo = memo
+	l := tell(info.DiffID)
+	if got := mustInfo(t, l); got != info || !l.Reused() || len(memo.layers) > 0 {
+		t.Errorf("told %v, want %v; reused %v, %d remembered", got, info, l.Reused(), len(memo.layers))
+	}
+	if err := l.Write(t.Context(), io.Discard); err != nil || len(memo.layers) != 1 {
+		t.Errorf("written: %v, %d remembered", err, len(memo.layers))
+	}
+	opts.Memo = newMapMemo()
+	l = tell(digest.FromString("a lie"))
+	var mismatch *layer.DigestError
+	if err := l.Write(t.Context(), io.Discard); !errors.As(err, &mismatch) || mismatch.Got != info.DiffID || !strings.Contains(err.Error(), "used as a cache") {
+		t.Errorf("a lie: %v", err)
+	}
+	opts.Contents = func(context.Context) (string, error) { return "another hash", nil }
+	l = tell(info.DiffID)
+	if got := mustInfo(t, l); got != info || l.Reused() {
+		t.Errorf("other contents: %v, reused %v", got, l.Reused())
+	}
+}
