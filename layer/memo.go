@@ -18,7 +18,7 @@ import (
 // any time, but must never return an Info for another key than the one that it was kept under:
 // what it returns is believed.
 //
-// A key is the SHA-256 of all that a tar is made of: the format's version, how headers are
+// A key is the SHA-256 of all that a tar is made of: a version, how headers are
 // written, and for each entry its header and its Stamp, or the content itself where there is no
 // stamp. It is known without reading files.
 type Memo interface {
@@ -68,7 +68,7 @@ type tracer struct {
 
 func (l *Layer) newTracer() *tracer {
 	t := &tracer{sum: sha256.New(), deep: l.opts.Memo != nil, seen: trace{sorted: true}}
-	fmt.Fprintf(t.sum, "varve layer %s %d %q\n", FormatVersion, l.opts.Dialect, l.opts.Prefix)
+	fmt.Fprintf(t.sum, "varve layer %s %d %q\n", keyVersion, l.opts.Dialect, l.opts.Prefix)
 	if l.opts.Contents != nil {
 		t.headers = sha256.New()
 	}
@@ -213,7 +213,7 @@ func (l *Layer) portableKey(ctx context.Context, seen trace) (digest.Digest, err
 		return "", err
 	}
 	l.portable = digest.FromString(fmt.Sprintf("varve portable layer %s %d %q\n%s\n%s",
-		FormatVersion, l.opts.Dialect, l.opts.Prefix, seen.headers, contents))
+		keyVersion, l.opts.Dialect, l.opts.Prefix, seen.headers, contents))
 	return l.portable, nil
 }
 
