@@ -23,10 +23,10 @@ import (
 // docker.io 20.10, podman 4.3, containerd 1.6, skopeo 1.9, umoci 0.4. Later
 // versions read more, which is no failure.
 var reads = map[string][]string{
-	"docker":     {"tar", "tar.gz"},
-	"podman":     {"tar", "tar.zst", "oci", "oci-archive"},
-	"containerd": {"tar", "oci-archive"},
-	"skopeo":     {"tar", "tar.zst", "oci", "oci-archive"},
+	"docker":     {"tar", "docker-archive", "tar.gz"},
+	"podman":     {"tar", "docker-archive", "tar.zst", "oci", "oci-archive"},
+	"containerd": {"tar", "docker-archive", "oci-archive"},
+	"skopeo":     {"tar", "docker-archive", "tar.zst", "oci", "oci-archive"},
 	"umoci":      {"oci"},
 }
 
@@ -214,7 +214,7 @@ func checkDockerID(t *testing.T, docker enginetest.Engine, image, archive string
 func TestSkopeo(t *testing.T) {
 	paths := engineImage(t)
 	for form, ref := range map[string]string{
-		"tar": "docker-archive:", "tar.gz": "docker-archive:", "tar.zst": "docker-archive:",
+		"tar": "docker-archive:", "docker-archive": "docker-archive:", "tar.gz": "docker-archive:", "tar.zst": "docker-archive:",
 		"oci": "oci:", "oci-archive": "oci-archive:",
 	} {
 		t.Run(form, func(t *testing.T) {

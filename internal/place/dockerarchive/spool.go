@@ -22,7 +22,7 @@ import (
 // A layer that is stored compressed, maybe on a remote place, is read once: it
 // is unpacked to a temporary file, a few layers at a time, and then read from
 // there. Others are read twice, as image.Image.Each does. With RepeatLayers
-// nothing is spooled.
+// nothing is spooled, nor what is left out.
 //
 // With a packer, each layer is a *compressedLayer. With room, layers that were not read yet are
 // visited without their digest.
@@ -38,7 +38,7 @@ func eachLayer(ctx context.Context, img image.Image, opts Options, how by, visit
 	for i, l := range layers {
 		k := spoolKey{layer: i}
 		stored, ok := l.(image.StoredLayer)
-		ok = ok && i < len(known) && stored.Stored().Digest != "" && !opts.RepeatLayers
+		ok = ok && i < len(known) && stored.Stored().Digest != "" && !opts.RepeatLayers && !opts.omits(known[i])
 		switch {
 		case ok:
 			k = spoolKey{stored.Stored().Digest, known[i], 0}
