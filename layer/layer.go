@@ -189,11 +189,13 @@ func (l *Layer) hash(ctx context.Context, dst io.Writer, unchecked bool) (Info, 
 
 // encode writes all entries to w. Unchecked is for small files that the caller compares by itself.
 func (l *Layer) encode(ctx context.Context, w *Writer, unchecked bool) (trace, error) {
-	t := l.newTracer()
+	// Where the key is known or not needed it is left out: hashing headers would cost as much as
+	// hashing small files.
+	keyed := l.info == nil && (l.opts.Memo != nil || l.opts.Contents != nil)
+	t := l.newTracer(keyed)
 	w.mark = t.look
-	if keyed := l.opts.Memo != nil || l.opts.Contents != nil; !l.opts.Immutable && (l.info != nil || !keyed) {
-		// The digest says whether anything changed, and the key is known or not needed. Hashing
-		// headers would cost as much as hashing a small file.
+	if !keyed && !l.opts.Immutable {
+		// The digest says whether anything changed.
 		w.mark = func(_ []byte, e *tree.Entry) { t.pass(e) }
 	}
 	a := newAhead(w, unchecked)
@@ -272,7 +274,7 @@ func (l *Layer) Write(ctx context.Context, dst io.Writer) error {
 func (l *Layer) proved(seen trace) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.told && seen == l.seen {
+	if l.told && !seen.other && seen.same(l.seen) {
 		l.told = false
 		l.remember()
 	}
@@ -288,10 +290,8 @@ func (l *Layer) writeTrusting(ctx context.Context, dst io.Writer, info Info) err
 	if err != nil {
 		return err
 	}
-	other := seen.other
-	seen.other = l.seen.other // the next pass would say the same
-	if seen == l.seen {
-		if !other {
+	if seen.same(l.seen) {
+		if !seen.other {
 			l.checked()
 		}
 		return nil

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash"
+	"hash/maphash"
 	"io"
 
 	"github.com/opencontainers/go-digest"
@@ -37,8 +38,10 @@ type Memo interface {
 
 // trace keeps, from one pass over the entries, what shows whether another pass saw the same.
 type trace struct {
-	// key is the Memo's key.
+	// key is the Memo's key, where it was asked for.
 	key digest.Digest
+	// sum stands for what the key stands for, in this process alone.
+	sum uint64
 	// newest is the latest change time of any entry, and content that of a regular file.
 	newest, content int64
 	// files counts the regular files.
@@ -51,9 +54,20 @@ type trace struct {
 	other bool
 }
 
+// same reports whether two passes saw the same. Keys may be missing, and say no more than sums.
+func (s trace) same(as trace) bool {
+	s.key, s.headers, s.other = as.key, as.headers, as.other
+	return s == as
+}
+
+// seed is that of traces' sums, which cost less than a key. No file can be made for it.
+var seed = maphash.MakeSeed()
+
 // tracer makes a trace.
 type tracer struct {
-	sum  hash.Hash
+	// key is nil where no key is asked for, headers where no portable one is.
+	key, headers hash.Hash
+
 	seen trace
 	buf  []byte
 	// deep says to read what has no stamp.
@@ -62,13 +76,16 @@ type tracer struct {
 	known func(*tree.Entry) bool
 	last  string // the path of the entry before
 	err   error
-	// headers is nil where there is no portable key.
-	headers hash.Hash
 }
 
-func (l *Layer) newTracer() *tracer {
-	t := &tracer{sum: sha256.New(), deep: l.opts.Memo != nil, seen: trace{sorted: true}}
-	fmt.Fprintf(t.sum, "varve layer %s %d %q\n", FormatVersion, l.opts.Dialect, l.opts.Prefix)
+// newTracer returns a tracer that finds the key too, if it is asked for.
+func (l *Layer) newTracer(keyed bool) *tracer {
+	t := &tracer{deep: keyed && l.opts.Memo != nil, seen: trace{sorted: true}}
+	if !keyed {
+		return t
+	}
+	t.key = sha256.New()
+	fmt.Fprintf(t.key, "varve layer %s %d %q\n", FormatVersion, l.opts.Dialect, l.opts.Prefix)
 	if l.opts.Contents != nil {
 		t.headers = sha256.New()
 	}
@@ -77,25 +94,36 @@ func (l *Layer) newTracer() *tracer {
 
 // look takes in an entry and its header.
 func (t *tracer) look(header []byte, e *tree.Entry) {
-	t.sum.Write(header)
+	if t.key != nil {
+		t.key.Write(header)
+	}
 	if t.headers != nil {
 		t.headers.Write(header)
 	}
 	t.pass(e)
-	if e.Type != tree.Regular || e.Size == 0 || t.known != nil && t.known(e) {
-		return
+	t.buf = binary.BigEndian.AppendUint64(t.buf[:0], t.seen.sum)
+	t.buf = binary.BigEndian.AppendUint64(t.buf, maphash.Bytes(seed, header))
+	if e.Type == tree.Regular && e.Size > 0 && (t.known == nil || !t.known(e)) {
+		t.content(e)
 	}
+	t.seen.sum = maphash.Bytes(seed, t.buf)
+}
+
+// content takes in what stands for a file's content.
+func (t *tracer) content(e *tree.Entry) {
 	t.seen.content = max(t.seen.content, e.Stamp.Change)
 	if e.Stamp == (tree.Stamp{}) && t.deep && t.err == nil {
 		t.err = t.read(e)
 		return
 	}
-	s := e.Stamp
-	t.buf = binary.BigEndian.AppendUint64(t.buf[:0], s.Device)
-	for _, n := range []uint64{s.Inode, uint64(s.Change), uint64(s.ModTime), uint64(s.Offset)} {
+	before := len(t.buf)
+	t.buf = binary.BigEndian.AppendUint64(t.buf, e.Stamp.Device)
+	for _, n := range []uint64{e.Stamp.Inode, uint64(e.Stamp.Change), uint64(e.Stamp.ModTime), uint64(e.Stamp.Offset)} {
 		t.buf = binary.BigEndian.AppendUint64(t.buf, n)
 	}
-	t.sum.Write(t.buf)
+	if t.key != nil {
+		t.key.Write(t.buf[before:])
+	}
 }
 
 // Key returns a digest of entries as the key of a layer has them, for keys of what is made of these
@@ -104,7 +132,7 @@ func (t *tracer) look(header []byte, e *tree.Entry) {
 // for, only the header counts: the caller states their content.
 func Key(ctx context.Context, entries tree.Seq, known func(*tree.Entry) bool) (key digest.Digest, changed int64, err error) {
 	l := New(func() tree.Seq { return entries }, Options{Dialect: GNU})
-	t := l.newTracer()
+	t := l.newTracer(true)
 	t.deep, t.known = true, known
 	if err := l.walk(ctx, NewWriter(io.Discard, GNU, ""), t.look); err != nil {
 		return "", 0, err
@@ -130,7 +158,7 @@ func (t *tracer) read(e *tree.Entry) error {
 		return err
 	}
 	defer r.Close()
-	n, err := io.Copy(t.sum, io.LimitReader(r, e.Size))
+	n, err := io.Copy(t.key, io.LimitReader(r, e.Size))
 	if err == nil && n < e.Size {
 		err = shortContent(e, e.Size-n, io.EOF)
 	}
@@ -138,7 +166,9 @@ func (t *tracer) read(e *tree.Entry) error {
 }
 
 func (t *tracer) trace() (trace, error) {
-	t.seen.key = digest.NewDigest(digest.SHA256, t.sum)
+	if t.key != nil {
+		t.seen.key = digest.NewDigest(digest.SHA256, t.key)
+	}
 	if t.headers != nil {
 		t.seen.headers = digest.NewDigest(digest.SHA256, t.headers)
 	}
@@ -157,7 +187,7 @@ func (l *Layer) recall(ctx context.Context) (bool, error) {
 	if (memo == nil || !memo.Known(l.name())) && l.opts.Pushed == nil {
 		return false, nil
 	}
-	t := l.newTracer()
+	t := l.newTracer(true)
 	w := NewWriter(io.Discard, l.opts.Dialect, l.opts.Prefix)
 	if err := l.walk(ctx, w, t.look); err != nil {
 		return false, err
