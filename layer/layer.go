@@ -95,10 +95,13 @@ func (l *Layer) read(ctx context.Context, dst io.Writer) error {
 	// What changes in a store meanwhile shows when the layer is written, and it is remembered then.
 	// One that was remembered before may not be written at all: what it is compressed to is known.
 	unchecked := l.opts.Immutable && dst == io.Discard && (l.opts.Memo == nil || !l.opts.Memo.Known(l.name()))
-	if dst == io.Discard {
+	keep, isKept := dst.(*keeper)
+	if isKept || dst == io.Discard {
 		step := tally.Begin(ctx, "hashing", l.opts.Title, 0)
 		defer step.End()
-		dst = step
+		if dst = step; isKept {
+			keep.step, dst = step, keep
+		}
 	}
 	info, seen, err := l.hash(ctx, dst, unchecked)
 	if err == nil && !seen.sorted {
@@ -182,6 +185,9 @@ func (l *Layer) walk(ctx context.Context, w *Writer, look func(header []byte, e 
 func (l *Layer) hash(ctx context.Context, dst io.Writer, unchecked bool) (Info, trace, error) {
 	d := newDigester(dst)
 	w := &Writer{dialect: l.opts.Dialect, prefix: l.opts.Prefix, out: d, buf: takeBuffer()}
+	if k, ok := dst.(*keeper); ok {
+		k.tar = w
+	}
 	seen, err := l.encode(ctx, w, unchecked)
 	sum := d.sum()
 	return Info{DiffID: sum, Size: w.Size()}, seen, err

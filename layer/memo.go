@@ -20,8 +20,8 @@ import (
 // what it returns is believed.
 //
 // A key is the SHA-256 of all that a tar is made of: the format's version, how headers are
-// written, and for each entry its header and its Stamp, or the content itself where there is no
-// stamp. It is known without reading files.
+// written, each entry's header, and its Stamp, or the content itself where there is no stamp. It is
+// known without reading files.
 type Memo interface {
 	// Layer returns the digest and size of the layer with a key.
 	Layer(key digest.Digest) (Info, bool)
@@ -46,7 +46,7 @@ type trace struct {
 	newest, content int64
 	// files counts the regular files.
 	files int64
-	// headers is the SHA-256 of the headers, of a layer with a portable key.
+	// headers is the SHA-256 of the headers, where the key was asked for.
 	headers digest.Digest
 	// sorted says that the entries were in canonical order, and thus no two of one path.
 	sorted bool
@@ -65,8 +65,10 @@ var seed = maphash.MakeSeed()
 
 // tracer makes a trace.
 type tracer struct {
-	// key is nil where no key is asked for, headers where no portable one is.
-	key, headers hash.Hash
+	// prefix begins what the key is the hash of. It ends with the hashes of the headers and of what
+	// stands for contents, which are nil where no key is asked for.
+	prefix            string
+	headers, contents hash.Hash
 
 	seen trace
 	buf  []byte
@@ -84,19 +86,13 @@ func (l *Layer) newTracer(keyed bool) *tracer {
 	if !keyed {
 		return t
 	}
-	t.key = sha256.New()
-	fmt.Fprintf(t.key, "varve layer %s %d %q\n", FormatVersion, l.opts.Dialect, l.opts.Prefix)
-	if l.opts.Contents != nil {
-		t.headers = sha256.New()
-	}
+	t.headers, t.contents = sha256.New(), sha256.New()
+	t.prefix = fmt.Sprintf("varve layer %s %d %q\n", FormatVersion, l.opts.Dialect, l.opts.Prefix)
 	return t
 }
 
 // look takes in an entry and its header.
 func (t *tracer) look(header []byte, e *tree.Entry) {
-	if t.key != nil {
-		t.key.Write(header)
-	}
 	if t.headers != nil {
 		t.headers.Write(header)
 	}
@@ -117,12 +113,13 @@ func (t *tracer) content(e *tree.Entry) {
 		return
 	}
 	before := len(t.buf)
+	t.buf = append(t.buf, 's')
 	t.buf = binary.BigEndian.AppendUint64(t.buf, e.Stamp.Device)
 	for _, n := range []uint64{e.Stamp.Inode, uint64(e.Stamp.Change), uint64(e.Stamp.ModTime), uint64(e.Stamp.Offset)} {
 		t.buf = binary.BigEndian.AppendUint64(t.buf, n)
 	}
-	if t.key != nil {
-		t.key.Write(t.buf[before:])
+	if t.contents != nil {
+		t.contents.Write(t.buf[before:])
 	}
 }
 
@@ -158,7 +155,8 @@ func (t *tracer) read(e *tree.Entry) error {
 		return err
 	}
 	defer r.Close()
-	n, err := io.Copy(t.key, io.LimitReader(r, e.Size))
+	t.contents.Write([]byte{'c'})
+	n, err := io.Copy(t.contents, io.LimitReader(r, e.Size))
 	if err == nil && n < e.Size {
 		err = shortContent(e, e.Size-n, io.EOF)
 	}
@@ -166,11 +164,9 @@ func (t *tracer) read(e *tree.Entry) error {
 }
 
 func (t *tracer) trace() (trace, error) {
-	if t.key != nil {
-		t.seen.key = digest.NewDigest(digest.SHA256, t.key)
-	}
 	if t.headers != nil {
 		t.seen.headers = digest.NewDigest(digest.SHA256, t.headers)
+		t.seen.key = digest.FromString(t.prefix + t.seen.headers.Encoded() + digest.NewDigest(digest.SHA256, t.contents).Encoded())
 	}
 	return t.seen, t.err
 }
