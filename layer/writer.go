@@ -32,6 +32,7 @@ type Writer struct {
 	out     output
 	buf     []byte
 	size    int64
+	files   int64 // regular ones so far
 	// mark, where it is set, is called with each entry and its header.
 	mark func(header []byte, e *tree.Entry)
 	// other says that another file was read than an entry's stamp speaks for.
@@ -103,6 +104,9 @@ func (w *Writer) WriteHeader(e *tree.Entry) error {
 		return err
 	}
 	w.size += int64(len(w.buf) - start)
+	if e.Type == tree.Regular {
+		w.files++
+	}
 	if w.mark != nil {
 		w.mark(w.buf[start:], e)
 	}
