@@ -1,7 +1,6 @@
 package compress
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,9 +21,8 @@ func (c Compression) NewWriter(ctx context.Context, w io.Writer) (io.WriteCloser
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	f, _ := c.algorithm().format()
 	out := &output{w: w, failed: make(chan struct{})}
-	enc, err := f.write(out, cmp.Or(c.Level, f.level))
+	enc, err := takeEncoder(c, out)
 	if err != nil {
 		return nil, fmt.Errorf("start compressor %s: %w", c, err)
 	}
@@ -61,6 +59,7 @@ var errWriterClosed = errors.New("write to a closed compressor")
 
 // An encoder is used by one goroutine, but may write from others.
 type encoder interface {
+	// Close ends the stream. The encoder is not used after it, but may be kept for another one.
 	io.WriteCloser
 	// drop ends the encoder's goroutines, without compressing what it holds.
 	drop()
