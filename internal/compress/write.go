@@ -103,6 +103,7 @@ func (w *writer) encode(enc encoder) {
 		}
 		w.free <- p[:0]
 	}
+	w.giveBuffers()
 	if w.out.hasFailed() {
 		enc.drop()
 	} else if err := enc.Close(); err != nil {
@@ -143,9 +144,25 @@ func (w *writer) buffer() ([]byte, error) {
 		return nil, w.out.err
 	case buf := <-w.free:
 		if buf == nil {
-			buf = make([]byte, 0, bufferSize)
+			buf = buffers.Get().(*[bufferSize]byte)[:0]
 		}
 		return buf, nil
+	}
+}
+
+// buffers has those that no stream uses now.
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
+// giveBuffers gives back the buffers, all of which are free at the end.
+func (w *writer) giveBuffers() {
+	for range cap(w.free) {
+		select {
+		case buf := <-w.free:
+			if buf != nil {
+				buffers.Put((*[bufferSize]byte)(buf[:bufferSize]))
+			}
+		default: // one is lost after an error
+		}
 	}
 }
 
