@@ -35,7 +35,7 @@ type DirOptions struct {
 // error; they are never opened.
 func FromDir(root string, opts DirOptions) Seq {
 	return func(yield func(*Entry, error) bool) {
-		w := &dirWalk{root: root, opts: opts, yield: yield}
+		w := &dirWalk{root: root, opts: opts, yield: yield, stamps: stamps{}}
 		if opts.Compare == nil {
 			w.opts.Compare = strings.Compare
 		}
@@ -53,6 +53,7 @@ type dirWalk struct {
 	opts  DirOptions
 	yield func(*Entry, error) bool
 	attrs [256]byte // for the names of extended attributes
+	stamps
 }
 
 // visit yields the entry called name in the directory parent, and what is
@@ -131,6 +132,7 @@ func (w *dirWalk) entry(parent *directory, name, source, rel string, st *unix.St
 	case unix.S_IFREG:
 		e.Type = Regular
 		e.Size = st.Size
+		e.Stamp = w.stamps.of(parent.fd, name, st)
 		*content = diskFile{parent, name, st.Size, st.Mtim.Nano(), st.Ino}
 		e.Content = content
 	case unix.S_IFLNK:
