@@ -56,12 +56,8 @@ func (known stamps) of(dir int, name string, st *unix.Stat_t) Stamp {
 	}
 	changes, ok := known[s.Device]
 	if !ok {
-		fd, err := unix.Openat(dir, name, openPath|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-		if err == nil {
-			changes, err = regfile.ChangesIn(fd)
-			unix.Close(fd)
-		}
-		if err != nil {
+		var err error
+		if changes, err = changesAt(dir, name, s.Device); err != nil {
 			s.limit(0, err) // opening the file will say why
 			return s
 		}
@@ -69,4 +65,19 @@ func (known stamps) of(dir int, name string, st *unix.Stat_t) Stamp {
 	}
 	s.limit(changes, nil)
 	return s
+}
+
+// changesAt looks at the file system of what is called name in the directory dir, and has the device.
+// It is opened only where the directory has another.
+func changesAt(dir int, name string, device uint64) (regfile.Changes, error) {
+	var around unix.Stat_t
+	if dir != unix.AT_FDCWD && unix.Fstat(dir, &around) == nil && uint64(around.Dev) == device {
+		return regfile.ChangesIn(dir)
+	}
+	fd, err := unix.Openat(dir, name, openPath|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(fd)
+	return regfile.ChangesIn(fd)
 }
