@@ -88,17 +88,6 @@ type Entry struct {
 	Source string
 }
 
-// Stamp is what a file system says of a file besides its attributes: as long as it stays the
-// same, so does the content. Times are in nanoseconds since 1970.
-type Stamp struct {
-	// Device and Inode say which file it is.
-	Device, Inode uint64
-	// Change is when the file was last changed in any way, ModTime when its content was.
-	Change, ModTime int64
-	// Offset is where the content begins in an archive that has it.
-	Offset int64
-}
-
 // SetContent gives a regular file other content, of so many bytes, which the stamp of the old one
 // does not speak for, and which other names of the file do not get.
 func (e *Entry) SetContent(size int64, c Content) {

@@ -105,7 +105,7 @@ func (t *Tar) open(path string) error {
 		f.Close()
 		return err
 	}
-	t.file, t.stamp = f, stampOf(&st)
+	t.file, t.stamp = f, stampOfOpen(int(f.Fd()), &st)
 	t.verify = func() error {
 		var now unix.Stat_t
 		if err := fstat(f, &now); err != nil {

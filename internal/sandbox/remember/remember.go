@@ -88,7 +88,7 @@ func Run(ctx context.Context, r sandbox.Runner, step *sandbox.Step, opts Options
 	}
 	out := Outcome{Result: res}
 	if !settled {
-		opts.debug("it is not remembered: a file that it sees was changed just before")
+		opts.debug("it is not remembered: a file that it sees was changed just before, or nothing says when it was")
 		return out, nil
 	}
 	if now, err := keyOf(ctx, r, step, opts); err != nil || now.sum != k.sum {
