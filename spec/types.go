@@ -59,9 +59,15 @@ type Spec struct {
 	MaxLayers int `json:"maxLayers,omitempty"`
 	// How store paths are spread over layers: popularity gives the paths that
 	// most others need a layer each; auto gives large paths a layer each, with
-	// what only they need; single makes one layer of everything. Default:
+	// what only they need; stable joins paths so that little is sent again when
+	// some of them change; single makes one layer of everything. Default:
 	// popularity.
 	Layering Layering `json:"layering,omitempty"`
+	// The plan of layering: stable: what of its layers is still there stays
+	// together. A file that varve lock --layers wrote, whose name ends in .lock; or
+	// an image, as fromImage names one, whose history tells its layers; or auto, the
+	// image that is replaced, which needs --unlocked. Default: none.
+	Previous string `json:"previous,omitempty"`
 	// What the closure begins at besides what config and the image's files
 	// mention: contents, which are then in the image whether or not anything
 	// mentions them, or the image itself, as in dockerTools. Then config and the
@@ -214,8 +220,15 @@ type Layering string
 const (
 	Popularity Layering = "popularity"
 	Auto       Layering = "auto"
+	Stable     Layering = "stable"
 	Single     Layering = "single"
 )
+
+// DefaultLayering is how specs spread store paths that do not say how.
+const DefaultLayering = Popularity
+
+// PreviousAuto is the value of Spec.Previous that stands for the image that is replaced.
+const PreviousAuto = "auto"
 
 // ClosureRoots is what the closure begins at.
 type ClosureRoots string
@@ -301,7 +314,7 @@ func withDefaults() *Spec {
 		IncludeStorePaths: true,
 		MaxLayers:         100,
 		Inherit:           InheritAll,
-		Layering:          Popularity,
+		Layering:          DefaultLayering,
 		ClosureRoots:      RootsContents,
 		Conflicts:         ConflictsError,
 		Config:            &ordjson.Object{},
