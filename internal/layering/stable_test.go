@@ -259,3 +259,67 @@ func missing(a, b map[string]float64) (sum float64) {
 	}
 	return sum
 }
+
+// TestStableAdded: what an image sends again, besides what is new, when it gets one path more that
+// nothing refers to, with what only that path needs. The mean over the eight images and eight such
+// paths of each, as a share of the image.
+func TestStableAdded(t *testing.T) {
+	names, nodes := debianImages(t)
+	const n = 25
+	ways := map[string]func(g *Graph, plan [][]string) [][]string{
+		"popularity": func(g *Graph, _ [][]string) [][]string {
+			order, err := g.Popularity(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return Limit(order, n)
+		},
+		"auto":                func(g *Graph, _ [][]string) [][]string { return mustAuto(t, g, n) },
+		"stable":              func(g *Graph, _ [][]string) [][]string { return mustStable(t, g, n, nil) },
+		"stable, with a plan": func(g *Graph, plan [][]string) [][]string { return mustStable(t, g, n, plan) },
+	}
+	again := map[string]float64{}
+	for _, name := range names {
+		after := byRule(t, nodes[name], "path")
+		all := topPaths(after)
+		tops := all[:min(len(all), 8)]
+		for _, top := range tops {
+			rest := slices.DeleteFunc(slices.Clone(all), func(p string) bool { return p == top })
+			paths, err := after.Closure(rest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := after.Subgraph(paths)
+			for way, divide := range ways {
+				old := divide(before, nil)
+				had := map[string]bool{}
+				for _, layer := range old {
+					had[strings.Join(layer, "\n")] = true
+				}
+				sent := before.bytes(paths) - after.bytes(after.paths) // what is new does not count
+				for _, layer := range divide(after, old) {
+					if !had[strings.Join(layer, "\n")] {
+						sent += after.bytes(layer)
+					}
+				}
+				again[way] += sent / after.bytes(after.paths) / float64(len(tops)*len(names))
+			}
+		}
+	}
+	for way, share := range again {
+		t.Logf("%s: %.4f", way, share)
+	}
+	if again["stable, with a plan"] > 0.01 || again["stable"] > again["auto"] {
+		t.Errorf("sent again: %v", again)
+	}
+}
+
+// topPaths returns the paths that nothing refers to.
+func topPaths(g *Graph) (tops []string) {
+	for v, users := range g.users() {
+		if len(users) == 0 {
+			tops = append(tops, g.paths[v])
+		}
+	}
+	return tops
+}
