@@ -116,6 +116,8 @@ func check(e *tree.Entry) error {
 		return fmt.Errorf("entry %q: negative size", e.Path)
 	case e.Size > 0 && e.Type != tree.Regular:
 		return fmt.Errorf("entry %q: it has content but is not a regular file", e.Path)
+	case e.Type == tree.Link && e.Linkname == "":
+		return fmt.Errorf("entry %q: a hard link to nothing", e.Path)
 	case !isClean(e.Path):
 		return fmt.Errorf("entry %q: not a clean path below the root", e.Path)
 	case hasNUL(e.Path) || hasNUL(e.Linkname) || hasNUL(e.Uname) || hasNUL(e.Gname):
@@ -164,7 +166,7 @@ func hasNUL(s string) bool { return strings.IndexByte(s, 0) >= 0 }
 
 func checkType(e *tree.Entry) error {
 	switch e.Type {
-	case tree.Regular, tree.Symlink, tree.Char, tree.Block, tree.Dir, tree.FIFO:
+	case tree.Regular, tree.Symlink, tree.Char, tree.Block, tree.Dir, tree.FIFO, tree.Link:
 		return nil
 	}
 	return fmt.Errorf("entry %q: unknown type %q", e.Path, e.Type)

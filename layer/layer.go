@@ -23,6 +23,9 @@ type Options struct {
 	// content is then handed on by the kernel without being hashed again; a
 	// layer whose files look changed all the same is hashed once more.
 	Immutable bool
+	// HardLinks makes hard links of further names of a file, see Links, where otherwise each name is
+	// a file of its own. It is what version 2 of the format does in tree layers.
+	HardLinks bool
 	// Memo, where it is set, remembers the digests of layers, so that a layer
 	// whose files are as they were is not read to know its digest.
 	Memo Memo
@@ -163,7 +166,7 @@ func (l *Layer) Size(ctx context.Context) (int64, error) {
 // is called with each header.
 func (l *Layer) walk(ctx context.Context, w *Writer, look func(header []byte, e *tree.Entry)) error {
 	w.mark = look
-	for e, err := range l.entries() {
+	for e, err := range l.linked() {
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -206,7 +209,7 @@ func (l *Layer) encode(ctx context.Context, w *Writer, unchecked bool) (trace, e
 	}
 	a := newAhead(w, unchecked)
 	defer a.stop()
-	for e, err := range l.entries() {
+	for e, err := range l.linked() {
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -231,7 +234,7 @@ func (l *Layer) encode(ctx context.Context, w *Writer, unchecked bool) (trace, e
 // reads no content.
 func (l *Layer) distinctEntries(ctx context.Context) error {
 	seen := map[string]bool{}
-	for e, err := range l.entries() {
+	for e, err := range l.linked() {
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -328,7 +331,7 @@ func (l *Layer) checked() {
 // says, or else the last such directory: something may be missing from it.
 func (l *Layer) changed(ctx context.Context) error {
 	var dir *tree.Entry
-	for e, err := range l.entries() {
+	for e, err := range l.linked() {
 		if err == nil {
 			err = ctx.Err()
 		}

@@ -19,7 +19,7 @@ import (
 // any time, but must never return an Info for another key than the one that it was kept under:
 // what it returns is believed.
 //
-// A key is the SHA-256 of all that a tar is made of: the format's version, how headers are
+// A key is the SHA-256 of all that a tar is made of: a version, how headers are
 // written, each entry's header, and its Stamp, or the content itself where there is no stamp. It is
 // known without reading files.
 type Memo interface {
@@ -87,7 +87,7 @@ func (l *Layer) newTracer(keyed bool) *tracer {
 		return t
 	}
 	t.headers, t.contents = sha256.New(), sha256.New()
-	t.prefix = fmt.Sprintf("varve layer %s %d %q\n", FormatVersion, l.opts.Dialect, l.opts.Prefix)
+	t.prefix = fmt.Sprintf("varve layer %s %d %q\n", keyVersion, l.opts.Dialect, l.opts.Prefix)
 	return t
 }
 
@@ -239,7 +239,7 @@ func (l *Layer) portableKey(ctx context.Context, seen trace) (digest.Digest, err
 		return "", err
 	}
 	l.portable = digest.FromString(fmt.Sprintf("varve portable layer %s %d %q\n%s\n%s",
-		FormatVersion, l.opts.Dialect, l.opts.Prefix, seen.headers, contents))
+		keyVersion, l.opts.Dialect, l.opts.Prefix, seen.headers, contents))
 	return l.portable, nil
 }
 

@@ -8,11 +8,17 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// FormatVersion is the version of the bytes of layers: the tar dialects of this package and the
-// output of each compression. A change that gives other bytes for the same input, an upgrade of
-// the compressors included, changes the format and needs a new version;
-// internal/compress/testdata/compress.golden shows such a change.
-const FormatVersion = "1"
+// FormatVersion is the newest version of the bytes of layers: of the tars that this package writes.
+// A change that gives other bytes for the same input changes the format and needs a new version.
+// Version 2 has hard links, with Options.HardLinks; without them a layer is the same in both.
+const FormatVersion = "2"
+
+// CompressionVersion is the version of what layers are compressed to. An upgrade of a compressor
+// that gives other bytes needs a new one; internal/compress/testdata/compress.golden shows that.
+const CompressionVersion = "1"
+
+// keyVersion is part of the keys of layers. It changes with what stands between headers and content.
+const keyVersion = "1"
 
 // bufferSize is how much is handed on at once.
 const bufferSize = 1 << 20

@@ -57,11 +57,12 @@ type dirWalk struct {
 type looker struct {
 	*dirWalk
 	attrs [256]byte // for the names of extended attributes
+	stamps
 }
 
 // start yields the root and what is below it.
 func (w *dirWalk) start() error {
-	self := &looker{dirWalk: w}
+	self := &looker{dirWalk: w, stamps: stamps{}}
 	top := above(w.root)
 	e, err := self.look(top, w.root, w.root, ".")
 	if err != nil {
@@ -134,6 +135,7 @@ func (l *looker) entry(parent *directory, name, source, rel string, st *unix.Sta
 	case unix.S_IFREG:
 		e.Type = Regular
 		e.Size = st.Size
+		e.Stamp = l.stamps.of(parent.fd, name, st)
 		*content = diskFile{parent, name, st.Size, st.Mtim.Nano(), st.Ino}
 		e.Content = content
 	case unix.S_IFLNK:

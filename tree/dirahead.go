@@ -232,7 +232,7 @@ func add[T task](l *looker, tasks []T) {
 	}
 	a.running = true
 	for range lookers {
-		a.lookers.Go(func() { (&looker{dirWalk: l.dirWalk}).run() })
+		a.lookers.Go(func() { (&looker{dirWalk: l.dirWalk, stamps: stamps{}}).run() })
 	}
 }
 

@@ -22,7 +22,7 @@ import (
 // A layer that is stored compressed, maybe on a remote place, is read once: it
 // is unpacked to a temporary file, a few layers at a time, and then read from
 // there. Others are read twice, as image.Image.Each does. With RepeatLayers
-// nothing is spooled.
+// nothing is spooled, nor what is left out.
 //
 // Of layers with many small files the tar is kept in such a file while it is hashed.
 //
@@ -43,7 +43,7 @@ func eachLayer(ctx context.Context, img image.Image, opts Options, how by, visit
 		stored, ok := l.(image.StoredLayer)
 		small, keep := l.(image.KeptLayer)
 		keep = keep && how.room == nil && !opts.RepeatLayers
-		ok = ok && i < len(known) && stored.Stored().Digest != "" && !opts.RepeatLayers
+		ok = ok && i < len(known) && stored.Stored().Digest != "" && !opts.RepeatLayers && !opts.omits(known[i])
 		switch {
 		case ok:
 			k = spoolKey{stored.Stored().Digest, known[i], 0}
