@@ -50,6 +50,7 @@ sweep:
 	sh hack/install-test-deps.sh
 	VARVE_SWEEP=1 $(TEST) -run 'TestBombs|TestKill$$|TestMemoKill$$|TestMemoErrors$$|TestMemoProperty$$|TestMemoCoarse$$|TestMemoPower$$|TestKillSteps$$|TestInterruptSteps$$|TestStepsExamples$$' ./cmd/...
 	VARVE_SWEEP=1 $(TEST) -run 'TestSuite$$' -timeout=60m ./internal/sandbox/vm
+	VARVE_SWEEP=1 $(TEST) -run 'TestSystemCalls$$' ./layer
 
 bench: build
 	sh hack/install-test-deps.sh
