@@ -24,7 +24,7 @@ const (
 // CompressorText names a compressor in AnnotationCompressor; it is empty for one without a name.
 func CompressorText(c Compressor) string {
 	if name, ok := c.(fmt.Stringer); ok {
-		return layer.FormatVersion + " " + name.String()
+		return layer.CompressionVersion + " " + name.String()
 	}
 	return ""
 }

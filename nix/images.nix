@@ -219,6 +219,7 @@ let
             ;
           layering = divides name layering;
           closureRoots = "image";
+          layerFormat = 1;
           fromImage = orNull fromImage;
           maxLayers = atMost name maxLayers;
           extraCommands = strict extraCommands;
@@ -336,6 +337,7 @@ let
           }
         ];
         closureRoots = "image";
+        layerFormat = 1;
         conflicts = "first";
       };
     in

@@ -148,13 +148,10 @@ func openTar(ctx context.Context, kind Transport, name string, t *tarindex.Archi
 func openDockerArchive(ctx context.Context, kind Transport, name string, t *tarindex.Archive) (image.Source, error) {
 	src, err := hybrid.Open(ctx, name, t)
 	var contradiction *hybrid.ContradictionError
-	switch {
-	case !errors.As(err, &contradiction):
-		return src, err
-	case kind == DockerArchive:
+	if kind == DockerArchive && errors.As(err, &contradiction) {
 		return asSource(dockerarchive.FromTar(name, t))
 	}
-	return nil, &RefError{err, []string{"say which of them is meant: docker-archive:FILE has what docker load reads, and oci-archive:FILE the OCI layout"}}
+	return src, err
 }
 
 // asSource returns a nil source if there was an error.

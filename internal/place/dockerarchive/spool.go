@@ -24,6 +24,8 @@ import (
 // there. Others are read twice, as image.Image.Each does. With RepeatLayers
 // nothing is spooled, nor what is left out.
 //
+// Of layers with many small files the tar is kept in such a file while it is hashed.
+//
 // With a packer, each layer is a *compressedLayer. With room, layers that were not read yet are
 // visited without their digest.
 func eachLayer(ctx context.Context, img image.Image, opts Options, how by, visit func(ctx context.Context, i int, l image.Layer, info layer.Info) error) error {
@@ -35,10 +37,13 @@ func eachLayer(ctx context.Context, img image.Image, opts Options, how by, visit
 		}
 	}()
 	known := image.KnownDiffIDs(img)
+	space := newKeptFiles(opts.TempDir)
 	for i, l := range layers {
 		k := spoolKey{layer: i}
 		stored, ok := l.(image.StoredLayer)
+		small, keep := l.(image.KeptLayer)
 		left := i < len(known) && opts.omits(known[i])
+		keep = keep && how.room == nil && !opts.RepeatLayers
 		ok = ok && i < len(known) && stored.Stored().Digest != "" && !opts.RepeatLayers && !left
 		switch {
 		case left && opts.Layout == nil:
@@ -46,13 +51,15 @@ func eachLayer(ctx context.Context, img image.Image, opts Options, how by, visit
 			continue
 		case ok:
 			k = spoolKey{stored.Stored().Digest, known[i], 0}
-		case how.pack == nil:
+		case how.pack == nil && !keep:
 			continue
 		}
 		switch {
 		case files[k] != nil:
 		case how.pack != nil:
 			files[k] = &compressedLayer{Layer: l, by: how.pack}
+		case !ok:
+			files[k] = &keptLayer{KeptLayer: small, in: space}
 		default:
 			files[k] = &spooled{StoredLayer: stored, diffID: known[i], tempDir: opts.TempDir}
 		}

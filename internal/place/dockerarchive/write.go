@@ -46,7 +46,8 @@ type Options struct {
 	// streamer does.
 	RepeatLayers bool
 	// TempDir is where layers that are stored compressed are unpacked, a few at a time and
-	// without a name; it defaults to the system's directory for such files.
+	// without a name, and layers with many small files are kept after they were hashed, up to
+	// 2 GiB and unless it is in memory; it defaults to the system's directory for such files.
 	TempDir string
 	// Compressor, where it is set, compresses the archive. Layers are compressed a few at a time,
 	// to files without a name in TempDir.
@@ -347,6 +348,8 @@ func original(l image.Layer) image.Layer {
 		return l.StoredLayer
 	case *omittedLayer:
 		return l.Layer
+	case *keptLayer:
+		return l.KeptLayer
 	}
 	return l
 }

@@ -59,6 +59,18 @@ func (c *comparison) contradiction() error {
 	return nil
 }
 
+// absent reports whether the layout lists an image by itself and does not have it, where
+// manifest.json has one of its name.
+func (c *comparison) absent(n int) bool {
+	l := c.ociList[n]
+	return c.ociIDs[n] == "" && l.Index == "" && slices.ContainsFunc(l.Names, func(name string) bool {
+		full := fullName(name)
+		return full != "" && slices.ContainsFunc(c.dockerList, func(l image.Listed) bool {
+			return slices.ContainsFunc(l.Names, func(name string) bool { return fullName(name) == full })
+		})
+	})
+}
+
 // fullName returns a NAME:TAG with the registry that short names stand for, or "" for another name.
 func fullName(name string) string {
 	if _, _, err := image.SplitRepoTag(name); err != nil {

@@ -153,7 +153,7 @@ func (a *archive) merge(c *comparison) {
 			kept := image.NamesFor(names[l.Index], "")
 			l.Names = append(kept.RepoTags, kept.RefNames...)
 		}
-		if !covered[n] {
+		if !covered[n] && !c.absent(n) {
 			a.add(l, a.oci, n)
 		}
 	}
