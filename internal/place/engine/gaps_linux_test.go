@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -159,6 +160,55 @@ var countedEngines = map[string]func(*testing.T) counted{
 	},
 }
 
+// smallDocker and smallContainerd have little room.
+func smallDocker(t *testing.T) counted {
+	docker := engines.Small(t, "docker")
+	e, err := Docker(DockerOptions{Host: docker.Address()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return counted{Engine: e, sent: new(atomic.Int64), piped: true, remove: func(name string) error { return docker.Remove(context.Background(), name) }}
+}
+
+func smallContainerd(t *testing.T) counted {
+	t.Setenv("CONTAINERD_SNAPSHOTTER", "native")
+	e, err := Containerd(ContainerdOptions{Socket: engines.Small(t, "containerd").Address(), Namespace: "varve-daemon"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return counted{Engine: e, sent: new(atomic.Int64), piped: true}
+}
+
+// TestDiskFull: an engine whose disk is full, when it gets an image with gaps or a whole one, is an
+// error. The name stays where it was, and no other is left.
+func TestDiskFull(t *testing.T) {
+	testtools.NeedRoot(t)
+	for name, start := range map[string]func(*testing.T) counted{"docker": smallDocker, "containerd": smallContainerd} {
+		t.Run(name, func(t *testing.T) {
+			e := start(t)
+			tag := "example.org/varve-full/" + name + ":1"
+			low := bigLayer("low", name, 5*mib)
+			first := bigImage(tag, low, bigLayer("top", name, 100))
+			e.load(t, first, nil)
+			for what, img := range map[string]image.Named{
+				"gaps":  bigImage(tag, low, bigLayer("top", name+" again", 80*mib)),
+				"whole": bigImage(tag, bigLayer("other", name, 80*mib)),
+			} {
+				before := e.sent.Load()
+				_, err := Load(t.Context(), e, img, e.archive(img, nil))
+				t.Logf("%s: %d bytes, %v", what, e.sent.Load()-before, err)
+				if err == nil || !strings.Contains(err.Error(), "no space left on device") {
+					t.Errorf("%s: %v", what, err)
+				}
+				if names, err := List(t.Context(), e.Engine); err != nil || !slices.Equal(names, []string{tag}) {
+					t.Errorf("%s: it has %q now, %v", what, names, err)
+				}
+			}
+			e.checkWhole(t, first)
+		})
+	}
+}
+
 // load loads an image, and returns how much was sent, in bytes.
 func (c counted) load(t *testing.T, img image.Named, between func()) (Loaded, int64) {
 	t.Helper()
@@ -176,6 +226,14 @@ func (c counted) load(t *testing.T, img image.Named, between func()) (Loaded, in
 func (c counted) checkWhole(t *testing.T, img image.Named) {
 	t.Helper()
 	name := img.RepoTags[0]
+	has, err := c.Identify(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d, err := archiveOf(img).Describe(t.Context()); err != nil || has.Manifest != "" && has.Manifest != d.Manifest || has.Incomplete {
+		t.Errorf("it has %+v, want %+v (%v)", has, d, err)
+	}
+	t.Logf("the manifest is %q", has.Manifest)
 	r, err := Open(t.Context(), c, name)
 	if err != nil {
 		t.Fatal(err)
