@@ -41,14 +41,18 @@ func startDocker(h *home) (Engine, func(), error) {
 	if err := os.WriteFile(config, []byte("{}\n"), 0o644); err != nil {
 		return nil, nil, fmt.Errorf("configure dockerd: %w", err)
 	}
+	data, env, err := h.data("docker", "data")
+	if err != nil {
+		return nil, nil, err
+	}
 	socket := "unix://" + filepath.Join(dir, "sock")
 	d := &docker{client: client, host: socket, home: h, env: environment(h.dir, "DOCKER_HOST="+socket, "DOCKER_CONFIG="+dir)}
 	ready := func() error {
 		_, err := check(context.Background(), d, "version")
 		return err
 	}
-	process, err := startDaemon(filepath.Join(dir, "log"), ready, d.env, "dockerd",
-		"--data-root", filepath.Join(dir, "data"),
+	process, err := startDaemon(filepath.Join(dir, "log"), ready, append(env, d.env...), "dockerd",
+		"--data-root", data,
 		"--exec-root", filepath.Join(dir, "exec"),
 		"--pidfile", filepath.Join(dir, "pid"),
 		"--config-file", config,

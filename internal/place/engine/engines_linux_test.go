@@ -15,25 +15,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/enginetest"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
-	"github.com/varve-image/varve/internal/place/ocilayout"
 	"github.com/varve-image/varve/internal/testtools"
 )
 
 var engines enginetest.Set
 
 func TestMain(m *testing.M) { os.Exit(engines.Around(m).Run()) }
-
-func layoutOf(img image.Named) WriteFunc {
-	return func(ctx context.Context, w io.Writer) error {
-		_, err := ocilayout.WriteArchive(ctx, w, img, ocilayout.Options{})
-		return err
-	}
-}
 
 // onPath puts a program into PATH that runs what cmd runs, with its
 // environment, and the program's own arguments.
@@ -235,7 +228,7 @@ func TestReached(t *testing.T) {
 			e := start(t)
 			img := testImage("content by way of " + name)
 			img.RepoTags = []string{repository + ":" + strings.ReplaceAll(name, ", ", "-")}
-			if _, err := e.ID(t.Context(), img.RepoTags[0]); !errors.Is(err, ErrNotFound) {
+			if _, err := idOf(t, e, img.RepoTags[0]); !errors.Is(err, ErrNotFound) {
 				t.Errorf("ID before the load: %v", err)
 			}
 			loadFails(t, e, img)
@@ -277,7 +270,7 @@ func TestEngines(t *testing.T) {
 			e := start(t)
 			img := testImage("content for " + name)
 			img.RepoTags = []string{repository + ":" + strings.ReplaceAll(name, " ", "-")}
-			if _, err := e.ID(t.Context(), img.RepoTags[0]); !errors.Is(err, ErrNotFound) {
+			if _, err := idOf(t, e, img.RepoTags[0]); !errors.Is(err, ErrNotFound) {
 				t.Errorf("ID before the load: %v", err)
 			}
 			if r, err := Open(t.Context(), e, img.RepoTags[0]); !errors.Is(err, ErrNotFound) {
@@ -309,7 +302,7 @@ func TestLoadNames(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, name := range img.RepoTags {
-				if has, err := e.ID(t.Context(), name); err != nil || has != id {
+				if has, err := idOf(t, e, name); err != nil || has != id {
 					t.Errorf("%s is %q, %v; want %s", name, has, err, id)
 				}
 			}
@@ -348,19 +341,10 @@ func mustLoad(t *testing.T, e Engine, img image.Named, present bool) Loaded {
 	return loaded
 }
 
-// TestContainerdLayout: containerd reads OCI archives as well, and keeps the
-// layers' compression.
-func TestContainerdLayout(t *testing.T) {
-	testtools.NeedRoot(t)
-	img := testImage("content in a layout")
-	img.RepoTags = []string{repository + ":layout"}
-	loadAndSave(t, startContainerd(t), img, layoutOf(img))
-}
-
 func loadFails(t *testing.T, e Engine, img image.Named) {
 	t.Helper()
 	broken := errors.New("the source has changed")
-	_, err := Load(t.Context(), e, img, func(ctx context.Context, w io.Writer) error {
+	_, err := Load(t.Context(), e, img, writing(img, func(ctx context.Context, w io.Writer) error {
 		var b bytes.Buffer
 		if err := dockerarchive.Write(ctx, &b, img, dockerarchive.Options{}); err != nil {
 			return err
@@ -369,7 +353,7 @@ func loadFails(t *testing.T, e Engine, img image.Named) {
 			return err
 		}
 		return broken
-	})
+	}))
 	if !errors.Is(err, broken) {
 		t.Errorf("load of what cannot be read: %v", err)
 	}
@@ -377,19 +361,19 @@ func loadFails(t *testing.T, e Engine, img image.Named) {
 		_, err := w.Write(bytes.Repeat([]byte("garbage"), 100_000))
 		return err
 	}
-	if _, err := Load(t.Context(), e, img, garbage); err == nil {
+	if _, err := Load(t.Context(), e, img, writing(img, garbage)); err == nil {
 		t.Error("load of garbage: no error")
 	} else {
 		t.Logf("load of garbage: %v", err)
 	}
-	if _, err := e.ID(t.Context(), img.RepoTags[0]); !errors.Is(err, ErrNotFound) {
+	if _, err := idOf(t, e, img.RepoTags[0]); !errors.Is(err, ErrNotFound) {
 		t.Errorf("after loads that failed: %v", err)
 	}
 }
 
-func loadAndSave(t *testing.T, e Engine, img image.Named, write WriteFunc) {
+func loadAndSave(t *testing.T, e Engine, img image.Named, archive Archive) {
 	t.Helper()
-	loaded, err := Load(t.Context(), e, img, write)
+	loaded, err := Load(t.Context(), e, img, archive)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -401,7 +385,12 @@ func loadAndSave(t *testing.T, e Engine, img image.Named, write WriteFunc) {
 		t.Errorf("first load: %+v", loaded)
 	}
 	sent := false
-	loaded, err = Load(t.Context(), e, img, func(ctx context.Context, w io.Writer) error { sent = true; return write(ctx, w) })
+	write := archive.Write
+	archive.Write = func(ctx context.Context, w io.Writer, form Form) (digest.Digest, error) {
+		sent = true
+		return write(ctx, w, form)
+	}
+	loaded, err = Load(t.Context(), e, img, archive)
 	if err != nil || !loaded.Present || sent {
 		t.Errorf("second load: %+v, sent %t, %v", loaded, sent, err)
 	}
