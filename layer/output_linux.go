@@ -80,6 +80,8 @@ func (o *fileOutput) copyFrom(ctx context.Context, in int, at *int64, size int64
 			continue
 		case done == 0 && cannotCopy(err):
 			return 0, nil
+		case err == unix.EPIPE: // a write says the same, in the words of whoever made the writer
+			return done, nil
 		case err != nil:
 			return done, err
 		}

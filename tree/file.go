@@ -89,11 +89,6 @@ func StampOf(f *os.File) (Stamp, error) {
 	return stampOf(&st), nil
 }
 
-// stampOf returns the stamp of a file on disk.
-func stampOf(st *unix.Stat_t) Stamp {
-	return Stamp{Device: uint64(st.Dev), Inode: st.Ino, Change: changeTime(st), ModTime: st.Mtim.Nano()}
-}
-
 // File is the content of a regular file on disk, as Entry.Open returns it for
 // FromDir. It reads as many bytes as the file had when FromDir looked at it, and
 // fails if the file has been changed since.
