@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -77,6 +78,15 @@ func (d *diskFile) read(fd int, p []byte, left int64) (n int, err error) {
 
 func (d *diskFile) ended(left int64) error {
 	return fmt.Errorf("%q changed while it was read: it ends %d bytes early", d.source(), left)
+}
+
+// StampOf returns the stamp of an open file.
+func StampOf(f *os.File) (Stamp, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return Stamp{}, fmt.Errorf("stat %q: %w", f.Name(), err)
+	}
+	return stampOf(&st), nil
 }
 
 // File is the content of a regular file on disk, as Entry.Open returns it for
