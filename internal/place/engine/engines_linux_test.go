@@ -297,13 +297,16 @@ func TestLoadNames(t *testing.T) {
 			mustLoad(t, e, img, false)
 			img.RepoTags = append(img.RepoTags, repository+":second-"+strings.ReplaceAll(name, " ", "-"), "reg.example:5000/a/b:x-"+strings.ReplaceAll(name, " ", "-"))
 			mustLoad(t, e, img, false)
-			id, err := image.ID(t.Context(), img)
+			want, err := newImage(t.Context(), img, archiveOf(img))
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, name := range img.RepoTags {
-				if has, err := idOf(t, e, name); err != nil || has != id {
-					t.Errorf("%s is %q, %v; want %s", name, has, err, id)
+				has, err := e.Identify(t.Context(), name)
+				if err != nil {
+					t.Error(err)
+				} else if is, err := has.is(t.Context(), want); err != nil || !is {
+					t.Errorf("%s is %+v, %v; want %s", name, has, err, want.ID)
 				}
 			}
 			mustLoad(t, e, img, true)
