@@ -94,7 +94,7 @@ func StampOf(f *os.File) (Stamp, error) {
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return Stamp{}, fmt.Errorf("stat %q: %w", f.Name(), err)
 	}
-	return stampOf(&st), nil
+	return stampOfOpen(int(f.Fd()), &st), nil
 }
 
 // File is the content of a regular file on disk, as Entry.Open returns it for
