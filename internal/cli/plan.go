@@ -71,7 +71,7 @@ func planPlatform(s *spec.Spec) v1.Platform {
 // new one.
 func replaced(d transfer.Destination, s *spec.Spec) (place.Ref, bool) {
 	ref := d.Ref
-	archive := ref.Transport == place.DockerArchive || ref.Transport == place.OCIArchive || ref.Transport == place.ImageDir
+	archive := ref.Transport == place.Archive || ref.Transport == place.DockerArchive || ref.Transport == place.OCIArchive || ref.Transport == place.ImageDir
 	switch {
 	case archive: // it is replaced whole
 		ref.Name = ""
