@@ -48,7 +48,7 @@ e2e:
 # virtual machines; takes minutes.
 sweep:
 	sh hack/install-test-deps.sh
-	VARVE_SWEEP=1 $(TEST) -run 'TestBombs|TestKill$$|TestMemoKill$$|TestMemoErrors$$|TestMemoProperty$$|TestKillSteps$$|TestInterruptSteps$$|TestStepsExamples$$' ./cmd/...
+	VARVE_SWEEP=1 $(TEST) -run 'TestBombs|TestKill$$|TestMemoKill$$|TestMemoErrors$$|TestMemoProperty$$|TestMemoCoarse$$|TestKillSteps$$|TestInterruptSteps$$|TestStepsExamples$$' ./cmd/...
 	VARVE_SWEEP=1 $(TEST) -run 'TestSuite$$' -timeout=60m ./internal/sandbox/vm
 
 bench: build

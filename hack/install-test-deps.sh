@@ -6,10 +6,10 @@
 set -eu
 
 packages="
-	attr bash-static busybox-static bzip2 ca-certificates containerd crun docker-registry docker.io e2fsprogs
-	fuse-overlayfs gcc golang-github-containers-common hello iptables jq libc6-dev
+	attr bash-static busybox-static bzip2 ca-certificates containerd crun docker-registry docker.io e2fsprogs erofs-utils
+	fuse-overlayfs gcc golang-github-containers-common hello iproute2 iptables jq libc6-dev
 	libarchive-tools libcap2-bin linux-image-cloud-amd64 mg mmdebstrap nano nginx nix-bin openssh-client openssl patchelf pigz podman python3 qemu-system-x86
-	redis-server rsync runc skopeo strace tar
+	redis-server rsync runc skopeo squashfs-tools strace tar
 	umoci util-linux vim-tiny xz-utils zstd
 "
 

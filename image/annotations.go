@@ -8,6 +8,7 @@ import (
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/layer"
 )
 
@@ -23,7 +24,7 @@ const (
 // CompressorText names a compressor in AnnotationCompressor; it is empty for one without a name.
 func CompressorText(c Compressor) string {
 	if name, ok := c.(fmt.Stringer); ok {
-		return layer.FormatVersion + " " + name.String()
+		return layer.CompressionVersion + " " + name.String()
 	}
 	return ""
 }
@@ -35,7 +36,7 @@ func untold(img Image, descs []v1.Descriptor) []v1.Descriptor {
 	descs = slices.Clone(descs)
 	for i, l := range img.Layers() {
 		stored, ok := l.(StoredLayer)
-		if !ok || stored.Stored().Digest == "" || stored.Stored().Digest != descs[i].Digest {
+		if !ok || i >= len(descs) || descs[i].Digest != stored.Stored().Digest && descs[i].Digest != stored.TarDigest() {
 			continue
 		}
 		descs[i].Annotations = maps.Clone(descs[i].Annotations)
@@ -69,4 +70,28 @@ func (b *Blob) annotate(ctx context.Context, d *v1.Descriptor) error {
 		d.Annotations = all
 	}
 	return nil
+}
+
+// TarDescriptors describes the layers of an image as blobs that are their tars, in the layers'
+// order. infos has their digests and sizes. If the manifest that the image has lists the same, its
+// own descriptors are returned.
+func TarDescriptors(ctx context.Context, img Image, infos []layer.Info) ([]v1.Descriptor, error) {
+	if stored, ok := unwrap(img).(*Stored); ok {
+		_, had, err := ocijson.ParseManifest(stored.Manifest)
+		same := func(d v1.Descriptor, info layer.Info) bool {
+			return d.Digest == info.DiffID && d.Size == info.Size && d.MediaType == v1.MediaTypeImageLayer
+		}
+		if err == nil && slices.EqualFunc(had, infos, same) {
+			return had, nil
+		}
+	}
+	descs := make([]v1.Descriptor, len(infos))
+	for i, l := range img.Layers() {
+		b := &Blob{Layer: l, info: infos[i]}
+		descs[i] = v1.Descriptor{MediaType: v1.MediaTypeImageLayer, Digest: infos[i].DiffID, Size: infos[i].Size}
+		if err := b.annotate(ctx, &descs[i]); err != nil {
+			return nil, layerError(i, l, err)
+		}
+	}
+	return descs, nil
 }

@@ -67,6 +67,15 @@ type OnceLayer interface {
 	WriteOnce(ctx context.Context, w io.Writer) (layer.Info, error)
 }
 
+// KeptLayer is a layer of files that are maybe so small that reading them once more costs more than
+// keeping the tar.
+type KeptLayer interface {
+	OnceLayer
+	// Keep returns what Info returns, and reports whether it has written the tar to w meanwhile. If
+	// it has not, w may have a part of it.
+	Keep(ctx context.Context, w io.Writer) (info layer.Info, kept bool, err error)
+}
+
 // LimitedLayer is a layer that can be read only as far as a budget allows.
 type LimitedLayer interface {
 	Layer

@@ -90,8 +90,13 @@ func configDocument(img Image, data []byte) Document {
 // keptManifest returns the manifest that an image has, if it says what a new one would.
 func keptManifest(img Image, config v1.Descriptor, layers []v1.Descriptor, docker bool) (Document, bool) {
 	stored, ok := unwrap(img).(*Stored)
-	if !ok || len(stored.Manifest) == 0 || len(stored.Annotations) > 0 {
+	if !ok || len(stored.Manifest) == 0 {
 		return Document{}, false
+	}
+	if len(stored.Annotations) > 0 {
+		if own, err := ocijson.Annotations(stored.Manifest); err != nil || !maps.Equal(stored.Annotations, own) {
+			return Document{}, false
+		}
 	}
 	mediaType, err := ocijson.MediaType(stored.Manifest)
 	if err != nil || mediaType != v1.MediaTypeImageManifest && !docker {

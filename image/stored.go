@@ -26,7 +26,8 @@ type Stored struct {
 	Config     *ordjson.Object
 	// DiffIDs are the layers' diffIDs, as Config lists them.
 	DiffIDs []digest.Digest
-	// Annotations are written into a new manifest where the image has none.
+	// Annotations are written into a new manifest, which the image gets where it has none, or one
+	// with other annotations or other layers.
 	Annotations map[string]string
 
 	layers []StoredLayer

@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
@@ -91,11 +92,15 @@ func (b *block) number(f field, n int64) {
 
 func (b *block) checksum() {
 	b.text(fieldChecksum, "        ")
-	sum := int64(0)
-	for _, c := range b {
-		sum += int64(c)
+	// Four bytes at once, each in 16 bits of its own, which 128 bytes cannot exceed.
+	const even = 0x00ff00ff00ff00ff
+	lanes := uint64(0)
+	for i := 0; i < blockSize; i += 8 {
+		eight := binary.NativeEndian.Uint64(b[i:])
+		lanes += eight&even + eight>>8&even
 	}
-	b.octal(field{fieldChecksum.offset, 7}, sum)
+	sum := lanes&0xffff + lanes>>16&0xffff + lanes>>32&0xffff + lanes>>48
+	b.octal(field{fieldChecksum.offset, 7}, int64(sum))
 }
 
 // check refuses what no tar can say, or readers differ on.
@@ -111,6 +116,8 @@ func check(e *tree.Entry) error {
 		return fmt.Errorf("entry %q: negative size", e.Path)
 	case e.Size > 0 && e.Type != tree.Regular:
 		return fmt.Errorf("entry %q: it has content but is not a regular file", e.Path)
+	case e.Type == tree.Link && e.Linkname == "":
+		return fmt.Errorf("entry %q: a hard link to nothing", e.Path)
 	case !isClean(e.Path):
 		return fmt.Errorf("entry %q: not a clean path below the root", e.Path)
 	case hasNUL(e.Path) || hasNUL(e.Linkname) || hasNUL(e.Uname) || hasNUL(e.Gname):
@@ -159,7 +166,7 @@ func hasNUL(s string) bool { return strings.IndexByte(s, 0) >= 0 }
 
 func checkType(e *tree.Entry) error {
 	switch e.Type {
-	case tree.Regular, tree.Symlink, tree.Char, tree.Block, tree.Dir, tree.FIFO:
+	case tree.Regular, tree.Symlink, tree.Char, tree.Block, tree.Dir, tree.FIFO, tree.Link:
 		return nil
 	}
 	return fmt.Errorf("entry %q: unknown type %q", e.Path, e.Type)
@@ -226,45 +233,40 @@ func appendLong(dst []byte, kind byte, text string) []byte {
 }
 
 func appendPAX(dst []byte, name string, e *tree.Entry) []byte {
-	var records []record
 	var b block
 	b.common(e, magicPOSIX)
-	for _, s := range []struct {
-		field field
-		key   string
-		value string
-	}{
-		{fieldName, "path", name},
-		{fieldLinkname, "linkpath", e.Linkname},
-		{fieldUname, "uname", e.Uname},
-		{fieldGname, "gname", e.Gname},
-	} {
-		ascii := asciiOnly(s.value)
-		b.text(s.field, ascii)
-		if ascii != s.value || len(ascii) > s.field.size {
-			records = append(records, record{s.key, s.value})
-		}
-	}
-	for _, n := range []struct {
-		field field
-		key   string
-		value int64
-	}{
-		{fieldUID, "uid", int64(e.UID)},
-		{fieldGID, "gid", int64(e.GID)},
-		{fieldSize, "size", e.Size},
-		{fieldMtime, "mtime", e.ModTime},
-	} {
-		if !b.octal(n.field, n.value) {
-			b.octal(n.field, 0)
-			records = append(records, record{n.key, strconv.FormatInt(n.value, 10)})
-		}
-	}
+	records := b.paxText(nil, fieldName, "path", name)
+	records = b.paxText(records, fieldLinkname, "linkpath", e.Linkname)
+	records = b.paxText(records, fieldUname, "uname", e.Uname)
+	records = b.paxText(records, fieldGname, "gname", e.Gname)
+	records = b.paxNumber(records, fieldUID, "uid", int64(e.UID))
+	records = b.paxNumber(records, fieldGID, "gid", int64(e.GID))
+	records = b.paxNumber(records, fieldSize, "size", e.Size)
+	records = b.paxNumber(records, fieldMtime, "mtime", e.ModTime)
 	if records = append(records, xattrRecords(e)...); len(records) > 0 {
 		dst = appendExtended(dst, records)
 	}
 	b.checksum()
 	return append(dst, b[:]...)
+}
+
+// paxText writes a text, and appends a record if the field cannot hold it.
+func (b *block) paxText(records []record, f field, key, s string) []record {
+	ascii := asciiOnly(s)
+	b.text(f, ascii)
+	if len(ascii) > f.size || ascii != s {
+		return append(records, record{key, s})
+	}
+	return records
+}
+
+// paxNumber writes a number, or 0 and appends a record if the field cannot hold it.
+func (b *block) paxNumber(records []record, f field, key string, n int64) []record {
+	if !b.octal(f, n) {
+		b.octal(f, 0)
+		return append(records, record{key, strconv.FormatInt(n, 10)})
+	}
+	return records
 }
 
 // common writes the fields that are alike in both dialects.

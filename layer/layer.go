@@ -23,6 +23,9 @@ type Options struct {
 	// content is then handed on by the kernel without being hashed again; a
 	// layer whose files look changed all the same is hashed once more.
 	Immutable bool
+	// HardLinks makes hard links of further names of a file, see Links, where otherwise each name is
+	// a file of its own. It is what version 2 of the format does in tree layers.
+	HardLinks bool
 	// Memo, where it is set, remembers the digests of layers, so that a layer
 	// whose files are as they were is not read to know its digest.
 	Memo Memo
@@ -95,10 +98,13 @@ func (l *Layer) read(ctx context.Context, dst io.Writer) error {
 	// What changes in a store meanwhile shows when the layer is written, and it is remembered then.
 	// One that was remembered before may not be written at all: what it is compressed to is known.
 	unchecked := l.opts.Immutable && dst == io.Discard && (l.opts.Memo == nil || !l.opts.Memo.Known(l.name()))
-	if dst == io.Discard {
+	keep, isKept := dst.(*keeper)
+	if isKept || dst == io.Discard {
 		step := tally.Begin(ctx, "hashing", l.opts.Title, 0)
 		defer step.End()
-		dst = step
+		if dst = step; isKept {
+			keep.step, dst = step, keep
+		}
 	}
 	info, seen, err := l.hash(ctx, dst, unchecked)
 	if err == nil && !seen.sorted {
@@ -160,7 +166,7 @@ func (l *Layer) Size(ctx context.Context) (int64, error) {
 // is called with each header.
 func (l *Layer) walk(ctx context.Context, w *Writer, look func(header []byte, e *tree.Entry)) error {
 	w.mark = look
-	for e, err := range l.entries() {
+	for e, err := range l.linked() {
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -182,6 +188,9 @@ func (l *Layer) walk(ctx context.Context, w *Writer, look func(header []byte, e 
 func (l *Layer) hash(ctx context.Context, dst io.Writer, unchecked bool) (Info, trace, error) {
 	d := newDigester(dst)
 	w := &Writer{dialect: l.opts.Dialect, prefix: l.opts.Prefix, out: d, buf: takeBuffer()}
+	if k, ok := dst.(*keeper); ok {
+		k.tar = w
+	}
 	seen, err := l.encode(ctx, w, unchecked)
 	sum := d.sum()
 	return Info{DiffID: sum, Size: w.Size()}, seen, err
@@ -189,16 +198,18 @@ func (l *Layer) hash(ctx context.Context, dst io.Writer, unchecked bool) (Info, 
 
 // encode writes all entries to w. Unchecked is for small files that the caller compares by itself.
 func (l *Layer) encode(ctx context.Context, w *Writer, unchecked bool) (trace, error) {
-	t := l.newTracer()
+	// Where the key is known or not needed it is left out: hashing headers would cost as much as
+	// hashing small files.
+	keyed := l.info == nil && (l.opts.Memo != nil || l.opts.Contents != nil)
+	t := l.newTracer(keyed)
 	w.mark = t.look
-	if keyed := l.opts.Memo != nil || l.opts.Contents != nil; !l.opts.Immutable && (l.info != nil || !keyed) {
-		// The digest says whether anything changed, and the key is known or not needed. Hashing
-		// headers would cost as much as hashing a small file.
+	if !keyed && !l.opts.Immutable {
+		// The digest says whether anything changed.
 		w.mark = func(_ []byte, e *tree.Entry) { t.pass(e) }
 	}
 	a := newAhead(w, unchecked)
 	defer a.stop()
-	for e, err := range l.entries() {
+	for e, err := range l.linked() {
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -223,7 +234,7 @@ func (l *Layer) encode(ctx context.Context, w *Writer, unchecked bool) (trace, e
 // reads no content.
 func (l *Layer) distinctEntries(ctx context.Context) error {
 	seen := map[string]bool{}
-	for e, err := range l.entries() {
+	for e, err := range l.linked() {
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -272,7 +283,7 @@ func (l *Layer) Write(ctx context.Context, dst io.Writer) error {
 func (l *Layer) proved(seen trace) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.told && seen == l.seen {
+	if l.told && !seen.other && seen.same(l.seen) {
 		l.told = false
 		l.remember()
 	}
@@ -288,10 +299,8 @@ func (l *Layer) writeTrusting(ctx context.Context, dst io.Writer, info Info) err
 	if err != nil {
 		return err
 	}
-	other := seen.other
-	seen.other = l.seen.other // the next pass would say the same
-	if seen == l.seen {
-		if !other {
+	if seen.same(l.seen) {
+		if !seen.other {
 			l.checked()
 		}
 		return nil
@@ -322,7 +331,7 @@ func (l *Layer) checked() {
 // says, or else the last such directory: something may be missing from it.
 func (l *Layer) changed(ctx context.Context) error {
 	var dir *tree.Entry
-	for e, err := range l.entries() {
+	for e, err := range l.linked() {
 		if err == nil {
 			err = ctx.Err()
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash"
+	"hash/maphash"
 	"io"
 
 	"github.com/opencontainers/go-digest"
@@ -18,9 +19,9 @@ import (
 // any time, but must never return an Info for another key than the one that it was kept under:
 // what it returns is believed.
 //
-// A key is the SHA-256 of all that a tar is made of: the format's version, how headers are
-// written, and for each entry its header and its Stamp, or the content itself where there is no
-// stamp. It is known without reading files.
+// A key is the SHA-256 of all that a tar is made of: a version, how headers are
+// written, each entry's header, and its Stamp, or the content itself where there is no stamp. It is
+// known without reading files.
 type Memo interface {
 	// Layer returns the digest and size of the layer with a key.
 	Layer(key digest.Digest) (Info, bool)
@@ -37,13 +38,15 @@ type Memo interface {
 
 // trace keeps, from one pass over the entries, what shows whether another pass saw the same.
 type trace struct {
-	// key is the Memo's key.
+	// key is the Memo's key, where it was asked for.
 	key digest.Digest
+	// sum stands for what the key stands for, in this process alone.
+	sum uint64
 	// newest is the latest change time of any entry, and content that of a regular file.
 	newest, content int64
 	// files counts the regular files.
 	files int64
-	// headers is the SHA-256 of the headers, of a layer with a portable key.
+	// headers is the SHA-256 of the headers, where the key was asked for.
 	headers digest.Digest
 	// sorted says that the entries were in canonical order, and thus no two of one path.
 	sorted bool
@@ -51,9 +54,22 @@ type trace struct {
 	other bool
 }
 
+// same reports whether two passes saw the same. Keys may be missing, and say no more than sums.
+func (s trace) same(as trace) bool {
+	s.key, s.headers, s.other = as.key, as.headers, as.other
+	return s == as
+}
+
+// seed is that of traces' sums, which cost less than a key. No file can be made for it.
+var seed = maphash.MakeSeed()
+
 // tracer makes a trace.
 type tracer struct {
-	sum  hash.Hash
+	// prefix begins what the key is the hash of. It ends with the hashes of the headers and of what
+	// stands for contents, which are nil where no key is asked for.
+	prefix            string
+	headers, contents hash.Hash
+
 	seen trace
 	buf  []byte
 	// deep says to read what has no stamp.
@@ -62,40 +78,49 @@ type tracer struct {
 	known func(*tree.Entry) bool
 	last  string // the path of the entry before
 	err   error
-	// headers is nil where there is no portable key.
-	headers hash.Hash
 }
 
-func (l *Layer) newTracer() *tracer {
-	t := &tracer{sum: sha256.New(), deep: l.opts.Memo != nil, seen: trace{sorted: true}}
-	fmt.Fprintf(t.sum, "varve layer %s %d %q\n", FormatVersion, l.opts.Dialect, l.opts.Prefix)
-	if l.opts.Contents != nil {
-		t.headers = sha256.New()
+// newTracer returns a tracer that finds the key too, if it is asked for.
+func (l *Layer) newTracer(keyed bool) *tracer {
+	t := &tracer{deep: keyed && l.opts.Memo != nil, seen: trace{sorted: true}}
+	if !keyed {
+		return t
 	}
+	t.headers, t.contents = sha256.New(), sha256.New()
+	t.prefix = fmt.Sprintf("varve layer %s %d %q\n", keyVersion, l.opts.Dialect, l.opts.Prefix)
 	return t
 }
 
 // look takes in an entry and its header.
 func (t *tracer) look(header []byte, e *tree.Entry) {
-	t.sum.Write(header)
 	if t.headers != nil {
 		t.headers.Write(header)
 	}
 	t.pass(e)
-	if e.Type != tree.Regular || e.Size == 0 || t.known != nil && t.known(e) {
-		return
+	t.buf = binary.BigEndian.AppendUint64(t.buf[:0], t.seen.sum)
+	t.buf = binary.BigEndian.AppendUint64(t.buf, maphash.Bytes(seed, header))
+	if e.Type == tree.Regular && e.Size > 0 && (t.known == nil || !t.known(e)) {
+		t.content(e)
 	}
+	t.seen.sum = maphash.Bytes(seed, t.buf)
+}
+
+// content takes in what stands for a file's content.
+func (t *tracer) content(e *tree.Entry) {
 	t.seen.content = max(t.seen.content, e.Stamp.Change)
 	if e.Stamp == (tree.Stamp{}) && t.deep && t.err == nil {
 		t.err = t.read(e)
 		return
 	}
-	s := e.Stamp
-	t.buf = binary.BigEndian.AppendUint64(t.buf[:0], s.Device)
-	for _, n := range []uint64{s.Inode, uint64(s.Change), uint64(s.ModTime), uint64(s.Offset)} {
+	before := len(t.buf)
+	t.buf = append(t.buf, 's')
+	t.buf = binary.BigEndian.AppendUint64(t.buf, e.Stamp.Device)
+	for _, n := range []uint64{e.Stamp.Inode, uint64(e.Stamp.Change), uint64(e.Stamp.ModTime), uint64(e.Stamp.Offset)} {
 		t.buf = binary.BigEndian.AppendUint64(t.buf, n)
 	}
-	t.sum.Write(t.buf)
+	if t.contents != nil {
+		t.contents.Write(t.buf[before:])
+	}
 }
 
 // Key returns a digest of entries as the key of a layer has them, for keys of what is made of these
@@ -104,7 +129,7 @@ func (t *tracer) look(header []byte, e *tree.Entry) {
 // for, only the header counts: the caller states their content.
 func Key(ctx context.Context, entries tree.Seq, known func(*tree.Entry) bool) (key digest.Digest, changed int64, err error) {
 	l := New(func() tree.Seq { return entries }, Options{Dialect: GNU})
-	t := l.newTracer()
+	t := l.newTracer(true)
 	t.deep, t.known = true, known
 	if err := l.walk(ctx, NewWriter(io.Discard, GNU, ""), t.look); err != nil {
 		return "", 0, err
@@ -130,7 +155,8 @@ func (t *tracer) read(e *tree.Entry) error {
 		return err
 	}
 	defer r.Close()
-	n, err := io.Copy(t.sum, io.LimitReader(r, e.Size))
+	t.contents.Write([]byte{'c'})
+	n, err := io.Copy(t.contents, io.LimitReader(r, e.Size))
 	if err == nil && n < e.Size {
 		err = shortContent(e, e.Size-n, io.EOF)
 	}
@@ -138,9 +164,9 @@ func (t *tracer) read(e *tree.Entry) error {
 }
 
 func (t *tracer) trace() (trace, error) {
-	t.seen.key = digest.NewDigest(digest.SHA256, t.sum)
 	if t.headers != nil {
 		t.seen.headers = digest.NewDigest(digest.SHA256, t.headers)
+		t.seen.key = digest.FromString(t.prefix + t.seen.headers.Encoded() + digest.NewDigest(digest.SHA256, t.contents).Encoded())
 	}
 	return t.seen, t.err
 }
@@ -157,7 +183,7 @@ func (l *Layer) recall(ctx context.Context) (bool, error) {
 	if (memo == nil || !memo.Known(l.name())) && l.opts.Pushed == nil {
 		return false, nil
 	}
-	t := l.newTracer()
+	t := l.newTracer(true)
 	w := NewWriter(io.Discard, l.opts.Dialect, l.opts.Prefix)
 	if err := l.walk(ctx, w, t.look); err != nil {
 		return false, err
@@ -213,7 +239,7 @@ func (l *Layer) portableKey(ctx context.Context, seen trace) (digest.Digest, err
 		return "", err
 	}
 	l.portable = digest.FromString(fmt.Sprintf("varve portable layer %s %d %q\n%s\n%s",
-		FormatVersion, l.opts.Dialect, l.opts.Prefix, seen.headers, contents))
+		keyVersion, l.opts.Dialect, l.opts.Prefix, seen.headers, contents))
 	return l.portable, nil
 }
 

@@ -63,6 +63,8 @@ func (o *fileOutput) copyFile(ctx context.Context, f *tree.File, size int64) (in
 			continue
 		case done == 0 && cannotCopy(err):
 			return 0, nil
+		case err == unix.EPIPE: // a write says the same, in the words of whoever made the writer
+			return done, nil
 		case err != nil:
 			return done, err
 		}

@@ -8,11 +8,17 @@ import (
 	"github.com/varve-image/varve/tree"
 )
 
-// FormatVersion is the version of the bytes of layers: the tar dialects of this package and the
-// output of each compression. A change that gives other bytes for the same input, an upgrade of
-// the compressors included, changes the format and needs a new version;
-// internal/compress/testdata/compress.golden shows such a change.
-const FormatVersion = "1"
+// FormatVersion is the newest version of the bytes of layers: of the tars that this package writes.
+// A change that gives other bytes for the same input changes the format and needs a new version.
+// Version 2 has hard links, with Options.HardLinks; without them a layer is the same in both.
+const FormatVersion = "2"
+
+// CompressionVersion is the version of what layers are compressed to. An upgrade of a compressor
+// that gives other bytes needs a new one; internal/compress/testdata/compress.golden shows that.
+const CompressionVersion = "1"
+
+// keyVersion is part of the keys of layers. It changes with what stands between headers and content.
+const keyVersion = "1"
 
 // bufferSize is how much is handed on at once.
 const bufferSize = 1 << 20
@@ -26,6 +32,7 @@ type Writer struct {
 	out     output
 	buf     []byte
 	size    int64
+	files   int64 // regular ones so far
 	// mark, where it is set, is called with each entry and its header.
 	mark func(header []byte, e *tree.Entry)
 	// other says that another file was read than an entry's stamp speaks for.
@@ -97,6 +104,9 @@ func (w *Writer) WriteHeader(e *tree.Entry) error {
 		return err
 	}
 	w.size += int64(len(w.buf) - start)
+	if e.Type == tree.Regular {
+		w.files++
+	}
 	if w.mark != nil {
 		w.mark(w.buf[start:], e)
 	}

@@ -233,6 +233,7 @@ let
           layering = divides name layering;
           previous = plan name previous;
           closureRoots = "image";
+          layerFormat = 1;
           fromImage = orNull fromImage;
           maxLayers = atMost name maxLayers;
           extraCommands = strict extraCommands;
@@ -350,6 +351,7 @@ let
           }
         ];
         closureRoots = "image";
+        layerFormat = 1;
         conflicts = "first";
       };
     in

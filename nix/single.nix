@@ -42,6 +42,7 @@ let
     {
       inherit keepContentsDirlinks uid gid;
       layering = "single";
+      layerFormat = 1;
       copyToRoot = copied;
       conflicts = "last";
     }

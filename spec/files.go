@@ -25,11 +25,12 @@ func (d *decoder) copy(v value) Copy {
 		return c
 	}
 	if d.object(v, "a path or an object with source and target", fields{
-		"source":  func(v value) { c.Source = d.path(v) },
-		"target":  func(v value) { c.Target = d.target(v) },
-		"mode":    func(v value) { c.Mode = d.mode(v) },
-		"owner":   func(v value) { c.Owner = d.owner(v) },
-		"exclude": func(v value) { c.Exclude = d.globs(v) },
+		"source":    func(v value) { c.Source = d.path(v) },
+		"target":    func(v value) { c.Target = d.target(v) },
+		"mode":      func(v value) { c.Mode = d.mode(v) },
+		"owner":     func(v value) { c.Owner = d.owner(v) },
+		"exclude":   func(v value) { c.Exclude = d.globs(v) },
+		"hardLinks": func(v value) { c.HardLinks = d.bool(v) },
 	}) {
 		d.required(v, "source", "the path to copy")
 	}

@@ -29,6 +29,7 @@ func (d *decoder) image(v value) {
 		"maxLayers":            func(v value) { s.MaxLayers = d.maxLayers(v) },
 		"layering":             func(v value) { s.Layering = Layering(d.oneOf(v, Choices("layering")...)) },
 		"previous":             func(v value) { s.Previous = d.previous(v) },
+		"layerFormat":          func(v value) { s.LayerFormat = d.layerFormat(v) },
 		"closureRoots":         func(v value) { s.ClosureRoots = ClosureRoots(d.oneOf(v, Choices("closureRoots")...)) },
 		"layeringPipeline":     func(v value) { s.LayeringPipeline = d.pipeline(v) },
 		"layers":               func(v value) { s.Layers = d.groups(v) },

@@ -74,6 +74,7 @@ func (s *Spec) MarshalJSON() ([]byte, error) {
 	}
 	set("layering", string(s.Layering))
 	set("previous", s.Previous)
+	set("layerFormat", jsonInt(s.LayerFormat))
 	set("closureRoots", string(s.ClosureRoots))
 	set("layeringPipeline", s.LayeringPipeline.value())
 	set("layers", jsonList(s.Layers, Group.object))
@@ -224,6 +225,7 @@ func (c Copy) object() any {
 		o.Set("owner", c.Owner.text())
 	}
 	set("exclude", jsonTexts(c.Exclude))
+	set("hardLinks", c.HardLinks)
 	return o
 }
 

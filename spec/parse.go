@@ -23,6 +23,8 @@ type Options struct {
 	PlatformFlag string
 	// Architecture replaces ${arch} where neither Platform nor the input names an architecture.
 	Architecture string
+	// LayerFormat is the version of layers if the input names none; 0 stands for the newest.
+	LayerFormat int
 	// SettingsDir is the folder that relative paths of Settings start at; it defaults to the
 	// working directory.
 	SettingsDir string
@@ -84,6 +86,7 @@ func Parse(r io.Reader, o Options) (*Spec, error) {
 	if o.Platform != (Platform{}) {
 		setPlatform(root, o.Platform, cmp.Or(o.PlatformFlag, "platform"))
 	}
+	d.spec.LayerFormat = cmp.Or(o.LayerFormat, LayerFormat)
 	normalise(root)
 	d.platform = platformOf(root, o.Architecture)
 	d.image(value{root, ""})

@@ -31,7 +31,7 @@ func fullSpec() *Spec {
 		Closure:              "/src/image/graph.json",
 		StoreDir:             "/nix/store",
 		MaxLayers:            20,
-		Inherit:              InheritAll, Layering: Popularity, ClosureRoots: RootsContents,
+		Inherit:              InheritAll, Layering: Popularity, LayerFormat: 2, ClosureRoots: RootsContents,
 		Layers: []Group{
 			{Contents: []string{"/nix/store/bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb-libc-2.39"}},
 			{
@@ -139,7 +139,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Spec{
-		Name: "a", StoreDir: "/nix/store", IncludeStorePaths: true, MaxLayers: 100, Inherit: InheritAll, Layering: Popularity, ClosureRoots: RootsContents,
+		Name: "a", StoreDir: "/nix/store", IncludeStorePaths: true, MaxLayers: 100, Inherit: InheritAll, Layering: Popularity, LayerFormat: 2, ClosureRoots: RootsContents,
 		Conflicts: ConflictsError, Config: &ordjson.Object{}, OS: "linux", MTime: 1, TreeMTime: 1, Uname: "root", Gname: "root",
 		Path: []string{"/usr/sbin", "/usr/bin", "/sbin", "/bin"}, Isolation: UserNS, Network: NetworkNone, DiskSize: 1024, BuildVMMemorySize: 512,
 		local: map[string]string{},

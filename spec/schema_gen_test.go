@@ -170,6 +170,7 @@ func forms() map[string]*jsonschema.Schema {
 		"maxLayers":     either(integer(1, MaxLayers), matching(`^0*[1-9][0-9]{0,2}$`)),
 		"layering":      oneOf(Choices("layering")...),
 		"previous":      line,
+		"layerFormat":   either(integer(1, LayerFormat), matching(`^[1-`+itoa(LayerFormat)+`]$`)),
 		"closureRoots":  oneOf(Choices("closureRoots")...),
 		"layeringPipeline": either(line, listOf(&jsonschema.Schema{
 			Type: "array", PrefixItems: []*jsonschema.Schema{{Type: "string"}}, MinItems: new(uint64(1)),

@@ -68,6 +68,10 @@ type Spec struct {
 	// an image, as fromImage names one, whose history tells its layers; or auto, the
 	// image that is replaced, which needs --unlocked. Default: none.
 	Previous string `json:"previous,omitempty"`
+	// The version of the bytes of layers, 1 or 2. 1 makes the images that varve made before
+	// version 2: each name of a file is a copy, and a change of the config alone
+	// adds an empty layer. Default: what varve.lock says, else 2.
+	LayerFormat int `json:"layerFormat,omitempty"`
 	// What the closure begins at besides what config and the image's files
 	// mention: contents, which are then in the image whether or not anything
 	// mentions them, or the image itself, as in dockerTools. Then config and the
@@ -174,6 +178,9 @@ type Copy struct {
 	Owner *Owner `json:"owner,omitempty"`
 	// Globs, ** included, of paths below the source that are left out.
 	Exclude []string `json:"exclude,omitempty"`
+	// Whether names of one file in a directory are hard links in the image, too,
+	// instead of copies. Tarballs say so by themselves. Default: false.
+	HardLinks bool `json:"hardLinks,omitempty"`
 }
 
 // Owner is a user id and a group id.
@@ -287,6 +294,9 @@ type KeyValue struct {
 // between 125 and 127.
 const MaxLayers = 127
 
+// LayerFormat is the newest version of the bytes of layers, which specs get by default.
+const LayerFormat = 2
+
 // Local reports whether path was written relative to the spec's folder (or, in
 // a setting, to the working directory). Such a path is on this machine as it
 // stands, even where absolute ones are looked up below another root.
@@ -315,6 +325,7 @@ func withDefaults() *Spec {
 		MaxLayers:         100,
 		Inherit:           InheritAll,
 		Layering:          DefaultLayering,
+		LayerFormat:       LayerFormat,
 		ClosureRoots:      RootsContents,
 		Conflicts:         ConflictsError,
 		Config:            &ordjson.Object{},

@@ -202,6 +202,17 @@ func (d *decoder) maxLayers(v value) int {
 	return int(n)
 }
 
+// layerFormat returns a number from 1 to LayerFormat.
+func (d *decoder) layerFormat(v value) int {
+	if v.kind == number || v.kind == text {
+		if n, err := strconv.Atoi(v.text); err == nil && 1 <= n && n <= LayerFormat && v.text == itoa(n) {
+			return n
+		}
+	}
+	d.fail(v, "got %s, want 1 or 2, the versions of the bytes of layers", v.describe())
+	return LayerFormat
+}
+
 // timePattern is RFC 3339, with a space for its T, without a zone or as Git
 // writes it, a date alone, and both as Nix has them in lastModifiedDate.
 // time.Parse by itself accepts more than that.

@@ -302,6 +302,8 @@ func (t Type) String() string {
 		return "directory"
 	case FIFO:
 		return "FIFO"
+	case Link:
+		return "hard link"
 	}
 	return fmt.Sprintf("entry of type %q", byte(t))
 }

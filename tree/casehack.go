@@ -25,9 +25,13 @@ func StoreName(name string) string {
 // path by their StoreName, in the order of compare. Two names with the same
 // StoreName are an error.
 func SortStoreNames(names []string, compare func(a, b string) int) error {
-	slices.SortFunc(names, func(a, b string) int {
-		return cmp.Or(compare(StoreName(a), StoreName(b)), strings.Compare(a, b))
-	})
+	if !slices.ContainsFunc(names, func(name string) bool { return strings.Contains(name, caseHack) }) {
+		slices.SortFunc(names, compare)
+	} else {
+		slices.SortFunc(names, func(a, b string) int {
+			return cmp.Or(compare(StoreName(a), StoreName(b)), strings.Compare(a, b))
+		})
+	}
 	for i, name := range names {
 		if shown := StoreName(name); shown == "" || i > 0 && shown == StoreName(names[i-1]) {
 			return fmt.Errorf("without the suffix that Nix gives to names, %q is another file's name", name)

@@ -3,10 +3,8 @@ package tree
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -31,15 +29,14 @@ type DirOptions struct {
 // the files; modes, sizes and times are those on disk.
 //
 // Each directory is opened inside its parent and each file is looked at once, so that a
-// directory swapped for a symlink meanwhile leads nowhere. FIFOs, sockets and devices are an
+// directory swapped for a symlink meanwhile leads nowhere. Other goroutines look at files before it
+// is their turn. FIFOs, sockets and devices are an
 // error; they are never opened.
 func FromDir(root string, opts DirOptions) Seq {
 	return func(yield func(*Entry, error) bool) {
 		w := &dirWalk{root: root, opts: opts, yield: yield}
-		if opts.Compare == nil {
-			w.opts.Compare = strings.Compare
-		}
-		if err := w.visit(above(root), root, root, "."); err != nil && !errors.Is(err, errStopped) {
+		w.ahead.more.L = &w.ahead.mu
+		if err := w.start(); err != nil && !errors.Is(err, errStopped) {
 			yield(nil, err)
 		}
 	}
@@ -48,78 +45,85 @@ func FromDir(root string, opts DirOptions) Seq {
 // errStopped ends a walk whose receiver has stopped.
 var errStopped = errors.New("stopped")
 
+// dirWalk is the state of one FromDir. Its receiver's goroutine walks, and others look ahead.
 type dirWalk struct {
 	root  string
 	opts  DirOptions
 	yield func(*Entry, error) bool
-	attrs [256]byte // for the names of extended attributes
+	ahead lookAhead
 }
 
-// visit yields the entry called name in the directory parent, and what is
-// below it; source is its path on disk, rel its path in the tree.
-func (w *dirWalk) visit(parent *directory, name, source, rel string) error {
-	var st unix.Stat_t
-	if err := retryEINTR(func() error { return unix.Fstatat(parent.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) }); err != nil {
-		return fail("lstat", source, err)
-	}
-	e, err := w.entry(parent, name, source, rel, &st)
+// looker looks at files, in one goroutine.
+type looker struct {
+	*dirWalk
+	attrs [256]byte // for the names of extended attributes
+	stamps
+}
+
+// start yields the root and what is below it.
+func (w *dirWalk) start() error {
+	self := &looker{dirWalk: w, stamps: stamps{}}
+	top := above(w.root)
+	e, err := self.look(top, w.root, w.root, ".")
 	if err != nil {
 		return err
 	}
+	isDir := e.Type == Dir
 	if !w.yield(e, nil) {
 		return errStopped
 	}
-	if e.Type != Dir {
+	if !isDir {
 		return nil
 	}
-	return w.children(parent, name, source, rel)
+	defer w.ahead.stop()
+	return self.walk(newDirTask(top, w.root, w.root, "."))
 }
 
-func (w *dirWalk) children(parent *directory, name, source, rel string) error {
-	fd, err := openAt(parent.fd, name, unix.O_RDONLY|unix.O_DIRECTORY)
-	if err != nil {
-		return &ReadError{source, err}
+// walk yields what is in a directory and below it.
+func (l *looker) walk(d *dirTask) error {
+	l.await(d)
+	if d.err != nil {
+		return d.err
 	}
-	dir := &directory{root: w.root, path: source, fd: fd, users: 1, file: os.NewFile(uintptr(fd), name)}
-	defer dir.release()
-	names, err := dir.file.Readdirnames(-1)
-	if err != nil {
-		return &ReadError{source, err}
-	}
-	if !w.opts.Store {
-		slices.SortFunc(names, w.opts.Compare)
-	} else if err := SortStoreNames(names, w.opts.Compare); err != nil {
-		return fmt.Errorf("%q: %w", source, err)
-	}
-	for _, name := range names {
-		below := source + "/" + name
-		if err := CheckName(below); err != nil {
-			return err
+	l.ahead.entered(d)
+	for i, p := range d.parts {
+		l.await(p)
+		below := p.below
+		for _, e := range p.entries {
+			isDir := e.Type == Dir
+			if !l.yield(e, nil) {
+				return errStopped
+			}
+			if !isDir {
+				continue
+			}
+			sub := below[0]
+			below = below[1:]
+			if err := l.walk(sub); err != nil {
+				return err
+			}
 		}
-		// From here on, one text holds the name, the path on disk and the path in the tree.
-		name = below[len(source)+1:]
-		if err := w.visit(dir, name, below, w.pathBelow(source, rel, below)); err != nil {
-			return err
+		if p.err != nil {
+			return p.err
 		}
+		l.ahead.passed(p)
+		d.parts[i] = nil
 	}
+	l.ahead.left(d)
 	return nil
 }
 
-// pathBelow returns the path in the tree of the entry that is below on disk, in the directory
-// source, whose path in the tree is rel.
-func (w *dirWalk) pathBelow(source, rel, below string) string {
-	name := below[len(source)+1:]
-	shown := name
-	if w.opts.Store {
-		shown = StoreName(name)
+// look returns the entry called name in the directory parent; source is its path on disk, rel its
+// path in the tree.
+func (l *looker) look(parent *directory, name, source, rel string) (*Entry, error) {
+	var st unix.Stat_t
+	if err := retryEINTR(func() error { return unix.Fstatat(parent.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) }); err != nil {
+		return nil, fail("lstat", source, err)
 	}
-	if same := below[len(w.root)+1:]; shown == name && (source == w.root || rel == source[len(w.root)+1:]) {
-		return same
-	}
-	return path.Join(rel, shown)
+	return l.entry(parent, name, source, rel, &st)
 }
 
-func (w *dirWalk) entry(parent *directory, name, source, rel string, st *unix.Stat_t) (*Entry, error) {
+func (l *looker) entry(parent *directory, name, source, rel string, st *unix.Stat_t) (*Entry, error) {
 	e, content := newEntry(st)
 	e.Path, e.Source = rel, source
 	e.Mode = uint32(st.Mode) & 0o7777
@@ -131,6 +135,7 @@ func (w *dirWalk) entry(parent *directory, name, source, rel string, st *unix.St
 	case unix.S_IFREG:
 		e.Type = Regular
 		e.Size = st.Size
+		e.Stamp = l.stamps.of(parent.fd, name, st)
 		*content = diskFile{parent, name, st.Size, st.Mtim.Nano(), st.Ino}
 		e.Content = content
 	case unix.S_IFLNK:
@@ -144,9 +149,9 @@ func (w *dirWalk) entry(parent *directory, name, source, rel string, st *unix.St
 	default:
 		return nil, fmt.Errorf("%q is a %s: only directories, regular files and symlinks can be copied", source, typeName(uint32(st.Mode)))
 	}
-	if w.opts.Xattrs && e.Type != Symlink {
+	if l.opts.Xattrs && e.Type != Symlink {
 		var err error
-		if e.Xattrs, err = readXattrs(parent.fd, name, w.attrs[:]); err != nil {
+		if e.Xattrs, err = readXattrs(parent.fd, name, l.attrs[:]); err != nil {
 			return nil, fail("read extended attributes of", source, err)
 		}
 	}

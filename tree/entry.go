@@ -14,9 +14,10 @@
 //     FIFO, a socket or a device.
 //   - Content is opened on demand, any number of times; it is checked against
 //     the size that the entry states. A FileReader reads many small files.
+//   - Each name is a file of its own, with its content. Where a source states that
+//     several are names of one file, their Inode says so too.
 //
-// Non-goals: hard links (each name is a file of its own; OpenTar and OpenOverlay
-// resolve them) and sparse files (read expanded).
+// Non-goals: sparse files (read expanded).
 package tree
 
 import (
@@ -38,6 +39,9 @@ const (
 	Block   Type = '4'
 	Dir     Type = '5'
 	FIFO    Type = '6'
+	// Link is a further name of the regular file at Linkname, an earlier path of the same tar. It is
+	// for those who write tars: no tree has one.
+	Link Type = '1'
 )
 
 // MaxID is the largest user or group id: 2^32-1 means "no id" to the kernel.
@@ -76,25 +80,18 @@ type Entry struct {
 	// It is never written to an image. The zero Stamp says nothing. Whoever gives the entry
 	// other content has to clear it: see SetContent.
 	Stamp Stamp
+	// Inode is the same in all regular files of a tree that are names of one file, and nil where a
+	// source states no other name. A tar that is made of the tree may have hard links in their
+	// place. Whoever gives one of them other content has to clear it: see SetContent.
+	Inode *Inode
 	// Source says where the entry comes from, for messages.
 	Source string
 }
 
-// Stamp is what a file system says of a file besides its attributes: as long as it stays the
-// same, so does the content. Times are in nanoseconds since 1970.
-type Stamp struct {
-	// Device and Inode say which file it is.
-	Device, Inode uint64
-	// Change is when the file was last changed in any way, ModTime when its content was.
-	Change, ModTime int64
-	// Offset is where the content begins in an archive that has it.
-	Offset int64
-}
-
 // SetContent gives a regular file other content, of so many bytes, which the stamp of the old one
-// does not speak for.
+// does not speak for, and which other names of the file do not get.
 func (e *Entry) SetContent(size int64, c Content) {
-	e.Size, e.Content, e.Stamp = size, c, Stamp{}
+	e.Size, e.Content, e.Stamp, e.Inode = size, c, Stamp{}, nil
 }
 
 // Content is the content of a regular file.

@@ -79,11 +79,6 @@ func (d *diskFile) ended(left int64) error {
 	return fmt.Errorf("%q changed while it was read: it ends %d bytes early", d.source(), left)
 }
 
-// stampOf returns the stamp of a file on disk.
-func stampOf(st *unix.Stat_t) Stamp {
-	return Stamp{Device: uint64(st.Dev), Inode: st.Ino, Change: changeTime(st), ModTime: st.Mtim.Nano()}
-}
-
 // File is the content of a regular file on disk, as Entry.Open returns it for
 // FromDir. It reads as many bytes as the file had when FromDir looked at it, and
 // fails if the file has been changed since.

@@ -42,6 +42,8 @@ type OverlayOptions struct {
 	// Lasting has contents compared by their SHA-256, so that WriteListing can describe the file
 	// system to another process.
 	Lasting bool
+	// HardLinks gives the names of one file the same Inode.
+	HardLinks bool
 	// Below is a complete tree that the layers go on. Entries keeps what they do not change.
 	Below []*Entry
 }
@@ -80,6 +82,8 @@ type Overlay struct {
 	maxText int64
 	// listable says that WriteListing can describe it.
 	listable bool
+	// hardLinks is OverlayOptions.HardLinks.
+	hardLinks bool
 }
 
 // OpenOverlay reads the headers of layers, the lowest first, in one pass over each; ctx applies
@@ -120,7 +124,7 @@ type Overlay struct {
 // error (a wrong digest) takes precedence over all others of its layer.
 func OpenOverlay(ctx context.Context, layers []LayerSource, opts OverlayOptions) (*Overlay, error) {
 	opts = opts.withDefaults()
-	o := &Overlay{ctx: ctx, temp: opts.TempDir, listable: opts.Lasting && !opts.Exact && opts.Below == nil}
+	o := &Overlay{ctx: ctx, temp: opts.TempDir, hardLinks: opts.HardLinks, listable: opts.Lasting && !opts.Exact && opts.Below == nil}
 	limits := newLimits(opts.MaxBytes, opts.MaxEntries)
 	for i, l := range layers {
 		x := newLayerIndex(i, l, limits, !opts.Exact)
@@ -182,6 +186,8 @@ func (o *Overlay) flatten(root *node) {
 		e.Content = o.opener(e, n.file)
 		if len(n.file.names) == 0 {
 			o.files[n.file.layer] = append(o.files[n.file.layer], n.file)
+		} else if first := n.file.names[0]; o.hardLinks {
+			e.nameOf(first)
 		}
 		n.file.names = append(n.file.names, e)
 	})

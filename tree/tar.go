@@ -58,7 +58,8 @@ type Tar struct {
 //
 // Names are normalised: "./x", "/x", "x/" and "a//b" are "x" and "a/b". A later entry replaces
 // an earlier one of the same name; a directory given again changes its attributes. A hard link
-// becomes a file of its own with the content and attributes that its target has at that point.
+// becomes a file of its own with the content and attributes that its target has at that point, and
+// the same Inode.
 // Sparse files are expanded. Devices and FIFOs are entries like others. Extended attributes are
 // those that Entry may carry. A PAX global header that does not describe files is ignored.
 //
@@ -104,7 +105,7 @@ func (t *Tar) open(path string) error {
 		f.Close()
 		return err
 	}
-	t.file, t.stamp = f, stampOf(&st)
+	t.file, t.stamp = f, stampOfOpen(int(f.Fd()), &st)
 	t.verify = func() error {
 		var now unix.Stat_t
 		if err := fstat(f, &now); err != nil {

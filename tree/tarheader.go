@@ -85,6 +85,9 @@ func (x *tarIndex) entry(hdr *tar.Header, name string) (*Entry, error) {
 		c := *target
 		e = &c
 		e.Path = name
+		if e.Type == Regular {
+			e.nameOf(target)
+		}
 	} else {
 		var err error
 		if e, err = headerEntry(hdr, name); err != nil {

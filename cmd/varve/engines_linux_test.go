@@ -23,10 +23,10 @@ import (
 // docker.io 20.10, podman 4.3, containerd 1.6, skopeo 1.9, umoci 0.4. Later
 // versions read more, which is no failure.
 var reads = map[string][]string{
-	"docker":     {"tar", "tar.gz"},
-	"podman":     {"tar", "tar.zst", "oci", "oci-archive"},
-	"containerd": {"tar", "oci-archive"},
-	"skopeo":     {"tar", "tar.zst", "oci", "oci-archive"},
+	"docker":     {"tar", "docker-archive", "tar.gz"},
+	"podman":     {"tar", "docker-archive", "tar.zst", "oci", "oci-archive"},
+	"containerd": {"tar", "docker-archive", "oci-archive"},
+	"skopeo":     {"tar", "docker-archive", "tar.zst", "oci", "oci-archive"},
 	"umoci":      {"oci"},
 }
 
@@ -37,7 +37,8 @@ const probe = `id -u; id -g; pwd; echo "$GREETING"; echo "$PATH"
 touch /tmp/mine && echo writable
 stat -c "%a %u:%g %n" /tmp /etc /etc/motd /bin/su /srv/data /srv/data/file
 cat /etc/motd /srv/hard "/srv/` + longName + `"
-grep CapEff /proc/self/status; /caps/grep CapEff /proc/self/status
+stat -c "%h %a %u:%g %n" /bin/su /bin/su-again /caps/grep /more/grep /srv/data/file /srv/data/again
+grep CapEff /proc/self/status; /caps/grep CapEff /proc/self/status; /more/grep CapEff /proc/self/status
 exit 7`
 
 const longName = "long-nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn"
@@ -57,7 +58,14 @@ writable
 motd
 motd
 long
+2 4755 0:0 /bin/su
+2 4755 0:0 /bin/su-again
+2 755 0:0 /caps/grep
+2 755 0:0 /more/grep
+2 600 1000:100 /srv/data/file
+2 600 1000:100 /srv/data/again
 CapEff:	0000000000000000
+CapEff:	0000000000000001
 CapEff:	0000000000000001
 `
 
@@ -78,17 +86,24 @@ func engineImage(t *testing.T) map[string]string {
 	put(t, filepath.Join(tree, "etc/motd"), "motd\n", 0o600)
 	put(t, filepath.Join(tree, "srv/data/file"), "data\n", 0o600)
 	put(t, filepath.Join(tree, "srv", longName), "long\n", 0o644)
-	must(t, os.Link(filepath.Join(tree, "etc/motd"), filepath.Join(tree, "srv/hard")))
+	for name, again := range map[string]string{
+		"etc/motd": "srv/hard", // with other attributes
+		"bin/su":   "bin/su-again", "caps/grep": "more/grep", "srv/data/file": "srv/data/again",
+	} {
+		makeDirs(t, filepath.Dir(filepath.Join(tree, again)))
+		must(t, os.Link(filepath.Join(tree, name), filepath.Join(tree, again)))
+	}
 	makeDirs(t, filepath.Join(tree, "proc"))
 	spec, err := json.Marshal(map[string]any{
-		"name": "varve-e2e", "tag": "one", "copyToRoot": "tree", "presets": []string{"tmp"},
+		"name": "varve-e2e", "tag": "one", "presets": []string{"tmp"},
+		"copyToRoot": []any{map[string]any{"source": "tree", "hardLinks": true}},
 		"perms": []any{
 			map[string]any{"path": "/etc/motd", "mode": "0640", "uid": 1000, "gid": 100},
 			map[string]any{"path": "/srv/data", "mode": "0750", "uid": 1000, "gid": 100},
-			map[string]any{"path": "/srv/data/file", "uid": 1000, "gid": 100},
+			map[string]any{"path": "/srv/data/*", "uid": 1000, "gid": 100},
 			map[string]any{"path": "/srv/hard", "uid": 1000, "mode": "0400"},
-			map[string]any{"path": "/bin/su", "mode": "4755"},
-			map[string]any{"path": "/caps/grep", "capabilities": "cap_chown+ep"},
+			map[string]any{"path": "/bin/su*", "mode": "4755"},
+			map[string]any{"path": "/{caps,more}/grep", "capabilities": "cap_chown+ep"},
 		},
 		"config": map[string]any{
 			"Entrypoint": []string{"/bin/sh"}, "Cmd": []string{"-c", probe}, "User": "1000:100",
@@ -135,7 +150,7 @@ func loadAndRun(t *testing.T, engine enginetest.Engine, form string, paths map[s
 	}
 	shown := probed
 	if engine.Name() == "containerd" { // ctr runs with no_new_privs, which ends file capabilities
-		shown = strings.Replace(probed, "CapEff:\t0000000000000001", "CapEff:\t0000000000000000", 1)
+		shown = strings.ReplaceAll(probed, "CapEff:\t0000000000000001", "CapEff:\t0000000000000000")
 	}
 	got, err := engine.Run(t.Context(), image)
 	if want := (enginetest.Result{Stdout: shown, ExitCode: 7}); err != nil || got != want {
@@ -199,7 +214,7 @@ func checkDockerID(t *testing.T, docker enginetest.Engine, image, archive string
 func TestSkopeo(t *testing.T) {
 	paths := engineImage(t)
 	for form, ref := range map[string]string{
-		"tar": "docker-archive:", "tar.gz": "docker-archive:", "tar.zst": "docker-archive:",
+		"tar": "docker-archive:", "docker-archive": "docker-archive:", "tar.gz": "docker-archive:", "tar.zst": "docker-archive:",
 		"oci": "oci:", "oci-archive": "oci-archive:",
 	} {
 		t.Run(form, func(t *testing.T) {
@@ -242,7 +257,7 @@ func checkUnpacked(t *testing.T, root string) {
 	t.Helper()
 	for path, want := range map[string]string{
 		"tmp": "41777 0:0", "etc": "40755 0:0", "etc/motd": "100640 1000:100", "bin/su": "104755 0:0",
-		"srv/data": "40750 1000:100", "srv/hard": "100400 1000:0", "srv/" + longName: "100644 0:0",
+		"srv/data": "40750 1000:100", "srv/hard": "100400 1000:0", "bin/su-again": "104755 0:0", "srv/data/again": "100600 1000:100", "srv/" + longName: "100644 0:0",
 	} {
 		var st syscall.Stat_t
 		must(t, syscall.Lstat(filepath.Join(root, path), &st))
@@ -257,6 +272,14 @@ func checkUnpacked(t *testing.T, root string) {
 	n, err := unix.Lgetxattr(filepath.Join(root, "caps/grep"), "security.capability", buf)
 	if want := "\x01\x00\x00\x02\x01"; err != nil || !strings.HasPrefix(string(buf[:max(n, 0)]), want) {
 		t.Errorf("security.capability is %x, %v, want %x…", buf[:max(n, 0)], err, want)
+	}
+	for name, again := range map[string]string{"bin/su": "bin/su-again", "caps/grep": "more/grep", "srv/data/file": "srv/data/again"} {
+		one, err := os.Lstat(filepath.Join(root, name))
+		must(t, err)
+		other, err := os.Lstat(filepath.Join(root, again))
+		if must(t, err); !os.SameFile(one, other) {
+			t.Errorf("%s and %s are different files", name, again)
+		}
 	}
 	if target, err := os.Readlink(filepath.Join(root, "bin/sh")); target != "busybox" {
 		t.Errorf("bin/sh leads to %q, %v", target, err)

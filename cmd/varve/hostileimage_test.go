@@ -41,6 +41,9 @@ func hostileImages() []hostileImage {
 	for _, c := range hostile.ArchiveCases() {
 		all = append(all, hostileImage{name: "archive, " + c.Name, prepare: file(c.Data), refused: c.Refused, mismatch: c.Mismatch})
 	}
+	for _, c := range hostile.HybridCases() {
+		all = append(all, hostileImage{name: "hybrid, " + c.Name, prepare: file(c.Data), refused: c.Refused, mismatch: c.Mismatch, layersOnly: c.Mismatch})
+	}
 	for _, c := range hostile.LayoutCases() {
 		h := hostileImage{
 			name: "layout, " + c.Name, file: "bad", refused: c.Refused, mismatch: c.Mismatch, layersOnly: c.UnpackedOnly,

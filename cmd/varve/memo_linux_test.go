@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -24,14 +23,21 @@ type memoCase struct {
 
 func newMemoCase(t *testing.T) memoCase {
 	t.Helper()
-	c := memoCase{dir: openDir(t, "")}
-	for i := range 3 {
-		put(t, filepath.Join(c.dir, fmt.Sprintf("files/f%d", i)), strings.Repeat(fmt.Sprintf("text %d ", i), 20_000), 0o644)
-	}
-	put(t, filepath.Join(c.dir, "image.yaml"), "name: app\ntag: \"1\"\nlayers: [{copyToRoot: [{source: files/f0, target: /a/}]}]\ncopyToRoot: [files]\n", 0o644)
-	time.Sleep(2100 * time.Millisecond) // until then a file's times do not tell what it becomes
+	c := memoCase{dir: newMemoFiles(t)}
+	settle()
 	c.want = c.image(t, "none", "--no-cache")
 	return c
+}
+
+// newMemoFiles makes a directory with a spec and files.
+func newMemoFiles(t *testing.T) string {
+	t.Helper()
+	dir := openDir(t, "")
+	for i := range 3 {
+		put(t, filepath.Join(dir, fmt.Sprintf("files/f%d", i)), strings.Repeat(fmt.Sprintf("text %d ", i), 20_000), 0o644)
+	}
+	put(t, filepath.Join(dir, "image.yaml"), "name: app\ntag: \"1\"\nlayers: [{copyToRoot: [{source: files/f0, target: /a/}]}]\ncopyToRoot: [files]\n", 0o644)
+	return dir
 }
 
 // image builds the image into a layout of its own and returns the fingerprint.
@@ -232,40 +238,6 @@ func TestMemoStorm(t *testing.T) {
 	c.checkCache(t, "after the storm", cache)
 }
 
-// TestMemoKill: kill -9 at any moment of several builds on one cache costs nothing but work.
-func TestMemoKill(t *testing.T) {
-	c := newMemoCase(t)
-	cache := filepath.Join(c.dir, "cache")
-	rounds := 6
-	if sweep {
-		rounds = 125
-	}
-	took := mustRun(t, c.dir, "build", "image.yaml", "-q", "-o", "oci:out-timed", "--cache", cache).took
-	for round := range rounds {
-		if round%2 == 0 {
-			mustRun(t, c.dir, "cache", "prune", "--all", "--cache", cache)
-		}
-		var builds sync.WaitGroup
-		for i := range 4 {
-			builds.Go(func() {
-				after := time.Duration(rand.Int64N(int64(2 * took)))
-				signalled(t, varve(t, c.dir, "build", "image.yaml", "-q", "-o", fmt.Sprintf("oci:out-%d", i), "--cache", cache), after, syscall.SIGKILL)
-			})
-		}
-		builds.Wait()
-		for i := range 4 {
-			must(t, os.RemoveAll(filepath.Join(c.dir, fmt.Sprintf("out-%d", i))))
-		}
-		what := fmt.Sprintf("round %d", round)
-		for _, name := range []string{"cold", "warm"} {
-			if got := c.image(t, name, "--cache", cache); got != c.want {
-				t.Errorf("%s: a build makes\n%s\nwant\n%s", what, got, c.want)
-			}
-		}
-		c.checkCache(t, what, cache)
-	}
-}
-
 // TestMemoErrors: when a system call fails, whether it was for the cache or the image, the image is
 // right or there is none.
 func TestMemoErrors(t *testing.T) {
@@ -320,7 +292,7 @@ func TestMemoProperty(t *testing.T) {
 		worlds = append(worlds, newMemoWorld(t, uint64(seed)))
 	}
 	for round := range rounds {
-		time.Sleep(2100 * time.Millisecond)
+		settle()
 		for _, w := range worlds {
 			w.build(t, round, "cold") // which may keep what it finds
 			if kept, err := filepath.Glob(filepath.Join(w.dir, "cache/memo/layers/*")); err != nil || len(kept) == 0 {

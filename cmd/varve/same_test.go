@@ -97,6 +97,7 @@ func long(n int) string { return strings.Repeat("n", n) }
 // destinations lists the forms of an image, by the value of -o for the path out.
 var destinations = []struct{ name, dest, file string }{
 	{"tar", "%s/a.tar", "a.tar"},
+	{"docker-archive", "docker-archive:%s/docker.tar", "docker.tar"},
 	{"tar.gz", "%s/a.tar.gz", "a.tar.gz"},
 	{"tar.zst", "%s/a.tar.zst", "a.tar.zst"},
 	{"oci", "%s/layout/", "layout"},

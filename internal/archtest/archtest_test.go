@@ -63,9 +63,10 @@ var arrows = map[string][]string{
 
 	"internal/place/dockerarchive": {"image", "internal/tarindex"},
 	"internal/place/ocilayout":     {"image", "internal/tarindex", "internal/ocijson"},
+	"internal/place/hybrid":        {"internal/place/dockerarchive", "internal/place/ocilayout", "internal/tarindex", "internal/ocijson", "image"},
 	"internal/place/registry":      {"image", "internal/ocijson", "internal/pace"},
 	"internal/place/engine":        {"image", "internal/pace"},
-	"internal/place":               {"internal/memo", "internal/place/dockerarchive", "internal/place/ocilayout", "internal/place/registry", "internal/place/engine"},
+	"internal/place":               {"internal/memo", "internal/place/hybrid", "internal/place/registry", "internal/place/engine"},
 
 	"internal/base": {"spec", "internal/place", "internal/base/cache", "internal/base/lockfile", "internal/layering"},
 

@@ -165,7 +165,7 @@ func TestNoConflictOfLayers(t *testing.T) {
 	makeBase(t, dir, "{name: base, copyToRoot: [one]}")
 	mustBuild(t, dir, "name: a\nlayers: [{copyToRoot: [one]}]\ncopyToRoot: [same]\n")
 	r := mustBuild(t, dir, "name: a\nfromImage: base.tar\nlayers: [{copyToRoot: [two]}]\n")
-	wantLayer(t, r, -2, "0755 0:0 ./", "0755 0:0 ./etc/", `0644 0:0 ./etc/motd = "second"`)
+	wantLayer(t, r, -1, "0755 0:0 ./", "0755 0:0 ./etc/", `0644 0:0 ./etc/motd = "second"`)
 	for _, policy := range []string{"first", "last"} {
 		// The base is not a source of the spec: what is put on it stays there.
 		r := mustBuild(t, dir, "name: a\nfromImage: base.tar\ncopyToRoot: [two]\nconflicts: "+policy+"\n")
@@ -224,8 +224,9 @@ func TestMaxLayersOfLayers(t *testing.T) {
 		says               []string
 	}{
 		{groups, "3", "2", []string{"has 3 layers", "allows 2"}},
-		{base, "3", "2", []string{"has 3 layers", "allows 2"}},
-		{base + groups, "5", "4", []string{"has 5 layers", "allows 4"}},
+		{base, "2", "1", []string{"has 2 layers", "allows 1"}},
+		{base + groups, "4", "3", []string{"has 4 layers", "allows 3"}},
+		{base + "layerFormat: 1\n", "3", "2", []string{"has 3 layers", "allows 2"}},
 		{contents, "2", "1", []string{"maxLayers is 1", "base image has 0", "are 1", "at least 2"}},
 		{base + contents, "4", "3", []string{"maxLayers is 3", "base image has 2", "are 1", "at least 4"}},
 		{base + groups + contents, "6", "5", []string{"maxLayers is 5", "base image has 2", "are 3", "at least 6"}},

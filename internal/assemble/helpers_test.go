@@ -157,6 +157,8 @@ func describe(h *tar.Header, text string) string {
 		line += fmt.Sprintf(" = %q", text)
 	case tar.TypeSymlink:
 		line += " -> " + h.Linkname
+	case tar.TypeLink:
+		line += fmt.Sprintf(" type %q %s", h.Typeflag, h.Linkname)
 	default:
 		line += fmt.Sprintf(" type %q", h.Typeflag)
 	}

@@ -46,11 +46,15 @@ func (p placer) place(ctx context.Context, groups []*group, top []*tree.Entry) (
 	if err != nil {
 		return nil, err
 	}
-	other := 1 // the top layer
+	other := 0
 	for i, g := range groups {
 		if !g.empty(grouped[i]) {
 			other++
 		}
+	}
+	withTop := p.needsTop(top)
+	if withTop {
+		other++
 	}
 	if len(p.needed.paths()) > 0 {
 		if top, err = p.restateStore(ctx, p.base, top); err != nil {
@@ -79,8 +83,19 @@ func (p placer) place(ctx context.Context, groups []*group, top []*tree.Entry) (
 		}
 		layers = append(layers, l)
 	}
+	if !withTop {
+		return layers, nil
+	}
 	last, err := p.treeLayer(ctx, topTitle, top, nil)
 	return append(layers, last), err
+}
+
+// needsTop reports whether there is a top layer. On a base, one that shows nothing new is left out;
+// version 1 of the format, and nixpkgs, have it all the same.
+func (p placer) needsTop(top []*tree.Entry) bool {
+	return p.spec.LayerFormat == 1 || p.base.layers() == 0 || slices.ContainsFunc(top, func(e *tree.Entry) bool {
+		return !e.Implied || e.Path != "." && p.base.find(e.Path) == nil
+	})
 }
 
 // placeSingle puts everything into one layer.
@@ -88,6 +103,9 @@ func (p placer) placeSingle(ctx context.Context, top []*tree.Entry) ([]placed, e
 	paths, err := p.needed.byPopularity(ctx, p.needed.paths())
 	if err != nil {
 		return nil, err
+	}
+	if len(paths) == 0 && !p.needsTop(top) {
+		return nil, nil
 	}
 	l, err := p.treeLayer(ctx, "single layer", top, paths)
 	return []placed{l}, err
@@ -277,5 +295,8 @@ func (b *builder) pack(title string, entries []*tree.Entry) *layer.Layer {
 	for _, e := range entries {
 		e.ModTime = b.spec.TreeMTime
 	}
-	return layer.New(func() tree.Seq { return tree.All(entries) }, layer.Options{Dialect: layer.GNU, Prefix: "./", Title: title, Memo: b.opts.Memo.ForLayers()})
+	return layer.New(func() tree.Seq { return tree.All(entries) }, layer.Options{
+		Dialect: layer.GNU, Prefix: "./", Title: title, Memo: b.opts.Memo.ForLayers(),
+		HardLinks: b.spec.LayerFormat >= 2,
+	})
 }

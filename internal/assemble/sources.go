@@ -105,6 +105,12 @@ func (b *builder) copied(ctx context.Context, below stack, field string, c spec.
 	if err != nil {
 		return nil, err
 	}
+	if c.HardLinks {
+		if !st.IsDir() {
+			return nil, fmt.Errorf("hardLinks: true is for directories, and %q is none: a tarball's hard links are kept without it", c.Source)
+		}
+		tree.LinkByInode(entries)
+	}
 	if err := b.chown(entries, c, st.Mode().IsRegular() && isTarball(p)); err != nil {
 		return nil, err
 	}

@@ -160,7 +160,7 @@ func (f *File) Commit() error {
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("write %q: %w", f.target, err)
 	}
-	if err := f.rename(); err != nil {
+	if err := f.rename(f.base); err != nil {
 		return err
 	}
 	return syncNames(f.dir, f.target)
@@ -171,18 +171,18 @@ func (f *File) Commit() error {
 // gets in the directory that it was created in; that may be known only now.
 func (f *File) CommitUnsynced(base string) error {
 	defer f.Abort()
-	f.base = base
-	return f.rename()
+	return f.rename(base)
 }
 
-// rename gives the file its name.
-func (f *File) rename() error {
+// rename gives the file the name base. Until then it has one that the next process to create the
+// same file knows for a leftover, whatever base is.
+func (f *File) rename(base string) error {
 	if f.temp == "" {
 		if err := tryNames(f.base, f.nameIt); err != nil {
 			return fmt.Errorf("create %q: %w", f.target, regfile.Cause(err))
 		}
 	}
-	if err := f.dir.Rename(f.temp, f.base); err != nil {
+	if err := f.dir.Rename(f.temp, base); err != nil {
 		return fmt.Errorf("create %q: %w", f.target, regfile.Cause(err))
 	}
 	f.temp = ""

@@ -48,7 +48,7 @@ func UpdateLock(ctx context.Context, path string, refs []string, opts place.Opti
 			return nil, err
 		}
 	}
-	file := &lockfile.File{Images: map[string]lockfile.Image{}}
+	file := &lockfile.File{LayerFormat: old.LayerFormat, Images: map[string]lockfile.Image{}}
 	maps.Copy(file.Images, old.Images)
 	maps.Copy(file.Images, found.Images)
 	return &LockUpdate{file, lockfile.Diff(old, found)}, nil

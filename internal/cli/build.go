@@ -159,8 +159,8 @@ func (c *command) destinationOf(s *spec.Spec, output string) (transfer.Destinati
 
 // warnLeftOut warns of parts of a spec that the destination cannot hold.
 func (c *command) warnLeftOut(s *spec.Spec, dest transfer.Destination) {
-	if len(s.Annotations) > 0 && dest.Transport.HasRepoTags() {
-		c.ui.Warn("annotations are left out: a docker-archive has no place for them, and engines take one; an OCI layout (-o DIR/) has")
+	if len(s.Annotations) > 0 && !dest.Transport.HasManifests() && dest.Transport != place.LayerDir {
+		c.ui.Warn("annotations are left out: a docker-archive has no place for them, and engines take one; an archive (-o FILE.tar) and an OCI layout (-o DIR/) have")
 	}
 	if s.Compressor != "" && s.Compressor != string(compress.None) && (dest.Transport.IsEngine() || dest.Transport == place.LayerDir) {
 		c.ui.Advise("compressor has no effect here: what goes to %s is not compressed", dest)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/assemble"
+	"github.com/varve-image/varve/internal/base"
 	"github.com/varve-image/varve/internal/cli/explain"
 	"github.com/varve-image/varve/internal/cli/specflags"
 	"github.com/varve-image/varve/internal/cmdline"
@@ -129,8 +130,22 @@ func buildParsed(ctx context.Context, c *command, s *spec.Spec, lock string, mor
 	return result, nil
 }
 
-// readInput reads the file that args name: "-" means standard input, no name means no file.
+// readInput reads the file that args name: "-" means standard input, no name means no file. It also
+// reads what the varve.lock beside it says of layers.
 func readInput(c *command, args []string) (*specflags.Input, error) {
+	in, err := readFile(c, args)
+	if err != nil {
+		return nil, err
+	}
+	lock, err := base.ReadLock(in.Lock())
+	if err != nil {
+		return nil, err
+	}
+	in.LayerFormat = lock.LayerFormat
+	return in, nil
+}
+
+func readFile(c *command, args []string) (*specflags.Input, error) {
 	if len(args) == 0 {
 		return &specflags.Input{}, nil
 	}

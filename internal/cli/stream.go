@@ -11,8 +11,8 @@ import (
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/cli/specflags"
 	"github.com/varve-image/varve/internal/cmdline"
-	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/dockertools"
+	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
 	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/internal/ui"
@@ -28,9 +28,9 @@ func newStream(e *environment) *cobra.Command {
 	o := &streamOptions{}
 	cmd := &cobra.Command{
 		Use:   "stream [SPEC | CONF.json | -]",
-		Short: "Write an image as a docker-archive to standard output",
-		Long: `stream writes an image as a docker-archive to standard output, uncompressed unless a
-compressor is given.
+		Short: "Write an image as an archive to standard output",
+		Long: `stream writes an image to standard output, as an archive that every engine takes, or as a
+compressed docker-archive if a compressor is given.
 
 It takes a spec, or the conf.json that nixpkgs' streamLayeredImage makes for its own
 streamer, and then writes the same bytes as that. "-" is standard input.`,
@@ -80,7 +80,16 @@ func runStream(ctx context.Context, c *command, o *streamOptions, args []string)
 		return err
 	}
 	defer result.Close()
-	return writeStream(ctx, c, result.Image, dest.Compression, dockerarchive.Options{})
+	places := c.places()
+	places.Stdout = c.streams.Out // which may be a file
+	target, err := place.To(ctx, dest.Ref, place.TargetOptions{Options: places, Compression: dest.Compression})
+	if err != nil {
+		return err
+	}
+	return streaming(ctx, c, result.Image, func(observe func(image.Event)) error {
+		_, err := target.Write(ctx, []image.Named{result.Image}, observe)
+		return err
+	})
 }
 
 // streamConf does what nixpkgs' streamer does.
@@ -96,17 +105,16 @@ func streamConf(ctx context.Context, c *command, o *streamOptions, in *specflags
 	if err != nil {
 		return err
 	}
-	return writeStream(ctx, c, img, compress.Compression{Algorithm: compress.None}, dockerarchive.Options{RepeatLayers: true})
+	return streaming(ctx, c, img, func(observe func(image.Event)) error {
+		return dockerarchive.Write(ctx, c.streams.Out, img, dockerarchive.Options{RepeatLayers: true, TempDir: c.tempDir(), Observe: observe})
+	})
 }
 
-func writeStream(ctx context.Context, c *command, img image.Named, how compress.Compression, opts dockerarchive.Options) error {
+// streaming shows the layers of an image that write writes to standard output.
+func streaming(ctx context.Context, c *command, img image.Named, write func(observe func(image.Event)) error) error {
 	task := c.ui.Progress(ctx, len(img.Layers()), "streaming")
 	defer task.Finish()
-	opts.Observe, opts.TempDir = observe(task), c.tempDir()
-	if how.Algorithm != compress.None {
-		opts.Compressor, opts.Memo = how, c.memo(ctx).ForBlobs()
-	}
-	return cmdline.OutputError(dockerarchive.Write(ctx, c.streams.Out, img, opts))
+	return cmdline.OutputError(write(observe(task)))
 }
 
 // observe shows the layers of an image that is being written.

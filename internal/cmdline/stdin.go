@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 )
 
 // Stdin is standard input, which can be read once.
@@ -56,3 +57,12 @@ func (s Stdout) Write(p []byte) (int, error) {
 	n, err := s.W.Write(p)
 	return n, OutputError(err)
 }
+
+// File returns the file that standard output is, or nil: the kernel can copy to it what files have.
+func (s Stdout) File() *os.File {
+	f, _ := s.W.(*os.File)
+	return f
+}
+
+// Copied is told how much the kernel has copied.
+func (s Stdout) Copied(int64) {}

@@ -31,8 +31,18 @@ func writeGzip(w io.Writer, level int) (encoder, error) {
 	if err != nil {
 		return nil, err
 	}
+	return gzipWriter{z}, gzipWriter{z}.shape()
+}
+
+// shape sets what Reset forgets.
+func (z gzipWriter) shape() error {
 	z.ModTime = time.Unix(0, 0) // the zero Time would be written, as a number
-	return gzipWriter{z}, z.SetConcurrency(gzipBlock, min(runtime.GOMAXPROCS(0), maxGzipWorkers))
+	return z.SetConcurrency(gzipBlock, min(runtime.GOMAXPROCS(0), maxGzipWorkers))
+}
+
+func (z gzipWriter) restart(w io.Writer) error {
+	z.Reset(w)
+	return z.shape()
 }
 
 // Close ends the member. The module's Close leaves a goroutine waiting after an error.

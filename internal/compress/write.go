@@ -1,7 +1,6 @@
 package compress
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,9 +21,8 @@ func (c Compression) NewWriter(ctx context.Context, w io.Writer) (io.WriteCloser
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	f, _ := c.algorithm().format()
 	out := &output{w: w, failed: make(chan struct{})}
-	enc, err := f.write(out, cmp.Or(c.Level, f.level))
+	enc, err := takeEncoder(c, out)
 	if err != nil {
 		return nil, fmt.Errorf("start compressor %s: %w", c, err)
 	}
@@ -61,6 +59,7 @@ var errWriterClosed = errors.New("write to a closed compressor")
 
 // An encoder is used by one goroutine, but may write from others.
 type encoder interface {
+	// Close ends the stream. The encoder is not used after it, but may be kept for another one.
 	io.WriteCloser
 	// drop ends the encoder's goroutines, without compressing what it holds.
 	drop()
@@ -104,6 +103,7 @@ func (w *writer) encode(enc encoder) {
 		}
 		w.free <- p[:0]
 	}
+	w.giveBuffers()
 	if w.out.hasFailed() {
 		enc.drop()
 	} else if err := enc.Close(); err != nil {
@@ -144,9 +144,25 @@ func (w *writer) buffer() ([]byte, error) {
 		return nil, w.out.err
 	case buf := <-w.free:
 		if buf == nil {
-			buf = make([]byte, 0, bufferSize)
+			buf = buffers.Get().(*[bufferSize]byte)[:0]
 		}
 		return buf, nil
+	}
+}
+
+// buffers has those that no stream uses now.
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
+// giveBuffers gives back the buffers, all of which are free at the end.
+func (w *writer) giveBuffers() {
+	for range cap(w.free) {
+		select {
+		case buf := <-w.free:
+			if buf != nil {
+				buffers.Put((*[bufferSize]byte)(buf[:bufferSize]))
+			}
+		default: // one is lost after an error
+		}
 	}
 }
 

@@ -160,7 +160,7 @@ func TestCompressedBytesAreTheFormat(t *testing.T) {
 		{"small", corpus(1000)},
 		{"corpus", corpus(18<<20 + 12345)}, // more than one worker's share at every level
 	}
-	got := "format " + layer.FormatVersion + "\n"
+	got := "format " + layer.CompressionVersion + "\n"
 	for _, in := range inputs {
 		got += fmt.Sprintf("%s %d input %s\n", sha(in.data), len(in.data), in.name)
 		for _, level := range []string{"gz:1", "gz", "gz:9", "zstd:1", "zstd", "zstd:7", "zstd:19"} {
@@ -174,7 +174,7 @@ func TestCompressedBytesAreTheFormat(t *testing.T) {
 	}
 	if got != string(want) {
 		t.Errorf("compressed bytes have changed. If a module was upgraded: an upgrade that changes them is a change "+
-			"of the format. Raise FormatVersion, say so in the release notes, and write this to %s:\n%s", golden, got)
+			"of the format. Raise CompressionVersion, say so in the release notes, and write this to %s:\n%s", golden, got)
 	}
 }
 

@@ -72,3 +72,8 @@ func writeZstd(w io.Writer, level int) (encoder, error) {
 // drop waits for the blocks that workers have or that are queued for them. The one that
 // is being filled is not one of them.
 func (z zstdWriter) drop() { z.Reset(io.Discard) }
+
+func (z zstdWriter) restart(w io.Writer) error {
+	z.Reset(w)
+	return nil
+}

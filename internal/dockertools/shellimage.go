@@ -102,7 +102,7 @@ func (s *shell) spec() (*spec.Spec, error) {
 	}
 	image, err := s.parse(
 		set("name", s.name()), set("architecture", s.architecture()), set("presets", presets...),
-		set("layering", string(spec.Auto)), set("closureRoots", string(spec.RootsImage)), // as dockerTools
+		set("layering", string(spec.Auto)), set("closureRoots", string(spec.RootsImage)), set("layerFormat", "1"), // as dockerTools
 		set("config.Cmd", cmd...), set("config.Env", s.variables()...),
 		set("config.User", uid+":"+gid), set("config.WorkingDir", sandboxDir),
 	)

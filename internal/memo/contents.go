@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -17,6 +18,13 @@ import (
 	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/ctxio"
 )
+
+// bufferSize is how much is hashed at once: what has just been read is still in the processor's
+// cache then.
+const bufferSize = 128 << 10
+
+// buffers has those that nothing uses now.
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 func contentName(d digest.Digest) string { return path.Join(contents, d.Encoded()) }
 
@@ -55,7 +63,9 @@ func (m *Memo) Open(ctx context.Context, d v1.Descriptor) (*os.File, error) {
 // sumOf returns the digest of an open file, which it leaves at its start.
 func sumOf(ctx context.Context, f *os.File) (digest.Digest, error) {
 	sum := sha256.New()
-	_, err := io.CopyBuffer(struct{ io.Writer }{sum}, ctxio.Reader(ctx, f), make([]byte, 1<<20))
+	buf := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(buf)
+	_, err := io.CopyBuffer(struct{ io.Writer }{sum}, ctxio.Reader(ctx, f), buf[:])
 	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}

@@ -16,7 +16,9 @@ type Transport string
 
 // The transports. Unknown is the transport of a bare path; what is at the path decides.
 const (
-	Unknown           Transport = ""
+	Unknown Transport = ""
+	// Archive is a docker-archive and an OCI layout in one, which every engine takes.
+	Archive           Transport = "archive"
 	DockerArchive     Transport = "docker-archive"
 	OCIDir            Transport = "oci"
 	OCIArchive        Transport = "oci-archive"
@@ -43,17 +45,20 @@ var transports = map[Transport]struct {
 	shape shape
 	// ownName says that images there are named NAME:TAG, and nothing else.
 	ownName bool
+	// manifest says that it keeps an image's manifest, with its annotations.
+	manifest bool
 	// index says that it can hold an image for several platforms.
 	index bool
 	// article is the kind with its article, for messages.
 	article string
 }{
 	Unknown:           {},
+	Archive:           {ownName: true, manifest: true, index: true, article: "an archive"},
 	DockerArchive:     {ownName: true, article: "a docker-archive"},
-	OCIDir:            {index: true, article: "an OCI layout"},
-	OCIArchive:        {index: true, article: "the archive of an OCI layout"},
-	ImageDir:          {index: true, article: "an image directory"},
-	Registry:          {shape: host, index: true, article: "a registry"},
+	OCIDir:            {manifest: true, index: true, article: "an OCI layout"},
+	OCIArchive:        {manifest: true, index: true, article: "the archive of an OCI layout"},
+	ImageDir:          {manifest: true, index: true, article: "an image directory"},
+	Registry:          {shape: host, manifest: true, index: true, article: "a registry"},
 	DockerDaemon:      {shape: nameAlone, ownName: true, article: "an engine"},
 	ContainersStorage: {shape: nameAlone, ownName: true, article: "an engine"},
 	Containerd:        {shape: nameAlone, ownName: true, article: "an engine"},
@@ -82,9 +87,11 @@ func (t Transport) IsEngine() bool { return transports[t].shape == nameAlone }
 // TakesIndex reports whether the place can hold an image for several platforms.
 func (t Transport) TakesIndex() bool { return transports[t].index }
 
-// HasRepoTags reports whether images there are named NAME:TAG, and nothing else. Such a place
-// keeps no manifest of its own, and no annotations.
+// HasRepoTags reports whether images there are named NAME:TAG, and nothing else.
 func (t Transport) HasRepoTags() bool { return transports[t].ownName }
+
+// HasManifests reports whether the place keeps manifests, and thus annotations.
+func (t Transport) HasManifests() bool { return transports[t].manifest }
 
 // Kind returns the kind of place for messages.
 func (t Transport) Kind() string { return transports[t].article }
@@ -142,14 +149,17 @@ func ParseTarget(text string) (Ref, error) {
 	case !found && strings.HasSuffix(text, "/"):
 		r = Ref{OCIDir, text, ""}
 	case !found && text == "-":
-		r = Ref{DockerArchive, text, ""}
+		r = Ref{Archive, text, ""}
 	case !found:
-		if _, ok := compress.TarName(text); !ok {
+		algorithm, ok := compress.TarName(text)
+		if !ok {
 			err := refError("destination %q: its name does not say what it is to be", text)
-			err.Hints = append(Hints(text), "end it in .tar, .tar.gz or .tar.zst for a docker-archive, in / for an OCI layout, or put docker-archive:, oci:, oci-archive:, dir:, docker:// or an engine's transport before it")
+			err.Hints = append(Hints(text), "end it in .tar for an archive that every engine takes, in .tar.gz or .tar.zst for a docker-archive, in / for an OCI layout, or put archive:, docker-archive:, oci:, oci-archive:, dir:, docker:// or an engine's transport before it")
 			return Ref{}, err
 		}
-		r = Ref{DockerArchive, text, ""}
+		if r = (Ref{Archive, text, ""}); algorithm != compress.None {
+			r.Transport = DockerArchive
+		}
 	}
 	return r, r.checkTarget(text)
 }
@@ -191,6 +201,8 @@ func (r Ref) checkEnding(text string) error {
 	switch {
 	case r.Transport == DockerArchive && !algorithm.Writable():
 		return &RefError{fmt.Errorf("destination %q: varve does not compress archives with %s", text, algorithm), []string{"end it in .tar, .tar.gz or .tar.zst"}}
+	case r.Transport == Archive && algorithm != compress.None:
+		return &RefError{fmt.Errorf("destination %q: an archive with an OCI layout is not compressed", text), []string{"end it in .tar, or write docker-archive:" + r.Path}}
 	case r.Transport == OCIArchive && algorithm != compress.None:
 		return &RefError{fmt.Errorf("destination %q: the archive of an OCI layout is not compressed, its layers are", text), []string{"end it in .tar"}}
 	}
@@ -242,12 +254,15 @@ func (r Ref) String() string {
 }
 
 // Archived returns how a docker-archive at the reference is compressed, by its name. ok is false
-// if the name does not say, and for all other places.
+// if the name does not say, and for all other places. An Archive is never compressed.
 func (r Ref) Archived() (algorithm compress.Algorithm, ok bool) {
-	if r.Transport != DockerArchive {
-		return "", false
+	switch r.Transport {
+	case Archive:
+		return compress.None, true
+	case DockerArchive:
+		return ArchiveCompression(r.Path)
 	}
-	return ArchiveCompression(r.Path)
+	return "", false
 }
 
 // ArchiveCompression returns how an archive to be written is compressed, by its name.

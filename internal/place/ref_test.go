@@ -86,15 +86,18 @@ func TestParseSource(t *testing.T) {
 func TestParseTarget(t *testing.T) {
 	checkParse(t, ParseTarget, []refCase{
 		// The ending of a reference without a transport says what to write.
-		{"a.tar", Ref{DockerArchive, "a.tar", ""}, ""},
+		{"a.tar", Ref{Archive, "a.tar", ""}, ""},
 		{"a.tar.gz", Ref{DockerArchive, "a.tar.gz", ""}, ""},
 		{"a.tgz", Ref{DockerArchive, "a.tgz", ""}, ""},
 		{"a.tar.zst", Ref{DockerArchive, "a.tar.zst", ""}, ""},
-		{"a:b.tar", Ref{DockerArchive, "a:b.tar", ""}, ""},
+		{"a:b.tar", Ref{Archive, "a:b.tar", ""}, ""},
 		{"dir/", Ref{OCIDir, "dir/", ""}, ""},
 		{"a.tar/", Ref{OCIDir, "a.tar/", ""}, ""},
-		{"-", Ref{DockerArchive, "-", ""}, ""},
+		{"-", Ref{Archive, "-", ""}, ""},
 
+		{"archive:x.img", Ref{Archive, "x.img", ""}, ""},
+		{"archive:a.tar:registry.example:5000/foo/bar:2", Ref{Archive, "a.tar", "registry.example:5000/foo/bar:2"}, ""},
+		{"archive:-:app:1", Ref{Archive, "-", "app:1"}, ""},
 		{"docker-archive:x.img:registry.example:5000/foo/bar:2", Ref{DockerArchive, "x.img", "registry.example:5000/foo/bar:2"}, ""},
 		{"docker-archive:-:app:1", Ref{DockerArchive, "-", "app:1"}, ""},
 		{"oci:dir:any@name", Ref{OCIDir, "dir", "any@name"}, ""},
@@ -121,6 +124,9 @@ func TestParseTarget(t *testing.T) {
 		{"docker-daemon:hello", Ref{}, "is not NAME:TAG"},
 		{"docker-archive:y.img:no tag", Ref{}, `"no tag"`},
 		{"docker-archive:", Ref{}, "the path is missing"},
+		{"archive:", Ref{}, "the path is missing"},
+		{"archive:y.img:no tag", Ref{}, `"no tag"`},
+		{"archive:a.tar:@0", Ref{}, "an image is written by name"},
 		{"oci::v1", Ref{}, "the path is missing"},
 		{"dir:", Ref{}, "the path is missing"},
 		{"layer:", Ref{}, "the path is missing"},
@@ -130,6 +136,8 @@ func TestParseTarget(t *testing.T) {
 		{"a.tar.xz", Ref{}, "varve does not compress archives with xz"},
 		{"docker-archive:a.tar.bz2", Ref{}, "varve does not compress archives with bzip2"},
 		{"oci-archive:a.tar.gz", Ref{}, "the archive of an OCI layout is not compressed"},
+		{"archive:a.tar.gz", Ref{}, "an archive with an OCI layout is not compressed"},
+		{"archive:a.tar.xz:app:1", Ref{}, "an archive with an OCI layout is not compressed"},
 		{"oci-archive:a.tar.xz:v1", Ref{}, "the archive of an OCI layout is not compressed"},
 	})
 }
@@ -137,10 +145,11 @@ func TestParseTarget(t *testing.T) {
 // TestTargetHints: an error says what to write instead.
 func TestTargetHints(t *testing.T) {
 	for text, want := range map[string][]string{
-		"docker:app:1":      {"an image of a registry is written docker://app:1", "one that Docker has is docker-daemon:app:1", "end it in .tar, "},
-		"hello.yaml":        {"end it in .tar, "},
+		"docker:app:1":      {"an image of a registry is written docker://app:1", "one that Docker has is docker-daemon:app:1", "end it in .tar for "},
+		"hello.yaml":        {"end it in .tar for "},
 		"a.tar.xz":          {"end it in .tar, .tar.gz or .tar.zst"},
 		"oci-archive:a.tgz": {"end it in .tar"},
+		"archive:a.tgz":     {"end it in .tar, or write docker-archive:a.tgz"},
 		"docker://x@y":      nil,
 	} {
 		_, err := ParseTarget(text)
@@ -184,6 +193,9 @@ func TestArchiveCompression(t *testing.T) {
 		if got, ok := (Ref{Transport: DockerArchive, Path: name}).Archived(); ok != (want != "") || ok && got != want {
 			t.Errorf("docker-archive:%s: %q, %v; want %q", name, got, ok, want)
 		}
+		if got, ok := (Ref{Transport: Archive, Path: name}).Archived(); !ok || got != compress.None {
+			t.Errorf("%q: an archive with a layout: %q, %v", name, got, ok)
+		}
 		for _, other := range []Transport{Unknown, OCIArchive, OCIDir, ImageDir, Registry} {
 			if got, ok := (Ref{Transport: other, Path: name}).Archived(); ok || got != "" {
 				t.Errorf("%s:%s: %q", other, name, got)
@@ -221,16 +233,19 @@ func TestTransports(t *testing.T) {
 		}
 		return strings.Join(all, " ")
 	}
-	if got, want := fmt.Sprint(Names()), "[containerd: containers-storage: dir: docker-archive: docker-daemon: docker:// layer: oci-archive: oci:]"; got != want {
+	if got, want := fmt.Sprint(Names()), "[archive: containerd: containers-storage: dir: docker-archive: docker-daemon: docker:// layer: oci-archive: oci:]"; got != want {
 		t.Errorf("transports %s, want %s", got, want)
 	}
 	if got := is(Transport.IsEngine); got != "containerd containers-storage docker-daemon" {
 		t.Errorf("engines: %s", got)
 	}
-	if got := is(Transport.TakesIndex); got != "dir docker oci-archive oci" {
+	if got := is(Transport.TakesIndex); got != "archive dir docker oci-archive oci" {
 		t.Errorf("places for an index: %s", got)
 	}
-	if got := is(Transport.HasRepoTags); got != "containerd containers-storage docker-archive docker-daemon" {
+	if got := is(Transport.HasManifests); got != "archive dir docker oci-archive oci" {
+		t.Errorf("places that keep manifests: %s", got)
+	}
+	if got := is(Transport.HasRepoTags); got != "archive containerd containers-storage docker-archive docker-daemon" {
 		t.Errorf("places of NAME:TAG alone: %s", got)
 	}
 }
@@ -249,7 +264,8 @@ func TestRefString(t *testing.T) {
 // TestCheckIndex: the error of a place for one platform names places for several.
 func TestCheckIndex(t *testing.T) {
 	for text, want := range map[string]string{
-		"a.tar": `"a.tar": a docker-archive has no place for`, "docker-daemon:app:1": "an engine has no place for", "layer:x": "a layer has no place for",
+		"a.tar.gz": `"a.tar.gz": a docker-archive has no place for`, "docker-archive:a.tar": "a docker-archive has no place for",
+		"a.tar": "", "archive:a.img": "", "-": "", "docker-daemon:app:1": "an engine has no place for", "layer:x": "a layer has no place for",
 		"oci:dir": "", "oci-archive:a.tar": "", "dir:x": "", "docker://registry.example/app": "",
 	} {
 		r, err := ParseTarget(text)

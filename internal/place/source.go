@@ -10,7 +10,9 @@ import (
 	"syscall"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/place/dockerarchive"
 	"github.com/varve-image/varve/internal/place/engine"
+	"github.com/varve-image/varve/internal/place/hybrid"
 	"github.com/varve-image/varve/internal/place/ocilayout"
 	"github.com/varve-image/varve/internal/place/registry"
 	"github.com/varve-image/varve/internal/regfile"
@@ -125,18 +127,29 @@ func openTar(ctx context.Context, kind Transport, name string, t *tarindex.Archi
 	if err != nil {
 		return nil, fmt.Errorf("read image %q: %w", name, err)
 	}
-	if kind == Unknown && !t.Has("manifest.json") && !t.Has("oci-layout") {
+	if (kind == Unknown || kind == Archive) && !t.Has("manifest.json") && !t.Has("oci-layout") {
 		t.Close()
 		return nil, fmt.Errorf("read image %q: it is not a docker-archive, which has a manifest.json, and not an OCI layout, which has an oci-layout", name)
 	}
 	var src image.Source
-	if kind == DockerArchive || kind == Unknown && t.Has("manifest.json") {
-		src, err = openDockerArchive(ctx, name, t)
+	if kind == DockerArchive || kind != OCIArchive && t.Has("manifest.json") {
+		src, err = openDockerArchive(ctx, kind, name, t)
 	} else {
 		src, err = asSource(ocilayout.FromTar(ctx, name, t))
 	}
 	if err != nil {
 		t.Close()
+	}
+	return src, err
+}
+
+// openDockerArchive opens an archive with a manifest.json. What is said to be a docker-archive is
+// read as docker load reads it where its halves contradict each other.
+func openDockerArchive(ctx context.Context, kind Transport, name string, t *tarindex.Archive) (image.Source, error) {
+	src, err := hybrid.Open(ctx, name, t)
+	var contradiction *hybrid.ContradictionError
+	if kind == DockerArchive && errors.As(err, &contradiction) {
+		return asSource(dockerarchive.FromTar(name, t))
 	}
 	return src, err
 }

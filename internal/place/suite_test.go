@@ -19,7 +19,7 @@ import (
 // of the places test the rest.
 func TestSuite(t *testing.T) {
 	for _, text := range []string{
-		"docker-archive:DIR/a", "DIR/a.tar", "DIR/out/", "oci:DIR/out:v1", "oci-archive:DIR/a", "oci-archive:DIR/a.tar:v1", "dir:DIR/out",
+		"docker-archive:DIR/a", "archive:DIR/a", "archive:DIR/a:app:1", "DIR/a.tar", "DIR/a.tar.zst", "DIR/out/", "oci:DIR/out:v1", "oci-archive:DIR/a", "oci-archive:DIR/a.tar:v1", "dir:DIR/out",
 	} {
 		t.Run(strings.ReplaceAll(text, "/", " "), func(t *testing.T) {
 			imagetest.Run(t, func(t *testing.T) imagetest.Place { return referred(t, text) }, "repeated layers", "another's config")
@@ -81,7 +81,7 @@ func contents(t testing.TB, dir string) string {
 
 // TestSuiteStreams: an archive to standard output, and from standard input.
 func TestSuiteStreams(t *testing.T) {
-	for _, text := range []string{"-", "docker-archive:-", "oci-archive:-"} {
+	for _, text := range []string{"-", "archive:-", "docker-archive:-", "oci-archive:-"} {
 		t.Run(text, func(t *testing.T) {
 			imagetest.Run(t, func(t *testing.T) imagetest.Place { return streamed(t, text) }, "repeated layers")
 		})

@@ -10,6 +10,7 @@ import (
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
 	"github.com/varve-image/varve/internal/place/engine"
+	"github.com/varve-image/varve/internal/place/hybrid"
 	"github.com/varve-image/varve/internal/place/ocilayout"
 	"github.com/varve-image/varve/internal/place/registry"
 )
@@ -17,8 +18,8 @@ import (
 // TargetOptions says how to write images to a place.
 type TargetOptions struct {
 	Options
-	// Compression is that of a docker-archive as a whole, and of the layers elsewhere; engines
-	// get uncompressed layers.
+	// Compression is that of a docker-archive as a whole, and of the layers elsewhere. An Archive
+	// and engines get uncompressed layers.
 	Compression compress.Compression
 }
 
@@ -30,6 +31,10 @@ func To(ctx context.Context, r Ref, opts TargetOptions) (image.Target, error) {
 		layout.TempDir = opts.TempDir
 	}
 	switch r.Transport {
+	case Archive:
+		return &hybrid.Target{
+			Name: r.Path, Output: opts.Output(r.Path), RepoTag: r.Name, Options: hybrid.Options{TempDir: opts.TempDir},
+		}, nil
 	case DockerArchive:
 		return &dockerarchive.Target{
 			Name: r.Path, Output: opts.Output(r.Path), RepoTag: r.Name, Compression: opts.Compression,
@@ -90,6 +95,6 @@ func (r Ref) CheckIndex(text string) error {
 	}
 	return &RefError{
 		fmt.Errorf("%q: %s has no place for an image for several platforms", text, r.Transport.Kind()),
-		[]string{"write an OCI layout (-o DIR/ or oci:DIR:NAME), its archive (oci-archive:FILE:NAME) or to a registry (docker://…), or choose one with --platform"},
+		[]string{"write an archive (-o FILE.tar), an OCI layout (-o DIR/ or oci:DIR:NAME), its archive (oci-archive:FILE:NAME) or to a registry (docker://…), or choose one with --platform"},
 	}
 }

@@ -1,6 +1,7 @@
 // Package regfile opens files that a user or another file names and that may be
 // anything, or that are looked for by convention: regular files only, and without
-// waiting for anything. A lookup below a root never leads out of it.
+// waiting for anything. A lookup below a root never leads out of it. It also knows which file systems
+// keep the times at which files are changed.
 package regfile
 
 import (

@@ -91,7 +91,7 @@ func layOver(ctx context.Context, step *Step, f *os.File, n, limit int64) ([]*tr
 	source := &changesFile{title: "changes of " + step.Name, file: f, size: n}
 	// The result may be read for longer than the step's context lasts.
 	stop := context.AfterFunc(ctx, func() { f.Close() })
-	o, err := tree.OpenOverlay(context.WithoutCancel(ctx), []tree.LayerSource{source}, tree.OverlayOptions{MaxBytes: limit, MaxEntries: MaxEntries, Exact: true, Below: step.Tree})
+	o, err := tree.OpenOverlay(context.WithoutCancel(ctx), []tree.LayerSource{source}, tree.OverlayOptions{MaxBytes: limit, MaxEntries: MaxEntries, Exact: true, HardLinks: true, Below: step.Tree})
 	if !stop() {
 		return nil, context.Cause(ctx)
 	}

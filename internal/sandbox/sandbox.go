@@ -41,7 +41,7 @@ type Runner interface {
 // RunnerVersion is part of what a result is remembered by: a change of the runners, of what steps
 // see besides what they name, or of how their results and base images are read, that gives another
 // result for the same step needs a new one.
-const RunnerVersion = 1
+const RunnerVersion = 2
 
 // Run has a runner run a step, and completes a *StepError with what the step lacked.
 func Run(ctx context.Context, r Runner, step *Step) (*Result, error) {

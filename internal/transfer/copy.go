@@ -73,6 +73,9 @@ func CopyAll(ctx context.Context, ref string, d Destination, opts Options) ([]Se
 		return nil, err
 	}
 	x := &image.Index{Raw: raw}
+	if x.Annotations, err = ocijson.Annotations(raw); err != nil {
+		return nil, fmt.Errorf("read %s: %w", place.Quote(ref), err)
+	}
 	var names []string
 	for _, img := range found.List {
 		opts.Places.WarnOdd(ref, img.Stored)

@@ -80,11 +80,18 @@ func To(text string) (Destination, error) {
 }
 
 // Compress has images compressed as compressor says, which option of the caller's asks
-// for. A name that says something else is refused.
+// for. A name that says something else is refused. A stream to standard output becomes a
+// docker-archive, for an archive with a layout is not compressed.
 func (d *Destination) Compress(compressor, option string) error {
 	c, err := compress.Parse(compressor)
 	if err != nil {
 		return err
+	}
+	if d.Transport == place.Archive && d.Path == "-" && c.Algorithm != compress.None {
+		d.Transport = place.DockerArchive
+	}
+	if _, byName := place.ArchiveCompression(d.Path); d.Transport == place.Archive && !byName && c.Algorithm != compress.None {
+		return fmt.Errorf("%q is to be an archive with an OCI layout, which is not compressed: leave out %s, or write docker-archive:%s", d.Path, option, d.Path)
 	}
 	if named, known := d.Archived(); known && named != c.Algorithm {
 		return fmt.Errorf("the name %q says compression %q and %s %q: change one of them", d.Path, named, option, compressor)

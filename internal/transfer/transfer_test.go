@@ -214,7 +214,7 @@ func TestIndex(t *testing.T) {
 			}
 		})
 	}
-	if _, err := transfer.Index(t.Context(), []string{amd64}, to(t, dir+"/out.tar"), transfer.IndexOptions{}, transfer.Options{}); !wrong(err, "has no place for") {
+	if _, err := transfer.Index(t.Context(), []string{amd64}, to(t, "docker-archive:"+dir+"/out.tar"), transfer.IndexOptions{}, transfer.Options{}); !wrong(err, "has no place for") {
 		t.Errorf("an index in a docker-archive: got the error %v", err)
 	}
 }
@@ -235,7 +235,7 @@ func TestCopyAll(t *testing.T) {
 	if len(sent) != 1 || sent[0].Manifest.Digest != x.Manifest.Digest || len(sent[0].Platforms) != 2 {
 		t.Errorf("got %+v of %+v", sent, x)
 	}
-	if _, err := transfer.CopyAll(t.Context(), from, to(t, dir+"/out.tar"), transfer.Options{}); !wrong(err, "has no place for") {
+	if _, err := transfer.CopyAll(t.Context(), from, to(t, "docker-archive:"+dir+"/out.tar"), transfer.Options{}); !wrong(err, "has no place for") {
 		t.Errorf("to a docker-archive: got the error %v", err)
 	}
 	alone, err := transfer.CopyAll(t.Context(), refs[0], to(t, dir+"/out.tar"), transfer.Options{})

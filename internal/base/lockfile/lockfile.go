@@ -13,10 +13,14 @@
 //   - Nothing in it is trusted: what it says of an image can be compared, down to sizes, with
 //     what was found by the pinned digest.
 //
-// Non-goals: asking registries; files of other versions than Version.
+//   - A file of version 1, which says nothing of layers, is read as one of version 2 with layers of
+//     format 1, which there was then.
+//
+// Non-goals: asking registries; files of later versions than Version.
 package lockfile
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -35,11 +39,14 @@ import (
 const Name = "varve.lock"
 
 // Version is the version of the format.
-const Version = 1
+const Version = 2
 
-// File is the content of a varve.lock: images by their references, in the form
-// of Key. The zero value has none.
+// File is the content of a varve.lock. The zero value has nothing in it.
 type File struct {
+	// LayerFormat is the version of the bytes of layers that the specs get which name none; 0 is
+	// written as the newest, layer.FormatVersion.
+	LayerFormat int
+	// Images are what is pinned, by their references, in the form of Key.
 	Images map[string]Image
 }
 
@@ -104,9 +111,16 @@ func (f *File) Marshal() ([]byte, error) {
 	}
 	data, err := ordjson.Marshal(&ordjson.Object{Members: []ordjson.Member{
 		{Key: "version", Value: json.Number(strconv.Itoa(Version))},
+		{Key: "layerFormat", Value: json.Number(strconv.Itoa(cmp.Or(f.LayerFormat, newestLayers())))},
 		{Key: "images", Value: images},
 	}})
 	return append(data, '\n'), err
+}
+
+// newestLayers is layer.FormatVersion as a number.
+func newestLayers() int {
+	n, _ := strconv.Atoi(layer.FormatVersion)
+	return n
 }
 
 func (i Image) object() *ordjson.Object {

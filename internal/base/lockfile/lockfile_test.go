@@ -3,6 +3,7 @@ package lockfile
 import (
 	"errors"
 	"reflect"
+	"strconv"
 	"slices"
 	"strings"
 	"testing"
@@ -40,7 +41,7 @@ func example(t testing.TB) (*File, map[string][]byte) {
 	alone := image("alone")
 	single := NewImage(alone.Descriptor)
 	single.Platforms["linux/s390x"] = alone
-	return &File{Images: map[string]Image{
+	return &File{LayerFormat: 2, Images: map[string]Image{
 		"docker.io/library/debian:12": index, "localhost:5000/a/b@" + alone.Descriptor.Digest.String(): single,
 	}}, manifests
 }
@@ -55,15 +56,21 @@ func TestRoundTrip(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(again, f) {
 		t.Fatalf("read again: %v, %v\n%s", again, err, data)
 	}
-	if !strings.HasPrefix(string(data), "{\n    \"version\": 1,\n    \"images\": {\n        \"docker.io/library/debian:12\": {\n") || !strings.HasSuffix(string(data), "}\n") {
+	if !strings.HasPrefix(string(data), "{\n    \"version\": 2,\n    \"layerFormat\": 2,\n    \"images\": {\n        \"docker.io/library/debian:12\": {\n") || !strings.HasSuffix(string(data), "}\n") {
 		t.Errorf("it is written as\n%s", data)
 	}
 	empty, err := (&File{}).Marshal()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f, err := Parse(empty); err != nil || len(f.Images) != 0 {
+	if f, err := Parse(empty); err != nil || len(f.Images) != 0 || strconv.Itoa(f.LayerFormat) != layer.FormatVersion {
 		t.Errorf("an empty file: %v, %v", f, err)
+	}
+	// When version 1 was written, layers had no hard links.
+	old := strings.Replace(strings.Replace(string(data), `"version": 2`, `"version": 1`, 1), "    \"layerFormat\": 2,\n", "", 1)
+	f.LayerFormat = 1
+	if again, err := Parse([]byte(old)); err != nil || !reflect.DeepEqual(again, f) {
+		t.Errorf("version 1: %v, %v", again, err)
 	}
 }
 
@@ -75,11 +82,17 @@ func TestParseRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ from, to, want string }{
-		{`"version": 1`, `"version": 2`, "version: it is 2"},
-		{`"version": 1`, `"version": "1"`, `version: it is "1"`},
-		{`"version": 1,`, ``, "version: it is not given"},
-		{`"version": 1,`, `"version": 1, "more": 1,`, `unknown field "more"`},
-		{`"version": 1,`, `"version": 1, "version": 1,`, "given twice"},
+		{`"version": 2`, `"version": 3`, "version: it is 3"},
+		{`"layerFormat": 2`, `"layerFormat": 3`, "layerFormat: it is 3, and this varve knows versions 1 to 2"},
+		{`"layerFormat": 2`, `"layerFormat": 0`, "layerFormat: it is 0"},
+		{`"layerFormat": 2`, `"layerFormat": 2.0`, "layerFormat: it is 2.0"},
+		{`"layerFormat": 2`, `"layerFormat": "2"`, `layerFormat: it is "2"`},
+		{`"layerFormat": 2,`, ``, `field "layerFormat" is missing`},
+		{`"version": 2`, `"version": 1`, `unknown field "layerFormat"`},
+		{`"version": 2`, `"version": "1"`, `version: it is "1"`},
+		{`"version": 2,`, ``, "version: it is not given"},
+		{`"version": 2,`, `"version": 2, "more": 1,`, `unknown field "more"`},
+		{`"version": 2,`, `"version": 2, "version": 2,`, "given twice"},
 		{`"images"`, `"Images"`, `field "images" is missing`},
 		{`docker.io/library/debian:12`, `debian:12`, `images."debian:12": it is not a full reference`},
 		{`docker.io/library/debian:12`, `docker.io/library/debian`, "not a full reference"},

@@ -72,12 +72,20 @@ func (d *decoder) file(v any) *File {
 		d.Addf("expected an object")
 		return f
 	}
-	if version, _ := top.Get("version"); version != json.Number(strconv.Itoa(Version)) {
-		d.Addf("version: it is %s, and this varve knows version %d: remove the file and write it anew with varve lock SPEC", ocijson.Show(version), Version)
+	fields := []string{"version", "layerFormat", "images"}
+	switch version, _ := top.Get("version"); version {
+	case json.Number("1"):
+		f.LayerFormat, fields = 1, []string{"version", "images"}
+	case json.Number(strconv.Itoa(Version)):
+	default:
+		d.Addf("version: it is %s, and this varve knows versions 1 and %d: remove the file and write it anew with varve lock SPEC", ocijson.Show(version), Version)
 		return f
 	}
-	if top = d.object("the file", v, "version", "images"); top == nil {
+	if top = d.object("the file", v, fields...); top == nil {
 		return f
+	}
+	if format, ok := top.Get("layerFormat"); ok {
+		f.LayerFormat = d.layerFormat(format)
 	}
 	images, _ := top.Get("images")
 	list, ok := images.(*ordjson.Object)
@@ -96,6 +104,17 @@ func (d *decoder) file(v any) *File {
 		f.Images[m.Key] = img
 	}
 	return f
+}
+
+// layerFormat reads a version of the bytes of layers.
+func (d *decoder) layerFormat(v any) int {
+	for n := range newestLayers() {
+		if v == json.Number(strconv.Itoa(n+1)) {
+			return n + 1
+		}
+	}
+	d.Addf("layerFormat: it is %s, and this varve knows versions 1 to %d", ocijson.Show(v), newestLayers())
+	return 0
 }
 
 // pinned checks that the entry of a reference with a digest has that digest.

@@ -18,6 +18,7 @@ import (
 	"github.com/varve-image/varve/internal/memo"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/place/engine"
+	"github.com/varve-image/varve/internal/place/hybrid"
 	"github.com/varve-image/varve/internal/place/registry"
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/sandbox/vm"
@@ -119,6 +120,8 @@ func placeHints(err error) []string {
 		return []string{"--locked fetches nothing: build once without it, which fills the cache, or name the cache with --cache DIR"}
 	case is[*lockfile.MismatchError](err):
 		return []string{"see what changed " + lockfile.Name + "; varve lock SPEC writes what the image is"}
+	case is[*hybrid.ContradictionError](err):
+		return []string{"say which of them is meant: docker-archive:FILE is read as docker load reads it, and oci-archive:FILE as an OCI layout"}
 	case is[*base.DamagedError](err):
 		return []string{"--locked fetches nothing: build once without it, which mends the cache"}
 	case is[*base.UnpinnedError](err):

@@ -36,7 +36,7 @@ func namedTarget(e *transfer.NamelessError) string {
 	if own := e.Names[0]; image.Tag("x:"+own) == own {
 		tag = own
 	}
-	if e.Transport == place.DockerArchive {
+	if e.Transport == place.DockerArchive || e.Transport == place.Archive {
 		at += "FILE:"
 	}
 	return at + "NAME:" + tag

@@ -112,7 +112,7 @@ func (s *Flags) Parse(in *Input, architecture string, p v1.Platform) (*spec.Spec
 		}
 	}
 	return spec.Parse(in.reader(), spec.Options{
-		File: in.Name, Dir: in.Dir, Settings: s.Settings, Architecture: architecture,
+		File: in.Name, Dir: in.Dir, Settings: s.Settings, Architecture: architecture, LayerFormat: in.LayerFormat,
 		Platform: spec.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant}, PlatformFlag: "--platform",
 	})
 }

@@ -19,6 +19,8 @@ type Input struct {
 	Name, Dir string
 	// Data is nil if there is no file and the flags say everything.
 	Data []byte
+	// LayerFormat is the version of layers that the varve.lock names, or 0.
+	LayerFormat int
 }
 
 // Lock returns the path of the varve.lock beside the file.

@@ -42,6 +42,7 @@ var table = []struct {
 		{name: "max-layers", field: "maxLayers", value: "NUMBER", help: "how many layers the image may have", unset: "100"},
 		{name: "layering", field: "layering", value: "HOW", help: "how store paths are divided into layers", unset: string(spec.DefaultLayering)},
 		{name: "previous", field: "previous", value: "PLAN", help: "layers.lock or image whose layers stay together where they can, with --layering=stable"},
+		{name: "layer-format", field: "layerFormat", value: "VERSION", help: "version of the bytes of layers, 1 or 2", unset: "what varve.lock says, or 2"},
 		{name: "layering-pipeline", field: "layeringPipeline", value: "FILE", help: "JSON file with a pipeline that divides store paths into layers, as nixpkgs' layeringPipeline"},
 	}},
 	{func(g Groups) cmdline.FlagGroup { return g.File }, []row{

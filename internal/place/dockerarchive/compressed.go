@@ -17,9 +17,9 @@ import (
 	"github.com/varve-image/varve/layer"
 )
 
-// packing is how many layers are compressed at once: a compressor uses several processors, and
-// memory for each.
-const packing = 1
+// packing is how many layers are compressed at once. A compressor uses several processors, and
+// memory for each, but a layer that is smaller than what it gives one of them keeps only one busy.
+const packing = 2
 
 // packer compresses the layers of an archive.
 type packer struct {
@@ -95,17 +95,17 @@ func (p *compressedLayer) inArchive() (layer.Info, bool) {
 
 // pack opens the compressed tar, and returns what is known of the tar.
 func (p *compressedLayer) pack(ctx context.Context) (layer.Info, error) {
+	if p.by.memo != nil {
+		if info, ok, err := p.recall(ctx); ok || err != nil {
+			return info, err
+		}
+	}
 	select {
 	case p.by.slots <- struct{}{}:
 	case <-ctx.Done():
 		return layer.Info{}, context.Cause(ctx)
 	}
 	defer func() { <-p.by.slots }()
-	if p.by.memo != nil {
-		if info, ok, err := p.recall(ctx); ok || err != nil {
-			return info, err
-		}
-	}
 	file, err := atomicfile.Unnamed(p.by.opts.TempDir)
 	if err != nil {
 		return layer.Info{}, err

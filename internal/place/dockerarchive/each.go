@@ -48,3 +48,21 @@ func each(ctx context.Context, layers []image.Layer, ahead func(context.Context,
 	})
 	return tasks.Wait()
 }
+
+// eachOf returns an observer for images that are written one after the other. It reports their
+// layers as layers of all of them.
+func eachOf(images []image.Named, observe func(image.Event)) func(image.Event) {
+	if observe == nil {
+		return nil
+	}
+	i := 0
+	return func(e image.Event) {
+		for i < len(images)-1 && len(images[i].Layers()) == 0 { // no events come for these
+			i++
+		}
+		image.Observe(images, i, observe)(e)
+		if e.Done && e.Layer == e.Layers && i < len(images)-1 {
+			i++
+		}
+	}
+}

@@ -7,9 +7,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
 	"github.com/varve-image/varve/layer"
 )
@@ -27,9 +29,16 @@ func bytesRead(t *testing.T) (n int64) {
 	return n
 }
 
-// TestKernelCopies: what a pipe gets of a layer that is known goes there within the kernel.
+// TestKernelCopies: what a pipe gets of a layer that is known goes there within the kernel, also
+// where the pipe is standard output, whose errors are explained.
 func TestKernelCopies(t *testing.T) {
-	const size = 32 << 20
+	t.Run("pipe", func(t *testing.T) { testKernelCopies(t, func(w *os.File) io.Writer { return w }) })
+	t.Run("stdout", func(t *testing.T) { testKernelCopies(t, func(w *os.File) io.Writer { return cmdline.Stdout{W: w} }) })
+}
+
+// largeImage is an image with a file that is larger than a pipe, and a layer whose digest is known.
+func largeImage(t *testing.T, size int) image.Named {
+	t.Helper()
 	store := filepath.Join(t.TempDir(), "00000000000000000000000000000000-large")
 	if err := os.WriteFile(store, bytes.Repeat([]byte("0123456789abcdef"), size/16), 0o444); err != nil {
 		t.Fatal(err)
@@ -38,7 +47,31 @@ func TestKernelCopies(t *testing.T) {
 	if _, err := l.Info(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	img := image.Named{Image: image.New(image.Description{Architecture: "amd64", OS: "linux", Layers: []image.Layer{l}, History: []image.History{{}}})}
+	return image.Named{Image: image.New(image.Description{Architecture: "amd64", OS: "linux", Layers: []image.Layer{l}, History: []image.History{{}}})}
+}
+
+// TestClosedPipe: what the writer says of a pipe that is closed is the error, also in the middle of
+// a file that the kernel copies.
+func TestClosedPipe(t *testing.T) {
+	img := largeImage(t, 32<<20)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	go func() {
+		_, _ = io.CopyN(io.Discard, r, 4<<20)
+		r.Close()
+	}()
+	err = dockerarchive.Write(t.Context(), cmdline.Stdout{W: w}, img, dockerarchive.Options{})
+	if err == nil || !strings.Contains(err.Error(), "standard output was closed") {
+		t.Errorf("%v", err)
+	}
+}
+
+func testKernelCopies(t *testing.T, output func(*os.File) io.Writer) {
+	const size = 32 << 20
+	img := largeImage(t, size)
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +80,7 @@ func TestKernelCopies(t *testing.T) {
 	before := bytesRead(t)
 	written := make(chan error)
 	go func() {
-		err := dockerarchive.Write(context.Background(), w, img, dockerarchive.Options{})
+		err := dockerarchive.Write(context.Background(), output(w), img, dockerarchive.Options{})
 		w.Close()
 		written <- err
 	}()

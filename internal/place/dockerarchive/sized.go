@@ -40,8 +40,13 @@ func (c *counter) Write(p []byte) (int, error) {
 
 // File returns the file that c writes to, if it is one (layer.Layer.Write).
 func (c *counter) File() *os.File {
-	f, _ := c.w.(*os.File)
-	return f
+	switch w := c.w.(type) {
+	case *os.File:
+		return w
+	case interface{ File() *os.File }:
+		return w.File()
+	}
+	return nil
 }
 
 // Copied counts what the kernel has copied to File.

@@ -22,7 +22,9 @@ import (
 // A layer that is stored compressed, maybe on a remote place, is read once: it
 // is unpacked to a temporary file, a few layers at a time, and then read from
 // there. Others are read twice, as image.Image.Each does. With RepeatLayers
-// nothing is spooled.
+// nothing is spooled, nor what is left out.
+//
+// Of layers with many small files the tar is kept in such a file while it is hashed.
 //
 // With a packer, each layer is a *compressedLayer. With room, layers that were not read yet are
 // visited without their digest.
@@ -35,20 +37,25 @@ func eachLayer(ctx context.Context, img image.Image, opts Options, how by, visit
 		}
 	}()
 	known := image.KnownDiffIDs(img)
+	space := newKeptFiles(opts.TempDir)
 	for i, l := range layers {
 		k := spoolKey{layer: i}
 		stored, ok := l.(image.StoredLayer)
-		ok = ok && i < len(known) && stored.Stored().Digest != "" && !opts.RepeatLayers
+		small, keep := l.(image.KeptLayer)
+		keep = keep && how.room == nil && !opts.RepeatLayers
+		ok = ok && i < len(known) && stored.Stored().Digest != "" && !opts.RepeatLayers && !opts.omits(known[i])
 		switch {
 		case ok:
 			k = spoolKey{stored.Stored().Digest, known[i], 0}
-		case how.pack == nil:
+		case how.pack == nil && !keep:
 			continue
 		}
 		switch {
 		case files[k] != nil:
 		case how.pack != nil:
 			files[k] = &compressedLayer{Layer: l, by: how.pack}
+		case !ok:
+			files[k] = &keptLayer{KeptLayer: small, in: space}
 		default:
 			files[k] = &spooled{StoredLayer: stored, diffID: known[i], tempDir: opts.TempDir}
 		}

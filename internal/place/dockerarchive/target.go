@@ -37,7 +37,7 @@ func (t *Target) Write(ctx context.Context, images []image.Named, observe func(i
 		images[0].Names = images[0].Renamed(t.RepoTag)
 	}
 	opts := t.Options
-	opts.Observe = eachOf(images, observe)
+	opts.Observe = observe
 	if t.Compression.Algorithm != compress.None {
 		opts.Compressor = t.Compression
 	}
@@ -62,22 +62,4 @@ func Written(ctx context.Context, images []image.Named) ([]image.Written, error)
 		}
 	}
 	return written, nil
-}
-
-// eachOf returns an observer for images that are written one after the other. It reports their
-// layers as layers of all of them.
-func eachOf(images []image.Named, observe func(image.Event)) func(image.Event) {
-	if observe == nil {
-		return nil
-	}
-	i := 0
-	return func(e image.Event) {
-		for i < len(images)-1 && len(images[i].Layers()) == 0 { // no events come for these
-			i++
-		}
-		image.Observe(images, i, observe)(e)
-		if e.Done && e.Layer == e.Layers && i < len(images)-1 {
-			i++
-		}
-	}
 }

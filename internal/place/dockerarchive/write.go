@@ -10,6 +10,8 @@
 //     each layer's tar and one for what is before, between and behind them, which together are
 //     one file. Where they are cut does not depend on what a memo has.
 //   - A layer that is there twice is written once.
+//   - With Options.Layout the archive is an OCI layout as well: its layers and configs are blobs
+//     there, and manifest.json, which is the last member, lists them by these names.
 //   - WriteSkopeo writes an archive of another shape, byte for byte skopeo's.
 //   - What is read is checked: sizes are limited, an archive has an end and nothing after it,
 //     and a layer's bytes have their diffID in the config. Members may be in any order, layers
@@ -44,13 +46,19 @@ type Options struct {
 	// streamer does.
 	RepeatLayers bool
 	// TempDir is where layers that are stored compressed are unpacked, a few at a time and
-	// without a name; it defaults to the system's directory for such files.
+	// without a name, and layers with many small files are kept after they were hashed, up to
+	// 2 GiB and unless it is in memory; it defaults to the system's directory for such files.
 	TempDir string
 	// Compressor, where it is set, compresses the archive. Layers are compressed a few at a time,
 	// to files without a name in TempDir.
 	Compressor image.Compressor
 	// Memo, where it is set, remembers what layers are compressed to.
 	Memo image.Memo
+	// Layout, where it is set, makes the archive an OCI layout as well.
+	Layout Layout
+	// Omit, where it is set, reports whether a layer is left out, though it is listed: who reads the
+	// archive has it.
+	Omit func(diffID digest.Digest) bool
 	// Observe, where it is set, is called for each layer.
 	Observe func(image.Event)
 }
@@ -68,11 +76,12 @@ func WriteAll(ctx context.Context, w io.Writer, images []image.Named, opts Optio
 	}
 	if opts.Observe != nil {
 		ctx = tally.With(ctx)
+		opts.Observe = eachOf(images, opts.Observe)
 	}
 	a := &writer{ctx: ctx, opts: opts, written: map[string]digest.Digest{}}
 	if opts.Compressor == nil {
 		a.tar = layer.NewWriter(w, layer.PAX, "")
-		if !opts.RepeatLayers {
+		if !opts.RepeatLayers && opts.Omit == nil {
 			a.room = roomIn(w)
 		}
 		return a.images(images)
@@ -93,10 +102,17 @@ func WriteAll(ctx context.Context, w io.Writer, images []image.Named, opts Optio
 
 // images writes everything.
 func (a *writer) images(images []image.Named) error {
-	for _, img := range images {
-		if err := a.image(img); err != nil {
+	a.img = images[0]
+	if err := a.beginLayout(); err != nil {
+		return err
+	}
+	for i, img := range images {
+		if err := a.image(i, img); err != nil {
 			return err
 		}
+	}
+	if err := a.endLayout(); err != nil {
+		return err
 	}
 	manifest, err := ordjson.Marshal(a.manifest)
 	if err != nil {
@@ -120,19 +136,24 @@ type writer struct {
 	// packer and sections are set if the archive is compressed.
 	packer   *packer
 	sections *sections
-	// img is the image that is being written, and layers its layers so far.
+	// img is the image that is being written, layers the names of its layers so far, and infos their
+	// digests and sizes.
 	img    image.Named
 	layers []any
+	infos  []layer.Info
 	// manifest has an element for each image; written holds the archive's members and the digest
 	// of each.
 	manifest []any
 	written  map[string]digest.Digest
 }
 
-func (a *writer) image(img image.Named) error {
-	a.img, a.layers = img, []any{}
+func (a *writer) image(i int, img image.Named) error {
+	a.img, a.layers, a.infos = img, []any{}, nil
 	if err := eachLayer(a.ctx, img, a.opts, by{a.room, a.packer}, a.layer); err != nil {
 		return err
+	}
+	if a.opts.Layout != nil {
+		return a.layoutImage(i)
 	}
 	config, err := img.RawConfig(a.ctx)
 	if err != nil {
@@ -142,22 +163,31 @@ func (a *writer) image(img image.Named) error {
 	if err != nil {
 		return err
 	}
-	names := make([]any, len(tagged.RepoTags))
-	for i, name := range tagged.RepoTags {
+	name := digest.FromBytes(config).Encoded() + ".json"
+	a.list(name, tagged.RepoTags)
+	return a.once(name, config)
+}
+
+// list adds the image to manifest.json.
+func (a *writer) list(config string, repoTags []string) {
+	names := make([]any, len(repoTags))
+	for i, name := range repoTags {
 		names[i] = name
 	}
-	configDigest := digest.FromBytes(config)
-	configName := configDigest.Encoded() + ".json"
 	a.manifest = append(a.manifest, &ordjson.Object{Members: []ordjson.Member{
-		{Key: "Config", Value: configName},
+		{Key: "Config", Value: config},
 		{Key: "RepoTags", Value: names},
 		{Key: "Layers", Value: a.layers},
 	}})
-	if _, ok := a.written[configName]; ok {
+}
+
+// once writes a file of JSON whose name is made of its digest, unless it is there.
+func (a *writer) once(name string, data []byte) error {
+	if _, ok := a.written[name]; ok {
 		return nil
 	}
-	a.written[configName] = configDigest
-	return a.file(configName, config)
+	a.written[name] = digest.FromBytes(data)
+	return a.file(name, data)
 }
 
 // layer writes a layer. Without a digest in info, digest and size are found out meanwhile.
@@ -174,6 +204,7 @@ func (a *writer) layer(ctx context.Context, i int, l image.Layer, info layer.Inf
 	if err != nil {
 		return fmt.Errorf("layer %d (%q): %w", i+1, l.Title(), err)
 	}
+	a.infos = append(a.infos, info)
 	event.Size, event.Done = info.Size, true
 	a.opts.observe(ctx, event, l)
 	return nil
@@ -181,6 +212,9 @@ func (a *writer) layer(ctx context.Context, i int, l image.Layer, info layer.Inf
 
 // entry describes a layer's member.
 func (a *writer) entry(i int, info layer.Info) *tree.Entry {
+	if a.opts.Layout != nil {
+		return &tree.Entry{Path: blobPath(info.DiffID), Type: tree.Regular, Mode: 0o644, ModTime: image.ModTime(a.img), Size: info.Size}
+	}
 	e := &tree.Entry{}
 	if m, ok := a.img.Layers()[i].(image.MemberLayer); ok {
 		e = m.Member()
@@ -198,7 +232,7 @@ func (a *writer) entry(i int, info layer.Info) *tree.Entry {
 // layerOf writes a layer, unless it is there.
 func (a *writer) layerOf(ctx context.Context, e *tree.Entry, l image.Layer, info layer.Info) error {
 	a.layers = append(a.layers, e.Path)
-	if _, ok := a.written[e.Path]; ok && !a.opts.RepeatLayers {
+	if _, ok := a.written[e.Path]; ok && !a.opts.RepeatLayers || a.opts.omits(info.DiffID) {
 		return nil
 	}
 	a.written[e.Path] = info.DiffID
@@ -308,10 +342,13 @@ func original(l image.Layer) image.Layer {
 		return l.Layer
 	case *spooled:
 		return l.StoredLayer
+	case *keptLayer:
+		return l.KeptLayer
 	}
 	return l
 }
 
+// file writes a file.
 func (a *writer) file(name string, data []byte) error {
 	e := tree.NewFile(name, 0o644, string(data))
 	e.ModTime = image.ModTime(a.img)

@@ -11,6 +11,9 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/tree"
 )
@@ -172,5 +175,24 @@ func TestUnstated(t *testing.T) {
 	s.Binds = []sandbox.Bind{{Source: t.TempDir() + "/absent", Target: "/x"}}
 	if _, err := keyOf(t.Context(), &fake{}, s, Options{}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestUnreliable: a change time that may be a copy of the modification time says nothing of a file.
+func TestUnreliable(t *testing.T) {
+	second := unix.NsecToTimespec(1e9)
+	for name, tt := range map[string]struct {
+		st   unix.Stat_t
+		want bool
+	}{
+		"file":      {unix.Stat_t{Mode: unix.S_IFREG, Mtim: second, Ctim: second}, false},
+		"directory": {unix.Stat_t{Mode: unix.S_IFDIR, Mtim: second, Ctim: second}, true},
+		"changed":   {unix.Stat_t{Mode: unix.S_IFREG, Mtim: second, Ctim: unix.NsecToTimespec(2e9)}, true},
+		"no time":   {unix.Stat_t{Mode: unix.S_IFDIR}, false},
+	} {
+		m := &machine{devices: map[uint64]regfile.Changes{0: regfile.Passed}}
+		if err := m.reliable(unix.AT_FDCWD, "f", "f", &tt.st); (err == nil) != tt.want {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/sandbox"
 )
 
@@ -67,7 +68,7 @@ func writeVisible(ctx context.Context, w io.Writer, r sandbox.Runner, step *sand
 
 // lookAt looks at a file or directory of the machine and all that is in it.
 func lookAt(ctx context.Context, name string, stores []string) (look, error) {
-	m := &machine{ctx: ctx, sum: sha256.New(), stores: stores, devices: map[uint64]bool{}, dents: make([]byte, 64<<10)}
+	m := &machine{ctx: ctx, sum: sha256.New(), stores: stores, devices: map[uint64]regfile.Changes{}, dents: make([]byte, 64<<10)}
 	if err := m.top(name); err != nil {
 		return look{}, err
 	}
@@ -86,8 +87,8 @@ type machine struct {
 	// changed is the latest time of a change.
 	changed int64
 	files   int
-	// devices are the file systems whose stamps can be relied on.
-	devices map[uint64]bool
+	// devices are the file systems whose stamps can be relied on, as far as their change times can.
+	devices map[uint64]regfile.Changes
 	buf     []byte
 	dents   []byte
 }
@@ -186,38 +187,50 @@ func (m *machine) names(fd int) ([]string, error) {
 
 // reliable returns an error if a file's stamp does not say whether it was changed.
 func (m *machine) reliable(dir int, name, full string, st *unix.Stat_t) error {
-	if st.Ctim.Nano() == 0 {
+	device := uint64(st.Dev)
+	changes, ok := m.devices[device]
+	if !ok {
+		var err error
+		if changes, err = changesAt(dir, name, full); err != nil {
+			return err
+		}
+		m.devices[device] = changes
+	}
+	if st.Ctim.Nano() == 0 || st.Mode&unix.S_IFMT == unix.S_IFREG && changes.Unknown(st.Ctim.Nano(), st.Mtim.Nano()) {
 		return fmt.Errorf("%q has no time of its last change", full)
 	}
-	device := uint64(st.Dev)
-	if m.devices[device] {
-		return nil
-	}
+	return nil
+}
+
+// changesAt looks at the file system of what is called name in dir.
+func changesAt(dir int, name, full string) (regfile.Changes, error) {
 	fd, err := unix.Openat(dir, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0) // which does not open a device or a FIFO
 	if err != nil {
-		return fmt.Errorf("%q: %w", full, err)
+		return 0, fmt.Errorf("%q: %w", full, err)
 	}
 	defer unix.Close(fd)
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(fd, &fs); err != nil {
-		return fmt.Errorf("%q: %w", full, err)
+		return 0, fmt.Errorf("%q: %w", full, err)
 	}
-	if foreign(uint32(fs.Type)) {
-		return fmt.Errorf("%q is in a file system whose times others keep, or nobody", full)
+	changes, err := regfile.ChangesIn(fd)
+	if err != nil {
+		return 0, fmt.Errorf("%q: %w", full, err)
 	}
-	m.devices[device] = true
-	return nil
+	if foreign(uint32(fs.Type)) || changes == regfile.Lost {
+		return 0, fmt.Errorf("%q is in a file system whose times others keep, or nobody", full)
+	}
+	return changes, nil
 }
 
 // foreign reports whether a file system's change times are kept by another machine or program, or
 // say nothing of its files.
 func foreign(kind uint32) bool {
-	const ceph, virtualBox = 0x00c36400, 0x786f4256
+	const ceph = 0x00c36400
 	return slices.Contains([]uint32{
 		unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC, unix.DEBUGFS_MAGIC, unix.TRACEFS_MAGIC, unix.SECURITYFS_MAGIC, unix.CGROUP_SUPER_MAGIC,
 		unix.CGROUP2_SUPER_MAGIC, unix.BPF_FS_MAGIC, unix.PSTOREFS_MAGIC, unix.EFIVARFS_MAGIC, unix.DEVPTS_SUPER_MAGIC,
-		unix.FUSE_SUPER_MAGIC, unix.NFS_SUPER_MAGIC, unix.SMB_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC,
-		unix.V9FS_MAGIC, unix.AFS_SUPER_MAGIC, unix.AFS_FS_MAGIC, unix.CODA_SUPER_MAGIC, ceph, virtualBox,
+		unix.NFS_SUPER_MAGIC, unix.AFS_SUPER_MAGIC, unix.AFS_FS_MAGIC, unix.CODA_SUPER_MAGIC, ceph,
 	}, kind)
 }
 

@@ -88,7 +88,7 @@ func Run(ctx context.Context, r sandbox.Runner, step *sandbox.Step, opts Options
 	}
 	out := Outcome{Result: res}
 	if !settled {
-		opts.debug("it is not remembered: a file that it sees was changed just before")
+		opts.debug("it is not remembered: a file that it sees was changed just before, or nothing says when it was")
 		return out, nil
 	}
 	if now, err := keyOf(ctx, r, step, opts); err != nil || now.sum != k.sum {
@@ -141,11 +141,12 @@ func same(a, b v1.Descriptor) bool { return a.Digest == b.Digest && a.Size == b.
 // writeChanges writes a layer for sandbox.OpenChanges.
 func writeChanges(ctx context.Context, w io.Writer, changes []*tree.Entry) error {
 	l := layer.NewWriter(w, layer.PAX, "")
+	var links layer.Links
 	for _, e := range changes {
 		if e.Implied { // as it is when it is read, too
 			continue
 		}
-		if err := l.Write(ctx, e); err != nil {
+		if err := l.Write(ctx, links.Replace(e)); err != nil {
 			return err
 		}
 	}

@@ -156,10 +156,14 @@ var leavings = map[string]func(run int, w *tar.Writer){
 func shown(t *testing.T, step *sandbox.Step, entries []*tree.Entry) string {
 	t.Helper()
 	var b strings.Builder
+	first := map[*tree.Inode]string{nil: ""}
 	for _, e := range entries {
 		c := *e
-		c.Content, c.Stamp = nil, tree.Stamp{}
-		fmt.Fprintf(&b, "%v %+v", slices.Contains(step.Tree, e), c)
+		c.Content, c.Stamp, c.Inode = nil, tree.Stamp{}, nil
+		if _, seen := first[e.Inode]; !seen {
+			first[e.Inode] = e.Path
+		}
+		fmt.Fprintf(&b, "%v %+v, the file of %q", slices.Contains(step.Tree, e), c, first[e.Inode])
 		if e.Content != nil {
 			r, err := e.Open()
 			if err != nil {

@@ -27,7 +27,10 @@ const (
 
 // collector writes the changes of a tree as an image's layer.
 type collector struct {
-	w *layer.Writer
+	w     *layer.Writer
+	links layer.Links
+	// inodes are those of the files with several names.
+	inodes map[inode]*tree.Inode
 	// made are mount points that are not part of the tree.
 	made    []string
 	records *fakeroot.Records
@@ -38,10 +41,13 @@ type collector struct {
 	entries, text int
 }
 
+// inode is how the kernel tells files apart.
+type inode struct{ device, number uint64 }
+
 // Collect writes the changes of the tree as an image's layer, except for made: mount points
 // that are not part of it. limit is the limit of its size, in bytes.
 func (t Tree) Collect(w io.Writer, r *fakeroot.Records, made []string, limit int64) error {
-	c := &collector{made: made, records: r, left: limit}
+	c := &collector{inodes: map[inode]*tree.Inode{}, made: made, records: r, left: limit}
 	return c.collect(t, w)
 }
 
@@ -206,7 +212,19 @@ func (c *collector) write(fd int, name string, was *Original) error {
 		}
 		return limit
 	}
-	return c.w.Write(context.Background(), e)
+	return c.w.Write(context.Background(), c.links.Replace(e))
+}
+
+// inode returns the identity of a file that has other names, or nil.
+func (c *collector) inode(st *unix.Stat_t) *tree.Inode {
+	if st.Nlink < 2 {
+		return nil
+	}
+	at := inode{st.Dev, st.Ino}
+	if c.inodes[at] == nil {
+		c.inodes[at] = new(tree.Inode)
+	}
+	return c.inodes[at]
 }
 
 func (c *collector) describe(fd int, name string, st unix.Stat_t) (*tree.Entry, error) {
@@ -217,7 +235,7 @@ func (c *collector) describe(fd int, name string, st unix.Stat_t) (*tree.Entry, 
 	case unix.S_IFDIR:
 		e.Type = tree.Dir
 	case unix.S_IFREG:
-		e.Type, e.Size = tree.Regular, size
+		e.Type, e.Size, e.Inode = tree.Regular, size, c.inode(&st)
 		e.Content = tree.OpenFunc(func() (io.ReadCloser, error) { return os.Open(openat.Path(fd)) })
 	case unix.S_IFLNK:
 		e.Type, e.Mode = tree.Symlink, 0o777
