@@ -48,8 +48,9 @@ e2e:
 # virtual machines; takes minutes.
 sweep:
 	sh hack/install-test-deps.sh
-	VARVE_SWEEP=1 $(TEST) -run 'TestBombs|TestKill$$|TestMemoKill$$|TestMemoErrors$$|TestMemoProperty$$|TestMemoCoarse$$|TestKillSteps$$|TestInterruptSteps$$|TestStepsExamples$$' ./cmd/...
+	VARVE_SWEEP=1 $(TEST) -run 'TestBombs|TestKill$$|TestMemoKill$$|TestMemoErrors$$|TestMemoProperty$$|TestMemoCoarse$$|TestMemoPower$$|TestKillSteps$$|TestInterruptSteps$$|TestStepsExamples$$' ./cmd/...
 	VARVE_SWEEP=1 $(TEST) -run 'TestSuite$$' -timeout=60m ./internal/sandbox/vm
+	VARVE_SWEEP=1 $(TEST) -run 'TestSystemCalls$$' ./layer
 
 bench: build
 	sh hack/install-test-deps.sh

@@ -380,6 +380,16 @@ func (o *Options) assemble(bases *base.Resolver, known known) assemble.Options {
 		SourceDateEpoch: o.SourceDateEpoch, Now: o.Now, TempDir: o.TempDir,
 		MaxUnpacked: o.MaxUnpacked, MaxEntries: o.MaxEntries, Databases: nixstate.Registered(), Memo: known.memo,
 		OpenBase: func(ctx context.Context, ref spec.Base) (*image.Stored, error) { return bases.Open(ctx, ref, o.Lock) },
+		OpenPlan: func(ctx context.Context, ref spec.Base) ([][]string, error) {
+			if ref.Reference == spec.PreviousAuto {
+				return nil, errors.New("auto is the image that is replaced, which Build does not know: name it")
+			}
+			plan, err := bases.Plan(ctx, ref, o.Lock)
+			if err != nil {
+				return nil, err
+			}
+			return plan.Layers, nil
+		},
 		Steps: assemble.Steps{
 			Runner: func(i spec.Isolation) (sandbox.Runner, error) {
 				opts := sandbox.Options{TempDir: o.TempDir}

@@ -155,10 +155,22 @@ let
     if builtins.elem layering [
       "auto"
       "popularity"
+      "stable"
     ] then
       layering
     else
-      throw "in image ${name}: layering ${builtins.toJSON layering}: expected auto or popularity";
+      throw "in image ${name}: layering ${builtins.toJSON layering}: expected auto, popularity or stable";
+
+  # What holds the plan of layering = "stable": a layers.lock, or the file or the program of an image.
+  # A text would be an image that may be another one tomorrow, or a file that the sandbox lacks.
+  plan =
+    name: previous:
+    if !lib.given previous then
+      null
+    else if builtins.isPath previous || previous ? outPath || builtins.hasContext (toString previous) then
+      "${previous}"
+    else
+      throw "in image ${name}: previous ${builtins.toJSON previous}: expected a layers.lock or an image, as a path or a derivation";
 
   builtLayers = layers: map (layer: { built = layer; }) (lib.toList layers);
 
@@ -194,6 +206,7 @@ let
       includeNixDB ? false,
       layering ? "auto",
       layeringPipeline ? null,
+      previous ? null,
       perms ? [ ],
       layers ? [ ],
       debug ? false,
@@ -218,6 +231,7 @@ let
             perms
             ;
           layering = divides name layering;
+          previous = plan name previous;
           closureRoots = "image";
           layerFormat = 1;
           fromImage = orNull fromImage;

@@ -15,6 +15,15 @@ type Base struct {
 	Architecture, Variant string
 }
 
+// Plan returns what Previous names, or false if that is nothing. A plan file has a Reference that is
+// a path; of auto, which is no reference, Reference is PreviousAuto.
+func (s *Spec) Plan() (Base, bool) {
+	return Base{
+		Reference: s.Previous, Local: s.LocalReference(s.Previous), Written: s.Written(s.Previous),
+		Architecture: s.Architecture, Variant: s.Variant,
+	}, s.Previous != ""
+}
+
 // Base returns the image that the spec builds on, or false if there is none.
 func (s *Spec) Base() (Base, bool) {
 	return Base{

@@ -8,7 +8,7 @@ func Choices(field string) []string {
 	case "inherit":
 		return words(InheritAll, InheritEnv)
 	case "layering":
-		return words(Popularity, Auto, Single)
+		return words(Popularity, Auto, Stable, Single)
 	case "closureRoots":
 		return words(RootsContents, RootsImage)
 	case "conflicts":

@@ -11,7 +11,7 @@ import (
 // image decodes the whole spec.
 func (d *decoder) image(v value) {
 	s := d.spec
-	treeMTime := false
+	treeMTime, layering := false, false
 	known := fields{
 		"name":                 func(v value) { s.Name = d.imageName(v) },
 		"tag":                  func(v value) { s.Tag = d.tag(v) },
@@ -27,7 +27,8 @@ func (d *decoder) image(v value) {
 		"includeStorePaths":    func(v value) { s.IncludeStorePaths = d.bool(v) },
 		"includeNixDB":         func(v value) { s.IncludeNixDB = d.bool(v) },
 		"maxLayers":            func(v value) { s.MaxLayers = d.maxLayers(v) },
-		"layering":             func(v value) { s.Layering = Layering(d.oneOf(v, Choices("layering")...)) },
+		"layering":             func(v value) { layering, s.Layering = true, Layering(d.oneOf(v, Choices("layering")...)) },
+		"previous":             func(v value) { s.Previous = d.previous(v) },
 		"layerFormat":          func(v value) { s.LayerFormat = d.layerFormat(v) },
 		"closureRoots":         func(v value) { s.ClosureRoots = ClosureRoots(d.oneOf(v, Choices("closureRoots")...)) },
 		"layeringPipeline":     func(v value) { s.LayeringPipeline = d.pipeline(v) },
@@ -61,6 +62,9 @@ func (d *decoder) image(v value) {
 		"labels":               func(v value) { s.Labels = d.pairs(v, true) },
 	}
 	d.object(v, "an object", known)
+	if !layering && s.LayerFormat == 1 {
+		s.Layering = Popularity
+	}
 	if !treeMTime {
 		s.TreeMTime = s.MTime
 	}
@@ -78,6 +82,22 @@ func (d *decoder) together(v value) {
 	if s.LayeringPipeline != nil && s.Layering == Single {
 		d.fail(v, "layeringPipeline divides the store paths into layers, and layering: single makes one of everything: remove one of the two")
 	}
+	switch {
+	case s.Previous == "":
+	case s.LayeringPipeline != nil:
+		d.failAt(v, "previous", "layeringPipeline divides the store paths by itself, and looks at no plan: remove one of the two")
+	case s.Layering != Stable && slices.Contains(Choices("layering"), string(s.Layering)):
+		d.failAt(v, "previous", "it is the plan of layering: stable, and layering is %s: write layering: stable, or remove previous", s.Layering)
+	}
+}
+
+// failAt reports an error at the member name of v, where it has one.
+func (d *decoder) failAt(v value, name, format string, args ...any) {
+	at := v.node
+	if i := v.index(name); i >= 0 {
+		at = v.members[i].value
+	}
+	d.add(at, joinField(v.field, name), format, args...)
 }
 
 // pathTransports are the transports of image references that name a path.
@@ -119,6 +139,18 @@ func (d *decoder) reference(v value) string {
 		return transport + ":" + name
 	}
 	return d.absolute(v, s)
+}
+
+// previous returns what holds the plan: an image reference or path, or auto.
+func (d *decoder) previous(v value) string {
+	switch {
+	case v.kind == text && v.text == PreviousAuto:
+		return PreviousAuto
+	case v.kind == text && v.text == "-":
+		d.fail(v, "a plan is not read from standard input: name a file or an image")
+		return ""
+	}
+	return d.reference(v)
 }
 
 // pipeline returns the operations of a layeringPipeline as they are written, or

@@ -73,6 +73,7 @@ func (s *Spec) MarshalJSON() ([]byte, error) {
 		set("maxLayers", jsonInt(s.MaxLayers))
 	}
 	set("layering", string(s.Layering))
+	set("previous", s.Previous)
 	set("layerFormat", jsonInt(s.LayerFormat))
 	set("closureRoots", string(s.ClosureRoots))
 	set("layeringPipeline", s.LayeringPipeline.value())

@@ -139,7 +139,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Spec{
-		Name: "a", StoreDir: "/nix/store", IncludeStorePaths: true, MaxLayers: 100, Inherit: InheritAll, Layering: Popularity, LayerFormat: 2, ClosureRoots: RootsContents,
+		Name: "a", StoreDir: "/nix/store", IncludeStorePaths: true, MaxLayers: 100, Inherit: InheritAll, Layering: Stable, LayerFormat: 2, ClosureRoots: RootsContents,
 		Conflicts: ConflictsError, Config: &ordjson.Object{}, OS: "linux", MTime: 1, TreeMTime: 1, Uname: "root", Gname: "root",
 		Path: []string{"/usr/sbin", "/usr/bin", "/sbin", "/bin"}, Isolation: UserNS, Network: NetworkNone, DiskSize: 1024, BuildVMMemorySize: 512,
 		local: map[string]string{},

@@ -169,6 +169,7 @@ func forms() map[string]*jsonschema.Schema {
 		"storeDir":      matching(`^/[^\x00-\x1f\x7f]+$`),
 		"maxLayers":     either(integer(1, MaxLayers), matching(`^0*[1-9][0-9]{0,2}$`)),
 		"layering":      oneOf(Choices("layering")...),
+		"previous":      line,
 		"layerFormat":   either(integer(1, LayerFormat), matching(`^[1-`+itoa(LayerFormat)+`]$`)),
 		"closureRoots":  oneOf(Choices("closureRoots")...),
 		"layeringPipeline": either(line, listOf(&jsonschema.Schema{

@@ -59,9 +59,15 @@ type Spec struct {
 	MaxLayers int `json:"maxLayers,omitempty"`
 	// How store paths are spread over layers: popularity gives the paths that
 	// most others need a layer each; auto gives large paths a layer each, with
-	// what only they need; single makes one layer of everything. Default:
-	// popularity.
+	// what only they need; stable joins paths so that little is sent again when
+	// some of them change; single makes one layer of everything. Default:
+	// stable, or popularity with layerFormat: 1.
 	Layering Layering `json:"layering,omitempty"`
+	// The plan of layering: stable: what of its layers is still there stays
+	// together. A file that varve lock --layers wrote, whose name ends in .lock; or
+	// an image, as fromImage names one, whose history tells its layers; or auto, the
+	// image that is replaced, which needs --unlocked. Default: none.
+	Previous string `json:"previous,omitempty"`
 	// The version of the bytes of layers, 1 or 2. 1 makes the images that varve made before
 	// version 2: each name of a file is a copy, and a change of the config alone
 	// adds an empty layer. Default: what varve.lock says, else 2.
@@ -221,8 +227,16 @@ type Layering string
 const (
 	Popularity Layering = "popularity"
 	Auto       Layering = "auto"
+	Stable     Layering = "stable"
 	Single     Layering = "single"
 )
+
+// DefaultLayering is how specs spread store paths that do not say how. With version 1 of the bytes of
+// layers it is Popularity.
+const DefaultLayering = Stable
+
+// PreviousAuto is the value of Spec.Previous that stands for the image that is replaced.
+const PreviousAuto = "auto"
 
 // ClosureRoots is what the closure begins at.
 type ClosureRoots string
@@ -311,7 +325,7 @@ func withDefaults() *Spec {
 		IncludeStorePaths: true,
 		MaxLayers:         100,
 		Inherit:           InheritAll,
-		Layering:          Popularity,
+		Layering:          DefaultLayering,
 		LayerFormat:       LayerFormat,
 		ClosureRoots:      RootsContents,
 		Conflicts:         ConflictsError,

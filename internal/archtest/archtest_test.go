@@ -68,7 +68,7 @@ var arrows = map[string][]string{
 	"internal/place/engine":        {"image", "internal/pace"},
 	"internal/place":               {"internal/memo", "internal/place/hybrid", "internal/place/registry", "internal/place/engine"},
 
-	"internal/base": {"spec", "internal/place", "internal/base/cache", "internal/base/lockfile"},
+	"internal/base": {"spec", "internal/place", "internal/base/cache", "internal/base/lockfile", "internal/layering"},
 
 	"internal/transfer": {"spec", "internal/place"},
 

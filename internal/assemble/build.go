@@ -63,6 +63,9 @@ type Options struct {
 	// OpenBase opens the image that the spec's fromImage names; without it no image
 	// can build on another.
 	OpenBase OpenBaseFunc
+	// OpenPlan returns the store paths of each layer of what the spec's previous names; without it no
+	// image can have a plan.
+	OpenPlan OpenPlanFunc
 	// Steps says how the spec's scripts are run; without a Runner they are refused.
 	Steps Steps
 	// Files are added to the top layer, as a source that follows copyToRoot.
@@ -117,6 +120,10 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	plan, err := b.openPlan(ctx)
+	if err != nil {
+		return nil, err
+	}
 	base, err := b.openBase(ctx)
 	if err != nil {
 		return nil, err
@@ -143,7 +150,7 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 	if err := b.verifyStore(ctx, needed); err != nil {
 		return nil, err
 	}
-	layers, err := placer{b, base, needed, pipeline}.place(ctx, groups, top)
+	layers, err := placer{b, base, needed, pipeline, plan}.place(ctx, groups, top)
 	if err != nil {
 		return nil, err
 	}

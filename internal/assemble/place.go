@@ -25,6 +25,8 @@ type placer struct {
 	// spec's layeringPipeline, removes them; pipeline is nil for none.
 	needed   *closure
 	pipeline *layering.Pipeline
+	// plan holds the store paths of the layers that are to stay together.
+	plan [][]string
 }
 
 // placed is a layer that goes on top of the base's layers.
@@ -169,8 +171,12 @@ func (p placer) spread(ctx context.Context, paths []string, other int, top []*tr
 			"which leaves none for store paths: set maxLayers to at least %d, or give fewer explicit layers",
 			p.spec.MaxLayers, p.base.layers(), other, p.base.layers()+other+1)}
 	}
-	if p.spec.Layering == spec.Auto {
+	switch p.spec.Layering {
+	case spec.Auto:
 		layers, err = p.autoLayers(ctx, paths, n, top)
+		return layers, nil, err
+	case spec.Stable:
+		layers, err = p.stableLayers(ctx, paths, n)
 		return layers, nil, err
 	}
 	order, err := p.needed.byPopularity(ctx, paths)

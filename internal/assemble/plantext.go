@@ -16,6 +16,9 @@ func PlanText(layers []PlannedLayer) string {
 		if l.Kind == KindTree {
 			fmt.Fprintf(&b, "  %d files and directories", l.Files)
 		}
+		if l.Kept != nil {
+			b.WriteString(map[bool]string{true: "  kept", false: "  new"}[*l.Kept])
+		}
 		b.WriteByte('\n')
 		for _, p := range l.Paths {
 			fmt.Fprintf(&b, "  %s\n", p)

@@ -44,6 +44,8 @@ type PlannedLayer struct {
 	Size  uint64 `json:"size"`
 	// Built is the directory of a layer that was built by itself.
 	Built string `json:"built,omitempty"`
+	// Kept says whether the previous image has the layer, where one was named: see MarkKept.
+	Kept *bool `json:"kept,omitempty"`
 }
 
 // The kinds of layers: those of the base image, store paths in the bytes that

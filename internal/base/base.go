@@ -8,6 +8,7 @@
 //   - A pinned image is found by its digest alone. Everything else in varve.lock is compared
 //     with what was found, and decides nothing.
 //   - With Options.Locked nothing is fetched.
+//   - A plan of layers is read under the same rules, and of an image no layer is fetched for it.
 //
 // UpdateLock finds out what to pin.
 //

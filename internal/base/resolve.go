@@ -24,10 +24,18 @@ import (
 var ErrNotPinned = errors.New("the base image is not pinned")
 
 // UnpinnedError says that a registry's image is named by a tag, and nothing pins it.
-type UnpinnedError struct{ Reference string }
+type UnpinnedError struct {
+	Reference string
+	// Previous says that it is not to be built on, but holds the plan of the layers.
+	Previous bool
+}
 
 func (e *UnpinnedError) Error() string {
-	return fmt.Sprintf("base image %q is not pinned: its tag may name another image tomorrow", e.Reference)
+	what := "base"
+	if e.Previous {
+		what = "previous"
+	}
+	return fmt.Sprintf("%s image %q is not pinned: its tag may name another image tomorrow", what, e.Reference)
 }
 
 // Is reports whether target is ErrNotPinned.
@@ -82,12 +90,9 @@ func (r *Resolver) Chosen(ctx context.Context, name, repository string, manifest
 }
 
 func (r *Resolver) pinned(ctx context.Context, p *pin) (*place.Image, error) {
-	var store *cache.Store
-	var err error
-	if r.opts.Cache != nil {
-		if store, err = r.opts.Cache(ctx); err != nil {
-			return nil, err
-		}
+	store, err := r.store(ctx)
+	if err != nil {
+		return nil, err
 	}
 	var img *image.Stored
 	if store == nil {
@@ -105,6 +110,14 @@ func (r *Resolver) pinned(ctx context.Context, p *pin) (*place.Image, error) {
 	}
 	img.Limit(image.NewBudget(r.opts.Places.MaxUnpacked, r.opts.Places.MaxEntries))
 	return &place.Image{Stored: img, Names: []string{p.name}}, nil
+}
+
+// store returns the cache, or nil for none.
+func (r *Resolver) store(ctx context.Context) (*cache.Store, error) {
+	if r.opts.Cache == nil {
+		return nil, nil
+	}
+	return r.opts.Cache(ctx)
 }
 
 // pin finds out what a reference stands for: by its digest, by varve.lock, or by asking the
@@ -146,7 +159,7 @@ func (r *Resolver) pin(ctx context.Context, ref string, platform v1.Platform, lo
 	if p.root.Digest != "" {
 		return p, nil
 	}
-	return nil, &UnpinnedError{"docker://" + ref}
+	return nil, &UnpinnedError{Reference: "docker://" + ref}
 }
 
 // openUncached opens an image without a cache.
@@ -227,12 +240,19 @@ func (p *pin) check(root v1.Descriptor, img *image.Stored) error {
 	return p.locked.Check(found)
 }
 
-// openCached opens an image whose parts are in the cache, or are brought there first.
-func (r *Resolver) openCached(ctx context.Context, store *cache.Store, p *pin) (*image.Stored, error) {
+// cached returns the parts of an image in the cache; what is missing is fetched, where that is
+// allowed.
+func (r *Resolver) cached(store *cache.Store, p *pin) *cachedBlobs {
 	b := &cachedBlobs{store: store, debugf: r.debugf}
 	if !r.opts.Locked {
 		b.remote = &remote{opts: r.opts.Places, repository: p.repository}
 	}
+	return b
+}
+
+// openCached opens an image whose parts are in the cache, or are brought there first.
+func (r *Resolver) openCached(ctx context.Context, store *cache.Store, p *pin) (*image.Stored, error) {
+	b := r.cached(store, p)
 	img, root, err := openPinned(ctx, b, p)
 	if err != nil {
 		return nil, err

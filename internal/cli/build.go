@@ -145,6 +145,7 @@ func (c *command) destinationOf(s *spec.Spec, output string) (transfer.Destinati
 	if err != nil {
 		return dest, err
 	}
+	c.dest = &dest
 	if err := outside(dest, s); err != nil {
 		return dest, err
 	}

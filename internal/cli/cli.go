@@ -26,6 +26,7 @@ import (
 	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/internal/sandbox"
 	"github.com/varve-image/varve/internal/tally"
+	"github.com/varve-image/varve/internal/transfer"
 	"github.com/varve-image/varve/internal/ui"
 )
 
@@ -93,6 +94,8 @@ type command struct {
 	// vmKernel is the kernel for virtual machines.
 	vmKernel string
 
+	// dest is where a build's image goes; nil if it goes nowhere.
+	dest    *transfer.Destination
 	login   login
 	closers cmdline.Closers
 	// preparing is shown until layers are.
@@ -220,7 +223,7 @@ func (c *command) registerBuild(cmd *cobra.Command) {
 	c.cache.register(cmd)
 	registryGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringArrayVar(&c.cache.from, "cache-from", nil, "take what `IMAGE`, pushed before by someone who is trusted, tells of its layers: those need not be read, compressed or sent again")
-		f.BoolVar(&c.unlocked, "unlocked", false, "take what the base image's tag names now, whatever varve.lock says")
+		f.BoolVar(&c.unlocked, "unlocked", false, "take what the tag of the base or previous image names now, whatever varve.lock says")
 		f.BoolVar(&c.locked, "locked", false, "take the base image from the cache alone; it has to be pinned")
 	})
 	c.limits.register(cmd)

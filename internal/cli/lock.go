@@ -28,27 +28,45 @@ import (
 
 func newLock(e *environment) *cobra.Command {
 	c := newCommand(e)
-	var check bool
+	var check, layers bool
+	var output string
 	cmd := &cobra.Command{
 		Use:   "lock [SPEC...]",
-		Short: "Pin the base images of specs in varve.lock beside them",
-		Long: `lock looks up the registry image that each spec builds on, and writes its digests for
-every platform to varve.lock in the spec's folder. From then on builds take that image,
-whatever its tag names by then. Entries of other specs stay as they are. Without a SPEC
-every entry of ./varve.lock is looked up again. --platform is for specs whose base image
-has ${arch} in its name.`,
+		Short: "Pin the base images of specs in varve.lock beside them, or their layers in layers.lock",
+		Long: `lock looks up the registry images that each spec names as fromImage and previous, and
+writes their digests for every platform to varve.lock in the spec's folder. From then on
+builds take these images, whatever their tags name by then. Entries of other specs stay
+as they are. Without a SPEC every entry of ./varve.lock is looked up again. --platform is
+for specs whose base image has ${arch} in its name.
+
+With --layers it looks up no image. It divides the store paths of each spec's image as
+build does, and writes which of them share a layer to the file that the spec's previous
+names, or to layers.lock in the spec's folder. It fetches a base that is not in the cache,
+and runs scripts, as layers does.`,
 		Example: `  varve lock image.yaml
   varve lock            bring ./varve.lock up to date
-  varve lock --check    exit code 1 if that would change it`,
+  varve lock --check    exit code 1 if that would change it
+  varve lock --layers image.yaml`,
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: cmdline.CompleteArgs(true, completeSpec),
-		RunE:              c.run(func(ctx context.Context, args []string) error { return runLock(ctx, c, args, check) }),
+		RunE: c.run(func(ctx context.Context, args []string) error {
+			if layers {
+				return lockLayers(ctx, c, args, output, check)
+			}
+			if output != "" {
+				return cmdline.Usage(fmt.Errorf("--output is for --layers: %s is beside its spec", lockfile.Name))
+			}
+			return runLock(ctx, c, args, check)
+		}),
 	}
-	c.registry.registerPlatform(cmd, "look up the base images for `OS/ARCH[/VARIANT]`, or for several, separated by commas", "")
+	c.registry.registerPlatform(cmd, "look up the images for `OS/ARCH[/VARIANT]`, or for several, separated by commas", "")
 	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.BoolVar(&check, "check", false, "write nothing, and fail if something would change")
+		f.StringVarP(&output, "output", "o", "", "write the layers to `FILE`, with --layers")
+		cmdline.ShowDefault(f, "output", "what previous names, or layers.lock")
+		f.BoolVar(&layers, "layers", false, "write which store paths share a layer, for the spec's previous")
 	})
-	c.registry.register(cmd)
+	c.registerBuild(cmd)
 	return cmd
 }
 
@@ -63,7 +81,7 @@ func runLock(ctx context.Context, c *command, specs []string, check bool) error 
 			return err
 		}
 		if len(refs) == 0 {
-			c.ui.Info("%s: nothing to lock: it builds on no image of a registry", human.Plain(name))
+			c.ui.Info("%s: nothing to lock: it names no image of a registry", human.Plain(name))
 			continue
 		}
 		wanted[path] = append(wanted[path], refs...)
@@ -71,7 +89,7 @@ func runLock(ctx context.Context, c *command, specs []string, check bool) error 
 	return c.updateLocks(ctx, wanted, check)
 }
 
-// lockedReferences returns the base images of a spec that are in a registry, for
+// lockedReferences returns the images that a spec names and that are in a registry, for
 // each platform that was asked for, and the path of the lock file for them.
 func lockedReferences(c *command, name string) (path string, refs []string, err error) {
 	in, err := readInput(c, []string{name})
@@ -90,21 +108,26 @@ func lockedReferences(c *command, name string) (path string, refs []string, err 
 		if err != nil {
 			return "", nil, err
 		}
-		ref, ok := strings.CutPrefix(s.FromImage, "docker://")
-		if !ok {
-			c.advisePath(in.Name, s)
-			continue
+		c.advisePath(in.Name, s)
+		for _, named := range []string{s.FromImage, s.Previous} {
+			ref, ok := strings.CutPrefix(named, "docker://")
+			if !ok {
+				continue
+			}
+			if ref, err = lockfile.Key(ref); err != nil {
+				return "", nil, cmdline.Usage(err)
+			}
+			refs = append(refs, ref)
 		}
-		if ref, err = lockfile.Key(ref); err != nil {
-			return "", nil, cmdline.Usage(err)
-		}
-		refs = append(refs, ref)
 	}
 	return in.Lock(), refs, nil
 }
 
 // advisePath warns of a base that is the path of nothing and looks like an image's name.
 func (c *command) advisePath(file string, s *spec.Spec) {
+	if strings.HasPrefix(s.FromImage, "docker://") {
+		return
+	}
 	written := s.Written(s.FromImage)
 	hints := place.Hints(written)
 	if _, err := os.Stat(s.FromImage); len(hints) > 0 && errors.Is(err, fs.ErrNotExist) {

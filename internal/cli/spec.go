@@ -95,6 +95,13 @@ func buildParsed(ctx context.Context, c *command, s *spec.Spec, lock string, mor
 		OpenBase: func(ctx context.Context, ref spec.Base) (*image.Stored, error) {
 			return c.bases().Open(ctx, ref, lock)
 		},
+		OpenPlan: func(ctx context.Context, ref spec.Base) ([][]string, error) {
+			plan, err := c.openPlan(ctx, s, ref, lock)
+			if err != nil {
+				return nil, err
+			}
+			return plan.Layers, nil
+		},
 		Steps: c.steps(), Memo: c.memo(ctx),
 		Debug: func(text string) { c.ui.Debug("%s", text) },
 	}

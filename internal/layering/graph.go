@@ -7,13 +7,14 @@
 //   - A Graph is complete and has no cycle: NewGraph refuses any other, naming
 //     every fault it finds. It never changes, and may be used by several
 //     goroutines.
-//   - Popularity orders as nixpkgs' dockerTools does, in exact integers.
+//   - Popularity orders as nixpkgs' dockerTools does, in exact integers. So does Stable compare
+//     costs: no sum or product of sizes wraps around.
 //   - Memory is limited: a graph whose numbers would exceed the limit (see
 //     Popularity) is refused.
 //   - CheckPartition proves for any plan that no path is lost or stored twice.
 //
-// Non-goals: looking into a store, and judging names. A path is any string;
-// its dashes matter only to the order of equally popular paths.
+// Non-goals: looking into a store, and judging names. A path is any string that
+// stands for its content; its dashes matter only to the order of paths.
 package layering
 
 import (
@@ -33,15 +34,20 @@ type Node struct {
 	// References are the store paths that the files below Path mention. Path
 	// itself may be among them.
 	References []string
+	// Source names what Path is made from: a change of it changes Path and all paths that refer to
+	// Path. Empty stands for Path itself, which is then made from nothing that others are made from.
+	Source string
 }
 
 // Graph holds store paths and the references between them.
 type Graph struct {
 	paths []string
 	sizes []uint64
-	refs  [][]int // for each path, what it refers to, without itself, each once
-	index map[string]int
-	topo  []int // every path, after all paths that refer to it
+	// sources are as Node has them.
+	sources []string
+	refs    [][]int // for each path, what it refers to, without itself, each once
+	index   map[string]int
+	topo    []int // every path, after all paths that refer to it
 }
 
 // NewGraph checks nodes and keeps them in their order. References of a path to
@@ -80,6 +86,7 @@ func addPaths(nodes []Node) (g *Graph, first []int, faults *problems.List) {
 		g.paths = append(g.paths, node.Path)
 		g.sizes = append(g.sizes, node.NarSize)
 		first = append(first, i)
+		g.sources = append(g.sources, node.Source)
 	}
 	g.refs = make([][]int, len(g.paths))
 	return g, first, faults
@@ -176,7 +183,7 @@ func (g *Graph) Paths() []string {
 func (g *Graph) Nodes() []Node {
 	nodes := make([]Node, len(g.paths))
 	for i, path := range g.paths {
-		nodes[i] = Node{Path: path, NarSize: g.sizes[i]}
+		nodes[i] = Node{Path: path, NarSize: g.sizes[i], Source: g.sources[i]}
 		for _, j := range g.refs[i] {
 			nodes[i].References = append(nodes[i].References, g.paths[j])
 		}
@@ -246,6 +253,7 @@ func (g *Graph) induced(vertices []int) *Graph {
 		sub.index[g.paths[i]] = n
 		sub.paths = append(sub.paths, g.paths[i])
 		sub.sizes = append(sub.sizes, g.sizes[i])
+		sub.sources = append(sub.sources, g.sources[i])
 	}
 	sub.refs = make([][]int, len(vertices))
 	for n, i := range vertices {

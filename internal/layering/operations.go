@@ -225,6 +225,7 @@ func merge(list []*Graph) *Graph {
 		}
 		all.paths = append(all.paths, g.paths...)
 		all.sizes = append(all.sizes, g.sizes...)
+		all.sources = append(all.sources, g.sources...)
 		for _, i := range g.topo {
 			all.topo = append(all.topo, first+i)
 		}

@@ -19,7 +19,7 @@ func testFunctions(t *testing.T, s *site) {
 		"odd names": oddNames, "repeated layers": repeatedLayers, "owners": owners, "programs": programs,
 		"arguments": arguments, "overlay": overlay, "without nixpkgs": withoutNixpkgs, "flake": flake,
 		"nix in a shell": nixInShell, "loose arguments": looseArguments, "strict scripts": strictScripts,
-		"interpreters": interpreters, "layers": layers, "layering by name": layeringByName, "layers of environments": layersOfEnvironments,
+		"interpreters": interpreters, "layers": layers, "layering by name": layeringByName, "layering by a plan": layeringByPlan, "layers of environments": layersOfEnvironments,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, s) })
 	}

@@ -138,7 +138,38 @@ func layeringByName(t *testing.T, s *site) {
 		}
 	}
 	wantNames(t, storeLayers(t, s, paths[4]), []string{"hello-1", "bash-1", "stdenv-1", "nix-shell-rc", "!nix-shell-directories"})
-	want(t, s.fails(t, `streamLayeredImage { name = "x"; layering = "single"; }`), `layering "single": expected auto or popularity`)
+	want(t, s.fails(t, `streamLayeredImage { name = "x"; layering = "single"; }`), `layering "single": expected auto, popularity or stable`)
+}
+
+// layeringByPlan: layering = "stable" keeps together what a plan file does, or an image, and takes no
+// text for either.
+func layeringByPlan(t *testing.T, s *site) {
+	paths := s.build(t, `
+  let
+    args = { name = "planned"; contents = [ pkgs.bash pkgs.coreutils pkgs.hello ]; maxLayers = 3; layering = "stable"; };
+    text = builtins.unsafeDiscardStringContext "varve layers 1\n${pkgs.hello}\n${pkgs.bash}\n";
+    by = previous: streamLayeredImage (args // { inherit previous; });
+  in [
+    (streamLayeredImage args)
+    (by (builtins.toFile "layers.lock" text))
+    (by (buildLayeredImage (args // { layering = "popularity"; })))
+    (by (streamLayeredImage (args // { layering = "popularity"; })))
+    (streamLayeredImage (args // { layering = "popularity"; }))
+    (by null)
+  ]`)
+	var layers [6][][]string
+	for i := range layers {
+		layers[i] = storeLayers(t, s, paths[i])
+	}
+	if kept := layers[1]; len(kept) != 2 || len(kept[0]) != 2 || !strings.HasSuffix(kept[0][0], "-hello-1") || !strings.HasSuffix(kept[0][1], "-bash-1") {
+		t.Errorf("by a plan file: %q", kept)
+	}
+	same := func(a, b int) bool { return slices.EqualFunc(layers[a], layers[b], slices.Equal) }
+	if same(0, 4) || same(0, 1) || !same(2, 4) || !same(3, 4) || !same(5, 0) {
+		t.Errorf("the layers are %q", layers)
+	}
+	want(t, s.fails(t, `streamLayeredImage { name = "x"; layering = "stable"; previous = "docker://registry.example/a:1"; }`), "expected a layers.lock or an image")
+	want(t, s.fails(t, `streamLayeredImage { name = "x"; layering = "auto"; previous = builtins.toFile "layers.lock" "varve layers 1"; }`), "it is the plan of layering: stable")
 }
 
 // layersOfEnvironments: a layer by itself has what the links to its contents lead
