@@ -75,11 +75,9 @@ func TestInfoIsComputedOnce(t *testing.T) {
 	if n := passes.Load(); n != 1 {
 		t.Errorf("the files were read %d times", n)
 	}
-	for i, want := range []int32{1, 2} {
-		writeLayer(t, l)
-		if n := passes.Load(); n != want {
-			t.Errorf("the files were looked for %d times for one Info and %d times Write", n, i+1)
-		}
+	writeLayer(t, l)
+	if n := passes.Load(); n != 2 {
+		t.Errorf("the files were read %d times for one Info and one Write", n)
 	}
 }
 

@@ -38,30 +38,22 @@ func (d *diskFile) Open() (io.ReadCloser, error) {
 
 func (d *diskFile) source() string { return d.dir.source(d.name) }
 
-// fileNow is what a file on disk is like when it is read.
-type fileNow struct {
-	// inode is another one for another file that looks the same: what a store that is being
-	// optimised puts in its place, or what was there for a moment.
-	inode uint64
-	// change is when the file was last changed in any way.
-	change int64
-}
-
-// check compares the open file with what it was.
-func (d *diskFile) check(fd int) (fileNow, error) {
+// check compares the open file with what it was. same is false for another file that looks like
+// it: what a store that is being optimised puts in its place, or what was there for a moment.
+func (d *diskFile) check(fd int) (same bool, err error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return fileNow{}, fmt.Errorf("stat %q: %w", d.source(), err)
+		return false, fmt.Errorf("stat %q: %w", d.source(), err)
 	}
 	switch {
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return fileNow{}, fmt.Errorf("%q changed while it was read: it is a %s now", d.source(), typeName(uint32(st.Mode)))
+		return false, fmt.Errorf("%q changed while it was read: it is a %s now", d.source(), typeName(uint32(st.Mode)))
 	case st.Size != d.size:
-		return fileNow{}, fmt.Errorf("%q changed while it was read: it had %d bytes and has %d now", d.source(), d.size, st.Size)
+		return false, fmt.Errorf("%q changed while it was read: it had %d bytes and has %d now", d.source(), d.size, st.Size)
 	case st.Mtim.Nano() != d.time:
-		return fileNow{}, fmt.Errorf("%q changed while it was read: it was written to", d.source())
+		return false, fmt.Errorf("%q changed while it was read: it was written to", d.source())
 	}
-	return fileNow{st.Ino, changeTime(&st)}, nil
+	return st.Ino == d.inode, nil
 }
 
 // read reads from the open file, of which left bytes are left, into p, which is not empty. It is an
@@ -104,9 +96,8 @@ type File struct {
 	fd   int
 	file *diskFile
 	left int64
-	// other says that Check found another file that looks the same, and change what it found last.
-	other  bool
-	change int64
+	// other says that Check found another file that looks the same.
+	other bool
 }
 
 // Read reads from the file. At the end it checks that the file is unchanged.
@@ -140,17 +131,10 @@ func (f *File) Advance(n int64) error {
 
 // Check returns an error if the file has been changed since FromDir looked at it.
 func (f *File) Check() error {
-	now, err := f.file.check(f.fd)
-	if err == nil {
-		f.other = f.other || now.inode != f.file.inode
-		f.change = now.change
-	}
+	same, err := f.file.check(f.fd)
+	f.other = f.other || err == nil && !same
 	return err
 }
-
-// Change returns when the file was last changed in any way, as Check found it last: a later time
-// than in an entry's Stamp may mean no more than that it has another name by now.
-func (f *File) Change() int64 { return f.change }
 
 // Other reports whether Check found another file than FromDir, one with the same size and time:
 // then an entry's Stamp does not speak for what was read.
