@@ -19,6 +19,7 @@ import (
 	"go.podman.io/image/v5/copy"
 	dockerarchive "go.podman.io/image/v5/docker/archive"
 	ociarchive "go.podman.io/image/v5/oci/archive"
+	"go.podman.io/image/v5/oci/layout"
 	"go.podman.io/image/v5/signature"
 	istorage "go.podman.io/image/v5/storage"
 	"go.podman.io/image/v5/types"
@@ -87,7 +88,7 @@ func run(ctx context.Context, args []string) error {
 		case "inspect":
 			err = p.inspect(img, *format)
 		case "rm":
-			_, err = store.DeleteImage(img.ID, true)
+			err = p.remove(name, img)
 		case "save":
 			err = p.save(name, img)
 		default:
@@ -107,16 +108,32 @@ type podman struct {
 
 // find looks a name up as Podman does: an id, or a name that may lack its registry.
 func (p podman) find(name string) (*storage.Image, error) {
-	full := name
-	if last := name[strings.LastIndexByte(name, '/')+1:]; !strings.ContainsAny(last, ":@") {
-		full += ":latest"
-	}
-	for _, try := range []string{name, full, "localhost/" + full, "docker.io/library/" + full, "docker.io/" + full} {
+	for _, try := range spellings(name) {
 		if img, err := p.store.Image(strings.TrimPrefix(try, "sha256:")); err == nil {
 			return img, nil
 		}
 	}
 	return nil, fmt.Errorf("%s: %w", name, storage.ErrImageUnknown)
+}
+
+// spellings are what a name may mean.
+func spellings(name string) []string {
+	full := name
+	if last := name[strings.LastIndexByte(name, '/')+1:]; !strings.ContainsAny(last, ":@") {
+		full += ":latest"
+	}
+	return []string{name, full, "localhost/" + full, "docker.io/library/" + full, "docker.io/" + full}
+}
+
+// remove takes one of several names from an image, or removes it.
+func (p podman) remove(name string, img *storage.Image) error {
+	for _, try := range spellings(name) {
+		if slices.Contains(img.Names, try) && len(img.Names) > 1 {
+			return p.store.RemoveNames(img.ID, []string{try})
+		}
+	}
+	_, err := p.store.DeleteImage(img.ID, true)
+	return err
 }
 
 func (p podman) policy() (*signature.PolicyContext, error) {
@@ -125,6 +142,9 @@ func (p podman) policy() (*signature.PolicyContext, error) {
 
 // load tries the kinds of archives in Podman's order.
 func (p podman) load(input string) error {
+	if info, err := os.Stat(input); err == nil && info.IsDir() {
+		return p.loadLayout(input)
+	}
 	path, err := spool(input)
 	if err != nil {
 		return err
@@ -140,6 +160,20 @@ func (p podman) load(input string) error {
 		errs = append(errs, err)
 	}
 	return fmt.Errorf("payload does not match any of the supported image formats: %w", errors.Join(errs...))
+}
+
+// loadLayout makes a name of a directory's path, as Podman does.
+func (p podman) loadLayout(dir string) error {
+	src, err := layout.ParseReference(dir)
+	if err != nil {
+		return err
+	}
+	names, err := p.copyTo(src, "localhost"+dir)
+	if err != nil {
+		return err
+	}
+	fmt.Println("Loaded image: " + strings.Join(names, ", "))
+	return nil
 }
 
 // spool keeps what can be read once, as Podman does.
@@ -198,9 +232,21 @@ func (p podman) loadDocker(path string) ([]string, error) {
 
 func (p podman) loadAs(src types.ImageReference, name string) ([]string, error) {
 	if name == "" {
-		return p.copyTo(src, "@"+digest.FromString("none").Encoded())
+		return p.loadNameless(src)
 	}
 	return p.copyTo(src, full(name))
+}
+
+// loadNameless keeps an image under its id, the digest of its config.
+func (p podman) loadNameless(src types.ImageReference) ([]string, error) {
+	img, err := src.NewImage(p, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer img.Close()
+	id := img.ConfigInfo().Digest
+	_, err = p.copyTo(src, "@"+id.Encoded())
+	return []string{id.String()}, err
 }
 
 // full gives a name without a registry Podman's.
@@ -245,10 +291,10 @@ func (p podman) save(name string, img *storage.Image) error {
 
 // description is what templates see of an image.
 type description struct {
-	Id, Digest string
-	RepoTags   []string
-	Names      []string
-	RootFS     struct {
+	Id, Digest      string
+	Repository, Tag string
+	RepoTags, Names []string
+	RootFS          struct {
 		Type   string
 		Layers []digest.Digest
 	}
@@ -291,12 +337,27 @@ func (p podman) list(ids bool, format string) error {
 		if ids {
 			fmt.Println(d.Id)
 		}
-		all = append(all, d)
+		all = append(all, d.rows()...)
 	}
 	if ids {
 		return nil
 	}
 	return show(all, format)
+}
+
+// rows are the image by each of its names.
+func (d description) rows() []description {
+	if len(d.Names) == 0 {
+		d.Repository, d.Tag = "<none>", "<none>"
+		return []description{d}
+	}
+	var rows []description
+	for _, name := range d.Names {
+		colon := max(strings.LastIndexByte(name, ':'), 0)
+		d.Repository, d.Tag = name[:colon], strings.TrimPrefix(name[colon:], ":")
+		rows = append(rows, d)
+	}
+	return rows
 }
 
 func show(all []description, format string) error {

@@ -60,7 +60,16 @@ func onPath(t *testing.T, name string, argv, env []string) {
 }
 
 func startDocker(t *testing.T) Engine {
-	e, err := Docker(DockerOptions{Host: engines.Docker(t).Address()})
+	return dockerAt(t, engines.Docker(t).Address())
+}
+
+func startDockerClassic(t *testing.T) Engine {
+	return dockerAt(t, engines.Get(t, "docker-classic").Address())
+}
+
+func dockerAt(t *testing.T, address string) Engine {
+	t.Helper()
+	e, err := Docker(DockerOptions{Host: address})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +79,9 @@ func startDocker(t *testing.T) Engine {
 func startPodmanCommand(t *testing.T) Engine {
 	cmd := engines.Podman(t).Command(t.Context())
 	argv := slices.Clone(cmd.Args)
-	argv[slices.Index(argv, "podman")] = testtools.Need(t, "podman") // otherwise it would run itself
+	// Otherwise it would run itself; current ones come as the program of another name.
+	i := slices.IndexFunc(argv, func(arg string) bool { return arg == "podman" || arg == "storage" })
+	argv[i] = testtools.Need(t, argv[i])
 	onPath(t, "podman", argv, cmd.Env)
 	e, err := Podman(t.Context(), PodmanOptions{Sockets: []string{filepath.Join(t.TempDir(), "none")}})
 	if err != nil {
@@ -263,18 +274,41 @@ func startContainerd(t *testing.T) Engine {
 	return e
 }
 
-var realEngines = map[string]func(*testing.T) Engine{
-	"docker": startDocker, "podman": startPodmanCommand, "podman service": startPodmanService,
-	"skopeo": startSkopeo, "containerd": startContainerd,
+var realEngines = func() map[string]func(*testing.T) Engine {
+	if enginetest.Current() {
+		return map[string]func(*testing.T) Engine{
+			"docker": startDocker, "docker-classic": startDockerClassic, "podman": startPodmanCommand, "containerd": startContainerd,
+		}
+	}
+	return map[string]func(*testing.T) Engine{
+		"docker": startDocker, "podman": startPodmanCommand, "podman service": startPodmanService,
+		"skopeo": startSkopeo, "containerd": startContainerd,
+	}
+}()
+
+// awaited says why current engines are left out of some tests: those that keep images by manifests
+// know none by the id that these tests look for.
+var awaited = map[string]string{
+	"docker":     "Docker with containerd's store has another id, so that nothing is found to be there",
+	"containerd": "ctr since 2.0 needs --local",
+}
+
+// startReal starts an engine, or skips the test if it waits for the program to know it.
+func startReal(t *testing.T, name string) Engine {
+	t.Helper()
+	if why := awaited[name]; why != "" && enginetest.Current() {
+		t.Skip(why)
+	}
+	return realEngines[name](t)
 }
 
 // TestEngines: an image goes into each engine and comes out with the same
 // config and layers; it is sent once; what fails leaves no image.
 func TestEngines(t *testing.T) {
 	testtools.NeedRoot(t)
-	for name, start := range realEngines {
+	for name := range realEngines {
 		t.Run(name, func(t *testing.T) {
-			e := start(t)
+			e := startReal(t, name)
 			img := testImage("content for " + name)
 			img.RepoTags = []string{repository + ":" + strings.ReplaceAll(name, " ", "-")}
 			if _, err := e.ID(t.Context(), img.RepoTags[0]); !errors.Is(err, ErrNotFound) {
@@ -296,9 +330,9 @@ func TestEngines(t *testing.T) {
 // already; it may have none.
 func TestLoadNames(t *testing.T) {
 	testtools.NeedRoot(t)
-	for name, start := range realEngines {
+	for name := range realEngines {
 		t.Run(name, func(t *testing.T) {
-			e := start(t)
+			e := startReal(t, name)
 			img := testImage("content of many names for " + name)
 			img.RepoTags = []string{repository + ":first-" + strings.ReplaceAll(name, " ", "-")}
 			mustLoad(t, e, img, false)
@@ -354,7 +388,7 @@ func TestContainerdLayout(t *testing.T) {
 	testtools.NeedRoot(t)
 	img := testImage("content in a layout")
 	img.RepoTags = []string{repository + ":layout"}
-	loadAndSave(t, startContainerd(t), img, layoutOf(img))
+	loadAndSave(t, startReal(t, "containerd"), img, layoutOf(img))
 }
 
 func loadFails(t *testing.T, e Engine, img image.Named) {

@@ -18,9 +18,9 @@ import (
 // each takes seconds; Docker cannot save one without layers.
 func TestSuite(t *testing.T) {
 	testtools.NeedRoot(t)
-	for name, start := range realEngines {
+	for name := range realEngines {
 		t.Run(name, func(t *testing.T) {
-			e := start(t)
+			e := startReal(t, name)
 			places := 0
 			imagetest.Run(t, func(t *testing.T) imagetest.Place {
 				places++
