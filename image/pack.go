@@ -31,6 +31,9 @@ type PackOptions struct {
 	Parallel int
 	// Memo, where it is set, remembers what layers are compressed to.
 	Memo Memo
+	// Plain compresses only the layers whose compressed form the memo knows: all others are their
+	// tars, and every blob is Known.
+	Plain bool
 	// Observe, where it is set, is called for each layer, by one goroutine at a time.
 	Observe func(Event)
 }
@@ -83,6 +86,14 @@ func (b *Blob) MediaType() string {
 		return b.Stored.MediaType
 	}
 	return b.compressor.MediaType()
+}
+
+// DiffID returns the digest of the layer's tar; a stored layer's is what the config says.
+func (b *Blob) DiffID() digest.Digest {
+	if b.Stored.Digest != "" {
+		return b.Layer.(StoredLayer).TarDigest()
+	}
+	return b.info.DiffID
 }
 
 // Write writes the blob to w. It may be called again, and writes the same bytes then. The layer
@@ -264,6 +275,10 @@ func (p *packer) blob(ctx context.Context, l Layer) (b *Blob, id digest.Digest, 
 	if text := CompressorText(b.compressor); text != "" && p.opts.Memo != nil {
 		b.memo = p.opts.Memo
 		b.Known, _ = b.memo.Blob(b.info.DiffID, text)
+	}
+	if p.opts.Plain && b.Known.Digest == "" {
+		b.compressor, b.memo = compress.Compression{Algorithm: compress.None}, nil
+		b.Known = v1.Descriptor{Digest: b.info.DiffID, Size: b.info.Size}
 	}
 	return b, b.info.DiffID, b.info.Size, nil
 }

@@ -20,7 +20,7 @@ import (
 
 // Blob is a layer that is stored already: in a file, an archive, a layout or a registry,
 // compressed or not. Each time that it is read, all of its bytes are checked against Descriptor
-// and DiffID.
+// and DiffID, except by Write where a memo has that a Section matched them.
 type Blob struct {
 	// Name names the layer in messages and titles.
 	Name string
@@ -33,6 +33,8 @@ type Blob struct {
 	Repository string
 	// Fetch opens the blob.
 	Fetch func(ctx context.Context) (io.ReadCloser, error)
+	// Section, where it is set, is the part of a file that Fetch reads.
+	Section *Section
 
 	mu sync.Mutex // held while the tar is read for the first time
 
@@ -42,6 +44,10 @@ type Blob struct {
 	seen, seenEntries atomic.Int64
 	// unpacked is set when the blob has been verified to unpack to DiffID.
 	unpacked atomic.Pointer[Unpacked]
+	// proved is set when the memo has that this Section, with this stamp, is the blob.
+	proved atomic.Bool
+	// kept is set when the memo was told so.
+	kept atomic.Bool
 }
 
 // Budget limits what several layers may unpack to together, and how many entries they may have.
@@ -127,6 +133,11 @@ func (b *Blob) Info(ctx context.Context) (Info, error) {
 
 // Write writes the layer's tar, without the blob's compression.
 func (b *Blob) Write(ctx context.Context, w io.Writer) error {
+	if plain, err := b.isProvedTar(); err != nil {
+		return err
+	} else if plain {
+		return b.copySection(ctx, w)
+	}
 	_, err := b.copy(ctx, w)
 	return err
 }

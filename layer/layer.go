@@ -58,6 +58,8 @@ type Layer struct {
 	unchecked bool
 	// portable is the portable key, once it was asked for.
 	portable digest.Digest
+	// last is what the pass over the entries has shown that found out info, if it was kept.
+	last *pass
 }
 
 // New describes the layer of the entries, which have to be in the order that
@@ -98,6 +100,7 @@ func (l *Layer) read(ctx context.Context, dst io.Writer) error {
 	// What changes in a store meanwhile shows when the layer is written, and it is remembered then.
 	// One that was remembered before may not be written at all: what it is compressed to is known.
 	unchecked := l.opts.Immutable && dst == io.Discard && (l.opts.Memo == nil || !l.opts.Memo.Known(l.name()))
+	var p *pass
 	keep, isKept := dst.(*keeper)
 	if isKept || dst == io.Discard {
 		step := tally.Begin(ctx, "hashing", l.opts.Title, 0)
@@ -105,8 +108,11 @@ func (l *Layer) read(ctx context.Context, dst io.Writer) error {
 		if dst = step; isKept {
 			keep.step, dst = step, keep
 		}
+		if l.opts.Immutable {
+			p = newPass()
+		}
 	}
-	info, seen, err := l.hash(ctx, dst, unchecked)
+	info, seen, err := l.hash(ctx, dst, unchecked, p)
 	if err == nil && !seen.sorted {
 		err = l.distinct(ctx)
 	}
@@ -114,6 +120,9 @@ func (l *Layer) read(ctx context.Context, dst io.Writer) error {
 		return err
 	}
 	l.info, l.seen, l.unchecked = &info, seen, unchecked
+	if !isKept || keep.ended {
+		l.keepPass(p)
+	}
 	tally.From(ctx).Add(tally.Hashed, l, info.Size, seen.files)
 	if !unchecked {
 		l.remember()
@@ -184,10 +193,11 @@ func (l *Layer) walk(ctx context.Context, w *Writer, look func(header []byte, e 
 	return w.Close()
 }
 
-// hash writes the layer to dst and hashes it. Unchecked is as for encode.
-func (l *Layer) hash(ctx context.Context, dst io.Writer, unchecked bool) (Info, trace, error) {
+// hash writes the layer to dst and hashes it. Unchecked is as for encode; p, if it is not nil, keeps
+// the entries.
+func (l *Layer) hash(ctx context.Context, dst io.Writer, unchecked bool, p *pass) (Info, trace, error) {
 	d := newDigester(dst)
-	w := &Writer{dialect: l.opts.Dialect, prefix: l.opts.Prefix, out: d, buf: takeBuffer()}
+	w := &Writer{dialect: l.opts.Dialect, prefix: l.opts.Prefix, out: d, buf: takeBuffer(), pass: p}
 	if k, ok := dst.(*keeper); ok {
 		k.tar = w
 	}
@@ -264,7 +274,7 @@ func (l *Layer) Write(ctx context.Context, dst io.Writer) error {
 	if l.opts.Immutable && !told {
 		return l.writeTrusting(ctx, dst, info)
 	}
-	got, seen, err := l.hash(ctx, dst, !told) // the digest is compared
+	got, seen, err := l.hash(ctx, dst, !told, nil) // the digest is compared
 	switch {
 	case err != nil:
 		return err
@@ -294,6 +304,16 @@ func (l *Layer) proved(seen trace) {
 // that differs: a store that is being optimised changes a file's link count
 // and with it the change time, but no content.
 func (l *Layer) writeTrusting(ctx context.Context, dst io.Writer, info Info) error {
+	if p := l.takePass(); p != nil {
+		same, err := l.writeAgain(ctx, dst, p)
+		if err == nil && same {
+			l.checked()
+		}
+		if err != nil || same {
+			return err
+		}
+		return l.hashAgain(ctx, info)
+	}
 	w := NewWriter(dst, l.opts.Dialect, l.opts.Prefix)
 	seen, err := l.encode(ctx, w, false)
 	if err != nil {
@@ -305,14 +325,19 @@ func (l *Layer) writeTrusting(ctx context.Context, dst io.Writer, info Info) err
 		}
 		return nil
 	}
-	again, _, err := l.hash(ctx, io.Discard, false)
-	if err != nil {
-		return err
-	}
-	if again != info || w.Size() != info.Size {
+	if w.Size() != info.Size {
 		return l.changed(ctx)
 	}
-	return nil
+	return l.hashAgain(ctx, info)
+}
+
+// hashAgain returns an error if the layer is not what it was.
+func (l *Layer) hashAgain(ctx context.Context, info Info) error {
+	again, _, err := l.hash(ctx, io.Discard, false, nil)
+	if err == nil && again != info {
+		err = l.changed(ctx)
+	}
+	return err
 }
 
 // checked remembers what was hashed without checking that files stay as they are, now that they

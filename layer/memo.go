@@ -185,6 +185,9 @@ func (l *Layer) recall(ctx context.Context) (bool, error) {
 	}
 	t := l.newTracer(true)
 	w := NewWriter(io.Discard, l.opts.Dialect, l.opts.Prefix)
+	if l.opts.Immutable {
+		w.pass = newPass()
+	}
 	if err := l.walk(ctx, w, t.look); err != nil {
 		return false, err
 	}
@@ -211,6 +214,7 @@ func (l *Layer) recall(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	l.info, l.seen, l.reused = &info, seen, true
+	l.keepPass(w.pass)
 	tally.From(ctx).Add(tally.Reused, l, info.Size, seen.files)
 	return true, nil
 }

@@ -19,6 +19,8 @@ type kernelCopier interface {
 	// copyFile copies up to size bytes and returns how many it did; the rest
 	// goes through the buffers.
 	copyFile(ctx context.Context, f *tree.File, size int64) (int64, error)
+	// copySection copies a section in the same way.
+	copySection(ctx context.Context, s *Section) (int64, error)
 }
 
 // kernelCopyMin is the file size from which the kernel's copying pays.

@@ -3,6 +3,7 @@ package layer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 
@@ -26,12 +27,12 @@ func newFileOutput(w io.Writer, f *os.File, copied func(int64)) output {
 		// A larger pipe means fewer switches between its two ends. Failure is
 		// ignored: an ordinary user may be over the limit.
 		_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, bufferSize)
-		return &fileOutput{writerOutput{w}, f, copied, func(in, n int) (int64, error) {
-			return unix.Splice(in, nil, fd, nil, n, unix.SPLICE_F_MORE)
+		return &fileOutput{writerOutput{w}, f, copied, func(in int, at *int64, n int) (int64, error) {
+			return unix.Splice(in, at, fd, nil, n, unix.SPLICE_F_MORE)
 		}}
 	case unix.S_IFREG:
-		return &fileOutput{writerOutput{w}, f, copied, func(in, n int) (int64, error) {
-			n, err := unix.CopyFileRange(in, nil, fd, nil, n, 0)
+		return &fileOutput{writerOutput{w}, f, copied, func(in int, at *int64, n int) (int64, error) {
+			n, err := unix.CopyFileRange(in, at, fd, nil, n, 0)
 			return int64(n), err
 		}}
 	}
@@ -43,16 +44,32 @@ type fileOutput struct {
 	writerOutput
 	file   *os.File
 	copied func(n int64)
-	copy   func(in, n int) (int64, error)
+	// copy copies up to n bytes of a file, from where at says, or else from where it is read.
+	copy func(in int, at *int64, n int) (int64, error)
 }
 
 func (o *fileOutput) copyFile(ctx context.Context, f *tree.File, size int64) (int64, error) {
+	return o.copyFrom(ctx, f.Fd(), nil, size, f.Advance)
+}
+
+func (o *fileOutput) copySection(ctx context.Context, s *Section) (int64, error) {
+	at := s.Stamp.Offset
+	return o.copyFrom(ctx, int(s.File.Fd()), &at, s.Size, func(n int64) error {
+		if n <= 0 {
+			return fmt.Errorf("%q ends early", s.File.Name())
+		}
+		return nil
+	})
+}
+
+// copyFrom copies size bytes of a file, and tells advance how many each time; 0 is the file's end.
+func (o *fileOutput) copyFrom(ctx context.Context, in int, at *int64, size int64, advance func(int64) error) (int64, error) {
 	var done int64
 	for done < size {
 		if err := ctx.Err(); err != nil {
 			return done, err
 		}
-		n, err := o.copy(f.Fd(), int(min(size-done, kernelChunk)))
+		n, err := o.copy(in, at, int(min(size-done, kernelChunk)))
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -68,7 +85,7 @@ func (o *fileOutput) copyFile(ctx context.Context, f *tree.File, size int64) (in
 		case err != nil:
 			return done, err
 		}
-		if err := f.Advance(n); err != nil {
+		if err := advance(n); err != nil {
 			return done, err
 		}
 		o.copied(n)

@@ -102,6 +102,7 @@ func TestSmallChangeBeforeRead(t *testing.T) {
 							}
 						})
 					}, opts)
+					lookAgain(t, l, kind, pass)
 					var out bytes.Buffer
 					err := l.Write(context.Background(), &out)
 					if info, infoErr := l.Info(context.Background()); err == nil && kind == "store" && pass == 1 && infoErr == nil {

@@ -90,6 +90,7 @@ func TestChangeAndBack(t *testing.T) {
 				})}, nil)
 			}
 		}, opts)
+		lookAgain(t, l, kind, 2)
 		err := l.Write(context.Background(), io.Discard)
 		if err == nil || !strings.Contains(err.Error(), "changed while the image was written") {
 			t.Errorf("%s: the error is %v", kind, err)

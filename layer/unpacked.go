@@ -3,6 +3,8 @@ package layer
 import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-image/varve/tree"
 )
 
 // Unpacked describes the tar that a stored layer was verified to unpack to.
@@ -16,9 +18,11 @@ type Unpacked struct {
 // methods may be called by several goroutines.
 type BlobMemo interface {
 	// Unpacked returns what was kept for a blob, by its digest and size, and the digest of its
-	// tar.
-	Unpacked(blob v1.Descriptor, diffID digest.Digest) (Unpacked, bool)
-	KeepUnpacked(blob v1.Descriptor, diffID digest.Digest, u Unpacked)
+	// tar. If at is not zero, the blob is what has that stamp, and its digest may be empty.
+	Unpacked(blob v1.Descriptor, at tree.Stamp, diffID digest.Digest) (Unpacked, bool)
+	// KeepUnpacked remembers it. A blob that has a stamp must not be kept if the file was just
+	// changed, as Memo.KeepLayer says.
+	KeepUnpacked(blob v1.Descriptor, at tree.Stamp, diffID digest.Digest, u Unpacked)
 }
 
 // Remember makes the blob ask a memo what it was verified to unpack to, and tell it. It must not
@@ -36,9 +40,8 @@ func (b *Blob) Verified() bool {
 // says that it is more than the budget allows.
 func (b *Blob) recall() (*Unpacked, error) {
 	u := b.unpacked.Load()
-	if u == nil && b.remembers() {
-		if known, ok := b.memo.Unpacked(b.Descriptor, b.DiffID); ok {
-			u = &known
+	if u == nil && b.memo != nil && b.DiffID != "" {
+		if u = b.known(); u != nil {
 			b.unpacked.Store(u)
 		}
 	}
@@ -48,15 +51,34 @@ func (b *Blob) recall() (*Unpacked, error) {
 	return u, b.spend(u.Size, u.Entries)
 }
 
-// verified notes that the blob matches its digest and unpacks to DiffID.
-func (b *Blob) verified(u Unpacked) {
-	if b.unpacked.Swap(&u) == nil && b.remembers() {
-		b.memo.KeepUnpacked(b.Descriptor, b.DiffID, u)
+// known asks the memo: by the file that has the blob, and by its digest.
+func (b *Blob) known() *Unpacked {
+	if b.Section.isStamped() {
+		if u, ok := b.memo.Unpacked(b.sectionOf(), b.Section.Stamp, b.DiffID); ok {
+			b.proved.Store(true)
+			return &u
+		}
 	}
+	if b.Descriptor.Digest != "" {
+		if u, ok := b.memo.Unpacked(b.Descriptor, tree.Stamp{}, b.DiffID); ok {
+			return &u
+		}
+	}
+	return nil
 }
 
-// remembers reports whether there is something to remember the blob by. Where nobody has stated a
-// digest of the blob, its content has to show that it is what the config says, each time.
-func (b *Blob) remembers() bool {
-	return b.memo != nil && b.DiffID != "" && b.Descriptor.Digest != ""
+// verified notes that the blob matches its digest and unpacks to DiffID.
+func (b *Blob) verified(u Unpacked) {
+	first := b.unpacked.Swap(&u) == nil
+	if b.memo == nil || b.DiffID == "" {
+		return
+	}
+	// A blob without a digest is nothing but what a file has: the config's word for it proves
+	// nothing.
+	if first && b.Descriptor.Digest != "" {
+		b.memo.KeepUnpacked(b.Descriptor, tree.Stamp{}, b.DiffID, u)
+	}
+	if b.Section.isStamped() && !b.proved.Load() && b.kept.CompareAndSwap(false, true) {
+		b.memo.KeepUnpacked(b.sectionOf(), b.Section.Stamp, b.DiffID, u)
+	}
 }

@@ -24,11 +24,11 @@ type proofs struct {
 	kept   int
 }
 
-func (p *proofs) Unpacked(blob v1.Descriptor, diffID digest.Digest) (layer.Unpacked, bool) {
-	return p.tar, p.kept > 0 && blob.Digest == p.blob.Digest && diffID == p.diffID
+func (p *proofs) Unpacked(blob v1.Descriptor, at tree.Stamp, diffID digest.Digest) (layer.Unpacked, bool) {
+	return p.tar, p.kept > 0 && at == (tree.Stamp{}) && blob.Digest == p.blob.Digest && diffID == p.diffID
 }
 
-func (p *proofs) KeepUnpacked(blob v1.Descriptor, diffID digest.Digest, u layer.Unpacked) {
+func (p *proofs) KeepUnpacked(blob v1.Descriptor, at tree.Stamp, diffID digest.Digest, u layer.Unpacked) {
 	p.blob, p.diffID, p.tar, p.kept = blob, diffID, u, p.kept+1
 }
 

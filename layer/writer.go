@@ -35,8 +35,12 @@ type Writer struct {
 	files   int64 // regular ones so far
 	// mark, where it is set, is called with each entry and its header.
 	mark func(header []byte, e *tree.Entry)
-	// other says that another file was read than an entry's stamp speaks for.
-	other bool
+	// other says that another file was read than an entry's stamp speaks for, and touched that one
+	// was changed in any way.
+	other, touched bool
+	// pass, where it is set, is told each entry and its header. again, where it is set, has the
+	// headers.
+	pass, again *pass
 }
 
 // NewWriter returns a Writer to w that puts prefix before each entry's path.
@@ -100,12 +104,17 @@ func (w *Writer) WriteHeader(e *tree.Entry) error {
 	}
 	start := len(w.buf)
 	var err error
-	if w.buf, err = w.dialect.appendHeader(w.buf, w.name(e.Path), e); err != nil {
+	if w.again != nil {
+		w.buf = append(w.buf, w.again.next()...)
+	} else if w.buf, err = w.dialect.appendHeader(w.buf, w.name(e.Path), e); err != nil {
 		return err
 	}
 	w.size += int64(len(w.buf) - start)
 	if e.Type == tree.Regular {
 		w.files++
+	}
+	if w.pass != nil {
+		w.pass.add(w.buf[start:], e)
 	}
 	if w.mark != nil {
 		w.mark(w.buf[start:], e)
@@ -185,8 +194,9 @@ func (w *Writer) content(ctx context.Context, e *tree.Entry) error {
 	}
 	w.size += e.Size
 	err = atEnd(e, r)
-	if f, ok := r.(*tree.File); ok && f.Other() {
-		w.other = true
+	if f, ok := r.(*tree.File); ok {
+		w.other = w.other || f.Other()
+		w.touched = w.touched || f.Change() != e.Stamp.Change
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,22 +38,30 @@ func (d *diskFile) Open() (io.ReadCloser, error) {
 
 func (d *diskFile) source() string { return d.dir.source(d.name) }
 
-// check compares the open file with what it was. same is false for another file that looks like
-// it: what a store that is being optimised puts in its place, or what was there for a moment.
-func (d *diskFile) check(fd int) (same bool, err error) {
+// fileNow is what a file on disk is like when it is read.
+type fileNow struct {
+	// inode is another one for another file that looks the same: what a store that is being
+	// optimised puts in its place, or what was there for a moment.
+	inode uint64
+	// change is when the file was last changed in any way.
+	change int64
+}
+
+// check compares the open file with what it was.
+func (d *diskFile) check(fd int) (fileNow, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return false, fmt.Errorf("stat %q: %w", d.source(), err)
+		return fileNow{}, fmt.Errorf("stat %q: %w", d.source(), err)
 	}
 	switch {
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return false, fmt.Errorf("%q changed while it was read: it is a %s now", d.source(), typeName(uint32(st.Mode)))
+		return fileNow{}, fmt.Errorf("%q changed while it was read: it is a %s now", d.source(), typeName(uint32(st.Mode)))
 	case st.Size != d.size:
-		return false, fmt.Errorf("%q changed while it was read: it had %d bytes and has %d now", d.source(), d.size, st.Size)
+		return fileNow{}, fmt.Errorf("%q changed while it was read: it had %d bytes and has %d now", d.source(), d.size, st.Size)
 	case st.Mtim.Nano() != d.time:
-		return false, fmt.Errorf("%q changed while it was read: it was written to", d.source())
+		return fileNow{}, fmt.Errorf("%q changed while it was read: it was written to", d.source())
 	}
-	return st.Ino == d.inode, nil
+	return fileNow{st.Ino, changeTime(&st)}, nil
 }
 
 // read reads from the open file, of which left bytes are left, into p, which is not empty. It is an
@@ -79,6 +88,15 @@ func (d *diskFile) ended(left int64) error {
 	return fmt.Errorf("%q changed while it was read: it ends %d bytes early", d.source(), left)
 }
 
+// StampOf returns the stamp of an open file.
+func StampOf(f *os.File) (Stamp, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return Stamp{}, fmt.Errorf("stat %q: %w", f.Name(), err)
+	}
+	return stampOfOpen(int(f.Fd()), &st), nil
+}
+
 // File is the content of a regular file on disk, as Entry.Open returns it for
 // FromDir. It reads as many bytes as the file had when FromDir looked at it, and
 // fails if the file has been changed since.
@@ -86,8 +104,9 @@ type File struct {
 	fd   int
 	file *diskFile
 	left int64
-	// other says that Check found another file that looks the same.
-	other bool
+	// other says that Check found another file that looks the same, and change what it found last.
+	other  bool
+	change int64
 }
 
 // Read reads from the file. At the end it checks that the file is unchanged.
@@ -121,10 +140,17 @@ func (f *File) Advance(n int64) error {
 
 // Check returns an error if the file has been changed since FromDir looked at it.
 func (f *File) Check() error {
-	same, err := f.file.check(f.fd)
-	f.other = f.other || err == nil && !same
+	now, err := f.file.check(f.fd)
+	if err == nil {
+		f.other = f.other || now.inode != f.file.inode
+		f.change = now.change
+	}
 	return err
 }
+
+// Change returns when the file was last changed in any way, as Check found it last: a later time
+// than in an entry's Stamp may mean no more than that it has another name by now.
+func (f *File) Change() int64 { return f.change }
 
 // Other reports whether Check found another file than FromDir, one with the same size and time:
 // then an entry's Stamp does not speak for what was read.

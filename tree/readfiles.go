@@ -26,6 +26,9 @@ type FileReader struct {
 	// Other is set if another file was read than FromDir had looked at: see File.Other. Without a
 	// check nobody knows.
 	Other atomic.Bool
+	// Touched is set if a file was changed in any way since, if only that it has another name by
+	// now: see File.Change.
+	Touched atomic.Bool
 
 	// opening is held while files are opened: descriptors in a row are closed with one call.
 	opening sync.Mutex
@@ -109,12 +112,15 @@ func (r *FileReader) appendOnDisk(buf []byte, files []*Entry) (int, []byte, erro
 			buf, left = buf[:len(buf)+n], left-int64(n)
 		}
 		if grown || !r.Unchecked {
-			same, err := d.check(fd)
+			now, err := d.check(fd)
 			if err != nil {
 				return 0, nil, err
 			}
-			if !same {
+			if now.inode != d.inode {
 				r.Other.Store(true)
+			}
+			if now.change != files[i].Stamp.Change {
+				r.Touched.Store(true)
 			}
 		}
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"math/rand/v2"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -8,14 +10,15 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
-// loading returns an engine for varve load: of current Dockers the one with a store of its own, as
-// an image in containerd's has another id and is sent again.
-func loading(t *testing.T, name string) enginetest.Engine {
-	t.Helper()
-	if name == "docker" && enginetest.Current() {
-		name = "docker-classic"
+// loadable are the engines of varve load, and how it and others know where they are.
+func loadable() map[string]struct{ into, variable, transport string } {
+	engines := map[string]struct{ into, variable, transport string }{
+		"docker": {"docker", "DOCKER_HOST", "docker-daemon"}, "containerd": {"containerd", "CONTAINERD_ADDRESS", "containerd"},
 	}
-	return engines.Get(t, name)
+	if enginetest.Current() {
+		engines["docker-classic"] = engines["docker"]
+	}
+	return engines
 }
 
 // TestLoad: an image gets into an engine without a file in between, runs there, is
@@ -23,11 +26,9 @@ func loading(t *testing.T, name string) enginetest.Engine {
 func TestLoad(t *testing.T) {
 	testtools.NeedRoot(t)
 	paths := engineImage(t)
-	for name, place := range map[string]struct{ variable, transport string }{
-		"docker": {"DOCKER_HOST", "docker-daemon"}, "containerd": {"CONTAINERD_ADDRESS", "containerd"},
-	} {
+	for name, place := range loadable() {
 		t.Run(name, func(t *testing.T) {
-			engine := loading(t, name)
+			engine := engines.Get(t, name)
 			load := func(args ...string) outcome {
 				cmd := varve(t, t.TempDir(), args...)
 				cmd.Env = append(cmd.Env, place.variable+"="+engine.Address(), "CONTAINERD_NAMESPACE=varve")
@@ -37,8 +38,8 @@ func TestLoad(t *testing.T) {
 				}
 				return o
 			}
-			load("load", "--into", name, paths["tar.zst"])
-			again := load("load", "--into", name, paths["tar"])
+			load("load", "--into", place.into, paths["tar.zst"])
+			again := load("load", "--into", place.into, paths["tar"])
 			mustFind(t, again.stderr, "already")
 			full := "varve-e2e:one"
 			if name == "containerd" { // it uses full image names
@@ -71,12 +72,12 @@ func TestLoadAll(t *testing.T) {
 	mustRun(t, dir, "copy", "-q", "both", "names.tar")
 	mustRun(t, dir, "build", "--name", "varve-e2e-other", "--tag", "1", "--from", one, "--cmd", "-c", "--cmd", "exit 5", "-q", "-o", "other.tar")
 	mustRun(t, dir, "merge", "names.tar", "other.tar", "-q", "-o", "all.tar")
-	for name, variable := range map[string]string{"docker": "DOCKER_HOST", "containerd": "CONTAINERD_ADDRESS"} {
+	for name, place := range loadable() {
 		t.Run(name, func(t *testing.T) {
-			engine := loading(t, name)
+			engine := engines.Get(t, name)
 			load := func(archive string) string {
-				cmd := varve(t, dir, "load", "--into", name, archive)
-				cmd.Env = append(cmd.Env, variable+"="+engine.Address(), "CONTAINERD_NAMESPACE=varve")
+				cmd := varve(t, dir, "load", "--into", place.into, archive)
+				cmd.Env = append(cmd.Env, place.variable+"="+engine.Address(), "CONTAINERD_NAMESPACE=varve")
 				o := run(t, cmd)
 				if o.code != 0 {
 					t.Fatalf("load %s: exit code %d: %s", archive, o.code, o.stderr)
@@ -98,6 +99,47 @@ func TestLoadAll(t *testing.T) {
 					t.Error(err)
 				}
 			}
+		})
+	}
+}
+
+// TestLoadPushed: an engine that keeps manifests has the digest of the push, of an image that was
+// pushed before; after a change of one layer it gets that layer.
+func TestLoadPushed(t *testing.T) {
+	testtools.NeedRoot(t)
+	host := enginetest.Registry(t)
+	dir := openDir(t, "")
+	big := make([]byte, 4<<20)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(big) // never fails
+	put(t, filepath.Join(dir, "big"), string(big), 0o644)
+	put(t, filepath.Join(dir, "spec.yaml"), "name: varve-e2e-pushed\ntag: \"1\"\nlayers:\n- name: big\n  copyToRoot: [{source: big, target: /}]\ncopyToRoot: [{source: small, target: /}]\n", 0o644)
+	for name, place := range loadable() {
+		t.Run(name, func(t *testing.T) {
+			engine := engines.Get(t, name)
+			load := func(content string) (pushed, loaded string) {
+				put(t, filepath.Join(dir, "small"), content, 0o644)
+				mustRun(t, dir, "build", "spec.yaml", "--cache", "cache", "-q", "-o", "image.tar")
+				push := mustRun(t, dir, "push", "image.tar", "--to", host+"/pushed:1", "--cache", "cache", "--insecure", host)
+				_, digest, _ := strings.Cut(push.stderr, " is sha256:")
+				cmd := varve(t, dir, "load", "--into", place.into, "--cache", "cache", "image.tar")
+				cmd.Env = append(cmd.Env, place.variable+"="+engine.Address(), "CONTAINERD_NAMESPACE=varve")
+				o := run(t, cmd)
+				if o.code != 0 {
+					t.Fatalf("load: exit code %d: %s", o.code, o.stderr)
+				}
+				return "sha256:" + digest[:64], o.stderr
+			}
+			pushed, loaded := load("one " + name)
+			if name == "containerd" || strings.Contains(loaded, "manifest ") {
+				mustFind(t, loaded, "manifest "+pushed)
+			}
+			pushed, loaded = load("two " + name)
+			mustFind(t, loaded, "in 2 layers (", "reused, ", "kB sent)")
+			if name == "containerd" || strings.Contains(loaded, "manifest ") {
+				mustFind(t, loaded, "manifest "+pushed)
+			}
+			pushed, loaded = load("two " + name)
+			mustFind(t, loaded, "already")
 		})
 	}
 }

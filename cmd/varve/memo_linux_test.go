@@ -327,6 +327,12 @@ func newMemoWorld(t *testing.T, seed uint64) *memoWorld {
 		put(t, name, strings.Repeat(w.letter(), []int{0, 1, 4096, 70_000}[w.rand.IntN(4)]), 0o644)
 		w.files = append(w.files, name)
 	}
+	tool(t, "cp", "-a", filepath.Join(w.dir, "tree"), filepath.Join(w.dir, "twin")) // of the same names, sizes and times
+	for _, name := range w.files {
+		twin := filepath.Join(w.dir, "twin", strings.TrimPrefix(name, filepath.Join(w.dir, "tree")))
+		info, err := os.Stat(twin)
+		must(t, err, os.WriteFile(twin, []byte(strings.Repeat(w.letter(), int(info.Size()))), 0o644), os.Chtimes(twin, info.ModTime(), info.ModTime()))
+	}
 	put(t, filepath.Join(w.dir, "other/file"), strings.Repeat(w.letter(), 4096), 0o644)
 	spec := "name: app\ntag: \"1\"\ncopyToRoot: [tree]\n"
 	if w.rand.IntN(2) == 0 {
@@ -360,7 +366,7 @@ func (w *memoWorld) change() {
 	name := w.file()
 	info, err := os.Stat(name)
 	must(w.t, err)
-	what := w.rand.IntN(5)
+	what := w.rand.IntN(9)
 	w.log = append(w.log, fmt.Sprintf("%d %s", what, filepath.Base(name)))
 	text := []byte(strings.Repeat(w.letter(), int(info.Size())))
 	times := func(name string) { must(w.t, os.Chtimes(name, info.ModTime(), info.ModTime())) }
@@ -388,6 +394,25 @@ func (w *memoWorld) change() {
 		if other != name {
 			must(w.t, os.Rename(name, name+"~"), os.Rename(other, name), os.Rename(name+"~", other))
 		}
+	case 5: // with a time to come, as after the clock was set back
+		must(w.t, os.WriteFile(name, text, 0o644), os.Chtimes(name, time.Now().Add(time.Hour), time.Now().Add(time.Hour)))
+	case 6: // a copy of the whole tree in its place, with other inodes
+		tree := filepath.Join(w.dir, "tree")
+		tool(w.t, "cp", "-a", tree, tree+"~")
+		must(w.t, os.RemoveAll(tree), os.Rename(tree+"~", tree), os.WriteFile(name, text, 0o644))
+		times(name)
+	case 7: // through memory
+		if len(text) > 0 {
+			f, err := os.OpenFile(name, os.O_RDWR, 0)
+			must(w.t, err)
+			mapped, err := unix.Mmap(int(f.Fd()), 0, len(text), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+			must(w.t, err)
+			copy(mapped, text)
+			must(w.t, unix.Munmap(mapped), f.Close())
+			times(name)
+		}
+	case 8: // two directories change places
+		must(w.t, unix.Renameat2(unix.AT_FDCWD, filepath.Join(w.dir, "tree"), unix.AT_FDCWD, filepath.Join(w.dir, "twin"), unix.RENAME_EXCHANGE))
 	}
 }
 
@@ -404,9 +429,13 @@ func (w *memoWorld) spoil() {
 		if err != nil || len(data) == 0 {
 			continue
 		}
-		switch w.rand.IntN(3) {
+		switch w.rand.IntN(5) {
 		case 0:
 			must(w.t, os.Remove(name))
+		case 2: // as after the clock was set back
+			must(w.t, os.Chtimes(name, time.Now().Add(time.Hour), time.Now().Add(time.Hour)))
+		case 3: // under the name of another
+			must(w.t, os.WriteFile(files[w.rand.IntN(len(files))], data, 0o600))
 		case 1:
 			must(w.t, os.Truncate(name, int64(w.rand.IntN(len(data)))))
 		default:
@@ -415,4 +444,12 @@ func (w *memoWorld) spoil() {
 		}
 	}
 	w.log = append(w.log, "spoiled")
+	cache, old := filepath.Join(w.dir, "cache"), filepath.Join(w.dir, "cache~")
+	if _, err := os.Stat(old); err == nil && w.rand.IntN(2) == 0 { // an older state, as of a backup
+		must(w.t, os.RemoveAll(cache), os.Rename(old, cache))
+		w.log = append(w.log, "an old cache")
+	} else {
+		must(w.t, os.RemoveAll(old))
+		tool(w.t, "cp", "-a", cache, old)
+	}
 }

@@ -8,33 +8,44 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/varve-image/varve/internal/debstore"
 )
 
-// manyFiles is how many files of 1 KB compareFiles measures.
-const manyFiles = 100_000
-
-// compareFiles measures images of many small files, in a tree and in a store path.
-func (b *bench) compareFiles(ctx context.Context) error {
-	store := filepath.Join(b.work, "files", "store")
+// compareFiles measures images of n small files, in a tree and in a store path, with nothing
+// remembered and with the digest remembered.
+func (b *bench) compareFiles(ctx context.Context, n int) error {
+	dir := filepath.Join(b.work, fmt.Sprintf("files-%d", n))
+	store := filepath.Join(dir, "store")
 	files := filepath.Join(store, strings.Repeat("a", 32)+"-files")
-	if err := writeFiles(ctx, files); err != nil {
+	if err := writeFiles(ctx, files, n); err != nil {
 		return err
 	}
-	graphFile := filepath.Join(b.work, "files", "closure.json")
-	graph := map[string]any{"closure": []debstore.Path{{Path: files, NarSize: manyFiles << 10, References: []string{files}, ClosureSize: manyFiles << 10}}}
-	spec := filepath.Join(b.work, "files", "bench.json")
+	graphFile := filepath.Join(dir, "closure.json")
+	size := int64(n) << 10
+	graph := map[string]any{"closure": []debstore.Path{{Path: files, NarSize: size, References: []string{files}, ClosureSize: size}}}
+	spec := filepath.Join(dir, "bench.json")
 	if err := errors.Join(writeJSON(graphFile, graph), writeJSON(spec, map[string]any{
 		"name": "bench", "tag": "latest", "storeDir": store, "closure": graphFile, "config": map[string]any{"Cmd": []string{files}},
 	})); err != nil {
 		return err
 	}
-	fmt.Printf("files: %d of 1 KB, in a tree and in a store path\n", manyFiles)
+	// The first run, which does not count, fills the cache of the warm ones.
+	cache := filepath.Join(b.work, "cache")
+	defer os.RemoveAll(cache)
 	c := &closure{spec, []string{files}}
 	for _, args := range [][]string{{"stream", "--name", "bench", "--copy", files}, {"stream", spec}} {
-		if err := b.compare(ctx, c, args, []string{"openssl", "sha256"}); err != nil {
+		what := "a store path"
+		if len(args) > 2 {
+			what = "a tree"
+		}
+		fmt.Printf("files: %d of 1 KB in %s\n", n, what)
+		if err := errors.Join(
+			b.compare(ctx, c, append(slices.Clone(args), "--no-cache"), []string{"openssl", "sha256"}),
+			b.compare(ctx, c, append(slices.Clone(args), "--cache", cache), []string{"cat"}),
+		); err != nil {
 			return err
 		}
 	}
@@ -42,7 +53,7 @@ func (b *bench) compareFiles(ctx context.Context) error {
 }
 
 // writeFiles makes the files, unless they are there: a thousand in a directory.
-func writeFiles(ctx context.Context, dir string) error {
+func writeFiles(ctx context.Context, dir string, n int) error {
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -50,7 +61,7 @@ func writeFiles(ctx context.Context, dir string) error {
 	if err := os.RemoveAll(made); err != nil {
 		return err
 	}
-	for i := range manyFiles {
+	for i := range n {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -35,8 +35,10 @@ func newBuild(e *environment) *cobra.Command {
 		Short: "Build an image from a spec, from flags, or from both",
 		Long: `build makes the image that a spec describes, and writes it to DEST:
 
-  FILE.tar, FILE.tar.gz, FILE.tar.zst   a docker-archive, compressed as its name says
+  FILE.tar                              an archive that every engine takes
+  FILE.tar.gz, FILE.tar.zst             a docker-archive, compressed as its name says
   DIR/                                  an OCI layout
+  archive:FILE[:NAME:TAG]               what FILE.tar is, with any name
   docker-archive:FILE[:NAME:TAG]        a docker-archive of any name
   oci:DIR[:NAME]                        an OCI layout, added to where it exists
   oci-archive:FILE[:NAME]               the tar of an OCI layout
@@ -47,11 +49,11 @@ func newBuild(e *environment) *cobra.Command {
   containerd:[NAME:TAG]                 containerd
   layer:DIR                             only the last of the spec's layers, for use in
                                         the layers of other specs
-  -                                     a docker-archive on standard output
+  -                                     what FILE.tar is, on standard output
 
 With --platform OS/ARCH[,OS/ARCH...] the image is built for these platforms. Several
-make an index, which needs an OCI layout, its archive, or a registry. In the spec's
-paths, ${arch}, ${os}, ${variant} and ${platform} stand for the platform.
+make an index, which needs FILE.tar, an OCI layout, its archive, or a registry. In the
+spec's paths, ${arch}, ${os}, ${variant} and ${platform} stand for the platform.
 
 Without -o the image becomes a docker-archive in the current directory, named after
 the image. DEST appears when it is complete, or not at all.

@@ -102,7 +102,7 @@ func spared(ctx context.Context, d transfer.Destination) string {
 	switch {
 	case n == 0:
 		return ""
-	case d.Transport == place.Registry || d.Transport == place.OCIDir || d.Transport == place.ImageDir:
+	case d.Transport == place.Registry || d.Transport == place.OCIDir || d.Transport == place.ImageDir || d.Transport.IsEngine():
 		return fmt.Sprintf(" (%d reused, %s sent)", n, human.Size(t.Total(tally.Sent).Bytes))
 	}
 	return fmt.Sprintf(" (%d reused)", n)
@@ -134,9 +134,18 @@ func (c *command) tell(d transfer.Destination, sent []transfer.Sent, note string
 		case d.Transport.IsEngine() && s.Present:
 			c.ui.Info("%s has %s already", s.Target, calledOr(s.Names, s.ID.String()))
 		case d.Transport.IsEngine():
-			c.ui.Info("%s: image %s, id %s, %s", s.Target, calledOr(s.Names, "without a name"), s.ID, human.Count(s.Layers, "layer")+end)
+			c.ui.Info("%s: image %s, id %s, %s", s.Target, calledOr(s.Names, "without a name"), idAt(s), human.Count(s.Layers, "layer")+end)
 		}
 	}
+}
+
+// idAt returns the id of an image in an engine, and the digest of its manifest where the engine
+// knows the image by that.
+func idAt(s transfer.Sent) string {
+	if s.Manifest.Digest == "" {
+		return s.ID.String()
+	}
+	return fmt.Sprintf("%s, manifest %s", s.ID, s.Manifest.Digest)
 }
 
 // calledOr returns a list of names for a message, or other if there are none.

@@ -23,10 +23,14 @@ func newLoad(e *environment) *cobra.Command {
 	var into string
 	cmd := &cobra.Command{
 		Use:   "load IMAGE",
-		Short: "Load images into Docker, Podman or containerd, unless they are there already",
+		Short: "Load images into Docker, Podman or containerd, without what is there already",
 		Long: `load copies an image to an engine, after asking it whether it has the image already. IMAGE
 is what inspect takes. The image keeps all of its names, or only the one in IMAGE. If
 an archive holds several images, all are loaded; from an index, the one for --platform.
+
+Of an image that the engine does not have, it gets the layers that it lacks; the last line says
+how much that was. An engine that keeps manifests, as containerd does, has the digest that a
+push of the image gave.
 
 The engine is the one that docker or podman would use: DOCKER_HOST, DOCKER_CONTEXT or the
 current context, CONTAINER_HOST or CONTAINER_CONNECTION name it. containerd is found by

@@ -23,7 +23,7 @@ func newInspect(e *environment) *cobra.Command {
 		Long: `inspect reads an image to its last byte, checks its digests, and shows its config, its
 layers with what is in them, and its history. IMAGE is
 
-  PATH                              a docker-archive, an OCI layout or its archive
+  PATH                              an archive of any kind, or an OCI layout
   docker-archive:PATH[:NAME:TAG]    one image of a docker-archive
   oci:DIR[:NAME], oci-archive:PATH[:NAME], dir:DIR
   docker://HOST/NAME:TAG, docker://HOST/NAME@DIGEST

@@ -32,6 +32,10 @@ func startContainerd(h *home) (Engine, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	root, env, err := h.data("containerd", "root")
+	if err != nil {
+		return nil, nil, err
+	}
 	c := &containerd{home: h, socket: filepath.Join(dir, "sock"), snapshotter: "native"}
 	if overlayWorks(filepath.Join(dir, "probe")) {
 		c.snapshotter = "overlayfs"
@@ -45,7 +49,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"
 address = %q
 [ttrpc]
 address = %q
-`, filepath.Join(dir, "root"), filepath.Join(dir, "state"), c.socket, c.socket+".ttrpc")
+`, root, filepath.Join(dir, "state"), c.socket, c.socket+".ttrpc")
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		return nil, nil, fmt.Errorf("configure containerd: %w", err)
 	}
@@ -53,7 +57,7 @@ address = %q
 		_, err := check(context.Background(), c, "version")
 		return err
 	}
-	process, err := startDaemon(filepath.Join(dir, "log"), ready, environment(h.dir), "containerd", "--config", config)
+	process, err := startDaemon(filepath.Join(dir, "log"), ready, environment(h.dir, env...), "containerd", "--config", config)
 	if err != nil {
 		return nil, nil, err
 	}

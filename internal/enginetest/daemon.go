@@ -19,13 +19,17 @@ type daemon struct {
 	exited chan struct{}
 }
 
+// smallDisk is a variable with the path of a directory that becomes a disk of 48 MB.
+const smallDisk = "VARVE_SMALL_DISK"
+
 // namespaces returns the command prefix that runs a command in new namespaces; the
 // options are unshare's. Mounts below it vanish with the last process, and are
 // never seen outside.
 func namespaces(options ...string) []string {
 	// A private /run: shims, Docker and runc write into /run/containerd,
 	// /run/docker and /run/runc whatever their state directory is.
-	const script = `mount -t tmpfs -o mode=755 tmpfs /run && exec "$@"`
+	const script = `mount -t tmpfs -o mode=755 tmpfs /run &&
+if [ -n "$` + smallDisk + `" ]; then mount -t tmpfs -o size=48m tmpfs "$` + smallDisk + `"; fi && exec "$@"`
 	argv := append([]string{"unshare", "--mount", "--propagation", "private"}, options...)
 	return append(argv, "--", "sh", "-c", script, "sh")
 }

@@ -54,14 +54,18 @@ func startDockerd(h *home, name string, options ...string) (Engine, func(), erro
 	if err := os.WriteFile(config, []byte("{}\n"), 0o644); err != nil {
 		return nil, nil, fmt.Errorf("configure dockerd: %w", err)
 	}
+	data, env, err := h.data(name, "data")
+	if err != nil {
+		return nil, nil, err
+	}
 	socket := "unix://" + filepath.Join(dir, "sock")
 	d := &docker{name: name, client: client, host: socket, home: h, env: environment(h.dir, "DOCKER_HOST="+socket, "DOCKER_CONFIG="+dir)}
 	ready := func() error {
 		_, err := check(context.Background(), d, "version")
 		return err
 	}
-	process, err := startDaemon(filepath.Join(dir, "log"), ready, d.env, append([]string{
-		"dockerd", "--data-root", filepath.Join(dir, "data"),
+	process, err := startDaemon(filepath.Join(dir, "log"), ready, append(env, d.env...), append([]string{
+		"dockerd", "--data-root", data,
 		"--exec-root", filepath.Join(dir, "exec"),
 		"--pidfile", filepath.Join(dir, "pid"),
 		"--config-file", config,

@@ -94,6 +94,9 @@ var starters = map[string]func(*home) (Engine, func(), error){
 	"docker-classic": startClassic,
 	"podman":         startPodman,
 	"containerd":     startContainerd,
+
+	"docker, small":     small(startDocker),
+	"containerd, small": small(startContainerd),
 }
 
 // Current reports whether the engines are those of hack/engines, which "make test-engines" puts into
@@ -114,6 +117,9 @@ var errMissing = errors.New("not available")
 
 // Docker returns a running dockerd.
 func (s *Set) Docker(t testing.TB) Engine { t.Helper(); return s.Get(t, "docker") }
+
+// Small returns an engine, docker or containerd, that has 48 MB for images.
+func (s *Set) Small(t testing.TB, name string) Engine { t.Helper(); return s.Get(t, name+", small") }
 
 // Podman returns a Podman with its own storage.
 func (s *Set) Podman(t testing.TB) Engine { t.Helper(); return s.Get(t, "podman") }
@@ -193,8 +199,8 @@ func (s *Set) stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopped = true
-	for _, name := range Names() {
-		if one := s.engines[name]; one != nil && one.stop != nil {
+	for _, one := range s.engines {
+		if one.stop != nil {
 			one.stop()
 		}
 	}

@@ -21,6 +21,8 @@ const homePrefix = "varve-engines-"
 type home struct {
 	dir  string
 	lock *os.File
+	// small gives engines little room for images.
+	small bool
 }
 
 // newHome makes a home, after removing those that killed test binaries left behind.
@@ -72,6 +74,22 @@ func (h *home) sub(elem ...string) (string, error) {
 		return "", fmt.Errorf("make a directory for engines: %w", err)
 	}
 	return dir, nil
+}
+
+// data makes the directory for an engine's images, and returns what its environment needs for it.
+func (h *home) data(elem ...string) (dir string, env []string, err error) {
+	dir, err = h.sub(elem...)
+	if h.small {
+		env = []string{smallDisk + "=" + dir}
+	}
+	return dir, env, err
+}
+
+// small starts an engine with little room for images.
+func small(start func(*home) (Engine, func(), error)) func(*home) (Engine, func(), error) {
+	return func(h *home) (Engine, func(), error) {
+		return start(&home{dir: filepath.Join(h.dir, "small"), small: true})
+	}
 }
 
 // remove removes the home. The daemons' processes were killed, but may take a

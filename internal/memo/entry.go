@@ -144,11 +144,18 @@ func (m *Memo) put(kind Kind, key digest.Digest, data []byte, changed int64) err
 	if _, err := f.Write(append([]byte(head(kind, key, data)), data...)); err != nil {
 		return err
 	}
-	if !m.settled(changed) {
+	if !m.settled(changed) || changed != 0 && m.setBack(f.File) {
 		return nil
 	}
 	m.noteKept()
 	return f.CommitUnsynced(key.Encoded())
+}
+
+// setBack reports whether the clock says that a new file is older than the memo's opening: then it
+// does not tell either when others were changed.
+func (m *Memo) setBack(f *os.File) bool {
+	info, err := f.Stat()
+	return err != nil || info.ModTime().Before(m.began)
 }
 
 // settled reports whether files of which the last was changed at changed, in nanoseconds since

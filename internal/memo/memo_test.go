@@ -135,6 +135,21 @@ func TestRacyLong(t *testing.T) {
 	}
 }
 
+// TestClockSetBack: a clock that was set back since the memo was opened says nothing of when a file
+// was changed.
+func TestClockSetBack(t *testing.T) {
+	m := opened(t, t.TempDir(), nil)
+	m.began = m.began.Add(time.Hour)
+	m.Put(Layers, key, nil, time.Now().Add(-time.Minute).UnixNano())
+	if _, ok := m.Get(Layers, key); ok {
+		t.Error("kept what may have been changed while it was read")
+	}
+	m.Put(Layers, key, nil, 0)
+	if _, ok := m.Get(Layers, key); !ok {
+		t.Error("what depends on no file is not kept")
+	}
+}
+
 // TestOthers: what another user could have made is not believed.
 func TestOthers(t *testing.T) {
 	testtools.NeedRoot(t)

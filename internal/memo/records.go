@@ -11,6 +11,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/tree"
 )
 
 // ForLayers returns the Memo as packages that make layers know it, nil for none.
@@ -113,17 +114,20 @@ func blobKey(diffID digest.Digest, compressor string) digest.Digest {
 }
 
 // Unpacked returns what a blob was verified to unpack to (layer.BlobMemo).
-func (m *Memo) Unpacked(blob v1.Descriptor, diffID digest.Digest) (layer.Unpacked, bool) {
-	r, ok := m.record(Layers, storedKey(blob, diffID))
+func (m *Memo) Unpacked(blob v1.Descriptor, at tree.Stamp, diffID digest.Digest) (layer.Unpacked, bool) {
+	r, ok := m.record(Layers, storedKey(blob, at, diffID))
 	return layer.Unpacked{Size: r.Size, Entries: r.Entries}, ok && r.Digest == diffID
 }
 
 // KeepUnpacked remembers it (layer.BlobMemo).
-func (m *Memo) KeepUnpacked(blob v1.Descriptor, diffID digest.Digest, u layer.Unpacked) {
-	m.keep(Layers, storedKey(blob, diffID), record{diffID, u.Size, u.Entries}, 0)
+func (m *Memo) KeepUnpacked(blob v1.Descriptor, at tree.Stamp, diffID digest.Digest, u layer.Unpacked) {
+	m.keep(Layers, storedKey(blob, at, diffID), record{diffID, u.Size, u.Entries}, at.Change)
 }
 
-func storedKey(blob v1.Descriptor, diffID digest.Digest) digest.Digest {
+func storedKey(blob v1.Descriptor, at tree.Stamp, diffID digest.Digest) digest.Digest {
+	if at != (tree.Stamp{}) {
+		return digest.FromString(fmt.Sprintf("varve stored layer at %d %q %d %q", at, blob.Digest, blob.Size, diffID))
+	}
 	return digest.FromString(fmt.Sprintf("varve stored layer %q %d %q", blob.Digest, blob.Size, diffID))
 }
 

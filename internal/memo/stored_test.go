@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -213,3 +214,39 @@ func TestFilesOfDamagedLayers(t *testing.T) {
 		t.Errorf("read %q", data)
 	}
 }
+
+// TestSections: that a part of a file is a layer's tar is kept only if the file was changed long
+// ago, and for that part and that tar alone.
+func TestSections(t *testing.T) {
+	m := opened(t, t.TempDir(), nil)
+	id, u := digest.FromString("tar"), layer.Unpacked{Size: 3, Entries: 1}
+	old := m.began.Add(-racy).UnixNano()
+	for ago, want := range map[time.Duration]bool{-time.Second: false, 0: false, racy - 1: false, racy: true, time.Hour: true} {
+		at := tree.Stamp{Inode: 1, Change: m.began.Add(-ago).UnixNano(), ModTime: 5}
+		m.KeepUnpacked(v1.Descriptor{Size: 2}, at, id, u)
+		if got, ok := m.Unpacked(v1.Descriptor{Size: 2}, at, id); ok != want || ok && got != u {
+			t.Errorf("changed %v before: kept: %v, %+v", ago, ok, got)
+		}
+	}
+	known := tree.Stamp{Inode: 1, Change: old, ModTime: 5}
+	for what, at := range map[string]tree.Stamp{
+		"device": {Device: 1, Inode: 1, Change: old, ModTime: 5}, "inode": {Inode: 2, Change: old, ModTime: 5},
+		"change": {Inode: 1, Change: old - 1, ModTime: 5}, "time": {Inode: 1, Change: old, ModTime: 6},
+		"offset": {Inode: 1, Change: old, ModTime: 5, Offset: 1}, "none": {},
+	} {
+		if _, ok := m.Unpacked(v1.Descriptor{Size: 2}, at, id); ok {
+			t.Errorf("known with another %s", what)
+		}
+	}
+	for what, ok := range map[string]bool{
+		"size":   second(m.Unpacked(v1.Descriptor{Size: 3}, known, id)),
+		"digest": second(m.Unpacked(v1.Descriptor{Size: 2, Digest: id}, known, id)),
+		"diffID": second(m.Unpacked(v1.Descriptor{Size: 2}, known, digest.FromString("another"))),
+	} {
+		if ok {
+			t.Errorf("known with another %s", what)
+		}
+	}
+}
+
+func second(_ layer.Unpacked, ok bool) bool { return ok }

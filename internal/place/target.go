@@ -3,13 +3,11 @@ package place
 import (
 	"context"
 	"fmt"
-	"io"
 	"path/filepath"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
-	"github.com/varve-image/varve/internal/place/engine"
 	"github.com/varve-image/varve/internal/place/hybrid"
 	"github.com/varve-image/varve/internal/place/ocilayout"
 	"github.com/varve-image/varve/internal/place/registry"
@@ -55,19 +53,6 @@ func To(ctx context.Context, r Ref, opts TargetOptions) (image.Target, error) {
 		return toEngine(ctx, r, opts)
 	}
 	return nil, refError("%s is not a place for images", r)
-}
-
-func toEngine(ctx context.Context, r Ref, opts TargetOptions) (image.Target, error) {
-	e, err := opts.engine(ctx, r.Transport)
-	if err != nil {
-		return nil, err
-	}
-	return &engine.Target{
-		Engine: e, RepoTag: r.Name,
-		Archive: func(ctx context.Context, w io.Writer, img image.Named, observe func(image.Event)) error {
-			return dockerarchive.Write(ctx, w, img, dockerarchive.Options{Observe: observe, TempDir: opts.TempDir})
-		},
-	}, nil
 }
 
 // ToIndex is like To, for an image for several platforms. text is the reference as it was

@@ -88,7 +88,9 @@ func (t *Tally) Add(k Kind, layer any, bytes, files int64) {
 	defer t.mu.Unlock()
 	l := t.of(layer)
 	switch k {
-	case Hashed, Compressed, Sent:
+	case Sent:
+		l[Skipped] = amount{} // the destination did not have it after all
+	case Hashed, Compressed:
 	default:
 		if l[k].counted || k != Reused && l[Sent].counted {
 			return

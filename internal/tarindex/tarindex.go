@@ -52,6 +52,7 @@ type Options struct {
 // Archive is an open archive.
 type Archive struct {
 	file    *os.File
+	stamp   tree.Stamp // the file's before it was read; zero if it is a temporary one
 	members map[string]*Member
 	text    int // the size of the members' headers so far
 }
@@ -63,11 +64,25 @@ type Member struct {
 	// sparse reports whether it is stored without its holes, so that its bytes in
 	// the archive are not its content.
 	sparse  bool
-	section func() *io.SectionReader
+	archive *Archive
+	offset  int64
 }
 
 // Open returns the member's content.
-func (m *Member) Open() *io.SectionReader { return m.section() }
+func (m *Member) Open() *io.SectionReader {
+	return io.NewSectionReader(m.archive.file, m.offset, m.Header.Size)
+}
+
+// File returns the file that has the content, and the file's stamp from before it was read, with
+// the content's offset. It returns nil if the archive had to be unpacked.
+func (m *Member) File() (*os.File, tree.Stamp) {
+	at := m.archive.stamp
+	if at == (tree.Stamp{}) {
+		return nil, at
+	}
+	at.Offset = m.offset
+	return m.archive.file, at
+}
 
 // Open reads the table of contents of the archive in the file name. A compressed
 // archive is unpacked first.
@@ -77,7 +92,10 @@ func Open(ctx context.Context, name string, opts Options) (*Archive, error) {
 		return nil, regfile.Cause(err) // the caller says which file it is
 	}
 	a := &Archive{file: f, members: map[string]*Member{}}
-	if err = a.decompress(ctx, opts); err == nil {
+	if a.stamp, err = tree.StampOf(f); err == nil {
+		err = a.decompress(ctx, opts)
+	}
+	if err == nil {
 		err = a.readMembers(ctx)
 	}
 	if err != nil {
@@ -117,7 +135,7 @@ func (a *Archive) decompress(ctx context.Context, opts Options) error {
 			return err
 		}
 		a.file.Close()
-		a.file = temp
+		a.file, a.stamp = temp, tree.Stamp{}
 	}
 	_, err = a.file.Seek(0, io.SeekStart)
 	return err
@@ -192,9 +210,7 @@ func (a *Archive) readMembers(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		m := &Member{Header: h, sparse: isSparse}
-		m.section = func() *io.SectionReader { return io.NewSectionReader(a.file, offset, h.Size) }
-		a.members[name] = m
+		a.members[name] = &Member{Header: h, sparse: isSparse, archive: a, offset: offset}
 	}
 }
 

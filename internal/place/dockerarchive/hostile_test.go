@@ -6,15 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
+	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/hostile"
 	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/tree"
 )
 
 // TestHostile: bad archives are refused with what is wrong and where, from a
@@ -24,7 +29,15 @@ func TestHostile(t *testing.T) {
 		t.Run(c.Name, func(t *testing.T) {
 			fromFile, fileErr := readAll(t, c.Data)
 			fromStream, streamErr := readStream(t, c.Data)
-			for from, err := range map[string]error{"file": fileErr, "stream": streamErr} {
+			memo, name := proofs{}, filepath.Join(t.TempDir(), "archive")
+			if err := os.WriteFile(name, c.Data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			coldErr, warmErr := readRemembered(t, name, memo), readRemembered(t, name, memo)
+			if c.Refused == nil && len(memo) == 0 && !compressed(c.Data) {
+				t.Error("nothing is remembered")
+			}
+			for from, err := range map[string]error{"file": fileErr, "stream": streamErr, "cold": coldErr, "warm": warmErr} {
 				for _, text := range c.Refused {
 					if err == nil || !strings.Contains(err.Error(), text) {
 						t.Errorf("%s: error %v, want %q in it", from, err, text)
@@ -48,6 +61,57 @@ func TestHostile(t *testing.T) {
 			}
 		})
 	}
+}
+
+// proof is what a memo knows a stored layer by.
+type proof struct {
+	digest, diffID digest.Digest
+	size           int64
+	at             tree.Stamp
+}
+
+// proofs is a memo of stored layers, which takes every file for one that was changed long ago.
+type proofs map[proof]layer.Unpacked
+
+func (p proofs) Unpacked(blob v1.Descriptor, at tree.Stamp, diffID digest.Digest) (layer.Unpacked, bool) {
+	u, ok := p[proof{blob.Digest, diffID, blob.Size, at}]
+	return u, ok
+}
+
+func (p proofs) KeepUnpacked(blob v1.Descriptor, at tree.Stamp, diffID digest.Digest, u layer.Unpacked) {
+	p[proof{blob.Digest, diffID, blob.Size, at}] = u
+}
+
+// compressed reports whether an archive has to be unpacked to be read.
+func compressed(data []byte) bool {
+	r, algorithm, err := compress.NewReader(bytes.NewReader(data))
+	if err == nil {
+		r.Close()
+	}
+	return algorithm != compress.None
+}
+
+// readRemembered reads every layer of the first image of a file twice, with a memo.
+func readRemembered(t *testing.T, name string, memo layer.BlobMemo) error {
+	a, err := Open(t.Context(), name, t.TempDir())
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	img, err := a.Open(t.Context(), 0)
+	if err != nil {
+		return err
+	}
+	for _, l := range img.StoredLayers() {
+		l.(image.RememberedLayer).Remember(memo)
+		if _, err := l.Info(t.Context()); err != nil {
+			return err
+		}
+		if err := l.Write(t.Context(), io.Discard); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // readStream reads every layer of the first image of a stream.

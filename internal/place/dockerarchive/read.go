@@ -185,6 +185,9 @@ func (a *Archive) layer(name string, id digest.Digest) (*Layer, error) {
 	l := &Layer{header: m.Header}
 	l.Name, l.DiffID = name, id
 	l.Fetch = func(context.Context) (io.ReadCloser, error) { return io.NopCloser(m.Open()), nil }
+	if file, at := m.File(); file != nil {
+		l.Section = &layer.Section{File: file, Stamp: at, Size: m.Header.Size}
+	}
 	if d, ok := blobDigest(name); ok {
 		l.Descriptor, err = describe(m, d)
 	}

@@ -42,9 +42,13 @@ func eachLayer(ctx context.Context, img image.Image, opts Options, how by, visit
 		k := spoolKey{layer: i}
 		stored, ok := l.(image.StoredLayer)
 		small, keep := l.(image.KeptLayer)
+		left := i < len(known) && opts.omits(known[i])
 		keep = keep && how.room == nil && !opts.RepeatLayers
-		ok = ok && i < len(known) && stored.Stored().Digest != "" && !opts.RepeatLayers && !opts.omits(known[i])
+		ok = ok && i < len(known) && stored.Stored().Digest != "" && !opts.RepeatLayers && !left
 		switch {
+		case left && opts.Layout == nil:
+			layers[i] = &omittedLayer{l, known[i]}
+			continue
 		case ok:
 			k = spoolKey{stored.Stored().Digest, known[i], 0}
 		case how.pack == nil && !keep:
@@ -101,6 +105,17 @@ func readAhead(ctx context.Context, l image.Layer) error {
 		return nil
 	}
 	return hashAhead(ctx, l)
+}
+
+// omittedLayer is a layer that is left out of an archive that does not say its size.
+type omittedLayer struct {
+	image.Layer
+	diffID digest.Digest
+}
+
+// Info returns the diffID alone: the layer need not be read.
+func (o *omittedLayer) Info(context.Context) (layer.Info, error) {
+	return layer.Info{DiffID: o.diffID}, nil
 }
 
 // filed is a layer with a file of its own.

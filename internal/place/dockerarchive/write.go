@@ -232,7 +232,11 @@ func (a *writer) entry(i int, info layer.Info) *tree.Entry {
 // layerOf writes a layer, unless it is there.
 func (a *writer) layerOf(ctx context.Context, e *tree.Entry, l image.Layer, info layer.Info) error {
 	a.layers = append(a.layers, e.Path)
-	if _, ok := a.written[e.Path]; ok && !a.opts.RepeatLayers || a.opts.omits(info.DiffID) {
+	if a.opts.omits(info.DiffID) {
+		tally.From(ctx).Add(tally.Skipped, original(l), info.Size, 0)
+		return nil
+	}
+	if _, ok := a.written[e.Path]; ok && !a.opts.RepeatLayers {
 		return nil
 	}
 	a.written[e.Path] = info.DiffID
@@ -342,6 +346,8 @@ func original(l image.Layer) image.Layer {
 		return l.Layer
 	case *spooled:
 		return l.StoredLayer
+	case *omittedLayer:
+		return l.Layer
 	case *keptLayer:
 		return l.KeptLayer
 	}

@@ -22,6 +22,9 @@ var past = time.Unix(1, 0)
 // grace is how long a command may take to end after it was asked to.
 const grace = 500 * time.Millisecond
 
+// lastWords is how long a command may take to end after it has closed its input.
+const lastWords = 2 * time.Second
+
 // limited keeps the last maxText bytes that are written to it.
 type limited struct{ bytes.Buffer }
 
@@ -90,7 +93,7 @@ func output(ctx context.Context, limit int64, program string, args ...string) ([
 
 // feed runs a command that reads what write writes, and returns the end of its
 // output.
-func feed(ctx context.Context, write WriteFunc, program string, args ...string) (string, error) {
+func feed(ctx context.Context, write writeFunc, program string, args ...string) (string, error) {
 	watch := newWatch(ctx)
 	defer watch.stop()
 	p := newProcess(watch.ctx, program, args...)
@@ -110,7 +113,10 @@ func feed(ctx context.Context, write WriteFunc, program string, args ...string) 
 	done := make(chan error, 1)
 	go func() {
 		err := watch.writer(write)(writing, w)
-		if err != nil {
+		switch {
+		case errors.Is(err, syscall.EPIPE): // it may still have to say why it reads no further
+			time.AfterFunc(lastWords, func() { _ = p.Process.Kill() })
+		case err != nil:
 			// Kill it before the archive seems to end.
 			_ = p.Process.Kill()
 		}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -33,7 +34,7 @@ type ContainerdOptions struct {
 // Containerd returns a containerd, which is used through ctr. ctr takes the snapshotter from its
 // configuration or CONTAINERD_SNAPSHOTTER.
 func Containerd(opts ContainerdOptions) (Engine, error) {
-	c := containerd{opts}
+	c := &containerd{ContainerdOptions: opts}
 	if c.Namespace == "" {
 		c.Namespace = DefaultContainerdNamespace
 	}
@@ -70,21 +71,22 @@ func isIdentifier(s string) bool {
 	return alphanumeric && len(s) <= 76
 }
 
-// nameless is the name of an image without a name, before its digest.
-const nameless = "import"
+type containerd struct {
+	ContainerdOptions
+	// hasLocal is set, once it is known, if ctr can be told to do its work itself.
+	known, hasLocal bool
+}
 
-type containerd struct{ ContainerdOptions }
-
-func (c containerd) String() string {
+func (c *containerd) String() string {
 	return fmt.Sprintf("containerd at %q, namespace %q", c.Socket, c.Namespace)
 }
 
-func (c containerd) args(args ...string) []string {
+func (c *containerd) args(args ...string) []string {
 	return append([]string{"--address", c.Socket, "--namespace", c.Namespace}, args...)
 }
 
 // reach checks that containerd is listening: ctr itself would wait for it.
-func (c containerd) reach(ctx context.Context) error {
+func (c *containerd) reach(ctx context.Context) error {
 	h := host{text: c.Socket, network: "unix", address: c.Socket}
 	conn, err := h.dial(ctx)
 	if err != nil {
@@ -93,25 +95,88 @@ func (c containerd) reach(ctx context.Context) error {
 	return conn.Close()
 }
 
-// ID returns the digest of the config of the image's one manifest. containerd itself identifies
-// images by their manifests.
-func (c containerd) ID(ctx context.Context, name string) (digest.Digest, error) {
+// Identify returns the digests of the image's manifest, or index, and of the config of its one
+// manifest.
+func (c *containerd) Identify(ctx context.Context, name string) (Identity, error) {
 	if err := c.reach(ctx); err != nil {
-		return "", err
+		return Identity{}, err
 	}
 	full, err := fullName(name)
 	if err != nil {
-		return "", err
+		return Identity{}, err
 	}
+	return c.identify(ctx, full)
+}
+
+// identify returns what is known of the image with that name, in full.
+func (c *containerd) identify(ctx context.Context, full string) (id Identity, err error) {
 	table, err := output(ctx, maxReport, "ctr", c.args("images", "ls", "name=="+full)...)
 	if err != nil {
-		return "", err
+		return id, err
 	}
 	target, ok := targetOf(string(table), full)
 	if !ok {
-		return "", notThere(full)
+		return id, notThere(full)
 	}
-	return c.configOf(ctx, target)
+	if id.Manifest, err = digest.Parse(target); err != nil {
+		return id, fmt.Errorf("ctr says that the image is %q, which is not a digest", target)
+	}
+	blobs, err := c.contents(ctx)
+	if err != nil || !blobs[id.Manifest] {
+		id.Incomplete = true
+		return id, err
+	}
+	o, err := c.document(ctx, id.Manifest)
+	if err != nil {
+		return id, err
+	}
+	if only, ok := onlyManifest(o); ok && blobs[only] {
+		if o, err = c.document(ctx, only); err != nil {
+			return id, err
+		}
+	}
+	config, layers, err := listed(o)
+	if err != nil {
+		return id, fmt.Errorf("manifest %s: %w", id.Manifest, err)
+	}
+	if config != "" { // an index of several manifests has no single config
+		id.ID = config
+		id.Incomplete = slices.ContainsFunc(append(layers, config), func(d digest.Digest) bool { return !blobs[d] })
+	}
+	return id, nil
+}
+
+// listed returns the digests of the config and the layers in a manifest; "" for what is none.
+func listed(manifest *ordjson.Object) (config digest.Digest, layers []digest.Digest, err error) {
+	o, err := manifest.Object("config")
+	if err != nil || o == nil {
+		return "", nil, err
+	}
+	if config, err = digestOf(o); err != nil {
+		return "", nil, fmt.Errorf("config: %w", err)
+	}
+	v, _ := manifest.Get("layers")
+	list, _ := v.([]any)
+	for i, item := range list {
+		o, _ := item.(*ordjson.Object)
+		d, err := digestOf(o)
+		if err != nil {
+			return "", nil, fmt.Errorf("layer %d: %w", i+1, err)
+		}
+		layers = append(layers, d)
+	}
+	return config, layers, nil
+}
+
+func digestOf(descriptor *ordjson.Object) (digest.Digest, error) {
+	if descriptor == nil {
+		return "", errors.New("it has no descriptor")
+	}
+	text, err := descriptor.String("digest")
+	if err != nil {
+		return "", err
+	}
+	return digest.Parse(text)
 }
 
 // targetOf finds an image's digest in the table of `ctr images ls`: REF, TYPE,
@@ -137,48 +202,20 @@ func nextField(line string) (field, rest string) {
 	return line[:end], line[end:]
 }
 
-// configOf returns the digest of the config of an image's target. An index of several manifests
-// has no single config.
-func (c containerd) configOf(ctx context.Context, target string) (digest.Digest, error) {
-	for range 2 {
-		o, err := c.document(ctx, target)
-		if err != nil {
-			return "", err
-		}
-		if config, err := o.Object("config"); err != nil || config != nil {
-			text, textErr := config.String("digest")
-			id, parseErr := digest.Parse(text)
-			if err != nil || textErr != nil || parseErr != nil {
-				return "", fmt.Errorf("manifest %s: its config has no digest", target)
-			}
-			return id, nil
-		}
-		only, ok := onlyManifest(o)
-		if !ok {
-			return "", nil
-		}
-		target = only
-	}
-	return "", nil
-}
-
-func onlyManifest(index *ordjson.Object) (string, bool) {
+// onlyManifest returns the manifest of an index that lists no other.
+func onlyManifest(index *ordjson.Object) (digest.Digest, bool) {
 	v, _ := index.Get("manifests")
 	list, _ := v.([]any)
 	if len(list) != 1 {
 		return "", false
 	}
-	d, _ := list[0].(*ordjson.Object)
-	text, err := d.String("digest")
-	return text, err == nil
+	o, _ := list[0].(*ordjson.Object)
+	d, err := digestOf(o)
+	return d, err == nil
 }
 
 // document reads a manifest or an index.
-func (c containerd) document(ctx context.Context, target string) (*ordjson.Object, error) {
-	want, err := digest.Parse(target)
-	if err != nil {
-		return nil, fmt.Errorf("ctr says that the image is %q, which is not a digest", target)
-	}
+func (c *containerd) document(ctx context.Context, want digest.Digest) (*ordjson.Object, error) {
 	data, err := output(ctx, maxInspect, "ctr", c.args("content", "get", want.String())...)
 	if err != nil {
 		return nil, err
@@ -186,44 +223,18 @@ func (c containerd) document(ctx context.Context, target string) (*ordjson.Objec
 	if got := want.Algorithm().FromBytes(data); got != want {
 		return nil, fmt.Errorf("ctr gives content %s for %s", got, want)
 	}
-	o, err := ordjson.ParseObject(data, "config", "manifests")
+	o, err := ordjson.ParseObject(data, "config", "layers", "manifests")
 	if err != nil {
 		return nil, fmt.Errorf("content %s: %w", want, err)
 	}
 	return o, nil
 }
 
-// Load makes ctr import the archive and unpack the image. containerd keeps nothing without a
-// name: an image without one is named after its digest, as ctr does.
-func (c containerd) Load(ctx context.Context, names []string, write WriteFunc) ([]string, error) {
-	args := []string{"images", "import"}
-	if len(names) == 0 {
-		args = append(args, "--digests", "--base-name", nameless)
-	}
-	text, err := feed(ctx, write, "ctr", c.args(append(args, "-")...)...)
-	if err != nil {
-		return nil, err
-	}
-	return importedNames(text), nil
-}
-
-// importedNames returns the names in the lines of ctr: "unpacking NAME (DIGEST)...".
-func importedNames(text string) []string {
-	var names []string
-	for line := range strings.Lines(text) {
-		if rest, ok := strings.CutPrefix(line, "unpacking "); ok {
-			name, _, _ := strings.Cut(rest, " (")
-			names = addNames(names, slices.Values([]string{name}))
-		}
-	}
-	return names
-}
-
 // Save makes ctr export the image: an OCI archive that is a docker-archive too.
-func (c containerd) Save(ctx context.Context, name string) (io.ReadCloser, error) {
+func (c *containerd) Save(ctx context.Context, name string) (io.ReadCloser, error) {
 	full, err := fullName(name)
 	if err != nil {
 		return nil, err
 	}
-	return saved(ctx, "ctr", c.args("images", "export", "-", full)...)
+	return saved(ctx, "ctr", c.args(c.locally(ctx, "images", "export", "-", full)...)...)
 }

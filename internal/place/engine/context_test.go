@@ -216,7 +216,7 @@ func TestTLS(t *testing.T) {
 	} {
 		e, err := Docker(tt.opts)
 		if err == nil {
-			_, err = e.ID(t.Context(), "a:b")
+			_, err = e.Identify(t.Context(), "a:b")
 		}
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,6 +73,10 @@ func TestLoadAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	d, err := archiveOf(img).Describe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	right := fmt.Sprintf(`{"Id": %q}`, id)
 	other := `{"Id": "sha256:` + strings.Repeat("0", 64) + `"}`
 	const ok = `{"stream":"Loaded image: example.org/varve-daemon:one\n"}` + "\r\n"
@@ -79,21 +84,24 @@ func TestLoadAnswers(t *testing.T) {
 		report, before, after string
 		want                  string // of the error; empty for none
 	}{
-		"new":               {ok, "", right, ""},
-		"by id":             {`{"stream":"Loaded image ID: sha256:abc\n"}`, "", right, ""},
-		"other before":      {ok, other, right, ""},
-		"in containerd":     {ok, "", `{"Id": "sha256:` + strings.Repeat("0", 64) + `", "Descriptor": {}}`, ""},
-		"error in stream":   {`{"status":"Loading"}` + "\n" + `{"errorDetail":{"message":"no space"},"error":"no space \u001b[2J"}` + "\n", "", "", `"no space \x1b[2J"`},
-		"nothing said":      {"", "", right, "does not say that it loaded"},
-		"page":              {"<html>hello</html>", "", right, `not a message: "<html>hello</html>"`},
-		"endless line":      {strings.Repeat("x", 1<<20), "", right, "token too long"},
-		"other after":       {ok, "", other, "not " + id.String()},
-		"gone after":        {ok, "", "", "no image of the name now"},
-		"no id":             {ok, `{}`, right, "id \"\""},
-		"bad id":            {ok, `{"Id": "sha256:../.."}`, right, `"sha256:../.."`},
-		"case variant":      {ok, `{"id": "x", "Id": "y"}`, right, `"id"`},
-		"endless inspect":   {ok, `{"Id": "` + strings.Repeat("x", 9<<20), right, "more than 8388608 bytes"},
-		"inspect is a page": {ok, "<html>", right, "read what it says"},
+		"new":                 {ok, "", right, ""},
+		"by id":               {`{"stream":"Loaded image ID: sha256:abc\n"}`, "", right, ""},
+		"other before":        {ok, other, right, ""},
+		"in containerd":       {ok, "", fmt.Sprintf(`{"Id": %q, "Descriptor": {}}`, d.Manifest), ""},
+		"other in containerd": {ok, "", `{"Id": "sha256:` + strings.Repeat("0", 64) + `", "Descriptor": {}}`, "not " + d.Manifest.String()},
+		"incomplete":          {ok, "", fmt.Sprintf(`{"Id": %q, "Descriptor": {}, "Manifests": [{"ID": %[1]q, "Available": false}]}`, d.Manifest), "parts are missing"},
+		"not unpacked":        {ok + `{"stream":"Error unpacking image a:b: no space \u001b[2J"}` + "\n", "", right, `"Error unpacking image a:b: no space \x1b[2J"`},
+		"error in stream":     {`{"status":"Loading"}` + "\n" + `{"errorDetail":{"message":"no space"},"error":"no space \u001b[2J"}` + "\n", "", "", `"no space \x1b[2J"`},
+		"nothing said":        {"", "", right, "does not say that it loaded"},
+		"page":                {"<html>hello</html>", "", right, `not a message: "<html>hello</html>"`},
+		"endless line":        {strings.Repeat("x", 1<<20), "", right, "token too long"},
+		"other after":         {ok, "", other, "not " + id.String()},
+		"gone after":          {ok, "", "", "no image of the name now"},
+		"no id":               {ok, `{}`, right, "id \"\""},
+		"bad id":              {ok, `{"Id": "sha256:../.."}`, right, `"sha256:../.."`},
+		"case variant":        {ok, `{"id": "x", "Id": "y"}`, right, `"id"`},
+		"endless inspect":     {ok, `{"Id": "` + strings.Repeat("x", 9<<20), right, "more than 8388608 bytes"},
+		"inspect is a page":   {ok, "<html>", right, "read what it says"},
 	} {
 		_, err := Load(t.Context(), fake(t, loads(tt.report, tt.before, tt.after)), img, archiveOf(img))
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
@@ -163,10 +171,10 @@ func TestWriterFails(t *testing.T) {
 		http.NotFound(w, r)
 	}))
 	img, broken := testImage("x"), errors.New("broken")
-	_, err := Load(t.Context(), e, img, func(_ context.Context, w io.Writer) error {
+	_, err := Load(t.Context(), e, img, writing(img, func(_ context.Context, w io.Writer) error {
 		io.WriteString(w, "begun")
 		return broken
-	})
+	}))
 	if !errors.Is(err, broken) {
 		t.Errorf("%v is not the writer's error", err)
 	}
@@ -188,13 +196,13 @@ func TestEarlyAnswer(t *testing.T) {
 		io.WriteString(w, `{"message": "not you"}`)
 	}))
 	img := testImage("x")
-	_, err := Load(t.Context(), e, img, func(ctx context.Context, w io.Writer) error {
+	_, err := Load(t.Context(), e, img, writing(img, func(ctx context.Context, w io.Writer) error {
 		for {
 			if _, err := w.Write(make([]byte, 1<<16)); err != nil {
 				return fmt.Errorf("write: %w", err)
 			}
 		}
-	})
+	}))
 	// Which of the two is seen first depends on the network.
 	if err == nil || !strings.Contains(err.Error(), "not you") && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
 		t.Error(err)
@@ -228,9 +236,15 @@ func TestCancel(t *testing.T) {
 	}
 	before := runtime.NumGoroutine()
 	for name, call := range map[string]func(context.Context) error{
-		"ID":   func(ctx context.Context) error { _, err := e.ID(ctx, "a:b"); return err },
-		"load": func(ctx context.Context) error { _, err := e.Load(ctx, []string{"a:b"}, endless); return err },
-		"Load": func(ctx context.Context) error { _, err := Load(ctx, e, testImage("x"), endless); return err },
+		"ID": func(ctx context.Context) error { _, err := e.Identify(ctx, "a:b"); return err },
+		"load": func(ctx context.Context) error {
+			_, err := e.Load(ctx, &Image{Names: []string{"a:b"}, archive: writing(testImage("x"), endless)})
+			return err
+		},
+		"Load": func(ctx context.Context) error {
+			_, err := Load(ctx, e, testImage("x"), writing(testImage("x"), endless))
+			return err
+		},
 		"save": func(ctx context.Context) error {
 			r, err := e.Save(ctx, "a:b")
 			if err == nil {
@@ -239,8 +253,11 @@ func TestCancel(t *testing.T) {
 			}
 			return err
 		},
-		"podman ID":   func(ctx context.Context) error { _, err := podman{}.ID(ctx, "a:b"); return err },
-		"podman load": func(ctx context.Context) error { _, err := podman{}.Load(ctx, []string{"a:b"}, endless); return err },
+		"podman ID": func(ctx context.Context) error { _, err := podman{}.Identify(ctx, "a:b"); return err },
+		"podman load": func(ctx context.Context) error {
+			_, err := podman{}.Load(ctx, &Image{archive: writing(testImage("x"), endless)})
+			return err
+		},
 		"podman save": func(ctx context.Context) error {
 			r, err := podman{}.Save(ctx, "a:b")
 			if err == nil {
@@ -302,7 +319,7 @@ func TestMissing(t *testing.T) {
 		"containerd":    engine(Containerd(ContainerdOptions{Socket: dead})),
 		"no containerd": engine(Containerd(ContainerdOptions{Socket: "unix://" + filepath.Join(dir, "none")})),
 	} {
-		_, err := Load(t.Context(), e, testImage("x"), nil)
+		_, err := Load(t.Context(), e, testImage("x"), Archive{})
 		var missing *lack.Error
 		if !errors.As(err, &missing) || len(missing.Hints) == 0 {
 			t.Errorf("%s: %v is not a *lack.Error with a hint", name, err)
@@ -389,11 +406,7 @@ func TestTables(t *testing.T) {
 	if got, ok := targetOf(table, "b"); ok {
 		t.Errorf("%q for nothing", got)
 	}
-	text := "unpacking a:b (sha256:1)...done\nother\nunpacking c:d (sha256:2)...\n"
-	if got := importedNames(text); !slices.Equal(got, []string{"a:b", "c:d"}) {
-		t.Errorf("%q", got)
-	}
-	text = "Loaded image: a:b\n Loaded image ID: sha256:1\r\nLoaded image(s): c,d\nLoaded\n"
+	text := "Loaded image: a:b\n Loaded image ID: sha256:1\r\nLoaded image(s): c,d\nLoaded\n"
 	if got := loadedNames(text); !slices.Equal(got, []string{"a:b", "sha256:1", "c", "d"}) {
 		t.Errorf("%q", got)
 	}
@@ -424,7 +437,7 @@ func FuzzInspect(f *testing.F) {
 	f.Add([]byte(`{"Id": "sha256:` + strings.Repeat("0", 64) + `"}`))
 	f.Add([]byte(`{"Id": "x", "Descriptor": {"digest": 1}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if id, err := parseInspect(data); err == nil && id != "" && id.Validate() != nil {
+		if id, err := parseInspect(data); err == nil && cmp.Or(id.ID, id.Manifest).Validate() != nil {
 			t.Errorf("id %q", id)
 		}
 	})
@@ -434,7 +447,6 @@ func FuzzTable(f *testing.F) {
 	f.Add("REF TYPE DIGEST\na b sha256:1\n", "a")
 	f.Fuzz(func(_ *testing.T, table, name string) {
 		targetOf(table, name)
-		importedNames(table)
 		loadedNames(table)
 	})
 }

@@ -10,10 +10,12 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/varve-image/varve/image/ordjson"
+	"github.com/varve-image/varve/internal/lack"
 )
 
 // DefaultDockerHost is where Docker listens by default.
@@ -61,6 +63,8 @@ type api struct {
 	product string
 	host    host
 	client  *http.Client
+	// manner is how it takes images, once that is known.
+	manner manner
 }
 
 func newAPI(product string, e endpoint) (*api, error) {
@@ -68,13 +72,18 @@ func newAPI(product string, e endpoint) (*api, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &api{product, h, h.client()}, nil
+	return &api{product: product, host: h, client: h.client(false)}, nil
 }
 
 func (a *api) String() string { return fmt.Sprintf("%s at %v", a.product, a.host) }
 
-// do sends a request. A status other than 200 is an *apiError.
+// do sends a request. A status other than 200 or 201 is an *apiError.
 func (a *api) do(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	return a.by(ctx, a.client, method, path, body)
+}
+
+// by is do with a client.
+func (a *api) by(ctx context.Context, client *http.Client, method, path string, body io.Reader) (*http.Response, error) {
 	// The host name is never looked up. Without a version in the path engines
 	// use their current one.
 	req, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, body)
@@ -85,15 +94,31 @@ func (a *api) do(ctx context.Context, method, path string, body io.Reader) (*htt
 	if body != nil {
 		req.Header.Set("Content-Type", "application/x-tar")
 	}
-	resp, err := a.client.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return nil, ended(ctx, a.host.explain(a.product, err))
 	}
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusCreated {
 		defer resp.Body.Close()
 		return nil, ended(ctx, readError(resp))
 	}
 	return resp, nil
+}
+
+// answer asks a question, and returns the answer, of at most maxInspect bytes, and its header.
+func (a *api) answer(ctx context.Context, client *http.Client, method, path string) ([]byte, http.Header, error) {
+	ctx, cancel := question(ctx)
+	defer cancel()
+	resp, err := a.by(ctx, client, method, path, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxInspect+1))
+	if err == nil && len(data) > maxInspect {
+		err = fmt.Errorf("more than %d bytes", maxInspect)
+	}
+	return data, resp.Header, ended(ctx, err)
 }
 
 // apiError is an answer that says why a request failed.
@@ -118,50 +143,69 @@ func readError(resp *http.Response) error {
 	return &apiError{resp.StatusCode, string(data)}
 }
 
-// ID asks for the image (API: ImageInspect).
-func (a *api) ID(ctx context.Context, name string) (digest.Digest, error) {
-	ctx, cancel := question(ctx)
-	defer cancel()
-	resp, err := a.do(ctx, http.MethodGet, "/images/"+name+"/json", nil)
+// Identify asks for the image (API: ImageInspect).
+func (a *api) Identify(ctx context.Context, name string) (Identity, error) {
+	// Engines without that parameter ignore it.
+	data, _, err := a.answer(ctx, a.client, http.MethodGet, "/images/"+name+"/json?manifests=1")
+	if isNotFound(err) {
+		return Identity{}, notThere(name)
+	}
 	var asAPI *apiError
-	if errors.As(err, &asAPI) && asAPI.status == http.StatusNotFound {
-		return "", notThere(name)
+	var missing *lack.Error
+	if errors.As(err, &asAPI) || errors.As(err, &missing) {
+		return Identity{}, err
+	}
+	var id Identity
+	if err == nil {
+		id, err = parseInspect(data)
 	}
 	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxInspect+1))
-	if err == nil && len(data) > maxInspect {
-		err = fmt.Errorf("more than %d bytes", maxInspect)
-	}
-	if err != nil {
-		return "", fmt.Errorf("read what it says of image %q: %w", name, ended(ctx, err))
-	}
-	id, err := parseInspect(data)
-	if err != nil {
-		return "", fmt.Errorf("read what it says of image %q: %w", name, err)
+		return Identity{}, fmt.Errorf("read what it says of image %q: %w", name, err)
 	}
 	return id, nil
 }
 
-func parseInspect(data []byte) (digest.Digest, error) {
-	o, err := ordjson.ParseObject(data, "Id", "Descriptor")
+// isNotFound reports whether err is the answer that there is no such image.
+func isNotFound(err error) bool {
+	var asAPI *apiError
+	return errors.As(err, &asAPI) && asAPI.status == http.StatusNotFound
+}
+
+func parseInspect(data []byte) (Identity, error) {
+	o, err := ordjson.ParseObject(data, "Id", "Descriptor", "Manifests")
 	if err != nil {
-		return "", err
-	}
-	if descriptor, _ := o.Get("Descriptor"); descriptor != nil {
-		return "", nil // Docker keeps its images in containerd then: Id is the manifest's
+		return Identity{}, err
 	}
 	text, err := o.String("Id")
 	if err != nil {
-		return "", err
+		return Identity{}, err
 	}
 	id, err := digest.Parse(text)
 	if err != nil {
-		return "", fmt.Errorf("id %q: %w", text, err)
+		return Identity{}, fmt.Errorf("id %q: %w", text, err)
 	}
-	return id, nil
+	if descriptor, _ := o.Get("Descriptor"); descriptor == nil {
+		return Identity{ID: id}, nil
+	}
+	// Docker keeps its images in containerd then: Id is the manifest's.
+	return Identity{Manifest: id, Incomplete: incomplete(o, id)}, nil
+}
+
+// incomplete reports whether an engine says of a manifest that it has not everything that it lists.
+func incomplete(inspect *ordjson.Object, manifest digest.Digest) bool {
+	v, _ := inspect.Get("Manifests")
+	list, _ := v.([]any)
+	for _, item := range list {
+		o, _ := item.(*ordjson.Object)
+		if o == nil {
+			continue
+		}
+		available, _ := o.Get("Available")
+		if text, _ := o.String("ID"); text == manifest.String() && available == false {
+			return true
+		}
+	}
+	return false
 }
 
 // Save gets the image (API: ImageGet).
@@ -176,8 +220,8 @@ func (a *api) Save(ctx context.Context, name string) (io.ReadCloser, error) {
 	return watchedReader{watch, resp.Body}, nil
 }
 
-// Load sends the archive (API: ImageLoad).
-func (a *api) Load(ctx context.Context, _ []string, write WriteFunc) ([]string, error) {
+// send sends an archive (API: ImageLoad).
+func (a *api) send(ctx context.Context, write writeFunc) ([]string, error) {
 	watch := newWatch(ctx)
 	defer watch.stop()
 	f := startFeeder(watch.ctx, watch.writer(write))
@@ -192,6 +236,9 @@ func (a *api) Load(ctx context.Context, _ []string, write WriteFunc) ([]string, 
 	}
 	return names, ended(watch.ctx, err)
 }
+
+// unpackError begins what Docker says of an image that it has, and that cannot be used.
+const unpackError = "Error unpacking image"
 
 // readReport reads the stream of messages about a load, each a JSON object on
 // a line of its own, and returns the names in it.
@@ -210,7 +257,11 @@ func readReport(r io.Reader) ([]string, error) {
 			return nil, fmt.Errorf("it answers what is not a message: %s", shown(string(line)))
 		}
 		if message.Error != "" {
-			return nil, fmt.Errorf("it says %s", shown(message.Error))
+			return nil, &refusal{fmt.Errorf("it says %s", shown(message.Error))}
+		}
+		if strings.HasPrefix(strings.TrimSpace(message.Stream), unpackError) {
+			// Docker with containerd's store says it behind the image's name, and answers 200.
+			return nil, &refusal{fmt.Errorf("it says %s", shown(message.Stream))}
 		}
 		names = addNames(names, slices.Values(loadedNames(message.Stream)))
 	}
@@ -236,7 +287,7 @@ type feeder struct {
 	done   chan error
 }
 
-func startFeeder(ctx context.Context, write WriteFunc) *feeder {
+func startFeeder(ctx context.Context, write writeFunc) *feeder {
 	ctx, cancel := context.WithCancel(ctx)
 	r, w := io.Pipe()
 	f := &feeder{r, cancel, make(chan error, 1)}

@@ -3,10 +3,14 @@
 //
 // Guarantees:
 //
-//   - An image goes to an engine, and comes from it, as a stream: a
-//     docker-archive, which this package neither makes nor reads.
-//   - What an engine has is not sent again: an image is identified by its id, which is the
-//     digest of its config.
+//   - An image goes to an engine, and comes from it, as a stream: an archive, which this package
+//     neither makes nor reads.
+//   - What an engine has is not sent again. An image is identified by its id, the digest of its
+//     config, or where the engine keeps manifests by its manifest. Of a new image, layers that the
+//     engine has are left out if that spares more than a mebibyte; if the engine lost them after
+//     it was asked, the whole image is sent.
+//   - A name that exists does not move to an image of which parts are missing, and no new name is
+//     left on one.
 //   - An engine is not trusted: what it says is limited, messages quote it, and after a load it
 //     is asked for the image once more.
 //   - A question has an answer in five minutes or fails. A load or a save fails if it makes no
@@ -18,17 +22,19 @@
 //   - An engine that cannot be reached is a *lack.Error that says what to do.
 //
 // Docker and Podman's service are reached over HTTP (Docker Engine API 1.24 and later:
-// /images/load, /images/NAME/get, /images/NAME/json), at a socket, over TCP with or without TLS,
+// /images/load, /images/NAME/get, /images/NAME/json; to leave out layers, /info, /images/json and
+// /images/NAME/tag), at a socket, over TCP with or without TLS,
 // or through ssh, which runs the engine's own client on the other machine. Docker's contexts are
 // read as docker reads them. containerd is reached through its own ctr, and Podman's storage and
 // connections through podman, or the storage through skopeo, because there is no service to talk
 // to.
 //
-// Non-goals: containers; removing images; reading the environment, which the caller
+// Non-goals: containers; removing images that others have loaded; reading the environment, which the caller
 // does.
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,20 +53,54 @@ import (
 type Engine interface {
 	// String names the engine and where it is.
 	String() string
-	// ID returns the id of the image that the engine calls name: "" if the engine has the image
-	// but does not say, ErrNotFound if it does not have it.
-	ID(ctx context.Context, name string) (digest.Digest, error)
-	// Load makes the engine read the archive that write writes, of an image with names, which
-	// may be empty. It returns the names, or ids, that the engine says it loaded.
-	Load(ctx context.Context, names []string, write WriteFunc) ([]string, error)
+	// Identify returns what tells the image that the engine calls name from others; ErrNotFound if
+	// it does not have it.
+	Identify(ctx context.Context, name string) (Identity, error)
+	// Load makes the engine read an archive of the image. It returns the names, or ids, that the
+	// engine says it loaded.
+	Load(ctx context.Context, img *Image) ([]string, error)
 	// Save returns an image as an archive; ErrNotFound if there is none. If the engine fails,
 	// there is an error instead of io.EOF. Close ends it at any time.
 	Save(ctx context.Context, name string) (io.ReadCloser, error)
 }
 
-// WriteFunc writes a docker-archive of an image to w, as dockerarchive.Write does, uncompressed:
-// not every engine reads others. It has to end soon after ctx is done.
-type WriteFunc func(ctx context.Context, w io.Writer) error
+// Identity tells an image from others.
+type Identity struct {
+	// ID is the image's id, the digest of its config; "" if the engine does not say.
+	ID digest.Digest
+	// Manifest is the digest of its manifest, or of an index, in an engine that keeps these; there
+	// the same config under another manifest is another image.
+	Manifest digest.Digest
+	// Incomplete says that the engine has not all of it.
+	Incomplete bool
+}
+
+// is reports whether it is that image.
+func (i Identity) is(ctx context.Context, img *Image) (bool, error) {
+	switch {
+	case i.Incomplete:
+		return false, nil
+	case i.Manifest == "":
+		return i.ID == img.ID || i.ID == img.manifest, nil // the latter in Docker 25 to 27, with containerd's store
+	case img.manifest != "": // what was sent
+		return i.Manifest == img.manifest, nil
+	case img.archive.Describe == nil:
+		return i.ID == img.ID, nil
+	}
+	d, err := img.description(ctx)
+	return i.Manifest == d.Manifest, err
+}
+
+// String describes the image for messages.
+func (i Identity) String() string {
+	switch {
+	case i.Manifest != "" && i.Incomplete:
+		return fmt.Sprintf("%s, of which parts are missing", i.Manifest)
+	case i.Manifest != "":
+		return i.Manifest.String()
+	}
+	return i.ID.String()
+}
 
 // ErrNotFound says that an engine does not have an image.
 var ErrNotFound error = notFound{}
@@ -76,45 +116,44 @@ type Loaded struct {
 	// ID is the image's id, and Names its names: its own or, where it has none, the engine's.
 	ID    digest.Digest
 	Names []string
+	// Manifest is the digest of its manifest, in an engine that keeps manifests.
+	Manifest digest.Digest
 	// Present says that the engine had the image under all its names already, and nothing was
 	// sent.
 	Present bool
 }
 
-// Load loads the image into the engine: write writes it, with its own names. It is an error if
+// Load loads the image into the engine: archive writes it, with its own names. It is an error if
 // the engine then has another image under one of them.
-func Load(ctx context.Context, e Engine, img image.Named, write WriteFunc) (Loaded, error) {
-	loaded, err := load(ctx, e, img, write)
+func Load(ctx context.Context, e Engine, img image.Named, archive Archive) (Loaded, error) {
+	i, err := newImage(ctx, img, archive)
+	var loaded Loaded
+	if err == nil {
+		loaded, err = load(ctx, e, i)
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return Loaded{}, fmt.Errorf("load image %q into %s: %w", strings.Join(loaded.Names, ", "), e, err)
+		var names []string
+		if i != nil {
+			names = i.Names
+		}
+		return Loaded{}, fmt.Errorf("load image %q into %s: %w", strings.Join(names, ", "), e, err)
 	}
 	return loaded, nil
 }
 
-func load(ctx context.Context, e Engine, img image.Named, write WriteFunc) (l Loaded, err error) {
-	names, err := img.Tagged(ctx)
+func load(ctx context.Context, e Engine, img *Image) (l Loaded, err error) {
+	l.ID, l.Names = img.ID, img.Names
+	if l.Present, l.Manifest, err = present(ctx, e, img); err != nil || l.Present {
+		return l, err
+	}
+	said, err := e.Load(ctx, img)
 	if err != nil {
 		return l, err
 	}
-	l.Names = names.RepoTags
-	for _, name := range l.Names {
-		if err := checkName(name); err != nil {
-			return l, err
-		}
-	}
-	if l.ID, err = image.ID(ctx, img); err != nil {
-		return l, err
-	}
-	if l.Present, err = present(ctx, e, l); err != nil || l.Present {
-		return l, err
-	}
-	said, err := e.Load(ctx, l.Names, write)
-	if err != nil {
-		return l, err
-	}
+	l.Manifest = img.manifest
 	if len(l.Names) == 0 {
 		if len(said) == 0 {
 			return l, errors.New("it does not say that it loaded an image")
@@ -123,35 +162,55 @@ func load(ctx context.Context, e Engine, img image.Named, write WriteFunc) (l Lo
 		return l, nil
 	}
 	for _, name := range l.Names {
-		switch has, err := e.ID(ctx, name); {
-		case errors.Is(err, ErrNotFound):
+		has, err := e.Identify(ctx, name)
+		if errors.Is(err, ErrNotFound) {
 			return l, fmt.Errorf("%q: it loaded %s, and has no image of the name now", name, shown(strings.Join(said, ", ")))
-		case err != nil:
+		}
+		if err != nil {
 			return l, err
-		case has != "" && has != l.ID:
-			return l, fmt.Errorf("%q: it loaded %s, and has image %s by the name now, not %s", name, shown(strings.Join(said, ", ")), has, l.ID)
+		}
+		is, err := has.is(ctx, img)
+		if err != nil {
+			return l, err
+		}
+		if !is && has != (Identity{}) {
+			want := img.ID
+			if has.Manifest != "" {
+				want = cmp.Or(img.manifest, img.ID)
+			}
+			return l, fmt.Errorf("%q: it loaded %s, and has image %s by the name now, not %s", name, shown(strings.Join(said, ", ")), has, want)
 		}
 	}
 	return l, nil
 }
 
 // present reports whether the engine has the image under all its names, or, if it has none,
-// under its id.
-func present(ctx context.Context, e Engine, l Loaded) (bool, error) {
-	names := l.Names
+// under its id, and the digest of the manifest that the engine has.
+func present(ctx context.Context, e Engine, img *Image) (ok bool, manifest digest.Digest, err error) {
+	names := img.Names
 	if len(names) == 0 {
-		names = []string{l.ID.String()}
+		names = []string{img.ID.String()}
 	}
 	for _, name := range names {
-		has, err := e.ID(ctx, name)
-		if errors.Is(err, ErrNotFound) || err == nil && has != l.ID {
-			return false, nil
+		has, err := e.Identify(ctx, name)
+		if errors.Is(err, ErrNotFound) && len(img.Names) == 0 && img.archive.Describe != nil {
+			var d Description
+			if d, err = img.description(ctx); err == nil {
+				has, err = e.Identify(ctx, d.Manifest.String())
+			}
+		}
+		if errors.Is(err, ErrNotFound) {
+			return false, "", nil
 		}
 		if err != nil {
-			return false, err
+			return false, "", err
 		}
+		if is, err := has.is(ctx, img); err != nil || !is {
+			return false, "", err
+		}
+		manifest = has.Manifest
 	}
-	return true, nil
+	return true, manifest, nil
 }
 
 // Open returns an engine's image as a docker-archive, for dockerarchive.Read. name is NAME:TAG,
@@ -161,7 +220,7 @@ func Open(ctx context.Context, e Engine, name string) (io.ReadCloser, error) {
 	if err == nil {
 		// Engines have their own words for a missing image, and some say it only after the
 		// archive has begun.
-		_, err = e.ID(ctx, name)
+		_, err = e.Identify(ctx, name)
 	}
 	var r io.ReadCloser
 	if err == nil {

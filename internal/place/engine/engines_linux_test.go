@@ -15,25 +15,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/enginetest"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
-	"github.com/varve-image/varve/internal/place/ocilayout"
 	"github.com/varve-image/varve/internal/testtools"
 )
 
 var engines enginetest.Set
 
 func TestMain(m *testing.M) { os.Exit(engines.Around(m).Run()) }
-
-func layoutOf(img image.Named) WriteFunc {
-	return func(ctx context.Context, w io.Writer) error {
-		_, err := ocilayout.WriteArchive(ctx, w, img, ocilayout.Options{})
-		return err
-	}
-}
 
 // onPath puts a program into PATH that runs what cmd runs, with its
 // environment, and the program's own arguments.
@@ -246,7 +239,7 @@ func TestReached(t *testing.T) {
 			e := start(t)
 			img := testImage("content by way of " + name)
 			img.RepoTags = []string{repository + ":" + strings.ReplaceAll(name, ", ", "-")}
-			if _, err := e.ID(t.Context(), img.RepoTags[0]); !errors.Is(err, ErrNotFound) {
+			if _, err := idOf(t, e, img.RepoTags[0]); !errors.Is(err, ErrNotFound) {
 				t.Errorf("ID before the load: %v", err)
 			}
 			loadFails(t, e, img)
@@ -286,32 +279,16 @@ var realEngines = func() map[string]func(*testing.T) Engine {
 	}
 }()
 
-// awaited says why current engines are left out of some tests: those that keep images by manifests
-// know none by the id that these tests look for.
-var awaited = map[string]string{
-	"docker":     "Docker with containerd's store has another id, so that nothing is found to be there",
-	"containerd": "ctr since 2.0 needs --local",
-}
-
-// startReal starts an engine, or skips the test if it waits for the program to know it.
-func startReal(t *testing.T, name string) Engine {
-	t.Helper()
-	if why := awaited[name]; why != "" && enginetest.Current() {
-		t.Skip(why)
-	}
-	return realEngines[name](t)
-}
-
 // TestEngines: an image goes into each engine and comes out with the same
 // config and layers; it is sent once; what fails leaves no image.
 func TestEngines(t *testing.T) {
 	testtools.NeedRoot(t)
-	for name := range realEngines {
+	for name, start := range realEngines {
 		t.Run(name, func(t *testing.T) {
-			e := startReal(t, name)
+			e := start(t)
 			img := testImage("content for " + name)
 			img.RepoTags = []string{repository + ":" + strings.ReplaceAll(name, " ", "-")}
-			if _, err := e.ID(t.Context(), img.RepoTags[0]); !errors.Is(err, ErrNotFound) {
+			if _, err := idOf(t, e, img.RepoTags[0]); !errors.Is(err, ErrNotFound) {
 				t.Errorf("ID before the load: %v", err)
 			}
 			if r, err := Open(t.Context(), e, img.RepoTags[0]); !errors.Is(err, ErrNotFound) {
@@ -330,21 +307,24 @@ func TestEngines(t *testing.T) {
 // already; it may have none.
 func TestLoadNames(t *testing.T) {
 	testtools.NeedRoot(t)
-	for name := range realEngines {
+	for name, start := range realEngines {
 		t.Run(name, func(t *testing.T) {
-			e := startReal(t, name)
+			e := start(t)
 			img := testImage("content of many names for " + name)
 			img.RepoTags = []string{repository + ":first-" + strings.ReplaceAll(name, " ", "-")}
 			mustLoad(t, e, img, false)
 			img.RepoTags = append(img.RepoTags, repository+":second-"+strings.ReplaceAll(name, " ", "-"), "reg.example:5000/a/b:x-"+strings.ReplaceAll(name, " ", "-"))
 			mustLoad(t, e, img, false)
-			id, err := image.ID(t.Context(), img)
+			want, err := newImage(t.Context(), img, archiveOf(img))
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, name := range img.RepoTags {
-				if has, err := e.ID(t.Context(), name); err != nil || has != id {
-					t.Errorf("%s is %q, %v; want %s", name, has, err, id)
+				has, err := e.Identify(t.Context(), name)
+				if err != nil {
+					t.Error(err)
+				} else if is, err := has.is(t.Context(), want); err != nil || !is {
+					t.Errorf("%s is %+v, %v; want %s", name, has, err, want.ID)
 				}
 			}
 			mustLoad(t, e, img, true)
@@ -382,19 +362,10 @@ func mustLoad(t *testing.T, e Engine, img image.Named, present bool) Loaded {
 	return loaded
 }
 
-// TestContainerdLayout: containerd reads OCI archives as well, and keeps the
-// layers' compression.
-func TestContainerdLayout(t *testing.T) {
-	testtools.NeedRoot(t)
-	img := testImage("content in a layout")
-	img.RepoTags = []string{repository + ":layout"}
-	loadAndSave(t, startReal(t, "containerd"), img, layoutOf(img))
-}
-
 func loadFails(t *testing.T, e Engine, img image.Named) {
 	t.Helper()
 	broken := errors.New("the source has changed")
-	_, err := Load(t.Context(), e, img, func(ctx context.Context, w io.Writer) error {
+	_, err := Load(t.Context(), e, img, writing(img, func(ctx context.Context, w io.Writer) error {
 		var b bytes.Buffer
 		if err := dockerarchive.Write(ctx, &b, img, dockerarchive.Options{}); err != nil {
 			return err
@@ -403,7 +374,7 @@ func loadFails(t *testing.T, e Engine, img image.Named) {
 			return err
 		}
 		return broken
-	})
+	}))
 	if !errors.Is(err, broken) {
 		t.Errorf("load of what cannot be read: %v", err)
 	}
@@ -411,19 +382,19 @@ func loadFails(t *testing.T, e Engine, img image.Named) {
 		_, err := w.Write(bytes.Repeat([]byte("garbage"), 100_000))
 		return err
 	}
-	if _, err := Load(t.Context(), e, img, garbage); err == nil {
+	if _, err := Load(t.Context(), e, img, writing(img, garbage)); err == nil {
 		t.Error("load of garbage: no error")
 	} else {
 		t.Logf("load of garbage: %v", err)
 	}
-	if _, err := e.ID(t.Context(), img.RepoTags[0]); !errors.Is(err, ErrNotFound) {
+	if _, err := idOf(t, e, img.RepoTags[0]); !errors.Is(err, ErrNotFound) {
 		t.Errorf("after loads that failed: %v", err)
 	}
 }
 
-func loadAndSave(t *testing.T, e Engine, img image.Named, write WriteFunc) {
+func loadAndSave(t *testing.T, e Engine, img image.Named, archive Archive) {
 	t.Helper()
-	loaded, err := Load(t.Context(), e, img, write)
+	loaded, err := Load(t.Context(), e, img, archive)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -435,7 +406,12 @@ func loadAndSave(t *testing.T, e Engine, img image.Named, write WriteFunc) {
 		t.Errorf("first load: %+v", loaded)
 	}
 	sent := false
-	loaded, err = Load(t.Context(), e, img, func(ctx context.Context, w io.Writer) error { sent = true; return write(ctx, w) })
+	write := archive.Write
+	archive.Write = func(ctx context.Context, w io.Writer, form Form) (digest.Digest, error) {
+		sent = true
+		return write(ctx, w, form)
+	}
+	loaded, err = Load(t.Context(), e, img, archive)
 	if err != nil || !loaded.Present || sent {
 		t.Errorf("second load: %+v, sent %t, %v", loaded, sent, err)
 	}

@@ -102,13 +102,14 @@ type tlsError struct{ error }
 
 func (e *tlsError) Unwrap() error { return e.error }
 
-// client returns an HTTP client for the host and nothing else: no proxy, no redirects, no
-// connection that outlives its request.
-func (h host) client() *http.Client {
+// client returns an HTTP client for the host and nothing else: no proxy, no redirects. No
+// connection outlives its request, unless the client is to keep one.
+func (h host) client(keep bool) *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
 			DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return h.dial(ctx) },
-			DisableKeepAlives:      true,
+			DisableKeepAlives:      !keep,
+			MaxIdleConns:           1,
 			DisableCompression:     true,
 			MaxResponseHeaderBytes: maxText,
 			WriteBufferSize:        256 << 10,

@@ -97,9 +97,9 @@ type watchedWriter struct {
 
 func (w watchedWriter) Write(b []byte) (int, error) { return w.step(w.to.Write, b) }
 
-// writer returns a WriteFunc that watches write, and notes when the engine has
+// writer returns a writeFunc that watches write, and notes when the engine has
 // everything.
-func (w *watch) writer(write WriteFunc) WriteFunc {
+func (w *watch) writer(write writeFunc) writeFunc {
 	return func(ctx context.Context, to io.Writer) error {
 		w.rest()
 		err := write(ctx, watchedWriter{w, to})

@@ -118,8 +118,8 @@ func TestSilentEngine(t *testing.T) {
 	} {
 		e := fake(t, answer)
 		mustEnd(t, map[string]func(context.Context) error{
-			name + ", ID":   func(ctx context.Context) error { _, err := e.ID(ctx, "a:b"); return err },
-			name + ", load": func(ctx context.Context) error { _, err := e.Load(ctx, []string{"a:b"}, some); return err },
+			name + ", ID":   func(ctx context.Context) error { _, err := e.Identify(ctx, "a:b"); return err },
+			name + ", load": func(ctx context.Context) error { _, err := e.Load(ctx, toLoad(some)); return err },
 			name + ", save": func(ctx context.Context) error { return save(ctx, e) },
 		})
 	}
@@ -142,10 +142,10 @@ func TestSilentCommand(t *testing.T) {
 	} {
 		programs(t, map[string]string{"podman": script, "skopeo": script, "ctr": script})
 		calls := map[string]func(context.Context) error{}
-		for _, e := range []Engine{podman{}, skopeo{}, containerd{ContainerdOptions{listening(t), "default"}}} {
+		for _, e := range []Engine{podman{}, skopeo{}, &containerd{ContainerdOptions: ContainerdOptions{listening(t), "default"}}} {
 			where := name + ", " + e.String()
-			calls[where+", ID"] = func(ctx context.Context) error { _, err := e.ID(ctx, "a:b"); return err }
-			calls[where+", load"] = func(ctx context.Context) error { _, err := e.Load(ctx, []string{"a:b"}, some); return err }
+			calls[where+", ID"] = func(ctx context.Context) error { _, err := e.Identify(ctx, "a:b"); return err }
+			calls[where+", load"] = func(ctx context.Context) error { _, err := e.Load(ctx, toLoad(some)); return err }
 			calls[where+", save"] = func(ctx context.Context) error { return save(ctx, e) }
 		}
 		mustEnd(t, calls)
@@ -197,7 +197,7 @@ save) for i in 1 2 3 4 5 6; do head -c 1048576 /dev/zero; sleep 0.5; done;; esac
 	var all sync.WaitGroup
 	for name, e := range map[string]Engine{"API": api, "podman": podman{}, "skopeo": skopeo{}} {
 		all.Go(func() {
-			if _, err := e.Load(t.Context(), []string{"a:b"}, slowly); err != nil {
+			if _, err := e.Load(t.Context(), toLoad(slowly)); err != nil {
 				t.Errorf("%s: load: %v", name, err)
 			}
 		})
@@ -220,7 +220,6 @@ func TestMemory(t *testing.T) {
 		"many lines":      func() { readReport(strings.NewReader(many(line("Loaded image: a\n")))) },
 		"lines in one":    func() { readReport(strings.NewReader(many(line(strings.Repeat("Loaded image: a\n", 3_000))))) },
 		"words in a row":  func() { targetOf(strings.Repeat("a ", size/2), "a") },
-		"names of ctr":    func() { importedNames(strings.Repeat("unpacking a (b)\n", maxText/16)) },
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)

@@ -2,10 +2,12 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -82,32 +84,67 @@ type podman struct{}
 
 func (podman) String() string { return "Podman" }
 
-func (podman) ID(ctx context.Context, name string) (digest.Digest, error) {
+func (podman) Identify(ctx context.Context, name string) (Identity, error) {
 	_, err := output(ctx, maxText, "podman", "image", "exists", name)
 	var exit *exitError
 	if errors.As(err, &exit) && exit.code == 1 {
-		return "", notThere(name)
+		return Identity{}, notThere(name)
 	}
 	if err != nil {
-		return "", err
+		return Identity{}, err
 	}
 	text, err := output(ctx, maxText, "podman", "image", "inspect", "--format", "{{.Id}}", name)
 	if err != nil {
-		return "", err
+		return Identity{}, err
 	}
 	id, err := digest.Parse("sha256:" + strings.TrimSpace(string(text)))
 	if err != nil {
-		return "", fmt.Errorf("podman says that the id of image %q is %s", name, shown(string(text)))
+		return Identity{}, fmt.Errorf("podman says that the id of image %q is %s", name, shown(string(text)))
 	}
-	return id, nil
+	return Identity{ID: id}, nil
 }
 
-func (podman) Load(ctx context.Context, _ []string, write WriteFunc) ([]string, error) {
-	text, err := feed(ctx, write, "podman", "load", "--quiet")
-	if err != nil {
-		return nil, err
+// Load leaves out the layers that any image has: podman finds them by their diffIDs.
+func (podman) Load(ctx context.Context, img *Image) ([]string, error) {
+	has := func(int) bool { return false }
+	if img.all() > minSpared {
+		has = img.among(podmanLayers(ctx))
 	}
-	return loadedNames(text), nil
+	return img.sparingly(ctx, Form{Kind: Hybrid}, has, func(ctx context.Context, form Form) ([]string, error) {
+		text, err := feed(ctx, img.write(form), "podman", "load", "--quiet")
+		if err != nil {
+			return nil, err
+		}
+		return loadedNames(text), nil
+	})
+}
+
+// podmanLayers returns the diffIDs of the layers that podman has, as far as it says so. It may lose
+// them at any time.
+func podmanLayers(ctx context.Context) map[digest.Digest]bool {
+	layers := map[digest.Digest]bool{}
+	text, err := output(ctx, maxInspect, "podman", "image", "ls", "--quiet", "--no-trunc")
+	if err != nil {
+		return layers
+	}
+	ids := strings.Fields(string(text))
+	ids = slices.Compact(ids[:min(len(ids), maxAsked)])
+	if len(ids) == 0 {
+		return layers
+	}
+	args := append([]string{"image", "inspect", "--format", "{{json .RootFS.Layers}}"}, ids...)
+	// One of the images may be gone by now: what is said of the others counts.
+	text, _ = output(ctx, maxInspect, "podman", args...)
+	for line := range strings.Lines(string(text)) {
+		var list []digest.Digest
+		if json.Unmarshal([]byte(line), &list) != nil {
+			continue
+		}
+		for _, d := range list {
+			layers[d] = true
+		}
+	}
+	return layers
 }
 
 func (podman) Save(ctx context.Context, name string) (io.ReadCloser, error) {
@@ -119,22 +156,22 @@ type skopeo struct{ tempDir string }
 
 func (skopeo) String() string { return "containers-storage" }
 
-func (skopeo) ID(ctx context.Context, name string) (digest.Digest, error) {
+func (skopeo) Identify(ctx context.Context, name string) (Identity, error) {
 	config, err := output(ctx, maxInspect, "skopeo", "inspect", "--config", "--raw", "containers-storage:"+name)
 	var exit *exitError
 	if errors.As(err, &exit) && strings.Contains(exit.stderr, "does not resolve to an image ID") {
-		return "", notThere(name)
+		return Identity{}, notThere(name)
 	}
 	if err != nil {
-		return "", err
+		return Identity{}, err
 	}
-	return digest.FromBytes(config), nil
+	return Identity{ID: digest.FromBytes(config)}, nil
 }
 
 // Load gives skopeo a file: skopeo reads an archive more than once, and gives an image one name
 // at a time.
-func (s skopeo) Load(ctx context.Context, names []string, write WriteFunc) ([]string, error) {
-	if len(names) == 0 {
+func (s skopeo) Load(ctx context.Context, img *Image) ([]string, error) {
+	if len(img.Names) == 0 {
 		return nil, errors.New("skopeo gives no image to the storage that has no name: put one behind it, containers-storage:NAME:TAG, or install podman")
 	}
 	file, err := atomicfile.Unnamed(s.tempDir)
@@ -142,7 +179,7 @@ func (s skopeo) Load(ctx context.Context, names []string, write WriteFunc) ([]st
 		return nil, err
 	}
 	defer file.Close()
-	if err := write(ctx, file); err != nil {
+	if err := img.write(Form{Kind: DockerArchive})(ctx, file); err != nil {
 		return nil, err
 	}
 	info, err := file.Stat()
@@ -153,14 +190,14 @@ func (s skopeo) Load(ctx context.Context, names []string, write WriteFunc) ([]st
 	defer watch.stop()
 	watch.total = info.Size()
 	watch.sent()
-	for _, name := range names {
+	for _, name := range img.Names {
 		p := newProcess(watch.ctx, "skopeo", "copy", "--quiet", "docker-archive:/dev/fd/3", "containers-storage:"+name)
 		p.ExtraFiles = []*os.File{file}
 		if err := p.failed(p.Run()); err != nil {
 			return nil, ended(watch.ctx, err)
 		}
 	}
-	return names, nil
+	return img.Names, nil
 }
 
 func (skopeo) Save(ctx context.Context, name string) (io.ReadCloser, error) {

@@ -114,7 +114,7 @@ func TestSSHFails(t *testing.T) {
 		onlySSH(t, tt.script)
 		for what, call := range map[string]func() error{
 			"ID":   func() error { _, err := Open(t.Context(), e, "a:b"); return err },
-			"load": func() error { _, err := e.Load(t.Context(), []string{"a:b"}, archiveOf(testImage("x"))); return err },
+			"load": func() error { _, err := e.Load(t.Context(), toLoad(nothing)); return err },
 		} {
 			err := call()
 			var missing *lack.Error
@@ -124,12 +124,12 @@ func TestSSHFails(t *testing.T) {
 		}
 	}
 	onlySSH(t, "exit 0")
-	if _, err := e.ID(t.Context(), "a:b"); err == nil {
+	if _, err := e.Identify(t.Context(), "a:b"); err == nil {
 		t.Error("an ssh that says nothing is an engine")
 	}
 	t.Setenv("PATH", t.TempDir())
 	var missing *lack.Error
-	if _, err := e.ID(t.Context(), "a:b"); !errors.As(err, &missing) || !strings.Contains(err.Error(), "ssh is not installed") {
+	if _, err := e.Identify(t.Context(), "a:b"); !errors.As(err, &missing) || !strings.Contains(err.Error(), "ssh is not installed") {
 		t.Errorf("no ssh: %v", err)
 	}
 }
@@ -154,7 +154,7 @@ func TestSSHCancel(t *testing.T) {
 		}
 		cancelled = time.Now()
 	}()
-	_, err = e.ID(ctx, "a:b")
+	_, err = e.Identify(ctx, "a:b")
 	if took := time.Since(cancelled); !errors.Is(err, context.Canceled) || pid == 0 || took > 5*time.Second {
 		t.Fatalf("%v, %v after the end of process %d", err, took, pid)
 	}

@@ -8,6 +8,8 @@ import (
 	"io"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/imagetest"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
@@ -18,9 +20,9 @@ import (
 // each takes seconds; Docker cannot save one without layers.
 func TestSuite(t *testing.T) {
 	testtools.NeedRoot(t)
-	for name := range realEngines {
+	for name, start := range realEngines {
 		t.Run(name, func(t *testing.T) {
-			e := startReal(t, name)
+			e := start(t)
 			places := 0
 			imagetest.Run(t, func(t *testing.T) imagetest.Place {
 				places++
@@ -44,8 +46,12 @@ func place(e Engine, temp, name string) imagetest.Place {
 		Name: name,
 		Target: &Target{
 			Engine: e, RepoTag: name,
-			Archive: func(ctx context.Context, w io.Writer, img image.Named, observe func(image.Event)) error {
-				return dockerarchive.Write(ctx, w, img, dockerarchive.Options{Observe: observe})
+			Archive: func(img image.Named, observe func(image.Event)) Archive {
+				a := archiveOf(img)
+				a.Write = func(ctx context.Context, w io.Writer, form Form) (digest.Digest, error) {
+					return writeAs(ctx, w, img, form, observe)
+				}
+				return a
 			},
 		},
 		Open: func(ctx context.Context) (image.Source, error) {

@@ -2,7 +2,8 @@ package engine
 
 import (
 	"context"
-	"io"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
 )
@@ -12,8 +13,8 @@ type Target struct {
 	Engine Engine
 	// RepoTag is the name of the one image in the engine; it defaults to the image's own names.
 	RepoTag string
-	// Archive writes an image as an uncompressed docker-archive, as dockerarchive.Write does.
-	Archive func(ctx context.Context, w io.Writer, img image.Named, observe func(image.Event)) error
+	// Archive writes an image; observe, if not nil, is called for each layer.
+	Archive func(img image.Named, observe func(image.Event)) Archive
 }
 
 // String names the engine and where it is.
@@ -26,13 +27,13 @@ func (t *Target) Write(ctx context.Context, images []image.Named, observe func(i
 		if t.RepoTag != "" {
 			img.Names = img.Renamed(t.RepoTag)
 		}
-		loaded, err := Load(ctx, t.Engine, img, func(ctx context.Context, w io.Writer) error {
-			return t.Archive(ctx, w, img, image.Observe(images, i, observe))
-		})
+		loaded, err := Load(ctx, t.Engine, img, t.Archive(img, image.Observe(images, i, observe)))
 		if err != nil {
 			return written, err
 		}
-		written = append(written, image.Written{Names: loaded.Names, ID: loaded.ID, Present: loaded.Present})
+		written = append(written, image.Written{
+			Names: loaded.Names, ID: loaded.ID, Manifest: v1.Descriptor{Digest: loaded.Manifest}, Present: loaded.Present,
+		})
 	}
 	return written, nil
 }

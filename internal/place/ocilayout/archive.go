@@ -66,7 +66,10 @@ func (a *archiver) write(ctx context.Context, c content, opts Options) (digest.D
 	}
 	var manifests []v1.Descriptor
 	for i, img := range c.images {
-		p := packer{take: a.blob, temp: func() (*os.File, error) { return atomicfile.Unnamed(opts.TempDir) }}
+		p := packer{take: a.blob, omit: opts.Omit, temp: func() (*os.File, error) { return atomicfile.Unnamed(opts.TempDir) }}
+		if opts.Plain {
+			p.stream = a.stream
+		}
 		layers, err := p.run(ctx, img, opts, c.observe(i, opts))
 		if err != nil {
 			return "", err
@@ -132,8 +135,24 @@ func (a *archiver) again(name string) bool {
 	return was
 }
 
-// blob writes a layer's member.
+// blob writes a layer's member from a file.
 func (a *archiver) blob(ctx context.Context, file *os.File, desc v1.Descriptor) error {
+	return a.member(desc, func(w io.Writer) error {
+		n, err := io.Copy(w, ctxio.Reader(ctx, io.NewSectionReader(file, 0, desc.Size)))
+		if err == nil && n != desc.Size {
+			err = io.ErrUnexpectedEOF
+		}
+		return err
+	})
+}
+
+// stream writes a layer's member as it is made.
+func (a *archiver) stream(ctx context.Context, b *image.Blob, desc v1.Descriptor) error {
+	return a.member(desc, func(w io.Writer) error { return b.Write(ctx, w) })
+}
+
+// member writes a layer's member, unless it is there.
+func (a *archiver) member(desc v1.Descriptor, content func(io.Writer) error) error {
 	if a.again(BlobPath(desc.Digest)) {
 		return nil
 	}
@@ -144,14 +163,7 @@ func (a *archiver) blob(ctx context.Context, file *os.File, desc v1.Descriptor) 
 	if err := a.tar.WriteHeader(e); err != nil {
 		return err
 	}
-	err := a.tar.Content(desc.Size, func(w io.Writer) error {
-		n, err := io.Copy(w, ctxio.Reader(ctx, io.NewSectionReader(file, 0, desc.Size)))
-		if err == nil && n != desc.Size {
-			err = io.ErrUnexpectedEOF
-		}
-		return err
-	})
-	if err != nil {
+	if err := a.tar.Content(desc.Size, content); err != nil {
 		return err
 	}
 	a.tar.Pad(desc.Size)

@@ -69,6 +69,12 @@ type Options struct {
 	TempDir string
 	// Memo, where it is set, remembers what layers are compressed to.
 	Memo image.Memo
+	// Plain compresses only the layers whose compressed form the memo knows. All others are their
+	// tars, which WriteArchive writes without a temporary file.
+	Plain bool
+	// Omit, where it is set, reports whether WriteArchive leaves out a layer, though the manifest
+	// lists it: who reads the archive has it. It is given its diffID and its blob.
+	Omit func(diffID digest.Digest, blob v1.Descriptor) bool
 	// Observe, where it is set, is called for each layer, by one goroutine at a time.
 	Observe func(image.Event)
 	// described, where it is set, is called for each image, with its number and how it was

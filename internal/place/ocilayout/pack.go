@@ -12,6 +12,7 @@ import (
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/compress"
+	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/tally"
 )
 
@@ -32,6 +33,10 @@ type packer struct {
 	// has, where it is set, reports whether the place has a blob already, whole and undamaged, and
 	// returns its first bytes.
 	has func(ctx context.Context, desc v1.Descriptor) (start []byte, ok bool)
+	// omit is Options.Omit, and stream, where it is set, takes a blob that is described already and
+	// needs no file.
+	omit   func(diffID digest.Digest, blob v1.Descriptor) bool
+	stream func(ctx context.Context, b *image.Blob, desc v1.Descriptor) error
 
 	busy  chan struct{}   // has an element for each blob that is being written
 	turns []chan struct{} // one for each blob, closed when it is its turn to be taken
@@ -46,15 +51,24 @@ func (p *packer) run(ctx context.Context, img image.Image, opts Options, observe
 	}
 	close(p.turns[0])
 	return image.Pack(ctx, img.Layers(), image.PackOptions{
-		Compressor: opts.Compression, Parallel: packers + waiting, Memo: opts.Memo, Observe: observe,
+		Compressor: opts.Compression, Parallel: packers + waiting, Memo: opts.Memo, Plain: opts.Plain, Observe: observe,
 	}, p.put)
 }
 
 // put writes a blob to a file and hands it on when those before it have been.
 func (p *packer) put(ctx context.Context, b *image.Blob) (v1.Descriptor, error) {
 	if desc, ok := p.there(ctx, b); ok {
+		if p.take == nil { // nothing is written at all
+			return desc, nil
+		}
 		tally.From(ctx).Add(tally.Skipped, b.Layer, desc.Size, 0)
 		return desc, p.inTurn(ctx, b, func() error { return nil })
+	}
+	if desc := b.Known; p.stream != nil && desc.Digest == b.DiffID() {
+		desc.MediaType = b.MediaType()
+		err := p.inTurn(ctx, b, func() error { return p.stream(ctx, b, desc) })
+		tally.From(ctx).Add(tally.Sent, b.Layer, desc.Size, 0)
+		return desc, err
 	}
 	file, err := p.temp()
 	if err != nil {
@@ -75,6 +89,9 @@ func (p *packer) put(ctx context.Context, b *image.Blob) (v1.Descriptor, error) 
 // there describes a blob that the place has, so that the layer need not be read. A stored layer
 // has to be known to unpack to what the config says: otherwise it is read to find out.
 func (p *packer) there(ctx context.Context, b *image.Blob) (v1.Descriptor, bool) {
+	if p.omit != nil {
+		return p.omitted(b)
+	}
 	desc := b.Known
 	if b.Stored.Digest != "" {
 		if l, ok := b.Layer.(image.RememberedLayer); ok && l.Verified() {
@@ -90,6 +107,19 @@ func (p *packer) there(ctx context.Context, b *image.Blob) (v1.Descriptor, bool)
 	}
 	desc.MediaType = b.MediaType()
 	return desc, ok
+}
+
+// omitted describes a blob that is left out. It need not be known that a stored layer is what the
+// config says: who has it has verified that.
+func (p *packer) omitted(b *image.Blob) (v1.Descriptor, bool) {
+	desc := b.Known
+	if b.Stored.Digest != "" {
+		desc = b.Stored
+		desc.MediaType = ocijson.OCILayerType(desc.MediaType)
+	} else {
+		desc.MediaType = b.MediaType()
+	}
+	return desc, desc.Digest != "" && p.omit(b.DiffID(), desc)
 }
 
 // inTurn calls do when the blobs before b have been handed on.

@@ -16,16 +16,17 @@ import (
 	"github.com/varve-image/varve/internal/place/ocilayout"
 	"github.com/varve-image/varve/internal/testtools"
 	"github.com/varve-image/varve/layer"
+	"github.com/varve-image/varve/tree"
 )
 
 // verified is a memo that knows of every blob what it unpacks to, or of none.
 type verified bool
 
-func (v verified) Unpacked(v1.Descriptor, digest.Digest) (layer.Unpacked, bool) {
+func (v verified) Unpacked(v1.Descriptor, tree.Stamp, digest.Digest) (layer.Unpacked, bool) {
 	return layer.Unpacked{Size: 1024, Entries: 1}, bool(v)
 }
 
-func (verified) KeepUnpacked(v1.Descriptor, digest.Digest, layer.Unpacked) {}
+func (verified) KeepUnpacked(v1.Descriptor, tree.Stamp, digest.Digest, layer.Unpacked) {}
 
 // TestLayersThatAreThere: a stored layer that the layout has is not read, if it was verified once
 // and nobody else can change what the layout has.
