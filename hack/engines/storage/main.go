@@ -59,10 +59,10 @@ func run(ctx context.Context, args []string) error {
 		return errors.New("which command?")
 	}
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
-	flags.Bool("quiet", false, "")
 	flags.Bool("force", false, "")
 	flags.Bool("no-trunc", false, "")
-	ids := flags.Bool("q", false, "")
+	ids := flags.Bool("quiet", false, "")
+	flags.BoolVar(ids, "q", false, "")
 	format := flags.String("format", "", "")
 	input := flags.String("input", "/dev/stdin", "")
 	flags.String("signature-policy", "", "")
