@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -29,7 +30,7 @@ import (
 // With a packer, each layer is a *compressedLayer. With room, layers that were not read yet are
 // visited without their digest.
 func eachLayer(ctx context.Context, img image.Image, opts Options, how by, visit func(ctx context.Context, i int, l image.Layer, info layer.Info) error) error {
-	layers := img.Layers()
+	layers := slices.Clone(img.Layers()) // which may be the image's own
 	files := map[spoolKey]filed{}
 	defer func() {
 		for _, f := range files {
@@ -46,8 +47,8 @@ func eachLayer(ctx context.Context, img image.Image, opts Options, how by, visit
 		keep = keep && how.room == nil && !opts.RepeatLayers
 		ok = ok && i < len(known) && stored.Stored().Digest != "" && !opts.RepeatLayers && !left
 		switch {
-		case left && opts.Layout == nil:
-			layers[i] = &omittedLayer{l, known[i]}
+		case left && opts.Layout == nil && isUnread(l):
+			layers[i] = newOmitted(l, known[i])
 			continue
 		case ok:
 			k = spoolKey{stored.Stored().Digest, known[i], 0}
@@ -107,16 +108,24 @@ func readAhead(ctx context.Context, l image.Layer) error {
 	return hashAhead(ctx, l)
 }
 
-// omittedLayer is a layer that is left out of an archive that does not say its size.
+// omittedLayer is a layer that is left out of an archive that does not say its size, and that need
+// not be read.
 type omittedLayer struct {
 	image.Layer
-	diffID digest.Digest
+	info layer.Info
 }
 
-// Info returns the diffID alone: the layer need not be read.
-func (o *omittedLayer) Info(context.Context) (layer.Info, error) {
-	return layer.Info{DiffID: o.diffID}, nil
+// newOmitted takes the size for the one that the layer is stored with, which is only shown.
+func newOmitted(l image.Layer, diffID digest.Digest) *omittedLayer {
+	o := &omittedLayer{l, layer.Info{DiffID: diffID}}
+	if stored, ok := l.(image.StoredLayer); ok {
+		o.info.Size = stored.Stored().Size
+	}
+	return o
 }
+
+// Info returns what is known.
+func (o *omittedLayer) Info(context.Context) (layer.Info, error) { return o.info, nil }
 
 // filed is a layer with a file of its own.
 type filed interface {

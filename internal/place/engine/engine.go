@@ -153,7 +153,6 @@ func load(ctx context.Context, e Engine, img *Image) (l Loaded, err error) {
 	if err != nil {
 		return l, err
 	}
-	l.Manifest = img.manifest
 	if len(l.Names) == 0 {
 		if len(said) == 0 {
 			return l, errors.New("it does not say that it loaded an image")
@@ -180,6 +179,7 @@ func load(ctx context.Context, e Engine, img *Image) (l Loaded, err error) {
 			}
 			return l, fmt.Errorf("%q: it loaded %s, and has image %s by the name now, not %s", name, shown(strings.Join(said, ", ")), has, want)
 		}
+		l.Manifest = has.Manifest
 	}
 	return l, nil
 }

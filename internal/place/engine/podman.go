@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -123,7 +122,7 @@ func (podman) Load(ctx context.Context, img *Image) ([]string, error) {
 // them at any time.
 func podmanLayers(ctx context.Context) map[digest.Digest]bool {
 	layers := map[digest.Digest]bool{}
-	text, err := output(ctx, maxInspect, "podman", "image", "ls", "--quiet", "--no-trunc")
+	text, err := output(ctx, maxInspect, "podman", "image", "ls", "-q", "--no-trunc")
 	if err != nil {
 		return layers
 	}
@@ -132,17 +131,11 @@ func podmanLayers(ctx context.Context) map[digest.Digest]bool {
 	if len(ids) == 0 {
 		return layers
 	}
-	args := append([]string{"image", "inspect", "--format", "{{json .RootFS.Layers}}"}, ids...)
+	args := append([]string{"image", "inspect", "--format", "{{range .RootFS.Layers}}{{.}} {{end}}"}, ids...)
 	// One of the images may be gone by now: what is said of the others counts.
 	text, _ = output(ctx, maxInspect, "podman", args...)
-	for line := range strings.Lines(string(text)) {
-		var list []digest.Digest
-		if json.Unmarshal([]byte(line), &list) != nil {
-			continue
-		}
-		for _, d := range list {
-			layers[d] = true
-		}
+	for d := range strings.FieldsSeq(string(text)) {
+		layers[digest.Digest(d)] = true
 	}
 	return layers
 }
