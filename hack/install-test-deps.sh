@@ -8,7 +8,7 @@ set -eu
 packages="
 	attr bash-static busybox-static bzip2 ca-certificates containerd crun docker-registry docker.io e2fsprogs erofs-utils
 	fuse-overlayfs gcc golang-github-containers-common hello iproute2 iptables jq libc6-dev
-	libarchive-tools libcap2-bin linux-image-cloud-amd64 mg mmdebstrap nano nginx nix-bin openssh-client openssl patchelf pigz podman python3 qemu-system-x86
+	libarchive-tools libcap2-bin libseccomp-dev linux-image-cloud-amd64 mg mmdebstrap nano nginx nix-bin openssh-client openssl patchelf pigz pkg-config podman python3 qemu-system-x86
 	redis-server rsync runc skopeo squashfs-tools strace tar
 	umoci util-linux vim-tiny xz-utils zstd
 "

@@ -67,10 +67,7 @@ func TestDebianBase(t *testing.T) {
 			if name == "podman" { // it gives the root this mode whatever the image says
 				shown = strings.Replace(shown, "755 0:0 /\n", "555 0:0 /\n", 1)
 			}
-			got, err := engine.Run(t.Context(), image, "/bin/sh", "-c", probe)
-			if want := (enginetest.Result{Stdout: shown}); err != nil || got != want {
-				t.Errorf("run: %v\n%+v\nwant\n%+v", err, got, want)
-			}
+			enginetest.CheckRun(t, engine, image, enginetest.Result{Stdout: shown}, "/bin/sh", "-c", probe)
 			must(t, engine.Remove(t.Context(), image))
 		})
 	}

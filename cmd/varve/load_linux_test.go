@@ -10,14 +10,23 @@ import (
 	"github.com/varve-image/varve/internal/testtools"
 )
 
+// loadable are the engines of varve load, and how it and others know where they are.
+func loadable() map[string]struct{ into, variable, transport string } {
+	engines := map[string]struct{ into, variable, transport string }{
+		"docker": {"docker", "DOCKER_HOST", "docker-daemon"}, "containerd": {"containerd", "CONTAINERD_ADDRESS", "containerd"},
+	}
+	if enginetest.Current() {
+		engines["docker-classic"] = engines["docker"]
+	}
+	return engines
+}
+
 // TestLoad: an image gets into an engine without a file in between, runs there, is
 // not sent twice, and comes back with its id.
 func TestLoad(t *testing.T) {
 	testtools.NeedRoot(t)
 	paths := engineImage(t)
-	for name, place := range map[string]struct{ variable, transport string }{
-		"docker": {"DOCKER_HOST", "docker-daemon"}, "containerd": {"CONTAINERD_ADDRESS", "containerd"},
-	} {
+	for name, place := range loadable() {
 		t.Run(name, func(t *testing.T) {
 			engine := engines.Get(t, name)
 			load := func(args ...string) outcome {
@@ -29,8 +38,8 @@ func TestLoad(t *testing.T) {
 				}
 				return o
 			}
-			load("load", "--into", name, paths["tar.zst"])
-			again := load("load", "--into", name, paths["tar"])
+			load("load", "--into", place.into, paths["tar.zst"])
+			again := load("load", "--into", place.into, paths["tar"])
 			mustFind(t, again.stderr, "already")
 			full := "varve-e2e:one"
 			if name == "containerd" { // it uses full image names
@@ -63,12 +72,12 @@ func TestLoadAll(t *testing.T) {
 	mustRun(t, dir, "copy", "-q", "both", "names.tar")
 	mustRun(t, dir, "build", "--name", "varve-e2e-other", "--tag", "1", "--from", one, "--cmd", "-c", "--cmd", "exit 5", "-q", "-o", "other.tar")
 	mustRun(t, dir, "merge", "names.tar", "other.tar", "-q", "-o", "all.tar")
-	for name, variable := range map[string]string{"docker": "DOCKER_HOST", "containerd": "CONTAINERD_ADDRESS"} {
+	for name, place := range loadable() {
 		t.Run(name, func(t *testing.T) {
 			engine := engines.Get(t, name)
 			load := func(archive string) string {
-				cmd := varve(t, dir, "load", "--into", name, archive)
-				cmd.Env = append(cmd.Env, variable+"="+engine.Address(), "CONTAINERD_NAMESPACE=varve")
+				cmd := varve(t, dir, "load", "--into", place.into, archive)
+				cmd.Env = append(cmd.Env, place.variable+"="+engine.Address(), "CONTAINERD_NAMESPACE=varve")
 				o := run(t, cmd)
 				if o.code != 0 {
 					t.Fatalf("load %s: exit code %d: %s", archive, o.code, o.stderr)
@@ -104,7 +113,7 @@ func TestLoadPushed(t *testing.T) {
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(big) // never fails
 	put(t, filepath.Join(dir, "big"), string(big), 0o644)
 	put(t, filepath.Join(dir, "spec.yaml"), "name: varve-e2e-pushed\ntag: \"1\"\nlayers:\n- copyToRoot: [{source: big, target: /}]\ncopyToRoot: [{source: small, target: /}]\n", 0o644)
-	for name, variable := range map[string]string{"docker": "DOCKER_HOST", "containerd": "CONTAINERD_ADDRESS"} {
+	for name, place := range loadable() {
 		t.Run(name, func(t *testing.T) {
 			engine := engines.Get(t, name)
 			load := func(content string) (pushed, loaded string) {
@@ -112,8 +121,8 @@ func TestLoadPushed(t *testing.T) {
 				mustRun(t, dir, "build", "spec.yaml", "--cache", "cache", "-q", "-o", "image.tar")
 				push := mustRun(t, dir, "copy", "image.tar", "docker://"+host+"/pushed:1", "--cache", "cache", "--insecure", host)
 				_, digest, _ := strings.Cut(push.stderr, " is sha256:")
-				cmd := varve(t, dir, "load", "--into", name, "--cache", "cache", "image.tar")
-				cmd.Env = append(cmd.Env, variable+"="+engine.Address(), "CONTAINERD_NAMESPACE=varve")
+				cmd := varve(t, dir, "load", "--into", place.into, "--cache", "cache", "image.tar")
+				cmd.Env = append(cmd.Env, place.variable+"="+engine.Address(), "CONTAINERD_NAMESPACE=varve")
 				o := run(t, cmd)
 				if o.code != 0 {
 					t.Fatalf("load: exit code %d: %s", o.code, o.stderr)

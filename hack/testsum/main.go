@@ -10,6 +10,13 @@
 // the machine lacks something.
 //
 //	go run ./hack/testsum go test -json ./...
+//
+// Several runs count together if TESTSUM_COUNTS names a file, to which each appends its
+// last line, and
+//
+//	go run ./hack/testsum -total FILE
+//
+// prints what they come to.
 package main
 
 import (
@@ -20,8 +27,15 @@ import (
 
 func main() {
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: testsum go test -json ARGUMENT...")
+		fmt.Fprintln(os.Stderr, "usage: testsum go test -json ARGUMENT...\n       testsum -total FILE")
 		os.Exit(2)
+	}
+	if len(os.Args) == 3 && os.Args[1] == "-total" {
+		if err := printTotal(os.Args[2]); err != nil {
+			fmt.Fprintf(os.Stderr, "testsum: add tests up: %v\n", err)
+			os.Exit(1)
+		}
+		return
 	}
 	cmd := exec.Command(os.Args[1], os.Args[2:]...)
 	cmd.Stderr = os.Stderr
@@ -41,6 +55,10 @@ func main() {
 	}
 	waitErr := cmd.Wait()
 	ok := s.finish(readErr == nil && waitErr == nil)
+	if err := appendCounts(os.Getenv(countsVariable), s.counts()); err != nil {
+		fmt.Fprintf(os.Stderr, "testsum: note how many tests there were: %v\n", err)
+		ok = false
+	}
 	if !ok {
 		os.Exit(1)
 	}

@@ -234,9 +234,11 @@ func (s *summary) finish(ok bool) bool {
 	if !ok && s.failed == 0 && s.passed > 0 {
 		fmt.Fprintln(s.out, "the run failed, though no test did")
 	}
-	fmt.Fprintf(s.out, "%d passed, %d failed, %d skipped\n", s.passed, s.failed, s.skipped)
+	fmt.Fprintln(s.out, s.counts())
 	return ok && s.failed == 0
 }
+
+func (s *summary) counts() counts { return counts{s.passed, s.failed, s.skipped} }
 
 // short returns a package's path without the module's.
 func short(pkg string) string {

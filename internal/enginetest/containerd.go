@@ -84,7 +84,26 @@ func (c *containerd) Load(ctx context.Context, path string) (string, error) {
 		name, _, _ := strings.Cut(line, " (")
 		return name, nil
 	}
+	// Since 2.0 it shows a table, where a name loses its dashes.
+	if _, line, ok := strings.Cut(stdout, " sha256:"); ok {
+		return c.named("sha256:"+strings.Fields(line)[0], stdout)
+	}
 	return "", errors.New("ctr image import names no image: " + stdout)
+}
+
+// named returns the name of the image with a digest, of those that a table shows.
+func (c *containerd) named(digest, table string) (string, error) {
+	stdout, err := check(context.Background(), c, "image", "ls")
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(stdout) {
+		fields := strings.Fields(line)
+		if len(fields) > 2 && fields[2] == digest && strings.Contains(table, strings.ReplaceAll(fields[0], "-", " ")) {
+			return fields[0], nil
+		}
+	}
+	return "", errors.New("ctr image import names no image that is there: " + table)
 }
 
 func (c *containerd) Run(ctx context.Context, image string, args ...string) (Result, error) {
@@ -100,7 +119,20 @@ func (c *containerd) run(ctx context.Context, image string, args ...string) (Res
 	fifos := filepath.Join(c.home.dir, "containerd", "fifos")
 	args = append([]string{"run", "--rm", "--snapshotter", c.snapshotter, "--fifo-dir", fifos, image, id}, args...)
 	ownFailure := func(r Result) bool { return r.ExitCode == 1 && strings.Contains(r.Stderr, "ctr: ") }
-	return run(ctx, c, ownFailure, args...)
+	r, err := run(ctx, c, ownFailure, args...)
+	r.Stderr = withoutDeprecations(r.Stderr)
+	return r, err
+}
+
+// withoutDeprecations removes what ctr writes to stderr, since 2.2, on a machine with cgroups v1.
+func withoutDeprecations(stderr string) string {
+	var b strings.Builder
+	for line := range strings.Lines(stderr) {
+		if !strings.Contains(line, "DEPRECATION: The support for cgroup v1") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }
 
 func (c *containerd) Remove(ctx context.Context, image string) error {

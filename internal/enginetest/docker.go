@@ -17,14 +17,27 @@ import (
 // containers then have to be run with --network none. The storage driver that
 // it chooses itself is overlay2 where that works, else vfs. It starts and ends
 // a containerd of its own.
+//
+// Found on Docker 29: it is used with Debian's client, and writes a warning of cgroups v1. Where it
+// keeps images is chosen by a feature, which 20.10 does not know.
 type docker struct {
+	name   string
 	client string
 	host   string
 	home   *home
 	env    []string
 }
 
-func startDocker(h *home) (Engine, func(), error) {
+// startDocker starts Docker as it is by default: with containerd's store since 29, before that
+// with its own.
+func startDocker(h *home) (Engine, func(), error) { return startDockerd(h, "docker") }
+
+// startClassic starts a current Docker with its own store, as it was the default before 29.
+func startClassic(h *home) (Engine, func(), error) {
+	return startDockerd(h, "docker-classic", "--feature", "containerd-snapshotter=false")
+}
+
+func startDockerd(h *home, name string, options ...string) (Engine, func(), error) {
 	if err := need("dockerd", "containerd", "runc"); err != nil {
 		return nil, nil, err
 	}
@@ -33,7 +46,7 @@ func startDocker(h *home) (Engine, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	dir, err := h.sub("docker")
+	dir, err := h.sub(name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -41,30 +54,31 @@ func startDocker(h *home) (Engine, func(), error) {
 	if err := os.WriteFile(config, []byte("{}\n"), 0o644); err != nil {
 		return nil, nil, fmt.Errorf("configure dockerd: %w", err)
 	}
-	data, env, err := h.data("docker", "data")
+	data, env, err := h.data(name, "data")
 	if err != nil {
 		return nil, nil, err
 	}
 	socket := "unix://" + filepath.Join(dir, "sock")
-	d := &docker{client: client, host: socket, home: h, env: environment(h.dir, "DOCKER_HOST="+socket, "DOCKER_CONFIG="+dir)}
+	d := &docker{name: name, client: client, host: socket, home: h, env: environment(h.dir, "DOCKER_HOST="+socket, "DOCKER_CONFIG="+dir)}
 	ready := func() error {
 		_, err := check(context.Background(), d, "version")
 		return err
 	}
-	process, err := startDaemon(filepath.Join(dir, "log"), ready, append(env, d.env...), "dockerd",
-		"--data-root", data,
+	process, err := startDaemon(filepath.Join(dir, "log"), ready, append(env, d.env...), append([]string{
+		"dockerd", "--data-root", data,
 		"--exec-root", filepath.Join(dir, "exec"),
 		"--pidfile", filepath.Join(dir, "pid"),
 		"--config-file", config,
 		"--host", socket,
-		"--bridge", "none", "--iptables=false", "--ip6tables=false")
+		"--bridge", "none", "--iptables=false", "--ip6tables=false",
+	}, options...)...)
 	if err != nil {
 		return nil, nil, err
 	}
 	return d, process.stop, nil
 }
 
-func (d *docker) Name() string { return "docker" }
+func (d *docker) Name() string { return d.name }
 
 func (d *docker) Address() string { return d.host }
 

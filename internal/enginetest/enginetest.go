@@ -47,7 +47,7 @@ const commandTimeout = 2 * time.Minute
 
 // Engine loads image archives and runs images.
 type Engine interface {
-	// Name is the engine's name: docker, podman or containerd.
+	// Name is the engine's name, one of Names.
 	Name() string
 	// Load loads the image archive at path and returns the name (the ID if it has
 	// none) that Run and Remove take; if there are several images, the first one's.
@@ -55,6 +55,7 @@ type Engine interface {
 	// Run runs the image in a new container without network, and removes the
 	// container. Arguments replace the image's Cmd (containerd's ctr: Entrypoint
 	// and Cmd). A nonzero exit code of the container is not an error.
+	// ErrRunsNothing means that the engine has no containers.
 	Run(ctx context.Context, image string, args ...string) (Result, error)
 	// Remove removes the image.
 	Remove(ctx context.Context, image string) error
@@ -89,16 +90,27 @@ type started struct {
 // starters start the engines. An error that wraps errMissing means that the machine
 // lacks something.
 var starters = map[string]func(*home) (Engine, func(), error){
-	"docker":     startDocker,
-	"podman":     startPodman,
-	"containerd": startContainerd,
+	"docker":         startDocker,
+	"docker-classic": startClassic,
+	"podman":         startPodman,
+	"containerd":     startContainerd,
 
 	"docker, small":     small(startDocker),
 	"containerd, small": small(startContainerd),
 }
 
-// Names returns the names that Set.Get knows.
-func Names() []string { return []string{"docker", "podman", "containerd"} }
+// Current reports whether the engines are those of hack/engines, which "make test-engines" puts into
+// PATH, instead of the machine's.
+func Current() bool { return os.Getenv("VARVE_ENGINES") == "current" }
+
+// Names returns the names that Set.Get knows. A current Docker has two stores, and what is called
+// podman then keeps images and runs none.
+func Names() []string {
+	if Current() {
+		return []string{"docker", "docker-classic", "podman", "containerd"}
+	}
+	return []string{"docker", "podman", "containerd"}
+}
 
 // errMissing says that the machine lacks what an engine needs.
 var errMissing = errors.New("not available")

@@ -32,6 +32,9 @@ type podman struct {
 }
 
 func startPodman(h *home) (Engine, func(), error) {
+	if Current() {
+		return startStorage(h)
+	}
 	if err := need("podman", "conmon"); err != nil {
 		return nil, nil, err
 	}
@@ -43,16 +46,12 @@ func startPodman(h *home) (Engine, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	driver := "vfs"
-	if overlayWorks(filepath.Join(dir, "probe")) {
-		driver = "overlay"
-	}
 	limits, err := modestLimits()
 	if err != nil {
 		return nil, nil, err
 	}
 	p := &podman{home: h, limits: limits}
-	if err := p.configure(dir, driver); err != nil {
+	if err := p.configure(dir); err != nil {
 		return nil, nil, err
 	}
 	p.prefix = append(namespaces(), "podman",
@@ -86,7 +85,11 @@ func modestLimits() ([]string, error) {
 }
 
 // configure writes the files that would otherwise be the machine's.
-func (p *podman) configure(dir, driver string) error {
+func (p *podman) configure(dir string) error {
+	driver := "vfs"
+	if overlayWorks(filepath.Join(dir, "probe")) {
+		driver = "overlay"
+	}
 	storage := fmt.Sprintf("[storage]\ndriver = %q\ngraphroot = %q\nrunroot = %q\n",
 		driver, filepath.Join(dir, "root"), filepath.Join(dir, "run"))
 	for _, f := range []struct{ name, variable, text string }{

@@ -53,7 +53,16 @@ func onPath(t *testing.T, name string, argv, env []string) {
 }
 
 func startDocker(t *testing.T) Engine {
-	e, err := Docker(DockerOptions{Host: engines.Docker(t).Address()})
+	return dockerAt(t, engines.Docker(t).Address())
+}
+
+func startDockerClassic(t *testing.T) Engine {
+	return dockerAt(t, engines.Get(t, "docker-classic").Address())
+}
+
+func dockerAt(t *testing.T, address string) Engine {
+	t.Helper()
+	e, err := Docker(DockerOptions{Host: address})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +72,9 @@ func startDocker(t *testing.T) Engine {
 func startPodmanCommand(t *testing.T) Engine {
 	cmd := engines.Podman(t).Command(t.Context())
 	argv := slices.Clone(cmd.Args)
-	argv[slices.Index(argv, "podman")] = testtools.Need(t, "podman") // otherwise it would run itself
+	// Otherwise it would run itself; current ones come as the program of another name.
+	i := slices.IndexFunc(argv, func(arg string) bool { return arg == "podman" || arg == "storage" })
+	argv[i] = testtools.Need(t, argv[i])
 	onPath(t, "podman", argv, cmd.Env)
 	e, err := Podman(t.Context(), PodmanOptions{Sockets: []string{filepath.Join(t.TempDir(), "none")}})
 	if err != nil {
@@ -256,9 +267,23 @@ func startContainerd(t *testing.T) Engine {
 	return e
 }
 
-var realEngines = map[string]func(*testing.T) Engine{
-	"docker": startDocker, "podman": startPodmanCommand, "podman service": startPodmanService,
+var realEngines = ofThese(map[string]func(*testing.T) Engine{
+	"docker": startDocker, "docker-classic": startDockerClassic, "podman": startPodmanCommand, "podman service": startPodmanService,
 	"skopeo": startSkopeo, "containerd": startContainerd,
+})
+
+// ofThese leaves those ways out that the engines at hand do not have: only a current Docker has two
+// stores, and what a current Podman is made of has no service, and a storage that Debian's skopeo
+// does not know.
+func ofThese[F any](starts map[string]F) map[string]F {
+	out := []string{"docker-classic"}
+	if enginetest.Current() {
+		out = []string{"podman service", "skopeo"}
+	}
+	for _, name := range out {
+		delete(starts, name)
+	}
+	return starts
 }
 
 // TestEngines: an image goes into each engine and comes out with the same

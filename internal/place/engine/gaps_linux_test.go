@@ -122,16 +122,9 @@ func (c countingWriter) Write(p []byte) (int, error) {
 }
 
 // countedEngines are the engines that are sent what is missing.
-var countedEngines = map[string]func(*testing.T) counted{
-	"docker": func(t *testing.T) counted {
-		docker := engines.Docker(t)
-		socket, sent := proxied(t, strings.TrimPrefix(docker.Address(), "unix://"))
-		e, err := Docker(DockerOptions{Host: "unix://" + socket})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return counted{e, sent, false, func(name string) error { return docker.Remove(context.Background(), name) }}
-	},
+var countedEngines = ofThese(map[string]func(*testing.T) counted{
+	"docker":         func(t *testing.T) counted { return countedDocker(t, "docker") },
+	"docker-classic": func(t *testing.T) counted { return countedDocker(t, "docker-classic") },
 	"podman": func(t *testing.T) counted {
 		podman := engines.Podman(t)
 		return counted{startPodmanCommand(t), new(atomic.Int64), true, func(name string) error { return podman.Remove(context.Background(), name) }}
@@ -158,6 +151,16 @@ var countedEngines = map[string]func(*testing.T) counted{
 			return err
 		}}
 	},
+})
+
+func countedDocker(t *testing.T, name string) counted {
+	docker := engines.Get(t, name)
+	socket, sent := proxied(t, strings.TrimPrefix(docker.Address(), "unix://"))
+	e, err := Docker(DockerOptions{Host: "unix://" + socket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return counted{e, sent, false, func(name string) error { return docker.Remove(context.Background(), name) }}
 }
 
 // smallDocker and smallContainerd have little room.
