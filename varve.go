@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -19,7 +18,6 @@ import (
 	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/base"
 	"github.com/varve-image/varve/internal/base/cache"
-	"github.com/varve-image/varve/internal/base/lockfile"
 	"github.com/varve-image/varve/internal/memo"
 	"github.com/varve-image/varve/internal/nixstore/nixstate"
 	"github.com/varve-image/varve/internal/ocijson"
@@ -84,44 +82,6 @@ func (img *Image) Files(ctx context.Context, opts *Options) (*tree.Overlay, erro
 	o := opts.orDefault()
 	return stored.Files(ctx, tree.OverlayOptions{TempDir: o.TempDir, MaxBytes: o.MaxUnpacked, MaxEntries: o.MaxEntries})
 }
-
-// ParseFile reads the spec in a file, for Options.Platform or, if that is empty, for the spec's
-// own platform or this machine's. Relative paths in it start at the file's folder. The varve.lock
-// beside it, or Options.Lock, says which version of layers it gets if it names none.
-func ParseFile(name string, opts *Options) (*spec.Spec, error) {
-	specOpts, err := opts.spec(lockBeside(name))
-	if err != nil {
-		return nil, err
-	}
-	return spec.ParseFile(name, specOpts)
-}
-
-// Parse is like ParseFile, but reads the spec from a reader. Relative paths in it start at the
-// working directory.
-func Parse(r io.Reader, opts *Options) (*spec.Spec, error) {
-	specOpts, err := opts.spec("")
-	if err != nil {
-		return nil, err
-	}
-	return spec.Parse(r, specOpts)
-}
-
-// spec says how to read a spec. lock is its varve.lock unless Options.Lock names one.
-func (o *Options) spec(lock string) (spec.Options, error) {
-	all := o.orDefault()
-	p, err := all.platform()
-	opts := spec.Options{Architecture: runtime.GOARCH, Platform: spec.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant}}
-	if lock = cmp.Or(all.Lock, lock); err != nil || lock == "" {
-		return opts, err
-	}
-	locked, err := base.ReadLock(lock)
-	if err == nil {
-		opts.LayerFormat = locked.LayerFormat
-	}
-	return opts, err
-}
-
-func lockBeside(spec string) string { return filepath.Join(filepath.Dir(spec), lockfile.Name) }
 
 // BuildFile builds the image of the spec in a file. The varve.lock beside it pins the image that
 // it builds on, unless Options.Lock names another.
@@ -380,16 +340,7 @@ func (o *Options) assemble(bases *base.Resolver, known known) assemble.Options {
 		SourceDateEpoch: o.SourceDateEpoch, Now: o.Now, TempDir: o.TempDir,
 		MaxUnpacked: o.MaxUnpacked, MaxEntries: o.MaxEntries, Databases: nixstate.Registered(), Memo: known.memo,
 		OpenBase: func(ctx context.Context, ref spec.Base) (*image.Stored, error) { return bases.Open(ctx, ref, o.Lock) },
-		OpenPlan: func(ctx context.Context, ref spec.Base) ([][]string, error) {
-			if ref.Reference == spec.PreviousAuto {
-				return nil, errors.New("auto is the image that is replaced, which Build does not know: name it")
-			}
-			plan, err := bases.Plan(ctx, ref, o.Lock)
-			if err != nil {
-				return nil, err
-			}
-			return plan.Layers, nil
-		},
+		OpenPlan: o.openPlan(bases),
 		Steps: assemble.Steps{
 			Runner: func(i spec.Isolation) (sandbox.Runner, error) {
 				opts := sandbox.Options{TempDir: o.TempDir}

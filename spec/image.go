@@ -62,15 +62,21 @@ func (d *decoder) image(v value) {
 		"labels":               func(v value) { s.Labels = d.pairs(v, true) },
 	}
 	d.object(v, "an object", known)
+	d.defaults(layering, treeMTime)
+	d.required(v, "name", `the image's name, such as "hello"`)
+	d.together(v)
+	d.mergeLabels(v)
+}
+
+// defaults sets fields that are not given, where others decide.
+func (d *decoder) defaults(layering, treeMTime bool) {
+	s := d.spec
 	if !layering && s.LayerFormat == 1 {
 		s.Layering = Popularity
 	}
 	if !treeMTime {
 		s.TreeMTime = s.MTime
 	}
-	d.required(v, "name", `the image's name, such as "hello"`)
-	d.together(v)
-	d.mergeLabels(v)
 }
 
 // together checks fields that depend on each other.

@@ -240,6 +240,6 @@ func TestMaxLayersOfLayers(t *testing.T) {
 		})
 	}
 	// What is left is what the store paths are spread over.
-	r := mustBuild(t, dir, "name: a\n"+base+"contents: ["+appPath+"]\nmaxLayers: 5\n")
+	r := mustBuild(t, dir, "name: a\n"+base+"contents: ["+appPath+"]\nmaxLayers: 5\nlayering: popularity\n")
 	wantPlan(t, r, "base", "base", "store "+libcPath, "store "+bashPath+" "+appPath, "tree")
 }

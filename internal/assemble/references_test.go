@@ -70,7 +70,7 @@ func TestReferencesOfImage(t *testing.T) {
 	for copied, want := range map[string][]string{
 		"top":   {"store " + libcPath, "store " + bashPath, "tree"},
 		"split": {"tree"},
-		"both":  {"store " + libcPath, "store " + bashPath, "store " + appPath, "store " + twin, "tree"},
+		"both":  {"store " + twin, "store " + libcPath, "store " + bashPath, "store " + appPath, "tree"},
 	} {
 		t.Run(copied, func(t *testing.T) {
 			wantPlan(t, mustBuild(t, dir, "name: a\ncopyToRoot: ["+copied+"]\n"), want...)

@@ -71,10 +71,10 @@ func planPlatform(s *spec.Spec) v1.Platform {
 // new one.
 func replaced(d transfer.Destination, s *spec.Spec) (place.Ref, bool) {
 	ref := d.Ref
-	archive := ref.Transport == place.DockerArchive || ref.Transport == place.OCIArchive || ref.Transport == place.ImageDir
 	switch {
-	case archive: // it is replaced whole
-		ref.Name = ""
+	case ref.Transport == place.ImageDir:
+	case ref.Path != "" && ref.Transport != place.OCIDir: // an archive of any kind is replaced whole
+		ref.Transport, ref.Name = place.Unknown, ""
 	case ref.Transport == place.Registry && image.Tag(ref.Name) == "" && s.Tag != "":
 		ref.Name += ":" + s.Tag
 	case ref.Transport == place.Registry:

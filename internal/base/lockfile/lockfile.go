@@ -6,10 +6,13 @@
 //   - Of each image it has the digest of the index or manifest that the reference named in its
 //     registry, and for each platform the digests, sizes and media types of the manifest, the
 //     config and the layers.
+//
 //   - What is written depends on the contents alone: keys are sorted, with one value per line.
+//
 //   - Reading is strict: no unknown, missing or repeated field, references and platforms only in
 //     the form that is written, valid digests, and for a reference with a digest that digest.
 //     Everything that is wrong is reported at once, with its field.
+//
 //   - Nothing in it is trusted: what it says of an image can be compared, down to sizes, with
 //     what was found by the pinned digest.
 //

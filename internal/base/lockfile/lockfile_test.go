@@ -3,8 +3,8 @@ package lockfile
 import (
 	"errors"
 	"reflect"
-	"strconv"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -29,7 +30,7 @@ import (
 // With a packer, each layer is a *compressedLayer. With room, layers that were not read yet are
 // visited without their digest.
 func eachLayer(ctx context.Context, img image.Image, opts Options, how by, visit func(ctx context.Context, i int, l image.Layer, info layer.Info) error) error {
-	layers := img.Layers()
+	layers := slices.Clone(img.Layers()) // which may be the image's own
 	files := map[spoolKey]filed{}
 	defer func() {
 		for _, f := range files {
