@@ -234,7 +234,7 @@ func openSized(f files, name string, d v1.Descriptor) (io.ReadCloser, error) {
 	if errors.Is(err, fs.ErrNotExist) && len(d.URLs) > 0 {
 		return nil, fmt.Errorf("blob %s: the layer is kept outside of the layout (it has urls), from where it is not fetched", d.Digest)
 	}
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, ok := f.(tarFiles); ok && errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read blob %s: %w: docker save leaves out what Docker lacks of other platforms", d.Digest, fs.ErrNotExist)
 	}
 	if err != nil {
