@@ -40,7 +40,7 @@ func TestKeep(t *testing.T) {
 // TestKeepRemembers: the memo learns as much as from Info, and what it knows is not read.
 func TestKeepRemembers(t *testing.T) {
 	for kind, opts := range kinds {
-		opts.Memo = memory{}
+		opts.Memo = newMapMemo()
 		root := manySmall(t)
 		for _, want := range []bool{true, false} {
 			l := layer.New(owned(root, 0, 1), opts)

@@ -138,7 +138,7 @@ func TestLoadPushed(t *testing.T) {
 			if name == "containerd" || strings.Contains(loaded, "manifest ") {
 				mustFind(t, loaded, "manifest "+pushed)
 			}
-			pushed, loaded = load("two " + name)
+			_, loaded = load("two " + name)
 			mustFind(t, loaded, "already")
 		})
 	}

@@ -19,8 +19,7 @@ import (
 // powered is a file system on a block device that loses its power, with a cache and images on it.
 type powered struct {
 	memoCase
-	device *os.File // what the file system has written to it
-	size   int64
+	size int64
 	// options of the mount; ext4 may write names before the content of files.
 	options string
 }

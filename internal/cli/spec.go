@@ -72,15 +72,6 @@ func (c *command) parseOne(flags *specflags.Flags, in *specflags.Input) (*spec.S
 	return flags.Parse(in, hostArchitecture, p)
 }
 
-// buildSpec describes the image of a spec.
-func buildSpec(ctx context.Context, c *command, flags *specflags.Flags, in *specflags.Input) (*assemble.Result, error) {
-	s, err := c.parseOne(flags, in)
-	if err != nil {
-		return nil, err
-	}
-	return buildParsed(ctx, c, s, in.Lock(), nil)
-}
-
 // buildParsed describes the image of a spec, whose varve.lock is at the path lock.
 // more, if not nil, adds further options.
 func buildParsed(ctx context.Context, c *command, s *spec.Spec, lock string, more func(*assemble.Options)) (*assemble.Result, error) {

@@ -22,7 +22,7 @@ type encoderKey struct {
 // writes the bytes that a new one would.
 type restarter interface {
 	encoder
-	restart(w io.Writer) error
+	restart(w io.Writer)
 }
 
 const (
@@ -48,7 +48,8 @@ func takeEncoder(c Compression, w io.Writer) (encoder, error) {
 	key := encoderKey{f.algorithm, level, runtime.GOMAXPROCS(0)}
 	if pool, ok := idle.Load(key); ok {
 		if k, ok := pool.(*sync.Pool).Get().(*kept); ok {
-			return k, k.restart(w)
+			k.restart(w)
+			return k, nil
 		}
 	}
 	enc, err := f.write(w, level)
@@ -71,10 +72,7 @@ func (k *kept) Close() error {
 	if k.worn += wornByStream; k.worn > maxWorn {
 		return nil
 	}
-	// What it was writing to is not kept with it.
-	if err := k.restart(io.Discard); err != nil {
-		return err
-	}
+	k.restart(io.Discard) // what it was writing to is not kept with it
 	pool, _ := idle.LoadOrStore(k.key, &sync.Pool{})
 	pool.(*sync.Pool).Put(k)
 	return nil

@@ -73,7 +73,4 @@ func writeZstd(w io.Writer, level int) (encoder, error) {
 // is being filled is not one of them.
 func (z zstdWriter) drop() { z.Reset(io.Discard) }
 
-func (z zstdWriter) restart(w io.Writer) error {
-	z.Reset(w)
-	return nil
-}
+func (z zstdWriter) restart(w io.Writer) { z.Reset(w) }
