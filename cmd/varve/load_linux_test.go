@@ -143,3 +143,44 @@ func TestLoadPushed(t *testing.T) {
 		})
 	}
 }
+
+// TestEnginePlatforms: of an image for several platforms, which the engine's own command has loaded,
+// the one that is asked for comes out of the engine.
+func TestEnginePlatforms(t *testing.T) {
+	testtools.NeedRoot(t)
+	dir := openDir(t, "")
+	put(t, filepath.Join(dir, "tree/file-amd64"), "amd64\n", 0o644)
+	put(t, filepath.Join(dir, "tree/file-arm64"), "arm64\n", 0o644)
+	put(t, filepath.Join(dir, "spec.yaml"), "name: varve-e2e-platforms\ntag: \"1\"\ncopyToRoot: ['tree/file-${arch}']\n", 0o644)
+	mustRun(t, dir, "build", "spec.yaml", "--platform", "linux/amd64,linux/arm64", "-q", "-o", "both.tar")
+	for name, place := range loadable() {
+		t.Run(name, func(t *testing.T) {
+			engine := engines.Get(t, name)
+			load := []string{"load", "--input", filepath.Join(dir, "both.tar")}
+			if name == "containerd" {
+				load = []string{"image", "import", "--all-platforms", "--no-unpack", filepath.Join(dir, "both.tar")}
+			}
+			if r, err := enginetest.Output(engine.Command(t.Context(), load...)); err != nil || r.ExitCode != 0 {
+				t.Fatalf("load: %v %+v", err, r)
+			}
+			all := name == "containerd" || name == "docker" && enginetest.Current()
+			for _, arch := range []string{"amd64", "arm64"} {
+				out := filepath.Join(t.TempDir(), "out.tar")
+				cmd := varve(t, dir, "copy", place.transport+":varve-e2e-platforms:1", "--platform", "linux/"+arch, "docker-archive:"+out)
+				cmd.Env = append(cmd.Env, place.variable+"="+engine.Address(), "CONTAINERD_NAMESPACE=varve")
+				o := run(t, cmd)
+				if arch == "arm64" && !all {
+					if o.code == 0 {
+						t.Errorf("%s: an engine for one platform has another's image: %s", arch, o.stderr)
+					}
+					mustFind(t, o.stderr, "linux/a")
+					continue
+				}
+				if o.code != 0 {
+					t.Fatalf("%s: exit code %d: %s", arch, o.code, o.stderr)
+				}
+				mustFind(t, mustRun(t, dir, "inspect", out).stdout, "linux/"+arch, "file-"+arch)
+			}
+		})
+	}
+}

@@ -120,7 +120,11 @@ func (r *Resolver) find(ctx context.Context, ref spec.Base, lock string) (*place
 	if !at.Transport.IsEngine() && at.Path != "-" && !ref.Local {
 		at.Path = r.opts.Root + at.Path
 	}
-	src, name, err := place.Open(ctx, at, r.opts.Places)
+	places := r.opts.Places
+	if ref.Architecture != "" { // the spec asks for it
+		places = places.For(r.platform(ref))
+	}
+	src, name, err := place.Open(ctx, at, places)
 	if err != nil {
 		return nil, asWritten(ref, at, err)
 	}

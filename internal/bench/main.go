@@ -13,10 +13,13 @@
 // It also prints what a script that does nothing costs over a build without it, in
 // namespaces and in a virtual machine, beside the target.
 //
+// It prints what builds cost the second time: a base with one variable changed, a script that is
+// not, an image with another store path of 1 MB.
+//
 // And it copies an image of 1 GB to and from docker-registry on the loopback
 // device and between archive and layout, as "skopeo copy" does in the same run.
 //
-//	go run ./internal/bench -varve ./varve -work DIR [-runs 5] [-large=false] [-closures=false] [-files N] [-steps=false] [-transfers=false] [PACKAGE...]
+//	go run ./internal/bench -varve ./varve -work DIR [-runs 5] [-large=false] [-closures=false] [-files N] [-steps=false] [-transfers=false] [-second=false] [PACKAGE...]
 package main
 
 import (
@@ -51,6 +54,7 @@ func main() {
 	flag.IntVar(&b.files, "files", 100_000, "measure so many small files; 0 for none")
 	flag.BoolVar(&b.steps, "steps", true, "measure scripts")
 	flag.BoolVar(&b.transfers, "transfers", true, "measure copies of an image of 1 GB")
+	flag.BoolVar(&b.second, "second", true, "measure second builds")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -64,8 +68,8 @@ type bench struct {
 	varve, work string
 	runs        int
 	// What to measure.
-	closures, large, steps, transfers bool
-	files                             int
+	closures, large, steps, transfers, second bool
+	files                                     int
 }
 
 func (b *bench) run(ctx context.Context, packages []string) (err error) {
@@ -80,6 +84,11 @@ func (b *bench) run(ctx context.Context, packages []string) (err error) {
 	}
 	if b.transfers {
 		if err := b.compareTransfers(ctx); err != nil {
+			return err
+		}
+	}
+	if b.second {
+		if err := b.compareSecond(ctx); err != nil {
 			return err
 		}
 	}

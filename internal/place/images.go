@@ -50,6 +50,7 @@ func (x *Images) Named() []image.Named {
 // OpenImages opens the images that a reference names: all of a place, or the one with a name. Of
 // an image for several platforms it opens the one for the wanted platform.
 func OpenImages(ctx context.Context, text string, want Wanted, opts Options) (*Images, error) {
+	opts = want.options(opts)
 	return openRef(ctx, text, opts, func(src image.Source, name string) ([]*Image, error) {
 		if name == "" {
 			return openEach(ctx, src, want, opts)
@@ -61,6 +62,7 @@ func OpenImages(ctx context.Context, text string, want Wanted, opts Options) (*I
 // OpenImage opens the one image that a reference names. If the reference has no name and there
 // are other images, it warns.
 func OpenImage(ctx context.Context, text string, want Wanted, opts Options) (*Images, error) {
+	opts = want.options(opts)
 	return openRef(ctx, text, opts, func(src image.Source, name string) ([]*Image, error) {
 		return openWanted(ctx, src, name, want, opts)
 	})
@@ -102,6 +104,14 @@ func openWanted(ctx context.Context, src image.Source, name string, want Wanted,
 		return nil, err
 	}
 	return []*Image{img}, want.Check(src, img.Stored)
+}
+
+// options returns the options with which Open looks for what is wanted.
+func (w Wanted) options(opts Options) Options {
+	if !w.Only {
+		return opts
+	}
+	return opts.For(w.Platform)
 }
 
 // Check refuses a single image that is not for the platform.

@@ -7,9 +7,12 @@ import (
 	"io"
 	"path/filepath"
 
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/memo"
+	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/place/engine"
 	"github.com/varve-image/varve/internal/place/registry"
 	"github.com/varve-image/varve/internal/tarindex"
@@ -45,6 +48,16 @@ type Options struct {
 	Pushed *Pushed
 	// Warn and Debug, where they are set, are called with what is odd, and with what was found.
 	Warn, Debug func(text string)
+
+	// platform is asked for where an engine has an image for several: see For.
+	platform string
+}
+
+// For returns options with which Open asks an engine that has an image for several platforms for the
+// one for p, in the form OS/ARCH[/VARIANT]; other places list all of them.
+func (o Options) For(p v1.Platform) Options {
+	o.platform = ocijson.PlatformText(&p)
+	return o
 }
 
 func (o Options) warn(format string, args ...any) {

@@ -47,7 +47,7 @@ func openEngine(ctx context.Context, r Ref, opts Options) (image.Source, string,
 	if err != nil {
 		return nil, "", err
 	}
-	stream, err := engine.Open(ctx, e, r.Name)
+	stream, err := engine.Open(ctx, e, r.Name, opts.platform)
 	if err != nil {
 		return nil, "", err
 	}

@@ -231,10 +231,14 @@ func (c *containerd) document(ctx context.Context, want digest.Digest) (*ordjson
 }
 
 // Save makes ctr export the image: an OCI archive that is a docker-archive too.
-func (c *containerd) Save(ctx context.Context, name string) (io.ReadCloser, error) {
+func (c *containerd) Save(ctx context.Context, name, platform string) (io.ReadCloser, error) {
 	full, err := fullName(name)
 	if err != nil {
 		return nil, err
 	}
-	return saved(ctx, "ctr", c.args(c.locally(ctx, "images", "export", "-", full)...)...)
+	args := c.locally(ctx, "images", "export")
+	if platform != "" {
+		args = append(args, "--platform", platform)
+	}
+	return saved(ctx, "ctr", c.args(append(args, "-", full)...)...)
 }

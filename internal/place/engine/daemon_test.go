@@ -132,7 +132,7 @@ func TestStatus(t *testing.T) {
 		}))
 		for what, err := range map[string]error{
 			"load": func() error { _, err := Load(t.Context(), e, img, archiveOf(img)); return err }(),
-			"save": func() error { _, err := e.Save(t.Context(), "a:b"); return err }(),
+			"save": func() error { _, err := e.Save(t.Context(), "a:b", ""); return err }(),
 		} {
 			if err == nil || !strings.Contains(err.Error(), tt.want) || len(err.Error()) > 2000 {
 				t.Errorf("%s, %s: %.300v, want %q", name, what, err, tt.want)
@@ -148,7 +148,7 @@ func TestSaveCut(t *testing.T) {
 		w.(http.Flusher).Flush()
 		panic(http.ErrAbortHandler)
 	}))
-	r, err := e.Save(t.Context(), "a:b")
+	r, err := e.Save(t.Context(), "a:b", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +246,7 @@ func TestCancel(t *testing.T) {
 			return err
 		},
 		"save": func(ctx context.Context) error {
-			r, err := e.Save(ctx, "a:b")
+			r, err := e.Save(ctx, "a:b", "")
 			if err == nil {
 				_, err = io.Copy(io.Discard, r)
 				r.Close()
@@ -259,7 +259,7 @@ func TestCancel(t *testing.T) {
 			return err
 		},
 		"podman save": func(ctx context.Context) error {
-			r, err := podman{}.Save(ctx, "a:b")
+			r, err := podman{}.Save(ctx, "a:b", "")
 			if err == nil {
 				_, err = io.Copy(io.Discard, r)
 				r.Close()
@@ -324,7 +324,7 @@ func TestMissing(t *testing.T) {
 		if !errors.As(err, &missing) || len(missing.Hints) == 0 {
 			t.Errorf("%s: %v is not a *lack.Error with a hint", name, err)
 		}
-		if _, err := Open(t.Context(), e, "a:b"); !errors.As(err, &missing) || errors.Is(err, context.Canceled) {
+		if _, err := Open(t.Context(), e, "a:b", ""); !errors.As(err, &missing) || errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v is not a *lack.Error", name, err)
 		}
 	}
@@ -367,12 +367,12 @@ func TestHosts(t *testing.T) {
 func TestNames(t *testing.T) {
 	e := fake(t, http.NotFoundHandler())
 	for _, name := range []string{"a", "a:b", "localhost:5000/a/b:c", "a@sha256:" + strings.Repeat("0", 64), "sha256:" + strings.Repeat("0", 64), strings.Repeat("0", 64)} {
-		if _, err := Open(t.Context(), e, name); !errors.Is(err, ErrNotFound) {
+		if _, err := Open(t.Context(), e, name, ""); !errors.Is(err, ErrNotFound) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
 	for _, name := range []string{"", "-x", "--help", "a/../b", "/a", "A:b", "a b", "a?x=y", "a#b", "a\x00", "a:b\n", "sha256:xyz", "sha256:../..", strings.Repeat("a", 600)} {
-		if _, err := Open(t.Context(), e, name); err == nil || errors.Is(err, ErrNotFound) {
+		if _, err := Open(t.Context(), e, name, ""); err == nil || errors.Is(err, ErrNotFound) {
 			t.Errorf("%.30q: %v", name, err)
 		}
 	}

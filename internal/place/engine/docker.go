@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -16,6 +17,7 @@ import (
 
 	"github.com/varve-image/varve/image/ordjson"
 	"github.com/varve-image/varve/internal/lack"
+	"github.com/varve-image/varve/internal/ocijson"
 )
 
 // DefaultDockerHost is where Docker listens by default.
@@ -208,16 +210,34 @@ func incomplete(inspect *ordjson.Object, manifest digest.Digest) bool {
 	return false
 }
 
-// Save gets the image (API: ImageGet).
-func (a *api) Save(ctx context.Context, name string) (io.ReadCloser, error) {
+// Save gets the image (API: ImageGet). Engines before API 1.48 have images for one platform, and
+// ignore the question for another.
+func (a *api) Save(ctx context.Context, name, platform string) (io.ReadCloser, error) {
+	query, err := platformQuery(platform)
+	if err != nil {
+		return nil, err
+	}
 	watch := newWatch(ctx)
-	resp, err := a.do(watch.ctx, http.MethodGet, "/images/"+name+"/get", nil)
+	resp, err := a.do(watch.ctx, http.MethodGet, "/images/"+name+"/get"+query, nil)
 	if err != nil {
 		watch.stop()
 		return nil, err
 	}
 	watch.rest()
 	return watchedReader{watch, resp.Body}, nil
+}
+
+// platformQuery returns the query for a platform, which is a JSON object of the OCI image-spec.
+func platformQuery(platform string) (string, error) {
+	if platform == "" {
+		return "", nil
+	}
+	p, err := ocijson.ParsePlatform(platform)
+	if err != nil {
+		return "", err
+	}
+	text, err := json.Marshal(p)
+	return "?" + url.Values{"platform": {string(text)}}.Encode(), err
 }
 
 // send sends an archive (API: ImageLoad).

@@ -59,9 +59,11 @@ type Engine interface {
 	// Load makes the engine read an archive of the image. It returns the names, or ids, that the
 	// engine says it loaded.
 	Load(ctx context.Context, img *Image) ([]string, error)
-	// Save returns an image as an archive; ErrNotFound if there is none. If the engine fails,
-	// there is an error instead of io.EOF. Close ends it at any time.
-	Save(ctx context.Context, name string) (io.ReadCloser, error)
+	// Save returns an image as an archive; ErrNotFound if there is none. Of an image for several
+	// platforms it returns the one for platform, in the form OS/ARCH[/VARIANT], or what the engine
+	// chooses if that is empty. If the engine fails, there is an error instead of io.EOF. Close ends
+	// it at any time.
+	Save(ctx context.Context, name, platform string) (io.ReadCloser, error)
 }
 
 // Identity tells an image from others.
@@ -214,8 +216,8 @@ func present(ctx context.Context, e Engine, img *Image) (ok bool, manifest diges
 }
 
 // Open returns an engine's image as a docker-archive, for dockerarchive.Read. name is NAME:TAG,
-// NAME@DIGEST or an id.
-func Open(ctx context.Context, e Engine, name string) (io.ReadCloser, error) {
+// NAME@DIGEST or an id, platform as for Engine.Save.
+func Open(ctx context.Context, e Engine, name, platform string) (io.ReadCloser, error) {
 	err := checkName(name)
 	if err == nil {
 		// Engines have their own words for a missing image, and some say it only after the
@@ -224,7 +226,7 @@ func Open(ctx context.Context, e Engine, name string) (io.ReadCloser, error) {
 	}
 	var r io.ReadCloser
 	if err == nil {
-		r, err = e.Save(ctx, name)
+		r, err = e.Save(ctx, name, platform)
 	}
 	if err != nil {
 		if ctx.Err() != nil {

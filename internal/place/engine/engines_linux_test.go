@@ -298,7 +298,7 @@ func TestEngines(t *testing.T) {
 			if _, err := idOf(t, e, img.RepoTags[0]); !errors.Is(err, ErrNotFound) {
 				t.Errorf("ID before the load: %v", err)
 			}
-			if r, err := Open(t.Context(), e, img.RepoTags[0]); !errors.Is(err, ErrNotFound) {
+			if r, err := Open(t.Context(), e, img.RepoTags[0], ""); !errors.Is(err, ErrNotFound) {
 				t.Errorf("Open before the load: %v, %v", r, err)
 			}
 			loadFails(t, e, img)
@@ -422,7 +422,7 @@ func loadAndSave(t *testing.T, e Engine, img image.Named, archive Archive) {
 	if err != nil || !loaded.Present || sent {
 		t.Errorf("second load: %+v, sent %t, %v", loaded, sent, err)
 	}
-	r, err := Open(t.Context(), e, loaded.Names[0])
+	r, err := Open(t.Context(), e, loaded.Names[0], "")
 	if err != nil {
 		t.Fatal(err)
 	}

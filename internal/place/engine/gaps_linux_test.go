@@ -237,7 +237,7 @@ func (c counted) checkWhole(t *testing.T, img image.Named) {
 		t.Errorf("it has %+v, want %+v (%v)", has, d, err)
 	}
 	t.Logf("the manifest is %q", has.Manifest)
-	r, err := Open(t.Context(), c, name)
+	r, err := Open(t.Context(), c, name, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func dripping(w http.ResponseWriter, r *http.Request) {
 
 // save reads the whole of a saved image.
 func save(ctx context.Context, e Engine) error {
-	r, err := e.Save(ctx, "a:b")
+	r, err := e.Save(ctx, "a:b", "")
 	if err != nil {
 		return err
 	}

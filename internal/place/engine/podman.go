@@ -140,7 +140,8 @@ func podmanLayers(ctx context.Context) map[digest.Digest]bool {
 	return layers
 }
 
-func (podman) Save(ctx context.Context, name string) (io.ReadCloser, error) {
+// Save has no choice: each of Podman's images is for one platform.
+func (podman) Save(ctx context.Context, name, _ string) (io.ReadCloser, error) {
 	return saved(ctx, "podman", "save", "--quiet", "--format", "docker-archive", name)
 }
 
@@ -193,7 +194,7 @@ func (s skopeo) Load(ctx context.Context, img *Image) ([]string, error) {
 	return img.Names, nil
 }
 
-func (skopeo) Save(ctx context.Context, name string) (io.ReadCloser, error) {
+func (skopeo) Save(ctx context.Context, name, _ string) (io.ReadCloser, error) {
 	full, err := fullName(name)
 	if err != nil {
 		return nil, err

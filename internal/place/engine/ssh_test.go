@@ -113,7 +113,7 @@ func TestSSHFails(t *testing.T) {
 	} {
 		onlySSH(t, tt.script)
 		for what, call := range map[string]func() error{
-			"ID":   func() error { _, err := Open(t.Context(), e, "a:b"); return err },
+			"ID":   func() error { _, err := Open(t.Context(), e, "a:b", ""); return err },
 			"load": func() error { _, err := e.Load(t.Context(), toLoad(nothing)); return err },
 		} {
 			err := call()

@@ -35,7 +35,7 @@ func TestSuite(t *testing.T) {
 // place is what an engine has under a name.
 func place(e Engine, temp, name string) imagetest.Place {
 	open := func(ctx context.Context) (*dockerarchive.Archive, error) {
-		r, err := Open(ctx, e, name)
+		r, err := Open(ctx, e, name, "")
 		if err != nil {
 			return nil, err
 		}
