@@ -73,8 +73,8 @@ func isIdentifier(s string) bool {
 
 type containerd struct {
 	ContainerdOptions
-	// hasLocal is set, once it is known, if ctr can be told to do its work itself.
-	known, hasLocal bool
+	// local says whether ctr can be told to do its work itself.
+	local learned[bool]
 }
 
 func (c *containerd) String() string {

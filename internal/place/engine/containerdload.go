@@ -114,12 +114,15 @@ func (c *containerd) forget(ctx context.Context, names []string) {
 // otherwise containerd's transfer service does it, which refuses what it was not configured for and
 // may lose the end of an archive.
 func (c *containerd) locally(ctx context.Context, args ...string) []string {
-	if !c.known {
+	local, known := c.local.get()
+	if !known {
 		// Since containerd 2.0.
 		text, err := output(ctx, maxText, "ctr", "images", "import", "--help")
-		c.known, c.hasLocal = err == nil, strings.Contains(string(text), "--local")
+		if local = strings.Contains(string(text), "--local"); err == nil {
+			c.local.set(local)
+		}
 	}
-	if c.hasLocal {
+	if local {
 		args = slices.Insert(args, 2, "--local")
 	}
 	return args

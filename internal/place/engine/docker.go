@@ -65,8 +65,8 @@ type api struct {
 	product string
 	host    host
 	client  *http.Client
-	// manner is how it takes images, once that is known.
-	manner manner
+	// manner is how it takes images.
+	manner learned[manner]
 }
 
 func newAPI(product string, e endpoint) (*api, error) {

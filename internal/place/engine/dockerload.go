@@ -32,23 +32,20 @@ const snapshotter = "io.containerd.snapshotter.v1"
 
 // Load sends the image without the layers that the engine has.
 func (a *api) Load(ctx context.Context, img *Image) ([]string, error) {
-	if a.manner == unknown {
-		manner, err := a.askManner(ctx)
-		if err != nil {
-			return nil, err
-		}
-		a.manner = manner
+	how, err := a.mannerOf(ctx)
+	if err != nil {
+		return nil, err
 	}
-	if a.manner == contentStore {
+	if how == contentStore {
 		return a.loadContent(ctx, img)
 	}
 	form := Form{Kind: Hybrid}
 	has := func(int) bool { return false }
-	if a.manner != unknown && img.all() > minSpared {
+	if how != unknown && img.all() > minSpared {
 		chains := a.askLayers(ctx, img, func(chains [][]digest.Digest) bool { return img.all()-img.bytes(a.has(img, chains)) <= minSpared })
 		has = a.has(img, chains)
 	}
-	if a.manner == ownStore {
+	if how == ownStore {
 		form.Kind = DockerArchive // whose layers need no sizes: those that are left out are not read
 	}
 	return img.sparingly(ctx, form, has, func(ctx context.Context, form Form) ([]string, error) {
@@ -58,7 +55,7 @@ func (a *api) Load(ctx context.Context, img *Image) ([]string, error) {
 
 // has returns which layers the engine has, of the images with chains of layers.
 func (a *api) has(img *Image, chains [][]digest.Digest) func(n int) bool {
-	if a.manner == ownStore {
+	if how, _ := a.manner.get(); how == ownStore {
 		return img.above(chains)
 	}
 	layers := map[digest.Digest]bool{}
@@ -86,6 +83,18 @@ func (i *Image) above(chains [][]digest.Digest) func(n int) bool {
 		longest = max(longest, n)
 	}
 	return func(n int) bool { return n < longest }
+}
+
+// mannerOf returns how the engine takes images. It asks until the engine has answered.
+func (a *api) mannerOf(ctx context.Context) (manner, error) {
+	if how, known := a.manner.get(); known {
+		return how, nil
+	}
+	how, err := a.askManner(ctx)
+	if err == nil && how != unknown {
+		a.manner.set(how)
+	}
+	return how, err
 }
 
 // askManner asks how the engine takes images (API: SystemInfo). An engine that may not be asked

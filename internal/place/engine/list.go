@@ -53,7 +53,7 @@ func (podman) names(ctx context.Context) ([]string, error) {
 	return named(strings.Fields(string(text))), err
 }
 
-func (c containerd) names(ctx context.Context) ([]string, error) {
+func (c *containerd) names(ctx context.Context) ([]string, error) {
 	if err := c.reach(ctx); err != nil {
 		return nil, err
 	}
