@@ -377,7 +377,8 @@ func loadFails(t *testing.T, e Engine, img image.Named) {
 		if err := dockerarchive.Write(ctx, &b, img, dockerarchive.Options{}); err != nil {
 			return err
 		}
-		if _, err := w.Write(b.Bytes()[:b.Len()-4096]); err != nil {
+		// The end is zeros, which not every engine waits for.
+		if _, err := w.Write(b.Bytes()[:b.Len()/2]); err != nil {
 			return err
 		}
 		return broken
