@@ -74,24 +74,21 @@ func (b *Blob) annotate(ctx context.Context, d *v1.Descriptor) error {
 
 // TarDescriptors describes the layers of an image as blobs that are their tars, in the layers'
 // order. infos has their digests and sizes. If the manifest that the image has lists the same, its
-// own descriptors are returned.
-func TarDescriptors(ctx context.Context, img Image, infos []layer.Info) ([]v1.Descriptor, error) {
+// own descriptors are returned. Others have no AnnotationKey: an archive is no image for a cache, and
+// a key may cost another pass over all files.
+func TarDescriptors(img Image, infos []layer.Info) []v1.Descriptor {
 	if stored, ok := unwrap(img).(*Stored); ok {
 		_, had, err := ocijson.ParseManifest(stored.Manifest)
 		same := func(d v1.Descriptor, info layer.Info) bool {
 			return d.Digest == info.DiffID && d.Size == info.Size && d.MediaType == v1.MediaTypeImageLayer
 		}
 		if err == nil && slices.EqualFunc(had, infos, same) {
-			return had, nil
+			return had
 		}
 	}
 	descs := make([]v1.Descriptor, len(infos))
-	for i, l := range img.Layers() {
-		b := &Blob{Layer: l, info: infos[i]}
-		descs[i] = v1.Descriptor{MediaType: v1.MediaTypeImageLayer, Digest: infos[i].DiffID, Size: infos[i].Size}
-		if err := b.annotate(ctx, &descs[i]); err != nil {
-			return nil, layerError(i, l, err)
-		}
+	for i, info := range infos {
+		descs[i] = v1.Descriptor{MediaType: v1.MediaTypeImageLayer, Digest: info.DiffID, Size: info.Size}
 	}
-	return descs, nil
+	return descs
 }

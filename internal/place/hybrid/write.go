@@ -6,7 +6,6 @@ import (
 	"io"
 
 	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-image/varve/image"
 	"github.com/varve-image/varve/internal/place/dockerarchive"
@@ -69,11 +68,7 @@ func (l *layout) write(ctx context.Context, w io.Writer, opts Options) error {
 
 // Image returns the config and the manifest of an image. Both halves have the same config.
 func (l *layout) Image(ctx context.Context, i int, layers []layer.Info) (config, manifest image.Document, err error) {
-	var descs []v1.Descriptor
-	if descs, err = image.TarDescriptors(ctx, l.Images()[i], layers); err != nil {
-		return config, manifest, err
-	}
-	config, manifest, err = l.Documents.Image(ctx, i, descs)
+	config, manifest, err = l.Documents.Image(ctx, i, image.TarDescriptors(l.Images()[i], layers))
 	l.written[i].ID, l.written[i].Manifest = config.Descriptor.Digest, manifest.Descriptor
 	return config, manifest, err
 }
