@@ -27,11 +27,11 @@ func newFileOutput(w io.Writer, f *os.File, copied func(int64)) output {
 		// A larger pipe means fewer switches between its two ends. Failure is
 		// ignored: an ordinary user may be over the limit.
 		_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, bufferSize)
-		return &fileOutput{writerOutput{w}, f, copied, func(in int, at *int64, n int) (int64, error) {
+		return &fileOutput{writerOutput{w}, f, true, copied, func(in int, at *int64, n int) (int64, error) {
 			return unix.Splice(in, at, fd, nil, n, unix.SPLICE_F_MORE)
 		}}
 	case unix.S_IFREG:
-		return &fileOutput{writerOutput{w}, f, copied, func(in int, at *int64, n int) (int64, error) {
+		return &fileOutput{writerOutput{w}, f, false, copied, func(in int, at *int64, n int) (int64, error) {
 			n, err := unix.CopyFileRange(in, at, fd, nil, n, 0)
 			return int64(n), err
 		}}
@@ -43,6 +43,7 @@ func newFileOutput(w io.Writer, f *os.File, copied func(int64)) output {
 type fileOutput struct {
 	writerOutput
 	file   *os.File
+	pipe   bool
 	copied func(n int64)
 	// copy copies up to n bytes of a file, from where at says, or else from where it is read.
 	copy func(in int, at *int64, n int) (int64, error)
@@ -52,7 +53,12 @@ func (o *fileOutput) copyFile(ctx context.Context, f *tree.File, size int64) (in
 	return o.copyFrom(ctx, f.Fd(), nil, size, f.Advance)
 }
 
+// copySection leaves a pipe alone: what is spliced into one stays the file's until it is read, and an
+// archive, unlike a store path, may be written to after it was checked.
 func (o *fileOutput) copySection(ctx context.Context, s *Section) (int64, error) {
+	if o.pipe {
+		return 0, nil
+	}
 	at := s.Stamp.Offset
 	return o.copyFrom(ctx, int(s.File.Fd()), &at, s.Size, func(n int64) error {
 		if n <= 0 {

@@ -37,6 +37,11 @@ func TestConfigOnly(t *testing.T) {
 		}
 		t.Run(tt.more, func(t *testing.T) { wantPlan(t, mustBuild(t, dir, text), tt.layers...) })
 	}
+	// What store layers do to the directories of a store is undone by the top layer.
+	makeBase(t, dir, "{name: base, copyToRoot: [{source: low, target: /nix/store}], perms: [{path: /nix/store, mode: 01775, gid: 30000}]}")
+	r := mustBuild(t, dir, "name: a\nfromImage: base.tar\nconfig: {Env: [A="+libcPath+"]}\n")
+	wantPlan(t, r, "base", "store "+libcPath, "tree")
+	wantLayer(t, r, -1, "0755 0:0 ./", "0755 0:0 ./nix/", "1775 0:30000 ./nix/store/")
 	// Without a base there is a layer, whatever is in it.
 	wantPlan(t, mustBuild(t, dir, "name: a\n"), "tree")
 }

@@ -52,14 +52,14 @@ func (p placer) place(ctx context.Context, groups []*group, top []*tree.Entry) (
 			other++
 		}
 	}
-	withTop := p.needsTop(top)
-	if withTop {
-		other++
-	}
 	if len(p.needed.paths()) > 0 {
 		if top, err = p.restateStore(ctx, p.base, top); err != nil {
 			return nil, err
 		}
+	}
+	withTop := p.needsTop(top)
+	if withTop {
+		other++
 	}
 	spread, removed, err := p.spread(ctx, rest, other, top)
 	if err != nil {

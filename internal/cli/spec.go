@@ -125,8 +125,8 @@ func buildParsed(ctx context.Context, c *command, s *spec.Spec, lock string, mor
 // reads what the varve.lock beside it says of layers.
 func readInput(c *command, args []string) (*specflags.Input, error) {
 	in, err := readFile(c, args)
-	if err != nil {
-		return nil, err
+	if err != nil || dockertools.IsConf(in.Data) {
+		return in, err
 	}
 	lock, err := base.ReadLock(in.Lock())
 	if err != nil {

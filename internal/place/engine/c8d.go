@@ -12,6 +12,8 @@ import (
 
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/varve-image/varve/image/ordjson"
 )
 
 // availability is the version of Docker's API that says which images are whole.
@@ -105,9 +107,22 @@ func (a *api) tag(ctx context.Context, id digest.Digest, name string) error {
 // cleaning limits how long it may take to remove what a failed load left.
 const cleaning = 10 * time.Second
 
-// discard removes an image without a name, also when ctx is done (API: ImageDelete).
+// discard removes an image, unless it has a name by now, also when ctx is done (API: ImageDelete).
 func (a *api) discard(ctx context.Context, id digest.Digest) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleaning)
 	defer cancel()
+	data, _, err := a.answer(ctx, a.client, http.MethodGet, "/images/"+id.String()+"/json")
+	if err != nil {
+		return
+	}
+	o, err := ordjson.ParseObject(data, "RepoTags")
+	if err != nil {
+		return
+	}
+	if tags, _ := o.Get("RepoTags"); tags != nil {
+		if list, ok := tags.([]any); !ok || len(list) > 0 {
+			return
+		}
+	}
 	_, _, _ = a.answer(ctx, a.client, http.MethodDelete, "/images/"+id.String()) // what failed is reported
 }

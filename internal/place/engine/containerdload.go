@@ -27,6 +27,12 @@ func (c *containerd) Load(ctx context.Context, img *Image) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	if name := nameless + "@" + d.Manifest.String(); len(img.Names) == 0 {
+		// Others may use it by this name: it is not imported over it.
+		if is, err := c.identify(ctx, name); err == nil && is.Manifest == d.Manifest && !is.Incomplete {
+			return []string{name}, nil
+		}
+	}
 	has := func(int) bool { return false }
 	if img.all() > minSpared {
 		blobs, err := c.contents(ctx)

@@ -174,6 +174,11 @@ func (i *Image) sparingly(ctx context.Context, form Form, has func(n int) bool, 
 			blobs[i.described.Layers[n]] = true
 		}
 	}
+	for n, l := range i.layers { // one that occurs again is left out at all its places
+		if !has(n) {
+			delete(diffIDs, l.diffID)
+		}
+	}
 	whole := form
 	form.Omit = func(diffID, blob digest.Digest) bool {
 		return diffIDs[diffID] && (form.Kind != OCI || blobs[blob])

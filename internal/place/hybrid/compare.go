@@ -36,23 +36,34 @@ type comparison struct {
 	whole               []bool // images of oci all of whose layers are there
 }
 
-// contradiction returns an error if a name stands for an image in manifest.json that index.json
-// does not list under that name, but others. A layout may list images that it does not have; one
-// of them may be meant.
+// contradiction returns an error if a name stands for an image in manifest.json, and index.json has
+// another by itself under that name, or others and not this one. Images that a layout lists and does
+// not have say nothing.
 func (c *comparison) contradiction() error {
-	ids := map[string][]digest.Digest{} // of oci, by name
+	type listed struct {
+		ids   []digest.Digest
+		alone []digest.Digest // those that are not in an index
+	}
+	names := map[string]listed{} // of oci
 	for n, l := range c.ociList {
 		for _, name := range l.Names {
-			if full := fullName(name); full != "" {
-				ids[full] = append(ids[full], c.ociIDs[n])
+			full, id := fullName(name), c.ociIDs[n]
+			if full == "" || id == "" {
+				continue
 			}
+			has := names[full]
+			if has.ids = append(has.ids, id); l.Index == "" {
+				has.alone = append(has.alone, id)
+			}
+			names[full] = has
 		}
 	}
 	for i, l := range c.dockerList {
 		for _, name := range l.Names {
-			own, others := c.dockerIDs[i], ids[fullName(name)]
-			if own != "" && len(others) > 0 && !slices.Contains(others, own) && !slices.Contains(others, "") {
-				return &ContradictionError{name, own, others}
+			own, has := c.dockerIDs[i], names[fullName(name)]
+			other := slices.ContainsFunc(has.alone, func(id digest.Digest) bool { return id != own })
+			if own != "" && (other || len(has.ids) > 0 && !slices.Contains(has.ids, own)) {
+				return &ContradictionError{name, own, has.ids}
 			}
 		}
 	}
