@@ -60,6 +60,19 @@ func TestKept(t *testing.T) {
 	}
 }
 
+// TestLeavesLayers: an image has the layers that it had, when it was written.
+func TestLeavesLayers(t *testing.T) {
+	var opens atomic.Int32
+	img := ofSmallFiles(&opens)
+	before := img.Layers()[0]
+	if err := dockerarchive.Write(t.Context(), io.Discard, img, dockerarchive.Options{TempDir: t.TempDir()}); err != nil {
+		t.Fatal(err)
+	}
+	if after := img.Layers()[0]; after != before {
+		t.Errorf("the layer is a %T now, not the %T that it was", after, before)
+	}
+}
+
 // TestKeptFails: an error while a layer is hashed or written is reported.
 func TestKeptFails(t *testing.T) {
 	var opens atomic.Int32

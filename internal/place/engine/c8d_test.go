@@ -2,6 +2,7 @@ package engine
 
 import (
 	"archive/tar"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -81,7 +82,13 @@ func (d *contentDaemon) inspect(w http.ResponseWriter, name string) {
 	}
 	var config v1.Image
 	json.Unmarshal(d.blobs[m.Config.Digest], &config)
-	answer := map[string]any{"Id": id, "Descriptor": map[string]any{"digest": id}, "RootFS": map[string]any{"Layers": config.RootFS.DiffIDs}}
+	var tags []string
+	for name, tagged := range d.tags {
+		if tagged == id {
+			tags = append(tags, name)
+		}
+	}
+	answer := map[string]any{"Id": id, "RepoTags": tags, "Descriptor": map[string]any{"digest": id}, "RootFS": map[string]any{"Layers": config.RootFS.DiffIDs}}
 	if d.version >= "1.48" {
 		answer["Manifests"] = []any{map[string]any{"ID": id, "Available": !d.lacks(m)}}
 	}
@@ -194,5 +201,36 @@ func TestContentStore(t *testing.T) {
 func forget(d *contentDaemon) {
 	for _, m := range d.images {
 		delete(d.blobs, m.Layers[0].Digest)
+	}
+}
+
+// TestDiscardsWhatIsNameless: what others have named meanwhile stays.
+func TestDiscardsWhatIsNameless(t *testing.T) {
+	named, nameless := digest.FromString("named"), digest.FromString("nameless")
+	d := &contentDaemon{images: map[digest.Digest]v1.Manifest{named: {}, nameless: {}}, tags: map[string]digest.Digest{"other:1": named}}
+	a := fake(t, d).(*api)
+	a.discard(t.Context(), named)
+	a.discard(t.Context(), nameless)
+	if _, ok := d.images[named]; !ok {
+		t.Error("an image that has a name is removed")
+	}
+	if _, ok := d.images[nameless]; ok {
+		t.Error("an image without a name is left")
+	}
+}
+
+// TestRepeatedLayer: a layer is left out only if the engine has it at all of its places.
+func TestRepeatedLayer(t *testing.T) {
+	img := &Image{layers: []size{{"sha256:big", 2 << 20}, {"sha256:empty", 1}, {"sha256:own", 1}, {"sha256:empty", 1}}}
+	_, err := img.sparingly(t.Context(), Form{}, func(n int) bool { return n < 2 }, func(_ context.Context, form Form) ([]string, error) {
+		for diffID, want := range map[digest.Digest]bool{"sha256:big": true, "sha256:empty": false, "sha256:own": false} {
+			if got := form.Omit(diffID, diffID); got != want {
+				t.Errorf("%s is left out: %t", diffID, got)
+			}
+		}
+		return nil, nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
