@@ -2,7 +2,6 @@ package enginetest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -76,6 +75,10 @@ func (c *containerd) Command(ctx context.Context, args ...string) *exec.Cmd {
 }
 
 func (c *containerd) Load(ctx context.Context, path string) (string, error) {
+	before, err := c.images(ctx)
+	if err != nil {
+		return "", err
+	}
 	stdout, err := check(ctx, c, "image", "import", "--snapshotter", c.snapshotter, path)
 	if err != nil {
 		return "", err
@@ -84,26 +87,37 @@ func (c *containerd) Load(ctx context.Context, path string) (string, error) {
 		name, _, _ := strings.Cut(line, " (")
 		return name, nil
 	}
-	// Since 2.0 it shows a table, where a name loses its dashes.
+	// Since 2.0 it shows a table, where a name loses its dashes, or nothing if it is done
+	// before the table is drawn.
+	digest := ""
 	if _, line, ok := strings.Cut(stdout, " sha256:"); ok {
-		return c.named("sha256:"+strings.Fields(line)[0], stdout)
+		digest = "sha256:" + strings.Fields(line)[0]
 	}
-	return "", errors.New("ctr image import names no image: " + stdout)
-}
-
-// named returns the name of the image with a digest, of those that a table shows.
-func (c *containerd) named(digest, table string) (string, error) {
-	stdout, err := check(context.Background(), c, "image", "ls")
+	after, err := c.images(ctx)
 	if err != nil {
 		return "", err
 	}
-	for line := range strings.Lines(stdout) {
-		fields := strings.Fields(line)
-		if len(fields) > 2 && fields[2] == digest && strings.Contains(table, strings.ReplaceAll(fields[0], "-", " ")) {
-			return fields[0], nil
+	for name, its := range after {
+		if its == digest && strings.Contains(stdout, strings.ReplaceAll(name, "-", " ")) || digest == "" && before[name] != its {
+			return name, nil
 		}
 	}
-	return "", errors.New("ctr image import names no image that is there: " + table)
+	return "", fmt.Errorf("ctr image import names no image that is there: %q, %v", stdout, after)
+}
+
+// images returns the digests of the images that there are, by name.
+func (c *containerd) images(ctx context.Context) (map[string]string, error) {
+	stdout, err := check(ctx, c, "image", "ls")
+	if err != nil {
+		return nil, err
+	}
+	digests := map[string]string{}
+	for line := range strings.Lines(stdout) {
+		if fields := strings.Fields(line); len(fields) > 2 && strings.HasPrefix(fields[2], "sha256:") {
+			digests[fields[0]] = fields[2]
+		}
+	}
+	return digests, nil
 }
 
 func (c *containerd) Run(ctx context.Context, image string, args ...string) (Result, error) {

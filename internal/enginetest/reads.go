@@ -55,6 +55,14 @@ func Reads(t testing.TB, name string) map[string]bool {
 func CheckRun(t testing.TB, e Engine, image string, want Result, args ...string) {
 	t.Helper()
 	got, err := e.Run(t.Context(), image, args...)
+	// ctr may lose the end of what a container writes that ends at once.
+	for range 3 {
+		if err != nil || e.Name() != "containerd" || got.Stdout == want.Stdout || !strings.HasPrefix(want.Stdout, got.Stdout) {
+			break
+		}
+		t.Logf("containerd: lost the end of %q", got.Stdout)
+		got, err = e.Run(t.Context(), image, args...)
+	}
 	if errors.Is(err, ErrRunsNothing) {
 		t.Logf("%s: %v", e.Name(), err)
 	} else if err != nil || got != want {
