@@ -22,7 +22,7 @@ type batch struct {
 	// small are those of the entries whose contents data holds, one after the other.
 	small []*tree.Entry
 	size  int64
-	data  []byte
+	data  *[]byte
 	err   error
 	read  chan struct{} // gets a value when data is there
 }
@@ -99,7 +99,14 @@ func (a *ahead) dispatch(ctx context.Context, b *batch) error {
 
 // fill reads the contents of the small files.
 func (b *batch) fill(files *tree.FileReader) {
-	b.data, b.err = files.Append(b.data[:0], b.small)
+	if b.data == nil {
+		b.data = contents.Get().(*[]byte)
+	}
+	data, err := files.Append((*b.data)[:0], b.small)
+	if err == nil {
+		*b.data = data
+	}
+	b.err = err
 	b.read <- struct{}{}
 }
 
@@ -115,7 +122,7 @@ func (a *ahead) writeBatch(ctx context.Context, b *batch) error {
 	if b.err != nil {
 		return b.err
 	}
-	data := b.data
+	data := *b.data
 	for _, e := range b.entries {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -131,6 +138,8 @@ func (a *ahead) writeBatch(ctx context.Context, b *batch) error {
 		}
 		data = data[e.Size:]
 	}
+	contents.Put(b.data)
+	b.data = nil
 	clear(b.entries)
 	clear(b.small)
 	b.entries, b.small, b.size = b.entries[:0], b.small[:0], 0

@@ -1,11 +1,18 @@
 package layer
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/varve-image/varve/tree"
+)
 
 // buffers holds the buffers that no layer uses now: an image has many layers,
 // and memory that is made anew for each of them keeps the garbage collector
 // busy.
 var buffers sync.Pool
+
+// contents holds those of batches: see batch.
+var contents = sync.Pool{New: func() any { p := make([]byte, 0, batchBytes+tree.SmallFile); return &p }}
 
 // takeBuffer returns an empty buffer.
 func takeBuffer() []byte {

@@ -68,7 +68,7 @@ var changes = map[string]func(path string) error{
 // TestChangeBetween changes a file between Info and Write.
 func TestChangeBetween(t *testing.T) {
 	for name, change := range changes {
-		for kind, opts := range kinds {
+		for kind, opts := range kindsAndKept() {
 			t.Run(name+"/"+kind, func(t *testing.T) {
 				root := smallTree(t)
 				l := layer.New(owned(root, 0, 1), opts)
@@ -134,7 +134,7 @@ func beforeEntry(entries tree.Seq, path string, f func()) tree.Seq {
 // TestChangeWhileCopied changes a file after a part of it was written.
 func TestChangeWhileCopied(t *testing.T) {
 	for _, name := range []string{"grows", "shrinks", "is emptied", "is rewritten"} {
-		for kind, opts := range kinds {
+		for kind, opts := range kindsAndKept() {
 			t.Run(name+"/"+kind, func(t *testing.T) {
 				root := smallTree(t)
 				path := filepath.Join(root, "m-large")
@@ -170,7 +170,7 @@ func wantErrorNaming(t *testing.T, err error, path string) {
 // TestHarmlessChanges touch no byte of a layer: files of a store that is being
 // optimised get links, and new change times with them.
 func TestHarmlessChanges(t *testing.T) {
-	for kind, opts := range kinds {
+	for kind, opts := range kindsAndKept() {
 		root := smallTree(t)
 		l := layer.New(func() tree.Seq {
 			return func(yield func(*tree.Entry, error) bool) {

@@ -235,7 +235,8 @@ func appendLong(dst []byte, kind byte, text string) []byte {
 func appendPAX(dst []byte, name string, e *tree.Entry) []byte {
 	var b block
 	b.common(e, magicPOSIX)
-	records := b.paxText(nil, fieldName, "path", name)
+	var room [8]record // is enough, without extended attributes
+	records := b.paxText(room[:0], fieldName, "path", name)
 	records = b.paxText(records, fieldLinkname, "linkpath", e.Linkname)
 	records = b.paxText(records, fieldUname, "uname", e.Uname)
 	records = b.paxText(records, fieldGname, "gname", e.Gname)
@@ -301,36 +302,37 @@ func xattrRecords(e *tree.Entry) []record {
 // Block"). As Python does, names that are not UTF-8 are announced by a
 // hdrcharset record at its start; attribute values are always bytes.
 func appendExtended(dst []byte, records []record) []byte {
-	var data []byte
+	header := len(dst)
+	dst = append(dst, zeros[:blockSize]...)
 	for _, r := range records {
 		if !utf8.ValidString(r.value) && !strings.HasPrefix(r.key, tree.XattrRecord) {
-			data = appendRecord(data, record{"hdrcharset", "BINARY"})
+			dst = appendRecord(dst, record{"hdrcharset", "BINARY"})
 			break
 		}
 	}
 	for _, r := range records {
-		data = appendRecord(data, r)
+		dst = appendRecord(dst, r)
 	}
-	var b block
+	size := int64(len(dst) - header - blockSize)
+	b := (*block)(dst[header:])
 	b.text(fieldName, "././@PaxHeader")
 	b.octal(fieldMode, 0)
 	b.octal(fieldUID, 0)
 	b.octal(fieldGID, 0)
-	b.number(fieldSize, int64(len(data)))
+	b.number(fieldSize, size)
 	b.octal(fieldMtime, 0)
 	b[fieldType.offset] = typePAX
 	b.text(fieldMagic, magicPOSIX)
 	b.checksum()
-	dst = append(dst, b[:]...)
-	return appendPadding(append(dst, data...), int64(len(data)))
+	return appendPadding(dst, size)
 }
 
 // appendRecord appends "LENGTH key=value\n", whose length counts itself.
 func appendRecord(dst []byte, r record) []byte {
 	rest := len(r.key) + len(r.value) + len(" =\n")
 	length := rest + 1
-	for length != rest+len(strconv.Itoa(length)) {
-		length = rest + len(strconv.Itoa(length))
+	for length != rest+digits(length) {
+		length = rest + digits(length)
 	}
 	dst = strconv.AppendInt(dst, int64(length), 10)
 	dst = append(dst, ' ')
@@ -338,6 +340,15 @@ func appendRecord(dst []byte, r record) []byte {
 	dst = append(dst, '=')
 	dst = append(dst, r.value...)
 	return append(dst, '\n')
+}
+
+// digits returns how many digits a positive number has.
+func digits(n int) int {
+	count := 1
+	for ; n > 9; n /= 10 {
+		count++
+	}
+	return count
 }
 
 // asciiOnly replaces each character outside ASCII, and each byte that is not

@@ -26,6 +26,9 @@ type Options struct {
 	// HardLinks makes hard links of further names of a file, see Links, where otherwise each name is
 	// a file of its own. It is what version 2 of the format does in tree layers.
 	HardLinks bool
+	// Passed, where it is set, lets a layer of Immutable files be written without looking for them
+	// again.
+	Passed *Passed
 	// Memo, where it is set, remembers the digests of layers, so that a layer
 	// whose files are as they were is not read to know its digest.
 	Memo Memo
@@ -56,6 +59,8 @@ type Layer struct {
 	told bool
 	// unchecked says that info is yet to be remembered: see read.
 	unchecked bool
+	// before are the entries of the last pass, for the next: see Passed.
+	before []*tree.Entry
 	// portable is the portable key, once it was asked for.
 	portable digest.Digest
 }
@@ -106,7 +111,7 @@ func (l *Layer) read(ctx context.Context, dst io.Writer) error {
 			keep.step, dst = step, keep
 		}
 	}
-	info, seen, err := l.hash(ctx, dst, unchecked)
+	info, seen, err := l.hash(ctx, dst, l.collected(), unchecked)
 	if err == nil && !seen.sorted {
 		err = l.distinct(ctx)
 	}
@@ -158,15 +163,15 @@ func (l *Layer) writeUnread(ctx context.Context, dst io.Writer) (bool, error) {
 // Size returns the tar's size in bytes. It reads no content.
 func (l *Layer) Size(ctx context.Context) (int64, error) {
 	w := NewWriter(io.Discard, l.opts.Dialect, l.opts.Prefix)
-	err := l.walk(ctx, w, nil)
+	err := walk(ctx, l.linked(), w, nil)
 	return w.Size(), err
 }
 
 // walk writes all entries to w with nothing in place of their content. look, if it is not nil,
 // is called with each header.
-func (l *Layer) walk(ctx context.Context, w *Writer, look func(header []byte, e *tree.Entry)) error {
+func walk(ctx context.Context, entries tree.Seq, w *Writer, look func(header []byte, e *tree.Entry)) error {
 	w.mark = look
-	for e, err := range l.linked() {
+	for e, err := range entries {
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -184,20 +189,20 @@ func (l *Layer) walk(ctx context.Context, w *Writer, look func(header []byte, e 
 	return w.Close()
 }
 
-// hash writes the layer to dst and hashes it. Unchecked is as for encode.
-func (l *Layer) hash(ctx context.Context, dst io.Writer, unchecked bool) (Info, trace, error) {
+// hash writes the layer's entries to dst and hashes that. Unchecked is as for encode.
+func (l *Layer) hash(ctx context.Context, dst io.Writer, entries tree.Seq, unchecked bool) (Info, trace, error) {
 	d := newDigester(dst)
 	w := &Writer{dialect: l.opts.Dialect, prefix: l.opts.Prefix, out: d, buf: takeBuffer()}
 	if k, ok := dst.(*keeper); ok {
 		k.tar = w
 	}
-	seen, err := l.encode(ctx, w, unchecked)
+	seen, err := l.encode(ctx, w, entries, unchecked)
 	sum := d.sum()
 	return Info{DiffID: sum, Size: w.Size()}, seen, err
 }
 
-// encode writes all entries to w. Unchecked is for small files that the caller compares by itself.
-func (l *Layer) encode(ctx context.Context, w *Writer, unchecked bool) (trace, error) {
+// encode writes the layer's entries to w. Unchecked is for small files that the caller compares by itself.
+func (l *Layer) encode(ctx context.Context, w *Writer, entries tree.Seq, unchecked bool) (trace, error) {
 	// Where the key is known or not needed it is left out: hashing headers would cost as much as
 	// hashing small files.
 	keyed := l.info == nil && (l.opts.Memo != nil || l.opts.Contents != nil)
@@ -209,7 +214,7 @@ func (l *Layer) encode(ctx context.Context, w *Writer, unchecked bool) (trace, e
 	}
 	a := newAhead(w, unchecked)
 	defer a.stop()
-	for e, err := range l.linked() {
+	for e, err := range entries {
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -264,7 +269,7 @@ func (l *Layer) Write(ctx context.Context, dst io.Writer) error {
 	if l.opts.Immutable && !told {
 		return l.writeTrusting(ctx, dst, info)
 	}
-	got, seen, err := l.hash(ctx, dst, !told) // the digest is compared
+	got, seen, err := l.hash(ctx, dst, l.linked(), !told) // the digest is compared
 	switch {
 	case err != nil:
 		return err
@@ -295,17 +300,15 @@ func (l *Layer) proved(seen trace) {
 // and with it the change time, but no content.
 func (l *Layer) writeTrusting(ctx context.Context, dst io.Writer, info Info) error {
 	w := NewWriter(dst, l.opts.Dialect, l.opts.Prefix)
-	seen, err := l.encode(ctx, w, false)
+	seen, err := l.encode(ctx, w, l.fromLastPass(), false)
 	if err != nil {
 		return err
 	}
-	if seen.same(l.seen) {
-		if !seen.other {
-			l.checked()
-		}
+	if seen.same(l.seen) && !seen.other {
+		l.checked()
 		return nil
 	}
-	again, _, err := l.hash(ctx, io.Discard, false)
+	again, _, err := l.hash(ctx, io.Discard, l.linked(), false)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,6 +48,15 @@ func old(t testing.TB, path string) {
 var kinds = map[string]layer.Options{
 	"tree":  {Prefix: "./", Dialect: layer.GNU, Title: "the title"},
 	"store": {Prefix: "/", Immutable: true, Title: "the title"},
+}
+
+// kindsAndKept are these, and a store layer that passes its entries on.
+func kindsAndKept() map[string]layer.Options {
+	all := maps.Clone(kinds)
+	kept := all["store"]
+	kept.Passed = new(layer.Passed)
+	all["store, entries kept"] = kept
+	return all
 }
 
 func TestInfoIsComputedOnce(t *testing.T) {

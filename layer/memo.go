@@ -131,7 +131,7 @@ func Key(ctx context.Context, entries tree.Seq, known func(*tree.Entry) bool) (k
 	l := New(func() tree.Seq { return entries }, Options{Dialect: GNU})
 	t := l.newTracer(true)
 	t.deep, t.known = true, known
-	if err := l.walk(ctx, NewWriter(io.Discard, GNU, ""), t.look); err != nil {
+	if err := walk(ctx, entries, NewWriter(io.Discard, GNU, ""), t.look); err != nil {
 		return "", 0, err
 	}
 	seen, err := t.trace()
@@ -185,7 +185,7 @@ func (l *Layer) recall(ctx context.Context) (bool, error) {
 	}
 	t := l.newTracer(true)
 	w := NewWriter(io.Discard, l.opts.Dialect, l.opts.Prefix)
-	if err := l.walk(ctx, w, t.look); err != nil {
+	if err := walk(ctx, l.collected(), w, t.look); err != nil {
 		return false, err
 	}
 	seen, err := t.trace()

@@ -21,7 +21,8 @@ type StoreOptions struct {
 	// Root is put before the store paths to find the files, as in Nix's
 	// local?root=; empty means the machine's own root.
 	Root string
-	// Memo and Pushed are as in Options.
+	// Passed, Memo and Pushed are as in Options.
+	Passed *Passed
 	Memo   Memo
 	Pushed func(portable digest.Digest) (digest.Digest, bool)
 	// NarHashes, where it is set, returns the SHA-256 of the Nix archives of store paths, in their
@@ -74,7 +75,7 @@ func Store(paths []string, opts StoreOptions) *Layer {
 				}
 			}
 		}
-	}, Options{Dialect: PAX, Prefix: "/", Title: storeTitle(paths), Immutable: true, Memo: opts.Memo, Contents: opts.contents(paths), Pushed: opts.Pushed})
+	}, Options{Dialect: PAX, Prefix: "/", Title: storeTitle(paths), Immutable: true, Passed: opts.Passed, Memo: opts.Memo, Contents: opts.contents(paths), Pushed: opts.Pushed})
 	l.distinct = func(context.Context) error { return distinctPaths(paths) }
 	return l
 }

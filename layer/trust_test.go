@@ -45,7 +45,7 @@ func rewriteInSecret(path string) error {
 // where another file of the layer has a younger one: a clock that was set back
 // must not hide it.
 func TestChangeInSecret(t *testing.T) {
-	for kind, opts := range kinds {
+	for kind, opts := range kindsAndKept() {
 		for name, young := range map[string]int64{"newest": 0, "not newest": math.MaxInt64} {
 			t.Run(kind+"/"+name, func(t *testing.T) {
 				root := smallTree(t)

@@ -185,7 +185,7 @@ func (w *Writer) content(ctx context.Context, e *tree.Entry) error {
 	}
 	w.size += e.Size
 	err = atEnd(e, r)
-	if f, ok := r.(*tree.File); ok && f.Other() {
+	if f, ok := r.(*tree.File); ok && !f.Is(e.Stamp) {
 		w.other = true
 	}
 	return err

@@ -136,7 +136,7 @@ func (l *looker) entry(parent *directory, name, source, rel string, st *unix.Sta
 		e.Type = Regular
 		e.Size = st.Size
 		e.Stamp = l.stamps.of(parent.fd, name, st)
-		*content = diskFile{parent, name, st.Size, st.Mtim.Nano(), st.Ino}
+		*content = diskFile{parent, name, st.Size, st.Mtim.Nano()}
 		e.Content = content
 	case unix.S_IFLNK:
 		e.Type = Symlink

@@ -16,8 +16,7 @@ type diskFile struct {
 	name string
 	size int64
 	// time is when its content was last changed, in nanoseconds since 1970.
-	time  int64
-	inode uint64
+	time int64
 }
 
 // Open opens the file. A large one is compared with what it was at once, a small one when it has
@@ -38,22 +37,23 @@ func (d *diskFile) Open() (io.ReadCloser, error) {
 
 func (d *diskFile) source() string { return d.dir.source(d.name) }
 
-// check compares the open file with what it was. same is false for another file that looks like
-// it: what a store that is being optimised puts in its place, or what was there for a moment.
-func (d *diskFile) check(fd int) (same bool, err error) {
+// check compares the open file with what it was, and returns its stamp. That is another one for a file
+// that only looks the same: what a store that is being optimised puts in its place, or what was
+// there for a moment.
+func (d *diskFile) check(fd int) (Stamp, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return false, fmt.Errorf("stat %q: %w", d.source(), err)
+		return Stamp{}, fmt.Errorf("stat %q: %w", d.source(), err)
 	}
 	switch {
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return false, fmt.Errorf("%q changed while it was read: it is a %s now", d.source(), typeName(uint32(st.Mode)))
+		return Stamp{}, fmt.Errorf("%q changed while it was read: it is a %s now", d.source(), typeName(uint32(st.Mode)))
 	case st.Size != d.size:
-		return false, fmt.Errorf("%q changed while it was read: it had %d bytes and has %d now", d.source(), d.size, st.Size)
+		return Stamp{}, fmt.Errorf("%q changed while it was read: it had %d bytes and has %d now", d.source(), d.size, st.Size)
 	case st.Mtim.Nano() != d.time:
-		return false, fmt.Errorf("%q changed while it was read: it was written to", d.source())
+		return Stamp{}, fmt.Errorf("%q changed while it was read: it was written to", d.source())
 	}
-	return st.Ino == d.inode, nil
+	return stampOf(&st), nil
 }
 
 // read reads from the open file, of which left bytes are left, into p, which is not empty. It is an
@@ -96,8 +96,8 @@ type File struct {
 	fd   int
 	file *diskFile
 	left int64
-	// other says that Check found another file that looks the same.
-	other bool
+	// found is the stamp that Check found.
+	found Stamp
 }
 
 // Read reads from the file. At the end it checks that the file is unchanged.
@@ -130,15 +130,14 @@ func (f *File) Advance(n int64) error {
 }
 
 // Check returns an error if the file has been changed since FromDir looked at it.
-func (f *File) Check() error {
-	same, err := f.file.check(f.fd)
-	f.other = f.other || err == nil && !same
+func (f *File) Check() (err error) {
+	f.found, err = f.file.check(f.fd)
 	return err
 }
 
-// Other reports whether Check found another file than FromDir, one with the same size and time:
-// then an entry's Stamp does not speak for what was read.
-func (f *File) Other() bool { return f.other }
+// Is reports whether Check found the file that the stamp speaks for, rather than another one with the
+// same size and time.
+func (f *File) Is(s Stamp) bool { return s.speaksFor(f.found) }
 
 // Close closes the file.
 func (f *File) Close() error {

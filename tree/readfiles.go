@@ -23,7 +23,7 @@ type FileReader struct {
 	// Unchecked says that the caller notices by itself, by a digest for example, if a file was
 	// changed since FromDir looked at it. Only one that has another length is an error then.
 	Unchecked bool
-	// Other is set if another file was read than FromDir had looked at: see File.Other. Without a
+	// Other is set if another file was read than an entry's stamp speaks for: see File.Is. Without a
 	// check nobody knows.
 	Other atomic.Bool
 
@@ -109,11 +109,11 @@ func (r *FileReader) appendOnDisk(buf []byte, files []*Entry) (int, []byte, erro
 			buf, left = buf[:len(buf)+n], left-int64(n)
 		}
 		if grown || !r.Unchecked {
-			same, err := d.check(fd)
+			found, err := d.check(fd)
 			if err != nil {
 				return 0, nil, err
 			}
-			if !same {
+			if !files[i].Stamp.speaksFor(found) {
 				r.Other.Store(true)
 			}
 		}

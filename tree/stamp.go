@@ -20,6 +20,12 @@ type Stamp struct {
 	Offset int64
 }
 
+// speaksFor reports whether a file that was found to have another stamp is the same, unchanged.
+// What a file system does not tell of change times cannot show.
+func (s Stamp) speaksFor(found Stamp) bool {
+	return s.Inode == found.Inode && s.ModTime == found.ModTime && (s.Change == found.Change || s.Change == UnknownChange)
+}
+
 // UnknownChange is the change time of a file that may be changed at any time without another stamp:
 // after all times, it never is some time ago.
 const UnknownChange = math.MaxInt64

@@ -27,6 +27,7 @@ import (
 	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/internal/sandbox/remember"
 	"github.com/varve-image/varve/internal/tally"
+	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
@@ -150,7 +151,7 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 	if err := b.verifyStore(ctx, needed); err != nil {
 		return nil, err
 	}
-	layers, err := placer{b, base, needed, pipeline, plan}.place(ctx, groups, top)
+	layers, err := placer{b, base, needed, pipeline, plan, new(layer.Passed)}.place(ctx, groups, top)
 	if err != nil {
 		return nil, err
 	}

@@ -27,6 +27,8 @@ type placer struct {
 	pipeline *layering.Pipeline
 	// plan holds the store paths of the layers that are to stay together.
 	plan [][]string
+	// passed is shared by all store layers.
+	passed *layer.Passed
 }
 
 // placed is a layer that goes on top of the base's layers.
@@ -202,7 +204,7 @@ func (p placer) storeLayer(paths []string) placed {
 	s := p.spec
 	opts := layer.StoreOptions{
 		UID: s.UID, GID: s.GID, Uname: s.Uname, Gname: s.Gname, ModTime: s.MTime, Root: p.opts.storeRoot(),
-		Memo: p.opts.Memo.ForLayers(), NarHashes: p.narHashes,
+		Passed: p.passed, Memo: p.opts.Memo.ForLayers(), NarHashes: p.narHashes,
 	}
 	if p.needed.vouched {
 		opts.Pushed = p.opts.Pushed

@@ -28,7 +28,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -260,26 +259,15 @@ func writeSpec(work, store string) (spec string, paths []string, err error) {
 	return spec, paths, os.WriteFile(spec, text, 0o644)
 }
 
-// runVarve runs varve, whose output is read from a pipe and discarded. It returns
-// the time and the peak memory in bytes.
+// runVarve runs varve piped into cat, as tar is piped into the other programs. It returns
+// the time and varve's peak memory in bytes.
 func (b *bench) runVarve(ctx context.Context, args []string) (time.Duration, int64, error) {
-	cmd := exec.CommandContext(ctx, b.varve, append([]string{"--quiet"}, args...)...)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
+	varve := exec.CommandContext(ctx, b.varve, append([]string{"--quiet"}, args...)...)
+	took, err := piped(varve, exec.CommandContext(ctx, "cat"))
 	if err != nil {
 		return 0, 0, err
 	}
-	start := time.Now()
-	if err := cmd.Start(); err != nil {
-		return 0, 0, err
-	}
-	// os.File's own WriteTo would choose the pieces.
-	_, copyErr := io.CopyBuffer(drain{}, struct{ io.Reader }{out}, make([]byte, 1<<20))
-	if err := errors.Join(cmd.Wait(), copyErr); err != nil {
-		return 0, 0, fmt.Errorf("run %q: %w", cmd.Args, err)
-	}
-	took := time.Since(start)
-	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	usage, ok := varve.ProcessState.SysUsage().(*syscall.Rusage)
 	if !ok {
 		return took, 0, nil
 	}
@@ -288,29 +276,28 @@ func (b *bench) runVarve(ctx context.Context, args []string) (time.Duration, int
 	return took, usage.Maxrss << 10, nil
 }
 
-// drain hides io.Discard's ReadFrom, which reads in pieces of 8 KiB.
-type drain struct{}
-
-func (drain) Write(p []byte) (int, error) { return len(p), nil }
-
-// tarInto runs GNU tar of the paths piped into another program, whose output is
-// discarded.
-func tarInto(ctx context.Context, paths, program []string) (time.Duration, error) {
+// piped runs one program piped into another, whose output is discarded.
+func piped(from, to *exec.Cmd) (time.Duration, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return 0, err
 	}
-	tar := exec.CommandContext(ctx, "tar", append([]string{"-cPf", "-", "--"}, paths...)...)
-	tar.Stdout, tar.Stderr = w, os.Stderr
-	other := exec.CommandContext(ctx, program[0], program[1:]...)
-	other.Stdin, other.Stderr = r, os.Stderr
+	from.Stdout, from.Stderr = w, os.Stderr
+	to.Stdin, to.Stderr = r, os.Stderr
 	start := time.Now()
-	err = errors.Join(tar.Start(), other.Start(), w.Close(), r.Close())
+	err = errors.Join(from.Start(), to.Start(), w.Close(), r.Close())
 	if err != nil {
-		return 0, fmt.Errorf("start tar | %s: %w", program[0], err)
+		return 0, fmt.Errorf("start %q: %w", from.Args, err)
 	}
-	if err := errors.Join(tar.Wait(), other.Wait()); err != nil {
-		return 0, fmt.Errorf("run tar | %s: %w", program[0], err)
+	if err := errors.Join(from.Wait(), to.Wait()); err != nil {
+		return 0, fmt.Errorf("run %q: %w", from.Args, err)
 	}
 	return time.Since(start), nil
+}
+
+// tarInto runs GNU tar of the paths piped into another program, whose output is
+// discarded.
+func tarInto(ctx context.Context, paths, program []string) (time.Duration, error) {
+	tar := exec.CommandContext(ctx, "tar", append([]string{"-cPf", "-", "--"}, paths...)...)
+	return piped(tar, exec.CommandContext(ctx, program[0], program[1:]...))
 }
