@@ -9,12 +9,16 @@ import (
 	"github.com/varve-image/varve/image"
 )
 
+// layersAhead is how many layers each begins ahead of the visited one, besides two for each processor:
+// enough that the others do not wait while one reads a large layer, and few enough that what was read
+// is still in the page cache when visit reads it again.
+const layersAhead = 12
+
 // each calls visit for each layer in order. Meanwhile ahead is called for the layers after it: for
-// as many at once as there are processors, and only so far ahead that what it read is still in
-// the page cache when visit reads it again.
+// as many at once as there are processors.
 func each(ctx context.Context, layers []image.Layer, ahead func(context.Context, image.Layer) error, visit func(ctx context.Context, i int) error) error {
 	workers := runtime.GOMAXPROCS(0)
-	begun := make(chan struct{}, 2*workers)
+	begun := make(chan struct{}, 2*workers+layersAhead)
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.Go(func() error {
 		reading, ctx := errgroup.WithContext(ctx)
