@@ -74,10 +74,10 @@ func TestEachLooksAhead(t *testing.T) {
 				for i := range layers {
 					synctest.Wait() // until nothing moves without the next visit
 					asked := int(g.asked.Load())
-					if most := i + 2*processors + 1; asked > most {
+					if most := i + 2*processors + layersAhead + 1; asked > most {
 						t.Errorf("during visit %d, %d layers were asked, want at most %d", i, asked, most)
 					}
-					if least := min(i+processors+1, len(layers)); asked < least {
+					if least := min(i+processors+layersAhead+1, len(layers)); asked < least {
 						t.Errorf("during visit %d, %d layers were asked, want at least %d", i, asked, least)
 					}
 					next <- struct{}{}
