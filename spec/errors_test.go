@@ -28,7 +28,7 @@ var badSpecs = []struct {
 	{in: "name: a\nentrypoint: [b]\n", want: `spec:2:1: entrypoint: unknown field; did you mean "config.Entrypoint"?`},
 	{in: "name: a\nEnv: [b]\nfrom: c\ncopy: d\n", want: `spec:2:1: Env: unknown field; did you mean "config.Env"?` + "\n" +
 		`spec:3:1: from: unknown field; did you mean "fromImage"?` + "\n" + `spec:4:1: copy: unknown field; did you mean "copyToRoot"?`},
-	{in: "{name: a, copyToRoot: [{src: b, dest: c}]}", want: "spec:1:24: copyToRoot[0].source: missing: the path to copy\n" +
+	{in: "{name: a, copyToRoot: [{src: b, dest: c}]}", want: "spec:1:24: copyToRoot[0].source: missing: the path to copy, or content, the text of a file\n" +
 		`spec:1:25: copyToRoot[0].src: unknown field; did you mean "source"?` + "\n" + `spec:1:33: copyToRoot[0].dest: unknown field; did you mean "target"?`},
 	{in: "name: a\nnothingLikeIt: b\n", want: "spec:2:1: nothingLikeIt: unknown field"},
 	{in: "name: a\n\"x\\ny\": b\n", want: `spec:2:1: ["x\ny"]: unknown field`},
@@ -38,7 +38,7 @@ var badSpecs = []struct {
 		in:   "name: a\nconfig:\n  Env: []\n  x: [{a: 1, a: 2}]\n",
 		want: "spec:4:14: config.x[0].a: given twice, first on line 4", schema: true,
 	},
-	{in: "name: a\ncopyToRoot: [{sorce: b}]\n", want: "spec:2:14: copyToRoot[0].source: missing: the path to copy\n" +
+	{in: "name: a\ncopyToRoot: [{sorce: b}]\n", want: "spec:2:14: copyToRoot[0].source: missing: the path to copy, or content, the text of a file\n" +
 		`spec:2:15: copyToRoot[0].sorce: unknown field; did you mean "source"?`},
 	{in: "name: a\nrunAsRoot: [ls]\n", want: `spec:2:12: runAsRoot: got a list, want a string`},
 	{in: "name: a\nrunAsRoot: \"ls\\0\"\n", want: `spec:2:12: runAsRoot: the script holds a NUL character`},
@@ -140,9 +140,11 @@ var badSpecs = []struct {
 	{in: "{name: a, uid: 0100}", want: "spec:1:16: uid: got the number 0100, want a number from 0 to 4294967294 without leading zeros, which some would read as octal", schema: true},
 	{in: "{name: a, uid: ''}", want: `spec:1:16: uid: got "", want a number from 0 to 4294967294 in decimal digits`},
 	{in: "{name: a, uid: true}", want: "spec:1:16: uid: got true, want a number from 0 to 4294967294"},
-	{in: "{name: a, copyToRoot: [{source: b, owner: root}]}", want: `spec:1:43: copyToRoot[0].owner: got "root", want keep, "uid:gid" or one number for both, each from 0 to 4294967294 in decimal digits`},
-	{in: "{name: a, copyToRoot: [{source: b, owner: '1:'}]}", want: `spec:1:43: copyToRoot[0].owner: got "1:", want keep, "uid:gid" or one number for both, each from 0 to 4294967294 in decimal digits`},
-	{in: "{name: a, copyToRoot: [{source: b, owner: '1:4294967295'}]}", want: `spec:1:43: copyToRoot[0].owner: got "1:4294967295", want keep, "uid:gid" or one number for both, each from 0 to 4294967294: 4294967295 means "no id" to the kernel`, schema: true},
+	{in: "{name: a, copyToRoot: [{source: b, owner: ro/ot}]}", want: `spec:1:43: copyToRoot[0].owner: got "ro/ot", want keep, "user:group" or one for both, each a name or a number from 0 to 4294967294 in decimal digits`},
+	{in: "{name: a, copyToRoot: [{source: b, owner: 'root:-staff'}]}", want: `spec:1:43: copyToRoot[0].owner: got "root:-staff", want keep, "user:group" or one for both, each a name or a number from 0 to 4294967294 in decimal digits`, schema: true},
+	{in: "{name: a, copyToRoot: [{source: b, owner: [1, 2]}]}", want: `spec:1:43: copyToRoot[0].owner: got a list, want keep, "user:group" or one for both, each a name or a number from 0 to 4294967294`},
+	{in: "{name: a, copyToRoot: [{source: b, owner: '1:'}]}", want: `spec:1:43: copyToRoot[0].owner: got "1:", want keep, "user:group" or one for both, each a name or a number from 0 to 4294967294 in decimal digits`},
+	{in: "{name: a, copyToRoot: [{source: b, owner: '1:4294967295'}]}", want: `spec:1:43: copyToRoot[0].owner: got "1:4294967295", want keep, "user:group" or one for both, each a name or a number from 0 to 4294967294: 4294967295 means "no id" to the kernel`, schema: true},
 
 	// Modes.
 	{in: "{name: a, perms: [{path: b, mode: u=rwx}]}", want: `spec:1:35: perms[0].mode: got "u=rwx", want a mode in octal digits such as 0755`},
@@ -151,9 +153,9 @@ var badSpecs = []struct {
 	{in: "{name: a, perms: [{path: b, mode: 0x1ed}]}", want: "spec:1:35: perms[0].mode: got the number 0x1ed, want a mode in octal digits such as 0755", schema: true},
 	{in: "{name: a, perms: [{path: b, mode: -1}]}", want: "spec:1:35: perms[0].mode: got the number -1, want a mode in octal digits such as 0755"},
 	{in: "{name: a, perms: [{path: b, mode: 77777777777777777777777777}]}", want: "spec:1:35: perms[0].mode: got the number 77777777777777777777777777, want at most 07777"},
-	{in: "{name: a, perms: [{path: b}]}", want: "spec:1:19: perms[0]: the rule sets nothing: give mode, uid, gid or capabilities", schema: true},
+	{in: "{name: a, perms: [{path: b}]}", want: "spec:1:19: perms[0]: the rule sets nothing: give mode, owner, uid, gid or capabilities", schema: true},
 	{in: "{name: a, perms: [{mode: 1}]}", want: "spec:1:19: perms[0].path: missing: the glob of the entries that the rule is for"},
-	{in: "{name: a, perms: [b]}", want: `spec:1:19: perms[0]: got "b", want a rule with path and mode, uid, gid or capabilities`},
+	{in: "{name: a, perms: [b]}", want: `spec:1:19: perms[0]: got "b", want a rule with path and mode, owner or capabilities`},
 
 	// Times.
 	{in: "{name: a, mtime: now}", want: `spec:1:18: mtime: got "now": the files' time must be fixed, or each build would change every layer`},
@@ -196,10 +198,10 @@ var badSpecs = []struct {
 	{in: "{name: a, maxLayers: lots}", want: `spec:1:22: maxLayers: got "lots", want a number from 1 to 127: engines stop between 125 and 127 layers`},
 
 	// Layers and presets.
-	{in: "{name: a, layers: [{}]}", want: "spec:1:20: layers[0]: the layer holds nothing: give contents or copyToRoot, or built", schema: true},
-	{in: "{name: a, layers: [{contents: [], perm: []}]}", want: "spec:1:20: layers[0]: the layer holds nothing: give contents or copyToRoot, or built\n" +
+	{in: "{name: a, layers: [{}]}", want: "spec:1:20: layers[0]: the layer holds nothing: give copyToRoot or other files, contents, or built", schema: true},
+	{in: "{name: a, layers: [{contents: [], perm: []}]}", want: "spec:1:20: layers[0]: the layer holds nothing: give copyToRoot or other files, contents, or built\n" +
 		`spec:1:35: layers[0].perm: unknown field; did you mean "perms"?`},
-	{in: "{name: a, layers: [b]}", want: `spec:1:20: layers[0]: got "b", want an object with contents or copyToRoot`},
+	{in: "{name: a, layers: [b]}", want: `spec:1:20: layers[0]: got "b", want an object with copyToRoot, contents or other files`},
 	{in: "{name: a, presets: [caCerts]}", want: `spec:1:21: presets[0]: got "caCerts", want nss, shadow, binSh, usrBinEnv, caCertificates or tmp`},
 	{in: "{name: a, presets: [binsh]}", want: `spec:1:21: presets[0]: got "binsh", want nss, shadow, binSh, usrBinEnv, caCertificates or tmp; did you mean "binSh"?`},
 	{in: "{name: a, presets: [tmp, tmp]}", want: `spec:1:26: presets[1]: preset "tmp" given twice`, schema: true},
@@ -207,6 +209,48 @@ var badSpecs = []struct {
 	{in: "{name: a, presets: [{tmp: x}]}", want: "spec:1:27: presets[0].tmp: preset tmp takes no argument"},
 	{in: "{name: a, presets: [{nss: {}, tmp: null}]}", want: "spec:1:21: presets[0]: got an object, want a preset's name or an object with one name and its argument"},
 	{in: "{name: a, presets: [{nss: {extraPasswdLines: ['a:b']}}]}", want: `spec:1:47: presets[0].nss.extraPasswdLines[0]: got "a:b", want 7 parts: name:x:uid:gid:comment:home:shell`},
+
+	// Files that are made.
+	{in: "name: a\nremove: [/a, ../b, '[', 5, '']\n", want: `spec:2:14: remove[1]: "../b" leads out: remove the .. parts` + "\n" +
+		`spec:2:20: remove[2]: "[" is not a valid glob: want * ? ** [a-z] {a,b}, and \ before such a character that stands for itself` + "\n" +
+		"spec:2:25: remove[3]: got the number 5, want a string: put it in quotes\nspec:2:28: remove[4]: got an empty string, want a glob"},
+	{in: "name: a\ndirectories: [/a/../b, {mode: 9, owner: keep}, {path: /c, uid: 5}, /d, d/]\n",
+		want: `spec:2:15: directories[0]: "/a/../b" leads out of the image: remove the .. parts` + "\n" +
+			"spec:2:24: directories[1].path: missing: the directory's path in the image\n" +
+			"spec:2:31: directories[1].mode: got the number 9, want a mode in octal digits such as 0755\n" +
+			`spec:2:41: directories[1].owner: got "keep", which is for tarballs in copyToRoot; want "user:group" or one for both, each a name or a number from 0 to 4294967294` + "\n" +
+			"spec:2:59: directories[2].uid: unknown field\n" + `spec:2:72: directories[4]: "/d" is given twice`},
+	{in: "name: a\ndirectories: {/a: 0755}\n", want: "spec:2:14: directories: got an object, want a list of paths or of {path, mode, owner}"},
+	{in: "name: a\nsymlinks: {/a: b, a: c, /d: d, /e: '', /f: 5, /../g: h, /: i, /j: /j/}\n", want: `spec:2:19: symlinks.a: "/a" is given twice` + "\n" +
+		`spec:2:29: symlinks./d: "/d" leads to itself: a symlink is PATH: WHAT IT LEADS TO` + "\n" + "spec:2:36: symlinks./e: got an empty string, want what the link leads to\n" +
+		"spec:2:44: symlinks./f: got the number 5, want a string: put it in quotes\n" + `spec:2:47: symlinks["/../g"]: "/../g" leads out of the image: remove the .. parts` + "\n" +
+		"spec:2:60: symlinks./: the root of the image is a directory: name a path below it\n" + `spec:2:67: symlinks./j: "/j" leads to itself: a symlink is PATH: WHAT IT LEADS TO`},
+	{in: "name: a\nsymlinks: [/a]\n", want: "spec:2:11: symlinks: got a list, want an object with a link's text for each path, such as {/usr/bin/python: python3}"},
+	{in: "{name: a, symlinks: {/a: " + strings.Repeat("b", 4096) + "}}", schema: true,
+		want: `spec:1:26: symlinks./a: "` + strings.Repeat("b", 80) + `"… has 4096 bytes: a symlink holds at most 4095`},
+	{in: "name: a\nusers: [{uid: 1}, -a, 'a:b', '..', '12', {name: b, uid: -1, gid: x, home: b, shell: '/a:b', comment: \"c\\nd\", createHome: yes}]\n", want: "spec:2:9: users[0].name: missing: the user's name\n" +
+		`spec:2:19: users[1]: "-a" is not a valid name of a user or group: want letters, digits and . _ -, no - at the beginning, and not digits alone` + "\n" + `spec:2:23: users[2]: "a:b" is not a valid name of a user or group: want letters, digits and . _ -, no - at the beginning, and not digits alone` + "\n" + `spec:2:30: users[3]: ".." is not a valid name of a user or group: want letters, digits and . _ -, no - at the beginning, and not digits alone` + "\n" + `spec:2:36: users[4]: "12" is not a valid name of a user or group: want letters, digits and . _ -, no - at the beginning, and not digits alone` + "\n" +
+		"spec:2:57: users[5].uid: got the number -1, want a number from 0 to 4294967294 in decimal digits\n" + `spec:2:66: users[5].gid: got "x", want a number from 0 to 4294967294 in decimal digits` + "\n" +
+		`spec:2:75: users[5].home: got "b", want an absolute path` + "\n" + `spec:2:85: users[5].shell: "/a:b" holds a colon, which separates the parts of a line of /etc/passwd` + "\n" +
+		`spec:2:102: users[5].comment: "c\nd" holds the control character '\n'` + "\n" + `spec:2:122: users[5].createHome: got "yes", want true or false`},
+	{in: "name: a\nusers: [{name: b, uid: 5}, {name: c, uid: 5}, b, {name: d, gid: 5, group: e, groups: [f, '']}, " + strings.Repeat("g", 33) + "]\n",
+		want: `spec:2:28: users[1]: the user "c" has the id 5 of "b"` + "\n" + `spec:2:47: users[2]: the user "b" is given twice` + "\n" +
+			"spec:2:75: users[3].group: gid and group are two ways to say the same: remove one\nspec:2:90: users[3].groups[1]: got an empty string, want a name\n" +
+			`spec:2:96: users[4]: "` + strings.Repeat("g", 33) + `" is longer than 32 characters`},
+	{in: "name: a\nusers: [{name: b, home: /../c}]\n", want: `spec:2:25: users[0].home: "/../c" leads out of the image: remove the .. parts`, schema: true},
+	{in: "name: a\ngroups: [{name: b, gid: 5}, {name: c, gid: 5, members: b c}, {member: d}]\n", want: `spec:2:29: groups[1]: the group "c" has the id 5 of "b"` + "\n" +
+		`spec:2:56: groups[1].members: "b c" is not a valid name of a user or group: want letters, digits and . _ -, no - at the beginning, and not digits alone` + "\n" + "spec:2:62: groups[2].name: missing: the group's name\n" +
+		`spec:2:63: groups[2].member: unknown field; did you mean "members"?`},
+	{in: "name: a\nusers: {a: b}\ngroups: 5\n", want: "spec:2:8: users: got an object, want a list of names or of {name, uid, …}\nspec:3:9: groups: got the number 5, want a list of names or of {name, gid, members}"},
+	{in: "name: a\ncopyToRoot: [{content: x}, {content: x, target: /a/}, {content: x, target: /a, source: b, exclude: c, hardLinks: true}, {content: 5, target: /a, owner: keep}]\n",
+		want: "spec:2:14: copyToRoot[0].target: missing: the path of the file, such as /etc/motd\n" + `spec:2:49: copyToRoot[1].target: got "/a/", want the path of the file, such as /etc/motd` + "\n" +
+			"spec:2:88: copyToRoot[2].source: content is a whole file: source does not go with it\nspec:2:100: copyToRoot[2].exclude: content is a whole file: exclude does not go with it\n" +
+			"spec:2:114: copyToRoot[2].hardLinks: content is a whole file: hardLinks does not go with it\nspec:2:131: copyToRoot[3].content: got the number 5, want a string: put it in quotes\n" +
+			`spec:2:153: copyToRoot[3].owner: got "keep", which is for tarballs; want "user:group" or one for both, each a name or a number from 0 to 4294967294`},
+	{in: `{name: a, copyToRoot: [{content: "a\0b", target: /a}]}`, want: "spec:1:34: copyToRoot[0].content: the text holds a NUL character: copy a file with source instead"},
+	{in: "{name: a, perms: [{path: b, owner: c, uid: 1}, {path: d, owner: keep}]}", want: "spec:1:36: perms[0].owner: owner stands for uid and gid: remove one or the other\n" +
+		`spec:1:65: perms[1].owner: got "keep", which is for tarballs in copyToRoot; want "user:group" or one for both, each a name or a number from 0 to 4294967294`, schema: true},
+	{in: "{name: a, layers: [{built: b, users: [c]}]}", want: "spec:1:20: layers[0]: built is a whole layer: no other field goes with it", schema: true},
 
 	// Config.
 	{in: "{name: a, config: [b]}", want: "spec:1:19: config: got a list, want an object as in the OCI image specification"},

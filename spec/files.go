@@ -24,17 +24,48 @@ func (d *decoder) copy(v value) Copy {
 		c.Source = d.path(v)
 		return c
 	}
-	if d.object(v, "a path or an object with source and target", fields{
+	if d.object(v, "a path or an object with source or content, and target", fields{
 		"source":    func(v value) { c.Source = d.path(v) },
+		"content":   func(v value) { c.Content = d.content(v) },
 		"target":    func(v value) { c.Target = d.target(v) },
 		"mode":      func(v value) { c.Mode = d.mode(v) },
 		"owner":     func(v value) { c.Owner = d.owner(v) },
 		"exclude":   func(v value) { c.Exclude = d.globs(v) },
 		"hardLinks": func(v value) { c.HardLinks = d.bool(v) },
 	}) {
-		d.required(v, "source", "the path to copy")
+		d.copyTogether(v, c)
 	}
 	return c
+}
+
+// copyTogether checks the fields of c, which depend on each other.
+func (d *decoder) copyTogether(v value, c Copy) {
+	if !d.holds(v, "content") {
+		d.required(v, "source", "the path to copy, or content, the text of a file")
+		return
+	}
+	for _, name := range []string{"source", "exclude", "hardLinks"} {
+		if d.holds(v, name) {
+			d.failAt(v, name, "content is a whole file: %s does not go with it", name)
+		}
+	}
+	switch {
+	case !d.holds(v, "target"):
+		d.required(v, "target", "the path of the file, such as /etc/motd")
+	case strings.HasSuffix(c.Target, "/"):
+		d.failAt(v, "target", "got %s, want the path of the file, such as /etc/motd", quote(c.Target))
+	case c.Owner != nil && c.Owner.Keep:
+		d.failAt(v, "owner", `got "keep", which is for tarballs; want %s`, wantOwner)
+	}
+}
+
+// content returns the text of a file.
+func (d *decoder) content(v value) *string {
+	s, _ := d.string(v)
+	if strings.ContainsRune(s, 0) {
+		d.fail(v, "the text holds a NUL character: copy a file with source instead")
+	}
+	return &s
 }
 
 // target returns a path in the image: absolute and clean, except that a slash at
@@ -82,7 +113,7 @@ func (d *decoder) globs(v value) []string {
 
 func (d *decoder) perms(v value) []PermRule {
 	var list []PermRule
-	d.items(v, "a list of rules with path and mode, uid, gid or capabilities", func(v value) {
+	d.items(v, "a list of rules with path and mode, owner or capabilities", func(v value) {
 		list = append(list, d.perm(v))
 	})
 	return list
@@ -90,11 +121,12 @@ func (d *decoder) perms(v value) []PermRule {
 
 func (d *decoder) perm(v value) PermRule {
 	var r PermRule
-	if !d.object(v, "a rule with path and mode, uid, gid or capabilities", fields{
+	if !d.object(v, "a rule with path and mode, owner or capabilities", fields{
 		"path":         func(v value) { r.Path = d.glob(v) },
 		"mode":         func(v value) { r.Mode = d.mode(v) },
 		"uid":          func(v value) { r.UID = d.idPointer(v) },
 		"gid":          func(v value) { r.GID = d.idPointer(v) },
+		"owner":        func(v value) { r.Owner = d.ownerInImage(v) },
 		"capabilities": func(v value) { r.Capabilities, _ = d.filled(v, "capabilities such as cap_net_raw+ep") },
 	}) {
 		return r
@@ -103,14 +135,17 @@ func (d *decoder) perm(v value) PermRule {
 	if !slices.ContainsFunc(v.members, func(m member) bool {
 		return m.key.text != "path" && m.value.kind != null
 	}) {
-		d.fail(v, "the rule sets nothing: give mode, uid, gid or capabilities")
+		d.fail(v, "the rule sets nothing: give mode, owner, uid, gid or capabilities")
+	}
+	if r.Owner != nil && (r.UID != nil || r.GID != nil) {
+		d.failAt(v, "owner", "owner stands for uid and gid: remove one or the other")
 	}
 	return r
 }
 
 func (d *decoder) groups(v value) []Group {
 	var list []Group
-	d.items(v, "a list of objects with contents or copyToRoot", func(v value) {
+	d.items(v, "a list of objects with copyToRoot, contents or other files", func(v value) {
 		list = append(list, d.group(v))
 	})
 	return list
@@ -118,22 +153,22 @@ func (d *decoder) groups(v value) []Group {
 
 func (d *decoder) group(v value) Group {
 	var g Group
-	ok := d.object(v, "an object with contents or copyToRoot", fields{
+	ok := d.object(v, "an object with copyToRoot, contents or other files", d.layerFiles(fields{
 		"contents":             func(v value) { g.Contents = d.contents(v) },
 		"copyToRoot":           func(v value) { g.CopyToRoot = d.copies(v) },
 		"keepContentsDirlinks": func(v value) { g.KeepContentsDirlinks = d.bool(v) },
 		"perms":                func(v value) { g.Perms = d.perms(v) },
 		"built":                func(v value) { g.Built = d.path(v) },
-	})
-	filled := d.holds(v, "contents") || d.holds(v, "copyToRoot")
+	}, &g.LayerFiles))
+	filled := d.holds(v, "contents") || d.holds(v, "copyToRoot") || d.holds(v, "perms") || d.holdsFiles(v)
 	switch {
 	case !ok:
 	case d.holds(v, "built"):
-		if filled || d.holds(v, "perms") {
+		if filled {
 			d.fail(v, "built is a whole layer: no other field goes with it")
 		}
 	case !filled:
-		d.fail(v, "the layer holds nothing: give contents or copyToRoot, or built")
+		d.fail(v, "the layer holds nothing: give copyToRoot or other files, contents, or built")
 	}
 	return g
 }

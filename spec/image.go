@@ -61,7 +61,7 @@ func (d *decoder) image(v value) {
 		"annotations":          func(v value) { s.Annotations = d.pairs(v, false) },
 		"labels":               func(v value) { s.Labels = d.pairs(v, true) },
 	}
-	d.object(v, "an object", known)
+	d.object(v, "an object", d.layerFiles(known, &s.LayerFiles))
 	d.defaults(layering, treeMTime)
 	d.required(v, "name", `the image's name, such as "hello"`)
 	d.together(v)

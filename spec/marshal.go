@@ -80,6 +80,7 @@ func (s *Spec) MarshalJSON() ([]byte, error) {
 	set("layers", jsonList(s.Layers, Group.object))
 	set("presets", jsonList(s.Presets, Preset.value))
 	set("perms", jsonList(s.Perms, PermRule.object))
+	s.LayerFiles.marshal(set)
 	set("conflicts", string(s.Conflicts))
 	if s.Config != nil {
 		o.Set("config", s.ownConfig())
@@ -219,21 +220,15 @@ func (c Copy) object() any {
 	o := &ordjson.Object{}
 	set := setter(o)
 	set("source", c.Source)
+	if c.Content != nil {
+		o.Set("content", *c.Content)
+	}
 	set("target", c.Target)
 	set("mode", octal(c.Mode))
-	if c.Owner != nil {
-		o.Set("owner", c.Owner.text())
-	}
+	set("owner", c.Owner.value())
 	set("exclude", jsonTexts(c.Exclude))
 	set("hardLinks", c.HardLinks)
 	return o
-}
-
-func (o Owner) text() string {
-	if o.Keep {
-		return "keep"
-	}
-	return fmt.Sprintf("%d:%d", o.UID, o.GID)
 }
 
 func (g Group) object() any {
@@ -243,6 +238,7 @@ func (g Group) object() any {
 	set("copyToRoot", jsonList(g.CopyToRoot, Copy.object))
 	set("keepContentsDirlinks", g.KeepContentsDirlinks)
 	set("perms", jsonList(g.Perms, PermRule.object))
+	g.LayerFiles.marshal(set)
 	set("built", g.Built)
 	return o
 }
@@ -252,12 +248,9 @@ func (r PermRule) object() any {
 	set := setter(o)
 	set("path", r.Path)
 	set("mode", octal(r.Mode))
-	if r.UID != nil {
-		o.Set("uid", number32(r.UID))
-	}
-	if r.GID != nil {
-		o.Set("gid", number32(r.GID))
-	}
+	setID(o, "uid", r.UID)
+	setID(o, "gid", r.GID)
+	set("owner", r.Owner.value())
 	set("capabilities", r.Capabilities)
 	return o
 }

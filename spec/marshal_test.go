@@ -24,6 +24,10 @@ func TestCheck(t *testing.T) {
 		"{name: a, config: {Cmd: [x], Env: [A=b], odd: {b: 1.50, a: null}}, labels: {k: v}, annotations: {x: y}}",
 		"{name: a, fromImage: ./base.tar, fromImageName: b, fromImageTag: '1', inherit: env, config: {Cmd: null}, architecture: arm, variant: v7}",
 		"{name: a, runAsRoot: x, extraCommands: y, fakeRootCommands: z, enableFakechroot: true, shell: /bin/sh, path: '/a:/b', isolation: vm, network: host, diskSize: 9999, buildVMMemorySize: 99}",
+		"{name: a, remove: ['/a/**'], directories: [/b, {path: c/, mode: 0700, owner: app}], symlinks: {/d: e, f: /g}, users: [u, {name: v, uid: 0, gid: 5, " +
+			"groups: [w], comment: x, home: /y/, createHome: false, shell: /z}, {name: q, group: u}], groups: [w, {name: x, gid: 0, members: u}]}",
+		"{name: a, layers: [{remove: a, directories: b, symlinks: {c: d}, users: e, groups: f}, {perms: [{path: x, owner: 'a:5'}]}]}",
+		"{name: a, copyToRoot: [{content: '', target: a}, {content: 'x', target: b, owner: '5:a', mode: 0600}], perms: [{path: x, owner: 'a:b'}]}",
 	} {
 		t.Run(text, func(t *testing.T) {
 			want, err := Parse(strings.NewReader(text), Options{})

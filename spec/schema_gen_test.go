@@ -10,6 +10,7 @@ import (
 	"go/token"
 	"maps"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -42,15 +43,14 @@ func TestSchemaFile(t *testing.T) {
 // generateSchema makes schema.json. Names, their order, what is required and the descriptions
 // come from Spec and the types in it; forms says what may be written for each.
 func generateSchema() ([]byte, error) {
-	typesSource, err := os.ReadFile("types.go")
-	if err != nil {
-		return nil, err
-	}
-	comments, err := fieldComments(string(typesSource))
+	comments, err := allComments()
 	if err != nil {
 		return nil, fmt.Errorf("read descriptions: %w", err)
 	}
-	written := []reflect.Type{reflect.TypeFor[Spec](), reflect.TypeFor[Copy](), reflect.TypeFor[Group](), reflect.TypeFor[PermRule]()}
+	written := []reflect.Type{
+		reflect.TypeFor[Spec](), reflect.TypeFor[Copy](), reflect.TypeFor[Group](), reflect.TypeFor[PermRule](),
+		reflect.TypeFor[LayerFiles](), reflect.TypeFor[Directory](), reflect.TypeFor[User](), reflect.TypeFor[UserGroup](),
+	}
 	r := &jsonschema.Reflector{
 		ExpandedStruct: true,
 		Anonymous:      true,
@@ -150,6 +150,7 @@ func forms() map[string]*jsonschema.Schema {
 		times = date + `([T ]` + clock + `)?|\d{8}(\d{6})?|@\d+`
 		idMax = owner.MaxID
 		ids   = `(0|[1-9][0-9]{0,9})`
+		owned = `(` + ids + `|` + accounts + `)(:(` + ids + `|` + accounts + `))?`
 	)
 	line := matching(`^[^\x00-\x1f\x7f]+$`)
 	paths := either(line, listOf(line))
@@ -197,12 +198,45 @@ func forms() map[string]*jsonschema.Schema {
 		"target":        line,
 		"PermRule.path": line,
 		"mode":          either(integer(0, 7777), matching(`^(0o)?0*[0-7]{1,4}$`)),
-		"owner":         either(integer(0, idMax), matching(`^(keep|`+ids+`(:`+ids+`)?)$`)),
+		"owner":         either(integer(0, idMax), matching(`^`+owned+`$`)),
+		"Copy.owner":    either(integer(0, idMax), matching(`^(keep|`+owned+`)$`)),
 		"exclude":       either(line, listOf(line)),
 		"capabilities":  line,
 	}
 	maps.Copy(all, stepForms())
+	maps.Copy(all, layerFileForms())
 	return all
+}
+
+// accounts matches the name of a user or group.
+const accounts = `[A-Za-z0-9_.-]*[A-Za-z_.-][A-Za-z0-9_.-]*\$?`
+
+// layerFileForms returns the forms of the fields of LayerFiles.
+func layerFileForms() map[string]*jsonschema.Schema {
+	line := matching(`^[^\x00-\x1f\x7f]+$`)
+	text := matching(`^[^:\x00-\x1f\x7f]*$`)
+	place := matching(`^/[^:\x00-\x1f\x7f]*$`)
+	account := matching(`^` + accounts + `$`)
+	named := func(name string) *jsonschema.Schema {
+		return either(account, listOf(either(account, defined(name))))
+	}
+	return map[string]*jsonschema.Schema{
+		"content":        matching(`^[^\x00]*$`),
+		"remove":         either(line, listOf(line)),
+		"directories":    either(line, listOf(either(line, defined("Directory")))),
+		"Directory.path": line,
+		"symlinks":       mapOf(line),
+		"users":          named("User"),
+		"groups":         named("UserGroup"),
+		"User.name":      account,
+		"UserGroup.name": account,
+		"group":          account,
+		"User.groups":    either(account, listOf(account)),
+		"members":        either(account, listOf(account)),
+		"comment":        text,
+		"home":           place,
+		"User.shell":     place,
+	}
 }
 
 // stepForms returns the forms of the scripts' fields.
@@ -288,6 +322,30 @@ func configValueForm(kind configKind) *jsonschema.Schema {
 	default:
 		return &jsonschema.Schema{Type: "object"}
 	}
+}
+
+// allComments returns the comments of the fields in this package's files.
+func allComments() (map[string]string, error) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		source, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		comments, err := fieldComments(string(source))
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(all, comments)
+	}
+	return all, nil
 }
 
 // fieldComments returns the comments of the fields in Go source as

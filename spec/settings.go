@@ -11,12 +11,17 @@ import (
 //
 // The meaning of Values depends on Field:
 //
-//   - contents, config.Cmd, config.Entrypoint, config.OnBuild, config.Shell:
+//   - contents, remove, config.Cmd, config.Entrypoint, config.OnBuild, config.Shell:
 //     the items of a list, which replaces the input's.
 //   - copyToRoot: SRC or SRC:DST, split at the last colon; the list replaces the
 //     input's.
-//   - perms: GLOB:MODE or GLOB:MODE:UID:GID, where MODE, UID and GID may be
-//     empty; the list replaces the input's.
+//   - perms: GLOB:MODE, GLOB:MODE:OWNER or GLOB:MODE:UID:GID, where MODE, UID and
+//     GID may be empty; the list replaces the input's.
+//   - directories: PATH, PATH:MODE or PATH:MODE:OWNER, where MODE may be empty; the
+//     list replaces the input's.
+//   - users: NAME, NAME:UID or NAME:UID:GID; groups: NAME or NAME:GID; the list
+//     replaces the input's.
+//   - symlinks: PATH=TEXT, a path to add.
 //   - presets: NAME or NAME=ARGUMENT; the list replaces the input's.
 //   - config.Env: NAME=value; replaces the same variable, or follows the others.
 //   - labels, annotations: KEY=VALUE; replaces the same key, in config.Labels
@@ -59,7 +64,13 @@ func (s Setting) apply(root *node, p *problems) {
 		s.replace(parent, name, func(v string) *node { return s.perm(v, p) })
 	case "presets":
 		s.replace(parent, name, s.preset)
-	case "contents", "config.Cmd", "config.Entrypoint", "config.OnBuild", "config.Shell":
+	case "directories":
+		s.replace(parent, name, func(v string) *node { return s.colons(v, p, "path", "mode", "owner") })
+	case "users":
+		s.replace(parent, name, func(v string) *node { return s.colons(v, p, "name", "uid", "gid") })
+	case "groups":
+		s.replace(parent, name, func(v string) *node { return s.colons(v, p, "name", "gid") })
+	case "contents", "remove", "config.Cmd", "config.Entrypoint", "config.OnBuild", "config.Shell":
 		s.replace(parent, name, s.text)
 	case "config.Env":
 		s.mergeEnv(s.child(parent, name, list))
@@ -67,7 +78,7 @@ func (s Setting) apply(root *node, p *problems) {
 		for _, v := range s.Values {
 			put(s.child(parent, name, object), s.text(v), s.node(object, ""))
 		}
-	case "labels", "annotations":
+	case "labels", "annotations", "symlinks":
 		s.mergePairs(root, parent, p)
 	default:
 		if n := len(s.Values); n > 0 {
@@ -151,16 +162,36 @@ func (s Setting) copy(v string) *node {
 	return o
 }
 
-// perm reads GLOB:MODE or GLOB:MODE:UID:GID.
+// perm reads GLOB:MODE, GLOB:MODE:OWNER or GLOB:MODE:UID:GID.
 func (s Setting) perm(v string, p *problems) *node {
 	switch parts := strings.Split(v, ":"); len(parts) {
 	case 2:
 		return s.object("path", parts[0], "mode", parts[1])
+	case 3:
+		return s.object("path", parts[0], "mode", parts[1], "owner", parts[2])
 	case 4:
+		if isAccount(parts[2]) || isAccount(parts[3]) {
+			return s.object("path", parts[0], "mode", parts[1], "owner", parts[2]+":"+parts[3])
+		}
 		return s.object("path", parts[0], "mode", parts[1], "uid", parts[2], "gid", parts[3])
 	}
-	p.add(s.text(v), s.Field, "got %s, want GLOB:MODE or GLOB:MODE:UID:GID", quote(v))
+	p.add(s.text(v), s.Field, "got %s, want GLOB:MODE or GLOB:MODE:OWNER", quote(v))
 	return s.node(invalid, "")
+}
+
+// colons reads an object whose values have colons between them; those at the end
+// may be missing. The last one takes what is left.
+func (s Setting) colons(v string, p *problems, names ...string) *node {
+	parts := strings.SplitN(v, ":", len(names))
+	pairs := make([]string, 0, 2*len(names))
+	for i, part := range parts {
+		pairs = append(pairs, names[i], part)
+	}
+	if parts[0] == "" {
+		p.add(s.text(v), s.Field, "got %s, want %s", quote(v), strings.ToUpper(strings.Join(names, ":")))
+		return s.node(invalid, "")
+	}
+	return s.object(pairs...)
 }
 
 // preset reads NAME or NAME=ARGUMENT.
@@ -202,7 +233,11 @@ func (s Setting) mergePairs(root, parent *node, p *problems) {
 	for _, v := range s.Values {
 		key, val, ok := strings.Cut(v, "=")
 		if !ok || key == "" {
-			p.add(s.text(v), s.Field, "got %s, want KEY=VALUE", quote(v))
+			form := "KEY=VALUE"
+			if s.Field == "symlinks" {
+				form = "PATH=TEXT"
+			}
+			p.add(s.text(v), s.Field, "got %s, want %s", quote(v), form)
 			continue
 		}
 		if target := s.child(parent, s.Field, object); target.kind == object {

@@ -87,8 +87,10 @@ type Spec struct {
 	// caCertificates, tmp.
 	Presets []Preset `json:"presets,omitempty"`
 	// Modes, owners and capabilities for entries of the top layer. Later rules
-	// win; a rule that matches nothing is an error.
+	// win. A rule that matches nothing there changes what the layers below have; one
+	// that matches nothing at all is an error.
 	Perms []PermRule `json:"perms,omitempty"`
+	LayerFiles
 	// What happens when two sources give one path different entries: error,
 	// first or last. Default: error.
 	Conflicts Conflicts `json:"conflicts,omitempty"`
@@ -166,28 +168,25 @@ type Spec struct {
 type Copy struct {
 	// The directory, file or tarball to copy. A relative path starts at the
 	// spec's folder.
-	Source string `json:"source"`
+	Source string `json:"source,omitempty"`
+	// The text of a file, in the place of source. The target names the file; its
+	// mode is 0644 by default.
+	Content *string `json:"content,omitempty"`
 	// The place in the image that a directory or tarball is unpacked at. A file
 	// gets this name, or is put into it if it ends in a slash. Default: /.
 	Target string `json:"target,omitempty"`
 	// The mode of the target itself, in octal: of the file, or of the top
 	// directory. What is below keeps its modes. Default: as in the source.
 	Mode *uint32 `json:"mode,omitempty"`
-	// The owner of everything that is copied: "uid:gid", one number for both, or
-	// keep for what a tarball says. Default: 0:0.
+	// The owner of everything that is copied: "user:group", each a name of the
+	// image or a number, one of them for both, or keep for what a tarball says.
+	// Default: 0:0.
 	Owner *Owner `json:"owner,omitempty"`
 	// Globs, ** included, of paths below the source that are left out.
 	Exclude []string `json:"exclude,omitempty"`
 	// Whether names of one file in a directory are hard links in the image, too,
 	// instead of copies. Tarballs say so by themselves. Default: false.
 	HardLinks bool `json:"hardLinks,omitempty"`
-}
-
-// Owner is a user id and a group id.
-type Owner struct {
-	UID, GID uint32
-	// Keep leaves every owner as the tarball says, in the place of both.
-	Keep bool
 }
 
 // Group is one explicit layer.
@@ -198,8 +197,10 @@ type Group struct {
 	CopyToRoot []Copy `json:"copyToRoot,omitempty"`
 	// As the field of the same name of the image.
 	KeepContentsDirlinks bool `json:"keepContentsDirlinks,omitempty"`
-	// Modes, owners and capabilities of entries of this layer.
+	// Modes, owners and capabilities of entries of this layer, or of what the
+	// layers below have, as the field of the same name of the image.
 	Perms []PermRule `json:"perms,omitempty"`
+	LayerFiles
 	// The directory of a layer that was built by itself (varve build -o
 	// layer:DIR), in the place of the other fields. A relative path starts at the
 	// spec's folder.
@@ -216,6 +217,9 @@ type PermRule struct {
 	UID *uint32 `json:"uid,omitempty"`
 	// The group id, 0 to 4294967294.
 	GID *uint32 `json:"gid,omitempty"`
+	// The owner, in the place of uid and gid: "user:group", each a name of the
+	// image or a number, or one of them for both.
+	Owner *Owner `json:"owner,omitempty"`
 	// File capabilities as setcap takes them: cap_net_bind_service+ep.
 	Capabilities string `json:"capabilities,omitempty"`
 }

@@ -145,31 +145,6 @@ func (d *decoder) idPointer(v value) *uint32 {
 	return &id
 }
 
-// owner returns "uid:gid", or one id for both, or "keep".
-func (d *decoder) owner(v value) *Owner {
-	if v.kind != number && v.kind != text {
-		d.want(v, `keep, "uid:gid" or one number for both`)
-		return nil
-	}
-	if v.text == "keep" {
-		return &Owner{Keep: true}
-	}
-	user, group, both := strings.Cut(v.text, ":")
-	if !both {
-		group = user
-	}
-	uid, why, ok := parseID(user)
-	gid, groupWhy, groupOK := parseID(group)
-	if ok && groupOK {
-		return &Owner{UID: uid, GID: gid}
-	}
-	if ok {
-		why = groupWhy
-	}
-	d.fail(v, `got %s, want keep, "uid:gid" or one number for both, each from 0 to 4294967294%s`, v.describe(), why)
-	return nil
-}
-
 // mode returns permission bits. They are octal however they are written:
 // 0755, 0o755, 755 and "0755" are the same.
 func (d *decoder) mode(v value) *uint32 {

@@ -48,7 +48,12 @@ var table = []struct {
 	{func(g Groups) cmdline.FlagGroup { return g.File }, []row{
 		{name: "copy", field: "copyToRoot", value: "SRC[:DST]", help: "directory, file or tarball to copy into the image", list: true},
 		{name: "preset", field: "presets", value: "NAME[=ARG]", help: "files that varve makes", list: true},
-		{name: "perm", field: "perms", value: "GLOB:MODE[:UID:GID]", help: "mode and owner of the files that a pattern matches", list: true},
+		{name: "perm", field: "perms", value: "GLOB:MODE[:OWNER]", help: "mode and owner of the files that a pattern matches", list: true},
+		{name: "remove", field: "remove", value: "GLOB", help: "files of the base image, and of other layers below, that the image does without", list: true},
+		{name: "directory", field: "directories", value: "PATH[:MODE[:OWNER]]", help: "directory to make, or to give another mode or owner", list: true},
+		{name: "symlink", field: "symlinks", value: "PATH=TEXT", help: "symlink to make", list: true},
+		{name: "add-user", field: "users", value: "NAME[:UID[:GID]]", help: "user to add to the image", list: true},
+		{name: "add-group", field: "groups", value: "NAME[:GID]", help: "group of users to add to the image", list: true},
 		{name: "conflicts", field: "conflicts", value: "HOW", help: "what happens when two sources give one path different files", unset: "error"},
 		{name: "keep-contents-dirlinks", field: "keepContentsDirlinks", value: "BOOL", help: "copy directories through symlinks to directories, instead of replacing those"},
 		{name: "mtime", field: "mtime", value: "TIME", help: "modification time of all files: RFC 3339, a date or @SECONDS", unset: "@1"},
