@@ -38,6 +38,10 @@ func (m memory) Layer(key digest.Digest) (layer.Info, bool) {
 
 func (m memory) KeepLayer(key digest.Digest, info layer.Info, _ int64) { m[key] = info }
 
+func (m memory) Portable(digest.Digest) (digest.Digest, bool) { return "", false }
+
+func (m memory) KeepPortable(_, _ digest.Digest, _ int64) {}
+
 func (m memory) Known(digest.Digest) bool { return len(m) > 0 }
 
 func (m memory) KeepName(digest.Digest) {}

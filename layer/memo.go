@@ -30,6 +30,10 @@ type Memo interface {
 	// kept: clocks of file systems are coarse, and a file that is changed twice within one tick
 	// has the same stamp as after the first change.
 	KeepLayer(key digest.Digest, info Info, changed int64)
+	// Portable returns the portable key of the layer with a key, and KeepPortable remembers it, as
+	// KeepLayer does: where it takes a pass over all content to find it.
+	Portable(key digest.Digest) (digest.Digest, bool)
+	KeepPortable(key, portable digest.Digest, changed int64)
 	// Known reports whether a layer of this name was ever kept, and KeepName notes that one was:
 	// for a layer that is seen for the first time no key has to be computed. Both may err.
 	Known(name digest.Digest) bool
@@ -231,16 +235,61 @@ func (l *Layer) PortableKey(ctx context.Context) (digest.Digest, error) {
 }
 
 func (l *Layer) portableKey(ctx context.Context, seen trace) (digest.Digest, error) {
+	memo := l.opts.Memo
+	if l.portable == "" && memo != nil && seen.key != "" {
+		l.portable, _ = memo.Portable(seen.key)
+	}
 	if l.portable != "" {
 		return l.portable, nil
 	}
-	contents, err := l.opts.Contents(ctx)
+	contents, read, err := l.contents(ctx, seen)
 	if err != nil {
 		return "", err
 	}
 	l.portable = digest.FromString(fmt.Sprintf("varve portable layer %s %d %q\n%s\n%s",
 		keyVersion, l.opts.Dialect, l.opts.Prefix, seen.headers, contents))
+	if read && memo != nil && seen.key != "" && !seen.other {
+		memo.KeepPortable(seen.key, l.portable, seen.content)
+	}
 	return l.portable, nil
+}
+
+// contents returns what stands for the content of all files, which are as they were when seen was
+// found, and whether they were read for it.
+func (l *Layer) contents(ctx context.Context, seen trace) (text string, read bool, err error) {
+	for range 3 {
+		if text, read, err = l.opts.Contents(ctx); err != nil || !read {
+			return text, read, err
+		}
+		now, err := l.lookAgain(ctx)
+		if err != nil || now.same(seen) {
+			return text, read, err
+		}
+		// A store that is being optimised has other change times, and no other content.
+		if err := l.compare(ctx); err != nil {
+			return "", false, err
+		}
+		seen = now
+	}
+	return "", false, l.changed(ctx)
+}
+
+// lookAgain returns what a pass over the entries sees now.
+func (l *Layer) lookAgain(ctx context.Context) (trace, error) {
+	t := l.newTracer(false)
+	if err := walk(ctx, l.linked(), NewWriter(io.Discard, l.opts.Dialect, l.opts.Prefix), t.look); err != nil {
+		return trace{}, err
+	}
+	return t.trace()
+}
+
+// compare reads the layer again, to see whether it is what Info said.
+func (l *Layer) compare(ctx context.Context) error {
+	again, _, err := l.hash(ctx, io.Discard, l.linked(), false)
+	if err == nil && (l.info == nil || again != *l.info) {
+		return l.changed(ctx)
+	}
+	return err
 }
 
 // remember gives the memo what a pass over the content has shown.

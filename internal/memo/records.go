@@ -72,6 +72,21 @@ func (m *Memo) KeepLayer(key digest.Digest, info layer.Info, changed int64) {
 	m.keep(Layers, key, record{Digest: info.DiffID, Size: info.Size}, changed)
 }
 
+// Portable returns the portable key of the layer with a key (layer.Memo).
+func (m *Memo) Portable(key digest.Digest) (digest.Digest, bool) {
+	r, ok := m.record(Layers, portableKey(key))
+	return r.Digest, ok
+}
+
+// KeepPortable remembers it (layer.Memo).
+func (m *Memo) KeepPortable(key, portable digest.Digest, changed int64) {
+	m.keep(Layers, portableKey(key), record{Digest: portable}, changed)
+}
+
+func portableKey(key digest.Digest) digest.Digest {
+	return digest.FromString("varve portable key of " + key.String())
+}
+
 // Known reports whether a layer of a name was kept (layer.Memo).
 func (m *Memo) Known(name digest.Digest) bool {
 	_, ok := m.Get(Names, name)
