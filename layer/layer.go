@@ -207,6 +207,9 @@ func (l *Layer) encode(ctx context.Context, w *Writer, entries tree.Seq, uncheck
 	// hashing small files.
 	keyed := l.info == nil && (l.opts.Memo != nil || l.opts.Contents != nil)
 	t := l.newTracer(keyed)
+	if keyed && l.opts.Contents != nil {
+		t.withHeaders()
+	}
 	w.mark = t.look
 	if !keyed && !l.opts.Immutable {
 		// The digest says whether anything changed.

@@ -21,17 +21,20 @@ type mapMemo struct {
 	layers   map[digest.Digest]layer.Info
 	names    map[digest.Digest]bool
 	portable map[digest.Digest]digest.Digest
+	headers  map[digest.Digest]digest.Digest
 }
 
 func newMapMemo() *mapMemo {
-	return &mapMemo{map[digest.Digest]layer.Info{}, map[digest.Digest]bool{}, map[digest.Digest]digest.Digest{}}
+	return &mapMemo{map[digest.Digest]layer.Info{}, map[digest.Digest]bool{}, map[digest.Digest]digest.Digest{}, map[digest.Digest]digest.Digest{}}
 }
 
-func (m *mapMemo) Layer(key digest.Digest) (layer.Info, bool) {
+func (m *mapMemo) Layer(key digest.Digest) (layer.Info, digest.Digest, bool) {
 	info, ok := m.layers[key]
-	return info, ok
+	return info, m.headers[key], ok
 }
-func (m *mapMemo) KeepLayer(key digest.Digest, info layer.Info, _ int64) { m.layers[key] = info }
+func (m *mapMemo) KeepLayer(key digest.Digest, info layer.Info, headers digest.Digest, _ int64) {
+	m.layers[key], m.headers[key] = info, headers
+}
 func (m *mapMemo) Portable(key digest.Digest) (digest.Digest, bool) {
 	portable, ok := m.portable[key]
 	return portable, ok
@@ -234,6 +237,11 @@ func TestPortable(t *testing.T) {
 		t.Errorf("again: %q, %v, want %q; asked %d times", again, err, key, asked)
 	}
 	clear(memo.portable)
+	stated := opts
+	stated.Contents = func(context.Context) (string, bool, error) { return "stated", false, nil }
+	if other, err := layer.New(owned(root, 0, 1), stated).PortableKey(t.Context()); err != nil || other == key || len(memo.portable) > 0 {
+		t.Errorf("what is stated and not read: %q, %v, %d remembered", other, err, len(memo.portable))
+	}
 	links := 0
 	meanwhile = func() error { // as a store that is being optimised
 		if links++; links > 1 {
