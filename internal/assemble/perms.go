@@ -34,19 +34,17 @@ type finished struct {
 // Rules that match nothing in it are for files of those layers: the layer gets copies
 // of them.
 func (b *builder) finish(ctx context.Context, below stack, own []*tree.Entry, as finish) (finished, error) {
-	rules, err := b.rules(ctx, below, own, as)
-	if err != nil {
-		return finished{}, err
-	}
-	idle, err := applyRules(as.field, own, rules)
-	if err != nil {
-		return finished{}, err
-	}
 	var f finished
-	if len(idle) > 0 {
-		if f.lifted, err = b.lift(ctx, below, own, as, rules, idle); err != nil {
-			return finished{}, err
-		}
+	rules, err := b.rules(ctx, below, own, as)
+	fates, ownErr := applyRules(as.field, own, rules)
+	var liftErr error
+	if slices.Contains(fates, idle) {
+		f.lifted, liftErr = b.lift(ctx, below, own, as, rules, fates)
+	}
+	if err := errors.Join(err, ownErr, liftErr); err != nil {
+		return finished{}, err
+	}
+	if len(f.lifted) > 0 {
 		below = below.replaced(f.lifted)
 		if own, err = tree.Merge(ctx, tree.MergeOptions{Conflicts: tree.ConflictFirst}, own, f.lifted); err != nil {
 			return finished{}, specError(as.field, err)
@@ -69,7 +67,7 @@ func (b *builder) rules(ctx context.Context, below stack, own []*tree.Entry, as 
 		if m == nil {
 			var err error
 			if m, err = b.makeFiles(ctx, below, own); err != nil {
-				return nil, err
+				return nil, specError(as.field, err)
 			}
 		}
 		uid, gid, err := lookUp(m.accounts, *p.Owner)
@@ -79,20 +77,31 @@ func (b *builder) rules(ctx context.Context, below stack, own []*tree.Entry, as 
 	return rules, bad.Err()
 }
 
-// applyRules applies rules to a finished tree, except for its whiteouts. idle are the
-// numbers of those that match nothing.
-func applyRules(field string, entries []*tree.Entry, rules []tree.Rule) (idle []int, err error) {
+// fate is what became of a rule in the layer's own tree.
+type fate int
+
+const (
+	applied fate = iota
+	idle         // it matches nothing
+	failed
+)
+
+// applyRules applies rules to a finished tree, except for its whiteouts, and returns
+// what became of each.
+func applyRules(field string, entries []*tree.Entry, rules []tree.Rule) ([]fate, error) {
 	entries, _ = tree.Whiteouts(entries)
+	fates := make([]fate, len(rules))
 	var bad problems.List
 	for i, rule := range rules {
 		var none *tree.NoMatchError
 		if err := rule.Apply(entries); errors.As(err, &none) {
-			idle = append(idle, i)
+			fates[i] = idle
 		} else if err != nil {
+			fates[i] = failed
 			bad.Add(specError(fmt.Sprintf("%s[%d]", field, i), err))
 		}
 	}
-	return idle, bad.Err()
+	return fates, bad.Err()
 }
 
 // lifted are copies of files of the layers below, with other attributes.
@@ -104,10 +113,9 @@ type lifted struct {
 	names map[any][]*tree.Entry
 }
 
-// lift returns copies of the files below that rules change: those that match nothing
-// in the layer's own tree, whose numbers idle has. The others change the copies too,
-// in the order of all.
-func (b *builder) lift(ctx context.Context, below stack, own []*tree.Entry, as finish, rules []tree.Rule, idle []int) ([]*tree.Entry, error) {
+// lift returns copies of the files below that idle rules change. Those that were
+// applied change the copies too, in the order of all.
+func (b *builder) lift(ctx context.Context, below stack, own []*tree.Entry, as finish, rules []tree.Rule, fates []fate) ([]*tree.Entry, error) {
 	_, on, err := below.put(ctx, own, tree.ConflictLast)
 	if err != nil {
 		return nil, specError(as.blame, err)
@@ -125,7 +133,14 @@ func (b *builder) lift(ctx context.Context, below stack, own []*tree.Entry, as f
 	var bad problems.List
 	for i, rule := range rules {
 		rule.Path = tree.ThroughLinks(on.entries, rule.Path)
-		bad.Add(specError(fmt.Sprintf("%s[%d]", as.field, i), l.apply(rule, slices.Contains(idle, i))))
+		var err error
+		switch fates[i] {
+		case applied:
+			err = l.change(rule)
+		case idle:
+			err = l.copy(rule, as.perms[i].Path)
+		}
+		bad.Add(specError(fmt.Sprintf("%s[%d]", as.field, i), err))
 	}
 	if err := bad.Err(); err != nil {
 		return nil, err
@@ -133,18 +148,17 @@ func (b *builder) lift(ctx context.Context, below stack, own []*tree.Entry, as f
 	return b.changed(ctx, below.base, as.field, l)
 }
 
-// apply applies a rule to the copies, and as chmod does to all names of a file. With
-// all it copies what the rule matches.
-func (l *lifted) apply(rule tree.Rule, all bool) error {
-	if !all {
-		if _, _, err := rule.Try(l.sorted()); err != nil {
-			return err
-		}
-		return l.spread(rule)
-	}
+// copy applies a rule, which the spec has with the glob written, to copies of what it
+// matches.
+func (l *lifted) copy(rule tree.Rule, written string) error {
 	matched, err := rule.Select(l.below)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case len(matched) == 0:
+		return &tree.NoMatchError{Path: written}
+	case rule.Mode != nil && !slices.ContainsFunc(matched, func(e *tree.Entry) bool { return e.Type != tree.Symlink }):
+		return rule.Apply([]*tree.Entry{new(*matched[0])}) // which says why not
 	}
 	for _, e := range matched {
 		for _, name := range append(l.names[e.File()], e) {
@@ -153,15 +167,16 @@ func (l *lifted) apply(rule tree.Rule, all bool) error {
 			}
 		}
 	}
-	if err := rule.Apply(l.sorted()); err != nil {
-		return err
-	}
-	return l.spread(rule)
+	return l.change(rule)
 }
 
-// spread gives all names of the files that a rule changed the same attributes.
-func (l *lifted) spread(rule tree.Rule) error {
-	matched, err := rule.Select(l.sorted())
+// change applies a rule to the copies, and as chmod does to all names of a file.
+func (l *lifted) change(rule tree.Rule) error {
+	copies := l.sorted()
+	if _, _, err := rule.Try(copies); err != nil {
+		return err
+	}
+	matched, err := rule.Select(copies)
 	for _, from := range matched {
 		for _, name := range l.names[from.File()] {
 			to := l.copies[name.Path]
@@ -208,10 +223,12 @@ const manyFiles = 4
 func (b *builder) tellLifted(ctx context.Context, base *base, field string, all []*tree.Entry) error {
 	var size int64
 	files := 0
+	seen := map[any]bool{}
 	for _, e := range all {
-		size += e.Size
-		if e.Size > 0 {
+		if file := e.File(); e.Size > 0 && (file == nil || !seen[file]) {
+			size += e.Size
 			files++
+			seen[file] = true
 		}
 	}
 	b.notes = append(b.notes, fmt.Sprintf("%s: to change %s of the layers below, the layer has them again: %s", field, human.Count(len(all), "file"), human.Size(size)))
