@@ -28,15 +28,21 @@ const counted = "VARVE_TEST_COUNTED"
 // memory is a Memo in memory.
 type memory map[digest.Digest]layer.Info
 
-func (m memory) Layer(key digest.Digest) (layer.Info, bool) {
+func (m memory) Layer(key digest.Digest) (layer.Info, digest.Digest, bool) {
 	info, ok := m[key]
 	if !ok {
 		info, ok = m["any"]
 	}
-	return info, ok
+	return info, "", ok
 }
 
-func (m memory) KeepLayer(key digest.Digest, info layer.Info, _ int64) { m[key] = info }
+func (m memory) KeepLayer(key digest.Digest, info layer.Info, _ digest.Digest, _ int64) {
+	m[key] = info
+}
+
+func (m memory) Portable(digest.Digest) (digest.Digest, bool) { return "", false }
+
+func (m memory) KeepPortable(_, _ digest.Digest, _ int64) {}
 
 func (m memory) Known(digest.Digest) bool { return len(m) > 0 }
 

@@ -33,9 +33,9 @@ type Options struct {
 	// whose files are as they were is not read to know its digest.
 	Memo Memo
 	// Contents, where it is set, returns a text that stands for the content of all files, and is
-	// the same on every machine that has them, such as the hashes of store paths' archives. It
-	// gives the layer a portable key.
-	Contents func(ctx context.Context) (string, error)
+	// the same on every machine that has them, such as the hashes of store paths' archives; and
+	// whether it read the files to know. It gives the layer a portable key.
+	Contents func(ctx context.Context) (text string, read bool, err error)
 	// Pushed, where it is set, returns the diffID of the layer with a portable key, if an image
 	// has it whose maker is trusted. Contents then has to be known to be true.
 	Pushed func(portable digest.Digest) (digest.Digest, bool)
@@ -207,6 +207,9 @@ func (l *Layer) encode(ctx context.Context, w *Writer, entries tree.Seq, uncheck
 	// hashing small files.
 	keyed := l.info == nil && (l.opts.Memo != nil || l.opts.Contents != nil)
 	t := l.newTracer(keyed)
+	if keyed && l.opts.Contents != nil {
+		t.withHeaders()
+	}
 	w.mark = t.look
 	if !keyed && !l.opts.Immutable {
 		// The digest says whether anything changed.
@@ -308,14 +311,10 @@ func (l *Layer) writeTrusting(ctx context.Context, dst io.Writer, info Info) err
 		l.checked()
 		return nil
 	}
-	again, _, err := l.hash(ctx, io.Discard, l.linked(), false)
-	if err != nil {
-		return err
-	}
-	if again != info || w.Size() != info.Size {
+	if w.Size() != info.Size {
 		return l.changed(ctx)
 	}
-	return nil
+	return l.compare(ctx)
 }
 
 // checked remembers what was hashed without checking that files stay as they are, now that they

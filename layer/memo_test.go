@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -17,21 +18,30 @@ import (
 
 // mapMemo is a Memo in memory.
 type mapMemo struct {
-	layers map[digest.Digest]layer.Info
-	names  map[digest.Digest]bool
+	layers   map[digest.Digest]layer.Info
+	names    map[digest.Digest]bool
+	portable map[digest.Digest]digest.Digest
+	headers  map[digest.Digest]digest.Digest
 }
 
 func newMapMemo() *mapMemo {
-	return &mapMemo{map[digest.Digest]layer.Info{}, map[digest.Digest]bool{}}
+	return &mapMemo{map[digest.Digest]layer.Info{}, map[digest.Digest]bool{}, map[digest.Digest]digest.Digest{}, map[digest.Digest]digest.Digest{}}
 }
 
-func (m *mapMemo) Layer(key digest.Digest) (layer.Info, bool) {
+func (m *mapMemo) Layer(key digest.Digest) (layer.Info, digest.Digest, bool) {
 	info, ok := m.layers[key]
-	return info, ok
+	return info, m.headers[key], ok
 }
-func (m *mapMemo) KeepLayer(key digest.Digest, info layer.Info, _ int64) { m.layers[key] = info }
-func (m *mapMemo) Known(name digest.Digest) bool                         { return m.names[name] }
-func (m *mapMemo) KeepName(name digest.Digest)                           { m.names[name] = true }
+func (m *mapMemo) KeepLayer(key digest.Digest, info layer.Info, headers digest.Digest, _ int64) {
+	m.layers[key], m.headers[key] = info, headers
+}
+func (m *mapMemo) Portable(key digest.Digest) (digest.Digest, bool) {
+	portable, ok := m.portable[key]
+	return portable, ok
+}
+func (m *mapMemo) KeepPortable(key, portable digest.Digest, _ int64) { m.portable[key] = portable }
+func (m *mapMemo) Known(name digest.Digest) bool                     { return m.names[name] }
+func (m *mapMemo) KeepName(name digest.Digest)                       { m.names[name] = true }
 
 func mustInfo(t *testing.T, l *layer.Layer) layer.Info {
 	t.Helper()
@@ -170,7 +180,7 @@ func TestKey(t *testing.T) {
 // the same; then it is remembered.
 func TestPushed(t *testing.T) {
 	root := smallTree(t)
-	opts := layer.Options{Immutable: true, Title: "told", Contents: func(context.Context) (string, error) { return "hash", nil }}
+	opts := layer.Options{Immutable: true, Title: "told", Contents: func(context.Context) (string, bool, error) { return "hash", false, nil }}
 	plain := layer.New(owned(root, 0, 1), opts)
 	info := mustInfo(t, plain)
 	key, err := plain.PortableKey(t.Context())
@@ -196,9 +206,56 @@ func TestPushed(t *testing.T) {
 	if err := l.Write(t.Context(), io.Discard); !errors.As(err, &mismatch) || mismatch.Got != info.DiffID || !strings.Contains(err.Error(), "used as a cache") {
 		t.Errorf("a lie: %v", err)
 	}
-	opts.Contents = func(context.Context) (string, error) { return "another hash", nil }
+	opts.Contents = func(context.Context) (string, bool, error) { return "another hash", false, nil }
 	l = tell(info.DiffID)
 	if got := mustInfo(t, l); got != info || l.Reused() {
 		t.Errorf("other contents: %v, reused %v", got, l.Reused())
+	}
+}
+
+// TestPortable: a portable key that took a pass over the files is remembered for as long as the files
+// are as they were, and is found again if they are touched meanwhile.
+func TestPortable(t *testing.T) {
+	root := smallTree(t)
+	file := filepath.Join(root, "z-last")
+	memo, asked := newMapMemo(), 0
+	meanwhile := func() error { return nil }
+	opts := layer.Options{Immutable: true, Title: "t", Memo: memo, Contents: func(context.Context) (string, bool, error) {
+		asked++
+		data, err := os.ReadFile(file)
+		return string(data), true, errors.Join(err, meanwhile())
+	}}
+	find := func() (digest.Digest, error) {
+		asked = 0
+		return layer.New(owned(root, 0, 1), opts).PortableKey(t.Context())
+	}
+	key, err := find()
+	if err != nil || key == "" || asked != 1 || len(memo.portable) != 1 {
+		t.Fatalf("%q, %v, asked %d times, %d remembered", key, err, asked, len(memo.portable))
+	}
+	if again, err := find(); err != nil || again != key || asked != 0 {
+		t.Errorf("again: %q, %v, want %q; asked %d times", again, err, key, asked)
+	}
+	clear(memo.portable)
+	stated := opts
+	stated.Contents = func(context.Context) (string, bool, error) { return "stated", false, nil }
+	if other, err := layer.New(owned(root, 0, 1), stated).PortableKey(t.Context()); err != nil || other == key || len(memo.portable) > 0 {
+		t.Errorf("what is stated and not read: %q, %v, %d remembered", other, err, len(memo.portable))
+	}
+	links := 0
+	meanwhile = func() error { // as a store that is being optimised
+		if links++; links > 1 {
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond) // the clock of change times may be that coarse
+		return os.Link(file, filepath.Join(t.TempDir(), "link"))
+	}
+	if again, err := find(); err != nil || again != key || asked != 2 {
+		t.Errorf("touched meanwhile: %q, %v, want %q; asked %d times", again, err, key, asked)
+	}
+	clear(memo.portable)
+	meanwhile = func() error { return rewriteInSecret(file) }
+	if again, err := find(); err == nil || len(memo.portable) > 0 {
+		t.Errorf("changed meanwhile: %q, %d remembered", again, len(memo.portable))
 	}
 }

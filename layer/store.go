@@ -26,25 +26,25 @@ type StoreOptions struct {
 	Memo   Memo
 	Pushed func(portable digest.Digest) (digest.Digest, bool)
 	// NarHashes, where it is set, returns the SHA-256 of the Nix archives of store paths, in their
-	// order, for a portable key.
-	NarHashes func(ctx context.Context, paths []string) ([]digest.Digest, error)
+	// order, for a portable key, and whether it read files to know them.
+	NarHashes func(ctx context.Context, paths []string) (hashes []digest.Digest, read bool, err error)
 }
 
 // contents returns what stands for the content of store paths.
-func (o StoreOptions) contents(paths []string) func(context.Context) (string, error) {
+func (o StoreOptions) contents(paths []string) func(context.Context) (string, bool, error) {
 	if o.NarHashes == nil {
 		return nil
 	}
-	return func(ctx context.Context) (string, error) {
-		hashes, err := o.NarHashes(ctx, paths)
+	return func(ctx context.Context) (string, bool, error) {
+		hashes, read, err := o.NarHashes(ctx, paths)
 		if err != nil {
-			return "", err
+			return "", false, err
 		}
 		var text strings.Builder
 		for i, p := range paths {
 			fmt.Fprintf(&text, "%s %s\n", p, hashes[i])
 		}
-		return text.String(), nil
+		return text.String(), read, nil
 	}
 }
 

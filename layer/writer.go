@@ -17,8 +17,13 @@ const FormatVersion = "2"
 // that gives other bytes needs a new one; internal/compress/testdata/compress.golden shows that.
 const CompressionVersion = "1"
 
-// keyVersion is part of the keys of layers. It changes with what stands between headers and content.
-const keyVersion = "1"
+// keyVersion is part of the keys of layers. It changes with what is hashed for them, and with headers
+// that other bytes are written for.
+const keyVersion = "2"
+
+// portableVersion is part of portable keys, which images have. It changes with what stands between
+// headers and content.
+const portableVersion = "1"
 
 // bufferSize is how much is handed on at once.
 const bufferSize = 1 << 20

@@ -1,8 +1,12 @@
 package tree
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
 	"math"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-image/varve/internal/regfile"
@@ -18,6 +22,14 @@ type Stamp struct {
 	Change, ModTime int64
 	// Offset is where the content begins in an archive that has it.
 	Offset int64
+}
+
+// StampOfPart is the stamp of content that no file has: the part with a name of something that
+// has a digest.
+func StampOfPart(whole digest.Digest, name string) Stamp {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s", whole, name))
+	word := func(i int) uint64 { return binary.BigEndian.Uint64(sum[8*i:]) }
+	return Stamp{Device: word(0), Inode: word(1), ModTime: int64(word(2)), Change: 1}
 }
 
 // speaksFor reports whether a file that was found to have another stamp is the same, unchanged.

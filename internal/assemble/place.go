@@ -214,8 +214,8 @@ func (p placer) storeLayer(paths []string) placed {
 }
 
 // narHashes returns the hashes of store paths' archives, in their order. Those that nobody has
-// recorded are computed.
-func (p placer) narHashes(ctx context.Context, paths []string) ([]digest.Digest, error) {
+// recorded are computed; then read is true.
+func (p placer) narHashes(ctx context.Context, paths []string) (hashes []digest.Digest, read bool, err error) {
 	known := map[string]digest.Digest{}
 	var unknown []string
 	for _, path := range paths {
@@ -226,17 +226,17 @@ func (p placer) narHashes(ctx context.Context, paths []string) ([]digest.Digest,
 	if len(unknown) > 0 {
 		hashed, err := nixstore.HashPaths(ctx, p.scanOptions(unknown))
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		for _, info := range hashed {
 			known[info.Path] = info.NarHash
 		}
 	}
-	hashes := make([]digest.Digest, len(paths))
+	hashes = make([]digest.Digest, len(paths))
 	for i, path := range paths {
 		hashes[i] = known[path]
 	}
-	return hashes, nil
+	return hashes, len(unknown) > 0, nil
 }
 
 // builtLayer returns a layer that was built by itself.

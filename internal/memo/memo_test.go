@@ -58,9 +58,14 @@ func TestEntries(t *testing.T) {
 		t.Error("found an entry of another kind")
 	}
 	info := layer.Info{DiffID: digest.FromString("tar"), Size: 7}
-	m.KeepLayer(key, info, 1)
-	if got, ok := opened(t, dir, nil).Layer(key); !ok || got != info {
-		t.Errorf("another process finds %v, %v", got, ok)
+	headers, portable := digest.FromString("headers"), digest.FromString("portable")
+	m.KeepLayer(key, info, headers, 1)
+	m.KeepPortable(key, portable, 1)
+	if got, h, ok := opened(t, dir, nil).Layer(key); !ok || got != info || h != headers {
+		t.Errorf("another process finds %v, %v, %v", got, h, ok)
+	}
+	if got, ok := opened(t, dir, nil).Portable(key); !ok || got != portable {
+		t.Errorf("another process finds the portable key %v, %v", got, ok)
 	}
 	desc := v1.Descriptor{Digest: digest.FromString("blob"), Size: 5}
 	m.KeepBlob(info.DiffID, "gz", desc)

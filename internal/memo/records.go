@@ -44,12 +44,14 @@ type record struct {
 	Size   int64         `json:"size"`
 	// Entries is of a stored layer.
 	Entries int64 `json:"entries,omitempty"`
+	// Headers is the digest of a layer's headers.
+	Headers digest.Digest `json:"headers,omitempty"`
 }
 
 func (m *Memo) record(kind Kind, key digest.Digest) (record, bool) {
 	var r record
 	data, ok := m.Get(kind, key)
-	if !ok || json.Unmarshal(data, &r) != nil || r.Digest.Validate() != nil || r.Size < 0 || r.Entries < 0 {
+	if !ok || json.Unmarshal(data, &r) != nil || r.Digest.Validate() != nil || r.Size < 0 || r.Entries < 0 || r.Headers != "" && r.Headers.Validate() != nil {
 		return record{}, false
 	}
 	return r, true
@@ -62,14 +64,29 @@ func (m *Memo) keep(kind Kind, key digest.Digest, r record, changed int64) {
 }
 
 // Layer returns the digest and size of the layer with a key (layer.Memo).
-func (m *Memo) Layer(key digest.Digest) (layer.Info, bool) {
+func (m *Memo) Layer(key digest.Digest) (info layer.Info, headers digest.Digest, ok bool) {
 	r, ok := m.record(Layers, key)
-	return layer.Info{DiffID: r.Digest, Size: r.Size}, ok
+	return layer.Info{DiffID: r.Digest, Size: r.Size}, r.Headers, ok
 }
 
 // KeepLayer remembers them (layer.Memo).
-func (m *Memo) KeepLayer(key digest.Digest, info layer.Info, changed int64) {
-	m.keep(Layers, key, record{Digest: info.DiffID, Size: info.Size}, changed)
+func (m *Memo) KeepLayer(key digest.Digest, info layer.Info, headers digest.Digest, changed int64) {
+	m.keep(Layers, key, record{Digest: info.DiffID, Size: info.Size, Headers: headers}, changed)
+}
+
+// Portable returns the portable key of the layer with a key (layer.Memo).
+func (m *Memo) Portable(key digest.Digest) (digest.Digest, bool) {
+	r, ok := m.record(Layers, portableKey(key))
+	return r.Digest, ok
+}
+
+// KeepPortable remembers it (layer.Memo).
+func (m *Memo) KeepPortable(key, portable digest.Digest, changed int64) {
+	m.keep(Layers, portableKey(key), record{Digest: portable}, changed)
+}
+
+func portableKey(key digest.Digest) digest.Digest {
+	return digest.FromString("varve portable key of " + key.String())
 }
 
 // Known reports whether a layer of a name was kept (layer.Memo).
@@ -121,7 +138,7 @@ func (m *Memo) Unpacked(blob v1.Descriptor, at tree.Stamp, diffID digest.Digest)
 
 // KeepUnpacked remembers it (layer.BlobMemo).
 func (m *Memo) KeepUnpacked(blob v1.Descriptor, at tree.Stamp, diffID digest.Digest, u layer.Unpacked) {
-	m.keep(Layers, storedKey(blob, at, diffID), record{diffID, u.Size, u.Entries}, at.Change)
+	m.keep(Layers, storedKey(blob, at, diffID), record{Digest: diffID, Size: u.Size, Entries: u.Entries}, at.Change)
 }
 
 func storedKey(blob v1.Descriptor, at tree.Stamp, diffID digest.Digest) digest.Digest {

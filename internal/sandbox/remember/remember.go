@@ -115,6 +115,7 @@ func recall(ctx context.Context, step *sandbox.Step, opts Options, k key) *sandb
 	if err == nil {
 		var res *sandbox.Result
 		if res, err = sandbox.OpenChanges(ctx, step, f, d.Size); err == nil {
+			stamp(res, d)
 			return res
 		}
 	}
@@ -132,8 +133,19 @@ func keep(ctx context.Context, opts Options, k key, res *sandbox.Result) (other 
 	was, known := opts.Memo.Step(k.sum)
 	if opts.Memo.Has(d) {
 		opts.Memo.KeepStep(k.sum, d)
+		stamp(res, d)
 	}
 	return known && !same(was, d)
+}
+
+// stamp lets layers and later steps know the files that a step left by the digest of what is kept of
+// them all: they need not be read for it.
+func stamp(res *sandbox.Result, kept v1.Descriptor) {
+	for _, e := range res.Changes {
+		if e.Type == tree.Regular {
+			e.Stamp = tree.StampOfPart(kept.Digest, e.Path)
+		}
+	}
 }
 
 func same(a, b v1.Descriptor) bool { return a.Digest == b.Digest && a.Size == b.Size }

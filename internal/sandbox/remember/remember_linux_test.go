@@ -353,3 +353,32 @@ func TestLooks(t *testing.T) {
 		t.Error("reused by a look from before another step ran")
 	}
 }
+
+// TestStamps: what a step left has the same stamps when it is run and when it is not, so that a layer
+// of it is known without reading it, and other content has others.
+func TestStamps(t *testing.T) {
+	stamps := func(m *memo.Memo, f *fake) map[string]tree.Stamp {
+		all := map[string]tree.Stamp{}
+		for _, e := range f.run(t, step(), Options{Memo: m}).Changes {
+			if e.Type == tree.Regular {
+				all[e.Path] = e.Stamp
+			}
+		}
+		return all
+	}
+	m := opened(t, t.TempDir())
+	f := &fake{temp: t.TempDir(), make: leavings["files"]}
+	first := stamps(m, f)
+	for path, s := range first {
+		if s == (tree.Stamp{}) {
+			t.Errorf("%q has no stamp", path)
+		}
+	}
+	if len(first) == 0 || !maps.Equal(stamps(m, f), first) || f.runs != 1 {
+		t.Errorf("%d files; run %d times", len(first), f.runs)
+	}
+	other := stamps(opened(t, t.TempDir()), f)
+	if f.runs != 2 || other["etc/random"] == first["etc/random"] {
+		t.Errorf("run %d times: a file with other content has the same stamp", f.runs)
+	}
+}
