@@ -183,7 +183,9 @@ func outside(d transfer.Destination, s *spec.Spec) error {
 	}
 	var sources []string
 	for _, source := range copies {
-		sources = append(sources, source.Source)
+		if source.Content == nil {
+			sources = append(sources, source.Source)
+		}
 	}
 	return cmdline.OutsideOf(d.Path, sources, "is copied into the image")
 }
