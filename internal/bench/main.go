@@ -16,10 +16,13 @@
 // It prints what builds cost the second time: a base with one variable changed, a script that is
 // not, an image with another store path of 1 MB.
 //
+// It loads an image of 3 GB after such a change into the engines that there are, in root's hands; those
+// of hack/engines are asked for by VARVE_ENGINES=current.
+//
 // And it copies an image of 1 GB to and from docker-registry on the loopback
 // device and between archive and layout, as "skopeo copy" does in the same run.
 //
-//	go run ./internal/bench -varve ./varve -work DIR [-runs 5] [-large=false] [-closures=false] [-files N] [-steps=false] [-transfers=false] [-second=false] [PACKAGE...]
+//	go run ./internal/bench -varve ./varve -work DIR [-runs 5] [-large=false] [-closures=false] [-files N] [-steps=false] [-transfers=false] [-second=false] [-loads=false] [PACKAGE...]
 package main
 
 import (
@@ -54,6 +57,7 @@ func main() {
 	flag.BoolVar(&b.steps, "steps", true, "measure scripts")
 	flag.BoolVar(&b.transfers, "transfers", true, "measure copies of an image of 1 GB")
 	flag.BoolVar(&b.second, "second", true, "measure second builds")
+	flag.BoolVar(&b.loads, "loads", true, "measure loads of an image of 3 GB into engines")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -67,8 +71,8 @@ type bench struct {
 	varve, work string
 	runs        int
 	// What to measure.
-	closures, large, steps, transfers, second bool
-	files                                     int
+	closures, large, steps, transfers, second, loads bool
+	files                                            int
 }
 
 func (b *bench) run(ctx context.Context, packages []string) (err error) {
@@ -88,6 +92,11 @@ func (b *bench) run(ctx context.Context, packages []string) (err error) {
 	}
 	if b.second {
 		if err := b.compareSecond(ctx); err != nil {
+			return err
+		}
+	}
+	if b.loads {
+		if err := b.compareLoads(ctx); err != nil {
 			return err
 		}
 	}

@@ -191,11 +191,12 @@ type around struct {
 }
 
 func (a around) Run() int {
-	defer a.set.stop()
+	defer a.set.Stop()
 	return a.m.Run()
 }
 
-func (s *Set) stop() {
+// Stop stops all engines, for callers that are no tests.
+func (s *Set) Stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopped = true

@@ -118,7 +118,7 @@ func TestStartRefuses(t *testing.T) {
 		t.Errorf("start of an unknown engine: %v", err)
 	}
 	var set Set
-	set.stop()
+	set.Stop()
 	if _, err := set.Start("docker"); err == nil {
 		t.Error("start after the end succeeded")
 	}
