@@ -25,13 +25,14 @@ func (d *decoder) copy(v value) Copy {
 		return c
 	}
 	if d.object(v, "a path or an object with source or content, and target", fields{
-		"source":    func(v value) { c.Source = d.path(v) },
-		"content":   func(v value) { c.Content = d.content(v) },
-		"target":    func(v value) { c.Target = d.target(v) },
-		"mode":      func(v value) { c.Mode = d.mode(v) },
-		"owner":     func(v value) { c.Owner = d.owner(v) },
-		"exclude":   func(v value) { c.Exclude = d.globs(v) },
-		"hardLinks": func(v value) { c.HardLinks = d.bool(v) },
+		"source":     func(v value) { c.Source = d.path(v) },
+		"content":    func(v value) { c.Content = d.content(v) },
+		"target":     func(v value) { c.Target = d.target(v) },
+		"mode":       func(v value) { c.Mode = d.mode(v) },
+		"owner":      func(v value) { c.Owner = d.owner(v) },
+		"exclude":    func(v value) { c.Exclude = d.globs(v) },
+		"ignoreFile": func(v value) { c.IgnoreFile = d.path(v) },
+		"hardLinks":  func(v value) { c.HardLinks = d.bool(v) },
 	}) {
 		d.copyTogether(v, c)
 	}
@@ -44,7 +45,7 @@ func (d *decoder) copyTogether(v value, c Copy) {
 		d.required(v, "source", "the path to copy, or content, the text of a file")
 		return
 	}
-	for _, name := range []string{"source", "exclude", "hardLinks"} {
+	for _, name := range []string{"source", "exclude", "ignoreFile", "hardLinks"} {
 		if d.holds(v, name) {
 			d.failAt(v, name, "content is a whole file: %s does not go with it", name)
 		}

@@ -227,6 +227,7 @@ func (c Copy) object() any {
 	set("mode", octal(c.Mode))
 	set("owner", c.Owner.value())
 	set("exclude", jsonTexts(c.Exclude))
+	set("ignoreFile", c.IgnoreFile)
 	set("hardLinks", c.HardLinks)
 	return o
 }

@@ -201,6 +201,7 @@ func forms() map[string]*jsonschema.Schema {
 		"owner":         either(integer(0, idMax), matching(`^`+owned+`$`)),
 		"Copy.owner":    either(integer(0, idMax), matching(`^(keep|`+owned+`)$`)),
 		"exclude":       either(line, listOf(line)),
+		"ignoreFile":    line,
 		"capabilities":  line,
 	}
 	maps.Copy(all, stepForms())

@@ -184,6 +184,9 @@ type Copy struct {
 	Owner *Owner `json:"owner,omitempty"`
 	// Globs, ** included, of paths below the source that are left out.
 	Exclude []string `json:"exclude,omitempty"`
+	// A file of patterns of what is left out below the source, with the rules of
+	// .dockerignore. A relative path starts at the spec's folder.
+	IgnoreFile string `json:"ignoreFile,omitempty"`
 	// Whether names of one file in a directory are hard links in the image, too,
 	// instead of copies. Tarballs say so by themselves. Default: false.
 	HardLinks bool `json:"hardLinks,omitempty"`

@@ -106,6 +106,9 @@ func (b *builder) copied(ctx context.Context, below stack, field string, c spec.
 	if err != nil {
 		return nil, err
 	}
+	if entries, err = b.ignore(ctx, field, entries, c, inStore); err != nil {
+		return nil, err
+	}
 	if c.HardLinks {
 		if !st.IsDir() {
 			return nil, fmt.Errorf("hardLinks: true is for directories, and %q is none: a tarball's hard links are kept without it", c.Source)
