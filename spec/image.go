@@ -13,6 +13,7 @@ func (d *decoder) image(v value) {
 	s := d.spec
 	treeMTime, layering := false, false
 	known := fields{
+		"args":                 func(value) {}, // see readArgs
 		"name":                 func(v value) { s.Name = d.imageName(v) },
 		"tag":                  func(v value) { s.Tag = d.tag(v) },
 		"fromImage":            func(v value) { s.FromImage = d.reference(v) },

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/varve-image/varve/image/ordjson"
 )
@@ -98,6 +99,14 @@ func (s *Spec) MarshalJSON() ([]byte, error) {
 	s.setScripts(set)
 	set("annotations", pairs(s.Annotations))
 	set("labels", pairs(s.Labels))
+	if s.Args != nil {
+		o = escaped(o, "").(*ordjson.Object)
+		args := &ordjson.Object{}
+		for _, a := range s.Args {
+			args.Set(a.Key, a.Value)
+		}
+		o.Set("args", args)
+	}
 	return ordjson.Marshal(o)
 }
 
@@ -204,6 +213,32 @@ func jsonList[T any](items []T, item func(T) any) any {
 }
 
 func jsonTexts(all []string) any { return jsonList(all, func(s string) any { return s }) }
+
+// escaped returns a value, at a path of fields, as it is written in a spec that has args, without
+// variables. Env has them still.
+func escaped(v any, field string) any {
+	switch v := v.(type) {
+	case string:
+		return strings.ReplaceAll(v, "${", "$${")
+	case []any:
+		out := make([]any, len(v))
+		for i, item := range v {
+			out[i] = escaped(item, field+"["+itoa(i)+"]")
+		}
+		return out
+	case *ordjson.Object:
+		out := &ordjson.Object{}
+		for _, m := range v.Members {
+			at := joinField(field, m.Key)
+			if value := m.Value; !isScript(at, m.Key) && at != "config.Env" {
+				m.Value = escaped(value, at)
+			}
+			out.Members = append(out.Members, m)
+		}
+		return out
+	}
+	return v
+}
 
 func pairs(all []KeyValue) any {
 	if len(all) == 0 {

@@ -19,6 +19,11 @@ type Spec struct {
 	// The image's name, lower-cased. It may hold a registry's host:port and
 	// slashes, but no tag or digest.
 	Name string `json:"name"`
+	// Arguments with their default values; null for one that has none. --set gives
+	// them others. In a spec with args, ${NAME} stands for the value in all texts
+	// but scripts, which have it in their environment. In Go: what scripts have;
+	// nil for a spec without args.
+	Args []KeyValue `json:"args,omitempty"`
 	// The image's tag. Default: taken from the image id.
 	Tag string `json:"tag,omitempty"`
 	// The image that this one builds on: an image reference such as

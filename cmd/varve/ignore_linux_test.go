@@ -16,7 +16,8 @@ import (
 )
 
 // TestIgnoreFileAsDocker: with an ignore file the same files and directories are copied as COPY of
-// a Dockerfile copies.
+// a Dockerfile copies. Exceptions with wildcards before the last slash are left out: Docker 20.10 does
+// not look for them below what is left out, and later ones do.
 func TestIgnoreFileAsDocker(t *testing.T) {
 	testtools.NeedRoot(t)
 	docker := engines.Get(t, "docker")
@@ -25,7 +26,7 @@ func TestIgnoreFileAsDocker(t *testing.T) {
 		"\ufeff# all\n*\n!a\n a/b/*  \n!a/b/c.txt\t\n",
 		"**/*.o\n/node_modules\n\n!node_modules/keep\n",
 		"?.o\n[A-C]*\na/./../a/c.o\n",
-		"*\n!.dockerignore\n!a/*/c.txt\n",
+		"*\n!.dockerignore\n!a/b/c.txt\n",
 		"Dockerfile\n.dockerignore\na/\n!a/b\n",
 		".*\n!.h*\n\\!odd\n",
 	} {

@@ -133,6 +133,9 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := b.expandEnv(base); err != nil {
+		return nil, err
+	}
 	groups, below, err := b.readGroups(ctx, stackOn(base))
 	if err != nil {
 		return nil, err

@@ -69,21 +69,16 @@ func ignorePatterns(data []byte) (*patternmatcher.PatternMatcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := patternmatcher.New(lines)
-	if err != nil {
-		return nil, err
-	}
-	// It compiles a pattern when it first meets a name.
-	for _, p := range m.Patterns() {
-		one, err := patternmatcher.New([]string{p.String()})
+	for _, line := range lines {
+		one, err := patternmatcher.New([]string{line})
 		if err == nil {
-			_, err = one.MatchesOrParentMatches("a")
+			_, err = one.MatchesOrParentMatches("a") // which compiles it
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%q is not a valid pattern: %w", p, err)
+			return nil, fmt.Errorf("%q is not a valid pattern: %w", line, err)
 		}
 	}
-	return m, nil
+	return patternmatcher.New(lines)
 }
 
 // withoutIgnored returns the entries that the patterns leave. A directory that they leave out is

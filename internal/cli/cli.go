@@ -206,7 +206,7 @@ func (e *environment) addCommands(root *cobra.Command) {
 			root.AddCommand(cmd)
 		}
 	}
-	add(buildCommands, newBuild(e), newStream(e), newRunStep(e), newSchema(e))
+	add(buildCommands, newBuild(e), newStream(e), newRunStep(e), newSpec(e), newSchema(e))
 	add(moveCommands, newCopy(e), newPush(e), newPull(e), newLoad(e), newIndex(e), newMerge(e), newRebase(e), newExport(e), newTree(e))
 	add(lookCommands, newInspect(e), newLayers(e), newTarsum(e))
 	add(baseCommands, newLock(e), newCache(e))

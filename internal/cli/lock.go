@@ -29,6 +29,7 @@ import (
 func newLock(e *environment) *cobra.Command {
 	c := newCommand(e)
 	var check, layers bool
+	flags := &specflags.Flags{}
 	var output string
 	cmd := &cobra.Command{
 		Use:   "lock [SPEC...]",
@@ -51,15 +52,16 @@ and runs scripts, as layers does.`,
 		ValidArgsFunction: cmdline.CompleteArgs(true, completeSpec),
 		RunE: c.run(func(ctx context.Context, args []string) error {
 			if layers {
-				return lockLayers(ctx, c, args, output, check)
+				return lockLayers(ctx, c, flags, args, output, check)
 			}
 			if output != "" {
 				return cmdline.Usage(fmt.Errorf("--output is for --layers: %s is beside its spec", lockfile.Name))
 			}
-			return runLock(ctx, c, args, check)
+			return runLock(ctx, c, flags, args, check)
 		}),
 	}
 	c.registry.registerPlatform(cmd, "look up the images for `OS/ARCH[/VARIANT]`, or for several, separated by commas", "")
+	flags.RegisterArguments(cmd, imageGroup)
 	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.BoolVar(&check, "check", false, "write nothing, and fail if something would change")
 		f.StringVarP(&output, "output", "o", "", "write the layers to `FILE`, with --layers")
@@ -70,13 +72,13 @@ and runs scripts, as layers does.`,
 	return cmd
 }
 
-func runLock(ctx context.Context, c *command, specs []string, check bool) error {
+func runLock(ctx context.Context, c *command, flags *specflags.Flags, specs []string, check bool) error {
 	if len(specs) == 0 {
 		return refreshLock(ctx, c, check)
 	}
 	wanted := map[string][]string{} // lock files, and the references in each
 	for _, name := range specs {
-		path, refs, err := lockedReferences(c, name)
+		path, refs, err := lockedReferences(c, flags, name)
 		if err != nil {
 			return err
 		}
@@ -91,7 +93,7 @@ func runLock(ctx context.Context, c *command, specs []string, check bool) error 
 
 // lockedReferences returns the images that a spec names and that are in a registry, for
 // each platform that was asked for, and the path of the lock file for them.
-func lockedReferences(c *command, name string) (path string, refs []string, err error) {
+func lockedReferences(c *command, flags *specflags.Flags, name string) (path string, refs []string, err error) {
 	in, err := readInput(c, []string{name})
 	if err != nil {
 		return "", nil, err
@@ -104,7 +106,7 @@ func lockedReferences(c *command, name string) (path string, refs []string, err 
 		platforms = []v1.Platform{{}}
 	}
 	for _, p := range platforms {
-		s, err := (&specflags.Flags{}).Parse(in, hostArchitecture, p)
+		s, err := flags.Parse(in, hostArchitecture, p)
 		if err != nil {
 			return "", nil, err
 		}
