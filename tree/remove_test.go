@@ -2,6 +2,7 @@ package tree
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -94,4 +95,46 @@ func TestFile(t *testing.T) {
 			t.Error("the originals have changed")
 		}
 	}
+}
+
+// TestSpoolFiles: only the layers of the files that are wanted are read, and a second
+// time only for others.
+func TestSpoolFiles(t *testing.T) {
+	layers := memLayers(makeTar(t, reg("a", "1"), reg("b", "22")), makeTar(t, reg("c", "333"), reg("d", "4444"), reg("e", "")))
+	o, err := OpenOverlay(t.Context(), layers, OverlayOptions{TempDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantOpens := func(what, want string) {
+		t.Helper()
+		var got []string
+		for _, l := range layers {
+			got = append(got, strconv.Itoa(int(l.(*memLayer).opens.Swap(0))))
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: layers were opened %q times, want %q", what, got, want)
+		}
+	}
+	wantOpens("headers", "1 1")
+	elsewhere := testTree(t, "t", "d=5")
+	for i, c := range []struct {
+		wanted []*Entry
+		opens  string
+	}{{nil, "0 0"}, {elsewhere, "0 0"}, {[]*Entry{new(*Find(o.Entries, "d")), Find(o.Entries, "e")}, "0 1"}, {[]*Entry{Find(o.Entries, "d")}, "0 0"}, {o.Entries, "1 1"}} {
+		if err := o.SpoolFiles(t.Context(), c.wanted); err != nil {
+			t.Fatal(err)
+		}
+		wantOpens("call "+strconv.Itoa(i), c.opens)
+	}
+	if err := o.Spool(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := short(t, o.Entries); got != "a=1; b=22; c=333; d=4444; e" {
+		t.Errorf("the files are %s", got)
+	}
+	wantOpens("at last", "0 0")
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantClosed(t, layers)
 }
