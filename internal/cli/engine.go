@@ -52,5 +52,6 @@ CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE. Without these, the usual sockets ar
 		cmdline.Choose(f, "into", engineNames)
 	})
 	c.registerCopy(cmd)
+	c.registerMetadata(cmd)
 	return cmd
 }
