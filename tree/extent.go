@@ -234,32 +234,38 @@ func (f *fileReader) Close() error {
 	return f.close.Close()
 }
 
-// opener returns a function that opens the content c of e.
-func (o *Overlay) opener(e *Entry, c *extent) OpenFunc {
-	return func() (io.ReadCloser, error) {
-		if c.size == 0 {
-			return io.NopCloser(bytes.NewReader(nil)), nil
+// inLayer is the content of an Overlay's file.
+type inLayer struct {
+	overlay *Overlay
+	entry   *Entry
+	extent  *extent
+}
+
+// Open opens the content.
+func (n *inLayer) Open() (io.ReadCloser, error) {
+	o, c := n.overlay, n.extent
+	if c.size == 0 {
+		return io.NopCloser(bytes.NewReader(nil)), nil
+	}
+	l := o.layers[c.layer]
+	f := newFileReader(l, n.entry.Path, c)
+	if c.spooled {
+		if o.spool == nil {
+			return nil, f.fail(errors.New("it was closed"))
 		}
-		l := o.layers[c.layer]
-		f := newFileReader(l, e.Path, c)
-		if c.spooled {
-			if o.spool == nil {
-				return nil, f.fail(errors.New("it was closed"))
-			}
-			f.r = io.NewSectionReader(o.spool, c.offset, c.size)
-			return f, nil
-		}
-		r, err := l.source.Open(o.ctx)
-		if err != nil {
-			return nil, f.fail(err)
-		}
-		if err := f.from(o.ctx, r); err != nil {
-			r.Close()
-			return nil, f.fail(err)
-		}
-		f.close = r
+		f.r = io.NewSectionReader(o.spool, c.offset, c.size)
 		return f, nil
 	}
+	r, err := l.source.Open(o.ctx)
+	if err != nil {
+		return nil, f.fail(err)
+	}
+	if err := f.from(o.ctx, r); err != nil {
+		r.Close()
+		return nil, f.fail(err)
+	}
+	f.close = r
+	return f, nil
 }
 
 // from finds the content in an open layer.

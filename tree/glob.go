@@ -140,37 +140,87 @@ func (a alternative) match(name string) bool {
 // below an excluded directory. The root is never excluded: "**" empties the tree. A glob that
 // matches nothing is not an error; idle lists these. Without globs it returns the same list.
 func Exclude(entries []*Entry, globs []string) (kept []*Entry, idle []string, err error) {
-	parsed := make([]glob, len(globs))
-	var bad problems.List
-	for i, text := range globs {
-		if parsed[i], err = parseGlob(text); err != nil {
-			bad.Addf("exclude[%d]: %w", i, err)
-		}
-	}
-	if err := bad.Err(); err != nil {
+	parsed, err := parseGlobs("exclude", globs)
+	if err != nil {
 		return nil, nil, err
 	}
-	if len(globs) == 0 {
-		return entries, nil, nil
-	}
-	matched := make([]bool, len(globs))
-	kept = make([]*Entry, 0, len(entries))
-	var gone *Entry
-	for _, e := range entries {
-		inside := gone != nil && below(e.Path, gone.Path)
-		if e.Path != "." && matchAny(parsed, e.Path, matched, inside) && !inside {
-			gone, inside = e, true
-		}
-		if !inside {
-			kept = append(kept, e)
-		}
-	}
+	kept, _, matched := remove(entries, parsed)
 	for i, text := range globs {
 		if !matched[i] {
 			idle = append(idle, text)
 		}
 	}
 	return kept, idle, nil
+}
+
+// Remove is like Exclude. gone are the paths that are left out, without those below them, and
+// matched says which globs match something.
+func Remove(entries []*Entry, globs []string) (kept []*Entry, gone []string, matched []bool, err error) {
+	parsed, err := parseGlobs("remove", globs)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	kept, gone, matched = remove(entries, parsed)
+	return kept, gone, matched, nil
+}
+
+// parseGlobs reads the globs of a list with a name.
+func parseGlobs(name string, globs []string) ([]glob, error) {
+	parsed := make([]glob, len(globs))
+	var bad problems.List
+	for i, text := range globs {
+		var err error
+		if parsed[i], err = parseGlob(text); err != nil {
+			bad.Addf("%s[%d]: %w", name, i, err)
+		}
+	}
+	return parsed, bad.Err()
+}
+
+func remove(entries []*Entry, globs []glob) (kept []*Entry, gone []string, matched []bool) {
+	matched = make([]bool, len(globs))
+	if len(globs) == 0 {
+		return entries, nil, matched
+	}
+	kept = make([]*Entry, 0, len(entries))
+	for _, e := range entries {
+		inside := len(gone) > 0 && below(e.Path, gone[len(gone)-1])
+		if e.Path != "." && matchAny(globs, e.Path, matched, inside) && !inside {
+			gone, inside = append(gone, e.Path), true
+		}
+		if !inside {
+			kept = append(kept, e)
+		}
+	}
+	return kept, gone, matched
+}
+
+// ThroughLinks returns a glob with the directories at its beginning, as far as they are named
+// without wildcards, replaced by those that they lead to in the canonical tree, through symlinks.
+func ThroughLinks(entries []*Entry, text string) string {
+	parts := strings.Split(strings.TrimRight(fromRoot(text), "/"), "/")
+	n := 0
+	for n < len(parts)-1 && !strings.ContainsAny(parts[n], `*?[{\`) {
+		n++
+	}
+	dir := strings.Join(parts[:n], "/")
+	to, e, err := Reach(entries, dir)
+	if n == 0 || err != nil || e == nil || to == dir || to == "." {
+		return text
+	}
+	return escapeGlob(to) + "/" + strings.Join(parts[n:], "/")
+}
+
+// escapeGlob returns a glob for exactly this path.
+func escapeGlob(name string) string {
+	var b strings.Builder
+	for _, c := range []byte(name) {
+		if strings.IndexByte(`*?[]{}\,`, c) >= 0 {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(c)
+	}
+	return b.String()
 }
 
 // matchAny reports whether a glob matches name, and notes which do. For a name that is excluded

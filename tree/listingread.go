@@ -241,7 +241,7 @@ func (l *listingReader) content(e *Entry, sparse bool) {
 		c = same
 	}
 	c.names = append(c.names, e)
-	e.Size, e.Content = c.size, l.overlay.opener(e, c)
+	e.Size, e.Content = c.size, &inLayer{l.overlay, e, c}
 }
 
 // xattrs reads extended attributes.

@@ -183,7 +183,7 @@ func (o *Overlay) flatten(root *node) {
 		if n.file == nil {
 			return
 		}
-		e.Content = o.opener(e, n.file)
+		e.Content = &inLayer{o, e, n.file}
 		if len(n.file.names) == 0 {
 			o.files[n.file.layer] = append(o.files[n.file.layer], n.file)
 		} else if first := n.file.names[0]; o.hardLinks {

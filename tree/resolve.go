@@ -75,6 +75,15 @@ func resolveIn(tree []*Entry, name string) (landing[struct{}], error) {
 	})
 }
 
+// Reach returns where name leads in a canonical tree: its path without symlinks, which are
+// followed inside the tree, the last one too, and the entry there, or nil. What does not exist is
+// taken as it is. It is an error if name leads through something other than a directory, or does
+// not end.
+func Reach(entries []*Entry, name string) (string, *Entry, error) {
+	at, err := resolveIn(entries, name)
+	return at.path, at.entry, err
+}
+
 // Lookup returns the entry that name leads to in a canonical tree: symlinks to
 // directories on the way are followed inside the tree, but not a symlink at name
 // itself. It returns nil if there is no such entry.

@@ -30,43 +30,67 @@ type Rule struct {
 // rule that matches nothing or sets nothing. After an error the entries are partly changed and
 // must not be used.
 func (r Rule) Apply(entries []*Entry) error {
+	matched, links, err := r.Try(entries)
+	switch {
+	case err != nil:
+		return err
+	case matched == 0:
+		return &NoMatchError{r.Path}
+	case r.Mode != nil && links == matched:
+		return fmt.Errorf("%q matches only symlinks, which have no mode: name what they point to", r.Path)
+	}
+	return nil
+}
+
+// Select returns the entries that the rule is for.
+func (r Rule) Select(entries []*Entry) ([]*Entry, error) {
 	g, err := parseGlob(r.Path)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	var selected []*Entry
+	for _, e := range entries {
+		if g.match(e.Path) {
+			selected = append(selected, e)
+		}
+	}
+	return selected, nil
+}
+
+// NoMatchError says that a rule is for no entry.
+type NoMatchError struct{ Path string }
+
+func (e *NoMatchError) Error() string { return fmt.Sprintf("no entry matches %q", e.Path) }
+
+// Try is like Apply, but a rule may match nothing, or symlinks alone. It counts the entries that
+// match, and the symlinks among them.
+func (r Rule) Try(entries []*Entry) (matched, links int, err error) {
+	selected, err := r.Select(entries)
+	if err != nil {
+		return 0, 0, err
 	}
 	if r.Mode == nil && r.UID == nil && r.GID == nil && r.Capabilities == "" {
-		return fmt.Errorf("%q sets nothing: give it a mode, uid, gid or capabilities", r.Path)
+		return 0, 0, fmt.Errorf("%q sets nothing: give it a mode, uid, gid or capabilities", r.Path)
 	}
 	if err := checkAttributes(r.Mode, r.UID, r.GID); err != nil {
-		return fmt.Errorf("%q: %w", r.Path, err)
+		return 0, 0, fmt.Errorf("%q: %w", r.Path, err)
 	}
 	var capability string
 	if r.Capabilities != "" {
 		if capability, err = EncodeCapabilities(r.Capabilities); err != nil {
-			return fmt.Errorf("%q: %w", r.Path, err)
+			return 0, 0, fmt.Errorf("%q: %w", r.Path, err)
 		}
 	}
-	matched, links := 0, 0
-	for _, e := range entries {
-		if !g.match(e.Path) {
-			continue
-		}
-		matched++
+	for _, e := range selected {
 		if e.Type == Symlink {
 			links++
 		}
 		if capability != "" && e.Type != Regular {
-			return fmt.Errorf("%q matches %q, a %s: only regular files have capabilities", r.Path, e.Path, e.Type)
+			return 0, 0, fmt.Errorf("%q matches %q, a %s: only regular files have capabilities", r.Path, e.Path, e.Type)
 		}
 		r.set(e, capability)
 	}
-	if matched == 0 {
-		return fmt.Errorf("no entry matches %q", r.Path)
-	}
-	if r.Mode != nil && links == matched {
-		return fmt.Errorf("%q matches only symlinks, which have no mode: name what they point to", r.Path)
-	}
-	return nil
+	return len(selected), links, nil
 }
 
 func (r Rule) set(e *Entry, capability string) {

@@ -339,8 +339,23 @@ func newMemoWorld(t *testing.T, seed uint64) *memoWorld {
 		spec += "layers: [{copyToRoot: [{source: other, target: /o/}]}]\n"
 	}
 	spec += []string{"", "compressor: zstd\n", "compressor: none\n"}[w.rand.IntN(3)]
+	if w.rand.IntN(2) == 0 {
+		spec += w.makeStore()
+	}
 	put(t, filepath.Join(w.dir, "image.yaml"), spec, 0o644)
 	return w
+}
+
+// makeStore makes a store of two paths, one of which needs the other, and returns what a spec says of it.
+func (w *memoWorld) makeStore() string {
+	store := filepath.Join(w.dir, "store")
+	lib, app := filepath.Join(store, strings.Repeat("b", 32)+"-lib"), filepath.Join(store, strings.Repeat("c", 32)+"-app")
+	for i, name := range []string{filepath.Join(lib, "lib/a"), filepath.Join(lib, "lib/b"), filepath.Join(app, "bin/app")} {
+		put(w.t, name, strings.Repeat(w.letter(), []int{1, 4096, 70_000}[(i+w.rand.IntN(2))%3]), 0o644)
+		w.files = append(w.files, name)
+	}
+	put(w.t, filepath.Join(app, "needs"), lib, 0o644)
+	return fmt.Sprintf("storeDir: %s\ncontents: [%s]\n", store, app)
 }
 
 func (w *memoWorld) letter() string { return string(rune('a' + w.rand.IntN(26))) }
@@ -366,7 +381,7 @@ func (w *memoWorld) change() {
 	name := w.file()
 	info, err := os.Stat(name)
 	must(w.t, err)
-	what := w.rand.IntN(9)
+	what := w.rand.IntN(10)
 	w.log = append(w.log, fmt.Sprintf("%d %s", what, filepath.Base(name)))
 	text := []byte(strings.Repeat(w.letter(), int(info.Size())))
 	times := func(name string) { must(w.t, os.Chtimes(name, info.ModTime(), info.ModTime())) }
@@ -411,6 +426,14 @@ func (w *memoWorld) change() {
 			must(w.t, unix.Munmap(mapped), f.Close())
 			times(name)
 		}
+	case 9: // the same content in another file that has more names, as in a store that is optimised
+		data, err := os.ReadFile(name)
+		links := filepath.Join(w.dir, "links")
+		makeDirs(w.t, links)
+		link := filepath.Join(links, fmt.Sprint(len(w.log)))
+		must(w.t, err, os.WriteFile(link, data, info.Mode()))
+		times(link)
+		must(w.t, os.Link(link, name+"~"), os.Rename(name+"~", name))
 	case 8: // two directories change places
 		must(w.t, unix.Renameat2(unix.AT_FDCWD, filepath.Join(w.dir, "tree"), unix.AT_FDCWD, filepath.Join(w.dir, "twin"), unix.RENAME_EXCHANGE))
 	}

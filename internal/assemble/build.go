@@ -107,6 +107,10 @@ type builder struct {
 	notes    []string
 	warnings []error
 	closers  closers
+	// owners are the owners by name of what is being copied into a layer; removed is
+	// what layers remove from those below.
+	owners  []namedOwner
+	removed []removed
 	// looks is what steps see of the machine.
 	looks remember.Looks
 }
@@ -137,6 +141,7 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	lower := below.entries
 	if top, below, err = b.runAsRoot(ctx, below, top); err != nil {
 		return nil, err
 	}
@@ -144,7 +149,12 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if top, below, err = b.finishTop(ctx, below, top); err != nil {
+	done, err := b.finish(ctx, below, top, finish{"perms", "conflicts", b.spec.Perms, b.topPolicy(), lower})
+	if err != nil {
+		return nil, err
+	}
+	top, below = done.tree, done.on
+	if err := b.checkRemoved(needed); err != nil {
 		return nil, err
 	}
 	b.debugf("files: the top layer has %d, besides %d explicit layers", len(top), len(groups))

@@ -74,6 +74,9 @@ func (r *Result) Built(dir string) (*BuiltLayer, error) {
 			return nil, &SpecError{"layers", errors.New("of a layer by itself, those below it have to be built ones")}
 		}
 	}
+	if len(s.Layers[last].Remove) > 0 {
+		return nil, &SpecError{fmt.Sprintf("layers[%d].remove", last), errBuiltRemove}
+	}
 	if len(s.Contents)+len(s.CopyToRoot)+len(s.Presets) > 0 || s.FromImage != "" {
 		return nil, &SpecError{"layers", errors.New("a layer by itself has no other contents, copyToRoot, presets or fromImage")}
 	}

@@ -103,7 +103,7 @@ func (b *builder) findClosure(ctx context.Context, below stack, groups []*group,
 // or the paths that the links to them mention, the paths that its files mention,
 // and those it has already.
 func (b *builder) groupRoots(ctx context.Context, below stack, g *group, refs *references) ([]string, error) {
-	entries := g.tree
+	entries := g.searched()
 	var roots []string
 	if g.built != nil {
 		roots = slices.Clone(g.built.Paths)
@@ -175,7 +175,7 @@ func (b *builder) scanOptions(paths []string) nixstore.ScanOptions {
 func (b *builder) copiedFromStore() []string {
 	var paths []string
 	for _, c := range b.spec.CopyToRoot {
-		if p, _, ok := nixstore.InStore(b.spec.StoreDir, c.Source); ok {
+		if p, _, ok := nixstore.InStore(b.spec.StoreDir, c.Source); ok && c.Content == nil {
 			paths = append(paths, p)
 		}
 	}

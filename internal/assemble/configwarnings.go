@@ -28,13 +28,13 @@ func (c configWarnings) user() {
 		return
 	}
 	user, group, _ := strings.Cut(name, ":")
-	c.listed(user, "user", "/etc/passwd", "extraPasswdLines")
-	c.listed(group, "group", "/etc/group", "extraGroupLines")
+	c.listed(user, "user", "/etc/passwd")
+	c.listed(group, "group", "/etc/group")
 }
 
 // listed warns of a name that a list does not have. If both come from the base, the
 // list is not read.
-func (c configWarnings) listed(name, kind, list, argument string) {
+func (c configWarnings) listed(name, kind, list string) {
 	if _, err := strconv.ParseUint(name, 10, 64); err == nil || name == "" {
 		return
 	}
@@ -56,7 +56,7 @@ func (c configWarnings) listed(name, kind, list, argument string) {
 	if e != nil {
 		text = fmt.Sprintf("config.User: %s the %s %q", has, kind, name)
 	}
-	c.warnf("%s, so that it cannot be started: write the number, or add a line with the preset nss (%s)", text, argument)
+	c.warnf("%s, so that it cannot be started: write the number, or add the %s with %ss", text, kind, kind)
 }
 
 // programs warns of programs that the image cannot start: the one that is run first,

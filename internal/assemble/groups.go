@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
@@ -17,6 +18,9 @@ type group struct {
 	contents []content
 	// tree is what is copied into the layer; nil for nothing.
 	tree []*tree.Entry
+	// lifted are the files in it that are of the layers below but for their mode or
+	// owner.
+	lifted []*tree.Entry
 	// built is a layer that was built by itself; nil for others. It is implied if
 	// the image has it only because another one was built on it.
 	built   *BuiltLayer
@@ -27,6 +31,19 @@ type group struct {
 // store paths that it asks for.
 func (g *group) empty(paths []string) bool {
 	return g.tree == nil && len(paths) == 0 && (g.built == nil || !g.built.Tree)
+}
+
+// searched returns the files of the layer that can mention store paths: not those
+// that are of the layers below, and not the names of what it removes.
+func (g *group) searched() []*tree.Entry {
+	own, whiteouts := tree.Whiteouts(g.tree)
+	if len(g.lifted)+len(whiteouts) == 0 {
+		return g.tree
+	}
+	return slices.DeleteFunc(own, func(e *tree.Entry) bool {
+		l := tree.Find(g.lifted, e.Path)
+		return l != nil && !l.Implied
+	})
 }
 
 // readGroups reads the explicit layers and puts each on the layers below it.
@@ -57,23 +74,39 @@ func (b *builder) readGroups(ctx context.Context, below stack) ([]*group, stack,
 
 // readGroup reads an explicit layer and puts it on the layers below it.
 func (b *builder) readGroup(ctx context.Context, below stack, field string, g spec.Group) (*group, stack, error) {
+	below, _, err := b.remove(below, nil, field+".remove", g.Remove)
+	if err != nil {
+		return nil, below, err
+	}
+	lower := below.entries
 	inStore, outside := b.splitContents(g.Contents)
 	copies, err := b.copies(ctx, below, field+".contents", outside, g.KeepContentsDirlinks)
 	more, moreErr := b.copies(ctx, below, field+".copyToRoot", g.CopyToRoot, g.KeepContentsDirlinks)
-	if err := errors.Join(err, moreErr); err != nil {
+	links, linkErr := symlinks(field+".symlinks", g.Symlinks)
+	if err := errors.Join(err, moreErr, linkErr); err != nil {
 		return nil, below, err
 	}
 	made := &group{field: field, title: field, contents: inStore}
-	if sources := append(copies, more...); len(sources) > 0 {
+	if sources := slices.Concat(copies, more, someTree(links)); len(sources) > 0 {
 		if made.tree, err = b.merge(ctx, g.KeepContentsDirlinks, append([][]*tree.Entry{rootDir()}, sources...)...); err != nil {
 			return nil, below, specError(field, err)
 		}
 	}
-	if err := applyPerms(field+".perms", made.tree, g.Perms); err != nil {
+	if made.tree, below, err = b.layerFiles(ctx, below, field+".", made.tree, g.LayerFiles); err != nil {
 		return nil, below, err
 	}
-	if made.tree, below, err = below.put(ctx, made.tree, conflicts(b.spec.Conflicts)); err != nil {
-		return nil, below, specError(field, err)
+	done, err := b.finish(ctx, below, made.tree, finish{field + ".perms", field, g.Perms, conflicts(b.spec.Conflicts), lower})
+	if err != nil {
+		return nil, below, err
 	}
-	return made, below, nil
+	made.tree, made.lifted = done.tree, done.lifted
+	return made, done.on, nil
+}
+
+// someTree returns a tree as a list of sources, which is empty if it is.
+func someTree(entries []*tree.Entry) [][]*tree.Entry {
+	if entries == nil {
+		return nil
+	}
+	return [][]*tree.Entry{entries}
 }

@@ -9,13 +9,11 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/varve-image/varve/internal/compress"
 	"github.com/varve-image/varve/internal/nixstore"
 	"github.com/varve-image/varve/internal/nixstore/nar"
-	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
@@ -95,6 +93,9 @@ func (b *builder) follow(source string) (string, fs.FileInfo, error) {
 
 // copied reads a source of copyToRoot, which field names, and puts it at its target.
 func (b *builder) copied(ctx context.Context, below stack, field string, c spec.Copy, keepDirlinks bool) ([]*tree.Entry, error) {
+	if c.Content != nil {
+		return b.written(below, field, c)
+	}
 	p, st, err := b.follow(c.Source)
 	if err != nil {
 		return nil, err
@@ -111,7 +112,7 @@ func (b *builder) copied(ctx context.Context, below stack, field string, c spec.
 		}
 		tree.LinkByInode(entries)
 	}
-	if err := b.chown(entries, c, st.Mode().IsRegular() && isTarball(p)); err != nil {
+	if err := b.chown(field, entries, c, st.Mode().IsRegular() && isTarball(p)); err != nil {
 		return nil, err
 	}
 	target := copyTarget(c, entries)
@@ -121,16 +122,29 @@ func (b *builder) copied(ctx context.Context, below stack, field string, c spec.
 		return nil, err
 	}
 	if root := placed[0]; root.Path == "." && c.Mode == nil {
-		root.Mode, root.UID, root.GID, root.Implied = 0o755, 0, 0, true
+		root.Mode, root.UID, root.GID, root.Uname, root.Implied = 0o755, 0, 0, "", true
 	}
 	keepBelow(below, placed, c)
 	return placed, nil
 }
 
+// written returns the file whose text the spec has, at its target.
+func (b *builder) written(below stack, field string, c spec.Copy) ([]*tree.Entry, error) {
+	file := tree.NewFile(".", 0o644, *c.Content)
+	file.Source = field
+	entries := []*tree.Entry{file}
+	if err := b.chown(field, entries, c, false); err != nil {
+		return nil, err
+	}
+	placed, err := tree.Copy{Target: c.Target, Mode: c.Mode, InPlace: true}.Apply(entries)
+	keepBelow(below, placed, c)
+	return placed, err
+}
+
 // chown gives copied files their owner, which is never the machine's, and the
 // tarball's only on request. In an image of a single layer, uid and gid own what is
 // copied but not what is in the store, as in nixpkgs' buildImage.
-func (b *builder) chown(entries []*tree.Entry, c spec.Copy, tarball bool) error {
+func (b *builder) chown(field string, entries []*tree.Entry, c spec.Copy, tarball bool) error {
 	owner := spec.Owner{}
 	switch {
 	case c.Owner != nil && c.Owner.Keep:
@@ -144,6 +158,9 @@ func (b *builder) chown(entries []*tree.Entry, c spec.Copy, tarball bool) error 
 		owner = spec.Owner{UID: b.spec.UID, GID: b.spec.GID}
 	}
 	tree.Chown(entries, owner.UID, owner.GID)
+	if owner.Named() {
+		b.nameOwner(field, entries, owner)
+	}
 	return nil
 }
 
@@ -226,23 +243,6 @@ func conflicts(c spec.Conflicts) tree.Conflicts {
 		return tree.ConflictLast
 	}
 	return tree.ConflictError
-}
-
-// applyPerms applies the rules in a field of the spec to a finished tree, except
-// for its whiteouts.
-func applyPerms(field string, entries []*tree.Entry, perms []spec.PermRule) error {
-	entries = slices.DeleteFunc(slices.Clone(entries), func(e *tree.Entry) bool {
-		_, whiteout := tree.Hidden(e)
-		return whiteout
-	})
-	var bad problems.List
-	for i, p := range perms {
-		rule := tree.Rule{Path: p.Path, Mode: p.Mode, UID: p.UID, GID: p.GID, Capabilities: p.Capabilities}
-		if err := rule.Apply(entries); err != nil {
-			bad.Add(specError(fmt.Sprintf("%s[%d]", field, i), err))
-		}
-	}
-	return bad.Err()
 }
 
 // copies reads several sources of copyToRoot and reports all that cannot be read.

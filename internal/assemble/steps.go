@@ -79,13 +79,13 @@ func (b *builder) runAsRoot(ctx context.Context, below stack, top []*tree.Entry)
 	for _, e := range res.Changes {
 		e.ModTime = b.spec.TreeMTime
 	}
-	if below.base != nil && compares(below.entries, res.Tree) {
+	if below.base != nil && compares(below.lower(), res.Tree) {
 		err = below.base.spool(ctx)
 	}
 	if err != nil {
 		return nil, below, err
 	}
-	changed, err := tree.Diff(ctx, below.entries, res.Tree)
+	changed, err := tree.Diff(ctx, below.lower(), res.Tree)
 	if err != nil {
 		return nil, below, specError("runAsRoot", err)
 	}

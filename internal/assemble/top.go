@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
@@ -22,29 +23,32 @@ func (b *builder) topTree(ctx context.Context, below stack, groups []*group) ([]
 	if err != nil {
 		return nil, below, err
 	}
-	copies, err := b.copies(ctx, below, "contents", outside, s.KeepContentsDirlinks)
-	more, moreErr := b.copies(ctx, below, "copyToRoot", s.CopyToRoot, s.KeepContentsDirlinks)
-	if err := errors.Join(err, moreErr); err != nil {
+	if below, sources, err = b.remove(below, sources, "remove", s.Remove); err != nil {
 		return nil, below, err
 	}
-	sources = append(append(sources, copies...), more...)
+	copies, err := b.copies(ctx, below, "contents", outside, s.KeepContentsDirlinks)
+	more, moreErr := b.copies(ctx, below, "copyToRoot", s.CopyToRoot, s.KeepContentsDirlinks)
+	made, linkErr := symlinks("symlinks", s.Symlinks)
+	if err := errors.Join(err, moreErr, linkErr); err != nil {
+		return nil, below, err
+	}
+	sources = slices.Concat(sources, copies, more, someTree(made))
 	if b.opts.Files != nil {
 		sources = append(sources, b.opts.Files)
 	}
-	return b.withPresets(ctx, below, sources)
-}
-
-// finishTop applies the perms to the top tree and puts it on the layers below.
-func (b *builder) finishTop(ctx context.Context, below stack, top []*tree.Entry) ([]*tree.Entry, stack, error) {
-	if err := applyPerms("perms", top, b.spec.Perms); err != nil {
+	own, below, err := b.withPresets(ctx, below, sources)
+	if err != nil {
 		return nil, below, err
 	}
-	policy := conflicts(b.spec.Conflicts)
+	return b.layerFiles(ctx, below, "", own, s.LayerFiles)
+}
+
+// topPolicy is what happens where the top tree meets files of explicit layers.
+func (b *builder) topPolicy() tree.Conflicts {
 	if b.spec.RunAsRoot != "" {
-		policy = tree.ConflictLast // the tree is on the layers below already
+		return tree.ConflictLast // the tree is on the layers below already
 	}
-	top, below, err := below.put(ctx, top, policy)
-	return top, below, specError("conflicts", err)
+	return conflicts(b.spec.Conflicts)
 }
 
 // contentTrees returns the trees of contents: links to its files, or copies in an

@@ -88,7 +88,9 @@ func outside(path string, s *spec.Spec) error {
 	}
 	var sources []string
 	for _, source := range copies {
-		sources = append(sources, source.Source)
+		if source.Content == nil {
+			sources = append(sources, source.Source)
+		}
 	}
 	return cmdline.OutsideOf(path, sources, "is copied into the image")
 }

@@ -17,8 +17,11 @@ type List struct {
 	more   int
 }
 
-// Add adds a problem.
+// Add adds a problem. A nil error is none.
 func (l *List) Add(err error) {
+	if err == nil {
+		return
+	}
 	if len(l.listed) == Max {
 		l.more++
 		return

@@ -16,6 +16,7 @@ func TestList(t *testing.T) {
 	l.Addf("first %q: %w", "x", io.EOF)
 	for range Max + 4 {
 		l.Add(errors.New("next"))
+		l.Add(nil)
 	}
 	err := l.Err()
 	if !errors.Is(err, io.EOF) || !strings.HasPrefix(err.Error(), "first \"x\": EOF\nnext\n") || !strings.HasSuffix(err.Error(), "\nand 5 more") {

@@ -29,11 +29,8 @@ import (
 // The error lists all lines that are wrong; a *LowerError says that a list cannot
 // be read.
 func nss(extraPasswd, extraGroup []string, lower Lower) ([]*tree.Entry, error) {
-	passwd := accounts{path: "etc/passwd", fields: 7, id: 2, ids: []int{2, 3},
-		first: "root:x:0:0:root user:/var/empty:/bin/sh", last: "nobody:x:65534:65534:nobody:/var/empty:/bin/sh"}
-	group := accounts{path: "etc/group", fields: 4, id: 2, ids: []int{2}, first: "root:x:0:", last: "nobody:x:65534:"}
-	users, err := passwd.entry(extraPasswd, lower)
-	groups, groupErr := group.entry(extraGroup, lower)
+	users, err := passwdList().entry(extraPasswd, lower)
+	groups, groupErr := groupList().entry(extraGroup, lower)
 	if err := errors.Join(err, groupErr); err != nil {
 		return nil, fmt.Errorf("preset nss: %w", err)
 	}
@@ -44,6 +41,16 @@ func nss(extraPasswd, extraGroup []string, lower Lower) ([]*tree.Entry, error) {
 		}
 	}
 	return preset("preset nss", entries...)
+}
+
+// passwdList and groupList describe the two lists.
+func passwdList() accounts {
+	return accounts{path: "etc/passwd", fields: 7, id: 2, ids: []int{2, 3},
+		first: "root:x:0:0:root user:/var/empty:/bin/sh", last: "nobody:x:65534:65534:nobody:/var/empty:/bin/sh"}
+}
+
+func groupList() accounts {
+	return accounts{path: "etc/group", fields: 4, id: 2, ids: []int{2}, first: "root:x:0:", last: "nobody:x:65534:"}
 }
 
 // accounts describes one of the two lists.
