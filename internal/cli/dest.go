@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -47,7 +48,7 @@ func (c *command) copyDestination(text string) (transfer.Destination, error) {
 	if err != nil {
 		return d, err
 	}
-	return d, c.checkDestination(d)
+	return d, errors.Join(c.checkDestination(d), c.checkMetadataApart([]transfer.Destination{d}))
 }
 
 // transfers says how images are copied, and which of several are.

@@ -29,7 +29,7 @@ func (c *command) destinations(s *spec.Spec, outputs []string) ([]transfer.Desti
 		dests, errs = append(dests, d), append(errs, err)
 	}
 	if c.metadataFile != "" {
-		errs = append(errs, outside(c.metadataFile, s))
+		errs = append(errs, outside(c.metadataFile, s), c.checkMetadataApart(dests))
 	}
 	c.dests = dests
 	return dests, errors.Join(errs...)
@@ -93,4 +93,14 @@ func outside(path string, s *spec.Spec) error {
 		}
 	}
 	return cmdline.OutsideOf(path, sources, "is copied into the image")
+}
+
+// checkMetadataApart refuses a metadata file that would replace a destination.
+func (c *command) checkMetadataApart(dests []transfer.Destination) error {
+	for _, d := range dests {
+		if c.metadataFile != "" && d.Path != "" && samePath(d.Path, c.metadataFile) {
+			return cmdline.Usage(fmt.Errorf("--metadata-file %q is a destination too: name another file", c.metadataFile))
+		}
+	}
+	return nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/place"
+	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/tally"
 	"github.com/varve-image/varve/internal/transfer"
 )
@@ -53,14 +54,17 @@ func (c *command) registerMetadata(cmd *cobra.Command) {
 
 // checkMetadata refuses a file that cannot be written, before there is something to write.
 func (c *command) checkMetadata() error {
+	if c.metadataFile == "" {
+		return nil
+	}
+	if st, err := os.Stat(c.metadataFile); err == nil && st.IsDir() {
+		return cmdline.Usage(fmt.Errorf("--metadata-file %q is a directory: expected a file", c.metadataFile))
+	}
 	switch dir, err := os.Stat(filepath.Dir(c.metadataFile)); {
-	case c.metadataFile == "":
 	case c.metadataFile == "-":
 		return cmdline.Usage(errors.New("--metadata-file is a file: standard output has the digests"))
-	case strings.HasSuffix(c.metadataFile, "/"):
-		return cmdline.Usage(fmt.Errorf("--metadata-file %q is a directory: expected a file", c.metadataFile))
 	case err != nil:
-		return fmt.Errorf("--metadata-file %q: %w", c.metadataFile, err)
+		return fmt.Errorf("--metadata-file %q: its directory: %w", c.metadataFile, regfile.Cause(err))
 	case !dir.IsDir():
 		return fmt.Errorf("--metadata-file %q: %q is not a directory", c.metadataFile, filepath.Dir(c.metadataFile))
 	}
