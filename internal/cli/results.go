@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -20,6 +19,7 @@ import (
 	"github.com/varve-image/varve/internal/atomicfile"
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/human"
+	"github.com/varve-image/varve/internal/ocijson"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/regfile"
 	"github.com/varve-image/varve/internal/tally"
@@ -141,27 +141,27 @@ type (
 		Images       []imageData       `json:"images"`
 	}
 	destinationData struct {
-		Destination string        `json:"destination"`
-		Transport   string        `json:"transport"`
-		Names       []string      `json:"names"`
-		References  []string      `json:"references"`
-		MediaType   string        `json:"mediaType,omitempty"`
-		Digest      string        `json:"digest,omitempty"`
-		Size        int64         `json:"size,omitempty"`
-		ImageID     string        `json:"imageId,omitempty"`
-		Platforms   []v1.Platform `json:"platforms"`
-		Present     bool          `json:"present,omitempty"`
+		Destination string   `json:"destination"`
+		Transport   string   `json:"transport"`
+		Names       []string `json:"names"`
+		References  []string `json:"references"`
+		MediaType   string   `json:"mediaType,omitempty"`
+		Digest      string   `json:"digest,omitempty"`
+		Size        int64    `json:"size,omitempty"`
+		ImageID     string   `json:"id,omitempty"`
+		Platforms   []string `json:"platforms"`
+		Present     bool     `json:"present,omitempty"`
 	}
 	imageData struct {
-		ImageID  string      `json:"imageId"`
-		Platform v1.Platform `json:"platform"`
+		ImageID  string      `json:"id"`
+		Platform string      `json:"platform"`
 		Layers   []layerData `json:"layers"`
 	}
 	layerData struct {
 		Kind   string    `json:"kind"`
 		Title  string    `json:"title"`
-		DiffID string    `json:"diffId"`
-		Size   int64     `json:"size,omitempty"`
+		DiffID string    `json:"diffID"`
+		Size   int64     `json:"uncompressedSize,omitempty"`
 		Paths  []string  `json:"paths,omitempty"`
 		Work   layerWork `json:"work"`
 	}
@@ -184,10 +184,10 @@ func (r *results) metadata(ctx context.Context) (*metadata, error) {
 		d := destinationData{
 			Destination: res.String(), Transport: string(res.Transport), Names: orEmpty(res.Names), References: orEmpty(res.references()),
 			MediaType: res.Manifest.MediaType, Digest: string(res.Manifest.Digest), Size: res.Manifest.Size,
-			ImageID: string(res.ID), Platforms: []v1.Platform{}, Present: res.Present,
+			ImageID: string(res.ID), Platforms: []string{}, Present: res.Present,
 		}
 		for _, img := range res.Images {
-			d.Platforms = append(d.Platforms, img.Platform())
+			d.Platforms = append(d.Platforms, platformOf(img))
 			described, err := r.describe(ctx, img)
 			if err != nil {
 				return nil, err
@@ -201,6 +201,11 @@ func (r *results) metadata(ctx context.Context) (*metadata, error) {
 	return m, nil
 }
 
+func platformOf(img image.Image) string {
+	p := img.Platform()
+	return ocijson.PlatformText(&p)
+}
+
 func orEmpty(list []string) []string { return append([]string{}, list...) }
 
 // describe describes an image that was written, so that its layers are known.
@@ -209,7 +214,7 @@ func (r *results) describe(ctx context.Context, img image.Image) (imageData, err
 	if err != nil {
 		return imageData{}, err
 	}
-	data := imageData{ImageID: id.String(), Platform: img.Platform(), Layers: []layerData{}}
+	data := imageData{ImageID: id.String(), Platform: platformOf(img), Layers: []layerData{}}
 	known := image.KnownDiffIDs(img)
 	var planned []assemble.PlannedLayer
 	for _, made := range r.made {
