@@ -100,7 +100,9 @@ type command struct {
 	results      results
 	metadataFile string
 	login        login
-	closers      cmdline.Closers
+	// lookedUp are the images that lock has looked up.
+	lookedUp []lockData
+	closers  cmdline.Closers
 	// preparing is shown until layers are.
 	preparing *ui.Task
 }
