@@ -18,7 +18,7 @@ CGO := CGO_ENABLED=$(if $(RACE),1,0)
 TEST := $(CGO) $(GO) run ./hack/testsum $(GO) test -json $(RACE) -count=1 -timeout=40m
 
 # Of the packages that have other tests too. TestRun and the next three are enginetest's own.
-ENGINE_TESTS := ^(TestRun|TestFormats|TestTools|TestStartRefuses|TestEngines|TestLoadNames|TestSuite|TestGaps|TestGapsRemoved|TestDiskFull|TestUmoci|TestClosureRuns|TestHybridEngines|TestHybridTools|TestLoad|TestLoadAll|TestLoadPushed|TestEnginePlatforms|TestExport|TestDockerRegistry|TestDockerRegistryIndex|TestLayoutToRegistry|TestQuirksAppended|TestSecondMachine|TestRegistry.*)$$
+ENGINE_TESTS := ^(TestRun|TestFormats|TestTools|TestStartRefuses|TestEngines|TestLoadNames|TestSuite|TestGaps|TestGapsRemoved|TestDiskFull|TestUmoci|TestClosureRuns|TestHybridEngines|TestHybridTools|TestLoad|TestLoadAll|TestLoadPushed|TestEnginePlatforms|TestLoadIndex|TestExport|TestDockerRegistry|TestDockerRegistryIndex|TestLayoutToRegistry|TestQuirksAppended|TestSecondMachine|TestRegistry.*)$$
 
 .PHONY: build man demo test e2e engines test-engines sweep bench lint fuzz vendor-hash clean
 

@@ -176,6 +176,52 @@ func TestKey(t *testing.T) {
 	}
 }
 
+// TestKeyOfHeaders: all that a header says counts, and nothing can pass for something else.
+func TestKeyOfHeaders(t *testing.T) {
+	keys := map[digest.Digest]string{}
+	add := func(name string, opts layer.Options, entries ...*tree.Entry) {
+		t.Helper()
+		memo := newMapMemo()
+		opts.Memo = memo
+		mustInfo(t, layer.New(func() tree.Seq { return tree.All(entries) }, opts))
+		for key := range memo.layers {
+			if other, ok := keys[key]; ok {
+				t.Errorf("%s has the key of %s", name, other)
+			}
+			keys[key] = name
+		}
+		if len(memo.layers) != 1 {
+			t.Errorf("%s: %d layers were kept", name, len(memo.layers))
+		}
+	}
+	file := func(change func(*tree.Entry)) *tree.Entry {
+		e := tree.NewFile("f", 0o644, "text")
+		change(e)
+		return e
+	}
+	for name, change := range map[string]func(*tree.Entry){
+		"nothing": func(*tree.Entry) {}, "path": func(e *tree.Entry) { e.Path = "g" }, "mode": func(e *tree.Entry) { e.Mode = 0o755 },
+		"user": func(e *tree.Entry) { e.UID = 1 }, "group": func(e *tree.Entry) { e.GID = 1 },
+		"user's name": func(e *tree.Entry) { e.Uname = "a" }, "group's name": func(e *tree.Entry) { e.Gname = "a" },
+		"time": func(e *tree.Entry) { e.ModTime = 1 }, "attribute": func(e *tree.Entry) { e.Xattrs = map[string]string{"user.a": "1"} },
+		"attribute's value": func(e *tree.Entry) { e.Xattrs = map[string]string{"user.a": "2"} },
+		"attribute's name":  func(e *tree.Entry) { e.Xattrs = map[string]string{"user.b": "1"} },
+		"link":              func(e *tree.Entry) { *e = *tree.NewSymlink("f", "a") },
+		"link's target":     func(e *tree.Entry) { *e = *tree.NewSymlink("f", "b") },
+		"device":            func(e *tree.Entry) { *e = tree.Entry{Path: "f", Type: tree.Block, Devmajor: 1} },
+		"device's minor":    func(e *tree.Entry) { *e = tree.Entry{Path: "f", Type: tree.Block, Devminor: 1} },
+		"content":           func(e *tree.Entry) { *e = *tree.NewFile("f", 0o644, "txet") },
+		"size":              func(e *tree.Entry) { *e = *tree.NewFile("f", 0o644, "texts") },
+	} {
+		add(name, layer.Options{}, file(change))
+	}
+	one := file(func(*tree.Entry) {})
+	add("GNU's headers", layer.Options{Dialect: layer.GNU}, one)
+	add("a prefix", layer.Options{Prefix: "./"}, one)
+	add("two files", layer.Options{}, one, tree.NewFile("g", 0o644, "text"))
+	add("content like an entry", layer.Options{}, tree.NewFile("f", 0o644, "text\x00g"))
+}
+
 // TestPushed: what an image tells of a layer spares reading it, and is compared when it is read all
 // the same; then it is remembered.
 func TestPushed(t *testing.T) {

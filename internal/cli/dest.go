@@ -118,6 +118,8 @@ func (c *command) tell(d transfer.Destination, sent []transfer.Sent, note string
 			end = note
 		}
 		switch {
+		case len(s.Platforms) > 0 && s.Present:
+			c.ui.Info("%s has index %s already", s.Target, s.Manifest.Digest)
 		case len(s.Platforms) > 0:
 			var platforms []string
 			for _, p := range s.Platforms {

@@ -21,12 +21,15 @@ var (
 func newLoad(e *environment) *cobra.Command {
 	c := newCommand(e)
 	var into string
+	var all bool
 	cmd := &cobra.Command{
 		Use:   "load IMAGE",
 		Short: "Load images into Docker, Podman or containerd, without what is there already",
 		Long: `load copies an image to an engine, after asking it whether it has the image already. IMAGE
 is what inspect takes. The image keeps all of its names, or only the one in IMAGE. If
-an archive holds several images, all are loaded; from an index, the one for --platform.
+an archive holds several images, all are loaded; from an index, the one for --platform or,
+with --all, the index with the images for all platforms, which takes an engine that keeps
+manifests.
 
 Of an image that the engine does not have, it gets the layers that it lacks; the last line says
 how much that was. An engine that keeps manifests, as containerd does, has the digest that a
@@ -44,12 +47,16 @@ CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE. Without these, the usual sockets ar
 			if i < 0 {
 				return cmdline.Usage(fmt.Errorf("--into %q: expected %s", into, cmdline.Alternatives(engineNames)))
 			}
+			if all {
+				return runCopyAll(ctx, c, args[0], string(engines[i])+":")
+			}
 			return runCopy(ctx, c, args[0], string(engines[i])+":")
 		}),
 	}
 	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVar(&into, "into", engineNames[0], "`ENGINE`: the engine to load the image into")
 		cmdline.Choose(f, "into", engineNames)
+		f.BoolVar(&all, "all", false, "load an index with the images for all platforms")
 	})
 	c.registerCopy(cmd)
 	c.registerMetadata(cmd)

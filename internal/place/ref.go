@@ -52,16 +52,17 @@ var transports = map[Transport]struct {
 	// article is the kind with its article, for messages.
 	article string
 }{
-	Unknown:           {},
-	Archive:           {ownName: true, manifest: true, index: true, article: "an archive"},
-	DockerArchive:     {ownName: true, article: "a docker-archive"},
-	OCIDir:            {manifest: true, index: true, article: "an OCI layout"},
-	OCIArchive:        {manifest: true, index: true, article: "the archive of an OCI layout"},
-	ImageDir:          {manifest: true, index: true, article: "an image directory"},
-	Registry:          {shape: host, manifest: true, index: true, article: "a registry"},
-	DockerDaemon:      {shape: nameAlone, ownName: true, article: "an engine"},
+	Unknown:       {},
+	Archive:       {ownName: true, manifest: true, index: true, article: "an archive"},
+	DockerArchive: {ownName: true, article: "a docker-archive"},
+	OCIDir:        {manifest: true, index: true, article: "an OCI layout"},
+	OCIArchive:    {manifest: true, index: true, article: "the archive of an OCI layout"},
+	ImageDir:      {manifest: true, index: true, article: "an image directory"},
+	Registry:      {shape: host, manifest: true, index: true, article: "a registry"},
+	// A Docker that keeps images for one platform each says so when it gets an index.
+	DockerDaemon:      {shape: nameAlone, ownName: true, index: true, article: "an engine"},
 	ContainersStorage: {shape: nameAlone, ownName: true, article: "an engine"},
-	Containerd:        {shape: nameAlone, ownName: true, article: "an engine"},
+	Containerd:        {shape: nameAlone, ownName: true, index: true, article: "an engine"},
 	LayerDir:          {article: "a layer"},
 }
 

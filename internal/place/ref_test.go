@@ -239,7 +239,7 @@ func TestTransports(t *testing.T) {
 	if got := is(Transport.IsEngine); got != "containerd containers-storage docker-daemon" {
 		t.Errorf("engines: %s", got)
 	}
-	if got := is(Transport.TakesIndex); got != "archive dir docker oci-archive oci" {
+	if got := is(Transport.TakesIndex); got != "archive containerd dir docker-daemon docker oci-archive oci" {
 		t.Errorf("places for an index: %s", got)
 	}
 	if got := is(Transport.HasManifests); got != "archive dir docker oci-archive oci" {
@@ -265,7 +265,7 @@ func TestRefString(t *testing.T) {
 func TestCheckIndex(t *testing.T) {
 	for text, want := range map[string]string{
 		"a.tar.gz": `"a.tar.gz": a docker-archive has no place for`, "docker-archive:a.tar": "a docker-archive has no place for",
-		"a.tar": "", "archive:a.img": "", "-": "", "docker-daemon:app:1": "an engine has no place for", "layer:x": "a layer has no place for",
+		"a.tar": "", "archive:a.img": "", "-": "", "docker-daemon:app:1": "", "containerd:app:1": "", "containers-storage:app:1": "an engine has no place for", "layer:x": "a layer has no place for",
 		"oci:dir": "", "oci-archive:a.tar": "", "dir:x": "", "docker://registry.example/app": "",
 	} {
 		r, err := ParseTarget(text)

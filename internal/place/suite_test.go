@@ -133,8 +133,8 @@ func TestNoStreams(t *testing.T) {
 	}
 }
 
-// TestToIndex: To returns an image.IndexTarget for each place that can hold an index, and for no
-// other.
+// TestToIndex: To returns an image.IndexTarget for each place that can hold an index, and ToIndex
+// nothing for others.
 func TestToIndex(t *testing.T) {
 	for _, name := range place.Names() {
 		text, _, _ := strings.Cut(name, ":")
@@ -148,7 +148,7 @@ func TestToIndex(t *testing.T) {
 		}
 		_, takes := target.(image.IndexTarget)
 		_, err = place.ToIndex(t.Context(), ref, text, place.TargetOptions{})
-		if takes != ref.Transport.TakesIndex() || takes != (err == nil) || target.String() == "" {
+		if is := ref.Transport.TakesIndex(); is && !takes || is != (err == nil) || target.String() == "" {
 			t.Errorf("%s: takes an index: %v, and is said to: %v, %v", text, takes, ref.Transport.TakesIndex(), err)
 		}
 	}

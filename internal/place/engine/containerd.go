@@ -135,15 +135,60 @@ func (c *containerd) identify(ctx context.Context, full string) (id Identity, er
 			return id, err
 		}
 	}
+	missing := func(d digest.Digest) bool { return !blobs[d] }
 	config, layers, err := listed(o)
 	if err != nil {
 		return id, fmt.Errorf("manifest %s: %w", id.Manifest, err)
 	}
-	if config != "" { // an index of several manifests has no single config
+	if config != "" {
 		id.ID = config
-		id.Incomplete = slices.ContainsFunc(append(layers, config), func(d digest.Digest) bool { return !blobs[d] })
+		id.Incomplete = slices.ContainsFunc(append(layers, config), missing)
+		return id, nil
 	}
-	return id, nil
+	// An index of several manifests has no single config.
+	id.Incomplete, err = c.lacks(ctx, o, missing)
+	return id, err
+}
+
+// lacks reports whether anything is missing of the images in an index.
+func (c *containerd) lacks(ctx context.Context, index *ordjson.Object, missing func(digest.Digest) bool) (bool, error) {
+	manifests, err := manifestsOf(index)
+	if err != nil || len(manifests) > maxManifests || slices.ContainsFunc(manifests, missing) {
+		return true, err
+	}
+	for _, d := range manifests {
+		o, err := c.document(ctx, d)
+		if err != nil {
+			return true, err
+		}
+		config, layers, err := listed(o)
+		if err != nil {
+			return true, fmt.Errorf("manifest %s: %w", d, err)
+		}
+		if config != "" && slices.ContainsFunc(append(layers, config), missing) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// maxManifests limits how many manifests of an index are looked at.
+const maxManifests = 100
+
+// manifestsOf returns the digests that an index lists.
+func manifestsOf(index *ordjson.Object) ([]digest.Digest, error) {
+	v, _ := index.Get("manifests")
+	list, _ := v.([]any)
+	var all []digest.Digest
+	for i, item := range list {
+		o, _ := item.(*ordjson.Object)
+		d, err := digestOf(o)
+		if err != nil {
+			return nil, fmt.Errorf("manifest %d: %w", i+1, err)
+		}
+		all = append(all, d)
+	}
+	return all, nil
 }
 
 // listed returns the digests of the config and the layers in a manifest; "" for what is none.
@@ -204,14 +249,11 @@ func nextField(line string) (field, rest string) {
 
 // onlyManifest returns the manifest of an index that lists no other.
 func onlyManifest(index *ordjson.Object) (digest.Digest, bool) {
-	v, _ := index.Get("manifests")
-	list, _ := v.([]any)
-	if len(list) != 1 {
+	all, err := manifestsOf(index)
+	if err != nil || len(all) != 1 {
 		return "", false
 	}
-	o, _ := list[0].(*ordjson.Object)
-	d, err := digestOf(o)
-	return d, err == nil
+	return all[0], true
 }
 
 // document reads a manifest or an index.

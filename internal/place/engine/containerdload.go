@@ -68,7 +68,11 @@ func (c *containerd) Load(ctx context.Context, img *Image) ([]string, error) {
 // load imports an archive, and returns the name of the one image in it, which is whole. Otherwise
 // the name is removed.
 func (c *containerd) load(ctx context.Context, img *Image, base string, form Form) ([]string, error) {
-	args := append(c.locally(ctx, "images", "import"), "--digests", "--base-name", base, "-")
+	args := append(c.locally(ctx, "images", "import"), "--digests", "--base-name", base)
+	if img.Index {
+		args = append(args, "--all-platforms")
+	}
+	args = append(args, "-")
 	_, err := feed(ctx, img.write(form), "ctr", c.args(args...)...)
 	if img.manifest == "" { // it was not written
 		if err == nil {

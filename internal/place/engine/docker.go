@@ -193,21 +193,28 @@ func parseInspect(data []byte) (Identity, error) {
 	return Identity{Manifest: id, Incomplete: incomplete(o, id)}, nil
 }
 
-// incomplete reports whether an engine says of a manifest that it has not everything that it lists.
-func incomplete(inspect *ordjson.Object, manifest digest.Digest) bool {
+// incomplete reports whether an engine says of a manifest, or of the images in an index, that it has
+// not everything that they list.
+func incomplete(inspect *ordjson.Object, target digest.Digest) bool {
 	v, _ := inspect.Get("Manifests")
 	list, _ := v.([]any)
+	lacks := map[string]bool{}
+	images := false
 	for _, item := range list {
 		o, _ := item.(*ordjson.Object)
 		if o == nil {
 			continue
 		}
+		id, _ := o.String("ID")
+		kind, _ := o.String("Kind")
 		available, _ := o.Get("Available")
-		if text, _ := o.String("ID"); text == manifest.String() && available == false {
-			return true
-		}
+		lacks[id] = available == false
+		images = images || kind == "image" && lacks[id]
 	}
-	return false
+	if own, listed := lacks[target.String()]; listed {
+		return own
+	}
+	return images
 }
 
 // Save gets the image (API: ImageGet). Engines before API 1.48 have images for one platform, and

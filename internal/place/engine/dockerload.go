@@ -39,6 +39,9 @@ func (a *api) Load(ctx context.Context, img *Image) ([]string, error) {
 	if how == contentStore {
 		return a.loadContent(ctx, img)
 	}
+	if img.Index {
+		return nil, errIndex
+	}
 	form := Form{Kind: Hybrid}
 	has := func(int) bool { return false }
 	if how != unknown && img.all() > minSpared {

@@ -82,6 +82,8 @@ func (i Identity) is(ctx context.Context, img *Image) (bool, error) {
 	switch {
 	case i.Incomplete:
 		return false, nil
+	case i.Manifest == "" && img.Index:
+		return false, nil
 	case i.Manifest == "":
 		return i.ID == img.ID || i.ID == img.manifest, nil // the latter in Docker 25 to 27, with containerd's store
 	case img.manifest != "": // what was sent
@@ -129,6 +131,17 @@ type Loaded struct {
 // the engine then has another image under one of them.
 func Load(ctx context.Context, e Engine, img image.Named, archive Archive) (Loaded, error) {
 	i, err := newImage(ctx, img, archive)
+	return loadNew(ctx, e, i, err)
+}
+
+// LoadIndex loads an index with all its images, into an engine that keeps manifests.
+func LoadIndex(ctx context.Context, e Engine, x *image.Index, archive Archive) (Loaded, error) {
+	i, err := newIndex(ctx, x, archive)
+	return loadNew(ctx, e, i, err)
+}
+
+// loadNew loads what was found out of an image, with the error of that.
+func loadNew(ctx context.Context, e Engine, i *Image, err error) (Loaded, error) {
 	var loaded Loaded
 	if err == nil {
 		loaded, err = load(ctx, e, i)
@@ -177,7 +190,7 @@ func load(ctx context.Context, e Engine, img *Image) (l Loaded, err error) {
 		if !is && has != (Identity{}) {
 			want := img.ID
 			if has.Manifest != "" {
-				want = cmp.Or(img.manifest, img.ID)
+				want = cmp.Or(img.manifest, want)
 			}
 			return l, fmt.Errorf("%q: it loaded %s, and has image %s by the name now, not %s", name, shown(strings.Join(said, ", ")), has, want)
 		}
@@ -190,7 +203,7 @@ func load(ctx context.Context, e Engine, img *Image) (l Loaded, err error) {
 // under its id, and the digest of the manifest that the engine has.
 func present(ctx context.Context, e Engine, img *Image) (ok bool, manifest digest.Digest, err error) {
 	names := img.Names
-	if len(names) == 0 {
+	if len(names) == 0 && !img.Index {
 		names = []string{img.ID.String()}
 	}
 	for _, name := range names {
@@ -212,7 +225,7 @@ func present(ctx context.Context, e Engine, img *Image) (ok bool, manifest diges
 		}
 		manifest = has.Manifest
 	}
-	return true, manifest, nil
+	return len(names) > 0, manifest, nil
 }
 
 // Open returns an engine's image as a docker-archive, for dockerarchive.Read. name is NAME:TAG,

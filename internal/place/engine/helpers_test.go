@@ -59,7 +59,7 @@ func archiveOf(img image.Named) Archive {
 		},
 		Describe: func(ctx context.Context) (Description, error) {
 			d, err := ocilayout.Describe(ctx, img, ocilayout.Options{})
-			described := Description{Manifest: d.Manifest.Descriptor.Digest, Config: d.Config.Descriptor.Digest}
+			described := Description{Manifest: d.Top.Digest}
 			for _, l := range d.Layers {
 				described.Layers = append(described.Layers, l.Digest)
 			}
@@ -111,7 +111,7 @@ func idOf(t testing.TB, e Engine, name string) (digest.Digest, error) {
 func toLoad(write writeFunc) *Image {
 	a := writing(testImage("x"), write)
 	a.Describe = func(context.Context) (Description, error) {
-		return Description{Manifest: digest.FromString("manifest"), Config: digest.FromString("config")}, nil
+		return Description{Manifest: digest.FromString("manifest")}, nil
 	}
 	return &Image{Names: []string{"a:b"}, archive: a}
 }

@@ -47,21 +47,23 @@ type Archive struct {
 	Describe func(ctx context.Context) (Description, error)
 }
 
-// Description is what an OCI archive lists: digests of the manifest, the config and the layers, the
-// lowest first.
+// Description is what an OCI archive lists: digests of the manifest, or the index, and of the layers,
+// the lowest first; of an index, those of each of its images in turn.
 type Description struct {
-	Manifest, Config digest.Digest
-	Layers           []digest.Digest
+	Manifest digest.Digest
+	Layers   []digest.Digest
 }
 
-// Image is an image on its way into an engine.
+// Image is an image, or an index with its images, on its way into an engine.
 type Image struct {
 	// Names are its names, each with a tag; there may be none.
 	Names []string
-	// ID is the digest of its config.
+	// ID is the digest of its config; "" for an index.
 	ID digest.Digest
+	// Index says that it is an index.
+	Index bool
 
-	layers    []size
+	layers    []size // of an index, those of all its images
 	archive   Archive
 	described *Description
 	// manifest is the digest of the manifest in the OCI archive that was written last.
@@ -93,15 +95,42 @@ func newImage(ctx context.Context, img image.Named, archive Archive) (*Image, er
 	if i.ID, err = image.ID(ctx, img); err != nil {
 		return i, err
 	}
-	for _, l := range img.Layers() {
-		s, err := sizeOf(ctx, l)
-		if err != nil {
+	return i, i.addLayers(ctx, img)
+}
+
+// newIndex does so for an index.
+func newIndex(ctx context.Context, x *image.Index, archive Archive) (*Image, error) {
+	names, err := x.Tagged(ctx)
+	if err != nil {
+		return nil, err
+	}
+	i := &Image{Names: names.RepoTags, Index: true, archive: archive}
+	for _, name := range i.Names {
+		if err := checkName(name); err != nil {
 			return i, err
 		}
-		i.layers = append(i.layers, s)
+	}
+	for _, img := range x.Images {
+		if err := i.addLayers(ctx, img); err != nil {
+			return i, err
+		}
 	}
 	return i, nil
 }
+
+func (i *Image) addLayers(ctx context.Context, img image.Image) error {
+	for _, l := range img.Layers() {
+		s, err := sizeOf(ctx, l)
+		if err != nil {
+			return err
+		}
+		i.layers = append(i.layers, s)
+	}
+	return nil
+}
+
+// errIndex is the error of an engine that keeps images for one platform each.
+var errIndex = errors.New("it keeps images for one platform each: choose one with --platform")
 
 // sizeOf returns how much a layer takes. One that would have to be read to know it counts as
 // large: that it need not be read is worth a question.

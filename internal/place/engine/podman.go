@@ -105,6 +105,9 @@ func (podman) Identify(ctx context.Context, name string) (Identity, error) {
 
 // Load leaves out the layers that any image has: podman finds them by their diffIDs.
 func (podman) Load(ctx context.Context, img *Image) ([]string, error) {
+	if img.Index {
+		return nil, errIndex
+	}
 	has := func(int) bool { return false }
 	if img.all() > minSpared {
 		has = img.among(podmanLayers(ctx))
@@ -165,6 +168,9 @@ func (skopeo) Identify(ctx context.Context, name string) (Identity, error) {
 // Load gives skopeo a file: skopeo reads an archive more than once, and gives an image one name
 // at a time.
 func (s skopeo) Load(ctx context.Context, img *Image) ([]string, error) {
+	if img.Index {
+		return nil, errIndex
+	}
 	if len(img.Names) == 0 {
 		return nil, errors.New("skopeo gives no image to the storage that has no name: put one behind it, containers-storage:NAME:TAG, or install podman")
 	}

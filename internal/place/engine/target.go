@@ -8,13 +8,16 @@ import (
 	"github.com/varve-image/varve/image"
 )
 
-// Target is an engine that images are loaded into.
+// Target is an engine that images are loaded into. An index is an error in one that keeps images for
+// one platform each.
 type Target struct {
 	Engine Engine
 	// RepoTag is the name of the one image in the engine; it defaults to the image's own names.
 	RepoTag string
 	// Archive writes an image; observe, if not nil, is called for each layer.
 	Archive func(img image.Named, observe func(image.Event)) Archive
+	// IndexArchive writes an index with its images.
+	IndexArchive func(x *image.Index, observe func(image.Event)) Archive
 }
 
 // String names the engine and where it is.
@@ -36,4 +39,15 @@ func (t *Target) Write(ctx context.Context, images []image.Named, observe func(i
 		})
 	}
 	return written, nil
+}
+
+// WriteIndex loads an index with its images (image.IndexTarget).
+func (t *Target) WriteIndex(ctx context.Context, x *image.Index, observe func(image.Event)) (image.Written, error) {
+	if t.RepoTag != "" {
+		named := *x
+		named.Names = image.NamesFor([]string{t.RepoTag}, "")
+		x = &named
+	}
+	loaded, err := LoadIndex(ctx, t.Engine, x, t.IndexArchive(x, observe))
+	return image.Written{Names: loaded.Names, Manifest: v1.Descriptor{Digest: loaded.Manifest}, Present: loaded.Present}, err
 }
