@@ -181,6 +181,9 @@ func (m *maker) reach(name string) (string, *tree.Entry, error) {
 	if err != nil {
 		return "", nil, err
 	}
+	if strings.Contains("/"+at, "/"+tree.WhiteoutPrefix) {
+		return "", nil, fmt.Errorf("%q: a name that begins with %s removes another one in a layer", at, tree.WhiteoutPrefix)
+	}
 	for dir := at; dir != "."; dir = path.Dir(dir) {
 		if e := m.made[dir]; e != nil && (dir == at || e.Type != tree.Dir) {
 			return at, e, nil

@@ -61,6 +61,8 @@ func TestLayerFiles(t *testing.T) {
 		{"a link on a directory", `fromImage: base.tar, symlinks: {/var: b}`, "error: conflicts: add to the base:\n" + `"var" from "symlinks" is a symlink, and the base has a directory there`},
 		{"a link below a link", `symlinks: {/a: b, /a/c: d}`, `error: symlinks: entry "a/c" lies below the symlink "a"`},
 		{"a home on a file", `users: [{name: app, home: /f/app}], copyToRoot: [f]`, `error: users[0].home: "f" on the way is a regular file`},
+		{"a home that would remove something", `copyToRoot: [{content: "z:x:1:1::/srv/.wh.old:\n", target: /etc/passwd}], users: [{name: z, createHome: true}]`,
+			`error: users[0].home: "srv/.wh.old": a name that begins with .wh. removes another one in a layer`},
 		{"a list that is none", `users: [app], directories: [/etc/passwd/]`, `error: directories[0]: the image has a regular file at "/etc/passwd"`},
 		{"a removed store", `contents: [/nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-app-1.0], layers: [{copyToRoot: [{source: f, target: /nix/f}]}], remove: [/nix]`,
 			`error: remove: "/nix" holds store paths that the image needs, such as "/nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-app-1.0": name others`},
