@@ -28,7 +28,7 @@ import (
 
 func newLock(e *environment) *cobra.Command {
 	c := newCommand(e)
-	var check, layers bool
+	var check, layers, asJSON bool
 	var output string
 	cmd := &cobra.Command{
 		Use:   "lock [SPEC...]",
@@ -50,15 +50,24 @@ and runs scripts, as layers does.`,
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: cmdline.CompleteArgs(true, completeSpec),
 		RunE: c.run(func(ctx context.Context, args []string) error {
+			if layers && asJSON {
+				return cmdline.Usage(errors.New("--json is for images: the file of --layers is JSON itself"))
+			}
 			if layers {
 				return lockLayers(ctx, c, args, output, check)
 			}
 			if output != "" {
 				return cmdline.Usage(fmt.Errorf("--output is for --layers: %s is beside its spec", lockfile.Name))
 			}
-			return runLock(ctx, c, args, check)
+			c.lookedUp = []lockData{}
+			err := runLock(ctx, c, args, check)
+			if asJSON && (err == nil || len(c.lookedUp) > 0) {
+				err = errors.Join(err, c.printJSON(c.lookedUp))
+			}
+			return err
 		}),
 	}
+	registerJSON(cmd, &asJSON, "print a JSON list with an object for each image")
 	c.registry.registerPlatform(cmd, "look up the images for `OS/ARCH[/VARIANT]`, or for several, separated by commas", "")
 	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.BoolVar(&check, "check", false, "write nothing, and fail if something would change")
@@ -158,7 +167,7 @@ func (c *command) updateLocks(ctx context.Context, wanted map[string][]string, c
 		if err != nil {
 			return err
 		}
-		c.tellChanges(u)
+		c.tellChanges(path, u)
 		if n := u.Changed(); n > 0 {
 			updated[path] = u.File
 			outdated.Addf("%q is out of date: %s changed", path, human.Count(n, "image"))
@@ -177,14 +186,23 @@ func (c *command) updateLocks(ctx context.Context, wanted map[string][]string, c
 	return nil
 }
 
+// lockData is an image that was looked up, as lock --json prints it.
+type lockData struct {
+	File      string `json:"file"`
+	Reference string `json:"reference"`
+	Digest    string `json:"digest"`
+	Change    string `json:"change,omitempty"`
+}
+
 // tellChanges reports what became of each reference.
-func (c *command) tellChanges(u *base.LockUpdate) {
+func (c *command) tellChanges(path string, u *base.LockUpdate) {
 	for _, change := range u.Changes {
 		text := change.Text
 		if text == "" {
 			text = fmt.Sprintf("unchanged, %s", u.File.Images[change.Reference].Descriptor.Digest)
 		}
 		c.ui.Info("%s: %s", change.Reference, text)
+		c.lookedUp = append(c.lookedUp, lockData{path, change.Reference, string(u.File.Images[change.Reference].Descriptor.Digest), change.Text})
 	}
 }
 
