@@ -55,6 +55,8 @@ func (d *decoder) copyTogether(v value, c Copy) {
 		d.required(v, "target", "the path of the file, such as /etc/motd")
 	case strings.HasSuffix(c.Target, "/"):
 		d.failAt(v, "target", "got %s, want the path of the file, such as /etc/motd", quote(c.Target))
+	case deletes(c.Target):
+		d.failAt(v, "target", "%s: a name that begins with .wh. removes another one in a layer", quote(c.Target))
 	case c.Owner != nil && c.Owner.Keep:
 		d.failAt(v, "owner", `got "keep", which is for tarballs; want %s`, wantOwner)
 	}

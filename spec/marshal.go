@@ -59,6 +59,7 @@ func (s *Spec) MarshalJSON() ([]byte, error) {
 	set := setter(o)
 	set("name", s.Name)
 	set("tag", s.Tag)
+	set("tags", jsonTexts(s.Tags))
 	set("fromImage", s.FromImage)
 	set("fromImageName", s.FromImageName)
 	set("fromImageTag", s.FromImageTag)

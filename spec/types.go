@@ -26,6 +26,9 @@ type Spec struct {
 	Args []KeyValue `json:"args,omitempty"`
 	// The image's tag. Default: taken from the image id.
 	Tag string `json:"tag,omitempty"`
+	// Further tags of the image, which then has a name for each. With tags and
+	// without tag it has these alone.
+	Tags []string `json:"tags,omitempty"`
 	// The image that this one builds on: an image reference such as
 	// docker-archive:base.tar, oci:dir:name, docker://host/name@sha256:…, or the
 	// path of an archive or layout. A relative path starts at the spec's folder.
@@ -309,6 +312,14 @@ const MaxLayers = 127
 
 // LayerFormat is the newest version of the bytes of layers, which specs get by default.
 const LayerFormat = 2
+
+// AllTags returns the image's tags, Tag first; without any, its tag is made of its id.
+func (s *Spec) AllTags() []string {
+	if s.Tag == "" {
+		return s.Tags
+	}
+	return append([]string{s.Tag}, s.Tags...)
+}
 
 // Local reports whether path was written relative to the spec's folder (or, in
 // a setting, to the working directory). Such a path is on this machine as it

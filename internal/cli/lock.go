@@ -28,7 +28,7 @@ import (
 
 func newLock(e *environment) *cobra.Command {
 	c := newCommand(e)
-	var check, layers bool
+	var check, layers, asJSON bool
 	flags := &specflags.Flags{}
 	var output string
 	cmd := &cobra.Command{
@@ -51,15 +51,24 @@ and runs scripts, as layers does.`,
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: cmdline.CompleteArgs(true, completeSpec),
 		RunE: c.run(func(ctx context.Context, args []string) error {
+			if layers && asJSON {
+				return cmdline.Usage(errors.New("--json is for images: the file of --layers is JSON itself"))
+			}
 			if layers {
 				return lockLayers(ctx, c, flags, args, output, check)
 			}
 			if output != "" {
 				return cmdline.Usage(fmt.Errorf("--output is for --layers: %s is beside its spec", lockfile.Name))
 			}
-			return runLock(ctx, c, flags, args, check)
+			c.lookedUp = []lockData{}
+			err := runLock(ctx, c, flags, args, check)
+			if asJSON && (err == nil || len(c.lookedUp) > 0) {
+				err = errors.Join(err, c.printJSON(c.lookedUp))
+			}
+			return err
 		}),
 	}
+	registerJSON(cmd, &asJSON, "print a JSON list with an object for each image")
 	c.registry.registerPlatform(cmd, "look up the images for `OS/ARCH[/VARIANT]`, or for several, separated by commas", "")
 	flags.RegisterArguments(cmd, imageGroup)
 	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
@@ -160,7 +169,7 @@ func (c *command) updateLocks(ctx context.Context, wanted map[string][]string, c
 		if err != nil {
 			return err
 		}
-		c.tellChanges(u)
+		c.tellChanges(path, u)
 		if n := u.Changed(); n > 0 {
 			updated[path] = u.File
 			outdated.Addf("%q is out of date: %s changed", path, human.Count(n, "image"))
@@ -179,14 +188,23 @@ func (c *command) updateLocks(ctx context.Context, wanted map[string][]string, c
 	return nil
 }
 
+// lockData is an image that was looked up, as lock --json prints it.
+type lockData struct {
+	File      string `json:"file"`
+	Reference string `json:"reference"`
+	Digest    string `json:"digest"`
+	Change    string `json:"change,omitempty"`
+}
+
 // tellChanges reports what became of each reference.
-func (c *command) tellChanges(u *base.LockUpdate) {
+func (c *command) tellChanges(path string, u *base.LockUpdate) {
 	for _, change := range u.Changes {
 		text := change.Text
 		if text == "" {
 			text = fmt.Sprintf("unchanged, %s", u.File.Images[change.Reference].Descriptor.Digest)
 		}
 		c.ui.Info("%s: %s", change.Reference, text)
+		c.lookedUp = append(c.lookedUp, lockData{path, change.Reference, string(u.File.Images[change.Reference].Descriptor.Digest), change.Text})
 	}
 }
 
