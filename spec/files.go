@@ -24,8 +24,10 @@ func (d *decoder) copy(v value) Copy {
 		c.Source = d.path(v)
 		return c
 	}
+	inImage := d.holds(v, "image")
 	if d.object(v, "a path or an object with source or content, and target", fields{
-		"source":     func(v value) { c.Source = d.path(v) },
+		"source":     func(v value) { c.Source = d.source(v, inImage) },
+		"image":      func(v value) { c.Image = d.reference(v) },
 		"content":    func(v value) { c.Content = d.content(v) },
 		"target":     func(v value) { c.Target = d.target(v) },
 		"mode":       func(v value) { c.Mode = d.mode(v) },
@@ -39,13 +41,24 @@ func (d *decoder) copy(v value) Copy {
 	return c
 }
 
+// source returns a path of this machine, or in an image.
+func (d *decoder) source(v value, inImage bool) string {
+	if inImage {
+		return path.Clean("/" + d.target(v))
+	}
+	return d.path(v)
+}
+
 // copyTogether checks the fields of c, which depend on each other.
 func (d *decoder) copyTogether(v value, c Copy) {
+	if d.holds(v, "image") && d.holds(v, "hardLinks") {
+		d.failAt(v, "hardLinks", "an image's hard links are kept without it")
+	}
 	if !d.holds(v, "content") {
 		d.required(v, "source", "the path to copy, or content, the text of a file")
 		return
 	}
-	for _, name := range []string{"source", "exclude", "ignoreFile", "hardLinks"} {
+	for _, name := range []string{"source", "image", "exclude", "ignoreFile", "hardLinks"} {
 		if d.holds(v, name) {
 			d.failAt(v, name, "content is a whole file: %s does not go with it", name)
 		}

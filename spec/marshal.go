@@ -256,6 +256,7 @@ func (c Copy) object() any {
 	o := &ordjson.Object{}
 	set := setter(o)
 	set("source", c.Source)
+	set("image", c.Image)
 	if c.Content != nil {
 		o.Set("content", *c.Content)
 	}

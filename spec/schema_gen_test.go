@@ -203,6 +203,7 @@ func forms() map[string]*jsonschema.Schema {
 		"Copy.owner":    either(integer(0, idMax), matching(`^(keep|`+owned+`)$`)),
 		"exclude":       either(line, listOf(line)),
 		"ignoreFile":    line,
+		"image":         line,
 		"capabilities":  line,
 	}
 	maps.Copy(all, stepForms())

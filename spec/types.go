@@ -174,9 +174,12 @@ type Spec struct {
 
 // Copy is something that is copied into the image.
 type Copy struct {
-	// The directory, file or tarball to copy. A relative path starts at the
+	// The directory, file or tarball to copy, or a glob, ** included. A relative path starts at the
 	// spec's folder.
 	Source string `json:"source,omitempty"`
+	// The image that source is a path in: a reference as fromImage's. Owners are
+	// those in the image, unless owner says otherwise.
+	Image string `json:"image,omitempty"`
 	// The text of a file, in the place of source. The target names the file; its
 	// mode is 0644 by default.
 	Content *string `json:"content,omitempty"`

@@ -111,6 +111,10 @@ type builder struct {
 	// what layers remove from those below.
 	owners  []namedOwner
 	removed []removed
+	// sources are the images that are copied from, by their references.
+	sources map[string]*tree.Overlay
+	// globbed are the paths that globs written relative to the spec stand for.
+	globbed map[string]bool
 	// looks is what steps see of the machine.
 	looks remember.Looks
 }

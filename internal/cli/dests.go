@@ -88,7 +88,7 @@ func outside(path string, s *spec.Spec) error {
 	}
 	var sources []string
 	for _, source := range copies {
-		if source.Content == nil {
+		if source.OfMachine() {
 			sources = append(sources, source.Source)
 		}
 	}

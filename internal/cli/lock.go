@@ -120,7 +120,7 @@ func lockedReferences(c *command, flags *specflags.Flags, name string) (path str
 			return "", nil, err
 		}
 		c.advisePath(in.Name, s)
-		for _, named := range []string{s.FromImage, s.Previous} {
+		for _, named := range append(s.Images(), s.Previous) {
 			ref, ok := strings.CutPrefix(named, "docker://")
 			if !ok {
 				continue
