@@ -28,6 +28,7 @@ func TestIgnoreFileAsDocker(t *testing.T) {
 		"?.o\n[A-C]*\na/./../a/c.o\n",
 		"*\n!.dockerignore\n!a/b/c.txt\n",
 		"Dockerfile\n.dockerignore\na/\n!a/b\n",
+		"a/b\n!a\n",
 		".*\n!.h*\n\\!odd\n",
 	} {
 		dir := openDir(t, "")

@@ -70,9 +70,9 @@ func ignorePatterns(data []byte) (*patternmatcher.PatternMatcher, error) {
 		return nil, err
 	}
 	for _, line := range lines {
-		one, err := patternmatcher.New([]string{line})
-		if err == nil {
-			_, err = one.MatchesOrParentMatches("a") // which compiles it
+		_, err := patternmatcher.New([]string{line})
+		if err == nil { // it is compiled where it is first needed, and one with ! after others alone
+			_, err = patternmatcher.MatchesOrParentMatches("a", []string{strings.TrimPrefix(line, "!")})
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%q is not a valid pattern: %w", line, err)
@@ -82,11 +82,9 @@ func ignorePatterns(data []byte) (*patternmatcher.PatternMatcher, error) {
 }
 
 // withoutIgnored returns the entries that the patterns leave. A directory that they leave out is
-// there if something in it is kept: each entry is judged by its own path and those above it, as
-// BuildKit does.
+// there if something in it is kept: each entry is judged by its own path and those above it.
 func withoutIgnored(ctx context.Context, entries []*tree.Entry, patterns *patternmatcher.PatternMatcher) ([]*tree.Entry, error) {
 	keep := map[string]bool{".": true}
-	above := map[string]patternmatcher.MatchInfo{}
 	for _, e := range entries {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -94,12 +92,9 @@ func withoutIgnored(ctx context.Context, entries []*tree.Entry, patterns *patter
 		if e.Path == "." {
 			continue
 		}
-		out, info, err := patterns.MatchesUsingParentResults(e.Path, above[path.Dir(e.Path)])
+		out, err := patterns.MatchesOrParentMatches(e.Path)
 		if err != nil {
 			return nil, fmt.Errorf("ignoreFile: %w", err)
-		}
-		if e.Type == tree.Dir {
-			above[e.Path] = info
 		}
 		for p := e.Path; !out && !keep[p]; p = path.Dir(p) {
 			keep[p] = true

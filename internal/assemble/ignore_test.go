@@ -50,6 +50,7 @@ func TestIgnoreFile(t *testing.T) {
 		{"an exception below what is left out", "node_modules\n!node_modules/keep\n!**/c.txt", "Dockerfile README.md a/b/c.o a/b/c.txt a/c.o c.o node_modules/keep z #x"},
 		{"the last pattern decides", "!c.o\nc.o\n*.md\n!README.md", "Dockerfile README.md a/b/c.o a/b/c.txt a/c.o node_modules/keep node_modules/x/i.js z #x"},
 		{"one character, a class", "?.o\n[A-D]*\na/../a/c.o", "README.md a/b/c.o a/b/c.txt node_modules/keep node_modules/x/i.js z #x"},
+		{"an exception for the directory above", "a/b\n!a\n*.o", "Dockerfile README.md a/b/c.o a/b/c.txt a/c.o node_modules/keep node_modules/x/i.js z #x"},
 		{"a mark inside a name", "z #x", "Dockerfile README.md a/b/c.o a/b/c.txt a/c.o c.o node_modules/keep node_modules/x/i.js"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -66,7 +67,7 @@ func TestIgnoreFile(t *testing.T) {
 			}
 		})
 	}
-	for _, bad := range []string{"[", "a\n!\n", "a[z-", strings.Repeat("x", 1<<17)} {
+	for _, bad := range []string{"[", "a\n!\n", "a[z-", "!\\1", strings.Repeat("x", 1<<17)} {
 		if _, err := ignorePatterns([]byte(bad)); err == nil {
 			t.Errorf("%.10q: no error", bad)
 		}
@@ -98,8 +99,8 @@ func FuzzIgnoreFile(f *testing.F) {
 			return
 		}
 		kept, err := withoutIgnored(t.Context(), filesAt(p, "other"), patterns)
-		if err != nil {
-			t.Fatal(err)
+		if err != nil { // a pattern that is compiled now
+			return
 		}
 		for _, e := range kept {
 			if e.Path != "." && tree.Find(kept, path.Dir(e.Path)) == nil {
