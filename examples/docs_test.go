@@ -28,7 +28,7 @@ func documents(t *testing.T) []string {
 
 // TestDocumentation types the commands of every page at the top of a checkout.
 func TestDocumentation(t *testing.T) {
-	bin := build(t)
+	bin, cache := build(t), "GOCACHE="+goCache(t)
 	for _, page := range documents(t) {
 		if !slices.ContainsFunc(blocks(t, page), func(b block) bool { return b.language == "console" }) {
 			continue
@@ -36,7 +36,7 @@ func TestDocumentation(t *testing.T) {
 		t.Run(filepath.Base(page), func(t *testing.T) {
 			dir := checkout(t, 0o022)
 			plain, docker := split(commands(t, page))
-			session{dir: dir, env: environment(append(os.Environ(), "XDG_CACHE_HOME="+t.TempDir()), bin), umask: 0o022}.play(t, page, plain)
+			session{dir: dir, env: environment(append(os.Environ(), cache, "XDG_CACHE_HOME="+t.TempDir()), bin), umask: 0o022}.play(t, page, plain)
 			if len(docker) == 0 {
 				return
 			}

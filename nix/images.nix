@@ -172,6 +172,10 @@ let
     else
       throw "in image ${name}: previous ${builtins.toJSON previous}: expected a layers.lock or an image, as a path or a derivation";
 
+  # The globs of what an image removes. Without any the spec, whose hash is the tag,
+  # does not mention it.
+  removes = globs: lib.optionalAttrs (lib.toList globs != [ ]) { remove = lib.toList globs; };
+
   builtLayers = layers: map (layer: { built = layer; }) (lib.toList layers);
 
   # The image as an OCI layout, its layers compressed.
@@ -208,6 +212,7 @@ let
       layeringPipeline ? null,
       previous ? null,
       perms ? [ ],
+      remove ? [ ],
       layers ? [ ],
       debug ? false,
       passthru ? { },
@@ -246,6 +251,7 @@ let
           conflicts = "first";
         }
         // runner [ extraCommands fakeRootCommands ] shell path
+        // removes remove
       );
       imageTag = tagOf tag spec;
       image = run "stream-${baseNameOf name}" (
@@ -384,6 +390,7 @@ in
       tagOf
       finish
       layoutOf
+      removes
       ;
   };
 }

@@ -18,6 +18,7 @@
   tagOf,
   finish,
   layoutOf,
+  removes,
   ...
 }:
 let
@@ -94,6 +95,7 @@ let
       compressor ? "gz",
       includeNixDB ? false,
       contents ? null,
+      remove ? [ ],
       meta ? { },
     }@args:
     let
@@ -119,7 +121,8 @@ let
         fromImage = orNull fromImage;
         inherit diskSize buildVMMemorySize;
       }
-      // lib.choice "in image ${name}" fromImageName fromImageTag;
+      // lib.choice "in image ${name}" fromImageName fromImageTag
+      // removes remove;
       described = {
         config = configOf name config;
         created = lib.time created;

@@ -111,7 +111,7 @@ func (d *decoder) configValue(v value, kind configKind) any {
 		if strings.HasSuffix(v.field, "topTimeout") {
 			v = d.duration(v, time.Second, "seconds")
 		}
-		if v.kind != number && v.flag == "" || strings.Trim(v.text, "-0123456789") != "" {
+		if v.kind != number && !v.loose() || strings.Trim(v.text, "-0123456789") != "" {
 			d.want(v, "a whole number")
 			return nil
 		}

@@ -14,6 +14,8 @@ type decoder struct {
 	spec             *Spec
 	platform         Platform
 	dir, settingsDir string
+	// variables are nil in a spec without args.
+	variables *variables
 }
 
 // value is a node and the path of its field.
@@ -152,7 +154,7 @@ func (d *decoder) filled(v value, what string) (s string, ok bool) {
 // bool returns v's value. A setting's is given as text.
 func (d *decoder) bool(v value) bool {
 	word := strings.ToLower(v.text)
-	if v.kind == boolean || v.flag != "" && (word == "true" || word == "false") {
+	if v.kind == boolean || v.loose() && (word == "true" || word == "false") {
 		return word == "true"
 	}
 	d.want(v, "true or false")

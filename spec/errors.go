@@ -132,6 +132,7 @@ var others = map[string]string{
 	"volume": "config.Volumes", "volumes": "config.Volumes", "workdir": "config.WorkingDir", "workingDir": "config.WorkingDir", "working_dir": "config.WorkingDir",
 	"healthcheck": "config.Healthcheck", "stopSignal": "config.StopSignal", "stop_signal": "config.StopSignal", "stop_grace_period": "config.StopTimeout",
 	"src": "source", "to": "target", "dst": "target", "dest": "target", "destination": "target", "ignore": "exclude", "excludes": "exclude",
+	"mkdir": "directories", "dirs": "directories", "links": "symlinks", "link": "symlinks", "rm": "remove", "delete": "remove", "text": "content",
 	"chmod": "mode", "chown": "owner", "glob": "path", "caps": "capabilities",
 }
 

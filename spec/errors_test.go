@@ -241,6 +241,12 @@ var badSpecs = []struct {
 	{in: "name: a\ngroups: [{name: b, gid: 5}, {name: c, gid: 5, members: b c}, {member: d}]\n", want: `spec:2:29: groups[1]: the group "c" has the id 5 of "b"` + "\n" +
 		`spec:2:56: groups[1].members: "b c" is not a valid name of a user or group: want letters, digits and . _ -, no - at the beginning, and not digits alone` + "\n" + "spec:2:62: groups[2].name: missing: the group's name\n" +
 		`spec:2:63: groups[2].member: unknown field; did you mean "members"?`},
+	{in: "{name: a, directories: [/a/.wh.b], symlinks: {.wh.c: d}, copyToRoot: [{content: x, target: /.wh..wh..opq}], users: [{name: e, home: /.wh.f, shell: \"/g\\nh\"}]}",
+		want: `spec:1:25: directories[0]: "/a/.wh.b": a name that begins with .wh. removes another one in a layer` + "\n" +
+			`spec:1:47: symlinks[".wh.c"]: "/.wh.c": a name that begins with .wh. removes another one in a layer` + "\n" +
+			`spec:1:92: copyToRoot[0].target: "/.wh..wh..opq": a name that begins with .wh. removes another one in a layer` + "\n" +
+			`spec:1:133: users[0].home: "/.wh.f": a name that begins with .wh. removes another one in a layer` + "\n" +
+			`spec:1:148: users[0].shell: "/g\nh" holds the control character '\n'`},
 	{in: "name: a\nusers: {a: b}\ngroups: 5\n", want: "spec:2:8: users: got an object, want a list of names or of {name, uid, …}\nspec:3:9: groups: got the number 5, want a list of names or of {name, gid, members}"},
 	{in: "name: a\ncopyToRoot: [{content: x}, {content: x, target: /a/}, {content: x, target: /a, source: b, exclude: c, hardLinks: true}, {content: 5, target: /a, owner: keep}]\n",
 		want: "spec:2:14: copyToRoot[0].target: missing: the path of the file, such as /etc/motd\n" + `spec:2:49: copyToRoot[1].target: got "/a/", want the path of the file, such as /etc/motd` + "\n" +

@@ -24,27 +24,41 @@ func (d *decoder) copy(v value) Copy {
 		c.Source = d.path(v)
 		return c
 	}
+	inImage := d.holds(v, "image")
 	if d.object(v, "a path or an object with source or content, and target", fields{
-		"source":    func(v value) { c.Source = d.path(v) },
-		"content":   func(v value) { c.Content = d.content(v) },
-		"target":    func(v value) { c.Target = d.target(v) },
-		"mode":      func(v value) { c.Mode = d.mode(v) },
-		"owner":     func(v value) { c.Owner = d.owner(v) },
-		"exclude":   func(v value) { c.Exclude = d.globs(v) },
-		"hardLinks": func(v value) { c.HardLinks = d.bool(v) },
+		"source":     func(v value) { c.Source = d.source(v, inImage) },
+		"image":      func(v value) { c.Image = d.reference(v) },
+		"content":    func(v value) { c.Content = d.content(v) },
+		"target":     func(v value) { c.Target = d.target(v) },
+		"mode":       func(v value) { c.Mode = d.mode(v) },
+		"owner":      func(v value) { c.Owner = d.owner(v) },
+		"exclude":    func(v value) { c.Exclude = d.globs(v) },
+		"ignoreFile": func(v value) { c.IgnoreFile = d.path(v) },
+		"hardLinks":  func(v value) { c.HardLinks = d.bool(v) },
 	}) {
 		d.copyTogether(v, c)
 	}
 	return c
 }
 
+// source returns a path of this machine, or in an image.
+func (d *decoder) source(v value, inImage bool) string {
+	if inImage {
+		return path.Clean("/" + d.target(v))
+	}
+	return d.path(v)
+}
+
 // copyTogether checks the fields of c, which depend on each other.
 func (d *decoder) copyTogether(v value, c Copy) {
+	if d.holds(v, "image") && d.holds(v, "hardLinks") {
+		d.failAt(v, "hardLinks", "an image's hard links are kept without it")
+	}
 	if !d.holds(v, "content") {
 		d.required(v, "source", "the path to copy, or content, the text of a file")
 		return
 	}
-	for _, name := range []string{"source", "exclude", "hardLinks"} {
+	for _, name := range []string{"source", "image", "exclude", "ignoreFile", "hardLinks"} {
 		if d.holds(v, name) {
 			d.failAt(v, name, "content is a whole file: %s does not go with it", name)
 		}
@@ -54,6 +68,8 @@ func (d *decoder) copyTogether(v value, c Copy) {
 		d.required(v, "target", "the path of the file, such as /etc/motd")
 	case strings.HasSuffix(c.Target, "/"):
 		d.failAt(v, "target", "got %s, want the path of the file, such as /etc/motd", quote(c.Target))
+	case deletes(c.Target):
+		d.failAt(v, "target", "%s: a name that begins with .wh. removes another one in a layer", quote(c.Target))
 	case c.Owner != nil && c.Owner.Keep:
 		d.failAt(v, "owner", `got "keep", which is for tarballs; want %s`, wantOwner)
 	}

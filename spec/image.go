@@ -13,8 +13,10 @@ func (d *decoder) image(v value) {
 	s := d.spec
 	treeMTime, layering := false, false
 	known := fields{
+		"args":                 func(value) {}, // see readArgs
 		"name":                 func(v value) { s.Name = d.imageName(v) },
 		"tag":                  func(v value) { s.Tag = d.tag(v) },
+		"tags":                 func(v value) { s.Tags = d.tags(v) },
 		"fromImage":            func(v value) { s.FromImage = d.reference(v) },
 		"fromImageName":        func(v value) { s.FromImageName, _ = d.filled(v, "a name") },
 		"fromImageTag":         func(v value) { s.FromImageTag = d.tag(v) },
@@ -82,6 +84,9 @@ func (d *decoder) defaults(layering, treeMTime bool) {
 // together checks fields that depend on each other.
 func (d *decoder) together(v value) {
 	s := d.spec
+	if i := slices.Index(s.Tags, s.Tag); i >= 0 && s.Tag != "" {
+		d.failAt(v, "tags", "%s is the tag already: leave it out", quote(s.Tag))
+	}
 	if (s.FromImageName == "") != (s.FromImageTag == "") {
 		d.fail(v, "fromImageName and fromImageTag go together: give both or neither")
 	}

@@ -92,11 +92,18 @@ func (d *decoder) directory(v value) (dir Directory) {
 // inImage returns a path in the image, absolute and clean.
 func (d *decoder) inImage(v value) string {
 	s := d.target(v)
+	if deletes(s) {
+		d.fail(v, "%s: a name that begins with .wh. removes another one in a layer", quote(s))
+	}
 	if s == "/" {
 		return s
 	}
 	return strings.TrimSuffix(s, "/")
 }
+
+// deletes reports whether one of p's parts has a name with which layers say that
+// something is gone.
+func deletes(p string) bool { return strings.Contains(p, "/.wh.") }
 
 // symlinks returns the symlinks of an object, in the order of their paths.
 func (d *decoder) symlinks(v value) []KeyValue {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/varve-image/varve/image/ordjson"
 )
@@ -58,6 +59,7 @@ func (s *Spec) MarshalJSON() ([]byte, error) {
 	set := setter(o)
 	set("name", s.Name)
 	set("tag", s.Tag)
+	set("tags", jsonTexts(s.Tags))
 	set("fromImage", s.FromImage)
 	set("fromImageName", s.FromImageName)
 	set("fromImageTag", s.FromImageTag)
@@ -98,6 +100,14 @@ func (s *Spec) MarshalJSON() ([]byte, error) {
 	s.setScripts(set)
 	set("annotations", pairs(s.Annotations))
 	set("labels", pairs(s.Labels))
+	if s.Args != nil {
+		o = escaped(o, "").(*ordjson.Object)
+		args := &ordjson.Object{}
+		for _, a := range s.Args {
+			args.Set(a.Key, a.Value)
+		}
+		o.Set("args", args)
+	}
 	return ordjson.Marshal(o)
 }
 
@@ -205,6 +215,32 @@ func jsonList[T any](items []T, item func(T) any) any {
 
 func jsonTexts(all []string) any { return jsonList(all, func(s string) any { return s }) }
 
+// escaped returns a value, at a path of fields, as it is written in a spec that has args, without
+// variables. Env has them still.
+func escaped(v any, field string) any {
+	switch v := v.(type) {
+	case string:
+		return strings.ReplaceAll(v, "${", "$${")
+	case []any:
+		out := make([]any, len(v))
+		for i, item := range v {
+			out[i] = escaped(item, field+"["+itoa(i)+"]")
+		}
+		return out
+	case *ordjson.Object:
+		out := &ordjson.Object{}
+		for _, m := range v.Members {
+			at := joinField(field, m.Key)
+			if value := m.Value; !isScript(at, m.Key) && at != "config.Env" {
+				m.Value = escaped(value, at)
+			}
+			out.Members = append(out.Members, m)
+		}
+		return out
+	}
+	return v
+}
+
 func pairs(all []KeyValue) any {
 	if len(all) == 0 {
 		return nil
@@ -220,6 +256,7 @@ func (c Copy) object() any {
 	o := &ordjson.Object{}
 	set := setter(o)
 	set("source", c.Source)
+	set("image", c.Image)
 	if c.Content != nil {
 		o.Set("content", *c.Content)
 	}
@@ -227,6 +264,7 @@ func (c Copy) object() any {
 	set("mode", octal(c.Mode))
 	set("owner", c.Owner.value())
 	set("exclude", jsonTexts(c.Exclude))
+	set("ignoreFile", c.IgnoreFile)
 	set("hardLinks", c.HardLinks)
 	return o
 }

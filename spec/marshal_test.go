@@ -14,7 +14,8 @@ import (
 func TestCheck(t *testing.T) {
 	for _, text := range []string{
 		"name: a", "{name: a, includeStorePaths: false, contents: [/nix/store/00000000000000000000000000000000-x]}",
-		"{name: a, copyToRoot: [{source: ./x, target: /y, mode: 0755, owner: '1:2', exclude: ['*.o']}, {source: y.tar, owner: keep}]}",
+		"{name: a, copyToRoot: [{source: ./x, target: /y, mode: 0755, owner: '1:2', exclude: ['*.o'], ignoreFile: .dockerignore}, {source: y.tar, owner: keep}]}",
+		"{name: a, copyToRoot: [{image: ./x.tar, source: usr/bin/, target: /y, owner: 5}, {image: 'docker://r.example/a:1', source: /}]}",
 		"{name: a, layers: [{copyToRoot: x, perms: [{path: y, mode: 0, uid: 0, gid: 3, capabilities: cap_chown+ep}]}, {built: ./dir}]}",
 		"{name: a, presets: [nss, {binSh: /bin/busybox}, {caCertificates: ./ca.pem}], layering: auto, conflicts: last, maxLayers: 3}",
 		"{name: a, presets: [{nss: {extraPasswdLines: ['a:x:1:1::/:/bin/sh'], extraGroupLines: ['a:x:1:']}}]}",

@@ -41,7 +41,9 @@ type node struct {
 	members []member
 	// flag names the setting that the node comes from; otherwise line and
 	// column, from 1, say where it is.
-	flag         string
+	flag string
+	// replaced says that variables made the text.
+	replaced     bool
 	line, column int
 }
 
@@ -49,6 +51,10 @@ type node struct {
 type member struct {
 	key, value *node
 }
+
+// loose reports whether a text may stand for a number or a truth value: it comes from a setting, or
+// from variables.
+func (n *node) loose() bool { return n.flag != "" || n.replaced }
 
 // describe returns what n is, for "got …".
 func (n *node) describe() string {

@@ -17,6 +17,8 @@ type Options struct {
 	Dir string
 	// Settings override what the input says, or stand alone.
 	Settings []Setting
+	// Arguments give the input's args values.
+	Arguments []Argument
 	// Platform, where it is set, is used instead of the input's os, architecture and variant.
 	// Messages call it PlatformFlag, such as "--platform", or platform if that is empty.
 	Platform     Platform
@@ -80,6 +82,7 @@ func Parse(r io.Reader, o Options) (*Spec, error) {
 			return nil, d.err()
 		}
 	}
+	d.variables = d.readArgs(root, o.Arguments)
 	for _, s := range o.Settings {
 		s.apply(root, &d.problems)
 	}
@@ -87,9 +90,11 @@ func Parse(r io.Reader, o Options) (*Spec, error) {
 		setPlatform(root, o.Platform, cmp.Or(o.PlatformFlag, "platform"))
 	}
 	d.spec.LayerFormat = cmp.Or(o.LayerFormat, LayerFormat)
-	normalise(root)
-	d.platform = platformOf(root, o.Architecture)
+	d.readPlatform(root, o.Architecture)
 	d.image(value{root, ""})
+	if d.variables != nil {
+		d.spec.Args = d.variables.forScripts(d.spec)
+	}
 	if err := d.err(); err != nil {
 		return nil, err
 	}

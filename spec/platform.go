@@ -21,6 +21,11 @@ func (p Platform) String() string {
 	return p.OS + "/" + p.Architecture + "/" + p.Variant
 }
 
+// names returns what the variables of the platform stand for.
+func (p Platform) names() map[string]string {
+	return map[string]string{"os": p.OS, "arch": p.Architecture, "variant": p.Variant, "platform": p.String()}
+}
+
 // setPlatform sets the platform of an input, whatever it says itself.
 func setPlatform(root *node, p Platform, flag string) {
 	if root.kind != object {
@@ -34,6 +39,20 @@ func setPlatform(root *node, p Platform, flag string) {
 		variant.kind = null
 	}
 	put(root, s.text("variant"), variant)
+}
+
+// readPlatform finds the platform, and replaces the variables of a spec that has args.
+func (d *decoder) readPlatform(root *node, architecture string) {
+	v := d.variables
+	if v != nil {
+		v.platformTexts(root)
+	}
+	normalise(root)
+	d.platform = platformOf(root, architecture)
+	if v != nil {
+		v.texts(root, d.platform)
+		v.unused()
+	}
 }
 
 // normalise replaces an input's architecture by Go's name of it, and sets the variant that
@@ -73,9 +92,10 @@ func platformOf(root *node, architecture string) Platform {
 // expand replaces ${os}, ${arch}, ${variant} and ${platform} in s, which v holds, by the
 // platform. $${ stands for ${.
 func (d *decoder) expand(v value, s string) string {
-	names := map[string]string{
-		"os": d.platform.OS, "arch": d.platform.Architecture, "variant": d.platform.Variant, "platform": d.platform.String(),
+	if d.variables != nil { // in a spec with args they are replaced already
+		return s
 	}
+	names := d.platform.names()
 	var out strings.Builder
 	for {
 		before, after, found := strings.Cut(s, "${")

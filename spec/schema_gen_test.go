@@ -192,6 +192,7 @@ func forms() map[string]*jsonschema.Schema {
 		"uname":         matching(`^[^\x00-\x1f\x7f]*$`),
 		"gname":         matching(`^[^\x00-\x1f\x7f]*$`),
 		"compressor":    matching(`^(none|gz(:[1-9])?|zstd(:([1-9]|1[0-9]|2[0-2]))?)$`),
+		"args":          mapOf(either(label, &jsonschema.Schema{Type: "null"})),
 		"annotations":   mapOf(label),
 		"labels":        mapOf(either(label, &jsonschema.Schema{Type: "null"})),
 		"source":        line,
@@ -201,6 +202,8 @@ func forms() map[string]*jsonschema.Schema {
 		"owner":         either(integer(0, idMax), matching(`^`+owned+`$`)),
 		"Copy.owner":    either(integer(0, idMax), matching(`^(keep|`+owned+`)$`)),
 		"exclude":       either(line, listOf(line)),
+		"ignoreFile":    line,
+		"image":         line,
 		"capabilities":  line,
 	}
 	maps.Copy(all, stepForms())

@@ -13,6 +13,7 @@ import (
 //
 //   - contents, remove, config.Cmd, config.Entrypoint, config.OnBuild, config.Shell:
 //     the items of a list, which replaces the input's.
+//   - tag: tags, which replace the input's tag and tags.
 //   - copyToRoot: SRC or SRC:DST, split at the last colon; the list replaces the
 //     input's.
 //   - perms: GLOB:MODE, GLOB:MODE:OWNER or GLOB:MODE:UID:GID, where MODE, UID and
@@ -58,6 +59,8 @@ func (s Setting) apply(root *node, p *problems) {
 		}
 	}
 	switch s.Field {
+	case "tag":
+		s.tags(parent)
 	case "copyToRoot":
 		s.replace(parent, name, s.copy)
 	case "perms":
@@ -148,6 +151,18 @@ func (s Setting) replace(parent *node, name string, item func(string) *node) {
 		l.items = append(l.items, item(v))
 	}
 	put(parent, s.text(canonicalIn(parent, name)), l)
+}
+
+// tags makes the first value the tag, and the others the tags.
+func (s Setting) tags(parent *node) {
+	if len(s.Values) == 0 {
+		return
+	}
+	put(parent, s.text("tag"), s.text(s.Values[0]))
+	s.Values = s.Values[1:]
+	if len(s.Values) > 0 || parent.index("tags") >= 0 {
+		s.replace(parent, "tags", s.text)
+	}
 }
 
 // copy reads SRC or SRC:DST.

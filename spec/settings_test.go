@@ -135,6 +135,13 @@ func TestSettingsErrors(t *testing.T) {
 		{"name: a", Setting{"labels", "--label", []string{"X"}}, `--label: got "X", want KEY=VALUE`},
 		{"name: a", Setting{"labels", "", []string{"=X"}}, `labels: got "=X", want KEY=VALUE`},
 		{"name: a", Setting{"perms", "--perm", []string{"X"}}, `--perm: got "X", want GLOB:MODE or GLOB:MODE:OWNER`},
+		{"name: a", Setting{"users", "--add-user", []string{":5"}}, `--add-user: got ":5", want NAME:UID:GID`},
+		{"name: a", Setting{"users", "--add-user", []string{"a:b:c:d", "a"}}, `--add-user: got "b", want a number from 0 to 4294967294 in decimal digits` + "\n" +
+			`--add-user: got "c:d", want a number from 0 to 4294967294 in decimal digits` + "\n" + `--add-user: the user "a" is given twice`},
+		{"name: a", Setting{"groups", "--add-group", []string{"-x:1"}}, `--add-group: "-x" is not a valid name of a user or group: want letters, digits and . _ -, no - at the beginning, and not digits alone`},
+		{"name: a", Setting{"directories", "--directory", []string{"/x:99:a:b", "/../y"}}, `--directory: got "99", want a mode in octal digits such as 0755` + "\n" + `--directory: "/../y" leads out of the image: remove the .. parts`},
+		{"name: a", Setting{"symlinks", "--symlink", []string{"/a", "/b="}}, `--symlink: got "/a", want PATH=TEXT` + "\n" + "--symlink: got an empty string, want what the link leads to"},
+		{"name: a", Setting{"remove", "--remove", []string{"["}}, `--remove: "[" is not a valid glob: want * ? ** [a-z] {a,b}, and \ before such a character that stands for itself`},
 		{"name: a", Setting{"perms", "--perm", []string{"X:"}}, "--perm: the rule sets nothing: give mode, owner, uid, gid or capabilities"},
 		{"name: a", Setting{"perms", "--perm", []string{":1"}}, "--perm: missing: the glob of the entries that the rule is for"},
 		{"name: a", Setting{"copyToRoot", "--copy", []string{"a:"}}, "--copy: got an empty string, want a path in the image"},

@@ -19,8 +19,16 @@ type Spec struct {
 	// The image's name, lower-cased. It may hold a registry's host:port and
 	// slashes, but no tag or digest.
 	Name string `json:"name"`
+	// Arguments with their default values; null for one that has none. --set gives
+	// them others. In a spec with args, ${NAME} stands for the value in all texts
+	// but scripts, which have it in their environment. In Go: what scripts have;
+	// nil for a spec without args.
+	Args []KeyValue `json:"args,omitempty"`
 	// The image's tag. Default: taken from the image id.
 	Tag string `json:"tag,omitempty"`
+	// Further tags of the image, which then has a name for each. With tags and
+	// without tag it has these alone.
+	Tags []string `json:"tags,omitempty"`
 	// The image that this one builds on: an image reference such as
 	// docker-archive:base.tar, oci:dir:name, docker://host/name@sha256:…, or the
 	// path of an archive or layout. A relative path starts at the spec's folder.
@@ -166,9 +174,12 @@ type Spec struct {
 
 // Copy is something that is copied into the image.
 type Copy struct {
-	// The directory, file or tarball to copy. A relative path starts at the
+	// The directory, file or tarball to copy, or a glob, ** included. A relative path starts at the
 	// spec's folder.
 	Source string `json:"source,omitempty"`
+	// The image that source is a path in: a reference as fromImage's. Owners are
+	// those in the image, unless owner says otherwise.
+	Image string `json:"image,omitempty"`
 	// The text of a file, in the place of source. The target names the file; its
 	// mode is 0644 by default.
 	Content *string `json:"content,omitempty"`
@@ -184,6 +195,9 @@ type Copy struct {
 	Owner *Owner `json:"owner,omitempty"`
 	// Globs, ** included, of paths below the source that are left out.
 	Exclude []string `json:"exclude,omitempty"`
+	// A file of patterns of what is left out below the source, with the rules of
+	// .dockerignore. A relative path starts at the spec's folder.
+	IgnoreFile string `json:"ignoreFile,omitempty"`
 	// Whether names of one file in a directory are hard links in the image, too,
 	// instead of copies. Tarballs say so by themselves. Default: false.
 	HardLinks bool `json:"hardLinks,omitempty"`
@@ -301,6 +315,14 @@ const MaxLayers = 127
 
 // LayerFormat is the newest version of the bytes of layers, which specs get by default.
 const LayerFormat = 2
+
+// AllTags returns the image's tags, Tag first; without any, its tag is made of its id.
+func (s *Spec) AllTags() []string {
+	if s.Tag == "" {
+		return s.Tags
+	}
+	return append([]string{s.Tag}, s.Tags...)
+}
 
 // Local reports whether path was written relative to the spec's folder (or, in
 // a setting, to the working directory). Such a path is on this machine as it

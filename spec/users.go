@@ -139,9 +139,10 @@ func (d *decoder) accountText(v value) string {
 
 // accountPath returns an absolute, clean path in the image that /etc/passwd can hold.
 func (d *decoder) accountPath(v value) string {
+	before := len(d.list) + d.dropped
 	s := d.accountText(v)
 	switch {
-	case v.kind != text:
+	case len(d.list)+d.dropped > before: // reported
 		return ""
 	case !strings.HasPrefix(s, "/"):
 		d.fail(v, "got %s, want an absolute path", quote(s))

@@ -67,6 +67,18 @@ func (d *decoder) tag(v value) string {
 	return s
 }
 
+// tags returns a list of tags, each there once.
+func (d *decoder) tags(v value) (tags []string) {
+	d.items(v, "a list of tags", func(v value) {
+		tag := d.tag(v)
+		if tag != "" && slices.Contains(tags, tag) {
+			d.fail(v, "%s is given twice", quote(tag))
+		}
+		tags = append(tags, tag)
+	})
+	return tags
+}
+
 // oneOf returns v's text if it is one of names.
 func (d *decoder) oneOf(v value, names ...string) string {
 	s, ok := d.line(v)

@@ -76,41 +76,74 @@ func (o *Overlay) Each(ctx context.Context, visit func(files []*Entry, content i
 // is gone after Close. From then on opening a file costs nothing. No file may be
 // opened while Spool runs.
 func (o *Overlay) Spool(ctx context.Context) error {
-	if o.spool != nil {
+	return o.spoolSome(ctx, func(*extent) bool { return true })
+}
+
+// SpoolFiles is like Spool for these entries alone, which may be copies. Entries of
+// others are ignored.
+func (o *Overlay) SpoolFiles(ctx context.Context, entries []*Entry) error {
+	wanted := map[*extent]bool{}
+	for _, e := range entries {
+		if c, ok := e.Content.(*inLayer); ok && c.overlay == o {
+			wanted[c.extent] = true
+		}
+	}
+	return o.spoolSome(ctx, func(c *extent) bool { return wanted[c] })
+}
+
+// spoolSome spools the contents that are wanted and not spooled yet.
+func (o *Overlay) spoolSome(ctx context.Context, wanted func(*extent) bool) error {
+	want := func(c *extent) bool { return !c.spooled && c.size > 0 && wanted(c) }
+	var some []int
+	for i, l := range o.layers {
+		if !l.random && slices.ContainsFunc(o.files[i], want) {
+			some = append(some, i)
+		}
+	}
+	if len(some) == 0 {
 		return nil
 	}
-	f, err := atomicfile.Unnamed(o.temp)
-	if err != nil {
-		return fmt.Errorf("make a temporary file for the layers' contents: %w", err)
-	}
-	w := bufio.NewWriterSize(f, 256<<10)
-	var offset int64
-	var done []*extent
-	for i, l := range o.layers {
-		if l.random {
-			continue
+	if o.spool == nil {
+		f, err := atomicfile.Unnamed(o.temp)
+		if err != nil {
+			return fmt.Errorf("make a temporary file for the layers' contents: %w", err)
 		}
-		if err = o.eachOf(ctx, i, func(c *extent, r io.Reader) error {
+		o.spool = f
+	}
+	if err := o.spoolLayers(ctx, some, want); err != nil {
+		return fmt.Errorf("copy the layers' contents to a temporary file: %w", err)
+	}
+	return nil
+}
+
+// spoolLayers appends the contents of layers that are wanted to the spool.
+func (o *Overlay) spoolLayers(ctx context.Context, layers []int, want func(*extent) bool) error {
+	offset, err := o.spool.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(o.spool, 256<<10)
+	var done []*extent
+	for _, i := range layers {
+		if err := o.eachOf(ctx, i, func(c *extent, r io.Reader) error {
+			if !want(c) {
+				return nil
+			}
 			c.offset = offset
 			offset += c.size
 			done = append(done, c)
 			_, err := io.Copy(w, r)
 			return err
 		}); err != nil {
-			break
+			return err
 		}
 	}
-	if err == nil {
-		err = w.Flush()
-	}
-	if err != nil {
-		f.Close()
-		return fmt.Errorf("copy the layers' contents to a temporary file: %w", err)
+	if err := w.Flush(); err != nil {
+		return err
 	}
 	for _, c := range done {
 		c.spooled = true
 	}
-	o.spool = f
 	return nil
 }
 

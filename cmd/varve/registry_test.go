@@ -71,7 +71,7 @@ func TestRegistry(t *testing.T) {
 	fails(2, "not pinned", "pull", host+"/team/base:1", "--insecure", host)
 	mustRun(t, dir, "push", "-q", "child.tar", "docker://"+host+"/team/pushed:1", "--insecure", host)
 	mustFind(t, mustRun(t, dir, "inspect", "docker://"+host+"/team/pushed:1", "--insecure", host).stdout, "in 2 layers")
-	fails(2, "holds no registry", "push", "child.tar")
+	fails(2, "names no registry", "push", "child.tar")
 
 	fails(2, "nothing", "inspect", "docker://"+host+"/team/nothing:1", "--insecure", host)
 	fails(2, "platform", "inspect", remote, "--platform", "linux", "--insecure", host)

@@ -132,6 +132,26 @@ config: {Env: [PATH=/bin], User: user, WorkingDir: /home}
 		command: "busybox id -un; busybox touch mine && busybox stat -c '%U %n' mine",
 		shows:   "user\nuser mine\n",
 	},
+	{
+		name: "without-scripts", spec: `
+fromImage: tools.tar
+layers:
+  - remove: [/srv/old, "/usr/bin/redis-*"]
+    users: [{name: app, uid: 1000, groups: [media]}]
+    groups: [{name: media, gid: 44}]
+  - remove: [/srv/kept]
+    copyToRoot: [{content: "new\n", target: /srv/old/new, owner: app}]
+directories: [{path: /srv/data, mode: 02750, owner: "app:media"}, {path: /home/app, mode: 0700}]
+symlinks: {/opt/ls: ../bin/busybox}
+perms: [{path: /bin/busybox, mode: 0555}]
+config: {User: app, WorkingDir: /home/app}
+`,
+		command: `id; pwd; echo ~; /opt/ls /srv /srv/old /usr/bin; cat /srv/old/new; touch /srv/data/mine mine
+			stat -c '%a %U:%G %n' . mine /srv/old/new /srv/data /srv/data/mine /bin/busybox /etc/shadow; grep app /etc/passwd`,
+		shows: "uid=1000(app) gid=1000(app) groups=44(media),1000(app)\n/home/app\n/home/app\n/srv:\ndata\nold\n\n/srv/old:\nnew\n\n/usr/bin:\ngroupadd\nuseradd\nnew\n" +
+			"700 app:app .\n644 app:app mine\n644 app:app /srv/old/new\n2750 app:media /srv/data\n644 app:media /srv/data/mine\n555 root:root /bin/busybox\n600 root:root /etc/shadow\n" +
+			"app:x:1000:1000::/home/app:/bin/sh\n",
+	},
 }
 
 // library finds the libraries in ldd's output.

@@ -111,6 +111,10 @@ type builder struct {
 	// what layers remove from those below.
 	owners  []namedOwner
 	removed []removed
+	// sources are the images that are copied from, by their references.
+	sources map[string]*tree.Overlay
+	// globbed are the paths that globs written relative to the spec stand for.
+	globbed map[string]bool
 	// looks is what steps see of the machine.
 	looks remember.Looks
 }
@@ -131,6 +135,9 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 	}
 	base, err := b.openBase(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if err := b.expandEnv(base); err != nil {
 		return nil, err
 	}
 	groups, below, err := b.readGroups(ctx, stackOn(base))

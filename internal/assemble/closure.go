@@ -175,7 +175,7 @@ func (b *builder) scanOptions(paths []string) nixstore.ScanOptions {
 func (b *builder) copiedFromStore() []string {
 	var paths []string
 	for _, c := range b.spec.CopyToRoot {
-		if p, _, ok := nixstore.InStore(b.spec.StoreDir, c.Source); ok && c.Content == nil {
+		if p, _, ok := nixstore.InStore(b.spec.StoreDir, c.Source); ok && c.OfMachine() {
 			paths = append(paths, p)
 		}
 	}

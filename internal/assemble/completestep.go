@@ -67,10 +67,14 @@ func stepEnv(step *sandbox.Step, s *spec.Spec) []string {
 	if !step.FakeRoot {
 		home = "/tmp"
 	}
-	return []string{
+	env := []string{
 		"HOME=" + home, "LC_ALL=C", "PATH=" + strings.Join(s.Path, ":"),
 		fmt.Sprintf("SOURCE_DATE_EPOCH=%d", s.TreeMTime), "TMPDIR=/tmp", "TZ=UTC",
 	}
+	for _, a := range s.Args {
+		env = append(env, a.Key+"="+a.Value)
+	}
+	return env
 }
 
 // findShell returns the program that runs a step's script: the spec's; else bash or

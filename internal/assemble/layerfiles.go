@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"sync"
 
 	"github.com/varve-image/varve/internal/problems"
 	"github.com/varve-image/varve/internal/rootfs"
@@ -63,9 +64,14 @@ func (b *builder) makeFiles(ctx context.Context, below stack, own []*tree.Entry)
 	if err != nil {
 		return nil, err
 	}
-	m := &maker{below: below, own: own, view: on.entries, store: strings.TrimPrefix(b.spec.StoreDir, "/"), made: map[string]*tree.Entry{}}
-	m.accounts, err = rootfs.ReadAccounts(rootfs.Lower{Entries: m.view, Store: m.store})
-	return m, presetError(err)
+	store := strings.TrimPrefix(b.spec.StoreDir, "/")
+	return &maker{
+		below: below, own: own, view: on.entries, made: map[string]*tree.Entry{},
+		accounts: sync.OnceValues(func() (*rootfs.Accounts, error) {
+			a, err := rootfs.ReadAccounts(rootfs.Lower{Entries: on.entries, Store: store})
+			return a, presetError(err)
+		}),
+	}, nil
 }
 
 // maker adds files to the tree own of a layer.
@@ -74,14 +80,21 @@ type maker struct {
 	own   []*tree.Entry
 	// view is what the image with the layer shows; made is what is added to that, by
 	// its path.
-	view     []*tree.Entry
-	made     map[string]*tree.Entry
-	store    string
-	accounts *rootfs.Accounts
+	view []*tree.Entry
+	made map[string]*tree.Entry
+	// accounts reads the image's users and groups, once.
+	accounts func() (*rootfs.Accounts, error)
 }
 
 // users adds users and groups to the image's lists, and makes homes.
 func (m *maker) users(within string, files spec.LayerFiles) error {
+	if len(files.Users)+len(files.Groups) == 0 {
+		return nil
+	}
+	accounts, err := m.accounts()
+	if err != nil {
+		return specError(within+"users", err)
+	}
 	users, groups := make([]rootfs.User, len(files.Users)), make([]rootfs.Group, len(files.Groups))
 	for i, u := range files.Users {
 		users[i] = rootfs.User{Name: u.Name, UID: u.UID, GID: u.GID, Group: u.Group, Groups: u.Groups, Comment: u.Comment, Home: u.Home, Shell: u.Shell}
@@ -89,11 +102,11 @@ func (m *maker) users(within string, files spec.LayerFiles) error {
 	for i, g := range files.Groups {
 		groups[i] = rootfs.Group(g)
 	}
-	added, err := m.accounts.Add(users, groups)
+	added, err := accounts.Add(users, groups)
 	if err != nil {
 		return accountErrors(within, err)
 	}
-	for _, e := range m.accounts.Changed() {
+	for _, e := range accounts.Changed() {
 		e.Source = within + "users"
 		m.made[e.Path] = e
 	}
@@ -110,7 +123,7 @@ func (m *maker) users(within string, files spec.LayerFiles) error {
 
 // accountErrors blames the elements of the lists of users and groups.
 func accountErrors(within string, err error) error {
-	all, ok := err.(interface{ Unwrap() []error })
+	all, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // it joins errors itself
 	if !ok {
 		return err
 	}
@@ -152,7 +165,7 @@ func (m *maker) directory(d spec.Directory) error {
 		mode = *d.Mode
 	}
 	if d.Owner != nil {
-		if uid, gid, err = lookUp(m.accounts, *d.Owner); err != nil {
+		if uid, gid, err = m.lookUp(*d.Owner); err != nil {
 			return err
 		}
 	}
@@ -167,6 +180,9 @@ func (m *maker) reach(name string) (string, *tree.Entry, error) {
 	at, there, err := tree.Reach(m.view, name)
 	if err != nil {
 		return "", nil, err
+	}
+	if strings.Contains("/"+at, "/"+tree.WhiteoutPrefix) {
+		return "", nil, fmt.Errorf("%q: a name that begins with %s removes another one in a layer", at, tree.WhiteoutPrefix)
 	}
 	for dir := at; dir != "."; dir = path.Dir(dir) {
 		if e := m.made[dir]; e != nil && (dir == at || e.Type != tree.Dir) {

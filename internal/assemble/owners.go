@@ -4,7 +4,6 @@ import (
 	"strconv"
 
 	"github.com/varve-image/varve/internal/problems"
-	"github.com/varve-image/varve/internal/rootfs"
 	"github.com/varve-image/varve/spec"
 	"github.com/varve-image/varve/tree"
 )
@@ -30,7 +29,7 @@ func (m *maker) resolve(owners []namedOwner) error {
 	known := map[string]ids{}
 	var bad problems.List
 	for _, o := range owners {
-		uid, gid, err := lookUp(m.accounts, o.Owner)
+		uid, gid, err := m.lookUp(o.Owner)
 		if err != nil {
 			bad.Add(&SpecError{o.field, err})
 		}
@@ -47,8 +46,15 @@ func (m *maker) resolve(owners []namedOwner) error {
 }
 
 // lookUp returns the ids of an owner.
-func lookUp(accounts *rootfs.Accounts, o spec.Owner) (uid, gid uint32, err error) {
+func (m *maker) lookUp(o spec.Owner) (uid, gid uint32, err error) {
 	uid, gid = o.UID, o.GID
+	if !o.Named() {
+		return uid, gid, nil
+	}
+	accounts, err := m.accounts()
+	if err != nil {
+		return 0, 0, err
+	}
 	if o.User != "" {
 		if uid, gid, err = accounts.User(o.User); err != nil {
 			return 0, 0, err

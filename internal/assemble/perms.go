@@ -64,13 +64,13 @@ func (b *builder) rules(ctx context.Context, below stack, own []*tree.Entry, as 
 		if p.Owner == nil {
 			continue
 		}
-		if m == nil {
+		if m == nil && p.Owner.Named() {
 			var err error
 			if m, err = b.makeFiles(ctx, below, own); err != nil {
 				return nil, specError(as.field, err)
 			}
 		}
-		uid, gid, err := lookUp(m.accounts, *p.Owner)
+		uid, gid, err := m.lookUp(*p.Owner)
 		bad.Add(specError(fmt.Sprintf("%s[%d].owner", as.field, i), err))
 		rules[i].UID, rules[i].GID = &uid, &gid
 	}
@@ -215,25 +215,22 @@ func (b *builder) changed(ctx context.Context, base *base, field string, l *lift
 	return tree.Complete(all)
 }
 
-// manyFiles is the number of a base's files from which on it is quicker to unpack all
-// of its layers once than to look for each.
-const manyFiles = 4
-
-// tellLifted says what a layer has again.
+// tellLifted says what a layer has again, and makes it cheap to read.
 func (b *builder) tellLifted(ctx context.Context, base *base, field string, all []*tree.Entry) error {
 	var size int64
-	files := 0
 	seen := map[any]bool{}
 	for _, e := range all {
 		if file := e.File(); e.Size > 0 && (file == nil || !seen[file]) {
 			size += e.Size
-			files++
 			seen[file] = true
 		}
 	}
 	b.notes = append(b.notes, fmt.Sprintf("%s: to change %s of the layers below, the layer has them again: %s", field, human.Count(len(all), "file"), human.Size(size)))
-	if files > manyFiles && base != nil {
-		return base.spool(ctx)
+	if base == nil {
+		return nil
+	}
+	if err := base.overlay.SpoolFiles(ctx, all); err != nil {
+		return fmt.Errorf("fromImage: %w", err)
 	}
 	return nil
 }

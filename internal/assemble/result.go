@@ -59,7 +59,7 @@ const (
 // result puts together what a build made.
 func (b *builder) result(d *image.Description, base *base, groups []*group, layers []placed) *Result {
 	r := &Result{
-		Image:  image.Named{Image: image.New(*d), Names: image.Names{RepoTags: []string{repoTag(b.spec.Name, b.spec.Tag)}}},
+		Image:  image.Named{Image: image.New(*d), Names: image.Names{RepoTags: repoTags(b.spec)}},
 		Layers: base.planned(), Notes: b.notes, Warnings: b.warnings, Spec: b.spec, Description: d, closers: b.closers,
 	}
 	for _, l := range layers {
@@ -78,12 +78,15 @@ func (b *builder) result(d *image.Description, base *base, groups []*group, laye
 	return r
 }
 
-// repoTag returns NAME:TAG, or without a tag the name alone.
-func repoTag(name, tag string) string {
-	if tag == "" {
-		return name
+// repoTags returns NAME:TAG for each tag, or without a tag the name alone.
+func repoTags(s *spec.Spec) (names []string) {
+	for _, tag := range s.AllTags() {
+		names = append(names, s.Name+":"+tag)
 	}
-	return name + ":" + tag
+	if len(names) == 0 {
+		names = []string{s.Name}
+	}
+	return names
 }
 
 // planned describes the base's layers.

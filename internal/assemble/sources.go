@@ -42,7 +42,7 @@ func (b *builder) physical(p string) string { return b.rootOf(p) + p }
 
 // rootOf returns the directory under which a path of the spec is looked up.
 func (b *builder) rootOf(p string) string {
-	if b.spec.Local(p) {
+	if b.local(p) {
 		return ""
 	}
 	return b.opts.RootOf(b.spec.StoreDir, p)
@@ -65,7 +65,7 @@ const maxLinks = 40
 // follow resolves a source that is itself a symlink. Absolute targets start at the
 // root under which the source was looked up.
 func (b *builder) follow(source string) (string, fs.FileInfo, error) {
-	local := b.spec.Local(source)
+	local := b.local(source)
 	p := b.physical(source)
 	for range maxLinks {
 		st, err := os.Lstat(p)
@@ -96,23 +96,8 @@ func (b *builder) copied(ctx context.Context, below stack, field string, c spec.
 	if c.Content != nil {
 		return b.written(below, field, c)
 	}
-	p, st, err := b.follow(c.Source)
+	entries, err := b.sourceEntries(ctx, field, c, keepDirlinks)
 	if err != nil {
-		return nil, err
-	}
-	b.debugf("%s: reading %q", field, p)
-	_, _, inStore := nixstore.InStore(b.spec.StoreDir, c.Source)
-	entries, err := b.read(ctx, p, st, tree.DirOptions{Xattrs: true, Store: inStore}, keepDirlinks)
-	if err != nil {
-		return nil, err
-	}
-	if c.HardLinks {
-		if !st.IsDir() {
-			return nil, fmt.Errorf("hardLinks: true is for directories, and %q is none: a tarball's hard links are kept without it", c.Source)
-		}
-		tree.LinkByInode(entries)
-	}
-	if err := b.chown(field, entries, c, st.Mode().IsRegular() && isTarball(p)); err != nil {
 		return nil, err
 	}
 	target := copyTarget(c, entries)
@@ -126,6 +111,43 @@ func (b *builder) copied(ctx context.Context, below stack, field string, c spec.
 	}
 	keepBelow(below, placed, c)
 	return placed, nil
+}
+
+// sourceEntries reads a source, with its owners in the image.
+func (b *builder) sourceEntries(ctx context.Context, field string, c spec.Copy, keepDirlinks bool) ([]*tree.Entry, error) {
+	if ref, ok := b.spec.ImageSource(c); ok {
+		entries, err := b.fromImage(ctx, field, c, ref)
+		if err == nil {
+			entries, err = b.ignore(ctx, field, entries, c, true) // what is in an image is no secret of this machine
+		}
+		if err != nil || c.Owner == nil {
+			return entries, err
+		}
+		return entries, b.chown(field, entries, c, true)
+	}
+	p, st, err := b.follow(c.Source)
+	if err != nil {
+		return nil, err
+	}
+	b.debugf("%s: reading %q", field, p)
+	_, _, inStore := nixstore.InStore(b.spec.StoreDir, c.Source)
+	entries, err := b.read(ctx, p, st, tree.DirOptions{Xattrs: true, Store: inStore}, keepDirlinks)
+	if err != nil {
+		return nil, err
+	}
+	if entries, err = b.ignore(ctx, field, entries, c, inStore); err != nil {
+		return nil, err
+	}
+	if c.HardLinks {
+		if !st.IsDir() {
+			return nil, fmt.Errorf("hardLinks: true is for directories, and %q is none: a tarball's hard links are kept without it", c.Source)
+		}
+		tree.LinkByInode(entries)
+	}
+	if err := b.chown(field, entries, c, st.Mode().IsRegular() && isTarball(p)); err != nil {
+		return nil, err
+	}
+	return entries, nil
 }
 
 // written returns the file whose text the spec has, at its target.
@@ -251,12 +273,18 @@ func (b *builder) copies(ctx context.Context, below stack, field string, list []
 	var errs []error
 	for i, c := range list {
 		item := fmt.Sprintf("%s[%d]", field, i)
-		entries, err := b.copied(ctx, below, item, c, keepDirlinks)
+		matched, err := b.matched(ctx, c)
 		if err != nil {
 			errs = append(errs, specError(item, err))
-			continue
 		}
-		sources = append(sources, entries)
+		for _, c := range matched {
+			entries, err := b.copied(ctx, below, item, c, keepDirlinks)
+			if err != nil {
+				errs = append(errs, specError(item, err))
+				continue
+			}
+			sources = append(sources, entries)
+		}
 	}
 	return sources, errors.Join(errs...)
 }

@@ -120,6 +120,9 @@ var variable = sync.OnceValue(func() *regexp.Regexp {
 // warnLiteral warns of variables in text that nothing expands: engines pass it on
 // as it is written.
 func (b *builder) warnLiteral(base *base) {
+	if b.spec.Args != nil { // there they are expanded, or written with $$
+		return
+	}
 	for _, m := range b.spec.Config.Members {
 		switch v := m.Value.(type) {
 		case string:

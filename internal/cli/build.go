@@ -18,13 +18,12 @@ import (
 	"github.com/varve-image/varve/internal/human"
 	"github.com/varve-image/varve/internal/place"
 	"github.com/varve-image/varve/internal/transfer"
-	"github.com/varve-image/varve/internal/ui"
 	"github.com/varve-image/varve/spec"
 )
 
 type buildOptions struct {
-	spec   specflags.Flags
-	output string
+	spec    specflags.Flags
+	outputs []string
 }
 
 func newBuild(e *environment) *cobra.Command {
@@ -51,6 +50,13 @@ func newBuild(e *environment) *cobra.Command {
                                         the layers of other specs
   -                                     what FILE.tar is, on standard output
 
+With several -o every DEST gets the image, with the same bytes as by itself; each layer is read
+and compressed once for all. If one fails, the others are written all the same. With several
+--tag, or tags in the spec, the image has a name for each.
+
+Standard output is NAME@DIGEST of each image in a registry, a layout or an archive with one, a line
+each: HOST/NAME@sha256:… for other programs, oci:DIR@sha256:… for varve.
+
 With --platform OS/ARCH[,OS/ARCH...] the image is built for these platforms. Several
 make an index, which needs FILE.tar, an OCI layout, its archive, or a registry. In the
 spec's paths, ${arch}, ${os}, ${variant} and ${platform} stand for the platform.
@@ -62,7 +68,8 @@ Flags replace a spec, or override its fields: scalars and lists are replaced, wh
 --env, --label, --annotation, --expose and --volume add to what the spec has.`,
 		Example: `  varve build image.yaml -o hello.tar
   varve build --name hello --copy ./rootfs --cmd /bin/hello -o hello.tar
-  varve build image.yaml --tag 1.2 --env DEBUG=1 -o oci:images:hello`,
+  varve build image.yaml --tag 1.2 --env DEBUG=1 -o oci:images:hello
+  varve build image.yaml --tag 1.2 --tag latest -o docker://ghcr.io/acme/hello -o hello.tar`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: cmdline.CompleteArgs(false, completeSpec),
 		RunE:              c.run(func(ctx context.Context, args []string) error { return runBuild(ctx, c, o, args) }),
@@ -70,9 +77,10 @@ Flags replace a spec, or override its fields: scalars and lists are replaced, wh
 	o.spec.Register(cmd, specGroups)
 	c.registry.registerPlatform(cmd, "build for `OS/ARCH[/VARIANT]`, or for several, separated by commas", buildPlatform)
 	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
-		f.StringVarP(&o.output, "output", "o", "", "write the image to `DEST`, as above")
+		f.StringArrayVarP(&o.outputs, "output", "o", nil, "write the image to `DEST`, as above")
 		cmdline.ShowDefault(f, "output", "NAME.tar.gz")
 	})
+	c.registerMetadata(cmd)
 	c.registerBuild(cmd)
 	return cmd
 }
@@ -98,65 +106,68 @@ func runBuild(ctx context.Context, c *command, o *buildOptions, args []string) e
 // buildTo builds the image of a spec for a platform, which may be empty, and writes
 // it where o says.
 func buildTo(ctx context.Context, c *command, o *buildOptions, in *specflags.Input, p v1.Platform) error {
-	s, dest, err := parseBuild(c, o, in, p)
+	s, dests, err := parseBuild(c, o, in, p)
 	if err != nil {
 		return err
 	}
-	return c.build(ctx, s, in.Lock(), dest, nil)
+	return c.build(ctx, s, in.Lock(), dests, nil)
 }
 
-// build builds the image of a spec and writes it, or its layer, to its destination. lock and
+// build builds the image of a spec and writes it, or its layer, to its destinations. lock and
 // more are as for buildParsed.
-func (c *command) build(ctx context.Context, s *spec.Spec, lock string, dest transfer.Destination, more func(*assemble.Options)) error {
+func (c *command) build(ctx context.Context, s *spec.Spec, lock string, dests []transfer.Destination, more func(*assemble.Options)) error {
 	result, err := buildParsed(ctx, c, s, lock, more)
 	if err != nil {
 		return err
 	}
 	defer result.Close()
-	if dest.Transport == place.LayerDir {
-		info, err := dockertools.WriteLayer(ctx, result, dest.Path)
-		if err == nil {
-			c.ui.Info("%s: layer %s, %s", strings.TrimSuffix(dest.Path, "/"), info.DiffID, human.Size(info.Size))
-		}
+	several, err := transfer.NewSeveral(ctx, len(dests), c.transfers(place.Wanted{}))
+	if err != nil {
 		return err
 	}
-	written, err := c.write(ctx, dest, result.Image)
-	c.tell(dest, written, "")
-	if err != nil {
-		return fmt.Errorf("write image to %q: %w", dest.String(), err)
+	defer several.Close()
+	result.Image.Image = several.Image(result.Image.Image)
+	c.results.made = append(c.results.made, result)
+	return several.Each(ctx, dests, func(d transfer.Destination, last bool) error {
+		if d.Transport == place.LayerDir {
+			return c.writeLayer(ctx, d, result)
+		}
+		img := under(d, result.Image)
+		written, err := c.write(ctx, d, img, several.Options)
+		c.tell(d, written, "")
+		if err != nil {
+			return fmt.Errorf("write image to %q: %w", d.String(), err)
+		}
+		return c.summary(ctx, img, d, written[0], last)
+	})
+}
+
+// writeLayer writes the last explicit layer of a spec.
+func (c *command) writeLayer(ctx context.Context, d transfer.Destination, result *assemble.Result) error {
+	info, err := dockertools.WriteLayer(ctx, result, d.Path)
+	if err == nil {
+		c.ui.Info("%s: layer %s, %s", strings.TrimSuffix(d.Path, "/"), info.DiffID, human.Size(info.Size))
 	}
-	return c.summary(ctx, result.Image, dest, written[0])
+	return err
+}
+
+// under returns an image as a destination calls it: where that says a name, it has no other.
+func under(d transfer.Destination, img image.Named) image.Named {
+	if d.IsNamed() && len(img.RepoTags) > 1 {
+		img.Names = image.Names{RepoTags: img.RepoTags[:1]}
+	}
+	return img
 }
 
 // parseBuild reads a spec for a platform, which may be empty, and says where its
 // image goes.
-func parseBuild(c *command, o *buildOptions, in *specflags.Input, p v1.Platform) (s *spec.Spec, dest transfer.Destination, err error) {
+func parseBuild(c *command, o *buildOptions, in *specflags.Input, p v1.Platform) (s *spec.Spec, dests []transfer.Destination, err error) {
 	s, err = o.spec.Parse(in, hostArchitecture, p)
 	if err != nil {
-		return nil, dest, err
+		return nil, nil, err
 	}
-	dest, err = c.destinationOf(s, o.output)
-	return s, dest, err
-}
-
-// destinationOf says where the image of a spec goes if -o is output.
-func (c *command) destinationOf(s *spec.Spec, output string) (transfer.Destination, error) {
-	dest, err := buildDestination(output, s)
-	if err != nil {
-		return dest, err
-	}
-	c.dest = &dest
-	if err := outside(dest, s); err != nil {
-		return dest, err
-	}
-	if err := c.checkDestination(dest); err != nil {
-		return dest, err
-	}
-	c.warnLeftOut(s, dest)
-	if dest.Path == "-" && ui.IsTerminal(c.streams.Out) {
-		err = cmdline.Usage(cmdline.Hint(fmt.Errorf("an archive is not written to a terminal"), "name a file with -o, or send it to a program"))
-	}
-	return dest, err
+	dests, err = c.destinations(s, o.outputs)
+	return s, dests, err
 }
 
 // warnLeftOut warns of parts of a spec that the destination cannot hold.
@@ -170,7 +181,7 @@ func (c *command) warnLeftOut(s *spec.Spec, dest transfer.Destination) {
 }
 
 // summary reports what was written.
-func (c *command) summary(ctx context.Context, img image.Named, d transfer.Destination, written transfer.Sent) error {
+func (c *command) summary(ctx context.Context, img image.Named, d transfer.Destination, written transfer.Sent, last bool) error {
 	var size int64
 	for i, l := range img.Layers() {
 		info, err := l.Info(ctx)
@@ -184,7 +195,11 @@ func (c *command) summary(ctx context.Context, img image.Named, d transfer.Desti
 	if err != nil {
 		return err
 	}
-	c.ui.Info("%s: image %s, id %s, %s in %s%s", where(d), names.RepoTags[0], written.ID,
-		human.Size(size), human.Count(len(img.Layers()), "layer"), spared(ctx, d))
+	note := ""
+	if last {
+		note = spared(ctx, d)
+	}
+	c.ui.Info("%s: image %s, id %s, %s in %s%s", where(d), strings.Join(names.RepoTags, ", "), written.ID,
+		human.Size(size), human.Count(len(img.Layers()), "layer"), note)
 	return nil
 }

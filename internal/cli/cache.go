@@ -171,17 +171,17 @@ is in memo beside it. No image depends on that: without it a build only takes lo
 		Args:  cobra.NoArgs,
 		RunE:  c.run(func(ctx context.Context, _ []string) error { return runCacheList(ctx, c, asJSON) }),
 	}
-	outputGroup.Add(ls, func(f *pflag.FlagSet) {
-		f.BoolVar(&asJSON, "json", false, "print a JSON list with an object for each image, and for each kind of what was computed")
-	})
+	registerJSON(ls, &asJSON, "print a JSON list with an object for each image, and for each kind of what was computed")
+	var verifyJSON bool
 	verify := &cobra.Command{
 		Use:   "verify",
 		Short: "Check everything in the cache against its digest",
 		Long: `Everything in the cache is read and compared with its digest. What is damaged of a base
 image stays until a build fetches it again; what is damaged of what was computed is removed.`,
 		Args: cobra.NoArgs,
-		RunE: c.run(func(ctx context.Context, _ []string) error { return runCacheVerify(ctx, c) }),
+		RunE: c.run(func(ctx context.Context, _ []string) error { return runCacheVerify(ctx, c, verifyJSON) }),
 	}
+	registerJSON(verify, &verifyJSON, "print a JSON object with what was checked, and with what is wrong")
 	for _, sub := range []*cobra.Command{ls, newCachePrune(c), verify} {
 		c.cache.registerDir(sub)
 		cmd.AddCommand(sub)
@@ -191,6 +191,7 @@ image stays until a build fetches it again; what is damaged of what was computed
 
 func newCachePrune(c *command) *cobra.Command {
 	var opts cachedir.PruneOptions
+	var asJSON bool
 	age := cmdline.Age(30 * 24 * time.Hour)
 	cmd := &cobra.Command{
 		Use:   "prune",
@@ -199,9 +200,10 @@ func newCachePrune(c *command) *cobra.Command {
 		RunE: c.run(func(ctx context.Context, _ []string) error {
 			opts.Before = c.streams.Now().Add(-time.Duration(age))
 			opts.Max = c.cache.limit()
-			return runCachePrune(ctx, c, opts)
+			return runCachePrune(ctx, c, opts, asJSON)
 		}),
 	}
+	registerJSON(cmd, &asJSON, "print a JSON object with what was removed")
 	c.cache.registerMax(cmd)
 	registryGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.Var(&age, "older-than", "remove what has not been used for `TIME`, such as 30d or 12h")
@@ -247,43 +249,4 @@ func runCacheList(ctx context.Context, c *command, asJSON bool) error {
 			human.Count(l.Computed(), "file"), human.Size(l.Size), dir)
 	}
 	return c.streams.Print(l.Text())
-}
-
-func runCacheVerify(ctx context.Context, c *command) error {
-	dir, err := c.existingCache()
-	if err != nil || dir == "" {
-		return err
-	}
-	var found []error
-	v, err := cachedir.Verify(ctx, dir, func(err error) { found = append(found, err) }, c.warn)
-	if err != nil {
-		return err
-	}
-	if len(found) > 0 {
-		return cmdline.Hint(errors.Join(found...), "a build that may use the network fetches and computes again what is missing; varve cache prune --all removes everything")
-	}
-	c.ui.Info("%s of %s, and %s of what was computed, are what their digests say",
-		human.Count(v.Blobs, "blob"), human.Count(v.Images, "image"), human.Count(v.Items, "file"))
-	return nil
-}
-
-func runCachePrune(ctx context.Context, c *command, opts cachedir.PruneOptions) error {
-	dir, err := c.existingCache()
-	if err != nil || dir == "" {
-		return err
-	}
-	p, err := cachedir.Prune(ctx, dir, opts, c.warn)
-	if err != nil {
-		return err
-	}
-	done := "removed"
-	if opts.DryRun {
-		done = "would remove"
-	}
-	for _, img := range p.Images {
-		c.ui.Info("%s %s", done, human.Plain(img.Title()))
-	}
-	c.ui.Info("%s %s, %s, %s of what was computed: %s", done, human.Count(len(p.Images), "image"), human.Count(p.Blobs, "blob"),
-		human.Count(len(p.Items), "file"), human.Size(p.Bytes))
-	return nil
 }

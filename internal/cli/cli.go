@@ -94,10 +94,15 @@ type command struct {
 	// vmKernel is the kernel for virtual machines.
 	vmKernel string
 
-	// dest is where a build's image goes; nil if it goes nowhere.
-	dest    *transfer.Destination
-	login   login
-	closers cmdline.Closers
+	// dests are where a build's image goes; none if it goes nowhere.
+	dests []transfer.Destination
+	// results are what destinations have by now, and metadataFile is where that is written as well.
+	results      results
+	metadataFile string
+	login        login
+	// lookedUp are the images that lock has looked up.
+	lookedUp []lockData
+	closers  cmdline.Closers
 	// preparing is shown until layers are.
 	preparing *ui.Task
 }
@@ -125,7 +130,10 @@ func (c *command) run(what func(context.Context, []string) error) func(*cobra.Co
 			c.limitCache(cmd.Context())
 		}()
 		ctx := tally.With(cmd.Context())
-		err := what(ctx, args)
+		if err := c.checkMetadata(); err != nil {
+			return err
+		}
+		err := c.report(ctx, what(ctx, args))
 		if err == nil {
 			c.ui.Total(tally.From(ctx))
 		}
@@ -206,7 +214,7 @@ func (e *environment) addCommands(root *cobra.Command) {
 			root.AddCommand(cmd)
 		}
 	}
-	add(buildCommands, newBuild(e), newStream(e), newRunStep(e), newSchema(e))
+	add(buildCommands, newBuild(e), newStream(e), newRunStep(e), newSpec(e), newSchema(e))
 	add(moveCommands, newCopy(e), newPush(e), newPull(e), newLoad(e), newIndex(e), newMerge(e), newRebase(e), newExport(e), newTree(e))
 	add(lookCommands, newInspect(e), newLayers(e), newTarsum(e))
 	add(baseCommands, newLock(e), newCache(e))

@@ -49,6 +49,7 @@ with all of its images: between registries byte for byte, with everything else i
 		f.BoolVar(&all, "all", false, "copy an index with the images for all platforms")
 	})
 	c.registerCopy(cmd)
+	c.registerMetadata(cmd)
 	return cmd
 }
 

@@ -2,10 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/varve-image/varve/image"
@@ -48,7 +48,7 @@ func (c *command) copyDestination(text string) (transfer.Destination, error) {
 	if err != nil {
 		return d, err
 	}
-	return d, c.checkDestination(d)
+	return d, errors.Join(c.checkDestination(d), c.checkMetadataApart([]transfer.Destination{d}))
 }
 
 // transfers says how images are copied, and which of several are.
@@ -90,9 +90,9 @@ func (c *command) prepared() {
 }
 
 // write writes an image to its destination.
-func (c *command) write(ctx context.Context, d transfer.Destination, img image.Named) ([]transfer.Sent, error) {
+func (c *command) write(ctx context.Context, d transfer.Destination, img image.Named, opts transfer.Options) ([]transfer.Sent, error) {
 	c.ui.Debug("writing to %s: %q, compressor: %s", d.Transport.Kind(), d.String(), d.Compression)
-	return transfer.Write(ctx, d, []image.Named{img}, c.transfers(place.Wanted{}))
+	return transfer.Write(ctx, d, []image.Named{img}, opts)
 }
 
 // spared returns " (2 reused, 10.2 kB sent)", or nothing if no layer was spared any work.
@@ -109,8 +109,9 @@ func spared(ctx context.Context, d transfer.Destination) string {
 }
 
 // tell reports what a registry or an engine has now, and for an index what it lists. The last
-// line ends in note.
+// line ends in note. It also takes down what every destination has.
 func (c *command) tell(d transfer.Destination, sent []transfer.Sent, note string) {
+	c.results.add(d, sent)
 	for i, s := range sent {
 		end := ""
 		if i == len(sent)-1 {
@@ -172,20 +173,4 @@ func where(d transfer.Destination) string {
 		return d.String() + " (" + human.Size(st.Size()) + ")"
 	}
 	return d.String()
-}
-
-// outside refuses a destination in a directory that is copied into the image: the
-// next image would contain this one.
-func outside(d transfer.Destination, s *spec.Spec) error {
-	copies := slices.Clone(s.CopyToRoot)
-	for _, l := range s.Layers {
-		copies = append(copies, l.CopyToRoot...)
-	}
-	var sources []string
-	for _, source := range copies {
-		if source.Content == nil {
-			sources = append(sources, source.Source)
-		}
-	}
-	return cmdline.OutsideOf(d.Path, sources, "is copied into the image")
 }

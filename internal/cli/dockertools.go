@@ -19,11 +19,11 @@ func (c *command) dockerTools() *dockertools.Tools {
 			return buildParsed(ctx, c, s, lock, nil)
 		},
 		Build: func(ctx context.Context, s *spec.Spec, lock, ref string) error {
-			dest, err := c.destinationOf(s, ref)
+			dests, err := c.destinations(s, []string{ref})
 			if err != nil {
 				return err
 			}
-			return c.build(ctx, s, lock, dest, nil)
+			return c.build(ctx, s, lock, dests, nil)
 		},
 		Omitted: c.warnOmitted,
 		Info:    func(text string) { c.ui.Info("%s", text) },

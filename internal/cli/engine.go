@@ -59,5 +59,6 @@ CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE. Without these, the usual sockets ar
 		f.BoolVar(&all, "all", false, "load an index with the images for all platforms")
 	})
 	c.registerCopy(cmd)
+	c.registerMetadata(cmd)
 	return cmd
 }

@@ -49,6 +49,7 @@ the same platform. DEST is an OCI layout (DIR/ or oci:DIR[:NAME]), its archive
 	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.StringVarP(&o.output, "output", "o", "", "write the index to `DEST`, as above")
 	})
+	c.registerMetadata(cmd)
 	c.registry.register(cmd)
 	c.cache.register(cmd)
 	c.limits.register(cmd)
@@ -90,32 +91,64 @@ func runIndex(ctx context.Context, c *command, o *indexOptions, refs []string) e
 // them.
 func buildIndex(ctx context.Context, c *command, o *buildOptions, in *specflags.Input, platforms []v1.Platform) error {
 	x := &image.Index{}
-	var dest transfer.Destination
+	var dests []transfer.Destination
 	for i, p := range platforms {
 		s, d, err := parseBuild(c, o, in, p)
 		if err != nil {
 			return err
 		}
 		if i == 0 {
-			if err := d.CheckIndex(); err != nil {
+			if err := checkIndex(d); err != nil {
 				return err
 			}
-			dest = d
+			dests = d
 		}
 		result, err := buildParsed(ctx, c, s, in.Lock(), nil)
 		if err != nil {
 			return fmt.Errorf("platform %s: %w", ocijson.PlatformText(&p), err)
 		}
 		c.closers = append(c.closers, result)
+		c.results.made = append(c.results.made, result)
 		x.Images, x.Names = append(x.Images, result.Image.Image), result.Image.Names
 		if x.Annotations == nil {
 			x.Annotations = assemble.Annotations(s)
 		}
 	}
-	sent, err := transfer.WriteIndex(ctx, dest, x, c.transfers(place.Wanted{}))
+	return c.writeIndex(ctx, dests, x)
+}
+
+// checkIndex refuses destinations that can hold an image for one platform only.
+func checkIndex(dests []transfer.Destination) error {
+	var errs []error
+	for _, d := range dests {
+		errs = append(errs, d.CheckIndex())
+	}
+	return errors.Join(errs...)
+}
+
+// writeIndex writes an index that was built to its destinations.
+func (c *command) writeIndex(ctx context.Context, dests []transfer.Destination, x *image.Index) error {
+	several, err := transfer.NewSeveral(ctx, len(dests), c.transfers(place.Wanted{}))
 	if err != nil {
 		return err
 	}
-	c.tell(dest, []transfer.Sent{sent}, spared(ctx, dest))
-	return nil
+	defer several.Close()
+	for i, img := range x.Images {
+		x.Images[i] = several.Image(img)
+		c.results.made[i].Image.Image = x.Images[i]
+	}
+	return several.Each(ctx, dests, func(d transfer.Destination, last bool) error {
+		own := *x
+		own.Names = under(d, image.Named{Names: x.Names}).Names
+		sent, err := transfer.WriteIndex(ctx, d, &own, several.Options)
+		if err != nil {
+			return err
+		}
+		note := ""
+		if last {
+			note = spared(ctx, d)
+		}
+		c.tell(d, []transfer.Sent{sent}, note)
+		return nil
+	})
 }

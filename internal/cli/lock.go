@@ -28,7 +28,8 @@ import (
 
 func newLock(e *environment) *cobra.Command {
 	c := newCommand(e)
-	var check, layers bool
+	var check, layers, asJSON bool
+	flags := &specflags.Flags{}
 	var output string
 	cmd := &cobra.Command{
 		Use:   "lock [SPEC...]",
@@ -50,16 +51,26 @@ and runs scripts, as layers does.`,
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: cmdline.CompleteArgs(true, completeSpec),
 		RunE: c.run(func(ctx context.Context, args []string) error {
+			if layers && asJSON {
+				return cmdline.Usage(errors.New("--json is for images: the file of --layers is JSON itself"))
+			}
 			if layers {
-				return lockLayers(ctx, c, args, output, check)
+				return lockLayers(ctx, c, flags, args, output, check)
 			}
 			if output != "" {
 				return cmdline.Usage(fmt.Errorf("--output is for --layers: %s is beside its spec", lockfile.Name))
 			}
-			return runLock(ctx, c, args, check)
+			c.lookedUp = []lockData{}
+			err := runLock(ctx, c, flags, args, check)
+			if asJSON && (err == nil || len(c.lookedUp) > 0) {
+				err = errors.Join(err, c.printJSON(c.lookedUp))
+			}
+			return err
 		}),
 	}
+	registerJSON(cmd, &asJSON, "print a JSON list with an object for each image")
 	c.registry.registerPlatform(cmd, "look up the images for `OS/ARCH[/VARIANT]`, or for several, separated by commas", "")
+	flags.RegisterArguments(cmd, imageGroup)
 	outputGroup.Add(cmd, func(f *pflag.FlagSet) {
 		f.BoolVar(&check, "check", false, "write nothing, and fail if something would change")
 		f.StringVarP(&output, "output", "o", "", "write the layers to `FILE`, with --layers")
@@ -70,13 +81,13 @@ and runs scripts, as layers does.`,
 	return cmd
 }
 
-func runLock(ctx context.Context, c *command, specs []string, check bool) error {
+func runLock(ctx context.Context, c *command, flags *specflags.Flags, specs []string, check bool) error {
 	if len(specs) == 0 {
 		return refreshLock(ctx, c, check)
 	}
 	wanted := map[string][]string{} // lock files, and the references in each
 	for _, name := range specs {
-		path, refs, err := lockedReferences(c, name)
+		path, refs, err := lockedReferences(c, flags, name)
 		if err != nil {
 			return err
 		}
@@ -91,7 +102,7 @@ func runLock(ctx context.Context, c *command, specs []string, check bool) error 
 
 // lockedReferences returns the images that a spec names and that are in a registry, for
 // each platform that was asked for, and the path of the lock file for them.
-func lockedReferences(c *command, name string) (path string, refs []string, err error) {
+func lockedReferences(c *command, flags *specflags.Flags, name string) (path string, refs []string, err error) {
 	in, err := readInput(c, []string{name})
 	if err != nil {
 		return "", nil, err
@@ -104,12 +115,12 @@ func lockedReferences(c *command, name string) (path string, refs []string, err 
 		platforms = []v1.Platform{{}}
 	}
 	for _, p := range platforms {
-		s, err := (&specflags.Flags{}).Parse(in, hostArchitecture, p)
+		s, err := flags.Parse(in, hostArchitecture, p)
 		if err != nil {
 			return "", nil, err
 		}
 		c.advisePath(in.Name, s)
-		for _, named := range []string{s.FromImage, s.Previous} {
+		for _, named := range append(s.Images(), s.Previous) {
 			ref, ok := strings.CutPrefix(named, "docker://")
 			if !ok {
 				continue
@@ -158,7 +169,7 @@ func (c *command) updateLocks(ctx context.Context, wanted map[string][]string, c
 		if err != nil {
 			return err
 		}
-		c.tellChanges(u)
+		c.tellChanges(path, u)
 		if n := u.Changed(); n > 0 {
 			updated[path] = u.File
 			outdated.Addf("%q is out of date: %s changed", path, human.Count(n, "image"))
@@ -177,14 +188,23 @@ func (c *command) updateLocks(ctx context.Context, wanted map[string][]string, c
 	return nil
 }
 
+// lockData is an image that was looked up, as lock --json prints it.
+type lockData struct {
+	File      string `json:"file"`
+	Reference string `json:"reference"`
+	Digest    string `json:"digest"`
+	Change    string `json:"change,omitempty"`
+}
+
 // tellChanges reports what became of each reference.
-func (c *command) tellChanges(u *base.LockUpdate) {
+func (c *command) tellChanges(path string, u *base.LockUpdate) {
 	for _, change := range u.Changes {
 		text := change.Text
 		if text == "" {
 			text = fmt.Sprintf("unchanged, %s", u.File.Images[change.Reference].Descriptor.Digest)
 		}
 		c.ui.Info("%s: %s", change.Reference, text)
+		c.lookedUp = append(c.lookedUp, lockData{path, change.Reference, string(u.File.Images[change.Reference].Descriptor.Digest), change.Text})
 	}
 }
 

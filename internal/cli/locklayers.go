@@ -27,7 +27,7 @@ import (
 
 // lockLayers divides the store paths of specs as builds do, and writes which of them share a layer
 // to the specs' plan files, or to output, or with check says which files would change.
-func lockLayers(ctx context.Context, c *command, specs []string, output string, check bool) error {
+func lockLayers(ctx context.Context, c *command, flags *specflags.Flags, specs []string, output string, check bool) error {
 	if len(specs) == 0 {
 		return cmdline.Usage(cmdline.Hint(errors.New("no spec was named"), "varve lock --layers SPEC writes the layers of a spec's image to layers.lock"))
 	}
@@ -45,7 +45,7 @@ func lockLayers(ctx context.Context, c *command, specs []string, output string, 
 			return err
 		}
 		for _, p := range platforms {
-			if err := c.planLayers(ctx, in, p, output, plans); err != nil {
+			if err := c.planLayers(ctx, flags, in, p, output, plans); err != nil {
 				return err
 			}
 		}
@@ -75,8 +75,8 @@ func (c *command) planPath(in *specflags.Input, s *spec.Spec, output string) (st
 
 // planLayers adds the layers of a spec's image for a platform to plans, by the file that is to have
 // them.
-func (c *command) planLayers(ctx context.Context, in *specflags.Input, p v1.Platform, output string, plans map[string][][]string) error {
-	s, err := (&specflags.Flags{}).Parse(in, hostArchitecture, p)
+func (c *command) planLayers(ctx context.Context, flags *specflags.Flags, in *specflags.Input, p v1.Platform, output string, plans map[string][][]string) error {
+	s, err := flags.Parse(in, hostArchitecture, p)
 	if err != nil {
 		return err
 	}

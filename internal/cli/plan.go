@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -27,6 +28,7 @@ func (c *command) openPlan(ctx context.Context, s *spec.Spec, ref spec.Base, loc
 // replacedPlan returns the plan of the image that the image of s will replace. It has no layers if
 // there is none yet.
 func (c *command) replacedPlan(ctx context.Context, s *spec.Spec) (*base.Plan, error) {
+	at := slices.IndexFunc(c.dests, func(d transfer.Destination) bool { return d.Path != "-" && d.Transport != place.LayerDir })
 	switch {
 	case !c.unlocked:
 		return nil, &place.RefError{
@@ -36,13 +38,13 @@ func (c *command) replacedPlan(ctx context.Context, s *spec.Spec) (*base.Plan, e
 				"or give --unlocked to take what is there now",
 			},
 		}
-	case c.dest == nil || c.dest.Path == "-" || c.dest.Transport == place.LayerDir:
+	case at < 0:
 		return nil, &place.RefError{
 			Err:   errors.New("auto is the image that is replaced, and none is replaced here"),
 			Hints: []string{"name the image: --previous docker://HOST/NAME:TAG, or the path of an archive, a layout or a layers.lock"},
 		}
 	}
-	ref, ok := replaced(*c.dest, s)
+	ref, ok := replaced(c.dests[at], s)
 	if !ok {
 		c.ui.Info("previous: auto: an image without a tag replaces none: its layers are divided without a plan")
 		return &base.Plan{}, nil
@@ -70,19 +72,19 @@ func planPlatform(s *spec.Spec) v1.Platform {
 // replaced returns where the image is that the image of s replaces, or false if its name will be a
 // new one.
 func replaced(d transfer.Destination, s *spec.Spec) (place.Ref, bool) {
-	ref := d.Ref
+	ref, tag := d.Ref, append(s.AllTags(), "")[0]
 	switch {
 	case ref.Transport == place.ImageDir:
 	case ref.Path != "" && ref.Transport != place.OCIDir: // an archive of any kind is replaced whole
 		ref.Transport, ref.Name = place.Unknown, ""
-	case ref.Transport == place.Registry && image.Tag(ref.Name) == "" && s.Tag != "":
-		ref.Name += ":" + s.Tag
+	case ref.Transport == place.Registry && image.Tag(ref.Name) == "" && tag != "":
+		ref.Name += ":" + tag
 	case ref.Transport == place.Registry:
 		return ref, image.Tag(ref.Name) != ""
-	case ref.Name == "" && s.Tag == "":
+	case ref.Name == "" && tag == "":
 		return ref, false
 	case ref.Name == "":
-		ref.Name = s.Name + ":" + s.Tag
+		ref.Name = s.Name + ":" + tag
 	}
 	return ref, true
 }

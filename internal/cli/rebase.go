@@ -50,6 +50,7 @@ its symlinks, does the same to the new one.`,
 		f.StringVarP(&o.output, "output", "o", "", "write the image to `DEST`, as for copy")
 	})
 	c.registerCopy(cmd)
+	c.registerMetadata(cmd)
 	return cmd
 }
 

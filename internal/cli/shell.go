@@ -9,14 +9,16 @@ import (
 
 	"github.com/varve-image/varve/internal/assemble"
 	"github.com/varve-image/varve/internal/base/lockfile"
+	"github.com/varve-image/varve/internal/cli/specflags"
 	"github.com/varve-image/varve/internal/cmdline"
 	"github.com/varve-image/varve/internal/dockertools"
 	"github.com/varve-image/varve/spec"
 )
 
 type shellOptions struct {
-	buildOptions
-	shell dockertools.ShellOptions
+	spec   specflags.Flags
+	output string
+	shell  dockertools.ShellOptions
 }
 
 func newShell(e *environment) *cobra.Command {
@@ -74,11 +76,11 @@ func runShell(ctx context.Context, c *command, o *shellOptions, name string) err
 	if err != nil {
 		return err
 	}
-	dest, err := c.destinationOf(made.Spec, o.output)
+	dests, err := c.destinations(made.Spec, []string{o.output})
 	if err != nil {
 		return err
 	}
-	return c.build(ctx, made.Spec, lockfile.Name, dest, func(opts *assemble.Options) {
+	return c.build(ctx, made.Spec, lockfile.Name, dests, func(opts *assemble.Options) {
 		opts.Files, opts.Absent, opts.NoWarnings = made.Files, made.Absent, true
 	})
 }

@@ -2,11 +2,13 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/varve-image/varve/layer"
 	"github.com/varve-image/varve/spec"
@@ -14,7 +16,8 @@ import (
 
 func newTarsum(e *environment) *cobra.Command {
 	c := newCommand(e)
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:   "tarsum < FILE.tar",
 		Short: "Print Docker's TarSum (v1, sha256) of the tar on standard input",
 		Args:  cobra.NoArgs,
@@ -23,9 +26,26 @@ func newTarsum(e *environment) *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("standard input: %w", err)
 			}
+			if asJSON {
+				return c.printJSON(struct {
+					TarSum string `json:"tarSum"`
+				}{sum})
+			}
 			return c.streams.Print(sum + "\n")
 		}),
 	}
+	registerJSON(cmd, &asJSON, "print a JSON object")
+	return cmd
+}
+
+// registerJSON adds the flag of the commands that print something; text says what JSON it is.
+func registerJSON(cmd *cobra.Command, asJSON *bool, text string) {
+	outputGroup.Add(cmd, func(f *pflag.FlagSet) { f.BoolVar(asJSON, "json", false, text) })
+}
+
+// printJSON prints a value as every command with --json does.
+func (c *command) printJSON(v any) error {
+	return c.streams.PrintJSON(json.MarshalIndent(v, "", "    "))
 }
 
 func newSchema(e *environment) *cobra.Command {
@@ -46,15 +66,26 @@ var version string
 
 func newVersion(e *environment) *cobra.Command {
 	c := newCommand(e)
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version of varve and of the layer format",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
+			if asJSON {
+				return c.printJSON(struct {
+					Version     string `json:"version"`
+					LayerFormat string `json:"layerFormat"`
+					Go          string `json:"go"`
+					Platform    string `json:"platform"`
+				}{versionText(), fmt.Sprint(layer.FormatVersion), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH})
+			}
 			return c.streams.Print(fmt.Sprintf("varve %s\nlayer format %s\n%s %s/%s\n",
 				versionText(), layer.FormatVersion, runtime.Version(), runtime.GOOS, runtime.GOARCH))
 		},
 	}
+	registerJSON(cmd, &asJSON, "print a JSON object")
+	return cmd
 }
 
 func versionText() string {

@@ -91,8 +91,12 @@ func (t *Tally) Add(k Kind, layer any, bytes, files int64) {
 	case Sent:
 		l[Skipped] = amount{} // the destination did not have it after all
 	case Hashed, Compressed:
+	case Reused:
+		if l[k].counted || l[Compressed].counted { // compressed for one place, it serves the next
+			return
+		}
 	default:
-		if l[k].counted || k != Reused && l[Sent].counted {
+		if l[k].counted || l[Sent].counted {
 			return
 		}
 	}
@@ -103,6 +107,9 @@ func (t *Tally) Add(k Kind, layer any, bytes, files int64) {
 
 // of returns the amounts of a layer, which is known by its identity.
 func (t *Tally) of(layer any) *[kinds]amount {
+	if other, ok := layer.(interface{ TalliedAs() any }); ok { // it stands for another
+		layer = other.TalliedAs()
+	}
 	if !reflect.ValueOf(layer).Comparable() {
 		layer = new(byte) // each time another layer
 	}

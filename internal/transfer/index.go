@@ -144,7 +144,7 @@ func WriteIndex(ctx context.Context, d Destination, x *image.Index, opts Options
 	if err != nil {
 		return Sent{}, fmt.Errorf("write index to %q: %w", d.String(), err)
 	}
-	sent := Sent{Written: written, Target: target.String()}
+	sent := Sent{Written: written, Target: target.String(), Images: x.Images}
 	for _, img := range x.Images {
 		sent.Platforms = append(sent.Platforms, img.Platform())
 	}

@@ -114,6 +114,9 @@ type Sent struct {
 	Target string
 	// Layers is how many layers the image has; 0 for an index.
 	Layers int
+	// Images are what was written: the image, or those of an index; none where they were passed on
+	// from registry to registry.
+	Images []image.Image
 	// Platforms are an index's platforms; empty for an image, and where an index was passed on
 	// without looking at what it lists.
 	Platforms []v1.Platform
@@ -151,7 +154,7 @@ func Write(ctx context.Context, d Destination, images []image.Named, opts Option
 	written, err := target.Write(ctx, images, observe)
 	var sent []Sent
 	for i, w := range written {
-		sent = append(sent, Sent{Written: w, Target: target.String(), Layers: len(images[i].Layers())})
+		sent = append(sent, Sent{Written: w, Target: target.String(), Layers: len(images[i].Layers()), Images: []image.Image{images[i].Image}})
 	}
 	return sent, err
 }

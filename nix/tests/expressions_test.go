@@ -16,7 +16,7 @@ func testExpressions(t *testing.T, s *site) {
 		"names of base images": baseNames, "chains of layers": layerChains, "texts as lists": textsAsLists,
 		"overridden tools": overriddenTools, "root directories": rootDirectories, "times": looseTimes,
 		"outputs": outputsOfResults, "single layers": singleLayers, "variants": variants,
-		"today's shells": todaysShells, "the program's package": programPackage, "errors": errorsOfSpecs,
+		"removed files": removedFiles, "today's shells": todaysShells, "the program's package": programPackage, "errors": errorsOfSpecs,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, s) })
 	}
@@ -270,6 +270,34 @@ func todaysShells(t *testing.T, s *site) {
 		want(t, config, name+"/nix/store/")
 	}
 	want(t, eval[string](t, s, "shadowSetup"), "nullok yescrypt\n")
+}
+
+// removedFiles: what a base and layers have, and an image does not, without a script.
+func removedFiles(t *testing.T, s *site) {
+	paths := s.build(t, `
+  let
+    base = buildImage { name = "base"; extraCommands = "mkdir -p srv/old; touch srv/old/x srv/kept srv/other"; };
+    layer = buildLayer { name = "layer"; copyToRoot = [ { source = ./nix/tests/dummy; target = "/opt"; } ]; };
+    remove = [ "/srv/{old,other}" ];
+  in [
+    (buildImage { name = "a"; fromImage = base; copyToRoot = pkgs.hello; inherit remove; })
+    (buildLayeredImage { name = "b"; fromImage = base; contents = [ pkgs.hello pkgs.bash ]; layers = [ layer ]; remove = remove ++ [ "/opt/*" "/bin/{ba,}sh" "/lib" ]; })
+    (streamLayeredImage { name = "c"; fromImage = base; contents = [ pkgs.hello ]; remove = "/srv/o*"; })
+  ]`)
+	for _, path := range paths {
+		list := s.files(t, path)
+		for _, there := range []string{"./srv/kept\n", "./bin/hello"} {
+			want(t, list, there)
+		}
+		for _, gone := range []string{"./srv/old", "./srv/other", "./opt/hello.txt", "./bin/bash", "-bash-1/", ".wh."} {
+			if strings.Contains(list, gone) {
+				t.Errorf("%s has %s: %s", path, gone, list)
+			}
+		}
+	}
+	got := eval[[]any](t, s, `map (build: (build { name = "x"; }).imageTag == (build { name = "x"; remove = [ ]; }).imageTag) [ buildImage buildLayeredImage streamLayeredImage ]`)
+	want(t, fmt.Sprint(got), "[true true true]")
+	want(t, s.fails(t, `buildImage { name = "six"; remove = [ "/nowhere" ]; }`), `build image six: remove[0]: there is nothing below`)
 }
 
 // errorsOfSpecs: errors name the image and the attribute.

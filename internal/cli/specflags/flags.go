@@ -29,6 +29,8 @@ type Flags struct {
 	flags *pflag.FlagSet
 	// Settings are the fields that were set, in the order of their flags.
 	Settings []spec.Setting
+	// arguments are the values of --set.
+	arguments []spec.Argument
 }
 
 // Groups are the headings under which help lists the flags.
@@ -37,6 +39,9 @@ type Groups struct{ Image, File, Config, Store, Script, Output cmdline.FlagGroup
 // Register adds a command's flags: all, or those with the given names.
 func (s *Flags) Register(cmd *cobra.Command, groups Groups, names ...string) {
 	s.flags = cmd.Flags()
+	if len(names) == 0 {
+		s.RegisterArguments(cmd, groups.Image)
+	}
 	for _, section := range table {
 		section.group(groups).Add(cmd, func(f *pflag.FlagSet) {
 			for _, flag := range section.flags {
@@ -112,7 +117,7 @@ func (s *Flags) Parse(in *Input, architecture string, p v1.Platform) (*spec.Spec
 		}
 	}
 	return spec.Parse(in.reader(), spec.Options{
-		File: in.Name, Dir: in.Dir, Settings: s.Settings, Architecture: architecture, LayerFormat: in.LayerFormat,
+		File: in.Name, Dir: in.Dir, Settings: s.Settings, Arguments: s.arguments, Architecture: architecture, LayerFormat: in.LayerFormat,
 		Platform: spec.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant}, PlatformFlag: "--platform",
 	})
 }

@@ -31,7 +31,7 @@ var table = []struct {
 }{
 	{func(g Groups) cmdline.FlagGroup { return g.Image }, []row{
 		{name: "name", field: "name", value: "NAME", help: "name of the image, such as ghcr.io/acme/hello"},
-		{name: "tag", field: "tag", value: "TAG", help: "tag of the image", unset: "made of the image's id"},
+		{name: "tag", field: "tag", value: "TAG", help: "tag of the image", unset: "made of the image's id", list: true},
 		{name: "annotation", field: "annotations", value: "KEY=VALUE", help: "annotation of the image's manifest", list: true},
 		{name: "from", field: "fromImage", value: "IMAGE", help: "base image to build on"},
 		{name: "inherit", field: "inherit", value: "WHAT", help: "how much to keep of the base image's config", unset: "all"},
