@@ -403,6 +403,7 @@ func (w *memoWorld) change() {
 		other := w.file()
 		if other != name {
 			must(w.t, os.Link(other, name+"~"), os.Rename(name+"~", name))
+			_ = os.Remove(name + "~") // where they were names of one file already, it stays
 		}
 	case 4: // two files change places
 		other := w.file()

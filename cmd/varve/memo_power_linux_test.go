@@ -141,7 +141,7 @@ func (p powered) check(t *testing.T, what, file string, ended []bool, verifyFirs
 		dest := map[bool]string{true: "oci-archive:" + other + ":app:1", false: other}[strings.HasSuffix(other, ".oci")]
 		mustRun(t, p.dir, "build", "image.yaml", "-q", "--no-cache", "-o", dest)
 		if got, want := fingerprint(t, name, false), fingerprint(t, other, false); got != want {
-			t.Errorf("%s: there is a part of %s", what, name)
+			t.Errorf("%s: there is a part of %s:\n%s\nwant\n%s", what, name, got, want)
 		}
 	}
 	cache := filepath.Join(dir, "cache")
