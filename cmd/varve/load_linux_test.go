@@ -3,6 +3,7 @@ package main
 import (
 	"math/rand/v2"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -38,9 +39,19 @@ func TestLoad(t *testing.T) {
 				}
 				return o
 			}
-			load("load", "--into", place.into, paths["tar.zst"])
+			first := load("load", "--into", place.into, paths["tar.zst"])
 			again := load("load", "--into", place.into, paths["tar"])
 			mustFind(t, again.stderr, "already")
+			// An engine that keeps manifests knows the image by a digest.
+			printed := "^$"
+			if name == "containerd" || name == "docker" && enginetest.Current() {
+				printed = `^varve-e2e@sha256:[0-9a-f]{64}\n$`
+			}
+			for _, o := range []outcome{first, again} {
+				if !regexp.MustCompile(printed).MatchString(o.stdout) {
+					t.Errorf("printed %q, want %s", o.stdout, printed)
+				}
+			}
 			full := "varve-e2e:one"
 			if name == "containerd" { // it uses full image names
 				full = "docker.io/library/" + full

@@ -50,6 +50,9 @@ func TestLoadIndex(t *testing.T) {
 				return
 			}
 			mustFind(t, o.stderr, "index "+digest+" of linux/amd64, linux/arm64")
+			if want := "varve-e2e-index@" + digest + "\n"; o.stdout != want {
+				t.Errorf("printed %q, want %q", o.stdout, want)
+			}
 			mustFind(t, with("load", "--all", "--into", place.into, "oci:layout").stderr, "has index "+digest+" already")
 			// Layers are compressed as in the layout, where that is known.
 			mustFind(t, with("load", "--all", "--into", place.into, "both.tar").stderr, "has index "+digest+" already")
