@@ -132,7 +132,7 @@ func TestSharingLimits(t *testing.T) {
 	}
 
 	own = &countedLayer{text: "text", err: errors.New("broken")}
-	s, l = shared(t, own, 2)
+	_, l = shared(t, own, 2)
 	if _, err := l.Info(ctx); !errors.Is(err, own.err) {
 		t.Errorf("%v", err)
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // maxPassed is how many entries layers that share a Passed keep: a few MB.
-const maxPassed = 1 << 15
+const maxPassed = 1 << 14
 
 // Passed lets store layers keep their entries from one pass for the next, which then looks at no
 // directory again. Those that share one, such as the layers of an image, keep a limited number of

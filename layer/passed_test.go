@@ -19,7 +19,7 @@ import (
 func TestPassed(t *testing.T) {
 	small := smallTree(t)
 	many := t.TempDir()
-	for i := range 20_000 { // two of these are too much
+	for i := range 10_000 { // two of these are too much
 		if err := os.WriteFile(filepath.Join(many, fmt.Sprintf("%05d", i)), nil, 0o644); err != nil {
 			t.Fatal(err)
 		}

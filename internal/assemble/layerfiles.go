@@ -123,7 +123,7 @@ func (m *maker) users(within string, files spec.LayerFiles) error {
 
 // accountErrors blames the elements of the lists of users and groups.
 func accountErrors(within string, err error) error {
-	all, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // it joins errors itself
+	all, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return err
 	}
