@@ -33,7 +33,9 @@ func newIndex(e *environment) *cobra.Command {
 takes the image for its own platform. IMAGE is what inspect takes. If it is an index
 itself, all of its images are taken, or those for --platform. No two images may be for
 the same platform. DEST is an OCI layout (DIR/ or oci:DIR[:NAME]), its archive
-(oci-archive:FILE[:NAME]), dir:DIR, or a registry (docker://HOST/NAME[:TAG]).`,
+(oci-archive:FILE[:NAME]), an archive for every engine (FILE.tar or archive:FILE[:NAME:TAG]),
+dir:DIR, a registry (docker://HOST/NAME[:TAG]), or an engine that keeps manifests
+(docker-daemon:[NAME:TAG], containerd:[NAME:TAG]).`,
 		Example: `  varve index hello-amd64.tar hello-arm64.tar -o docker://registry.example/hello:1
   varve index docker://debian:12 -o oci:debian:12 --platform linux/amd64,linux/arm64`,
 		Args:              cobra.MinimumNArgs(1),
@@ -58,7 +60,7 @@ the same platform. DEST is an OCI layout (DIR/ or oci:DIR[:NAME]), its archive
 
 func runIndex(ctx context.Context, c *command, o *indexOptions, refs []string) error {
 	if o.output == "" {
-		return cmdline.Usage(cmdline.Hint(errors.New("no output"), "name an OCI layout, its archive or a registry with -o"))
+		return cmdline.Usage(cmdline.Hint(errors.New("no output"), "name an archive, an OCI layout or a registry with -o"))
 	}
 	dest, err := c.copyDestination(o.output)
 	if err != nil {

@@ -148,17 +148,36 @@ func (a *api) askLayers(ctx context.Context, img *Image, enough func([][]digest.
 		if ctx.Err() != nil {
 			break
 		}
-		var inspect struct {
-			RootFS struct{ Layers []digest.Digest }
-		}
-		if err != nil || json.Unmarshal(data, &inspect) != nil {
+		if err != nil {
 			continue // it may be gone by now
 		}
-		if chains = append(chains, inspect.RootFS.Layers); enough(chains) {
+		if chains = append(chains, chainOf(data)); enough(chains) {
 			break
 		}
 	}
 	return chains
+}
+
+// maxChain limits how many layers of an image count: engines have no images with as many.
+const maxChain = 1000
+
+// chainOf returns the diffIDs that an engine says an image has, up to what is none: an answer is
+// large, and many are kept.
+func chainOf(inspect []byte) []digest.Digest {
+	var said struct {
+		RootFS struct{ Layers []digest.Digest }
+	}
+	if json.Unmarshal(inspect, &said) != nil {
+		return nil
+	}
+	var chain []digest.Digest
+	for _, d := range said.RootFS.Layers[:min(len(said.RootFS.Layers), maxChain)] {
+		if d.Validate() != nil {
+			break
+		}
+		chain = append(chain, digest.Digest(strings.Clone(string(d))))
+	}
+	return chain
 }
 
 // askImages returns the ids of the engine's images, those of the image's repositories first.
