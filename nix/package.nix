@@ -50,7 +50,7 @@ build {
   };
 
   # make vendor-hash writes it.
-  vendorHash = "sha256-/9AkMDAgehpCBjiFsJGQUJifmTSDsQGAdhXU+n++87U=";
+  vendorHash = "sha256-i4K6+O21MkfNHskqM3j+ZhpqB3llfDDnJnHinlHeEF4=";
 
   subPackages = [ "cmd/varve" ];
   # The tests want testdata, and engines that Nix's sandbox does not have.
