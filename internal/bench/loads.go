@@ -23,9 +23,9 @@ const (
 	loadLayerSize = 400 << 20
 )
 
-// compareLoads measures what it takes to build an image of 3 GB, of which a store path of 1 MB is
-// another than before, into each engine, and compares with the engine's own command that loads an
-// archive of it whole.
+// compareLoads measures what it takes to build an image of 3 GB, of which the uppermost layer, of 1 MB,
+// is another than before, into each engine, and compares with the engine's own command that loads
+// an archive of it whole.
 func (b *bench) compareLoads(ctx context.Context) error {
 	dir := filepath.Join(b.work, "transfers")
 	if err := b.transferImage(ctx, dir); err != nil {
@@ -37,13 +37,12 @@ func (b *bench) compareLoads(ctx context.Context) error {
 	}
 	defer os.RemoveAll(s.cache)
 	defer os.RemoveAll(s.out)
-	defer s.removeMade()
 	for i := range loadLayers {
 		if err := writeRandom(filepath.Join(s.out, fmt.Sprint("layer-", i)), loadLayerSize); err != nil {
 			return err
 		}
 	}
-	fmt.Println("loads of an image of 3 GB, a store path of 1 MB of which changed; goal: <= 1.5 s")
+	fmt.Println("loads of an image of 3 GB, of which a layer of 1 MB changed; goal: <= 1.5 s")
 	for _, name := range enginetest.Names() {
 		if err := s.load(ctx, name); err != nil {
 			return err
@@ -132,12 +131,10 @@ func (s *second) loadWhole(ctx context.Context, engine enginetest.Engine) (time.
 	return time.Since(start), nil
 }
 
-// changedLarge is changed, of an image that has the layers of random bytes too.
+// changedLarge writes the spec of the transfers' image with layers of random bytes, of which the
+// uppermost, of 1 MB, is another each time.
 func (s *second) changedLarge() (spec string, err error) {
-	if spec, err = s.changed(); err != nil {
-		return "", err
-	}
-	data, err := os.ReadFile(spec)
+	data, err := os.ReadFile(filepath.Join(s.dir, "bench.json"))
 	if err != nil {
 		return "", err
 	}
@@ -145,18 +142,19 @@ func (s *second) changedLarge() (spec string, err error) {
 	if err := json.Unmarshal(data, &image); err != nil {
 		return "", err
 	}
+	if err := writeRandom(filepath.Join(s.out, "changing"), 1<<20); err != nil {
+		return "", err
+	}
 	var layers []any
+	add := func(name string) {
+		layers = append(layers, map[string]any{"copyToRoot": []any{map[string]any{"source": filepath.Join(s.out, name), "target": "/" + name}}})
+	}
 	for i := range loadLayers {
-		file := filepath.Join(s.out, fmt.Sprint("layer-", i))
-		layers = append(layers, map[string]any{"copyToRoot": []any{map[string]any{"source": file, "target": "/" + filepath.Base(file)}}})
+		add(fmt.Sprint("layer-", i))
 	}
+	add("changing")
 	image["layers"] = layers
+	time.Sleep(2 * time.Second) // what has just been changed is not remembered
+	spec = filepath.Join(s.out, "large.json")
 	return spec, writeJSON(spec, image)
-}
-
-// removeMade removes the store paths that changed has made.
-func (s *second) removeMade() {
-	for _, path := range s.made {
-		os.RemoveAll(path)
-	}
 }

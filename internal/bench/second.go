@@ -71,7 +71,11 @@ func (s *second) script(ctx context.Context) error {
 // path gives an image another store path of 1 MB, which no other path needs.
 func (s *second) path(ctx context.Context) error {
 	archive := filepath.Join(s.out, "out.tar.gz")
-	defer s.removeMade()
+	defer func() {
+		for _, path := range s.made {
+			os.RemoveAll(path)
+		}
+	}()
 	for _, to := range []struct{ name, dest, goal string }{
 		{"a store path of 1 MB changed, pushed", "docker://" + s.host + "/path:x", "<= 0.5 s"},
 		{"a store path of 1 MB changed, .tar.gz", archive, "<= 2 x cat of it to a file"},
